@@ -1,0 +1,129 @@
+"""The shapes of a declaration: what a method, a model or a data set says of itself.
+
+A declaration is data. From it come validation, the grid, help texts, forms and documentation; the code
+that does the work is named as text and imported only by a task (``implementation``), so nothing here
+needs torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Parameters(BaseModel):
+    """Base of every table a user writes: strict types, no unknown key, a docstring under each field is its help."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+    )
+
+
+class NoParameters(Parameters):
+    """Nothing to set."""
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """Values that a paper (or its code) uses for one data set and noise level; `None` matches any."""
+
+    values: Mapping[str, Any]
+    """Field name → value; fields of the method's parameters and of the training recipe alike."""
+    source: str
+    """Where the values are printed: paper and table, or repository and file."""
+    dataset: str | None = None
+    sigma: float | None = None
+
+    def matches(self, dataset: str, sigma: float) -> bool:
+        return self.dataset in (None, dataset) and self.sigma in (None, sigma)
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to train a base classifier."""
+
+    name: str
+    title: str
+    citation: str
+    revision: int
+    """Part of a model's identity: raise it when the loss changes what it computes."""
+    parameters: type[Parameters] = NoParameters
+    defaults: tuple[Defaults, ...] = ()
+    """Later entries win where several match."""
+    implementation: str = ""
+    """Module with the loss; by default `jobs.methods.<name>`."""
+
+    @property
+    def module(self) -> str:
+        return self.implementation or f"jobs.methods.{self.name.replace('-', '_')}"
+
+    def default_values(self, dataset: str, sigma: float) -> dict[str, Any]:
+        """The recipe and hyper-parameters the paper uses here, before the user's own values."""
+        return {key: value for entry in self.defaults if entry.matches(dataset, sigma) for key, value in entry.values.items()}
+
+
+@dataclass(frozen=True)
+class Model:
+    """An architecture. `build` of its module makes it: (classes, channels, size, **parameters) → nn.Module."""
+
+    name: str
+    title: str
+    citation: str
+    parameters: type[Parameters] = NoParameters
+    smallest: int = 1
+    """The smallest image side it takes, in pixels."""
+    implementation: str = ""
+
+    @property
+    def module(self) -> str:
+        return self.implementation or "jobs.models.architectures"
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """Images with labels, in splits `train` and `test`."""
+
+    name: str
+    title: str
+    citation: str
+    channels: int
+    size: int | None
+    """Side in pixels after the loader's transform; None where a parameter says it."""
+    classes: int | None
+    """None where the folder says it."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """Images per split, where they are known without looking at the files."""
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    """Of the training images in [0, 1] space; the model's own first layer subtracts and divides."""
+    augmentation: str = "none"
+    """`none`, `crop-flip` (pad 4, random crop, mirror) or `resized-crop-flip` (ImageNet's)."""
+    parameters: type[Parameters] = NoParameters
+    in_memory: bool = True
+    """Small sets live as uint8 tensors; large ones are decoded by workers."""
+    where: str = ""
+    """What has to lie where below the data root, for the message when it doesn't."""
+    fetchable: bool = False
+    """`rsctl data fetch NAME` can download it."""
+    inspect: Callable[[Path, Any], DataShape] | None = None
+    """Looks at the files (no decoding) for `classes` and `counts` that the declaration doesn't know."""
+    implementation: str = ""
+
+    @property
+    def module(self) -> str:
+        return self.implementation or "jobs.data.sets"
+
+
+@dataclass(frozen=True)
+class DataShape:
+    """What a data set turns out to hold on this machine."""
+
+    channels: int
+    size: int
+    classes: int
+    counts: Mapping[str, int]
+    class_names: tuple[str, ...] = ()

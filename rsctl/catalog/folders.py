@@ -1,0 +1,63 @@
+"""What lies in a folder of class folders, in one fixed order that both planes share."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+from rsctl.catalog.declare import DataShape
+from rsctl.errors import InputError, unknown
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+
+
+def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
+    """The chosen class folders of `root/train`, sorted by name; their position is the label."""
+    train = root / "train"
+    if not train.is_dir():
+        raise InputError(f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>.")
+    names = sorted(entry.name for entry in os.scandir(train) if entry.is_dir() and not entry.name.startswith("."))
+    if parameters.classes:
+        for name in parameters.classes:
+            if name not in names:
+                raise InputError(f"dataset.classes: {unknown('class folder', name, names)}")
+        names = sorted(set(parameters.classes))
+    elif parameters.class_count:
+        if parameters.class_count > len(names):
+            raise InputError(f"dataset.class_count: {parameters.class_count} asked for, {train} has {len(names)} class folders.")
+        names = sorted(random.Random(parameters.class_seed).sample(names, parameters.class_count))
+    if len(names) < 2:
+        raise InputError(f"dataset.path: {train} has {len(names)} class folders; at least two are needed.")
+    return tuple(names)
+
+
+def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
+    """(path below root, label, bytes) of every image of a split: classes in order, files by name."""
+    files: list[tuple[str, int, int]] = []
+    for label, name in enumerate(names):
+        folder = root / split / name
+        if not folder.is_dir():
+            raise InputError(f"dataset.path: the class folder {folder} is missing.")
+        with os.scandir(folder) as entries:
+            found = [(e.name, e.stat().st_size) for e in entries if e.is_file() and e.name.lower().endswith(EXTENSIONS)]
+        if not found:
+            raise InputError(f"dataset.path: {folder} has no image file ({', '.join(EXTENSIONS)}).")
+        files += [(f"{split}/{name}/{file}", label, size) for file, size in sorted(found)]
+    return files
+
+
+def folder_root(data_root: Path, parameters: Any) -> Path:
+    path = Path(os.path.expanduser(parameters.path))
+    return path if path.is_absolute() else data_root / path
+
+
+def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
+    """Class folders and image counts of an `imagefolder`, without decoding an image."""
+    root = folder_root(data_root, parameters)
+    if not root.is_dir():
+        raise InputError(f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it.")
+    names = class_names(root, parameters)
+    counts = {split: len(image_files(root, split, names)) for split in ("train", "test")}
+    return DataShape(channels=3, size=parameters.size, classes=len(names), counts=counts, class_names=names)

@@ -1,0 +1,53 @@
+"""The training recipe: everything about optimisation that isn't the method's own."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from rsctl.catalog.declare import Parameters
+
+Positive = Annotated[float, Field(gt=0)]
+Share = Annotated[float, Field(ge=0, lt=1)]
+
+
+class Recipe(Parameters):
+    """`[training]` of a sweep file. Defaults are Cohen 2019's, overlaid by the method's own for this data set and σ."""
+
+    epochs: Annotated[int, Field(ge=1)] = 90
+    """Passes over the training images."""
+    batch_size: Annotated[int, Field(ge=1)] = 400
+    """Images per optimiser step, over all processes together."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """`sgd` (with momentum) or `adam`."""
+    lr: Positive = 0.1
+    """Learning rate: the initial one (`step`, `cosine`, `constant`), or the peak (`onecycle`)."""
+    momentum: Share = 0.9
+    """Momentum of SGD; the first beta of Adam."""
+    nesterov: bool = False
+    """Nesterov momentum (SGD only)."""
+    weight_decay: Annotated[float, Field(ge=0)] = 1e-4
+    """L2 penalty on all weights."""
+    schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
+    """How the learning rate moves, by optimiser step."""
+    step_epochs: Annotated[int, Field(ge=1)] = 30
+    """`step`: epochs between two reductions."""
+    step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """`step`: what a reduction multiplies the rate by."""
+    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
+    label_smoothing: Share = 0.0
+    """Share of the target spread over all classes."""
+    gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    """Largest L2 norm of the gradient; 0 means no clipping."""
+    augment: bool = True
+    """Apply the data set's standard augmentation (crops and mirrors)."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov needs optimizer = 'sgd' and momentum > 0")
+        if self.warmup_epochs > self.epochs:
+            raise ValueError(f"warmup_epochs = {self.warmup_epochs} is longer than epochs = {self.epochs}")
+        return self
