@@ -13,7 +13,7 @@ from rsctl.catalog.folders import inspect_folder
 class ImageFolder(Parameters):
     """A folder with `train/<class>/*` and `test/<class>/*` image files."""
 
-    path: str
+    path: str = Field(json_schema_extra={"identity": False})
     """The folder; a relative path is looked up below the data root."""
     size: Annotated[int, Field(ge=4)] = 32
     """Side in pixels: the shorter side is resized to it, then the centre is cropped."""

@@ -127,3 +127,5 @@ class DataShape:
     classes: int
     counts: Mapping[str, int]
     class_names: tuple[str, ...] = ()
+    fingerprint: str = ""
+    """Identifies the files where the name doesn't: a model trained on other images is another model."""

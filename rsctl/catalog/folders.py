@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import random
 from pathlib import Path
@@ -59,5 +61,7 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
     if not root.is_dir():
         raise InputError(f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it.")
     names = class_names(root, parameters)
-    counts = {split: len(image_files(root, split, names)) for split in ("train", "test")}
-    return DataShape(channels=3, size=parameters.size, classes=len(names), counts=counts, class_names=names)
+    files = {split: image_files(root, split, names) for split in ("train", "test")}
+    counts = {split: len(found) for split, found in files.items()}
+    fingerprint = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    return DataShape(3, parameters.size, len(names), counts, names, fingerprint)
