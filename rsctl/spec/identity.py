@@ -1,0 +1,32 @@
+"""Content hashes: what is computed, and nothing about where or how fast.
+
+A field declared with `json_schema_extra={"identity": False}` never counts. A field added later is declared
+with `{"neutral": value}` and counts only where it differs from that value, so that yesterday's runs keep
+their names.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from pydantic import BaseModel
+
+
+def identity(model: BaseModel) -> dict[str, Any]:
+    """The fields that define what is computed, as plain JSON values."""
+    result: dict[str, Any] = {}
+    for name, info in type(model).model_fields.items():
+        extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+        value = getattr(model, name)
+        if extra.get("identity") is False or ("neutral" in extra and value == extra["neutral"]):
+            continue
+        result[name] = identity(value) if isinstance(value, BaseModel) else value
+    return result
+
+
+def content_hash(values: dict[str, Any]) -> str:
+    """SHA-256 (hex) of the values in canonical JSON."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,38 @@
+"""Orders that depend on a seed alone: not on a library's version, a machine or who asks."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def permutation(count: int, seed: int, purpose: str = "images") -> NDArray[np.int64]:
+    """A permutation of range(count): the order of Philox's raw 64-bit words, keyed by purpose and seed."""
+    digest = hashlib.blake2b(f"{purpose}:{seed}".encode(), digest_size=16).digest()
+    words = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
+    return np.argsort(words, kind="stable").astype(np.int64)
+
+
+def split_train(count: int, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(training rows, validation rows) of a training split, both ascending; fixed for ever for a given share."""
+    order = permutation(count, 0, "holdout")
+    held = round(count * share)
+    return np.sort(order[held:]), np.sort(order[:held])
+
+
+def images_of(count: int, holdout: float, seed: int, skip: int, most: int) -> list[int]:
+    """Positions in the split to certify, in the order in which they are drawn.
+
+    `count` is the size of the split the positions speak of: the test split, or with `holdout` > 0 the
+    training split, of which only the held-out rows are taken. Every subset with the same seed is a
+    prefix of one order (after `skip`), so raising `most` only adds images.
+    """
+    rows = split_train(count, holdout)[1] if holdout else np.arange(count)
+    kept = rows[::skip]
+    # The order is that of the whole split, so that another `skip` keeps it too.
+    rank = np.empty(count, np.int64)
+    rank[permutation(count, seed)] = np.arange(count)
+    ordered = kept[np.argsort(rank[kept], kind="stable")]
+    return [int(i) for i in (ordered[:most] if most else ordered)]

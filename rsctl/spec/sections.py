@@ -1,0 +1,121 @@
+"""The tables of a sweep file. A docstring under a field is its help everywhere."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from rsctl.catalog.declare import Parameters
+from rsctl.spec.names import SafeName
+
+Count = Annotated[int, Field(ge=1)]
+Precision_ = Literal["fp32", "tf32", "bf16"]
+Probability = Annotated[float, Field(gt=0, lt=1)]
+
+
+class Certification(Parameters):
+    """`[certification]`: how many draws, which images, which certificates."""
+
+    n0: Count = 100
+    """Selection draws per image: they choose the class and nothing else."""
+    n: Count = 100_000
+    """Estimation draws per image."""
+    alpha: Probability = 0.001
+    """Failure probability of a probabilistic certificate, per image."""
+    certificates: list[str] = ["cohen"]
+    """Which certificates to write beside the counts; any other can be derived later without sampling."""
+    split: Literal["test", "val"] = "test"
+    """`val` holds out a share of the training images for tuning; training then leaves them alone."""
+    val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of the training images that `split = "val"` holds out."""
+    skip: Count = 1
+    """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
+    max_images: Annotated[int, Field(ge=0)] = 0
+    """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
+    shards: Count = 1
+    """Parallel tasks that share the images of one model."""
+    sigma: Annotated[float, Field(gt=0)] | None = None
+    """Noise level of the certificate, if it is to differ from the training noise."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the noise draws and of the order of images."""
+    tile: Count = 400
+    """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`."""
+    block: Count = 100
+    """Draws that are made in one call and never split."""
+    radii: list[Annotated[float, Field(ge=0)]] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    """Radii of the table's columns."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Certification:
+        if self.tile % self.block:
+            raise ValueError(f"tile = {self.tile} is not a multiple of block = {self.block}")
+        return self
+
+    @field_validator("certificates", "radii")
+    @classmethod
+    def _not_empty(cls, value: list[Any]) -> list[Any]:
+        if not value or len(set(value)) != len(value):
+            raise ValueError("give at least one, each once")
+        return value
+
+
+class Precision(Parameters):
+    """`[precision]`: the arithmetic, explicit because a certificate is for the function as executed."""
+
+    training: Precision_ = "fp32"
+    """`fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
+    certification: Precision_ = "fp32"
+    """Likewise; noise is always drawn and added in fp32, the cast is inside the classifier."""
+
+
+class StageResources(Parameters):
+    """`[resources.training]`, `[resources.certification]`: what one task of the stage gets."""
+
+    threads: Count = 2
+    """CPU threads. Training repeats bit by bit only for the same number."""
+    gpus: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    """GPUs per task; `auto` is one where the machine has any."""
+    processes: Count = 1
+    """Training processes (one per GPU); the batch is shared among them."""
+    workers: Annotated[int, Field(ge=0)] = 4
+    """Processes that decode images, for data sets that don't fit in memory."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of the task, for schedulers that ask."""
+    minutes: Count | None = None
+    """Time limit of the task, for schedulers that ask."""
+
+
+class Resources(Parameters):
+    """`[resources]`: one table per stage."""
+
+    training: StageResources = StageResources()
+    """What a training task gets."""
+    certification: StageResources = StageResources()
+    """What a certification task (one shard) gets."""
+
+
+class Point(Parameters):
+    """A sweep file with every grid value put in: one model and its certification."""
+
+    name: SafeName
+    """Name of the sweep, and of its folder in the store."""
+    description: str = ""
+    """What it is for; shown beside its table."""
+    cluster: str = "local"
+    """Profile of rsctl.toml that runs it; `submit --cluster` overrides."""
+    dataset: dict[str, Any]
+    """`name` and the data set's own parameters."""
+    model: dict[str, Any]
+    """`name` and the architecture's own parameters."""
+    method: dict[str, Any]
+    """`name`, the method's own hyper-parameters, and optionally a `training` table of its own."""
+    sigma: Annotated[float, Field(gt=0, le=100)]
+    """Standard deviation of the noise per coordinate, for images in [0, 1]."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of the weights, of the order of images and of the training noise."""
+    training: dict[str, Any] = {}
+    """Recipe values that override the method's own."""
+    certification: Certification = Certification()
+    precision: Precision = Precision()
+    resources: Resources = Resources()

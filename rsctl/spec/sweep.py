@@ -1,0 +1,129 @@
+"""sweep.toml → points: the raw file is expanded over its grid, then every point is validated."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import InputError
+from rsctl.spec.resolve import Resolved, resolve
+from rsctl.spec.sections import Point
+from rsctl.spec.settings import read_toml
+from rsctl.spec.validate import Invalid, Problem, check
+
+MOST_POINTS = 20_000
+ONE_PER_SWEEP = ("name", "description", "cluster")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A validated sweep file."""
+
+    name: str
+    description: str
+    cluster: str
+    raw: dict[str, Any]
+    points: tuple[Resolved, ...]
+
+
+def load_sweep(path: Path, data_root: Path) -> Sweep:
+    """Read, expand and validate a sweep file; raises Invalid with every problem found."""
+    return build_sweep(read_toml(path), str(path), data_root)
+
+
+def build_sweep(raw: dict[str, Any], file: str, data_root: Path) -> Sweep:
+    """Validate a sweep given as a dict; `file` is named in the problems."""
+    problems: list[Problem] = []
+    resolved: list[Resolved] = []
+    seen: set[str] = set()
+    for values, from_grid in expand(raw, file):
+        found: list[Problem] = []
+        point = check(Point, values, "", found)
+        if point is not None:
+            try:
+                one = resolve(point, data_root, found)
+            except InputError as error:
+                found.append(Problem("", str(error)))
+            else:
+                resolved += [one] if one else []
+        for problem in found:
+            marked = Problem(f"grid.{problem.key}", problem.text) if problem.key in from_grid else problem
+            if str(marked) not in seen:
+                seen.add(str(marked))
+                problems.append(marked)
+    if problems:
+        raise Invalid(file, problems)
+    first = resolved[0].point
+    return Sweep(first.name, first.description, first.cluster, raw, tuple(resolved))
+
+
+def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], set[str]]]:
+    """Every point of the grid as a raw table, with the dotted keys whose values came from the grid."""
+    base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
+    for table in ("dataset", "model"):
+        if isinstance(base.get(table), str):
+            base[table] = {"name": base[table]}
+    grid = _flatten(raw.get("grid", {}), file, "grid")
+    for method, own in _methods(raw.get("method"), file):
+        axes = {**grid, **{f"method.{key}": values for key, values in own.items()}}
+        size = 1
+        for values in axes.values():
+            size *= len(values)
+        if size > MOST_POINTS:
+            raise InputError(f"{file}: grid: {size} points; at most {MOST_POINTS} are allowed. Split the sweep.")
+        for combination in itertools.product(*axes.values()):
+            point = deepcopy(base)
+            if method is not None:
+                point["method"] = deepcopy(method)
+            for key, value in zip(axes, combination, strict=True):
+                _put(point, key, value, file)
+            yield point, set(axes)
+
+
+def _methods(raw: Any, file: str) -> list[tuple[dict[str, Any] | None, dict[str, list[Any]]]]:
+    """Each method's table with its own grid taken out."""
+    if raw is None:
+        return [(None, {})]
+    entries = raw if isinstance(raw, list) else [raw]
+    result: list[tuple[dict[str, Any] | None, dict[str, list[Any]]]] = []
+    for entry in entries:
+        table = {"name": entry} if isinstance(entry, str) else entry
+        if not isinstance(table, dict):
+            raise InputError(f"{file}: method: give a name, a table, or several [[method]] tables; it is {entry!r}.")
+        own = {key: value for key, value in table.items() if key != "grid"}
+        result.append((own, _flatten(table.get("grid", {}), file, "method.grid")))
+    if not result:
+        raise InputError(f"{file}: method: give at least one.")
+    return result
+
+
+def _flatten(table: Any, file: str, where: str, prefix: str = "") -> dict[str, list[Any]]:
+    """Nested grid tables as dotted keys with their lists of values."""
+    if not isinstance(table, dict):
+        raise InputError(f"{file}: {where}: must be a table of lists, such as sigma = [0.25, 0.5]; it is {table!r}.")
+    flat: dict[str, list[Any]] = {}
+    for key, value in table.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict):
+            flat |= _flatten(value, file, where, f"{name}.")
+        elif not isinstance(value, list) or not value:
+            raise InputError(f"{file}: {where}.{name}: must be a list of at least one value; it is {value!r}.")
+        elif name in ONE_PER_SWEEP:
+            raise InputError(f"{file}: {where}.{name}: a sweep has one {name}; write it at the top of the file.")
+        else:
+            flat[name] = value
+    return flat
+
+
+def _put(point: dict[str, Any], key: str, value: Any, file: str) -> None:
+    *tables, last = key.split(".")
+    current = point
+    for table in tables:
+        current = current.setdefault(table, {})
+        if not isinstance(current, dict):
+            raise InputError(f"{file}: grid.{key}: '{table}' is not a table.")
+    current[last] = value

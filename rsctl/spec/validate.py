@@ -1,0 +1,69 @@
+"""pydantic's findings as sentences that name file, key, what is allowed and the near name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from rsctl.errors import InputError
+
+Validated = TypeVar("Validated", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with the input: the dotted key and a sentence."""
+
+    key: str
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.text}" if self.key else self.text
+
+
+class Invalid(InputError):
+    """One or more problems in one file."""
+
+    def __init__(self, file: str, problems: list[Problem]) -> None:
+        self.file, self.problems = file, problems
+        super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
+
+
+def check(model: type[Validated], raw: Mapping[str, Any], prefix: str, problems: list[Problem]) -> Validated | None:
+    """Validate a table; on failure add each problem with its dotted key and return None."""
+    try:
+        return model.model_validate(dict(raw))
+    except ValidationError as error:
+        for found in error.errors(include_url=False):
+            key = ".".join(str(part) for part in (prefix, *found["loc"]) if part != "")
+            problems.append(Problem(key, _sentence(model, found)))
+        return None
+
+
+def _sentence(model: type[BaseModel], found: Any) -> str:
+    given = found["input"]
+    if found["type"] == "extra_forbidden":
+        fields = _fields_at(model, found["loc"][:-1])
+        near = get_close_matches(str(found["loc"][-1]), fields, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        return f"no such key.{hint} Allowed here: {', '.join(sorted(fields)) or '(nothing)'}."
+    if found["type"] == "missing":
+        return "is required."
+    message = found["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(given, dict) else f", but it is {given!r}"
+    return f"{message[0].lower()}{message[1:]}{shown}."
+
+
+def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    """Field names of the sub-table at this path of a model."""
+    current: Any = model
+    for part in path:
+        info = current.model_fields.get(str(part)) if isinstance(current, type) and issubclass(current, BaseModel) else None
+        if info is None:
+            return []
+        current = info.annotation
+    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []

@@ -1,0 +1,153 @@
+"""One file per attempt at a task: who claimed it, how far it is, how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rsctl.store.files import append, explained, read_records
+from rsctl.store.layout import Run
+
+_NAME = re.compile(r"(\d{4,})\.(\d+)\.jsonl")
+_TAIL = 4096
+
+
+class State(str, Enum):
+    """What a task is doing. One list for all backends, with an honest `unknown`."""
+
+    NEW = "new"
+    """Created, never handed to a backend."""
+    WAITING = "waiting"
+    """Its model isn't trained yet."""
+    QUEUED = "queued"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    """It died without a word; submit again and it goes on."""
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What the newest attempt file of a task says. "running" here is only a claim."""
+
+    number: int
+    claim: dict[str, Any]
+    progress: dict[str, Any]
+    end: dict[str, Any]
+
+    @property
+    def ended(self) -> str:
+        """`done`, `failed`, `stopped`, or empty."""
+        return str(self.end.get("state", ""))
+
+    @property
+    def reason(self) -> str:
+        return str(self.end.get("reason", ""))
+
+
+def attempt_file(run: Run, task: int, attempt: int) -> Path:
+    return run.tasks_folder / f"{task:04d}.{attempt}.jsonl"
+
+
+def attempt_numbers(run: Run) -> dict[int, list[int]]:
+    """Task → its attempts so far, ascending."""
+    found: dict[int, list[int]] = defaultdict(list)
+    with contextlib.suppress(FileNotFoundError):
+        for name in os.listdir(run.tasks_folder):
+            match = _NAME.fullmatch(name)
+            if match:
+                found[int(match[1])].append(int(match[2]))
+    return {task: sorted(numbers) for task, numbers in found.items()}
+
+
+def read_attempt(run: Run, task: int, number: int) -> Attempt:
+    """Claim, last progress and end of one attempt, from the head and the tail of its file."""
+    file = attempt_file(run, task, number)
+    records = read_records(file, last=_TAIL)
+    claim = next((r for r in records if r.get("record") == "claim"), None)
+    if claim is None:
+        claim = next((r for r in read_records(file) if r.get("record") == "claim"), {})
+    progress = next((r for r in reversed(records) if r.get("record") == "progress"), {})
+    end = next((r for r in reversed(records) if r.get("record") == "end"), {})
+    return Attempt(number, claim, progress, end)
+
+
+def latest_attempt(run: Run, task: int) -> Attempt | None:
+    numbers = attempt_numbers(run).get(task)
+    return read_attempt(run, task, numbers[-1]) if numbers else None
+
+
+class Claim:
+    """This process's attempt at a task: the only writer of its file."""
+
+    def __init__(self, run: Run, task: int, number: int) -> None:
+        self.run, self.task, self.number = run, task, number
+        self.file = attempt_file(run, task, number)
+
+    @classmethod
+    def take(cls, run: Run, task: int, details: dict[str, Any]) -> Claim:
+        """Create the next attempt file exclusively; an older copy that still lives sees it and stops."""
+        run.tasks_folder.mkdir(parents=True, exist_ok=True)
+        while True:
+            number = (attempt_numbers(run).get(task) or [0])[-1] + 1
+            claim = cls(run, task, number)
+            try:
+                with explained(claim.file):
+                    os.close(os.open(claim.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
+            except FileExistsError:
+                continue
+            claim.write("claim", **details)
+            return claim
+
+    def write(self, record: str, **values: Any) -> None:
+        append(self.file, {"record": record, "time": round(time.time(), 3), **values})
+
+    def superseded(self) -> bool:
+        """Whether a later attempt exists: then this copy stops, for its work is somebody else's now."""
+        return attempt_file(self.run, self.task, self.number + 1).exists()
+
+
+@cache
+def boot_id() -> str:
+    """Changes when the machine restarts; with a process's start time it tells a live claim from a recycled pid."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
+
+
+def process_start(pid: int) -> str:
+    """Start time of a process in the kernel's ticks, or empty if there is none (or it is a zombie)."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return ""
+    return "" if fields[0] in ("Z", "X") else fields[19]
+
+
+def here() -> dict[str, Any]:
+    """Who this process is, for a claim."""
+    pid = os.getpid()
+    return {"host": socket.gethostname(), "boot": boot_id(), "pid": pid, "start": process_start(pid)}
+
+
+def is_alive(claim: dict[str, Any]) -> bool | None:
+    """Whether the process of a claim lives; None if it is on another host."""
+    if claim.get("host") != socket.gethostname():
+        return None
+    if claim.get("boot") != boot_id():
+        return False
+    start = process_start(int(claim.get("pid", -1)))
+    return bool(start) and start == claim.get("start")

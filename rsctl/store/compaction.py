@@ -1,0 +1,73 @@
+"""One file for a finished run: 10,000 small ones take seconds to read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import Certified, find_certificate
+from rsctl.store.files import publish
+from rsctl.store.layout import Run
+from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
+from rsctl.store.tables import Table, data_files, read_table
+
+
+def finished_images(run: Run) -> NDArray[np.int64]:
+    """Positions whose counts are in."""
+    return read_table(run).rows.index
+
+
+def assigned_images(run: Run) -> set[int]:
+    """Positions that some task of this run has."""
+    return {int(image) for number in run.task_numbers() for image in run.task(number)["images"]}
+
+
+def written_certificates(run: Run, table: Table) -> tuple[dict[str, Certified], float]:
+    """Radii of the certificates that the last submission asked for, and their alpha."""
+    launch: dict[str, Any] = run.launch()
+    alpha = float(launch["alpha"])
+    return {name: find_certificate(name).certify(table.counts(), alpha) for name in launch["certificates"]}, alpha
+
+
+def compact(run: Run) -> bool:
+    """If every assigned image is in, publish the rows in one file and remove the shards that it holds.
+
+    The file has a number of its own (`counts.h5`; `counts.2.h5` after an extension): the first writer wins
+    and nothing is overwritten, so two tasks that finish at once do no harm. A shard goes only once all
+    its rows lie in a published file. Returns whether this call published one.
+    """
+    table = read_table(run)
+    if not len(table.rows) or not assigned_images(run) <= set(table.rows.index.tolist()):
+        return False
+    fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))
+    published = False
+    if len(fresh.rows):
+        number = 1 + sum(path.parent == run.path for path in data_files(run))
+        file = run.path / ("counts.h5" if number == 1 else f"counts.{number}.h5")
+        certificates, alpha = written_certificates(run, fresh)
+        shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
+        published = publish(file, encode_shard(shard, certificates, alpha))
+    safe = _compacted(run)
+    for path in data_files(run):
+        if path.parent == run.shards_folder:
+            try:
+                shard = read_shard(path)
+            except (Corrupt, FileNotFoundError):
+                continue
+            if set(shard.rows.index.tolist()) <= safe:
+                path.unlink(missing_ok=True)
+    return published
+
+
+def _compacted(run: Run) -> set[int]:
+    """Positions that lie in published compacted files."""
+    found: set[int] = set()
+    for path in data_files(run):
+        if path.parent == run.path:
+            try:
+                found |= set(read_shard(path).rows.index.tolist())
+            except (Corrupt, FileNotFoundError):
+                continue
+    return found

@@ -1,0 +1,162 @@
+"""Writing files that are whole or absent, whatever is killed when."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import InputError, UnavailableError
+
+TEMPORARY = ".tmp-"
+_STALE_AFTER = 3600.0
+
+
+def replace(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, flush it to disk and rename it over `path`."""
+    temporary = _write_temporary(path, data)
+    with explained(path):
+        os.replace(temporary, path)
+        _sync_folder(path.parent)
+
+
+def publish(path: Path, data: bytes) -> bool:
+    """Create `path` whole, or leave the one that exists: the first wins. Returns whether this call created it."""
+    temporary = _write_temporary(path, data)
+    try:
+        with explained(path):
+            os.link(temporary, path)
+            _sync_folder(path.parent)
+        return True
+    except FileExistsError:
+        return False
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+
+
+def _write_temporary(path: Path, data: bytes) -> Path:
+    temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
+    try:
+        with explained(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with open(temporary, "xb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    return temporary
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        # Some network file systems can't sync a folder; the rename itself is still atomic there.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def append(path: Path, record: dict[str, Any]) -> None:
+    """Append one JSON record; it begins with a newline, so that a torn one spoils only itself."""
+    data = b"\n" + json.dumps(record, separators=(",", ":")).encode()
+    with explained(path):
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        try:
+            os.write(descriptor, data)
+        finally:
+            os.close(descriptor)
+
+
+def read_records(path: Path, last: int | None = None) -> list[dict[str, Any]]:
+    """The JSON records of a file, unparsable lines left out; with `last`, those of its last bytes only."""
+    try:
+        with open(path, "rb") as file:
+            if last is not None:
+                size = os.fstat(file.fileno()).st_size
+                file.seek(max(0, size - last))
+            lines = file.read().split(b"\n")
+    except FileNotFoundError:
+        return []
+    records = []
+    for line in lines:
+        if line:
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if isinstance(record, dict):
+                records.append(record)
+    return records
+
+
+def read_bytes(path: Path) -> bytes:
+    """The whole file in one read; once more where a network file system says its handle is stale."""
+    for attempt in range(3):
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            if error.errno != errno.ESTALE or attempt == 2:
+                raise
+            time.sleep(0.05)
+    raise AssertionError("unreachable")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object; InputError names the file if it is missing or spoilt."""
+    try:
+        value = json.loads(read_bytes(path))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: can't be read as JSON: {error}.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path}: is not a JSON object.")
+    return value
+
+
+def to_json(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=False) + "\n").encode()
+
+
+def remove_temporaries(folder: Path) -> None:
+    """Remove what killed writers left behind more than an hour ago."""
+    with contextlib.suppress(OSError):
+        for entry in os.scandir(folder):
+            if entry.name.startswith(TEMPORARY):
+                with contextlib.suppress(OSError):
+                    if time.time() - entry.stat().st_mtime > _STALE_AFTER:
+                        os.unlink(entry.path)
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Disk trouble as a sentence; everything else passes."""
+    try:
+        yield
+    except OSError as error:
+        reason = {
+            errno.ENOSPC: "the disk is full",
+            errno.EDQUOT: "your disk quota is used up",
+            errno.EROFS: "the file system is read-only",
+            errno.EACCES: "permission is denied",
+            errno.EPERM: "it is not permitted (does this file system support hard links?)",
+            errno.ENOTDIR: "a part of the path is a file",
+        }.get(error.errno or 0)
+        if reason is None:
+            raise
+        raise UnavailableError(
+            f"can't write {path}: {reason}. Make room or choose another store (store in rsctl.toml, or RSCTL_STORE), then submit again."
+        ) from error

@@ -1,0 +1,180 @@
+"""Where everything lies below the store root, and how a run is made and opened."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from rsctl.errors import InputError, RefusedError
+from rsctl.spec.identity import identity
+from rsctl.spec.names import check_name
+from rsctl.spec.runs import CountSpec, TrainSpec, parse_spec
+from rsctl.store.files import publish, read_json, replace, to_json
+
+SCHEMA = 1
+KINDS = ("models", "counts")
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one run. `models/<id>` or `counts/<id>`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @property
+    def kind(self) -> str:
+        return self.path.parent.name
+
+    @property
+    def store(self) -> Store:
+        return Store(self.path.parent.parent)
+
+    @cached_property
+    def spec(self) -> TrainSpec | CountSpec:
+        """The run's resolved spec; refuses a format this version doesn't know."""
+        return read_spec(self.path / "spec.json")
+
+    @cached_property
+    def train_spec(self) -> TrainSpec:
+        if not isinstance(self.spec, TrainSpec):
+            raise InputError(f"{self.path}: is not a model's run.")
+        return self.spec
+
+    @cached_property
+    def count_spec(self) -> CountSpec:
+        if not isinstance(self.spec, CountSpec):
+            raise InputError(f"{self.path}: is not a certification run.")
+        return self.spec
+
+    @property
+    def tasks_folder(self) -> Path:
+        return self.path / "tasks"
+
+    @property
+    def shards_folder(self) -> Path:
+        return self.path / "shards"
+
+    @property
+    def model_file(self) -> Path:
+        return self.path / "model.pt"
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.path / "checkpoint.pt"
+
+    def task_file(self, task: int) -> Path:
+        return self.tasks_folder / f"{task:04d}.json"
+
+    def log_file(self, task: int) -> Path:
+        return self.path / "logs" / f"{task:04d}.log"
+
+    def task_numbers(self) -> list[int]:
+        """The tasks that were created, ascending."""
+        try:
+            names = os.listdir(self.tasks_folder)
+        except FileNotFoundError:
+            return []
+        return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
+
+    def task(self, number: int) -> dict[str, Any]:
+        return read_json(self.task_file(number))
+
+    def launch(self) -> dict[str, Any]:
+        """How to run it now: data, threads, code. The last submission wins; none of it is identity."""
+        return read_json(self.path / "launch.json")
+
+    def write_launch(self, values: dict[str, Any]) -> None:
+        replace(self.path / "launch.json", to_json(values))
+
+
+@dataclass(frozen=True)
+class Store:
+    """The root folder of all results."""
+
+    root: Path
+
+    def run(self, kind: str, run_id: str) -> Run:
+        return Run(self.root / kind / run_id)
+
+    def runs(self, kind: str) -> Iterator[Run]:
+        try:
+            names = sorted(os.listdir(self.root / kind))
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for name in names:
+            if not name.startswith("."):
+                yield Run(self.root / kind / name)
+
+    def find_run(self, name: str) -> Run:
+        """A run by its id, its path, or a unique beginning of its id."""
+        path = Path(name)
+        if (path / "spec.json").is_file():
+            return Run(path.resolve())
+        every = [run for kind in KINDS for run in self.runs(kind)]
+        exact = [run for run in every if run.id == name]
+        found = exact or [run for run in every if run.id.startswith(name)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            raise InputError(f"run '{name}' is ambiguous: {', '.join(run.id for run in found[:6])}. Give more of its name.")
+        raise InputError(f"no run '{name}' in {self.root}. 'rsctl status' lists them.")
+
+    def create(self, spec: TrainSpec | CountSpec) -> Run:
+        """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""
+        run = self.run("models" if isinstance(spec, TrainSpec) else "counts", spec.run_id)
+        values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
+        if not (run.path / "spec.json").exists() and publish(run.path / "spec.json", to_json(values)):
+            return run
+        stored = read_spec(run.path / "spec.json")
+        if identity(stored) != identity(spec):
+            raise RefusedError(
+                f"{run.path}/spec.json describes another computation than this sweep, though their names agree. "
+                "Nothing was written. Move that folder away, or use another store."
+            )
+        return run
+
+    def sweep_folder(self, name: str) -> Path:
+        try:
+            return self.root / "sweeps" / check_name(name)
+        except ValueError as error:
+            raise InputError(f"sweep '{name}': {error}.") from error
+
+    def sweep_names(self) -> list[str]:
+        """Sweeps by the time of their last submission, the newest first."""
+        try:
+            entries = [e for e in os.scandir(self.root / "sweeps") if (Path(e.path) / "plan.json").is_file()]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        newest = sorted(entries, key=lambda e: (Path(e.path) / "plan.json").stat().st_mtime, reverse=True)
+        return [entry.name for entry in newest]
+
+    def sweep(self, name: str) -> dict[str, Any]:
+        """The plan of a sweep as submitted; the error lists those that exist."""
+        file = self.sweep_folder(name) / "plan.json"
+        if not file.is_file():
+            known = self.sweep_names()
+            raise InputError(f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}.")
+        return read_json(file)
+
+
+def read_spec(file: Path) -> TrainSpec | CountSpec:
+    stored = read_json(file)
+    if stored.get("schema") != SCHEMA:
+        raise InputError(f"{file}: has schema {stored.get('schema')!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it.")
+    try:
+        spec = parse_spec(stored["spec"])
+    except (KeyError, ValidationError) as error:
+        raise InputError(f"{file}: is not a spec that this version of rsctl can read: {error}.") from error
+    if spec.hash != stored.get("hash"):
+        raise RefusedError(f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again.")
+    return spec

@@ -1,0 +1,99 @@
+"""What reproduces a run: package versions, git state, command, and the code itself."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from rsctl import __version__
+from rsctl.catalog import plugins
+from rsctl.errors import InputError
+from rsctl.store.files import TEMPORARY, explained
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "scikit-learn", "pydantic")
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Python, platform and the packages that touch numbers."""
+    found = {"rsctl": __version__, "python": platform.python_version(), "platform": platform.platform()}
+    for name in _PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+@cache
+def git_state() -> dict[str, Any]:
+    """Commit and dirtiness of the source tree that rsctl runs from; empty where it isn't a checkout."""
+    folder = Path(__file__).resolve().parents[2]
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=True)
+        return done.stdout.strip()
+
+    try:
+        if Path(git("rev-parse", "--show-toplevel")) != folder:
+            return {}
+        return {"sha": git("rev-parse", "HEAD"), "dirty": bool(git("status", "--porcelain", "--untracked-files=no"))}
+    except (OSError, subprocess.SubprocessError):
+        return {}
+
+
+def provenance() -> dict[str, Any]:
+    """For the record of a submission or an attempt."""
+    return {"versions": versions(), "git": git_state(), "command": sys.argv, "cwd": os.getcwd()}
+
+
+def snapshot_code(store_root: Path) -> str:
+    """Copy the sources of rsctl, jobs and the plugins to `<store>/code/<hash>`; returns the hash.
+
+    Tasks run from there, so that edits made while they wait change nothing. The same code is kept once.
+    """
+    files = [(name, path) for package in ("rsctl", "jobs", *plugins()) for name, path in _sources(package)]
+    digest = hashlib.sha256()
+    for name, path in files:
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    code = digest.hexdigest()[:16]
+    target = store_root / "code" / code
+    if target.is_dir():
+        return code
+    making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}")
+    with explained(target):
+        for name, path in files:
+            (making / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, making / name)
+        try:
+            os.rename(making, target)
+        except OSError:
+            # Another submission made the same folder meanwhile.
+            shutil.rmtree(making, ignore_errors=True)
+            if not target.is_dir():
+                raise
+    return code
+
+
+def _sources(package: str) -> list[tuple[str, Path]]:
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.origin:
+        raise InputError(f"the package '{package}' can't be found; install it beside rsctl.")
+    origin = Path(spec.origin)
+    if origin.name != "__init__.py":
+        return [(origin.name, origin)]
+    root = origin.parent
+    return [
+        (f"{package}/{path.relative_to(root).as_posix()}", path)
+        for path in sorted(root.rglob("*"))
+        if path.suffix in (".py", ".tcss", ".json", ".toml") and "__pycache__" not in path.parts
+    ]

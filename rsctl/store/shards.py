@@ -1,0 +1,167 @@
+"""A shard: the counts of one attempt at one task, in one small HDF5 file that is replaced and never appended to.
+
+| dataset | shape, type | meaning |
+|---|---|---|
+| `index`, `label` | (N,) int64, int32 | position in the data split, ground truth |
+| `selection_counts`, `counts` | (N, C) int32 | the n0 draws that choose the class; the n estimation draws |
+| `n`, `seconds` | (N,) int64, float64 | estimation draws, wall time |
+| `fingerprint` | (N,) int32 | which executed function: a row of `functions` |
+| `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
+| `pending/…` | images under way | the same, with the number of blocks drawn so far |
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import Certified
+from rsctl.store.files import read_bytes
+
+SCHEMA = 1
+_COLUMNS: dict[str, str] = {
+    "index": "i8", "label": "i4", "selection_counts": "i4", "counts": "i4", "n": "i8", "seconds": "f8", "fingerprint": "i4",
+}  # fmt: skip
+_PENDING: dict[str, str] = {
+    "index": "i8", "label": "i4", "selection_counts": "i4", "counts": "i4",
+    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4",
+}  # fmt: skip
+
+
+class Corrupt(Exception):
+    """The file isn't a shard of this format; the message says what is wrong with it."""
+
+
+@dataclass
+class Rows:
+    """Finished images, one row each."""
+
+    index: NDArray[np.int64]
+    label: NDArray[np.int32]
+    selection_counts: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    n: NDArray[np.int64]
+    seconds: NDArray[np.float64]
+    fingerprint: NDArray[np.int32]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: Any) -> Rows:
+        return Rows(**{name: getattr(self, name)[rows] for name in _COLUMNS})
+
+    @classmethod
+    def empty(cls, classes: int) -> Rows:
+        wide = ("selection_counts", "counts")
+        return cls(**{name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in _COLUMNS.items()})
+
+    @classmethod
+    def concatenate(cls, parts: list[Rows]) -> Rows:
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
+
+
+@dataclass
+class Pending:
+    """One image under way: the blocks drawn so far are the first ones of each phase."""
+
+    index: int
+    label: int
+    selection_counts: NDArray[np.int32]
+    counts: NDArray[np.int32]
+    selection_blocks: int
+    estimation_blocks: int
+    seconds: float
+    fingerprint: int
+
+
+@dataclass
+class Shard:
+    """What one file holds."""
+
+    rows: Rows
+    attributes: dict[str, Any]
+    """Spec, its hash, the model's SHA-256, the data's fingerprint, versions: plain JSON values."""
+    functions: list[dict[str, Any]]
+    """The functions as executed; `fingerprint` of a row points here."""
+    pending: list[Pending] = field(default_factory=list)
+
+
+def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: float) -> bytes:
+    """The bytes of a shard's file, with the radii of these certificates at `alpha` beside the counts."""
+    with h5py.File.in_memory() as file:
+        file.attrs["schema"] = SCHEMA
+        for name, value in shard.attributes.items():
+            file.attrs[name] = value if isinstance(value, (int, float, str)) else json.dumps(value)
+        file["functions"] = np.array([json.dumps(f, sort_keys=True) for f in shard.functions], h5py.string_dtype())
+        for name, kind in _COLUMNS.items():
+            _put(file, name, np.asarray(getattr(shard.rows, name), kind))
+        for name, certified in certificates.items():
+            group = file.create_group(f"certificates/{name}")
+            group.attrs["alpha"] = alpha
+            group["radius"] = certified.radius
+            group["predicted"] = certified.predicted.astype("i4")
+        if shard.pending:
+            group = file.create_group("pending")
+            for name, kind in _PENDING.items():
+                _put(group, name, np.array([getattr(image, name) for image in shard.pending], kind))
+        file.flush()
+        return bytes(file.id.get_file_image())
+
+
+def _put(group: Any, name: str, values: NDArray[Any]) -> None:
+    # Counts over many classes are nearly all zero; compressed they cost what a sparse form would.
+    wide = values.ndim == 2 and values.shape[1] > 64 and len(values) > 0
+    group.create_dataset(name, data=values, **({"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide else {}))
+
+
+def read_shard(path: Path) -> Shard:
+    """Read a shard in one go; raises Corrupt if the file isn't one, FileNotFoundError if it isn't there."""
+    data = read_bytes(path)
+    try:
+        with h5py.File(io.BytesIO(data), "r") as file:
+            if file.attrs.get("schema") != SCHEMA:
+                raise Corrupt(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA}")
+            rows = Rows(**{name: file[name][()] for name in _COLUMNS})
+            functions = [json.loads(text) for text in file["functions"].asstr()[()]]
+            attributes = {name: _attribute(value) for name, value in file.attrs.items()}
+            pending = []
+            if "pending" in file:
+                columns = {name: file["pending"][name][()] for name in _PENDING}
+                pending = [Pending(**{name: column[i] for name, column in columns.items()}) for i in range(len(columns["index"]))]
+    except Corrupt:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        raise Corrupt(f"it can't be read as a shard ({error})") from error
+    problem = _inconsistency(rows, functions)
+    if problem:
+        raise Corrupt(problem)
+    return Shard(rows, attributes, functions, pending)
+
+
+def _attribute(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _inconsistency(rows: Rows, functions: list[dict[str, Any]]) -> str:
+    count = len(rows)
+    for name, kind in _COLUMNS.items():
+        column = getattr(rows, name)
+        if len(column) != count or column.dtype != np.dtype(kind):
+            return f"'{name}' has shape {column.shape} and type {column.dtype}"
+    if rows.counts.ndim != 2 or rows.counts.shape != rows.selection_counts.shape:
+        return f"counts {rows.counts.shape} and selection_counts {rows.selection_counts.shape} differ in shape"
+    if (rows.counts < 0).any() or (rows.selection_counts < 0).any():
+        return "a count is negative"
+    if (rows.counts.sum(axis=1) != rows.n).any():
+        return f"counts of image {rows.index[(rows.counts.sum(axis=1) != rows.n).argmax()]} don't sum to n"
+    if count and (rows.fingerprint.min() < 0 or rows.fingerprint.max() >= len(functions)):
+        return "a fingerprint points outside 'functions'"
+    return ""

@@ -1,0 +1,162 @@
+"""All rows of a certification run: compacted files, then shards, per image the lowest attempt that finished it."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsctl.certificates import CountTable
+from rsctl.errors import RefusedError
+from rsctl.store.layout import Run
+from rsctl.store.shards import Corrupt, Rows, Shard, read_shard
+
+_SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
+_COMPACTED = re.compile(r"counts(?:\.(\d+))?\.h5")
+
+
+@dataclass
+class Table:
+    """What is in so far."""
+
+    run: Run
+    rows: Rows
+    """In ascending order of `index`, each image once."""
+    attributes: dict[str, Any] = field(default_factory=dict)
+    """Of the first file: checkpoint, data, versions."""
+    functions: list[dict[str, object]] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Files that couldn't be used, each with its reason."""
+
+    def restrict(self, images: Iterable[int]) -> Table:
+        """Only these positions."""
+        keep = np.isin(self.rows.index, np.fromiter(images, np.int64))
+        return Table(self.run, self.rows.take(keep), self.attributes, self.functions, self.problems)
+
+    @property
+    def model_sha256(self) -> str:
+        return str(self.attributes.get("model_sha256", ""))
+
+    def counts(self) -> CountTable:
+        """The table as certificates take it."""
+        spec = self.run.count_spec
+        dimension = int(self.attributes.get("dimension", 0))
+        rows = self.rows
+        return CountTable(rows.selection_counts, rows.counts, rows.n, spec.sigma, dimension, spec.noise, spec.stopping)
+
+
+class Reader:
+    """Reads a run's files; a second call reads only those that changed."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self._seen: dict[Path, tuple[tuple[int, int, int], Shard | str]] = {}
+
+    def read(self) -> Table:
+        """Merge everything there is; raises RefusedError if two checkpoints' counts lie in one run."""
+        parts: list[Shard] = []
+        problems: list[str] = []
+        for path in data_files(self.run):
+            shard = self._load(path)
+            if isinstance(shard, str):
+                problems.append(f"{path}: {shard}. 'rsctl submit' sets it aside and runs its images again.")
+            elif shard is not None and len(shard.rows):
+                parts.append(shard)
+        checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
+        if len(checkpoints) > 1:
+            raise RefusedError(
+                f"{self.run.path}: its shards were sampled from {len(checkpoints)} different checkpoints; "
+                "one table never mixes them. Move the shards of one checkpoint away and submit again."
+            )
+        if not parts:
+            return Table(self.run, Rows.empty(1), problems=problems)
+        functions: list[dict[str, object]] = []
+        merged = []
+        for shard in parts:
+            functions += [function for function in shard.functions if function not in functions]
+            position = [functions.index(function) for function in shard.functions]
+            rows = shard.rows.take(slice(None))
+            rows.fingerprint = np.array(position, np.int32)[rows.fingerprint]
+            merged.append(rows)
+        # Files come in the order compacted, then by attempt: the first row of an image is the one that counts.
+        everything = Rows.concatenate(merged)
+        _, first = np.unique(everything.index, return_index=True)
+        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems)
+
+    def _load(self, path: Path) -> Shard | str | None:
+        """The shard, the reason why it can't be used, or None where it is gone (compacted meanwhile)."""
+        try:
+            status = os.stat(path)
+        except FileNotFoundError:
+            self._seen.pop(path, None)
+            return None
+        stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
+        if path in self._seen and self._seen[path][0] == stamp:
+            return self._seen[path][1]
+        try:
+            result: Shard | str = check_shard(self.run, read_shard(path))
+        except FileNotFoundError:
+            return None
+        except (Corrupt, OSError) as error:
+            result = str(error)
+        self._seen[path] = (stamp, result)
+        return result
+
+
+def read_table(run: Run) -> Table:
+    """Everything that is in, once."""
+    return Reader(run).read()
+
+
+def check_shard(run: Run, shard: Shard) -> Shard:
+    """The shard, if it belongs to this run; raises Corrupt."""
+    if shard.attributes.get("spec_hash") != run.spec.hash:
+        raise Corrupt("it belongs to another run (its spec hash differs)")
+    if not shard.attributes.get("model_sha256"):
+        raise Corrupt("it doesn't say which checkpoint it was sampled from")
+    return shard
+
+
+def data_files(run: Run) -> list[Path]:
+    """Compacted files first, then shards by attempt and task."""
+    compacted = [(int(m[1] or 1), run.path / m[0]) for m in _matches(run.path, _COMPACTED)]
+    shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
+    return [path for _, path in sorted(compacted)] + [path for _, _, path in sorted(shards)]
+
+
+def shard_files(run: Run, task: int) -> list[Path]:
+    """The shards of one task by attempt, ascending."""
+    found = [(int(m[2]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD) if int(m[1]) == task]
+    return [path for _, path in sorted(found)]
+
+
+def shard_file(run: Run, task: int, attempt: int) -> Path:
+    return run.shards_folder / f"{task:04d}.{attempt}.h5"
+
+
+def _matches(folder: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return []
+    return [match for name in names if (match := pattern.fullmatch(name))]
+
+
+def set_aside(path: Path, reason: str) -> str:
+    """Rename a file that can't be used, so that its images run again; returns a sentence. It is never deleted."""
+    for number in range(1, 1000):
+        aside = path.with_name(f"{path.name}.unusable-{number}")
+        try:
+            os.link(path, aside)
+        except FileExistsError:
+            continue
+        except FileNotFoundError:
+            return f"{path}: {reason}; it was set aside meanwhile."
+        os.unlink(path)
+        return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
+    raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")
