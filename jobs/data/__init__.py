@@ -1,0 +1,63 @@
+"""Data sets on the data plane: decoded images with labels, their augmentation, and explicit downloads."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs.data.augment import augment
+from jobs.data.images import ArrayImages, FileImages, Images
+from rsctl.catalog import find, known_datasets
+from rsctl.catalog.holdout import split_train
+from rsctl.catalog.shape import parameters_of, shape_of
+from rsctl.errors import InputError
+
+__all__ = ["ArrayImages", "FileImages", "Images", "augment", "load", "split_train"]
+
+
+def load(
+    dataset: str,
+    parameters: Mapping[str, Any],
+    split: str,
+    data_root: Path,
+    *,
+    positions: Sequence[int] | None = None,
+) -> Images:
+    """The images of a split, or those at some of its positions.
+
+    Parameters
+    ----------
+    dataset
+        Name of a declared data set.
+    parameters
+        Its parameters as a sweep file gives them.
+    split
+        ``train`` or ``test``. Held-out training images (``val``) are positions of ``train``, see `split_train`.
+    data_root
+        Folder below which data sets lie.
+    positions
+        Positions in the split, in any order; row i of the result is ``positions[i]``. Only these are decoded
+        and kept. None takes all.
+
+    Raises
+    ------
+    InputError
+        An unknown data set, split or parameter, a position outside the split, or files that are missing,
+        incomplete or unreadable; the message says what to put where.
+    """
+    declaration = find("data set", dataset, known_datasets())
+    if split not in ("train", "test"):
+        raise InputError(f"split: '{split}' is unknown. Allowed: test, train.")
+    shape = shape_of(dataset, parameters, data_root)
+    if positions is not None:
+        for position in positions:
+            if not 0 <= position < shape.counts[split]:
+                raise InputError(
+                    f"Position {position} is outside the {split} split of {dataset}, which has {shape.counts[split]} images."
+                )
+    read = importlib.import_module(declaration.module).read
+    checked = parameters_of("dataset", declaration, parameters)
+    images: Images = read(declaration, checked, split, data_root, shape, positions)
+    return images

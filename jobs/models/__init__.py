@@ -1,0 +1,66 @@
+"""Base classifiers: an architecture behind the normalisation of its data set."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from jobs.models.normalize import Normalize
+from rsctl.catalog import find, known_models
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.catalog.shape import parameters_of
+from rsctl.errors import InputError
+
+__all__ = ["Normalize", "build_model"]
+
+
+def build_model(
+    name: str, parameters: Mapping[str, Any], *, dataset: DataSet, shape: DataShape
+) -> nn.Sequential:
+    """The base classifier f: images in [0, 1] space → logits. Its weights are drawn from torch's default generator.
+
+    Noise is added in [0, 1] space, *before* the model; subtracting the mean and dividing by the standard
+    deviation is the model's own first layer, so that σ and radii are in units of [0, 1] pixels (Cohen 2019).
+
+    Parameters
+    ----------
+    name
+        A declared architecture.
+    parameters
+        The architecture's own parameters, as a sweep file gives them.
+    dataset
+        Its mean and std become the normalisation layer; without them nothing is normalised.
+    shape
+        Channels, size and classes of the images.
+
+    Returns
+    -------
+    nn.Sequential
+        ``(Normalize, architecture)``: float (B, channels, size, size) → float (B, classes). State-dict keys of
+        the architecture begin with ``1.``, as in published checkpoints; normalisation adds none.
+
+    Raises
+    ------
+    InputError
+        An unknown architecture or parameter, an image too small for it, or channels that it can't take.
+    """
+    declaration = find("model", name, known_models())
+    checked = parameters_of("model", declaration, parameters)
+    if shape.size < declaration.smallest:
+        raise InputError(
+            f"model: {name} takes images of at least {declaration.smallest}x{declaration.smallest} pixels; "
+            f"those of {dataset.name} have {shape.size}x{shape.size}. Choose another model."
+        )
+    mean = dataset.mean or (0.0,) * shape.channels
+    std = dataset.std or (1.0,) * shape.channels
+    if not len(mean) == len(std) == shape.channels:
+        raise InputError(
+            f"The data set {dataset.name} declares {len(mean)} means and {len(std)} standard deviations "
+            f"for {shape.channels} channels."
+        )
+    build = importlib.import_module(declaration.module).build
+    network = build(name, shape.classes, shape.channels, shape.size, **checked.model_dump())
+    return nn.Sequential(Normalize(mean, std), network)

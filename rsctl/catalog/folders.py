@@ -19,8 +19,12 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     """The chosen class folders of `root/train`, sorted by name; their position is the label."""
     train = root / "train"
     if not train.is_dir():
-        raise InputError(f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>.")
-    names = sorted(entry.name for entry in os.scandir(train) if entry.is_dir() and not entry.name.startswith("."))
+        raise InputError(
+            f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>."
+        )
+    names = sorted(
+        entry.name for entry in os.scandir(train) if entry.is_dir() and not entry.name.startswith(".")
+    )
     if parameters.classes:
         for name in parameters.classes:
             if name not in names:
@@ -28,7 +32,9 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
         names = sorted(set(parameters.classes))
     elif parameters.class_count:
         if parameters.class_count > len(names):
-            raise InputError(f"dataset.class_count: {parameters.class_count} asked for, {train} has {len(names)} class folders.")
+            raise InputError(
+                f"dataset.class_count: {parameters.class_count} asked for, {train} has {len(names)} class folders."
+            )
         names = sorted(random.Random(parameters.class_seed).sample(names, parameters.class_count))
     if len(names) < 2:
         raise InputError(f"dataset.path: {train} has {len(names)} class folders; at least two are needed.")
@@ -41,11 +47,15 @@ def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[st
     for label, name in enumerate(names):
         folder = root / split / name
         if not folder.is_dir():
-            raise InputError(f"dataset.path: the class folder {folder} is missing.")
+            raise InputError(f"dataset: the class folder {folder} is missing.")
         with os.scandir(folder) as entries:
-            found = [(e.name, e.stat().st_size) for e in entries if e.is_file() and e.name.lower().endswith(EXTENSIONS)]
+            found = [
+                (e.name, e.stat().st_size)
+                for e in entries
+                if e.is_file() and e.name.lower().endswith(EXTENSIONS)
+            ]
         if not found:
-            raise InputError(f"dataset.path: {folder} has no image file ({', '.join(EXTENSIONS)}).")
+            raise InputError(f"dataset: {folder} has no image file ({', '.join(EXTENSIONS)}).")
         files += [(f"{split}/{name}/{file}", label, size) for file, size in sorted(found)]
     return files
 
@@ -59,7 +69,9 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
     """Class folders and image counts of an `imagefolder`, without decoding an image."""
     root = folder_root(data_root, parameters)
     if not root.is_dir():
-        raise InputError(f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it.")
+        raise InputError(
+            f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
+        )
     names = class_names(root, parameters)
     files = {split: image_files(root, split, names) for split in ("train", "test")}
     counts = {split: len(found) for split, found in files.items()}

@@ -13,7 +13,9 @@ from rsctl.catalog.declare import DataSet, DataShape, Model, Parameters
 from rsctl.errors import InputError, unknown
 
 
-def parameters_of(kind: str, declaration: DataSet | Model, values: Mapping[str, Any]) -> Parameters:
+def parameters_of(
+    kind: str, declaration: DataSet | Model, values: Mapping[str, Any] | Parameters
+) -> Parameters:
     """`values` as the declaration's own parameters, checked and with its defaults.
 
     Raises
@@ -29,10 +31,12 @@ def parameters_of(kind: str, declaration: DataSet | Model, values: Mapping[str, 
         if problem["type"] == "extra_forbidden":
             fields = declaration.parameters.model_fields
             raise InputError(f"{kind}: {unknown(f'parameter of {declaration.name}', key, fields)}") from error
-        raise InputError(f"{'.'.join(filter(None, (kind, key)))}: {problem['msg']} ({declaration.name}).") from error
+        raise InputError(
+            f"{'.'.join(filter(None, (kind, key)))}: {problem['msg']} ({declaration.name})."
+        ) from error
 
 
-def shape_of(dataset: str, parameters: Mapping[str, Any], data_root: Path) -> DataShape:
+def shape_of(dataset: str, parameters: Mapping[str, Any] | Parameters, data_root: Path) -> DataShape:
     """The shape of a data set: the declared one, or what its files say where the declaration can't know.
 
     Parameters
@@ -40,7 +44,7 @@ def shape_of(dataset: str, parameters: Mapping[str, Any], data_root: Path) -> Da
     dataset
         Name of a declared data set.
     parameters
-        Its parameters as a sweep file gives them.
+        Its parameters, as a sweep file gives them or validated.
     data_root
         Folder below which data sets lie.
 
@@ -53,6 +57,12 @@ def shape_of(dataset: str, parameters: Mapping[str, Any], data_root: Path) -> Da
     checked = parameters_of("dataset", declaration, parameters)
     if declaration.inspect is not None:
         return declaration.inspect(data_root, checked)
-    if declaration.size is None or declaration.classes is None:
-        raise InputError(f"The declaration of the data set '{dataset}' gives no size or classes: it needs them, or `inspect`.")
+    if (
+        declaration.size is None
+        or declaration.classes is None
+        or not {"train", "test"} <= declaration.counts.keys()
+    ):
+        raise InputError(
+            f"The declaration of the data set '{dataset}' needs size, classes and counts of train and test, or `inspect`."
+        )
     return DataShape(declaration.channels, declaration.size, declaration.classes, declaration.counts)

@@ -1,0 +1,42 @@
+"""Training augmentation, a batch at a time, on the device where the batch is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+PADDING = 4
+
+
+def augment(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+    """Augmented images, same shape and dtype.
+
+    Parameters
+    ----------
+    pixels
+        (B, C, H, W), uint8 or float.
+    kind
+        ``crop-flip``: 4 black pixels around, a random crop of the old size, mirrored with probability ½ (He et
+        al. 2016, section 4.2). ``none`` and ``resized-crop-flip`` leave the batch as it is and draw nothing; the
+        latter is done while decoding (`Images.stream`).
+    generator
+        The only source of randomness; it may live on another device than the images.
+    """
+    if kind in ("none", "resized-crop-flip"):
+        return pixels
+    if kind != "crop-flip":
+        raise ValueError(f"unknown augmentation '{kind}'")
+    count, _, height, width = pixels.shape
+    top, left, mirror = (
+        torch.randint(high, (count, 1), generator=generator, device=generator.device).to(pixels.device)
+        for high in (2 * PADDING + 1, 2 * PADDING + 1, 2)
+    )
+    rows = torch.arange(height, device=pixels.device) + top
+    columns = torch.arange(width, device=pixels.device)
+    columns = torch.where(mirror == 1, width - 1 - columns, columns) + left
+    padded = functional.pad(pixels, (PADDING,) * 4)
+    image = torch.arange(count, device=pixels.device).view(-1, 1, 1)
+    # Channels last for the gather: one index pair fetches all channels of a pixel.
+    taken = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
+    return taken.permute(0, 3, 1, 2)

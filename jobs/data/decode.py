@@ -1,0 +1,93 @@
+"""Image files → uint8 arrays (H, W, 3), with the resizing and cropping of the field's ImageNet pipelines."""
+
+from __future__ import annotations
+
+import math
+import os
+import random
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from rsctl.errors import InputError
+
+Pixels = NDArray[np.uint8]
+
+SCALE, RATIO, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
+THREADED_BYTES = 16_384
+
+
+def read_image(path: Path) -> Image.Image:
+    """The decoded RGB image.
+
+    Raises
+    ------
+    InputError
+        The file is missing, truncated, or no image.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
+        raise InputError(
+            f"{path} can't be decoded as an image ({error}). Copy it again from its source, or remove it: "
+            "the split then has other positions, and its models and counts are new ones."
+        ) from error
+
+
+def centre_crop(image: Image.Image, resize: int, size: int) -> Pixels:
+    """Shorter side to `resize` pixels, then the middle `size` x `size` of it: uint8 (size, size, 3).
+
+    The arithmetic is torchvision's (Resize, CenterCrop; bilinear with antialiasing).
+    """
+    width, height = image.size
+    short, long = min(width, height), max(width, height)
+    if short != resize:
+        long = int(resize * long / short)
+        width, height = (resize, long) if width <= height else (long, resize)
+        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    left, top = round((width - size) / 2), round((height - size) / 2)
+    return np.array(image.crop((left, top, left + size, top + size)))
+
+
+def resized_crop_flip(image: Image.Image, size: int, seed: str) -> Pixels:
+    """A random part of 8 to 100 % of the area, aspect 3/4 to 4/3, resized, mirrored with probability ½: uint8 (size, size, 3).
+
+    Szegedy et al.: Going Deeper with Convolutions, 2015, section 6; ten attempts and the central fallback as
+    in torchvision. Only `random()` is drawn, whose stream Python keeps for ever.
+    """
+    draw = random.Random(seed).random
+    width, height = image.size
+    for _ in range(ATTEMPTS):
+        area = width * height * (SCALE[0] + (SCALE[1] - SCALE[0]) * draw())
+        ratio = RATIO[0] * (RATIO[1] / RATIO[0]) ** draw()
+        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
+        if 0 < across <= width and 0 < down <= height:
+            left, top = int(draw() * (width - across + 1)), int(draw() * (height - down + 1))
+            break
+    else:
+        across, down = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
+        left, top = (width - across) // 2, (height - down) // 2
+    part = image.crop((left, top, left + across, top + down)).resize((size, size), Image.Resampling.BILINEAR)
+    return np.array(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw() < 0.5 else part)
+
+
+def decode_each(count: int, mean_bytes: float, decode: Callable[[int], object]) -> None:
+    """Call `decode(row)` for every row below `count`; by all cores this process may use where files are large.
+
+    Measured on 2 cores: small JPEGs (32x32, 8,400 per second) lose a third to two threads, 80 KB ones gain 1.6x.
+    """
+    if mean_bytes <= THREADED_BYTES:
+        for row in range(count):
+            decode(row)
+        return
+    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
+    try:
+        for _ in pool.map(decode, range(count)):
+            pass
+    finally:
+        pool.shutdown(cancel_futures=True)  # a damaged file ends it at once

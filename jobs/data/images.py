@@ -1,0 +1,232 @@
+"""Images with labels: in memory, or decoded from their files when asked for. Both answer to the same calls."""
+
+from __future__ import annotations
+
+import os
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from jobs.data.decode import centre_crop, read_image, resized_crop_flip
+from rsctl.catalog.declare import DataShape
+from rsctl.errors import InputError
+
+
+class Images(ABC):
+    """Some images of one split. A *row* counts within this object, a *position* within the whole split."""
+
+    labels: Tensor
+    """int64 (N,)."""
+    positions: Tensor
+    """int64 (N,), positions in the split."""
+    shape: DataShape
+    fingerprint: str
+    """Hex; says which content the whole split has, whichever positions were loaded."""
+    pixels: Tensor | None
+    """uint8 (N, C, H, W) where the set is in memory, else None."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @abstractmethod
+    def to(self, device: torch.device | str) -> Images:
+        """Keep the images on this device, where they are in memory at all."""
+
+    @abstractmethod
+    def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+        """Images as they are evaluated, without augmentation.
+
+        Parameters
+        ----------
+        rows
+            int64 (B,).
+        device
+            Where the result goes; None leaves it where it is.
+
+        Returns
+        -------
+        pixels, labels
+            uint8 (B, C, H, W) in 0 … 255, int64 (B,).
+        """
+
+    @abstractmethod
+    def stream(
+        self,
+        batches: Iterable[Tensor],
+        generator_seed: int,
+        *,
+        first_step: int = 0,
+        augment: bool = True,
+        workers: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches to train on: uint8 (B, C, H, W) and int64 (B,) for each tensor of rows.
+
+        In-memory sets are indexed, and augmented afterwards on the device (`jobs.data.augment`). Files are
+        decoded ahead by worker processes, which also take the random crop and mirror, while the whole image
+        is at hand. `batches` may therefore be read ahead of what has been yielded.
+
+        Parameters
+        ----------
+        batches
+            int64 (B,) each: the rows of one optimiser step.
+        generator_seed, first_step
+            The crop of an image is a function of `generator_seed`, of its step (counted on from `first_step`) and
+            of its position: a training resumed at a step draws what an uninterrupted one draws.
+        augment
+            False decodes as `batch` does.
+        workers
+            Decoding processes; None takes the cores this process may use, but one.
+        """
+
+
+class ArrayImages(Images):
+    """A set in memory."""
+
+    pixels: Tensor
+
+    def __init__(
+        self,
+        pixels: Tensor,
+        labels: Tensor,
+        shape: DataShape,
+        fingerprint: str,
+        positions: Sequence[int] | None = None,
+    ) -> None:
+        """`pixels` and `labels` hold exactly the images at `positions` (None: the whole split)."""
+        self.pixels, self.labels, self.shape, self.fingerprint = pixels, labels, shape, fingerprint
+        self.positions = as_positions(positions, len(labels))
+
+    def to(self, device: torch.device | str) -> ArrayImages:
+        moved = ArrayImages(self.pixels.to(device), self.labels.to(device), self.shape, self.fingerprint)
+        moved.positions = self.positions
+        return moved
+
+    def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+        rows = rows.to(self.pixels.device)
+        pixels, labels = self.pixels[rows], self.labels[rows]
+        return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
+
+    def stream(
+        self,
+        batches: Iterable[Tensor],
+        generator_seed: int,
+        *,
+        first_step: int = 0,
+        augment: bool = True,
+        workers: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        return (self.batch(rows) for rows in batches)
+
+
+class FileImages(Images):
+    """A set too large for memory."""
+
+    pixels = None
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[str],
+        labels: Sequence[int],
+        shape: DataShape,
+        fingerprint: str,
+        resize: int,
+        positions: Sequence[int] | None = None,
+    ) -> None:
+        """`files` below `root`, exactly those at `positions`; `resize` is the shorter side before the centre crop."""
+        # One block of bytes: a million Python strings would be copied into every worker, page by page.
+        self.files = np.array([os.fsencode(file) for file in files])
+        self.root, self.resize = root, resize
+        self.labels = torch.tensor(labels, dtype=torch.int64)
+        self.shape, self.fingerprint = shape, fingerprint
+        self.positions = as_positions(positions, len(files))
+
+    def to(self, device: torch.device | str) -> FileImages:
+        return self
+
+    def decode(self, row: int, seed: str | None = None) -> Tensor:
+        """uint8 (3, size, size); with a seed randomly cropped and mirrored, else centred."""
+        with read_image(self.root / os.fsdecode(self.files[row])) as image:
+            size = self.shape.size
+            pixels = (
+                centre_crop(image, self.resize, size)
+                if seed is None
+                else resized_crop_flip(image, size, seed)
+            )
+        return torch.from_numpy(pixels).permute(2, 0, 1)
+
+    def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
+        pixels = torch.stack([self.decode(row) for row in rows.tolist()])
+        labels = self.labels[rows.cpu()]
+        return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
+
+    def stream(
+        self,
+        batches: Iterable[Tensor],
+        generator_seed: int,
+        *,
+        first_step: int = 0,
+        augment: bool = True,
+        workers: int | None = None,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        keyed = ([(step, row) for row in rows.tolist()] for step, rows in enumerate(batches, first_step))
+        loader: DataLoader[tuple[Tensor, Tensor] | InputError] = DataLoader(
+            _Decoder(self, generator_seed if augment else None),
+            batch_sampler=keyed,
+            num_workers=max(1, len(os.sched_getaffinity(0)) - 1) if workers is None else workers,
+            collate_fn=_collate,
+            worker_init_fn=_outlive_signals,
+            generator=torch.Generator(),  # else it takes a draw from the default generator
+        )
+        for item in loader:
+            if isinstance(item, InputError):
+                raise item
+            yield item
+
+
+class _Decoder(Dataset[tuple[Tensor, int] | InputError]):
+    def __init__(self, images: FileImages, seed: int | None) -> None:
+        self.images, self.seed = images, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | InputError:
+        step, row = key
+        seed = None if self.seed is None else f"{self.seed} {step} {int(self.images.positions[row])}"
+        try:
+            return self.images.decode(row, seed), int(self.images.labels[row])
+        except InputError as error:
+            return error  # raised in the parent: DataLoader would put a traceback into its message
+
+
+def _collate(items: list[tuple[Tensor, int] | InputError]) -> tuple[Tensor, Tensor] | InputError:
+    decoded = []
+    for item in items:
+        if isinstance(item, InputError):
+            return item
+        decoded.append(item)
+    return torch.stack([pixels for pixels, _ in decoded]), torch.tensor([label for _, label in decoded])
+
+
+GRACE_SECONDS = 60
+
+
+def _outlive_signals(_: int) -> None:
+    """A scheduler signals all processes of a job at once: workers go on until the trainer has saved its state."""
+    for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_soon)
+
+
+def _end_soon(_number: int, _frame: FrameType | None) -> None:
+    signal.alarm(GRACE_SECONDS)
+
+
+def as_positions(positions: Sequence[int] | None, count: int) -> Tensor:
+    """int64 (N,); None means all `count` of the split."""
+    return torch.arange(count) if positions is None else torch.as_tensor(positions, dtype=torch.int64)

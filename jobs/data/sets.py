@@ -1,0 +1,192 @@
+"""The project's own data sets, read from where torchvision, scikit-learn and users keep them.
+
+`read` is what the module named by a data set's declaration has to offer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from jobs.data.decode import centre_crop, decode_each, read_image
+from jobs.data.images import ArrayImages, FileImages, Images
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.catalog.folders import folder_root, image_files
+from rsctl.catalog.holdout import fixed_permutation
+from rsctl.errors import InputError
+
+IMAGENET_RESIZE = 256 / 224
+TORCHVISION = {
+    "mnist": "MNIST",
+    "fashion-mnist": "FashionMNIST",
+    "svhn": "SVHN",
+    "cifar10": "CIFAR10",
+    "cifar100": "CIFAR100",
+}
+
+
+def read(
+    dataset: DataSet,
+    parameters: Any,
+    split: str,
+    data_root: Path,
+    shape: DataShape,
+    positions: Sequence[int] | None,
+) -> Images:
+    """The images of `split` at `positions` (None: all), as `jobs.data.load` describes them."""
+    if dataset.name == "imagefolder":
+        return read_folder(parameters, split, folder_root(data_root, parameters), shape, positions)
+    if dataset.name == "imagenet":
+        return read_imagenet(dataset, split, data_root / "imagenet", shape, positions)
+    if dataset.name == "digits":
+        pixels, labels = digits(split)
+    else:
+        pixels, labels = torchvision_arrays(dataset, split, data_root)
+    return from_arrays(pixels, labels, shape, dataset.name, split, positions)
+
+
+def from_arrays(
+    pixels: Tensor, labels: Tensor, shape: DataShape, name: str, split: str, positions: Sequence[int] | None
+) -> ArrayImages:
+    """Images from a whole split: uint8 (N, C, H, W) and int64 (N,), checked against the declared shape.
+
+    Raises
+    ------
+    InputError
+        Another number of images, another image size, or a label outside the classes.
+    """
+    expected = (shape.counts[split], shape.channels, shape.size, shape.size)
+    if tuple(pixels.shape) != expected or len(labels) != len(pixels):
+        raise InputError(
+            f"The {split} split of {name} has {len(labels)} labels and images of shape {tuple(pixels.shape)}, "
+            f"not {expected}: its files are incomplete or of another data set. Fetch them again."
+        )
+    if not 0 <= int(labels.min()) <= int(labels.max()) < shape.classes:
+        raise InputError(
+            f"The {split} split of {name} has labels {int(labels.min())} to {int(labels.max())}; "
+            f"{shape.classes} classes are declared."
+        )
+    content = hashlib.sha256(repr(expected).encode())
+    content.update(pixels.contiguous().numpy())
+    content.update(labels.contiguous().numpy())
+    if positions is not None:
+        rows = torch.as_tensor(positions, dtype=torch.int64)
+        pixels, labels = pixels[rows], labels[rows]
+    return ArrayImages(pixels, labels, shape, content.hexdigest(), positions)
+
+
+def digits(split: str) -> tuple[Tensor, Tensor]:
+    """scikit-learn's 1,797 digits, 8x8 in 17 grey levels, as uint8 (N, 1, 8, 8) and int64 (N,).
+
+    Test images are the first 360 of a fixed permutation of the original order, training images the other 1,437;
+    the original order goes by writer, so neighbours look alike.
+    """
+    from sklearn.datasets import load_digits
+
+    levels, labels = load_digits(return_X_y=True)
+    order = fixed_permutation(len(labels), seed=0)
+    chosen = order[:360] if split == "test" else order[360:]
+    pixels = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
+    return torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen].astype(np.int64))
+
+
+def open_torchvision(name: str, split: str, data_root: Path, *, download: bool) -> Any:
+    """torchvision's own object for a split; whatever it raises when files are missing or damaged."""
+    from torchvision import datasets
+
+    maker = getattr(datasets, TORCHVISION[name])
+    if name == "svhn":
+        return maker(str(data_root), split=split, download=download)
+    return maker(str(data_root), train=split == "train", download=download)
+
+
+def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[Tensor, Tensor]:
+    """A small set as torchvision stores it, as uint8 (N, C, H, W) and int64 (N,). Never downloads.
+
+    Raises
+    ------
+    InputError
+        Files are missing, incomplete or unreadable.
+    """
+    try:
+        stored = open_torchvision(dataset.name, split, data_root, download=False)
+    except Exception as error:  # torchvision and the formats below it raise all sorts
+        reason = str(error).partition(". You can use")[0]  # torchvision's advice is for its own callers
+        raise InputError(
+            f"dataset: {dataset.name} isn't complete and readable below the data root {data_root} ({reason}). "
+            f"Expected: {dataset.where}. Compute nodes have no internet: run `rsctl data fetch {dataset.name}` where "
+            "there is some, or set RSCTL_DATA to the folder that has it."
+        ) from error
+    pixels = torch.as_tensor(stored.data)
+    labels = torch.as_tensor(stored.labels if dataset.name == "svhn" else stored.targets, dtype=torch.int64)
+    if pixels.ndim == 3:
+        pixels = pixels.unsqueeze(1)
+    elif dataset.name != "svhn":
+        pixels = pixels.permute(0, 3, 1, 2).contiguous()
+    return pixels, labels
+
+
+def listing_fingerprint(files: Sequence[tuple[str, int, int]], size: int) -> str:
+    """SHA-256 over (path, label, bytes) of every image and the side it is brought to; contents aren't read."""
+    content = hashlib.sha256(f"{size}\n".encode())
+    for file, label, length in files:
+        content.update(f"{file}\0{label}\0{length}\n".encode("utf-8", "surrogateescape"))
+    return content.hexdigest()
+
+
+def read_folder(
+    parameters: Any, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
+) -> ArrayImages:
+    """An `imagefolder`: the chosen files are decoded into memory, shorter side to `size`, centre crop."""
+    files = image_files(root, split, shape.class_names)
+    chosen = files if positions is None else [files[position] for position in positions]
+    pixels = np.empty((len(chosen), 3, shape.size, shape.size), dtype=np.uint8)
+
+    def decode(row: int) -> None:
+        with read_image(root / chosen[row][0]) as image:
+            pixels[row] = centre_crop(image, shape.size, shape.size).transpose(2, 0, 1)
+
+    decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
+    labels = torch.tensor([label for _, label, _ in chosen], dtype=torch.int64)
+    return ArrayImages(
+        torch.from_numpy(pixels), labels, shape, listing_fingerprint(files, shape.size), positions
+    )
+
+
+def read_imagenet(
+    dataset: DataSet, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
+) -> FileImages:
+    """ImageNet's folders, decoded when asked for; its test split is the validation folder, whose labels are public."""
+    folder = "train" if split == "train" else "val"
+    place = (
+        f"Expected: {dataset.where}; class folders are sorted by name. Set RSCTL_DATA if they lie elsewhere."
+    )
+    if not (root / folder).is_dir():
+        raise InputError(f"dataset: {root / folder} is missing. {place}")
+    names = tuple(sorted(entry.name for entry in (root / folder).iterdir() if entry.is_dir()))
+    if len(names) != shape.classes:
+        raise InputError(
+            f"dataset: {root / folder} has {len(names)} class folders, ImageNet has {shape.classes}. {place} "
+            "A part of ImageNet is an `imagefolder`."
+        )
+    files = image_files(root, folder, names)
+    if len(files) != shape.counts[split]:
+        raise InputError(
+            f"dataset: {root / folder} has {len(files)} images, not {shape.counts[split]}. {place}"
+        )
+    chosen = files if positions is None else [files[position] for position in positions]
+    return FileImages(
+        root,
+        [file for file, _, _ in chosen],
+        [label for _, label, _ in chosen],
+        shape,
+        listing_fingerprint(files, shape.size),
+        round(shape.size * IMAGENET_RESIZE),
+        positions,
+    )

@@ -1,0 +1,36 @@
+"""The project's own architectures by name."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from jobs.models.cnn import SmallCNN
+from jobs.models.resnet import cifar_resnet, wide_stem_resnet
+from rsctl.errors import InputError
+
+CIFAR_DEPTHS = (20, 32, 44, 56, 110)
+WIDE_STEM_DEPTHS = (18, 34)
+
+
+def build(name: str, classes: int, channels: int, size: int, **parameters: int) -> nn.Module:
+    """An architecture without its normalisation layer: float (B, channels, size, size) → logits (B, classes).
+
+    Raises
+    ------
+    InputError
+        The architecture can't take this number of channels.
+    """
+    if name == "cnn":
+        return SmallCNN(classes, channels, size, **parameters)
+    depth = int(name.removeprefix("resnet"))
+    if depth in CIFAR_DEPTHS:
+        return cifar_resnet(depth, classes, channels)
+    if depth in WIDE_STEM_DEPTHS:
+        return wide_stem_resnet(depth, classes, channels)
+    if channels != 3:
+        raise InputError(
+            f"model: {name} takes colour images (3 channels); these have {channels}. Choose another model."
+        )
+    from torchvision.models import resnet50
+
+    return resnet50(weights=None, num_classes=classes)
