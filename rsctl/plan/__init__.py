@@ -1,0 +1,1 @@
+"""A sweep's points → runs, tasks and what they wait for."""

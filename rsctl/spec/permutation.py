@@ -7,19 +7,14 @@ import hashlib
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.catalog.holdout import split_train
+
 
 def permutation(count: int, seed: int, purpose: str = "images") -> NDArray[np.int64]:
-    """A permutation of range(count): the order of Philox's raw 64-bit words, keyed by purpose and seed."""
+    """A permutation of range(count), int64: the order of Philox's raw 64-bit words, keyed by purpose and seed."""
     digest = hashlib.blake2b(f"{purpose}:{seed}".encode(), digest_size=16).digest()
     words = np.random.Philox(key=int.from_bytes(digest, "little")).random_raw(count)
     return np.argsort(words, kind="stable").astype(np.int64)
-
-
-def split_train(count: int, share: float) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(training rows, validation rows) of a training split, both ascending; fixed for ever for a given share."""
-    order = permutation(count, 0, "holdout")
-    held = round(count * share)
-    return np.sort(order[held:]), np.sort(order[:held])
 
 
 def images_of(count: int, holdout: float, seed: int, skip: int, most: int) -> list[int]:

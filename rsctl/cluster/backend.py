@@ -1,0 +1,37 @@
+"""What a place to run tasks must do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from rsctl.plan.commit import Request, Task
+from rsctl.store.attempts import State
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a backend knows of a task, beyond its files."""
+
+    state: State
+    reason: str = ""
+    node: str = ""
+
+
+class Backend(Protocol):
+    """A place where tasks run. Everything that may block is here; nothing of it is called on a UI thread."""
+
+    name: str
+
+    def submit(self, requests: list[Request]) -> int:
+        """Take over these tasks; returns how many it didn't have already."""
+        ...
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+        """What it knows of unfinished tasks, by `Task.key`; a task it has never seen is left out."""
+        ...
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        """Stop these tasks, running or not; returns how many it had."""
+        ...

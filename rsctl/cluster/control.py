@@ -1,0 +1,207 @@
+"""What the command line and the dashboard do with sweeps: submit, look, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.backend import Backend, Seen
+from rsctl.cluster.local import LocalBackend
+from rsctl.errors import InputError
+from rsctl.plan.commit import Committed, Request, Task, commit, save_sweep_file
+from rsctl.plan.plan import Plan, make_plan
+from rsctl.spec.sections import StageResources
+from rsctl.spec.settings import Place
+from rsctl.spec.sweep import load_sweep
+from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
+from rsctl.store.layout import Run, Store
+
+
+@dataclass(frozen=True)
+class TaskStatus:
+    """The state of one task, as true as it can be told."""
+
+    task: Task
+    state: State
+    reason: str = ""
+    node: str = ""
+    attempt: int = 0
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    rate: float = 0.0
+    updated: float = 0.0
+    """Unix time of its last record; 0 if it has none."""
+
+    @property
+    def progress(self) -> float:
+        """Share done, in [0, 1]."""
+        return 1.0 if self.state == State.DONE else min(1.0, self.done / self.total) if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """What a submission did."""
+
+    plan: Plan
+    committed: Committed
+    added: int
+
+
+def backend_of(place: Place, cluster: str) -> Backend:
+    """The backend of a profile of rsctl.toml."""
+    return LocalBackend(cluster, place.settings.profile(cluster), Store(place.store))
+
+
+def plan_file(file: Path, place: Place) -> Plan:
+    """Read and plan a sweep file; nothing is written."""
+    plan = make_plan(load_sweep(file, place.data), str(file))
+    place.settings.profile(plan.sweep.cluster)
+    return plan
+
+
+def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
+    """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
+    plan = plan_file(file, place)
+    backend = backend_of(place, cluster or plan.sweep.cluster)
+    committed = commit(plan, place, update=update)
+    save_sweep_file(place, plan.sweep.name, file)
+    return Submitted(plan, committed, backend.submit(committed.requests))
+
+
+def sweep_tasks(store: Store, name: str) -> list[Task]:
+    """The tasks of a sweep, models first, each once."""
+    entries = store.sweep(name)["entries"]
+    models = {entry["model"]: Task(store.run("models", entry["model"]), 0) for entry in entries}
+    counts = {(entry["counts"], n): Task(store.run("counts", entry["counts"]), n) for entry in entries for n in entry["tasks"]}
+    return [*models.values(), *counts.values()]
+
+
+def statuses(tasks: Iterable[Task], backend: Backend) -> dict[str, TaskStatus]:
+    """States by task key: files first, then what the backend sees. Reads no HDF5."""
+    found: dict[str, TaskStatus] = {}
+    open_tasks: list[tuple[Task, Attempt | None]] = []
+    attempts: dict[Path, dict[int, list[int]]] = {}
+    for task in tasks:
+        if task.run.path not in attempts:
+            attempts[task.run.path] = attempt_numbers(task.run)
+        numbers = attempts[task.run.path].get(task.number)
+        attempt = read_attempt(task.run, task.number, numbers[-1]) if numbers else None
+        if (attempt and attempt.ended == "done") or (task.run.kind == "models" and task.run.model_file.exists()):
+            found[task.key] = _status(task, attempt, State.DONE)
+        else:
+            open_tasks.append((task, attempt))
+    seen = backend.poll([task for task, _ in open_tasks]) if open_tasks else {}
+    for task, attempt in open_tasks:
+        found[task.key] = _open_status(task, attempt, seen.get(task.key))
+    return found
+
+
+def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> TaskStatus:
+    if seen:
+        return _status(task, attempt, seen.state, seen.reason, seen.node)
+    if attempt is None:
+        return _status(task, None, State.NEW, "not submitted")
+    if attempt.ended == "failed":
+        return _status(task, attempt, State.FAILED, attempt.reason)
+    if attempt.ended:
+        return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again and it goes on")
+    alive = is_alive(attempt.claim)
+    if alive:
+        return _status(task, attempt, State.RUNNING)
+    if alive is None:
+        return _status(task, attempt, State.UNKNOWN, f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here")
+    return _status(task, attempt, State.LOST, "died without a word; submit again and it goes on")
+
+
+def _status(task: Task, attempt: Attempt | None, state: State, reason: str = "", node: str = "") -> TaskStatus:
+    if attempt is None:
+        return TaskStatus(task, state, reason, node)
+    progress, last = attempt.progress, attempt.end or attempt.progress or attempt.claim
+    return TaskStatus(
+        task,
+        state,
+        reason,
+        node or str(attempt.claim.get("host", "")),
+        attempt.number,
+        float(progress.get("done", 0)),
+        float(progress.get("total", 0)),
+        str(progress.get("unit", "")),
+        float(progress.get("rate", 0)) if state == State.RUNNING else 0.0,
+        float(last.get("time", 0)),
+    )
+
+
+def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
+    """States of a sweep's tasks by task key."""
+    store = Store(place.store)
+    return statuses(sweep_tasks(store, name), backend_of(place, _cluster(place, store.sweep(name))))
+
+
+def _cluster(place: Place, sweep: dict[str, Any]) -> str:
+    """The profile a sweep was written for; `local` where rsctl.toml no longer has it."""
+    name = str(sweep.get("cluster", "local"))
+    return name if name in place.settings.profiles else "local"
+
+
+def named_tasks(place: Place, names: list[str]) -> list[Task]:
+    """The tasks of sweeps and runs given by name."""
+    store = Store(place.store)
+    found: dict[str, Task] = {}
+    for name in names:
+        if name in store.sweep_names():
+            tasks = sweep_tasks(store, name)
+        else:
+            run = store.find_run(name)
+            tasks = [Task(run, number) for number in run.task_numbers()]
+        found |= {task.key: task for task in tasks}
+    return list(found.values())
+
+
+def cancel(place: Place, names: list[str]) -> list[Task]:
+    """Stop the unfinished tasks of these sweeps or runs; returns them. What is sampled stays."""
+    backend = backend_of(place, "local")
+    open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+    open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states]
+    backend.cancel(open_tasks)
+    return open_tasks
+
+
+def retry(place: Place, name: str) -> list[Task]:
+    """Start again what failed, was lost or was cancelled; returns those tasks."""
+    store = Store(place.store)
+    sweep = store.sweep(name)
+    backend = backend_of(place, _cluster(place, sweep))
+    model_of = {entry["counts"]: entry["model"] for entry in sweep["entries"]}
+    again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
+    found = [s.task for s in statuses(sweep_tasks(store, name), backend).values() if s.state in again]
+    requests = [_request(store, task, model_of) for task in found]
+    backend.submit(requests)
+    return found
+
+
+def _request(store: Store, task: Task, model_of: dict[str, str]) -> Request:
+    launch = task.run.launch()
+    needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
+    resources = StageResources(threads=launch["threads"], processes=launch["processes"], workers=launch["workers"], gpus=launch["gpus"])
+    return Request(task, needs, resources, launch["code"])
+
+
+def tail(run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None) -> None:
+    """Write a task's log; with `follow`, go on with what is added as long as it returns True."""
+    file = run.log_file(number)
+    if not file.exists() and follow is None:
+        raise InputError(f"{run.id}: task {number} has no log yet ({file}).")
+    position = 0
+    while True:
+        going = follow() if follow else False
+        if file.exists():
+            with open(file, "rb") as log:
+                log.seek(position)
+                while chunk := log.read(65536):
+                    position += len(chunk)
+                    write(chunk.decode("utf-8", "replace"))
+        if not going:
+            return

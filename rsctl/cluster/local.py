@@ -1,0 +1,105 @@
+"""The local backend: hands tasks to this machine's detached queue and reads what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from rsctl.cluster.backend import Seen
+from rsctl.cluster.queue import KILL_AFTER, start_detached, visible_gpus
+from rsctl.cluster.requests import all_queues, own_queue
+from rsctl.errors import InputError
+from rsctl.plan.commit import Request, Task
+from rsctl.spec.settings import Profile
+from rsctl.store.attempts import State, is_alive, latest_attempt
+from rsctl.store.layout import Store
+
+
+@dataclass(frozen=True)
+class LocalBackend:
+    """Tasks as processes of this machine."""
+
+    name: str
+    profile: Profile
+    store: Store
+
+    def submit(self, requests: list[Request]) -> int:
+        """Add requests to this host's queue and see that it runs; a task that any host's queue holds is left to it."""
+        wanted_gpus = max((r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0)
+        if wanted_gpus and wanted_gpus > len(found := visible_gpus(self.profile)):
+            raise InputError(f"resources: {wanted_gpus} GPUs asked for; this machine shows {len(found)}. Set gpus = 0, or another profile.")
+        mine = own_queue(self.store)
+        elsewhere = {key for queue in all_queues(self.store) if queue.host != mine.host for key in queue.wanted()}
+        added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
+        if requests:
+            start_detached(self.store.root, self.name)
+        return added
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+        """Queue files and living processes; reads nothing of a task that no queue has heard of."""
+        wanted, ended, hosts = {}, {}, {}
+        for queue in all_queues(self.store):
+            ended |= queue.endings()
+            for key, request in queue.wanted().items():
+                wanted[key], hosts[key] = request, queue.host
+        seen: dict[str, Seen] = {}
+        for task in tasks:
+            if task.key in wanted:
+                seen[task.key] = self._wanted(task, wanted[task.key], hosts[task.key])
+            elif task.key in ended:
+                note = ended[task.key]
+                seen[task.key] = Seen(State(note["state"]), note["reason"])
+        return seen
+
+    def _wanted(self, task: Task, request: dict[str, object], host: str) -> Seen:
+        attempt = latest_attempt(task.run, task.number)
+        if attempt and not attempt.ended:
+            alive = is_alive(attempt.claim)
+            if alive:
+                return Seen(State.RUNNING, node=host)
+            if alive is None:
+                return Seen(State.UNKNOWN, f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here", host)
+        for need in request["needs"] if isinstance(request["needs"], list) else []:
+            model = self.store.run(*need.split("/")[:2])
+            if not model.model_file.exists():
+                return Seen(State.WAITING, f"waits for the model {model.id}", host)
+        return Seen(State.QUEUED, f"waits for a free slot on {host}", host)
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        """Take the requests out and stop this host's processes; another host's queue stops its own.
+
+        Returns once this host's processes are gone: SIGTERM first, so that they write a snapshot.
+        """
+        tasks = list(tasks)
+        for queue in all_queues(self.store):
+            for task in tasks:
+                queue.end(task.key, State.CANCELLED, "cancelled by you")
+        living = [task for task in tasks if living_pid(task)]
+        count, started, kill = len(living), time.monotonic(), signal.SIGTERM
+        for task in living:
+            _send(task, kill)
+        while living and time.monotonic() - started < 2 * KILL_AFTER:
+            if kill == signal.SIGTERM and time.monotonic() - started > KILL_AFTER:
+                kill = signal.SIGKILL
+                for task in living:
+                    _send(task, kill)
+            time.sleep(0.05)
+            living = [task for task in living if living_pid(task)]
+        return count
+
+
+def living_pid(task: Task) -> int:
+    """The process that works at this task on this host, or 0."""
+    attempt = latest_attempt(task.run, task.number)
+    return int(attempt.claim["pid"]) if attempt and not attempt.ended and is_alive(attempt.claim) else 0
+
+
+def _send(task: Task, what: signal.Signals) -> None:
+    pid = living_pid(task)
+    if pid:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, what)

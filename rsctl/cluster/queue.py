@@ -1,0 +1,250 @@
+"""The local queue: a small detached process that starts tasks as slots, GPUs and dependencies allow.
+
+At most one per store and host (it holds a lock). It decides from files alone: requests, attempt files and
+artifacts. Killed at any moment it loses nothing: its tasks live on in sessions of their own, and the next
+queue sees their claims.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.requests import Queue, own_queue, task_of
+from rsctl.errors import UnavailableError, UserError
+from rsctl.plan.commit import Task
+from rsctl.spec.settings import Profile, load_settings
+from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, latest_attempt, read_attempt
+from rsctl.store.layout import Store
+
+TICK = 0.25
+KILL_AFTER = 30.0
+
+
+@dataclass
+class Running:
+    """A task that has been started, by this queue or by an earlier one."""
+
+    threads: int
+    gpus: list[int]
+    child: subprocess.Popen[bytes] | None
+    told: float = 0.0
+    """When it was told to stop; 0 if it wasn't."""
+
+
+class QueueProcess:
+    """Starts, watches and stops the tasks of one host's queue."""
+
+    def __init__(self, queue: Queue, profile: Profile) -> None:
+        self.queue, self.profile = queue, profile
+        self.cpus = profile.cpus or len(os.sched_getaffinity(0))
+        self.gpus = visible_gpus(profile)
+        self.running: dict[str, Running] = {}
+        self.leaving = False
+
+    def serve(self) -> None:
+        """Work until nothing is wanted. Runs only while it holds the lock."""
+        signal.signal(signal.SIGTERM, self._leave)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while not self.leaving:
+            try:
+                busy = self.tick()
+            except UserError as error:
+                # The disk may be full or away for a while: say so, wait, go on.
+                say(str(error))
+                time.sleep(5)
+                continue
+            if not busy:
+                return
+            time.sleep(TICK)
+
+    def _leave(self, *_: object) -> None:
+        self.leaving = True
+
+    def tick(self) -> bool:
+        """One look at everything; False when there is nothing left to do."""
+        wanted = self.queue.wanted()
+        self._reap(wanted)
+        for key, request in wanted.items():
+            if key not in self.running:
+                self._consider(key, request, wanted)
+        return bool(self.running or self.queue.wanted())
+
+    def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
+        """Forget tasks that ended; stop those that nobody wants any more."""
+        for key, entry in list(self.running.items()):
+            if not self._lives(key, entry):
+                del self.running[key]
+            elif key not in wanted:
+                self._stop(key, entry)
+
+    def _lives(self, key: str, entry: Running) -> bool:
+        if entry.child is not None:
+            return entry.child.poll() is None
+        attempt = self._attempt(key)
+        return attempt is not None and not attempt.ended and is_alive(attempt.claim) is not False
+
+    def _stop(self, key: str, entry: Running) -> None:
+        """SIGTERM, so that it writes a snapshot; SIGKILL if it doesn't leave."""
+        attempt = self._attempt(key)
+        pid = entry.child.pid if entry.child else int(attempt.claim.get("pid", 0)) if attempt else 0
+        if not pid or (entry.told and time.monotonic() - entry.told < KILL_AFTER):
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL if entry.told else signal.SIGTERM)
+        say(f"{key}: told to {'die' if entry.told else 'stop'}")
+        entry.told = time.monotonic()
+
+    def _consider(self, key: str, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> None:
+        """Start a wanted task, adopt it, take it off the list, or let it wait."""
+        task = task_of(self.queue.store, key)
+        since = [read_attempt(task.run, task.number, n) for n in attempt_numbers(task.run).get(task.number, []) if n > request["after"]]
+        last = since[-1] if since else latest_attempt(task.run, task.number)
+        if last and not last.ended and is_alive(last.claim):
+            self.running[key] = Running(int(last.claim.get("threads", 1)), [], None)
+            say(f"{key}: adopted, pid {last.claim.get('pid')}")
+        elif since and since[-1].ended in ("done", "failed"):
+            self.queue.finish(key)
+            say(f"{key}: {since[-1].ended} {since[-1].reason}")
+        elif deaths_without_progress(since) >= self.profile.attempts:
+            reason = f"died {self.profile.attempts} times without a word and without progress; see its log ({task.run.log_file(task.number)})"
+            self.queue.end(key, State.LOST, reason)
+            say(f"{key}: {reason}")
+        elif blocked := self._blocked(request, wanted):
+            self.queue.end(key, State.CANCELLED, blocked)
+            say(f"{key}: {blocked}")
+        elif self._ready(request):
+            self._start(key, task, request)
+
+    def _attempt(self, key: str) -> Attempt | None:
+        task = task_of(self.queue.store, key)
+        return latest_attempt(task.run, task.number)
+
+    def _ready(self, request: dict[str, Any]) -> bool:
+        return all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"])
+
+    def _blocked(self, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> str:
+        """Why a dependency will never be there, or empty."""
+        for need in request["needs"]:
+            model = task_of(self.queue.store, need).run
+            if model.model_file.exists() or need in wanted or need in self.running:
+                continue
+            attempt = latest_attempt(model, 0)
+            ending = self.queue.endings().get(need, {})
+            if model.model_file.exists() or self.queue.request_file(need).exists():
+                continue  # it changed between the looks
+            if attempt and attempt.ended == "failed":
+                return f"its model {model.id} failed: {attempt.reason}"
+            return f"its model {model.id} is not going to be trained ({ending.get('reason') or 'not submitted'})"
+        return ""
+
+    def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:
+        threads = int(request["threads"])
+        needed = request["gpus"]
+        gpus = min(1, len(self.gpus)) if needed == "auto" else int(needed)
+        free = [gpu for gpu in self.gpus if all(gpu not in entry.gpus for entry in self.running.values())]
+        in_use = sum(entry.threads for entry in self.running.values())
+        # A task that asks for more threads than there are runs alone.
+        if len(free) < gpus or (self.running and in_use + threads > self.cpus):
+            return
+        code = self.queue.store.root / "code" / request["code"]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
+        log = task.run.log_file(task.number)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with open(log, "ab") as output:
+            child = subprocess.Popen(
+                [sys.executable, "-m", "rsctl.cluster.task", str(task.run.path), str(task.number)],
+                cwd=task.run.path, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        self.running[key] = Running(threads, free[:gpus], child)
+        say(f"{key}: started, pid {child.pid}")
+
+
+def deaths_without_progress(attempts: list[Attempt]) -> int:
+    """How many of the last attempts ended without a result and without getting further than those before."""
+    deaths, furthest = 0, -1.0
+    for attempt in attempts:
+        done = float(attempt.progress.get("done", 0))
+        deaths = 1 if done > furthest else deaths + 1
+        furthest = max(furthest, done)
+    return deaths
+
+
+def visible_gpus(profile: Profile) -> list[int]:
+    """Numbers of the GPUs to hand out: the profile's, CUDA_VISIBLE_DEVICES', or what nvidia-smi lists."""
+    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if shown is not None:
+        found = [int(part) for part in shown.split(",") if part.strip().isdigit()]
+    else:
+        try:
+            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+            found = list(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
+        except (OSError, subprocess.SubprocessError):
+            found = []
+    return found if profile.gpus is None else found[: profile.gpus]
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
+
+
+@contextlib.contextmanager
+def only_one(queue: Queue) -> Any:
+    """Hold the queue's lock, yielding whether it was free."""
+    queue.folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(queue.lock, os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
+                raise UnavailableError(f"can't lock {queue.lock}: {error}. The store's file system must support flock.") from error
+            yield False
+            return
+        yield True
+    finally:
+        os.close(descriptor)
+
+
+def main() -> None:
+    """Serve this host's queue until it is empty; leave at once if another process does."""
+    place = load_settings()
+    queue = own_queue(Store(place.store))
+    profile = place.settings.profile(os.environ.get("RSCTL_PROFILE", "local"))
+    while True:
+        with only_one(queue) as mine:
+            if not mine:
+                return
+            say(f"queue serves {queue.store.root}, pid {os.getpid()}")
+            process = QueueProcess(queue, profile)
+            process.serve()
+            say("queue leaves")
+        # A request may have come between the last look and the release; whoever sent it saw the lock held.
+        if process.leaving or not queue.wanted():
+            return
+
+
+def start_detached(store_root: Path, profile: str) -> None:
+    """Make sure that a queue serves this store; returns at once."""
+    queue = own_queue(Store(store_root))
+    queue.folder.mkdir(parents=True, exist_ok=True)
+    environment = {**os.environ, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
+    with open(queue.log, "ab") as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "rsctl.cluster.queue"],
+            env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

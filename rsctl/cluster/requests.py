@@ -1,0 +1,124 @@
+"""The local queue's files: one request per task, and one note per task that ended without running to an end.
+
+`<store>/queue/<host>/requests/<task>.json` is what is wanted; a submission creates it, the queue removes it
+when the task is done or failed, `cancel` moves it to `ended/` with a reason. All of it is on disk, so the
+queue process itself remembers nothing that matters.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import InputError
+from rsctl.plan.commit import Request, Task
+from rsctl.store.attempts import State, attempt_numbers
+from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.layout import Store
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The queue folder of one host in one store."""
+
+    store: Store
+    host: str
+
+    @property
+    def folder(self) -> Path:
+        return self.store.root / "queue" / self.host
+
+    @property
+    def requests(self) -> Path:
+        return self.folder / "requests"
+
+    @property
+    def ended(self) -> Path:
+        return self.folder / "ended"
+
+    @property
+    def lock(self) -> Path:
+        return self.folder / "lock"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "queue.log"
+
+    def request_file(self, key: str) -> Path:
+        return self.requests / f"{key.replace('/', '~')}.json"
+
+    def ended_file(self, key: str) -> Path:
+        return self.ended / f"{key.replace('/', '~')}.json"
+
+    def add(self, request: Request) -> bool:
+        """Ask for a task; False if it was asked for already."""
+        task = request.task
+        self.ended_file(task.key).unlink(missing_ok=True)
+        values = {
+            "task": task.key,
+            "needs": [need.key for need in request.needs],
+            "threads": request.resources.threads * request.resources.processes,
+            "gpus": request.resources.gpus,
+            "code": request.code,
+            "after": (attempt_numbers(task.run).get(task.number) or [0])[-1],
+            "submitted": time.time(),
+        }
+        return publish(self.request_file(task.key), to_json(values))
+
+    def end(self, key: str, state: State, reason: str) -> bool:
+        """Take a request out, leaving why; False if there was none."""
+        if not self.request_file(key).exists():
+            return False
+        # The note comes first: a kill in between leaves a request that is simply ended again.
+        replace(self.ended_file(key), to_json({"task": key, "state": state.value, "reason": reason, "time": time.time()}))
+        self.request_file(key).unlink(missing_ok=True)
+        return True
+
+    def finish(self, key: str) -> None:
+        """Take out the request of a task whose own files say how it ended."""
+        self.request_file(key).unlink(missing_ok=True)
+
+    def wanted(self) -> dict[str, dict[str, Any]]:
+        """Every request by task key, oldest first."""
+        return dict(sorted(_read_folder(self.requests).items(), key=lambda item: (item[1]["submitted"], item[0])))
+
+    def endings(self) -> dict[str, dict[str, Any]]:
+        return _read_folder(self.ended)
+
+
+def own_queue(store: Store) -> Queue:
+    """This host's queue."""
+    return Queue(store, re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()))
+
+
+def all_queues(store: Store) -> list[Queue]:
+    """The queues of every host that ever submitted to this store."""
+    try:
+        return [Queue(store, name) for name in sorted(os.listdir(store.root / "queue"))]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def task_of(store: Store, key: str) -> Task:
+    kind, run_id, number = key.split("/")
+    return Task(store.run(kind, run_id), int(number))
+
+
+def _read_folder(folder: Path) -> dict[str, dict[str, Any]]:
+    try:
+        names = os.listdir(folder)
+    except FileNotFoundError:
+        return {}
+    found = {}
+    for name in names:
+        if name.endswith(".json") and not name.startswith("."):
+            with contextlib.suppress(InputError, KeyError):
+                values = read_json(folder / name)
+                found[str(values["task"])] = values
+    return found

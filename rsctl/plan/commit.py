@@ -1,0 +1,196 @@
+"""The plan on disk: runs, their tasks, and the sweep's own list. Nothing is started here."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.catalog import plugins
+from rsctl.errors import RefusedError
+from rsctl.plan.plan import CountPlan, Entry, Plan
+from rsctl.spec.sections import StageResources
+from rsctl.spec.settings import Place
+from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.layout import Run, Store
+from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.shards import Corrupt, read_shard
+from rsctl.store.tables import check_shard, data_files, read_table, set_aside
+
+
+@dataclass(frozen=True)
+class Task:
+    """One task of one run: what a backend starts."""
+
+    run: Run
+    number: int
+
+    @property
+    def key(self) -> str:
+        """`models/<id>/0` or `counts/<id>/7`."""
+        return f"{self.run.kind}/{self.run.id}/{self.number}"
+
+
+@dataclass(frozen=True)
+class Request:
+    """A task with what it waits for and what it may use."""
+
+    task: Task
+    needs: tuple[Task, ...]
+    resources: StageResources
+    code: str
+
+
+@dataclass(frozen=True)
+class Committed:
+    """What a submission found and made."""
+
+    requests: list[Request]
+    """Every task of the sweep that isn't done, models first."""
+    done: int
+    notes: list[str]
+
+
+def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
+    """Write the plan into the store; safe to repeat, and to run twice at once.
+
+    Raises RefusedError if a sweep of this name exists with other content and `update` is false.
+    """
+    store = Store(place.store)
+    notes = _check_name(store, plan, update)
+    code = snapshot_code(store.root)
+    common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
+    requests: list[Request] = []
+    done = 0
+    models: dict[str, Task] = {}
+    for model in plan.models.values():
+        run = store.create(model.spec)
+        run.write_launch({**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)})
+        publish(run.task_file(0), to_json({"stage": "training"}))
+        task = models[run.id] = Task(run, 0)
+        if run.model_file.exists():
+            done += 1
+        else:
+            requests.append(Request(task, (), model.resources, code))
+    numbers: dict[str, list[int]] = {}
+    for counts in plan.counts.values():
+        run = store.create(counts.spec)
+        run.write_launch(
+            {
+                **common,
+                "dataset_parameters": counts.dataset_parameters,
+                **_resources(counts.resources),
+                "certificates": counts.certificates,
+                "alpha": counts.alpha,
+            }
+        )
+        notes += set_unusable_aside(run)
+        tasks = assign(run, counts)
+        numbers[run.id] = list(tasks)
+        finished = set(read_table(run).rows.index.tolist())
+        needs = (models[counts.spec.model_run],)
+        for number, images in tasks.items():
+            if finished.issuperset(images):
+                done += 1
+            else:
+                requests.append(Request(Task(run, number), needs, counts.resources, code))
+    _write_sweep(store, plan, numbers)
+    return Committed(requests, done, notes)
+
+
+def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
+    """Give every image to a task, the new ones in `shards` parts; returns the tasks this plan needs.
+
+    A task's images are written when it is created and never change. Two submissions at once can't give
+    one image to two tasks: a task file is created exclusively, and who loses looks again.
+    """
+    tasks = {number: [int(i) for i in run.task(number)["images"]] for number in run.task_numbers()}
+    while True:
+        assigned = {image for images in tasks.values() for image in images}
+        fresh = [image for image in counts.images if image not in assigned]
+        if not fresh:
+            break
+        parts = [part for j in range(counts.shards) if (part := fresh[j :: counts.shards])]
+        number = max(tasks, default=-1) + 1
+        for offset, part in enumerate(parts):
+            file = run.task_file(number + offset)
+            if not publish(file, to_json({"stage": "certification", "images": part})):
+                # Somebody else made this task: take what it says and deal the rest anew.
+                tasks[number + offset] = [int(i) for i in read_json(file)["images"]]
+                break
+            tasks[number + offset] = part
+    wanted = set(counts.images)
+    return {number: images for number, images in sorted(tasks.items()) if not wanted.isdisjoint(images)}
+
+
+def set_unusable_aside(run: Run) -> list[str]:
+    """Rename files that aren't shards of this run; their images run again. Returns a sentence for each."""
+    notes = []
+    for path in data_files(run):
+        try:
+            check_shard(run, read_shard(path))
+        except Corrupt as problem:
+            notes.append(set_aside(path, str(problem)))
+        except FileNotFoundError:
+            continue
+    return notes
+
+
+def _resources(resources: StageResources) -> dict[str, Any]:
+    return {"threads": resources.threads, "processes": resources.processes, "workers": resources.workers, "gpus": resources.gpus}
+
+
+def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
+    """Refuse to overwrite a sweep of other content; with `update`, say what changes."""
+    folder = store.sweep_folder(plan.sweep.name)
+    if not (folder / "plan.json").is_file():
+        return []
+    before = read_json(folder / "plan.json")
+    if before["raw"] == plan.sweep.raw:
+        return []
+    if not update:
+        raise RefusedError(
+            f"name: the sweep '{plan.sweep.name}' exists with other content. "
+            "Give this one another name, or add --update to let it replace the old list (results are kept)."
+        )
+    old = {entry["counts"]: entry for entry in before["entries"]}
+    new = {entry.resolved.count.run_id: entry for entry in plan.entries}
+    notes = [f"update: adds {name}" for name in new if name not in old]
+    notes += [f"update: drops {name} from the sweep (its results stay in the store)" for name in old if name not in new]
+    for name in new:
+        if name in old and old[name]["images"]["count"] != len(new[name].images):
+            notes.append(f"update: {name}: {old[name]['images']['count']} → {len(new[name].images)} images")
+    return notes or ["update: the file changed, its runs and images did not"]
+
+
+def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]]) -> None:
+    sweep = plan.sweep
+    values = {
+        "schema": 1,
+        "name": sweep.name,
+        "description": sweep.description,
+        "cluster": sweep.cluster,
+        "submitted": time.time(),
+        "entries": [_entry(entry, numbers) for entry in plan.entries],
+        "raw": sweep.raw,
+    }
+    replace(store.sweep_folder(sweep.name) / "plan.json", to_json(values))
+
+
+def _entry(entry: Entry, numbers: dict[str, list[int]]) -> dict[str, Any]:
+    settings = entry.resolved.point.certification
+    return {
+        "model": entry.resolved.train.run_id,
+        "counts": entry.resolved.count.run_id,
+        "tasks": numbers[entry.resolved.count.run_id],
+        "images": entry.selection,
+        "alpha": settings.alpha,
+        "certificates": list(settings.certificates),
+        "radii": list(settings.radii),
+    }
+
+
+def save_sweep_file(place: Place, name: str, source: Path) -> None:
+    """Keep the sweep file as it was submitted, comments and all."""
+    replace(Store(place.store).sweep_folder(name) / "sweep.toml", source.read_bytes())

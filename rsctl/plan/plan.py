@@ -1,0 +1,100 @@
+"""What a sweep needs: each model once, each count table once, however many points share them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from rsctl.certificates import certificates
+from rsctl.errors import unknown
+from rsctl.spec.permutation import images_of
+from rsctl.spec.resolve import Resolved
+from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.sections import StageResources
+from rsctl.spec.sweep import Sweep
+from rsctl.spec.validate import Invalid, Problem
+
+
+@dataclass
+class ModelPlan:
+    """One base classifier to train."""
+
+    spec: TrainSpec
+    dataset_parameters: dict[str, Any]
+    resources: StageResources
+
+
+@dataclass
+class CountPlan:
+    """One count table: which images it needs, over all points that share it."""
+
+    spec: CountSpec
+    dataset_parameters: dict[str, Any]
+    resources: StageResources
+    shards: int
+    alpha: float
+    certificates: list[str]
+    images: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One point of the sweep: one row of its table."""
+
+    resolved: Resolved
+    images: list[int]
+    split_count: int
+
+    @property
+    def selection(self) -> dict[str, int]:
+        """How its images are chosen, enough to choose them again."""
+        settings = self.resolved.point.certification
+        return {"of": self.split_count, "skip": settings.skip, "max": settings.max_images, "count": len(self.images)}
+
+
+@dataclass
+class Plan:
+    """Runs by their ids, in the order of the sweep file."""
+
+    sweep: Sweep
+    models: dict[str, ModelPlan]
+    counts: dict[str, CountPlan]
+    entries: list[Entry]
+
+
+def make_plan(sweep: Sweep, file: str) -> Plan:
+    """Deduplicate the points of a sweep into runs; raises Invalid for unknown certificates and empty image sets."""
+    plan = Plan(sweep, {}, {}, [])
+    problems: dict[str, Problem] = {}
+    for resolved in sweep.points:
+        settings = resolved.point.certification
+        for name in settings.certificates:
+            if name not in certificates():
+                problem = Problem("certification.certificates", unknown("certificate", name, certificates()))
+                problems.setdefault(str(problem), problem)
+        total = resolved.shape.counts["train" if settings.split == "val" else "test"]
+        images = images_of(total, resolved.count.holdout, settings.seed, settings.skip, settings.max_images)
+        if not images:
+            problem = Problem("certification.skip", f"leaves no image of the {total} of split '{settings.split}'.")
+            problems.setdefault(str(problem), problem)
+        resources = resolved.point.resources
+        train, count = resolved.train, resolved.count
+        plan.models.setdefault(train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training))
+        table = plan.counts.setdefault(
+            count.run_id,
+            CountPlan(
+                count,
+                resolved.dataset_parameters,
+                resources.certification,
+                settings.shards,
+                settings.alpha,
+                list(settings.certificates),
+            ),
+        )
+        # Image sets with one seed are prefixes of one order: the longer one first keeps that order.
+        longer, shorter = (images, table.images) if len(images) > len(table.images) else (table.images, images)
+        table.images = list(dict.fromkeys([*longer, *shorter]))
+        plan.entries.append(Entry(resolved, images, total))
+    if problems:
+        raise Invalid(file, list(problems.values()))
+    return plan
