@@ -9,11 +9,26 @@ METHOD = Method(
     revision=1,
     defaults=(
         Defaults(
-            {"epochs": 90, "batch_size": 400, "lr": 0.1, "momentum": 0.9, "weight_decay": 1e-4, "schedule": "step", "step_epochs": 30},
+            {
+                "epochs": 90,
+                "batch_size": 400,
+                "lr": 0.1,
+                "momentum": 0.9,
+                "weight_decay": 1e-4,
+                "schedule": "step",
+                "step_epochs": 30,
+            },
             source="Cohen 2019, authors' code: experiments.MD",
         ),
         Defaults(
-            {"epochs": 30, "batch_size": 64, "lr": 0.1, "schedule": "onecycle", "warmup_epochs": 6.0, "weight_decay": 5e-4},
+            {
+                "epochs": 90,
+                "batch_size": 64,
+                "lr": 0.05,
+                "schedule": "onecycle",
+                "warmup_epochs": 18.0,
+                "weight_decay": 2e-3,
+            },
             source="this project: a small network on 8x8 digits in seconds",
             dataset="digits",
         ),
