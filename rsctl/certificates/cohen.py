@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr
+from scipy.special import betainc
 
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
-from rsctl.certificates.protocol import ABSTAIN, Certified, CountTable, Guarantee, Refusals
+from rsctl.certificates.protocol import (
+    ABSTAIN,
+    Certified,
+    CountTable,
+    Guarantee,
+    Ints,
+    abstain_unless,
+    counts_of,
+    require_alpha,
+    require_fixed_gaussian,
+    selected_classes,
+)
+from rsctl.errors import RefusedError
 
 
 class Cohen:
@@ -26,26 +38,28 @@ class Cohen:
         The class is the argmax of the selection counts (the lowest index wins a tie); it abstains
         (predicted -1, radius 0) where p̲_A ≤ ½, for there the radius would be 0 or negative.
         """
-        Refusals().check(self.name, table, alpha)
-        chosen = table.selection_counts.argmax(axis=1).astype(np.int64)
-        successes = np.take_along_axis(table.counts, chosen[:, None], axis=1)[:, 0]
+        require_fixed_gaussian(self.name, table, alpha)
+        chosen = selected_classes(table)
+        successes = counts_of(chosen, table.counts)
         q = one_minus_lower(successes, table.n, alpha)
-        certified = q < 0.5
-        radius = np.where(certified, gaussian_radius(np.where(certified, q, 0.5), table.sigma), 0.0)
-        predicted = np.where(certified, chosen, ABSTAIN)
-        return Certified(predicted, radius, certified & (successes == table.n))
+        return abstain_unless(q < 0.5, chosen, gaussian_radius(q, table.sigma), successes == table.n)
 
 
-def predict(counts: NDArray[np.integer], alpha: float) -> NDArray[np.int64]:
-    """PREDICT: the most frequent class of each row of (N, C) counts, or -1.
+def predict(counts: Ints, alpha: float) -> NDArray[np.int64]:
+    """PREDICT: the most frequent class of each row of (N, C ≥ 2) counts as int64, or -1.
 
     Abstains unless the two-sided binomial test of the two largest counts against ½ has p ≤ alpha; wrong
-    with probability at most alpha.
+    with probability at most alpha (Cohen 2019, Proposition 2). Raises RefusedError for one class only, or an alpha outside (0, 1).
     """
+    require_alpha(alpha)
+    if counts.ndim != 2 or counts.shape[1] < 2:
+        raise RefusedError(f"PREDICT compares two classes; these counts have the shape {counts.shape}.")
+    counts = counts.astype(np.int64)  # of unsigned counts the negative below would wrap around
     order = np.argsort(-counts, axis=1, kind="stable")
     first, second = (np.take_along_axis(counts, order[:, i : i + 1], axis=1)[:, 0] for i in (0, 1))
-    p_value = np.minimum(1.0, 2 * bdtr(second.astype(float), first + second, 0.5))
-    return np.where(p_value <= alpha, order[:, 0], ABSTAIN).astype(np.int64)
+    # P(Bin(first + second, ½) ≤ second) as an incomplete beta function; with no draws at all it is 1.
+    tail = np.where(first > 0, betainc(np.maximum(first, 1), second + 1, 0.5), 1.0)
+    return np.where(2 * tail <= alpha, order[:, 0], ABSTAIN).astype(np.int64)
 
 
 CERTIFICATE = Cohen()

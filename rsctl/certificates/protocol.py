@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,18 +13,19 @@ from rsctl.errors import RefusedError
 
 Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
+Bools = NDArray[np.bool_]
 
 ABSTAIN = -1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class CountTable:
     """Class counts of N images under noise, drawn to one stopping rule.
 
     Attributes
     ----------
     selection_counts
-        (N, C) integers: the n0 draws that may choose the class and nothing else.
+        (N, C) integers: the n0 draws that may choose the class (and a split of alpha) and nothing else.
     counts
         (N, C) integers: the estimation draws, fresh noise.
     n
@@ -35,7 +37,11 @@ class CountTable:
     noise
         `gaussian`.
     stopping
-        `fixed`: n was chosen before the first draw.
+        `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
+    label
+        (N,) integers: ground truth, for certificates about the true label; None where nobody needs it.
+
+    Raises RefusedError where the arrays contradict each other.
     """
 
     selection_counts: Ints
@@ -45,18 +51,37 @@ class CountTable:
     dimension: int
     noise: str = "gaussian"
     stopping: str = "fixed"
+    label: Ints | None = None
 
     def __post_init__(self) -> None:
+        integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
+        if self.label is not None:
+            integers["label"] = self.label
+        for name, array in integers.items():
+            if not np.issubdtype(array.dtype, np.integer):
+                raise RefusedError(
+                    f"{name} holds {array.dtype} values, not whole numbers: the table is corrupt."
+                )
         if self.counts.shape != self.selection_counts.shape or self.counts.ndim != 2:
-            raise RefusedError(f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} must both be (N, C).")
+            raise RefusedError(
+                f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} must both be (N, C)."
+            )
+        rows = len(self.counts)
+        for name in ("n", "label"):
+            if name in integers and integers[name].shape != (rows,):
+                raise RefusedError(f"{name} has shape {integers[name].shape}; {rows} images need ({rows},).")
         if (self.counts < 0).any() or (self.selection_counts < 0).any():
             raise RefusedError("a count is negative: the table is corrupt.")
         off = np.flatnonzero(self.counts.sum(axis=1) != self.n)
         if off.size:
-            raise RefusedError(f"the counts of {off.size} images don't sum to n (first at row {off[0]}): the table is corrupt.")
+            raise RefusedError(
+                f"the counts of {off.size} images don't sum to n (first at row {off[0]}): the table is corrupt."
+            )
+        if not 0 < self.sigma < np.inf:
+            raise RefusedError(f"sigma = {self.sigma}: the noise of a table has a positive, finite sigma.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Certified:
     """What a certificate says of N images.
 
@@ -65,15 +90,15 @@ class Certified:
     predicted
         (N,) int64, the certified class, or -1 where it abstains.
     radius
-        (N,) float64 in the units of the images, ℓ2 unless `norm` of the certificate says otherwise;
-        0 where it abstains. Never rounded up.
+        (N,) float64 in the units of the images, in the `norm` of the certificate; 0 where it abstains.
+        Never rounded up.
     at_cap
         (N,) bool: the radius is the largest that n and alpha allow.
     """
 
     predicted: NDArray[np.int64]
     radius: Floats
-    at_cap: NDArray[np.bool_]
+    at_cap: Bools
 
 
 @dataclass(frozen=True)
@@ -84,47 +109,93 @@ class Guarantee:
     """`deterministic`, `probabilistic` or `heuristic`."""
     classifier: str
     """Of which function it speaks."""
-    level: str = "1-alpha"
-    """What is proved, for the probabilistic kind."""
+    times_alpha: float = 1.0
+    """For the probabilistic kind: what is proved is a failure probability of at most `times_alpha` · alpha."""
+    remark: str = ""
+    """What a reader has to know beside the level."""
 
     def label(self, alpha: float) -> str:
+        remark = f" ({self.remark})" if self.remark else ""
         if self.kind == "probabilistic":
-            level = f"{1 - alpha:.10g}" if self.level == "1-alpha" else self.level
-            return f"probabilistic {level} per image, of {self.classifier}"
+            # In decimal: 1 - 1e-12 must not be shown as 1.
+            level = max(1 - Decimal(repr(self.times_alpha)) * Decimal(repr(float(alpha))), Decimal(0))
+            return f"probabilistic {level.normalize():f} per image, of {self.classifier}{remark}"
         if self.kind == "heuristic":
-            return f"heuristic, no guarantee, of {self.classifier}"
-        return f"deterministic, of {self.classifier}"
+            return f"heuristic, no guarantee, of {self.classifier}{remark}"
+        return f"deterministic, of {self.classifier}{remark}"
 
 
 class Certificate(Protocol):
     """A rule from counts to radii. One file each in this room."""
 
-    name: str
-    title: str
-    citation: str
-    guarantee: Guarantee
-    norm: str
-    """`l1`, `l2` or `linf`."""
-    k: int
-    """The true label stays among the k largest; 1 for the prediction itself."""
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def title(self) -> str: ...
+
+    @property
+    def citation(self) -> str: ...
+
+    @property
+    def guarantee(self) -> Guarantee: ...
+
+    @property
+    def norm(self) -> str:
+        """`l1`, `l2` or `linf`."""
+        ...
+
+    @property
+    def k(self) -> int:
+        """The true label stays among the k largest; 1 for the prediction itself."""
+        ...
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; refuses a table it isn't sound for."""
         ...
 
 
-@dataclass(frozen=True)
-class Refusals:
-    """The preconditions that fixed-n certificates share."""
+def require_alpha(alpha: float) -> None:
+    """Raises RefusedError unless 0 < alpha < 1."""
+    if not 0 < alpha < 1:
+        raise RefusedError(f"alpha = {alpha} is outside (0, 1).")
 
-    noise: tuple[str, ...] = ("gaussian",)
-    stopping: tuple[str, ...] = ("fixed",)
-    reason: str = field(default="its counts were looked at while they were drawn, and plain bounds at alpha then fail more often than alpha")
 
-    def check(self, certificate: str, table: CountTable, alpha: float) -> None:
-        if not 0 < alpha < 1:
-            raise RefusedError(f"alpha = {alpha} is outside (0, 1).")
-        if table.noise not in self.noise:
-            raise RefusedError(f"{certificate} is proved for {' or '.join(self.noise)} noise; this table has '{table.noise}'.")
-        if table.stopping not in self.stopping:
-            raise RefusedError(f"{certificate} needs a table of a fixed n; this one is '{table.stopping}': {self.reason}.")
+def require_fixed_gaussian(certificate: str, table: CountTable, alpha: float) -> None:
+    """The preconditions that fixed-n certificates for Gaussian noise share; raises RefusedError."""
+    require_alpha(alpha)
+    if table.noise != "gaussian":
+        raise RefusedError(f"{certificate} is proved for gaussian noise; this table has '{table.noise}'.")
+    if table.stopping != "fixed":
+        raise RefusedError(
+            f"{certificate} needs a table of a fixed n; this one is '{table.stopping}': its counts were looked at "
+            "while they were drawn, and plain bounds at alpha then fail more often than alpha. Use 'sequential'."
+        )
+
+
+def selected_classes(table: CountTable) -> NDArray[np.int64]:
+    """(N,) int64: the class that the selection draws saw most; the lowest index wins a tie."""
+    chosen: NDArray[np.int64] = table.selection_counts.argmax(axis=1).astype(np.int64)
+    return chosen
+
+
+def counts_of(classes: Ints, counts: Ints) -> NDArray[np.int64]:
+    """(N,) int64: the count of one class per row of (N, C) counts."""
+    picked: NDArray[np.int64] = np.take_along_axis(counts, classes[:, None], axis=1)[:, 0].astype(np.int64)
+    return picked
+
+
+def other_counts(classes: Ints, counts: Ints) -> NDArray[np.int64]:
+    """(N, C) int64: the counts with -1 in the place of one class per row, so that it is never the largest."""
+    others = counts.astype(np.int64)
+    np.put_along_axis(others, classes[:, None], -1, axis=1)
+    return others
+
+
+def abstain_unless(certified: Bools, classes: Ints, radius: Floats, at_cap: Bools) -> Certified:
+    """Predicted -1 and radius 0 outside `certified`."""
+    return Certified(
+        np.where(certified, classes, ABSTAIN).astype(np.int64),
+        np.where(certified, radius, 0.0),
+        certified & at_cap,
+    )

@@ -1,0 +1,180 @@
+"""The bounds and radii once more, at 40 digits, from the definitions alone.
+
+Nothing here is shared with the package: binomial tails are summed term by term, quantiles are found by
+Newton's method in mpmath. `python tests/science/high_precision.py` writes `golden.json`, which the quick
+tests read; a long test makes it again and compares.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import mpmath as mp
+
+FILE = Path(__file__).with_name("golden.json")
+
+mp.mp.dps = 40
+
+
+def tail(k: int, n: int, p: Any) -> Any:
+    """P(Bin(n, p) ≥ k), the terms summed upwards from k."""
+    if k <= 0:
+        return mp.mpf(1)
+    if k > n or p <= 0:
+        return mp.mpf(0)
+    if p >= 1:
+        return mp.mpf(1)
+    p = mp.mpf(p)
+    term = mp.exp(log_choose(n, k) + k * mp.log(p) + (n - k) * mp.log(1 - p))
+    total, odds = term, p / (1 - p)
+    for j in range(k, n):
+        ratio = odds * (n - j) / (j + 1)
+        term *= ratio
+        total += term
+        if ratio < 1 and term < total * mp.mpf(10) ** -38:
+            break
+    return total
+
+
+def head(k: int, n: int, p: Any) -> Any:
+    """P(Bin(n, p) ≤ k)."""
+    return tail(n - k, n, 1 - mp.mpf(p))
+
+
+def log_choose(n: int, k: int) -> Any:
+    return mp.loggamma(n + 1) - mp.loggamma(k + 1) - mp.loggamma(n - k + 1)
+
+
+def one_minus_lower(k: int, n: int, alpha: Any) -> Any:
+    """1 − p̲ with P(Bin(n, p̲) ≥ k) = alpha, by Newton steps on the logarithm of the tail, kept in a bracket."""
+    if k == 0:
+        return mp.mpf(1)
+    alpha = mp.mpf(alpha)
+    if k == n:
+        return -mp.expm1(mp.log(alpha) / n)
+    low, high = mp.mpf(0), mp.mpf(1)
+    q = 1 - mp.mpf(k) / n
+    q = q + (1 - q) * min(mp.mpf(1) / 2, 3 / mp.sqrt(k))
+    for _ in range(400):
+        at = tail(k, n, 1 - q)
+        if at > alpha:
+            low = q
+        else:
+            high = q
+        density = mp.exp(log_choose(n, k) + mp.log(k) + (k - 1) * mp.log(1 - q) + (n - k) * mp.log(q))
+        step = mp.log(at / alpha) * at / density
+        following = q + step
+        if not low < following < high:
+            following = (low + high) / 2
+        if abs(following - q) < q * mp.mpf(10) ** -32:
+            return following
+        q = following
+    raise ArithmeticError(f"no convergence for k = {k}, n = {n}, alpha = {alpha}")
+
+
+def lower(k: int, n: int, alpha: Any) -> Any:
+    return 1 - one_minus_lower(k, n, alpha)
+
+
+def upper(k: int, n: int, alpha: Any) -> Any:
+    return one_minus_lower(n - k, n, alpha)
+
+
+def minus_quantile(q: Any) -> Any:
+    """Φ⁻¹(1 − q) by Newton steps on the complementary error function."""
+    q = mp.mpf(q)
+    if q > mp.mpf(1) / 2:
+        return -minus_quantile(1 - q)
+    z = mp.sqrt(-2 * mp.log(q)) if q < mp.mpf("0.1") else mp.mpf(1) / 2
+    for _ in range(200):
+        at = mp.erfc(z / mp.sqrt(2)) / 2
+        density = mp.exp(-z * z / 2) / mp.sqrt(2 * mp.pi)
+        # On the logarithm, which is concave: no step goes astray.
+        step = mp.log(at / q) * at / density
+        z += step
+        if abs(step) < mp.mpf(10) ** -33:
+            return z
+    raise ArithmeticError(f"no convergence for q = {q}")
+
+
+def gap(one_minus_pa: Any, pb: Any) -> Any:
+    """(Φ⁻¹(p_A) − Φ⁻¹(p_B)) / 2: the radius for σ = 1."""
+    return (minus_quantile(one_minus_pa) + minus_quantile(pb)) / 2
+
+
+def bounds() -> list[dict[str, Any]]:
+    rows = []
+    for n in (1, 2, 3, 10, 30, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000):
+        inner = {
+            1,
+            2,
+            n // 3,
+            n // 2,
+            n // 2 + 1,
+            int(0.51 * n),
+            int(0.9 * n),
+            n - n // 1000,
+            n - 3,
+            n - 2,
+            n - 1,
+        }
+        for k in sorted({0, n} | {k for k in inner if 0 < k < n}):
+            for alpha in (0.5, 0.05, 0.001, 1e-6, 1e-12):
+                q = one_minus_lower(k, n, alpha)
+                radius = minus_quantile(q) if 0 < q < 1 else None
+                rows.append(
+                    {
+                        "k": k,
+                        "n": n,
+                        "alpha": alpha,
+                        "one_minus_lower": text(q),
+                        "lower": text(1 - q),
+                        "quantile": text(radius),
+                    }
+                )
+    return rows
+
+
+def predictions() -> list[dict[str, Any]]:
+    rows = []
+    for first, second in (
+        (0, 0),
+        (1, 0),
+        (5, 5),
+        (9, 0),
+        (10, 0),
+        (11, 0),
+        (11, 1),
+        (60, 40),
+        (70, 30),
+        (5300, 4700),
+    ):
+        rows.append(
+            {"first": first, "second": second, "p": text(min(1, 2 * head(second, first + second, 0.5)))}
+        )
+    return rows
+
+
+def text(value: Any) -> str | None:
+    return None if value is None else mp.nstr(value, 30, strip_zeros=False)
+
+
+def everything() -> dict[str, Any]:
+    return {"bounds": bounds(), "predict": predictions()}
+
+
+def golden(part: str) -> list[dict[str, Any]]:
+    """One part of the stored values."""
+    rows: list[dict[str, Any]] = json.loads(FILE.read_text())[part]
+    return rows
+
+
+if __name__ == "__main__":
+    parts = everything()
+    lines = [
+        f' "{name}": [\n' + ",\n".join("  " + json.dumps(row) for row in rows) + "\n ]"
+        for name, rows in parts.items()
+    ]
+    FILE.write_text("{\n" + ",\n".join(lines) + "\n}\n")
