@@ -9,7 +9,9 @@ from torch.nn import functional
 PADDING = 4
 
 
-def augment(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
+def augment(
+    pixels: Tensor, kind: str, generator: torch.Generator, *, whole: int | None = None, mine: slice = slice(None)
+) -> Tensor:
     """Augmented images, same shape and dtype.
 
     Parameters
@@ -22,12 +24,15 @@ def augment(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
         latter is done while decoding (`Images.stream`).
     generator
         The only source of randomness; it may live on another device than the images.
+    whole, mine
+        Where `pixels` is one process's part of a batch: the size of the whole batch, and which part it is. Draws
+        are made for the whole batch, so that an image is cropped alike whatever the number of processes.
     """
     if kind in ("none", "resized-crop-flip"):
         return pixels
     if kind != "crop-flip":
         raise ValueError(f"unknown augmentation '{kind}'")
-    count, _, height, width = pixels.shape
+    count, channels, height, width = pixels.shape
     top, left, mirror = (
         torch.randint(high, (count, 1), generator=generator, device=generator.device).to(pixels.device)
         for high in (2 * PADDING + 1, 2 * PADDING + 1, 2)
@@ -36,7 +41,5 @@ def augment(pixels: Tensor, kind: str, generator: torch.Generator) -> Tensor:
     columns = torch.arange(width, device=pixels.device)
     columns = torch.where(mirror == 1, width - 1 - columns, columns) + left
     padded = functional.pad(pixels, (PADDING,) * 4)
-    image = torch.arange(count, device=pixels.device).view(-1, 1, 1)
-    # Channels last for the gather: one index pair fetches all channels of a pixel.
-    taken = padded.permute(0, 2, 3, 1)[image, rows[:, :, None], columns[:, None, :]]
-    return taken.permute(0, 3, 1, 2)
+    cut = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width + 2 * PADDING))
+    return cut.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

@@ -1,0 +1,1 @@
+"""The hot path: noise, tiles, counts."""

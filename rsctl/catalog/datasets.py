@@ -32,10 +32,11 @@ class ImageFolder(Parameters):
 
 
 def _torchvision(name: str, title: str, citation: str, channels: int, size: int, classes: int, train: int, test: int,
-                 mean: tuple[float, ...], std: tuple[float, ...], folder: str, augmentation: str = "none") -> DataSet:  # fmt: skip
+                 mean: tuple[float, ...], std: tuple[float, ...], paths: tuple[str, ...], augmentation: str = "none") -> DataSet:  # fmt: skip
     return DataSet(
         name, title, citation, channels, size, classes, {"train": train, "test": test}, mean, std, augmentation,
-        where=f"{folder} below the data root, as torchvision stores it (rsctl data fetch {name} on a machine with internet)",
+        where=f"{' and '.join(paths)} below the data root, as torchvision stores it (rsctl data fetch {name} on a machine with internet)",
+        paths=paths,
         fetchable=True,
     )  # fmt: skip
 
@@ -48,17 +49,17 @@ DATASETS: tuple[DataSet, ...] = (
         "digits", "8x8 handwritten digits, shipped with scikit-learn (works offline)", "Alpaydin, Kaynak 1998, UCI",
         channels=1, size=8, classes=10, counts={"train": 1437, "test": 360}, mean=(0.305,), std=(0.376,),
     ),  # fmt: skip
-    _torchvision("mnist", "MNIST", "LeCun, Bottou, Bengio, Haffner 1998", 1, 28, 10, 60000, 10000, (0.0,), (1.0,), "MNIST/raw/"),
-    _torchvision("fashion-mnist", "Fashion-MNIST", "Xiao, Rasul, Vollgraf 2017", 1, 28, 10, 60000, 10000, (0.2860,), (0.3530,), "FashionMNIST/raw/"),
+    _torchvision("mnist", "MNIST", "LeCun, Bottou, Bengio, Haffner 1998", 1, 28, 10, 60000, 10000, (0.0,), (1.0,), ("MNIST/raw",)),
+    _torchvision("fashion-mnist", "Fashion-MNIST", "Xiao, Rasul, Vollgraf 2017", 1, 28, 10, 60000, 10000, (0.2860,), (0.3530,), ("FashionMNIST/raw",)),
     _torchvision("svhn", "Street View House Numbers", "Netzer et al. 2011", 3, 32, 10, 73257, 26032,
-                 (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), "train_32x32.mat and test_32x32.mat"),
-    _torchvision("cifar10", "CIFAR-10", "Krizhevsky 2009", 3, 32, 10, 50000, 10000, CIFAR_MEAN, CIFAR_STD, "cifar-10-batches-py/", "crop-flip"),
+                 (0.4377, 0.4438, 0.4728), (0.1980, 0.2010, 0.1970), ("train_32x32.mat", "test_32x32.mat")),
+    _torchvision("cifar10", "CIFAR-10", "Krizhevsky 2009", 3, 32, 10, 50000, 10000, CIFAR_MEAN, CIFAR_STD, ("cifar-10-batches-py",), "crop-flip"),
     _torchvision("cifar100", "CIFAR-100", "Krizhevsky 2009", 3, 32, 100, 50000, 10000,
-                 (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), "cifar-100-python/", "crop-flip"),
+                 (0.5071, 0.4865, 0.4409), (0.2673, 0.2564, 0.2762), ("cifar-100-python",), "crop-flip"),
     DataSet(
         "imagenet", "ImageNet (ILSVRC 2012)", "Russakovsky et al. 2015", channels=3, size=224, classes=1000,
         counts={"train": 1281167, "test": 50000}, mean=IMAGENET_MEAN, std=IMAGENET_STD, augmentation="resized-crop-flip",
-        in_memory=False, where="imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG below the data root",
+        in_memory=False, where="imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG below the data root", paths=("imagenet/train", "imagenet/val"),
     ),
     DataSet(
         "imagefolder", "Any folder of class folders", "your own", channels=3, size=None, classes=None,

@@ -107,6 +107,8 @@ class DataSet:
     """Small sets live as uint8 tensors; large ones are decoded by workers."""
     where: str = ""
     """What has to lie where below the data root, for the message when it doesn't."""
+    paths: tuple[str, ...] = ()
+    """Files or folders below the data root that show it is there."""
     fetchable: bool = False
     """`rsctl data fetch NAME` can download it."""
     inspect: Callable[[Path, Any], DataShape] | None = None

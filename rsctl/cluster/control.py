@@ -17,6 +17,7 @@ from rsctl.spec.settings import Place
 from rsctl.spec.sweep import load_sweep
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.layout import Run, Store
+from rsctl.store.provenance import snapshot_code
 
 
 @dataclass(frozen=True)
@@ -177,16 +178,18 @@ def retry(place: Place, name: str) -> list[Task]:
     model_of = {entry["counts"]: entry["model"] for entry in sweep["entries"]}
     again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
     found = [s.task for s in statuses(sweep_tasks(store, name), backend).values() if s.state in again]
-    requests = [_request(store, task, model_of) for task in found]
+    code = snapshot_code(store.root)  # a retry after a fix runs the fixed code
+    requests = [_request(store, task, model_of, code) for task in found]
     backend.submit(requests)
     return found
 
 
-def _request(store: Store, task: Task, model_of: dict[str, str]) -> Request:
-    launch = task.run.launch()
+def _request(store: Store, task: Task, model_of: dict[str, str], code: str) -> Request:
+    launch = {**task.run.launch(), "code": code}
+    task.run.write_launch(launch)
     needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
     resources = StageResources(threads=launch["threads"], processes=launch["processes"], workers=launch["workers"], gpus=launch["gpus"])
-    return Request(task, needs, resources, launch["code"])
+    return Request(task, needs, resources, code)
 
 
 def tail(run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None) -> None:

@@ -47,7 +47,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     recipe = check(Recipe, {**_of(defaults, Recipe), **point.training, **own_training}, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
         return None
-    shape = shape_of(dataset, data, data_root)
+    shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
         problems.append(
             Problem("model.name", f"{model.name} needs images of at least {model.smallest} pixels; {dataset.name} has {shape.size}.")

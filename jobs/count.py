@@ -1,0 +1,181 @@
+"""Certifies one shard: draws, counts, and writes the shard file; resumes at the block."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from jobs.data import Images, load
+from jobs.models.load import Executed, load_trained
+from jobs.precision import configure, executed_function
+from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl import __version__
+from rsctl.certificates import CountTable, find_certificate
+from rsctl.errors import InputError, RefusedError
+from rsctl.store.compaction import compact
+from rsctl.store.files import replace
+from rsctl.store.provenance import git_state
+from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
+from rsctl.store.tables import check_shard, data_files, set_aside, shard_file, shard_files
+from rsctl.store.work import Stopped, Work
+
+
+def main(work: Work) -> None:
+    """Count this task's images that aren't in yet; compact the run when it was the last."""
+    spec = work.run.count_spec
+    device = configure(spec.precision, int(work.launch["threads"]))
+    positions = [int(i) for i in work.run.task(work.task)["images"]]
+    split = "train" if spec.split == "val" else "test"
+    images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
+    if spec.data and images.shape.fingerprint != spec.data:
+        raise InputError(f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew.")
+    model, sha256 = load_trained(work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape)
+    sampler = Sampler(
+        Executed(model, spec.precision).to(device), images.shape.classes, sigma=spec.sigma, seed=spec.seed,
+        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device,
+    )  # fmt: skip
+    shard = ShardWriter(work, images, sha256, executed_function(device, spec.precision, spec.tile, spec.block))
+    shard.take_over(work)
+    todo = [row for row, position in enumerate(positions) if position not in shard.finished]
+    total, done = len(positions), len(positions) - len(todo)
+    work.progress(done, total, "images", force=True)
+    draws = 0
+    for touched in sampler.run(start(images, todo, shard, device)):
+        for image in touched:
+            if sampler.finished(image):
+                shard.finish(image)
+                done += 1
+        draws += spec.tile
+        partial = sum(sum(i.blocks) for i in shard.under_way.values()) / sum(sampler.per_phase)
+        work.progress(round(done + partial, 4), total, "images", draws=draws)
+        stopping = work.stopping()
+        if stopping or work.snapshot_due():
+            shard.write()
+        if stopping:
+            raise Stopped(stopping)
+    shard.write()
+    work.progress(total, total, "images", force=True, draws=draws)
+    compact(work.run)
+
+
+def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.device) -> Iterator[ImageCounts]:
+    """Images in the order of the task, each with what an earlier attempt has counted of it."""
+    classes = images.shape.classes
+    for row in rows:
+        pixels, label = images.batch(torch.tensor([row]), device)
+        position = int(images.positions[row])
+        image = ImageCounts(position, int(label), pixels[0].float() / 255, torch.zeros(2, classes, dtype=torch.int64))
+        before = shard.partial.pop(position, None)
+        if before is not None:
+            image.counts = torch.from_numpy(np.stack([before.selection_counts, before.counts]).astype(np.int64))
+            image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
+            image.seconds = float(before.seconds)
+        shard.under_way[position] = image
+        yield image
+
+
+class ShardWriter:
+    """This attempt's shard file, and what earlier attempts left."""
+
+    def __init__(self, work: Work, images: Images, model_sha256: str, function: dict[str, object]) -> None:
+        self.work, self.function = work, function
+        self.path = shard_file(work.run, work.task, work.claim.number)
+        spec, shape = work.run.count_spec, images.shape
+        self.classes = shape.classes
+        self.dimension = shape.channels * shape.size * shape.size
+        self.attributes = {
+            "spec": spec.model_dump_json(),
+            "spec_hash": spec.hash,
+            "model_sha256": model_sha256,
+            "data_fingerprint": images.fingerprint,
+            "dimension": self.dimension,
+            "sigma": spec.sigma,
+            "noise": spec.noise,
+            "seed": spec.seed,
+            "n0": spec.n0,
+            "version": __version__,
+            "git": git_state() or work.launch.get("provenance", {}).get("git", {}),
+            "code": work.launch.get("code", ""),
+            "attempt": work.claim.number,
+        }
+        self.rows: list[ImageCounts] = []
+        self.finished: set[int] = set()
+        """Positions that are in, whoever counted them."""
+        self.under_way: dict[int, ImageCounts] = {}
+        self.partial: dict[int, Pending] = {}
+        """What earlier attempts counted of images they didn't finish, under the very same function."""
+
+    def take_over(self, work: Work) -> None:
+        """Look at everything there is: what is in, and what was under way.
+
+        A file that isn't a shard of this run is set aside. Counts of another checkpoint are refused: a table
+        never mixes them. Partial counts made by another function are dropped, for half an image counted by
+        each would be a certificate of neither.
+        """
+        for path in data_files(work.run):
+            try:
+                shard = check_shard(work.run, read_shard(path))
+            except Corrupt as problem:
+                print(set_aside(path, str(problem)), flush=True)
+                continue
+            except FileNotFoundError:
+                continue
+            if shard.attributes["model_sha256"] != self.attributes["model_sha256"]:
+                raise RefusedError(
+                    f"{path}: was sampled from another checkpoint ({str(shard.attributes['model_sha256'])[:12]}…) than the model "
+                    f"that is there now ({str(self.attributes['model_sha256'])[:12]}…). Restore the model, or move the run's shards away."
+                )
+            self.finished.update(shard.rows.index.tolist())
+        for path in shard_files(work.run, work.task):
+            try:
+                shard = read_shard(path)
+            except (Corrupt, FileNotFoundError):
+                continue
+            same = [number for number, function in enumerate(shard.functions) if function == self.function]
+            self.partial |= {int(p.index): p for p in shard.pending if p.fingerprint in same and int(p.index) not in self.finished}
+
+    def finish(self, image: ImageCounts) -> None:
+        self.rows.append(image)
+        self.finished.add(image.position)
+        del self.under_way[image.position]
+
+    def write(self) -> None:
+        """Replace the shard file: finished images with their radii, images under way with their counts so far."""
+        started = time.monotonic()
+        rows = self._rows()
+        launch = self.work.launch
+        alpha = float(launch["alpha"])
+        certified = {}
+        if len(rows):
+            spec = self.work.run.count_spec
+            table = CountTable(rows.selection_counts, rows.counts, rows.n, spec.sigma, self.dimension, spec.noise, spec.stopping)
+            certified = {name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]}
+        under_way = [image for image in self.under_way.values() if any(image.blocks)]
+        pending = [
+            Pending(
+                image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
+                image.blocks[0], image.blocks[1], image.seconds, 0,
+            )
+            for image in under_way
+        ]  # fmt: skip
+        pending += list(self.partial.values())
+        shard = Shard(rows, self.attributes, [self.function], pending)
+        replace(self.path, encode_shard(shard, certified, alpha))
+        self.work.snapshot_written(time.monotonic() - started)
+
+    def _rows(self) -> Rows:
+        if not self.rows:
+            return Rows.empty(self.classes)
+        counts = np.stack([image.counts.numpy() for image in self.rows]).astype(np.int32)
+        return Rows(
+            index=np.array([image.position for image in self.rows], np.int64),
+            label=np.array([image.label for image in self.rows], np.int32),
+            selection_counts=counts[:, 0],
+            counts=counts[:, 1],
+            n=counts[:, 1].sum(axis=1).astype(np.int64),
+            seconds=np.array([image.seconds for image in self.rows]),
+            fingerprint=np.zeros(len(self.rows), np.int32),
+        )

@@ -1,0 +1,55 @@
+"""A published `model.pt` as the function f that is certified."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from jobs.models import build_model
+from rsctl.catalog import find, known_datasets
+from rsctl.catalog.declare import DataShape
+from rsctl.errors import InputError, RefusedError
+from rsctl.spec.runs import TrainSpec
+
+
+def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Module, str]:
+    """The model of a training run in eval mode on the CPU, and the SHA-256 (hex) of its file.
+
+    Raises InputError if the file can't be read, RefusedError if it isn't the model that `model_hash` names or
+    its classes aren't those of the data set.
+    """
+    try:
+        data = file.read_bytes()
+    except FileNotFoundError as error:
+        raise InputError(f"{file}: there is no model. Its training must finish first.") from error
+    try:
+        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        spec = TrainSpec.model_validate(stored["spec"])
+    except Exception as error:
+        raise InputError(f"{file}: can't be read as a model ({error}). Move it away and submit again to train anew.") from error
+    if spec.hash != model_hash:
+        raise RefusedError(f"{file}: is the model of another training than this run names. Nothing was sampled.")
+    if stored["classes"] != shape.classes:
+        raise RefusedError(f"{file}: has {stored['classes']} classes, the data set {shape.classes}. Nothing was sampled.")
+    dataset = find("data set", spec.dataset, known_datasets())
+    model = build_model(spec.model, spec.model_parameters, dataset=dataset, shape=shape)
+    model.load_state_dict(stored["state_dict"])
+    return model.eval(), hashlib.sha256(data).hexdigest()
+
+
+class Executed(nn.Module):
+    """f as executed: float32 images in, float32 logits out; the cast to a lower precision is inside."""
+
+    def __init__(self, model: nn.Module, precision: str) -> None:
+        super().__init__()
+        self.lowered = precision == "bf16"
+        # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
+        self.normalise, self.network = model[0], model[1].to(torch.bfloat16) if self.lowered else model[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.normalise(x)
+        return self.network(x.to(torch.bfloat16)).float() if self.lowered else self.network(x)

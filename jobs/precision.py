@@ -1,0 +1,49 @@
+"""The arithmetic, set once and recorded: a certificate is for the function as executed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any
+
+import torch
+
+REVISION = 1
+"""Of how f is executed and counted. Raise it when the same checkpoint would count differently."""
+
+
+def configure(precision: str, threads: int) -> torch.device:
+    """Set threads and float32 flags for this process; returns the device: the first visible GPU, else the CPU."""
+    torch.set_num_threads(threads)
+    tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
+    # cuDNN's search for the fastest algorithm may choose another one in the next process.
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
+    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(device)
+    return device
+
+
+def executed_function(device: torch.device, precision: str, tile: int, block: int) -> dict[str, Any]:
+    """Everything besides the checkpoint that decides a logit's last bit."""
+    gpu = device.type == "cuda"
+    return {
+        "revision": REVISION,
+        "precision": precision,
+        "tile": tile,
+        "block": block,
+        "device": torch.cuda.get_device_name(device) if gpu else "cpu",
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "torch": torch.__version__,
+        "cuda": str(torch.version.cuda) if gpu else "",
+        "cudnn": str(torch.backends.cudnn.version()) if gpu else "",
+        "tf32": precision == "tf32",
+        "folded": False,
+        "compiled": False,
+        "memory_format": "contiguous",
+    }

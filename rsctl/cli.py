@@ -1,0 +1,348 @@
+"""The command line. A command is a few lines that call a room below; rooms are imported when they are needed."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import click
+import typer
+
+from rsctl.errors import InputError, UnavailableError, UserError, unknown
+
+if TYPE_CHECKING:
+    from rsctl.cluster.control import TaskStatus
+    from rsctl.plan.commit import Task
+
+app = typer.Typer(
+    name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
+    add_completion=True, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+data_app = typer.Typer(help="Data sets: which exist, and downloading them (an explicit act).", rich_markup_mode=None)
+app.add_typer(data_app, name="data")
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit code: 0 done, 1 a run failed, 2 wrong input, 3 not possible here and now."""
+    try:
+        result = app(list(arguments), standalone_mode=False, prog_name="rsctl")
+        return int(result or 0)
+    except UserError as error:
+        print(f"rsctl: {error}", file=sys.stderr)
+        return error.exit_code
+    except click.exceptions.Exit as stop:
+        return int(stop.exit_code)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 130
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # The reader of our output left (as `head` does): nobody is there to be told.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+@app.callback(invoke_without_command=True)
+def dashboard(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Without a command: the dashboard."""
+    if version:
+        from rsctl import __version__
+
+        print(__version__)
+        raise typer.Exit(0)
+    if context.invoked_subcommand is None:
+        if not (sys.stdout.isatty() and sys.stdin.isatty()):
+            raise UnavailableError("the dashboard needs a terminal. 'rsctl --help' lists what works without one.")
+        from rsctl.tui.app import make_app
+
+        make_app().run()
+
+
+@app.command()
+def templates() -> None:
+    """List the sweep files to start from."""
+    from rsctl.spec.templates import all_templates
+
+    for template in all_templates():
+        print(f"{template.name:32} {template.summary}")
+
+
+@app.command()
+def new(
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="Its name, from 'rsctl templates'.")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write it; by default TEMPLATE.toml here.")] = None,
+) -> None:
+    """Write a template as a sweep file of your own. Never overwrites."""
+    from rsctl.spec.templates import find_template
+    from rsctl.store.files import publish
+
+    file = output or Path(f"{template}.toml")
+    if not publish(file, find_template(template).text.encode()):
+        raise InputError(f"{file}: exists already. Choose another name with -o.")
+    print(f"{file}: edit it, then 'rsctl check {file}' and 'rsctl submit {file}'.")
+
+
+@app.command()
+def check(file: SweepFile, as_json: AsJson = False) -> None:
+    """Validate a sweep file and show its plan; nothing is written."""
+    from rsctl.cluster.control import plan_file
+    from rsctl.plan.describe import describe
+    from rsctl.spec.settings import load_settings
+
+    described = describe(plan_file(file, load_settings()), load_settings())
+    print(json.dumps(described.values, indent=1) if as_json else described.text)
+
+
+@app.command()
+def submit(
+    file: SweepFile,
+    cluster: Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the sweep's own.")] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    update: Annotated[bool, typer.Option("--update", help="Let this file change the sweep of the same name.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")] = False,
+    as_json: AsJson = False,
+) -> int:
+    """Start a sweep, or go on with what is left of it. Safe to repeat."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    if dry_run:
+        check(file, as_json)
+        return 0
+    place = load_settings()
+    done = control.submit(file, place, cluster, update=update)
+    committed, name = done.committed, done.plan.sweep.name
+    for note in committed.notes:
+        print(note, file=sys.stderr)
+    summary = {"sweep": name, "tasks": len(committed.requests) + committed.done, "done": committed.done, "started": done.added}
+    if as_json and not wait:
+        print(json.dumps(summary))
+    else:
+        waiting = len(committed.requests) - done.added
+        print(
+            f"{name}: {summary['tasks']} tasks, {committed.done} done, {done.added} handed over"
+            + (f", {waiting} already under way" if waiting else ""),
+            file=sys.stderr,
+        )
+    return _wait(place, name, as_json) if wait else 0
+
+
+def _wait(place: Any, name: str, as_json: bool) -> int:
+    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
+    from rsctl.cluster import control
+    from rsctl.report.status import Progress, summarize
+    from rsctl.store.attempts import State
+
+    shown = Progress(sys.stderr)
+    try:
+        while True:
+            found = control.sweep_statuses(place, name)
+            shown.show(summarize(found.values()))
+            if all(s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW) for s in found.values()):
+                break
+            time.sleep(1)
+    except KeyboardInterrupt:
+        shown.end()
+        print(f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.", file=sys.stderr)
+        return 130
+    shown.end()
+    bad = [s for s in found.values() if s.state != State.DONE]
+    for status in bad:
+        print(f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}", file=sys.stderr)
+    _print_table(place, name, "json" if as_json else "md")
+    return 1 if bad else 0
+
+
+def _print_table(place: Any, name: str, form: str) -> None:
+    from rsctl.report.formats import render
+    from rsctl.report.rows import sweep_results
+    from rsctl.store.layout import Store
+
+    print(render(sweep_results(Store(place.store), name), form), end="")
+
+
+@app.command()
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
+    as_json: AsJson = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")] = False,
+) -> int:
+    """How far the sweeps are."""
+    from rsctl.report.status import status_text, status_values
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    while True:
+        values = status_values(place, sweep)
+        if watch and sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
+        if not watch:
+            return 0
+        time.sleep(2)
+
+
+@app.command()
+def logs(
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")],
+    task: Annotated[int, typer.Argument(metavar="[N]", help="Number of the task.")] = 0,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")] = False,
+) -> None:
+    """Print the log of a task, all attempts in one."""
+    from rsctl.cluster import control
+    from rsctl.plan.commit import Task
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.attempts import State
+    from rsctl.store.layout import Store
+
+    place = load_settings()
+    run = Store(place.store).find_run(run_name)
+    if task not in run.task_numbers():
+        raise InputError(f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}.")
+
+    def going() -> bool:
+        time.sleep(0.5)
+        one = Task(run, task)
+        found = control.statuses([one], control.backend_of(place, "local"))[one.key]
+        return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    control.tail(run, task, write, follow=going if follow else None)
+
+
+@app.command()
+def cancel(names: Annotated[list[str], typer.Argument(metavar="SWEEP|RUN…", help="What to stop.")]) -> None:
+    """Stop sweeps or runs. What is trained and sampled stays; submit again to go on."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    _name_tasks("cancelled", control.cancel(load_settings(), names))
+
+
+@app.command()
+def retry(sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")]) -> None:
+    """Start again what failed, was lost or cancelled; leave the rest alone."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    _name_tasks("started again", control.retry(load_settings(), sweep))
+
+
+def _name_tasks(what: str, tasks: list[Task]) -> None:
+    for task in tasks:
+        print(f"{what}: {task.run.id} task {task.number}")
+    if not tasks:
+        print(f"nothing to be {what}")
+
+
+@app.command()
+def export(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    form: Annotated[str, typer.Option("--format", help="md, csv, latex or json.")] = "md",
+    certificate: Annotated[str, typer.Option("--certificate", help="Another certificate, from the same counts.")] = "",
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")] = None,
+    radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")] = None,
+) -> None:
+    """The certified-accuracy table, from stored counts; works while shards are still being written."""
+    from rsctl.report.formats import FORMATS, render
+    from rsctl.report.rows import sweep_results
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.files import replace
+    from rsctl.store.layout import Store
+
+    if form not in FORMATS:
+        raise InputError(f"--format: {unknown('format', form, FORMATS)}")
+    place = load_settings()
+    wanted = parse_radii(radii) if radii else None
+    text = render(sweep_results(Store(place.store), sweep, certificate=certificate or None, alpha=alpha, radii=wanted), form)
+    if output is None:
+        print(text, end="")
+    else:
+        replace(output, text.encode())
+
+
+def parse_radii(text: str) -> list[float]:
+    """`0,0.25,2/255` as numbers."""
+    radii = []
+    for part in text.split(","):
+        above, _, below = part.strip().partition("/")
+        try:
+            value = float(above) / (float(below) if below else 1.0)
+        except (ValueError, ZeroDivisionError) as error:
+            raise InputError(f"--radii: '{part}' is not a number such as 0.25 or 2/255.") from error
+        if not 0 <= value < float("inf"):
+            raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
+        radii.append(value)
+    return radii
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> int:
+    """Look for what would go wrong: store, data, packages, the queue."""
+    from rsctl.cluster.doctor import examine
+    from rsctl.spec.settings import load_settings
+
+    findings = examine(load_settings())
+    if as_json:
+        print(json.dumps([finding.__dict__ for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.text}")
+    return 0 if all(finding.ok for finding in findings) else 3
+
+
+@app.command()
+def task(
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the task.")],
+) -> int:
+    """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
+    from rsctl.cluster.task import run_task
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    return run_task(Store(load_settings().store).find_run(run_name), number)
+
+
+@data_app.command("list")
+def data_list() -> None:
+    """The data sets, and whether they are here."""
+    from rsctl.catalog.presence import presence
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    print(f"data root: {place.data}")
+    for name, text in presence(place.data):
+        print(f"{name:16} {text}")
+
+
+@data_app.command("fetch")
+def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")]) -> int:
+    """Download a data set into the data root. Compute nodes have no internet: do it where there is."""
+    import subprocess
+
+    from rsctl.catalog import find, known_datasets
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    find("data set", name, known_datasets())
+    # torchvision does the work, and torch is loaded in a process of its own.
+    return subprocess.run([sys.executable, "-m", "jobs.data.fetch", name, str(place.data)]).returncode

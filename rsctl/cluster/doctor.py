@@ -1,0 +1,70 @@
+"""What would go wrong, found before it does."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import shutil
+from dataclasses import dataclass
+
+from rsctl.catalog import known_datasets, known_methods, known_models
+from rsctl.catalog.presence import presence
+from rsctl.certificates import certificates
+from rsctl.cluster.queue import only_one, visible_gpus
+from rsctl.cluster.requests import own_queue
+from rsctl.errors import UserError
+from rsctl.spec.settings import Place
+from rsctl.store.files import replace
+from rsctl.store.layout import Store
+
+_PACKAGES = ("torch", "torchvision", "accelerate", "scikit-learn", "h5py", "submitit", "textual")
+_LOW_DISK_GB = 1.0
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    ok: bool
+    what: str
+    text: str
+
+
+def examine(place: Place) -> list[Finding]:
+    """Look at settings, packages, store, data and the local queue; nothing is changed but a probe file."""
+    found = [Finding(True, "settings", str(place.file) if place.file else "none; the defaults hold")]
+    found += [_package(name) for name in _PACKAGES]
+    found += _store(place)
+    here = [name for name, text in presence(place.data) if text.startswith("here")]
+    found.append(Finding(True, "data", f"{place.data}: {', '.join(here)}"))
+    counts = f"{len(known_methods())} methods, {len(known_models())} models, {len(known_datasets())} data sets, {len(certificates())} certificates"
+    found.append(Finding(True, "catalog", counts))
+    gpus = visible_gpus(place.settings.profile("local"))
+    found.append(Finding(True, "gpus", ", ".join(map(str, gpus)) or "none; tasks run on the CPU"))
+    return found
+
+
+def _package(name: str) -> Finding:
+    try:
+        return Finding(True, name, importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(False, name, "not installed; run the README's install command again")
+
+
+def _store(place: Place) -> list[Finding]:
+    probe = place.store / "doctor-probe"
+    try:
+        replace(probe, b"probe")
+        probe.unlink()
+    except (UserError, OSError) as error:
+        return [Finding(False, "store", str(error))]
+    free = shutil.disk_usage(place.store).free / 1e9
+    found = [Finding(free > _LOW_DISK_GB, "store", f"{place.store}, writable, {free:.0f} GB free")]
+    queue = own_queue(Store(place.store))
+    try:
+        with only_one(queue) as free_lock:
+            waiting = len(queue.wanted())
+            state = "runs" if not free_lock else "is not running" + (f", though {waiting} tasks wait: submit again" if waiting else "")
+            found.append(Finding(not (free_lock and waiting), "queue", f"{state} ({queue.log})"))
+    except UserError as error:
+        found.append(Finding(False, "queue", str(error)))
+    return found

@@ -1,0 +1,121 @@
+"""How far sweeps are, for people and for scripts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rsctl.cluster.control import TaskStatus, sweep_statuses
+from rsctl.spec.settings import Place
+from rsctl.store.attempts import State
+from rsctl.store.layout import Store
+
+_ORDER = (State.RUNNING, State.QUEUED, State.WAITING, State.DONE, State.FAILED, State.LOST, State.CANCELLED, State.UNKNOWN, State.NEW)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Many tasks in one line."""
+
+    states: dict[str, int]
+    progress: float
+    """Mean share done over the tasks."""
+
+    @property
+    def text(self) -> str:
+        return ", ".join(f"{count} {state}" for state, count in self.states.items())
+
+
+def summarize(found: Iterable[TaskStatus]) -> Summary:
+    """Counts by state, in a fixed order, and the mean progress."""
+    everything = list(found)
+    counted = Counter(status.state for status in everything)
+    states = {state.value: counted[state] for state in _ORDER if counted[state]}
+    return Summary(states, sum(s.progress for s in everything) / len(everything) if everything else 0.0)
+
+
+class Progress:
+    """One line on stderr that is rewritten in a terminal, and printed only when it changes elsewhere."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream, self.shown, self.started = stream, "", time.monotonic()
+
+    def show(self, summary: Summary) -> None:
+        if self.stream.isatty():
+            seconds = int(time.monotonic() - self.started)
+            self.stream.write(f"\r\x1b[K{summary.progress:4.0%}  {summary.text}  {seconds} s")
+        elif summary.text != self.shown:
+            self.stream.write(f"{summary.progress:4.0%}  {summary.text}\n")
+        self.shown = summary.text
+        self.stream.flush()
+
+    def end(self) -> None:
+        if self.stream.isatty():
+            self.stream.write("\n")
+
+
+def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
+    """Every sweep, or one, as plain values; tasks are grouped by run."""
+    store = Store(place.store)
+    names = [sweep] if sweep else store.sweep_names()
+    return {"store": str(place.store), "sweeps": [_sweep_values(place, name, detailed=bool(sweep)) for name in names]}
+
+
+def _sweep_values(place: Place, name: str, *, detailed: bool) -> dict[str, Any]:
+    found = sweep_statuses(place, name)
+    summary = summarize(found.values())
+    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": round(summary.progress, 4)}
+    if detailed:
+        runs: dict[str, list[TaskStatus]] = {}
+        for status in found.values():
+            runs.setdefault(f"{status.task.run.kind}/{status.task.run.id}", []).append(status)
+        values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
+    return values
+
+
+def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
+    summary = summarize(found)
+    rate = sum(s.rate for s in found)
+    left = sum(s.total - s.done for s in found if s.state == State.RUNNING)
+    return {
+        "run": key,
+        "states": summary.states,
+        "progress": round(summary.progress, 4),
+        "unit": next((s.unit for s in found if s.unit), ""),
+        "rate": round(rate, 3),
+        "seconds_left": round(left / rate) if rate and summary.states.keys() <= {"running", "done"} else None,
+        "tasks": [
+            {"task": s.task.number, "state": s.state.value, "reason": s.reason, "done": s.done, "total": s.total,
+             "attempt": s.attempt, "node": s.node, "updated": s.updated}
+            for s in found
+        ],
+    }  # fmt: skip
+
+
+def status_text(values: dict[str, Any]) -> str:
+    """The same for a terminal."""
+    if not values["sweeps"]:
+        return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
+    lines = []
+    for sweep in values["sweeps"]:
+        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(f'{n} {s}' for s, n in sweep['states'].items())}")
+        for run in sweep.get("runs", []):
+            rate = f"  {run['rate']:.4g} {run['unit']}/s" if run["rate"] else ""
+            left = f"  {duration(run['seconds_left'])} left" if run["seconds_left"] is not None and run["rate"] else ""
+            lines.append(f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}")
+            for task in run["tasks"]:
+                if task["reason"] and task["state"] != "done":
+                    lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
+    return "\n".join(lines)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min`, `2 h 05`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"
