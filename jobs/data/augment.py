@@ -10,7 +10,12 @@ PADDING = 4
 
 
 def augment(
-    pixels: Tensor, kind: str, generator: torch.Generator, *, whole: int | None = None, mine: slice = slice(None)
+    pixels: Tensor,
+    kind: str,
+    generator: torch.Generator,
+    *,
+    whole: int | None = None,
+    mine: slice = slice(None),
 ) -> Tensor:
     """Augmented images, same shape and dtype.
 
