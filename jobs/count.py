@@ -31,13 +31,19 @@ def main(work: Work) -> None:
     split = "train" if spec.split == "val" else "test"
     images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
     if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew.")
-    model, sha256 = load_trained(work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape)
+        raise InputError(
+            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
+        )
+    model, sha256 = load_trained(
+        work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
+    )
     sampler = Sampler(
         Executed(model, spec.precision).to(device), images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device,
     )  # fmt: skip
-    shard = ShardWriter(work, images, sha256, executed_function(device, spec.precision, spec.tile, spec.block))
+    shard = ShardWriter(
+        work, images, sha256, executed_function(device, spec.precision, spec.tile, spec.block)
+    )
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]
     total, done = len(positions), len(positions) - len(todo)
@@ -67,10 +73,14 @@ def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.dev
     for row in rows:
         pixels, label = images.batch(torch.tensor([row]), device)
         position = int(images.positions[row])
-        image = ImageCounts(position, int(label), pixels[0].float() / 255, torch.zeros(2, classes, dtype=torch.int64))
+        image = ImageCounts(
+            position, int(label), pixels[0].float() / 255, torch.zeros(2, classes, dtype=torch.int64)
+        )
         before = shard.partial.pop(position, None)
         if before is not None:
-            image.counts = torch.from_numpy(np.stack([before.selection_counts, before.counts]).astype(np.int64))
+            image.counts = torch.from_numpy(
+                np.stack([before.selection_counts, before.counts]).astype(np.int64)
+            )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
@@ -135,7 +145,11 @@ class ShardWriter:
             except (Corrupt, FileNotFoundError):
                 continue
             same = [number for number, function in enumerate(shard.functions) if function == self.function]
-            self.partial |= {int(p.index): p for p in shard.pending if p.fingerprint in same and int(p.index) not in self.finished}
+            self.partial |= {
+                int(p.index): p
+                for p in shard.pending
+                if p.fingerprint in same and int(p.index) not in self.finished
+            }
 
     def finish(self, image: ImageCounts) -> None:
         self.rows.append(image)
@@ -151,8 +165,18 @@ class ShardWriter:
         certified = {}
         if len(rows):
             spec = self.work.run.count_spec
-            table = CountTable(rows.selection_counts, rows.counts, rows.n, spec.sigma, self.dimension, spec.noise, spec.stopping)
-            certified = {name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]}
+            table = CountTable(
+                rows.selection_counts,
+                rows.counts,
+                rows.n,
+                spec.sigma,
+                self.dimension,
+                spec.noise,
+                spec.stopping,
+            )
+            certified = {
+                name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]
+            }
         under_way = [image for image in self.under_way.values() if any(image.blocks)]
         pending = [
             Pending(

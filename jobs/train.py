@@ -122,7 +122,12 @@ class Batches:
             raise InputError(
                 f"training.batch_size: {batch_size} images (of {count}) can't be shared by {processes} processes; give each at least one."
             )
-        self.count, self.batch_size, self.seed, self.processes = count, min(batch_size, count), seed, processes
+        self.count, self.batch_size, self.seed, self.processes = (
+            count,
+            min(batch_size, count),
+            seed,
+            processes,
+        )
         # A last batch too small to give every process an image is left out.
         self.per_epoch = count // self.batch_size + (count % self.batch_size >= processes)
 
@@ -147,9 +152,15 @@ class Batches:
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     if recipe.optimizer == "adam":
         betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(model.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(
+            model.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay
+        )
     return torch.optim.SGD(
-        model.parameters(), lr=recipe.lr, momentum=recipe.momentum, nesterov=recipe.nesterov, weight_decay=recipe.weight_decay
+        model.parameters(),
+        lr=recipe.lr,
+        momentum=recipe.momentum,
+        nesterov=recipe.nesterov,
+        weight_decay=recipe.weight_decay,
     )
 
 
@@ -264,9 +275,14 @@ def resume(work: Work, model: nn.Module, optimizer: Any, device: torch.device) -
 def publish_model(work: Work, model: nn.Module, images: Images) -> None:
     """Publish `model.pt`: the first copy wins, and no later one replaces it."""
     spec = work.run.train_spec
-    weights = {name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype) for name, value in model.state_dict().items()}
+    weights = {
+        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
+        for name, value in model.state_dict().items()
+    }
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
-        raise InputError("training diverged: a weight is not a number. Lower training.lr. The last good checkpoint is kept.")
+        raise InputError(
+            "training diverged: a weight is not a number. Lower training.lr. The last good checkpoint is kept."
+        )
     data = _bytes(
         {
             "format": 1,
@@ -278,7 +294,10 @@ def publish_model(work: Work, model: nn.Module, images: Images) -> None:
         }
     )
     won = publish(work.run.model_file, data)
-    print(f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another copy was first; that one stands)'}", flush=True)
+    print(
+        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another copy was first; that one stands)'}",
+        flush=True,
+    )
     if won:
         work.run.checkpoint_file.unlink(missing_ok=True)
 

@@ -16,14 +16,15 @@ import typer
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
 
 if TYPE_CHECKING:
-    from rsctl.cluster.control import TaskStatus
     from rsctl.plan.commit import Task
 
 app = typer.Typer(
     name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
     add_completion=True, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
-data_app = typer.Typer(help="Data sets: which exist, and downloading them (an explicit act).", rich_markup_mode=None)
+data_app = typer.Typer(
+    help="Data sets: which exist, and downloading them (an explicit act).", rich_markup_mode=None
+)
 app.add_typer(data_app, name="data")
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
@@ -66,7 +67,9 @@ def dashboard(
         raise typer.Exit(0)
     if context.invoked_subcommand is None:
         if not (sys.stdout.isatty() and sys.stdin.isatty()):
-            raise UnavailableError("the dashboard needs a terminal. 'rsctl --help' lists what works without one.")
+            raise UnavailableError(
+                "the dashboard needs a terminal. 'rsctl --help' lists what works without one."
+            )
         from rsctl.tui.app import make_app
 
         make_app().run()
@@ -84,7 +87,9 @@ def templates() -> None:
 @app.command()
 def new(
     template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="Its name, from 'rsctl templates'.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Where to write it; by default TEMPLATE.toml here.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write it; by default TEMPLATE.toml here.")
+    ] = None,
 ) -> None:
     """Write a template as a sweep file of your own. Never overwrites."""
     from rsctl.spec.templates import find_template
@@ -110,10 +115,16 @@ def check(file: SweepFile, as_json: AsJson = False) -> None:
 @app.command()
 def submit(
     file: SweepFile,
-    cluster: Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the sweep's own.")] = "",
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the sweep's own.")
+    ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
-    update: Annotated[bool, typer.Option("--update", help="Let this file change the sweep of the same name.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Let this file change the sweep of the same name.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")
+    ] = False,
     as_json: AsJson = False,
 ) -> int:
     """Start a sweep, or go on with what is left of it. Safe to repeat."""
@@ -128,7 +139,12 @@ def submit(
     committed, name = done.committed, done.plan.sweep.name
     for note in committed.notes:
         print(note, file=sys.stderr)
-    summary = {"sweep": name, "tasks": len(committed.requests) + committed.done, "done": committed.done, "started": done.added}
+    summary = {
+        "sweep": name,
+        "tasks": len(committed.requests) + committed.done,
+        "done": committed.done,
+        "started": done.added,
+    }
     if as_json and not wait:
         print(json.dumps(summary))
     else:
@@ -144,7 +160,7 @@ def submit(
 def _wait(place: Any, name: str, as_json: bool) -> int:
     """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
     from rsctl.cluster import control
-    from rsctl.report.status import Progress, summarize
+    from rsctl.cluster.status import Progress, summarize
     from rsctl.store.attempts import State
 
     shown = Progress(sys.stderr)
@@ -152,17 +168,26 @@ def _wait(place: Any, name: str, as_json: bool) -> int:
         while True:
             found = control.sweep_statuses(place, name)
             shown.show(summarize(found.values()))
-            if all(s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW) for s in found.values()):
+            if all(
+                s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
+                for s in found.values()
+            ):
                 break
             time.sleep(1)
     except KeyboardInterrupt:
         shown.end()
-        print(f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.", file=sys.stderr)
+        print(
+            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
+            file=sys.stderr,
+        )
         return 130
     shown.end()
     bad = [s for s in found.values() if s.state != State.DONE]
     for status in bad:
-        print(f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}", file=sys.stderr)
+        print(
+            f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}",
+            file=sys.stderr,
+        )
     _print_table(place, name, "json" if as_json else "md")
     return 1 if bad else 0
 
@@ -179,10 +204,12 @@ def _print_table(place: Any, name: str, form: str) -> None:
 def status(
     sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
     as_json: AsJson = False,
-    watch: Annotated[bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")
+    ] = False,
 ) -> int:
     """How far the sweeps are."""
-    from rsctl.report.status import status_text, status_values
+    from rsctl.cluster.status import status_text, status_values
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
@@ -198,9 +225,13 @@ def status(
 
 @app.command()
 def logs(
-    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")],
+    run_name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")
+    ],
     task: Annotated[int, typer.Argument(metavar="[N]", help="Number of the task.")] = 0,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
+    ] = False,
 ) -> None:
     """Print the log of a task, all attempts in one."""
     from rsctl.cluster import control
@@ -212,7 +243,9 @@ def logs(
     place = load_settings()
     run = Store(place.store).find_run(run_name)
     if task not in run.task_numbers():
-        raise InputError(f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}.")
+        raise InputError(
+            f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
+        )
 
     def going() -> bool:
         time.sleep(0.5)
@@ -256,8 +289,12 @@ def _name_tasks(what: str, tasks: list[Task]) -> None:
 def export(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
     form: Annotated[str, typer.Option("--format", help="md, csv, latex or json.")] = "md",
-    certificate: Annotated[str, typer.Option("--certificate", help="Another certificate, from the same counts.")] = "",
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")] = None,
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Another certificate, from the same counts.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")
+    ] = None,
     radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")] = None,
 ) -> None:
@@ -272,7 +309,10 @@ def export(
         raise InputError(f"--format: {unknown('format', form, FORMATS)}")
     place = load_settings()
     wanted = parse_radii(radii) if radii else None
-    text = render(sweep_results(Store(place.store), sweep, certificate=certificate or None, alpha=alpha, radii=wanted), form)
+    text = render(
+        sweep_results(Store(place.store), sweep, certificate=certificate or None, alpha=alpha, radii=wanted),
+        form,
+    )
     if output is None:
         print(text, end="")
     else:
@@ -335,7 +375,9 @@ def data_list() -> None:
 
 
 @data_app.command("fetch")
-def data_fetch(name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")]) -> int:
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")],
+) -> int:
     """Download a data set into the data root. Compute nodes have no internet: do it where there is."""
     import subprocess
 

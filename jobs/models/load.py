@@ -30,11 +30,17 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Modu
         stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
         spec = TrainSpec.model_validate(stored["spec"])
     except Exception as error:
-        raise InputError(f"{file}: can't be read as a model ({error}). Move it away and submit again to train anew.") from error
+        raise InputError(
+            f"{file}: can't be read as a model ({error}). Move it away and submit again to train anew."
+        ) from error
     if spec.hash != model_hash:
-        raise RefusedError(f"{file}: is the model of another training than this run names. Nothing was sampled.")
+        raise RefusedError(
+            f"{file}: is the model of another training than this run names. Nothing was sampled."
+        )
     if stored["classes"] != shape.classes:
-        raise RefusedError(f"{file}: has {stored['classes']} classes, the data set {shape.classes}. Nothing was sampled.")
+        raise RefusedError(
+            f"{file}: has {stored['classes']} classes, the data set {shape.classes}. Nothing was sampled."
+        )
     dataset = find("data set", spec.dataset, known_datasets())
     model = build_model(spec.model, spec.model_parameters, dataset=dataset, shape=shape)
     model.load_state_dict(stored["state_dict"])

@@ -11,7 +11,14 @@ SELECTION, ESTIMATION = "selection", "estimation"
 
 
 def gaussian_block(
-    shape: tuple[int, ...], sigma: float, *, seed: int, phase: str, image: int, block: int, device: torch.device
+    shape: tuple[int, ...],
+    sigma: float,
+    *,
+    seed: int,
+    phase: str,
+    image: int,
+    block: int,
+    device: torch.device,
 ) -> Tensor:
     """One block of N(0, σ²I) noise, float32 of `shape` (block size, C, H, W).
 

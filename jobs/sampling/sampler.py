@@ -56,7 +56,17 @@ class Sampler:
     """
 
     def __init__(
-        self, model: nn.Module, classes: int, *, sigma: float, seed: int, n0: int, n: int, tile: int, block: int, device: torch.device
+        self,
+        model: nn.Module,
+        classes: int,
+        *,
+        sigma: float,
+        seed: int,
+        n0: int,
+        n: int,
+        tile: int,
+        block: int,
+        device: torch.device,
     ) -> None:
         self.model, self.classes, self.device = model, classes, device
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
@@ -97,7 +107,9 @@ class Sampler:
             torch.add(block.image.pixels, noise, out=rows)
         logits = self.model(tile)
         if logits.shape != (self.tile, self.classes):
-            raise RefusedError(f"the model gives {tuple(logits.shape)} for a tile of {self.tile}; the data set has {self.classes} classes.")
+            raise RefusedError(
+                f"the model gives {tuple(logits.shape)} for a tile of {self.tile}; the data set has {self.classes} classes."
+            )
         used = sum(block.rows for block in blocks)
         chosen = logits.argmax(dim=1)
         # One histogram for the tile: a bin per (block, class); rows that don't count go to a bin of their own.

@@ -40,16 +40,23 @@ def plugin_modules() -> list[ModuleType]:
         try:
             modules.append(importlib.import_module(name))
         except ImportError as error:
-            raise InputError(f"plugins: the package '{name}' can't be imported ({error}). Install it beside rsctl, or remove it.") from error
+            raise InputError(
+                f"plugins: the package '{name}' can't be imported ({error}). Install it beside rsctl, or remove it."
+            ) from error
     return modules
 
 
 def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
     """The project's own declarations and those of the plugins, by name."""
     found: dict[str, Any] = {}
-    for declaration in [*own, *(entry for module in plugin_modules() for entry in getattr(module, attribute, ()))]:
+    for declaration in [
+        *own,
+        *(entry for module in plugin_modules() for entry in getattr(module, attribute, ())),
+    ]:
         if declaration.name in found:
-            raise InputError(f"plugins: {attribute} declares '{declaration.name}', which exists already. Give it another name.")
+            raise InputError(
+                f"plugins: {attribute} declares '{declaration.name}', which exists already. Give it another name."
+            )
         found[declaration.name] = declaration
     return found
 
@@ -58,7 +65,10 @@ def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
 def known_methods() -> dict[str, Method]:
     package = importlib.import_module(f"{__name__}.methods")
 
-    own = [importlib.import_module(f"{package.__name__}.{entry.name}").METHOD for entry in pkgutil.iter_modules(package.__path__)]
+    own = [
+        importlib.import_module(f"{package.__name__}.{entry.name}").METHOD
+        for entry in pkgutil.iter_modules(package.__path__)
+    ]
     return declared(own, "METHODS")
 
 

@@ -44,11 +44,12 @@ def _torchvision(name: str, title: str, citation: str, channels: int, size: int,
 CIFAR_MEAN, CIFAR_STD = (0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
+# fmt: off
 DATASETS: tuple[DataSet, ...] = (
     DataSet(
         "digits", "8x8 handwritten digits, shipped with scikit-learn (works offline)", "Alpaydin, Kaynak 1998, UCI",
         channels=1, size=8, classes=10, counts={"train": 1437, "test": 360}, mean=(0.305,), std=(0.376,),
-    ),  # fmt: skip
+    ),
     _torchvision("mnist", "MNIST", "LeCun, Bottou, Bengio, Haffner 1998", 1, 28, 10, 60000, 10000, (0.0,), (1.0,), ("MNIST/raw",)),
     _torchvision("fashion-mnist", "Fashion-MNIST", "Xiao, Rasul, Vollgraf 2017", 1, 28, 10, 60000, 10000, (0.2860,), (0.3530,), ("FashionMNIST/raw",)),
     _torchvision("svhn", "Street View House Numbers", "Netzer et al. 2011", 3, 32, 10, 73257, 26032,
@@ -66,4 +67,5 @@ DATASETS: tuple[DataSet, ...] = (
         mean=CIFAR_MEAN, std=CIFAR_STD, augmentation="crop-flip", parameters=ImageFolder,
         where="train/<class>/<image> and test/<class>/<image> below `path`", inspect=inspect_folder,
     ),
-)  # fmt: skip
+)
+# fmt: on

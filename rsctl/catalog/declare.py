@@ -19,7 +19,12 @@ class Parameters(BaseModel):
     """Base of every table a user writes: strict types, no unknown key, a docstring under each field is its help."""
 
     model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False, use_attribute_docstrings=True, validate_default=True
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+        validate_default=True,
     )
 
 
@@ -63,7 +68,12 @@ class Method:
 
     def default_values(self, dataset: str, sigma: float) -> dict[str, Any]:
         """The recipe and hyper-parameters the paper uses here, before the user's own values."""
-        return {key: value for entry in self.defaults if entry.matches(dataset, sigma) for key, value in entry.values.items()}
+        return {
+            key: value
+            for entry in self.defaults
+            if entry.matches(dataset, sigma)
+            for key, value in entry.values.items()
+        }
 
 
 @dataclass(frozen=True)

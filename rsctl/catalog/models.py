@@ -19,8 +19,19 @@ class CnnParameters(Parameters):
 
 
 MODELS: tuple[Model, ...] = (
-    Model("cnn", "Small CNN: three convolutions and a linear layer, no batch normalisation", "this project", CnnParameters),
-    *(Model(f"resnet{depth}", f"CIFAR ResNet-{depth}", f"{HE}, section 4.2", smallest=8) for depth in (20, 32, 44, 56, 110)),
-    *(Model(f"resnet{depth}", f"ResNet-{depth} with a 3x3 stem, for 32x32 images", HE, smallest=8) for depth in (18, 34)),
+    Model(
+        "cnn",
+        "Small CNN: three convolutions and a linear layer, no batch normalisation",
+        "this project",
+        CnnParameters,
+    ),
+    *(
+        Model(f"resnet{depth}", f"CIFAR ResNet-{depth}", f"{HE}, section 4.2", smallest=8)
+        for depth in (20, 32, 44, 56, 110)
+    ),
+    *(
+        Model(f"resnet{depth}", f"ResNet-{depth} with a 3x3 stem, for 32x32 images", HE, smallest=8)
+        for depth in (18, 34)
+    ),
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
 )

@@ -37,6 +37,12 @@ def gaussian_radius(one_minus_p: ArrayLike, sigma: float) -> Floats:
     return np.asarray(-sigma * ndtri(np.asarray(one_minus_p, np.float64)), np.float64)
 
 
+def gap_radius(one_minus_p_a: ArrayLike, p_b: ArrayLike, sigma: float) -> Floats:
+    """σ/2 (Φ⁻¹(p_A) − Φ⁻¹(p_B)) from 1 − p_A and p_B: the ℓ2 radius of Cohen 2019, Theorem 1; ≤ 0 where p_A ≤ p_B."""
+    quantiles = ndtri(np.asarray(one_minus_p_a, np.float64)) + ndtri(np.asarray(p_b, np.float64))
+    return np.asarray(-sigma / 2 * quantiles, np.float64)
+
+
 def _slack(n: Floats) -> Floats:
     """A relative margin that covers the inversion's own error, measured against 40 digits.
 

@@ -22,7 +22,10 @@ class Seen:
 class Backend(Protocol):
     """A place where tasks run. Everything that may block is here; nothing of it is called on a UI thread."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """The profile's name."""
+        ...
 
     def submit(self, requests: list[Request]) -> int:
         """Take over these tasks; returns how many it didn't have already."""

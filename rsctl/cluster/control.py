@@ -76,7 +76,11 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
     """The tasks of a sweep, models first, each once."""
     entries = store.sweep(name)["entries"]
     models = {entry["model"]: Task(store.run("models", entry["model"]), 0) for entry in entries}
-    counts = {(entry["counts"], n): Task(store.run("counts", entry["counts"]), n) for entry in entries for n in entry["tasks"]}
+    counts = {
+        (entry["counts"], n): Task(store.run("counts", entry["counts"]), n)
+        for entry in entries
+        for n in entry["tasks"]
+    }
     return [*models.values(), *counts.values()]
 
 
@@ -90,7 +94,9 @@ def statuses(tasks: Iterable[Task], backend: Backend) -> dict[str, TaskStatus]:
             attempts[task.run.path] = attempt_numbers(task.run)
         numbers = attempts[task.run.path].get(task.number)
         attempt = read_attempt(task.run, task.number, numbers[-1]) if numbers else None
-        if (attempt and attempt.ended == "done") or (task.run.kind == "models" and task.run.model_file.exists()):
+        if (attempt and attempt.ended == "done") or (
+            task.run.kind == "models" and task.run.model_file.exists()
+        ):
             found[task.key] = _status(task, attempt, State.DONE)
         else:
             open_tasks.append((task, attempt))
@@ -113,11 +119,18 @@ def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> Task
     if alive:
         return _status(task, attempt, State.RUNNING)
     if alive is None:
-        return _status(task, attempt, State.UNKNOWN, f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here")
+        return _status(
+            task,
+            attempt,
+            State.UNKNOWN,
+            f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
+        )
     return _status(task, attempt, State.LOST, "died without a word; submit again and it goes on")
 
 
-def _status(task: Task, attempt: Attempt | None, state: State, reason: str = "", node: str = "") -> TaskStatus:
+def _status(
+    task: Task, attempt: Attempt | None, state: State, reason: str = "", node: str = ""
+) -> TaskStatus:
     if attempt is None:
         return TaskStatus(task, state, reason, node)
     progress, last = attempt.progress, attempt.end or attempt.progress or attempt.claim
@@ -165,7 +178,9 @@ def cancel(place: Place, names: list[str]) -> list[Task]:
     """Stop the unfinished tasks of these sweeps or runs; returns them. What is sampled stays."""
     backend = backend_of(place, "local")
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
-    open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states]
+    open_tasks = [
+        s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states
+    ]
     backend.cancel(open_tasks)
     return open_tasks
 
@@ -188,11 +203,18 @@ def _request(store: Store, task: Task, model_of: dict[str, str], code: str) -> R
     launch = {**task.run.launch(), "code": code}
     task.run.write_launch(launch)
     needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
-    resources = StageResources(threads=launch["threads"], processes=launch["processes"], workers=launch["workers"], gpus=launch["gpus"])
+    resources = StageResources(
+        threads=launch["threads"],
+        processes=launch["processes"],
+        workers=launch["workers"],
+        gpus=launch["gpus"],
+    )
     return Request(task, needs, resources, code)
 
 
-def tail(run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None) -> None:
+def tail(
+    run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None
+) -> None:
     """Write a task's log; with `follow`, go on with what is added as long as it returns True."""
     file = run.log_file(number)
     if not file.exists() and follow is None:

@@ -63,7 +63,11 @@ def _store(place: Place) -> list[Finding]:
     try:
         with only_one(queue) as free_lock:
             waiting = len(queue.wanted())
-            state = "runs" if not free_lock else "is not running" + (f", though {waiting} tasks wait: submit again" if waiting else "")
+            state = (
+                "runs"
+                if not free_lock
+                else "is not running" + (f", though {waiting} tasks wait: submit again" if waiting else "")
+            )
             found.append(Finding(not (free_lock and waiting), "queue", f"{state} ({queue.log})"))
     except UserError as error:
         found.append(Finding(False, "queue", str(error)))

@@ -8,6 +8,7 @@ import signal
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.queue import KILL_AFTER, start_detached, visible_gpus
@@ -29,11 +30,17 @@ class LocalBackend:
 
     def submit(self, requests: list[Request]) -> int:
         """Add requests to this host's queue and see that it runs; a task that any host's queue holds is left to it."""
-        wanted_gpus = max((r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0)
+        wanted_gpus = max(
+            (r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0
+        )
         if wanted_gpus and wanted_gpus > len(found := visible_gpus(self.profile)):
-            raise InputError(f"resources: {wanted_gpus} GPUs asked for; this machine shows {len(found)}. Set gpus = 0, or another profile.")
+            raise InputError(
+                f"resources: {wanted_gpus} GPUs asked for; this machine shows {len(found)}. Set gpus = 0, or another profile."
+            )
         mine = own_queue(self.store)
-        elsewhere = {key for queue in all_queues(self.store) if queue.host != mine.host for key in queue.wanted()}
+        elsewhere = {
+            key for queue in all_queues(self.store) if queue.host != mine.host for key in queue.wanted()
+        }
         added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
         if requests:
             start_detached(self.store.root, self.name)
@@ -41,7 +48,9 @@ class LocalBackend:
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
         """Queue files and living processes; reads nothing of a task that no queue has heard of."""
-        wanted, ended, hosts = {}, {}, {}
+        wanted: dict[str, dict[str, Any]] = {}
+        ended: dict[str, dict[str, Any]] = {}
+        hosts: dict[str, str] = {}
         for queue in all_queues(self.store):
             ended |= queue.endings()
             for key, request in queue.wanted().items():
@@ -55,15 +64,19 @@ class LocalBackend:
                 seen[task.key] = Seen(State(note["state"]), note["reason"])
         return seen
 
-    def _wanted(self, task: Task, request: dict[str, object], host: str) -> Seen:
+    def _wanted(self, task: Task, request: dict[str, Any], host: str) -> Seen:
         attempt = latest_attempt(task.run, task.number)
         if attempt and not attempt.ended:
             alive = is_alive(attempt.claim)
             if alive:
                 return Seen(State.RUNNING, node=host)
             if alive is None:
-                return Seen(State.UNKNOWN, f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here", host)
-        for need in request["needs"] if isinstance(request["needs"], list) else []:
+                return Seen(
+                    State.UNKNOWN,
+                    f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
+                    host,
+                )
+        for need in request["needs"]:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
                 return Seen(State.WAITING, f"waits for the model {model.id}", host)

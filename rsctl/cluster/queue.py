@@ -107,7 +107,11 @@ class QueueProcess:
     def _consider(self, key: str, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> None:
         """Start a wanted task, adopt it, take it off the list, or let it wait."""
         task = task_of(self.queue.store, key)
-        since = [read_attempt(task.run, task.number, n) for n in attempt_numbers(task.run).get(task.number, []) if n > request["after"]]
+        since = [
+            read_attempt(task.run, task.number, n)
+            for n in attempt_numbers(task.run).get(task.number, [])
+            if n > request["after"]
+        ]
         last = since[-1] if since else latest_attempt(task.run, task.number)
         if last and not last.ended and is_alive(last.claim):
             self.running[key] = Running(int(last.claim.get("threads", 1)), [], None)
@@ -144,7 +148,9 @@ class QueueProcess:
                 continue  # it changed between the looks
             if attempt and attempt.ended == "failed":
                 return f"its model {model.id} failed: {attempt.reason}"
-            return f"its model {model.id} is not going to be trained ({ending.get('reason') or 'not submitted'})"
+            return (
+                f"its model {model.id} is not going to be trained ({ending.get('reason') or 'not submitted'})"
+            )
         return ""
 
     def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:
@@ -157,7 +163,10 @@ class QueueProcess:
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
         code = self.queue.store.root / "code" / request["code"]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])])}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
         log = task.run.log_file(task.number)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -187,7 +196,9 @@ def visible_gpus(profile: Profile) -> list[int]:
         found = [int(part) for part in shown.split(",") if part.strip().isdigit()]
     else:
         try:
-            listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True).stdout
+            listed = subprocess.run(
+                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True
+            ).stdout
             found = list(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
         except (OSError, subprocess.SubprocessError):
             found = []
@@ -208,7 +219,9 @@ def only_one(queue: Queue) -> Any:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UnavailableError(f"can't lock {queue.lock}: {error}. The store's file system must support flock.") from error
+                raise UnavailableError(
+                    f"can't lock {queue.lock}: {error}. The store's file system must support flock."
+                ) from error
             yield False
             return
         yield True

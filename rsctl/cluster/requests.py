@@ -76,7 +76,10 @@ class Queue:
         if not self.request_file(key).exists():
             return False
         # The note comes first: a kill in between leaves a request that is simply ended again.
-        replace(self.ended_file(key), to_json({"task": key, "state": state.value, "reason": reason, "time": time.time()}))
+        replace(
+            self.ended_file(key),
+            to_json({"task": key, "state": state.value, "reason": reason, "time": time.time()}),
+        )
         self.request_file(key).unlink(missing_ok=True)
         return True
 
@@ -86,7 +89,9 @@ class Queue:
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Every request by task key, oldest first."""
-        return dict(sorted(_read_folder(self.requests).items(), key=lambda item: (item[1]["submitted"], item[0])))
+        return dict(
+            sorted(_read_folder(self.requests).items(), key=lambda item: (item[1]["submitted"], item[0]))
+        )
 
     def endings(self) -> dict[str, dict[str, Any]]:
         return _read_folder(self.ended)

@@ -32,7 +32,9 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 def run_task(run: Run, number: int) -> int:
     """Claim the task, do it, record how it ended; returns an exit code (0 done or stopped, 1 failed)."""
     if number not in run.task_numbers():
-        raise InputError(f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}.")
+        raise InputError(
+            f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
+        )
     launch = run.launch()
     use_plugins(launch["plugins"])
     for variable in _THREAD_VARIABLES:
@@ -42,10 +44,15 @@ def run_task(run: Run, number: int) -> int:
     claim = _claim(run, number, launch)
     work = Work(run, number, claim, Path(launch["data"]), launch)
     for name in _SIGNALS:
-        signal.signal(name, lambda received, _frame: work.request_stop(f"signal {signal.Signals(received).name}"))
+        signal.signal(
+            name, lambda received, _frame: work.request_stop(f"signal {signal.Signals(received).name}")
+        )
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)
-    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} task {number} of {run.id}, attempt {claim.number}, pid {os.getpid()}", flush=True)
+    print(
+        f"{time.strftime('%Y-%m-%d %H:%M:%S')} task {number} of {run.id}, attempt {claim.number}, pid {os.getpid()}",
+        flush=True,
+    )
     state, reason, code = "done", "", 0
     try:
         importlib.import_module(STAGES[run.kind]).main(work)
@@ -96,7 +103,9 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         "--module", "rsctl.cluster.task", str(run.path), str(number),
     ]  # fmt: skip
-    child = subprocess.Popen(command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True)
+    child = subprocess.Popen(
+        command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True
+    )
     asked: list[int] = []
 
     def forward(received: int, _frame: object) -> None:

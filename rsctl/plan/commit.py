@@ -66,7 +66,9 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     models: dict[str, Task] = {}
     for model in plan.models.values():
         run = store.create(model.spec)
-        run.write_launch({**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)})
+        run.write_launch(
+            {**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)}
+        )
         publish(run.task_file(0), to_json({"stage": "training"}))
         task = models[run.id] = Task(run, 0)
         if run.model_file.exists():
@@ -138,7 +140,12 @@ def set_unusable_aside(run: Run) -> list[str]:
 
 
 def _resources(resources: StageResources) -> dict[str, Any]:
-    return {"threads": resources.threads, "processes": resources.processes, "workers": resources.workers, "gpus": resources.gpus}
+    return {
+        "threads": resources.threads,
+        "processes": resources.processes,
+        "workers": resources.workers,
+        "gpus": resources.gpus,
+    }
 
 
 def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
@@ -157,7 +164,11 @@ def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
     old = {entry["counts"]: entry for entry in before["entries"]}
     new = {entry.resolved.count.run_id: entry for entry in plan.entries}
     notes = [f"update: adds {name}" for name in new if name not in old]
-    notes += [f"update: drops {name} from the sweep (its results stay in the store)" for name in old if name not in new]
+    notes += [
+        f"update: drops {name} from the sweep (its results stay in the store)"
+        for name in old
+        if name not in new
+    ]
     for name in new:
         if name in old and old[name]["images"]["count"] != len(new[name].images):
             notes.append(f"update: {name}: {old[name]['images']['count']} → {len(new[name].images)} images")

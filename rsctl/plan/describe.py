@@ -29,7 +29,8 @@ def describe(plan: Plan, place: Place) -> Description:
     lines = [
         f"{sweep.name}: valid. {len(plan.entries)} points → {len(plan.models)} models, {len(plan.counts)} count tables.",
         "",
-        f"train    {len(plan.models)} tasks" + (f" ({len(trained)} models are there already)" if trained else ""),
+        f"train    {len(plan.models)} tasks"
+        + (f" ({len(trained)} models are there already)" if trained else ""),
         f"certify  {tasks} tasks, {images:,} images, {draws:,} draws",
         "hours    unknown (nothing was measured)",
         "",
@@ -46,7 +47,10 @@ def describe(plan: Plan, place: Place) -> Description:
         "points": len(plan.entries),
         "models": list(plan.models),
         "trained": trained,
-        "counts": {run_id: {"images": len(c.images), "shards": min(c.shards, len(c.images))} for run_id, c in plan.counts.items()},
+        "counts": {
+            run_id: {"images": len(c.images), "shards": min(c.shards, len(c.images))}
+            for run_id, c in plan.counts.items()
+        },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None,

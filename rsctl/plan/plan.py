@@ -49,7 +49,12 @@ class Entry:
     def selection(self) -> dict[str, int]:
         """How its images are chosen, enough to choose them again."""
         settings = self.resolved.point.certification
-        return {"of": self.split_count, "skip": settings.skip, "max": settings.max_images, "count": len(self.images)}
+        return {
+            "of": self.split_count,
+            "skip": settings.skip,
+            "max": settings.max_images,
+            "count": len(self.images),
+        }
 
 
 @dataclass
@@ -75,11 +80,15 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
         images = images_of(total, resolved.count.holdout, settings.seed, settings.skip, settings.max_images)
         if not images:
-            problem = Problem("certification.skip", f"leaves no image of the {total} of split '{settings.split}'.")
+            problem = Problem(
+                "certification.skip", f"leaves no image of the {total} of split '{settings.split}'."
+            )
             problems.setdefault(str(problem), problem)
         resources = resolved.point.resources
         train, count = resolved.train, resolved.count
-        plan.models.setdefault(train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training))
+        plan.models.setdefault(
+            train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training)
+        )
         table = plan.counts.setdefault(
             count.run_id,
             CountPlan(
@@ -92,7 +101,9 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
             ),
         )
         # Image sets with one seed are prefixes of one order: the longer one first keeps that order.
-        longer, shorter = (images, table.images) if len(images) > len(table.images) else (table.images, images)
+        longer, shorter = (
+            (images, table.images) if len(images) > len(table.images) else (table.images, images)
+        )
         table.images = list(dict.fromkeys([*longer, *shorter]))
         plan.entries.append(Entry(resolved, images, total))
     if problems:

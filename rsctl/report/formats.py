@@ -48,7 +48,15 @@ def _groups(results: Results) -> list[tuple[Row, list[Row]]]:
     groups: dict[Any, list[Row]] = {}
     for row in results.rows:
         radii = tuple(cell.radius for cell in row.cells)
-        key = (row.train.dataset, row.count.split, row.certificate, row.alpha, row.count.n, row.count.n0, radii)
+        key = (
+            row.train.dataset,
+            row.count.split,
+            row.certificate,
+            row.alpha,
+            row.count.n,
+            row.count.n0,
+            radii,
+        )
         groups.setdefault(key, []).append(row)
     return [(rows[0], rows) for rows in groups.values()]
 
@@ -84,9 +92,14 @@ def markdown(results: Results) -> str:
         body = [[_escape_markdown(cell) for cell in _cells(row)] for row in rows]
         widths = [max(len(line[i]) for line in [header, *body]) for i in range(len(header))]
         lines += [caption(first), ""]
-        lines.append("| " + " | ".join(text.ljust(width) for text, width in zip(header, widths, strict=True)) + " |")
+        lines.append(
+            "| " + " | ".join(text.ljust(width) for text, width in zip(header, widths, strict=True)) + " |"
+        )
         lines.append("|" + "|".join("-" * (width + 2) for width in widths) + "|")
-        lines += ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in body]
+        lines += [
+            "| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |"
+            for line in body
+        ]
         lines.append("")
     lines += [f"Note: {_escape_markdown(note)}" for note in results.notes]
     return "\n".join(lines).rstrip() + "\n"
@@ -139,7 +152,12 @@ def _escape_csv(value: Any) -> Any:
 
 
 def to_json(results: Results) -> str:
-    values = {"sweep": results.sweep, "description": results.description, "rows": long_rows(results), "notes": results.notes}
+    values = {
+        "sweep": results.sweep,
+        "description": results.description,
+        "rows": long_rows(results),
+        "notes": results.notes,
+    }
     return json.dumps(values, indent=1) + "\n"
 
 
@@ -148,11 +166,24 @@ def latex(results: Results) -> str:
     parts = ["% needs \\usepackage{booktabs}"]
     for first, rows in _groups(results):
         best = {
-            (sigma, i): max((row.cells[i].accuracy for row in rows if row.count.sigma == sigma and row.images), default=float("nan"))
+            (sigma, i): max(
+                (row.cells[i].accuracy for row in rows if row.count.sigma == sigma and row.images),
+                default=float("nan"),
+            )
             for sigma in {row.count.sigma for row in rows}
             for i in range(len(first.cells))
         }
-        header = ["Method", "Model", "$\\sigma$", "Seed", *(f"{cell.radius:g}" for cell in first.cells), "ACR", "Abstain", "At cap", "Images"]
+        header = [
+            "Method",
+            "Model",
+            "$\\sigma$",
+            "Seed",
+            *(f"{cell.radius:g}" for cell in first.cells),
+            "ACR",
+            "Abstain",
+            "At cap",
+            "Images",
+        ]
         lines = [" & ".join(header) + " \\\\", "\\midrule"]
         for row in rows:
             cells = [_escape_latex(cell) for cell in _cells(row)]
@@ -163,7 +194,9 @@ def latex(results: Results) -> str:
         parts.append(
             "\\begin{table}\n\\centering\n"
             f"\\caption{{{_escape_latex(caption(first))}}}\n"
-            f"\\begin{{tabular}}{{ll{'r' * (len(header) - 2)}}}\n\\toprule\n" + "\n".join(lines) + "\n\\bottomrule\n\\end{tabular}\n\\end{table}"
+            f"\\begin{{tabular}}{{ll{'r' * (len(header) - 2)}}}\n\\toprule\n"
+            + "\n".join(lines)
+            + "\n\\bottomrule\n\\end{tabular}\n\\end{table}"
         )
     parts += [f"% {' '.join(note.split())}" for note in results.notes]
     return "\n\n".join(parts) + "\n"

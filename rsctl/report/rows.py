@@ -115,7 +115,9 @@ def sweep_results(
         order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
         begun = finished_prefix(table, order)
         for wanted in [certificate] if certificate else entry["certificates"]:
-            rows.append(_row(begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], len(order)))
+            rows.append(
+                _row(begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], len(order))
+            )
     _mark_varying(rows)
     return Results(name, sweep["description"], rows, notes + _warnings(rows))
 
@@ -127,11 +129,15 @@ def finished_prefix(table: Table, order: Sequence[int]) -> Table:
     return table.restrict(order[:length])
 
 
-def _row(table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], planned: int) -> Row:
+def _row(
+    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], planned: int
+) -> Row:
     rule = find_certificate(name)
     spec, images = table.run.count_spec, len(table.rows)
     if images and (table.rows.n != spec.n).any():
-        raise RefusedError(f"{table.run.path}: some images have other draws than n = {spec.n}; their shards don't belong here.")
+        raise RefusedError(
+            f"{table.run.path}: some images have other draws than n = {spec.n}; their shards don't belong here."
+        )
     if images:
         certified = rule.certify(table.counts(), alpha)
     else:
@@ -194,7 +200,14 @@ def _warnings(rows: list[Row]) -> list[str]:
     notes = []
     if any(row.count.split == "val" for row in rows):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
-    tuned = sorted({key for row in rows for key in row.varying if row.count.split == "test" and not key.startswith("certification.")})
+    tuned = sorted(
+        {
+            key
+            for row in rows
+            for key in row.varying
+            if row.count.split == "test" and not key.startswith("certification.")
+        }
+    )
     if tuned:
         notes.append(
             f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "

@@ -40,7 +40,9 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
     defaults = method.default_values(dataset.name, point.sigma)
-    hyperparameters = check(method.parameters, {**_of(defaults, method.parameters), **method_values}, "method", problems)
+    hyperparameters = check(
+        method.parameters, {**_of(defaults, method.parameters), **method_values}, "method", problems
+    )
     if not isinstance(own_training, dict):
         problems.append(Problem("method.training", "must be a table of recipe values."))
         own_training = {}
@@ -50,7 +52,10 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
         problems.append(
-            Problem("model.name", f"{model.name} needs images of at least {model.smallest} pixels; {dataset.name} has {shape.size}.")
+            Problem(
+                "model.name",
+                f"{model.name} needs images of at least {model.smallest} pixels; {dataset.name} has {shape.size}.",
+            )
         )
         return None
     settings = point.certification
@@ -89,7 +94,9 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     return Resolved(point, train, count, data.model_dump(), shape)
 
 
-def _choose(key: str, what: str, table: dict[str, Any], among: dict[str, Any], problems: list[Problem]) -> tuple[Any, dict[str, Any]]:
+def _choose(
+    key: str, what: str, table: dict[str, Any], among: dict[str, Any], problems: list[Problem]
+) -> tuple[Any, dict[str, Any]]:
     values = dict(table)
     name = values.pop("name", None)
     if not isinstance(name, str):

@@ -44,7 +44,9 @@ class Settings(Parameters):
     def profile(self, name: str) -> Profile:
         everything = {"local": Profile(), **self.profiles}
         if name not in everything:
-            raise InputError(f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml.")
+            raise InputError(
+                f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml."
+            )
         return everything[name]
 
 

@@ -74,7 +74,9 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
         for values in axes.values():
             size *= len(values)
         if size > MOST_POINTS:
-            raise InputError(f"{file}: grid: {size} points; at most {MOST_POINTS} are allowed. Split the sweep.")
+            raise InputError(
+                f"{file}: grid: {size} points; at most {MOST_POINTS} are allowed. Split the sweep."
+            )
         for combination in itertools.product(*axes.values()):
             point = deepcopy(base)
             if method is not None:
@@ -93,7 +95,9 @@ def _methods(raw: Any, file: str) -> list[tuple[dict[str, Any] | None, dict[str,
     for entry in entries:
         table = {"name": entry} if isinstance(entry, str) else entry
         if not isinstance(table, dict):
-            raise InputError(f"{file}: method: give a name, a table, or several [[method]] tables; it is {entry!r}.")
+            raise InputError(
+                f"{file}: method: give a name, a table, or several [[method]] tables; it is {entry!r}."
+            )
         own = {key: value for key, value in table.items() if key != "grid"}
         result.append((own, _flatten(table.get("grid", {}), file, "method.grid")))
     if not result:
@@ -104,16 +108,22 @@ def _methods(raw: Any, file: str) -> list[tuple[dict[str, Any] | None, dict[str,
 def _flatten(table: Any, file: str, where: str, prefix: str = "") -> dict[str, list[Any]]:
     """Nested grid tables as dotted keys with their lists of values."""
     if not isinstance(table, dict):
-        raise InputError(f"{file}: {where}: must be a table of lists, such as sigma = [0.25, 0.5]; it is {table!r}.")
+        raise InputError(
+            f"{file}: {where}: must be a table of lists, such as sigma = [0.25, 0.5]; it is {table!r}."
+        )
     flat: dict[str, list[Any]] = {}
     for key, value in table.items():
         name = f"{prefix}{key}"
         if isinstance(value, dict):
             flat |= _flatten(value, file, where, f"{name}.")
         elif not isinstance(value, list) or not value:
-            raise InputError(f"{file}: {where}.{name}: must be a list of at least one value; it is {value!r}.")
+            raise InputError(
+                f"{file}: {where}.{name}: must be a list of at least one value; it is {value!r}."
+            )
         elif name in ONE_PER_SWEEP:
-            raise InputError(f"{file}: {where}.{name}: a sweep has one {name}; write it at the top of the file.")
+            raise InputError(
+                f"{file}: {where}.{name}: a sweep has one {name}; write it at the top of the file."
+            )
         else:
             flat[name] = value
     return flat

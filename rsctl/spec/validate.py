@@ -33,7 +33,9 @@ class Invalid(InputError):
         super().__init__("\n".join(f"{file}: {problem}" for problem in problems))
 
 
-def check(model: type[Validated], raw: Mapping[str, Any], prefix: str, problems: list[Problem]) -> Validated | None:
+def check(
+    model: type[Validated], raw: Mapping[str, Any], prefix: str, problems: list[Problem]
+) -> Validated | None:
     """Validate a table; on failure add each problem with its dotted key and return None."""
     try:
         return model.model_validate(dict(raw))
@@ -62,7 +64,11 @@ def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     """Field names of the sub-table at this path of a model."""
     current: Any = model
     for part in path:
-        info = current.model_fields.get(str(part)) if isinstance(current, type) and issubclass(current, BaseModel) else None
+        info = (
+            current.model_fields.get(str(part))
+            if isinstance(current, type) and issubclass(current, BaseModel)
+            else None
+        )
         if info is None:
             return []
         current = info.annotation

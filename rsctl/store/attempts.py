@@ -79,8 +79,8 @@ def read_attempt(run: Run, task: int, number: int) -> Attempt:
     claim = next((r for r in records if r.get("record") == "claim"), None)
     if claim is None:
         claim = next((r for r in read_records(file) if r.get("record") == "claim"), {})
-    progress = next((r for r in reversed(records) if r.get("record") == "progress"), {})
-    end = next((r for r in reversed(records) if r.get("record") == "end"), {})
+    progress: dict[str, Any] = next((r for r in reversed(records) if r.get("record") == "progress"), {})
+    end: dict[str, Any] = next((r for r in reversed(records) if r.get("record") == "end"), {})
     return Attempt(number, claim, progress, end)
 
 

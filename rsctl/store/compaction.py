@@ -28,7 +28,9 @@ def written_certificates(run: Run, table: Table) -> tuple[dict[str, Certified], 
     """Radii of the certificates that the last submission asked for, and their alpha."""
     launch: dict[str, Any] = run.launch()
     alpha = float(launch["alpha"])
-    return {name: find_certificate(name).certify(table.counts(), alpha) for name in launch["certificates"]}, alpha
+    return {
+        name: find_certificate(name).certify(table.counts(), alpha) for name in launch["certificates"]
+    }, alpha
 
 
 def compact(run: Run) -> bool:

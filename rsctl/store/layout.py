@@ -126,7 +126,9 @@ class Store:
         if len(found) == 1:
             return found[0]
         if found:
-            raise InputError(f"run '{name}' is ambiguous: {', '.join(run.id for run in found[:6])}. Give more of its name.")
+            raise InputError(
+                f"run '{name}' is ambiguous: {', '.join(run.id for run in found[:6])}. Give more of its name."
+            )
         raise InputError(f"no run '{name}' in {self.root}. 'rsctl status' lists them.")
 
     def create(self, spec: TrainSpec | CountSpec) -> Run:
@@ -163,18 +165,24 @@ class Store:
         file = self.sweep_folder(name) / "plan.json"
         if not file.is_file():
             known = self.sweep_names()
-            raise InputError(f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}.")
+            raise InputError(
+                f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
+            )
         return read_json(file)
 
 
 def read_spec(file: Path) -> TrainSpec | CountSpec:
     stored = read_json(file)
     if stored.get("schema") != SCHEMA:
-        raise InputError(f"{file}: has schema {stored.get('schema')!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it.")
+        raise InputError(
+            f"{file}: has schema {stored.get('schema')!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it."
+        )
     try:
         spec = parse_spec(stored["spec"])
     except (KeyError, ValidationError) as error:
         raise InputError(f"{file}: is not a spec that this version of rsctl can read: {error}.") from error
     if spec.hash != stored.get("hash"):
-        raise RefusedError(f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again.")
+        raise RefusedError(
+            f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."
+        )
     return spec

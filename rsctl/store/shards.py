@@ -61,7 +61,9 @@ class Rows:
     @classmethod
     def empty(cls, classes: int) -> Rows:
         wide = ("selection_counts", "counts")
-        return cls(**{name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in _COLUMNS.items()})
+        return cls(
+            **{name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in _COLUMNS.items()}
+        )
 
     @classmethod
     def concatenate(cls, parts: list[Rows]) -> Rows:
@@ -100,7 +102,9 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: flo
         file.attrs["schema"] = SCHEMA
         for name, value in shard.attributes.items():
             file.attrs[name] = value if isinstance(value, (int, float, str)) else json.dumps(value)
-        file["functions"] = np.array([json.dumps(f, sort_keys=True) for f in shard.functions], h5py.string_dtype())
+        file["functions"] = np.array(
+            [json.dumps(f, sort_keys=True) for f in shard.functions], h5py.string_dtype()
+        )
         for name, kind in _COLUMNS.items():
             _put(file, name, np.asarray(getattr(shard.rows, name), kind))
         for name, certified in certificates.items():
@@ -119,7 +123,9 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: flo
 def _put(group: Any, name: str, values: NDArray[Any]) -> None:
     # Counts over many classes are nearly all zero; compressed they cost what a sparse form would.
     wide = values.ndim == 2 and values.shape[1] > 64 and len(values) > 0
-    group.create_dataset(name, data=values, **({"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide else {}))
+    group.create_dataset(
+        name, data=values, **({"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide else {})
+    )
 
 
 def read_shard(path: Path) -> Shard:
@@ -135,7 +141,10 @@ def read_shard(path: Path) -> Shard:
             pending = []
             if "pending" in file:
                 columns = {name: file["pending"][name][()] for name in _PENDING}
-                pending = [Pending(**{name: column[i] for name, column in columns.items()}) for i in range(len(columns["index"]))]
+                pending = [
+                    Pending(**{name: column[i] for name, column in columns.items()})
+                    for i in range(len(columns["index"]))
+                ]
     except Corrupt:
         raise
     except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
@@ -157,7 +166,9 @@ def _inconsistency(rows: Rows, functions: list[dict[str, Any]]) -> str:
         if len(column) != count or column.dtype != np.dtype(kind):
             return f"'{name}' has shape {column.shape} and type {column.dtype}"
     if rows.counts.ndim != 2 or rows.counts.shape != rows.selection_counts.shape:
-        return f"counts {rows.counts.shape} and selection_counts {rows.selection_counts.shape} differ in shape"
+        return (
+            f"counts {rows.counts.shape} and selection_counts {rows.selection_counts.shape} differ in shape"
+        )
     if (rows.counts < 0).any() or (rows.selection_counts < 0).any():
         return "a count is negative"
     if (rows.counts.sum(axis=1) != rows.n).any():

@@ -47,7 +47,9 @@ class Table:
         spec = self.run.count_spec
         dimension = int(self.attributes.get("dimension", 0))
         rows = self.rows
-        return CountTable(rows.selection_counts, rows.counts, rows.n, spec.sigma, dimension, spec.noise, spec.stopping)
+        return CountTable(
+            rows.selection_counts, rows.counts, rows.n, spec.sigma, dimension, spec.noise, spec.stopping
+        )
 
 
 class Reader:
@@ -131,7 +133,11 @@ def data_files(run: Run) -> list[Path]:
 
 def shard_files(run: Run, task: int) -> list[Path]:
     """The shards of one task by attempt, ascending."""
-    found = [(int(m[2]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD) if int(m[1]) == task]
+    found = [
+        (int(m[2]), run.shards_folder / m[0])
+        for m in _matches(run.shards_folder, _SHARD)
+        if int(m[1]) == task
+    ]
     return [path for _, path in sorted(found)]
 
 

@@ -13,7 +13,17 @@ from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 
-_ORDER = (State.RUNNING, State.QUEUED, State.WAITING, State.DONE, State.FAILED, State.LOST, State.CANCELLED, State.UNKNOWN, State.NEW)
+_ORDER = (
+    State.RUNNING,
+    State.QUEUED,
+    State.WAITING,
+    State.DONE,
+    State.FAILED,
+    State.LOST,
+    State.CANCELLED,
+    State.UNKNOWN,
+    State.NEW,
+)
 
 
 @dataclass(frozen=True)
@@ -61,7 +71,10 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
     names = [sweep] if sweep else store.sweep_names()
-    return {"store": str(place.store), "sweeps": [_sweep_values(place, name, detailed=bool(sweep)) for name in names]}
+    return {
+        "store": str(place.store),
+        "sweeps": [_sweep_values(place, name, detailed=bool(sweep)) for name in names],
+    }
 
 
 def _sweep_values(place: Place, name: str, *, detailed: bool) -> dict[str, Any]:
@@ -101,11 +114,19 @@ def status_text(values: dict[str, Any]) -> str:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = []
     for sweep in values["sweeps"]:
-        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(f'{n} {s}' for s, n in sweep['states'].items())}")
+        lines.append(
+            f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(f'{n} {s}' for s, n in sweep['states'].items())}"
+        )
         for run in sweep.get("runs", []):
             rate = f"  {run['rate']:.4g} {run['unit']}/s" if run["rate"] else ""
-            left = f"  {duration(run['seconds_left'])} left" if run["seconds_left"] is not None and run["rate"] else ""
-            lines.append(f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}")
+            left = (
+                f"  {duration(run['seconds_left'])} left"
+                if run["seconds_left"] is not None and run["rate"]
+                else ""
+            )
+            lines.append(
+                f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
+            )
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
