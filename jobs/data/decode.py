@@ -45,11 +45,9 @@ def centre_crop(image: Image.Image, resize: int, size: int) -> Pixels:
     The arithmetic is torchvision's (Resize, CenterCrop; bilinear with antialiasing).
     """
     width, height = image.size
-    short, long = min(width, height), max(width, height)
-    if short != resize:
-        long = int(resize * long / short)
-        width, height = (resize, long) if width <= height else (long, resize)
-        image = image.resize((width, height), Image.Resampling.BILINEAR)
+    long = int(resize * max(image.size) / min(image.size))
+    width, height = (resize, long) if width <= height else (long, resize)
+    image = image.resize((width, height), Image.Resampling.BILINEAR)  # of the same size: a copy
     left, top = round((width - size) / 2), round((height - size) / 2)
     return np.array(image.crop((left, top, left + size, top + size)))
 
