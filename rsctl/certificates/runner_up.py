@@ -19,7 +19,7 @@ from rsctl.certificates.protocol import (
     selected_classes,
 )
 
-SHARES = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 """Shares of alpha that p̲_A may get. With 1 it is CERTIFY: p̄_B = 1 − p̲_A and nothing left for another bound."""
 
 
@@ -73,7 +73,7 @@ def split(selection_counts: Ints, n: Ints, alpha: float) -> Floats:
     # Half a draw to either side, and one more of the others for the runner-up as for the rest of them: a few
     # draws that saw one rival don't prove that there is no other, and CERTIFY where there is costs the most.
     p_a = (leader + 0.5) / (drawn + 1)
-    p_b = (1 - p_a) * (second + 1) / (drawn - leader + min(selection_counts.shape[1] - 1, 2))
+    p_b = (1 - p_a) * (second + 1) / (drawn - leader + np.clip(selection_counts.shape[1] - 1, 1, 2))
     shares = np.array(SHARES)
     low_a = _wilson(p_a[:, None], n[:, None], ndtri(alpha * shares)[None, :])
     high_b = _wilson(p_b[:, None], n[:, None], -ndtri(np.maximum(alpha * (1 - shares), 1e-300))[None, :])

@@ -157,12 +157,46 @@ def predictions() -> list[dict[str, Any]]:
     return rows
 
 
+def runner_up(k: int, second: int, n: int, alpha: float, share: float) -> Any:
+    """The radius for σ = 1, or None where it abstains: p̲_A at share · alpha, p̄_B at the rest."""
+    q = one_minus_lower(k, n, mp.mpf(share) * mp.mpf(alpha))
+    p_b = q if share == 1 else min(q, upper(second, n, (1 - mp.mpf(share)) * mp.mpf(alpha)))
+    return gap(q, p_b) if q < 1 and 1 - q > p_b else None
+
+
+def runner_up_radii() -> list[dict[str, Any]]:
+    rows = []
+    cases = [
+        (10, 10, 0),
+        (30, 25, 5),
+        (100, 45, 20),
+        (100, 45, 40),
+        (1000, 400, 300),
+        (1000, 1000, 0),
+        (1000, 999, 1),
+    ]
+    cases += [
+        (100_000, 99_000, 300),
+        (100_000, 48_000, 45_000),
+        (100_000, 10_000, 9_000),
+        (10_000_000, 9_999_990, 3),
+    ]
+    for n, k, second in cases:
+        for alpha in (0.05, 0.001):
+            for share in (0.1, 0.4, 0.5, 0.9, 1.0):
+                radius = text(runner_up(k, second, n, alpha, share))
+                rows.append(
+                    {"n": n, "k": k, "second": second, "alpha": alpha, "share": share, "radius": radius}
+                )
+    return rows
+
+
 def text(value: Any) -> str | None:
     return None if value is None else mp.nstr(value, 30, strip_zeros=False)
 
 
 def everything() -> dict[str, Any]:
-    return {"bounds": bounds(), "predict": predictions()}
+    return {"bounds": bounds(), "predict": predictions(), "runner-up": runner_up_radii()}
 
 
 def golden(part: str) -> list[dict[str, Any]]:
