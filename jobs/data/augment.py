@@ -38,8 +38,9 @@ def augment(
     if kind != "crop-flip":
         raise ValueError(f"unknown augmentation '{kind}'")
     count, channels, height, width = pixels.shape
+    drawn = (count if whole is None else whole, 1)
     top, left, mirror = (
-        torch.randint(high, (count, 1), generator=generator, device=generator.device).to(pixels.device)
+        torch.randint(high, drawn, generator=generator, device=generator.device)[mine].to(pixels.device)
         for high in (2 * PADDING + 1, 2 * PADDING + 1, 2)
     )
     rows = torch.arange(height, device=pixels.device) + top

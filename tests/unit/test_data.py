@@ -532,6 +532,14 @@ def test_augmentation_draws_from_its_generator_alone() -> None:
     assert not torch.equal(first, other)
 
 
+def test_a_part_of_a_batch_is_cropped_as_in_the_whole() -> None:
+    pixels = torch.randint(0, 256, (10, 3, 8, 8), dtype=torch.uint8)
+    whole = augment(pixels, "crop-flip", torch.Generator().manual_seed(7))
+    part = slice(3, 7)
+    mine = augment(pixels[part], "crop-flip", torch.Generator().manual_seed(7), whole=10, mine=part)
+    assert torch.equal(mine, whole[part])
+
+
 @pytest.mark.parametrize("kind", ["none", "resized-crop-flip"])
 def test_other_kinds_change_nothing_and_draw_nothing(kind: str) -> None:
     pixels, generator = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8), torch.Generator()
