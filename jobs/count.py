@@ -37,12 +37,16 @@ def main(work: Work) -> None:
     model, sha256 = load_trained(
         work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
     )
+    executed = Executed(model, spec.precision).to(device)
     sampler = Sampler(
-        Executed(model, spec.precision).to(device), images.shape.classes, sigma=spec.sigma, seed=spec.seed,
+        executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device,
     )  # fmt: skip
     shard = ShardWriter(
-        work, images, sha256, executed_function(device, spec.precision, spec.tile, spec.block)
+        work,
+        images,
+        sha256,
+        executed_function(device, spec.precision, spec.tile, spec.block, folded=executed.folded),
     )
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]

@@ -28,7 +28,9 @@ def configure(precision: str, threads: int) -> torch.device:
     return device
 
 
-def executed_function(device: torch.device, precision: str, tile: int, block: int) -> dict[str, Any]:
+def executed_function(
+    device: torch.device, precision: str, tile: int, block: int, *, folded: bool
+) -> dict[str, Any]:
     """Everything besides the checkpoint that decides a logit's last bit."""
     gpu = device.type == "cuda"
     return {
@@ -43,7 +45,7 @@ def executed_function(device: torch.device, precision: str, tile: int, block: in
         "cuda": str(torch.version.cuda) if gpu else "",
         "cudnn": str(torch.backends.cudnn.version()) if gpu else "",
         "tf32": precision == "tf32",
-        "folded": False,
+        "folded": folded,
         "compiled": False,
-        "memory_format": "contiguous",
+        "memory_format": "channels_last",
     }

@@ -63,7 +63,7 @@ def main(work: Work) -> None:
     recipe = spec.recipe
     method = importlib.import_module(find("method", spec.method, known_methods()).module)
     optimizer = make_optimizer(recipe, model)
-    model, optimizer = accelerator.prepare(model.to(device), optimizer)
+    model, optimizer = accelerator.prepare(model.to(device, memory_format=torch.channels_last), optimizer)
     state = TrainingState(spec.sigma, spec.hyperparameters, recipe.label_smoothing, spec.seed, device)
     batches = Batches(len(rows), recipe.batch_size, spec.seed, accelerator.num_processes)
     total = recipe.epochs * batches.per_epoch
@@ -83,7 +83,7 @@ def main(work: Work) -> None:
         state.step, state.epoch = step, step / batches.per_epoch
         state.mine = batches.share(size, accelerator.process_index)
         state.batch = (size, *pixels.shape[1:])
-        x = crop(pixels, kind, state).float() / 255
+        x = (crop(pixels, kind, state).float() / 255).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, batches.per_epoch)
         with accelerator.autocast():

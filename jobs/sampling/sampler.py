@@ -18,6 +18,8 @@ from jobs.sampling.noise import ESTIMATION, SELECTION, gaussian_block
 from rsctl.errors import RefusedError
 
 PHASES = (SELECTION, ESTIMATION)
+TILES_AT_ONCE = 16
+"""How many tiles a GPU is given before their counts are fetched."""
 
 
 @dataclass
@@ -42,6 +44,13 @@ class _Block:
     number: int
     rows: int
     """How many of its draws count; the last block of a phase may be drawn further than needed."""
+
+
+@dataclass(frozen=True)
+class _Tile:
+    blocks: list[_Block]
+    histogram: Tensor
+    """int64 (per_tile · classes + 2,) on the device."""
 
 
 class Sampler:
@@ -71,22 +80,41 @@ class Sampler:
         self.model, self.classes, self.device = model, classes, device
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
         self.per_phase = tuple(-(-draws // block) for draws in self.draws)
+        self.per_tile = tile // block
+        self.place = torch.arange(tile, device=device) // block
+        self.within = torch.arange(tile, device=device) % block
+        self.at_once = 1 if device.type == "cpu" else TILES_AT_ONCE
 
     def finished(self, image: ImageCounts) -> bool:
         return tuple(image.blocks) == self.per_phase
 
     @torch.inference_mode()
     def run(self, images: Iterable[ImageCounts]) -> Iterator[list[ImageCounts]]:
-        """Count every image; after each tile, yield the images that took part in it (their counts are up to date)."""
+        """Count every image; yields those whose counts moved, each time up to date.
+
+        On a GPU results are fetched for many tiles at once: waiting for each would leave it idle.
+        """
+        started = time.perf_counter()
+        tiles: list[_Tile] = []
+        for blocks in self._tiles(images):
+            tiles.append(self._launch(blocks))
+            if len(tiles) == self.at_once:
+                yield self._collect(tiles, time.perf_counter() - started)
+                started, tiles = time.perf_counter(), []
+        if tiles:
+            yield self._collect(tiles, time.perf_counter() - started)
+
+    def _tiles(self, images: Iterable[ImageCounts]) -> Iterator[list[_Block]]:
+        """The blocks that the images still lack, as many at a time as a tile holds."""
         waiting: list[_Block] = []
         for image in images:
             for block in self._blocks(image):
                 waiting.append(block)
-                if len(waiting) == self.tile // self.block:
-                    yield self._count(waiting)
+                if len(waiting) == self.per_tile:
+                    yield waiting
                     waiting = []
         if waiting:
-            yield self._count(waiting)
+            yield waiting
 
     def _blocks(self, image: ImageCounts) -> Iterator[_Block]:
         """The blocks that this image still lacks."""
@@ -94,10 +122,10 @@ class Sampler:
             for number in range(image.blocks[phase], self.per_phase[phase]):
                 yield _Block(image, phase, number, min(self.block, draws - number * self.block))
 
-    def _count(self, blocks: list[_Block]) -> list[ImageCounts]:
-        started = time.perf_counter()
-        shape = blocks[0].image.pixels.shape
-        tile = torch.zeros((self.tile, *shape), device=self.device)
+    def _launch(self, blocks: list[_Block]) -> _Tile:
+        """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""
+        tile = torch.zeros((self.tile, *blocks[0].image.pixels.shape), device=self.device)
+        tile = tile.to(memory_format=torch.channels_last)
         for place, block in enumerate(blocks):
             rows = tile[place * self.block : (place + 1) * self.block]
             noise = gaussian_block(
@@ -108,29 +136,36 @@ class Sampler:
         logits = self.model(tile)
         if logits.shape != (self.tile, self.classes):
             raise RefusedError(
-                f"the model gives {tuple(logits.shape)} for a tile of {self.tile}; the data set has {self.classes} classes."
+                f"the model gives {tuple(logits.shape)} for a tile of {self.tile} images; the data set has {self.classes} classes. "
+                "Nothing was counted."
             )
-        used = sum(block.rows for block in blocks)
-        chosen = logits.argmax(dim=1)
-        # One histogram for the tile: a bin per (block, class); rows that don't count go to a bin of their own.
-        place = torch.arange(self.tile, device=self.device) // self.block
-        within = torch.arange(self.tile, device=self.device) % self.block
-        limits = torch.zeros(self.tile // self.block, dtype=torch.int64, device=self.device)
-        limits[: len(blocks)] = torch.tensor([block.rows for block in blocks], device=self.device)
-        counted = within < limits[place]
-        if not bool(torch.isfinite(logits[counted]).all()):
-            raise RefusedError(
-                f"the model gives logits that are not numbers (image {blocks[0].image.position} or one of its {len(blocks) - 1} neighbours): "
-                "its checkpoint is spoilt or its precision overflows. Nothing was counted for this tile."
-            )
-        bins = torch.where(counted, place * self.classes + chosen, self.tile // self.block * self.classes)
-        histogram = torch.bincount(bins, minlength=self.tile // self.block * self.classes + 1).cpu()
-        share = (time.perf_counter() - started) / used
+        used = torch.tensor([block.rows for block in blocks] + [0] * (self.per_tile - len(blocks))).to(
+            self.device
+        )
+        counted = self.within < used[self.place]
+        # A bin per (block, class); rows that don't count go to one bin, logits that are not numbers to another.
+        spare = self.per_tile * self.classes
+        bins = torch.where(counted, self.place * self.classes + logits.argmax(dim=1), spare)
+        bins = torch.where(counted & ~torch.isfinite(logits).all(dim=1), spare + 1, bins)
+        return _Tile(blocks, torch.bincount(bins, minlength=spare + 2))
+
+    def _collect(self, tiles: list[_Tile], seconds: float) -> list[ImageCounts]:
+        """Fetch the histograms of these tiles and add them up; refuses them all if one logit is not a number."""
+        fetched = torch.stack([tile.histogram for tile in tiles]).cpu()
+        share = seconds / sum(block.rows for tile in tiles for block in tile.blocks)
+        for tile, histogram in zip(tiles, fetched, strict=True):
+            if histogram[-1]:
+                images = sorted({block.image.position for block in tile.blocks})
+                raise RefusedError(
+                    f"the model gives logits that are not numbers near image {images[0]}: its checkpoint is spoilt, or its "
+                    "precision overflows. Nothing was counted for these images."
+                )
         touched: dict[int, ImageCounts] = {}
-        for place_, block in enumerate(blocks):
-            image = block.image
-            image.counts[block.phase] += histogram[place_ * self.classes : (place_ + 1) * self.classes]
-            image.blocks[block.phase] = block.number + 1
-            image.seconds += share * block.rows
-            touched[id(image)] = image
+        for tile, histogram in zip(tiles, fetched, strict=True):
+            for place, block in enumerate(tile.blocks):
+                image = block.image
+                image.counts[block.phase] += histogram[place * self.classes : (place + 1) * self.classes]
+                image.blocks[block.phase] = block.number + 1
+                image.seconds += share * block.rows
+                touched[image.position] = image
         return list(touched.values())
