@@ -50,9 +50,15 @@ def failures(
     Conditional on the selection draws, which is stronger than what is promised.
     """
     certified = certificate.certify(table_of(counts, selection), alpha)
+    claiming = certified.predicted >= 0
+    counts, radius = counts[claiming], certified.radius[claiming]
     true = true_radius(p, int(selection.argmax()))
-    claims = (certified.predicted >= 0)[None, :] & (certified.radius[None, :] > true[:, None] + 1e-10)
-    result: Floats = (probabilities(counts, p) * claims).sum(axis=1)
+    result = np.zeros(len(p))
+    step = 10_000_000 // max(len(counts), 1) + 1
+    for start in range(0, len(p), step):
+        part = slice(start, start + step)
+        wrong = radius[None, :] > true[part, None] + 1e-10
+        result[part] = (probabilities(counts, p[part]) * wrong).sum(axis=1)
     return result
 
 

@@ -77,7 +77,7 @@ def test_it_fails_with_probability_alpha_at_most(n: int, classes: int, alpha: fl
 
 @pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
-@pytest.mark.parametrize(("n", "classes"), [(400, 2), (60, 3), (24, 4), (14, 5)])
+@pytest.mark.parametrize(("n", "classes"), [(1000, 2), (100, 3), (50, 4), (20, 5)])
 def test_it_fails_with_probability_alpha_at_most_on_larger_tables(n: int, classes: int, alpha: float) -> None:
     assert 0.999 < coverage(n, classes, alpha, random=1000) <= 1
 

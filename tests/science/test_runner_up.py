@@ -73,7 +73,7 @@ def test_with_two_classes_it_is_certify() -> None:
 
 
 # Selection draws that lead to different splits; the class is always 0.
-PILOTS = [[100, 0, 0, 0], [60, 40, 0, 0], [34, 33, 33, 0], [97, 1, 1, 1], [5, 0, 0, 0]]
+PILOTS = [[100, 0, 0, 0, 0], [60, 40, 0, 0, 0], [34, 33, 33, 0, 0], [97, 1, 1, 1, 0], [5, 0, 0, 0, 0]]
 
 
 def coverage(n: int, classes: int, alpha: float, random: int) -> list[float]:
@@ -94,7 +94,7 @@ def test_it_fails_with_probability_alpha_at_most_for_every_split(n: int, classes
 
 @pytest.mark.long
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
-@pytest.mark.parametrize(("n", "classes"), [(200, 2), (60, 3), (24, 4), (14, 5)])
+@pytest.mark.parametrize(("n", "classes"), [(500, 2), (100, 3), (50, 4), (20, 5)])
 def test_it_fails_with_probability_alpha_at_most_on_larger_tables(n: int, classes: int, alpha: float) -> None:
     assert max(coverage(n, classes, alpha, random=2000)) <= 1
 
