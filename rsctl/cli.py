@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import click
 import typer
 
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
@@ -34,24 +33,30 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code: 0 done, 1 a run failed, 2 wrong input, 3 not possible here and now."""
     try:
-        result = app(list(arguments), standalone_mode=False, prog_name="rsctl")
-        return int(result or 0)
+        app(list(arguments), prog_name="rsctl")
+    except SystemExit as leaving:
+        return leaving.code if isinstance(leaving.code, int) else 0
     except UserError as error:
         print(f"rsctl: {error}", file=sys.stderr)
         return error.exit_code
-    except click.exceptions.Exit as stop:
-        return int(stop.exit_code)
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except click.Abort:
-        return 130
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
         # The reader of our output left (as `head` does): nobody is there to be told.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        # What no room below foresaw: a disk that fails, a folder that may not be read.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
+        return 3
+    return 0
+
+
+def leave(code: int) -> None:
+    """End the command with this exit code."""
+    if code:
+        raise typer.Exit(code)
 
 
 @app.callback(invoke_without_command=True)
@@ -126,14 +131,14 @@ def submit(
         bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")
     ] = False,
     as_json: AsJson = False,
-) -> int:
+) -> None:
     """Start a sweep, or go on with what is left of it. Safe to repeat."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
 
     if dry_run:
         check(file, as_json)
-        return 0
+        return
     place = load_settings()
     done = control.submit(file, place, cluster, update=update)
     committed, name = done.committed, done.plan.sweep.name
@@ -154,7 +159,8 @@ def submit(
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )
-    return _wait(place, name, as_json) if wait else 0
+    if wait:
+        leave(_wait(place, name, as_json))
 
 
 def _wait(place: Any, name: str, as_json: bool) -> int:
@@ -207,7 +213,7 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")
     ] = False,
-) -> int:
+) -> None:
     """How far the sweeps are."""
     from rsctl.cluster.status import status_text, status_values
     from rsctl.spec.settings import load_settings
@@ -219,7 +225,7 @@ def status(
             print("\x1b[H\x1b[2J", end="")
         print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
         if not watch:
-            return 0
+            return
         time.sleep(2)
 
 
@@ -335,7 +341,7 @@ def parse_radii(text: str) -> list[float]:
 
 
 @app.command()
-def doctor(as_json: AsJson = False) -> int:
+def doctor(as_json: AsJson = False) -> None:
     """Look for what would go wrong: store, data, packages, the queue."""
     from rsctl.cluster.doctor import examine
     from rsctl.spec.settings import load_settings
@@ -346,20 +352,20 @@ def doctor(as_json: AsJson = False) -> int:
     else:
         for finding in findings:
             print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.text}")
-    return 0 if all(finding.ok for finding in findings) else 3
+    leave(0 if all(finding.ok for finding in findings) else 3)
 
 
 @app.command()
 def task(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path.")],
     number: Annotated[int, typer.Argument(metavar="N", help="Number of the task.")],
-) -> int:
+) -> None:
     """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
     from rsctl.cluster.task import run_task
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
-    return run_task(Store(load_settings().store).find_run(run_name), number)
+    leave(run_task(Store(load_settings().store).find_run(run_name), number))
 
 
 @data_app.command("list")
@@ -377,7 +383,7 @@ def data_list() -> None:
 @data_app.command("fetch")
 def data_fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")],
-) -> int:
+) -> None:
     """Download a data set into the data root. Compute nodes have no internet: do it where there is."""
     import subprocess
 
@@ -387,4 +393,4 @@ def data_fetch(
     place = load_settings()
     find("data set", name, known_datasets())
     # torchvision does the work, and torch is loaded in a process of its own.
-    return subprocess.run([sys.executable, "-m", "jobs.data.fetch", name, str(place.data)]).returncode
+    leave(subprocess.run([sys.executable, "-m", "jobs.data.fetch", name, str(place.data)]).returncode)
