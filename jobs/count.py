@@ -27,7 +27,7 @@ def main(work: Work) -> None:
     """Count this task's images that aren't in yet; compact the run when it was the last."""
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
-    positions = [int(i) for i in work.run.task(work.task)["images"]]
+    positions = work.run.images(work.task)
     split = "train" if spec.split == "val" else "test"
     images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
     if spec.data and images.shape.fingerprint != spec.data:
@@ -136,7 +136,8 @@ class ShardWriter:
                 print(set_aside(path, str(problem)), flush=True)
                 continue
             except FileNotFoundError:
-                continue
+                # Compacted while we looked: its rows are in a file that wasn't there when the list was made.
+                return self.take_over(work)
             if shard.attributes["model_sha256"] != self.attributes["model_sha256"]:
                 raise RefusedError(
                     f"{path}: was sampled from another checkpoint ({str(shard.attributes['model_sha256'])[:12]}…) than the model "

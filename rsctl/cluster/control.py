@@ -192,14 +192,15 @@ def retry(place: Place, name: str) -> list[Task]:
     backend = backend_of(place, _cluster(place, sweep))
     model_of = {entry["counts"]: entry["model"] for entry in sweep["entries"]}
     again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
-    found = [s.task for s in statuses(sweep_tasks(store, name), backend).values() if s.state in again]
+    found = [s for s in statuses(sweep_tasks(store, name), backend).values() if s.state in again]
     code = snapshot_code(store.root)  # a retry after a fix runs the fixed code
-    requests = [_request(store, task, model_of, code) for task in found]
+    requests = [_request(store, status, model_of, code) for status in found]
     backend.submit(requests)
-    return found
+    return [status.task for status in found]
 
 
-def _request(store: Store, task: Task, model_of: dict[str, str], code: str) -> Request:
+def _request(store: Store, status: TaskStatus, model_of: dict[str, str], code: str) -> Request:
+    task = status.task
     launch = {**task.run.launch(), "code": code}
     task.run.write_launch(launch)
     needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
@@ -209,7 +210,7 @@ def _request(store: Store, task: Task, model_of: dict[str, str], code: str) -> R
         workers=launch["workers"],
         gpus=launch["gpus"],
     )
-    return Request(task, needs, resources, code)
+    return Request(task, needs, resources, code, after=status.attempt)
 
 
 def tail(

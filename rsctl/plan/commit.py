@@ -12,7 +12,8 @@ from rsctl.errors import RefusedError
 from rsctl.plan.plan import CountPlan, Entry, Plan
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
-from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.attempts import Attempt, Claim, here, latest_attempt
+from rsctl.store.files import publish, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
@@ -40,6 +41,8 @@ class Request:
     needs: tuple[Task, ...]
     resources: StageResources
     code: str
+    after: int
+    """Number of its newest attempt when it was found unfinished: a later one that is done needs no other."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +74,11 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
         task = models[run.id] = Task(run, 0)
+        before = latest_attempt(run, 0)
         if run.model_file.exists():
             done += 1
         else:
-            requests.append(Request(task, (), model.resources, code))
+            requests.append(Request(task, (), model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
     for counts in plan.counts.values():
         run = store.create(counts.spec)
@@ -90,15 +94,32 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         notes += set_unusable_aside(run)
         tasks = assign(run, counts)
         numbers[run.id] = list(tasks)
+        # Attempts are looked at before the table: one that is done by then has its rows in it.
+        latest = {number: latest_attempt(run, number) for number in tasks}
         finished = set(read_table(run).rows.index.tolist())
         needs = (models[counts.spec.model_run],)
         for number, images in tasks.items():
             if finished.issuperset(images):
                 done += 1
             else:
-                requests.append(Request(Task(run, number), needs, counts.resources, code))
-    _write_sweep(store, plan, numbers)
+                task = Task(run, number)
+                after = _reopened(task, latest[number])
+                requests.append(Request(task, needs, counts.resources, code, after))
+    _write_sweep(store, plan, numbers, update)
     return Committed(requests, done, notes)
+
+
+def _reopened(task: Task, attempt: Attempt | None) -> int:
+    """Number of an unfinished task's newest attempt.
+
+    An attempt that says "done" though its result is gone (moved away, set aside) is followed by an empty one,
+    so that nobody takes the task for finished.
+    """
+    if attempt is None or attempt.ended != "done":
+        return attempt.number if attempt else 0
+    claim = Claim.take(task.run, task.number, here())
+    claim.end("stopped", f"the result of attempt {attempt.number} is gone")
+    return claim.number
 
 
 def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
@@ -107,19 +128,19 @@ def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
     A task's images are written when it is created and never change. Two submissions at once can't give
     one image to two tasks: a task file is created exclusively, and who loses looks again.
     """
-    tasks = {number: [int(i) for i in run.task(number)["images"]] for number in run.task_numbers()}
+    tasks = {number: run.images(number) for number in run.task_numbers()}
     while True:
         assigned = {image for images in tasks.values() for image in images}
         fresh = [image for image in counts.images if image not in assigned]
         if not fresh:
             break
-        parts = [part for j in range(counts.shards) if (part := fresh[j :: counts.shards])]
+        parts = [fresh[j :: counts.shards] for j in range(min(counts.shards, len(fresh)))]
         number = max(tasks, default=-1) + 1
         for offset, part in enumerate(parts):
             file = run.task_file(number + offset)
             if not publish(file, to_json({"stage": "certification", "images": part})):
                 # Somebody else made this task: take what it says and deal the rest anew.
-                tasks[number + offset] = [int(i) for i in read_json(file)["images"]]
+                tasks[number + offset] = run.images(number + offset)
                 break
             tasks[number + offset] = part
     wanted = set(counts.images)
@@ -153,14 +174,11 @@ def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
     folder = store.sweep_folder(plan.sweep.name)
     if not (folder / "plan.json").is_file():
         return []
-    before = read_json(folder / "plan.json")
+    before = store.sweep(plan.sweep.name)
     if before["raw"] == plan.sweep.raw:
         return []
     if not update:
-        raise RefusedError(
-            f"name: the sweep '{plan.sweep.name}' exists with other content. "
-            "Give this one another name, or add --update to let it replace the old list (results are kept)."
-        )
+        raise _other_content(plan)
     old = {entry["counts"]: entry for entry in before["entries"]}
     new = {entry.resolved.count.run_id: entry for entry in plan.entries}
     notes = [f"update: adds {name}" for name in new if name not in old]
@@ -175,7 +193,14 @@ def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
     return notes or ["update: the file changed, its runs and images did not"]
 
 
-def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]]) -> None:
+def _other_content(plan: Plan) -> RefusedError:
+    return RefusedError(
+        f"name: the sweep '{plan.sweep.name}' exists with other content. "
+        "Give this one another name, or add --update to let it replace the old list (results are kept)."
+    )
+
+
+def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]], update: bool) -> None:
     sweep = plan.sweep
     values = {
         "schema": 1,
@@ -186,7 +211,12 @@ def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]]) -> Non
         "entries": [_entry(entry, numbers) for entry in plan.entries],
         "raw": sweep.raw,
     }
-    replace(store.sweep_folder(sweep.name) / "plan.json", to_json(values))
+    file = store.sweep_folder(sweep.name) / "plan.json"
+    if publish(file, to_json(values)):
+        return
+    if not update and store.sweep(sweep.name)["raw"] != sweep.raw:
+        raise _other_content(plan)  # another submission took the name meanwhile
+    replace(file, to_json(values))
 
 
 def _entry(entry: Entry, numbers: dict[str, list[int]]) -> dict[str, Any]:

@@ -14,11 +14,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from rsctl.store.files import append, explained, read_records
+from rsctl.store.files import append, as_line, publish, read_records
 from rsctl.store.layout import Run
 
 _NAME = re.compile(r"(\d{4,})\.(\d+)\.jsonl")
 _TAIL = 4096
+_REASON = 600
 
 
 class State(str, Enum):
@@ -84,6 +85,11 @@ def read_attempt(run: Run, task: int, number: int) -> Attempt:
     return Attempt(number, claim, progress, end)
 
 
+def last_attempt(run: Run, task: int) -> int:
+    """Number of the newest attempt, 0 before the first."""
+    return (attempt_numbers(run).get(task) or [0])[-1]
+
+
 def latest_attempt(run: Run, task: int) -> Attempt | None:
     numbers = attempt_numbers(run).get(task)
     return read_attempt(run, task, numbers[-1]) if numbers else None
@@ -98,25 +104,29 @@ class Claim:
 
     @classmethod
     def take(cls, run: Run, task: int, details: dict[str, Any]) -> Claim:
-        """Create the next attempt file exclusively; an older copy that still lives sees it and stops."""
-        run.tasks_folder.mkdir(parents=True, exist_ok=True)
+        """Create the next attempt file exclusively; an older copy that still lives sees it and stops.
+
+        The file appears with its claim in it: a process killed here leaves no attempt that nobody made.
+        """
         while True:
-            number = (attempt_numbers(run).get(task) or [0])[-1] + 1
-            claim = cls(run, task, number)
-            try:
-                with explained(claim.file):
-                    os.close(os.open(claim.file, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644))
-            except FileExistsError:
-                continue
-            claim.write("claim", **details)
-            return claim
+            claim = cls(run, task, last_attempt(run, task) + 1)
+            if publish(claim.file, as_line(_record("claim", details))):
+                return claim
 
     def write(self, record: str, **values: Any) -> None:
-        append(self.file, {"record": record, "time": round(time.time(), 3), **values})
+        append(self.file, _record(record, values))
+
+    def end(self, state: str, reason: str) -> None:
+        """The last record; a long reason is cut, so that readers find it in the tail of the file."""
+        self.write("end", state=state, reason=reason if len(reason) <= _REASON else reason[:_REASON] + " …")
 
     def superseded(self) -> bool:
         """Whether a later attempt exists: then this copy stops, for its work is somebody else's now."""
         return attempt_file(self.run, self.task, self.number + 1).exists()
+
+
+def _record(kind: str, values: dict[str, Any]) -> dict[str, Any]:
+    return {"record": kind, "time": round(time.time(), 3), **values}
 
 
 @cache
@@ -145,9 +155,8 @@ def here() -> dict[str, Any]:
 
 def is_alive(claim: dict[str, Any]) -> bool | None:
     """Whether the process of a claim lives; None if it is on another host."""
-    if claim.get("host") != socket.gethostname():
-        return None
-    if claim.get("boot") != boot_id():
-        return False
+    if not boot_id() or claim.get("boot") != boot_id():
+        # This host before it restarted; else another one (a host that was only renamed keeps its boot).
+        return False if claim.get("host") == socket.gethostname() else None
     start = process_start(int(claim.get("pid", -1)))
     return bool(start) and start == claim.get("start")

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from rsctl.certificates import Certified, find_certificate
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
-from rsctl.store.tables import Table, data_files, read_table
-
-
-def finished_images(run: Run) -> NDArray[np.int64]:
-    """Positions whose counts are in."""
-    return read_table(run).rows.index
+from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, read_table
 
 
 def assigned_images(run: Run) -> set[int]:
     """Positions that some task of this run has."""
-    return {int(image) for number in run.task_numbers() for image in run.task(number)["images"]}
+    return {image for number in run.task_numbers() for image in run.images(number)}
 
 
 def written_certificates(run: Run, table: Table) -> tuple[dict[str, Certified], float]:
@@ -46,8 +38,7 @@ def compact(run: Run) -> bool:
     fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))
     published = False
     if len(fresh.rows):
-        number = 1 + sum(path.parent == run.path for path in data_files(run))
-        file = run.path / ("counts.h5" if number == 1 else f"counts.{number}.h5")
+        file = compacted_file(run, 1 + max(compacted_numbers(run), default=0))
         certificates, alpha = written_certificates(run, fresh)
         shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
         published = publish(file, encode_shard(shard, certificates, alpha))
@@ -58,7 +49,8 @@ def compact(run: Run) -> bool:
                 shard = read_shard(path)
             except (Corrupt, FileNotFoundError):
                 continue
-            if set(shard.rows.index.tolist()) <= safe:
+            under_way = {int(image.index) for image in shard.pending}
+            if under_way.union(shard.rows.index.tolist()) <= safe:
                 path.unlink(missing_ok=True)
     return published
 

@@ -45,7 +45,7 @@ def _write_temporary(path: Path, data: bytes) -> Path:
     temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         with explained(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             with open(temporary, "xb") as file:
                 file.write(data)
                 file.flush()
@@ -55,6 +55,15 @@ def _write_temporary(path: Path, data: bytes) -> Path:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it; a file in its place is UnavailableError, as other disk trouble is."""
+    with explained(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
 
 def _sync_folder(folder: Path) -> None:
@@ -69,9 +78,14 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def as_line(record: dict[str, Any]) -> bytes:
+    """One JSON record; it begins with a newline, so that a torn one spoils only itself."""
+    return b"\n" + json.dumps(record, separators=(",", ":")).encode()
+
+
 def append(path: Path, record: dict[str, Any]) -> None:
-    """Append one JSON record; it begins with a newline, so that a torn one spoils only itself."""
-    data = b"\n" + json.dumps(record, separators=(",", ":")).encode()
+    """Append one JSON record."""
+    data = as_line(record)
     with explained(path):
         descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
         try:
@@ -114,8 +128,8 @@ def read_bytes(path: Path) -> bytes:
     raise AssertionError("unreachable")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object; InputError names the file if it is missing or spoilt."""
+def read_json(path: Path, *required: str) -> dict[str, Any]:
+    """A JSON object with these keys; InputError names the file if it is missing or spoilt."""
     try:
         value = json.loads(read_bytes(path))
     except FileNotFoundError as error:
@@ -124,6 +138,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: can't be read as JSON: {error}.") from error
     if not isinstance(value, dict):
         raise InputError(f"{path}: is not a JSON object.")
+    for key in required:
+        if key not in value:
+            raise InputError(f"{path}: has no '{key}': it was cut or edited. Restore it, or move it away and submit again.")
     return value
 
 
@@ -150,6 +167,8 @@ def explained(path: Path) -> Iterator[None]:
         reason = {
             errno.ENOSPC: "the disk is full",
             errno.EDQUOT: "your disk quota is used up",
+            errno.EFBIG: "the file would be larger than this process may write",
+            errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
             errno.EACCES: "permission is denied",
             errno.EPERM: "it is not permitted (does this file system support hard links?)",

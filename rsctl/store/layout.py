@@ -86,12 +86,13 @@ class Run:
             return []
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
-    def task(self, number: int) -> dict[str, Any]:
-        return read_json(self.task_file(number))
+    def images(self, number: int) -> list[int]:
+        """Positions that a certification task counts, in its order."""
+        return [int(image) for image in read_json(self.task_file(number), "images")["images"]]
 
     def launch(self) -> dict[str, Any]:
         """How to run it now: data, threads, code. The last submission wins; none of it is identity."""
-        return read_json(self.path / "launch.json")
+        return read_json(self.path / "launch.json", "code", "data", "plugins", "threads")
 
     def write_launch(self, values: dict[str, Any]) -> None:
         replace(self.path / "launch.json", to_json(values))
@@ -168,7 +169,7 @@ class Store:
             raise InputError(
                 f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
             )
-        return read_json(file)
+        return read_json(file, "raw", "entries", "description", "cluster")
 
 
 def read_spec(file: Path) -> TrainSpec | CountSpec:

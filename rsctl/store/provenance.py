@@ -17,7 +17,7 @@ from typing import Any
 from rsctl import __version__
 from rsctl.catalog import plugins
 from rsctl.errors import InputError
-from rsctl.store.files import TEMPORARY, explained
+from rsctl.store.files import TEMPORARY, explained, make_folder
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "scikit-learn", "pydantic")
 
@@ -75,17 +75,19 @@ def snapshot_code(store_root: Path) -> str:
     if target.is_dir():
         return code
     making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}")
-    with explained(target):
-        for name, path in files:
-            (making / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, making / name)
-        try:
-            os.rename(making, target)
-        except OSError:
-            # Another submission made the same folder meanwhile.
-            shutil.rmtree(making, ignore_errors=True)
-            if not target.is_dir():
-                raise
+    try:
+        with explained(target):
+            for name, path in files:
+                make_folder((making / name).parent)
+                shutil.copyfile(path, making / name)
+            try:
+                os.rename(making, target)
+            except OSError:
+                # Another submission made the same folder meanwhile.
+                if not target.is_dir():
+                    raise
+    finally:
+        shutil.rmtree(making, ignore_errors=True)
     return code
 
 

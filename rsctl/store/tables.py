@@ -61,14 +61,10 @@ class Reader:
 
     def read(self) -> Table:
         """Merge everything there is; raises RefusedError if two checkpoints' counts lie in one run."""
-        parts: list[Shard] = []
-        problems: list[str] = []
-        for path in data_files(self.run):
-            shard = self._load(path)
-            if isinstance(shard, str):
-                problems.append(f"{path}: {shard}. 'rsctl submit' sets it aside and runs its images again.")
-            elif shard is not None and len(shard.rows):
-                parts.append(shard)
+        found = None
+        while found is None:
+            found = self._parts()
+        parts, problems = found
         checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
         if len(checkpoints) > 1:
             raise RefusedError(
@@ -77,6 +73,10 @@ class Reader:
             )
         if not parts:
             return Table(self.run, Rows.empty(1), problems=problems)
+        if len({shard.rows.counts.shape[1] for shard in parts}) > 1:
+            raise RefusedError(
+                f"{self.run.path}: its shards differ in their number of classes; look into that folder."
+            )
         functions: list[dict[str, object]] = []
         merged = []
         for shard in parts:
@@ -89,6 +89,20 @@ class Reader:
         everything = Rows.concatenate(merged)
         _, first = np.unique(everything.index, return_index=True)
         return Table(self.run, everything.take(first), parts[0].attributes, functions, problems)
+
+    def _parts(self) -> tuple[list[Shard], list[str]] | None:
+        """Shards with rows, and problems; None if a file went away meanwhile: its rows are in a newer one by then."""
+        parts: list[Shard] = []
+        problems: list[str] = []
+        for path in data_files(self.run):
+            shard = self._load(path)
+            if shard is None:
+                return None
+            if isinstance(shard, str):
+                problems.append(f"{path}: {shard}. 'rsctl submit' sets it aside and runs its images again.")
+            elif len(shard.rows):
+                parts.append(shard)
+        return parts, problems
 
     def _load(self, path: Path) -> Shard | str | None:
         """The shard, the reason why it can't be used, or None where it is gone (compacted meanwhile)."""
@@ -121,14 +135,28 @@ def check_shard(run: Run, shard: Shard) -> Shard:
         raise Corrupt("it belongs to another run (its spec hash differs)")
     if not shard.attributes.get("model_sha256"):
         raise Corrupt("it doesn't say which checkpoint it was sampled from")
+    spec, rows = run.count_spec, shard.rows
+    if spec.stopping == "fixed" and (rows.n != spec.n).any():
+        raise Corrupt(f"it holds images of other draws than n = {spec.n}")
+    if (rows.selection_counts.sum(axis=1) != spec.n0).any():
+        raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
     return shard
 
 
 def data_files(run: Run) -> list[Path]:
     """Compacted files first, then shards by attempt and task."""
-    compacted = [(int(m[1] or 1), run.path / m[0]) for m in _matches(run.path, _COMPACTED)]
+    compacted = [compacted_file(run, number) for number in compacted_numbers(run)]
     shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
-    return [path for _, path in sorted(compacted)] + [path for _, _, path in sorted(shards)]
+    return compacted + [path for _, _, path in sorted(shards)]
+
+
+def compacted_numbers(run: Run) -> list[int]:
+    """Numbers of the compacted files, ascending."""
+    return sorted(int(match[1] or 1) for match in _matches(run.path, _COMPACTED))
+
+
+def compacted_file(run: Run, number: int) -> Path:
+    return run.path / ("counts.h5" if number == 1 else f"counts.{number}.h5")
 
 
 def shard_files(run: Run, task: int) -> list[Path]:
@@ -163,6 +191,6 @@ def set_aside(path: Path, reason: str) -> str:
             continue
         except FileNotFoundError:
             return f"{path}: {reason}; it was set aside meanwhile."
-        os.unlink(path)
+        path.unlink(missing_ok=True)
         return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
     raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")
