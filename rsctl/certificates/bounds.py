@@ -15,7 +15,7 @@ def lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
     p = betaincinv(np.maximum(k, 1), n - np.maximum(k, 1) + 1, alpha)
     # Full counts have the closed form α^{1/n}, which the inversion doesn't reach to the last digits.
     p = np.where((k == n) & (n > 0), np.exp(np.log(alpha) / np.maximum(n, 1)), p)
-    return np.where(k > 0, p * (1 - _slack(n)), 0.0)
+    return np.where(k > 0, p * (1 - slack(n)), 0.0)
 
 
 def one_minus_lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
@@ -24,7 +24,7 @@ def one_minus_lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
     # Through α itself: 1 − α has lost the digits of a small α.
     q = betainccinv(n - np.maximum(k, 1) + 1, np.maximum(k, 1), alpha)
     q = np.where((k == n) & (n > 0), -np.expm1(np.log(alpha) / np.maximum(n, 1)), q)
-    return np.where(k > 0, np.minimum(q * (1 + _slack(n)), 1.0), 1.0)
+    return np.where(k > 0, np.minimum(q * (1 + slack(n)), 1.0), 1.0)
 
 
 def upper(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
@@ -43,13 +43,13 @@ def gap_radius(one_minus_p_a: ArrayLike, p_b: ArrayLike, sigma: float) -> Floats
     return np.asarray(-sigma / 2 * quantiles, np.float64)
 
 
-def _slack(n: Floats) -> Floats:
+def slack(n: ArrayLike) -> Floats:
     """A relative margin that covers the inversion's own error, measured against 40 digits.
 
     The inversion is off by up to 2e-15 as a rule, but near k = n by about n · 1e-17 (1e-10 at n = 1e7). The
     margin also covers Φ⁻¹, which then costs a radius less than σ · (1e-12 + n · 4e-17).
     """
-    return np.asarray(1e-12 + 4e-17 * n)
+    return np.asarray(1e-12 + 4e-17 * np.asarray(n, np.float64))
 
 
 def _broadcast(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> tuple[Floats, Floats, Floats]:

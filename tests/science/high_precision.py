@@ -191,12 +191,70 @@ def runner_up_radii() -> list[dict[str, Any]]:
     return rows
 
 
+def union_upper(others: list[int], n: int, beta: Any) -> Any:
+    """Equation 14 of Feng 2020: where the sum of the other classes' lower tails falls to beta."""
+    low, high = upper(max(others), n, beta), upper(max(others), n, beta / len(others))
+    if len(others) == 1:
+        return high
+
+    def excess(p: Any) -> Any:
+        return mp.log(sum(head(k, n, p) for k in others) / beta)
+
+    return mp.findroot(
+        excess, (low, high * (1 + mp.mpf(10) ** -30)), solver="anderson", tol=mp.mpf(10) ** -50
+    )
+
+
+def t_certify_radii() -> list[dict[str, Any]]:
+    rows = []
+    cases = [
+        (20, [0, 0]),
+        (30, [3, 2, 0]),
+        (55, [9, 9, 9, 9, 9]),
+        (800, [100, 60, 40]),
+        (990, [10]),
+        (996, [2, 1, 1, 0, 0]),
+    ]
+    cases += [
+        (60_000, [4444] * 9),
+        (99_000, [400, 300, 200, 100, 0, 0, 0, 0, 0]),
+        (100_000, [0] * 9),
+        (40, [30, 30]),
+    ]
+    # One where the rule p̲_A > ½ bites inside the grid, and one whose second rival counts a little.
+    cases += [(60, [5] * 8), (9_000, [450, 390, 80, 40, 40])]
+    for k, others in cases:
+        n = k + sum(others)
+        for alpha in (0.05, 0.001):
+            bounds, radii = [], []
+            for share in range(1, 10):
+                a = mp.mpf(share / 10) * mp.mpf(alpha)
+                p_b = (
+                    union_upper(others, n, mp.mpf(1 - share / 10) * mp.mpf(alpha))
+                    if max(others) < n / 2
+                    else mp.mpf(1)
+                )
+                bounds.append(text(p_b))
+                radii.append(
+                    gap(one_minus_lower(k, n, a), p_b) if lower(k, n, a) > mp.mpf(1) / 2 else mp.mpf(0)
+                )
+            certify = one_minus_lower(k, n, alpha)
+            radii.append(minus_quantile(certify) if certify < mp.mpf(1) / 2 else mp.mpf(0))
+            rows.append({"k": k, "others": others, "alpha": alpha, "p_b": bounds, "radius": text(max(radii))})
+    return rows
+
+
 def text(value: Any) -> str | None:
     return None if value is None else mp.nstr(value, 30, strip_zeros=False)
 
 
 def everything() -> dict[str, Any]:
-    return {"bounds": bounds(), "predict": predictions(), "runner-up": runner_up_radii()}
+    return {
+        "bounds": bounds(),
+        "predict": predictions(),
+        "runner-up": runner_up_radii(),
+        "t-certify": t_certify_radii(),
+    }
 
 
 def golden(part: str) -> list[dict[str, Any]]:
