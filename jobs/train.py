@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from jobs.data import Images, augment, load, split_train
 from jobs.models import build_model
-from jobs.precision import configure
+from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
 from jobs.schedule import learning_rate
 from jobs.state import TrainingState
@@ -28,7 +28,7 @@ from rsctl.catalog import find, known_datasets, known_methods
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.spec.permutation import permutation
-from rsctl.store.files import append, publish, replace
+from rsctl.store.files import append, explained, publish, replace
 from rsctl.store.work import Stopped, Work
 
 METRICS_EVERY = 1.0
@@ -96,7 +96,14 @@ def main(work: Work) -> None:
         optimizer.zero_grad(set_to_none=True)
         step += 1
         metrics.add(value.detach(), logits.detach(), y, size)
-        work.progress(step, total, "steps", epoch=round(step / batches.per_epoch, 2), epochs=recipe.epochs)
+        work.progress(
+            step,
+            total,
+            "steps",
+            epoch=round(step / batches.per_epoch, 2),
+            epochs=recipe.epochs,
+            device=device_name(device),
+        )
         if metrics.due():
             metrics.write(step, optimizer.param_groups[0]["lr"])
         stopping = agreed_stop(work, accelerator)
@@ -107,7 +114,15 @@ def main(work: Work) -> None:
         if stopping:
             raise Stopped(stopping)
     metrics.write(step, optimizer.param_groups[0]["lr"] if step else 0.0)
-    work.progress(step, total, "steps", force=True, epoch=recipe.epochs, epochs=recipe.epochs)
+    work.progress(
+        step,
+        total,
+        "steps",
+        force=True,
+        epoch=recipe.epochs,
+        epochs=recipe.epochs,
+        device=device_name(device),
+    )
     accelerator.wait_for_everyone()
     if first:
         publish_model(work, accelerator.unwrap_model(model), images)
@@ -188,7 +203,8 @@ class Metrics:
         self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
         self.writes, self.per_epoch = writes, per_epoch
         if writes:
-            self.file.touch()
+            with explained(self.file):
+                self.file.touch()
         self._start()
 
     def _start(self) -> None:

@@ -169,7 +169,7 @@ def _wait(place: Any, name: str, as_json: bool) -> int:
     from rsctl.cluster.status import Progress, summarize
     from rsctl.store.attempts import State
 
-    shown = Progress(sys.stderr)
+    shown, looked = Progress(sys.stderr), time.monotonic()
     try:
         while True:
             found = control.sweep_statuses(place, name)
@@ -180,6 +180,9 @@ def _wait(place: Any, name: str, as_json: bool) -> int:
             ):
                 break
             time.sleep(1)
+            if time.monotonic() - looked > 5:
+                control.keep_going(place, name)
+                looked = time.monotonic()
     except KeyboardInterrupt:
         shown.end()
         print(

@@ -160,6 +160,13 @@ def _cluster(place: Place, sweep: dict[str, Any]) -> str:
     return name if name in place.settings.profiles else "local"
 
 
+def keep_going(place: Place, name: str) -> None:
+    """See that somebody works on a sweep whose tasks wait: a local queue may have been killed."""
+    backend = backend_of(place, _cluster(place, Store(place.store).sweep(name)))
+    if isinstance(backend, LocalBackend):
+        backend.revive()
+
+
 def named_tasks(place: Place, names: list[str]) -> list[Task]:
     """The tasks of sweeps and runs given by name."""
     store = Store(place.store)

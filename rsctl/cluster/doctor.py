@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from rsctl.catalog import known_datasets, known_methods, known_models
 from rsctl.catalog.presence import presence
 from rsctl.certificates import certificates
-from rsctl.cluster.queue import only_one, visible_gpus
+from rsctl.cluster.processes import visible_gpus
+from rsctl.cluster.queue import served
 from rsctl.cluster.requests import own_queue
 from rsctl.errors import UserError
 from rsctl.spec.settings import Place
@@ -60,15 +61,9 @@ def _store(place: Place) -> list[Finding]:
     free = shutil.disk_usage(place.store).free / 1e9
     found = [Finding(free > _LOW_DISK_GB, "store", f"{place.store}, writable, {free:.0f} GB free")]
     queue = own_queue(Store(place.store))
-    try:
-        with only_one(queue) as free_lock:
-            waiting = len(queue.wanted())
-            state = (
-                "runs"
-                if not free_lock
-                else "is not running" + (f", though {waiting} tasks wait: submit again" if waiting else "")
-            )
-            found.append(Finding(not (free_lock and waiting), "queue", f"{state} ({queue.log})"))
-    except UserError as error:
-        found.append(Finding(False, "queue", str(error)))
+    waiting, running = len(queue.wanted()), served(queue)
+    state = "runs" if running else "is not running"
+    if waiting and not running:
+        state += f", though {waiting} tasks wait: submit again"
+    found.append(Finding(running or not waiting, "queue", f"{state} ({queue.log})"))
     return found

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.cluster.backend import Seen
-from rsctl.cluster.queue import KILL_AFTER, start_detached, visible_gpus
+from rsctl.cluster.processes import visible_gpus
+from rsctl.cluster.queue import KILL_AFTER, served, start_detached
 from rsctl.cluster.requests import all_queues, own_queue
 from rsctl.errors import InputError
 from rsctl.plan.commit import Request, Task
-from rsctl.spec.settings import Profile
+from rsctl.spec.settings import LocalProfile
 from rsctl.store.attempts import State, is_alive, latest_attempt
 from rsctl.store.layout import Store
 
@@ -25,7 +26,7 @@ class LocalBackend:
     """Tasks as processes of this machine."""
 
     name: str
-    profile: Profile
+    profile: LocalProfile
     store: Store
 
     def submit(self, requests: list[Request]) -> int:
@@ -80,7 +81,15 @@ class LocalBackend:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
                 return Seen(State.WAITING, f"waits for the model {model.id}", host)
+        if host == own_queue(self.store).host and not served(own_queue(self.store)):
+            return Seen(State.QUEUED, "waits for the queue to start; if that lasts, submit again", host)
         return Seen(State.QUEUED, f"waits for a free slot on {host}", host)
+
+    def revive(self) -> None:
+        """Start this host's queue again if it died while tasks wait."""
+        queue = own_queue(self.store)
+        if queue.wanted() and not served(queue):
+            start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
         """Take the requests out and stop this host's processes; another host's queue stops its own.

@@ -15,18 +15,31 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.requests import Queue, own_queue, task_of
+from rsctl.cluster.processes import TASK_MODULE, gpus_of, task_processes, visible_gpus
+from rsctl.cluster.requests import Queue, all_queues, own_queue, task_of
 from rsctl.errors import UnavailableError, UserError
 from rsctl.plan.commit import Task
-from rsctl.spec.settings import Profile, load_settings
-from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, latest_attempt, read_attempt
+from rsctl.spec.settings import LocalProfile, find_settings, load_settings
+from rsctl.store.attempts import (
+    Attempt,
+    State,
+    attempt_numbers,
+    is_alive,
+    latest_attempt,
+    process_start,
+    read_attempt,
+)
+from rsctl.store.files import explained, make_folder
 from rsctl.store.layout import Store
 
 TICK = 0.25
+_ASK_AGAIN = 8
+"""How often a queue that finds the lock held asks again, a tick apart, before it leaves the work to the other."""
 KILL_AFTER = 30.0
 
 
@@ -36,19 +49,30 @@ class Running:
 
     threads: int
     gpus: list[int]
-    child: subprocess.Popen[bytes] | None
+    pid: int
+    start: str
+    """Start time of the process: with the pid it can't be taken for another."""
+    child: subprocess.Popen[bytes] | None = None
+    """None if an earlier queue, or somebody by hand, started it."""
     told: float = 0.0
     """When it was told to stop; 0 if it wasn't."""
+
+    @property
+    def lives(self) -> bool:
+        return self.child.poll() is None if self.child else process_start(self.pid) == self.start
 
 
 class QueueProcess:
     """Starts, watches and stops the tasks of one host's queue."""
 
-    def __init__(self, queue: Queue, profile: Profile) -> None:
+    def __init__(self, queue: Queue, profile: LocalProfile) -> None:
         self.queue, self.profile = queue, profile
         self.cpus = profile.cpus or len(os.sched_getaffinity(0))
         self.gpus = visible_gpus(profile)
         self.running: dict[str, Running] = {}
+        self.earlier = task_processes(queue.store)
+        self.unclaimed: Counter[str] = Counter()
+        """How often a task's process ended before it claimed the task: no attempt tells of those."""
         self.leaving = False
 
     def serve(self) -> None:
@@ -58,7 +82,7 @@ class QueueProcess:
         while not self.leaving:
             try:
                 busy = self.tick()
-            except UserError as error:
+            except (UserError, OSError) as error:
                 # The disk may be full or away for a while: say so, wait, go on.
                 say(str(error))
                 time.sleep(5)
@@ -82,25 +106,22 @@ class QueueProcess:
     def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
         """Forget tasks that ended; stop those that nobody wants any more."""
         for key, entry in list(self.running.items()):
-            if not self._lives(key, entry):
+            if not entry.lives:
                 del self.running[key]
+                attempt = self._attempt(key)
+                if attempt is None or attempt.claim.get("pid") != entry.pid:
+                    self.unclaimed[key] += 1
             elif key not in wanted:
                 self._stop(key, entry)
-
-    def _lives(self, key: str, entry: Running) -> bool:
-        if entry.child is not None:
-            return entry.child.poll() is None
-        attempt = self._attempt(key)
-        return attempt is not None and not attempt.ended and is_alive(attempt.claim) is not False
+        for key in [key for key in self.unclaimed if key not in wanted]:
+            del self.unclaimed[key]
 
     def _stop(self, key: str, entry: Running) -> None:
         """SIGTERM, so that it writes a snapshot; SIGKILL if it doesn't leave."""
-        attempt = self._attempt(key)
-        pid = entry.child.pid if entry.child else int(attempt.claim.get("pid", 0)) if attempt else 0
-        if not pid or (entry.told and time.monotonic() - entry.told < KILL_AFTER):
+        if entry.told and time.monotonic() - entry.told < KILL_AFTER:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL if entry.told else signal.SIGTERM)
+            os.kill(entry.pid, signal.SIGKILL if entry.told else signal.SIGTERM)
         say(f"{key}: told to {'die' if entry.told else 'stop'}")
         entry.told = time.monotonic()
 
@@ -114,20 +135,44 @@ class QueueProcess:
         ]
         last = since[-1] if since else latest_attempt(task.run, task.number)
         if last and not last.ended and is_alive(last.claim):
-            self.running[key] = Running(int(last.claim.get("threads", 1)), [], None)
-            say(f"{key}: adopted, pid {last.claim.get('pid')}")
+            self._adopt(key, request, int(last.claim["pid"]), str(last.claim["start"]))
+        elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
+            self._adopt(key, request, *self.earlier[key])
         elif since and since[-1].ended in ("done", "failed"):
             self.queue.finish(key)
             say(f"{key}: {since[-1].ended} {since[-1].reason}")
         elif deaths_without_progress(since) >= self.profile.attempts:
-            reason = f"died {self.profile.attempts} times without a word and without progress; see its log ({task.run.log_file(task.number)})"
-            self.queue.end(key, State.LOST, reason)
-            say(f"{key}: {reason}")
+            log = task.run.log_file(task.number)
+            self._end(
+                key,
+                State.LOST,
+                f"died {self.profile.attempts} times without a word and without progress; see its log ({log})",
+            )
+        elif self.unclaimed[key] >= self.profile.attempts:
+            log = task.run.log_file(task.number)
+            self._end(
+                key,
+                State.FAILED,
+                f"its process ended {self.unclaimed[key]} times before it could begin; see its log ({log})",
+            )
+        elif not self._code(request).is_dir():
+            self._end(key, State.FAILED, f"its code ({self._code(request)}) is gone; submit again")
         elif blocked := self._blocked(request, wanted):
-            self.queue.end(key, State.CANCELLED, blocked)
-            say(f"{key}: {blocked}")
+            self._end(key, State.CANCELLED, blocked)
         elif self._ready(request):
             self._start(key, task, request)
+
+    def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
+        """Watch a process that this queue didn't start, with the GPUs it was given."""
+        self.running[key] = Running(int(request["threads"]), gpus_of(pid), pid, start)
+        say(f"{key}: adopted, pid {pid}")
+
+    def _end(self, key: str, state: State, reason: str) -> None:
+        self.queue.end(key, state, reason)
+        say(f"{key}: {reason}")
+
+    def _code(self, request: dict[str, Any]) -> Path:
+        return self.queue.store.root / "code" / str(request["code"])
 
     def _attempt(self, key: str) -> Attempt | None:
         task = task_of(self.queue.store, key)
@@ -144,8 +189,12 @@ class QueueProcess:
                 continue
             attempt = latest_attempt(model, 0)
             ending = self.queue.endings().get(need, {})
-            if model.model_file.exists() or self.queue.request_file(need).exists():
-                continue  # it changed between the looks
+            if attempt and not attempt.ended and is_alive(attempt.claim) is not False:
+                continue  # somebody trains it, here by hand or on another host
+            if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
+                continue
+            if model.model_file.exists():
+                continue  # it was published between the looks
             if attempt and attempt.ended == "failed":
                 return f"its model {model.id} failed: {attempt.reason}"
             return (
@@ -162,20 +211,20 @@ class QueueProcess:
         # A task that asks for more threads than there are runs alone.
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
-        code = self.queue.store.root / "code" / request["code"]
+        code = self._code(request)
         environment = {
             **os.environ,
             "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
         log = task.run.log_file(task.number)
-        log.parent.mkdir(parents=True, exist_ok=True)
-        with open(log, "ab") as output:
+        make_folder(log.parent)
+        with explained(log), open(log, "ab") as output:
             child = subprocess.Popen(
-                [sys.executable, "-m", "rsctl.cluster.task", str(task.run.path), str(task.number)],
+                [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
                 cwd=task.run.path, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
-        self.running[key] = Running(threads, free[:gpus], child)
+        self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
         say(f"{key}: started, pid {child.pid}")
 
 
@@ -189,22 +238,6 @@ def deaths_without_progress(attempts: list[Attempt]) -> int:
     return deaths
 
 
-def visible_gpus(profile: Profile) -> list[int]:
-    """Numbers of the GPUs to hand out: the profile's, CUDA_VISIBLE_DEVICES', or what nvidia-smi lists."""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if shown is not None:
-        found = [int(part) for part in shown.split(",") if part.strip().isdigit()]
-    else:
-        try:
-            listed = subprocess.run(
-                ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True
-            ).stdout
-            found = list(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
-        except (OSError, subprocess.SubprocessError):
-            found = []
-    return found if profile.gpus is None else found[: profile.gpus]
-
-
 def say(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
 
@@ -212,8 +245,9 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def only_one(queue: Queue) -> Any:
     """Hold the queue's lock, yielding whether it was free."""
-    queue.folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(queue.lock, os.O_CREAT | os.O_RDWR, 0o644)
+    make_folder(queue.folder)
+    with explained(queue.lock):
+        descriptor = os.open(queue.lock, os.O_CREAT | os.O_RDWR, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -229,20 +263,41 @@ def only_one(queue: Queue) -> Any:
         os.close(descriptor)
 
 
+def served(queue: Queue) -> bool:
+    """Whether a queue process holds the lock now."""
+    try:
+        descriptor = os.open(queue.lock, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def main() -> None:
     """Serve this host's queue until it is empty; leave at once if another process does."""
     place = load_settings()
     queue = own_queue(Store(place.store))
     profile = place.settings.profile(os.environ.get("RSCTL_PROFILE", "local"))
+    refused = 0
     while True:
         with only_one(queue) as mine:
             if not mine:
-                return
+                # Who holds it may be leaving, or only looking whether it is held.
+                refused += 1
+                if refused > _ASK_AGAIN:
+                    return
+                time.sleep(TICK)
+                continue
             say(f"queue serves {queue.store.root}, pid {os.getpid()}")
             process = QueueProcess(queue, profile)
             process.serve()
             say("queue leaves")
-        # A request may have come between the last look and the release; whoever sent it saw the lock held.
+        # A request may have come between the last look and the release, and its own queue have seen the lock held.
         if process.leaving or not queue.wanted():
             return
 
@@ -250,12 +305,16 @@ def main() -> None:
 def start_detached(store_root: Path, profile: str) -> None:
     """Make sure that a queue serves this store; returns at once."""
     queue = own_queue(Store(store_root))
-    queue.folder.mkdir(parents=True, exist_ok=True)
+    make_folder(queue.folder)
     environment = {**os.environ, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
-    with open(queue.log, "ab") as output:
+    settings = find_settings()
+    if settings:
+        environment["RSCTL_CONFIG"] = str(settings.absolute())
+    with explained(queue.log), open(queue.log, "ab") as output:
         subprocess.Popen(
             [sys.executable, "-m", "rsctl.cluster.queue"],
-            env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            # Not the caller's folder: a file there could be taken for one of Python's or rsctl's own modules.
+            cwd=queue.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
 

@@ -18,9 +18,12 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.plan.commit import Request, Task
-from rsctl.store.attempts import State, attempt_numbers
+from rsctl.store.attempts import State
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.layout import Store
+
+_REQUEST = ("task", "needs", "threads", "gpus", "code", "after", "submitted")
+_KEY = re.compile(r"(models|counts)/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,7 @@ class Queue:
             "threads": request.resources.threads * request.resources.processes,
             "gpus": request.resources.gpus,
             "code": request.code,
-            "after": (attempt_numbers(task.run).get(task.number) or [0])[-1],
+            "after": request.after,
             "submitted": time.time(),
         }
         return publish(self.request_file(task.key), to_json(values))
@@ -85,16 +88,20 @@ class Queue:
 
     def finish(self, key: str) -> None:
         """Take out the request of a task whose own files say how it ended."""
+        self.ended_file(key).unlink(missing_ok=True)
         self.request_file(key).unlink(missing_ok=True)
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Every request by task key, oldest first."""
         return dict(
-            sorted(_read_folder(self.requests).items(), key=lambda item: (item[1]["submitted"], item[0]))
+            sorted(
+                _read_folder(self.requests, *_REQUEST).items(),
+                key=lambda item: (item[1]["submitted"], item[0]),
+            )
         )
 
     def endings(self) -> dict[str, dict[str, Any]]:
-        return _read_folder(self.ended)
+        return _read_folder(self.ended, "task", "state", "reason")
 
 
 def own_queue(store: Store) -> Queue:
@@ -115,15 +122,18 @@ def task_of(store: Store, key: str) -> Task:
     return Task(store.run(kind, run_id), int(number))
 
 
-def _read_folder(folder: Path) -> dict[str, dict[str, Any]]:
+def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:
+    """The whole files of a folder by the task they speak of; what isn't one of ours is passed over."""
     try:
         names = os.listdir(folder)
     except FileNotFoundError:
         return {}
     found = {}
     for name in names:
-        if name.endswith(".json") and not name.startswith("."):
-            with contextlib.suppress(InputError, KeyError):
-                values = read_json(folder / name)
-                found[str(values["task"])] = values
+        key = name.removesuffix(".json").replace("~", "/")
+        if _KEY.fullmatch(key):
+            with contextlib.suppress(InputError):
+                values = read_json(folder / name, *required)
+                if values["task"] == key:
+                    found[key] = values
     return found

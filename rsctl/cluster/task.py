@@ -6,6 +6,8 @@ thread count is set: the environment must be ready before torch is loaded.
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import importlib
 import os
 import signal
@@ -13,12 +15,13 @@ import subprocess
 import sys
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import use_plugins
 from rsctl.errors import InputError, UserError
-from rsctl.store.attempts import Claim, here
+from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
@@ -26,16 +29,32 @@ from rsctl.store.work import Stopped, Work
 
 STAGES = {"models": "jobs.train", "counts": "jobs.count"}
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
+_PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    state: str
+    """`done`, `stopped` or `failed`."""
+    reason: str
+    claim: Claim
+
+
 def run_task(run: Run, number: int) -> int:
-    """Claim the task, do it, record how it ended; returns an exit code (0 done or stopped, 1 failed)."""
-    if number not in run.task_numbers():
-        raise InputError(
-            f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
-        )
-    launch = run.launch()
+    """Do a task here; returns an exit code (0 done or stopped, 1 failed)."""
+    launch = _launch(run, number)
+    if int(launch.get("processes", 1)) > 1 and run.kind == "models" and "RANK" not in os.environ:
+        return _run_processes(run, number, int(launch["processes"]))
+    return 1 if perform(run, number).state == "failed" else 0
+
+
+def perform(run: Run, number: int) -> Outcome:
+    """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end."""
+    stop = Stop()
+    launch = _launch(run, number)
     use_plugins(launch["plugins"])
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(launch["threads"])
@@ -43,33 +62,56 @@ def run_task(run: Run, number: int) -> int:
     # cores: 900 to 1,100 images/s alone either way; 20 to 100 beside one busy process when they spin, 200 to 250
     # beside two when they sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    if int(launch.get("processes", 1)) > 1 and run.kind == "models" and "RANK" not in os.environ:
-        return _run_processes(run, number, int(launch["processes"]))
     claim = _claim(run, number, launch)
-    work = Work(run, number, claim, Path(launch["data"]), launch)
-    for name in _SIGNALS:
-        signal.signal(
-            name, lambda received, _frame: work.request_stop(f"signal {signal.Signals(received).name}")
-        )
+    work = Work(run, number, claim, Path(os.environ.get("RSCTL_STAGED_DATA") or launch["data"]), launch)
+    stop.tell(work)
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)
     print(
         f"{time.strftime('%Y-%m-%d %H:%M:%S')} task {number} of {run.id}, attempt {claim.number}, pid {os.getpid()}",
         flush=True,
     )
-    state, reason, code = "done", "", 0
+    state, reason = "done", ""
     try:
         importlib.import_module(STAGES[run.kind]).main(work)
     except Stopped as stopped:
         state, reason = "stopped", str(stopped)
     except UserError as error:
-        state, reason, code = "failed", str(error), 1
+        state, reason = "failed", str(error)
     except Exception as error:
         traceback.print_exc()
-        state, reason, code = "failed", f"{type(error).__name__}: {error}", 1
-    claim.write("end", state=state, reason=reason)
+        state, reason = "failed", f"{type(error).__name__}: {error}"
+    claim.end(state, reason)
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {state}{': ' + reason if reason else ''}", flush=True)
-    return code
+    return Outcome(state, reason, claim)
+
+
+def _launch(run: Run, number: int) -> dict[str, Any]:
+    if number not in run.task_numbers():
+        raise InputError(
+            f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
+        )
+    return run.launch()
+
+
+class Stop:
+    """Listens for signals from its first line on, also before there is a loop to tell."""
+
+    def __init__(self) -> None:
+        self.work: Work | None = None
+        self.reason = ""
+        for name in _SIGNALS:
+            signal.signal(name, self._receive)
+
+    def _receive(self, received: int, _frame: object) -> None:
+        self.reason = f"signal {signal.Signals(received).name}"
+        if self.work:
+            self.work.request_stop(self.reason)
+
+    def tell(self, work: Work) -> None:
+        self.work = work
+        if self.reason:
+            work.request_stop(self.reason)
 
 
 def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
@@ -79,17 +121,35 @@ def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
         return FollowerClaim(run, number, int(os.environ["RSCTL_ATTEMPT"]))
     if "RSCTL_ATTEMPT" in os.environ:
         return Claim(run, number, int(os.environ["RSCTL_ATTEMPT"]))
-    return Claim.take(run, number, _details(launch))
+    return take_claim(run, number, launch)
 
 
-def _details(launch: dict[str, Any]) -> dict[str, Any]:
-    return {
+def take_claim(run: Run, number: int, launch: dict[str, Any], **further: Any) -> Claim:
+    """The next attempt at this task, claimed for this process."""
+    details = {
         **here(),
+        **scheduled(),
         "code": launch.get("code", ""),
         "threads": launch["threads"],
         "versions": versions(),
         "git": git_state() or launch.get("provenance", {}).get("git", {}),
         "command": sys.argv,
+    }
+    return Claim.take(run, number, {**details, **further})
+
+
+def scheduled() -> dict[str, Any]:
+    """The SLURM job this process is part of, keyed by its cluster; empty outside of one."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if not job:
+        return {}
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return {
+        "cluster": os.environ.get("SLURM_CLUSTER_NAME", ""),
+        "job": f"{array}_{index}" if array and index else job,
+        "restart": int(os.environ.get("SLURM_RESTART_COUNT", "0")),
+        "node": os.environ.get("SLURMD_NODENAME", ""),
+        "submission": os.environ.get("RSCTL_SUBMISSION", ""),
     }
 
 
@@ -102,14 +162,14 @@ class FollowerClaim(Claim):
 
 def _run_processes(run: Run, number: int, processes: int) -> int:
     """Train in several processes of this machine: claim once, then start one process per GPU (or CPU share)."""
-    claim = Claim.take(run, number, _details(run.launch()))
+    claim = take_claim(run, number, run.launch())
     command = [
         sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         "--module", "rsctl.cluster.task", str(run.path), str(number),
     ]  # fmt: skip
     child = subprocess.Popen(
-        command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True
-    )
+        command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True, preexec_fn=die_with_parent,
+    )  # fmt: skip
     asked: list[int] = []
 
     def forward(received: int, _frame: object) -> None:
@@ -120,9 +180,16 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
         signal.signal(name, forward)
     code = child.wait()
     if code and not asked:
-        claim.write("end", state="failed", reason=f"a training process ended with code {code}; see the log")
+        if not read_attempt(run, number, claim.number).ended:
+            claim.end("failed", f"a training process ended with code {code}; see the log")
         return 1
     return 0
+
+
+def die_with_parent() -> None:
+    """Have the kernel send SIGTERM when the parent dies: a killed launcher leaves no training behind (Linux)."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def main(arguments: list[str]) -> int:

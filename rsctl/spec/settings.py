@@ -16,8 +16,8 @@ from rsctl.spec.names import SafeName
 from rsctl.spec.validate import Invalid, Problem, check
 
 
-class Profile(Parameters):
-    """`[profiles.NAME]`: a place where tasks run."""
+class LocalProfile(Parameters):
+    """`[profiles.NAME]` with `backend = "local"`: this machine."""
 
     backend: Literal["local"] = "local"
     """`local`: a small detached queue on this machine."""
@@ -29,6 +29,49 @@ class Profile(Parameters):
     """How often a task that dies without a word and without progress is started again."""
 
 
+class SlurmProfile(Parameters):
+    """`[profiles.NAME]` with `backend = "slurm"`: a SLURM cluster. What isn't set is the cluster's own default."""
+
+    backend: Literal["slurm"] = "slurm"
+    """`slurm`: job arrays, through sbatch."""
+    partition: str | None = None
+    """Partition (queue)."""
+    account: str | None = None
+    """Account to charge."""
+    qos: str | None = None
+    """Quality of service."""
+    gres: str | None = None
+    """Generic resources per node as sbatch takes them, such as "gpu:a100:1", for tasks with `gpus = "auto"`."""
+    constraint: str | None = None
+    """Features that a node must have."""
+    minutes: Annotated[int, Field(ge=1)] | None = None
+    """Time limit of a task, where the sweep's `resources` give none."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of a task per node, where the sweep's `resources` give none."""
+    setup: list[str] = []
+    """Shell lines before each task, such as "module load cuda"."""
+    python: str | None = None
+    """Python on the nodes, with rsctl's requirements installed; by default the one that submits."""
+    staging: str | None = None
+    """Folder on a node's own disk, such as "$TMPDIR/rsctl-data": the data set is copied there before it is read."""
+    array_parallelism: Annotated[int, Field(ge=1)] = 256
+    """Tasks of one array that may run at once."""
+    warning_seconds: Annotated[int, Field(ge=1)] = 90
+    """How long before its time limit a task is told to write a snapshot and requeue itself."""
+    snapshot_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """How much work a kill without warning may cost."""
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """How often a task is requeued without getting any further before it counts as failed."""
+    poll_seconds: Annotated[float, Field(ge=1)] = 10.0
+    """Least time between two looks at the scheduler's queue, for all tasks together."""
+    extra: dict[str, str | int | bool] = {}
+    """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
+
+
+Profile = LocalProfile | SlurmProfile
+BACKENDS = {"local": LocalProfile, "slurm": SlurmProfile}
+
+
 class Settings(Parameters):
     """rsctl.toml."""
 
@@ -38,11 +81,16 @@ class Settings(Parameters):
     """Folder of the data sets. `RSCTL_DATA` overrides."""
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets or certificates."""
-    profiles: dict[SafeName, Profile] = {}
-    """Where tasks can run, by name; `local` always exists."""
+    profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
+    """Where tasks can run, by name; `local` and `slurm` always exist."""
+
+    @property
+    def everywhere(self) -> dict[str, Profile]:
+        """Every profile by name, with the two that need no rsctl.toml."""
+        return {"local": LocalProfile(), "slurm": SlurmProfile(), **self.profiles}
 
     def profile(self, name: str) -> Profile:
-        everything = {"local": Profile(), **self.profiles}
+        everything = self.everywhere
         if name not in everything:
             raise InputError(
                 f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml."
@@ -69,7 +117,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: is a folder, not a TOML file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: can't be read: {error}.") from error
-    except tomli.TOMLDecodeError as error:
+    except (tomli.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from error
 
 
@@ -87,11 +135,33 @@ def load_settings() -> Place:
     file = find_settings()
     raw = read_toml(file) if file else {}
     problems: list[Problem] = []
-    settings = check(Settings, raw, "", problems)
-    if settings is None:
+    profiles = _profiles(raw.pop("profiles", {}), problems)
+    settings = check(Settings, {**raw, "profiles": profiles}, "", problems)
+    if settings is None or problems:
         raise Invalid(str(file), problems)
     use_plugins(settings.plugins)
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
     data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
     return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
+
+
+def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
+    """`[profiles.NAME]` tables, each by the fields of its own backend."""
+    if not isinstance(tables, dict):
+        problems.append(Problem("profiles", f"must be tables, such as [profiles.gpu]; it is {tables!r}."))
+        return {}
+    found: dict[str, Profile] = {}
+    for name, table in tables.items():
+        backend = table.get("backend", "local") if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            problems.append(Problem(f"profiles.{name}", f"must be a table; it is {table!r}."))
+        elif backend not in BACKENDS:
+            problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
+        elif name == "local" and backend != "local":
+            problems.append(
+                Problem("profiles.local.backend", "is this machine's own; give a cluster's profile another name.")
+            )
+        elif profile := check(BACKENDS[backend], table, f"profiles.{name}", problems):
+            found[name] = profile
+    return found
