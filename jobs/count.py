@@ -10,7 +10,7 @@ import torch
 
 from jobs.data import Images, load
 from jobs.models.load import Executed, load_trained
-from jobs.precision import configure, executed_function
+from jobs.precision import configure, device_name, executed_function
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl import __version__
 from rsctl.certificates import CountTable, find_certificate
@@ -60,14 +60,14 @@ def main(work: Work) -> None:
                 done += 1
         draws += spec.tile
         partial = sum(sum(i.blocks) for i in shard.under_way.values()) / sum(sampler.per_phase)
-        work.progress(round(done + partial, 4), total, "images", draws=draws)
+        work.progress(round(done + partial, 4), total, "images", draws=draws, device=device_name(device))
         stopping = work.stopping()
         if stopping or work.snapshot_due():
             shard.write()
         if stopping:
             raise Stopped(stopping)
     shard.write()
-    work.progress(total, total, "images", force=True, draws=draws)
+    work.progress(total, total, "images", force=True, draws=draws, device=device_name(device))
     compact(work.run)
 
 

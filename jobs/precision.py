@@ -28,6 +28,11 @@ def configure(precision: str, threads: int) -> torch.device:
     return device
 
 
+def device_name(device: torch.device) -> str:
+    """What a speed or a count was measured on: the GPU's name, or `cpu`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
+
+
 def executed_function(
     device: torch.device, precision: str, tile: int, block: int, *, folded: bool
 ) -> dict[str, Any]:
@@ -38,7 +43,7 @@ def executed_function(
         "precision": precision,
         "tile": tile,
         "block": block,
-        "device": torch.cuda.get_device_name(device) if gpu else "cpu",
+        "device": device_name(device),
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "machine": platform.machine(),
         "torch": torch.__version__,
