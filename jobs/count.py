@@ -137,7 +137,8 @@ class ShardWriter:
                 continue
             except FileNotFoundError:
                 # Compacted while we looked: its rows are in a file that wasn't there when the list was made.
-                return self.take_over(work)
+                self.take_over(work)
+                return
             if shard.attributes["model_sha256"] != self.attributes["model_sha256"]:
                 raise RefusedError(
                     f"{path}: was sampled from another checkpoint ({str(shard.attributes['model_sha256'])[:12]}…) than the model "

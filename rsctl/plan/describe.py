@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rsctl.plan.cost import estimate
 from rsctl.plan.plan import Plan
 from rsctl.spec.settings import Place
 from rsctl.store.layout import Store
@@ -21,6 +22,7 @@ class Description:
 def describe(plan: Plan, place: Place) -> Description:
     """Runs, tasks and draws of a plan, and which runs the store has already."""
     store = Store(place.store)
+    cost = estimate(plan, store)
     trained = [run_id for run_id in plan.models if store.run("models", run_id).model_file.exists()]
     tasks = sum(min(counts.shards, len(counts.images)) for counts in plan.counts.values())
     draws = sum(len(counts.images) * (counts.spec.n0 + counts.spec.n) for counts in plan.counts.values())
@@ -32,7 +34,7 @@ def describe(plan: Plan, place: Place) -> Description:
         f"train    {len(plan.models)} tasks"
         + (f" ({len(trained)} models are there already)" if trained else ""),
         f"certify  {tasks} tasks, {images:,} images, {draws:,} draws",
-        "hours    unknown (nothing was measured)",
+        f"hours    {cost.text}",
         "",
     ]
     for entry in plan.entries:
@@ -53,6 +55,6 @@ def describe(plan: Plan, place: Place) -> Description:
         },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
-        "hours": None,
+        "hours": None if cost.unknown else cost.hours,
     }
     return Description("\n".join(lines), values)

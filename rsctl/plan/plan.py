@@ -22,6 +22,8 @@ class ModelPlan:
     spec: TrainSpec
     dataset_parameters: dict[str, Any]
     resources: StageResources
+    images: int
+    """Training images per epoch."""
 
 
 @dataclass
@@ -86,8 +88,9 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
             problems.setdefault(str(problem), problem)
         resources = resolved.point.resources
         train, count = resolved.train, resolved.count
+        images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         plan.models.setdefault(
-            train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training)
+            train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training, images_per_epoch)
         )
         table = plan.counts.setdefault(
             count.run_id,

@@ -1,0 +1,119 @@
+"""What a plan will cost, from throughput measured in this store; nothing is guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rsctl.errors import UserError
+from rsctl.plan.plan import Plan
+from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.store.attempts import attempt_numbers, read_attempt
+from rsctl.store.layout import Run, Store
+
+Key = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Throughput of one kind of work: training images or noisy samples per second, on one device."""
+
+    per_second: float
+    device: str
+    time: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Hours of one device that a plan still needs."""
+
+    hours: float
+    devices: tuple[str, ...]
+    unknown: tuple[str, ...]
+    """Kinds of work that this store has never done."""
+
+    @property
+    def text(self) -> str:
+        if self.unknown:
+            return f"unknown (never measured here: {', '.join(self.unknown)})"
+        return (
+            f"{self.hours:.3g} on {' and '.join(self.devices)}" if self.devices else "0 (everything is there)"
+        )
+
+
+def estimate(plan: Plan, store: Store) -> Cost:
+    """Hours for what isn't done yet, at the throughput last measured for the same network, images and precision."""
+    measured = measure(store)
+    seconds, devices, unknown = 0.0, set(), set()
+    work: list[tuple[Key, float]] = []
+    for model in plan.models.values():
+        run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
+        if not run.model_file.exists():
+            work.append((training_key(model.spec), recipe.epochs * model.images))
+    for counts in plan.counts.values():
+        left = len(counts.images) - len(done_images(store.run("counts", counts.spec.run_id)))
+        if left > 0:
+            train = plan.models[counts.spec.model_run].spec
+            work.append((sampling_key(train, counts.spec), left * (counts.spec.n0 + counts.spec.n)))
+    for key, amount in work:
+        if key in measured:
+            seconds += amount / measured[key].per_second
+            devices.add(measured[key].device)
+        else:
+            unknown.add(" ".join(key))
+    return Cost(seconds / 3600, tuple(sorted(devices)), tuple(sorted(unknown)))
+
+
+def training_key(spec: TrainSpec) -> Key:
+    """What training speed depends on."""
+    return ("training", spec.method, spec.model, spec.dataset, spec.precision)
+
+
+def sampling_key(train: TrainSpec, spec: CountSpec) -> Key:
+    """What sampling speed depends on."""
+    return ("sampling", train.model, spec.dataset, spec.precision)
+
+
+def done_images(run: Run) -> set[int]:
+    """Images of the tasks that are done, by their attempt files; no shard is opened."""
+    done: set[int] = set()
+    for number, attempts in attempt_numbers(run).items():
+        if read_attempt(run, number, attempts[-1]).ended == "done":
+            done.update(run.images(number))
+    return done
+
+
+def measure(store: Store) -> dict[Key, Measured]:
+    """The newest throughput of every kind of work in the store."""
+    found: dict[Key, Measured] = {}
+    for key, measured in _everything(store):
+        if key not in found or measured.time > found[key].time:
+            found[key] = measured
+    return found
+
+
+def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
+    for run in store.runs("models"):
+        try:
+            spec = run.train_spec
+        except UserError:
+            continue  # another version's run: status and export name it
+        yield from _rates(run, training_key(spec), spec.recipe.batch_size)
+    for run in store.runs("counts"):
+        try:
+            counts = run.count_spec
+            train = store.run("models", counts.model_run).train_spec
+        except UserError:
+            continue
+        yield from _rates(run, sampling_key(train, counts), counts.n0 + counts.n)
+
+
+def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:
+    """Throughput of each task's newest attempt; `each` is what one unit of its progress stands for."""
+    for number, attempts in attempt_numbers(run).items():
+        progress = read_attempt(run, number, attempts[-1]).progress
+        if progress.get("rate") and progress.get("device"):
+            yield (
+                key,
+                Measured(float(progress["rate"]) * each, str(progress["device"]), float(progress["time"])),
+            )
