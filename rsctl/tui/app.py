@@ -1,0 +1,187 @@
+"""The dashboard's application: the modes, one ticker, and the latest look at the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.message import Message
+from textual.screen import Screen
+
+from rsctl.tui.background import Background, Failed
+from rsctl.tui.plain import plain
+from rsctl.tui.screens.help import HelpScreen
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.screens.sweeps import SweepsScreen
+from rsctl.tui.themes import THEMES
+from rsctl.tui.views import OPEN_STATES, Overview
+from rsctl.tui.widgets.topbar import TopBar
+
+if TYPE_CHECKING:
+    from rsctl.tui.watch import Watcher
+
+TICK = 1.0
+AWAY = 5.0
+"""Seconds between looks while another window has the focus."""
+
+
+class Looked(Message):
+    """A look at the store is done."""
+
+    def __init__(self, overview: Overview) -> None:
+        super().__init__()
+        self.overview = overview
+
+
+class Dashboard(App[None]):
+    """rsctl in the terminal."""
+
+    TITLE = "rsctl"
+    CSS_PATH = "rsctl.tcss"
+    MODES = {"sweeps": SweepsScreen}
+    DEFAULT_MODE = "sweeps"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("question_mark", "help", "Help", key_display="?"),
+        Binding("ctrl+p", "command_palette", "Commands", key_display="^p"),
+        Binding("p", "pause", "Pause", show=False),
+        Binding("f5,ctrl+r", "read_again", "Read everything again", show=False),
+        Binding("q,ctrl+c,ctrl+q", "quit", "Quit", key_display="q"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.background = Background()
+        self.overview: Overview | None = None
+        self.paused = False
+        self.watcher: Watcher | None = None
+        """Used on the background thread `store` only."""
+        self._away = False
+        for theme in THEMES:
+            self.register_theme(theme)
+        self.theme = THEMES[0].name
+        # Nothing here moves for the sake of moving: it is slow over SSH, and some people can't bear it.
+        self.animation_level = "none"
+
+    def on_mount(self) -> None:
+        self.set_interval(TICK, self._tick)
+        self.call_after_refresh(self._tick)
+
+    # The ticker
+
+    def _tick(self) -> None:
+        if not self.paused:
+            if self.background.due("store", AWAY if self._away else TICK):
+                self.background.ask("store", self._look, self)
+            self.mode_screen.tick()
+        self.tell_age()
+
+    def _look(self) -> Message:
+        from rsctl.tui.watch import Watcher
+
+        if self.watcher is None:
+            self.watcher = Watcher()
+        return Looked(self.watcher.look())
+
+    def on_looked(self, message: Looked) -> None:
+        before, self.overview = self.overview, message.overview
+        self.mode_screen.show(message.overview)
+        self.tell_age()
+        for name, text in ended(before, message.overview):
+            self.bell()
+            self.notify(text, title=name, markup=False, timeout=10)
+
+    def on_failed(self, message: Failed) -> None:
+        self.notify(plain(message.text, 600), severity="error", markup=False)
+
+    def on_app_blur(self) -> None:
+        self._away = True
+
+    def on_app_focus(self) -> None:
+        self._away = False
+
+    @property
+    def mode_screen(self) -> ModeScreen:
+        """The screen of the mode, below any dialogue."""
+        return cast("ModeScreen", self.screen_stack[0])
+
+    def tell_age(self) -> None:
+        """Say in the first line how old what is shown is."""
+        for bar in self.mode_screen.query(TopBar):
+            overview = self.overview
+            bar.tell(
+                overview.store if overview else "", overview.taken if overview else 0.0, self.paused, self.background.busy("store"),
+            )  # fmt: skip
+
+    # Actions
+
+    def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
+        self.switch_mode(message.mode)
+
+    def action_pause(self) -> None:
+        """Stop looking, or go on."""
+        self.paused = not self.paused
+        self._tick()
+
+    def action_read_again(self) -> None:
+        """Forget what was read and look at everything anew."""
+
+        def look() -> Message:
+            if self.watcher is not None:
+                self.watcher.forget()
+            return self._look()
+
+        self.background.ask("store", look, self)
+
+    def action_help(self) -> None:
+        screen = self.mode_screen
+        if self.screen is screen:
+            self.push_screen(HelpScreen(screen.MODE.capitalize(), screen.GUIDE, _keys(screen)))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        yield from self.mode_screen.commands()
+        for name in self.MODES:
+            if name != self.current_mode:
+                yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.switch_mode, name))
+        yield SystemCommand(
+            "Pause or go on", "Stop looking at the store, or look again (p)", self.action_pause
+        )
+        yield SystemCommand("Read everything again", "Forget what was read (F5)", self.action_read_again)
+        yield SystemCommand("Keys", "What this screen is for, and its keys (?)", self.action_help)
+        yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
+        yield SystemCommand("Quit", "Leave; the tasks go on (q)", self.exit)
+
+
+def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
+    """Key and meaning of everything that is bound where the cursor is, nearest first."""
+    found: dict[str, tuple[list[str], str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        if binding.description:
+            keys, _ = found.setdefault(binding.action, ([], binding.description))
+            keys.append(screen.app.get_key_display(binding))
+    return [(", ".join(dict.fromkeys(keys)), text) for keys, text in found.values()]
+
+
+def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
+    """Sweeps whose last open task ended between two looks: name and a sentence."""
+    if before is None:
+        return []
+    went_on = {
+        sweep.name for sweep in before.sweeps if any(task.state in OPEN_STATES for task in sweep.tasks)
+    }
+    found = []
+    for sweep in now.sweeps:
+        states = [task.state for task in sweep.tasks]
+        if sweep.name in went_on and not any(state in OPEN_STATES for state in states):
+            bad = sum(state != "done" for state in states)
+            text = "every task is done" if not bad else f"ended; {bad} of {len(states)} tasks are not done"
+            found.append((sweep.name, text))
+    return found
+
+
+def make_app() -> Dashboard:
+    """The dashboard over the settings in force; `run()` it in a terminal."""
+    return Dashboard()

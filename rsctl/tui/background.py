@@ -1,0 +1,89 @@
+"""Everything that may block, away from the screen's thread.
+
+Textual's thread workers can't be killed and delay the exit of the process for as long as a file system
+hangs. These are daemon threads instead: one per group, and leaving waits for none of them.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from rsctl.errors import UserError
+
+REST = 9.0
+"""After work that is repeated, a group rests this many times as long as the work took: a tenth of one core at most."""
+
+
+class Failed(Message):
+    """An errand ended with an error; `text` says which."""
+
+    def __init__(self, group: str, text: str) -> None:
+        super().__init__()
+        self.group, self.text = group, text
+
+
+@dataclass
+class _Group:
+    wake: threading.Condition = field(default_factory=threading.Condition)
+    waiting: tuple[Callable[[], Message | None], MessagePump] | None = None
+    started: float = 0.0
+    """Monotonic start of the errand under way; 0 if there is none."""
+    ended: float = 0.0
+    cost: float = 0.0
+
+
+class Background:
+    """One daemon thread per group of errands. Of those that wait in a group only the newest is kept."""
+
+    def __init__(self) -> None:
+        self._groups: dict[str, _Group] = {}
+
+    def ask(self, group: str, errand: Callable[[], Message | None], to: MessagePump) -> None:
+        """Run `errand` on the group's thread and post the message it returns."""
+        entry = self._groups.get(group)
+        if entry is None:
+            entry = self._groups[group] = _Group()
+            threading.Thread(
+                target=self._serve, args=(group, entry), name=f"rsctl-{group}", daemon=True
+            ).start()
+        with entry.wake:
+            entry.waiting = (errand, to)
+            entry.wake.notify()
+
+    def due(self, group: str, every: float) -> bool:
+        """Whether it is time to repeat a group's work: it isn't under way, and has rested long enough."""
+        entry = self._groups.get(group)
+        if entry is None:
+            return True
+        rested = time.monotonic() - entry.ended
+        return entry.waiting is None and not entry.started and rested >= max(every, REST * entry.cost)
+
+    def busy(self, group: str) -> float:
+        """Seconds that the errand under way has taken so far; 0 if there is none."""
+        entry = self._groups.get(group)
+        return time.monotonic() - entry.started if entry and entry.started else 0.0
+
+    def _serve(self, group: str, entry: _Group) -> None:
+        while True:
+            with entry.wake:
+                while entry.waiting is None:
+                    entry.wake.wait()
+                (errand, to), entry.waiting = entry.waiting, None
+                entry.started = time.monotonic()
+            processor = time.thread_time()
+            try:
+                message = errand()
+            except UserError as error:
+                message = Failed(group, str(error))
+            except Exception as error:
+                message = Failed(group, f"{type(error).__name__}: {error}")
+            entry.cost = time.thread_time() - processor
+            entry.ended, entry.started = time.monotonic(), 0.0
+            if message is not None:
+                to.post_message(message)

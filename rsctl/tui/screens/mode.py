@@ -1,0 +1,64 @@
+"""What the modes have in common: a first line, a body, and being told of each look at the store."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, cast
+
+from textual.app import ComposeResult, SystemCommand
+from textual.screen import Screen
+from textual.widgets import Footer
+
+from rsctl.tui.background import Background, Failed
+from rsctl.tui.plain import plain
+from rsctl.tui.views import Overview
+from rsctl.tui.widgets.topbar import TopBar
+
+if TYPE_CHECKING:
+    from rsctl.tui.app import Dashboard
+
+MODES = [("1", "Sweeps")]
+"""Key and name; a mode's screen is named as it is, in lower case."""
+
+
+class ModeScreen(Screen[None]):
+    """One of the modes."""
+
+    HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
+    MODE: ClassVar[str] = ""
+    GUIDE: ClassVar[str] = ""
+    """What this screen is for, above its keys on the help screen."""
+
+    def compose(self) -> ComposeResult:
+        yield TopBar(MODES, self.MODE)
+        yield from self.body()
+        yield Footer(show_command_palette=False)
+
+    def body(self) -> ComposeResult:
+        raise NotImplementedError
+
+    @property
+    def dashboard(self) -> Dashboard:
+        return cast("Dashboard", self.app)
+
+    @property
+    def background(self) -> Background:
+        return self.dashboard.background
+
+    def on_screen_resume(self) -> None:
+        if self.dashboard.overview is not None:
+            self.show(self.dashboard.overview)
+        self.dashboard.tell_age()
+
+    def show(self, overview: Overview) -> None:
+        """A new look at the store arrived."""
+
+    def tick(self) -> None:
+        """A second passed while this mode is on the screen."""
+
+    def commands(self) -> Iterable[SystemCommand]:
+        """What the command palette offers here."""
+        return ()
+
+    def on_failed(self, message: Failed) -> None:
+        self.notify(plain(message.text, 600), severity="error", markup=False)

@@ -1,0 +1,104 @@
+"""Sweeps, runs and tasks as rows of the tree."""
+
+from __future__ import annotations
+
+from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, duration, progress_of
+from rsctl.tui.widgets.grid import Cell, Column, Row, bar
+
+BAR = 10
+COLUMNS = (
+    Column("Sweep / run / task"),
+    Column("State", 18),
+    Column("Progress", BAR + 5),
+    Column("Rate", 14, right=True, drop=3),
+    Column("Left", 8, right=True, drop=2),
+    Column("Node", 12, drop=4),
+    Column("Try", 3, right=True, drop=5),
+)
+
+
+def sweep_rows(overview: Overview, opened: set[str]) -> list[Row]:
+    """The tree as far as it is unfolded. Keys: `sweep`, the run's key, `run key task key`."""
+    rows: list[Row] = []
+    for sweep in overview.sweeps:
+        rows.append(_sweep_row(sweep, sweep.name in opened))
+        if sweep.name in opened:
+            for run in sweep.runs:
+                rows.append(_run_row(run, run.key in opened))
+                if run.key in opened:
+                    rows += [_task_row(run, task) for task in run.tasks]
+    return rows
+
+
+def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None, TaskView | None]:
+    """What a row's key stands for: its sweep, and its run and task as far as it is one."""
+    name, _, rest = key.partition("/")
+    sweep = next((sweep for sweep in overview.sweeps if sweep.name == name), None)
+    if sweep is None or not rest:
+        return sweep, None, None
+    run_key, _, task_key = key.partition(" ")
+    run = next((run for run in sweep.runs if run.key == run_key), None)
+    task = next((task for task in run.tasks if task.key == task_key), None) if run and task_key else None
+    return sweep, run, task
+
+
+def _sweep_row(sweep: SweepView, opened: bool) -> Row:
+    progress = progress_of(sweep.tasks)
+    name: Cell = ((sweep.name, "strong"), (f"  {len(sweep.runs)} runs", "muted"))
+    return Row(
+        sweep.name,
+        (name, state_cell(progress.state, progress.text), _share(progress), "", "", "", ""),
+        0,
+        opened,
+    )
+
+
+def _run_row(run: RunView, opened: bool) -> Row:
+    if run.problem:
+        return Row(run.key, (run.title, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
+    whole, stage = progress_of(run.tasks), progress_of(run.stage_tasks)
+    text = whole.text
+    if whole.state == "running":
+        text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")
+    return Row(
+        run.key,
+        (run.title, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
+        1,
+        opened,
+    )
+
+
+def _task_row(run: RunView, task: TaskView) -> Row:
+    alone = progress_of([task])
+    return Row(
+        f"{run.key} {task.key}",
+        (
+            task.name,
+            state_cell(task.state, task.state),
+            _share(alone),
+            _rate(alone),
+            _left(alone),
+            ((task.node, "muted"),),
+            str(task.attempt or ""),
+        ),
+        2,
+    )
+
+
+def state_cell(state: str, text: str) -> Cell:
+    return ((f"{GLYPHS[state]} {text}", state),)
+
+
+def _share(progress: Progress) -> Cell:
+    name = "done" if progress.state == "done" else "running"
+    # Never 100 % before everything is done.
+    percent = 100 if progress.share >= 1 else int(progress.share * 100)
+    return (*bar(progress.share, BAR, name), (f"{percent:>4}%", "" if progress.share else "muted"))
+
+
+def _rate(progress: Progress) -> str:
+    return f"{progress.rate:.3g} {progress.unit}/s" if progress.rate else ""
+
+
+def _left(progress: Progress) -> str:
+    return duration(progress.left) if progress.left is not None else ""

@@ -1,0 +1,183 @@
+"""What the screens show, as plain values: no file, no array, nothing slow to import."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+OPEN_STATES = ("running", "queued", "waiting", "unknown")
+BAD_STATES = ("failed", "lost")
+STATES = ("running", "queued", "waiting", "failed", "lost", "cancelled", "unknown", "new", "done")
+"""As `rsctl.store.attempts.State`, the most telling first."""
+GLYPHS = {
+    "running": "●", "queued": "○", "waiting": "◌", "failed": "✗", "lost": "✗", "cancelled": "⊘", "unknown": "?", "new": "·", "done": "✓",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task."""
+
+    key: str
+    name: str
+    """`train`, or `certify 3`."""
+    run: str
+    number: int
+    state: str
+    reason: str = ""
+    done: float = 0.0
+    total: float = 0.0
+    unit: str = ""
+    rate: float = 0.0
+    node: str = ""
+    attempt: int = 0
+    updated: float = 0.0
+
+    @property
+    def progress(self) -> float:
+        return 1.0 if self.state == "done" else min(1.0, self.done / self.total) if self.total else 0.0
+
+
+@dataclass(frozen=True)
+class RunView:
+    """One row of the sweep's table: a model and its certification."""
+
+    key: str
+    sweep: str
+    title: str
+    model: str
+    counts: str
+    settings: Mapping[str, Any]
+    """Every resolved setting, by the key a sweep file gives it."""
+    entry: Mapping[str, Any]
+    """Its entry in the sweep's plan: images, alpha, certificates, radii."""
+    tasks: tuple[TaskView, ...]
+    problem: str = ""
+    """Why its files can't be read, if they can't."""
+
+    @property
+    def training(self) -> tuple[TaskView, ...]:
+        return tuple(task for task in self.tasks if task.name == "train")
+
+    @property
+    def certification(self) -> tuple[TaskView, ...]:
+        return tuple(task for task in self.tasks if task.name != "train")
+
+    @property
+    def stage(self) -> str:
+        """`train` until the model is there, then `certify`."""
+        return "certify" if all(task.state == "done" for task in self.training) else "train"
+
+    @property
+    def stage_tasks(self) -> tuple[TaskView, ...]:
+        return self.training if self.stage == "train" else self.certification
+
+
+@dataclass(frozen=True)
+class SweepView:
+    """One sweep."""
+
+    name: str
+    description: str
+    cluster: str
+    submitted: float
+    runs: tuple[RunView, ...]
+
+    @property
+    def tasks(self) -> tuple[TaskView, ...]:
+        """Each once: runs may share a model."""
+        return tuple({task.key: task for run in self.runs for task in run.tasks}.values())
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Everything in the store, at one moment."""
+
+    store: str
+    sweeps: tuple[SweepView, ...]
+    problems: tuple[str, ...]
+    taken: float
+    """Unix time."""
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Certified accuracy against radius, of the images that are in."""
+
+    run: str
+    title: str
+    certificate: str
+    guarantee: str
+    norm: str
+    alpha: float
+    n: int
+    images: int
+    planned: int
+    radii: tuple[float, ...] = ()
+    accuracy: tuple[float, ...] = ()
+    low: tuple[float, ...] = ()
+    high: tuple[float, ...] = ()
+    acr: float = float("nan")
+    abstain_rate: float = float("nan")
+    cap_share: float = float("nan")
+    problems: tuple[str, ...] = ()
+    columns: tuple[tuple[float, float, float, float], ...] = ()
+    """Radius, certified accuracy and its interval at the radii of the sweep's table."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Several tasks in one line."""
+
+    state: str
+    """The most telling of their states."""
+    text: str
+    """`running`, or `running, 2 failed`."""
+    share: float
+    rate: float = 0.0
+    unit: str = ""
+    left: float | None = None
+    """Seconds, as far as can be told."""
+    states: Mapping[str, int] = field(default_factory=dict)
+
+
+def progress_of(tasks: Iterable[TaskView]) -> Progress:
+    """The state, share done and rate of several tasks.
+
+    The time left is that of the tasks which run or wait for a slot, at the present rate; unknown while
+    nothing runs, or while a task's length isn't known yet and no other tells it.
+    """
+    everything = list(tasks)
+    counted = Counter(task.state for task in everything)
+    states = {state: counted[state] for state in STATES if counted[state]}
+    if not everything:
+        return Progress("new", "new", 0.0)
+    leading = next(iter(states))
+    text = leading
+    bad = sum(states.get(state, 0) for state in BAD_STATES)
+    if bad and leading not in BAD_STATES:
+        text = f"{leading}, {bad} failed"
+    share = sum(task.progress for task in everything) / len(everything)
+    running = [task for task in everything if task.state == "running"]
+    unit = next((task.unit for task in running if task.unit), "")
+    rate = sum(task.rate for task in running if task.unit == unit)
+    totals = [task.total for task in everything if task.total and task.unit == unit]
+    left = None
+    if rate > 0 and totals:
+        usual = sum(totals) / len(totals)
+        pending = [task for task in everything if task.state in ("running", "queued", "waiting")]
+        left = sum((task.total or usual) - task.done for task in pending) / rate
+    return Progress(leading, text, share, rate, unit, left, states)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min`, `2 h 05`, `3 d 04 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"
+    return f"{int(seconds // 86400)} d {int(seconds % 86400 // 3600):02d} h"

@@ -1,0 +1,88 @@
+"""Certified accuracy against radius, with what it means below."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Vertical
+from textual.widgets import Static
+
+from rsctl.tui.views import Curve, RunView, SweepView
+from rsctl.tui.widgets.chart import COLOURS, Chart, Series
+from rsctl.tui.widgets.styles import component
+
+
+class CertifiedPane(Vertical):
+    """The curve of a run with its band, or those of a sweep's first runs."""
+
+    def __init__(self, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._about = ""
+
+    def compose(self) -> ComposeResult:
+        yield Chart(empty="")
+        yield Static("", classes="facts", markup=False)
+
+    def about(self, sweep: SweepView | None, run: RunView | None) -> None:
+        """Another row is under the cursor: take away what is shown of the last one."""
+        key = run.key if run else sweep.name if sweep else ""
+        if key != self._about:
+            self._about = key
+            self.query_one(Chart).show([], empty="reading the shards …" if key else "")
+            self.query_one(Static).update("")
+
+    def show(self, curves: Sequence[Curve]) -> None:
+        drawn = [curve for curve in curves if curve.images]
+        unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
+        norms = sorted({unit.get(curve.norm, curve.norm) for curve in curves})
+        self.query_one(Chart).show(
+            [
+                Series(
+                    curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if len(drawn) == 1 else ((), ())),
+                    colour=place % COLOURS,
+                )
+                for place, curve in enumerate(drawn)
+            ],
+            title="Certified accuracy",
+            x_name=f"{'/'.join(norms)} radius",
+            y_range=(0.0, 1.0),
+            percent=True,
+            empty="no image is certified yet",
+        )  # fmt: skip
+        self.query_one(Static).update(self._facts(curves, drawn))
+
+    def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
+        chart = self.query_one(Chart)
+        text = Text()
+        for place, curve in enumerate(drawn):
+            style = component(chart, f"chart--{place % COLOURS}")
+            text.append("━━ ", style)
+            text.append(curve.title)
+            text.append(
+                f"  {images(curve)}, ACR {_three(curve.acr)}, abstains {_percent(curve.abstain_rate)}\n",
+                "dim",
+            )
+        for curve in curves[:1]:
+            text.append(f"{curve.certificate}: {curve.guarantee}\n")
+            text.append(f"n = {curve.n:,}, α = {curve.alpha:g}", "dim")
+            if len(drawn) == 1:
+                text.append("; band: 95 % Clopper–Pearson at each radius, over images", "dim")
+        for problem in [problem for curve in curves for problem in curve.problems][:2]:
+            text.append(f"\n{problem}", "bold")
+        return text
+
+
+def images(curve: Curve) -> str:
+    """How many images the numbers speak of."""
+    return f"{curve.images:,} of {curve.planned:,} images"
+
+
+def _three(value: float) -> str:
+    return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{math.ceil(value * 1000 - 1e-9) / 10:.1f} %"

@@ -1,0 +1,116 @@
+"""What is known of a sweep, a run or a task, in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from rich.table import Table
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import VerticalScroll
+from textual.widgets import Static
+
+from rsctl.tui.plain import plain
+from rsctl.tui.views import GLYPHS, Overview, RunView, SweepView, TaskView, progress_of
+
+
+class DetailsPane(VerticalScroll):
+    """Resolved settings, and why tasks wait or failed."""
+
+    def __init__(self, id: str) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self._shown: object = None
+
+    def compose(self) -> ComposeResult:
+        yield Static("", markup=False)
+
+    def about(
+        self, overview: Overview, sweep: SweepView | None, run: RunView | None, task: TaskView | None
+    ) -> None:
+        if not self.display:
+            return
+        state = (overview.problems, sweep, run, task)
+        if state == self._shown:
+            return
+        self._shown = state
+        table = Table.grid(padding=(0, 2))
+        table.add_column(no_wrap=True, min_width=16)
+        table.add_column(overflow="fold")
+        if task and run:
+            _task(table, task)
+        elif run:
+            _run(table, run)
+        elif sweep:
+            _sweep(table, sweep)
+        for problem in overview.problems:
+            _line(table, "problem", problem)
+        self.query_one(Static).update(table)
+
+
+def _line(table: Table, name: str, value: object) -> None:
+    table.add_row(Text(name, style="dim"), Text(plain(str(value))))
+
+
+def _sweep(table: Table, sweep: SweepView) -> None:
+    _line(table, "sweep", sweep.name)
+    if sweep.description:
+        _line(table, "what for", sweep.description)
+    _line(table, "submitted", _clock(sweep.submitted))
+    _line(table, "cluster", sweep.cluster)
+    _line(table, "runs", len(sweep.runs))
+    _line(table, "tasks", _states(sweep.tasks))
+    _why(table, sweep.tasks)
+
+
+def _run(table: Table, run: RunView) -> None:
+    if run.problem:
+        _line(table, "problem", run.problem)
+        return
+    _line(table, "run", run.title)
+    _line(table, "tasks", _states(run.tasks))
+    _why(table, run.tasks)
+    entry: Mapping[str, Any] = run.entry
+    _line(table, "model", run.model)
+    _line(table, "counts", run.counts)
+    _line(table, "images", entry["images"]["count"])
+    _line(table, "certificates", ", ".join(entry["certificates"]))
+    _line(table, "alpha", f"{entry['alpha']:g}")
+    table.add_row("", "")
+    for key, value in run.settings.items():
+        if value is not None:
+            _line(table, key, f"{value:g}" if isinstance(value, float) else value)
+
+
+def _task(table: Table, task: TaskView) -> None:
+    _line(table, "task", task.name)
+    _line(table, "of", task.run)
+    _line(table, "state", f"{GLYPHS[task.state]} {task.state}")
+    if task.reason:
+        _line(table, "why", task.reason)
+    if task.total:
+        _line(table, "done", f"{task.done:,.0f} of {task.total:,.0f} {task.unit}")
+    _line(table, "attempt", task.attempt or "none yet")
+    if task.node:
+        _line(table, "node", task.node)
+    if task.updated:
+        _line(table, "last word", _clock(task.updated))
+
+
+def _states(tasks: tuple[TaskView, ...]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in progress_of(tasks).states.items())
+
+
+def _why(table: Table, tasks: tuple[TaskView, ...]) -> None:
+    """Each reason once, with how many tasks have it."""
+    counted: dict[tuple[str, str], int] = {}
+    for task in tasks:
+        if task.reason and task.state != "done":
+            counted[task.state, task.reason] = counted.get((task.state, task.reason), 0) + 1
+    for (state, reason), count in list(counted.items())[:12]:
+        _line(table, f"{GLYPHS[state]} {state}", f"{count} tasks: {reason}" if count > 1 else reason)
+
+
+def _clock(when: float) -> str:
+    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))

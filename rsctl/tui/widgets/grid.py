@@ -1,0 +1,309 @@
+"""A table that draws only the lines in sight: rows have keys, may fold, and the cursor stays with its key.
+
+Textual's DataTable pays for every row it holds and can't insert one in the middle; this one takes the
+whole list of rows again at each change, which costs a comparison.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.cells import cell_len, set_cell_size
+from rich.segment import Segment
+from rich.style import Style
+from textual.binding import Binding, BindingType
+from textual.events import Click, Resize
+from textual.geometry import Size
+from textual.message import Message
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from rsctl.tui.widgets.styles import component
+
+Cell = str | tuple[tuple[str, str], ...]
+"""Plain text, or pieces of text each with the name of a component style (`muted`, `failed` …)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first (0: never)."""
+
+    title: str
+    width: int = 0
+    right: bool = False
+    drop: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """`key` identifies it; `open` is None for a row that doesn't fold."""
+
+    key: str
+    cells: tuple[Cell, ...]
+    depth: int = 0
+    open: bool | None = None
+
+
+class Grid(ScrollView, can_focus=True):
+    """Rows below a fixed line of titles."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        f"grid--{name}"
+        for name in (
+            "title", "cursor", "strong", "muted", "done", "running", "queued", "waiting",
+            "failed", "lost", "cancelled", "unknown", "new", "mark",
+        )
+    }  # fmt: skip
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "page(-1)", "Page up", show=False),
+        Binding("pagedown", "page(1)", "Page down", show=False),
+        Binding("home,g", "edge(-1)", "First", show=False),
+        Binding("end,G", "edge(1)", "Last", show=False),
+        Binding("enter,space", "choose", "Open", show=False),
+        Binding("right", "fold(True)", "Unfold", show=False),
+        Binding("left", "fold(False)", "Fold", show=False),
+    ]
+
+    class Moved(Message):
+        """The cursor is on another row."""
+
+        def __init__(self, grid: Grid, key: str) -> None:
+            super().__init__()
+            self.grid, self.key = grid, key
+
+        @property
+        def control(self) -> Grid:
+            return self.grid
+
+    class Chosen(Moved):
+        """Enter, or a click on the row under the cursor."""
+
+    class Folded(Moved):
+        """A row is to be opened or closed."""
+
+        def __init__(self, grid: Grid, key: str, opened: bool) -> None:
+            super().__init__(grid, key)
+            self.opened = opened
+
+    def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
+        super().__init__(id=id)
+        self.columns = list(columns)
+        self.empty = empty
+        """Shown where there are no rows."""
+        self.rows: list[Row] = []
+        self.cursor = 0
+        self._widths: list[int] = []
+        self._styles: dict[str, Style] = {}
+
+    # What others call
+
+    @property
+    def key(self) -> str:
+        """The row under the cursor, or empty."""
+        return self.rows[self.cursor].key if self.rows else ""
+
+    def show(self, rows: Sequence[Row], columns: Sequence[Column] | None = None) -> None:
+        """Show these rows instead. The cursor stays on its key, or if that is gone near its place."""
+        before = self.key
+        if columns is not None and list(columns) != self.columns:
+            self.columns = list(columns)
+            self._layout_columns()
+            self.refresh()
+        elif self.rows == list(rows):
+            return
+        self.rows = list(rows)
+        places = {row.key: i for i, row in enumerate(self.rows)}
+        self.cursor = places.get(before, max(0, min(self.cursor, len(self.rows) - 1)))
+        self._resize_content()
+        self.refresh()
+        if self.key != before:
+            self._follow()
+            self.post_message(self.Moved(self, self.key))
+
+    def move_to(self, key: str) -> bool:
+        """Put the cursor on a row; False if it isn't there."""
+        for place, row in enumerate(self.rows):
+            if row.key == key:
+                self._put(place)
+                return True
+        return False
+
+    # Keys and mouse
+
+    def action_move(self, by: int) -> None:
+        self._put(self.cursor + by)
+
+    def action_page(self, by: int) -> None:
+        self._put(self.cursor + by * max(1, self.size.height - 2))
+
+    def action_edge(self, side: int) -> None:
+        self._put(0 if side < 0 else len(self.rows) - 1)
+
+    def action_choose(self) -> None:
+        if not self.rows:
+            return
+        row = self.rows[self.cursor]
+        if row.open is None:
+            self.post_message(self.Chosen(self, row.key))
+        else:
+            self.post_message(self.Folded(self, row.key, not row.open))
+
+    def action_fold(self, opened: bool) -> None:
+        """Open or close the row; on a row that can't, left goes to the one it belongs to."""
+        if not self.rows:
+            return
+        row = self.rows[self.cursor]
+        if row.open is (not opened):
+            self.post_message(self.Folded(self, row.key, opened))
+        elif not opened:
+            above = [i for i in range(self.cursor) if self.rows[i].depth < row.depth]
+            if above:
+                self._put(above[-1])
+        elif row.open and self.cursor + 1 < len(self.rows):
+            self._put(self.cursor + 1)
+
+    def on_click(self, event: Click) -> None:
+        place = event.get_content_offset(self)
+        if place is None or place.y == 0:
+            return
+        index = place.y - 1 + round(self.scroll_offset.y)
+        if index >= len(self.rows):
+            return
+        row = self.rows[index]
+        again = index == self.cursor
+        self._put(index)
+        if row.open is not None and (again or place.x <= 2 * row.depth + 1):
+            self.post_message(self.Folded(self, row.key, not row.open))
+        elif row.open is None and again:
+            self.post_message(self.Chosen(self, row.key))
+
+    def _put(self, place: int) -> None:
+        place = max(0, min(place, len(self.rows) - 1))
+        if not self.rows or place == self.cursor:
+            return
+        self.cursor = place
+        self._follow()
+        self.refresh()
+        self.post_message(self.Moved(self, self.key))
+
+    def _follow(self) -> None:
+        """Scroll as little as shows the cursor."""
+        height = max(1, self.scrollable_content_region.height - 1)
+        top = round(self.scroll_offset.y)
+        wanted = min(max(top, self.cursor - height + 1), self.cursor)
+        if wanted != top:
+            self.scroll_to(y=wanted, animate=False, force=True)
+
+    # Drawing
+
+    def on_resize(self, _event: Resize) -> None:
+        self._layout_columns()
+        self._resize_content()
+        self._follow()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles.clear()
+
+    def _layout_columns(self) -> None:
+        room = self.size.width
+        shown = set(range(len(self.columns)))
+
+        def needed() -> int:
+            return sum((self.columns[i].width or 22) + 1 for i in shown)
+
+        for i in sorted(shown, key=lambda i: -self.columns[i].drop):
+            if needed() > room and self.columns[i].drop:
+                shown.discard(i)
+        fixed = sum(self.columns[i].width + 1 for i in shown)
+        flexible = [i for i in shown if not self.columns[i].width]
+        left = max(12 * len(flexible), room - fixed)
+        self._widths = [
+            0
+            if i not in shown
+            else self.columns[i].width or left // len(flexible) + (left % len(flexible) if i == flexible[0] else 0)
+            for i in range(len(self.columns))
+        ]  # fmt: skip
+
+    def _resize_content(self) -> None:
+        width = sum(w + 1 for w in self._widths if w) - 1
+        self.virtual_size = Size(max(1, width), len(self.rows) + 1)
+
+    def _style(self, name: str) -> Style:
+        if name not in self._styles:
+            full = component(self, f"grid--{name}")
+            self._styles[name] = full
+        return self._styles[name]
+
+    def render_line(self, y: int) -> Strip:
+        """The line at `y`: titles first, then the rows in sight."""
+        base = self.rich_style
+        left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
+        width = self.size.width
+        if not self._widths:
+            return Strip.blank(width, base)
+        if y == 0:
+            cells: list[tuple[str, Style]] = []
+            for i, (column, size) in enumerate(zip(self.columns, self._widths, strict=True)):
+                if size:
+                    title = _fit(column.title, size, column.right)
+                    cells.append((title + (" " if i < len(self.columns) - 1 else ""), self._style("title")))
+            return self._strip(cells, base, left, width)
+        index = y - 1 + top
+        if index >= len(self.rows):
+            if not self.rows and y == 2 and self.empty:
+                return Strip([Segment(f"  {self.empty}", base + self._style("muted"))], None).adjust_cell_length(width, base)  # fmt: skip
+            return Strip.blank(width, base)
+        row = self.rows[index]
+        pieces: list[tuple[str, Style]] = []
+        for i, (cell, size) in enumerate(zip(row.cells, self._widths, strict=True)):
+            if not size:
+                continue
+            room = size
+            if i == 0:
+                fold = "  " if row.open is None else ("▾ " if row.open else "▸ ")
+                head = "  " * row.depth + fold
+                pieces.append((set_cell_size(head, min(cell_len(head), size)), self._style("mark")))
+                room = max(0, size - cell_len(head))
+            pieces += self._cell(cell, room, self.columns[i].right)
+            pieces.append((" ", Style.null()))
+        if index == self.cursor:
+            # Keyboard focus is told apart by the colour of the bar.
+            base = base + component(self, "grid--cursor")
+        return self._strip(pieces, base, left, width)
+
+    def _cell(self, cell: Cell, room: int, right: bool) -> list[tuple[str, Style]]:
+        if isinstance(cell, str):
+            return [(_fit(cell, room, right), Style.null())]
+        found: list[tuple[str, Style]] = []
+        for text, name in cell:
+            size = cell_len(text)
+            shown = text if size <= room else _fit(text, room, False)
+            found.append((shown, self._style(name) if name else Style.null()))
+            room -= min(size, room)
+        padding = (" " * room, Style.null())
+        return [padding, *found] if right else [*found, padding]
+
+    def _strip(self, pieces: list[tuple[str, Style]], base: Style, left: int, width: int) -> Strip:
+        strip = Strip([Segment(text, base + style) for text, style in pieces if text])
+        return strip.crop_extend(left, left + width, base)
+
+
+def _fit(text: str, room: int, right: bool) -> str:
+    """Exactly `room` cells; what is cut off is shown by an ellipsis."""
+    size = cell_len(text)
+    if size > room:
+        return set_cell_size(text, max(0, room - 1)) + ("…" if room else "")
+    return " " * (room - size) + text if right else text + " " * (room - size)
+
+
+def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
+    """A progress bar in `width` cells, in eighths of a cell."""
+    eighths = int(min(1.0, max(0.0, share)) * width * 8)
+    full, rest = divmod(eighths, 8)
+    drawn = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
+    return ((drawn, name), ("·" * (width - len(drawn)), "muted"))

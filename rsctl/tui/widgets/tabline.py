@@ -1,0 +1,72 @@
+"""One line of names, one of which is chosen: what a panel shows, with the key of each."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from rich.segment import Segment
+from textual.events import Click
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from rsctl.tui.widgets.styles import component
+
+
+class TabLine(Widget):
+    """`tabs` are (key, name) pairs."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        "tabline--key",
+        "tabline--name",
+        "tabline--here",
+        "tabline--note",
+    }
+
+    class Wanted(Message):
+        """A name was clicked."""
+
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+    def __init__(self, tabs: list[tuple[str, str]], here: str) -> None:
+        super().__init__()
+        self._tabs, self.here = tabs, here
+        self._note = ""
+        self._places: list[tuple[int, int, str]] = []
+
+    def choose(self, name: str) -> None:
+        self.here = name
+        self.refresh()
+
+    def note(self, text: str) -> None:
+        """What is shown at the right end, as far as there is room."""
+        if text != self._note:
+            self._note = text
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        style = {n: base + component(self, f"tabline--{n}") for n in ("key", "name", "here", "note")}  # fmt: skip
+        segments: list[Segment] = []
+        self._places = []
+        place = 0
+        for key, name in self._tabs:
+            chosen = name == self.here
+            segments += [
+                Segment(f" {key} ", style["here" if chosen else "key"]),
+                Segment(f"{name} ", style["here" if chosen else "name"]),
+            ]
+            self._places.append((place, place + len(key) + len(name) + 3, name))
+            place = self._places[-1][1]
+        room = self.size.width - place - 2
+        if room > 8 and self._note:
+            text = self._note if len(self._note) <= room else self._note[: room - 1] + "…"
+            segments.append(Segment(f" {text:>{room}} ", style["note"]))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def on_click(self, event: Click) -> None:
+        for start, end, name in self._places:
+            if start <= event.x < end:
+                self.post_message(self.Wanted(name))

@@ -1,0 +1,80 @@
+"""The first line: modes, the store, and how old what you see is."""
+
+from __future__ import annotations
+
+import time
+
+from rich.segment import Segment
+from textual.events import Click
+from textual.message import Message
+from textual.strip import Strip
+from textual.widget import Widget
+
+from rsctl.tui.widgets.styles import component
+
+STALE = 10.0
+
+
+class TopBar(Widget):
+    """`modes` are (key, name) pairs; a click on one asks for it."""
+
+    COMPONENT_CLASSES = {"topbar--name", "topbar--here", "topbar--mode", "topbar--quiet", "topbar--stale"}
+
+    class Wanted(Message):
+        """A mode was clicked."""
+
+        def __init__(self, mode: str) -> None:
+            super().__init__()
+            self.mode = mode
+
+    def __init__(self, modes: list[tuple[str, str]], here: str) -> None:
+        super().__init__()
+        self._modes, self._here = modes, here
+        self._places: list[tuple[int, int, str]] = []
+        self._right = ("", False)
+
+    def tell(self, store: str, taken: float, paused: bool, hung: float) -> None:
+        """`taken`: Unix time of the last look, 0 before the first; `hung`: seconds the look under way takes."""
+        age = time.time() - taken
+        if not taken:
+            text, stale = ("reading the store", False) if hung < STALE else (f"the store doesn't answer ({hung:.0f} s)", True)  # fmt: skip
+        elif paused:
+            text, stale = f"paused · as of {_age(age)} ago", False
+        elif age > STALE:
+            text, stale = f"stale: as of {_age(age)} ago" + (", the store or queue doesn't answer" if hung > STALE else ""), True  # fmt: skip
+        else:
+            text, stale = "live", False
+        room = self.size.width - sum(len(name) + 5 for _, name in self._modes) - 10
+        shown = f"{store} · {text}" if len(store) + len(text) + 3 <= room else text
+        if (shown, stale) != self._right:
+            self._right = (shown, stale)
+            self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        base = self.rich_style
+        style = {name: base + component(self, f"topbar--{name}") for name in ("name", "here", "mode", "quiet", "stale")}  # fmt: skip
+        segments = [Segment(" rsctl ", style["name"]), Segment(" ", base)]
+        place = 8
+        self._places = []
+        for key, name in self._modes:
+            text = f" {key} {name} "
+            self._places.append((place, place + len(text), name.lower()))
+            segments += [
+                Segment(text, style["here" if name.lower() == self._here else "mode"]),
+                Segment(" ", base),
+            ]
+            place += len(text) + 1
+        text, stale = self._right
+        room = self.size.width - place - 1
+        if room > 3:
+            segments.append(Segment(f"{text[-room:]:>{room}} ", style["stale" if stale else "quiet"]))
+        return Strip(segments).adjust_cell_length(self.size.width, base)
+
+    def on_click(self, event: Click) -> None:
+        for start, end, mode in self._places:
+            if start <= event.x < end and mode != self._here:
+                self.post_message(self.Wanted(mode))
+
+
+def _age(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 90 else f"{seconds / 60:.0f} min"

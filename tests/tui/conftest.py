@@ -1,0 +1,68 @@
+"""A store with three sweeps: one done, one under way, one that failed."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dashboard_store import Synthetic, make_store
+
+from rsctl.tui.app import Dashboard, make_app
+
+Drive = Callable[[Dashboard, Any], Coroutine[Any, Any, None]]
+
+
+@pytest.fixture
+def synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+    """Oldest first, so that `going` is on top: `failed`, `finished`, `going`."""
+    made = make_store(tmp_path, monkeypatch)
+    made.sweep("failed", sigmas=[1.0], seeds=[0])
+    claim = made.train(made.models("failed")[0], finish=False)
+    claim.write("end", state="failed", reason="training diverged: the loss is nan at step 9")
+    _older(made, "failed", 20)
+    made.sweep("finished", sigmas=[0.25, 0.5], seeds=[0], description="two noise levels")
+    made.complete("finished")
+    _older(made, "finished", 10)
+    made.sweep("going", sigmas=[0.12, 0.25], seeds=[1])
+    made.train(made.models("going")[0])
+    made.count(made.counts("going")[0], 0, share=0.5, finish=False)
+    made.train(made.models("going")[1], steps=100, finish=False)
+    return made
+
+
+def _older(made: Synthetic, name: str, seconds: float) -> None:
+    import os
+
+    file = made.store.sweep_folder(name) / "plan.json"
+    when = time.time() - seconds
+    os.utime(file, (when, when))
+
+
+@pytest.fixture
+def drive() -> Callable[..., None]:
+    """Run the dashboard without a terminal and do something with it."""
+
+    def run(steps: Drive, size: tuple[int, int] = (120, 40)) -> None:
+        async def main() -> None:
+            app = make_app()
+            async with app.run_test(size=size) as pilot:
+                await until(pilot, lambda: app.overview is not None, "the first look")
+                await steps(app, pilot)
+
+        asyncio.run(main())
+
+    return run
+
+
+async def until(pilot: Any, true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait for something that a background thread brings about."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"in {seconds:.0f} s there was no {what}")
+        await pilot.pause(0.02)
+    await pilot.pause()
