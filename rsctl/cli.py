@@ -244,6 +244,7 @@ def logs(
 ) -> None:
     """Print the log of a task, all attempts in one."""
     from rsctl.cluster import control
+    from rsctl.cluster.everywhere import Everywhere
     from rsctl.plan.commit import Task
     from rsctl.spec.settings import load_settings
     from rsctl.store.attempts import State
@@ -259,7 +260,7 @@ def logs(
     def going() -> bool:
         time.sleep(0.5)
         one = Task(run, task)
-        found = control.statuses([one], control.backend_of(place, "local"))[one.key]
+        found = control.statuses([one], Everywhere(place))[one.key]
         return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
     def write(text: str) -> None:
@@ -279,12 +280,21 @@ def cancel(names: Annotated[list[str], typer.Argument(metavar="SWEEP|RUN…", he
 
 
 @app.command()
-def retry(sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")]) -> None:
+def retry(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    minutes: Annotated[
+        int | None, typer.Option("--minutes", min=1, help="A new time limit, after a TIMEOUT.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", min=0.1, help="More memory, after an OUT_OF_MEMORY.")
+    ] = None,
+) -> None:
     """Start again what failed, was lost or cancelled; leave the rest alone."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
 
-    _name_tasks("started again", control.retry(load_settings(), sweep))
+    again = control.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    _name_tasks("started again", again)
 
 
 def _name_tasks(what: str, tasks: list[Task]) -> None:
@@ -341,6 +351,22 @@ def parse_radii(text: str) -> list[float]:
             raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
         radii.append(value)
     return radii
+
+
+@app.command()
+def bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="For an architecture: whose images.")] = "cifar10",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    sigma: Annotated[float, typer.Option("--sigma", min=0, help="Noise for the agreement.")] = 0.5,
+    as_json: AsJson = False,
+) -> None:
+    """How many samples per second a model gives here, in each precision; feeds the hours that 'check' shows."""
+    from rsctl.cluster.bench import bench, bench_text
+    from rsctl.spec.settings import load_settings
+
+    figures = bench(load_settings(), model, dataset, threads, sigma)
+    print(json.dumps(figures) if as_json else bench_text(figures))
 
 
 @app.command()

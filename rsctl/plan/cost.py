@@ -9,6 +9,7 @@ from rsctl.errors import UserError
 from rsctl.plan.plan import Plan
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
+from rsctl.store.files import read_json
 from rsctl.store.layout import Run, Store
 
 Key = tuple[str, ...]
@@ -93,6 +94,7 @@ def measure(store: Store) -> dict[Key, Measured]:
 
 
 def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
+    yield from _benched(store)
     for run in store.runs("models"):
         try:
             spec = run.train_spec
@@ -106,6 +108,15 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
         except UserError:
             continue
         yield from _rates(run, sampling_key(train, counts), counts.n0 + counts.n)
+
+
+def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
+    """What `rsctl bench` measured."""
+    for file in sorted((store.root / "bench").glob("*.json")):
+        figures = read_json(file)
+        for row in figures["rows"]:
+            key = ("sampling", figures["model"], figures["dataset"], row["precision"])
+            yield key, Measured(row["samples_per_second"], figures["device"], figures["time"])
 
 
 def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:

@@ -1,0 +1,147 @@
+"""How fast a model is sampled on this device, in each precision and tile: `python -m jobs.bench`, behind `rsctl bench`.
+
+Prints one JSON document: samples per second, and how often the argmax of a lower precision agrees with that of
+fp32 under noise. A low agreement is no error: each precision is a classifier of its own, with its own certificate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.data import load
+from jobs.models import build_model
+from jobs.models.load import Executed, load_trained
+from jobs.precision import configure, device_name
+from jobs.random import generator, hash32
+from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl.catalog import find, known_datasets
+from rsctl.errors import UserError
+from rsctl.store.layout import Run
+
+BLOCK = 100
+TILES = {"cpu": (100, 200, 400, 800), "cuda": (400, 1000, 2000, 4000, 8000)}
+SECONDS = 1.5
+"""How long one figure is measured."""
+
+
+def bench(
+    run: Run | None,
+    model: str,
+    dataset: str,
+    parameters: dict[str, Any],
+    data_root: Path,
+    threads: int,
+    sigma: float,
+) -> dict[str, Any]:
+    """Measure a trained run, or an architecture with fresh weights, on test images of a data set."""
+    device = configure("fp32", threads)
+    images = load(dataset, parameters, "test", data_root, positions=range(16))
+    x = images.batch(torch.arange(16), device)[0].float() / 255
+
+    def executed(precision: str) -> Executed:
+        if run is not None:
+            spec = run.train_spec
+            network, _ = load_trained(run.model_file, spec.hash, images.shape)
+        else:
+            torch.manual_seed(hash32(0, "weights"))
+            network = build_model(
+                model, {}, dataset=find("data set", dataset, known_datasets()), shape=images.shape
+            ).eval()
+        return Executed(network, precision).to(device)
+
+    precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
+    noisy = x.repeat(25, 1, 1, 1)
+    noisy = noisy + sigma * torch.randn(noisy.shape, generator=generator(device, "bench"), device=device)
+    rows, reference = [], None
+    for precision in precisions:
+        configure(precision, threads)
+        network = executed(precision)
+        with torch.inference_mode():
+            chosen = network(noisy).argmax(dim=1)
+        reference = chosen if reference is None else reference
+        agreement = float((chosen == reference).float().mean())
+        rates = {
+            tile: samples_per_second(network, x, images.shape.classes, sigma, tile, device)
+            for tile in TILES[device.type]
+        }
+        best = max(rates, key=lambda tile: rates[tile])
+        rows.append(
+            {
+                "precision": precision,
+                "agreement": agreement,
+                "tile": best,
+                "rates": rates,
+                "samples_per_second": rates[best],
+            }
+        )
+    return {
+        "model": model,
+        "dataset": dataset,
+        "device": device_name(device),
+        "threads": threads,
+        "time": time.time(),
+        "rows": rows,
+    }
+
+
+def samples_per_second(
+    network: nn.Module, x: Tensor, classes: int, sigma: float, tile: int, device: torch.device
+) -> float:
+    """Throughput of the real sampler, over at least `SECONDS` after one warm-up."""
+
+    def sample(n: int) -> float:
+        sampler = Sampler(
+            network, classes, sigma=sigma, seed=0, n0=BLOCK, n=n, tile=tile, block=BLOCK, device=device
+        )
+        started = time.perf_counter()
+        under_way = (
+            ImageCounts(i, 0, image, torch.zeros(2, classes, dtype=torch.int64)) for i, image in enumerate(x)
+        )
+        for _ in sampler.run(under_way):
+            pass
+        return len(x) * (n + BLOCK) / (time.perf_counter() - started)
+
+    n = max(BLOCK, tile // len(x) // BLOCK * BLOCK)
+    warm = sample(n)
+    return sample(max(n, int(warm * SECONDS / len(x)) // BLOCK * BLOCK))
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; what went wrong is a sentence on stderr."""
+    parser = argparse.ArgumentParser(prog="rsctl bench")
+    parser.add_argument("--run", type=Path)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--parameters", type=json.loads, default={})
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--threads", type=int, required=True)
+    parser.add_argument("--sigma", type=float, required=True)
+    options = parser.parse_args(arguments)
+    run = Run(options.run) if options.run else None
+    try:
+        figures = bench(
+            run,
+            options.model,
+            options.dataset,
+            options.parameters,
+            options.data,
+            options.threads,
+            options.sigma,
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    print(json.dumps(figures))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
