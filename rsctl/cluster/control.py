@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+import contextlib
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.backend import Backend, Seen
+from rsctl.cluster.backend import Backend, Observer, Seen
+from rsctl.cluster.everywhere import Everywhere
 from rsctl.cluster.local import LocalBackend
+from rsctl.cluster.slurm import SlurmBackend
+from rsctl.cluster.slurm_submissions import submissions
 from rsctl.errors import InputError
 from rsctl.plan.commit import Committed, Request, Task, commit, save_sweep_file
 from rsctl.plan.plan import Plan, make_plan
 from rsctl.spec.sections import StageResources
-from rsctl.spec.settings import Place
+from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import load_sweep
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.layout import Run, Store
@@ -53,23 +57,39 @@ class Submitted:
 
 def backend_of(place: Place, cluster: str) -> Backend:
     """The backend of a profile of rsctl.toml."""
-    return LocalBackend(cluster, place.settings.profile(cluster), Store(place.store))
+    profile = place.settings.profile(cluster)
+    if isinstance(profile, LocalProfile):
+        return LocalBackend(cluster, profile, Store(place.store))
+    return SlurmBackend(cluster, profile, Store(place.store))
 
 
 def plan_file(file: Path, place: Place) -> Plan:
     """Read and plan a sweep file; nothing is written."""
     plan = make_plan(load_sweep(file, place.data), str(file))
-    place.settings.profile(plan.sweep.cluster)
+    try:
+        place.settings.profile(plan.sweep.cluster)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
     return plan
 
 
 def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
     """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
     plan = plan_file(file, place)
-    backend = backend_of(place, cluster or plan.sweep.cluster)
+    plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
+    backend = backend_of(place, plan.sweep.cluster)
     committed = commit(plan, place, update=update)
     save_sweep_file(place, plan.sweep.name, file)
-    return Submitted(plan, committed, backend.submit(committed.requests))
+    return Submitted(plan, committed, backend.submit(_free(committed.requests, backend, place)))
+
+
+def _free(requests: list[Request], backend: Backend, place: Place) -> list[Request]:
+    """Without the tasks that another kind of backend is working at."""
+    everywhere = Everywhere(place)
+    other = everywhere.slurm if isinstance(backend, LocalBackend) else everywhere.local
+    seen = other.poll([request.task for request in requests])
+    busy = (State.WAITING, State.QUEUED, State.RUNNING)
+    return [r for r in requests if not (r.task.key in seen and seen[r.task.key].state in busy)]
 
 
 def sweep_tasks(store: Store, name: str) -> list[Task]:
@@ -84,7 +104,7 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
     return [*models.values(), *counts.values()]
 
 
-def statuses(tasks: Iterable[Task], backend: Backend) -> dict[str, TaskStatus]:
+def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     """States by task key: files first, then what the backend sees. Reads no HDF5."""
     found: dict[str, TaskStatus] = {}
     open_tasks: list[tuple[Task, Attempt | None]] = []
@@ -151,13 +171,13 @@ def _status(
 def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
     """States of a sweep's tasks by task key."""
     store = Store(place.store)
-    return statuses(sweep_tasks(store, name), backend_of(place, _cluster(place, store.sweep(name))))
+    return statuses(sweep_tasks(store, name), Everywhere(place))
 
 
 def _cluster(place: Place, sweep: dict[str, Any]) -> str:
-    """The profile a sweep was written for; `local` where rsctl.toml no longer has it."""
+    """The profile a sweep was last submitted to; `local` where rsctl.toml no longer has it."""
     name = str(sweep.get("cluster", "local"))
-    return name if name in place.settings.profiles else "local"
+    return name if name in place.settings.everywhere else "local"
 
 
 def keep_going(place: Place, name: str) -> None:
@@ -183,7 +203,7 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
 
 def cancel(place: Place, names: list[str]) -> list[Task]:
     """Stop the unfinished tasks of these sweeps or runs; returns them. What is sampled stays."""
-    backend = backend_of(place, "local")
+    backend = Everywhere(place)
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
     open_tasks = [
         s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states
@@ -192,49 +212,69 @@ def cancel(place: Place, names: list[str]) -> list[Task]:
     return open_tasks
 
 
-def retry(place: Place, name: str) -> list[Task]:
-    """Start again what failed, was lost or was cancelled; returns those tasks."""
+def retry(
+    place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
+) -> list[Task]:
+    """Start again what failed, was lost or was cancelled; returns those tasks.
+
+    `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
+    """
     store = Store(place.store)
     sweep = store.sweep(name)
     backend = backend_of(place, _cluster(place, sweep))
     model_of = {entry["counts"]: entry["model"] for entry in sweep["entries"]}
     again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
-    found = [s for s in statuses(sweep_tasks(store, name), backend).values() if s.state in again]
+    found = [s for s in statuses(sweep_tasks(store, name), Everywhere(place)).values() if s.state in again]
     code = snapshot_code(store.root)  # a retry after a fix runs the fixed code
-    requests = [_request(store, status, model_of, code) for status in found]
+    limits = {"minutes": minutes, "memory_gb": memory_gb}
+    changed = {key: value for key, value in limits.items() if value is not None}
+    requests = [_request(store, status, model_of, code, changed) for status in found]
     backend.submit(requests)
     return [status.task for status in found]
 
 
-def _request(store: Store, status: TaskStatus, model_of: dict[str, str], code: str) -> Request:
+def _request(
+    store: Store, status: TaskStatus, model_of: dict[str, str], code: str, changed: dict[str, Any]
+) -> Request:
     task = status.task
-    launch = {**task.run.launch(), "code": code}
+    launch = {**task.run.launch(), "code": code, **changed}
     task.run.write_launch(launch)
     needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
-    resources = StageResources(
-        threads=launch["threads"],
-        processes=launch["processes"],
-        workers=launch["workers"],
-        gpus=launch["gpus"],
-    )
-    return Request(task, needs, resources, code, after=status.attempt)
+    known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
+    return Request(task, needs, StageResources(**known), code, after=status.attempt)
+
+
+def log_files(run: Run, number: int) -> list[Path]:
+    """The files that a task's words are in: its own log, and what its newest SLURM job said around it."""
+    held = submissions(run).get(number)
+    return [run.log_file(number), *([held.log_of(number)] if held and held.job else [])]
 
 
 def tail(
     run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None
 ) -> None:
-    """Write a task's log; with `follow`, go on with what is added as long as it returns True."""
-    file = run.log_file(number)
-    if not file.exists() and follow is None:
-        raise InputError(f"{run.id}: task {number} has no log yet ({file}).")
-    position = 0
+    """Write a task's logs; with `follow`, go on with what is added as long as it returns True."""
+    position: dict[Path, int] = {}
+    shown: Path | None = None
     while True:
         going = follow() if follow else False
-        if file.exists():
-            with open(file, "rb") as log:
-                log.seek(position)
-                while chunk := log.read(65536):
-                    position += len(chunk)
-                    write(chunk.decode("utf-8", "replace"))
+        files = log_files(run, number)
+        if follow is None and not any(file.exists() for file in files):
+            raise InputError(f"{run.id}: task {number} has no log yet ({files[0]}).")
+        for file in files:
+            for text in _added(file, position):
+                if file != (shown or files[0]):
+                    write(f"\n==> {file} <==\n")
+                shown = file
+                write(text)
         if not going:
             return
+
+
+def _added(file: Path, position: dict[Path, int]) -> Iterator[str]:
+    """What a file has that wasn't read yet."""
+    with contextlib.suppress(FileNotFoundError), open(file, "rb") as log:
+        log.seek(position.get(file, 0))
+        while chunk := log.read(65536):
+            position[file] = log.tell()
+            yield chunk.decode("utf-8", "replace")

@@ -10,6 +10,7 @@ from rsctl.catalog.declare import Parameters
 from rsctl.spec.names import SafeName
 
 Count = Annotated[int, Field(ge=1)]
+Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 
@@ -17,9 +18,9 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 class Certification(Parameters):
     """`[certification]`: how many draws, which images, which certificates."""
 
-    n0: Count = 100
+    n0: Draws = 100
     """Selection draws per image: they choose the class and nothing else."""
-    n: Count = 100_000
+    n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
@@ -78,6 +79,8 @@ class StageResources(Parameters):
     """GPUs per task; `auto` is one where the machine has any."""
     processes: Count = 1
     """Training processes (one per GPU); the batch is shared among them."""
+    nodes: Count = 1
+    """Nodes of a cluster that the training processes are spread over."""
     workers: Annotated[int, Field(ge=0)] = 4
     """Processes that decode images, for data sets that don't fit in memory."""
     memory_gb: Annotated[float, Field(gt=0)] | None = None
