@@ -17,10 +17,24 @@ class Seen:
     state: State
     reason: str = ""
     node: str = ""
+    since: float = 0.0
+    """Unix time of the submission or note that this is about: of two backends, the later one is right."""
 
 
-class Backend(Protocol):
-    """A place where tasks run. Everything that may block is here; nothing of it is called on a UI thread."""
+class Observer(Protocol):
+    """Sees and stops tasks. Everything that may block is here; nothing of it is called on a UI thread."""
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+        """What it knows of unfinished tasks, by `Task.key`; a task it has never seen is left out."""
+        ...
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        """Stop these tasks, running or not; returns how many it had."""
+        ...
+
+
+class Backend(Observer, Protocol):
+    """A place where tasks run."""
 
     @property
     def name(self) -> str:
@@ -29,12 +43,4 @@ class Backend(Protocol):
 
     def submit(self, requests: list[Request]) -> int:
         """Take over these tasks; returns how many it didn't have already."""
-        ...
-
-    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
-        """What it knows of unfinished tasks, by `Task.key`; a task it has never seen is left out."""
-        ...
-
-    def cancel(self, tasks: Iterable[Task]) -> int:
-        """Stop these tasks, running or not; returns how many it had."""
         ...

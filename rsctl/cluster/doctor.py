@@ -39,7 +39,7 @@ def examine(place: Place) -> list[Finding]:
     found.append(Finding(True, "data", f"{place.data}: {', '.join(here)}"))
     counts = f"{len(known_methods())} methods, {len(known_models())} models, {len(known_datasets())} data sets, {len(certificates())} certificates"
     found.append(Finding(True, "catalog", counts))
-    gpus = visible_gpus(place.settings.profile("local"))
+    gpus = visible_gpus(place.settings.local())
     found.append(Finding(True, "gpus", ", ".join(map(str, gpus)) or "none; tasks run on the CPU"))
     return found
 

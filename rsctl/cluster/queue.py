@@ -282,7 +282,7 @@ def main() -> None:
     """Serve this host's queue until it is empty; leave at once if another process does."""
     place = load_settings()
     queue = own_queue(Store(place.store))
-    profile = place.settings.profile(os.environ.get("RSCTL_PROFILE", "local"))
+    profile = place.settings.local(os.environ.get("RSCTL_PROFILE", "local"))
     refused = 0
     while True:
         with only_one(queue) as mine:

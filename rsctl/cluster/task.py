@@ -51,10 +51,13 @@ def run_task(run: Run, number: int) -> int:
     return 1 if perform(run, number).state == "failed" else 0
 
 
-def perform(run: Run, number: int) -> Outcome:
-    """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end."""
+def perform(run: Run, number: int, **here_and_now: Any) -> Outcome:
+    """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end.
+
+    Keywords replace values of the run's launch file on this machine, such as `data` or `snapshot_seconds`.
+    """
     stop = Stop()
-    launch = _launch(run, number)
+    launch = {**_launch(run, number), **here_and_now}
     use_plugins(launch["plugins"])
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(launch["threads"])
@@ -63,7 +66,7 @@ def perform(run: Run, number: int) -> Outcome:
     # beside two when they sleep.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     claim = _claim(run, number, launch)
-    work = Work(run, number, claim, Path(os.environ.get("RSCTL_STAGED_DATA") or launch["data"]), launch)
+    work = Work(run, number, claim, Path(launch["data"]), launch)
     stop.tell(work)
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)

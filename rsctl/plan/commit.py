@@ -161,12 +161,7 @@ def set_unusable_aside(run: Run) -> list[str]:
 
 
 def _resources(resources: StageResources) -> dict[str, Any]:
-    return {
-        "threads": resources.threads,
-        "processes": resources.processes,
-        "workers": resources.workers,
-        "gpus": resources.gpus,
-    }
+    return resources.model_dump()
 
 
 def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:

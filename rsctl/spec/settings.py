@@ -69,7 +69,7 @@ class SlurmProfile(Parameters):
 
 
 Profile = LocalProfile | SlurmProfile
-BACKENDS = {"local": LocalProfile, "slurm": SlurmProfile}
+BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
 
 
 class Settings(Parameters):
@@ -96,6 +96,11 @@ class Settings(Parameters):
                 f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml."
             )
         return everything[name]
+
+    def local(self, name: str = "local") -> LocalProfile:
+        """A profile of this machine; the plain one if the name belongs to a cluster."""
+        profile = self.everywhere.get(name)
+        return profile if isinstance(profile, LocalProfile) else LocalProfile()
 
 
 class Place(Parameters):
@@ -160,8 +165,13 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
             problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
         elif name == "local" and backend != "local":
             problems.append(
-                Problem("profiles.local.backend", "is this machine's own; give a cluster's profile another name.")
+                Problem(
+                    "profiles.local.backend", "is this machine's own; give a cluster's profile another name."
+                )
             )
-        elif profile := check(BACKENDS[backend], table, f"profiles.{name}", problems):
-            found[name] = profile
+        else:
+            model: type[Any] = BACKENDS[backend]
+            profile = check(model, table, f"profiles.{name}", problems)
+            if profile is not None:
+                found[name] = profile
     return found

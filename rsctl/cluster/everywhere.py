@@ -1,0 +1,46 @@
+"""Every place that may hold a task, as one: a sweep may have run here first and on a cluster later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rsctl.cluster.backend import Seen
+from rsctl.cluster.local import LocalBackend
+from rsctl.cluster.slurm import SlurmBackend
+from rsctl.cluster.slurm_states import ACTIVE
+from rsctl.cluster.slurm_watch import WATCH
+from rsctl.plan.commit import Task
+from rsctl.spec.settings import Place, SlurmProfile
+from rsctl.store.layout import Store
+
+
+class Everywhere:
+    """The local queues and SLURM, whatever profiles the tasks were submitted by."""
+
+    def __init__(self, place: Place) -> None:
+        store, profiles = Store(place.store), place.settings.everywhere
+        # All SLURM tasks are seen by one query, as often as the most eager profile asks for.
+        slurm = [profile for profile in profiles.values() if isinstance(profile, SlurmProfile)]
+        eager = min(slurm, key=lambda profile: profile.poll_seconds)
+        self.local = LocalBackend("local", place.settings.local(), store)
+        self.slurm = SlurmBackend("slurm", eager, store)
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+        """Who works at a task knows more than who once held it; of two memories the later one counts."""
+        tasks = list(tasks)
+        here, there = self.local.poll(tasks), self.slurm.poll(tasks)
+        return {
+            key: max(
+                (s for s in (here.get(key), there.get(key)) if s), key=lambda s: (s.state in ACTIVE, s.since)
+            )
+            for key in here.keys() | there.keys()
+        }
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        tasks = list(tasks)
+        return self.slurm.cancel(tasks) + self.local.cancel(tasks)
+
+
+def notices() -> list[str]:
+    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows nobody understood."""
+    return WATCH.notices()

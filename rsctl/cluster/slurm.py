@@ -1,0 +1,333 @@
+"""The SLURM backend: hands tasks over as job arrays through submitit, and says what became of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.backend import Seen
+from rsctl.cluster.slurm_arrays import (
+    Array,
+    check_profile,
+    explain_refusal,
+    make_arrays,
+    sbatch_parameters,
+)
+from rsctl.cluster.slurm_commands import Limits, Partition, QueueView, Row, cancel_jobs, limits, partitions
+from rsctl.cluster.slurm_states import ACTIVE, seen_of
+from rsctl.cluster.slurm_submissions import Submission, only_submitter, submissions
+from rsctl.cluster.slurm_task import SlurmTask
+from rsctl.cluster.slurm_watch import WATCH
+from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.plan.commit import Request, Task
+from rsctl.spec.settings import SlurmProfile
+from rsctl.store.attempts import State, latest_attempt
+from rsctl.store.layout import Run, Store
+
+_REQUEUES = 1_000_000
+"""submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
+_APPEARS_WITHIN = 60.0
+"""Seconds in which a job that sbatch accepted, or is about to, is not called lost."""
+_KEPT_DEFAULTS = {
+    "SBATCH_PARTITION": "partition",
+    "SBATCH_ACCOUNT": "account",
+    "SBATCH_QOS": "qos",
+    "SBATCH_CONSTRAINT": "constraint",
+    "SBATCH_TIMELIMIT": "time",
+}
+"""A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
+_DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
+_DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
+@dataclass(frozen=True)
+class SlurmBackend:
+    """Tasks as elements of job arrays. `profile` matters for submitting only."""
+
+    name: str
+    profile: SlurmProfile
+    store: Store
+
+    # Submitting
+
+    def submit(self, requests: list[Request]) -> int:
+        """Hand over what isn't in the queue yet: all of it, or nothing if SLURM refuses a part.
+
+        Raises
+        ------
+        InputError
+            The cluster can't or won't run it; the message has SLURM's own words and names the key to change.
+        UnavailableError
+            The controller doesn't answer.
+        """
+        with only_submitter(self.store):
+            WATCH.look_again()
+            held = self.poll([request.task for request in requests])
+            if WATCH.away:
+                raise UnavailableError(f"{WATCH.away}. Nothing was submitted; try again later.")
+            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
+            if not fresh:
+                return 0
+            cluster = limits()
+            arrays = make_arrays(fresh, cluster.max_array_size)
+            partition = check_profile(self.name, self.profile, partitions(), arrays)
+            jobs: dict[str, str] = {}
+            records: list[tuple[Run, Submission]] = []
+            try:
+                for array in arrays:
+                    self._hand_over(array, partition, cluster, jobs, records)
+            except BaseException:
+                self._roll_back(records)
+                raise
+            finally:
+                WATCH.look_again()
+            return len(fresh)
+
+    def _hand_over(
+        self,
+        array: Array,
+        partition: Partition,
+        cluster: Limits,
+        jobs: dict[str, str],
+        records: list[tuple[Run, Submission]],
+    ) -> None:
+        """One sbatch call: claim, submit, record the job's number."""
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        number = uuid.uuid4().hex
+        folder = self.store.root / "submissions" / number
+        by_run: dict[Path, dict[int, int]] = {}
+        for index, request in enumerate(array.requests):
+            by_run.setdefault(request.task.run.path, {})[request.task.number] = index
+        claims = [
+            (Run(path), Submission(
+                number, self.name, cluster.cluster, os.getuid(), time.time(), str(folder), tasks,
+                len(array.requests) > 1,
+            ))
+            for path, tasks in by_run.items()
+        ]  # fmt: skip
+        for run, claim in claims:
+            claim.write(run)
+            records.append((run, claim))
+        code = self.store.root / "code" / array.code
+        setup = [
+            *self.profile.setup,
+            f'export PYTHONPATH={shlex.quote(str(code))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        ]
+        parameters = sbatch_parameters(array, self.profile, partition, setup)
+        parameters["comment"] = claims[0][1].comment
+        parameters["dependency"] = f"afterok:{self._job_of(array.needs, jobs)}" if array.needs else None
+        further: dict[str, Any] = {"chdir": str(folder), "requeue": True, **self.profile.extra}
+        if array.needs:
+            further["kill-on-invalid-dep"] = "yes"
+        folder.mkdir(parents=True)
+        executor = SlurmExecutor(
+            folder, max_num_timeout=_REQUEUES, python=self.profile.python or shlex.quote(sys.executable)
+        )
+        executor.update_parameters(**parameters, additional_parameters=further)
+        tasks = [
+            SlurmTask(str(r.task.run.path), r.task.number, number, self.profile.attempts,
+                      self.profile.staging or "", self.profile.snapshot_seconds)
+            for r in array.requests
+        ]  # fmt: skip
+        with _submission_environment(parameters):
+            try:
+                submitted = executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
+            except FailedJobError as error:
+                raise _refusal(str(error), self.name) from error
+        job = submitted[0].job_id.partition("_")[0]
+        for run, claim in claims:
+            record = replace(claim, job=job)
+            record.write(run)
+            records[records.index((run, claim))] = (run, record)
+        for request, entry in zip(array.requests, submitted, strict=True):
+            jobs[request.task.key] = entry.job_id
+
+    def _job_of(self, key: str, jobs: dict[str, str]) -> str:
+        """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""
+        if key in jobs:
+            return jobs[key]
+        kind, run_id, number = key.split("/")
+        run = self.store.run(kind, run_id)
+        seen = self.poll([Task(run, int(number))]).get(key)
+        held = submissions(run).get(int(number))
+        if seen is None or held is None or seen.state not in ACTIVE:
+            raise InputError(
+                f"the model {run_id} isn't there, and SLURM isn't training it. "
+                "If another profile trains it, submit again when it is done; else retry the sweep."
+            )
+        return held.job_of(int(number))
+
+    def _roll_back(self, records: list[tuple[Run, Submission]]) -> None:
+        """Take back what this call handed over before it failed."""
+        jobs = sorted({record.job for _, record in records if record.job})
+        if jobs:
+            with contextlib.suppress(UserError):
+                cancel_jobs(jobs)
+        for run, record in records:
+            record.remove(run)
+
+    # Looking
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+        """The queue's word, then accounting's, for every task that was ever handed to SLURM.
+
+        A task whose own file says that this very job failed is left out: its files know more.
+        """
+        held = self._held(tasks)
+        if not held:
+            return {}
+        view = WATCH.look(self.profile.poll_seconds)
+        cluster = _cluster()
+        seen: dict[str, Seen] = {}
+        gone: list[tuple[Task, Submission, str]] = []
+        for task, submission in held:
+            if submission.cluster != cluster and cluster:
+                words = (
+                    f"was submitted on the cluster '{submission.cluster}'; this machine talks to '{cluster}'"
+                )
+                seen[task.key] = Seen(State.UNKNOWN, words, since=submission.claimed)
+                continue
+            job = _job(submission, task.number, view)
+            row = view.rows.get(job) if view else None
+            if row is None and view is None:
+                seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
+            elif row is None:
+                gone.append((task, submission, job))
+            elif (one := _of_row(task, submission, row)) is not None:
+                seen[task.key] = one
+        if gone:
+            oldest = min(submission.claimed for _, submission, _ in gone)
+            known = WATCH.accounting([job for _, _, job in gone if job], oldest)
+            for task, submission, job in gone:
+                one = _of_row(task, submission, known[job]) if job in known else _vanished(task, submission)
+                if one is not None:
+                    seen[task.key] = one
+        if WATCH.away and view is not None:
+            return {key: _stale(one) for key, one in seen.items()}
+        return seen
+
+    def _held(self, tasks: Iterable[Task]) -> list[tuple[Task, Submission]]:
+        records: dict[Path, dict[int, Submission]] = {}
+        held = []
+        for task in tasks:
+            if task.run.path not in records:
+                records[task.run.path] = submissions(task.run)
+            if task.number in records[task.run.path]:
+                held.append((task, records[task.run.path][task.number]))
+        return held
+
+    # Cancelling
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        """Cancel these tasks; each run keeps a note, for SLURM may forget a cancelled task altogether."""
+        held = self._held(tasks)
+        if not held:
+            return 0
+        WATCH.look_again()
+        view = WATCH.look(self.profile.poll_seconds)
+        if view is None or WATCH.away:
+            raise UnavailableError(f"{WATCH.away}. Nothing was cancelled; try again later.")
+        notes: dict[tuple[Path, str], tuple[Submission, list[int]]] = {}
+        jobs = []
+        for task, submission in held:
+            job = _job(submission, task.number, view)
+            if job in view.rows and seen_of(view.rows[job]).state in ACTIVE:
+                jobs.append(job)
+                notes.setdefault((task.run.path, submission.id), (submission, []))[1].append(task.number)
+        for (path, _), (submission, numbers) in notes.items():
+            submission.note_cancelled(Run(path), numbers)
+        cancel_jobs(jobs)
+        WATCH.look_again()
+        return len(jobs)
+
+    def notices(self) -> list[str]:
+        """What a person has to know about the last look."""
+        return WATCH.notices()
+
+
+def _cluster() -> str:
+    """The cluster this machine talks to; empty while it can't be asked."""
+    try:
+        return limits().cluster
+    except UserError:
+        return ""
+
+
+def _job(submission: Submission, task: int, view: QueueView | None) -> str:
+    """The job of a task; one whose number was never recorded is found by its comment."""
+    if submission.job or view is None:
+        return submission.job_of(task) if submission.job else ""
+    found = view.comments.get(submission.comment, [])
+    wanted = f"_{submission.tasks[task]}" if submission.array else ""
+    return next((job for job in found if job.endswith(wanted)), "")
+
+
+def _of_row(task: Task, submission: Submission, row: Row) -> Seen | None:
+    """What a row means for a task; None if the task's own file says how this job ended."""
+    seen = seen_of(row)
+    attempt = latest_attempt(task.run, task.number)
+    mine = attempt is not None and attempt.claim.get("submission") == submission.id
+    if seen.state not in ACTIVE and mine and attempt is not None and attempt.ended == "failed":
+        return None
+    if task.number in submission.cancelled and seen.state != State.CANCELLED:
+        if seen.state in (State.QUEUED, State.RUNNING, State.WAITING):
+            seen = Seen(State.RUNNING, "is being cancelled", seen.node)
+        else:
+            seen = Seen(State.CANCELLED, "cancelled by you")
+    elif seen.state == State.CANCELLED and task.number in submission.cancelled:
+        seen = Seen(State.CANCELLED, "cancelled by you")
+    return replace(seen, since=submission.claimed)
+
+
+def _vanished(task: Task, submission: Submission) -> Seen | None:
+    """A task that neither queue nor accounting knows."""
+    attempt = latest_attempt(task.run, task.number)
+    mine = attempt is not None and attempt.claim.get("submission") == submission.id
+    since = submission.claimed
+    if task.number in submission.cancelled:
+        return Seen(State.CANCELLED, "cancelled by you", since=since)
+    if mine and attempt is not None and attempt.ended == "failed":
+        return None
+    if time.time() - submission.claimed < _APPEARS_WITHIN:
+        return Seen(State.QUEUED, "was submitted just now", since=since)
+    if not submission.job:
+        return Seen(State.LOST, "its submission was interrupted; submit again", since=since)
+    when = "while it ran" if mine else "before it started"
+    return Seen(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
+
+
+def _stale(seen: Seen) -> Seen:
+    return replace(seen, reason=f"{WATCH.away}; last known: {seen.reason or seen.state.value}")
+
+
+def _refusal(words: str, profile: str) -> UserError:
+    if "contact slurm controller" in words.lower():
+        return UnavailableError("SLURM's controller doesn't answer. Nothing was submitted; try again later.")
+    return InputError(explain_refusal(words, profile))
+
+
+@contextlib.contextmanager
+def _submission_environment(parameters: dict[str, Any]) -> Iterator[None]:
+    """Hide what would win over the script: the variables of a job we may be in, and sbatch's own."""
+    keep = {"SLURM_CONF"} | {name for name, key in _KEPT_DEFAULTS.items() if not parameters.get(key)}
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith(_DROPPED) or name in _DISTRIBUTED) and name not in keep
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)

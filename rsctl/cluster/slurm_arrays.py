@@ -1,0 +1,167 @@
+"""Requests → job arrays: who may share one, what it waits for, and what sbatch is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rsctl.cluster.slurm_commands import Partition
+from rsctl.errors import InputError, unknown
+from rsctl.plan.commit import Request
+from rsctl.spec.sections import StageResources
+from rsctl.spec.settings import SlurmProfile
+
+
+@dataclass(frozen=True)
+class Array:
+    """Tasks that one sbatch call hands over."""
+
+    requests: tuple[Request, ...]
+    needs: str
+    """Key of the training task that all of them wait for, or empty."""
+
+    @property
+    def kind(self) -> str:
+        return self.requests[0].task.run.kind
+
+    @property
+    def resources(self) -> StageResources:
+        return self.requests[0].resources
+
+    @property
+    def code(self) -> str:
+        return self.requests[0].code
+
+    @property
+    def name(self) -> str:
+        """The job's name in the queue."""
+        runs = {request.task.run.id for request in self.requests}
+        stage = "train" if self.kind == "models" else "certify"
+        return f"rsctl:{stage}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
+
+
+def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
+    """Trainings in one array, certifications in one per model that isn't there yet and one for the others.
+
+    Tasks of different resources can't share an array, and none has more than `longest` tasks. Trainings
+    come first. One array per model, because a failed training cancels everything that waits for its array.
+    """
+    groups: dict[tuple[Any, ...], list[Request]] = {}
+    for request in requests:
+        run = request.task.run
+        missing = [need.key for need in request.needs if not need.run.model_file.exists()]
+        group = (run.kind != "models", missing[0] if missing else "", request.code, request.resources)
+        groups.setdefault(group, []).append(request)
+    return [
+        Array(tuple(members[first : first + longest]), group[1])
+        for group, members in sorted(groups.items(), key=lambda item: item[0][:2])
+        for first in range(0, len(members), longest)
+    ]
+
+
+def sbatch_parameters(
+    array: Array, profile: SlurmProfile, partition: Partition, setup: list[str]
+) -> dict[str, Any]:
+    """What submitit hands to sbatch, by submitit's names; None leaves an option to the cluster."""
+    resources = array.resources
+    processes = resources.processes if array.kind == "models" else 1
+    nodes = resources.nodes if array.kind == "models" else 1
+    minutes = resources.minutes or profile.minutes
+    memory = resources.memory_gb or profile.memory_gb
+    gpus, gres = gpus_of(resources, profile, partition, processes)
+    return {
+        "job_name": array.name,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": gres,
+        "gpus_per_node": math.ceil(gpus / nodes) if gpus else None,
+        "time": minutes,
+        "mem": f"{math.ceil(memory * 1024)}M" if memory else None,
+        "nodes": nodes,
+        "ntasks_per_node": processes // nodes,
+        "cpus_per_task": resources.threads,
+        # Newer versions of srun don't take over what sbatch was told.
+        "srun_args": [f"--cpus-per-task={resources.threads}", "--kill-on-bad-exit=1"],
+        "signal_delay_s": warning_seconds(profile, minutes),
+        "array_parallelism": profile.array_parallelism,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "setup": setup,
+    }
+
+
+def warning_seconds(profile: SlurmProfile, minutes: int | None) -> int:
+    """How long before the end the warning comes: never more than a third of a short limit."""
+    return min(profile.warning_seconds, minutes * 20) if minutes else profile.warning_seconds
+
+
+def gpus_of(
+    resources: StageResources, profile: SlurmProfile, partition: Partition, processes: int
+) -> tuple[int, str | None]:
+    """(GPUs of one task of ours, the profile's gres); `auto` is one per process where the partition has any."""
+    if resources.gpus != "auto":
+        return resources.gpus, None
+    if profile.gres:
+        return 0, profile.gres
+    return (processes if partition.gpus else 0), None
+
+
+def check_profile(
+    name: str, profile: SlurmProfile, known: dict[str, Partition], arrays: list[Array]
+) -> Partition:
+    """The partition that the jobs go to; InputError names the key where the cluster can tell that they won't run."""
+    if profile.partition and profile.partition not in known:
+        raise InputError(f"profiles.{name}.partition: {unknown('partition', profile.partition, known)}")
+    default = next((p for p in known.values() if p.default), None)
+    partition = known[profile.partition] if profile.partition else default
+    if partition is None:
+        raise InputError(
+            f"profiles.{name}.partition: is required, for the cluster has no default. Allowed: {', '.join(sorted(known))}."
+        )
+    if not partition.up:
+        raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
+    for array in arrays:
+        stage = "training" if array.kind == "models" else "certification"
+        resources = array.resources
+        minutes = resources.minutes or profile.minutes or 0
+        if minutes > partition.minutes:
+            key = f"resources.{stage}.minutes" if resources.minutes else f"profiles.{name}.minutes"
+            raise InputError(
+                f"{key}: {minutes} minutes; partition '{partition.name}' allows {partition.minutes:g}. Lower it, or choose another partition."
+            )
+        if stage == "training" and resources.processes % resources.nodes:
+            raise InputError(
+                f"resources.training.processes: {resources.processes} can't be spread evenly over {resources.nodes} nodes."
+            )
+    return partition
+
+
+def _up(known: dict[str, Partition]) -> str:
+    return ", ".join(sorted(p.name for p in known.values() if p.up)) or "(none)"
+
+
+_REFUSALS = (
+    ("account", "account"),
+    ("qos", "qos"),
+    ("partition", "partition"),
+    ("feature", "constraint"),
+    ("gres", "gres"),
+    ("time limit", "minutes"),
+    ("memory", "memory_gb"),
+    ("node configuration", "gres, constraint, memory_gb, or threads and gpus under the sweep's resources"),
+    (
+        "submit limit",
+        "array_parallelism doesn't help here: lower certification.shards, or submit again later; keys",
+    ),
+)
+
+
+def explain_refusal(words: str, profile: str) -> str:
+    """sbatch's own words, and which key of which profile they are about."""
+    said = " ".join(line for line in words.splitlines() if "sbatch" in line) or " ".join(words.split())
+    keys = next((key for word, key in _REFUSALS if word in said.lower()), "partition, account, qos, extra")
+    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Look at profiles.{profile}: {keys}. Nothing was submitted."

@@ -1,0 +1,126 @@
+"""Which SLURM job holds which task: records under the run, claimed before the job exists.
+
+`<run>/submissions/<id>.json` is written by who submits: once before sbatch, once with the job's number. The
+id is also the job's comment, so that a crash in between leaves a job that can be found.
+`<id>.cancelled-<n>.json` is written by who cancels.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import InputError
+from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.layout import Run, Store
+
+_PREFIX = "rsctl:"
+
+
+@dataclass(frozen=True)
+class Submission:
+    """One job (usually an array) as far as it concerns one run."""
+
+    id: str
+    profile: str
+    cluster: str
+    """Name of the SLURM cluster: job numbers mean nothing without it."""
+    user: int
+    claimed: float
+    """Unix time before sbatch."""
+    folder: str
+    """Where its script, its pickles and SLURM's own log files are."""
+    tasks: dict[int, int]
+    """Task → array index."""
+    array: bool
+    job: str = ""
+    """The job's number; empty while sbatch hasn't answered."""
+    cancelled: frozenset[int] = frozenset()
+    """Tasks that were cancelled by rsctl."""
+
+    @property
+    def comment(self) -> str:
+        return _PREFIX + self.id
+
+    def job_of(self, task: int) -> str:
+        """`<job>_<index>`, or `<job>` where it isn't an array."""
+        return f"{self.job}_{self.tasks[task]}" if self.array else self.job
+
+    def log_of(self, task: int) -> Path:
+        """What SLURM itself, the setup lines and submitit wrote, over all requeues."""
+        return Path(self.folder) / f"{self.job_of(task)}_0_log.out"
+
+    def write(self, run: Run) -> None:
+        values = {
+            "submission": self.id, "backend": "slurm", "profile": self.profile, "cluster": self.cluster,
+            "user": self.user, "claimed": self.claimed, "job": self.job, "array": self.array,
+            "folder": self.folder, "tasks": {str(task): index for task, index in self.tasks.items()},
+        }  # fmt: skip
+        replace(_folder(run) / f"{self.id}.json", to_json(values))
+
+    def remove(self, run: Run) -> None:
+        """Take back a claim whose job SLURM refused."""
+        (_folder(run) / f"{self.id}.json").unlink(missing_ok=True)
+
+    def note_cancelled(self, run: Run, tasks: list[int]) -> None:
+        name = f"{self.id}.cancelled-{secrets.token_hex(4)}.json"
+        publish(_folder(run) / name, to_json({"tasks": tasks, "time": time.time()}))
+
+
+def submissions(run: Run) -> dict[int, Submission]:
+    """Task → its newest submission."""
+    try:
+        names = os.listdir(_folder(run))
+    except FileNotFoundError:
+        return {}
+    found: list[Submission] = []
+    for name in names:
+        if name.endswith(".json") and ".cancelled-" not in name and not name.startswith("."):
+            with contextlib.suppress(InputError, KeyError, ValueError):
+                notes = [n for n in names if n.startswith(f"{name[:-5]}.cancelled-")]
+                found.append(_read(run, name, notes))
+    newest = sorted(found, key=lambda s: (s.claimed, s.id))
+    return {task: submission for submission in newest for task in submission.tasks}
+
+
+def _read(run: Run, name: str, notes: list[str]) -> Submission:
+    values: dict[str, Any] = read_json(_folder(run) / name)
+    cancelled = {int(task) for note in notes for task in read_json(_folder(run) / note)["tasks"]}
+    return Submission(
+        id=str(values["submission"]),
+        profile=str(values["profile"]),
+        cluster=str(values["cluster"]),
+        user=int(values["user"]),
+        claimed=float(values["claimed"]),
+        folder=str(values["folder"]),
+        tasks={int(task): int(index) for task, index in values["tasks"].items()},
+        array=bool(values["array"]),
+        job=str(values["job"]),
+        cancelled=frozenset(cancelled),
+    )
+
+
+def _folder(run: Run) -> Path:
+    return run.path / "submissions"
+
+
+@contextlib.contextmanager
+def only_submitter(store: Store) -> Iterator[None]:
+    """Two submissions to one store follow each other, so that no task is handed over twice."""
+    folder = store.root / "submissions"
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        # A file system without locks costs only a task computed twice.
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
