@@ -1,89 +1,60 @@
-"""One row per run and certificate: certified accuracy by radius, with everything that qualifies it."""
+"""A sweep's rows, recomputed from stored counts: certified accuracy by radius, with everything that qualifies it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betaincinv
 
-from rsctl.certificates import Certified, find_certificate
+from rsctl.certificates import Certified, CountTable, find_certificate
+from rsctl.certificates.cohen import predict
 from rsctl.errors import InputError, RefusedError
+from rsctl.report.logged import logged_rows
+from rsctl.report.measured import (
+    CONFIDENCE,
+    AnyRow,
+    Cell,
+    LoggedRow,
+    Measured,
+    Results,
+    Row,
+    average_radius,
+    curve,
+    subset_key,
+)
+from rsctl.report.notes import mark_varying, settings_of, warnings
 from rsctl.spec.permutation import images_of
-from rsctl.spec.runs import CountSpec, TrainSpec
-from rsctl.store.layout import Store
+from rsctl.spec.runs import TrainSpec
+from rsctl.store.imports import find_sweep
+from rsctl.store.layout import Run, Store
 from rsctl.store.tables import Reader, Table
 
-CONFIDENCE = 0.95
+__all__ = [
+    "CONFIDENCE",
+    "AnyRow",
+    "Cell",
+    "LoggedRow",
+    "Measured",
+    "Results",
+    "Row",
+    "Sample",
+    "curve",
+    "finished_prefix",
+    "settings_of",
+    "sweep_results",
+    "sweep_samples",
+]
 
 
 @dataclass(frozen=True)
-class Cell:
-    """Certified accuracy at one radius, with its two-sided Clopper–Pearson interval at 95 %."""
+class Sample:
+    """The images of one row, one by one: what curves, comparisons and logs are made of."""
 
-    radius: float
-    certified: int
-    images: int
-
-    @property
-    def accuracy(self) -> float:
-        return self.certified / self.images if self.images else float("nan")
-
-    @property
-    def interval(self) -> tuple[float, float]:
-        """Over images drawn from the same population; (0, 1) where there are none."""
-        k, n, half = self.certified, self.images, (1 - CONFIDENCE) / 2
-        low = float(betaincinv(k, n - k + 1, half)) if k else 0.0
-        high = float(betaincinv(k + 1, n - k, 1 - half)) if k < n else 1.0
-        return low, high
-
-
-@dataclass(frozen=True)
-class Row:
-    """A run under one certificate at one alpha."""
-
-    run: str
-    train: TrainSpec
-    count: CountSpec
-    certificate: str
-    guarantee: str
-    norm: str
-    k: int
-    alpha: float
-    images: int
-    """How many the numbers speak of: the finished beginning of the seeded order."""
-    planned: int
-    cells: list[Cell]
-    acr: float
-    """Mean of correct · radius (average certified radius)."""
-    abstain_rate: float
-    cap_share: float
-    """Share of images whose radius is the largest that n and alpha allow."""
-    varying: dict[str, Any] = field(default_factory=dict)
-    """Settings, besides method, σ and seed, in which runs of this sweep differ."""
-
-    @property
-    def complete(self) -> bool:
-        return self.images == self.planned
-
-
-@dataclass(frozen=True)
-class Results:
-    """A sweep's rows, with what its readers must know."""
-
-    sweep: str
-    description: str
-    rows: list[Row]
-    notes: list[str]
-
-
-def curve(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> list[Cell]:
-    """Certified accuracy at each radius: correct and radius ≥ r; abstentions never count."""
-    correct = certified.predicted == labels
-    return [Cell(float(r), int((correct & (certified.radius >= r)).sum()), len(labels)) for r in radii]
+    row: Row
+    table: Table
+    certified: Certified
 
 
 def sweep_results(
@@ -94,32 +65,46 @@ def sweep_results(
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
     readers: dict[str, Reader] | None = None,
+    each: Callable[[Sample], None] | None = None,
 ) -> Results:
     """The rows of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    `readers` (by run id) keeps what was read, for callers that ask again.
+    `readers` (by run id) keeps what was read, for callers that ask again. `each` is called with the images
+    of every row of our own, one row after the other, so that a thousand runs needn't be in memory at once.
+    Imported logs follow with the radii that they printed; another certificate or alpha leaves them out.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
-    sweep = store.sweep(name)
-    readers = {} if readers is None else readers
+    plan, imports = find_sweep(store, name)
     rows: list[Row] = []
     notes: list[str] = []
-    for entry in sweep["entries"]:
+    for entry in plan["entries"]:
         run = store.run("counts", entry["counts"])
         train = store.run("models", entry["model"]).train_spec
-        table = readers.setdefault(run.id, Reader(run)).read()
-        notes += table.problems
-        spec = run.count_spec
-        chosen = entry["images"]
+        reader = Reader(run) if readers is None else readers.setdefault(run.id, Reader(run))
+        table = reader.read()
+        notes += [problem for problem in table.problems if problem not in notes]
+        spec, chosen = run.count_spec, entry["images"]
         order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
         begun = finished_prefix(table, order)
         for wanted in [certificate] if certificate else entry["certificates"]:
-            rows.append(
-                _row(begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], len(order))
+            sample = _sample(
+                begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
             )
-    _mark_varying(rows)
-    return Results(name, sweep["description"], rows, notes + _warnings(rows))
+            rows.append(sample.row)
+            if each:
+                each(sample)
+    mark_varying(rows)
+    columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
+    logged, about_logs = logged_rows(imports, columns, certificate, alpha)
+    return Results(name, plan["description"], rows, notes + warnings(rows) + about_logs, logged)
+
+
+def sweep_samples(store: Store, name: str, **options: Any) -> Iterator[Sample]:
+    """The images of every row of a sweep's own runs, all in memory; `options` as for `sweep_results`."""
+    found: list[Sample] = []
+    sweep_results(store, name, each=found.append, **options)
+    return iter(found)
 
 
 def finished_prefix(table: Table, order: Sequence[int]) -> Table:
@@ -129,94 +114,65 @@ def finished_prefix(table: Table, order: Sequence[int]) -> Table:
     return table.restrict(order[:length])
 
 
-def _row(
-    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], planned: int
-) -> Row:
+def certify_run(run: Run, table: Table, name: str, alpha: float) -> Certified:
+    """Radii of the images that are in; raises RefusedError where the certificate isn't sound for these counts."""
+    spec, images = run.count_spec, len(table.rows)
     rule = find_certificate(name)
-    spec, images = table.run.count_spec, len(table.rows)
-    if images and (table.rows.n != spec.n).any():
+    if not images:
+        return Certified(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
+    if (table.rows.n != spec.n).any():
         raise RefusedError(
-            f"{table.run.path}: some images have other draws than n = {spec.n}; their shards don't belong here."
+            f"{run.path}: some images have other draws than n = {spec.n}; their shards don't belong here."
         )
-    if images:
-        certified = rule.certify(table.counts(), alpha)
-    else:
-        certified = Certified(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
-    labels = table.rows.label
-    correct = certified.predicted == labels
-    return Row(
+    return rule.certify(table.counts(), alpha)
+
+
+def _sample(
+    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: list[int], chosen: dict[str, Any]
+) -> Sample:  # fmt: skip
+    rule = find_certificate(name)
+    certified = certify_run(table.run, table, name, alpha)
+    labels, images = table.rows.label, len(table.rows)
+    row = Row(
         run=table.run.id,
         train=train,
-        count=spec,
+        count=table.run.count_spec,
         certificate=name,
         guarantee=rule.guarantee.label(alpha),
         norm=rule.norm,
         k=rule.k,
         alpha=alpha,
         images=images,
-        planned=planned,
+        planned=len(order),
         cells=curve(certified, labels, radii),
-        acr=float((correct * certified.radius).mean()) if images else float("nan"),
+        acr=average_radius(certified, labels),
         abstain_rate=float((certified.predicted == -1).mean()) if images else float("nan"),
         cap_share=float(certified.at_cap.mean()) if images else float("nan"),
+        clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
+        subset=_subset(chosen),
+        subset_key=subset_key(np.asarray(order, np.int64)),
     )
+    return Sample(row, table, certified)
 
 
-def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
-    """Everything that may differ between two runs, by the key a sweep file gives it."""
-    return {
-        "dataset": train.dataset,
-        "model": train.model,
-        "precision": train.precision,
-        **{f"dataset.{key}": value for key, value in train.dataset_parameters.items()},
-        **{f"model.{key}": value for key, value in train.model_parameters.items()},
-        **{f"method.{key}": value for key, value in train.hyperparameters.items()},
-        **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
-        "certification.sigma": count.sigma if count.sigma != train.sigma else None,
-        "certification.n": count.n,
-        "certification.n0": count.n0,
-        "certification.seed": count.seed,
-        "certification.split": count.split,
-        "certification.precision": count.precision,
-    }
+def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
+    """Share of images whose label PREDICT (Cohen 2019, section 3.2) returns at `alpha`."""
+    if table.counts.shape[1] < 2:
+        return float("nan")
+    rows, counts = np.arange(len(labels)), table.counts
+    own = counts[rows, labels].astype(np.int64)
+    others = counts.copy()
+    others[rows, labels] = -1
+    second = others.max(axis=1)
+    # Hoeffding: far apart the two-sided test passes for certain; only the rest needs the incomplete beta function.
+    lead = own - second
+    clear = (lead > 0) & (lead * lead >= 2 * np.log(2 / alpha) * (own + second))
+    close = (lead > 0) & ~clear
+    hits = int(clear.sum()) + int((predict(counts[close], alpha) == labels[close]).sum())
+    return hits / len(labels)
 
 
-def _mark_varying(rows: list[Row]) -> None:
-    """Only what differs between rows of one method and σ tells them apart."""
-    groups: dict[tuple[str, float], list[Row]] = {}
-    for row in rows:
-        groups.setdefault((row.train.method, row.train.sigma), []).append(row)
-    for group in groups.values():
-        values = [settings_of(row.train, row.count) for row in group]
-        for key in values[0]:
-            column = [v.get(key) for v in values]
-            if any(value != column[0] for value in column):
-                for row, value in zip(group, column, strict=True):
-                    row.varying[key] = value
-
-
-def _warnings(rows: list[Row]) -> list[str]:
-    """What a reader of this table must be told."""
-    notes = []
-    if any(row.count.split == "val" for row in rows):
-        notes.append("Images held out of the training split, meant for tuning: not a test result.")
-    tuned = sorted(
-        {
-            key
-            for row in rows
-            for key in row.varying
-            if row.count.split == "test" and not key.startswith("certification.")
-        }
-    )
-    if tuned:
-        notes.append(
-            f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "
-            'is tuning on the test set. Tune with split = "val".'
-        )
-    incomplete = [row for row in rows if not row.complete]
-    if incomplete:
-        notes.append(
-            f"{len(incomplete)} of {len(rows)} rows are not complete: their numbers speak of the images that are in, "
-            "a random sample of those planned."
-        )
-    return notes
+def _subset(chosen: dict[str, Any]) -> str:
+    part = "all" if chosen["skip"] == 1 else f"every {chosen['skip']}th"
+    drawn = f" and of these {chosen['count']} drawn by seed" if chosen["max"] else ""
+    return f"{part} of {chosen['of']}{drawn}"

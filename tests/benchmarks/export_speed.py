@@ -74,7 +74,17 @@ def measure(root: Path, form: str) -> dict[str, object]:
     """Wall seconds and peak megabytes of one export."""
     before = time.monotonic()
     child = subprocess.Popen(
-        [sys.executable, "-m", "rsctl", "export", "speed", "--format", form, "-o", str(root / f"table.{form}")],
+        [
+            sys.executable,
+            "-m",
+            "rsctl",
+            "export",
+            "speed",
+            "--format",
+            form,
+            "-o",
+            str(root / f"table.{form}"),
+        ],
         env={**os.environ, "RSCTL_STORE": str(root)},
     )
     _, status, used = os.wait4(child.pid, 0)
@@ -87,7 +97,9 @@ def measure(root: Path, form: str) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--format", choices=FORMATS, action="append")

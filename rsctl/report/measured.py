@@ -1,0 +1,192 @@
+"""What a table says of one run under one certificate: of our own counts, or of somebody's log."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import betaincinv
+
+from rsctl.certificates import Certified
+from rsctl.report.text import plain
+from rsctl.spec.runs import CountSpec, TrainSpec
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Certified accuracy at one radius, with its two-sided Clopper–Pearson interval at 95 %."""
+
+    radius: float
+    certified: int
+    images: int
+    worst_class: float = float("nan")
+    """The smallest certified accuracy of a class that is among the images."""
+
+    @property
+    def accuracy(self) -> float:
+        return self.certified / self.images if self.images else float("nan")
+
+    @cached_property
+    def interval(self) -> tuple[float, float]:
+        """Over images drawn from the same population; (0, 1) where there are none."""
+        k, n, half = self.certified, self.images, (1 - CONFIDENCE) / 2
+        low = float(betaincinv(k, n - k + 1, half)) if k else 0.0
+        high = float(betaincinv(k + 1, n - k, 1 - half)) if k < n else 1.0
+        return low, high
+
+
+def curve(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> list[Cell]:
+    """Certified accuracy at each radius: correct and radius ≥ r; abstentions never count."""
+    correct = certified.predicted == labels
+    _, class_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    cells = []
+    for r in radii:
+        within = correct & (certified.radius >= r)
+        hits = np.bincount(class_of[within], minlength=len(sizes))
+        worst = float((hits / sizes).min()) if len(labels) else float("nan")
+        cells.append(Cell(float(r), int(within.sum()), len(labels), worst))
+    return cells
+
+
+def average_radius(certified: Certified, labels: NDArray[Any]) -> float:
+    """ACR: the mean of correct · radius, correctly summed; NaN for no images."""
+    correct = certified.predicted == labels
+    return math.fsum(certified.radius[correct].tolist()) / len(labels) if len(labels) else float("nan")
+
+
+def subset_key(positions: NDArray[np.int64]) -> str:
+    """The same for the same images, in whatever order."""
+    return hashlib.sha256(np.sort(positions).astype("<i8").tobytes()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """Numbers of one run, and what qualifies them."""
+
+    run: str
+    certificate: str
+    guarantee: str
+    norm: str
+    k: int
+    images: int
+    """How many the numbers speak of: for our own runs the finished beginning of the seeded order."""
+    planned: int
+    cells: list[Cell]
+    acr: float
+    """Mean of correct · radius (average certified radius)."""
+    abstain_rate: float
+    cap_share: float
+    """Share of images whose radius is the largest that n and alpha allow; NaN where they aren't known."""
+    clean_accuracy: float = float("nan")
+    """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
+    subset: str = ""
+    """Which images, in words."""
+    subset_key: str = ""
+
+    @property
+    def complete(self) -> bool:
+        return self.images == self.planned
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(Measured):
+    """A run of this store under one certificate at one alpha."""
+
+    train: TrainSpec
+    count: CountSpec
+    alpha: float
+    varying: dict[str, Any] = field(default_factory=dict)
+    """Settings, besides method, σ and seed, in which runs of this sweep differ."""
+
+    source = "rsctl"
+
+    @property
+    def method(self) -> str:
+        return self.train.method
+
+    @property
+    def dataset(self) -> str:
+        return self.train.dataset
+
+    @property
+    def split(self) -> str:
+        return self.count.split
+
+    @property
+    def model(self) -> str:
+        return self.train.model
+
+    @property
+    def sigma(self) -> float:
+        return self.count.sigma
+
+    @property
+    def noise(self) -> str:
+        return self.count.noise
+
+    @property
+    def seed(self) -> int:
+        return self.train.seed
+
+    @property
+    def n(self) -> int:
+        return self.count.n
+
+    @property
+    def n0(self) -> int:
+        return self.count.n0
+
+    @property
+    def label(self) -> str:
+        """The method with the settings that tell it from its neighbours."""
+        told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
+        return f"{self.method} ({', '.join(told)})" if told else self.method
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRow(Measured):
+    """A log that was imported: radii as they were printed, counts unknown."""
+
+    method: str
+    dataset: str
+    split: str
+    model: str
+    sigma: float
+    noise: str
+    seed: int | None
+    n: int | None
+    n0: int | None
+    alpha: float | None
+
+    source = "log"
+
+    @property
+    def label(self) -> str:
+        return f"{self.method} (log)"
+
+
+AnyRow = Row | LoggedRow
+
+
+@dataclass(frozen=True)
+class Results:
+    """A sweep's rows, with what its readers must know."""
+
+    sweep: str
+    description: str
+    rows: list[Row]
+    notes: list[str]
+    logged: list[LoggedRow] = field(default_factory=list)
+    """Imported logs that stand beside the sweep's own runs."""
+
+    @property
+    def every(self) -> list[AnyRow]:
+        return [*self.rows, *self.logged]

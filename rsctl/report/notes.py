@@ -1,0 +1,81 @@
+"""What tells rows apart, and what a reader of a table must be told."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from rsctl.report.measured import Row
+from rsctl.spec.runs import CountSpec, TrainSpec
+
+
+def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
+    """Everything that may differ between two runs, by the key a sweep file gives it."""
+    return {
+        "dataset": train.dataset,
+        "model": train.model,
+        "precision": train.precision,
+        **{f"dataset.{key}": value for key, value in train.dataset_parameters.items()},
+        **{f"model.{key}": value for key, value in train.model_parameters.items()},
+        **{f"method.{key}": value for key, value in train.hyperparameters.items()},
+        **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
+        "certification.sigma": count.sigma if count.sigma != train.sigma else None,
+        "certification.n": count.n,
+        "certification.n0": count.n0,
+        "certification.seed": count.seed,
+        "certification.split": count.split,
+        "certification.precision": count.precision,
+    }
+
+
+def data_of(row: Row) -> str:
+    """The same for rows on the same images: data set, its parameters and files, split, held-out share."""
+    train, count = row.train, row.count
+    return json.dumps([train.dataset, train.dataset_parameters, train.data, count.split, count.holdout])
+
+
+def mark_varying(rows: list[Row]) -> None:
+    """Only what differs between rows of one method and σ on the same data tells them apart."""
+    groups: dict[tuple[str, str, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((data_of(row), row.train.method, row.train.sigma), []).append(row)
+    for group in groups.values():
+        values = [settings_of(row.train, row.count) for row in group]
+        for key in dict.fromkeys(key for one in values for key in one):
+            column = [one.get(key) for one in values]
+            if any(value != column[0] for value in column):
+                for row, value in zip(group, column, strict=True):
+                    row.varying[key] = value
+
+
+def warnings(rows: list[Row]) -> list[str]:
+    """What a reader of this table must be told."""
+    notes = []
+    if any(row.count.split == "val" for row in rows):
+        notes.append("Images held out of the training split, meant for tuning: not a test result.")
+    tuned = sorted(
+        {
+            key
+            for row in rows
+            for key in row.varying
+            if row.count.split == "test" and not key.startswith("certification.")
+        }
+    )
+    if tuned:
+        notes.append(
+            f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "
+            'is tuning on the test set. Tune with split = "val".'
+        )
+    seeds = {row.count.seed for row in rows if "certification.seed" in row.varying}
+    if seeds:
+        notes.append(
+            "One model was certified with several seeds of the noise: choosing the best of them is not sound. Report one, or all."
+        )
+    incomplete = [row for row in rows if not row.complete]
+    if incomplete:
+        images, planned = sum(row.images for row in rows), sum(row.planned for row in rows)
+        notes.append(
+            f"{len(incomplete)} of {len(rows)} rows are not complete ({images} of {planned} images are in): their numbers speak "
+            "of the images that are in, a random sample of those planned."
+        )
+    return notes

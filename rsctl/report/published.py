@@ -1,0 +1,133 @@
+"""Published numbers as data: shown beside one's own on request, never mixed with them.
+
+`published.json` is a list of tables. Each says where its numbers come from (`citation`, and `source`: a printed
+table, or per-image logs that were recomputed), what they speak of (data set, model, images, n, n0, alpha; null
+where the source doesn't say) and holds one row per method and σ: certified accuracy in per cent by radius.
+A row's own `images`, `remark` or `settings` override or add to the table's.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from importlib.resources import files
+from typing import Any
+
+from rsctl.errors import InputError, unknown
+from rsctl.report.measured import AnyRow
+from rsctl.report.text import plain
+
+
+@dataclass(frozen=True)
+class PublishedRow:
+    """One method at one σ."""
+
+    method: str
+    sigma: float
+    certified: list[float | None]
+    """Per cent, as printed or with one decimal; None where the source has no number."""
+    acr: float | None
+    images: int | None
+    settings: dict[str, Any] = field(default_factory=dict)
+    """Training settings that the source names, by the keys of a sweep file."""
+    remark: str = ""
+
+
+@dataclass(frozen=True)
+class Published:
+    """One table."""
+
+    name: str
+    values: dict[str, Any]
+    """Everything but its rows."""
+    rows: list[PublishedRow]
+
+    @property
+    def radii(self) -> list[float]:
+        return [float(radius) for radius in self.values["radii"]]
+
+    @cached_property
+    def heading(self) -> str:
+        """What it is, with its citation, its conditions and the remarks on its rows."""
+        v = self.values
+        conditions = ", ".join(
+            f"{name} = {'not stated' if v[key] is None else plain(v[key])}"
+            for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
+        )
+        remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
+        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}. {v['model']}, {conditions}.{''.join(remarks)}"
+
+    def long_rows(self) -> list[dict[str, Any]]:
+        """One dict per row and radius, with the keys that a measured row has too."""
+        v = self.values
+        return [
+            {
+                "run": self.name, "source": "published", "method": row.method, "dataset": v["dataset"], "split": v["split"],
+                "model": v["model"], "sigma": row.sigma, "noise": "gaussian", "certificate": v["certificate"], "norm": "l2", "k": 1,
+                "alpha": v["alpha"], "n": v["n"], "n0": v["n0"], "images": row.images, "radius": radius,
+                "certified_accuracy": round(percent / 100, 6), "acr": row.acr, "settings": row.remark,
+            }
+            for row in self.rows
+            for radius, percent in zip(self.radii, row.certified, strict=True)
+            if percent is not None
+        ]  # fmt: skip
+
+
+@cache
+def published_tables() -> dict[str, Published]:
+    """Every table, by name."""
+    stored = json.loads(files("rsctl.report").joinpath("published.json").read_text(encoding="utf-8"))
+    tables = {}
+    for table in stored:
+        values = {key: value for key, value in table.items() if key != "rows"}
+        rows = [PublishedRow(**{"images": table["images"], **row}) for row in table["rows"]]
+        tables[table["name"]] = Published(table["name"], values, rows)
+    return tables
+
+
+def find_published(name: str) -> Published:
+    """The table of this name; raises InputError with the names that exist."""
+    tables = published_tables()
+    if name not in tables:
+        raise InputError(f"TABLE: {unknown('published table', name, tables)}")
+    return tables[name]
+
+
+def matching(rows: Sequence[AnyRow]) -> list[Published]:
+    """The tables on a data set and a split that these rows are on."""
+    wanted = {(row.dataset, row.split) for row in rows}
+    return [table for table in published_tables().values() if (table.values["dataset"], table.values["split"]) in wanted]  # fmt: skip
+
+
+def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
+    """Warnings for each baseline whose conditions aren't those of one's own rows on its data set."""
+    notes = []
+    for table in baselines:
+        own = [row for row in rows if row.dataset == table.values["dataset"]]
+        found = differences(own, table)
+        if found:
+            notes.append(f"{table.name} isn't measured as these runs are: {'; '.join(found)}.")
+    return notes
+
+
+def differences(rows: Sequence[AnyRow], table: Published) -> list[str]:
+    """In which of split, model, n, n0, alpha and image subset rows of one's own differ from a published table."""
+    found = []
+    for key in ("split", "model", "certificate", "n", "n0", "alpha"):
+        theirs = table.values[key]
+        ours = list(dict.fromkeys(getattr(row, key) for row in rows))
+        if rows and ours != [theirs]:
+            found.append(f"{key} {_said(theirs)} there, {', '.join(_said(one) for one in ours)} here")
+    theirs = table.values["images"]
+    ours = list(dict.fromkeys(row.images for row in rows))
+    if rows and ours != [theirs]:
+        skip = table.values["skip"]
+        which = f" (every {skip}th)" if skip and skip > 1 else ""
+        found.append(f"images {_said(theirs)}{which} there, {', '.join(map(str, ours))} here")
+    return found
+
+
+def _said(value: Any) -> str:
+    return "not stated" if value is None else plain(value)

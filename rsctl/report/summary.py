@@ -1,0 +1,155 @@
+"""Rows → the lines of a printed table: comparable ones together, seeds merged, the best σ per radius."""
+
+from __future__ import annotations
+
+import json
+import math
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rsctl.report.measured import AnyRow, LoggedRow
+from rsctl.report.notes import data_of
+from rsctl.report.text import percent_up, plain
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A number over the training seeds of a line."""
+
+    mean: float
+    deviation: float
+    """Standard deviation over the seeds (with n − 1); NaN for one seed."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a method at one σ; several rows where they differ in the training seed alone."""
+
+    label: str
+    rows: list[AnyRow]
+
+    @property
+    def first(self) -> AnyRow:
+        return self.rows[0]
+
+    @property
+    def complete(self) -> bool:
+        return all(row.complete for row in self.rows)
+
+    @property
+    def seeds(self) -> str:
+        seed = self.first.seed
+        return f"{len(self.rows)} seeds" if len(self.rows) > 1 else "–" if seed is None else str(seed)
+
+    def over(self, number: Callable[[AnyRow], float]) -> Spread:
+        """Mean and standard deviation over the seeds."""
+        values = [number(row) for row in self.rows]
+        if len(values) == 1 or any(math.isnan(value) for value in values):
+            return Spread(values[0] if len(values) == 1 else float("nan"), float("nan"))
+        return Spread(statistics.fmean(values), statistics.stdev(values))
+
+    def accuracy(self, column: int) -> Spread:
+        return self.over(lambda row: row.cells[column].accuracy)
+
+
+@dataclass(frozen=True)
+class Group:
+    """Lines that may stand in one table: same images, certificate, alpha, n, n0 and radii."""
+
+    lines: list[Line]
+
+    @property
+    def first(self) -> AnyRow:
+        return self.lines[0].first
+
+    @property
+    def radii(self) -> list[float]:
+        return [cell.radius for cell in self.first.cells]
+
+
+def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
+    """The tables of a sweep, in its order."""
+    tables: dict[Any, dict[Any, list[AnyRow]]] = {}
+    for row in rows:
+        line = tables.setdefault(_table_key(row), {})
+        line.setdefault(_line_key(row) if merge_seeds else (row.run,), []).append(row)
+    return [Group([Line(rows[0].label, rows) for rows in lines.values()]) for lines in tables.values()]
+
+
+def _table_key(row: AnyRow) -> tuple[Any, ...]:
+    return (
+        row.dataset, row.split, row.certificate, row.norm, row.k, row.alpha, row.n, row.n0, row.noise, row.subset_key,
+        tuple(cell.radius for cell in row.cells),
+        # Files that the data set's name doesn't identify; a log doesn't say.
+        "" if isinstance(row, LoggedRow) or not row.train.data else data_of(row),
+    )  # fmt: skip
+
+
+def _line_key(row: AnyRow) -> tuple[Any, ...]:
+    """The same for runs that differ in the training seed alone."""
+    if isinstance(row, LoggedRow):
+        # Without a seed nothing says that two logs are two trainings of one method.
+        return ("log", row.method, row.model, row.sigma, row.run if row.seed is None else "")
+    train, count = row.train.model_dump(mode="json"), row.count.model_dump(mode="json")
+    for values, own in ((train, ("seed",)), (count, ("model_hash", "model_run"))):
+        for name in own:
+            del values[name]
+    return ("run", json.dumps([train, count], sort_keys=True))
+
+
+@dataclass(frozen=True)
+class Best:
+    """A method's best line at each radius, over σ."""
+
+    label: str
+    model: str
+    lines: list[Line]
+    """One per radius."""
+
+
+def best_sigmas(group: Group) -> list[Best]:
+    """Per method and model the line with the highest mean accuracy at each radius; methods with one σ have no choice.
+
+    Only finished lines compete. Empty where no method has several.
+    """
+    methods: dict[tuple[str, str], list[Line]] = {}
+    for line in group.lines:
+        if line.complete and line.first.images:
+            methods.setdefault((line.label, line.first.model), []).append(line)
+    if not any(len({line.first.sigma for line in lines}) > 1 for lines in methods.values()):
+        return []
+    return [
+        Best(label, model, [_best(lines, column) for column in range(len(group.radii))])
+        for (label, model), lines in methods.items()
+    ]
+
+
+def _best(lines: list[Line], column: int) -> Line:
+    return max(lines, key=lambda line: line.accuracy(column).mean)
+
+
+def winners(values: Sequence[str | None]) -> set[int]:
+    """Which of these printed numbers are the largest; none where there is nothing to choose from (None doesn't compete)."""
+    numbers = {i: float(value) for i, value in enumerate(values) if value is not None}
+    if len(set(numbers.values())) < 2:
+        return set()
+    return {i for i, number in numbers.items() if number == max(numbers.values())}
+
+
+def caption(group: Group) -> str:
+    """What the numbers of a table are."""
+    row = group.first
+    radius = "radius" if row.norm == "l2" else f"{row.norm} radius"
+    numbers = ", ".join(
+        f"{name} = {'not stated' if value is None else plain(value)}"
+        for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
+    )
+    cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
+    widest = max((high - low for low, high in (cell.interval for cell in cells)), default=1.0)
+    return (
+        f"Certified accuracy (%) at {radius}, {row.dataset} {row.split} ({row.subset}); "
+        f"{row.certificate}: {row.guarantee}; {numbers}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
+        f"one run is wider than {percent_up(widest)} points."
+    )

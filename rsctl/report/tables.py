@@ -1,0 +1,88 @@
+"""The cells of a printed table, as text before any escaping: the first line is the header."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+from rsctl.report.measured import AnyRow
+from rsctl.report.published import Published
+from rsctl.report.summary import Best, Group, Line, Spread
+from rsctl.report.text import MISSING, percent, percent_up, three_down, three_up
+
+BEFORE = ("Method", "Model", "σ", "Seed")
+AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
+
+
+def lines_table(group: Group, *, intervals: bool = False) -> list[list[str]]:
+    """One line per method, model and σ, as `BEFORE`, the radii, `AFTER`."""
+    header = [*BEFORE, *(f"{radius:g}" for radius in group.radii), *AFTER]
+    return [header, *(_cells(line, intervals) for line in group.lines)]
+
+
+def _cells(line: Line, intervals: bool) -> list[str]:
+    row = line.first
+    return [
+        line.label, row.model, f"{row.sigma:g}", line.seeds,
+        *(accuracy(line, column, intervals=intervals) for column in range(len(row.cells))),
+        _spread(line.over(lambda row: row.acr), three_down, three_up),
+        percent(line.over(lambda row: row.clean_accuracy).mean),
+        percent_up(line.over(lambda row: row.abstain_rate).mean),
+        percent_up(line.over(lambda row: row.cap_share).mean),
+        percent(line.over(lambda row: row.cells[0].worst_class).mean if row.cells else float("nan")),
+        images(line.rows),
+    ]  # fmt: skip
+
+
+def accuracy(line: Line, column: int, *, intervals: bool = False) -> str:
+    """`74.8`, over several seeds `74.8 ± 0.5`, with `intervals` `74.8 [70.7, 78.6]` (of one run)."""
+    spread = line.accuracy(column)
+    if len(line.rows) > 1 or not intervals:
+        return _spread(spread, percent, percent_up)
+    low, high = line.first.cells[column].interval
+    return f"{percent(spread.mean)} [{percent(low)}, {percent_up(high)}]"
+
+
+def _spread(spread: Spread, down: Callable[[float], str], up: Callable[[float], str]) -> str:
+    text = down(spread.mean)
+    return text if math.isnan(spread.deviation) else f"{text} ± {up(spread.deviation)}"
+
+
+def images(rows: Sequence[AnyRow]) -> str:
+    """`500`, or `120 of 500` while some are missing; per seed."""
+    fewest = min(row.images for row in rows)
+    return f"{fewest}" if all(row.complete for row in rows) else f"{fewest} of {rows[0].planned}"
+
+
+def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:
+    """One line per method and model; the σ behind each number in brackets."""
+    header = ["Method", "Model", *(f"{radius:g}" for radius in group.radii)]
+    return [header, *([one.label, one.model, *best_cells(one)] for one in best)]
+
+
+def best_cells(best: Best) -> list[str]:
+    return [
+        f"{accuracy(line, column)} ({line.first.sigma:g})" if line.accuracy(column).mean > 0 else percent(0.0)
+        for column, line in enumerate(best.lines)
+    ]
+
+
+def published_table(published: Published) -> list[list[str]]:
+    """One line per method and σ, as it was published; a gap where the paper has none."""
+    header = ["Method", "σ", *(f"{radius:g}" for radius in published.radii), "ACR"]
+    return [
+        header,
+        *(
+            [row.method, f"{row.sigma:g}", *(_published(value) for value in row.certified), _acr(row.acr)]
+            for row in published.rows
+        ),
+    ]
+
+
+def _published(value: float | None) -> str:
+    # As printed in the source: no second rounding.
+    return MISSING if value is None else f"{value:g}"
+
+
+def _acr(value: float | None) -> str:
+    return MISSING if value is None else f"{value:.3f}"

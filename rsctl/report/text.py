@@ -1,0 +1,90 @@
+"""Numbers and outside text on their way into a document: rounded to the safe side, escaped for each format."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from typing import Any
+
+MISSING = "–"
+
+
+def percent(share: float) -> str:
+    """A share in percent with one decimal, rounded down: never in the method's favour."""
+    # 1e-9 undoes the float error of k/N · 1000; the true value is a multiple of 1/N away from the next tenth.
+    return MISSING if math.isnan(share) else f"{math.floor(share * 1000 + 1e-9) / 10:.1f}"
+
+
+def percent_up(share: float) -> str:
+    """Likewise rounded up, for what speaks against the method."""
+    return MISSING if math.isnan(share) else f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
+
+
+def three_down(value: float) -> str:
+    """Three decimals, rounded down."""
+    return MISSING if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+
+
+def three_up(value: float) -> str:
+    """Three decimals, rounded up."""
+    return MISSING if math.isnan(value) else f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
+
+
+def plain(value: Any) -> str:
+    """A setting's value as a person writes it."""
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def printable(text: str) -> str:
+    """Without anything that steers a terminal or hides itself: each such character becomes �."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def escape_markdown(text: str) -> str:
+    """Text that Markdown shows as it is, also inside a table cell and at the beginning of a line."""
+    text = printable(text)
+    for special in "\\`*_|<>[]#~$&":
+        text = text.replace(special, "\\" + special)
+    # A list, a rule or a heading begins with one of these.
+    return "\\" + text if text[:1] in ("-", "+", "=") else text
+
+
+def escape_csv(value: Any) -> Any:
+    """A cell that no spreadsheet runs as a formula and no terminal obeys; numbers and None pass."""
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.lstrip()[:1] in tuple("=+-@＝＋－＠") or value[:1] in tuple("\t\r\n") else text
+
+
+_LATEX = {
+    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
+    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": "\\textasciigrave{}",
+    "[": "{[}", "]": "{]}", "–": "--", "—": "---", "’": "'", "“": "``", "”": "''", "…": "\\ldots{}",
+    "±": "$\\pm$", "×": "$\\times$", "·": "$\\cdot$", "≤": "$\\le$", "≥": "$\\ge$", "≠": "$\\ne$", "∞": "$\\infty$", "ℓ": "$\\ell$",
+    "½": "$\\frac12$", "→": "$\\to$", "†": "\\dag{}",
+    **{chr(code): f"$\\{name}$" for code, name in (
+        (0x3B1, "alpha"), (0x3B2, "beta"), (0x3B3, "gamma"), (0x3B4, "delta"), (0x3B5, "varepsilon"), (0x3B7, "eta"),
+        (0x3B8, "theta"), (0x3BA, "kappa"), (0x3BB, "lambda"), (0x3BC, "mu"), (0x3BD, "nu"), (0x3BE, "xi"), (0x3C0, "pi"),
+        (0x3C1, "rho"), (0x3C3, "sigma"), (0x3C4, "tau"), (0x3C6, "varphi"), (0x3C7, "chi"), (0x3C8, "psi"), (0x3C9, "omega"),
+        (0x393, "Gamma"), (0x394, "Delta"), (0x3A3, "Sigma"), (0x3A6, "Phi"), (0x3A8, "Psi"), (0x3A9, "Omega"))},
+}  # fmt: skip
+
+
+def escape_latex(text: str) -> str:
+    """Text that LaTeX prints, in ASCII: accents are dropped, what has no counterpart becomes a question mark."""
+    return "".join(_latex_character(c) for c in text)
+
+
+def _latex_character(c: str) -> str:
+    if c in _LATEX:
+        return _LATEX[c]
+    if c.isascii():
+        return c if c.isprintable() else "?"
+    base = "".join(part for part in unicodedata.normalize("NFKD", c) if part.isascii() and part.isprintable())
+    return "".join(_LATEX.get(part, part) for part in base) or "?"
+
+
+def latex_comment(text: str) -> str:
+    """One line that LaTeX skips; nothing in it can end the comment."""
+    return "% " + " ".join(printable(" ".join(text.split())).split())

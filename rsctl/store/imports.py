@@ -1,0 +1,217 @@
+"""Other people's results in the store: radii of single images without counts, from their per-image logs.
+
+```
+<store>/
+  imports/<method>-<dataset>-s<σ>-<hash8>/   spec.json  radii.h5
+  sweeps/<name>/imports/<import>.json        the sweep that shows it, and what its importer said of n, n0 and alpha
+```
+
+`radii.h5` holds `index` (N,) int64, `label` (N,) int32, `predicted` (N,) int32 (-1 where it abstained),
+`radius` (N,) float64 (0 there) and `seconds` (N,) float64 (NaN where the log has none), in ascending order of
+`index`; the attribute `counts` is `unknown`. Nothing can be derived again from it: not another alpha, not
+another certificate.
+
+A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are what
+somebody says of it and belong to the sweep. So an import can be repeated and corrected. Both files are
+published whole, radii first: a folder with a `spec.json` is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from rsctl.errors import InputError, RefusedError
+from rsctl.spec.identity import content_hash
+from rsctl.store.files import publish, read_bytes, read_json, replace, to_json
+from rsctl.store.layout import Store
+
+SCHEMA = 1
+_COLUMNS = {"index": "i8", "label": "i4", "predicted": "i4", "radius": "f8", "seconds": "f8"}
+
+
+@dataclass(frozen=True, eq=False)
+class Radii:
+    """What a log says, image by image; shapes (N,), types as in `radii.h5`."""
+
+    index: NDArray[np.int64]
+    label: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    radius: NDArray[np.float64]
+    seconds: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self, rows: Any) -> Radii:
+        return Radii(**{name: getattr(self, name)[rows] for name in _COLUMNS})
+
+    @property
+    def sha256(self) -> str:
+        """Of the rows without the times."""
+        digest = hashlib.sha256()
+        for name, kind in _COLUMNS.items():
+            if name != "seconds":
+                digest.update(getattr(self, name).astype(f"<{kind}").tobytes())
+        return digest.hexdigest()
+
+
+class ImportSpec(BaseModel):
+    """What was certified, as far as the log, its path and its importer say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    version: Literal[1] = 1
+    kind: Literal["import"] = "import"
+    method: str
+    dataset: str
+    split: str
+    model: str
+    sigma: float
+    noise: Literal["gaussian"] = "gaussian"
+    seed: int | None
+    certificate: str
+    rows: str
+    """SHA-256 of the rows."""
+
+    @property
+    def hash(self) -> str:
+        return content_hash(self.model_dump(mode="json"))
+
+    @property
+    def run_id(self) -> str:
+        name = re.sub(r"[^A-Za-z0-9.]+", "-", f"{self.method[:40]}-{self.dataset[:20]}").strip("-.")
+        return f"{name or 'log'}-s{self.sigma:g}-{self.hash[:8]}"
+
+
+@dataclass(frozen=True)
+class Import:
+    """The folder of one imported log."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        return self.path.name
+
+    @cached_property
+    def spec(self) -> ImportSpec:
+        file = self.path / "spec.json"
+        stored = read_json(file)
+        try:
+            spec = ImportSpec.model_validate(stored["spec"])
+        except (KeyError, ValidationError) as error:
+            raise InputError(
+                f"{file}: is not an import that this version of rsctl can read: {error}."
+            ) from error
+        if spec.hash != stored.get("hash"):
+            raise RefusedError(
+                f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
+            )
+        return spec  # fmt: skip
+
+    @cached_property
+    def radii(self) -> Radii:
+        file = self.path / "radii.h5"
+        try:
+            with h5py.File(io.BytesIO(read_bytes(file)), "r") as stored:
+                return Radii(**{name: stored[name][()].astype(kind) for name, kind in _COLUMNS.items()})
+        except (OSError, KeyError, ValueError, TypeError) as error:
+            raise InputError(
+                f"{file}: can't be read ({error}). Remove the folder and import again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An import as a sweep shows it."""
+
+    log: Import
+    n: int | None
+    n0: int | None
+    alpha: float | None
+    source: str
+    remarks: list[str]
+    """What was odd about the log, for the readers of its numbers."""
+
+
+def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
+    """Store a log; returns it and whether it is new."""
+    kept = Import(store.root / "imports" / spec.run_id)
+    if (kept.path / "spec.json").exists():
+        if kept.spec != spec:
+            raise RefusedError(
+                f"{kept.path}: holds another log of the same name. Move it away and import again."
+            )
+        return kept, False
+    with h5py.File.in_memory() as file:
+        file.attrs["schema"], file.attrs["counts"] = SCHEMA, "unknown"
+        for name, kind in _COLUMNS.items():
+            file[name] = np.asarray(getattr(radii, name), kind)
+        file.flush()
+        publish(kept.path / "radii.h5", bytes(file.id.get_file_image()))
+    values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
+    return kept, publish(kept.path / "spec.json", to_json(values))
+
+
+def show(store: Store, sweep: str, shown: Shown) -> str:
+    """Put an import beside the runs of a sweep; returns `new`, `changed` or `unchanged`."""
+    file = store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json"
+    values = {
+        "schema": SCHEMA, "n": shown.n, "n0": shown.n0, "alpha": shown.alpha, "source": shown.source, "remarks": shown.remarks,
+    }  # fmt: skip
+    if publish(file, to_json(values)):
+        return "new"
+    before = read_json(file)
+    if all(before.get(key) == values[key] for key in ("n", "n0", "alpha", "remarks")):
+        return "unchanged"
+    replace(file, to_json(values))
+    return "changed"
+
+
+def shown_by(store: Store, sweep: str) -> list[Shown]:
+    """The imports that a sweep shows, by name."""
+    folder = store.sweep_folder(sweep) / "imports"
+    found = []
+    for name in _names(folder):
+        if name.endswith(".json") and not name.startswith("."):
+            said = read_json(folder / name)
+            found.append(
+                Shown(Import(store.root / "imports" / name[:-5]), said.get("n"), said.get("n0"), said.get("alpha"),
+                      str(said.get("source", "")), [str(remark) for remark in said.get("remarks", [])])
+            )  # fmt: skip
+    return found
+
+
+def imports(store: Store) -> Iterator[Import]:
+    """Every import of the store, by name."""
+    for name in _names(store.root / "imports"):
+        if (store.root / "imports" / name / "spec.json").is_file():
+            yield Import(store.root / "imports" / name)
+
+
+def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[Shown]]:
+    """A sweep's plan and the logs beside it; a sweep may consist of imported logs alone."""
+    beside = shown_by(store, name)
+    if beside and not (store.sweep_folder(name) / "plan.json").is_file():
+        return {"name": name, "description": "", "entries": []}, beside
+    return store.sweep(name), beside
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []

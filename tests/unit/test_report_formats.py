@@ -1,0 +1,251 @@
+"""Tables: what is rounded which way, what is merged, what is bold, and that text from outside stays text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_cases import make_row, make_store
+
+from rsctl.certificates import Certified, find_certificate
+from rsctl.certificates.cohen import predict
+from rsctl.report.formats import FORMATS, render
+from rsctl.report.measured import Cell, Results, Row
+from rsctl.report.notes import mark_varying, warnings
+from rsctl.report.rows import clean_accuracy, curve, sweep_results
+from rsctl.report.text import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
+from rsctl.store.tables import read_table
+
+NASTY = "=1+1 |a`*_[x](y)<b>&amp; $x$ 100% #1 {z} \\input{/etc/passwd} ~^ \x1b[31m\x07 \u202eevil 中"
+
+
+def results(*rows: Row, notes: list[str] | None = None) -> Results:
+    return Results("sweep", "", list(rows), notes or [])
+
+
+def table(text: str) -> list[list[str]]:
+    """The cells of the first pipe table."""
+    lines = [line for line in text.splitlines() if line.startswith("| ")]
+    return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
+
+
+# ---------------------------------------------------------------- numbers
+
+
+def test_a_radius_on_the_boundary_counts_as_certified() -> None:
+    certified = Certified(np.array([1, 1, -1, 2]), np.array([0.25, 0.2499, 0.0, 0.25]), np.zeros(4, bool))
+    cells = curve(certified, np.array([1, 1, 1, 1]), [0.0, 0.25])
+    assert [cell.certified for cell in cells] == [2, 1]
+
+
+def test_abstentions_never_count_even_at_radius_zero() -> None:
+    certified = Certified(np.array([-1]), np.array([0.0]), np.zeros(1, bool))
+    assert curve(certified, np.array([0]), [0.0])[0].certified == 0
+
+
+def test_every_share_of_thousand_images_prints_exactly_and_never_above() -> None:
+    for k in range(1001):
+        assert percent(k / 1000) == f"{k // 10}.{k % 10}"
+    assert (percent(0.74999), percent_up(0.74901), three_down(0.42389)) == ("74.9", "75.0", "0.423")
+    assert percent(2 / 3) == "66.6"
+    assert percent_up(2 / 3) == "66.7"
+
+
+def test_numbers_that_are_not_there_print_as_a_dash_and_are_null() -> None:
+    row = make_row(images=0, acr=math.nan, abstain_rate=math.nan, cap_share=math.nan)
+    assert table(render(results(row), "md"))[1][4] == "–"
+    document = json.loads(render(results(row), "json"))
+    assert document["rows"][0]["certified_accuracy"] is None
+    assert document["rows"][0]["acr"] is None
+    assert "nan" not in render(results(row), "csv").lower()
+
+
+def test_the_worst_class_is_the_smallest_share_among_the_classes_that_are_there() -> None:
+    certified = Certified(np.array([3, 3, 9, 9]), np.array([1.0, 0.1, 1.0, 1.0]), np.zeros(4, bool))
+    cells = curve(certified, np.array([3, 3, 9, 9]), [0.0, 0.5])
+    assert [cell.worst_class for cell in cells] == [1.0, 0.5]
+
+
+def test_the_clean_rate_is_that_of_predict() -> None:
+    rng = np.random.default_rng(0)
+    for alpha in (0.001, 0.2, 0.9):
+        counts = rng.multinomial(60, [0.4, 0.35, 0.25], 400)
+        labels = rng.integers(0, 3, 400)
+        from rsctl.certificates import CountTable
+
+        given = CountTable(counts, counts, counts.sum(axis=1), 0.5, 64)
+        assert clean_accuracy(given, labels, alpha) == (predict(counts, alpha) == labels).mean()
+
+
+def test_a_sweep_is_recomputed_from_its_counts(tmp_path: Path) -> None:
+    store, (run,) = make_store(tmp_path)
+    (row,) = sweep_results(store, "sweep").rows
+    stored = read_table(run)
+    certified = find_certificate("cohen").certify(stored.counts(), 0.001)
+    right = certified.predicted == stored.rows.label
+    assert [cell.certified for cell in row.cells] == [
+        int((right & (certified.radius >= r)).sum()) for r in (0, 0.25, 0.5)
+    ]
+    assert row.acr == pytest.approx((right * certified.radius).mean(), abs=1e-15)
+    assert row.abstain_rate == (certified.predicted == -1).mean()
+    assert (row.images, row.planned, row.subset) == (360, 360, "all of 360")
+
+
+def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path) -> None:
+    from report_cases import write_counts
+
+    from rsctl.spec.permutation import images_of
+
+    store, (run,) = make_store(tmp_path, counts=False)
+    order = images_of(360, 0.0, 0, 1, 0)
+    write_counts(run, [*order[:50], *order[51:90]])
+    found = sweep_results(store, "sweep")
+    assert (found.rows[0].images, found.rows[0].planned) == (50, 360)
+    assert any("1 of 1 rows are not complete (50 of 360 images are in)" in note for note in found.notes)
+    assert "50 of 360" in render(found, "md")
+
+
+# ---------------------------------------------------------------- lines
+
+
+def test_runs_that_differ_in_the_seed_alone_print_as_mean_and_deviation() -> None:
+    rows = [make_row(accuracies=(a,), seed=i) for i, a in enumerate((0.5, 0.52, 0.6))]
+    header, line = table(render(results(*rows), "md"))
+    assert line[header.index("Seed")] == "3 seeds"
+    assert line[4] == "54.0 ± 5.3"  # statistics.stdev = 5.2915 points, rounded up
+    assert len(table(render(results(*rows), "md", merge_seeds=False))) == 1 + 3
+
+
+def test_runs_that_differ_in_a_setting_are_never_merged() -> None:
+    rows = [make_row(seed=0), make_row(seed=1)]
+    changed = rows[1].train.model_copy(update={"recipe": rows[1].train.recipe.model_copy(update={"lr": 0.2})})
+    other = make_row(seed=1, train=changed)
+    mark_varying([rows[0], other])
+    text = render(results(rows[0], other), "md")
+    assert "gaussian (lr=0.1)" in text
+    assert "gaussian (lr=0.2)" in text
+
+
+def test_another_subset_alpha_or_split_gets_a_table_of_its_own() -> None:
+    rows = [make_row(), make_row(alpha=0.01), make_row(subset_key="other"), make_row(split="val")]
+    assert render(results(*rows), "md").count("Certified accuracy (%)") == 4
+
+
+def test_the_best_sigma_of_each_radius_is_named() -> None:
+    rows = [make_row(accuracies=(0.8, 0.2), sigma=0.25), make_row(accuracies=(0.6, 0.4), sigma=0.5)]
+    text = render(results(*rows), "md")
+    assert "80.0 (0.25)" in text
+    assert "40.0 (0.5)" in text
+    unfinished = make_row(accuracies=(0.9, 0.9), sigma=1.0, images=10)
+    assert "90.0 (1)" not in render(results(*rows, unfinished), "md")
+
+
+def test_bold_marks_the_best_of_one_sigma_only_where_there_is_a_choice() -> None:
+    alone = render(
+        results(make_row(accuracies=(0.8,), sigma=0.25), make_row(accuracies=(0.6,), sigma=0.5)), "latex"
+    )
+    assert "textbf" not in alone.split("best $\\sigma$")[0]
+    pair = (make_row("gaussian", (0.8, 0.5)), make_row("other", (0.6, 0.5)))
+    text = render(results(*pair), "latex")
+    assert "\\textbf{80.0}" in text
+    assert text.count("textbf") == 1  # a tie is no choice
+    unfinished = make_row("other", (0.9, 0.9), images=10)
+    assert "textbf" not in render(results(pair[0], unfinished), "latex")
+
+
+def test_other_data_sets_are_no_tuning_and_hyperparameters_on_test_images_are() -> None:
+    rows = [make_row(), make_row(dataset="svhn")]
+    mark_varying(rows)
+    assert not warnings(rows)
+    changed = rows[0].train.model_copy(update={"hyperparameters": {"lam": 1.0}})
+    rows = [make_row(), make_row(train=changed)]
+    mark_varying(rows)
+    assert "method.lam" in warnings(rows)[0]
+
+
+# ---------------------------------------------------------------- formats
+
+
+def test_csv_and_json_hold_the_same_rows(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
+    found = sweep_results(store, "sweep")
+    rows = list(csv.DictReader(io.StringIO(render(found, "csv"))))
+    document = json.loads(render(found, "json"))["rows"]
+    wanted = "run,method,dataset,split,model,sigma,noise,seed,certificate,guarantee,norm,k,alpha,n,images,radius,certified_accuracy,acr,abstain_rate"
+    assert set(wanted.split(",")) <= set(rows[0])
+    assert len(rows) == len(document) == 6
+    for line, values in zip(rows, document, strict=True):
+        assert line == {key: "" if value is None else str(value) for key, value in values.items()}
+
+
+def test_an_empty_csv_still_has_its_header() -> None:
+    assert render(results(), "csv").startswith("run,source,method,")
+
+
+def test_markdown_cells_keep_their_columns_whatever_the_text() -> None:
+    row = make_row(NASTY)
+    header, body = [line for line in render(results(row), "md").splitlines() if line.startswith("| ")]
+    unescaped = [
+        len([1 for i, c in enumerate(line) if c == "|" and line[i - 1] != "\\"]) for line in (header, body)
+    ]
+    assert unescaped[0] == unescaped[1]
+    assert escape_markdown("# title") == "\\# title"
+    assert escape_markdown("- item") == "\\- item"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_nothing_steers_the_terminal(form: str) -> None:
+    text = render(results(make_row(NASTY), notes=[NASTY]), form)
+    assert not {c for c in text if not c.isprintable() and c != "\n"}
+
+
+def test_no_cell_begins_a_formula() -> None:
+    for text in ("=1+1", "+1", "-1", "@x", " =1", "\t=1", "\r=1", "＝1"):
+        assert escape_csv(text).startswith("'"), text
+    assert escape_csv(-1.5) == -1.5
+
+
+def test_latex_is_ascii_and_a_comment_cannot_end() -> None:
+    text = render(results(make_row(NASTY), notes=["a\nb\u2028c\x0bd\r\\end{document}"]), "latex")
+    assert text.isascii() or "中" not in escape_latex("中")
+    assert all(
+        line.startswith("%")
+        for line in text.splitlines()
+        if "end{document}" in line and "rsctlend" not in line
+    )
+
+
+@pytest.mark.skipif(
+    not shutil.which("pdflatex"),
+    reason="pdflatex isn't installed (Debian: texlive-latex-base, texlive-latex-recommended)",
+)
+def test_latex_compiles_alone_and_in_a_paper(tmp_path: Path) -> None:
+    rows = [
+        make_row(NASTY, (0.8, 0.5)),
+        make_row("other é λ±", (0.6, 0.4)),
+        *(make_row(f"m{i}") for i in range(45)),
+    ]
+    text = render(Results("sweep_%", NASTY, rows, [NASTY, "a\n\\undefined"]), "latex", intervals=True)
+    (tmp_path / "table.tex").write_text(text)
+    paper = "\\documentclass{article}\\usepackage{booktabs}\\begin{document}\\input{table.tex}\\input{table.tex}End.\\end{document}"
+    (tmp_path / "paper.tex").write_text(paper)
+    for name in ("table.tex", "paper.tex"):
+        done = subprocess.run(
+            ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", name], cwd=tmp_path, capture_output=True, timeout=120
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout.decode(errors="replace")[-2000:]
+
+
+def test_intervals_are_clopper_pearson_and_rounded_outward() -> None:
+    cell = Cell(0.0, 5, 10)
+    assert cell.interval == pytest.approx((0.1870860, 0.8129140), abs=1e-6)  # Clopper, Pearson 1934
+    assert "50.0 [18.7, 81.3]" in render(
+        results(make_row(images=10, planned=10)), "md", intervals=True
+    ).replace("\\", "")
