@@ -61,10 +61,6 @@ def perform(run: Run, number: int, **here_and_now: Any) -> Outcome:
     use_plugins(launch["plugins"])
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(launch["threads"])
-    # Threads that spin at every barrier starve each other as soon as something else wants a core. ResNet-20 on two
-    # cores: 900 to 1,100 images/s alone either way; 20 to 100 beside one busy process when they spin, 200 to 250
-    # beside two when they sleep.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     claim = _claim(run, number, launch)
     work = Work(run, number, claim, Path(launch["data"]), launch)
     stop.tell(work)
