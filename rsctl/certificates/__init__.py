@@ -7,6 +7,7 @@ import pkgutil
 from functools import cache
 
 from rsctl.catalog import declared, plugins
+from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee
 from rsctl.errors import InputError, unknown
 
@@ -22,7 +23,11 @@ __all__ = [
 
 
 def certificates() -> dict[str, Certificate]:
-    """Every certificate of this room (a module with `CERTIFICATE`) and of the plugins, by name."""
+    """Every certificate of this room and of the plugins, by name.
+
+    A module here holds one `CERTIFICATE`, or `CERTIFICATES` where a parameter (k of top-k) is part of the
+    name. Each probabilistic ℓ2 one of this room also exists as `<name>-l1` and `<name>-linf`.
+    """
     return _certificates(plugins())
 
 
@@ -31,8 +36,10 @@ def _certificates(plugins: tuple[str, ...]) -> dict[str, Certificate]:
     modules = [
         importlib.import_module(f"{__name__}.{entry.name}") for entry in pkgutil.iter_modules(__path__)
     ]
-    own = [module.CERTIFICATE for module in modules if hasattr(module, "CERTIFICATE")]
-    return declared(own, "CERTIFICATES")
+    own: list[Certificate] = [module.CERTIFICATE for module in modules if hasattr(module, "CERTIFICATE")]
+    own += [certificate for module in modules for certificate in getattr(module, "CERTIFICATES", ())]
+    inner = [entry for entry in own if entry.norm == "l2" and entry.guarantee.kind == "probabilistic"]
+    return declared(own + [InNorm(entry, norm) for norm in ("l1", "linf") for entry in inner], "CERTIFICATES")
 
 
 def find_certificate(name: str) -> Certificate:

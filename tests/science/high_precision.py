@@ -244,6 +244,63 @@ def t_certify_radii() -> list[dict[str, Any]]:
     return rows
 
 
+def phi(z: Any) -> Any:
+    return mp.erfc(-z / mp.sqrt(2)) / 2
+
+
+def top_k(label: int, others: list[int], n: int, alpha: float, k: int) -> Any:
+    """The radius for σ = 1 or None: the best t of Jia 2020, Theorem 1, by bisection."""
+    a = mp.mpf(alpha) / 2
+    q = one_minus_lower(label, n, a)
+    largest = sorted(others, reverse=True)[:k]
+    p_bars = [upper(count, n, a / k) for count in largest]
+    best = None
+    for t in range(1, k + 1):
+        p_sum = min(sum(p_bars[-t:]), q)
+        if q == 1 or 1 - q <= p_sum / t:
+            continue
+        z, top = minus_quantile(q), -minus_quantile(p_sum)
+        low, high = mp.mpf(0), mp.mpf(20)
+        for _ in range(130):
+            middle = (low + high) / 2
+            if phi(z - middle) >= phi(top + middle) / t:
+                low = middle
+            else:
+                high = middle
+        best = low if best is None else max(best, low)
+    return best
+
+
+def top_k_radii() -> list[dict[str, Any]]:
+    rows = []
+    cases = [
+        (900, [50, 30, 20]),
+        (300, [250, 200, 150, 60, 40]),
+        (300, [140] * 5),
+        (200, [190, 190, 190, 130, 100]),
+    ]
+    cases += [
+        (100, [200] * 4 + [100]),
+        (1000, [0] * 5),
+        (0, [500, 500, 0, 0, 0]),
+        (9_000, [300, 200, 200, 150, 150]),
+    ]
+    cases += [
+        (30_000, [14_000] * 5),
+        (99_990, [4, 3, 2, 1, 0]),
+        (520, [480, 0, 0, 0, 0]),
+        (480, [520, 0, 0, 0, 0]),
+    ]
+    for label, others in cases:
+        n = label + sum(others)
+        for k in (1, 2, 3, 5):
+            if k <= len(others):
+                for alpha in (0.05, 0.001):
+                    radius = text(top_k(label, others, n, alpha, k))
+                    rows.append({"label": label, "others": others, "k": k, "alpha": alpha, "radius": radius})
+    return rows
+
+
 def text(value: Any) -> str | None:
     return None if value is None else mp.nstr(value, 30, strip_zeros=False)
 
@@ -254,6 +311,7 @@ def everything() -> dict[str, Any]:
         "predict": predictions(),
         "runner-up": runner_up_radii(),
         "t-certify": t_certify_radii(),
+        "top-k": top_k_radii(),
     }
 
 
