@@ -166,6 +166,7 @@ def submit(
 def _wait(place: Any, name: str, as_json: bool) -> int:
     """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
     from rsctl.cluster import control
+    from rsctl.cluster.everywhere import notices
     from rsctl.cluster.status import Progress, summarize
     from rsctl.store.attempts import State
 
@@ -173,7 +174,7 @@ def _wait(place: Any, name: str, as_json: bool) -> int:
     try:
         while True:
             found = control.sweep_statuses(place, name)
-            shown.show(summarize(found.values()))
+            shown.show(summarize(found.values()), notices())
             if all(
                 s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
                 for s in found.values()
@@ -271,8 +272,12 @@ def logs(
 
 
 @app.command()
-def cancel(names: Annotated[list[str], typer.Argument(metavar="SWEEP|RUN…", help="What to stop.")]) -> None:
-    """Stop sweeps or runs. What is trained and sampled stays; submit again to go on."""
+def cancel(
+    names: Annotated[
+        list[str], typer.Argument(metavar="SWEEP|RUN…", help="What to stop; RUN/N is one task.")
+    ],
+) -> None:
+    """Stop sweeps, runs or single tasks. What is trained and sampled stays; submit again to go on."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -188,21 +189,26 @@ def keep_going(place: Place, name: str) -> None:
 
 
 def named_tasks(place: Place, names: list[str]) -> list[Task]:
-    """The tasks of sweeps and runs given by name."""
+    """The tasks of sweeps and runs given by name; `RUN/N` is one task of a run."""
     store = Store(place.store)
     found: dict[str, Task] = {}
     for name in names:
         if name in store.sweep_names():
             tasks = sweep_tasks(store, name)
         else:
-            run = store.find_run(name)
-            tasks = [Task(run, number) for number in run.task_numbers()]
+            run_name, _, number = name.rpartition("/") if re.fullmatch(r".+/\d+", name) else (name, "", "")
+            run = store.find_run(run_name)
+            tasks = [Task(run, n) for n in run.task_numbers() if number in ("", str(n))]
+            if not tasks:
+                raise InputError(
+                    f"{run.id}: has no task {number}. It has: {', '.join(map(str, run.task_numbers()))}."
+                )
         found |= {task.key: task for task in tasks}
     return list(found.values())
 
 
 def cancel(place: Place, names: list[str]) -> list[Task]:
-    """Stop the unfinished tasks of these sweeps or runs; returns them. What is sampled stays."""
+    """Stop the unfinished ones of these sweeps, runs or tasks; returns them. What is sampled stays."""
     backend = Everywhere(place)
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
     open_tasks = [

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rsctl.cluster.control import TaskStatus, sweep_statuses
+from rsctl.cluster.everywhere import notices
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
@@ -52,8 +53,14 @@ class Progress:
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.shown, self.started = stream, "", time.monotonic()
+        self.noticed: list[str] = []
 
-    def show(self, summary: Summary) -> None:
+    def show(self, summary: Summary, notices: list[str]) -> None:
+        """The line, after what a person has to know that wasn't said yet."""
+        for notice in notices:
+            if notice not in self.noticed:
+                self.stream.write(("\r\x1b[K" if self.stream.isatty() else "") + notice + "\n")
+        self.noticed = notices
         if self.stream.isatty():
             seconds = int(time.monotonic() - self.started)
             self.stream.write(f"\r\x1b[K{summary.progress:4.0%}  {summary.text}  {seconds} s")
@@ -71,10 +78,8 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
     names = [sweep] if sweep else store.sweep_names()
-    return {
-        "store": str(place.store),
-        "sweeps": [_sweep_values(place, name, detailed=bool(sweep)) for name in names],
-    }
+    sweeps = [_sweep_values(place, name, detailed=bool(sweep)) for name in names]
+    return {"store": str(place.store), "sweeps": sweeps, "notices": notices()}
 
 
 def _sweep_values(place: Place, name: str, *, detailed: bool) -> dict[str, Any]:
@@ -112,7 +117,7 @@ def status_text(values: dict[str, Any]) -> str:
     """The same for a terminal."""
     if not values["sweeps"]:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
-    lines = []
+    lines = list(values["notices"])
     for sweep in values["sweeps"]:
         lines.append(
             f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(f'{n} {s}' for s, n in sweep['states'].items())}"
