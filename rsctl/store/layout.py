@@ -117,11 +117,15 @@ class Store:
                 yield Run(self.root / kind / name)
 
     def find_run(self, name: str) -> Run:
-        """A run by its id, its path, or a unique beginning of its id."""
+        """A run by its id (with or without its kind), its path, or a unique beginning of its id."""
         path = Path(name)
         if (path / "spec.json").is_file():
             return Run(path.resolve())
-        every = [run for kind in KINDS for run in self.runs(kind)]
+        kind, _, rest = name.rpartition("/")
+        if name and kind in KINDS:  # as 'rsctl status' writes it
+            every, name = list(self.runs(kind)), rest
+        else:
+            every = [run for kind in KINDS for run in self.runs(kind)] if name else []
         exact = [run for run in every if run.id == name]
         found = exact or [run for run in every if run.id.startswith(name)]
         if len(found) == 1:

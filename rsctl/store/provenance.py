@@ -7,6 +7,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import secrets
 import shutil
 import subprocess
 import sys
@@ -74,7 +75,7 @@ def snapshot_code(store_root: Path) -> str:
     target = store_root / "code" / code
     if target.is_dir():
         return code
-    making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}")
+    making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with explained(target):
             for name, path in files:
