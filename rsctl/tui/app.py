@@ -135,6 +135,10 @@ class Dashboard(App[None]):
 
         self.background.ask("store", look, self)
 
+    def look_now(self) -> None:
+        """Something was changed: don't wait for the ticker."""
+        self.background.ask("store", self._look, self)
+
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:

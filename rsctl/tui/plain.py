@@ -11,10 +11,8 @@ LONGEST = 2000
 
 def plain(text: str, longest: int = LONGEST) -> str:
     """One line without escape sequences; of what carriage returns overwrote only the last remains (as in a terminal)."""
-    if len(text) > 64 * longest:
-        text = text[: 64 * longest]
-    text = _ESCAPES.sub("", text).rstrip("\r")
-    text = text.rpartition("\r")[2].expandtabs(4)
+    text = text.rstrip("\r").rpartition("\r")[2][: 64 * longest]
+    text = _ESCAPES.sub("", text).expandtabs(4)
     if len(text) > longest:
         text = text[: longest - 1] + "…"
     return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)

@@ -2,32 +2,71 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+from rsctl.tui.filters import Filter
 from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, duration, progress_of
 from rsctl.tui.widgets.grid import Cell, Column, Row, bar
 
 BAR = 10
 COLUMNS = (
     Column("Sweep / run / task"),
-    Column("State", 18),
+    Column("State", 16),
     Column("Progress", BAR + 5),
-    Column("Rate", 14, right=True, drop=3),
+    Column("Rate", 13, right=True, drop=3),
     Column("Left", 8, right=True, drop=2),
-    Column("Node", 12, drop=4),
-    Column("Try", 3, right=True, drop=5),
+    Column("Node", 12, drop=5),
+    Column("Try", 3, right=True, drop=4),
 )
 
 
-def sweep_rows(overview: Overview, opened: set[str]) -> list[Row]:
-    """The tree as far as it is unfolded. Keys: `sweep`, the run's key, `run key task key`."""
+SORTS = ("planned", "state", "progress", "left")
+_SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
+
+
+def titles(sort: str) -> list[Column]:
+    """The columns, the one that orders the runs marked."""
+    return [
+        replace(column, title=f"{column.title} ▾") if column.title == _SORTED.get(sort) else column
+        for column in COLUMNS
+    ]
+
+
+def sweep_rows(
+    overview: Overview, opened: set[str], only: Filter | None = None, sort: str = "planned"
+) -> list[Row]:
+    """The tree as far as it is unfolded. Keys: `sweep`, the run's key, `run key task key`.
+
+    Under a filter every sweep with a run that matches is open, and the others are left out.
+    """
     rows: list[Row] = []
     for sweep in overview.sweeps:
-        rows.append(_sweep_row(sweep, sweep.name in opened))
-        if sweep.name in opened:
-            for run in sweep.runs:
+        runs = [run for run in sweep.runs if only is None or only.matches(run)]
+        if only is not None and not runs:
+            continue
+        unfolded = sweep.name in opened or only is not None
+        rows.append(_sweep_row(sweep, unfolded))
+        if unfolded:
+            for run in _sorted(runs, sort):
                 rows.append(_run_row(run, run.key in opened))
                 if run.key in opened:
                     rows += [_task_row(run, task) for task in run.tasks]
     return rows
+
+
+def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
+    """What needs attention first; runs that are alike stay as planned."""
+    if sort == "state":
+        order = ("failed", "lost", "cancelled", "unknown", "running", "queued", "waiting", "new", "done")
+        return sorted(
+            runs, key=lambda run: min((order.index(task.state) for task in run.tasks), default=len(order))
+        )
+    if sort == "progress":
+        return sorted(runs, key=lambda run: -progress_of(run.tasks).share)
+    if sort == "left":
+        lefts = {run.key: progress_of(run.stage_tasks).left for run in runs}
+        return sorted(runs, key=lambda run: (lefts[run.key] is None, lefts[run.key] or 0.0))
+    return runs
 
 
 def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None, TaskView | None]:

@@ -128,13 +128,23 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class TrainingCurve:
+    """How a training went, by epoch."""
+
+    title: str
+    epochs: tuple[float, ...]
+    values: Mapping[str, tuple[float, ...]]
+    """`loss`, `accuracy` and `lr`."""
+
+
+@dataclass(frozen=True)
 class Progress:
     """Several tasks in one line."""
 
     state: str
     """The most telling of their states."""
     text: str
-    """`running`, or `running, 2 failed`."""
+    """`running`, or `running ✗2` where two have failed."""
     share: float
     rate: float = 0.0
     unit: str = ""
@@ -158,7 +168,7 @@ def progress_of(tasks: Iterable[TaskView]) -> Progress:
     text = leading
     bad = sum(states.get(state, 0) for state in BAD_STATES)
     if bad and leading not in BAD_STATES:
-        text = f"{leading}, {bad} failed"
+        text = f"{leading} {GLYPHS['failed']}{bad}"
     share = sum(task.progress for task in everything) / len(everything)
     running = [task for task in everything if task.state == "running"]
     unit = next((task.unit for task in running if task.unit), "")

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+
+import pytest
 from conftest import until
 from dashboard_store import Synthetic
 from textual.widgets import ContentSwitcher
 
+from rsctl.cluster.requests import own_queue
+from rsctl.plan.commit import Task
+from rsctl.store.attempts import Claim, latest_attempt
 from rsctl.tui.app import Dashboard
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.logview import LogView
 
 
 def text_of(widget) -> str:
@@ -97,3 +106,185 @@ def test_details_say_why(synthetic: Synthetic, drive) -> None:
 
 def _rendered(static) -> str:
     return "\n".join(strip.text for strip in static.render_lines(static.size.region))
+
+
+def test_training_curves_grow_from_the_metrics(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await pilot.press("t", "down", "down")
+        chart = app.screen.query_one("#training-loss", Chart)
+        await until(pilot, lambda: chart.series, "training curve")
+        before = chart.series[0].xs[-1]
+        synthetic.train(synthetic.models("going")[1], steps=400, finish=False)
+        await until(pilot, lambda: chart.series[0].xs[-1] > before, "more of it")
+        assert chart.series[0].ys[-1] < chart.series[0].ys[0]
+        assert app.screen.query_one("#training-accuracy", Chart).series
+
+    drive(steps)
+
+
+def test_the_log_is_literal_and_follows(synthetic: Synthetic, drive) -> None:
+    task = Task(synthetic.models("going")[1], 0)
+    path = synthetic.log(task, b"[red]plain[/red]\n10%\r20%\r\n" + b"\x1b[2Jlast \xff\xfe\n")
+
+    async def steps(app, pilot):
+        await pilot.press("down", "down", "l")
+        log = app.screen.query_one(LogView)
+        await until(pilot, lambda: log.window is not None, "log")
+        assert [line.rstrip() for line in text_of(log).split("\n")[:3]] == [
+            "[red]plain[/red]",
+            "20%",
+            "last ��",
+        ]
+        with open(path, "ab") as file:
+            file.write(b"RuntimeError: one\n" + b"more\n" * 500)
+        await until(pilot, lambda: "more" in text_of(log), "what was added")
+        assert log.following
+        await pilot.press("E")
+        await until(pilot, lambda: "RuntimeError: one" in text_of(log), "the error")
+        assert not log.following
+        await pilot.press("E")
+        await until(
+            pilot, lambda: any("no line above" in n.message for n in app._notifications), "word of it"
+        )
+        log.focus()
+        await pilot.press("end")
+        await until(pilot, lambda: log.following and "RuntimeError" not in text_of(log), "the end")
+        await pilot.press("home", "down", "up", "pagedown", "pageup", "right", "left")
+        assert "[red]plain" in text_of(log)
+
+    drive(steps)
+
+
+def test_filter_sort_and_clear(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        grid = grid_of(app)
+        await pilot.press("slash", *"sigma:>0.3")
+        await pilot.pause()
+        shown = [row.key for row in grid.rows]
+        assert [row.key for row in grid.rows if row.depth == 0] == ["finished", "failed"]
+        assert len(shown) == 4
+        await pilot.press(*" sgima:1")
+        note = app.screen.query_one("#sweeps-note")
+        assert note.display
+        assert "Did you mean 'sigma'" in str(note.render())
+        await pilot.press("ctrl+g")
+        assert len([row for row in grid.rows if row.depth == 0]) == 3
+        assert not note.display
+        runs = [row.key for row in grid.rows if row.depth == 1]
+        await pilot.press("s", "s", "s")
+        assert any(column.title == "Left ▾" for column in grid.columns)
+        await pilot.press("s")
+        assert [row.key for row in grid.rows if row.depth == 1] == runs
+
+    drive(steps)
+
+
+def test_cancel_asks_first_and_stops_the_sweep(synthetic: Synthetic, drive) -> None:
+    """The tasks of `going` are this process's own claims, so the backend has none of them to stop; requests go away."""
+    queue = own_queue(synthetic.store)
+    for request in synthetic.committed["going"].requests:
+        if request.task.number == 1:
+            queue.add(request)
+    waiting = len(queue.wanted())
+
+    async def steps(app, pilot):
+        await pilot.press("x")
+        assert isinstance(app.screen, ConfirmScreen)
+        await pilot.press("n")
+        assert len(queue.wanted()) == waiting
+        await pilot.press("x", "y")
+        await until(pilot, lambda: not queue.wanted(), "cancelled requests")
+        await until(
+            pilot,
+            lambda: any(t.state == "cancelled" for t in app.overview.sweeps[0].tasks),
+            "cancelled tasks",
+        )
+
+    with_no_signals(synthetic, drive, steps)
+
+
+def with_no_signals(synthetic: Synthetic, drive, steps) -> None:
+    """End the claims of this process first: cancelling would send it a signal."""
+    for run in [*synthetic.models("going"), *synthetic.counts("going")]:
+        for number in run.task_numbers():
+            attempt = latest_attempt(run, number)
+            if attempt and not attempt.ended:
+                Claim(run, number, attempt.number).write("end", state="stopped", reason="signal SIGTERM")
+    drive(steps)
+
+
+def test_retry_hands_failed_tasks_over_again(synthetic: Synthetic, drive, monkeypatch) -> None:
+    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    queue = own_queue(synthetic.store)
+
+    async def steps(app, pilot):
+        grid_of(app).move_to("failed")
+        await pilot.press("r")
+        assert isinstance(app.screen, ConfirmScreen)
+        assert "1 failed" in str(app.screen.query_one("#confirm-text").render())
+        await pilot.press("y")
+        await until(pilot, lambda: len(queue.wanted()) == 3, "requests")
+        grid_of(app).move_to("finished")
+        await pilot.press("r")
+        assert not isinstance(app.screen, ConfirmScreen)
+
+    drive(steps)
+
+
+def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, drive, monkeypatch) -> None:
+    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setenv("EDITOR", "sed -i s/0.12/-1/")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())
+    kept = synthetic.store.sweep_folder("going") / "sweep.toml"
+    before = kept.read_text()
+
+    async def steps(app, pilot):
+        await pilot.press("e")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "question")
+        assert "greater than 0" in str(app.screen.query_one("#confirm-text").render())
+        monkeypatch.setenv("EDITOR", "sed -i s/-1/0.75/")
+        await pilot.press("y")
+        await until(
+            pilot,
+            lambda: (
+                isinstance(app.screen, ConfirmScreen)
+                and "2 models" in str(app.screen.query_one("#confirm-text").render())
+            ),
+            "plan",
+        )
+        assert kept.read_text() == before
+        await pilot.press("y")
+        await until(pilot, lambda: "0.75" in kept.read_text(), "submission")
+        await until(pilot, lambda: "gaussian σ 0.75" in text_of(grid_of(app)), "the new run")
+
+    drive(steps)
+
+
+def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkeypatch) -> None:
+    monkeypatch.setenv("EDITOR", "true")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())
+
+    async def steps(app, pilot):
+        await pilot.press("e")
+        await until(
+            pilot, lambda: any("nothing was changed" in n.message for n in app._notifications), "word of it"
+        )
+
+    drive(steps)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48), (60, 16)])
+def test_every_pane_fits(synthetic: Synthetic, drive, size) -> None:
+    async def steps(app, pilot):
+        for key in "ctld":
+            await pilot.press(key)
+            await pilot.pause()
+        assert grid_of(app).size.height >= 3
+        await pilot.press("question_mark")
+        assert isinstance(app.screen, HelpScreen)
+        await pilot.press("q")
+        assert not isinstance(app.screen, HelpScreen)
+
+    drive(steps, size)

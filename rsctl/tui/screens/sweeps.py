@@ -2,72 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.message import Message
-from textual.widgets import ContentSwitcher
+from textual.widgets import ContentSwitcher, Input, Static
 
+from rsctl.errors import InputError
+from rsctl.tui.filters import Filter, parse_filter
+from rsctl.tui.panes import Drawn, Found, PaneReader, Read, Trained, about, log_of
 from rsctl.tui.screens.mode import ModeScreen
-from rsctl.tui.sweep_rows import COLUMNS, find, sweep_rows
-from rsctl.tui.views import Curve, Overview, RunView
+from rsctl.tui.screens.steering import Steering
+from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
+from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.details import DetailsPane
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.logview import LogView
 from rsctl.tui.widgets.tabline import TabLine
+from rsctl.tui.widgets.training_pane import TrainingPane
 
-if TYPE_CHECKING:
-    from rsctl.tui.curves import Curves
-
-MOST_CURVES = 6
-PANES = [("c", "Curve"), ("d", "Details")]
-
-
-class Drawn(Message):
-    """Curves of the runs under the cursor, read from their shards."""
-
-    def __init__(self, key: str, curves: list[Curve]) -> None:
-        super().__init__()
-        self.key, self.curves = key, curves
+PANES = [("c", "Curve"), ("t", "Training"), ("l", "Log"), ("d", "Details")]
+ACTIONS = (
+    ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or words (/)", "filter"),
+    ("Sort runs", "As planned, by state, progress or time left (s)", "sort"),
+    ("Cancel", "Stop what is unfinished of the sweep or run under the cursor (x)", "cancel"),
+    ("Retry", "Start again what failed, was lost or cancelled in this sweep (r)", "retry"),
+    ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
+    ("Jump to the last error", "In the log (E)", "error"),
+)
 
 
-class SweepsScreen(ModeScreen):
+class SweepsScreen(Steering, ModeScreen):
     """The first mode."""
 
     MODE = "sweeps"
     GUIDE = (
-        "Sweeps, their runs (a model and its certification) and the tasks of each. Enter opens and closes a row. "
-        "The panel shows the row under the cursor; its certified accuracy grows as shards arrive."
+        "Sweeps, their runs (a model and its certification) and the tasks of each. Enter opens and closes a row; "
+        "Tab goes to the panel and back. The panel shows the row under the cursor; its certified accuracy grows as shards arrive."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("c", "pane('Curve')", "Curve", show=False),
-        Binding("d", "pane('Details')", "Details", show=False),
+        *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
+        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("s", "sort", "Sort"),
+        Binding("x", "cancel", "Cancel"),
+        Binding("r", "retry", "Retry"),
+        Binding("e", "edit", "Edit"),
+        Binding("E", "error", "Last error in the log", show=False),
+        Binding("escape,ctrl+g", "clear", "Close the filter", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._open: set[str] | None = None
         """Keys of the rows that are unfolded; None until the first look."""
-        self._curves: Curves | None = None
-        """Used on the background thread `curves` only."""
+        self._filter: Filter | None = None
+        self._sort = SORTS[0]
+        self._reader = PaneReader()
 
     def body(self) -> ComposeResult:
         with Container(id="sweeps-body"):
             with Vertical(id="sweeps-left"):
                 yield Grid(COLUMNS, empty="reading the store …", id="sweeps-grid")
+                yield Input(placeholder="state:failed method:gaussian sigma:>0.5", id="sweeps-filter")
+                yield Static("", id="sweeps-note", markup=False)
             with Vertical(id="sweeps-right"):
                 yield TabLine(PANES, "Curve")
                 with ContentSwitcher(initial="Curve", id="sweeps-panes"):
                     yield CertifiedPane(id="Curve")
+                    yield TrainingPane(id="Training")
+                    yield LogView(id="Log")
                     yield DetailsPane(id="Details")
+
+    def on_mount(self) -> None:
+        self.grid.focus()
 
     @property
     def grid(self) -> Grid:
         return self.query_one("#sweeps-grid", Grid)
+
+    @property
+    def pane(self) -> str:
+        return self.query_one(TabLine).here
+
+    def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
+        """Sweep, run and task under the cursor, as far as it is on one."""
+        overview = self.dashboard.overview
+        return find(overview, self.grid.key) if overview else (None, None, None)
 
     # What arrives
 
@@ -75,23 +101,35 @@ class SweepsScreen(ModeScreen):
         if self._open is None and overview.sweeps:
             # The newest sweep is what one comes to see.
             self._open = {overview.sweeps[0].name}
-        self.grid.empty = "no sweep yet: 'rsctl new quickstart', then 'rsctl submit quickstart.toml'"
-        self.grid.show(sweep_rows(overview, self._open or set()))
+        self.grid.empty = (
+            "no run matches the filter" if self._filter else "no sweep yet: 'rsctl new quickstart', then 'rsctl submit quickstart.toml'"
+        )  # fmt: skip
+        rows = sweep_rows(overview, self._open or set(), self._filter, self._sort)
+        self.grid.show(rows, titles(self._sort))
         self._show_panes()
 
+    def show_again(self) -> None:
+        if self.dashboard.overview:
+            self.show(self.dashboard.overview)
+
     def tick(self) -> None:
-        if self.background.due("curves", 1.0):
-            self._ask_curves()
+        if self.background.due("panes", 1.0):
+            self._ask()
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
         self._show_panes()
-        self._ask_curves()
+        self._ask()
 
     def on_grid_folded(self, message: Grid.Folded) -> None:
         opened = self._open if self._open is not None else set()
         self._open = opened | {message.key} if message.opened else opened - {message.key}
-        if self.dashboard.overview:
-            self.show(self.dashboard.overview)
+        self.show_again()
+
+    def on_grid_chosen(self, _message: Grid.Chosen) -> None:
+        """A task was chosen: its log is what one wants to see."""
+        self.action_pane("Log")
+
+    # The panel
 
     def on_tab_line_wanted(self, message: TabLine.Wanted) -> None:
         self.action_pane(message.name)
@@ -101,41 +139,117 @@ class SweepsScreen(ModeScreen):
         self.query_one(TabLine).choose(name)
         self.query_one("#sweeps-panes", ContentSwitcher).current = name
         self._show_panes()
+        self._ask()
 
     def _show_panes(self) -> None:
         overview = self.dashboard.overview
         if overview is None:
             return
-        sweep, run, task = find(overview, self.grid.key)
-        self.query_one(CertifiedPane).about(sweep, run)
+        sweep, run, task = self.chosen()
+        key = run.key if run else sweep.name if sweep else ""
+        self.query_one(CertifiedPane).about(key)
+        self.query_one(TrainingPane).about(key)
         self.query_one(DetailsPane).about(overview, sweep, run, task)
+        path, note = log_of(overview, run, task)
+        self.query_one(LogView).about(path, note)
+        self.query_one(TabLine).note(about(sweep, run, task))
 
-    # Curves
-
-    def _ask_curves(self) -> None:
-        overview = self.dashboard.overview
-        if overview is None or self.query_one(TabLine).here != "Curve":
+    def _ask(self) -> None:
+        """Have what the visible pane shows read again."""
+        overview, key = self.dashboard.overview, self.grid.key
+        if overview is None:
             return
-        sweep, run, _ = find(overview, self.grid.key)
-        runs = [run] if run else list(sweep.runs[:MOST_CURVES]) if sweep else []
-        if runs:
-            self.background.ask(
-                "curves", partial(self._read_curves, overview.store, self.grid.key, runs), self
-            )
-
-    def _read_curves(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
-        from rsctl.tui.curves import Curves
-
-        if self._curves is None:
-            self._curves = Curves()
-        return Drawn(key, [self._curves.of(store, run) for run in runs])
+        sweep, run, _ = self.chosen()
+        runs = [run] if run else list(sweep.runs) if sweep else []
+        log = self.query_one(LogView)
+        if self.pane == "Curve" and runs:
+            self.background.ask("panes", partial(self._reader.curves, overview.store, key, runs), self)
+        elif self.pane == "Training" and runs:
+            self.background.ask("panes", partial(self._reader.training, overview.store, key, runs), self)
+        elif self.pane == "Log" and log.path and (log.following or log.window is None):
+            size = log.window.size if log.window else -2
+            self.background.ask("panes", partial(self._reader.log_end, log.path, size), self)
 
     def on_drawn(self, message: Drawn) -> None:
         if message.key == self.grid.key:
             self.query_one(CertifiedPane).show(message.curves)
 
+    def on_trained(self, message: Trained) -> None:
+        if message.key == self.grid.key:
+            self.query_one(TrainingPane).show(message.curves)
+
+    def on_read(self, message: Read) -> None:
+        self.query_one(LogView).show(message.window)
+
+    def on_log_view_needed(self, message: LogView.Needed) -> None:
+        path = self.query_one(LogView).path
+        if path is not None:
+            self.background.ask("log", partial(self._reader.log_at, path, message.byte), self)
+
+    def action_error(self) -> None:
+        """Find the last error above what is shown of the log."""
+        log = self.query_one(LogView)
+        self.action_pane("Log")
+        if log.path is not None:
+            self.background.ask("log", partial(self._reader.log_error, log.path, log.above()), self)
+
+    def on_found(self, message: Found) -> None:
+        log = self.query_one(LogView)
+        if message.window is None:
+            self.notify("no line above this one speaks of an error", markup=False)
+        elif message.window.path == log.path and message.window.anchor is not None:
+            log.mark(message.window.anchor)
+            log.show(message.window)
+
+    # Filter and order
+
+    def action_filter(self) -> None:
+        """Type which runs to show."""
+        field = self.query_one("#sweeps-filter", Input)
+        field.display = True
+        field.focus()
+
+    def action_clear(self) -> None:
+        """Show every run again."""
+        field = self.query_one("#sweeps-filter", Input)
+        field.value = ""
+        field.display = False
+        self.query_one("#sweeps-note", Static).display = False
+        self.grid.focus()
+
+    def on_input_submitted(self, _message: Input.Submitted) -> None:
+        self.grid.focus()
+
+    def on_input_changed(self, message: Input.Changed) -> None:
+        note = self.query_one("#sweeps-note", Static)
+        try:
+            overview = self.dashboard.overview
+            self._filter = (
+                parse_filter(message.value, overview) if overview and message.value.strip() else None
+            )
+        except InputError as error:
+            note.update(str(error))
+            note.display = True
+            return
+        note.display = False
+        self.show_again()
+
+    def action_sort(self) -> None:
+        """Order the runs of each sweep by something else."""
+        self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show_again()
+
     def commands(self) -> Iterable[SystemCommand]:
+        for title, text, action in ACTIONS:
+            yield SystemCommand(title, text, partial(self.run_action, action))
         for key, name in PANES:
             yield SystemCommand(
                 f"Show {name.lower()}", f"In the panel ({key})", partial(self.action_pane, name)
             )
+
+    @property
+    def store(self) -> str:
+        return self.dashboard.overview.store if self.dashboard.overview else os.devnull
+
+    def folder(self, kind: str, run_id: str) -> Path:
+        return Path(self.store) / kind / run_id

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.containers import Vertical
 from textual.widgets import Static
 
-from rsctl.tui.views import Curve, RunView, SweepView
+from rsctl.tui.views import Curve
 from rsctl.tui.widgets.chart import COLOURS, Chart, Series
 from rsctl.tui.widgets.styles import component
 
@@ -26,9 +26,8 @@ class CertifiedPane(Vertical):
         yield Chart(empty="")
         yield Static("", classes="facts", markup=False)
 
-    def about(self, sweep: SweepView | None, run: RunView | None) -> None:
+    def about(self, key: str) -> None:
         """Another row is under the cursor: take away what is shown of the last one."""
-        key = run.key if run else sweep.name if sweep else ""
         if key != self._about:
             self._about = key
             self.query_one(Chart).show([], empty="reading the shards …" if key else "")
@@ -65,6 +64,12 @@ class CertifiedPane(Vertical):
                 f"  {images(curve)}, ACR {_three(curve.acr)}, abstains {_percent(curve.abstain_rate)}\n",
                 "dim",
             )
+        if len(drawn) == 1 and self.size.height >= 30:
+            # In a tall panel there is room for the numbers as well.
+            text.append("\nradius   certified    95 % interval\n", "dim")
+            for radius, accuracy, low, high in drawn[0].columns:
+                text.append(f"{radius:>6g}   {_down(accuracy):>7} %    {_down(low)} – {_up(high)} %\n")
+            text.append("\n")
         for curve in curves[:1]:
             text.append(f"{curve.certificate}: {curve.guarantee}\n")
             text.append(f"n = {curve.n:,}, α = {curve.alpha:g}", "dim")
@@ -82,6 +87,14 @@ def images(curve: Curve) -> str:
 
 def _three(value: float) -> str:
     return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+
+
+def _down(share: float) -> str:
+    return f"{math.floor(share * 1000 + 1e-9) / 10:.1f}"
+
+
+def _up(share: float) -> str:
+    return f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
 
 
 def _percent(value: float) -> str:

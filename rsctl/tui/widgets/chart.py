@@ -102,7 +102,7 @@ class Chart(Widget):
         first, last = min(s.xs[0] for s in curves), max(s.xs[-1] for s in curves)
         if last <= first:
             first, last = first - 0.5, first + 0.5
-        ticks = _ticks(low, high, max(2, rows // 4))
+        ticks = _ticks(low, high, max(3, rows // 4))
         names = [f"{tick * 100:.0f} %" if self.percent else f"{tick:g}" for tick in ticks]
         margin = max(map(len, names)) + 1
         columns = width - margin - 1
@@ -208,6 +208,8 @@ def _at(xs: Sequence[float], ys: Sequence[float], x: float) -> float | None:
 def _range(values: Sequence[float]) -> tuple[float, float]:
     finite = [value for value in values if math.isfinite(value)]
     low, high = min(finite, default=0.0), max(finite, default=1.0)
+    if 0 < low < high / 2:
+        low = 0.0
     if low == high:
         low, high = low - (abs(low) or 1) / 10, high + (abs(high) or 1) / 10
     return low, high

@@ -1,0 +1,98 @@
+"""Which runs are shown: `state:failed method:sodm sigma:>0.5`, and words that occur in a name."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rsctl.errors import InputError, unknown
+from rsctl.tui.views import STATES, Overview, RunView
+
+_COMPARISONS: tuple[tuple[str, Callable[[Any, Any], bool]], ...] = (
+    (">=", operator.ge),
+    ("<=", operator.le),
+    (">", operator.gt),
+    ("<", operator.lt),
+    ("!", operator.ne),
+)
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Terms that must all hold."""
+
+    text: str
+    terms: tuple[tuple[str, str], ...]
+    """(key, wanted); the key of a bare word is empty."""
+
+    def matches(self, run: RunView) -> bool:
+        return all(_holds(run, key, wanted) for key, wanted in self.terms)
+
+
+def parse_filter(text: str, overview: Overview) -> Filter:
+    """The filter of this text; raises InputError for a key that no run has, or a state that doesn't exist."""
+    terms = []
+    for word in text.split():
+        key, colon, wanted = word.partition(":")
+        if not colon:
+            terms.append(("", word.lower()))
+            continue
+        allowed = {
+            "state",
+            "sweep",
+            *(_short(k) for s in overview.sweeps for r in s.runs for k in r.settings),
+        }
+        if key not in allowed and key not in {k for s in overview.sweeps for r in s.runs for k in r.settings}:
+            raise InputError(unknown("setting", key, allowed))
+        if (
+            key == "state"
+            and wanted.lstrip("!")
+            and not any(s.startswith(wanted.lstrip("!")) for s in STATES)
+        ):
+            raise InputError(unknown("state", wanted, STATES))
+        terms.append((key, wanted))
+    return Filter(text, tuple(terms))
+
+
+def _short(key: str) -> str:
+    return key.rpartition(".")[2]
+
+
+def _holds(run: RunView, key: str, wanted: str) -> bool:
+    if not wanted:
+        return True
+    if not key:
+        return any(wanted in name.lower() for name in (run.sweep, run.title, run.model, run.counts))
+    if key == "state":
+        states = {task.state for task in run.tasks}
+        if wanted.startswith("!"):
+            return not any(state.startswith(wanted[1:]) for state in states)
+        return any(state.startswith(wanted) for state in states)
+    if key == "sweep":
+        return wanted in run.sweep
+    values = [
+        value for name, value in run.settings.items() if value is not None and key in (name, _short(name))
+    ]
+    return any(_compares(value, wanted) for value in values)
+
+
+def _compares(value: Any, wanted: str) -> bool:
+    for sign, compare in _COMPARISONS:
+        if wanted.startswith(sign):
+            number = _number(wanted[len(sign) :])
+            if number is not None and isinstance(value, (int, float)):
+                return compare(float(value), number)
+            return sign == "!" and str(value) != wanted[1:]
+    number = _number(wanted)
+    if number is not None and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value) == number
+    return wanted.lower() in str(value).lower()
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

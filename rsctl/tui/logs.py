@@ -1,0 +1,97 @@
+"""Windows of a log file: a gigabyte is read where one looks, and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsctl.tui.plain import plain
+
+WINDOW = 128 * 1024
+_CHUNK = 4 * 1024 * 1024
+_ERROR = re.compile(
+    rb"(?i)traceback \(most recent|\berror\b|\w+error:|exception|out of memory|\bfailed\b|killed"
+)
+
+
+@dataclass(frozen=True)
+class Window:
+    """Consecutive lines of a file, each with the byte it begins at."""
+
+    path: Path
+    size: int
+    """Bytes in the file when it was read; -1 if it isn't there."""
+    start: int
+    lines: tuple[str, ...] = ()
+    offsets: tuple[int, ...] = ()
+    end: int = 0
+    anchor: int | None = None
+    """The byte whose line is to be in sight; None for the last line."""
+
+
+def size_of(path: Path) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return -1
+
+
+def last_window(path: Path) -> Window:
+    """The end of the file."""
+    size = size_of(path)
+    return Window(path, -1, 0) if size < 0 else _read(path, max(0, size - WINDOW), size, None)
+
+
+def window_around(path: Path, byte: int) -> Window:
+    """The lines about this byte, which becomes the anchor."""
+    size = size_of(path)
+    if size < 0:
+        return Window(path, -1, 0)
+    start = max(0, min(byte - WINDOW // 2, size - WINDOW))
+    return _read(path, start, min(size, start + WINDOW), byte)
+
+
+def last_error(path: Path, before: int) -> int | None:
+    """Where the last line before this byte begins that speaks of an error; None if there is none."""
+    end = min(before, size_of(path))
+    with open(path, "rb") as file:
+        while end > 0:
+            start = max(0, end - _CHUNK)
+            file.seek(start)
+            data = file.read(end - start)
+            found = None
+            for found in _ERROR.finditer(data):  # noqa: B007 - the last one is wanted
+                pass
+            if found is not None:
+                return start + data.rfind(b"\n", 0, found.start()) + 1
+            # A word that lies across two chunks is seen whole in the next one.
+            end = start + 64 if start else 0
+            if end >= before:
+                end = start
+    return None
+
+
+def _read(path: Path, start: int, end: int, anchor: int | None) -> Window:
+    with open(path, "rb") as file:
+        file.seek(start)
+        data = file.read(end - start)
+    size = max(end, size_of(path))
+    if start:
+        # The first line is cut; it belongs to the window before. A line longer than the window stays.
+        newline = data.find(b"\n")
+        if 0 <= newline < len(data) - 1:
+            data, start = data[newline + 1 :], start + newline + 1
+    if end < size and b"\n" in data:
+        # Likewise the last one belongs to the window after.
+        data = data[: data.rfind(b"\n") + 1]
+    lines, offsets, place = [], [], start
+    pieces = data.split(b"\n")
+    if pieces and not pieces[-1]:
+        pieces.pop()
+    for piece in pieces:
+        lines.append(plain(piece.decode("utf-8", "replace")))
+        offsets.append(place)
+        place += len(piece) + 1
+    return Window(path, size, start, tuple(lines), tuple(offsets), start + len(data), anchor)

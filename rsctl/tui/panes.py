@@ -1,0 +1,112 @@
+"""What the panel beside the sweeps shows, read on background threads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+
+from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
+from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
+from rsctl.tui.widgets.chart import COLOURS
+
+if TYPE_CHECKING:
+    from rsctl.tui.curves import Curves
+    from rsctl.tui.training import Training
+
+
+class Drawn(Message):
+    """Certified accuracy of the runs under the cursor."""
+
+    def __init__(self, key: str, curves: list[Curve]) -> None:
+        super().__init__()
+        self.key, self.curves = key, curves
+
+
+class Trained(Message):
+    """Training curves of the runs under the cursor."""
+
+    def __init__(self, key: str, curves: list[TrainingCurve]) -> None:
+        super().__init__()
+        self.key, self.curves = key, curves
+
+
+class Read(Message):
+    """A part of a log."""
+
+    def __init__(self, window: Window) -> None:
+        super().__init__()
+        self.window = window
+
+
+class Found(Message):
+    """The part of a log with its last error, if there is one."""
+
+    def __init__(self, window: Window | None) -> None:
+        super().__init__()
+        self.window = window
+
+
+class PaneReader:
+    """The errands of the panel; what they keep is used on their own threads only."""
+
+    def __init__(self) -> None:
+        self._curves: Curves | None = None
+        self._training: Training | None = None
+
+    def curves(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
+        from rsctl.tui.curves import Curves
+
+        if self._curves is None:
+            self._curves = Curves()
+        readable = [run for run in runs if not run.problem]
+        return Drawn(key, [self._curves.of(store, run) for run in readable[:COLOURS]])
+
+    def training(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
+        from rsctl.tui.training import Training
+
+        if self._training is None:
+            self._training = Training()
+        models = {run.model: run for run in runs}
+        return Trained(
+            key,
+            [
+                self._training.of(Path(store) / "models" / run.model, run.title)
+                for run in list(models.values())[:COLOURS]
+            ],
+        )
+
+    def log_end(self, path: Path, known: int) -> Message | None:
+        """The end of a log, unless it has the size that is known."""
+        return None if size_of(path) == known else Read(last_window(path))
+
+    def log_at(self, path: Path, byte: int | None) -> Message:
+        return Read(last_window(path) if byte is None else window_around(path, byte))
+
+    def log_error(self, path: Path, before: int) -> Message:
+        if size_of(path) < 0:
+            return Found(None)
+        byte = last_error(path, before)
+        return Found(window_around(path, byte) if byte is not None else None)
+
+
+def log_of(overview: Overview, run: RunView | None, task: TaskView | None) -> tuple[Path | None, str]:
+    """The log to show for a row, and what to say where there is none: of a run, the task that matters most."""
+    if run is None:
+        return None, "choose a run or a task to see its log"
+    if task is None:
+        order = (*BAD_STATES, "running", "cancelled", "unknown", "done")
+        tried = [t for t in run.tasks if t.attempt and t.state in order]
+        if not tried:
+            return None, "no task of this run has begun"
+        task = min(tried, key=lambda t: (order.index(t.state), -t.updated))
+    return Path(overview.store) / task.run / "logs" / f"{task.number:04d}.log", "the log is empty"
+
+
+def about(sweep: SweepView | None, run: RunView | None, task: TaskView | None) -> str:
+    """Whom the panel speaks of."""
+    if run is None:
+        return f"{sweep.name} ({len(sweep.runs)} runs)" if sweep else ""
+    return f"{run.title} · {task.name}" if task else run.title

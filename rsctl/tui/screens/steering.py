@@ -1,0 +1,144 @@
+"""Cancel, retry and edit, each behind a question."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from functools import partial
+from pathlib import Path
+
+from textual.app import SuspendNotSupported
+
+from rsctl.errors import InputError
+from rsctl.tui import steer
+from rsctl.tui.plain import plain_lines
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
+
+AGAIN = ("failed", "lost", "cancelled", "new")
+
+
+class Steering(ModeScreen):
+    """The part of the sweeps mode that changes something."""
+
+    def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
+        """Sweep, run and task under the cursor."""
+        raise NotImplementedError
+
+    def action_cancel(self) -> None:
+        """Stop what is unfinished of the sweep or run under the cursor."""
+        sweep, run, _ = self.chosen()
+        if sweep is None:
+            return
+        names, tasks, shared = _to_cancel(sweep, run)
+        what = run.title if run else sweep.name
+        left = [task for task in tasks if task.state in OPEN_STATES]
+        if not left:
+            self.notify(f"{what}: nothing is under way", markup=False)
+            return
+        text = f"{len(left)} tasks of {what} are not finished. What is trained and sampled so far stays; retry goes on from there."
+        if shared:
+            text += " The training of its model goes on: other runs need it."
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.notify(f"{what}: cancelling …", markup=False)
+                self.background.ask(f"act {what}", partial(steer.cancel, what, names), self)
+
+        self.app.push_screen(
+            ConfirmScreen(f"Cancel {'run' if run else 'sweep'}?", text, "Cancel them"), answered
+        )
+
+    def action_retry(self) -> None:
+        """Start again what failed, was lost or cancelled in the sweep under the cursor."""
+        sweep, _, _ = self.chosen()
+        if sweep is None:
+            return
+        again = [task for task in sweep.tasks if task.state in AGAIN]
+        if not again:
+            self.notify(f"{sweep.name}: nothing failed, was lost or cancelled", markup=False)
+            return
+        counted = {state: sum(task.state == state for task in again) for state in AGAIN}
+        states = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
+        text = (
+            f"{len(again)} tasks of {sweep.name} start again ({states}), from what they have written so far."
+        )
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.background.ask(f"act {sweep.name}", partial(steer.retry, sweep.name), self)
+
+        self.app.push_screen(ConfirmScreen("Retry sweep?", text, "Start again"), answered)
+
+    def on_acted(self, message: steer.Acted) -> None:
+        self.notify(plain_text(message.text), markup=False)
+        self.dashboard.look_now()
+
+    # Editing a sweep file
+
+    def action_edit(self) -> None:
+        """Open the sweep file in an editor; a change is planned, shown, and submitted if you agree."""
+        sweep, _, _ = self.chosen()
+        overview = self.dashboard.overview
+        if sweep is None or overview is None:
+            return
+        try:
+            copy = steer.working_copy(overview.store, sweep.name)
+        except OSError as error:
+            self.notify(
+                f"{sweep.name}: its sweep file can't be read: {error}", severity="error", markup=False
+            )
+            return
+        self._edit(copy)
+
+    def _edit(self, copy: Path) -> None:
+        before = copy.read_bytes()
+        try:
+            command = steer.editor()
+            with self.app.suspend():
+                subprocess.run([*command, os.fspath(copy)])
+        except InputError as error:
+            self.notify(str(error), severity="error", markup=False)
+            return
+        except SuspendNotSupported:
+            self.notify("this terminal can't be handed to an editor", severity="error", markup=False)
+            return
+        except OSError as error:
+            self.notify(f"the editor can't be started: {error}", severity="error", markup=False)
+            return
+        if copy.read_bytes() == before:
+            self.notify("nothing was changed", markup=False)
+            return
+        self.background.ask("plan", partial(steer.plan, copy), self)
+
+    def on_planned(self, message: steer.Planned) -> None:
+        if message.problem:
+            self.app.push_screen(
+                ConfirmScreen("This sweep file is not valid", plain_text(message.problem), "Edit again"),
+                lambda yes: self._edit(message.file) if yes else None,
+            )
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.background.ask("submit", partial(steer.submit, message.file, True), self)
+
+        self.app.push_screen(
+            ConfirmScreen("Submit the change?", plain_text(message.text), "Submit"), answered
+        )
+
+
+def plain_text(text: str) -> str:
+    return "\n".join(plain_lines(text)[:40])
+
+
+def _to_cancel(sweep: SweepView, run: RunView | None) -> tuple[list[str], tuple[TaskView, ...], bool]:
+    """Names for `control.cancel`, the tasks they stand for, and whether a shared model is left alone."""
+    if run is None:
+        return [sweep.name], sweep.tasks, False
+    shared = any(other.model == run.model and other.counts != run.counts for other in sweep.runs)
+    if shared:
+        training = any(task.state in OPEN_STATES for task in run.training)
+        return [run.counts], run.certification, training
+    return [run.model, run.counts], run.tasks, False

@@ -1,0 +1,92 @@
+"""What the dashboard does to sweeps; each is an errand of a background thread and returns a sentence."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import tempfile
+from pathlib import Path
+
+from textual.message import Message
+
+from rsctl.errors import InputError, UserError
+
+
+class Acted(Message):
+    """An action is done; `text` says what it did."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.text = text
+
+
+class Planned(Message):
+    """A sweep file was planned: what it would do, or why it can't."""
+
+    def __init__(self, file: Path, text: str, problem: str) -> None:
+        super().__init__()
+        self.file, self.text, self.problem = file, text, problem
+
+
+def cancel(what: str, names: list[str]) -> Message:
+    """Stop the unfinished tasks of sweeps or runs."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    tasks = control.cancel(load_settings(), names)
+    return Acted(f"{what}: cancelled {len(tasks)} tasks" if tasks else f"{what}: nothing was left to cancel")
+
+
+def retry(sweep: str) -> Message:
+    """Start again what failed, was lost or cancelled."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    tasks = control.retry(load_settings(), sweep)
+    return Acted(
+        f"{sweep}: {len(tasks)} tasks started again" if tasks else f"{sweep}: nothing to be started again"
+    )
+
+
+def plan(file: Path) -> Message:
+    """Plan a sweep file; nothing is written."""
+    from rsctl.cluster.control import plan_file
+    from rsctl.plan.describe import describe
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    try:
+        return Planned(file, describe(plan_file(file, place), place).text, "")
+    except UserError as error:
+        return Planned(file, "", str(error).replace(f"{file}: ", ""))
+
+
+def submit(file: Path, update: bool) -> Message:
+    """Submit a sweep file."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    done = control.submit(file, load_settings(), update=update)
+    notes = "".join(f"\n{note}" for note in done.committed.notes)
+    return Acted(
+        f"{done.plan.sweep.name}: {done.added} tasks handed over, {done.committed.done} done already{notes}"
+    )
+
+
+def editor() -> list[str]:
+    """The command of $VISUAL or $EDITOR, else vi; raises InputError if there is none."""
+    for name in ("VISUAL", "EDITOR"):
+        if os.environ.get(name, "").strip():
+            return shlex.split(os.environ[name])
+    if shutil.which("vi"):
+        return ["vi"]
+    raise InputError("no editor: set EDITOR, for instance EDITOR=nano.")
+
+
+def working_copy(store: str, sweep: str) -> Path:
+    """A copy of a sweep's file to edit: the one in the store says what was submitted, and stays."""
+    text = (Path(store) / "sweeps" / sweep / "sweep.toml").read_bytes()
+    copy = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{sweep}.toml"
+    copy.write_bytes(text)
+    return copy
