@@ -312,7 +312,9 @@ def _name_tasks(what: str, tasks: list[Task]) -> None:
 @app.command()
 def export(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
-    form: Annotated[str, typer.Option("--format", help="md, csv, latex or json.")] = "md",
+    form: Annotated[
+        str, typer.Option("--format", help="md, csv, latex, json; or tsv: one log per run, in the folder -o.")
+    ] = "md",
     certificate: Annotated[
         str, typer.Option("--certificate", help="Another certificate, from the same counts.")
     ] = "",
@@ -320,27 +322,94 @@ def export(
         float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")
     ] = None,
     radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
+    intervals: Annotated[
+        bool,
+        typer.Option("--intervals", help="95 % intervals in every printed cell (csv and json have them)."),
+    ] = False,
+    every_seed: Annotated[
+        bool, typer.Option("--every-seed", help="A line per training seed instead of mean ± deviation.")
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Published numbers on the same data beside one's own.")
+    ] = False,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")] = None,
 ) -> None:
     """The certified-accuracy table, from stored counts; works while shards are still being written."""
     from rsctl.report.formats import FORMATS, render
+    from rsctl.report.published import matching
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
     from rsctl.store.files import replace
     from rsctl.store.layout import Store
 
-    if form not in FORMATS:
-        raise InputError(f"--format: {unknown('format', form, FORMATS)}")
-    place = load_settings()
-    wanted = parse_radii(radii) if radii else None
-    text = render(
-        sweep_results(Store(place.store), sweep, certificate=certificate or None, alpha=alpha, radii=wanted),
-        form,
-    )
+    if form not in (*FORMATS, "tsv"):
+        raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
+    store = Store(load_settings().store)
+    choice: dict[str, Any] = {
+        "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
+    }  # fmt: skip
+    if form == "tsv":
+        _export_logs(store, sweep, output, choice)
+        return
+    results = sweep_results(store, sweep, **choice)
+    beside = matching(results.every) if baselines else []
+    text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)
     if output is None:
         print(text, end="")
     else:
         replace(output, text.encode())
+    if form == "csv":
+        _tell(results.notes)
+
+
+def _export_logs(store: Any, sweep: str, folder: Path | None, choice: dict[str, Any]) -> None:
+    from rsctl.report.export_logs import export_logs
+
+    if folder is None:
+        raise InputError("--format tsv writes one log per run: name a folder for them with -o.")
+    written, results = export_logs(store, sweep, folder, **choice)
+    for row in results.every:
+        _tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
+    _tell(results.notes)
+    print(f"{folder}: {len(written)} logs")
+
+
+def _tell(notes: Sequence[str]) -> None:
+    """Notes that the output has no place for, on stderr."""
+    from rsctl.report.text import printable
+
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+
+
+@app.command("import")
+def import_(
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG…", help="Log files, or folders full of them.")],
+    name: Annotated[
+        str, typer.Option("--name", help="The sweep to show them beside; made if there is none.")
+    ],
+    sigma: Annotated[
+        float | None, typer.Option("--sigma", help="Noise level; by default from the path, as in sigma_0.25.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="By default what is left of the path.")] = "",
+    dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
+    model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Training seed, where it is known.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which images the positions speak of.")] = "test",
+    certificate: Annotated[str, typer.Option("--certificate", help="What computed the radii.")] = "cohen",
+    n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
+    n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, likewise.")] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, likewise.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take per-image logs of Cohen's format into the store: radii known, counts unknown. Safe to repeat."""
+    from rsctl.report.import_logs import Said, describe, import_logs
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    said = Said(sigma, method or None, dataset or None, model or None, seed, split, certificate, n, n0, alpha)
+    found = import_logs(Store(load_settings().store), name, logs, said)
+    print(json.dumps([one.__dict__ for one in found], indent=1) if as_json else describe(found))
 
 
 def parse_radii(text: str) -> list[float]:

@@ -11,7 +11,9 @@ from scipy.special import bdtrik, log_ndtr, ndtr
 
 from rsctl.certificates import ABSTAIN, Certified, certificates
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
+from rsctl.report.logs import rounded
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
+from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Radii, Shown
 
@@ -20,7 +22,10 @@ def logged_rows(
     beside: Sequence[Shown], radii: Sequence[float], certificate: str | None, alpha: float | None
 ) -> tuple[list[LoggedRow], list[str]]:
     """A row for each log, and notes. Logs of another certificate or alpha than asked for are left out."""
-    rows, notes, left_out = [], [], 0
+    rows: list[LoggedRow] = []
+    notes: list[str] = []
+    coarse: list[Radii] = []
+    left_out = 0
     columns = list(radii) or list(Certification().radii)
     for shown in beside:
         spec = shown.log.spec
@@ -30,7 +35,9 @@ def logged_rows(
         log = shown.log.radii
         rows.append(_row(shown, log, columns))
         notes += [f"{shown.log.id}: {remark}" for remark in shown.remarks]
-        notes += _boundary(shown.log.id, log, columns)
+        if rounded(log.radius):
+            coarse.append(log)
+    notes += _boundary(coarse, columns)
     if left_out:
         notes.append(
             f"{left_out} imported logs are left out: they hold radii of another certificate or alpha, and no counts to derive these from."
@@ -83,14 +90,17 @@ def as_certified(log: Radii, sigma: float, n: int | None, alpha: float | None) -
     at_cap = np.zeros(len(log), bool)
     if n is not None and alpha is not None and len(log):
         largest = float(log.radius.max())
-        if largest + rounding(largest) >= cap(sigma, n, alpha):
+        # 1e-9: the cap keeps a margin to the safe side, which somebody else's code doesn't.
+        if largest + rounding(largest) >= cap(sigma, n, alpha) * (1 - 1e-9):
             at_cap = log.radius == largest
     return Certified(log.predicted.astype(np.int64), log.radius, at_cap)
 
 
 def rounding(radius: float) -> float:
-    """Half a unit of the third significant digit: by how much a printed radius may be off."""
-    return 0.5 * 10.0 ** (math.floor(math.log10(radius)) - 2) if radius > 0 else 0.0
+    """Half a unit of the third significant digit, by how much a printed radius may be off; 0 where it has more digits."""
+    if radius <= 0 or float(f"{radius:.3g}") != radius:
+        return 0.0
+    return 0.5 * 10.0 ** (math.floor(math.log10(radius)) - 2)
 
 
 def cap(sigma: float, n: int, alpha: float) -> float:
@@ -143,14 +153,17 @@ def describe_subset(index: NDArray[np.int64]) -> str:
     return f"positions {span}, irregular"
 
 
-def _boundary(name: str, log: Radii, radii: Sequence[float]) -> list[str]:
+def _boundary(logs: Sequence[Radii], radii: Sequence[float]) -> list[str]:
     """Logs print three digits, which may round up: images that sit exactly on a column's radius."""
-    correct = log.predicted == log.label
-    on = [(r, int((correct & (log.radius == r)).sum())) for r in radii if r > 0]
-    told = ", ".join(f"{count} at {r:g}" for r, count in on if count)
+    told = []
+    for r in radii:
+        shares = [float(((log.predicted == log.label) & (log.radius == r)).mean()) for log in logs if r > 0]
+        share = max(shares, default=0.0)
+        if share:
+            told.append(f"{percent_up(share)} points at {r:g}")
     if not told:
         return []
     return [
-        f"{name}: radii in the log are rounded, perhaps upward; of {len(log)} images these sit exactly on a column's radius "
-        f"and count as certified: {told}."
+        "Imported radii are rounded to three digits, perhaps upward. Images exactly on a column's radius count as certified; "
+        f"their share of a log is up to {', '.join(told)}."
     ]

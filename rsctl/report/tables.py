@@ -70,18 +70,24 @@ def best_cells(best: Best) -> list[str]:
 def published_table(published: Published) -> list[list[str]]:
     """One line per method and σ, as it was published; a gap where the paper has none."""
     header = ["Method", "σ", *(f"{radius:g}" for radius in published.radii), "ACR"]
+    # As printed in the source, in whole per cent or with a decimal: no second rounding.
+    decimals = int(any(value % 1 for row in published.rows for value in row.certified if value is not None))
     return [
         header,
         *(
-            [row.method, f"{row.sigma:g}", *(_published(value) for value in row.certified), _acr(row.acr)]
+            [
+                row.method,
+                f"{row.sigma:g}",
+                *(_published(value, decimals) for value in row.certified),
+                _acr(row.acr),
+            ]
             for row in published.rows
         ),
     ]
 
 
-def _published(value: float | None) -> str:
-    # As printed in the source: no second rounding.
-    return MISSING if value is None else f"{value:g}"
+def _published(value: float | None, decimals: int) -> str:
+    return MISSING if value is None else f"{value:.{decimals}f}"
 
 
 def _acr(value: float | None) -> str:

@@ -172,7 +172,7 @@ def show(store: Store, sweep: str, shown: Shown) -> str:
     values = {
         "schema": SCHEMA, "n": shown.n, "n0": shown.n0, "alpha": shown.alpha, "source": shown.source, "remarks": shown.remarks,
     }  # fmt: skip
-    if publish(file, to_json(values)):
+    if not file.exists() and publish(file, to_json(values)):
         return "new"
     before = read_json(file)
     if all(before.get(key) == values[key] for key in ("n", "n0", "alpha", "remarks")):
