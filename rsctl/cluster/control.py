@@ -110,6 +110,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     found: dict[str, TaskStatus] = {}
     open_tasks: list[tuple[Task, Attempt | None]] = []
     attempts: dict[Path, dict[int, list[int]]] = {}
+    tasks = list(tasks)
     for task in tasks:
         if task.run.path not in attempts:
             attempts[task.run.path] = attempt_numbers(task.run)
@@ -124,7 +125,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     seen = backend.poll([task for task, _ in open_tasks]) if open_tasks else {}
     for task, attempt in open_tasks:
         found[task.key] = _open_status(task, attempt, seen.get(task.key))
-    return found
+    return {task.key: found[task.key] for task in tasks}
 
 
 def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> TaskStatus:
@@ -154,12 +155,12 @@ def _status(
 ) -> TaskStatus:
     if attempt is None:
         return TaskStatus(task, state, reason, node)
-    progress, last = attempt.progress, attempt.end or attempt.progress or attempt.claim
+    progress, last = attempt.progress, attempt.end or attempt.progress
     return TaskStatus(
         task,
         state,
         reason,
-        node or str(attempt.claim.get("host", "")),
+        node or attempt.host,
         attempt.number,
         float(progress.get("done", 0)),
         float(progress.get("total", 0)),

@@ -10,7 +10,7 @@ import time
 from collections import defaultdict
 from dataclasses import dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from rsctl.store.layout import Run
 
 _NAME = re.compile(r"(\d{4,})\.(\d+)\.jsonl")
 _TAIL = 4096
+_HEAD = 16384
 _REASON = 600
 
 
@@ -44,9 +45,19 @@ class Attempt:
     """What the newest attempt file of a task says. "running" here is only a claim."""
 
     number: int
-    claim: dict[str, Any]
+    file: Path
     progress: dict[str, Any]
     end: dict[str, Any]
+
+    @cached_property
+    def claim(self) -> dict[str, Any]:
+        """Who made it: read from the head of the file when somebody asks, for most tasks are done and nobody does."""
+        records = read_records(self.file, first=_HEAD)
+        return next((r for r in records if r.get("record") == "claim"), {})
+
+    @property
+    def host(self) -> str:
+        return str(self.end.get("host") or self.claim.get("host", ""))
 
     @property
     def ended(self) -> str:
@@ -74,15 +85,18 @@ def attempt_numbers(run: Run) -> dict[int, list[int]]:
 
 
 def read_attempt(run: Run, task: int, number: int) -> Attempt:
-    """Claim, last progress and end of one attempt, from the head and the tail of its file."""
+    """Last progress and end of one attempt, from the tail of its file."""
     file = attempt_file(run, task, number)
-    records = read_records(file, last=_TAIL)
-    claim = next((r for r in records if r.get("record") == "claim"), None)
-    if claim is None:
-        claim = next((r for r in read_records(file) if r.get("record") == "claim"), {})
-    progress: dict[str, Any] = next((r for r in reversed(records) if r.get("record") == "progress"), {})
-    end: dict[str, Any] = next((r for r in reversed(records) if r.get("record") == "end"), {})
-    return Attempt(number, claim, progress, end)
+    progress: dict[str, Any] = {}
+    end: dict[str, Any] = {}
+    for record in read_records(file, last=_TAIL, newest_first=True):
+        kind = record.get("record")
+        if kind == "end" and not end:
+            end = record
+        elif kind == "progress":
+            progress = record
+            break
+    return Attempt(number, file, progress, end)
 
 
 def last_attempt(run: Run, task: int) -> int:
@@ -118,7 +132,12 @@ class Claim:
 
     def end(self, state: str, reason: str) -> None:
         """The last record; a long reason is cut, so that readers find it in the tail of the file."""
-        self.write("end", state=state, reason=reason if len(reason) <= _REASON else reason[:_REASON] + " …")
+        self.write(
+            "end",
+            host=socket.gethostname(),
+            state=state,
+            reason=reason if len(reason) <= _REASON else reason[:_REASON] + " …",
+        )
 
     def superseded(self) -> bool:
         """Whether a later attempt exists: then this copy stops, for its work is somebody else's now."""

@@ -94,26 +94,28 @@ def append(path: Path, record: dict[str, Any]) -> None:
             os.close(descriptor)
 
 
-def read_records(path: Path, last: int | None = None) -> list[dict[str, Any]]:
-    """The JSON records of a file, unparsable lines left out; with `last`, those of its last bytes only."""
+def read_records(
+    path: Path, *, first: int | None = None, last: int | None = None, newest_first: bool = False
+) -> Iterator[dict[str, Any]]:
+    """The JSON records of a file, one by one; unparsable lines are left out.
+
+    With `first` or `last`, only the records within that many bytes of its beginning or end.
+    """
     try:
-        with open(path, "rb") as file:
+        with open(path, "rb", buffering=0) as file:
             if last is not None:
-                size = os.fstat(file.fileno()).st_size
-                file.seek(max(0, size - last))
-            lines = file.read().split(b"\n")
+                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
+            lines = (file.read() if first is None else file.read(first)).split(b"\n")
     except FileNotFoundError:
-        return []
-    records = []
-    for line in lines:
+        return
+    for line in reversed(lines) if newest_first else lines:
         if line:
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
             if isinstance(record, dict):
-                records.append(record)
-    return records
+                yield record
 
 
 def read_bytes(path: Path) -> bytes:
@@ -140,7 +142,9 @@ def read_json(path: Path, *required: str) -> dict[str, Any]:
         raise InputError(f"{path}: is not a JSON object.")
     for key in required:
         if key not in value:
-            raise InputError(f"{path}: has no '{key}': it was cut or edited. Restore it, or move it away and submit again.")
+            raise InputError(
+                f"{path}: has no '{key}': it was cut or edited. Restore it, or move it away and submit again."
+            )
     return value
 
 

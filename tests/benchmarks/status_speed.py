@@ -48,8 +48,12 @@ def main() -> None:
         if drop_caches():
             figures["status_cold"] = seconds([*command, "status", "--json"], environment)
         figures["status_warm"] = min(seconds([*command, "status", "--json"], environment) for _ in range(3))
-        figures["status_sweep_warm"] = min(seconds([*command, "status", "synthetic", "--json"], environment) for _ in range(3))
-        figures["export_warm"] = min(seconds([*command, "export", "synthetic", "--format", "csv"], environment) for _ in range(2))
+        figures["status_sweep_warm"] = min(
+            seconds([*command, "status", "synthetic", "--json"], environment) for _ in range(3)
+        )
+        figures["export_warm"] = min(
+            seconds([*command, "export", "synthetic", "--format", "csv"], environment) for _ in range(2)
+        )
         figures["load"] = os.getloadavg()[0]
     if options.json:
         print(json.dumps(figures))

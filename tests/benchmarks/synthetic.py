@@ -52,14 +52,20 @@ def make_store(root: Path, runs: int, images: int, shards: int, *, sweep: str = 
 
 def _finish(run: Run, number: int, total: int, unit: str) -> Claim:
     """An attempt with a long life behind it: fifty progress records and an end."""
-    claim = Claim.take(run, number, {"host": socket.gethostname(), "boot": "gone", "pid": os.getpid(), "start": "0", "threads": 1})
+    claim = Claim.take(
+        run,
+        number,
+        {"host": socket.gethostname(), "boot": "gone", "pid": os.getpid(), "start": "0", "threads": 1},
+    )
     for step in range(50):
         claim.write("progress", done=total * (step + 1) / 50, total=total, unit=unit, rate=100.0)
     claim.write("end", state="done", reason="")
     return claim
 
 
-def write_shard(run: Run, number: int, attempt: int, positions: list[int], random: np.random.Generator) -> None:
+def write_shard(
+    run: Run, number: int, attempt: int, positions: list[int], random: np.random.Generator
+) -> None:
     """Plausible counts: a clear majority for a class that is mostly the label."""
     count, n = len(positions), run.count_spec.n
     label = random.integers(0, CLASSES, count)
@@ -77,4 +83,7 @@ def write_shard(run: Run, number: int, attempt: int, positions: list[int], rando
         fingerprint=np.zeros(count, np.int32),
     )
     attributes = {"spec": "{}", "spec_hash": run.spec.hash, "model_sha256": "0" * 64, "dimension": 3072}
-    replace(shard_file(run, number, attempt), encode_shard(Shard(rows, attributes, [{"device": "synthetic"}]), {}, 0.001))
+    replace(
+        shard_file(run, number, attempt),
+        encode_shard(Shard(rows, attributes, [{"device": "synthetic"}]), {}, 0.001),
+    )
