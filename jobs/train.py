@@ -24,9 +24,10 @@ from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
 from jobs.schedule import learning_rate
 from jobs.state import TrainingState
-from rsctl.catalog import find, known_datasets, known_methods
+from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
+from rsctl.spec.identity import completed
 from rsctl.spec.permutation import permutation
 from rsctl.store.files import append, explained, publish, replace
 from rsctl.store.work import Stopped, Work
@@ -59,12 +60,20 @@ def main(work: Work) -> None:
 
     # Model, drawn on the CPU so that its first weights don't depend on the device.
     torch.manual_seed(hash32(spec.seed, "weights"))
-    model = build_model(spec.model, spec.model_parameters, dataset=dataset, shape=images.shape)
+    architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
+    model = build_model(spec.model, architecture, dataset=dataset, shape=images.shape)
     recipe = spec.recipe
-    method = importlib.import_module(find("method", spec.method, known_methods()).module)
+    declared = find("method", spec.method, known_methods())
+    method = importlib.import_module(declared.module)
     optimizer = make_optimizer(recipe, model)
     model, optimizer = accelerator.prepare(model.to(device, memory_format=torch.channels_last), optimizer)
-    state = TrainingState(spec.sigma, spec.hyperparameters, recipe.label_smoothing, spec.seed, device)
+    state = TrainingState(
+        spec.sigma,
+        completed(declared.parameters, spec.hyperparameters),
+        recipe.label_smoothing,
+        spec.seed,
+        device,
+    )
     batches = Batches(len(rows), recipe.batch_size, spec.seed, accelerator.num_processes)
     total = recipe.epochs * batches.per_epoch
 

@@ -12,9 +12,10 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
-from rsctl.catalog import find, known_datasets
+from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError, RefusedError
+from rsctl.spec.identity import completed
 from rsctl.spec.runs import TrainSpec
 
 
@@ -44,7 +45,8 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Modu
             f"{file}: has {stored['classes']} classes, the data set {shape.classes}. Nothing was sampled."
         )
     dataset = find("data set", spec.dataset, known_datasets())
-    model = build_model(spec.model, spec.model_parameters, dataset=dataset, shape=shape)
+    architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
+    model = build_model(spec.model, architecture, dataset=dataset, shape=shape)
     model.load_state_dict(stored["state_dict"])
     return model.eval(), hashlib.sha256(data).hexdigest()
 

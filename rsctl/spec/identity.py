@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -24,6 +25,17 @@ def identity(model: BaseModel) -> dict[str, Any]:
             continue
         result[name] = identity(value) if isinstance(value, BaseModel) else value
     return result
+
+
+def completed(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """What `identity` left out put back: the values of a stored spec, with those that were neutral."""
+    extras = {name: info.json_schema_extra for name, info in model.model_fields.items()}
+    neutral = {
+        name: extra["neutral"]
+        for name, extra in extras.items()
+        if isinstance(extra, dict) and "neutral" in extra
+    }
+    return {**neutral, **stored}
 
 
 def content_hash(values: dict[str, Any]) -> str:
