@@ -15,7 +15,7 @@ import typer
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
 
 if TYPE_CHECKING:
-    from rsctl.plan.commit import Task
+    from rsctl.plan.tasks import Task
 
 app = typer.Typer(
     name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
@@ -246,7 +246,7 @@ def logs(
     """Print the log of a task, all attempts in one."""
     from rsctl.cluster import control
     from rsctl.cluster.everywhere import Everywhere
-    from rsctl.plan.commit import Task
+    from rsctl.plan.tasks import Task
     from rsctl.spec.settings import load_settings
     from rsctl.store.attempts import State
     from rsctl.store.layout import Store

@@ -13,8 +13,9 @@ from typing import Any
 
 from rsctl.cluster.processes import task_processes
 from rsctl.cluster.requests import own_queue, task_of
-from rsctl.plan.commit import Committed, Task, commit
+from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
+from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from rsctl.plan.commit import Request, Task
+from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 
 

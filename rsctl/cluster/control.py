@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsctl.cluster.backend import Backend, Observer, Seen
 from rsctl.cluster.everywhere import Everywhere
@@ -15,14 +15,17 @@ from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_submissions import submissions
 from rsctl.errors import InputError
-from rsctl.plan.commit import Committed, Request, Task, commit, save_sweep_file
-from rsctl.plan.plan import Plan, make_plan
+from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import LocalProfile, Place
-from rsctl.spec.sweep import load_sweep
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import snapshot_code
+
+if TYPE_CHECKING:
+    # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
+    from rsctl.plan.commit import Committed
+    from rsctl.plan.plan import Plan
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ def backend_of(place: Place, cluster: str) -> Backend:
 
 def plan_file(file: Path, place: Place) -> Plan:
     """Read and plan a sweep file; nothing is written."""
+    from rsctl.plan.plan import make_plan
+    from rsctl.spec.sweep import load_sweep
+
     plan = make_plan(load_sweep(file, place.data), str(file))
     try:
         place.settings.profile(plan.sweep.cluster)
@@ -76,6 +82,8 @@ def plan_file(file: Path, place: Place) -> Plan:
 
 def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
     """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
+    from rsctl.plan.commit import commit, save_sweep_file
+
     plan = plan_file(file, place)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
     backend = backend_of(place, plan.sweep.cluster)

@@ -9,7 +9,7 @@ from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_states import ACTIVE
 from rsctl.cluster.slurm_watch import WATCH
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, SlurmProfile
 from rsctl.store.layout import Store
 

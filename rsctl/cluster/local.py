@@ -15,7 +15,7 @@ from rsctl.cluster.processes import visible_gpus
 from rsctl.cluster.queue import KILL_AFTER, served, start_detached
 from rsctl.cluster.requests import all_queues, own_queue
 from rsctl.errors import InputError
-from rsctl.plan.commit import Request, Task
+from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile
 from rsctl.store.attempts import State, is_alive, latest_attempt
 from rsctl.store.layout import Store

@@ -23,7 +23,7 @@ from typing import Any
 from rsctl.cluster.processes import TASK_MODULE, gpus_of, task_processes, visible_gpus
 from rsctl.cluster.requests import Queue, all_queues, own_queue, task_of
 from rsctl.errors import UnavailableError, UserError
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.spec.settings import LocalProfile, find_settings, load_settings
 from rsctl.store.attempts import (
     Attempt,

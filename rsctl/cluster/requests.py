@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import InputError
-from rsctl.plan.commit import Request, Task
+from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.layout import Store

@@ -27,9 +27,9 @@ from rsctl.cluster.slurm_submissions import Submission, only_submitter, submissi
 from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import InputError, UnavailableError, UserError
-from rsctl.plan.commit import Request, Task
+from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import SlurmProfile
-from rsctl.store.attempts import State, latest_attempt
+from rsctl.store.attempts import State, attempt_numbers, read_attempt
 from rsctl.store.layout import Run, Store
 
 _REQUEUES = 1_000_000
@@ -189,6 +189,7 @@ class SlurmBackend:
         view = WATCH.look(self.profile.poll_seconds)
         cluster = _cluster()
         seen: dict[str, Seen] = {}
+        ended = Endings()
         gone: list[tuple[Task, Submission, str]] = []
         for task, submission in held:
             if submission.cluster != cluster and cluster:
@@ -203,13 +204,16 @@ class SlurmBackend:
                 seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
             elif row is None:
                 gone.append((task, submission, job))
-            elif (one := _of_row(task, submission, row)) is not None:
+            elif (one := _of_row(task, submission, row, ended)) is not None:
                 seen[task.key] = one
         if gone:
             oldest = min(submission.claimed for _, submission, _ in gone)
             known = WATCH.accounting([job for _, _, job in gone if job], oldest)
             for task, submission, job in gone:
-                one = _of_row(task, submission, known[job]) if job in known else _vanished(task, submission)
+                row = known.get(job)
+                one = (
+                    _of_row(task, submission, row, ended) if row else _vanished(task, submission, ended)
+                )
                 if one is not None:
                     seen[task.key] = one
         if WATCH.away and view is not None:
@@ -272,37 +276,45 @@ def _job(submission: Submission, task: int, view: QueueView | None) -> str:
     return next((job for job in found if job.endswith(wanted)), "")
 
 
-def _of_row(task: Task, submission: Submission, row: Row) -> Seen | None:
+class Endings:
+    """How the attempts of tasks ended, with one listing per run."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Path, dict[int, list[int]]] = {}
+
+    def of(self, task: Task, submission: Submission) -> str | None:
+        """The end of this submission's last attempt, empty while there is none; None if it made no attempt."""
+        if task.run.path not in self.numbers:
+            self.numbers[task.run.path] = attempt_numbers(task.run)
+        numbers = self.numbers[task.run.path].get(task.number)
+        attempt = read_attempt(task.run, task.number, numbers[-1]) if numbers else None
+        mine = attempt is not None and attempt.claim.get("submission") == submission.id
+        return attempt.ended if attempt and mine else None
+
+
+def _of_row(task: Task, submission: Submission, row: Row, ended: Endings) -> Seen | None:
     """What a row means for a task; None if the task's own file says how this job ended."""
-    seen = seen_of(row)
-    attempt = latest_attempt(task.run, task.number)
-    mine = attempt is not None and attempt.claim.get("submission") == submission.id
-    if seen.state not in ACTIVE and mine and attempt is not None and attempt.ended == "failed":
+    seen = replace(seen_of(row), since=submission.claimed)
+    cancelled = task.number in submission.cancelled
+    if seen.state in ACTIVE:
+        return replace(seen, state=State.RUNNING, reason="is being cancelled") if cancelled else seen
+    if ended.of(task, submission) == "failed":
         return None
-    if task.number in submission.cancelled and seen.state != State.CANCELLED:
-        if seen.state in (State.QUEUED, State.RUNNING, State.WAITING):
-            seen = Seen(State.RUNNING, "is being cancelled", seen.node)
-        else:
-            seen = Seen(State.CANCELLED, "cancelled by you")
-    elif seen.state == State.CANCELLED and task.number in submission.cancelled:
-        seen = Seen(State.CANCELLED, "cancelled by you")
-    return replace(seen, since=submission.claimed)
+    return replace(seen, state=State.CANCELLED, reason="cancelled by you") if cancelled else seen
 
 
-def _vanished(task: Task, submission: Submission) -> Seen | None:
+def _vanished(task: Task, submission: Submission, ended: Endings) -> Seen | None:
     """A task that neither queue nor accounting knows."""
-    attempt = latest_attempt(task.run, task.number)
-    mine = attempt is not None and attempt.claim.get("submission") == submission.id
-    since = submission.claimed
+    end, since = ended.of(task, submission), submission.claimed
     if task.number in submission.cancelled:
         return Seen(State.CANCELLED, "cancelled by you", since=since)
-    if mine and attempt is not None and attempt.ended == "failed":
+    if end == "failed":
         return None
-    if time.time() - submission.claimed < _APPEARS_WITHIN:
+    if time.time() - since < _APPEARS_WITHIN:
         return Seen(State.QUEUED, "was submitted just now", since=since)
     if not submission.job:
         return Seen(State.LOST, "its submission was interrupted; submit again", since=since)
-    when = "while it ran" if mine else "before it started"
+    when = "before it started" if end is None else "while it ran"
     return Seen(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rsctl.cluster.slurm_commands import Partition
 from rsctl.errors import InputError, unknown
-from rsctl.plan.commit import Request
+from rsctl.plan.tasks import Request
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import SlurmProfile
 

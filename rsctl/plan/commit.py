@@ -10,6 +10,7 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.errors import RefusedError
 from rsctl.plan.plan import CountPlan, Entry, Plan
+from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, here, latest_attempt
@@ -18,31 +19,6 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import check_shard, data_files, read_table, set_aside
-
-
-@dataclass(frozen=True)
-class Task:
-    """One task of one run: what a backend starts."""
-
-    run: Run
-    number: int
-
-    @property
-    def key(self) -> str:
-        """`models/<id>/0` or `counts/<id>/7`."""
-        return f"{self.run.kind}/{self.run.id}/{self.number}"
-
-
-@dataclass(frozen=True)
-class Request:
-    """A task with what it waits for and what it may use."""
-
-    task: Task
-    needs: tuple[Task, ...]
-    resources: StageResources
-    code: str
-    after: int
-    """Number of its newest attempt when it was found unfinished: a later one that is done needs no other."""
 
 
 @dataclass(frozen=True)

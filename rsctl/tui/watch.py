@@ -14,7 +14,7 @@ from typing import Any
 
 from rsctl.cluster.control import TaskStatus, backend_of, statuses
 from rsctl.errors import UserError
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.report.rows import settings_of
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.spec.settings import Place, load_settings

@@ -23,6 +23,8 @@ PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "srun", "squeue", "scontr
 ACCOUNTING_PROGRAMS = ("slurmdbd", "sacctmgr", "mariadbd", "mariadb-install-db")
 NODES = ("cpu1", "cpu2", "cpu3", "gpu1", "gpu2")
 _PORTS = 20
+FAKE_JOBS = Path(__file__).parent / "fake"
+"""A data plane without torch, to be put on PYTHONPATH."""
 
 
 def missing_programs(accounting: bool) -> list[str]:
@@ -181,6 +183,8 @@ class Cluster:
         self._run("slurmdbd")
         self.wait_until(lambda: self._quiet("sacctmgr", "-n", "show", "cluster"), "slurmdbd answers")
         self._run("sacctmgr", "-i", "add", "cluster", self.name)
+        self._run("sacctmgr", "-i", "add", "account", "lab", f"Cluster={self.name}")
+        self._run("sacctmgr", "-i", "add", "user", self.user, "Account=lab", "DefaultAccount=lab")
 
     def _quiet(self, *command: str) -> bool:
         done = subprocess.run(
@@ -202,7 +206,7 @@ class Cluster:
         socket_file = f"{root}/munge/munge.sock"
         accounting = (
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n"
-            f"AccountingStoragePort={port + 2}\nAccountingStoragePass={socket_file}\nAccountingStorageTRES=gres/gpu"
+            f"AccountingStoragePort={port + 2}\nAccountingStoragePass={socket_file}\nAccountingStorageTRES=gres/gpu\nAccountingStorageEnforce=associations"
             if self.accounting
             else "AccountingStorageType=accounting_storage/none"
         )

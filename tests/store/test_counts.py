@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.tables import Table, data_files, read_table

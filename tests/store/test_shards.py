@@ -14,7 +14,7 @@ import pytest
 from chain import Chain, tiny
 
 from rsctl.errors import InputError, RefusedError, UnavailableError, UserError
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.spec.runs import CountSpec
 from rsctl.store.attempts import Claim, State, attempt_numbers, here, is_alive, latest_attempt
 from rsctl.store.compaction import compact

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 
 from rsctl.certificates import find_certificate
-from rsctl.plan.commit import Committed, Task, commit, save_sweep_file
+from rsctl.plan.commit import Committed, commit, save_sweep_file
 from rsctl.plan.plan import make_plan
+from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import load_sweep
 from rsctl.store.attempts import Claim, here

@@ -10,7 +10,7 @@ from dashboard_store import Synthetic
 from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.requests import own_queue
-from rsctl.plan.commit import Task
+from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, latest_attempt
 from rsctl.tui.app import Dashboard
 from rsctl.tui.screens.confirm import ConfirmScreen
