@@ -19,6 +19,16 @@ ABSTAIN = -1
 
 
 @dataclass(frozen=True, eq=False)
+class Looks:
+    """The counts of a sequential table at each look, of which an image took the first few."""
+
+    draws: Ints
+    """(K,) integers, ascending: estimation draws at each look, fixed before the first draw."""
+    counts: Ints
+    """(N, K, C) integers: the counts so far at each look; zeros where sampling had stopped before."""
+
+
+@dataclass(frozen=True, eq=False)
 class CountTable:
     """Class counts of N images under noise, drawn to one stopping rule.
 
@@ -40,6 +50,8 @@ class CountTable:
         `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
     label
         (N,) integers: ground truth, for certificates about the true label; None where nobody needs it.
+    looks
+        The counts at every look, for a sequential table: a bound that holds under stopping needs them all.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -52,6 +64,7 @@ class CountTable:
     noise: str = "gaussian"
     stopping: str = "fixed"
     label: Ints | None = None
+    looks: Looks | None = None
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -79,6 +92,30 @@ class CountTable:
             )
         if not 0 < self.sigma < np.inf:
             raise RefusedError(f"sigma = {self.sigma}: the noise of a table has a positive, finite sigma.")
+        if self.looks is not None:
+            _check_looks(self.looks, self.counts, self.n)
+
+
+def _check_looks(looks: Looks, counts: Ints, n: Ints) -> None:
+    """Raises RefusedError unless each image's looks lead up to its counts."""
+    draws = looks.draws
+    if draws.ndim != 1 or looks.counts.shape != (len(counts), len(draws), counts.shape[1]):
+        raise RefusedError(
+            f"looks of shape {looks.counts.shape} at {draws.shape} draws don't fit counts {counts.shape}."
+        )
+    if not len(draws) or draws[0] < 1 or (np.diff(draws) <= 0).any():
+        raise RefusedError("the draws at the looks must be positive and ascending: the table is corrupt.")
+    reached = draws[None, :] <= n[:, None]
+    if not np.isin(n, draws).all():
+        raise RefusedError("an image stopped between two looks: the table is corrupt.")
+    if (looks.counts.sum(axis=2) != np.where(reached, draws[None, :], 0)).any():
+        raise RefusedError("the counts at a look don't sum to its draws: the table is corrupt.")
+    # With what follows the last look, rows that sum alike can only be equal.
+    before = np.where(reached[:, :, None], looks.counts, counts[:, None, :])
+    if (np.diff(before, axis=1) < 0).any() or (looks.counts < 0).any():
+        raise RefusedError("a count falls from one look to the next: the table is corrupt.")
+    if (before[:, -1] != counts).any():
+        raise RefusedError("the counts at the last look aren't the table's counts: the table is corrupt.")
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,0 +1,70 @@
+"""Radii from a table that was looked at while it was drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsctl.certificates.protocol import (
+    Certified,
+    CountTable,
+    Floats,
+    Guarantee,
+    Ints,
+    abstain_unless,
+    require_alpha,
+    selected_classes,
+)
+from rsctl.certificates.stopping import RULES, best_radius, estimated_loss
+from rsctl.errors import RefusedError
+
+
+class Sequential:
+    """σ Φ⁻¹ of the largest Clopper–Pearson lower bound over the looks, each at its own share of α.
+
+    All the bounds hold together with probability 1 − α by the union bound, so the largest does, whatever
+    the rule stopped for; and so does the whole curve, at every radius. At another alpha than the one it was
+    sampled for the bound is as valid, but the sampling may have stopped too soon to make the most of it.
+    """
+
+    name = "sequential"
+    title = "Sequential CERTIFY"
+    citation = "Cohen, Rosenfeld, Kolter 2019, Theorem 1, with a union bound over looks"
+    guarantee = Guarantee("probabilistic", "the smoothed classifier g")
+    norm = "l2"
+    k = 1
+
+    def certify(self, table: CountTable, alpha: float) -> Certified:
+        """Radii at failure probability `alpha` per image; abstains where no look's bound exceeds ½."""
+        successes, draws = _successes(table, alpha)
+        radius = best_radius(successes, draws, table.stopping, alpha, table.sigma)
+        return abstain_unless(
+            radius > 0, selected_classes(table), radius, successes.max(axis=1, initial=0) == table.n
+        )
+
+
+def loss(table: CountTable, alpha: float) -> Floats:
+    """(N,): how much larger CERTIFY's radius on the full n would probably be, estimated from the last look.
+
+    To be printed with the table, as its mean and largest; no guarantee.
+    """
+    successes, draws = _successes(table, alpha)
+    return estimated_loss(successes, draws, table.stopping, alpha, table.sigma)
+
+
+def _successes(table: CountTable, alpha: float) -> tuple[Ints, Ints]:
+    """The selected class's counts (N, K) at each look, -1 where there was none, and the draws (K,)."""
+    require_alpha(alpha)
+    if table.noise != "gaussian":
+        raise RefusedError(f"sequential is proved for gaussian noise; this table has '{table.noise}'.")
+    if table.stopping not in RULES or table.looks is None:
+        raise RefusedError(
+            f"sequential needs the counts at every look of a sequential table ({' or '.join(RULES)}); "
+            f"this one is '{table.stopping}'. Use 'cohen' or 'runner-up' for a fixed n."
+        )
+    chosen = selected_classes(table)
+    counts = np.take_along_axis(table.looks.counts, chosen[:, None, None], axis=2)[:, :, 0].astype(np.int64)
+    draws = table.looks.draws
+    return np.where(draws[None, :] <= table.n[:, None], counts, -1), draws
+
+
+CERTIFICATE = Sequential()
