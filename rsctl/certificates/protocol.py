@@ -52,6 +52,8 @@ class CountTable:
         (N,) integers: ground truth, for certificates about the true label; None where nobody needs it.
     looks
         The counts at every look, for a sequential table: a bound that holds under stopping needs them all.
+    selection
+        `noise`: the selection counts are n0 noisy draws. `clean`: one pass over the unperturbed image.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -65,6 +67,7 @@ class CountTable:
     stopping: str = "fixed"
     label: Ints | None = None
     looks: Looks | None = None
+    selection: str = "noise"
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
