@@ -102,9 +102,10 @@ def _free(requests: list[Request], backend: Backend, place: Place) -> list[Reque
 
 
 def sweep_tasks(store: Store, name: str) -> list[Task]:
-    """The tasks of a sweep, models first, each once."""
+    """The tasks of a sweep, models first and after the models they need, each once."""
     entries = store.sweep(name)["entries"]
-    models = {entry["model"]: Task(store.run("models", entry["model"]), 0) for entry in entries}
+    names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
+    models = {name: Task(store.run("models", name), 0) for name in names}
     counts = {
         (entry["counts"], n): Task(store.run("counts", entry["counts"]), n)
         for entry in entries
@@ -254,7 +255,11 @@ def _request(
     task = status.task
     launch = {**task.run.launch(), "code": code, **changed}
     task.run.write_launch(launch)
-    needs = (Task(store.run("models", model_of[task.run.id]), 0),) if task.run.kind == "counts" else ()
+    if task.run.kind == "counts":
+        missing = [model_of[task.run.id]]
+    else:
+        missing = [origin.run for origin in task.run.train_spec.parents.values()]
+    needs = tuple(Task(store.run("models", name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(task, needs, StageResources(**known), code, after=status.attempt)
 

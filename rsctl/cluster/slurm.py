@@ -211,9 +211,7 @@ class SlurmBackend:
             known = WATCH.accounting([job for _, _, job in gone if job], oldest)
             for task, submission, job in gone:
                 row = known.get(job)
-                one = (
-                    _of_row(task, submission, row, ended) if row else _vanished(task, submission, ended)
-                )
+                one = _of_row(task, submission, row, ended) if row else _vanished(task, submission, ended)
                 if one is not None:
                     seen[task.key] = one
         if WATCH.away and view is not None:

@@ -125,19 +125,36 @@ def check_profile(
     if not partition.up:
         raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
     for array in arrays:
-        stage = "training" if array.kind == "models" else "certification"
-        resources = array.resources
-        minutes = resources.minutes or profile.minutes or 0
-        if minutes > partition.minutes:
-            key = f"resources.{stage}.minutes" if resources.minutes else f"profiles.{name}.minutes"
-            raise InputError(
-                f"{key}: {minutes} minutes; partition '{partition.name}' allows {partition.minutes:g}. Lower it, or choose another partition."
-            )
-        if stage == "training" and resources.processes % resources.nodes:
-            raise InputError(
-                f"resources.training.processes: {resources.processes} can't be spread evenly over {resources.nodes} nodes."
-            )
+        _check_resources(name, profile, partition, array)
     return partition
+
+
+def _check_resources(name: str, profile: SlurmProfile, partition: Partition, array: Array) -> None:
+    """What SLURM itself finds out late, or never: it takes a job that waits for another whatever it asks for."""
+    stage = "training" if array.kind == "models" else "certification"
+    resources, where = array.resources, f"partition '{partition.name}'"
+    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    if processes % nodes:
+        raise InputError(
+            f"resources.training.processes: {processes} can't be spread evenly over {nodes} nodes."
+        )
+    minutes = resources.minutes or profile.minutes or 0
+    if minutes > partition.minutes:
+        key = f"resources.{stage}.minutes" if resources.minutes else f"profiles.{name}.minutes"
+        raise InputError(
+            f"{key}: {minutes} minutes; {where} allows {partition.minutes:g}. Lower it, or choose another partition."
+        )
+    cpus, gpus = resources.threads * processes // nodes, gpus_of(resources, profile, partition, processes)[0]
+    memory = resources.memory_gb or profile.memory_gb or 0.0
+    for key, wanted, there in (
+        (f"resources.{stage}.threads", cpus, partition.cpus),
+        (f"resources.{stage}.gpus", math.ceil(gpus / nodes), partition.gpus),
+        (f"resources.{stage}.memory_gb" if resources.memory_gb else f"profiles.{name}.memory_gb", memory, partition.memory_gb),
+    ):  # fmt: skip
+        if wanted > there:
+            raise InputError(
+                f"{key}: a node would have to give {wanted:g}; the largest of {where} has {there:g}. Lower it, or choose another partition."
+            )
 
 
 def _up(known: dict[str, Partition]) -> str:

@@ -172,8 +172,12 @@ class Partition:
     up: bool
     minutes: float
     """Longest time limit; infinite if there is none."""
-    gpus: bool
-    """Whether any of its nodes has GPUs."""
+    cpus: int
+    """CPUs of its largest node."""
+    memory_gb: float
+    """Memory of its largest node."""
+    gpus: int
+    """GPUs of the node that has most."""
 
 
 @cache
@@ -192,15 +196,21 @@ def limits() -> Limits:
 
 
 def partitions() -> dict[str, Partition]:
-    """Every partition by name."""
+    """Every partition by name, with the largest of its nodes' CPUs, memory and GPUs."""
     found: dict[str, Partition] = {}
-    for line in ask("sinfo", "--noheader", "--format=%P|%a|%l|%G").splitlines():
-        parts = line.split("|")
-        if len(parts) == 4:
-            name = parts[0].rstrip("*")
-            before = found.get(name)
-            gpus = "gpu" in parts[3] or (before is not None and before.gpus)
-            found[name] = Partition(name, parts[0].endswith("*"), parts[1] == "up", _minutes(parts[2]), gpus)
+    for line in ask("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G").splitlines():
+        parts = line.split(_SEPARATOR)
+        if len(parts) != 6:
+            continue
+        name = parts[0].rstrip("*")
+        cpus, memory = (int(re.sub(r"\D.*", "", part) or 0) for part in parts[3:5])
+        gpus = sum(int(count) for count in re.findall(r"gpu(?::[^:,()]+)?:(\d+)", parts[5]))
+        before = found.get(name)
+        if before:
+            cpus, gpus = max(cpus, before.cpus), max(gpus, before.gpus)
+        memory_gb = max(memory / 1024, before.memory_gb if before else 0.0)
+        up, minutes = parts[1] == "up", _minutes(parts[2])
+        found[name] = Partition(name, parts[0].endswith("*"), up, minutes, cpus, memory_gb, gpus)
     return found
 
 

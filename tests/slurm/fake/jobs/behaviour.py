@@ -1,0 +1,40 @@
+"""`<store>/behaviour.json`: which tasks fail, and how long each takes.
+
+train_fails: whether trainings fail; count_fails: numbers of the certification tasks that fail;
+steps: steps of a task, with `seconds` between them; wait: none ends before this is taken back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+
+from rsctl.errors import InputError
+from rsctl.store.work import Stopped, Work
+
+
+def behaviour(work: Work) -> dict[str, object]:
+    try:
+        return dict(json.loads((work.run.store.root / "behaviour.json").read_text()))
+    except FileNotFoundError:
+        return {}
+
+
+def act(work: Work, fails: bool) -> None:
+    """Count to `steps`, going on where the last attempt stopped, as a task of ours does."""
+    if fails:
+        raise InputError("asked to fail")
+    told = behaviour(work)
+    steps = int(told.get("steps", 1))
+    file = work.run.path / f"steps-{work.task}"
+    done = int(file.read_text()) if file.exists() else 0
+    print(f"starts at {done} on {os.environ.get('SLURMD_NODENAME')}", flush=True)
+    while done < steps or behaviour(work).get("wait"):
+        work.progress(done, steps, "steps", force=True)
+        time.sleep(float(told.get("seconds", 0.1)))
+        done += 1
+        if reason := work.stopping():
+            file.write_text(str(done))
+            raise Stopped(reason)
+    work.progress(steps, steps, "steps", force=True)

@@ -1,0 +1,98 @@
+"""Sweeps as job arrays: what is handed over, what fails alone, what is cancelled, what retry completes."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from cluster import FAKE_JOBS
+
+from rsctl.store.layout import Run
+
+if TYPE_CHECKING:
+    from conftest import Site
+
+
+def jobs_of(site: Site) -> list[str]:
+    """The cluster's job numbers that carry this store's submissions."""
+    comments = site.cluster.query("squeue", "-h", "--states=all", "-o", "%F %k").splitlines()
+    ours = {folder.name for folder in (site.folder / "runs" / "submissions").iterdir()}
+    return sorted({line.split()[0] for line in comments if line.split()[1].removeprefix("rsctl:") in ours})
+
+
+def test_one_task_fails_one_is_cancelled_and_retry_completes_both(any_site: Site) -> None:
+    site = any_site
+    site.sweep(certification={"shards": 12, "max_images": 12})
+    site.behave(count_fails=[3], steps=6, seconds=0.25)
+    site.submit()
+    counts = next(Path(site.folder / "runs" / "counts").iterdir()).name
+    site.wait(lambda states: states[0] == "done")
+    site.rsctl("cancel", f"{counts}/5")
+    states = site.wait()
+    assert states == ["done"] * 4 + ["failed", "done", "cancelled"] + ["done"] * 6
+    reasons = [s.reason for s in site.statuses().values()]
+    assert reasons[4] == "asked to fail"
+    assert reasons[6] == "cancelled by you"
+    site.behave()
+    said = site.rsctl("retry", "try", fake=True).stdout
+    assert said.count("started again") == 2
+    assert site.wait() == ["done"] * 13
+
+
+def test_a_failed_training_cancels_its_own_certification_only_and_retry_runs_both(any_site: Site) -> None:
+    site = any_site
+    site.sweep([0.25, 0.5])
+    site.behave(train_fails=True)
+    site.submit()
+    states = site.wait()
+    assert states == ["failed"] * 2 + ["cancelled"] * 4
+    assert [s.reason for s in site.statuses().values()][0] == "asked to fail"
+    assert all("its model" in s.reason for s in list(site.statuses().values())[2:]), site.explain()
+    site.behave()
+    site.rsctl("retry", "try", fake=True)
+    assert site.wait() == ["done"] * 6
+
+
+def test_one_array_of_trainings_and_one_of_certifications_per_model(site: Site) -> None:
+    site.sweep([0.25, 0.5], certification={"shards": 3})
+    site.profile("held", extra={"hold": True})
+    site.submit("--cluster", "held")
+    assert len(jobs_of(site)) == 3
+    assert "0 handed over, 8 already under way" in site.submit("--cluster", "held")
+    assert len(jobs_of(site)) == 3
+    # With the models there, all certifications share one array.
+    site.rsctl("cancel", "try")
+    site.wait()
+    for folder in (site.folder / "runs" / "models").iterdir():
+        Run(folder).model_file.write_bytes(b"a model")
+    site.submit()
+    assert len(jobs_of(site)) == 4
+    assert site.wait() == ["done"] * 8
+
+
+def test_what_is_edited_while_it_waits_changes_nothing_and_a_jobs_file_here_shadows_nothing(
+    site: Site,
+) -> None:
+    site.sweep()
+    mine = site.folder / "mine"
+    shutil.copytree(FAKE_JOBS, mine)
+    (site.folder / "jobs.py").write_text("raise RuntimeError('the wrong jobs')")
+    site.profile("held", extra={"hold": True})
+    site.rsctl("submit", "try.toml", "--cluster", "held", PYTHONPATH=str(mine))
+    for name in ("train", "count"):
+        (mine / "jobs" / f"{name}.py").write_text("raise RuntimeError('edited while it waited')")
+    for job in jobs_of(site):
+        site.cluster.query("scontrol", "release", job)
+    assert site.wait() == ["done"] * 3
+
+
+def test_logs_show_the_task_and_what_slurm_said_around_it(site: Site) -> None:
+    site.sweep(certification={"shards": 1})
+    site.profile("odd", setup=["echo the module system greets"])
+    site.submit("--cluster", "odd")
+    site.wait()
+    run = next(site.store.runs("models"))
+    shown = site.rsctl("logs", run.id).stdout
+    assert "starts at 0 on cpu" in shown
+    assert "the module system greets" in shown

@@ -1,0 +1,148 @@
+"""What is seen of the scheduler: while it is away, with five thousand tasks, and in an unknown tongue."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from rsctl.cluster import slurm_commands
+from rsctl.cluster.everywhere import notices
+from rsctl.cluster.slurm_commands import Row, compress, look_at_queue
+from rsctl.cluster.slurm_states import seen_of
+from rsctl.store.attempts import State
+
+if TYPE_CHECKING:
+    from conftest import Site
+
+
+def test_while_the_controller_is_away_the_last_state_stands_and_is_said(site: Site) -> None:
+    site.sweep()
+    site.behave(wait=True)
+    site.submit()
+    site.wait(lambda states: "running" in states)
+    waiting = subprocess.Popen(
+        [str(Path(sys.executable).with_name("rsctl")), "submit", "try.toml", "--cluster", "slurm", "--wait"],
+        cwd=site.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    time.sleep(3)
+    site.cluster.stop_controller()
+    try:
+        site.wait(lambda _: bool(notices()))
+        found = list(site.statuses().values())
+        assert [s.state.value for s in found] == ["running", "waiting", "waiting"]
+        assert "controller doesn't answer" in notices()[0]
+        assert "last known: running" in found[0].reason
+        refused = site.submit(code=3)
+        assert "controller doesn't answer" in refused
+    finally:
+        site.cluster.start_controller()
+    site.wait(lambda _: not notices())
+    site.behave()
+    assert site.wait() == ["done"] * 3
+    assert notices() == []
+    said = waiting.communicate(timeout=120)[1]
+    assert "controller doesn't answer" in said
+    assert said.rstrip().endswith("3 done")
+
+
+def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
+    site.sweep()
+    site.profile("held", extra={"hold": True})
+    site.submit("--cluster", "held")
+    run = next(site.store.runs("counts"))
+    plan = site.store.sweep_folder("try") / "plan.json"
+    for number in range(2, 5000):
+        publish_fast(run.task_file(number))
+    plan.write_text(
+        plan.read_text().replace('"tasks": [\n    0,\n    1\n   ]', f'"tasks": {list(range(5000))}')
+    )
+    from rsctl.cluster.control import backend_of, sweep_tasks
+    from rsctl.plan.tasks import Request
+    from rsctl.spec.sections import StageResources
+
+    run.path.parent.parent.joinpath("models", run.count_spec.model_run, "model.pt").write_bytes(b"a model")
+    tasks = [task for task in sweep_tasks(site.store, "try") if task.run.kind == "counts"]
+    code = run.launch()["code"]
+    requests = [Request(task, (), StageResources(threads=1, gpus=0), code, 0) for task in tasks]
+    backend_of(site.place, "held").submit(requests)
+    assert len(site.cluster.queue()) >= 5000
+    site.statuses()
+    before = site.cluster.requests()
+    started, looks = time.monotonic(), 0
+    while time.monotonic() - started < 5:
+        assert len(site.statuses()) == 5001
+        looks += 1
+    elapsed = time.monotonic() - started
+    asked = site.cluster.requests() - before
+    assert looks >= 3
+    assert asked <= elapsed / 1.0 + 1, f"{asked} queries in {elapsed:.1f} s"
+
+
+def publish_fast(file: Path) -> None:
+    file.write_text('{"images": [0]}')
+
+
+@pytest.mark.parametrize(
+    ("row", "state", "words"),
+    [
+        (Row("PENDING", "Priority"), State.QUEUED, "Priority"),
+        (Row("PENDING", "Dependency"), State.WAITING, "waits for its model"),
+        (Row("PENDING", "launch failed requeued held"), State.QUEUED, "launch failed requeued held"),
+        (Row("CONFIGURING"), State.QUEUED, "CONFIGURING"),
+        (Row("RUNNING", "", "cpu1"), State.RUNNING, ""),
+        (Row("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
+        (Row("COMPLETED", ended=time.time()), State.UNKNOWN, "isn't visible here yet"),
+        (Row("COMPLETED", ended=1.0), State.LOST, "left no result"),
+        (Row("FAILED", "NonZeroExitCode"), State.FAILED, "NonZeroExitCode"),
+        (Row("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
+        (Row("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
+        (Row("DEADLINE"), State.FAILED, "DEADLINE"),
+        (Row("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
+        (Row("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "its model was not trained"),
+        (Row("NODE_FAIL"), State.LOST, "NODE_FAIL"),
+        (Row("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
+        (Row("PREEMPTED"), State.LOST, "PREEMPTED"),
+        (Row("REQUEUE_HOLD"), State.QUEUED, "REQUEUE_HOLD"),
+        (Row("SPECIAL_EXIT"), State.QUEUED, "SPECIAL_EXIT"),
+        (Row("SUSPENDED"), State.QUEUED, "SUSPENDED"),
+        (Row("SOMETHING_NEW"), State.UNKNOWN, "SOMETHING_NEW"),
+    ],
+)  # fmt: skip
+def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: Row, state: State, words: str) -> None:
+    seen = seen_of(row)
+    assert seen.state == state
+    assert words in seen.reason
+
+
+def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    squeue = tmp_path / "squeue"
+    squeue.write_text(
+        "#!/bin/sh\n"
+        'test -z "$SQUEUE_FORMAT" || exit 9\n'
+        "echo '12|3|RUNNING|None|cpu1|2026-01-01T00:00:00|rsctl:x'\n"
+        "echo 'slurm_load_jobs: a warning among the rows'\n"
+        "echo '13|N/A|PENDING|Priority||N/A|(null)'\n"
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.setenv("SQUEUE_FORMAT", "%i")
+    view = look_at_queue()
+    assert view.rows["12_3"].state == "RUNNING"
+    assert view.rows["13"] == Row("PENDING", "Priority")
+    assert view.comments == {"rsctl:x": ["12_3"]}
+    assert view.unreadable == 1
+
+
+def test_array_ranges_are_read_and_written() -> None:
+    assert compress(["7_0", "7_1", "7_2", "7_5", "9"]) == ["9", "7_[0-2,5]"]
+    assert slurm_commands._job_keys("7_[0-2,5%4]") == ["7_0", "7_1", "7_2", "7_5"]
+    assert slurm_commands._job_keys("7_4") == ["7_4"]
+    assert slurm_commands._job_keys("7") == ["7"]
+    assert slurm_commands._job_keys("7.batch") == []
