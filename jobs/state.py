@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+from jobs.data import Images
 from jobs.random import generator
+
+
+class Stateful(Protocol):
+    """A network, an optimiser, a table: what a checkpoint can hold."""
+
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> Any: ...
+
+
+Kept = TypeVar("Kept", bound=Stateful)
 
 
 @dataclass
@@ -22,6 +34,15 @@ class TrainingState:
     label_smoothing: float
     seed: int
     device: torch.device
+    images: Images
+    """The training split, for what is computed beforehand on all of it."""
+    steps_per_epoch: int
+    load: Callable[[str], nn.Module]
+    """`load("start")`, `load("teacher")`: the model of the run this one starts from or learns from, frozen, in eval mode."""
+    sum: Callable[[Tensor], Tensor]
+    """The sum of a tensor over all processes."""
+    optimizer: torch.optim.Optimizer
+    """Of the base classifier, for methods that begin anew within one training."""
     step: int = 0
     """Optimiser steps taken so far."""
     epoch: float = 0.0
@@ -30,6 +51,18 @@ class TrainingState:
     """Shape of the step's whole batch, over all processes."""
     mine: slice = field(default_factory=lambda: slice(None))
     """This process's images of it."""
+    rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    """Positions of these images in the training split, int64 (B,)."""
+    saved: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """What the checkpoint holds under the names given to `keep`."""
+    kept: dict[str, Stateful] = field(default_factory=dict)
+
+    def keep(self, name: str, thing: Kept) -> Kept:
+        """Have the method's own network, optimiser or table saved with every checkpoint; restores it when resumed."""
+        self.kept[name] = thing
+        if name in self.saved:
+            thing.load_state_dict(self.saved[name])
+        return thing
 
     def noise(self, draw: int = 0) -> Tensor:
         """δ ~ N(0, σ²I) for this process's images, float32 (B, C, H, W); `draw` numbers the noises of one step.
@@ -39,6 +72,24 @@ class TrainingState:
         """
         key = generator(self.device, self.seed, "training-noise", self.step, draw)
         return self.sigma * torch.randn(self.batch, generator=key, device=self.device)[self.mine]
+
+    def noises(self, count: int, *, first: int = 0) -> Tensor:
+        """`count` noises per image, float32 (count, B, C, H, W): the draws from `first` on."""
+        return torch.stack([self.noise(draw) for draw in range(first, first + count)])
+
+    def uniform(self, purpose: str, *shape: int) -> Tensor:
+        """U(0, 1) per image of this process, float32 (B, *shape); as reproducible as the noise."""
+        key = generator(self.device, self.seed, purpose, self.step)
+        return torch.rand((self.batch[0], *shape), generator=key, device=self.device)[self.mine]
+
+    def normal(self, purpose: str, *shape: int) -> Tensor:
+        """N(0, 1) per image of this process, float32 (B, *shape); as reproducible as the noise."""
+        key = generator(self.device, self.seed, purpose, self.step)
+        return torch.randn((self.batch[0], *shape), generator=key, device=self.device)[self.mine]
+
+    def share(self, y: Tensor) -> float:
+        """This process's part of the step's images: weights a mean of its own so that the sum over processes is the mean."""
+        return len(y) / self.batch[0]
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy with the recipe's label smoothing."""

@@ -15,16 +15,18 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, AutocastKwargs
 from torch import Tensor, nn
 
 from jobs.data import Images, augment, load, split_train
 from jobs.models import build_model
+from jobs.models.load import load_trained
 from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
 from jobs.schedule import learning_rate
 from jobs.state import TrainingState
 from rsctl.catalog import find, known_datasets, known_methods, known_models
+from rsctl.catalog.declare import DataShape
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.spec.identity import completed
@@ -62,31 +64,59 @@ def main(work: Work) -> None:
     torch.manual_seed(hash32(spec.seed, "weights"))
     architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
     model = build_model(spec.model, architecture, dataset=dataset, shape=images.shape)
+    model = model.to(device, memory_format=torch.channels_last)
+    if accelerator.num_processes > 1 and device.type == "cuda":
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
     recipe = spec.recipe
     declared = find("method", spec.method, known_methods())
     method = importlib.import_module(declared.module)
+    hyperparameters = completed(declared.parameters, spec.hyperparameters)
     optimizer = make_optimizer(recipe, model)
-    model, optimizer = accelerator.prepare(model.to(device, memory_format=torch.channels_last), optimizer)
-    state = TrainingState(
-        spec.sigma,
-        completed(declared.parameters, spec.hyperparameters),
-        recipe.label_smoothing,
-        spec.seed,
-        device,
-    )
-    batches = Batches(len(rows), recipe.batch_size, spec.seed, accelerator.num_processes)
+    step_images = step_size(recipe, hyperparameters)
+    batches = Batches(len(rows), step_images, spec.seed, accelerator.num_processes)
     total = recipe.epochs * batches.per_epoch
+    state = TrainingState(
+        spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, batches.per_epoch,
+        load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
+        sum=lambda tensor: accelerator.reduce(tensor, "sum"),
+        optimizer=optimizer,
+    )  # fmt: skip
 
-    step = resume(work, accelerator.unwrap_model(model), optimizer, device)
+    step = resume(work, model, state)
+    if step == 0 and spec.start:
+        model.load_state_dict(state.load("start").state_dict())
+
+    def snapshot_or_stop() -> None:
+        """Between two steps: stop if told to, all processes together; save what is due."""
+        stopping = agreed_stop(work, accelerator)
+        if stopping or (first and work.snapshot_due()):
+            metrics.write(step, optimizer.param_groups[0]["lr"])
+            if first:
+                save_checkpoint(work, model, state, step)
+        if stopping:
+            raise Stopped(stopping)
+
+    # A loss may run a forward without gradients first: a cached cast of the weights would then have none either.
+    arithmetic = AutocastKwargs(cache_enabled=False)
     metrics = Metrics(work, first, step, batches.per_epoch)
+    if hasattr(method, "prepare"):
+        with accelerator.autocast(arithmetic):
+            for _ in method.prepare(model, state):
+                snapshot_or_stop()
     model.train()
+    print(batch_norm_mode(model, step_images, accelerator.num_processes), flush=True)
     # In-memory sets are augmented here in batches; files were cropped by the processes that decoded them.
     kind = dataset.augmentation if recipe.augment and images.pixels is not None else "none"
+
+    def mine() -> Iterator[Tensor]:
+        """Positions in the training split of this process's part of each step's batch."""
+        for batch in batches.since(step, total):
+            yield rows[batch[batches.share(len(batch), accelerator.process_index)]]
+
     stream = images.stream(
-        (rows[batch[batches.share(len(batch), accelerator.process_index)]] for batch in batches.since(step, total)),
-        hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers"),
+        mine(), hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers")
     )  # fmt: skip
-    for pixels, y in stream:
+    for state.rows, (pixels, y) in zip(mine(), stream, strict=True):
         pixels, y = pixels.to(device), y.to(device)
         size = batches.size(step)
         state.step, state.epoch = step, step / batches.per_epoch
@@ -95,12 +125,13 @@ def main(work: Work) -> None:
         x = (crop(pixels, kind, state).float() / 255).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, batches.per_epoch)
-        with accelerator.autocast():
+        with accelerator.autocast(arithmetic):
             value, logits = method.loss(model, x, y, state)
-        # Processes average their gradients; weighting makes it the mean over all images of the batch.
-        accelerator.backward(value * (len(y) * accelerator.num_processes / size))
+        # Weighted so that the sum over processes is the mean over all images of the batch.
+        (value * state.share(y)).backward()
+        add_up_gradients(model, accelerator)
         if recipe.gradient_clip:
-            accelerator.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
+            nn.utils.clip_grad_norm_(model.parameters(), recipe.gradient_clip)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         step += 1
@@ -115,13 +146,7 @@ def main(work: Work) -> None:
         )
         if metrics.due():
             metrics.write(step, optimizer.param_groups[0]["lr"])
-        stopping = agreed_stop(work, accelerator)
-        if stopping or (first and work.snapshot_due()):
-            metrics.write(step, optimizer.param_groups[0]["lr"])
-            if first:
-                save_checkpoint(work, accelerator.unwrap_model(model), optimizer, step)
-        if stopping:
-            raise Stopped(stopping)
+        snapshot_or_stop()
     metrics.write(step, optimizer.param_groups[0]["lr"] if step else 0.0)
     work.progress(
         step,
@@ -134,7 +159,7 @@ def main(work: Work) -> None:
     )
     accelerator.wait_for_everyone()
     if first:
-        publish_model(work, accelerator.unwrap_model(model), images)
+        publish_model(work, model, images)
     accelerator.end_training()
 
 
@@ -171,6 +196,45 @@ class Batches:
     def share(self, size: int, process: int) -> slice:
         """The part of a batch that one process computes."""
         return slice(size * process // self.processes, size * (process + 1) // self.processes)
+
+
+def step_size(recipe: Recipe, hyperparameters: dict[str, Any]) -> int:
+    """Images per optimiser step: the batch, or an m-th of it where the m noises go with m smaller steps."""
+    return recipe.batch_size // (
+        int(hyperparameters.get("noises", 1)) if recipe.noise_steps == "smaller" else 1
+    )
+
+
+def load_parent(work: Work, role: str, shape: DataShape) -> nn.Module:
+    """The model of the run that this one starts from (`start`) or learns from (`teacher`), frozen, in eval mode."""
+    origin = work.run.train_spec.parents[role]
+    model, _ = load_trained(work.run.store.run("models", origin.run).model_file, origin.hash, shape)
+    return model.requires_grad_(False)
+
+
+def batch_norm_mode(model: nn.Module, size: int, processes: int) -> str:
+    """For the log: over which images batch statistics are taken."""
+    kinds = {type(layer) for layer in model.modules()}
+    if nn.SyncBatchNorm in kinds:
+        return f"{size} images per step; batch statistics over all {processes} processes"
+    if nn.BatchNorm2d in kinds and processes > 1:
+        return f"{size} images per step; batch statistics of each of the {processes} processes by itself"
+    return f"{size} images per step"
+
+
+def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
+    """Sum the gradients over all processes, in one message.
+
+    Not left to DistributedDataParallel: it expects one forward pass per step, and a method may attack the
+    model, or look at it several times, before its backward pass.
+    """
+    if accelerator.num_processes == 1:
+        return
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    flat = accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "sum")
+    for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
+        parameter.grad = part.view_as(parameter)
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
@@ -214,9 +278,12 @@ class Metrics:
         if writes:
             with explained(self.file):
                 self.file.touch()
-        self._start()
+        self._start(step)
 
-    def _start(self) -> None:
+    def _start(self, step: int) -> None:
+        self.before = step
+        self.good: Tensor | float = 1.0
+        self.sound: Tensor | float = 0.0
         self.loss: Tensor | float = 0.0
         self.correct: Tensor | float = 0.0
         self.images = self.seen = 0
@@ -224,6 +291,9 @@ class Metrics:
 
     def add(self, value: Tensor, logits: Tensor, y: Tensor, size: int) -> None:
         """One step: `size` counts the images of all processes, the sums those of this one."""
+        # How many steps went well before the first that didn't: counted on the device, which isn't waited for.
+        self.good = self.good * value.isfinite()
+        self.sound = self.sound + self.good
         self.loss = self.loss + value * len(y)
         self.correct = self.correct + (logits.argmax(dim=1) == y).sum()
         self.images += len(y)
@@ -238,10 +308,7 @@ class Metrics:
             return
         loss, correct = float(self.loss) / self.images, float(self.correct) / self.images
         if not math.isfinite(loss):
-            raise InputError(
-                f"training diverged: the loss is {loss} at step {step}. Lower training.lr, add warmup_epochs or gradient_clip. "
-                "The last good checkpoint is kept."
-            )
+            raise diverged(f"the loss is {loss} at step {self.before + int(self.sound) + 1}")
         if self.writes:
             seconds = time.monotonic() - self.since
             append(
@@ -256,45 +323,56 @@ class Metrics:
                     "time": round(time.time(), 3),
                 },
             )
-        self._start()
+        self._start(step)
 
 
-def save_checkpoint(work: Work, model: nn.Module, optimizer: Any, step: int) -> None:
-    """Everything a resumed training needs, replaced whole."""
+def diverged(what: str) -> InputError:
+    return InputError(
+        f"training diverged: {what}. Lower training.lr, add training.warmup_epochs or gradient_clip. "
+        "The last good checkpoint is kept."
+    )
+
+
+def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: int) -> None:
+    """Everything a resumed training needs, replaced whole; refuses weights that are no numbers."""
     if work.superseded():
         return
+    if not all(value.isfinite().all() for value in model.parameters()):
+        raise diverged(f"a weight is not a number after step {step}")
     started = time.monotonic()
-    state = {
+    checkpoint = {
         "spec_hash": work.run.spec.hash,
         "step": step,
         "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+        "optimizer": state.optimizer.state_dict(),
+        "method": {name: thing.state_dict() for name, thing in state.kept.items()},
         "rng": torch.get_rng_state(),
         "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    replace(work.run.checkpoint_file, _bytes(state))
+    replace(work.run.checkpoint_file, _bytes(checkpoint))
     work.snapshot_written(time.monotonic() - started)
 
 
-def resume(work: Work, model: nn.Module, optimizer: Any, device: torch.device) -> int:
+def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
     """Load the last checkpoint, if there is one; returns the step to go on with."""
     file = work.run.checkpoint_file
     if not file.exists():
         return 0
     try:
-        state = torch.load(file, map_location=device, weights_only=True)
-        same = state["spec_hash"] == work.run.spec.hash
+        saved = torch.load(file, map_location=state.device, weights_only=True)
+        same = saved["spec_hash"] == work.run.spec.hash
     except Exception as error:
         raise InputError(f"{file}: can't be read ({error}). Move it away to train from the start.") from error
     if not same:
         raise InputError(f"{file}: belongs to another run. Move it away to train from the start.")
-    model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["rng"].cpu())
-    if torch.cuda.is_available() and state["rng_cuda"]:
-        torch.cuda.set_rng_state_all([rng.cpu() for rng in state["rng_cuda"]])
-    print(f"resumed at step {state['step']}", flush=True)
-    return int(state["step"])
+    model.load_state_dict(saved["model"])
+    state.optimizer.load_state_dict(saved["optimizer"])
+    state.saved = saved.get("method", {})
+    torch.set_rng_state(saved["rng"].cpu())
+    if torch.cuda.is_available() and saved["rng_cuda"]:
+        torch.cuda.set_rng_state_all([rng.cpu() for rng in saved["rng_cuda"]])
+    print(f"resumed at step {saved['step']}", flush=True)
+    return int(saved["step"])
 
 
 def publish_model(work: Work, model: nn.Module, images: Images) -> None:
@@ -305,9 +383,7 @@ def publish_model(work: Work, model: nn.Module, images: Images) -> None:
         for name, value in model.state_dict().items()
     }
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
-        raise InputError(
-            "training diverged: a weight is not a number. Lower training.lr. The last good checkpoint is kept."
-        )
+        raise diverged("a weight is not a number at the end")
     data = _bytes(
         {
             "format": 1,

@@ -59,6 +59,9 @@ class Method:
     parameters: type[Parameters] = NoParameters
     defaults: tuple[Defaults, ...] = ()
     """Later entries win where several match."""
+    parents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Models that must be trained first, by role: `start` gives the first weights, `teacher` is learned from.
+    Each is a `[method]` table; it may also name `sigma`, `seed` and `model`, by default those of the run itself."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
 

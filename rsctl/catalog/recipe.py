@@ -35,10 +35,17 @@ class Recipe(Parameters):
     """`step`: epochs between two reductions."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """`step`: what a reduction multiplies the rate by."""
+    milestones: list[Annotated[float, Field(gt=0)]] = Field([], json_schema_extra={"neutral": []})
+    """`step`: the epochs of the reductions, where they aren't `step_epochs` apart."""
+    cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
+    """Epochs after which the schedule begins again; 0: never."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
     label_smoothing: Share = 0.0
     """Share of the target spread over all classes."""
+    noise_steps: Literal["one", "smaller"] = Field("one", json_schema_extra={"neutral": "one"})
+    """Methods with m noises per image: `one` optimiser step per batch with all of them, or m `smaller` steps of
+    `batch_size` / m images with m noises each, as the code of Salman 2019 and Jeong 2020 does."""
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest L2 norm of the gradient; 0 means no clipping."""
     augment: bool = True
@@ -50,4 +57,6 @@ class Recipe(Parameters):
             raise ValueError("nesterov needs optimizer = 'sgd' and momentum > 0")
         if self.warmup_epochs > self.epochs:
             raise ValueError(f"warmup_epochs = {self.warmup_epochs} is longer than epochs = {self.epochs}")
+        if sorted(self.milestones) != self.milestones:
+            raise ValueError("milestones must ascend")
         return self

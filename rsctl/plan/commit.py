@@ -54,7 +54,8 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if run.model_file.exists():
             done += 1
         else:
-            requests.append(Request(task, (), model.resources, code, _reopened(task, before)))
+            needs = tuple(models[need] for need in model.needs)
+            requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
     for counts in plan.counts.values():
         run = store.create(counts.spec)
@@ -194,6 +195,7 @@ def _entry(entry: Entry, numbers: dict[str, list[int]]) -> dict[str, Any]:
     settings = entry.resolved.point.certification
     return {
         "model": entry.resolved.train.run_id,
+        "parents": [spec.run_id for spec in entry.resolved.parents],
         "counts": entry.resolved.count.run_id,
         "tasks": numbers[entry.resolved.count.run_id],
         "images": entry.selection,

@@ -25,6 +25,11 @@ class ModelPlan:
     images: int
     """Training images per epoch."""
 
+    @property
+    def needs(self) -> list[str]:
+        """Runs whose models must be there first."""
+        return [origin.run for origin in self.spec.parents.values()]
+
 
 @dataclass
 class CountPlan:
@@ -61,7 +66,7 @@ class Entry:
 
 @dataclass
 class Plan:
-    """Runs by their ids, in the order of the sweep file."""
+    """Runs by their ids, in the order of the sweep file; a model comes after those it needs."""
 
     sweep: Sweep
     models: dict[str, ModelPlan]
@@ -89,9 +94,11 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         resources = resolved.point.resources
         train, count = resolved.train, resolved.count
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
-        plan.models.setdefault(
-            train.run_id, ModelPlan(train, resolved.dataset_parameters, resources.training, images_per_epoch)
-        )
+        for spec in (*resolved.parents, train):
+            plan.models.setdefault(
+                spec.run_id,
+                ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch),
+            )
         table = plan.counts.setdefault(
             count.run_id,
             CountPlan(

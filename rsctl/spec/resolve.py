@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from rsctl.catalog import find, known_datasets, known_methods, known_models
-from rsctl.catalog.declare import DataShape, Parameters
+from rsctl.catalog.declare import DataShape, Method, Parameters
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.errors import InputError
 from rsctl.spec.identity import identity
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.runs import CountSpec, Origin, TrainSpec
 from rsctl.spec.sections import Point
 from rsctl.spec.validate import Problem, check
 
@@ -27,6 +30,20 @@ class Resolved:
     dataset_parameters: dict[str, Any]
     """With the fields that say where the files are."""
     shape: DataShape
+    parents: tuple[TrainSpec, ...] = ()
+    """Models that must be trained before this one, the first first."""
+
+
+ROLES = ("start", "teacher")
+
+
+class Levels(Parameters):
+    """What a parent model may have of its own besides its method and architecture."""
+
+    sigma: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Its training noise; 0 is training on clean images."""
+    seed: Annotated[int, Field(ge=0)] | None = None
+    """Its seed."""
 
 
 def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved | None:
@@ -37,6 +54,9 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     if dataset is None or model is None or method is None:
         return None
     own_training = method_values.pop("training", {})
+    parents = _parents(point, method, method_values, data_root, problems)
+    if parents is None:
+        return None
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
     defaults = method.default_values(dataset.name, point.sigma)
@@ -48,6 +68,16 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         own_training = {}
     recipe = check(Recipe, {**_of(defaults, Recipe), **point.training, **own_training}, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
+        return None
+    noises = getattr(hyperparameters, "noises", 1)
+    if recipe.noise_steps == "smaller" and recipe.batch_size % noises:
+        problems.append(
+            Problem(
+                "training.batch_size",
+                f"{recipe.batch_size} can't be cut into noises = {noises} equal steps. "
+                "Give a multiple, or set training.noise_steps = 'one'.",
+            )
+        )
         return None
     shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
@@ -74,6 +104,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         sigma=point.sigma,
         seed=point.seed,
         precision=point.precision.training,
+        **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
     count = CountSpec(
         model_hash=train.hash,
@@ -91,7 +122,63 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         tile=settings.tile,
         block=settings.block,
     )
-    return Resolved(point, train, count, data.model_dump(), shape)
+    ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
+    return Resolved(
+        point,
+        train,
+        count,
+        data.model_dump(),
+        shape,
+        tuple({spec.run_id: spec for spec in ancestors}.values()),
+    )
+
+
+def _parents(
+    point: Point, method: Method, values: dict[str, Any], data_root: Path, problems: list[Problem]
+) -> dict[str, Resolved] | None:
+    """The models that this one starts from or learns from, resolved like points of their own; taken out of `values`."""
+    found: dict[str, Resolved] = {}
+    for role in ROLES:
+        table = values.pop(role, method.parents.get(role))
+        if table is None:
+            continue
+        if isinstance(table, str):
+            table = {"name": table}
+        if not isinstance(table, Mapping):
+            problems.append(Problem(f"method.{role}", f"give a method's name or table; it is {table!r}."))
+            return None
+        table = {**table}
+        model = table.pop("model", point.model)
+        levels = check(
+            Levels,
+            {key: table.pop(key) for key in Levels.model_fields if key in table},
+            f"method.{role}",
+            problems,
+        )
+        if levels is None:
+            return None
+        changes = {
+            "method": table,
+            "model": {"name": model} if isinstance(model, str) else model,
+            "sigma": point.sigma if levels.sigma is None else levels.sigma,
+            "seed": point.seed if levels.seed is None else levels.seed,
+        }
+        own: list[Problem] = []
+        parent = resolve(point.model_copy(update=changes), data_root, own)
+        # The parent's own tables are named as the user wrote them: method.teacher.epsilon, not method.epsilon.
+        problems += [Problem(f"method.{role}.{p.key.removeprefix('method.')}", p.text) for p in own]
+        if parent is None:
+            return None
+        if role == "start" and changes["model"] != point.model:
+            problems.append(
+                Problem(
+                    "method.start.model",
+                    f"must be that of the run, {point.model['name']}: its weights are taken over.",
+                )
+            )
+            return None
+        found[role] = parent
+    return found
 
 
 def _choose(

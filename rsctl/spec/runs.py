@@ -28,6 +28,17 @@ class RunSpec(BaseModel):
         raise TypeError("a concrete spec names its run")
 
 
+class Origin(BaseModel):
+    """Another run's model that a training needs."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+
+    hash: str
+    """Hash of the TrainSpec of that run."""
+    run: str = Field(json_schema_extra={"identity": False})
+    """Its run."""
+
+
 class TrainSpec(RunSpec):
     """One base classifier."""
 
@@ -48,6 +59,16 @@ class TrainSpec(RunSpec):
     sigma: float
     seed: int
     precision: Literal["fp32", "tf32", "bf16"]
+    start: Origin | None = Field(None, json_schema_extra={"neutral": None})
+    """The model whose weights the training begins with."""
+    teacher: Origin | None = Field(None, json_schema_extra={"neutral": None})
+    """The model that the method learns from."""
+
+    @property
+    def parents(self) -> dict[str, Origin]:
+        """The models that must be there before the training can begin, by role."""
+        roles = {"start": self.start, "teacher": self.teacher}
+        return {role: origin for role, origin in roles.items() if origin is not None}
 
     @property
     def run_id(self) -> str:

@@ -113,8 +113,8 @@ class Point(Parameters):
     """`name` and the architecture's own parameters."""
     method: dict[str, Any]
     """`name`, the method's own hyper-parameters, and optionally a `training` table of its own."""
-    sigma: Annotated[float, Field(gt=0, le=100)]
-    """Standard deviation of the noise per coordinate, for images in [0, 1]."""
+    sigma: Annotated[float, Field(ge=0, le=100)]
+    """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the weights, of the order of images and of the training noise."""
     training: dict[str, Any] = {}
@@ -122,3 +122,11 @@ class Point(Parameters):
     certification: Certification = Certification()
     precision: Precision = Precision()
     resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _noise_to_certify_with(self) -> Point:
+        if not self.sigma and self.certification.sigma is None:
+            raise ValueError(
+                "sigma = 0 trains without noise: say under certification.sigma what to certify with"
+            )
+        return self
