@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -35,16 +34,14 @@ def run(arguments: Sequence[str]) -> int:
     try:
         app(list(arguments), prog_name="rsctl")
     except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # the reader of our output left, as 'head' does: nobody is there to be told
         return leaving.code if isinstance(leaving.code, int) else 0
     except UserError as error:
         print(f"rsctl: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # The reader of our output left (as `head` does): nobody is there to be told.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except OSError as error:
         # What no room below foresaw: a disk that fails, a folder that may not be read.
         where = f"{error.filename}: " if error.filename else ""
@@ -425,6 +422,78 @@ def parse_radii(text: str) -> list[float]:
             raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
         radii.append(value)
     return radii
+
+
+@app.command()
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run or an import: its id, or the beginning of it.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another on the same images.")],
+    certificate: Annotated[str, typer.Option("--certificate", help="By default the runs' own.")] = "",
+    alpha: Annotated[float | None, typer.Option("--alpha", help="By default the runs' own.")] = None,
+    radii: Annotated[str, typer.Option("--radii", help="Where to test, such as 0,0.25,2/255.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Is the difference between two runs real? McNemar at each radius, and the ACR by bootstrap."""
+    from rsctl.report.compare import compare, comparison_json, comparison_text
+    from rsctl.report.subjects import open_subject
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    store = Store(load_settings().store)
+    a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
+    found = compare(store, a, b, parse_radii(radii) if radii else None)
+    print(comparison_json(found) if as_json else comparison_text(found))
+
+
+@app.command()
+def reproduce(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A published table; a wrong name lists them.")
+    ],
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Your sweep.")],
+    certificate: Annotated[str, typer.Option("--certificate", help="By default the published one.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Your sweep beside a published table, cell by cell, with intervals and every setting that differs."""
+    from rsctl.report.published import find_published
+    from rsctl.report.reproduce import reproduce, reproduction_json, reproduction_text
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    found = reproduce(Store(load_settings().store), find_published(table), sweep, certificate or None)
+    print(reproduction_json(found) if as_json else reproduction_text(found))
+
+
+@app.command()
+def plot(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="FIGURE.pdf, .svg or .png.")],
+    kind: Annotated[
+        str,
+        typer.Option("--kind", help="curve, envelope, ecdf, hours or classes; a wrong one explains them."),
+    ] = "curve",
+    certificate: Annotated[str, typer.Option("--certificate", help="From the same counts.")] = "",
+    alpha: Annotated[float | None, typer.Option("--alpha", help="From the same counts.")] = None,
+    radius: Annotated[
+        float, typer.Option("--radius", min=0, help="For hours and classes: at which radius.")
+    ] = 0.0,
+    width: Annotated[
+        float, typer.Option("--width", min=1, help="Inches; 3.25 is one column of a paper.")
+    ] = 5.5,
+) -> None:
+    """A figure of a sweep, from stored counts; works while shards are still being written."""
+    from rsctl.report.figures import plot as draw
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    notes = draw(
+        Store(load_settings().store), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
+        radius=radius, width=width,
+    )  # fmt: skip
+    _tell(notes)
+    print(f"{output}: {kind} of {sweep}")
 
 
 @app.command()

@@ -62,7 +62,7 @@ def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
         n0=shown.n0,
         alpha=shown.alpha,
         certificate=spec.certificate,
-        guarantee=_guarantee(spec.certificate, shown.alpha),
+        guarantee=log_guarantee(spec.certificate, shown.alpha),
         norm="l2",
         k=1,
         images=len(log),
@@ -76,7 +76,7 @@ def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
     )
 
 
-def _guarantee(certificate: str, alpha: float | None) -> str:
+def log_guarantee(certificate: str, alpha: float | None) -> str:
     rule = certificates().get(certificate)
     if rule is None:
         return "as the log claims (counts unknown)"

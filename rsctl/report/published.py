@@ -112,15 +112,18 @@ def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
     return notes
 
 
-def differences(rows: Sequence[AnyRow], table: Published) -> list[str]:
-    """In which of split, model, n, n0, alpha and image subset rows of one's own differ from a published table."""
+def differences(rows: Sequence[AnyRow], table: Published, images: int | None = None) -> list[str]:
+    """In which of split, model, n, n0, alpha and image subset rows of one's own differ from a published table.
+
+    `images` is that of one published row, where it isn't the table's.
+    """
     found = []
     for key in ("split", "model", "certificate", "n", "n0", "alpha"):
         theirs = table.values[key]
         ours = list(dict.fromkeys(getattr(row, key) for row in rows))
         if rows and ours != [theirs]:
             found.append(f"{key} {_said(theirs)} there, {', '.join(_said(one) for one in ours)} here")
-    theirs = table.values["images"]
+    theirs = images or table.values["images"]
     ours = list(dict.fromkeys(row.images for row in rows))
     if rows and ours != [theirs]:
         skip = table.values["skip"]

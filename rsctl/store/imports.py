@@ -195,6 +195,16 @@ def shown_by(store: Store, sweep: str) -> list[Shown]:
     return found
 
 
+def said_of(log: Import) -> Shown | None:
+    """What the first sweep that shows this log says of it."""
+    store = Store(log.path.parent.parent)
+    for name in _names(store.root / "sweeps"):
+        for shown in shown_by(store, name):
+            if shown.log.id == log.id:
+                return shown
+    return None
+
+
 def imports(store: Store) -> Iterator[Import]:
     """Every import of the store, by name."""
     for name in _names(store.root / "imports"):

@@ -1,0 +1,293 @@
+"""Two runs on the same images: is the difference real, and of what does it speak?"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import bdtr, stdtr, stdtrit
+
+from rsctl.errors import InputError, RefusedError
+from rsctl.report.subjects import Subject, of_run
+from rsctl.report.text import plain
+from rsctl.spec.sections import Certification
+from rsctl.store.layout import Store
+
+RESAMPLES = 10_000
+LEAST_SEEDS = 3
+"""Fewer trainings of a method say nothing about how much its results scatter."""
+_DRAWS = 1 << 23
+
+
+@dataclass(frozen=True)
+class AtRadius:
+    """McNemar's test at one radius."""
+
+    radius: float
+    first: float
+    second: float
+    only_first: int
+    """Images that the first certifies at this radius and the second doesn't."""
+    only_second: int
+    p: float
+    p_holm: float
+    """Adjusted for all radii of the comparison (Holm 1979)."""
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A number over training seeds: two methods rather than two models."""
+
+    what: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    """95 % interval of first − second (Welch)."""
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two runs say of each other."""
+
+    first: str
+    second: str
+    images: int
+    radii: list[AtRadius]
+    acr_first: float
+    acr_second: float
+    acr_low: float
+    acr_high: float
+    """95 % interval of the difference of ACRs, first − second: paired percentile bootstrap over images."""
+    resamples: int
+    seeds: tuple[int, int]
+    """Training seeds of each method in this store."""
+    methods: list[OverSeeds] = field(default_factory=list)
+    """Empty unless both have at least `LEAST_SEEDS`."""
+    warnings: list[str] = field(default_factory=list)
+
+
+def compare(
+    store: Store, first: Subject, second: Subject, radii: Sequence[float] | None = None, seed: int = 0
+) -> Comparison:
+    """Compare two runs image by image; `seed` draws the bootstrap.
+
+    Raises RefusedError where they aren't on the same data, InputError where no image is in both.
+    """
+    _require_same_data(first, second)
+    columns = list(radii) if radii else _columns(first, second)
+    images, a, b = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
+    if not len(images):
+        raise InputError(f"{first.run} and {second.run} have no image in common yet.")
+    if (first.label[a] != second.label[b]).any():
+        raise RefusedError(
+            f"{first.run} and {second.run} disagree about the labels: they aren't on the same images."
+        )
+    mine, theirs = first.score[a], second.score[b]
+    difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
+    resamples, (low, high) = bootstrap(difference, seed)
+    ours, others = siblings(store, first), siblings(store, second)
+    return Comparison(
+        first.run, second.run, len(images), mcnemar(mine, theirs, columns),
+        float(np.maximum(mine, 0).mean()), float(np.maximum(theirs, 0).mean()), low, high, resamples,
+        (len(ours), len(others)), _methods(ours, others, columns), _warnings(first, second, len(images)),
+    )  # fmt: skip
+
+
+def mcnemar(first: NDArray[Any], second: NDArray[Any], radii: Sequence[float]) -> list[AtRadius]:
+    """McNemar's exact test at each radius, from the two runs' scores (N,) (radius, or -1 where wrong).
+
+    Two-sided binomial test of the images that one certifies and the other doesn't (McNemar 1947).
+    """
+    found = []
+    for r in radii:
+        mine, theirs = first >= r, second >= r
+        b, c = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
+        p = min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5))) if b + c else 1.0
+        found.append((r, float(mine.mean()), float(theirs.mean()), b, c, p))
+    adjusted = holm([one[-1] for one in found])
+    return [AtRadius(*one, p_holm) for one, p_holm in zip(found, adjusted, strict=True)]
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's adjustment (1979): sorted p-values times the number still standing, made monotone, at most 1."""
+    order = sorted(range(len(p)), key=lambda i: p[i])
+    adjusted = [0.0] * len(p)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def bootstrap(difference: NDArray[np.float64], seed: int) -> tuple[int, tuple[float, float]]:
+    """How many resamples of the images, and the 2.5 % and 97.5 % quantiles of their mean difference."""
+    rng = np.random.default_rng(seed)
+    count = len(difference)
+    # Beyond a hundred million draws the interval's own scatter is far below its width.
+    resamples = min(RESAMPLES, max(1000, 100_000_000 // count))
+    at_once = max(1, _DRAWS // count)
+    means = [
+        difference[rng.integers(0, count, (min(at_once, resamples - start), count), dtype=np.int32)].mean(
+            axis=1
+        )
+        for start in range(0, resamples, at_once)
+    ]
+    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
+    return resamples, (float(low), float(high))
+
+
+def siblings(store: Store, subject: Subject) -> list[Subject]:
+    """The runs of the store that differ from this one in the training seed alone, itself among them; a log stands alone."""
+    if subject.train is None or subject.count is None:
+        return [subject]
+
+    def same(train: Any, count: Any) -> tuple[Any, Any]:
+        return train.model_dump(exclude={"seed"}), count.model_dump(exclude={"model_hash", "model_run"})
+
+    wanted, found = same(subject.train, subject.count), []
+    for run in store.runs("counts"):
+        model = store.run("models", run.count_spec.model_run)
+        if (model.path / "spec.json").is_file() and same(model.train_spec, run.count_spec) == wanted:
+            one = of_run(run, subject.certificate, subject.alpha)
+            if len(one.index):
+                found.append(one)
+    return found or [subject]
+
+
+def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]) -> list[OverSeeds]:
+    """Welch's t-test over training seeds, on the images that all runs have."""
+    if min(len(first), len(second)) < LEAST_SEEDS or {one.run for one in first} & {one.run for one in second}:
+        return []
+    shared = first[0].index
+    for one in [*first[1:], *second]:
+        shared = np.intersect1d(shared, one.index, assume_unique=True)
+    if not len(shared):
+        return []
+
+    def values(subjects: list[Subject]) -> list[NDArray[np.float64]]:
+        scores = [one.score[np.isin(one.index, shared)] for one in subjects]
+        return [np.array([np.maximum(score, 0).mean() for score in scores])] + [
+            np.array([(score >= r).mean() for score in scores]) for r in radii
+        ]
+
+    names = ["ACR", *(f"{r:g}" for r in radii)]
+    tests = [(name, *welch(a, b)) for name, a, b in zip(names, values(first), values(second), strict=True)]
+    adjusted = holm([test[-1] for test in tests[1:]])
+    return [OverSeeds(*test, p_holm) for test, p_holm in zip(tests, [tests[0][-1], *adjusted], strict=True)]
+
+
+def welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:
+    """Means, their difference, its 95 % interval and two-sided p (Welch 1947) of two samples of at least two."""
+    parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
+    difference, error = float(a.mean() - b.mean()), float(np.sqrt(sum(parts)))
+    if error == 0:
+        return float(a.mean()), float(b.mean()), difference, difference, difference, float(difference == 0)
+    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
+    half = error * float(stdtrit(freedom, 0.975))
+    p = 2 * float(stdtr(freedom, -abs(difference) / error))
+    return float(a.mean()), float(b.mean()), difference, difference - half, difference + half, p
+
+
+def _require_same_data(first: Subject, second: Subject) -> None:
+    for key in ("dataset", "split", "norm"):
+        a, b = getattr(first, key), getattr(second, key)
+        if a != b:
+            raise RefusedError(f"{first.run} has {key} '{a}', {second.run} '{b}': images can't be paired.")
+    if (
+        first.train
+        and second.train
+        and (first.train.dataset_parameters, first.train.data)
+        != (second.train.dataset_parameters, second.train.data)
+    ):
+        raise RefusedError(
+            f"{first.run} and {second.run} are on different images: dataset parameters or files differ."
+        )
+
+
+def _columns(first: Subject, second: Subject) -> list[float]:
+    """The usual radii, up to the last that either certifies anywhere."""
+    largest = max([float(one.score.max()) for one in (first, second) if len(one.score)], default=0.0)
+    return [r for r in Certification().radii if r <= largest] or [0.0]
+
+
+def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
+    notes = []
+    for key in ("sigma", "certificate", "alpha", "n", "n0", "guarantee"):
+        a, b = getattr(first, key), getattr(second, key)
+        if a != b:
+            notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
+    for one in (first, second):
+        if one.progress:
+            notes.append(f"{one.run}: {one.progress}.")
+        if images < len(one.index):
+            notes.append(
+                f"{one.run}: {len(one.index) - images} of its images aren't in the other and are left out."
+            )
+    if first.split == "test":
+        notes.append("Choosing a method or a setting by this comparison is tuning on test images.")
+    return notes
+
+
+def _said(value: Any) -> str:
+    return "not stated" if value is None else plain(value)
+
+
+def _p(p: float) -> str:
+    return f"{p:.3g}" if p > 1e-300 else "< 1e-300"
+
+
+def comparison_text(found: Comparison) -> str:
+    """For a terminal."""
+    difference = found.acr_first - found.acr_second
+    lines = [
+        f"A  {found.first}",
+        f"B  {found.second}",
+        f"{found.images} images in both",
+        "",
+        f"{'radius':>8} {'A':>8} {'B':>8} {'only A':>8} {'only B':>8} {'p':>10} {'p (Holm)':>10}",
+    ]
+    lines += [
+        f"{one.radius:8g} {one.first:8.2%} {one.second:8.2%} {one.only_first:8} {one.only_second:8} {_p(one.p):>10} {_p(one.p_holm):>10}"
+        for one in found.radii
+    ]
+    lines += [
+        "",
+        f"ACR {found.acr_first:.4f} and {found.acr_second:.4f}; difference {difference:+.4f}, "
+        f"95 % interval [{found.acr_low:+.4f}, {found.acr_high:+.4f}] (paired bootstrap over images, {found.resamples} resamples)",
+        "",
+    ]
+    significant = [one for one in found.radii if one.p_holm < 0.05]
+    where = ", ".join(f"{one.radius:g} ({'A' if one.first > one.second else 'B'})" for one in significant)
+    lines.append(
+        f"Between THESE TWO MODELS the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets who certifies more."
+        if significant
+        else "Between THESE TWO MODELS no difference at these radii is larger than chance over images (5 %, Holm)."
+    )
+    if found.methods:
+        lines += [
+            "",
+            f"Over training seeds ({found.seeds[0]} of A, {found.seeds[1]} of B), which speaks of THE TWO METHODS as set here (Welch):",
+        ]
+        lines += [
+            f"{one.what:>8} {one.first:8.4f} {one.second:8.4f}  difference {one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]  p {_p(one.p)}  p (Holm) {_p(one.p_holm)}"
+            for one in found.methods
+        ]
+    else:
+        lines.append(
+            f"It says nothing about the two methods: that needs at least {LEAST_SEEDS} training seeds of each in this store "
+            f"(here: {found.seeds[0]} and {found.seeds[1]})."
+        )
+    return "\n".join([*lines, *(f"Note: {note}" for note in found.warnings)])
+
+
+def comparison_json(found: Comparison) -> str:
+    values = {**asdict(found), "speaks_of": "methods and models" if found.methods else "models"}
+    return json.dumps(values, indent=1, allow_nan=False)

@@ -1,0 +1,264 @@
+"""Figures for a paper, through matplotlib, which is imported only here and only when one is drawn."""
+
+from __future__ import annotations
+
+import io
+import math
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsctl.catalog import known_methods
+from rsctl.errors import InputError, unknown
+from rsctl.report.measured import Results
+from rsctl.report.series import Panel, Series, at_least, collect, hours_of
+from rsctl.report.text import printable
+from rsctl.store.files import replace
+from rsctl.store.layout import Store
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
+"""Okabe and Ito's palette (2008), told apart with every common colour vision; its yellow, too light for lines, replaced."""
+STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (2, 2)))
+MARKERS = "osD^vP*X"
+SUFFIXES = (".pdf", ".svg", ".png")
+MOST_PANELS = 6
+_POINTS = 400
+_SETTINGS: Any = {
+    "font.size": 8, "axes.labelsize": 8, "axes.titlesize": 8, "legend.fontsize": 7, "xtick.labelsize": 7, "ytick.labelsize": 7,
+    "axes.linewidth": 0.6, "lines.linewidth": 1.2, "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
+    "pdf.fonttype": 42, "svg.hashsalt": "rsctl", "axes.grid": True, "grid.linewidth": 0.4, "grid.alpha": 0.4,
+}  # fmt: skip
+
+
+def plot(
+    store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
+    radius: float = 0.0, width: float = 5.5,
+) -> list[str]:  # fmt: skip
+    """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
+
+    Raises InputError for another kind or ending, and where nothing is in yet.
+    """
+    if file.suffix.lower() not in SUFFIXES:
+        raise InputError(f"-o {file}: ends in '{file.suffix}'; a figure is one of {', '.join(SUFFIXES)}.")
+    if kind not in KINDS:
+        explained = "; ".join(f"{name}: {draw.__doc__}" for name, draw in KINDS.items())
+        raise InputError(f"--kind: {unknown('kind', kind, KINDS)} {explained}")
+    panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius])
+    if not panels:
+        raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")
+    if len(panels) > MOST_PANELS:
+        raise InputError(
+            f"{sweep}: its runs fall into {len(panels)} groups (data set, images, certificate, n, alpha); at most {MOST_PANELS} fit one figure."
+        )
+    notes = list(results.notes)
+    data = _draw(panels, results, store, kind, radius, width, file.suffix.lower(), notes)
+    replace(file, data)
+    return list(dict.fromkeys(notes))
+
+
+def _draw(
+    panels: Sequence[Panel], results: Results, store: Store, kind: str, radius: float, width: float, suffix: str, notes: list[str]
+) -> bytes:  # fmt: skip
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_SETTINGS):
+        figure = Figure(figsize=(width, (0.62 * width + 0.3) * len(panels)), layout="constrained")
+        colours = method_colours([one.line.first.method for panel in panels for one in panel.series])
+        for axes, panel in zip(np.ravel(figure.subplots(len(panels), 1)), panels, strict=True):
+            notes += KINDS[kind](axes, panel, colours, radius, store)
+            axes.set_title(_title(panel), loc="left")
+        image = io.BytesIO()
+        # Without a date the same results give the same bytes.
+        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+        figure.savefig(image, format=suffix[1:], dpi=300, metadata=metadata)
+    return image.getvalue()
+
+
+def method_colours(methods: Sequence[str]) -> dict[str, str]:
+    """A colour per method, the same in every figure as far as there are enough of them."""
+    known = sorted(known_methods())
+    taken: dict[str, str] = {}
+    for method in sorted(set(methods), key=lambda name: (name not in known, name)):
+        first = known.index(method) if method in known else zlib.crc32(method.encode())
+        turns = [COLOURS[(first + i) % len(COLOURS)] for i in range(len(COLOURS))]
+        taken[method] = next((colour for colour in turns if colour not in taken.values()), turns[0])
+    return taken
+
+
+def _title(panel: Panel) -> str:
+    row = panel.group.first
+    n = "n not stated" if row.n is None else f"n = {row.n}"
+    alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
+    return _text(f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}")
+
+
+def _text(text: str) -> str:
+    """Text that matplotlib draws as it is: no mathematics, and no leading _, which would hide it from the legend."""
+    text = printable(text).replace("$", r"\$")
+    return f" {text}" if text.startswith("_") else text
+
+
+def _label(one: Series, *, sigma: bool = True) -> str:
+    line = one.line
+    seeds = f", {line.seeds}" if len(line.rows) > 1 else ""
+    done = "" if line.complete else f", {min(r.images for r in line.rows)} of {line.first.planned} images"
+    return _text(f"{line.label}{f', σ = {one.sigma:g}' if sigma else ''}{seeds}{done}")
+
+
+def _styles(panel: Panel) -> dict[float, Any]:
+    """A line style per σ."""
+    return {
+        sigma: STYLES[i % len(STYLES)] for i, sigma in enumerate(sorted({one.sigma for one in panel.series}))
+    }
+
+
+def _radii(panel: Panel) -> Any:
+    return np.linspace(0, 1.05 * max([one.largest for one in panel.series] + [1e-6]), _POINTS)
+
+
+def _radius_axes(axes: Axes, panel: Panel) -> None:
+    norm = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}.get(panel.group.first.norm, "")
+    axes.set_xlabel(f"{norm} radius")
+    axes.set_ylabel("certified accuracy")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+    _legend(axes)
+
+
+def _legend(axes: Axes) -> None:
+    entries = len(axes.get_legend_handles_labels()[0])
+    if entries > 6:
+        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    elif entries:
+        axes.legend()
+
+
+def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy against radius, one line per method and σ, with its band"""
+    styles, radii = _styles(panel), _radii(panel)
+    for one in panel.series:
+        colour = colours[one.line.first.method]
+        mean, low, high = one.accuracy(radii)
+        axes.plot(radii, mean, color=colour, linestyle=styles[one.sigma], label=_label(one))
+        axes.fill_between(radii, low, high, color=colour, alpha=0.15, linewidth=0)
+    _radius_axes(axes, panel)
+    return [
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+    ]
+
+
+def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """the best σ of each method at each radius"""
+    radii = _radii(panel)
+    methods: dict[tuple[str, str], list[Series]] = {}
+    for one in panel.series:
+        if one.line.complete:
+            methods.setdefault((one.line.label, one.line.first.model), []).append(one)
+    for (label, model), several in methods.items():
+        mean = np.max([one.accuracy(radii)[0] for one in several], axis=0)
+        sigmas = ", ".join(f"{sigma:g}" for sigma in sorted({one.sigma for one in several}))
+        models = {one.line.first.model for one in panel.series}
+        name = f"{label}{f', {model}' if len(models) > 1 else ''}, σ of {sigmas}"
+        axes.plot(radii, mean, color=colours[several[0].line.first.method], label=_text(name))
+    _radius_axes(axes, panel)
+    left_out = sum(not one.line.complete for one in panel.series)
+    return ["σ is chosen at each radius on these images; only finished runs compete."] + (
+        [f"{left_out} unfinished lines are left out."] if left_out else []
+    )
+
+
+def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """share of images whose label gets at most p of the draws"""
+    styles, p = _styles(panel), np.linspace(0, 1, _POINTS)
+    partly = False
+    for one in panel.series:
+        shares = []
+        for images in one.images:
+            # Where a log doesn't tell, the label has at most half of the draws for all that is known: drawn from there on.
+            known = np.where(np.isnan(images.p), 0.0, images.p)
+            # Just above p, for the steps belong to the right: P(p_y ≤ p) = 1 − P(p_y > p).
+            shares.append(1 - at_least(known, np.nextafter(p, 2)))
+        unknown_p = any(np.isnan(images.p).any() for images in one.images)
+        partly |= unknown_p
+        shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
+        axes.plot(
+            p[shown], np.mean(shares, axis=0)[shown], color=colours[one.line.first.method], linestyle=styles[one.sigma],
+            label=_label(one), drawstyle="steps-post",
+        )  # fmt: skip
+    axes.set_xlabel("share p of draws that give the label")
+    axes.set_ylabel("share of images with at most p")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    _legend(axes)
+    return (
+        ["Logs tell p only for images that are certified correctly, so their lines begin at 0.5."]
+        if partly
+        else []
+    )
+
+
+def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy at --radius against the hours of training and certification, one point per run"""
+    missing = 0
+    sigmas = sorted({one.sigma for one in panel.series})
+    for one in panel.series:
+        shown = False
+        for row, images in zip(one.line.rows, one.images, strict=True):
+            hours = hours_of(store, row)
+            if not hours > 0:
+                missing += 1
+                continue
+            axes.plot(
+                hours, at_least(images.score, np.array([radius]))[0], linestyle="", color=colours[row.method],
+                marker=MARKERS[sigmas.index(one.sigma) % len(MARKERS)], markersize=5, label=None if shown else _label(one),
+            )  # fmt: skip
+            shown = True
+    axes.set_xscale("log")
+    axes.set_xlabel("hours of training and certification tasks")
+    axes.set_ylabel(f"certified accuracy at {radius:g}")
+    axes.set_ylim(0, 1)
+    _legend(axes)
+    return [f"{missing} runs have no recorded time and are left out."] if missing else []
+
+
+def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy at --radius of every class"""
+    every = np.unique(np.concatenate([images.label for one in panel.series for images in one.images]))
+    sigmas = sorted({one.sigma for one in panel.series})
+    for number, one in enumerate(panel.series):
+        shares = np.mean(
+            [[_share(images.score[images.label == c] >= radius) for c in every] for images in one.images],
+            axis=0,
+        )
+        offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
+        axes.plot(
+            np.arange(len(every)) + offset, shares, linestyle="", markersize=4, color=colours[one.line.first.method],
+            marker=MARKERS[sigmas.index(one.sigma) % len(MARKERS)], label=_label(one),
+        )  # fmt: skip
+    step = math.ceil(len(every) / 25)
+    axes.set_xticks(np.arange(len(every))[::step], [str(c) for c in every[::step]])
+    axes.set_xlabel("class")
+    axes.set_ylabel(f"certified accuracy at {radius:g}")
+    axes.set_ylim(0, 1)
+    _legend(axes)
+    return []
+
+
+def _share(hits: Any) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")
+
+
+KINDS: dict[str, Callable[[Any, Panel, dict[str, str], float, Store], list[str]]] = {
+    "curve": _curve,
+    "envelope": _envelope,
+    "ecdf": _ecdf,
+    "hours": _hours,
+    "classes": _classes,
+}

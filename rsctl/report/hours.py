@@ -1,0 +1,23 @@
+"""What a run cost: the time between claim and last word of every attempt at its tasks."""
+
+from __future__ import annotations
+
+from rsctl.store.attempts import attempt_numbers, read_attempt
+from rsctl.store.layout import Run
+
+
+def task_hours(run: Run) -> float:
+    """Hours of all attempts at all tasks, lost ones included; NaN if none was ever claimed.
+
+    A task counts once, however many GPUs or threads it held; an attempt that died without a word counts up to
+    its last record.
+    """
+    seconds, claimed = 0.0, False
+    for task, attempts in attempt_numbers(run).items():
+        for number in attempts:
+            attempt = read_attempt(run, task, number)
+            if "time" in attempt.claim:
+                claimed = True
+                last = attempt.end or attempt.progress or attempt.claim
+                seconds += max(0.0, float(last["time"]) - float(attempt.claim["time"]))
+    return seconds / 3600 if claimed else float("nan")

@@ -1,0 +1,133 @@
+"""One run or imported log, image by image: what comparisons, figures and notebooks work on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import Certified, find_certificate
+from rsctl.errors import InputError
+from rsctl.report.logged import as_certified, log_guarantee
+from rsctl.report.rows import certify_run
+from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.store.compaction import assigned_images
+from rsctl.store.imports import Import, imports, said_of
+from rsctl.store.layout import Run, Store
+from rsctl.store.tables import Table, read_table
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """What is in of one run under one certificate; arrays of shape (N,), ascending in `index`."""
+
+    run: str
+    method: str
+    dataset: str
+    split: str
+    model: str
+    sigma: float
+    noise: str
+    seed: int | None
+    n: int | None
+    n0: int | None
+    alpha: float | None
+    certificate: str
+    guarantee: str
+    norm: str
+    index: NDArray[np.int64]
+    label: NDArray[np.int32]
+    seconds: NDArray[np.float64]
+    certified: Certified
+    planned: int
+    """Images that were asked for so far; for a log those it holds."""
+    train: TrainSpec | None = None
+    count: CountSpec | None = None
+    table: Table | None = None
+    """The counts; None for a log."""
+
+    @cached_property
+    def score(self) -> NDArray[np.float64]:
+        """(N,) float64: the radius where the prediction is right, -1 elsewhere: certified at r where it is ≥ r."""
+        return np.where(self.certified.predicted == self.label, self.certified.radius, -1.0)
+
+    @property
+    def progress(self) -> str:
+        """How much is in, empty when all is."""
+        return "" if len(self.index) >= self.planned else f"{len(self.index)} of {self.planned} images are in"
+
+
+def open_subject(
+    store: Store, name: str, certificate: str | None = None, alpha: float | None = None
+) -> Subject:
+    """A certification run or an imported log, by its id, its path, or a unique beginning of its id.
+
+    Certificate and alpha default to those of the last submission. Raises InputError where the name fits none
+    or several, or where a log should be certified anew.
+    """
+    path = Path(name)
+    if path.parent.name == "imports" and (path / "spec.json").is_file():
+        return of_import(Import(path.resolve()), certificate, alpha)
+    if not (path / "spec.json").is_file():
+        found = [one for one in imports(store) if one.id == name] or [
+            one for one in imports(store) if one.id.startswith(name)
+        ]
+        runs = [run for run in store.runs("counts") if run.id.startswith(name)]
+        if len(found) == 1 and not runs:
+            return of_import(found[0], certificate, alpha)
+        if found:
+            several = ", ".join([one.id for one in found][:6] + [run.id for run in runs][:6])
+            raise InputError(f"run '{name}' is ambiguous: {several}. Give more of its name.")
+        if len(runs) == 1:
+            return of_run(runs[0], certificate, alpha)
+    run = store.find_run(name)
+    if run.kind == "models":
+        tables = [counts for counts in run.store.runs("counts") if counts.count_spec.model_run == run.id]
+        if len(tables) != 1:
+            raise InputError(
+                f"{run.id} is a model with {len(tables)} certification runs{': ' if tables else ''}"
+                f"{', '.join(table.id for table in tables[:6])}. Name one of them."
+            )
+        run = tables[0]
+    return of_run(run, certificate, alpha)
+
+
+def of_run(run: Run, certificate: str | None = None, alpha: float | None = None) -> Subject:
+    """Everything that is in of a certification run."""
+    if alpha is not None and not 0 < alpha < 1:
+        raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
+    launch = run.launch()
+    certificate, alpha = certificate or str(launch["certificates"][0]), alpha or float(launch["alpha"])
+    count = run.count_spec
+    train = run.store.run("models", count.model_run).train_spec
+    table = read_table(run)
+    rule = find_certificate(certificate)
+    return Subject(
+        run=run.id, method=train.method, dataset=train.dataset, split=count.split, model=train.model, sigma=count.sigma,
+        noise=count.noise, seed=train.seed, n=count.n, n0=count.n0, alpha=alpha, certificate=certificate,
+        guarantee=rule.guarantee.label(alpha), norm=rule.norm, index=table.rows.index, label=table.rows.label,
+        seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
+        planned=len(assigned_images(run)),
+        train=train, count=count, table=table,
+    )  # fmt: skip
+
+
+def of_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Subject:
+    """An imported log; its radii can't be derived anew."""
+    spec, radii, said = log.spec, log.radii, said_of(log)
+    stated: Any = said.alpha if said else None
+    if (certificate and certificate != spec.certificate) or (alpha and alpha != stated):
+        raise InputError(
+            f"{log.id}: is an imported log of '{spec.certificate}' at alpha = {stated}; without counts it has no other radii."
+        )
+    n, n0 = (said.n, said.n0) if said else (None, None)
+    return Subject(
+        run=log.id, method=spec.method, dataset=spec.dataset, split=spec.split, model=spec.model, sigma=spec.sigma,
+        noise=spec.noise, seed=spec.seed, n=n, n0=n0, alpha=stated, certificate=spec.certificate,
+        guarantee=log_guarantee(spec.certificate, stated), norm="l2", index=radii.index, label=radii.label,
+        seconds=radii.seconds, certified=as_certified(radii, spec.sigma, n, stated), planned=len(radii),
+    )  # fmt: skip
