@@ -14,7 +14,8 @@ from textual.screen import Screen
 from rsctl.tui.background import Background, Failed
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.help import HelpScreen
-from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
+from rsctl.tui.screens.results import ResultsScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.themes import THEMES
 from rsctl.tui.views import OPEN_STATES, Overview
@@ -41,9 +42,10 @@ class Dashboard(App[None]):
 
     TITLE = "rsctl"
     CSS_PATH = "rsctl.tcss"
-    MODES = {"sweeps": SweepsScreen}
+    MODES = {"sweeps": SweepsScreen, "results": ResultsScreen}
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("ctrl+p", "command_palette", "Commands", key_display="^p"),
         Binding("p", "pause", "Pause", show=False),
@@ -58,6 +60,8 @@ class Dashboard(App[None]):
         self.paused = False
         self.watcher: Watcher | None = None
         """Used on the background thread `store` only."""
+        self.sweep_in_sight = ""
+        """The sweep one was looking at, for the mode one goes to."""
         self._away = False
         for theme in THEMES:
             self.register_theme(theme)
@@ -118,7 +122,13 @@ class Dashboard(App[None]):
     # Actions
 
     def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
-        self.switch_mode(message.mode)
+        self.action_mode(message.mode)
+
+    def action_mode(self, name: str) -> None:
+        """Go to another mode."""
+        if self.screen is self.mode_screen and name != self.current_mode:
+            self.sweep_in_sight = self.mode_screen.sweep_name()
+            self.switch_mode(name)
 
     def action_pause(self) -> None:
         """Stop looking, or go on."""
@@ -148,7 +158,7 @@ class Dashboard(App[None]):
         yield from self.mode_screen.commands()
         for name in self.MODES:
             if name != self.current_mode:
-                yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.switch_mode, name))
+                yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.action_mode, name))
         yield SystemCommand(
             "Pause or go on", "Stop looking at the store, or look again (p)", self.action_pause
         )

@@ -14,21 +14,24 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from rsctl.certificates import find_certificate
+from rsctl.errors import UserError
 from rsctl.report.rows import CONFIDENCE, curve, finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.store.layout import Run
-from rsctl.store.tables import Reader, data_files
-from rsctl.tui.views import Curve, RunView
+from rsctl.store.tables import Reader, Table, data_files
+from rsctl.tui.plain import plain
+from rsctl.tui.views import Curve, RunView, Sample
 
 POINTS = 241
-_READERS = 6
+KEPT_BYTES = 32_000_000
+"""Counts kept in memory; those of runs that weren't asked for lately are read again when they are."""
 
 
 class Curves:
     """Keeps what was read of the runs asked for last."""
 
     def __init__(self) -> None:
-        self._readers: OrderedDict[Path, Reader] = OrderedDict()
+        self._readers: OrderedDict[Path, tuple[Reader, int]] = OrderedDict()
         self._known: dict[tuple[str, str, float], tuple[object, Curve]] = {}
 
     def of(
@@ -42,23 +45,53 @@ class Curves:
         key = (run.key, name, level)
         if key in self._known and self._known[key][0] == stamp:
             return self._known[key][1]
-        found = self._read(folder, run, name, level)
+        try:
+            found = self._read(folder, run, name, level)
+        except UserError as error:
+            found = Curve(
+                run.key, run.title, name, "", "", level, 0, 0, int(run.entry["images"]["count"]),
+                problems=(plain(str(error)),),
+            )  # fmt: skip
+        if len(self._known) > 4000:
+            self._known.clear()
         self._known[key] = (stamp, found)
         return found
 
-    def _read(self, folder: Run, run: RunView, name: str, alpha: float) -> Curve:
-        reader = self._readers.setdefault(folder.path, Reader(folder))
-        self._readers.move_to_end(folder.path)
-        if len(self._readers) > _READERS:
-            self._readers.popitem(last=False)
-        spec, chosen, rule = reader.run.count_spec, run.entry["images"], find_certificate(name)
+    def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
+        """The images of a run one by one, in ascending order of their position."""
+        table, _ = self._table(Run(Path(store) / "counts" / run.counts), run)
+        if not len(table.rows):
+            return []
+        certified = find_certificate(certificate).certify(table.counts(), alpha)
+        ordered = np.sort(table.rows.counts, axis=1)[:, ::-1]
+        second = ordered[:, 1] if ordered.shape[1] > 1 else np.zeros(len(ordered), np.int64)
+        rows = table.rows
+        columns = (rows.index, rows.label, certified.predicted, certified.radius, ordered[:, 0], second, rows.n, rows.seconds)  # fmt: skip
+        return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+
+    def _table(self, folder: Run, run: RunView) -> tuple[Table, int]:
+        """The finished beginning of the run's images, and how many are planned."""
+        reader, _ = self._readers.pop(folder.path, (Reader(folder), 0))
+        spec, chosen = reader.run.count_spec, run.entry["images"]
         order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
         table = reader.read()
-        begun = finished_prefix(table, order)
+        rows = table.rows
+        self._readers[folder.path] = (
+            reader,
+            rows.counts.nbytes + rows.selection_counts.nbytes + 32 * len(rows),
+        )
+        while len(self._readers) > 1 and sum(size for _, size in self._readers.values()) > KEPT_BYTES:
+            self._readers.popitem(last=False)
+        return finished_prefix(table, order), len(order)
+
+    def _read(self, folder: Run, run: RunView, name: str, alpha: float) -> Curve:
+        rule = find_certificate(name)
+        begun, planned = self._table(folder, run)
+        spec = folder.count_spec
         images = len(begun.rows)
         about = Curve(
-            run.counts, run.title, name, rule.guarantee.label(alpha), rule.norm, alpha, spec.n, images, len(order),
-            problems=tuple(table.problems),
+            run.key, run.title, name, rule.guarantee.label(alpha), rule.norm, alpha, spec.n, images, planned,
+            problems=tuple(begun.problems),
         )  # fmt: skip
         if not images:
             return about
@@ -74,7 +107,7 @@ class Curves:
         counted = len(ordered) - np.searchsorted(ordered, radii, side="left")
         low, high = _interval(counted, images)
         return Curve(
-            about.run, about.title, name, about.guarantee, about.norm, alpha, spec.n, images, len(order),
+            about.run, about.title, name, about.guarantee, about.norm, alpha, spec.n, images, planned,
             tuple(radii.tolist()),
             tuple((counted / images).tolist()),
             tuple(low.tolist()),

@@ -128,6 +128,20 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Sample:
+    """One image of a run; predicted is -1 where the certificate abstains."""
+
+    index: int
+    label: int
+    predicted: int
+    radius: float
+    first: int
+    second: int
+    n: int
+    seconds: float
+
+
+@dataclass(frozen=True)
 class TrainingCurve:
     """How a training went, by epoch."""
 

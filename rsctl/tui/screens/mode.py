@@ -17,7 +17,7 @@ from rsctl.tui.widgets.topbar import TopBar
 if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
 
-MODES = [("1", "Sweeps")]
+MODE_KEYS = [("1", "Sweeps"), ("2", "Results")]
 """Key and name; a mode's screen is named as it is, in lower case."""
 
 
@@ -30,7 +30,7 @@ class ModeScreen(Screen[None]):
     """What this screen is for, above its keys on the help screen."""
 
     def compose(self) -> ComposeResult:
-        yield TopBar(MODES, self.MODE)
+        yield TopBar(MODE_KEYS, self.MODE)
         yield from self.body()
         yield Footer(show_command_palette=False)
 
@@ -52,6 +52,10 @@ class ModeScreen(Screen[None]):
 
     def show(self, overview: Overview) -> None:
         """A new look at the store arrived."""
+
+    def sweep_name(self) -> str:
+        """The sweep one looks at, if it is one."""
+        return ""
 
     def tick(self) -> None:
         """A second passed while this mode is on the screen."""

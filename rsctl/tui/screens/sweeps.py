@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult, SystemCommand
@@ -94,6 +92,10 @@ class SweepsScreen(Steering, ModeScreen):
         """Sweep, run and task under the cursor, as far as it is on one."""
         overview = self.dashboard.overview
         return find(overview, self.grid.key) if overview else (None, None, None)
+
+    def sweep_name(self) -> str:
+        sweep, _, _ = self.chosen()
+        return sweep.name if sweep else ""
 
     # What arrives
 
@@ -246,10 +248,3 @@ class SweepsScreen(Steering, ModeScreen):
             yield SystemCommand(
                 f"Show {name.lower()}", f"In the panel ({key})", partial(self.action_pane, name)
             )
-
-    @property
-    def store(self) -> str:
-        return self.dashboard.overview.store if self.dashboard.overview else os.devnull
-
-    def folder(self, kind: str, run_id: str) -> Path:
-        return Path(self.store) / kind / run_id

@@ -22,7 +22,7 @@ from rsctl.tui.widgets.styles import component
 COLOURS = 6
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _DASHES = ((1, 0), (3, 2), (1, 1), (5, 2), (1, 3), (2, 4))
-"""Dots on and off, for terminals without colour."""
+"""Dots on and off."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class Series:
     low: Sequence[float] = ()
     high: Sequence[float] = ()
     colour: int = 0
+    dash: int = 0
+    """Which of the dashes draws it; without colour every curve has one of its own."""
 
 
 class Chart(Widget):
@@ -106,7 +108,7 @@ class Chart(Widget):
         names = [f"{tick * 100:.0f} %" if self.percent else f"{tick:g}" for tick in ticks]
         margin = max(map(len, names)) + 1
         columns = width - margin - 1
-        cells = _plot(curves, columns, rows, (first, last), (low, high), _dashes(self.app.no_color))
+        cells = _plot(curves, columns, rows, (first, last), (low, high), self.app.no_color)
         styles = [base + component(self, f"chart--{i}") for i in range(COLOURS)]
         band = base + component(self, "chart--band")
         marks = {round((high - tick) / (high - low) * (rows - 1)): name for tick, name in zip(ticks, names, strict=True)}  # fmt: skip
@@ -142,13 +144,9 @@ class Chart(Widget):
         ]
 
 
-def _dashes(no_color: bool) -> Sequence[tuple[int, int]]:
-    return _DASHES if no_color else ((1, 0),) * len(_DASHES)
-
-
 def _plot(
     curves: list[Series], columns: int, rows: int, xs: tuple[float, float], ys: tuple[float, float],
-    dashes: Sequence[tuple[int, int]],
+    no_color: bool,
 ) -> list[list[tuple[int, int]]]:  # fmt: skip
     """Per cell its dots and which curve colours them (-1 for a band); the first curve lies on top."""
     wide, tall = columns * 2, rows * 4
@@ -173,7 +171,7 @@ def _plot(
                         if (x + y) % 2 == 0:
                             dot(x, y, -1)
     for order, series in reversed(list(enumerate(curves))):
-        on, off = dashes[order % len(dashes)]
+        on, off = _DASHES[(order if no_color else series.dash) % len(_DASHES)]
         previous: int | None = None
         for x, place in enumerate(places):
             value = _at(series.xs, series.ys, place)

@@ -28,7 +28,10 @@ Cell = str | tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Column:
-    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first (0: never)."""
+    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first.
+
+    Columns with `drop` 0 that don't fit are reached with left and right; the first one always stays.
+    """
 
     title: str
     width: int = 0
@@ -53,7 +56,7 @@ class Grid(ScrollView, can_focus=True):
         f"grid--{name}"
         for name in (
             "title", "cursor", "strong", "muted", "done", "running", "queued", "waiting",
-            "failed", "lost", "cancelled", "unknown", "new", "mark",
+            "failed", "lost", "cancelled", "unknown", "new", "mark", "0", "1", "2", "3", "4", "5",
         )
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -63,7 +66,8 @@ class Grid(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home,g", "edge(-1)", "First", show=False),
         Binding("end,G", "edge(1)", "Last", show=False),
-        Binding("enter,space", "choose", "Open", show=False),
+        Binding("enter", "choose", "Open", show=False),
+        Binding("space", "mark", "Open or mark", show=False),
         Binding("right", "fold(True)", "Unfold", show=False),
         Binding("left", "fold(False)", "Fold", show=False),
     ]
@@ -82,6 +86,9 @@ class Grid(ScrollView, can_focus=True):
     class Chosen(Moved):
         """Enter, or a click on the row under the cursor."""
 
+    class Marked(Moved):
+        """The space bar, on a row that doesn't fold."""
+
     class Folded(Moved):
         """A row is to be opened or closed."""
 
@@ -97,6 +104,8 @@ class Grid(ScrollView, can_focus=True):
         self.rows: list[Row] = []
         self.cursor = 0
         self._widths: list[int] = []
+        self._skipped = 0
+        """Columns after the first that lie to the left of what is in sight."""
         self._styles: dict[str, Style] = {}
 
     # What others call
@@ -152,12 +161,20 @@ class Grid(ScrollView, can_focus=True):
         else:
             self.post_message(self.Folded(self, row.key, not row.open))
 
+    def action_mark(self) -> None:
+        if self.rows and self.rows[self.cursor].open is None:
+            self.post_message(self.Marked(self, self.key))
+        else:
+            self.action_choose()
+
     def action_fold(self, opened: bool) -> None:
         """Open or close the row; on a row that can't, left goes to the one it belongs to."""
         if not self.rows:
             return
         row = self.rows[self.cursor]
-        if row.open is (not opened):
+        if row.open is None and row.depth == 0:
+            self._pan(1 if opened else -1)
+        elif row.open is (not opened):
             self.post_message(self.Folded(self, row.key, opened))
         elif not opened:
             above = [i for i in range(self.cursor) if self.rows[i].depth < row.depth]
@@ -219,15 +236,26 @@ class Grid(ScrollView, can_focus=True):
         for i in sorted(shown, key=lambda i: -self.columns[i].drop):
             if needed() > room and self.columns[i].drop:
                 shown.discard(i)
-        fixed = sum(self.columns[i].width + 1 for i in shown)
+        self._skipped = max(0, min(self._skipped, len(shown) - 2)) if needed() > room else 0
+        for i in sorted(shown)[1 : 1 + self._skipped]:
+            shown.discard(i)
+        for i in sorted(shown)[:0:-1]:
+            if needed() > room and len(shown) > 2:
+                shown.discard(i)
         flexible = [i for i in shown if not self.columns[i].width]
-        left = max(12 * len(flexible), room - fixed)
+        left = max(12 * len(flexible), room - sum(self.columns[i].width + 1 for i in shown))
         self._widths = [
             0
             if i not in shown
-            else self.columns[i].width or left // len(flexible) + (left % len(flexible) if i == flexible[0] else 0)
-            for i in range(len(self.columns))
-        ]  # fmt: skip
+            else column.width or left // len(flexible) + (left % len(flexible) if i == flexible[0] else 0)
+            for i, column in enumerate(self.columns)
+        ]
+
+    def _pan(self, by: int) -> None:
+        self._skipped = max(0, self._skipped + by)
+        self._layout_columns()
+        self._resize_content()
+        self.refresh()
 
     def _resize_content(self) -> None:
         width = sum(w + 1 for w in self._widths if w) - 1

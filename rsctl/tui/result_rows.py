@@ -1,0 +1,122 @@
+"""Runs and images as rows of the results' tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.tui.widgets.grid import Cell, Column, Row
+
+LAST = (
+    Column("ACR", 6, right=True),
+    Column("Abstain", 7, right=True),
+    Column("At cap", 6, right=True),
+)
+SAMPLE_COLUMNS = (
+    Column("Image"),
+    Column("Label", 6, right=True),
+    Column("Predicted", 10, right=True),
+    Column("Radius", 8, right=True),
+    Column("Top count", 10, right=True),
+    Column("Second", 8, right=True),
+    Column("n", 9, right=True),
+    Column("Seconds", 8, right=True, drop=1),
+)
+SAMPLE_SORTS = ("image", "radius, largest first", "radius, smallest first", "wrong first")
+
+
+def down(share: float) -> str:
+    """Per cent, rounded down: never in the method's favour."""
+    return "–" if math.isnan(share) else f"{math.floor(share * 1000 + 1e-9) / 10:.1f}"
+
+
+def up(share: float) -> str:
+    """Per cent, rounded up: for what speaks against the method."""
+    return "–" if math.isnan(share) else f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
+
+
+def three(value: float) -> str:
+    """Three decimals, rounded down."""
+    return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+
+
+def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
+    """The run, its images, a column per radius, and what qualifies them."""
+    wide = 15 if intervals else 6
+    return [
+        Column("Run"),
+        Column("Images", 13, right=True),
+        *(Column(f"{radius:g}", wide, right=True) for radius in radii),
+        *LAST,
+    ]
+
+
+def result_row(
+    run: RunView, curve: Curve | None, radii: Sequence[float], colour: int | None, intervals: bool
+) -> Row:
+    """A run's line; `colour` is that of its curve, None where it isn't drawn."""
+    mark: Cell = (
+        (("━ " if colour is not None else "  "), str(colour) if colour is not None else ""),
+        (run.title, ""),
+    )
+    blank = ("",) * len(radii)
+    if curve is None:
+        return Row(run.key, (mark, (("reading …", "muted"),), *blank, "", "", ""))
+    if not curve.images:
+        why = "refused" if curve.problems else "none yet"
+        return Row(run.key, (mark, ((why, "failed" if curve.problems else "muted"),), *blank, "", "", ""))
+    at: Mapping[float, tuple[float, float, float]] = {r: (a, low, high) for r, a, low, high in curve.columns}
+    cells: list[Cell] = []
+    for radius in radii:
+        if radius not in at:
+            cells.append("")
+            continue
+        accuracy, low, high = at[radius]
+        cells.append(f"{down(accuracy)} {down(low)}–{up(high)}" if intervals else down(accuracy))
+    complete = curve.images == curve.planned
+    images = f"{curve.images:,}" if complete else f"{curve.images:,} of {curve.planned:,}"
+    return Row(
+        run.key,
+        (
+            mark,
+            ((images, "" if complete else "running"),),
+            *cells,
+            three(curve.acr),
+            up(curve.abstain_rate),
+            up(curve.cap_share),
+        ),
+    )
+
+
+def sample_rows(samples: Sequence[Sample], order: str) -> list[Row]:
+    """Images one by one, in one of `SAMPLE_SORTS`."""
+    keys = {
+        "image": lambda s: s.index,
+        "radius, largest first": lambda s: -s.radius,
+        "radius, smallest first": lambda s: s.radius,
+        "wrong first": lambda s: (s.predicted == s.label, s.predicted == -1, s.index),
+    }
+    return [_sample_row(sample) for sample in sorted(samples, key=keys[order])]
+
+
+def _sample_row(sample: Sample) -> Row:
+    if sample.predicted == -1:
+        predicted: Cell = (("abstains", "cancelled"),)
+    elif sample.predicted == sample.label:
+        predicted = ((str(sample.predicted), "done"),)
+    else:
+        predicted = ((f"{sample.predicted} wrong", "failed"),)
+    return Row(
+        str(sample.index),
+        (
+            str(sample.index),
+            str(sample.label),
+            predicted,
+            f"{math.floor(sample.radius * 10000) / 10000:.4f}",
+            f"{sample.first:,}",
+            f"{sample.second:,}",
+            f"{sample.n:,}",
+            f"{sample.seconds:.2f}",
+        ),
+    )

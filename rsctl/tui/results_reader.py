@@ -1,0 +1,161 @@
+"""What the results mode shows, read and computed on a background thread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from textual.message import Message
+from textual.message_pump import MessagePump
+
+from rsctl.errors import InputError
+from rsctl.tui.views import Curve, RunView, Sample
+
+if TYPE_CHECKING:
+    from rsctl.tui.curves import Curves
+
+FORMATS = {"md": "Markdown", "csv": "CSV (one line per run and radius)", "latex": "LaTeX", "json": "JSON"}
+SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Question:
+    """Which numbers are wanted: a sweep under a certificate at an alpha; empty and 0 for the sweep's own."""
+
+    sweep: str
+    certificate: str
+    alpha: float
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """A published table of the same data set."""
+
+    name: str
+    heading: str
+    rows: tuple[tuple[str, float, tuple[float, ...], tuple[float, ...]], ...]
+    """Method, σ, radii, certified accuracy in [0, 1]."""
+
+
+class Computed(Message):
+    """Curves of some runs; more follow until `last`."""
+
+    def __init__(self, question: Question, curves: dict[str, Curve], last: bool) -> None:
+        super().__init__()
+        self.question, self.curves, self.last = question, curves, last
+
+
+class Known(Message):
+    """The certificates there are, and published tables by data set."""
+
+    def __init__(self, certificates: list[str], baselines: dict[str, list[Baseline]]) -> None:
+        super().__init__()
+        self.certificates, self.baselines = certificates, baselines
+
+
+class Sampled(Message):
+    """The images of a run."""
+
+    def __init__(self, title: str, samples: list[Sample], about: str) -> None:
+        super().__init__()
+        self.title, self.samples, self.about = title, samples, about
+
+
+class Exported(Message):
+    """A table was written, or why it wasn't."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        super().__init__()
+        self.text, self.problem = text, problem
+
+
+class ResultsReader:
+    """Used on the background thread `results` only, but for `wanted`."""
+
+    def __init__(self, to: MessagePump) -> None:
+        self._to = to
+        self._curves: Curves | None = None
+        self._sent: tuple[Question, dict[str, Curve]] | None = None
+        self.wanted: Question | None = None
+        """What the screen shows now: work on another question is given up."""
+
+    @property
+    def curves(self) -> Curves:
+        if self._curves is None:
+            from rsctl.tui.curves import Curves
+
+            self._curves = Curves()
+        return self._curves
+
+    def known(self) -> Message:
+        from rsctl.certificates import certificates
+        from rsctl.report.published import published_tables
+
+        found: dict[str, list[Baseline]] = {}
+        for table in published_tables().values():
+            rows = []
+            for row in table.rows:
+                pairs = [
+                    (radius, percent / 100)
+                    for radius, percent in zip(table.radii, row.certified, strict=True)
+                    if percent is not None
+                ]
+                if pairs:
+                    radii, accuracy = zip(*pairs, strict=True)
+                    rows.append((row.method, row.sigma, radii, accuracy))
+            found.setdefault(str(table.values["dataset"]), []).append(
+                Baseline(table.name, table.heading, tuple(rows))
+            )
+        return Known(list(certificates()), found)
+
+    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Message | None:
+        """Curves of every run, a few at a time; nothing where nothing changed since the last time."""
+        before = self._sent[1] if self._sent and self._sent[0] == question else {}
+        everything: dict[str, Curve] = {}
+        fresh: dict[str, Curve] = {}
+        for run in runs:
+            if self.wanted != question:
+                return None
+            if run.problem:
+                continue
+            curve = self.curves.of(store, run, question.certificate or None, question.alpha or None)
+            everything[run.key] = curve
+            if before.get(run.key) is not curve:
+                fresh[run.key] = curve
+            if len(fresh) >= _AT_ONCE:
+                self._to.post_message(Computed(question, fresh, False))
+                fresh = {}
+        self._sent = (question, everything)
+        return Computed(question, fresh, True) if fresh or before.keys() != everything.keys() else None
+
+    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Message:
+        samples = self.curves.samples(store, run, certificate, alpha)
+        return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}")
+
+
+def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Message:
+    """Write the sweep's table; never over a file that exists."""
+    from rsctl.errors import UserError
+    from rsctl.report.formats import render
+    from rsctl.report.rows import sweep_results
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.files import publish
+    from rsctl.store.layout import Store
+
+    path = Path(file).expanduser().absolute()
+    try:
+        if path.is_dir():
+            raise InputError(f"{path}: is a folder; give the name of a file.")
+        if path.exists():
+            raise InputError(f"{path}: exists already; choose another name.")
+        results = sweep_results(
+            Store(load_settings().store), sweep, certificate=certificate or None, alpha=alpha or None
+        )
+        if not publish(path, render(results, form).encode()):
+            raise InputError(f"{path}: exists already; choose another name.")
+    except (UserError, OSError) as error:
+        return Exported("", str(error))
+    return Exported(f"written: {path}", "")

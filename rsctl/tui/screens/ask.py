@@ -1,0 +1,73 @@
+"""Asks for one line of text; what is wrong with it is said below it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.binding import BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, OptionList, Static
+from textual.widgets.option_list import Option
+
+from rsctl.errors import UserError
+
+
+class AskScreen(ModalScreen[str]):
+    """`check` raises a UserError for what can't be taken; the dialogue stays until it is right or given up."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g", "dismiss", "Leave it")]
+
+    def __init__(self, title: str, help_text: str, value: str, check: Callable[[str], None]) -> None:
+        super().__init__()
+        self._title, self._help, self._value, self._check = title, help_text, value, check
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="ask") as box:
+            box.border_title = self._title
+            box.border_subtitle = "Enter takes it, Esc or Ctrl+G leaves it"
+            yield Static(Text(self._help), id="ask-help")
+            yield Input(self._value, id="ask-value")
+            yield Static("", id="ask-problem", markup=False)
+
+    def on_input_submitted(self, message: Input.Submitted) -> None:
+        try:
+            self._check(message.value.strip())
+        except UserError as error:
+            self.query_one("#ask-problem", Static).update(str(error))
+            return
+        self.dismiss(message.value.strip())
+
+
+class ChooseScreen(ModalScreen[str]):
+    """Asks for one of several names."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q", "dismiss", "Leave it")]
+
+    def __init__(self, title: str, options: Sequence[tuple[str, str]], here: str = "") -> None:
+        super().__init__()
+        self._title, self._options, self._here = title, list(options), here
+
+    def compose(self) -> ComposeResult:
+        with Vertical(id="ask") as box:
+            box.border_title = self._title
+            box.border_subtitle = "Enter takes it, q or Esc leaves it"
+            yield OptionList(*(Option(_option(name, text), id=f"option-{i}") for i, (name, text) in enumerate(self._options)))  # fmt: skip
+
+    def on_mount(self) -> None:
+        names = [name for name, _ in self._options]
+        if self._here in names:
+            self.query_one(OptionList).highlighted = names.index(self._here)
+
+    def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
+        self.dismiss(self._options[message.option_index][0])
+
+
+def _option(name: str, text: str) -> Text:
+    shown = Text(name)
+    if text:
+        shown.append(f"  {text}", "dim")
+    return shown

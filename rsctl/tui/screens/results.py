@@ -1,0 +1,371 @@
+"""Certified accuracy of a sweep's runs: curves over one another, the table by radius, the images one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
+
+from rich.text import Text
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Container, Vertical
+from textual.widgets import Static
+
+from rsctl.errors import InputError
+from rsctl.tui import results_reader
+from rsctl.tui.plain import plain
+from rsctl.tui.result_rows import result_columns, result_row
+from rsctl.tui.results_reader import (
+    SUFFIXES,
+    Baseline,
+    Computed,
+    Exported,
+    Known,
+    Question,
+    ResultsReader,
+    Sampled,
+)
+from rsctl.tui.screens.ask import AskScreen, ChooseScreen
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.views import Curve, Overview, RunView, SweepView
+from rsctl.tui.widgets.chart import COLOURS, Chart, Series
+from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.tabline import TabLine
+
+OWN = "as in the sweep"
+NONE = "none"
+ACTIONS = (
+    ("Choose the sweep", "Whose results are shown (w)", "sweep"),
+    ("Choose the certificate", "Recomputed from the stored counts (c)", "certificate"),
+    ("Set alpha", "The failure probability, recomputed from the stored counts (a)", "alpha"),
+    ("Choose a published baseline", "Drawn as a dashed line (b)", "baseline"),
+    ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
+    ("Export the table", "Markdown, CSV, LaTeX or JSON (o)", "export"),
+)
+
+
+class ResultsScreen(ModeScreen):
+    """The second mode."""
+
+    MODE = "results"
+    GUIDE = (
+        "Certified accuracy against radius, recomputed from the stored counts over the images that are in: the finished "
+        "beginning of a seeded order, so a random sample. Space draws a run or takes it away; the one under the cursor has "
+        "its 95 % band. Left and right reach further columns; Enter shows a run's images one by one."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("w", "sweep", "Sweep"),
+        Binding("c", "certificate", "Certificate"),
+        Binding("a", "alpha", "Alpha"),
+        Binding("b", "baseline", "Baseline", show=False),
+        Binding("i", "intervals", "Intervals", show=False),
+        Binding("o", "export", "Export"),
+    ]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._question = Question("", "", 0.0)
+        self._curves: dict[str, Curve] = {}
+        self._drawn: list[str] | None = None
+        """Keys of the runs whose curves are drawn, None until there is a sweep."""
+        self._intervals = False
+        self._certificates: list[str] = []
+        self._baselines: dict[str, list[Baseline]] = {}
+        self._baseline = ""
+        self._complete = False
+        self._reader = ResultsReader(self)
+
+    def body(self) -> ComposeResult:
+        yield TabLine([], "")
+        with Container(id="results-body"):
+            with Vertical(id="results-chart"):
+                yield Chart(empty="reading the shards …")
+                yield Static("", classes="facts", id="results-facts", markup=False)
+            yield Grid(result_columns([], False), empty="no run in this sweep", id="results-grid")
+
+    def on_mount(self) -> None:
+        self.grid.focus()
+        self.background.ask("catalog", self._reader.known, self)
+
+    @property
+    def grid(self) -> Grid:
+        return self.query_one("#results-grid", Grid)
+
+    @property
+    def sweep(self) -> SweepView | None:
+        overview = self.dashboard.overview
+        sweeps = overview.sweeps if overview else ()
+        return next((sweep for sweep in sweeps if sweep.name == self._question.sweep), None)
+
+    # What arrives
+
+    def show(self, overview: Overview) -> None:
+        if self.sweep is None and overview.sweeps:
+            wanted = self.dashboard.sweep_in_sight
+            names = [sweep.name for sweep in overview.sweeps]
+            self._ask_for(Question(wanted if wanted in names else names[0], "", 0.0))
+        self._draw()
+
+    def on_screen_resume(self) -> None:
+        wanted = self.dashboard.sweep_in_sight
+        if (
+            wanted
+            and self.dashboard.overview
+            and any(s.name == wanted for s in self.dashboard.overview.sweeps)
+        ):
+            self.dashboard.sweep_in_sight = ""
+            if wanted != self._question.sweep:
+                self._ask_for(Question(wanted, "", 0.0))
+        super().on_screen_resume()
+
+    def tick(self) -> None:
+        if self.background.due("results", 1.0):
+            self._ask()
+
+    def _ask_for(self, question: Question) -> None:
+        """Show something else."""
+        if question.sweep != self._question.sweep:
+            self._drawn, self._baseline = None, ""
+        if question != self._question:
+            self._curves, self._complete = {}, False
+        self._question = self._reader.wanted = question
+        self._ask()
+        self._draw()
+
+    def _ask(self) -> None:
+        overview, sweep = self.dashboard.overview, self.sweep
+        if overview and sweep:
+            self.background.ask(
+                "results", partial(self._reader.compute, overview.store, self._question, sweep.runs), self
+            )
+
+    def on_computed(self, message: Computed) -> None:
+        if message.question == self._question:
+            self._curves |= message.curves
+            self._complete = self._complete or message.last
+            self._draw()
+
+    def on_known(self, message: Known) -> None:
+        self._certificates, self._baselines = message.certificates, message.baselines
+
+    def on_grid_moved(self, _message: Grid.Moved) -> None:
+        self._draw_chart()
+
+    def on_grid_marked(self, message: Grid.Marked) -> None:
+        """Draw a run, or take its curve away; the first drawn gives way to a seventh."""
+        drawn = self._drawn or []
+        self._drawn = (
+            [key for key in drawn if key != message.key]
+            if message.key in drawn
+            else [*drawn, message.key][-COLOURS:]
+        )
+        self._draw()
+
+    def on_grid_chosen(self, message: Grid.Chosen) -> None:
+        overview, run, curve = self.dashboard.overview, self._run(message.key), self._curves.get(message.key)
+        if overview and run and curve:
+            errand = partial(self._reader.sample, overview.store, run, curve.certificate, curve.alpha)
+            self.background.ask("results", errand, self)
+
+    def on_sampled(self, message: Sampled) -> None:
+        self.app.push_screen(SamplesScreen(message.title, message.samples, message.about))
+
+    def _run(self, key: str) -> RunView | None:
+        return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
+
+    # Drawing
+
+    def _draw(self) -> None:
+        sweep = self.sweep
+        line = self.query_one(TabLine)
+        if sweep is None:
+            line.note("")
+            self.query_one(Chart).show([], empty="no sweep yet: submit one, and its results appear here")
+            return
+        if self._drawn is None:
+            self._drawn = [run.key for run in sweep.runs[:COLOURS]]
+        radii = sorted({float(radius) for run in sweep.runs for radius in run.entry["radii"]})
+        colours = {key: place for place, key in enumerate(self._drawn)}
+        rows = [
+            result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
+            for run in sweep.runs
+        ]
+        self.grid.show(rows, result_columns(radii, self._intervals))
+        alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
+        line.note(
+            f"{sweep.name} · certificate {self._question.certificate or OWN} · α {alpha}"
+            + (f" · baseline {self._baseline}" if self._baseline else "")
+        )
+        self._draw_chart()
+
+    def _draw_chart(self) -> None:
+        drawn = [
+            (place, self._curves[key]) for place, key in enumerate(self._drawn or []) if key in self._curves
+        ]
+        here = self._curves.get(self.grid.key)
+        if here is not None and here.images and all(curve is not here for _, curve in drawn):
+            drawn.append((len(drawn), here))
+        # The curve under the cursor lies on top, with its band.
+        drawn.sort(key=lambda pair: pair[1] is not here)
+        series = [
+            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % COLOURS)
+            for place, curve in drawn
+            if curve.images
+        ]  # fmt: skip
+        baseline = self._chosen_baseline()
+        sigmas = {float(run.settings.get("sigma", 0)) for run in (self.sweep.runs if self.sweep else ())}
+        for place, (method, sigma, radii, accuracy) in enumerate(baseline.rows if baseline else ()):
+            if sigma in sigmas:
+                series.append(
+                    Series(f"{method} σ {sigma:g}", radii, accuracy, colour=place % COLOURS, dash=2)
+                )
+        norms = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
+        self.query_one(Chart).show(
+            series,
+            title="Certified accuracy",
+            x_name=f"{norms.get(here.norm, here.norm) if here else 'ℓ₂'} radius",
+            y_range=(0.0, 1.0),
+            percent=True,
+            empty="no image is certified yet" if self._complete else "reading the shards …",
+        )
+        self.query_one("#results-facts", Static).update(self._facts(here, baseline))
+
+    def _facts(self, here: Curve | None, baseline: Baseline | None) -> Text:
+        text = Text()
+        if here is not None and here.images:
+            text.append(here.title, "bold")
+            text.append(
+                f"  {here.images:,} of {here.planned:,} images, n = {here.n:,}, α = {here.alpha:g}; band 95 %\n",
+                "dim",
+            )
+            text.append(f"{here.certificate}: {here.guarantee}")
+        elif here is not None:
+            text.append(here.title, "bold")
+            text.append("  " + ("; ".join(here.problems) or "no image is certified yet"))
+        if here is not None and here.images and here.problems:
+            text.append(f"\n{here.problems[0]}", "bold")
+        if baseline is not None:
+            text.append(f"\n╌╌ {plain(baseline.heading, 400)}", "dim")
+        return text
+
+    def _chosen_baseline(self) -> Baseline | None:
+        return next((one for one in self._for_this_data() if one.name == self._baseline), None)
+
+    def _for_this_data(self) -> list[Baseline]:
+        names = {str(run.settings.get("dataset", "")) for run in (self.sweep.runs if self.sweep else ())}
+        return [one for name in sorted(names) for one in self._baselines.get(name, [])]
+
+    # Actions
+
+    def action_sweep(self) -> None:
+        """Choose whose results are shown."""
+        overview = self.dashboard.overview
+        options = [(sweep.name, sweep.description) for sweep in overview.sweeps] if overview else []
+        if options:
+            self.app.push_screen(ChooseScreen("Sweep", options, self._question.sweep), self._take_sweep)
+
+    def _take_sweep(self, name: str | None) -> None:
+        if name:
+            self._ask_for(Question(name, self._question.certificate, self._question.alpha))
+
+    def action_certificate(self) -> None:
+        """Choose the certificate; radii are derived anew from the stored counts."""
+        options = [(OWN, "what its sweep file asks for"), *((name, "") for name in self._certificates)]
+
+        def take(name: str | None) -> None:
+            if name:
+                chosen = "" if name == OWN else name
+                self._ask_for(Question(self._question.sweep, chosen, self._question.alpha))
+
+        self.app.push_screen(ChooseScreen("Certificate", options, self._question.certificate or OWN), take)
+
+    def action_alpha(self) -> None:
+        """Set the failure probability; radii are derived anew from the stored counts."""
+
+        def take(text: str | None) -> None:
+            if text is not None:
+                self._ask_for(Question(self._question.sweep, self._question.certificate, parse_alpha(text)))
+
+        here = self._curves.get(self.grid.key)
+        value = f"{self._question.alpha or (here.alpha if here else 0.001):g}"
+        help_text = "Failure probability per image, inside (0, 1). Empty: as in the sweep file."
+        self.app.push_screen(AskScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take)
+
+    def action_baseline(self) -> None:
+        """Choose a published table of the same data set as reference lines."""
+        known = self._for_this_data()
+        if not known:
+            self.notify("no published table of this data set is known", markup=False)
+            return
+        options = [(NONE, ""), *((one.name, plain(one.heading, 120)) for one in known)]
+
+        def take(name: str | None) -> None:
+            if name:
+                self._baseline = "" if name == NONE else name
+                self._draw()
+
+        self.app.push_screen(ChooseScreen("Published baseline", options, self._baseline or NONE), take)
+
+    def action_intervals(self) -> None:
+        """Show or hide the intervals in the table."""
+        self._intervals = not self._intervals
+        self._draw()
+
+    def action_export(self) -> None:
+        """Write the table as it is computed here into a file."""
+        if self.sweep:
+            self.app.push_screen(
+                ChooseScreen("Export as", list(results_reader.FORMATS.items())), self._ask_file
+            )
+
+    def _ask_file(self, form: str | None) -> None:
+        if not form:
+            return
+
+        def take(file: str | None) -> None:
+            if file:
+                question = self._question
+                errand = partial(
+                    results_reader.export, question.sweep, question.certificate, question.alpha, form, file
+                )
+                self.background.ask("export", errand, self)
+
+        name = f"{self._question.sweep}.{SUFFIXES[form]}"
+        self.app.push_screen(
+            AskScreen("Export to", "A new file; nothing is overwritten.", name, _need_text), take
+        )
+
+    def on_exported(self, message: Exported) -> None:
+        self.notify(
+            message.problem or message.text,
+            severity="error" if message.problem else "information",
+            markup=False,
+        )
+
+    def commands(self) -> Iterable[SystemCommand]:
+        for title, text, action in ACTIONS:
+            yield SystemCommand(title, text, partial(self.run_action, action))
+
+
+def parse_alpha(text: str) -> float:
+    """An alpha, or 0 for an empty text; raises InputError."""
+    if not text:
+        return 0.0
+    try:
+        value = float(text)
+    except ValueError as error:
+        raise InputError(f"'{text}' is not a number such as 0.001.") from error
+    if not 0 < value < 1:
+        raise InputError(f"alpha must be inside (0, 1), but it is {value:g}.")
+    return value
+
+
+def void(_value: object) -> None:
+    """For checks whose value isn't needed yet."""
+
+
+def _need_text(text: str) -> None:
+    if not text:
+        raise InputError("give the name of a file.")

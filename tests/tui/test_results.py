@@ -1,0 +1,165 @@
+"""The results mode: recomputed curves and tables, images one by one, export."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from conftest import until
+from dashboard_store import Synthetic
+from test_sweeps import text_of
+from textual.widgets import Input, OptionList
+
+from rsctl.report.rows import sweep_results
+from rsctl.tui.result_rows import down
+from rsctl.tui.screens.ask import AskScreen, ChooseScreen
+from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.widgets.chart import Chart
+from rsctl.tui.widgets.grid import Grid
+
+
+def results_grid(app) -> Grid:
+    return app.mode_screen.query_one("#results-grid", Grid)
+
+
+def cell(app, row: int, column: int) -> str:
+    found = results_grid(app).rows[row].cells[column]
+    return found if isinstance(found, str) else "".join(text for text, _ in found)
+
+
+async def open_results(app, pilot, sweep: str) -> None:
+    app.screen.query_one("#sweeps-grid", Grid).move_to(sweep)
+    await pilot.press("2")
+    await until(pilot, lambda: app.current_mode == "results" and results_grid(app).rows, "the table")
+    await until(pilot, lambda: "reading" not in cell(app, -1, 1), "every row")
+
+
+def test_the_table_is_what_export_says(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        expected = sweep_results(synthetic.store, "finished")
+        for place, row in enumerate(expected.rows):
+            assert cell(app, place, 1) == "60"
+            assert [cell(app, place, 2 + i) for i in range(4)] == [down(c.accuracy) for c in row.cells]
+        await pilot.press("i")
+        low, high = expected.rows[0].cells[0].interval
+        assert down(low) in cell(app, 0, 2)
+        assert f"{high * 100:.0f}"[:2] in cell(app, 0, 2)
+
+    drive(steps)
+
+
+def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        before = cell(app, 0, 3)
+        await pilot.press("a")
+        assert isinstance(app.screen, AskScreen)
+        for wrong, said in (("2", "inside (0, 1)"), ("x", "is not a number")):
+            app.screen.query_one(Input).value = wrong
+            await pilot.press("enter")
+            assert said in str(app.screen.query_one("#ask-problem").render())
+        app.screen.query_one(Input).value = "0.4"
+        await pilot.press("enter")
+        await until(pilot, lambda: cell(app, 0, 1) == "60", "new numbers")
+        expected = sweep_results(synthetic.store, "finished", alpha=0.4)
+        assert cell(app, 0, 3) == down(expected.rows[0].cells[1].accuracy)
+        assert float(cell(app, 0, 3)) > float(before)
+        facts = app.screen.query_one("#results-facts")
+        assert "probabilistic 0.6 per image" in str(facts.render())
+        await pilot.press("c")
+        assert isinstance(app.screen, ChooseScreen)
+        names = [name for name, _ in app.screen._options]
+        app.screen.query_one(OptionList).highlighted = names.index("cohen")
+        await pilot.press("enter")
+        assert app.mode_screen._question.certificate == "cohen"
+
+    drive(steps)
+
+
+def test_a_partial_run_says_of_how_many_images_it_speaks(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "going")
+        assert cell(app, 0, 1) == "1 of 60"
+        assert cell(app, 1, 1) == "none yet"
+
+    drive(steps)
+
+
+def test_space_draws_and_the_cursor_has_the_band(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        chart = app.screen.query_one(Chart)
+        assert [bool(len(series.low)) for series in chart.series] == [True, False]
+        await pilot.press("space")
+        await pilot.press("down")
+        assert len(chart.series) == 1
+        await pilot.press("up", "space")
+        assert len(chart.series) == 2
+        assert "Certified accuracy" in text_of(chart)
+
+    drive(steps)
+
+
+def test_images_one_by_one(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        await pilot.press("enter")
+        await until(pilot, lambda: isinstance(app.screen, SamplesScreen), "the images")
+        grid = app.screen.query_one(Grid)
+        assert len(grid.rows) == 60
+        indices = [int(row.key) for row in grid.rows]
+        assert indices == sorted(indices)
+        await pilot.press("s")
+        radii = [float(row.cells[3]) for row in grid.rows]
+        assert radii == sorted(radii, reverse=True)
+        await pilot.press("s", "s", "q")
+        assert not isinstance(app.screen, SamplesScreen)
+
+    drive(steps)
+
+
+def test_export_writes_and_never_overwrites(synthetic: Synthetic, drive, tmp_path) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        for place in range(2):
+            await pilot.press("o")
+            app.screen.query_one(OptionList).highlighted = 3
+            await pilot.press("enter")
+            assert isinstance(app.screen, AskScreen)
+            app.screen.query_one(Input).value = ""
+            await pilot.press("enter")
+            assert "give the name" in str(app.screen.query_one("#ask-problem").render())
+            app.screen.query_one(Input).value = str(tmp_path / "table.json")
+            await pilot.press("enter")
+            said = "exists already" if place else "written"
+            await until(pilot, lambda said=said: any(said in n.message for n in app._notifications), said)
+        assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 8
+
+    drive(steps)
+
+
+def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        await pilot.press("b")
+        assert any("no published table" in n.message for n in app._notifications)
+        await pilot.press("w")
+        assert isinstance(app.screen, ChooseScreen)
+        await pilot.press("home", "enter")
+        await until(pilot, lambda: app.mode_screen._question.sweep == "going", "the other sweep")
+
+    drive(steps)
+
+
+@pytest.mark.parametrize("size", [(80, 24), (160, 48)])
+def test_columns_out_of_sight_are_reached(synthetic: Synthetic, drive, size) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        if "At cap" not in text_of(results_grid(app)):
+            await pilot.press(*["right"] * 9)
+            assert "At cap" in text_of(results_grid(app))
+            await pilot.press(*["left"] * 9)
+        assert "0.25" in text_of(results_grid(app)).split("\n")[0]
+
+    drive(steps, size)
