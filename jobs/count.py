@@ -7,19 +7,22 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from jobs.data import Images, load
 from jobs.models.load import Executed, load_trained
 from jobs.precision import configure, device_name, executed_function
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl import __version__
-from rsctl.certificates import CountTable, find_certificate
+from rsctl.certificates import Looks, find_certificate
+from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.errors import InputError, RefusedError
+from rsctl.spec.runs import CountSpec
 from rsctl.store.compaction import compact
 from rsctl.store.files import replace
 from rsctl.store.provenance import git_state
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
-from rsctl.store.tables import check_shard, data_files, set_aside, shard_file, shard_files
+from rsctl.store.tables import check_shard, count_table, data_files, set_aside, shard_file, shard_files
 from rsctl.store.work import Stopped, Work
 
 
@@ -40,34 +43,35 @@ def main(work: Work) -> None:
     executed = Executed(model, spec.precision).to(device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
-        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device,
+        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
     )  # fmt: skip
     shard = ShardWriter(
         work,
         images,
         sha256,
+        sampler,
         executed_function(device, spec.precision, spec.tile, spec.block, folded=executed.folded),
     )
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]
     total, done = len(positions), len(positions) - len(todo)
     work.progress(done, total, "images", force=True)
-    draws = 0
     for touched in sampler.run(start(images, todo, shard, device)):
         for image in touched:
-            if sampler.finished(image):
+            if image.done:
                 shard.finish(image)
                 done += 1
-        draws += spec.tile
         partial = sum(sum(i.blocks) for i in shard.under_way.values()) / sum(sampler.per_phase)
-        work.progress(round(done + partial, 4), total, "images", draws=draws, device=device_name(device))
+        work.progress(
+            round(done + partial, 4), total, "images", draws=sampler.drawn, device=device_name(device)
+        )
         stopping = work.stopping()
         if stopping or work.snapshot_due():
             shard.write()
         if stopping:
             raise Stopped(stopping)
     shard.write()
-    work.progress(total, total, "images", force=True, draws=draws, device=device_name(device))
+    work.progress(total, total, "images", force=True, draws=sampler.drawn, device=device_name(device))
     compact(work.run)
 
 
@@ -86,16 +90,29 @@ def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.dev
                 np.stack([before.selection_counts, before.counts]).astype(np.int64)
             )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
+            taken = [look for look in before.looks if look.any()]
+            image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
         yield image
 
 
+def stopping_rule(spec: CountSpec) -> Rule | None:
+    """The rule of a sequential table, None for a fixed n."""
+    return make_rule(
+        spec.stopping, radii=spec.stop_radii, delta=spec.stop_delta, sigma=spec.sigma, alpha=spec.stop_alpha,
+        n=spec.n, block=spec.block,
+    )  # fmt: skip
+
+
 class ShardWriter:
     """This attempt's shard file, and what earlier attempts left."""
 
-    def __init__(self, work: Work, images: Images, model_sha256: str, function: dict[str, object]) -> None:
+    def __init__(
+        self, work: Work, images: Images, model_sha256: str, sampler: Sampler, function: dict[str, object]
+    ) -> None:
         self.work, self.function = work, function
+        self.look_draws = sampler.rule.draws if sampler.rule else np.empty(0, np.int64)
         self.path = shard_file(work.run, work.task, work.claim.number)
         spec, shape = work.run.count_spec, images.shape
         self.classes = shape.classes
@@ -170,16 +187,7 @@ class ShardWriter:
         alpha = float(launch["alpha"])
         certified = {}
         if len(rows):
-            spec = self.work.run.count_spec
-            table = CountTable(
-                rows.selection_counts,
-                rows.counts,
-                rows.n,
-                spec.sigma,
-                self.dimension,
-                spec.noise,
-                spec.stopping,
-            )
+            table = count_table(self.work.run.count_spec, rows, self.dimension)
             certified = {
                 name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]
             }
@@ -187,7 +195,7 @@ class ShardWriter:
         pending = [
             Pending(
                 image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
-                image.blocks[0], image.blocks[1], image.seconds, 0,
+                image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image),
             )
             for image in under_way
         ]  # fmt: skip
@@ -195,6 +203,13 @@ class ShardWriter:
         shard = Shard(rows, self.attributes, [self.function], pending)
         replace(self.path, encode_shard(shard, certified, alpha))
         self.work.snapshot_written(time.monotonic() - started)
+
+    def _looks(self, image: ImageCounts) -> NDArray[np.int32]:
+        """(K, C) of a sequential table, zeros at looks that were not taken; (0, C) of a fixed n."""
+        looks = np.zeros((len(self.look_draws), self.classes), np.int32)
+        for place, counts in enumerate(image.looks[: len(looks)]):
+            looks[place] = counts.numpy()
+        return looks
 
     def _rows(self) -> Rows:
         if not self.rows:
@@ -208,4 +223,7 @@ class ShardWriter:
             n=counts[:, 1].sum(axis=1).astype(np.int64),
             seconds=np.array([image.seconds for image in self.rows]),
             fingerprint=np.zeros(len(self.rows), np.int32),
+            looks=Looks(self.look_draws, np.stack([self._looks(image) for image in self.rows]))
+            if len(self.look_draws)
+            else None,
         )

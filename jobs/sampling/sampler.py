@@ -8,13 +8,16 @@ the key of the noise and the executed function, whatever is sampled beside it or
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from jobs.sampling.noise import ESTIMATION, SELECTION, gaussian_block
+from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
 PHASES = (SELECTION, ESTIMATION)
@@ -34,7 +37,12 @@ class ImageCounts:
     """int64 (2, classes): selection and estimation."""
     blocks: list[int] = field(default_factory=lambda: [0, 0])
     """Blocks counted so far; always the first ones of their phase."""
+    looks: list[Tensor] = field(default_factory=list)
+    """int64 (classes,) each: the estimation counts at the looks taken so far."""
     seconds: float = 0.0
+    asked: list[int] = field(default_factory=lambda: [0, 0])
+    """Blocks that were handed out; those beyond `blocks` are on their way."""
+    done: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,8 @@ class Sampler:
         Images in [0, 1] (tile, C, H, W) float32 → logits (tile, classes); in eval mode, on `device`.
     classes
         Number of classes of the data set; the model must have as many.
+    rule
+        Decides after which look an image has enough draws, n at the most; None draws n.
     """
 
     def __init__(
@@ -76,51 +86,65 @@ class Sampler:
         tile: int,
         block: int,
         device: torch.device,
+        rule: Rule | None = None,
     ) -> None:
-        self.model, self.classes, self.device = model, classes, device
+        self.model, self.classes, self.device, self.rule = model, classes, device, rule
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
         self.per_phase = tuple(-(-draws // block) for draws in self.draws)
+        # A fixed n is one look, at the end, that nobody asks anything.
+        self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
         self.place = torch.arange(tile, device=device) // block
         self.within = torch.arange(tile, device=device) % block
         self.at_once = 1 if device.type == "cpu" else TILES_AT_ONCE
-
-    def finished(self, image: ImageCounts) -> bool:
-        return tuple(image.blocks) == self.per_phase
+        self.drawn = 0
+        """Rows that f was run on for a count, so far."""
 
     @torch.inference_mode()
     def run(self, images: Iterable[ImageCounts]) -> Iterator[list[ImageCounts]]:
-        """Count every image; yields those whose counts moved, each time up to date.
+        """Count every image; yields those whose counts moved, each time up to date, and `done` where they are.
 
-        On a GPU results are fetched for many tiles at once: waiting for each would leave it idle.
+        On a GPU results are fetched for many tiles at once: waiting for each would leave it idle. Images that
+        stop early make room for the next ones, so that tiles stay full.
         """
-        started = time.perf_counter()
-        tiles: list[_Tile] = []
-        for blocks in self._tiles(images):
-            tiles.append(self._launch(blocks))
-            if len(tiles) == self.at_once:
-                yield self._collect(tiles, time.perf_counter() - started)
-                started, tiles = time.perf_counter(), []
-        if tiles:
-            yield self._collect(tiles, time.perf_counter() - started)
+        source = iter(images)
+        ready: deque[_Block] = deque()
+        while True:
+            while len(ready) < self.per_tile * self.at_once and (image := next(source, None)) is not None:
+                ready.extend(self._ask(image))
+            if not ready:
+                return
+            started = time.perf_counter()
+            tiles: list[_Tile] = []
+            while ready and len(tiles) < self.at_once:
+                tiles.append(self._launch([ready.popleft() for _ in range(min(self.per_tile, len(ready)))]))
+            touched = self._collect(tiles, time.perf_counter() - started)
+            for image in touched:
+                if image.blocks == image.asked:
+                    image.done = not self._goes_on(image)
+                    # What has begun is finished first: few images are ever under way.
+                    ready.extendleft(() if image.done else reversed(self._ask(image)))
+            yield touched
 
-    def _tiles(self, images: Iterable[ImageCounts]) -> Iterator[list[_Block]]:
-        """The blocks that the images still lack, as many at a time as a tile holds."""
-        waiting: list[_Block] = []
-        for image in images:
-            for block in self._blocks(image):
-                waiting.append(block)
-                if len(waiting) == self.per_tile:
-                    yield waiting
-                    waiting = []
-        if waiting:
-            yield waiting
+    def _ask(self, image: ImageCounts) -> list[_Block]:
+        """The blocks up to the next look that this image still lacks."""
+        wanted = (self.per_phase[0], self.looks[len(image.looks)])
+        blocks = [
+            _Block(image, phase, number, min(self.block, self.draws[phase] - number * self.block))
+            for phase in (0, 1)
+            for number in range(image.blocks[phase], wanted[phase])
+        ]
+        image.asked = list(wanted)
+        return blocks
 
-    def _blocks(self, image: ImageCounts) -> Iterator[_Block]:
-        """The blocks that this image still lacks."""
-        for phase, draws in enumerate(self.draws):
-            for number in range(image.blocks[phase], self.per_phase[phase]):
-                yield _Block(image, phase, number, min(self.block, draws - number * self.block))
+    def _goes_on(self, image: ImageCounts) -> bool:
+        """Take a look at an image whose blocks are all in; whether it needs more draws."""
+        image.looks.append(image.counts[1].clone())
+        if self.rule is None:
+            return False
+        chosen = int(image.counts[0].argmax())
+        successes = np.array([[int(counts[chosen]) for counts in image.looks]])
+        return bool(self.rule.undecided(successes)[0])
 
     def _launch(self, blocks: list[_Block]) -> _Tile:
         """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""
@@ -151,6 +175,7 @@ class Sampler:
 
     def _collect(self, tiles: list[_Tile], seconds: float) -> list[ImageCounts]:
         """Fetch the histograms of these tiles and add them up; refuses them all if one logit is not a number."""
+        self.drawn += sum(block.rows for tile in tiles for block in tile.blocks)
         fetched = torch.stack([tile.histogram for tile in tiles]).cpu()
         share = seconds / sum(block.rows for tile in tiles for block in tile.blocks)
         for tile, histogram in zip(tiles, fetched, strict=True):

@@ -8,7 +8,7 @@ from functools import cache
 
 from rsctl.catalog import declared, plugins
 from rsctl.certificates.norms import InNorm
-from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee
+from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee, Looks
 from rsctl.errors import InputError, unknown
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Certified",
     "CountTable",
     "Guarantee",
+    "Looks",
     "certificates",
     "find_certificate",
 ]

@@ -7,6 +7,7 @@ whenever sampling stops and for whatever reason; so a rule decides about cost, n
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from rsctl.certificates.bounds import gaussian_radius, lower, one_minus_lower, upper
 from rsctl.certificates.protocol import Bools, Floats, Ints, require_alpha
-from rsctl.errors import InputError
+from rsctl.errors import InputError, unknown
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class CertifyAtRadii:
     alpha: float
     n: int
     """The most draws."""
+    block: int = 1
+    """Draws are made in blocks of so many: looks are rounded up to whole ones."""
 
     name = "certify-at-radii"
 
@@ -44,7 +47,7 @@ class CertifyAtRadii:
     @property
     def draws(self) -> NDArray[np.int64]:
         """(K,): draws made at each look."""
-        return _geometric(100, 1.3, self.n)
+        return _geometric(100, 1.3, self.n, self.block)
 
     def undecided(self, successes: Ints) -> Bools:
         """(M,): which images need more draws, from the chosen class's counts (M, j) at the first j looks.
@@ -80,6 +83,8 @@ class RadiusWithin:
     alpha: float
     n: int
     """The most draws."""
+    block: int = 1
+    """Draws are made in blocks of so many: looks are rounded up to whole ones."""
 
     name = "radius-within"
 
@@ -93,7 +98,7 @@ class RadiusWithin:
     @property
     def draws(self) -> NDArray[np.int64]:
         """(K,): draws made at each look."""
-        return _geometric(200, 2.0, self.n)
+        return _geometric(200, 2.0, self.n, self.block)
 
     def undecided(self, successes: Ints) -> Bools:
         """(M,): which images need more draws, from the chosen class's counts (M, j) at the first j looks."""
@@ -112,13 +117,26 @@ Rule = CertifyAtRadii | RadiusWithin
 RULES = (CertifyAtRadii.name, RadiusWithin.name)
 
 
+def make_rule(
+    stopping: str, *, radii: Sequence[float], delta: float, sigma: float, alpha: float, n: int, block: int
+) -> Rule | None:
+    """The rule of this name; None for `fixed`. Raises InputError for one that doesn't exist or lacks its target."""
+    if stopping == "fixed":
+        return None
+    if stopping == CertifyAtRadii.name:
+        return CertifyAtRadii(tuple(radii), sigma, alpha, n, block)
+    if stopping == RadiusWithin.name:
+        return RadiusWithin(delta, sigma, alpha, n, block)
+    raise InputError(unknown("stopping rule", stopping, ("fixed", *RULES)))
+
+
 def shares(stopping: str, looks: int) -> Floats:
     """(K,): the share of α that each look of this rule may spend; they sum to 1."""
     if stopping == CertifyAtRadii.name:
         return np.full(looks, 1 / looks)
     if stopping == RadiusWithin.name:
         return np.array([1.0]) if looks == 1 else np.array([0.45 / (looks - 1)] * (looks - 1) + [0.55])
-    raise InputError(f"unknown stopping rule '{stopping}'. Allowed: {', '.join(RULES)}.")
+    raise InputError(unknown("stopping rule", stopping, RULES))
 
 
 def best_radius(successes: Ints, draws: Ints, stopping: str, alpha: float, sigma: float) -> Floats:
@@ -151,10 +169,11 @@ def _expected_radius(count: Ints, drawn: Ints, n: int, alpha: float, sigma: floa
     return np.maximum(gaussian_radius(1 - p, sigma), 0)
 
 
-def _geometric(first: int, ratio: float, n: int) -> NDArray[np.int64]:
-    """first · ratio^i, rounded up, below n; then n."""
+def _geometric(first: int, ratio: float, n: int, block: int) -> NDArray[np.int64]:
+    """first · ratio^i, rounded up to whole blocks, below n; then n."""
     steps = int(np.ceil(np.log(max(n / first, 1)) / np.log(ratio))) + 1
-    looks = np.unique(np.ceil(first * ratio ** np.arange(steps)).astype(np.int64))
+    draws = np.ceil(np.ceil(first * ratio ** np.arange(steps)) / block) * block
+    looks = np.unique(draws.astype(np.int64))
     return np.append(looks[looks < n], n)
 
 

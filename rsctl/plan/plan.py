@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rsctl.certificates import certificates
-from rsctl.errors import unknown
+import numpy as np
+
+from rsctl.certificates import CountTable, Looks, certificates
+from rsctl.certificates.stopping import make_rule
+from rsctl.errors import RefusedError, unknown
 from rsctl.spec.permutation import images_of
 from rsctl.spec.resolve import Resolved
 from rsctl.spec.runs import CountSpec, TrainSpec
@@ -84,6 +87,9 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
             if name not in certificates():
                 problem = Problem("certification.certificates", unknown("certificate", name, certificates()))
                 problems.setdefault(str(problem), problem)
+            elif refusal := refused(name, resolved):
+                problem = Problem("certification.certificates", refusal)
+                problems.setdefault(str(problem), problem)
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
         images = images_of(total, resolved.count.holdout, settings.seed, settings.skip, settings.max_images)
         if not images:
@@ -119,3 +125,34 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
     if problems:
         raise Invalid(file, list(problems.values()))
     return plan
+
+
+def refused(name: str, resolved: Resolved) -> str:
+    """Why this certificate won't take a table of this spec, or empty: it is shown one image, before any is drawn."""
+    spec, classes = resolved.count, resolved.shape.classes
+    counts = np.zeros((1, classes), np.int32)
+    counts[0, 0] = spec.n
+    looks = None
+    rule = make_rule(
+        spec.stopping,
+        radii=spec.stop_radii,
+        delta=spec.stop_delta,
+        sigma=spec.sigma,
+        alpha=spec.stop_alpha,
+        n=spec.n,
+        block=spec.block,
+    )
+    if rule is not None:
+        at_looks = np.zeros((1, len(rule.draws), classes), np.int32)
+        at_looks[0, :, 0] = rule.draws
+        looks = Looks(rule.draws, at_looks)
+    n, label = np.array([spec.n]), np.zeros(1, np.int32)
+    dimension = resolved.shape.channels * resolved.shape.size**2
+    table = CountTable(
+        counts, counts, n, spec.sigma, dimension, spec.noise, spec.stopping, label=label, looks=looks
+    )
+    try:
+        certificates()[name].certify(table, resolved.point.certification.alpha)
+    except RefusedError as error:
+        return str(error)
+    return ""

@@ -118,6 +118,12 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         seed=settings.seed,
         n0=settings.n0,
         n=settings.n,
+        stopping=settings.stopping,
+        stop_radii=list(settings.stop_radii or settings.radii)
+        if settings.stopping == "certify-at-radii"
+        else [],
+        stop_delta=settings.stop_delta if settings.stopping == "radius-within" else 0.0,
+        stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
         precision=point.precision.certification,
         tile=settings.tile,
         block=settings.block,

@@ -93,7 +93,13 @@ class CountSpec(RunSpec):
     seed: int
     n0: int
     n: int
-    stopping: Literal["fixed"] = "fixed"
+    stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
+    stop_radii: list[float] = Field(default=[], json_schema_extra={"neutral": []})
+    """`certify-at-radii`: what must be settled."""
+    stop_delta: float = Field(default=0.0, json_schema_extra={"neutral": 0.0})
+    """`radius-within`: how near to the radius of n draws."""
+    stop_alpha: float = Field(default=0.0, json_schema_extra={"neutral": 0.0})
+    """The alpha that a sequential rule stops for; certificates may be derived at another."""
     precision: Literal["fp32", "tf32", "bf16"]
     tile: int
     block: int

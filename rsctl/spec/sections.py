@@ -24,6 +24,14 @@ class Certification(Parameters):
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
+    stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
+    """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
+    certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
+    `radius-within` once n draws would probably add no more than `stop_delta`."""
+    stop_radii: list[Annotated[float, Field(ge=0)]] = []
+    """`certify-at-radii`: the radii to settle; by default those of `radii`."""
+    stop_delta: Annotated[float, Field(gt=0)] = 0.02
+    """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
     certificates: list[str] = ["cohen"]
     """Which certificates to write beside the counts; any other can be derived later without sampling."""
     split: Literal["test", "val"] = "test"

@@ -6,6 +6,7 @@
 | `selection_counts`, `counts` | (N, C) int32 | the n0 draws that choose the class; the n estimation draws |
 | `n`, `seconds` | (N,) int64, float64 | estimation draws, wall time |
 | `fingerprint` | (N,) int32 | which executed function: a row of `functions` |
+| `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | of sequential tables: counts at every look |
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
 | `pending/…` | images under way | the same, with the number of blocks drawn so far |
 """
@@ -23,7 +24,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certified
+from rsctl.certificates import Certified, Looks
 from rsctl.store.files import read_bytes
 
 SCHEMA = 1
@@ -32,7 +33,7 @@ _COLUMNS: dict[str, str] = {
 }  # fmt: skip
 _PENDING: dict[str, str] = {
     "index": "i8", "label": "i4", "selection_counts": "i4", "counts": "i4",
-    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4",
+    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4", "looks": "i4",
 }  # fmt: skip
 
 
@@ -51,23 +52,33 @@ class Rows:
     n: NDArray[np.int64]
     seconds: NDArray[np.float64]
     fingerprint: NDArray[np.int32]
+    looks: Looks | None = None
+    """Counts at every look, of a table that was looked at while it was drawn."""
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: Any) -> Rows:
-        return Rows(**{name: getattr(self, name)[rows] for name in _COLUMNS})
+        columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
+        return Rows(**columns, looks=looks)
 
     @classmethod
     def empty(cls, classes: int) -> Rows:
         wide = ("selection_counts", "counts")
-        return cls(
-            **{name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in _COLUMNS.items()}
-        )
+        columns: dict[str, Any] = {
+            name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in _COLUMNS.items()
+        }
+        return cls(**columns)
 
     @classmethod
     def concatenate(cls, parts: list[Rows]) -> Rows:
-        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS})
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(part, name) for part in parts]) for name in _COLUMNS
+        }
+        looks = [part.looks for part in parts if part.looks]
+        joined = Looks(looks[0].draws, np.concatenate([look.counts for look in looks])) if looks else None
+        return cls(**columns, looks=joined)
 
 
 @dataclass
@@ -82,6 +93,8 @@ class Pending:
     estimation_blocks: int
     seconds: float
     fingerprint: int
+    looks: NDArray[np.int32]
+    """(K, C): the estimation counts at each look, zeros where none was taken yet; (0, C) for a fixed n."""
 
 
 @dataclass
@@ -107,6 +120,9 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: flo
         )
         for name, kind in _COLUMNS.items():
             _put(file, name, np.asarray(getattr(shard.rows, name), kind))
+        if shard.rows.looks:
+            file["looks/draws"] = np.asarray(shard.rows.looks.draws, "i8")
+            _put(file, "looks/counts", np.asarray(shard.rows.looks.counts, "i4"))
         for name, certified in certificates.items():
             group = file.create_group(f"certificates/{name}")
             group.attrs["alpha"] = alpha
@@ -122,7 +138,7 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: flo
 
 def _put(group: Any, name: str, values: NDArray[Any]) -> None:
     # Counts over many classes are nearly all zero; compressed they cost what a sparse form would.
-    wide = values.ndim == 2 and values.shape[1] > 64 and len(values) > 0
+    wide = values.ndim >= 2 and values.shape[-1] > 64 and values.size > 0
     group.create_dataset(
         name, data=values, **({"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide else {})
     )
@@ -136,6 +152,8 @@ def read_shard(path: Path) -> Shard:
             if file.attrs.get("schema") != SCHEMA:
                 raise Corrupt(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA}")
             rows = Rows(**{name: file[name][()] for name in _COLUMNS})
+            if "looks" in file:
+                rows.looks = Looks(file["looks/draws"][()], file["looks/counts"][()])
             functions = [json.loads(text) for text in file["functions"].asstr()[()]]
             attributes = {name: _attribute(value) for name, value in file.attrs.items()}
             pending = []
@@ -169,6 +187,8 @@ def _inconsistency(rows: Rows, functions: list[dict[str, Any]]) -> str:
         return (
             f"counts {rows.counts.shape} and selection_counts {rows.selection_counts.shape} differ in shape"
         )
+    if rows.looks and rows.looks.counts.shape != (count, len(rows.looks.draws), rows.counts.shape[1]):
+        return f"looks of shape {rows.looks.counts.shape} don't fit counts {rows.counts.shape}"
     if (rows.counts < 0).any() or (rows.selection_counts < 0).any():
         return "a count is negative"
     if (rows.counts.sum(axis=1) != rows.n).any():

@@ -13,6 +13,7 @@ import numpy as np
 
 from rsctl.certificates import CountTable
 from rsctl.errors import RefusedError
+from rsctl.spec.runs import CountSpec
 from rsctl.store.layout import Run
 from rsctl.store.shards import Corrupt, Rows, Shard, read_shard
 
@@ -44,12 +45,22 @@ class Table:
 
     def counts(self) -> CountTable:
         """The table as certificates take it."""
-        spec = self.run.count_spec
-        dimension = int(self.attributes.get("dimension", 0))
-        rows = self.rows
-        return CountTable(
-            rows.selection_counts, rows.counts, rows.n, spec.sigma, dimension, spec.noise, spec.stopping
-        )
+        return count_table(self.run.count_spec, self.rows, int(self.attributes.get("dimension", 0)))
+
+
+def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
+    """Stored rows as certificates take them."""
+    return CountTable(
+        rows.selection_counts,
+        rows.counts,
+        rows.n,
+        spec.sigma,
+        dimension,
+        spec.noise,
+        spec.stopping,
+        label=rows.label,
+        looks=rows.looks,
+    )
 
 
 class Reader:
