@@ -1,0 +1,174 @@
+"""Results in a notebook: numpy arrays, and DataFrames where pandas is installed.
+
+import rsctl.results
+
+sweep = rsctl.results.open("runs/sweeps/quickstart")
+sweep.frame()                                  # one row per run and radius, as `rsctl export --format csv`
+run = sweep.runs[0]                            # or rsctl.results.open("runs/counts/<id>"), "runs/imports/<id>"
+run.certified_accuracy([0, 0.25, 0.5])
+run.certify("cohen", alpha=0.01).radius        # from the same counts
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import Certified
+from rsctl.errors import InputError, UnavailableError
+from rsctl.report.formats import long_rows
+from rsctl.report.measured import Results
+from rsctl.report.rows import certify_run, sweep_results
+from rsctl.report.subjects import Subject, of_import, of_run
+from rsctl.store.imports import Import, find_sweep
+from rsctl.store.layout import Run, Store
+from rsctl.store.tables import Table
+
+__all__ = ["RunResults", "SweepResults", "open"]
+
+
+def open(  # noqa: A001
+    path: str | Path, *, certificate: str | None = None, alpha: float | None = None
+) -> RunResults | SweepResults:
+    """A sweep (`runs/sweeps/<name>`), a certification run (`runs/counts/<id>`) or an imported log (`runs/imports/<id>`).
+
+    Certificate and alpha default to those of the last submission. Raises InputError where the path is none of these.
+    """
+    folder = Path(path).resolve()
+    kind = folder.parent.name
+    if folder.is_dir() and kind == "sweeps":
+        return SweepResults(Store(folder.parent.parent), folder.name, certificate, alpha)
+    if (folder / "spec.json").is_file() and kind == "counts":
+        return RunResults(of_run(Run(folder), certificate, alpha))
+    if (folder / "spec.json").is_file() and kind == "imports":
+        return RunResults(of_import(Import(folder), certificate, alpha))
+    raise InputError(
+        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id> or <store>/imports/<id>; 'rsctl status' lists what there is."
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class RunResults:
+    """What is in of one run; every array has shape (N,) unless it says otherwise and is ascending in `index`."""
+
+    about: Subject
+    """Method, σ, n, alpha, certificate, guarantee and the rest."""
+
+    @property
+    def index(self) -> NDArray[np.int64]:
+        """Positions in the data split."""
+        return self.about.index
+
+    @property
+    def label(self) -> NDArray[np.int32]:
+        return self.about.label
+
+    @property
+    def predicted(self) -> NDArray[np.int64]:
+        """The certified class, -1 where it abstains."""
+        return self.about.certified.predicted
+
+    @property
+    def radius(self) -> NDArray[np.float64]:
+        """0 where it abstains."""
+        return self.about.certified.radius
+
+    @property
+    def correct(self) -> NDArray[np.bool_]:
+        return np.asarray(self.predicted == self.label)
+
+    @property
+    def seconds(self) -> NDArray[np.float64]:
+        """Wall time of each image; NaN where a log has none."""
+        return self.about.seconds
+
+    @property
+    def counts(self) -> NDArray[np.int32]:
+        """(N, C): the n estimation draws; raises InputError for a log, whose counts are unknown."""
+        return self._table.rows.counts
+
+    @property
+    def selection_counts(self) -> NDArray[np.int32]:
+        """(N, C): the n0 selection draws."""
+        return self._table.rows.selection_counts
+
+    @property
+    def acr(self) -> float:
+        """Mean of correct · radius; NaN while nothing is in."""
+        return (
+            math.fsum(np.maximum(self.about.score, 0)) / len(self.index) if len(self.index) else float("nan")
+        )
+
+    def certified_accuracy(self, radii: Sequence[float]) -> NDArray[np.float64]:
+        """(R,): share of images that are right with a radius ≥ r; NaN while nothing is in."""
+        if not len(self.index):
+            return np.full(len(radii), np.nan)
+        return np.array([(self.about.score >= r).mean() for r in radii])
+
+    def certify(self, certificate: str, alpha: float) -> Certified:
+        """Another certificate or alpha from the same counts; raises RefusedError where it isn't sound for them."""
+        return certify_run(self._table.run, self._table, certificate, alpha)
+
+    def frame(self) -> Any:
+        """A pandas DataFrame with a row per image."""
+        return _pandas().DataFrame(
+            {"index": self.index, "label": self.label, "predicted": self.predicted, "radius": self.radius,
+             "correct": self.correct, "seconds": self.seconds}
+        )  # fmt: skip
+
+    @property
+    def _table(self) -> Table:
+        if self.about.table is None:
+            raise InputError(f"{self.about.run}: is an imported log: its counts are unknown.")
+        return self.about.table
+
+
+@dataclass(frozen=True, eq=False)
+class SweepResults:
+    """A sweep as it stands now; open it again to see what has come in since."""
+
+    store: Store
+    name: str
+    certificate: str | None = None
+    alpha: float | None = None
+
+    def results(self, radii: Sequence[float] | None = None) -> Results:
+        """The rows with all that qualifies them; `radii` default to the sweep's own."""
+        return sweep_results(
+            self.store, self.name, certificate=self.certificate, alpha=self.alpha, radii=radii
+        )
+
+    def rows(self, radii: Sequence[float] | None = None) -> list[dict[str, Any]]:
+        """One dict per run and radius, with the columns of `rsctl export --format csv`."""
+        return long_rows(self.results(radii))
+
+    def frame(self, radii: Sequence[float] | None = None) -> Any:
+        """The same as a pandas DataFrame."""
+        return _pandas().DataFrame(self.rows(radii))
+
+    @cached_property
+    def runs(self) -> list[RunResults]:
+        """Its certification runs and imported logs, read whole."""
+        plan, beside = find_sweep(self.store, self.name)
+        ids = dict.fromkeys(entry["counts"] for entry in plan["entries"])
+        own = [RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha)) for one in ids]
+        if self.certificate or self.alpha:
+            return own
+        return own + [RunResults(of_import(shown.log)) for shown in beside]
+
+
+def _pandas() -> Any:
+    try:
+        import pandas
+    except ImportError as error:
+        raise UnavailableError(
+            "a DataFrame needs pandas: pip install pandas. Without it use the arrays, or rows()."
+        ) from error
+    return pandas

@@ -1,0 +1,144 @@
+"""Figures are written whole in each format, say what they leave out, and draw outside text as text; the notebook API."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from report_cases import make_store, write_counts
+
+import rsctl.results
+from rsctl.certificates import find_certificate
+from rsctl.errors import InputError
+from rsctl.report.figures import COLOURS, KINDS, method_colours, plot
+from rsctl.report.hours import task_hours
+from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.series import at_least, collect
+from rsctl.store.attempts import Claim
+from rsctl.store.tables import read_table
+
+MAGIC = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
+LOG = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t5\t5\t0.5\t1\t1\n1\t5\t4\t0.5\t0\t1\n2\t5\t-1\t0.0\t0\t1\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "suffix"), [*((kind, ".svg") for kind in KINDS), ("curve", ".pdf"), ("classes", ".png")]
+)
+def test_every_kind_and_every_format(tmp_path: Path, kind: str, suffix: str) -> None:
+    store, _ = make_store(tmp_path, grid={"sigma": [0.25, 0.5], "seed": [0, 1]})
+    log = tmp_path / "_$x_{1}^$\\frac_sigma_0.5.tsv"
+    log.write_text(LOG)
+    import_logs(store, "sweep", [log], Said())
+    file = tmp_path / f"figure{suffix}"
+    plot(store, "sweep", file, kind=kind)
+    assert file.read_bytes().startswith(MAGIC[suffix])
+    first = file.read_bytes()
+    plot(store, "sweep", file, kind=kind)
+    assert file.read_bytes() == first  # nothing but the results decides its bytes
+
+
+def test_wrong_input_is_a_sentence(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path, counts=False)
+    with pytest.raises(InputError, match=r"\.gif"):
+        plot(store, "sweep", tmp_path / "a.gif")
+    with pytest.raises(InputError, match="Did you mean 'curve'"):
+        plot(store, "sweep", tmp_path / "a.pdf", kind="curv")
+    with pytest.raises(InputError, match="no image is certified yet"):
+        plot(store, "sweep", tmp_path / "a.pdf")
+    assert not list(tmp_path.glob("a.*"))
+
+
+def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    (panel,), results = collect(store, "sweep", radii=[0.0, 0.2, 0.4])
+    mean, low, high = panel.series[0].accuracy(np.array([0.0, 0.2, 0.4]))
+    cells = results.rows[0].cells
+    assert mean.tolist() == pytest.approx([cell.accuracy for cell in cells])
+    assert list(zip(low, high, strict=True)) == [pytest.approx(cell.interval) for cell in cells]
+    assert at_least(np.array([0.5, -1.0]), np.array([0.5, 0.51])).tolist() == [0.5, 0.0]
+
+
+def test_partial_runs_are_drawn_and_named_as_such(tmp_path: Path) -> None:
+    from rsctl.spec.permutation import images_of
+
+    store, (run,) = make_store(tmp_path, counts=False)
+    write_counts(run, images_of(360, 0.0, 0, 1, 0)[:40])
+    notes = plot(store, "sweep", tmp_path / "a.svg")
+    assert any("40 of 360" in note for note in notes)
+
+
+def test_a_method_keeps_its_colour_beside_any_other() -> None:
+    alone = method_colours(["gaussian"])["gaussian"]
+    assert method_colours(["aaa", "gaussian", "zzz"])["gaussian"] == alone
+    many = method_colours([f"m{i}" for i in range(len(COLOURS))])
+    assert len(set(many.values())) == len(COLOURS)
+
+
+def test_hours_are_those_of_every_attempt(tmp_path: Path) -> None:
+    _, (run,) = make_store(tmp_path)
+    assert np.isnan(task_hours(run))
+    for seconds in (10.0, 26.0):
+        claim = Claim.take(run, 0, {})
+        claim.file.write_bytes(
+            b'\n{"record":"claim","time":100}\n{"record":"end","time":%f,"state":"done"}' % (100 + seconds)
+        )
+    assert task_hours(run) == pytest.approx(36 / 3600)
+
+
+def test_matplotlib_and_pandas_load_only_when_they_are_needed() -> None:
+    code = (
+        "import sys, rsctl.results, rsctl.report.figures, rsctl.report.formats, rsctl.report.compare; "
+        "sys.exit(any(name in sys.modules for name in ('matplotlib', 'pandas', 'scipy.stats', 'torch')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+# ---------------------------------------------------------------- notebooks
+
+
+def test_a_run_as_arrays(tmp_path: Path) -> None:
+    _, (run,) = make_store(tmp_path)
+    opened = rsctl.results.open(run.path)
+    assert isinstance(opened, rsctl.results.RunResults)
+    table = read_table(run)
+    certified = find_certificate("cohen").certify(table.counts(), 0.001)
+    assert (opened.radius == certified.radius).all()
+    assert (opened.counts == table.rows.counts).all()
+    right = certified.predicted == table.rows.label
+    assert opened.certified_accuracy([0, 0.25]).tolist() == [
+        (right & (certified.radius >= r)).mean() for r in (0, 0.25)
+    ]
+    assert opened.acr == pytest.approx((right * certified.radius).mean())
+    other = opened.certify("cohen", 0.05)
+    assert (other.radius >= opened.radius).all()
+    again = rsctl.results.open(run.path, alpha=0.05)
+    assert isinstance(again, rsctl.results.RunResults)
+    assert (again.radius == other.radius).all()
+
+
+def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
+    store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
+    log = tmp_path / "sigma_0.5.tsv"
+    log.write_text(LOG)
+    import_logs(store, "sweep", [log], Said(dataset="digits"))
+    sweep = rsctl.results.open(str(tmp_path / "sweeps" / "sweep"))
+    assert isinstance(sweep, rsctl.results.SweepResults)
+    assert {row["radius"] for row in sweep.rows([0.0, 0.1])} == {0.0, 0.1}
+    assert [one.about.run for one in sweep.runs[:2]] == [run.id for run in runs]
+    imported = sweep.runs[2]
+    assert imported.certified_accuracy([0.5]).tolist() == [1 / 3]
+    with pytest.raises(InputError, match="counts are unknown"):
+        _ = imported.counts
+    with pytest.raises(InputError, match="is no result"):
+        rsctl.results.open(tmp_path)
+
+
+def test_frames_where_pandas_is_installed(tmp_path: Path) -> None:
+    pytest.importorskip("pandas", reason="pandas isn't installed")
+    _, (run,) = make_store(tmp_path)
+    sweep = rsctl.results.open(tmp_path / "sweeps" / "sweep")
+    assert list(sweep.frame()["radius"]) == [0.0, 0.25, 0.5]
+    assert len(rsctl.results.open(run.path).frame()) == 360
