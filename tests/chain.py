@@ -154,24 +154,29 @@ class Chain:
 
 
 def queue_pid(store: Store) -> int:
+    """The oldest queue process of a store, or 0: the one that serves it."""
+    return min(queue_pids(store), default=0)
+
+
+def queue_pids(store: Store) -> list[int]:
+    """The queue processes of a store, living ones."""
+    found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-            if (
-                b"rsctl.cluster.queue" in words
-                and f"RSCTL_STORE={store.root}\0".encode() in Path(f"/proc/{name}/environ").read_bytes()
-                and Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-            ):
-                return int(name)
+            given = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
+            state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-    return 0
+        if b"rsctl.cluster.queue" in words and f"RSCTL_STORE={store.root}".encode() in given and state != "Z":
+            found.append(int(name))
+    return found
 
 
 def end_processes(store: Store) -> None:
     """Kill the queue first, then its tasks."""
     for _ in range(100):
-        found = [pid for pid in [queue_pid(store), *(p for p, _ in task_processes(store).values())] if pid]
+        found = [*queue_pids(store), *(pid for pid, _ in task_processes(store).values())]
         if not found:
             return
         for pid in found:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.cluster.backend import Seen
-from rsctl.cluster.processes import visible_gpus
+from rsctl.cluster.processes import task_processes, visible_gpus
 from rsctl.cluster.queue import KILL_AFTER, served, start_detached
 from rsctl.cluster.requests import all_queues, own_queue
 from rsctl.errors import InputError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile
-from rsctl.store.attempts import State, is_alive, latest_attempt
+from rsctl.store.attempts import State, is_alive, latest_attempt, process_start
 from rsctl.store.layout import Store
 
 
@@ -100,28 +100,31 @@ class LocalBackend:
         for queue in all_queues(self.store):
             for task in tasks:
                 queue.end(task.key, State.CANCELLED, "cancelled by you")
-        living = [task for task in tasks if living_pid(task)]
+        living = processes_of(self.store, tasks)
         count, started, kill = len(living), time.monotonic(), signal.SIGTERM
-        for task in living:
-            _send(task, kill)
+        _send(living, kill)
         while living and time.monotonic() - started < 2 * KILL_AFTER:
             if kill == signal.SIGTERM and time.monotonic() - started > KILL_AFTER:
                 kill = signal.SIGKILL
-                for task in living:
-                    _send(task, kill)
+                _send(living, kill)
             time.sleep(0.05)
-            living = [task for task in living if living_pid(task)]
+            living = {pid: start for pid, start in living.items() if process_start(pid) == start}
         return count
 
 
-def living_pid(task: Task) -> int:
-    """The process that works at this task on this host, or 0."""
-    attempt = latest_attempt(task.run, task.number)
-    return int(attempt.claim["pid"]) if attempt and not attempt.ended and is_alive(attempt.claim) else 0
+def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
+    """The processes that work at these tasks on this host, by pid with their start time; those too that haven't claimed yet."""
+    running = task_processes(store)
+    found = dict(running[task.key] for task in tasks if task.key in running)
+    for task in tasks:
+        attempt = latest_attempt(task.run, task.number)
+        if attempt and not attempt.ended and is_alive(attempt.claim):
+            found[int(attempt.claim["pid"])] = str(attempt.claim["start"])
+    return found
 
 
-def _send(task: Task, what: signal.Signals) -> None:
-    pid = living_pid(task)
-    if pid:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, what)
+def _send(processes: dict[int, str], what: signal.Signals) -> None:
+    for pid, start in processes.items():
+        if process_start(pid) == start:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, what)
