@@ -47,7 +47,7 @@ def test_a_failed_training_cancels_its_own_certification_only_and_retry_runs_bot
     site.submit()
     states = site.wait()
     assert states == ["failed"] * 2 + ["cancelled"] * 4
-    assert [s.reason for s in site.statuses().values()][0] == "asked to fail"
+    assert next(iter(site.statuses().values())).reason == "asked to fail"
     assert all("its model" in s.reason for s in list(site.statuses().values())[2:]), site.explain()
     site.behave()
     site.rsctl("retry", "try", fake=True)

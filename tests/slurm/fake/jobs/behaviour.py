@@ -33,7 +33,7 @@ def act(work: Work, fails: bool) -> None:
     while done < steps or behaviour(work).get("wait"):
         work.progress(done, steps, "steps", force=True)
         time.sleep(float(told.get("seconds", 0.1)))
-        done += 1
+        done += not behaviour(work).get("wait")
         if reason := work.stopping():
             file.write_text(str(done))
             raise Stopped(reason)
