@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from rsctl.certificates import Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
@@ -44,7 +45,6 @@ __all__ = [
     "finished_prefix",
     "settings_of",
     "sweep_results",
-    "sweep_samples",
 ]
 
 
@@ -78,14 +78,15 @@ def sweep_results(
     plan, imports = find_sweep(store, name)
     rows: list[Row] = []
     notes: list[str] = []
+    orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
     for entry in plan["entries"]:
         run = store.run("counts", entry["counts"])
         train = store.run("models", entry["model"]).train_spec
         reader = Reader(run) if readers is None else readers.setdefault(run.id, Reader(run))
         table = reader.read()
         notes += [problem for problem in table.problems if problem not in notes]
-        spec, chosen = run.count_spec, entry["images"]
-        order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+        chosen = entry["images"]
+        order = _order(run, chosen, orders)
         begun = finished_prefix(table, order)
         for wanted in [certificate] if certificate else entry["certificates"]:
             sample = _sample(
@@ -100,14 +101,18 @@ def sweep_results(
     return Results(name, plan["description"], rows, notes + warnings(rows) + about_logs, logged)
 
 
-def sweep_samples(store: Store, name: str, **options: Any) -> Iterator[Sample]:
-    """The images of every row of a sweep's own runs, all in memory; `options` as for `sweep_results`."""
-    found: list[Sample] = []
-    sweep_results(store, name, each=found.append, **options)
-    return iter(found)
+def _order(
+    run: Run, chosen: dict[str, Any], known: dict[tuple[Any, ...], NDArray[np.int64]]
+) -> NDArray[np.int64]:
+    """Positions of an entry in the order in which they are drawn; most runs of a sweep share one."""
+    spec = run.count_spec
+    key = (chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+    if key not in known:
+        known[key] = np.array(images_of(*key), np.int64)
+    return known[key]
 
 
-def finished_prefix(table: Table, order: Sequence[int]) -> Table:
+def finished_prefix(table: Table, order: Sequence[int] | NDArray[np.int64]) -> Table:
     """The rows of the longest finished beginning of the order: an unbiased sample, unlike "whatever is in"."""
     finished = np.isin(np.asarray(order, np.int64), table.rows.index)
     length = len(order) if finished.all() else int(finished.argmin())
@@ -123,7 +128,7 @@ def certify_run(run: Run, table: Table, name: str, alpha: float) -> Certified:
 
 
 def _sample(
-    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: list[int], chosen: dict[str, Any]
+    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
 ) -> Sample:  # fmt: skip
     rule = find_certificate(name)
     certified = certify_run(table.run, table, name, alpha)
@@ -145,7 +150,7 @@ def _sample(
         cap_share=float(certified.at_cap.mean()) if images else float("nan"),
         clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
         subset=_subset(chosen),
-        subset_key=subset_key(np.asarray(order, np.int64)),
+        subset_key=subset_key(order),
     )
     return Sample(row, table, certified)
 

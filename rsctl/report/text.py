@@ -37,7 +37,7 @@ def plain(value: Any) -> str:
 
 def printable(text: str) -> str:
     """Without anything that steers a terminal or hides itself: each such character becomes �."""
-    return "".join(c if c.isprintable() else "�" for c in text)
+    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 def escape_markdown(text: str) -> str:

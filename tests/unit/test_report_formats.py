@@ -249,3 +249,13 @@ def test_intervals_are_clopper_pearson_and_rounded_outward() -> None:
     assert "50.0 [18.7, 81.3]" in render(
         results(make_row(images=10, planned=10)), "md", intervals=True
     ).replace("\\", "")
+
+
+def test_bounds_of_many_images_are_bit_for_bit_those_of_each() -> None:
+    # Many images are looked up in a table that the runs of a sweep share; a few are computed directly.
+    from rsctl.certificates.bounds import one_minus_lower
+
+    k = np.random.default_rng(3).integers(0, 1001, 400)
+    for alpha in (0.001, 0.05, 0.001):
+        many = one_minus_lower(k, 1000, alpha)
+        assert many.tolist() == [float(one_minus_lower(int(one), 1000, alpha)) for one in k]
