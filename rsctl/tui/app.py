@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from rsctl.tui.background import Background, Failed
 from rsctl.tui.plain import plain
+from rsctl.tui.screens.compose import ComposeScreen
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.results import ResultsScreen
@@ -42,7 +43,7 @@ class Dashboard(App[None]):
 
     TITLE = "rsctl"
     CSS_PATH = "rsctl.tcss"
-    MODES = {"sweeps": SweepsScreen, "results": ResultsScreen}
+    MODES = {"sweeps": SweepsScreen, "results": ResultsScreen, "compose": ComposeScreen}
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),

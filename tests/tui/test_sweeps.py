@@ -242,7 +242,7 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
     async def steps(app, pilot):
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "question")
-        assert "greater than 0" in str(app.screen.query_one("#confirm-text").render())
+        assert "greater than" in str(app.screen.query_one("#confirm-text").render())
         monkeypatch.setenv("EDITOR", "sed -i s/-1/0.75/")
         await pilot.press("y")
         await until(

@@ -1,0 +1,195 @@
+"""A sweep file under construction: its raw table, and how a field of the form reads and writes it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from copy import deepcopy
+from typing import Any
+
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+START: dict[str, Any] = {
+    "name": "my-sweep",
+    "dataset": {"name": "digits"},
+    "model": {"name": "cnn"},
+    "method": [{"name": "gaussian"}],
+    "grid": {"sigma": [0.25, 0.5]},
+    "certification": {"n": 1000},
+}
+ONCE = ("name", "description", "cluster")
+
+
+class Draft:
+    """`raw` as TOML would give it, with data set, model and methods always as tables."""
+
+    def __init__(self, raw: Mapping[str, Any]) -> None:
+        self.raw: dict[str, Any] = deepcopy(dict(raw))
+        for key in ("dataset", "model"):
+            if not isinstance(self.raw.get(key), dict):
+                name = self.raw.get(key)
+                self.raw[key] = {"name": name} if isinstance(name, str) else {}
+        methods = self.raw.get("method", [])
+        entries = methods if isinstance(methods, list) else [methods]
+        self.raw["method"] = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in entries]
+
+    def copy(self) -> Draft:
+        return Draft(self.raw)
+
+    @property
+    def methods(self) -> list[dict[str, Any]]:
+        methods: list[dict[str, Any]] = self.raw["method"]
+        return methods
+
+    def get(self, key: str) -> tuple[Any, bool]:
+        """What the file says of a field, and whether it is a list of the grid; (None, False) if nothing.
+
+        Keys are dotted as in the file; `method.1.epsilon` is that of the second method.
+        """
+        table, last = self._table(key)
+        if isinstance(table, dict) and last in table:
+            return table[last], False
+        grid, dotted = self._grid(key)
+        found: Any = grid
+        for part in dotted.split("."):
+            found = found.get(part) if isinstance(found, dict) else None
+        if found is None and isinstance(grid, dict):
+            found = grid.get(dotted)
+        return found, found is not None
+
+    def put(self, key: str, value: Any, *, grid: bool) -> None:
+        """Set a field, or give it a list in the grid."""
+        self.drop(key)
+        if not grid:
+            table, last = self._table(key, make=True)
+            table[last] = value
+            return
+        found, dotted = self._grid(key, make=True)
+        found[dotted] = value
+
+    def drop(self, key: str) -> None:
+        """Leave a field to its default."""
+        table, last = self._table(key)
+        if isinstance(table, dict):
+            table.pop(last, None)
+        grid, dotted = self._grid(key)
+        if isinstance(grid, dict):
+            grid.pop(dotted, None)
+            _drop_nested(grid, dotted.split("."))
+        self._tidy()
+
+    def _table(self, key: str, *, make: bool = False) -> tuple[Any, str]:
+        parts = key.split(".")
+        current: Any = self.raw
+        if parts[0] == "method" and len(parts) > 2:
+            current, parts = self.methods[int(parts[1])], parts[2:]
+        for part in parts[:-1]:
+            if make and not isinstance(current.get(part), dict):
+                current[part] = {}
+            current = current.get(part) if isinstance(current, dict) else None
+        return current, parts[-1]
+
+    def _grid(self, key: str, *, make: bool = False) -> tuple[Any, str]:
+        """The grid table that a field belongs to, and its key in there."""
+        parts = key.split(".")
+        owner, dotted = self.raw, key
+        if parts[0] == "method" and len(parts) > 2:
+            owner, dotted = self.methods[int(parts[1])], ".".join(parts[2:])
+        if make and not isinstance(owner.get("grid"), dict):
+            owner["grid"] = {}
+        return owner.get("grid"), dotted
+
+    def _tidy(self) -> None:
+        """Empty tables say nothing."""
+        for owner in (self.raw, *self.methods):
+            for name in [n for n, value in owner.items() if value == {} and n not in ("dataset", "model")]:
+                del owner[name]
+
+    def plain(self) -> dict[str, Any]:
+        """The raw table in its shortest form: a name alone needs no table, one method no list."""
+        raw = deepcopy(self.raw)
+        for key in ("dataset", "model"):
+            if set(raw[key]) == {"name"}:
+                raw[key] = raw[key]["name"]
+            elif not raw[key]:
+                del raw[key]
+        methods = [m["name"] if set(m) == {"name"} else m for m in raw["method"]]
+        if len(methods) == 1:
+            raw["method"] = methods[0]
+        elif methods:
+            raw["method"] = [{"name": m} if isinstance(m, str) else m for m in methods]
+        else:
+            del raw["method"]
+        return raw
+
+    def toml(self) -> str:
+        """The sweep file."""
+        return to_toml(self.plain())
+
+
+def _drop_nested(table: Any, parts: list[str]) -> None:
+    if not isinstance(table, dict) or parts[0] not in table:
+        return
+    if len(parts) == 1:
+        del table[parts[0]]
+        return
+    _drop_nested(table[parts[0]], parts[1:])
+    if table[parts[0]] == {}:
+        del table[parts[0]]
+
+
+_ORDER = ("name", "description", "cluster", "dataset", "model", "method", "sigma", "seed")
+
+
+def to_toml(raw: Mapping[str, Any]) -> str:
+    """A raw table as TOML: single values first, then tables, then lists of tables."""
+    lines: list[str] = []
+    _write(raw, "", lines)
+    return "\n".join(lines).strip() + "\n"
+
+
+def _write(table: Mapping[str, Any], prefix: str, lines: list[str]) -> None:
+    rank = {key: place for place, key in enumerate(_ORDER)}
+    items = (
+        sorted(table.items(), key=lambda item: rank.get(item[0], len(rank))) if not prefix else table.items()
+    )
+    tables = [(key, value) for key, value in items if isinstance(value, Mapping)]
+    lists = [(key, value) for key, value in items if _is_tables(value)]
+    for key, value in items:
+        if not isinstance(value, Mapping) and not _is_tables(value):
+            lines.append(f"{_key(key)} = {to_value(value)}")
+    for key, value in lists:
+        for entry in value:
+            lines += ["", f"[[{prefix}{_key(key)}]]"]
+            _write(entry, f"{prefix}{_key(key)}.", lines)
+    for key, value in tables:
+        # A table that only holds tables needs no heading of its own.
+        if not value or any(not isinstance(entry, Mapping) for entry in value.values()):
+            lines += ["", f"[{prefix}{_key(key)}]"]
+        _write(value, f"{prefix}{_key(key)}.", lines)
+
+
+def _is_tables(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(entry, Mapping) for entry in value)
+
+
+def _key(key: str) -> str:
+    return key if _BARE.fullmatch(key) else _string(key)
+
+
+def _string(text: str) -> str:
+    # JSON's escapes are TOML's, but for the delete character.
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def to_value(value: Any) -> str:
+    """One value as TOML writes it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return _string(value)
+    if isinstance(value, (list, tuple)):
+        return "[" + ", ".join(to_value(entry) for entry in value) + "]"
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{_key(k)} = {to_value(v)}" for k, v in value.items()) + "}"
+    return repr(value) if isinstance(value, float) else str(value)

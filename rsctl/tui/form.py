@@ -1,0 +1,286 @@
+"""The form of a sweep file, made from the declarations: fields, help, defaults and where they come from.
+
+Imported on a background thread only.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Annotated, Any, Literal
+
+import tomli
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from rsctl.catalog import known_datasets, known_methods, known_models
+from rsctl.catalog.declare import Method
+from rsctl.catalog.recipe import Recipe
+from rsctl.certificates import certificates
+from rsctl.errors import InputError, UserError
+from rsctl.plan.describe import describe
+from rsctl.plan.plan import make_plan
+from rsctl.spec.sections import Certification, Point, Precision, Resources, StageResources
+from rsctl.spec.settings import Place, load_settings
+from rsctl.spec.sweep import build_sweep
+from rsctl.spec.validate import Invalid
+from rsctl.store.files import read_json
+from rsctl.store.layout import Store
+from rsctl.tui.draft import ONCE, Draft, to_value
+from rsctl.tui.form_views import Composed, Field, Section
+
+FILE = "sweep.toml"
+
+
+def compose(draft: Draft) -> Composed:
+    """The form for what is chosen so far, with the problems at their fields, and the plan if there are none."""
+    place = load_settings()
+    problems, general, plan_text, replaces = _check(draft, place)
+    sections = [
+        Section("Sweep", tuple(_point_fields(draft, ONCE, place))),
+        Section("Data set", tuple(_chosen(draft, "dataset", known_datasets()))),
+        Section("Model", tuple(_chosen(draft, "model", known_models()))),
+    ]
+    for place_, _entry in enumerate(draft.methods):
+        title = "Method" if len(draft.methods) == 1 else f"Method {place_ + 1}"
+        sections.append(Section(title, tuple(_chosen(draft, f"method.{place_}", known_methods()))))
+    sections += [
+        Section("Noise and repetition", tuple(_point_fields(draft, ("sigma", "seed"), place))),
+        Section("Training", tuple(_recipe_fields(draft))),
+        Section("Certification", tuple(_fields(draft, "certification.", Certification))),
+        Section("Precision", tuple(_fields(draft, "precision.", Precision))),
+    ]
+    for stage in Resources.model_fields:
+        sections.append(
+            Section(f"Resources for {stage}", tuple(_fields(draft, f"resources.{stage}.", StageResources)))
+        )
+    placed = tuple(_with_problems(section, problems) for section in sections)
+    known = {field.key for section in sections for field in section.fields}
+    leftover = [f"{key}: {text}" for key, text in problems.items() if _own_key(key, known) is None]
+    return Composed(draft, placed, tuple(general + leftover), plan_text, replaces)
+
+
+def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, bool]:
+    """Problems by key, other problems, the plan's text, and whether a sweep of this name would be changed."""
+    raw = draft.plain()
+    try:
+        plan = make_plan(build_sweep(raw, FILE, place.data), FILE)
+        place.settings.profile(plan.sweep.cluster)
+        text = describe(plan, place).text
+    except Invalid as invalid:
+        found: dict[str, str] = {}
+        general = []
+        for problem in invalid.problems:
+            if problem.key:
+                found.setdefault(problem.key.removeprefix("grid."), problem.text)
+            else:
+                general.append(problem.text)
+        return found, general, "", False
+    except UserError as error:
+        return {}, [str(error).removeprefix(f"{FILE}: ")], "", False
+    file = Store(place.store).sweep_folder(plan.sweep.name) / "plan.json"
+    replaces = file.is_file() and read_json(file).get("raw") != raw
+    return {}, [], text, replaces
+
+
+def _own_key(key: str, known: Iterable[str]) -> str | None:
+    """The form's field that a problem's key speaks of."""
+    names = set(known)
+    if key in names:
+        return key
+    parts = key.split(".")
+    if parts[0] == "method":
+        # A sweep's problems don't say of which method they are.
+        rest = ".".join(parts[1:])
+        return next(
+            (name for name in sorted(names) if name.startswith("method.") and name.split(".", 2)[2] == rest),
+            None,
+        )
+    while len(parts) > 1:
+        parts.pop()
+        if ".".join(parts) in names:
+            return ".".join(parts)
+    return f"{key}.name" if f"{key}.name" in names else None
+
+
+def _with_problems(section: Section, problems: Mapping[str, str]) -> Section:
+    names = [field.key for field in section.fields]
+    at = {own: text for key, text in problems.items() if (own := _own_key(key, names)) is not None}
+    return Section(section.title, tuple(field.told(at.get(field.key, "")) for field in section.fields))
+
+
+def _point_fields(draft: Draft, names: Iterable[str], place: Place) -> Iterable[Field]:
+    for name in names:
+        options: tuple[tuple[str, str], ...] = ()
+        if name == "cluster":
+            profiles = ["local", *(p for p in place.settings.profiles if p != "local")]
+            options = tuple((profile, "") for profile in profiles)
+        yield _field(draft, name, name, Point.model_fields[name], options=options)
+
+
+def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Field]:
+    """The choice of a data set, model or method, and the parameters of what is chosen."""
+    options = tuple((name, declared.title) for name, declared in sorted(known.items()))
+    name, in_grid = draft.get(f"{prefix}.name")
+    what = {"dataset": "data set", "model": "model"}.get(prefix, "method")
+    declared = known.get(name) if isinstance(name, str) and not in_grid else None
+    help_text = f"The {what}." if declared is None else f"{declared.title}. {declared.citation}."
+    yield Field(
+        f"{prefix}.name",
+        "name",
+        help_text,
+        _shown(name),
+        name is not None,
+        "",
+        "",
+        options,
+        _text_parser(),
+        grid=in_grid,
+    )
+    if declared is not None:
+        defaults = _method_defaults(draft, declared) if isinstance(declared, Method) else {}
+        yield from _fields(draft, f"{prefix}.", declared.parameters, defaults)
+
+
+def _recipe_fields(draft: Draft) -> Iterable[Field]:
+    """Defaults of the paper's recipe, where all chosen methods agree."""
+    found = [
+        _method_defaults(draft, known_methods()[m["name"]])
+        for m in draft.methods
+        if m.get("name") in known_methods()
+    ]
+    agreed = {
+        key: value
+        for key, value in (found[0] if found else {}).items()
+        if all(one.get(key) == value for one in found)
+    }
+    return _fields(draft, "training.", Recipe, agreed)
+
+
+def _method_defaults(draft: Draft, method: Method) -> dict[str, tuple[Any, str]]:
+    """Field → value and source, for the chosen data set and the first σ."""
+    dataset, _ = draft.get("dataset.name")
+    sigma, several = draft.get("sigma")
+    first = sigma[0] if several and sigma else sigma
+    found: dict[str, tuple[Any, str]] = {}
+    for entry in method.defaults:
+        if entry.matches(str(dataset), float(first) if isinstance(first, (int, float)) else 0.0):
+            found |= {key: (value, entry.source) for key, value in entry.values.items()}
+    return found
+
+
+def _fields(
+    draft: Draft, prefix: str, model: type[BaseModel], defaults: Mapping[str, tuple[Any, str]] | None = None
+) -> Iterable[Field]:
+    for name, info in model.model_fields.items():
+        options = tuple((c, find.title) for c, find in certificates().items()) if prefix + name == "certification.certificates" else ()  # fmt: skip
+        yield _field(draft, f"{prefix}{name}", name, info, (defaults or {}).get(name), options)
+
+
+def _field(
+    draft: Draft, key: str, label: str, info: FieldInfo, default: tuple[Any, str] | None = None,
+    options: tuple[tuple[str, str], ...] = (),
+) -> Field:  # fmt: skip
+    value, in_grid = draft.get(key)
+    fallback, source = default or (
+        None if info.is_required() else info.get_default(call_default_factory=True),
+        "default",
+    )
+    if info.is_required() and default is None:
+        source = "required"
+    choices = _choices(info.annotation)
+    many = typing.get_origin(info.annotation) is list
+    return Field(
+        key,
+        label,
+        " ".join((info.description or "").split()),
+        _shown(value),
+        value is not None,
+        "" if fallback is None else _shown(fallback),
+        source,
+        options or tuple((choice, "") for choice in choices),
+        _parser(info, many, key in ONCE),
+        grid=in_grid,
+        many=many,
+    )
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, (list, tuple)):
+        return ", ".join(_shown(entry) for entry in value)
+    return to_value(value)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The allowed values, where there are only so many."""
+    if annotation is bool:
+        return ["true", "false"]
+    if typing.get_origin(annotation) is Literal:
+        return [str(choice) for choice in typing.get_args(annotation)]
+    return []
+
+
+def _takes_text(annotation: Any) -> bool:
+    if annotation is str or typing.get_origin(annotation) is Literal:
+        return annotation is str or any(isinstance(choice, str) for choice in typing.get_args(annotation))
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, Annotated):
+        return any(_takes_text(part) for part in typing.get_args(annotation))
+    return False
+
+
+def _parser(info: FieldInfo, many: bool, once: bool) -> typing.Callable[[str], tuple[Any, bool]]:
+    """Text → (value, whether it is a list for the grid); raises InputError with what is allowed."""
+    kind: Any = Annotated[info.annotation, info]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
+    text_allowed = _takes_text(info.annotation)
+
+    def valid(value: Any) -> Any:
+        try:
+            adapter.validate_python(value)
+        except ValidationError as error:
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise InputError(f"{_shown(value)}: {message[0].lower()}{message[1:]}.") from error
+        return value
+
+    def parse(text: str) -> tuple[Any, bool]:
+        if many:
+            return valid(_read_list(text, text_allowed)), False
+        value = _read(text, text_allowed)
+        if isinstance(value, list) and not once:
+            return [valid(entry) for entry in value], True
+        return valid(text if once else value), False
+
+    return parse
+
+
+def _text_parser() -> typing.Callable[[str], tuple[Any, bool]]:
+    def parse(text: str) -> tuple[Any, bool]:
+        names = [part.strip() for part in text.split(",")]
+        return (names, True) if len(names) > 1 else (text, False)
+
+    return parse
+
+
+def _read(text: str, text_allowed: bool) -> Any:
+    """A value as TOML has it; several with commas between them are a list."""
+    for candidate in (text, f"[{text}]" if "," in text else ""):
+        if candidate:
+            try:
+                return tomli.loads(f"value = {candidate}")["value"]
+            except tomli.TOMLDecodeError:
+                continue
+    if text_allowed:
+        return [part.strip() for part in text.split(",")] if "," in text else text
+    raise InputError(
+        f"'{text}' is not a value such as 0.5, 10 or true; several with commas between them make a grid."
+    )
+
+
+def _read_list(text: str, text_allowed: bool) -> list[Any]:
+    value = _read(text, text_allowed)
+    return value if isinstance(value, list) else [value]

@@ -1,0 +1,66 @@
+"""The form as plain values, for the screen."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from textual.message import Message
+
+from rsctl.tui.draft import Draft
+
+
+@dataclass(frozen=True)
+class Field:
+    """One field. `parse` turns text into (value, whether it is a list for the grid) or raises an InputError."""
+
+    key: str
+    label: str
+    help: str
+    value: str
+    is_set: bool
+    default: str
+    source: str
+    """Where the default comes from."""
+    options: tuple[tuple[str, str], ...]
+    """What is allowed with a remark each, if it is only so much."""
+    parse: Callable[[str], tuple[Any, bool]]
+    problem: str = ""
+    grid: bool = False
+    """Its values span the grid."""
+    many: bool = False
+    """It is a list by itself."""
+
+    def told(self, problem: str) -> Field:
+        return replace(self, problem=problem) if problem else self
+
+
+@dataclass(frozen=True)
+class Section:
+    """Fields that belong together."""
+
+    title: str
+    fields: tuple[Field, ...]
+
+
+class Composed(Message):
+    """The form for a draft, checked."""
+
+    def __init__(
+        self,
+        draft: Draft,
+        sections: tuple[Section, ...],
+        problems: tuple[str, ...],
+        plan: str,
+        replaces: bool,
+    ) -> None:
+        super().__init__()
+        self.draft, self.sections, self.problems, self.plan, self.replaces = (
+            draft,
+            sections,
+            problems,
+            plan,
+            replaces,
+        )
+        """`plan`: its description, empty if there are problems; `replaces`: it changes a sweep that exists."""

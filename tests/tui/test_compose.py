@@ -1,0 +1,243 @@
+"""The compose mode: the form, its checks at the field, files and submission."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import tomli
+from conftest import until
+from dashboard_store import Synthetic
+from textual.widgets import Input, OptionList
+
+from rsctl.errors import InputError
+from rsctl.spec.sweep import expand
+from rsctl.spec.templates import all_templates
+from rsctl.tui.draft import START, Draft, to_toml
+from rsctl.tui.form import compose
+from rsctl.tui.form_views import Field
+from rsctl.tui.screens.ask import AskScreen, ChooseScreen
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.widgets.grid import Grid
+
+
+@pytest.mark.parametrize("name", [template.name for template in all_templates()])
+def test_a_template_survives_the_form(name: str) -> None:
+    """The file that the form writes has the same points as the one it was given."""
+    raw = tomli.loads(next(one.text for one in all_templates() if one.name == name))
+    again = tomli.loads(Draft(raw).toml())
+    assert [values for values, _ in expand(again, name)] == [values for values, _ in expand(raw, name)]
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"name": 'quo"te\\', "description": "tab\tand del\x7f and é"},
+        {"a": {"b": {"c": 1}}, "list": [[1, 2], [3]], "flag": True, "x": 1e-9},
+        {"method": [{"name": "m", "training": {"lr": 0.1}}, {"name": "k", "grid": {"epsilon": [1, 2]}}]},
+        {"grid": {"training.lr": [0.1], "sigma": [0.5]}},
+    ],
+)
+def test_toml_is_read_back(raw: dict[str, Any]) -> None:
+    assert tomli.loads(to_toml(raw)) == raw
+
+
+def fields_of(draft: Draft) -> dict[str, Field]:
+    return {field.key: field for section in compose(draft).sections for field in section.fields}
+
+
+def test_every_field_refuses_what_is_wrong_or_shows_it(synthetic: Synthetic) -> None:
+    """Either its own check says what is allowed, or the sweep's check says so at that field."""
+    fields = fields_of(Draft(START))
+    assert len(fields) > 50
+    for key, field in fields.items():
+        if key in ("description", "cluster"):
+            continue
+        wrong = "no such value" if field.options or key == "name" else "-17"
+        try:
+            value, grid = field.parse(wrong)
+        except InputError:
+            continue
+        draft = Draft(START)
+        draft.put(key, value, grid=grid)
+        again = fields_of(draft)
+        assert again[key].problem, f"{key} = {value!r} was taken"
+
+
+def test_several_values_make_a_grid_and_one_takes_it_back() -> None:
+    draft = Draft(START)
+    fields = fields_of(draft)
+    value, grid = fields["training.lr"].parse("0.1, 0.01")
+    draft.put("training.lr", value, grid=grid)
+    assert tomli.loads(draft.toml())["grid"] == {"sigma": [0.25, 0.5], "training.lr": [0.1, 0.01]}
+    assert len(list(expand(draft.plain(), "x"))) == 4
+    value, grid = fields["training.lr"].parse("0.05")
+    draft.put("training.lr", value, grid=grid)
+    assert tomli.loads(draft.toml())["grid"] == {"sigma": [0.25, 0.5]}
+    assert draft.raw["training"] == {"lr": 0.05}
+    draft.drop("training.lr")
+    assert "training" not in draft.raw
+
+
+def test_defaults_name_their_source() -> None:
+    fields = fields_of(Draft(START))
+    assert fields["training.momentum"].source == "Cohen 2019, authors' code: experiments.MD"
+    assert fields["training.lr"].default == "0.05"
+    assert fields["certification.n0"].default == "100"
+    assert fields["certification.n0"].help.startswith("Selection draws per image")
+
+
+def test_problems_are_at_their_fields() -> None:
+    draft = Draft(START)
+    draft.put("sigma", [0.25, -0.5], grid=True)
+    draft.put("dataset.name", "digit", grid=False)
+    found = compose(draft)
+    fields = {field.key: field for section in found.sections for field in section.fields}
+    assert "greater than" in fields["sigma"].problem
+    draft.put("sigma", 0.25, grid=False)
+    found = compose(draft)
+    fields = {field.key: field for section in found.sections for field in section.fields}
+    assert "Did you mean 'digits'" in fields["dataset.name"].problem
+    assert not found.plan
+
+
+def form(app) -> Grid:
+    return app.mode_screen.query_one("#compose-form", Grid)
+
+
+async def open_form(app, pilot) -> None:
+    await pilot.press("3")
+    await until(pilot, lambda: app.current_mode == "compose" and form(app).rows, "the form")
+
+
+async def checked(app, pilot) -> None:
+    screen = app.mode_screen
+    await until(
+        pilot, lambda: screen._composed and screen._composed.draft.raw == screen._draft.raw, "the check"
+    )
+
+
+def shown(app, widget: str) -> str:
+    return str(app.mode_screen.query_one(widget).render())
+
+
+def test_a_field_is_set_with_its_help_and_errors_beside_it(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        form(app).move_to("Certification certification.n")
+        await pilot.press("enter")
+        assert isinstance(app.screen, AskScreen)
+        assert "Estimation draws" in str(app.screen.query_one("#ask-help").render())
+        app.screen.query_one(Input).value = "0"
+        await pilot.press("enter")
+        assert "greater than or equal to 1" in str(app.screen.query_one("#ask-problem").render())
+        app.screen.query_one(Input).value = "500"
+        await pilot.press("enter")
+        await checked(app, pilot)
+        assert "n = 500" in shown(app, "#compose-toml")
+        assert "valid. 2 points" in shown(app, "#compose-plan")
+        await pilot.press("delete")
+        await checked(app, pilot)
+        assert "n = 500" not in shown(app, "#compose-toml")
+
+    drive(steps)
+
+
+def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        form(app).move_to("Model model.name")
+        await pilot.press("space")
+        assert isinstance(app.screen, ChooseScreen)
+        names = [name for name, _ in app.screen._options]
+        app.screen.query_one(OptionList).highlighted = names.index("resnet20")
+        await pilot.press("enter")
+        await checked(app, pilot)
+        assert 'model = "resnet20"' in shown(app, "#compose-toml")
+        await pilot.press("plus", "enter")
+        await checked(app, pilot)
+        await until(
+            pilot, lambda: any(row.key.startswith("Method 2") for row in form(app).rows), "second method"
+        )
+        assert "[[method]]" in shown(app, "#compose-toml")
+        await pilot.press("minus")
+        assert len(app.mode_screen._draft.methods) == 2
+        form(app).move_to("Method 2 method.1.name")
+        await pilot.press("minus")
+        await checked(app, pilot)
+        assert len(app.mode_screen._draft.methods) == 1
+        await until(pilot, lambda: any(row.key == "Method" for row in form(app).rows), "one method")
+        form(app).move_to("Method method.0.name")
+        await pilot.press("minus")
+        assert len(app.mode_screen._draft.methods) == 1
+        form(app).move_to("Training")
+        rows = len(form(app).rows)
+        await pilot.press("enter")
+        assert len(form(app).rows) < rows
+
+    drive(steps)
+
+
+def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
+    file = tmp_path / "mine.toml"
+
+    async def answer(app, pilot, value):
+        app.screen.query_one(Input).value = value
+        await pilot.press("enter")
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        await pilot.press("t")
+        await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "templates")
+        names = [name for name, _ in app.screen._options]
+        app.screen.query_one(OptionList).highlighted = names.index("quickstart")
+        await pilot.press("enter")
+        await until(pilot, lambda: 'name = "quickstart"' in shown(app, "#compose-toml"), "the template")
+        await pilot.press("w")
+        await answer(app, pilot, str(file))
+        await until(pilot, file.exists, "the file")
+        assert tomli.loads(file.read_text())["name"] == "quickstart"
+        app.mode_screen._draft.put("seed", 5, grid=False)
+        await pilot.press("w")
+        await pilot.press("enter")
+        await until(pilot, lambda: tomli.loads(file.read_text()).get("seed") == 5, "the file replaced")
+        (tmp_path / "other.toml").write_text('name = "other"\n')
+        await pilot.press("w")
+        await answer(app, pilot, str(tmp_path / "other.toml"))
+        await until(pilot, lambda: any("exists already" in n.message for n in app._notifications), "refusal")
+        await pilot.press("o")
+        await answer(app, pilot, str(tmp_path / "none.toml"))
+        await until(pilot, lambda: any("no such file" in n.message for n in app._notifications), "word of it")
+        await pilot.press("o")
+        await answer(app, pilot, str(tmp_path / "other.toml"))
+        await until(pilot, lambda: 'name = "other"' in shown(app, "#compose-toml"), "the other file")
+        await checked(app, pilot)
+        await pilot.press("u")
+        assert not isinstance(app.screen, ConfirmScreen)
+
+    drive(steps)
+
+
+def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatch) -> None:
+    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        await checked(app, pilot)
+        await pilot.press("u")
+        assert isinstance(app.screen, ConfirmScreen)
+        said = str(app.screen.query_one("#confirm-text").render())
+        assert "hours" in said
+        assert "2 models" in said
+        await pilot.press("n")
+        assert "my-sweep" not in synthetic.store.sweep_names()
+        await pilot.press("u", "y")
+        await until(pilot, lambda: "my-sweep" in synthetic.store.sweep_names(), "the sweep")
+        app.mode_screen._draft.put("seed", 3, grid=False)
+        app.mode_screen._check()
+        await checked(app, pilot)
+        await until(pilot, lambda: app.mode_screen._composed.replaces, "word that it changes a sweep")
+        await pilot.press("u")
+        assert "changes its list" in str(app.screen.query_one("#confirm-text").render())
+
+    drive(steps)
