@@ -13,12 +13,11 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from jobs.losses import cross_entropies, mean_softmax, noisy_logits, norm_of, unit, within
+from jobs.losses import SMALLEST, cross_entropies, log_of, mean_softmax, noisy_logits, norm_of, unit, within
 
 Objective = Callable[[Tensor], Tensor]
 """Images (B, C, H, W) → what the attack raises, one number per image (B,)."""
 LEVELS = 256
-SMALLEST = 1e-20
 
 
 @contextmanager
@@ -39,8 +38,7 @@ def smoothed_loss(model: nn.Module, noise: Tensor, y: Tensor) -> Objective:
         logits = noisy_logits(model, x, noise)
         if len(noise) == 1:
             return cross_entropies(logits, y)[0]
-        p = mean_softmax(logits).gather(1, y[:, None])[:, 0]
-        return -p.clamp(min=SMALLEST).log()
+        return -log_of(mean_softmax(logits).gather(1, y[:, None])[:, 0])
 
     return objective
 

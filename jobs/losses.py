@@ -8,6 +8,8 @@ from torch.nn import functional
 
 from jobs.state import TrainingState
 
+SMALLEST = 1e-20
+
 
 def noisy_logits(model: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
     """Logits of every image under every noise, float32 (m, B, classes), in one forward pass.
@@ -36,12 +38,17 @@ def cross_entropies(logits: Tensor, y: Tensor) -> Tensor:
 
 def kl(target: Tensor, logits: Tensor) -> Tensor:
     """KL(target ‖ softmax(logits)) over the last dimension; zeros in the target count as 0 log 0 = 0."""
-    return (torch.xlogy(target, target) - target * logits.log_softmax(dim=-1)).sum(dim=-1)
+    return (target * (log_of(target) - logits.log_softmax(dim=-1))).sum(dim=-1)
 
 
 def entropy(p: Tensor) -> Tensor:
     """−Σ p log p over the last dimension."""
-    return -torch.xlogy(p, p).sum(dim=-1)
+    return -(p * log_of(p)).sum(dim=-1)
+
+
+def log_of(p: Tensor) -> Tensor:
+    """log p, cut at 1e-20: a probability that rounds to zero would have an infinite gradient."""
+    return p.clamp(min=SMALLEST).log()
 
 
 def norm_of(x: Tensor) -> Tensor:

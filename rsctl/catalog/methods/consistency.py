@@ -1,0 +1,40 @@
+"""Consistency regularisation (Jeong, Shin 2020)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+
+CODE = "Jeong, Shin 2020, authors' code: EXPERIMENTS.MD and logs"
+
+
+class ConsistencyParameters(Parameters):
+    """Consistency regularisation."""
+
+    noises: Annotated[int, Field(ge=2)] = 2
+    """m: noises per image."""
+    lbd: Annotated[float, Field(ge=0)] = 10.0
+    """λ: weight of the divergence from the mean prediction."""
+    eta: Annotated[float, Field(ge=0)] = 0.5
+    """η: weight of the mean prediction's entropy."""
+
+
+METHOD = Method(
+    name="consistency",
+    title="Consistency regularisation",
+    citation="Jeong, Shin: Consistency Regularization for Certified Robustness of Smoothed Classifiers, NeurIPS 2020",
+    revision=1,
+    parameters=ConsistencyParameters,
+    defaults=(
+        Defaults({"noises": 2, "lbd": 10.0, "eta": 0.5}, source=CODE),
+        Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
+        Defaults({"lbd": 20.0}, source=CODE, dataset="cifar10", sigma=0.25),
+        Defaults({**IMAGENET_90, **SMALLER_STEPS}, source=CODE, dataset="imagenet"),
+        Defaults({"lbd": 10.0, "eta": 0.5}, source=CODE, dataset="imagenet", sigma=0.25),
+        Defaults({"lbd": 5.0, "eta": 0.5}, source=CODE, dataset="imagenet", sigma=0.5),
+        Defaults({"lbd": 5.0, "eta": 0.1}, source=CODE, dataset="imagenet", sigma=1.0),
+        Defaults({**digits(90), "lbd": 5.0}, source=OURS, dataset="digits"),
+    ),
+)

@@ -1,0 +1,62 @@
+"""MACER (Zhai et al. 2020)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import IMAGENET_90, OURS, digits
+
+CODE = "Zhai et al. 2020, authors' code: main.py"
+LOGS = "Jeong 2020 and 2021, logs of their MACER reruns"
+
+
+class MacerParameters(Parameters):
+    """MACER."""
+
+    noises: Annotated[int, Field(ge=1)] = 16
+    """k: noises per image."""
+    beta: Annotated[float, Field(gt=0)] = 16.0
+    """β: inverse temperature of the softmax whose mean stands for the class probabilities."""
+    gamma: Annotated[float, Field(gt=0)] = 8.0
+    """γ: margin, in units of Φ⁻¹, above which an image has no robustness loss."""
+    lbd: Annotated[float, Field(ge=0)] = 12.0
+    """λ: weight of the robustness loss."""
+    lbd_from_epoch: Annotated[float, Field(ge=0)] = 0.0
+    """Epoch from which the robustness loss counts."""
+
+
+METHOD = Method(
+    name="macer",
+    title="MACER",
+    citation="Zhai et al.: MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius, ICLR 2020",
+    revision=1,
+    parameters=MacerParameters,
+    defaults=(
+        Defaults({"noises": 16, "beta": 16.0, "gamma": 8.0, "lbd": 12.0}, source=CODE),
+        Defaults(
+            {
+                "epochs": 440,
+                "batch_size": 64,
+                "lr": 0.01,
+                "weight_decay": 5e-4,
+                "schedule": "step",
+                "milestones": [200.0, 400.0],
+            },
+            source=CODE,
+        ),
+        Defaults({"lbd": 4.0}, source=LOGS, dataset="cifar10", sigma=0.5),
+        Defaults(
+            {"lbd": 12.0, "lbd_from_epoch": 200.0},
+            source="Zhai et al. 2020, section 5: λ = 0 until the first reduction of the rate",
+            dataset="cifar10",
+            sigma=1.0,
+        ),
+        Defaults(
+            {**IMAGENET_90, "epochs": 120, "weight_decay": 1e-4, "milestones": []},
+            source="Zhai et al. 2020, authors' code: README for the epochs; the rest as others train ImageNet",
+            dataset="imagenet",
+        ),
+        Defaults({**digits(60), "noises": 8, "lbd": 6.0}, source=OURS, dataset="digits"),
+    ),
+)

@@ -1,0 +1,44 @@
+"""SmoothMix (Jeong et al. 2021)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import CIFAR_150, OURS, SMALLER_STEPS, digits
+
+CODE = "Jeong et al. 2021, authors' code: EXPERIMENTS.MD"
+
+
+class SmoothMixParameters(Parameters):
+    """SmoothMix."""
+
+    noises: Annotated[int, Field(ge=1)] = 2
+    """m: noises per image."""
+    steps: Annotated[int, Field(ge=1)] = 4
+    """T: steps of the attack that finds the image to mix with."""
+    alpha: Annotated[float, Field(gt=0)] = 1.0
+    """α: length of one attack step (ℓ2, images in [0, 1])."""
+    eta: Annotated[float, Field(ge=0)] = 5.0
+    """η: weight of the mixed images' loss."""
+    warmup: Annotated[int, Field(ge=1)] = 10
+    """Epochs over which η grows to its value."""
+    one_step: bool = False
+    """Train on the image after the first attack step in place of the image itself ("one-step adversary")."""
+
+
+METHOD = Method(
+    name="smoothmix",
+    title="SmoothMix",
+    citation="Jeong et al.: SmoothMix: Training Confidence-calibrated Smoothed Classifiers, NeurIPS 2021",
+    revision=1,
+    parameters=SmoothMixParameters,
+    defaults=(
+        Defaults({"noises": 2, "steps": 4, "eta": 5.0, "warmup": 10}, source=CODE),
+        Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
+        Defaults({"alpha": 0.5}, source=CODE, dataset="cifar10", sigma=0.25),
+        Defaults({"alpha": 1.0, "one_step": True}, source=CODE, dataset="cifar10", sigma=0.5),
+        Defaults({"alpha": 2.0, "one_step": True}, source=CODE, dataset="cifar10", sigma=1.0),
+        Defaults({**digits(60), "steps": 2, "alpha": 0.25, "eta": 2.0}, source=OURS, dataset="digits"),
+    ),
+)

@@ -1,0 +1,38 @@
+"""Stability training (Li, Chen, Wang, Carin 2019)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, digits
+
+
+class StabilityParameters(Parameters):
+    """Stability training."""
+
+    lbd: Annotated[float, Field(ge=0)] = 2.0
+    """λ: weight of the stability term."""
+
+
+METHOD = Method(
+    name="stability",
+    title="Stability training",
+    citation="Li, Chen, Wang, Carin: Certified Adversarial Robustness with Additive Noise, NeurIPS 2019",
+    revision=1,
+    parameters=StabilityParameters,
+    defaults=(
+        Defaults({"lbd": 2.0}, source="Jeong 2020 (Consistency), authors' code: train_stab.py and its logs"),
+        Defaults(CIFAR_150, source="Jeong 2023 (CAT-RS), authors' code: EXPERIMENTS.MD"),
+        Defaults(
+            IMAGENET_90, source="Jeong 2020 (Consistency), authors' code: train_stab.py", dataset="imagenet"
+        ),
+        Defaults(
+            {"lbd": 1.0},
+            source="Jeong 2023 (CAT-RS), authors' code: EXPERIMENTS.MD",
+            dataset="cifar10",
+            sigma=1.0,
+        ),
+        Defaults(digits(120), source=OURS, dataset="digits"),
+    ),
+)

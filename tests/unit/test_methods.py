@@ -1,0 +1,312 @@
+"""Each method's loss against its paper's formula, written out image by image and noise by noise."""
+
+from __future__ import annotations
+
+import math
+import pkgutil
+from statistics import NormalDist
+from typing import Any
+
+import pytest
+import torch
+from method_cases import CLASSES, IMAGES, agree, case, value_and_gradients
+from torch import Tensor
+
+import jobs.methods
+import rsctl.catalog.methods
+from jobs.adversary import ddn, pgd
+from rsctl.catalog import known_methods
+from rsctl.catalog.recipe import Recipe
+
+QUANTILE = NormalDist().inv_cdf
+
+
+def softmax(logits: Tensor) -> Tensor:
+    e = (logits - logits.max()).exp()
+    return e / e.sum()
+
+
+def cross_entropy(logits: Tensor, y: int) -> Tensor:
+    return logits.logsumexp(0) - logits[y]
+
+
+def divergence(p: Tensor, q: Tensor) -> Tensor:
+    return sum(p[c] * (p[c] / q[c]).log() for c in range(CLASSES))
+
+
+def quantile(p: Tensor) -> Tensor:
+    return math.sqrt(2) * torch.erfinv(2 * p - 1)
+
+
+def smoothed(f: Any, x: Tensor, noises: list[Tensor]) -> Tensor:
+    return sum(softmax(f(x + noise)) for noise in noises) / len(noises)
+
+
+def mean_loss(f: Any, x: Tensor, y: int, noises: list[Tensor]) -> Tensor:
+    return sum(cross_entropy(f(x + noise), y) for noise in noises) / len(noises)
+
+
+def ascent(objective: Any, x: Tensor, length: float, steps: int, radius: float = math.inf) -> list[Tensor]:
+    """The points of a projected gradient ascent, one image."""
+    at, points = x, []
+    for _ in range(steps):
+        variable = at.detach().requires_grad_()
+        (g,) = torch.autograd.grad(objective(variable), variable)
+        at = (at + length * g / g.norm()).clamp(0, 1)
+        moved = at - x
+        at = x + moved * min(1.0, radius / float(moved.norm()))
+        points.append(at.detach())
+    return points
+
+
+def test_every_declaration_has_its_loss_and_every_loss_its_declaration() -> None:
+    names = {m.name for m in pkgutil.iter_modules(rsctl.catalog.methods.__path__)}
+    assert names == {m.name for m in pkgutil.iter_modules(jobs.methods.__path__)}
+    for name, declared in known_methods().items():
+        assert declared.module == f"jobs.methods.{name.replace('-', '_')}"
+
+
+@pytest.mark.parametrize("name", sorted(known_methods()))
+@pytest.mark.parametrize("dataset", ["cifar10", "imagenet", "digits", "imagefolder", "mnist"])
+def test_defaults_are_fields_and_say_where_they_come_from(name: str, dataset: str) -> None:
+    method = known_methods()[name]
+    for entry in method.defaults:
+        assert entry.source
+        assert set(entry.values) <= {*method.parameters.model_fields, *Recipe.model_fields}
+    for sigma in (0.12, 0.25, 0.5, 1.0):
+        values = method.default_values(dataset, sigma)
+        hyper = method.parameters(**{k: v for k, v in values.items() if k in method.parameters.model_fields})
+        recipe = Recipe(**{k: v for k, v in values.items() if k in Recipe.model_fields})
+        if recipe.noise_steps == "smaller":
+            assert recipe.batch_size % hyper.noises == 0
+    for field in method.parameters.model_fields.values():
+        assert field.description
+
+
+def test_gaussian() -> None:
+    agree(case("gaussian"), lambda f, x, y, noises, i: cross_entropy(f(x + noises[0]), y))
+
+
+def test_stability() -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        p, q = softmax(f(x)), softmax(f(x + noises[0]))
+        return cross_entropy(f(x), y) + 1.5 * -sum(p[c] * q[c].log() for c in range(CLASSES))
+
+    agree(case("stability", lbd=1.5), formula)
+
+
+def test_consistency() -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        mean = smoothed(f, x, noises)
+        spread = sum(divergence(mean, softmax(f(x + noise))) for noise in noises) / len(noises)
+        return mean_loss(f, x, y, noises) + 7.0 * spread - 0.5 * sum(m * m.log() for m in mean)
+
+    agree(case("consistency", noises=3, lbd=7.0, eta=0.5, scale=2.0), formula)
+
+
+@pytest.mark.parametrize(("gamma", "epoch"), [(8.0, 5.0), (1.0, 5.0), (8.0, 1.0)])
+def test_macer(gamma: float, epoch: float) -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        value = -(smoothed(f, x, noises)[y] + 1e-10).log()
+        hot = sum(softmax(4.0 * f(x + noise)) for noise in noises) / len(noises)
+        order = hot.argsort(descending=True)
+        if order[0] == y and epoch >= 2:
+            margin = quantile(hot[order[0]]) - quantile(hot[order[1]])
+            if margin <= gamma:
+                value = value + 12.0 * 0.25 / 2 * (gamma - margin)
+        return value
+
+    one = case("macer", noises=5, beta=4.0, gamma=gamma, lbd=12.0, lbd_from_epoch=2.0, scale=1.0, epoch=epoch)
+    agree(one, formula, digits=1e-3)
+
+
+def test_macer_has_finite_gradients_where_the_network_is_certain() -> None:
+    value, gradients = value_and_gradients(case("macer", scale=1000.0))
+    assert math.isfinite(value)
+    assert all(gradient.isfinite().all() for gradient in gradients)
+
+
+@pytest.mark.parametrize("noises", [1, 3])
+@pytest.mark.parametrize("epoch", [0.5, 9.0])
+def test_smoothadv_with_pgd(noises: int, epoch: float) -> None:
+    radius = min(0.6, (int(epoch) + 1) * 0.6 / 4)
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        def objective(at: Tensor) -> Tensor:
+            return -smoothed(f, at, noises)[y].log()
+
+        at = ascent(objective, x, 2 * radius / 3, 3, radius)[-1]
+        return mean_loss(f, at, y, noises)
+
+    agree(case("smoothadv", noises=noises, steps=3, epsilon=0.6, warmup=4, epoch=epoch, scale=3.0), formula)
+
+
+def test_smoothadv_without_gradients_follows_steins_direction_and_may_train_on_one_noise() -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        at = x
+        for _ in range(2):
+            direction = sum(-softmax(f(at + n))[y].detach() * n for n in noises) / len(noises)
+            at = (at + 0.5 * direction / direction.norm()).clamp(0, 1)
+            at = x + (at - x) * min(1.0, 0.5 / float((at - x).norm()))
+        return cross_entropy(f(at + noises[0]), y)
+
+    changes = {"attack": "pgd-no-grad", "train_multi_noise": False, "warmup": 1}
+    agree(case("smoothadv", noises=6, steps=2, epsilon=0.5, scale=3.0, **changes), formula)
+
+
+def test_smoothadv_with_ddn() -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        delta, norm, best = torch.zeros_like(x), 0.8, None
+        for step in range(4):
+            fooled = int(smoothed(f, x + delta, noises).argmax()) != y
+            if fooled and (best is None or delta.norm() < best.norm()):
+                best = delta
+            at = (x + delta).detach().requires_grad_()
+            (g,) = torch.autograd.grad(-smoothed(f, at, noises)[y].log(), at)
+            delta = delta + (0.01 + 0.99 * (1 + math.cos(math.pi * step / 4)) / 2) * g / g.norm()
+            norm *= 0.95 if fooled else 1.05
+            delta = delta * norm / delta.norm()
+            delta = ((x + delta).clamp(0, 1) * 255).round() / 255 - x
+        at = x if best is None else x + best * (min(1.0, 0.8 / float(best.norm())) if best.norm() else 1.0)
+        return mean_loss(f, at.detach(), y, noises)
+
+    agree(case("smoothadv", noises=2, attack="ddn", steps=4, epsilon=0.8, warmup=1, scale=3.0), formula)
+
+
+def test_attacks_stay_in_their_ball_and_among_images() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(20, 1, 4, 4), torch.zeros(20, dtype=torch.int64)
+    weight = torch.randn(1, 4, 4)
+    for found in (
+        pgd(x, lambda at: weight.expand_as(at), 0.7, 4),
+        ddn(
+            x,
+            y,
+            lambda at: (at * weight).sum((1, 2, 3)),
+            lambda at: (at * weight).sum((1, 2, 3)).gt(1).long(),
+            0.7,
+            8,
+        ),
+    ):
+        assert float((found - x).flatten(1).norm(dim=1).max()) <= 0.7 + 1e-5
+        assert found.min() >= -1e-6
+        assert found.max() <= 1 + 1e-6
+
+
+def test_ddn_leaves_an_image_that_is_wrong_already() -> None:
+    x, wrong = torch.rand(3, 1, 4, 4), torch.ones(3, dtype=torch.int64)
+    found = ddn(x, wrong, lambda at: at.sum((1, 2, 3)), lambda at: torch.zeros(3, dtype=torch.int64), 0.5, 5)
+    assert torch.equal(found, x)
+
+
+@pytest.mark.parametrize("one_step", [False, True])
+def test_smoothmix(one_step: bool) -> None:
+    one = case(
+        "smoothmix", noises=2, steps=3, alpha=0.3, eta=5.0, warmup=4, one_step=one_step, epoch=1.2, scale=2.0
+    )
+    shares = one.state.uniform("mixing", 1)[:, 0].double() / 2
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        points = ascent(lambda at: -smoothed(f, at, noises)[y].log(), x, 0.3, 3)
+        start, share = (points[0] if one_step else x), shares[i]
+        mean = smoothed(f, start, noises)
+        value = mean_loss(f, start, y, noises)
+        if int(mean.argmax()) == y:
+            target = (1 - share) * mean + share / CLASSES
+            mixed = (1 - share) * start + share * points[-1]
+            spread = sum(divergence(target, softmax(f(mixed + noise))) for noise in noises) / len(noises)
+            value = value + 5.0 * (2 / 4) * spread
+        return value
+
+    assert 0 <= float(shares.min()) < float(shares.max()) <= 0.5
+    agree(one, formula, digits=5e-4)
+
+
+@pytest.mark.parametrize("single_draw", [False, True])
+def test_adre_reg(single_draw: bool) -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        g = smoothed(f, x, noises)
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        first = mean_loss(f, x, y, noises[:1] if single_draw else noises)
+        return first - 0.3 * -g[wrong].log()
+
+    agree(case("adre-reg", noises=4, lbd=0.3, single_draw=single_draw, floor=1e-12, scale=2.0), formula)
+
+
+def test_adre_is_bounded_where_the_runner_up_vanishes() -> None:
+    one = case("adre-reg", noises=2, lbd=10.0, floor=1e-3, scale=500.0)
+    value, _ = value_and_gradients(one)
+    assert value >= 10.0 * math.log(1e-3)
+
+
+def test_adre_adv() -> None:
+    def objective(f: Any, at: Tensor, y: int, noises: list[Tensor]) -> Tensor:
+        g = smoothed(f, at, noises)
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        return -g[y].log() - 0.3 * -g[wrong].log()
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        at = ascent(lambda point: objective(f, point, y, noises), x, 2 * 0.5 / 2, 2, 0.5)[-1]
+        g = smoothed(f, at, noises)
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        return mean_loss(f, at, y, noises) - 0.3 * -g[wrong].log()
+
+    one = case("adre-adv", noises=3, lbd=0.3, floor=1e-12, steps=2, epsilon=0.5, warmup=1, scale=2.0)
+    agree(one, formula, digits=5e-4)
+
+
+@pytest.mark.parametrize("epoch", [0.0, 35.0])
+def test_sodm(epoch: float) -> None:
+    one = case(
+        "sodm",
+        noises=4,
+        beta=6.0,
+        beta_epoch=35.0,
+        beta_factor=10.0,
+        rho=0.9,
+        mapping_interval=1000,
+        scale=1.0,
+        epoch=epoch,
+    )
+    list(one.module.prepare(one.model, one.state))
+    beta = 60.0 if epoch >= 35 else 6.0
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        g = smoothed(f, x, noises)  # the mapping network begins as the softmax
+        if int(g.argmax()) != y:
+            return -g[y].log()
+        return -beta * quantile(g[y]) if g[y] < 0.9 else 0.0 * g[y]
+
+    agree(one, formula)
+
+
+def test_sodm_updates_its_mapping_every_few_steps_and_leaves_the_classifier_alone() -> None:
+    one = case("sodm", noises=4, mapping_noises=10, mapping_interval=5, scale=1.0, step=5)
+    list(one.module.prepare(one.model, one.state))
+    mapping = one.state.kept["mapping"]
+    before = [p.clone() for p in mapping.parameters()]
+    classifier = [p.clone() for p in one.model.parameters()]
+    value_and_gradients(one)
+    assert any(not torch.equal(a, b) for a, b in zip(before, mapping.parameters(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(classifier, one.model.parameters(), strict=True))
+    before = [p.clone() for p in mapping.parameters()]
+    one.state.step = 6
+    value_and_gradients(one)
+    assert all(torch.equal(a, b) for a, b in zip(before, mapping.parameters(), strict=True))
+
+
+def test_images_share_nothing_but_the_mean() -> None:
+    """A loss is a mean over images: else two processes with half a batch each would train something else."""
+    for name in sorted(set(known_methods()) - {"heat", "cat-rs"}):
+        one = case(name, scale=2.0, step=1)
+        if hasattr(one.module, "prepare"):
+            list(one.module.prepare(one.model, one.state))
+        whole = float(one.module.loss(one.model, one.x, one.y, one.state)[0].detach())
+        parts, x, y = [], one.x, one.y
+        for part in (slice(0, 5), slice(5, IMAGES)):
+            one.state.mine = part
+            parts.append(
+                one.state.share(y[part])
+                * float(one.module.loss(one.model, x[part], y[part], one.state)[0].detach())
+            )
+        assert sum(parts) == pytest.approx(whole, abs=2e-5), name
