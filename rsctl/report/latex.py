@@ -74,6 +74,14 @@ def _leading(cell: str) -> str | None:
     return match[0] if match else None
 
 
+def _cell(text: str, *, bold: bool) -> str:
+    """A cell's text; an interval in brackets becomes index and exponent, which is narrower."""
+    match = re.fullmatch(r"([0-9.]+) \[([0-9.]+), ([0-9.]+)\]", text)
+    number = escape_latex(match[1] if match else text)
+    shown = f"\\textbf{{{number}}}" if bold else number
+    return f"{shown}$_{{{match[2]}}}^{{{match[3]}}}$" if match else shown
+
+
 def _floats(
     table: Sequence[Sequence[str]], about: str, bold: set[tuple[int, int]], *, left: int, ready: bool = False
 ) -> list[str]:
@@ -81,17 +89,17 @@ def _floats(
     text = about if ready else escape_latex(about)
     header = " & ".join(escape_latex(cell) for cell in table[0]) + r" \\"
     body = [
-        " & ".join(
-            f"\\textbf{{{escape_latex(cell)}}}" if (i, j) in bold else escape_latex(cell) for j, cell in enumerate(cells)
-        )
-        + r" \\"
+        " & ".join(_cell(cell, bold=(i, j) in bold) for j, cell in enumerate(cells)) + r" \\"
         for i, cells in enumerate(table)
         if i
-    ]  # fmt: skip
+    ]
+    # Index and exponent need room between the lines.
+    stretch = "\\renewcommand{\\arraystretch}{1.5}\n" if any("$_{" in line for line in body) else ""
     pages = [body[start : start + MOST_LINES] for start in range(0, len(body), MOST_LINES)]
     return [
         "\\begin{table}[tbp]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3.5pt}\n"
-        f"\\caption{{{text}{f' Part {number} of {len(pages)}.' if len(pages) > 1 else ''}}}\n"
+        + stretch
+        + f"\\caption{{{text}{f' Part {number} of {len(pages)}.' if len(pages) > 1 else ''}}}\n"
         f"\\begin{{tabular}}{{{'l' * left}{'r' * (len(table[0]) - left)}}}\n\\toprule\n{header}\n\\midrule\n"
         + "\n".join(lines)
         + "\n\\bottomrule\n\\end{tabular}\n\\end{table}"

@@ -18,6 +18,8 @@ from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TrainSpec
 
 CONFIDENCE = 0.95
+RHO = 0.001
+"""Failure probability of what is said of a whole set of images."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Measured:
     """Share of images whose radius is the largest that n and alpha allow; NaN where they aren't known."""
     clean_accuracy: float = float("nan")
     """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
+    wrong_claims: int | None = None
+    """With probability 1 − `RHO` no more than these images are certified wrongly, at any radius; None where nothing proves it."""
     subset: str = ""
     """Which images, in words."""
     subset_key: str = ""
@@ -94,6 +98,12 @@ class Measured:
     @property
     def complete(self) -> bool:
         return self.images == self.planned
+
+    def proved(self, cell: Cell) -> float:
+        """Share of these images that is truly certified, for all radii at once with probability 1 − `RHO`; NaN if unproved."""
+        if self.wrong_claims is None or not cell.images:
+            return float("nan")
+        return max(cell.certified - self.wrong_claims, 0) / cell.images
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certified, CountTable, find_certificate
+from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
+from rsctl.certificates.dataset_level import wrong_claims
 from rsctl.errors import InputError
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
     CONFIDENCE,
+    RHO,
     AnyRow,
     Cell,
     LoggedRow,
@@ -149,10 +151,18 @@ def _sample(
         abstain_rate=float((certified.predicted == -1).mean()) if images else float("nan"),
         cap_share=float(certified.at_cap.mean()) if images else float("nan"),
         clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
+        wrong_claims=_wrong_claims(rule, images, alpha),
         subset=_subset(chosen),
         subset_key=subset_key(order),
     )
     return Sample(row, table, certified)
+
+
+def _wrong_claims(rule: Certificate, images: int, alpha: float) -> int | None:
+    failure = rule.guarantee.times_alpha * alpha
+    if not images or rule.guarantee.kind != "probabilistic" or failure >= 1:
+        return None
+    return wrong_claims(images, failure, RHO)
 
 
 def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.report.measured import AnyRow, LoggedRow
+from rsctl.report.measured import RHO, AnyRow, LoggedRow
 from rsctl.report.notes import data_of
 from rsctl.report.text import percent_up, plain
 
@@ -147,9 +147,15 @@ def caption(group: Group) -> str:
         for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
     )
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
+    wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
+    proved = (
+        f" With probability {1 - RHO:g} at most {max(wrong)} images of a run are certified wrongly, at any radius."
+        if wrong
+        else ""
+    )
     widest = max((high - low for low, high in (cell.interval for cell in cells)), default=1.0)
     return (
         f"Certified accuracy (%) at {radius}, {row.dataset} {row.split} ({row.subset}); "
         f"{row.certificate}: {row.guarantee}; {numbers}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
-        f"one run is wider than {percent_up(widest)} points."
+        f"one run is wider than {percent_up(widest)} points.{proved}"
     )

@@ -259,3 +259,23 @@ def test_bounds_of_many_images_are_bit_for_bit_those_of_each() -> None:
     for alpha in (0.001, 0.05, 0.001):
         many = one_minus_lower(k, 1000, alpha)
         assert many.tolist() == [float(one_minus_lower(int(one), 1000, alpha)) for one in k]
+
+
+def test_what_is_proved_of_these_images_leaves_out_the_claims_that_may_be_wrong(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    found = sweep_results(store, "sweep")
+    (row,) = found.rows
+    # P(Bin(360, 0.001) > 3) = 0.0005 ≤ 0.001 < P(Bin(360, 0.001) > 2) = 0.0059
+    assert row.wrong_claims == 3
+    proved = [line["proved_accuracy"] for line in json.loads(render(found, "json"))["rows"]]
+    assert proved == [max(cell.certified - 3, 0) / 360 for cell in row.cells]
+    assert "at most 3 images of a run are certified wrongly" in render(found, "md")
+    assert "proved" not in render(results(make_row()), "md")
+
+
+def test_intervals_are_narrow_in_latex() -> None:
+    text = render(results(make_row(images=10, planned=10), make_row("b", (0.9,))), "latex", intervals=True)
+    assert "50.0$_{18.7}^{81.3}$" in text
+    assert "\\textbf{90.0}$_{" in text
+    assert "arraystretch" in text
+    assert "arraystretch" not in render(results(make_row()), "latex")
