@@ -12,6 +12,7 @@ from rsctl.certificates import certificates
 from rsctl.cluster.processes import visible_gpus
 from rsctl.cluster.queue import served
 from rsctl.cluster.requests import own_queue
+from rsctl.cluster.slurm_doctor import examine_slurm
 from rsctl.errors import UserError
 from rsctl.spec.settings import Place
 from rsctl.store.files import replace
@@ -31,7 +32,7 @@ class Finding:
 
 
 def examine(place: Place) -> list[Finding]:
-    """Look at settings, packages, store, data and the local queue; nothing is changed but a probe file."""
+    """Look at settings, packages, store, data and the local queue and SLURM; nothing is changed but probe files."""
     found = [Finding(True, "settings", str(place.file) if place.file else "none; the defaults hold")]
     found += [_package(name) for name in _PACKAGES]
     found += _store(place)
@@ -41,7 +42,7 @@ def examine(place: Place) -> list[Finding]:
     found.append(Finding(True, "catalog", counts))
     gpus = visible_gpus(place.settings.local())
     found.append(Finding(True, "gpus", ", ".join(map(str, gpus)) or "none; tasks run on the CPU"))
-    return found
+    return found + [Finding(*one) for one in examine_slurm(place)]
 
 
 def _package(name: str) -> Finding:

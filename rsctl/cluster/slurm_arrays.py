@@ -114,6 +114,14 @@ def check_profile(
     name: str, profile: SlurmProfile, known: dict[str, Partition], arrays: list[Array]
 ) -> Partition:
     """The partition that the jobs go to; InputError names the key where the cluster can tell that they won't run."""
+    partition = partition_of(name, profile, known)
+    for array in arrays:
+        _check_resources(name, profile, partition, array)
+    return partition
+
+
+def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) -> Partition:
+    """The profile's partition, or the cluster's default one."""
     if profile.partition and profile.partition not in known:
         raise InputError(f"profiles.{name}.partition: {unknown('partition', profile.partition, known)}")
     default = next((p for p in known.values() if p.default), None)
@@ -124,8 +132,6 @@ def check_profile(
         )
     if not partition.up:
         raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
-    for array in arrays:
-        _check_resources(name, profile, partition, array)
     return partition
 
 

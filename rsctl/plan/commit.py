@@ -13,8 +13,8 @@ from rsctl.plan.plan import CountPlan, Entry, Plan
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
-from rsctl.store.attempts import Attempt, Claim, here, latest_attempt
-from rsctl.store.files import publish, replace, to_json
+from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
+from rsctl.store.files import publish, publish_all, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
@@ -72,7 +72,10 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         tasks = assign(run, counts)
         numbers[run.id] = list(tasks)
         # Attempts are looked at before the table: one that is done by then has its rows in it.
-        latest = {number: latest_attempt(run, number) for number in tasks}
+        latest = {
+            number: read_attempt(run, number, numbers_so_far[-1])
+            for number, numbers_so_far in attempt_numbers(run).items()
+        }
         finished = set(read_table(run).rows.index.tolist())
         needs = (models[counts.spec.model_run],)
         for number, images in tasks.items():
@@ -80,7 +83,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 done += 1
             else:
                 task = Task(run, number)
-                after = _reopened(task, latest[number])
+                after = _reopened(task, latest.get(number))
                 requests.append(Request(task, needs, counts.resources, code, after))
     _write_sweep(store, plan, numbers, update)
     return Committed(requests, done, notes)
@@ -113,13 +116,15 @@ def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
             break
         parts = [fresh[j :: counts.shards] for j in range(min(counts.shards, len(fresh)))]
         number = max(tasks, default=-1) + 1
-        for offset, part in enumerate(parts):
-            file = run.task_file(number + offset)
-            if not publish(file, to_json({"stage": "certification", "images": part})):
-                # Somebody else made this task: take what it says and deal the rest anew.
-                tasks[number + offset] = run.images(number + offset)
-                break
-            tasks[number + offset] = part
+        files = {
+            run.task_file(number + offset).name: to_json({"stage": "certification", "images": part})
+            for offset, part in enumerate(parts)
+        }
+        created = publish_all(run.tasks_folder, files)
+        tasks |= {number + offset: part for offset, part in enumerate(parts[:created])}
+        if created < len(parts):
+            # Somebody else made this task: take what it says and deal the rest anew.
+            tasks[number + created] = run.images(number + created)
     wanted = set(counts.images)
     return {number: images for number, images in sorted(tasks.items()) if not wanted.isdisjoint(images)}
 

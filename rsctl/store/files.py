@@ -8,7 +8,8 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,30 @@ def publish(path: Path, data: bytes) -> bool:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+
+
+def publish_all(folder: Path, files: Mapping[str, bytes]) -> int:
+    """Create these files of one folder in order, up to the first that exists; returns how many it created.
+
+    What `publish` does for each, with the flushes side by side: a thousand files take one second, not ten.
+    """
+    with ThreadPoolExecutor(16) as pool:
+        temporaries = list(pool.map(lambda item: _write_temporary(folder / item[0], item[1]), files.items()))
+    created = 0
+    try:
+        with explained(folder):
+            for name, temporary in zip(files, temporaries, strict=True):
+                try:
+                    os.link(temporary, folder / name)
+                except FileExistsError:
+                    break
+                created += 1
+            _sync_folder(folder)
+    finally:
+        for temporary in temporaries:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+    return created
 
 
 def _write_temporary(path: Path, data: bytes) -> Path:

@@ -1,0 +1,134 @@
+"""What would go wrong on a SLURM cluster, found before it does."""
+
+from __future__ import annotations
+
+import json
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsctl.cluster.slurm_arrays import partition_of
+from rsctl.cluster.slurm_commands import ask, limits, look_at_queue, partitions
+from rsctl.errors import UnavailableError, UserError
+from rsctl.spec.settings import Place, SlurmProfile
+from rsctl.store.files import replace
+
+Finding = tuple[bool, str, str]
+_NEEDED = (
+    "torch",
+    "torchvision",
+    "accelerate",
+    "sklearn",
+    "numpy",
+    "scipy",
+    "h5py",
+    "pydantic",
+    "tomli",
+    "submitit",
+)
+_PATIENCE = 20
+"""Seconds to wait for a free node."""
+_PROBE = """
+import importlib.util, json, pathlib, socket, sys
+here = pathlib.Path(sys.argv[1])
+print(json.dumps({
+    "node": socket.gethostname(), "read": here.joinpath("from-login").read_text(),
+    "missing": [name for name in sys.argv[2:] if importlib.util.find_spec(name) is None],
+}))
+here.joinpath("from-node").write_text("node")
+"""
+
+
+def examine_slurm(place: Place) -> Iterator[Finding]:
+    """Versions, limits, queue and partitions of the cluster; then each profile, by a short job on one node."""
+    named = {
+        name: profile
+        for name, profile in place.settings.profiles.items()
+        if isinstance(profile, SlurmProfile)
+    }
+    if shutil.which("squeue") is None:
+        if named:
+            yield (
+                False,
+                "slurm",
+                f"no SLURM commands on this machine's path, though rsctl.toml has {', '.join(named)}",
+            )
+        return
+    try:
+        cluster = limits()
+        known = partitions()
+        view = look_at_queue()
+    except UnavailableError as error:
+        yield False, "slurm", str(error)
+        return
+    accounting = (
+        "with accounting" if cluster.accounting else "no accounting (the queue and the files suffice)"
+    )
+    yield (
+        True,
+        "slurm",
+        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.max_array_size}",
+    )
+    yield (
+        not view.unreadable,
+        "slurm queue",
+        f"{len(view.rows)} tasks of yours, {view.unreadable} rows that couldn't be read",
+    )
+    listed = ", ".join(f"{p.name}{'*' if p.default else ''}" for p in known.values())
+    yield bool(known), "slurm partitions", listed or "(none)"
+    for name, profile in (named or {"slurm": SlurmProfile()}).items():
+        what = f"profile {name}"
+        try:
+            partition = partition_of(name, profile, known)
+            yield _on_a_node(what, place.store, profile, partition.name)
+        except UserError as error:
+            yield False, what, str(error)
+
+
+def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) -> Finding:
+    """Whether a node sees the store, may write there, and has the packages."""
+    folder = store / f"doctor-{secrets.token_hex(4)}"
+    options = {
+        "partition": partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+    }
+    flags = [f"--{key}={value}" for key, value in options.items() if value]
+    python = profile.python or shlex.quote(sys.executable)
+    line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
+    script = "\n".join([*(f"{setup} >&2" for setup in profile.setup), line])
+    replace(folder / "from-login", b"login")
+    try:
+        said = ask(
+            "srun", f"--immediate={_PATIENCE}", "--ntasks=1", "--time=2", "--chdir=/", *flags, "bash", "-c", script,
+            timeout=_PATIENCE + 100,
+        )  # fmt: skip
+        seen = json.loads(said.strip().splitlines()[-1])
+        if not (folder / "from-node").exists():
+            return False, what, f"what node {seen['node']} writes to {store} isn't seen here"
+        if seen["missing"]:
+            return False, what, f"Python on {seen['node']} ({python}) lacks {', '.join(seen['missing'])}"
+        return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
+    except UnavailableError as error:
+        if "busy" in str(error) or "immediate" in str(error).lower():
+            return (
+                True,
+                what,
+                f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tried there",
+            )
+        if "FileNotFoundError" in str(error) or "No such file" in str(error):
+            return (
+                False,
+                what,
+                f"a node in '{partition}' can't see {store} or run {python}: {str(error)[-300:]}",
+            )
+        return False, what, str(error)[-400:]
+    except (ValueError, IndexError, KeyError):
+        return False, what, f"a node in '{partition}' answered something else: {said[-200:]!r}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
