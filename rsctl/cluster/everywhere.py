@@ -37,8 +37,13 @@ class Everywhere:
         }
 
     def cancel(self, tasks: Iterable[Task]) -> int:
+        """Cancel each task where it is; SLURM isn't asked about tasks that only a local queue has."""
         tasks = list(tasks)
-        return self.slurm.cancel(tasks) + self.local.cancel(tasks)
+        here = {key for key, seen in self.local.poll(tasks).items() if seen.state in ACTIVE}
+        stopped = self.local.cancel([task for task in tasks if task.key in here])
+        rest = [task for task in tasks if task.key not in here]
+        there = {key for key, seen in self.slurm.poll(rest).items() if seen.state in ACTIVE}
+        return stopped + self.slurm.cancel(task for task in rest if task.key in there)
 
 
 def notices() -> list[str]:

@@ -126,7 +126,8 @@ class SlurmBackend:
         parameters = sbatch_parameters(array, self.profile, partition, setup)
         parameters["comment"] = claims[0][1].comment
         parameters["dependency"] = f"afterok:{self._job_of(array.needs, jobs)}" if array.needs else None
-        further: dict[str, Any] = {"chdir": str(folder), "requeue": True, **self.profile.extra}
+        further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
+        further |= {key: value for key, value in self.profile.extra.items() if value is not False}
         if array.needs:
             further["kill-on-invalid-dep"] = "yes"
         folder.mkdir(parents=True)
@@ -187,7 +188,7 @@ class SlurmBackend:
         if not held:
             return {}
         view = WATCH.look(self.profile.poll_seconds)
-        cluster = _cluster()
+        cluster = "" if WATCH.away else limits().cluster
         seen: dict[str, Seen] = {}
         ended = Endings()
         gone: list[tuple[Task, Submission, str]] = []
@@ -202,6 +203,9 @@ class SlurmBackend:
             row = view.rows.get(job) if view else None
             if row is None and view is None:
                 seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
+            elif row is None and submission.user != os.getuid():
+                words = f"was submitted by user {submission.user}, whose queue isn't shown to you"
+                seen[task.key] = Seen(State.UNKNOWN, words, since=submission.claimed)
             elif row is None:
                 gone.append((task, submission, job))
             elif (one := _of_row(task, submission, row, ended)) is not None:
@@ -255,14 +259,6 @@ class SlurmBackend:
     def notices(self) -> list[str]:
         """What a person has to know about the last look."""
         return WATCH.notices()
-
-
-def _cluster() -> str:
-    """The cluster this machine talks to; empty while it can't be asked."""
-    try:
-        return limits().cluster
-    except UserError:
-        return ""
 
 
 def _job(submission: Submission, task: int, view: QueueView | None) -> str:

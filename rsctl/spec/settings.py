@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
@@ -27,6 +27,21 @@ class LocalProfile(Parameters):
     """GPUs to hand out; by default those that nvidia-smi (or CUDA_VISIBLE_DEVICES) shows."""
     attempts: Annotated[int, Field(ge=1)] = 3
     """How often a task that dies without a word and without progress is started again."""
+
+
+_OURS = {
+    "array",
+    "chdir",
+    "comment",
+    "dependency",
+    "error",
+    "kill-on-invalid-dep",
+    "open-mode",
+    "output",
+    "requeue",
+    "signal",
+    "wrap",
+}
 
 
 class SlurmProfile(Parameters):
@@ -66,6 +81,13 @@ class SlurmProfile(Parameters):
     """Least time between two looks at the scheduler's queue, for all tasks together."""
     extra: dict[str, str | int | bool] = {}
     """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
+
+    @field_validator("extra")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if taken := sorted(_OURS & value.keys()):
+            raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
+        return value
 
 
 Profile = LocalProfile | SlurmProfile

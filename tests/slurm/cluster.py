@@ -45,9 +45,10 @@ class Cluster:
         name: str = "test",
         max_array_size: int = 1001,
         grace: int = 5,
+        remember: int = 3600,
     ) -> None:
         self.root, self.accounting, self.name = root, accounting, name
-        self.max_array_size, self.grace = max_array_size, grace
+        self.max_array_size, self.grace, self.remember = max_array_size, grace, remember
         self.user = getpass.getuser()
         self.host = socket.gethostname().split(".")[0]
         self.port = free_ports(_PORTS)
@@ -250,7 +251,7 @@ JobRequeue=1
 ReturnToService=2
 MaxArraySize={self.max_array_size}
 MaxJobCount=20000
-MinJobAge=3600
+MinJobAge={self.remember}
 InactiveLimit=0
 KillWait=2
 OverTimeLimit=0

@@ -49,8 +49,14 @@ def plain_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]
 
 @pytest.fixture(scope="session")
 def accounted_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    """A cluster with accounting."""
-    yield from _running(tmp_path_factory, name="accounted", accounting=True)
+    """A cluster with accounting, which alone remembers a job that ended ten seconds ago."""
+    yield from _running(tmp_path_factory, name="accounted", accounting=True, remember=2)
+
+
+@pytest.fixture(scope="session")
+def forgetful_cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster that nobody can ask about a job that ended ten seconds ago."""
+    yield from _running(tmp_path_factory, name="forgetful", remember=2)
 
 
 class Site:
@@ -168,6 +174,15 @@ def accounted_site(
     """A user on a cluster with accounting; afterwards its queue is empty."""
     yield _site(accounted_cluster, tmp_path, monkeypatch)
     _leave(accounted_cluster)
+
+
+@pytest.fixture
+def forgetful_site(
+    forgetful_cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Site]:
+    """A user on a cluster that forgets."""
+    yield _site(forgetful_cluster, tmp_path, monkeypatch)
+    _leave(forgetful_cluster)
 
 
 @pytest.fixture(params=["plain", "accounted"])
