@@ -218,7 +218,7 @@ def test_draws_that_are_no_multiple_of_the_block_are_counted_exactly(
     for _ in sampler.run(iter(images)):
         pass
     for image in images:
-        assert sampler.finished(image)
+        assert image.done
         assert image.counts.sum(dim=1).tolist() == [n0, n]
 
 
