@@ -359,7 +359,8 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
     if not file.exists():
         return 0
     try:
-        saved = torch.load(file, map_location=state.device, weights_only=True)
+        # Not to "cpu:0", as several CPU processes call their device: torch knows no such place.
+        saved = torch.load(file, map_location=state.device.type, weights_only=True)
         same = saved["spec_hash"] == work.run.spec.hash
     except Exception as error:
         raise InputError(f"{file}: can't be read ({error}). Move it away to train from the start.") from error
