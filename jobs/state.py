@@ -36,13 +36,19 @@ class TrainingState:
     device: torch.device
     images: Images
     """The training split, for what is computed beforehand on all of it."""
-    steps_per_epoch: int
+    total_steps: int
+    """Optimiser steps of the whole training."""
+    build: Callable[[str], nn.Module]
+    """A new network of this architecture, its weights drawn for the purpose named."""
     load: Callable[[str], nn.Module]
     """`load("start")`, `load("teacher")`: the model of the run this one starts from or learns from, frozen, in eval mode."""
     sum: Callable[[Tensor], Tensor]
     """The sum of a tensor over all processes."""
     optimizer: torch.optim.Optimizer
     """Of the base classifier, for methods that begin anew within one training."""
+    process: int = 0
+    """Number of this process, of `processes`."""
+    processes: int = 1
     step: int = 0
     """Optimiser steps taken so far."""
     epoch: float = 0.0

@@ -61,9 +61,13 @@ def main(work: Work) -> None:
     images = images.to(device)
 
     # Model, drawn on the CPU so that its first weights don't depend on the device.
-    torch.manual_seed(hash32(spec.seed, "weights"))
     architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
-    model = build_model(spec.model, architecture, dataset=dataset, shape=images.shape)
+
+    def build(purpose: str) -> nn.Module:
+        torch.manual_seed(hash32(spec.seed, purpose))
+        return build_model(spec.model, architecture, dataset=dataset, shape=images.shape)
+
+    model = build("weights")
     model = model.to(device, memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
@@ -76,13 +80,16 @@ def main(work: Work) -> None:
     batches = Batches(len(rows), step_images, spec.seed, accelerator.num_processes)
     total = recipe.epochs * batches.per_epoch
     state = TrainingState(
-        spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, batches.per_epoch,
+        spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, total,
+        build=build,
         load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
         sum=lambda tensor: accelerator.reduce(tensor, "sum"),
         optimizer=optimizer,
+        process=accelerator.process_index,
+        processes=accelerator.num_processes,
     )  # fmt: skip
 
-    step = resume(work, model, state)
+    state.step = step = resume(work, model, state)
     if step == 0 and spec.start:
         model.load_state_dict(state.load("start").state_dict())
 

@@ -48,8 +48,8 @@ def case(
         y[::2] = model(x).argmax(dim=1)[::2]
     teacher = Net(scale)
     state = TrainingState(
-        0.25, values, 0.0, 3, torch.device("cpu"), SimpleNamespace(shape=SimpleNamespace(classes=CLASSES)), 10,
-        load=lambda _: teacher.requires_grad_(False), sum=lambda tensor: tensor,
+        0.25, values, 0.0, 3, torch.device("cpu"), SimpleNamespace(shape=SimpleNamespace(classes=CLASSES)), 100,
+        build=lambda _: Net(scale), load=lambda _: teacher.requires_grad_(False), sum=lambda tensor: tensor,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
     )  # fmt: skip
     state.step, state.epoch, state.batch, state.rows = step, epoch, (IMAGES, *SHAPE), torch.arange(IMAGES)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from method_cases import CLASSES, IMAGES, agree, case, value_and_gradients
+from method_cases import CLASSES, IMAGES, agree, case, value_and_gradients, written_out
 from torch import Tensor
 
 import jobs.methods
@@ -226,7 +226,7 @@ def test_smoothmix(one_step: bool) -> None:
 def test_adre_reg(single_draw: bool) -> None:
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
         g = smoothed(f, x, noises)
-        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c].detach()))
         first = mean_loss(f, x, y, noises[:1] if single_draw else noises)
         return first - 0.3 * -g[wrong].log()
 
@@ -242,13 +242,13 @@ def test_adre_is_bounded_where_the_runner_up_vanishes() -> None:
 def test_adre_adv() -> None:
     def objective(f: Any, at: Tensor, y: int, noises: list[Tensor]) -> Tensor:
         g = smoothed(f, at, noises)
-        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c].detach()))
         return -g[y].log() - 0.3 * -g[wrong].log()
 
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
         at = ascent(lambda point: objective(f, point, y, noises), x, 2 * 0.5 / 2, 2, 0.5)[-1]
         g = smoothed(f, at, noises)
-        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c]))
+        wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c].detach()))
         return mean_loss(f, at, y, noises) - 0.3 * -g[wrong].log()
 
     one = case("adre-adv", noises=3, lbd=0.3, floor=1e-12, steps=2, epsilon=0.5, warmup=1, scale=2.0)
@@ -295,16 +295,131 @@ def test_sodm_updates_its_mapping_every_few_steps_and_leaves_the_classifier_alon
     assert all(torch.equal(a, b) for a, b in zip(before, mapping.parameters(), strict=True))
 
 
+def soft_predictions(one: Any) -> Tensor:
+    """A teacher's class shares, with zeros among them, in the state as `prepare` leaves them."""
+    from jobs.methods.cat_rs import SoftPredictions
+
+    soft = one.state.keep("soft", SoftPredictions(IMAGES, CLASSES, torch.device("cpu")))
+    soft.shares.copy_(torch.softmax(4 * torch.randn(IMAGES, CLASSES), dim=1))
+    soft.shares[0] = torch.eye(CLASSES)[1]
+    soft.done.fill_(IMAGES)
+    return soft.shares.double()
+
+
+@pytest.mark.parametrize("confidence", ["current", "teacher"])
+@pytest.mark.parametrize("epoch", [0.0, 80.0])
+def test_cat_rs(confidence: str, epoch: float) -> None:
+    changes = {"steps": 2, "epsilon": 0.5, "lbd": 2.0, "doubling_epoch": 80.0, "confidence": confidence}
+    one = case("cat-rs", noises=3, scale=2.0, epoch=epoch, **changes)
+    shares = soft_predictions(one)
+    chance = one.state.uniform("confidence", 3).double()
+    radius, counted = (1.0 if epoch >= 80 else 0.5), set()
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        q = shares[i]
+
+        def spread(noise: Tensor) -> Tensor:
+            log_f = softmax(f(x + noise)).log()
+            return sum(q[c] * (q[c].log() - log_f[c]) for c in range(CLASSES) if q[c] > 0)
+
+        sure = (
+            sum(int(f(x + n).argmax()) == y for n in noises) / 3 if confidence == "current" else float(q[y])
+        )
+        k = max(1, int((chance[i] < sure).sum()))
+        losses = sorted((cross_entropy(f(x + n), y) for n in noises), key=lambda v: float(v.detach()))
+        value = sum(losses[:k]) / 3
+        counted.add(k)
+        if k < 3:
+            return value
+        worst = []
+        for n in noises:
+            at = n
+            for _ in range(2):
+                variable = at.detach().requires_grad_()
+                (g,) = torch.autograd.grad(spread(variable), variable)
+                moved = at + radius * g / g.norm() - n
+                at = n + moved * min(1.0, radius / float(moved.norm()))
+                at = n.mean() + (at - at.mean()) / at.square().mean().sqrt() * n.square().mean().sqrt()
+            worst.append(spread(at.detach()))
+        return value + 2.0 * max(worst, key=lambda v: float(v.detach()))
+
+    agree(one, formula, digits=1e-3)
+    assert 3 in counted
+    assert len(counted) > 1
+
+
+@pytest.mark.parametrize("softmaxed", [False, True])
+@pytest.mark.parametrize("noisy_share", [0.0, 0.5])
+def test_heat(softmaxed: bool, noisy_share: float) -> None:
+    changes = {"gamma": 3.0, "timesteps": 4, "projections": 3, "difference": 0.1}
+    one = case("heat", softmax=softmaxed, noisy_share=noisy_share, scale=2.0, **changes)
+    list(one.module.prepare(one.model, one.state))
+    teacher = one.teacher.double()
+    chosen = one.state.uniform("noisy", 1)[:, 0] < noisy_share
+    directions = [one.state.normal(f"projection {j}", CLASSES).double() / CLASSES**0.5 for j in range(3)]
+
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        u = teacher(x[None])[0]
+        at = x + noises[0] if chosen[i] else x
+        a = softmax if softmaxed else (lambda v: v)
+        value = 0.5 * (a(f(at)) - a(u)).square().sum()
+        for w in (direction[i] for direction in directions):
+            variable = at.detach().requires_grad_()
+            (g,) = torch.autograd.grad((w * f(variable)).sum(), variable)
+            ahead = at + 0.1 * g / g.norm()
+            value = (
+                value + 3.0 * (1 / 4) * 0.25**2 / 2 * (((w * f(ahead)).sum() - (w * f(at)).sum()) / 0.1) ** 2
+            )
+        return value
+
+    one.teacher.float()
+    mine = value_and_gradients(one)
+    one.teacher.double()
+    expected = written_out(one, formula)
+    assert mine[0] == pytest.approx(expected[0], rel=1e-3)
+    for got, wanted in zip(mine[1], expected[1], strict=True):
+        assert torch.allclose(got, wanted, rtol=1e-2, atol=1e-3 * float(wanted.abs().max()))
+
+
+def test_heat_estimates_the_jacobian_of_a_linear_model() -> None:
+    """κ projections estimate ‖∇v‖²·κ/C: exactly ‖W‖² on average for κ = C."""
+    one = case("heat", projections=400, difference=0.01)
+    weight = torch.randn(CLASSES, 16)
+    x = torch.rand(IMAGES, 1, 4, 4, requires_grad=True)
+    linear = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, CLASSES, bias=False))
+    linear[1].weight.data = weight
+    found = one.module.squared_jacobian(linear, x, linear(x), one.state).mean() * CLASSES / 400
+    assert float(found.detach()) == pytest.approx(float(weight.square().sum()), rel=0.05)
+
+
+def test_heat_takes_each_timestep_from_the_last_and_may_begin_anew() -> None:
+    for reinitialize in (False, True):
+        one = case("heat", timesteps=4, reinitialize=reinitialize, step=0)
+        list(one.module.prepare(one.model, one.state))
+        target = one.state.kept["target"]
+        for step, begins in ((0, True), (1, False), (24, False), (25, True), (26, False), (75, True)):
+            before = {k: v.clone() for k, v in one.model.state_dict().items()}
+            f_before = {k: v.clone() for k, v in target.state_dict().items()}
+            one.state.step = step
+            one.module.begin_timestep(one.model, one.state)
+            changed = not all(torch.equal(before[k], v) for k, v in one.model.state_dict().items())
+            assert changed == (begins and reinitialize)
+            expected = before if begins and step else f_before
+            assert all(torch.equal(expected[k], v) for k, v in target.state_dict().items())
+
+
 def test_images_share_nothing_but_the_mean() -> None:
     """A loss is a mean over images: else two processes with half a batch each would train something else."""
-    for name in sorted(set(known_methods()) - {"heat", "cat-rs"}):
+    for name in sorted(known_methods()):
         one = case(name, scale=2.0, step=1)
-        if hasattr(one.module, "prepare"):
+        if name == "cat-rs":
+            soft_predictions(one)
+        elif hasattr(one.module, "prepare"):
             list(one.module.prepare(one.model, one.state))
         whole = float(one.module.loss(one.model, one.x, one.y, one.state)[0].detach())
         parts, x, y = [], one.x, one.y
         for part in (slice(0, 5), slice(5, IMAGES)):
-            one.state.mine = part
+            one.state.mine, one.state.rows = part, torch.arange(IMAGES)[part]
             parts.append(
                 one.state.share(y[part])
                 * float(one.module.loss(one.model, x[part], y[part], one.state)[0].detach())

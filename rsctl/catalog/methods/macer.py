@@ -57,6 +57,10 @@ METHOD = Method(
             source="Zhai et al. 2020, authors' code: README for the epochs; the rest as others train ImageNet",
             dataset="imagenet",
         ),
-        Defaults({**digits(60), "noises": 8, "lbd": 6.0}, source=OURS, dataset="digits"),
+        Defaults(
+            {**digits(40), "lr": 0.01, "noises": 4, "lbd": 4.0, "lbd_from_epoch": 10.0},
+            source=OURS,
+            dataset="digits",
+        ),
     ),
 )

@@ -1,0 +1,111 @@
+"""CAT-RS (Jeong, Kim, Shin 2023, section 3): trains on the noises an image can bear, and on the worst where it can bear all.
+
+As the authors' code has it: of the m cross-entropies the K lowest are summed and divided by m, K a binomial draw
+with the share of the m noises that are classified rightly; the worst-case loss counts where K = m. Its target is
+the smoothed prediction (class counts over 10,000 noises) of a Gaussian model, computed once for every training
+image without augmentation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jobs.adversary import evaluating
+from jobs.losses import cross_entropies, kl, noisy_logits, unit, within
+from jobs.random import generator
+from jobs.state import TrainingState
+
+TOGETHER = 1000
+"""Noises of one image in one forward pass of the teacher."""
+EVERY = 64
+"""Images between two moments at which the work can be saved."""
+
+
+class SoftPredictions(nn.Module):
+    """Class shares of every training image, and how many images are done."""
+
+    def __init__(self, images: int, classes: int, device: torch.device) -> None:
+        super().__init__()
+        self.register_buffer("shares", torch.zeros(images, classes, device=device))
+        self.register_buffer("done", torch.zeros((), dtype=torch.int64, device=device))
+
+
+def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
+    """The teacher's smoothed predictions; processes share the images, and each yield is a place to stop."""
+    images, classes = state.images, state.images.shape.classes
+    soft = state.keep("soft", SoftPredictions(len(images), classes, state.device))
+    if int(soft.done) == len(images):
+        return
+    teacher = state.load("teacher")
+    while int(soft.done) < len(images):
+        first = int(soft.done)
+        rows = range(first, min(first + EVERY, len(images)))
+        found = torch.zeros(len(rows), classes, device=state.device)
+        for row in rows[state.process :: state.processes]:
+            found[row - first] = smoothed_prediction(teacher, row, state)
+        soft.shares[first : first + len(rows)] = state.sum(found)
+        soft.done += len(rows)
+        yield
+
+
+@torch.no_grad()
+def smoothed_prediction(teacher: nn.Module, row: int, state: TrainingState) -> Tensor:
+    """Share of each class among the teacher's answers to this image under noise, float32 (classes,)."""
+    draws = state.parameters["teacher_draws"]
+    pixels, _ = state.images.batch(torch.tensor([row]), state.device)
+    x, counts = pixels.float() / 255, torch.zeros(state.images.shape.classes, device=state.device)
+    for block, done in enumerate(range(0, draws, TOGETHER)):
+        key = generator(state.device, state.seed, "teacher-noise", row, offset=block)
+        shape = (min(TOGETHER, draws - done), *x.shape[1:])
+        noisy = x + state.sigma * torch.randn(shape, generator=key, device=state.device)
+        answers = teacher(noisy.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
+        counts += functional.one_hot(answers, len(counts)).sum(dim=0)
+    return counts / draws
+
+
+def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
+    """Mean of (1/m)·Σ of the K lowest CE(F(x + δ_i), y) + λ·1[K = m]·max_i KL(q ‖ F(x + δ_i*))."""
+    p = state.parameters
+    m, target = p["noises"], state.kept["soft"].shares[state.rows.to(x.device)]
+    noise = state.noises(m)
+    logits = noisy_logits(model, x, noise)
+    if p["confidence"] == "teacher":
+        sure = target[torch.arange(len(y)), y]
+    else:
+        sure = (logits.argmax(dim=2) == y).float().mean(dim=0)
+    kept = (state.uniform("confidence", m) < sure[:, None]).sum(dim=1).clamp(min=1)
+    lowest = cross_entropies(logits, y).sort(dim=0).values
+    low = (lowest * (torch.arange(m, device=x.device)[:, None] < kept)).sum(dim=0) / m
+    radius = p["epsilon"] * (2 if 0 < p["doubling_epoch"] <= state.epoch else 1)
+    with evaluating(model):
+        worst = worst_noises(model, x, noise, target, radius, p["steps"])
+    high = kl(target, noisy_logits(model, x, worst)).amax(dim=0)
+    return (low + p["lbd"] * (kept == m) * high).mean(), logits[0]
+
+
+def worst_noises(
+    model: nn.Module, x: Tensor, noise: Tensor, target: Tensor, radius: float, steps: int
+) -> Tensor:
+    """Noises within `radius` of the given ones that raise KL(target ‖ F(x + δ)), brought back to their own mean and size.
+
+    Steps of 2 `radius` / `steps`; after each the noise is given the mean and the root mean square that it had.
+    """
+    mean, size = _mean(noise), _mean(noise**2).sqrt()
+    at = noise
+    for _ in range(steps):
+        with torch.enable_grad():
+            variable = at.detach().requires_grad_()
+            (g,) = torch.autograd.grad(kl(target, noisy_logits(model, x, variable)).sum(), variable)
+        at = at + (2 * radius / steps) * unit(g)
+        at = noise + within(at - noise, radius)
+        at = mean + (at - _mean(at)) / _mean(at**2).sqrt() * size
+    return at.detach()
+
+
+def _mean(noise: Tensor) -> Tensor:
+    """Over the coordinates of each noise, kept broadcastable."""
+    return noise.mean(dim=(-3, -2, -1), keepdim=True)

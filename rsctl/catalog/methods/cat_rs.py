@@ -1,0 +1,64 @@
+"""CAT-RS (Jeong, Kim, Shin 2023)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+
+CODE = "Jeong, Kim, Shin 2023, authors' code: EXPERIMENTS.MD and train_catrs.py"
+
+
+class CatRsParameters(Parameters):
+    """CAT-RS."""
+
+    noises: Annotated[int, Field(ge=1)] = 4
+    """m: noises per image."""
+    lbd: Annotated[float, Field(ge=0)] = 1.0
+    """λ: weight of the worst-case loss of images that are right under every noise."""
+    steps: Annotated[int, Field(ge=1)] = 4
+    """T: steps of the attack on the noises."""
+    epsilon: Annotated[float, Field(gt=0)] = 1.0
+    """ε: ℓ2 radius of the attack on the noises. The authors' code divides its value by 256."""
+    doubling_epoch: Annotated[float, Field(ge=0)] = 0.0
+    """Epoch from which ε is doubled; 0: never."""
+    confidence: Literal["current", "teacher"] = "current"
+    """Whose share of right answers decides how many noises count: the network's own, or the teacher's."""
+    teacher_draws: Annotated[int, Field(ge=1)] = 10_000
+    """Noises per training image for the teacher's smoothed prediction."""
+
+
+METHOD = Method(
+    name="cat-rs",
+    title="CAT-RS",
+    citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
+    revision=1,
+    parameters=CatRsParameters,
+    defaults=(
+        Defaults({"noises": 4, "steps": 4, "epsilon": 1.0, "teacher_draws": 10_000}, source=CODE),
+        Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
+        Defaults({"lbd": 0.5}, source=CODE, sigma=0.25),
+        Defaults({"lbd": 1.0}, source=CODE, sigma=0.5),
+        Defaults({"lbd": 2.0}, source=CODE, sigma=1.0),
+        Defaults(
+            {
+                **IMAGENET_90,
+                "milestones": [30.0, 60.0, 85.0],
+                "noises": 2,
+                "steps": 1,
+                "lbd": 2.0,
+                "doubling_epoch": 80.0,
+                "confidence": "teacher",
+            },
+            source=CODE,
+            dataset="imagenet",
+        ),
+        Defaults(
+            {**digits(40), "noises": 4, "steps": 1, "epsilon": 0.25, "teacher_draws": 100},
+            source=OURS,
+            dataset="digits",
+        ),
+    ),
+    parents={"teacher": {"name": "gaussian"}},
+)
