@@ -22,6 +22,8 @@ _ENDINGS = (".tsv", ".txt", ".csv", ".log")
 _HABITS = ("data", "certify", "test")
 """Folders of the authors' code that say nothing about the method."""
 MOST_BYTES = 1 << 30
+MOST_SIGMAS = 7.0
+"""A thousand billion full draws at alpha = 0.001 show 6.6 sigma."""
 
 
 @dataclass(frozen=True)
@@ -99,14 +101,20 @@ def _import(store: Store, sweep: str, file: Path, below: Path, said: Said) -> Im
     except NotALog as reason:
         one.state, one.remarks = "skipped", [str(reason)]
         return one
-    spec = _spec(file, below, log, said)
+    spec, about_sigma = _spec(file, below, log, said)
     largest = float(log.radii.radius.max())
+    if largest > MOST_SIGMAS * spec.sigma:
+        one.state = "skipped"
+        one.remarks = [
+            f"its largest radius, {largest:g}, is {largest / spec.sigma:.3g} sigma, which no number of draws shows: is sigma = {spec.sigma:g} right?"
+        ]
+        return one
     alpha, about_alpha = _alpha(largest, spec.sigma, said)
     kept, _ = keep(store, spec, log.radii)
     shown = Shown(kept, said.n, said.n0, alpha, str(file), about_alpha + log.losses)
     one.state = show(store, sweep, shown)
     one.run, one.rows, one.subset = kept.id, len(log.radii), describe_subset(log.radii.index)
-    one.remarks = about_alpha + log.losses + log.quirks
+    one.remarks = about_sigma + about_alpha + log.losses + log.quirks
     return one
 
 
@@ -125,7 +133,8 @@ def _read(file: Path) -> ReadLog:
         raise NotALog(f"it can't be read ({error.strerror})") from error
 
 
-def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> ImportSpec:
+def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> tuple[ImportSpec, list[str]]:
+    """What was certified, and where the importer contradicts the path."""
     text = file.as_posix()
     levels = {kind.lower(): float(value) for kind, value in _NOISE.findall(_stem(text))}
     sigma = said.sigma or levels.get("sigma") or levels.get("noise")
@@ -134,7 +143,9 @@ def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> ImportSpec:
     seed = _SEED.search(text)
     dataset = _named(text, known_datasets())
     model = _named(text, known_models())
-    return ImportSpec(
+    told = levels.get("sigma", sigma)
+    remarks = [f"its path says sigma = {told:g}, the import {sigma:g}"] if told != sigma else []
+    spec = ImportSpec(
         method=said.method or _method(below, (dataset, model)),
         dataset=said.dataset or dataset or "unknown",
         split=said.split,
@@ -144,6 +155,7 @@ def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> ImportSpec:
         certificate=said.certificate,
         rows=log.radii.sha256,
     )
+    return spec, remarks
 
 
 def _stem(text: str) -> str:

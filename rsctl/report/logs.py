@@ -115,8 +115,10 @@ def _numbers(column: Sequence[str], name: str) -> NDArray[np.float64]:
 
 def _integers(column: Sequence[str], name: str) -> NDArray[np.int64]:
     values = _numbers(column, name)
-    if not (np.isfinite(values).all() and (values == np.rint(values)).all()):
-        raise NotALog(f"column {name} holds a value that isn't a whole number")
+    if not (
+        np.isfinite(values).all() and (values == np.rint(values)).all() and (np.abs(values) < 2**31).all()
+    ):
+        raise NotALog(f"column {name} holds a value that isn't a whole number of usual size")
     return values.astype(np.int64)
 
 

@@ -215,9 +215,12 @@ def imports(store: Store) -> Iterator[Import]:
 def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[Shown]]:
     """A sweep's plan and the logs beside it; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
-    if beside and not (store.sweep_folder(name) / "plan.json").is_file():
+    if (store.sweep_folder(name) / "plan.json").is_file():
+        return store.sweep(name), beside
+    if beside:
         return {"name": name, "description": "", "entries": []}, beside
-    return store.sweep(name), beside
+    known = [sweep for sweep in _names(store.root / "sweeps") if not sweep.startswith(".")]
+    raise InputError(f"no sweep '{name}' in {store.root}. There: {', '.join(known) or '(none yet)'}.")
 
 
 def _names(folder: Path) -> list[str]:

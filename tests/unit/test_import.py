@@ -204,6 +204,36 @@ def test_imports_stand_beside_ones_own_runs_and_say_that_counts_are_unknown(tmp_
     assert any("left out" in note for note in other.notes)
 
 
+def test_a_sigma_that_cannot_be_is_told(tmp_path: Path) -> None:
+    store = Store(tmp_path / "runs")
+    (one, other) = import_logs(
+        store,
+        "p",
+        [put(tmp_path, "sigma_0.12.tsv", log()), put(tmp_path, "b/sigma_0.25.tsv", log())],
+        Said(method="m"),
+    )
+    assert one.state == "skipped"
+    assert "is sigma = 0.12 right?" in one.remarks[0]
+    assert other.state == "new"
+    (said,) = import_logs(store, "p", [tmp_path / "b"], Said(sigma=0.5, method="m"))
+    assert said.remarks == ["its path says sigma = 0.25, the import 0.5"]
+
+
+def test_no_text_brings_a_traceback(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    text = log()
+    for _ in range(300):
+        broken = list(text)
+        for place in rng.integers(0, len(text), rng.integers(1, 6)):
+            broken[place] = str(rng.choice(["\t", "\n", "", "9", "-", "e", ".", "\x00", "é", "\r", "1e300"]))
+        try:
+            radii = parse_log("".join(broken)).radii
+        except NotALog:
+            continue
+        assert (radii.index >= 0).all()
+        assert np.isfinite(radii.radius).all()
+
+
 def test_wrong_input_is_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
