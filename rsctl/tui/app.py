@@ -13,6 +13,7 @@ from textual.screen import Screen
 
 from rsctl.tui.background import Background, Failed
 from rsctl.tui.plain import plain
+from rsctl.tui.screens.cluster import ClusterScreen
 from rsctl.tui.screens.compose import ComposeScreen
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
@@ -43,7 +44,12 @@ class Dashboard(App[None]):
 
     TITLE = "rsctl"
     CSS_PATH = "rsctl.tcss"
-    MODES = {"sweeps": SweepsScreen, "results": ResultsScreen, "compose": ComposeScreen}
+    MODES = {
+        "sweeps": SweepsScreen,
+        "results": ResultsScreen,
+        "compose": ComposeScreen,
+        "cluster": ClusterScreen,
+    }
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),
@@ -77,6 +83,8 @@ class Dashboard(App[None]):
     # The ticker
 
     def _tick(self) -> None:
+        if not self.screen_stack:  # the dashboard is closing
+            return
         if not self.paused:
             if self.background.due("store", AWAY if self._away else TICK):
                 self.background.ask("store", self._look, self)
@@ -92,6 +100,8 @@ class Dashboard(App[None]):
 
     def on_looked(self, message: Looked) -> None:
         before, self.overview = self.overview, message.overview
+        if not self.screen_stack:
+            return
         self.mode_screen.show(message.overview)
         self.tell_age()
         for name, text in ended(before, message.overview):

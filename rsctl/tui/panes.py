@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,16 +81,30 @@ class PaneReader:
 
     def log_end(self, path: Path, known: int) -> Message | None:
         """The end of a log, unless it has the size that is known."""
-        return None if size_of(path) == known else Read(last_window(path))
+        source = _source(path)
+        return None if size_of(source) == known else Read(replace(last_window(source), path=path))
 
     def log_at(self, path: Path, byte: int | None) -> Message:
-        return Read(last_window(path) if byte is None else window_around(path, byte))
+        source = _source(path)
+        return Read(replace(last_window(source) if byte is None else window_around(source, byte), path=path))
 
     def log_error(self, path: Path, before: int) -> Message:
-        if size_of(path) < 0:
+        source = _source(path)
+        if size_of(source) < 0:
             return Found(None)
-        byte = last_error(path, before)
-        return Found(window_around(path, byte) if byte is not None else None)
+        byte = last_error(source, before)
+        return Found(replace(window_around(source, byte), path=path) if byte is not None else None)
+
+
+def _source(path: Path) -> Path:
+    """A task's log; while that is empty, what a cluster's job said around it."""
+    if size_of(path) > 0:
+        return path
+    from rsctl.cluster.control import log_files
+    from rsctl.store.layout import Run
+
+    others = [file for file in log_files(Run(path.parents[1]), int(path.stem)) if size_of(file) > 0]
+    return others[-1] if others else path
 
 
 def log_of(overview: Overview, run: RunView | None, task: TaskView | None) -> tuple[Path | None, str]:

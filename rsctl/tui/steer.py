@@ -10,7 +10,7 @@ from pathlib import Path
 
 from textual.message import Message
 
-from rsctl.errors import InputError, UserError
+from rsctl.errors import InputError, UserError, unknown
 
 
 class Acted(Message):
@@ -38,15 +38,43 @@ def cancel(what: str, names: list[str]) -> Message:
     return Acted(f"{what}: cancelled {len(tasks)} tasks" if tasks else f"{what}: nothing was left to cancel")
 
 
-def retry(sweep: str) -> Message:
-    """Start again what failed, was lost or cancelled."""
+def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Message:
+    """Start again what failed, was lost or cancelled; with these limits, where they are given."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
 
-    tasks = control.retry(load_settings(), sweep)
+    tasks = control.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
     return Acted(
         f"{sweep}: {len(tasks)} tasks started again" if tasks else f"{sweep}: nothing to be started again"
     )
+
+
+def limits(text: str) -> dict[str, float]:
+    """`minutes=240 memory_gb=64` as numbers; raises InputError."""
+    found: dict[str, float] = {}
+    for word in text.split():
+        key, _, value = word.partition("=")
+        if key not in ("minutes", "memory_gb"):
+            raise InputError(unknown("limit", key, ("minutes", "memory_gb")))
+        try:
+            number = float(value)
+        except ValueError as error:
+            raise InputError(f"{word}: '{value}' is not a number.") from error
+        if not 0 < number < float("inf"):
+            raise InputError(f"{word}: a limit is more than 0.")
+        if key == "minutes" and number != int(number):
+            raise InputError(f"{word}: give whole minutes.")
+        found[key] = number
+    return found
+
+
+def keep_going(sweep: str) -> Message:
+    """See that a queue serves the tasks that wait."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    control.keep_going(load_settings(), sweep)
+    return Acted(f"{sweep}: nothing failed, was lost or cancelled; its tasks have their turn in the queue")
 
 
 def plan(file: Path) -> Message:

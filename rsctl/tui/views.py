@@ -59,11 +59,11 @@ class RunView:
 
     @property
     def training(self) -> tuple[TaskView, ...]:
-        return tuple(task for task in self.tasks if task.name == "train")
+        return tuple(task for task in self.tasks if task.run.startswith("models/"))
 
     @property
     def certification(self) -> tuple[TaskView, ...]:
-        return tuple(task for task in self.tasks if task.name != "train")
+        return tuple(task for task in self.tasks if not task.run.startswith("models/"))
 
     @property
     def stage(self) -> str:

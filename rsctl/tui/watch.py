@@ -9,10 +9,10 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.control import TaskStatus, backend_of, statuses
+from rsctl.cluster.control import TaskStatus, statuses
+from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.errors import UserError
 from rsctl.plan.tasks import Task
 from rsctl.report.rows import settings_of
@@ -79,6 +79,7 @@ class Watcher:
             problems += found[name].problems
         self._sweeps = found
         tasks = self._statuses(place, found)
+        problems += [plain(notice, 500) for notice in notices()]
         return Overview(
             str(place.store),
             tuple(_sweep_view(name, sweep, tasks) for name, sweep in found.items()),
@@ -99,19 +100,17 @@ class Watcher:
         return _Sweep(stamp, plan, entries, problems)
 
     def _statuses(self, place: Place, sweeps: dict[str, _Sweep]) -> dict[str, TaskView]:
-        """Views by task key: one question per cluster profile, and none about tasks that are done."""
-        open_tasks: dict[str, dict[str, Task]] = {}
-        for sweep in sweeps.values():
-            name = str(sweep.plan.get("cluster", "local"))
-            cluster = name if name in place.settings.profiles else "local"
-            wanted = open_tasks.setdefault(cluster, {})
-            for entry in sweep.entries:
-                for task in entry.tasks:
-                    if task.key not in self._done:
-                        wanted[task.key] = task
+        """Views by task key: one question for all open tasks, and none about those that are done."""
+        open_tasks = {
+            task.key: task
+            for sweep in sweeps.values()
+            for entry in sweep.entries
+            for task in entry.tasks
+            if task.key not in self._done
+        }
         found: dict[str, TaskView] = {}
-        for cluster, tasks in open_tasks.items():
-            for key, status in statuses(tasks.values(), backend_of(place, cluster)).items():
+        if open_tasks:
+            for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
                 view = found[key] = _task_view(status)
                 if status.state == State.DONE:
                     self._done[key] = view
@@ -120,7 +119,12 @@ class Watcher:
 
 def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> _Entry:
     model, counts = store.run("models", values["model"]), store.run("counts", values["counts"])
-    tasks = [Task(model, 0), *(Task(counts, number) for number in values["tasks"])]
+    parents = [store.run("models", name) for name in values.get("parents", ())]
+    tasks = [
+        *(Task(parent, 0) for parent in parents),
+        Task(model, 0),
+        *(Task(counts, number) for number in values["tasks"]),
+    ]
     settings: dict[str, Any] = {}
     problem = ""
     try:
@@ -206,7 +210,3 @@ def _sweep_view(name: str, sweep: _Sweep, tasks: dict[str, TaskView]) -> SweepVi
 
 def _views(tasks: Iterable[Task], views: dict[str, TaskView]) -> Iterable[TaskView]:
     return (views[task.key] for task in tasks if task.key in views)
-
-
-def run_folder(overview: Overview, kind: str, run_id: str) -> Path:
-    return Path(overview.store) / kind / run_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -16,22 +17,33 @@ from rsctl.tui.app import Dashboard, make_app
 Drive = Callable[[Dashboard, Any], Coroutine[Any, Any, None]]
 
 
-@pytest.fixture
-def synthetic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+@pytest.fixture(scope="session")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Oldest first, so that `going` is on top: `failed`, `finished`, `going`."""
-    made = make_store(tmp_path, monkeypatch)
-    made.sweep("failed", sigmas=[1.0], seeds=[0])
-    claim = made.train(made.models("failed")[0], finish=False)
-    claim.write("end", state="failed", reason="training diverged: the loss is nan at step 9")
-    _older(made, "failed", 20)
-    made.sweep("finished", sigmas=[0.25, 0.5], seeds=[0], description="two noise levels")
-    made.complete("finished")
-    _older(made, "finished", 10)
-    made.sweep("going", sigmas=[0.12, 0.25], seeds=[1])
-    made.train(made.models("going")[0])
-    made.count(made.counts("going")[0], 0, share=0.5, finish=False)
-    made.train(made.models("going")[1], steps=100, finish=False)
-    return made
+    folder = tmp_path_factory.mktemp("dashboard")
+    with pytest.MonkeyPatch.context() as patch:
+        made = make_store(folder, patch)
+        made.sweep("failed", sigmas=[1.0], seeds=[0])
+        claim = made.train(made.models("failed")[0], finish=False)
+        claim.write("end", state="failed", reason="training diverged: the loss is nan at step 9")
+        _older(made, "failed", 20)
+        made.sweep("finished", sigmas=[0.25, 0.5], seeds=[0], description="two noise levels")
+        made.complete("finished")
+        _older(made, "finished", 10)
+        made.sweep("going", sigmas=[0.12, 0.25], seeds=[1])
+        made.train(made.models("going")[0])
+        made.count(made.counts("going")[0], 0, share=0.5, finish=False)
+        made.train(made.models("going")[1], steps=100, finish=False)
+    # Its snapshot of the code is most of a store's files, and no test here runs a task.
+    shutil.rmtree(folder / "runs" / "code")
+    return folder
+
+
+@pytest.fixture
+def synthetic(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
+    """A copy of that store for each test."""
+    shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
+    return make_store(tmp_path, monkeypatch)
 
 
 def _older(made: Synthetic, name: str, seconds: float) -> None:

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsctl.certificates import find_certificate
+from rsctl.cluster.requests import own_queue
 from rsctl.plan.commit import Committed, commit, save_sweep_file
 from rsctl.plan.plan import make_plan
-from rsctl.plan.tasks import Task
+from rsctl.plan.tasks import Request, Task
+from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import load_sweep
-from rsctl.store.attempts import Claim, here
+from rsctl.store.attempts import Claim, here, latest_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.files import append, publish, replace
 from rsctl.store.layout import Run, Store
@@ -47,10 +49,9 @@ radii = [0.0, 0.25, 0.5, 0.75]
 
 @dataclass
 class Synthetic:
-    """A store under a folder, with what was committed to it."""
+    """A store under a folder."""
 
     place: Place
-    committed: dict[str, Committed] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -65,7 +66,6 @@ class Synthetic:
         file.write_text(text)
         committed = commit(make_plan(load_sweep(file, self.place.data), str(file)), self.place, update=True)
         save_sweep_file(self.place, name, file)
-        self.committed[name] = committed
         return committed
 
     def models(self, name: str) -> list[Run]:
@@ -143,6 +143,16 @@ def write_shard(run: Run, task: int, attempt: int, images: list[int], seed: int 
     counts = CountTable(table.selection_counts, table.counts, table.n, spec.sigma, 64)
     certified = {"cohen": find_certificate("cohen").certify(counts, 0.001)} if rows else {}
     replace(shard_file(run, task, attempt), encode_shard(shard, certified, 0.001))
+
+
+def waits_for_its_model(made: Synthetic, name: str) -> None:
+    """Ask the local queue for the certification tasks of a sweep that haven't begun; no queue runs."""
+    for model, run in zip(made.models(name), made.counts(name), strict=True):
+        for number in run.task_numbers():
+            if latest_attempt(run, number) is None:
+                own_queue(made.store).add(
+                    Request(Task(run, number), (Task(model, 0),), StageResources(gpus=0), "", 0)
+                )
 
 
 def make_store(folder: Path, monkeypatch: Any = None) -> Synthetic:

@@ -6,7 +6,7 @@ import contextlib
 
 import pytest
 from conftest import until
-from dashboard_store import Synthetic
+from dashboard_store import Synthetic, waits_for_its_model
 from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.requests import own_queue
@@ -182,9 +182,7 @@ def test_filter_sort_and_clear(synthetic: Synthetic, drive) -> None:
 def test_cancel_asks_first_and_stops_the_sweep(synthetic: Synthetic, drive) -> None:
     """The tasks of `going` are this process's own claims, so the backend has none of them to stop; requests go away."""
     queue = own_queue(synthetic.store)
-    for request in synthetic.committed["going"].requests:
-        if request.task.number == 1:
-            queue.add(request)
+    waits_for_its_model(synthetic, "going")
     waiting = len(queue.wanted())
 
     async def steps(app, pilot):

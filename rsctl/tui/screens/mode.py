@@ -17,7 +17,7 @@ from rsctl.tui.widgets.topbar import TopBar
 if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
 
-MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose")]
+MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose"), ("4", "Cluster")]
 """Key and name; a mode's screen is named as it is, in lower case."""
 
 

@@ -12,6 +12,7 @@ from textual.app import SuspendNotSupported
 from rsctl.errors import InputError
 from rsctl.tui import steer
 from rsctl.tui.plain import plain_lines
+from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
@@ -28,11 +29,11 @@ class Steering(ModeScreen):
 
     def action_cancel(self) -> None:
         """Stop what is unfinished of the sweep or run under the cursor."""
-        sweep, run, _ = self.chosen()
+        sweep, run, task = self.chosen()
         if sweep is None:
             return
-        names, tasks, shared = _to_cancel(sweep, run)
-        what = run.title if run else sweep.name
+        names, tasks, shared = _to_cancel(sweep, run, task)
+        what = f"{run.title} · {task.name}" if run and task else run.title if run else sweep.name
         left = [task for task in tasks if task.state in OPEN_STATES]
         if not left:
             self.notify(f"{what}: nothing is under way", markup=False)
@@ -47,7 +48,8 @@ class Steering(ModeScreen):
                 self.background.ask(f"act {what}", partial(steer.cancel, what, names), self)
 
         self.app.push_screen(
-            ConfirmScreen(f"Cancel {'run' if run else 'sweep'}?", text, "Cancel them"), answered
+            ConfirmScreen(f"Cancel {'task' if task else 'run' if run else 'sweep'}?", text, "Cancel them"),
+            answered,
         )
 
     def action_retry(self) -> None:
@@ -57,19 +59,40 @@ class Steering(ModeScreen):
             return
         again = [task for task in sweep.tasks if task.state in AGAIN]
         if not again:
-            self.notify(f"{sweep.name}: nothing failed, was lost or cancelled", markup=False)
+            if any(task.state in OPEN_STATES for task in sweep.tasks):
+                self.background.ask(f"act {sweep.name}", partial(steer.keep_going, sweep.name), self)
+            else:
+                self.notify(f"{sweep.name}: nothing failed, was lost or cancelled", markup=False)
             return
-        counted = {state: sum(task.state == state for task in again) for state in AGAIN}
-        states = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
-        text = (
-            f"{len(again)} tasks of {sweep.name} start again ({states}), from what they have written so far."
-        )
+        text = f"{_counted(again)} of {sweep.name} start again, from what they have written so far."
 
         def answered(yes: bool | None) -> None:
             if yes:
                 self.background.ask(f"act {sweep.name}", partial(steer.retry, sweep.name), self)
 
         self.app.push_screen(ConfirmScreen("Retry sweep?", text, "Start again"), answered)
+
+    def action_retry_larger(self) -> None:
+        """Start the same tasks again with another time or memory limit."""
+        sweep, _, _ = self.chosen()
+        again = [task for task in sweep.tasks if task.state in AGAIN] if sweep else []
+        if sweep is None or not again:
+            self.notify("nothing failed, was lost or cancelled here", markup=False)
+            return
+        name = sweep.name
+
+        def take(text: str | None) -> None:
+            if text is not None:
+                given = steer.limits(text)
+                minutes = int(given["minutes"]) if "minutes" in given else None
+                errand = partial(steer.retry, name, minutes, given.get("memory_gb"))
+                self.background.ask(f"act {name}", errand, self)
+
+        help_text = (
+            f"{_counted(again)} of {name} start again with these limits, for instance minutes=240 memory_gb=64. "
+            "Schedulers hold tasks to them; the local queue doesn't."
+        )
+        self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
 
     def on_acted(self, message: steer.Acted) -> None:
         self.notify(plain_text(message.text), markup=False)
@@ -129,12 +152,27 @@ class Steering(ModeScreen):
         )
 
 
+def _counted(tasks: list[TaskView]) -> str:
+    counted = {state: sum(task.state == state for task in tasks) for state in AGAIN}
+    states = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
+    return f"{len(tasks)} tasks ({states})"
+
+
+def _check_limits(text: str) -> None:
+    if not steer.limits(text):
+        raise InputError("give minutes=…, memory_gb=… or both.")
+
+
 def plain_text(text: str) -> str:
     return "\n".join(plain_lines(text)[:40])
 
 
-def _to_cancel(sweep: SweepView, run: RunView | None) -> tuple[list[str], tuple[TaskView, ...], bool]:
+def _to_cancel(
+    sweep: SweepView, run: RunView | None, task: TaskView | None
+) -> tuple[list[str], tuple[TaskView, ...], bool]:
     """Names for `control.cancel`, the tasks they stand for, and whether a shared model is left alone."""
+    if task is not None:
+        return [f"{task.run.partition('/')[2]}/{task.number}"], (task,), False
     if run is None:
         return [sweep.name], sweep.tasks, False
     shared = any(other.model == run.model and other.counts != run.counts for other in sweep.runs)

@@ -29,8 +29,9 @@ PANES = [("c", "Curve"), ("t", "Training"), ("l", "Log"), ("d", "Details")]
 ACTIONS = (
     ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or words (/)", "filter"),
     ("Sort runs", "As planned, by state, progress or time left (s)", "sort"),
-    ("Cancel", "Stop what is unfinished of the sweep or run under the cursor (x)", "cancel"),
+    ("Cancel", "Stop what is unfinished of the sweep, run or task under the cursor (x)", "cancel"),
     ("Retry", "Start again what failed, was lost or cancelled in this sweep (r)", "retry"),
+    ("Retry with other limits", "More minutes or memory for those tasks (R)", "retry_larger"),
     ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
     ("Jump to the last error", "In the log (E)", "error"),
 )
@@ -50,6 +51,7 @@ class SweepsScreen(Steering, ModeScreen):
         Binding("s", "sort", "Sort"),
         Binding("x", "cancel", "Cancel"),
         Binding("r", "retry", "Retry"),
+        Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit"),
         Binding("E", "error", "Last error in the log", show=False),
         Binding("escape,ctrl+g", "clear", "Close the filter", show=False),

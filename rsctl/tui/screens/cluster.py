@@ -1,0 +1,166 @@
+"""Where tasks run: mine, wherever they wait; the doctor's findings; profiles; a cluster's partitions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import ClassVar
+
+from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.widgets import ContentSwitcher, Static
+
+from rsctl.tui import cluster_reader
+from rsctl.tui.cluster_reader import Examined, Partitions, Profiles
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.sweep_rows import state_cell
+from rsctl.tui.views import OPEN_STATES, STATES, Overview, duration, progress_of
+from rsctl.tui.widgets.grid import Column, Grid, Row
+from rsctl.tui.widgets.tabline import TabLine
+
+PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions")]
+QUEUE = (
+    Column("Open task"),
+    Column("Sweep", 18, drop=3),
+    Column("State", 10),
+    Column("Done", 5, right=True),
+    Column("Left", 8, right=True, drop=1),
+    Column("Node", 14, drop=2),
+    Column("Why", 34),
+)
+FINDINGS = (Column("Looked at", 18), Column("What was found"))
+PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("What is set"))
+PARTITIONS = (
+    Column("Partition"),
+    Column("State", 6),
+    Column("Longest", 9, right=True),
+    Column("CPUs/node", 9, right=True),
+    Column("Memory/node", 11, right=True),
+    Column("GPUs/node", 9, right=True),
+)
+EVERY = 60.0
+"""Seconds between two questions about partitions, while they are in sight."""
+
+
+class ClusterScreen(ModeScreen):
+    """The fourth mode."""
+
+    MODE = "cluster"
+    GUIDE = (
+        "Every open task of this store, whichever sweep it belongs to, and why it isn't further. Below: what the doctor found "
+        "(press x to have it look: on a cluster it also runs a short job), the profiles in force, and SLURM's partitions."
+    )
+    BINDINGS: ClassVar[list[BindingType]] = [
+        *(Binding(key, f"pane('{name}')", name) for key, name in PANES),
+        Binding("x", "examine", "Examine"),
+    ]
+
+    def body(self) -> ComposeResult:
+        with Vertical(id="cluster-body"):
+            yield Grid(QUEUE, empty="nothing runs or waits", id="cluster-queue")
+            yield TabLine(PANES, "Findings")
+            with ContentSwitcher(initial="Findings", id="cluster-panes"):
+                yield Grid(FINDINGS, empty="press x to look for what would go wrong", id="Findings")
+                yield Grid(PROFILES, empty="reading rsctl.toml …", id="Profiles")
+                yield Grid(PARTITIONS, empty="asking SLURM …", id="Partitions")
+            yield Static("", id="cluster-note", markup=False)
+
+    def on_mount(self) -> None:
+        self._full: dict[str, str] = {}
+        """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
+        self.query_one("#cluster-queue", Grid).focus()
+        self.background.ask("profiles", cluster_reader.profiles, self)
+
+    # What arrives
+
+    def show(self, overview: Overview) -> None:
+        rows: dict[str, tuple[int, Row]] = {}
+        for sweep in overview.sweeps:
+            for run in sweep.runs:
+                for task in run.tasks:
+                    if task.state in OPEN_STATES and task.key not in rows:
+                        progress = progress_of([task])
+                        left = duration(progress.left) if progress.left is not None else ""
+                        cells = (
+                            f"{run.title} · {task.name}", ((sweep.name, "muted"),), state_cell(task.state, task.state),
+                            f"{int(100 * task.progress)}%", left, task.node, task.reason,
+                        )  # fmt: skip
+                        self._full[f"cluster-queue {task.key}"] = (
+                            f"{run.title} · {task.name}: {task.reason or task.state}"
+                        )
+                        rows[task.key] = (STATES.index(task.state), Row(task.key, cells))
+        # What runs comes first, then what is next.
+        ordered = [row for _, row in sorted(rows.values(), key=lambda pair: pair[0])]
+        self.query_one("#cluster-queue", Grid).show(ordered)
+
+    def tick(self) -> None:
+        if self.query_one("#cluster-panes", ContentSwitcher).current == "Partitions" and self.background.due(
+            "partitions", EVERY
+        ):
+            self.background.ask("partitions", cluster_reader.partitions, self)
+        busy = self.background.busy("doctor")
+        if busy:
+            self.query_one(TabLine).note(f"examining … {busy:.0f} s")
+
+    def on_examined(self, message: Examined) -> None:
+        bad = sum(not one.ok for one in message.findings)
+        self.query_one(TabLine).note(f"{bad} problem{'s' if bad > 1 else ''}" if bad else "no problem found")
+        ordered = list(enumerate(sorted(message.findings, key=lambda one: one.ok)))
+        self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
+        self.query_one("#Findings", Grid).show(
+            [
+                Row(f"{place} {one.what}", (((("✓ " if one.ok else "✗ ") + one.what, "done" if one.ok else "failed"),), one.text))
+                for place, one in ordered
+            ]
+        )  # fmt: skip
+
+    def on_profiles(self, message: Profiles) -> None:
+        self._full |= {
+            f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in message.profiles
+        }
+        rows = [Row(name, (name, backend, told)) for name, backend, told in message.profiles]
+        self.query_one("#Profiles", Grid).show([*rows, Row("", (((message.file, "muted"),), "", ""))])
+
+    def on_partitions(self, message: Partitions) -> None:
+        grid = self.query_one("#Partitions", Grid)
+        grid.empty = "SLURM can't be asked" if message.problem else "SLURM shows no partition"
+        self._full["Partitions "] = message.problem
+        grid.show([Row(cells[0], cells) for cells in message.rows])
+        grid.refresh()
+
+        self._tell(grid)
+
+    def on_grid_moved(self, message: Grid.Moved) -> None:
+        self._tell(message.grid)
+
+    def _tell(self, grid: Grid) -> None:
+        """The whole text of the row under the cursor."""
+        pane = self.query_one("#cluster-panes", ContentSwitcher).current
+        if grid.id in ("cluster-queue", pane):
+            self.query_one("#cluster-note", Static).update(self._full.get(f"{grid.id} {grid.key}", ""))
+
+    # Actions
+
+    def on_tab_line_wanted(self, message: TabLine.Wanted) -> None:
+        self.action_pane(message.name)
+
+    def action_pane(self, name: str) -> None:
+        """Show another pane below the queue."""
+        self.query_one(TabLine).choose(name)
+        self.query_one("#cluster-panes", ContentSwitcher).current = name
+        self._tell(self.query_one(f"#{name}", Grid))
+        self.tick()
+
+    def action_examine(self) -> None:
+        """Look for what would go wrong: store, data, packages, queue, SLURM."""
+        self.action_pane("Findings")
+        if not self.background.busy("doctor"):
+            self.background.ask("doctor", cluster_reader.examine, self)
+
+    def commands(self) -> Iterable[SystemCommand]:
+        yield SystemCommand("Examine", "Store, data, packages, queue and SLURM (x)", self.action_examine)
+        for key, name in PANES:
+            yield SystemCommand(
+                f"Show {name.lower()}", f"Below the queue ({key})", partial(self.action_pane, name)
+            )
