@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import pytest
 from cluster import FAKE_JOBS
 
 from rsctl.store.layout import Run
@@ -96,3 +97,53 @@ def test_logs_show_the_task_and_what_slurm_said_around_it(site: Site) -> None:
     shown = site.rsctl("logs", run.id).stdout
     assert "starts at 0 on cpu" in shown
     assert "the module system greets" in shown
+
+
+def test_tasks_that_come_later_wait_for_the_training_that_is_already_queued(site: Site) -> None:
+    site.sweep(certification={"shards": 1, "max_images": 4})
+    site.behave(wait=True)
+    site.submit()
+    site.wait(lambda states: states[0] == "running")
+    site.sweep(certification={"shards": 1, "max_images": 8})
+    assert "1 handed over, 2 already under way" in site.submit("--update")
+    assert site.states() == ["running", "waiting", "waiting"]
+    site.behave()
+    assert site.wait() == ["done"] * 3
+
+
+@pytest.mark.parametrize(
+    ("profile", "gpus", "shown"),
+    [
+        ({"partition": "gpu"}, "auto", "gpus 0"),
+        ({"partition": "gpu"}, 2, "gpus 0,1"),
+        ({"partition": "preempt", "gres": "gpu:fake:2"}, "auto", "gpus 0,1"),
+        ({"partition": "cpu"}, "auto", "gpus none"),
+    ],
+)
+def test_a_task_gets_the_gpus_it_asked_for(
+    site: Site, profile: dict[str, object], gpus: object, shown: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    site.profile("chosen", **profile)
+    site.sweep(
+        certification={"shards": 1},
+        resources={"training": {"threads": 1, "gpus": 0}, "certification": {"threads": 1, "gpus": gpus}},
+    )
+    site.submit("--cluster", "chosen")
+    assert site.wait() == ["done"] * 2
+    assert shown in next(site.store.runs("counts")).log_file(0).read_text()
+
+
+@pytest.mark.long
+def test_two_hundred_tasks(site: Site) -> None:
+    site.sweep(certification={"shards": 200, "max_images": 200})
+    site.behave(count_fails=[77], steps=3, seconds=0.2)
+    site.submit()
+    counts = next(site.store.runs("counts"))
+    site.wait(lambda states: states.count("done") >= 20, seconds=600)
+    site.rsctl("cancel", f"{counts.id}/199")
+    states = site.wait(seconds=600)
+    assert (states.count("done"), states[1 + 77], states[1 + 199]) == (199, "failed", "cancelled")
+    site.behave()
+    site.rsctl("retry", "try", fake=True)
+    assert site.wait(seconds=600) == ["done"] * 201

@@ -96,7 +96,7 @@ def publish_fast(file: Path) -> None:
         (Row("CONFIGURING"), State.QUEUED, "CONFIGURING"),
         (Row("RUNNING", "", "cpu1"), State.RUNNING, ""),
         (Row("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
-        (Row("COMPLETED", ended=time.time()), State.UNKNOWN, "isn't visible here yet"),
+        (Row("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
         (Row("COMPLETED", ended=1.0), State.LOST, "left no result"),
         (Row("FAILED", "NonZeroExitCode"), State.FAILED, "NonZeroExitCode"),
         (Row("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from conftest import Site
 
@@ -44,6 +46,7 @@ def test_a_task_that_nobody_remembers_is_lost_and_submitted_again(forgetful_site
     assert site.wait() == ["done", "done"]
 
 
+@pytest.mark.long
 def test_accounting_remembers_who_cancelled_a_task(accounted_site: Site) -> None:
     site = accounted_site
     hold(site)

@@ -32,7 +32,7 @@ def steps(site: Site, index: int) -> float:
     return list(site.statuses().values())[index].done
 
 
-@pytest.mark.parametrize("name", ["USR2", "TERM"])
+@pytest.mark.parametrize("name", ["USR2", pytest.param("TERM", marks=pytest.mark.long)])
 def test_a_warned_task_writes_a_snapshot_returns_to_the_queue_and_goes_on(site: Site, name: str) -> None:
     site.sweep(certification={"shards": 1})
     site.behave(steps=8, seconds=0.5)
@@ -50,6 +50,7 @@ def test_a_warned_task_writes_a_snapshot_returns_to_the_queue_and_goes_on(site: 
     assert int(begun[1].split()[2]) >= 3
 
 
+@pytest.mark.long
 def test_a_task_that_is_stopped_without_ever_getting_further_fails_with_a_sentence(site: Site) -> None:
     site.profile("impatient", attempts=2)
     site.sweep(certification={"shards": 1})

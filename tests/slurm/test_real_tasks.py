@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Run
 
 LONGER = {
-    "training": {"epochs": 120, "warmup_epochs": 0.0},
-    "certification": {"n": 60_000, "max_images": 20, "shards": 1},
+    "training": {"epochs": 60, "warmup_epochs": 0.0},
+    "certification": {"n": 20_000, "max_images": 20, "shards": 1},
 }
 
 
@@ -91,7 +91,7 @@ def test_a_second_living_copy_changes_no_result(site: Site, tmp_path: Path) -> N
     assert table(site.store) == table(local(site, tmp_path / "local"))
 
 
-@pytest.mark.parametrize("nodes", [1, 2])
+@pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_training_in_two_processes_meets_and_learns(site: Site, nodes: int) -> None:
     site.sweep(
         certification={"shards": 1},

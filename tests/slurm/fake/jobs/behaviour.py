@@ -29,7 +29,8 @@ def act(work: Work, fails: bool) -> None:
     steps = int(told.get("steps", 1))
     file = work.run.path / f"steps-{work.task}"
     done = int(file.read_text()) if file.exists() else 0
-    print(f"starts at {done} on {os.environ.get('SLURMD_NODENAME')}", flush=True)
+    node, gpus = os.environ.get("SLURMD_NODENAME"), os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    print(f"starts at {done} on {node}, gpus {gpus}", flush=True)
     while done < steps or behaviour(work).get("wait"):
         work.progress(done, steps, "steps", force=True)
         time.sleep(float(told.get("seconds", 0.1)))
