@@ -191,6 +191,7 @@ def test_a_killed_launcher_of_several_processes_leaves_no_training_behind(chain:
     assert task.run.checkpoint_file.exists()
 
 
+@pytest.mark.long
 def test_training_in_two_processes_resumes_and_gives_the_weights_of_one(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -212,10 +213,10 @@ def test_training_in_two_processes_resumes_and_gives_the_weights_of_one(
     assert attempt.ended == "stopped", attempt
     step = torch.load(two.run.checkpoint_file, weights_only=True)["step"]
     assert step >= attempt.progress["done"]
-    assert task_process(two).wait(120) == 0
-    assert read_attempt(two.run, 0, 2).ended == "done"
+    code = task_process(two).wait(120)
+    attempt = read_attempt(two.run, 0, 2)
+    assert (code, attempt.ended) == (0, "done"), attempt.reason
     a, b = (torch.load(task.run.model_file, weights_only=True)["state_dict"] for task in (one, two))
     difference = max(float((a[name] - b[name]).abs().max()) for name in a)
     print(f"largest difference of a weight: {difference:.2e}")
     assert difference < 2e-3
-    assert two.run.model_file.read_bytes() != b""
