@@ -1,0 +1,206 @@
+"""Trainings of every method: resumed ones, those of two processes, those that need another model, and bad input."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+import torch
+from chain import Chain, tiny
+from torch import Tensor
+
+from rsctl.catalog import known_methods
+from rsctl.errors import InputError, RefusedError
+from rsctl.plan.commit import Task
+from rsctl.spec.validate import Invalid
+from rsctl.store.work import Stopped, Work
+
+CHEAP: dict[str, dict[str, Any]] = {
+    "cat-rs": {"teacher_draws": 20},
+    "heat": {"timesteps": 2, "reinitialize": True},
+    "sodm": {"mapping_interval": 2},
+}
+
+
+def each_method(*in_short: str) -> list[Any]:
+    return [
+        pytest.param(name, marks=() if name in in_short else pytest.mark.long)
+        for name in sorted(known_methods())
+    ]
+
+
+def sweep(name: str, **changes: Any) -> dict[str, Any]:
+    """Nine steps of a method on digits."""
+    method = {
+        "name": name,
+        **CHEAP.get(name, {}),
+        "training": {"epochs": 1, "batch_size": 160, "warmup_epochs": 0.0},
+    }
+    return tiny(
+        **{"method": method, "training": {"epochs": 1, "batch_size": 160, "warmup_epochs": 0.0}, **changes}
+    )
+
+
+def prepared(chain: Chain, values: dict[str, Any]) -> Task:
+    """The training task of a sweep, after the models that it needs."""
+    tasks = [r.task for r in chain.plan(values).requests if r.task.run.kind == "models"]
+    for task in tasks[:-1]:
+        chain.run(task)
+    return tasks[-1]
+
+
+def weights(task: Task) -> dict[str, Tensor]:
+    """What a training published; takes it away, so that the task can be done again."""
+    found = torch.load(task.run.model_file, weights_only=True)["state_dict"]
+    task.run.model_file.unlink()
+    return dict(found)
+
+
+def stopping_after(calls: int) -> type[Work]:
+    class StoppingWork(Work):
+        looked = 0
+
+        def stopping(self) -> str:
+            self.looked += 1
+            return "told to stop" if self.looked > calls else ""
+
+    return StoppingWork
+
+
+@pytest.mark.parametrize("name", each_method("sodm"))
+def test_a_resumed_training_is_the_uninterrupted_one_bit_by_bit(chain: Chain, name: str) -> None:
+    task = prepared(chain, sweep(name))
+    chain.run(task)
+    expected = weights(task)
+    # The teacher's predictions are gathered in 23 parts, so that CAT-RS is stopped there first, then in training.
+    for calls in (3, 25) if name == "cat-rs" else (3, 1):
+        with pytest.raises(Stopped):
+            chain.run(task, stopping_after(calls))
+        assert task.run.checkpoint_file.exists()
+    chain.run(task)
+    resumed = weights(task)
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
+
+
+@pytest.mark.parametrize("name", each_method())
+def test_two_processes_train_what_one_does(chain: Chain, name: str) -> None:
+    """For a network without batch normalisation: the same batches, noises and means, up to rounding."""
+    task = prepared(chain, sweep(name))
+    chain.run(task)
+    one = weights(task)
+    task.run.write_launch({**task.run.launch(), "processes": 2})
+    done = subprocess.run(
+        [sys.executable, "-m", "rsctl.cluster.task", str(task.run.path), "0"],
+        capture_output=True, text=True, timeout=300, env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    two = weights(task)
+    for key, value in one.items():
+        assert torch.allclose(value, two[key], rtol=1e-3, atol=1e-4), (key, (value - two[key]).abs().max())
+
+
+def test_a_teacher_is_planned_before_its_pupil_and_shared_with_the_sweep_that_trains_it_anyway(
+    chain: Chain,
+) -> None:
+    method = [{"name": "gaussian"}, {"name": "cat-rs", "teacher_draws": 10}]
+    committed = chain.plan(tiny(method=method))
+    models = [r for r in committed.requests if r.task.run.kind == "models"]
+    assert [r.task.run.train_spec.method for r in models] == ["gaussian", "cat-rs"]
+    assert models[1].needs == (models[0].task,)
+    alone = chain.plan(tiny(name="alone", method=method[1]))
+    assert [r.task.run.id for r in alone.requests if r.task.run.kind == "models"] == [
+        r.task.run.id for r in models
+    ]
+
+
+def test_what_a_model_starts_from_changes_its_name(chain: Chain) -> None:
+    def name(**start: Any) -> str:
+        values = tiny(
+            name=f"sweep{'-'.join(start)}x", method={"name": "heat", "start": {"name": "gaussian", **start}}
+        )
+        return [r.task.run.id for r in chain.plan(values).requests if r.task.run.kind == "models"][-1]
+
+    assert len({name(), name(sigma=0.0), name(seed=3)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ({"name": "cat-rs", "teacher": {"name": "gaussain"}}, ["method.teacher.name", "gaussian"]),
+        ({"name": "cat-rs", "teacher": {"name": "gaussian", "sigma": -1.0}}, ["method.teacher.sigma"]),
+        ({"name": "cat-rs", "teacher": {"name": "macer", "betta": 1.0}}, ["method.teacher.betta", "beta"]),
+        ({"name": "cat-rs", "teacher": 3}, ["method.teacher", "3"]),
+        ({"name": "heat", "start": {"name": "gaussian", "model": "resnet20"}}, ["method.start.model", "cnn"]),
+        (
+            {"name": "macer", "noises": 3, "training": {"noise_steps": "smaller"}},
+            ["training.batch_size", "64", "noises = 3"],
+        ),
+    ],
+)
+def test_bad_input_is_named(chain: Chain, method: dict[str, Any], words: list[str]) -> None:
+    with pytest.raises(Invalid) as caught:
+        chain.plan(tiny(method=method))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_another_noise_for_the_certificate_must_be_asked_for(chain: Chain) -> None:
+    asked = {**tiny()["certification"], "sigma": 0.25}
+    (counts,) = {
+        r.task.run for r in chain.plan(tiny(certification=asked)).requests if r.task.run.kind == "counts"
+    }
+    assert (
+        counts.count_spec.sigma,
+        counts.store.run("models", counts.count_spec.model_run).train_spec.sigma,
+    ) == (0.25, 0.5)
+    (plain,) = {r.task.run for r in chain.plan(tiny(name="plain")).requests if r.task.run.kind == "counts"}
+    assert plain.count_spec.sigma == 0.5
+
+
+def test_several_noises_in_smaller_steps_take_the_steps_of_a_smaller_batch(chain: Chain) -> None:
+    method = {"name": "consistency", "noises": 2}
+    recipe = {"epochs": 1, "warmup_epochs": 0.0}
+    smaller = prepared(
+        chain, tiny(method=method, training={**recipe, "batch_size": 320, "noise_steps": "smaller"})
+    )
+    chain.run(smaller)
+    halved = prepared(chain, tiny(name="half", method=method, training={**recipe, "batch_size": 160}))
+    chain.run(halved)
+    assert smaller.run.id != halved.run.id
+    one, other = weights(smaller), weights(halved)
+    assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_diverging_training_stops_says_where_and_keeps_the_last_good_checkpoint(chain: Chain) -> None:
+    values = tiny(method={"name": "gaussian", "training": {"lr": 1e30, "epochs": 3, "schedule": "constant"}})
+    (task,) = [r.task for r in chain.plan(values).requests if r.task.run.kind == "models"]
+    with pytest.raises(InputError, match=r"diverged.*(at|after) step \d+.*training\.lr"):
+        chain.run(task, _saving_every_step())
+    assert not task.run.model_file.exists()
+    saved = (
+        torch.load(task.run.checkpoint_file, weights_only=True) if task.run.checkpoint_file.exists() else None
+    )
+    assert saved is None or all(value.isfinite().all() for value in saved["model"].values())
+
+
+def _saving_every_step() -> type[Work]:
+    class SavingWork(Work):
+        def snapshot_due(self) -> bool:
+            return True
+
+    return SavingWork
+
+
+def test_a_teacher_with_other_classes_is_refused(chain: Chain) -> None:
+    task = prepared(chain, sweep("cat-rs"))
+    origin = task.run.train_spec.teacher
+    assert origin is not None
+    file = chain.store.run("models", origin.run).model_file
+    stored = torch.load(file, weights_only=True)
+    file.unlink()
+    torch.save({**stored, "classes": 7}, file)
+    with pytest.raises(RefusedError, match="7 classes, the data set 10"):
+        chain.run(task)
