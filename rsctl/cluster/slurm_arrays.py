@@ -46,17 +46,20 @@ def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
     """Trainings in one array, certifications in one per model that isn't there yet and one for the others.
 
     Tasks of different resources can't share an array, and none has more than `longest` tasks. Trainings
-    come first. One array per model, because a failed training cancels everything that waits for its array.
+    come first, and after those whose models they start from or learn from. One array per model, because a
+    failed training cancels everything that waits for its array.
     """
     groups: dict[tuple[Any, ...], list[Request]] = {}
+    depths: dict[str, int] = {}
     for request in requests:
+        depths[request.task.key] = depth = 1 + max((depths.get(n.key, 0) for n in request.needs), default=0)
         run = request.task.run
         missing = [need.key for need in request.needs if not need.run.model_file.exists()]
-        group = (run.kind != "models", missing[0] if missing else "", request.code, request.resources)
+        group = (run.kind != "models", depth, missing[-1] if missing else "", request.code, request.resources)
         groups.setdefault(group, []).append(request)
     return [
-        Array(tuple(members[first : first + longest]), group[1])
-        for group, members in sorted(groups.items(), key=lambda item: item[0][:2])
+        Array(tuple(members[first : first + longest]), group[2])
+        for group, members in sorted(groups.items(), key=lambda item: item[0][:3])
         for first in range(0, len(members), longest)
     ]
 
