@@ -14,7 +14,7 @@ from jobs.models.load import Executed, load_trained
 from jobs.precision import configure, device_name, executed_function
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl import __version__
-from rsctl.certificates import Looks, find_certificate
+from rsctl.certificates import Looks, Shells, find_certificate
 from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.errors import InputError, RefusedError
 from rsctl.spec.runs import CountSpec
@@ -44,6 +44,7 @@ def main(work: Work) -> None:
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
+        exponent=spec.exponent, shell_edges=spec.shell_edges,
     )  # fmt: skip
     shard = ShardWriter(
         work,
@@ -91,6 +92,8 @@ def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.dev
             )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
             taken = [look for look in before.looks if look.any()]
+            if before.shells.size:
+                image.shells = torch.from_numpy(before.shells.astype(np.int64))
             image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
@@ -112,6 +115,7 @@ class ShardWriter:
         self, work: Work, images: Images, model_sha256: str, sampler: Sampler, function: dict[str, object]
     ) -> None:
         self.work, self.function = work, function
+        self.edges = tuple(work.run.count_spec.shell_edges)
         self.look_draws = sampler.rule.draws if sampler.rule else np.empty(0, np.int64)
         self.path = shard_file(work.run, work.task, work.claim.number)
         spec, shape = work.run.count_spec, images.shape
@@ -195,7 +199,7 @@ class ShardWriter:
         pending = [
             Pending(
                 image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
-                image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image),
+                image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image), self._shells(image),
             )
             for image in under_way
         ]  # fmt: skip
@@ -211,6 +215,11 @@ class ShardWriter:
             looks[place] = counts.numpy()
         return looks
 
+    def _shells(self, image: ImageCounts) -> NDArray[np.int32]:
+        """(S, C) where noise norms are kept apart, else (0, C)."""
+        empty = np.zeros((len(self.edges) + 1 if self.edges else 0, self.classes), np.int32)
+        return empty if image.shells is None else image.shells.numpy().astype(np.int32)
+
     def _rows(self) -> Rows:
         if not self.rows:
             return Rows.empty(self.classes)
@@ -225,5 +234,8 @@ class ShardWriter:
             fingerprint=np.zeros(len(self.rows), np.int32),
             looks=Looks(self.look_draws, np.stack([self._looks(image) for image in self.rows]))
             if len(self.look_draws)
+            else None,
+            shells=Shells(self.edges, np.stack([self._shells(image) for image in self.rows]))
+            if self.edges
             else None,
         )

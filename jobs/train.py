@@ -87,6 +87,7 @@ def main(work: Work) -> None:
         optimizer=optimizer,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
+        exponent=spec.exponent,
     )  # fmt: skip
 
     state.step = step = resume(work, model, state)

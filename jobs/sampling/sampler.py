@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.sampling.noise import ESTIMATION, SELECTION, gaussian_block
+from jobs.noise import smoothing_noise
+from jobs.random import generator
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
-PHASES = (SELECTION, ESTIMATION)
+PHASES = ("selection", "estimation")
+"""Each has noise keys of its own: the draws that choose a class never certify it."""
 TILES_AT_ONCE = 16
 """How many tiles a GPU is given before their counts are fetched."""
 
@@ -39,6 +41,8 @@ class ImageCounts:
     """Blocks counted so far; always the first ones of their phase."""
     looks: list[Tensor] = field(default_factory=list)
     """int64 (classes,) each: the estimation counts at the looks taken so far."""
+    shells: Tensor | None = None
+    """int64 (shells, classes): the estimation counts by noise norm, where they are kept apart."""
     seconds: float = 0.0
     asked: list[int] = field(default_factory=lambda: [0, 0])
     """Blocks that were handed out; those beyond `blocks` are on their way."""
@@ -58,7 +62,7 @@ class _Block:
 class _Tile:
     blocks: list[_Block]
     histogram: Tensor
-    """int64 (per_tile · classes + 2,) on the device."""
+    """int64 (per_tile · shells · classes + 2,) on the device."""
 
 
 class Sampler:
@@ -72,6 +76,10 @@ class Sampler:
         Number of classes of the data set; the model must have as many.
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
+    exponent
+        Of generalised Gaussian noise; 0 is Gaussian.
+    shell_edges
+        Norms, ascending: draws are also counted by the shell between two edges that their noise falls in.
     """
 
     def __init__(
@@ -87,6 +95,8 @@ class Sampler:
         block: int,
         device: torch.device,
         rule: Rule | None = None,
+        exponent: int = 0,
+        shell_edges: Sequence[float] = (),
     ) -> None:
         self.model, self.classes, self.device, self.rule = model, classes, device, rule
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
@@ -94,6 +104,8 @@ class Sampler:
         # A fixed n is one look, at the end, that nobody asks anything.
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
+        self.exponent, self.shells = exponent, len(shell_edges) + 1
+        self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
         self.place = torch.arange(tile, device=device) // block
         self.within = torch.arange(tile, device=device) % block
         self.at_once = 1 if device.type == "cpu" else TILES_AT_ONCE
@@ -150,13 +162,17 @@ class Sampler:
         """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""
         tile = torch.zeros((self.tile, *blocks[0].image.pixels.shape), device=self.device)
         tile = tile.to(memory_format=torch.channels_last)
+        shell = torch.zeros(self.tile, dtype=torch.int64, device=self.device)
         for place, block in enumerate(blocks):
-            rows = tile[place * self.block : (place + 1) * self.block]
-            noise = gaussian_block(
-                tuple(rows.shape), self.sigma, seed=self.seed, phase=PHASES[block.phase], image=block.image.position,
-                block=block.number, device=self.device,
-            )  # fmt: skip
-            torch.add(block.image.pixels, noise, out=rows)
+            rows = slice(place * self.block, (place + 1) * self.block)
+            key = generator(
+                self.device, self.seed, PHASES[block.phase], block.image.position, offset=block.number
+            )
+            noise = smoothing_noise((self.block, *tile.shape[1:]), self.sigma, self.exponent, key)
+            if self.shells > 1:
+                # In float64: a norm rounded across an edge would be counted in the wrong shell.
+                shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)
+            torch.add(block.image.pixels, noise, out=tile[rows])
         logits = self.model(tile)
         if logits.shape != (self.tile, self.classes):
             raise RefusedError(
@@ -167,9 +183,10 @@ class Sampler:
             self.device
         )
         counted = self.within < used[self.place]
-        # A bin per (block, class); rows that don't count go to one bin, logits that are not numbers to another.
-        spare = self.per_tile * self.classes
-        bins = torch.where(counted, self.place * self.classes + logits.argmax(dim=1), spare)
+        # A bin per (block, shell, class); rows that don't count go to one bin, logits that are no numbers to another.
+        spare = self.per_tile * self.shells * self.classes
+        bins = (self.place * self.shells + shell) * self.classes + logits.argmax(dim=1)
+        bins = torch.where(counted, bins, spare)
         bins = torch.where(counted & ~torch.isfinite(logits).all(dim=1), spare + 1, bins)
         return _Tile(blocks, torch.bincount(bins, minlength=spare + 2))
 
@@ -189,7 +206,10 @@ class Sampler:
         for tile, histogram in zip(tiles, fetched, strict=True):
             for place, block in enumerate(tile.blocks):
                 image = block.image
-                image.counts[block.phase] += histogram[place * self.classes : (place + 1) * self.classes]
+                by_shell = histogram[:-2].view(self.per_tile, self.shells, self.classes)[place]
+                image.counts[block.phase] += by_shell.sum(dim=0)
+                if PHASES[block.phase] == "estimation" and self.shells > 1:
+                    image.shells = by_shell if image.shells is None else image.shells + by_shell
                 image.blocks[block.phase] = block.number + 1
                 image.seconds += share * block.rows
                 touched[image.position] = image

@@ -8,7 +8,7 @@ from functools import cache
 
 from rsctl.catalog import declared, plugins
 from rsctl.certificates.norms import InNorm
-from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee, Looks
+from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee, Looks, Shells
 from rsctl.errors import InputError, unknown
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "CountTable",
     "Guarantee",
     "Looks",
+    "Shells",
     "certificates",
     "find_certificate",
 ]

@@ -29,6 +29,16 @@ class Looks:
 
 
 @dataclass(frozen=True, eq=False)
+class Shells:
+    """The estimation draws split by the norm of their noise."""
+
+    edges: tuple[float, ...]
+    """(S − 1,) norms in the units of the images, ascending; shell s holds norms above edge s − 1 up to edge s."""
+    counts: Ints
+    """(N, S, C) integers; they sum to the table's counts."""
+
+
+@dataclass(frozen=True, eq=False)
 class CountTable:
     """Class counts of N images under noise, drawn to one stopping rule.
 
@@ -45,7 +55,8 @@ class CountTable:
     dimension
         Input coordinates d = channels · height · width.
     noise
-        `gaussian`.
+        `gaussian`, or `generalised-gaussian`: density ∝ ‖ε‖^{−2·exponent} exp(−‖ε‖²/2s²) with that sigma per
+        coordinate, s² = sigma² · d/(d − 2·exponent).
     stopping
         `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
     label
@@ -54,6 +65,10 @@ class CountTable:
         The counts at every look, for a sequential table: a bound that holds under stopping needs them all.
     selection
         `noise`: the selection counts are n0 noisy draws. `clean`: one pass over the unperturbed image.
+    exponent
+        Of generalised Gaussian noise, 0 for Gaussian.
+    shells
+        The estimation counts split by noise norm, where the sampler kept them apart.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -68,6 +83,8 @@ class CountTable:
     label: Ints | None = None
     looks: Looks | None = None
     selection: str = "noise"
+    exponent: int = 0
+    shells: Shells | None = None
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -97,6 +114,27 @@ class CountTable:
             raise RefusedError(f"sigma = {self.sigma}: the noise of a table has a positive, finite sigma.")
         if self.looks is not None:
             _check_looks(self.looks, self.counts, self.n)
+        if self.shells is not None:
+            _check_shells(self.shells, self.counts)
+        if self.exponent and self.noise == "gaussian":
+            raise RefusedError(
+                f"gaussian noise has no exponent {self.exponent}: name the noise 'generalised-gaussian'."
+            )
+
+
+def _check_shells(shells: Shells, counts: Ints) -> None:
+    """Raises RefusedError unless the shells are a partition of the norms and of the counts."""
+    if shells.counts.shape != (len(counts), len(shells.edges) + 1, counts.shape[1]):
+        raise RefusedError(
+            f"counts by shell {shells.counts.shape} don't fit {len(shells.edges)} edges and counts {counts.shape}."
+        )
+    if not np.issubdtype(shells.counts.dtype, np.integer) or (shells.counts < 0).any():
+        raise RefusedError("a count by shell is negative or not a whole number: the table is corrupt.")
+    if (shells.counts.sum(axis=1) != counts).any():
+        raise RefusedError("the counts by shell don't sum to the counts: the table is corrupt.")
+    ends = np.array([0.0, *shells.edges, np.inf])
+    if not (np.diff(ends) > 0).all():
+        raise RefusedError(f"shell edges {shells.edges} must be positive, finite and ascending.")
 
 
 def _check_looks(looks: Looks, counts: Ints, n: Ints) -> None:

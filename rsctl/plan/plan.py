@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rsctl.certificates import CountTable, Looks, certificates
+from rsctl.certificates import CountTable, Looks, Shells, certificates
 from rsctl.certificates.stopping import make_rule
 from rsctl.errors import RefusedError, unknown
 from rsctl.spec.permutation import images_of
@@ -146,10 +146,25 @@ def refused(name: str, resolved: Resolved) -> str:
         at_looks = np.zeros((1, len(rule.draws), classes), np.int32)
         at_looks[0, :, 0] = rule.draws
         looks = Looks(rule.draws, at_looks)
+    shells = None
+    if spec.shell_edges:
+        by_shell = np.zeros((1, len(spec.shell_edges) + 1, classes), np.int32)
+        by_shell[0, 0] = counts[0]
+        shells = Shells(tuple(spec.shell_edges), by_shell)
     n, label = np.array([spec.n]), np.zeros(1, np.int32)
     dimension = resolved.shape.channels * resolved.shape.size**2
     table = CountTable(
-        counts, counts, n, spec.sigma, dimension, spec.noise, spec.stopping, label=label, looks=looks
+        counts,
+        counts,
+        n,
+        spec.sigma,
+        dimension,
+        spec.noise,
+        spec.stopping,
+        label=label,
+        looks=looks,
+        exponent=spec.exponent,
+        shells=shells,
     )
     try:
         certificates()[name].certify(table, resolved.point.certification.alpha)

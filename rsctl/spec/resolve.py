@@ -88,6 +88,15 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
+    dimension = shape.channels * shape.size**2
+    if point.exponent > dimension / 2 - 2:
+        problems.append(
+            Problem(
+                "exponent",
+                f"{point.exponent} is too large for images of {dimension} coordinates; at most {max(0, dimension // 2 - 2)}.",
+            )
+        )
+        return None
     settings = point.certification
     holdout = settings.val_share if settings.split == "val" else 0.0
     train = TrainSpec(
@@ -104,6 +113,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         sigma=point.sigma,
         seed=point.seed,
         precision=point.precision.training,
+        exponent=point.exponent,
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
     count = CountSpec(
@@ -115,6 +125,9 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         split=settings.split,
         holdout=holdout,
         sigma=settings.sigma or point.sigma,
+        noise="generalised-gaussian" if point.exponent else "gaussian",
+        exponent=point.exponent,
+        shell_edges=shell_edges(settings.shells, settings.sigma or point.sigma, dimension, point.exponent),
         seed=settings.seed,
         n0=settings.n0,
         n=settings.n,
@@ -137,6 +150,16 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
     )
+
+
+def shell_edges(shares: list[float], sigma: float, dimension: int, exponent: int) -> list[float]:
+    """Noise norms below which these shares of all noise lie: ‖ε‖²/2s² ~ Gamma(d/2 − k), s² = σ² d/(d − 2k)."""
+    if not shares:
+        return []
+    from scipy.special import gammaincinv
+
+    scale = sigma * (dimension / (dimension - 2 * exponent)) ** 0.5
+    return [float(scale * (2 * gammaincinv(dimension / 2 - exponent, share)) ** 0.5) for share in shares]
 
 
 def _parents(

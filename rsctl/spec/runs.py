@@ -63,6 +63,8 @@ class TrainSpec(RunSpec):
     """The model whose weights the training begins with."""
     teacher: Origin | None = Field(None, json_schema_extra={"neutral": None})
     """The model that the method learns from."""
+    exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
+    """Of generalised Gaussian training noise; 0 is Gaussian."""
 
     @property
     def parents(self) -> dict[str, Origin]:
@@ -89,7 +91,11 @@ class CountSpec(RunSpec):
     split: Literal["test", "val"]
     holdout: float = 0.0
     sigma: float
-    noise: Literal["gaussian"] = "gaussian"
+    noise: Literal["gaussian", "generalised-gaussian"] = "gaussian"
+    exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
+    """Of generalised Gaussian noise."""
+    shell_edges: list[float] = Field(default=[], json_schema_extra={"neutral": []})
+    """Noise norms, in the units of the images, between which draws are counted apart."""
     seed: int
     n0: int
     n: int

@@ -7,6 +7,7 @@
 | `n`, `seconds` | (N,) int64, float64 | estimation draws, wall time |
 | `fingerprint` | (N,) int32 | which executed function: a row of `functions` |
 | `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | of sequential tables: counts at every look |
+| `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | where noise norms are kept apart: the estimation draws by shell |
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
 | `pending/…` | images under way | the same, with the number of blocks drawn so far |
 """
@@ -24,7 +25,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certified, Looks
+from rsctl.certificates import Certified, Looks, Shells
 from rsctl.store.files import read_bytes
 
 SCHEMA = 1
@@ -33,7 +34,7 @@ _COLUMNS: dict[str, str] = {
 }  # fmt: skip
 _PENDING: dict[str, str] = {
     "index": "i8", "label": "i4", "selection_counts": "i4", "counts": "i4",
-    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4", "looks": "i4",
+    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4", "looks": "i4", "shells": "i4",
 }  # fmt: skip
 
 
@@ -54,6 +55,8 @@ class Rows:
     fingerprint: NDArray[np.int32]
     looks: Looks | None = None
     """Counts at every look, of a table that was looked at while it was drawn."""
+    shells: Shells | None = None
+    """Estimation counts by noise norm, where the sampler kept them apart."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -61,7 +64,8 @@ class Rows:
     def take(self, rows: Any) -> Rows:
         columns: dict[str, Any] = {name: getattr(self, name)[rows] for name in _COLUMNS}
         looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
-        return Rows(**columns, looks=looks)
+        shells = Shells(self.shells.edges, self.shells.counts[rows]) if self.shells else None
+        return Rows(**columns, looks=looks, shells=shells)
 
     @classmethod
     def empty(cls, classes: int) -> Rows:
@@ -78,7 +82,11 @@ class Rows:
         }
         looks = [part.looks for part in parts if part.looks]
         joined = Looks(looks[0].draws, np.concatenate([look.counts for look in looks])) if looks else None
-        return cls(**columns, looks=joined)
+        shells = [part.shells for part in parts if part.shells]
+        split = (
+            Shells(shells[0].edges, np.concatenate([shell.counts for shell in shells])) if shells else None
+        )
+        return cls(**columns, looks=joined, shells=split)
 
 
 @dataclass
@@ -95,6 +103,8 @@ class Pending:
     fingerprint: int
     looks: NDArray[np.int32]
     """(K, C): the estimation counts at each look, zeros where none was taken yet; (0, C) for a fixed n."""
+    shells: NDArray[np.int32]
+    """(S, C): the estimation counts by noise norm; (0, C) where they are not kept apart."""
 
 
 @dataclass
@@ -123,6 +133,9 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified], alpha: flo
         if shard.rows.looks:
             file["looks/draws"] = np.asarray(shard.rows.looks.draws, "i8")
             _put(file, "looks/counts", np.asarray(shard.rows.looks.counts, "i4"))
+        if shard.rows.shells:
+            file["shells/edges"] = np.asarray(shard.rows.shells.edges, "f8")
+            _put(file, "shells/counts", np.asarray(shard.rows.shells.counts, "i4"))
         for name, certified in certificates.items():
             group = file.create_group(f"certificates/{name}")
             group.attrs["alpha"] = alpha
@@ -154,6 +167,9 @@ def read_shard(path: Path) -> Shard:
             rows = Rows(**{name: file[name][()] for name in _COLUMNS})
             if "looks" in file:
                 rows.looks = Looks(file["looks/draws"][()], file["looks/counts"][()])
+            if "shells" in file:
+                edges = tuple(float(edge) for edge in file["shells/edges"][()])
+                rows.shells = Shells(edges, file["shells/counts"][()])
             functions = [json.loads(text) for text in file["functions"].asstr()[()]]
             attributes = {name: _attribute(value) for name, value in file.attrs.items()}
             pending = []
@@ -189,6 +205,8 @@ def _inconsistency(rows: Rows, functions: list[dict[str, Any]]) -> str:
         )
     if rows.looks and rows.looks.counts.shape != (count, len(rows.looks.draws), rows.counts.shape[1]):
         return f"looks of shape {rows.looks.counts.shape} don't fit counts {rows.counts.shape}"
+    if rows.shells and rows.shells.counts.shape != (count, len(rows.shells.edges) + 1, rows.counts.shape[1]):
+        return f"counts by shell of shape {rows.shells.counts.shape} don't fit counts {rows.counts.shape}"
     if (rows.counts < 0).any() or (rows.selection_counts < 0).any():
         return "a count is negative"
     if (rows.counts.sum(axis=1) != rows.n).any():

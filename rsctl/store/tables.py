@@ -60,6 +60,8 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         spec.stopping,
         label=rows.label,
         looks=rows.looks,
+        exponent=spec.exponent,
+        shells=rows.shells,
     )
 
 
