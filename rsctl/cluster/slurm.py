@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import shlex
-import sys
 import time
-import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from rsctl.cluster.backend import Seen
-from rsctl.cluster.slurm_arrays import (
-    Array,
-    check_profile,
-    explain_refusal,
-    make_arrays,
-    sbatch_parameters,
-)
-from rsctl.cluster.slurm_commands import Limits, Partition, QueueView, Row, cancel_jobs, limits, partitions
+from rsctl.cluster.slurm_arrays import check_profile, make_arrays
+from rsctl.cluster.slurm_commands import QueueView, Row, cancel_jobs, limits, partitions
+from rsctl.cluster.slurm_handover import HandOver
 from rsctl.cluster.slurm_states import ACTIVE, seen_of
 from rsctl.cluster.slurm_submissions import Submission, only_submitter, submissions
-from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.cluster.slurm_watch import WATCH
-from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.errors import InputError, UnavailableError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import SlurmProfile
 from rsctl.store.attempts import State, attempt_numbers, read_attempt
 from rsctl.store.layout import Run, Store
 
-_REQUEUES = 1_000_000
-"""submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
 _APPEARS_WITHIN = 60.0
 """Seconds in which a job that sbatch accepted, or is about to, is not called lost."""
-_KEPT_DEFAULTS = {
-    "SBATCH_PARTITION": "partition",
-    "SBATCH_ACCOUNT": "account",
-    "SBATCH_QOS": "qos",
-    "SBATCH_CONSTRAINT": "constraint",
-    "SBATCH_TIMELIMIT": "time",
-}
-"""A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
-_DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
-_DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass(frozen=True)
@@ -79,79 +56,17 @@ class SlurmBackend:
             cluster = limits()
             arrays = make_arrays(fresh, cluster.max_array_size)
             partition = check_profile(self.name, self.profile, partitions(), arrays)
-            jobs: dict[str, str] = {}
-            records: list[tuple[Run, Submission]] = []
+            hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
             try:
                 for array in arrays:
-                    self._hand_over(array, partition, cluster, jobs, records)
+                    after = self._job_of(array.needs, hand_over.jobs) if array.needs else ""
+                    hand_over.submit(array, after)
             except BaseException:
-                self._roll_back(records)
+                hand_over.roll_back()
                 raise
             finally:
                 WATCH.look_again()
             return len(fresh)
-
-    def _hand_over(
-        self,
-        array: Array,
-        partition: Partition,
-        cluster: Limits,
-        jobs: dict[str, str],
-        records: list[tuple[Run, Submission]],
-    ) -> None:
-        """One sbatch call: claim, submit, record the job's number."""
-        from submitit import SlurmExecutor
-        from submitit.core.utils import FailedJobError
-
-        number = uuid.uuid4().hex
-        folder = self.store.root / "submissions" / number
-        by_run: dict[Path, dict[int, int]] = {}
-        for index, request in enumerate(array.requests):
-            by_run.setdefault(request.task.run.path, {})[request.task.number] = index
-        claims = [
-            (Run(path), Submission(
-                number, self.name, cluster.cluster, os.getuid(), time.time(), str(folder), tasks,
-                len(array.requests) > 1,
-            ))
-            for path, tasks in by_run.items()
-        ]  # fmt: skip
-        for run, claim in claims:
-            claim.write(run)
-            records.append((run, claim))
-        code = self.store.root / "code" / array.code
-        setup = [
-            *self.profile.setup,
-            f'export PYTHONPATH={shlex.quote(str(code))}"${{PYTHONPATH:+:$PYTHONPATH}}"',
-        ]
-        parameters = sbatch_parameters(array, self.profile, partition, setup)
-        parameters["comment"] = claims[0][1].comment
-        parameters["dependency"] = f"afterok:{self._job_of(array.needs, jobs)}" if array.needs else None
-        further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
-        further |= {key: value for key, value in self.profile.extra.items() if value is not False}
-        if array.needs:
-            further["kill-on-invalid-dep"] = "yes"
-        folder.mkdir(parents=True)
-        executor = SlurmExecutor(
-            folder, max_num_timeout=_REQUEUES, python=self.profile.python or shlex.quote(sys.executable)
-        )
-        executor.update_parameters(**parameters, additional_parameters=further)
-        tasks = [
-            SlurmTask(str(r.task.run.path), r.task.number, number, self.profile.attempts,
-                      self.profile.staging or "", self.profile.snapshot_seconds)
-            for r in array.requests
-        ]  # fmt: skip
-        with _submission_environment(parameters):
-            try:
-                submitted = executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
-            except FailedJobError as error:
-                raise _refusal(str(error), self.name) from error
-        job = submitted[0].job_id.partition("_")[0]
-        for run, claim in claims:
-            record = replace(claim, job=job)
-            record.write(run)
-            records[records.index((run, claim))] = (run, record)
-        for request, entry in zip(array.requests, submitted, strict=True):
-            jobs[request.task.key] = entry.job_id
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
         """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""
@@ -166,16 +81,7 @@ class SlurmBackend:
                 f"the model {run_id} isn't there, and SLURM isn't training it. "
                 "If another profile trains it, submit again when it is done; else retry the sweep."
             )
-        return held.job_of(int(number))
-
-    def _roll_back(self, records: list[tuple[Run, Submission]]) -> None:
-        """Take back what this call handed over before it failed."""
-        jobs = sorted({record.job for _, record in records if record.job})
-        if jobs:
-            with contextlib.suppress(UserError):
-                cancel_jobs(jobs)
-        for run, record in records:
-            record.remove(run)
+        return _job(held, int(number), WATCH.view)
 
     # Looking
 
@@ -188,24 +94,16 @@ class SlurmBackend:
         if not held:
             return {}
         view = WATCH.look(self.profile.poll_seconds)
-        cluster = "" if WATCH.away else limits().cluster
         seen: dict[str, Seen] = {}
         ended = Endings()
         gone: list[tuple[Task, Submission, str]] = []
         for task, submission in held:
-            if submission.cluster != cluster and cluster:
-                words = (
-                    f"was submitted on the cluster '{submission.cluster}'; this machine talks to '{cluster}'"
-                )
-                seen[task.key] = Seen(State.UNKNOWN, words, since=submission.claimed)
-                continue
             job = _job(submission, task.number, view)
             row = view.rows.get(job) if view else None
-            if row is None and view is None:
+            if elsewhere := _elsewhere(submission, task, row):
+                seen[task.key] = elsewhere
+            elif row is None and view is None:
                 seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
-            elif row is None and submission.user != os.getuid():
-                words = f"was submitted by user {submission.user}, whose queue isn't shown to you"
-                seen[task.key] = Seen(State.UNKNOWN, words, since=submission.claimed)
             elif row is None:
                 gone.append((task, submission, job))
             elif (one := _of_row(task, submission, row, ended)) is not None:
@@ -256,9 +154,19 @@ class SlurmBackend:
         WATCH.look_again()
         return len(jobs)
 
-    def notices(self) -> list[str]:
-        """What a person has to know about the last look."""
-        return WATCH.notices()
+
+def _elsewhere(submission: Submission, task: Task, row: Row | None) -> Seen | None:
+    """A job that this machine or this user can't see; None if they can."""
+    if submission.cluster != WATCH.cluster and WATCH.cluster:
+        whose = f"on the cluster '{submission.cluster}'; this machine talks to '{WATCH.cluster}'"
+    elif row is None and submission.user != os.getuid():
+        whose = f"by user {submission.user}, whose jobs aren't shown to you"
+    else:
+        return None
+    file = task.run.path / "submissions" / f"{submission.id}.json"
+    return Seen(
+        State.UNKNOWN, f"was submitted {whose}. To take it over, remove {file}", since=submission.claimed
+    )
 
 
 def _job(submission: Submission, task: int, view: QueueView | None) -> str:
@@ -314,26 +222,3 @@ def _vanished(task: Task, submission: Submission, ended: Endings) -> Seen | None
 
 def _stale(seen: Seen) -> Seen:
     return replace(seen, reason=f"{WATCH.away}; last known: {seen.reason or seen.state.value}")
-
-
-def _refusal(words: str, profile: str) -> UserError:
-    if "contact slurm controller" in words.lower():
-        return UnavailableError("SLURM's controller doesn't answer. Nothing was submitted; try again later.")
-    return InputError(explain_refusal(words, profile))
-
-
-@contextlib.contextmanager
-def _submission_environment(parameters: dict[str, Any]) -> Iterator[None]:
-    """Hide what would win over the script: the variables of a job we may be in, and sbatch's own."""
-    keep = {"SLURM_CONF"} | {name for name, key in _KEPT_DEFAULTS.items() if not parameters.get(key)}
-    hidden = {
-        name: value
-        for name, value in os.environ.items()
-        if (name.startswith(_DROPPED) or name in _DISTRIBUTED) and name not in keep
-    }
-    for name in hidden:
-        del os.environ[name]
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)

@@ -22,6 +22,7 @@ class Watch:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.view: QueueView | None = None
+        self.cluster = ""
         self.away = ""
         self.unreadable = 0
         self._asked = float("-inf")
@@ -36,7 +37,7 @@ class Watch:
             if time.monotonic() - self._asked < pause:
                 return self.view
             try:
-                self.view = look_at_queue()
+                self.view, self.cluster = look_at_queue(), limits().cluster
                 self.away, self._failures, self.unreadable = "", 0, self.view.unreadable
             except UnavailableError as error:
                 self._failures += 1

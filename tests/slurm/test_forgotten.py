@@ -57,3 +57,16 @@ def test_accounting_remembers_who_cancelled_a_task(accounted_site: Site) -> None
     site.rsctl("retry", "try", "--minutes", "7", fake=True)
     limits = site.cluster.query("squeue", "-h", "-o", "%l").split()
     assert limits == ["7:00", "7:00"]
+
+
+def test_a_job_of_another_cluster_is_unknown_and_is_not_asked_for_here(site: Site) -> None:
+    hold(site)
+    for file in site.folder.glob("runs/*/*/submissions/*.json"):
+        file.write_text(file.read_text().replace('"cluster": "plain"', '"cluster": "faraway"'))
+    assert site.states() == ["unknown", "unknown"]
+    assert "on the cluster 'faraway'; this machine talks to 'plain'" in site.explain()
+    assert "2 already under way" in site.submit()
+    for file in site.folder.glob("runs/*/*/submissions/*.json"):
+        file.unlink()
+    assert "2 handed over" in site.submit()
+    assert site.wait() == ["done", "done"]

@@ -1,6 +1,6 @@
 """`<store>/behaviour.json`: which tasks fail, and how long each takes.
 
-train_fails: whether trainings fail; count_fails: numbers of the certification tasks that fail;
+train_fails: sigmas whose training fails; count_fails: numbers of the certification tasks that fail;
 steps: steps of a task, with `seconds` between them; wait: none ends before this is taken back.
 """
 
@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import os
 import time
+from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.store.work import Stopped, Work
 
 
-def behaviour(work: Work) -> dict[str, object]:
+def behaviour(work: Work) -> dict[str, Any]:
     try:
         return dict(json.loads((work.run.store.root / "behaviour.json").read_text()))
     except FileNotFoundError:

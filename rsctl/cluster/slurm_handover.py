@@ -1,0 +1,160 @@
+"""Arrays → SLURM jobs through submitit: claim, sbatch, record; all of a submission, or nothing of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shlex
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.slurm_arrays import Array, explain_refusal, sbatch_parameters
+from rsctl.cluster.slurm_commands import Partition, cancel_jobs, look_at_queue
+from rsctl.cluster.slurm_submissions import Submission
+from rsctl.cluster.slurm_task import SlurmTask
+from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.spec.settings import SlurmProfile
+from rsctl.store.layout import Run, Store
+
+_REQUEUES = 1_000_000
+"""submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
+_KEPT_DEFAULTS = {
+    "SBATCH_PARTITION": "partition",
+    "SBATCH_ACCOUNT": "account",
+    "SBATCH_QOS": "qos",
+    "SBATCH_CONSTRAINT": "constraint",
+    "SBATCH_TIMELIMIT": "time",
+}
+"""A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
+_DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
+_DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+
+
+@dataclass
+class HandOver:
+    """One submission: several sbatch calls that succeed together."""
+
+    name: str
+    """The profile's name."""
+    profile: SlurmProfile
+    store: Store
+    cluster: str
+    partition: Partition
+    jobs: dict[str, str] = field(default_factory=dict)
+    """Task key → the job that sbatch made of it."""
+    records: dict[str, list[tuple[Run, Submission]]] = field(default_factory=dict)
+    """Submission → its record in every run it concerns."""
+
+    def submit(self, array: Array, after: str) -> None:
+        """One sbatch call; `after` is the job that has to succeed first, or empty.
+
+        Raises
+        ------
+        InputError
+            SLURM refuses it.
+        UnavailableError
+            The controller doesn't answer.
+        """
+        from submitit import SlurmExecutor
+        from submitit.core.utils import FailedJobError
+
+        number = uuid.uuid4().hex
+        folder = self.store.root / "submissions" / number
+        claims = self._claim(number, folder, array)
+        code = shlex.quote(str(self.store.root / "code" / array.code))
+        setup = [*self.profile.setup, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+        parameters = sbatch_parameters(array, self.profile, self.partition, setup)
+        parameters["comment"] = claims[0][1].comment
+        # The working directory comes first on the path of `python -m`: it must be one without Python files.
+        further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
+        further |= {key: value for key, value in self.profile.extra.items() if value is not False}
+        if after:
+            parameters["dependency"] = f"afterok:{after}"
+            further["kill-on-invalid-dep"] = "yes"
+        folder.mkdir(parents=True)
+        python = self.profile.python or shlex.quote(sys.executable)
+        executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES, python=python)
+        executor.update_parameters(**parameters, additional_parameters=further)
+        tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
+        with _submission_environment(parameters):
+            try:
+                submitted = executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
+            except FailedJobError as error:
+                raise _refusal(str(error), self.name) from error
+        job = submitted[0].job_id.partition("_")[0]
+        self.records[number] = [(run, replace(claim, job=job)) for run, claim in claims]
+        for run, record in self.records[number]:
+            record.write(run)
+        for request, entry in zip(array.requests, submitted, strict=True):
+            self.jobs[request.task.key] = entry.job_id
+
+    def _claim(self, number: str, folder: Path, array: Array) -> list[tuple[Run, Submission]]:
+        """Say in every run which of its tasks are about to be handed over."""
+        tasks: dict[Path, dict[int, int]] = {}
+        for index, request in enumerate(array.requests):
+            tasks.setdefault(request.task.run.path, {})[request.task.number] = index
+        self.records[number] = [
+            (
+                Run(path),
+                Submission(
+                    id=number,
+                    profile=self.name,
+                    cluster=self.cluster,
+                    user=os.getuid(),
+                    claimed=time.time(),
+                    folder=str(folder),
+                    tasks=indices,
+                    array=len(array.requests) > 1,
+                ),
+            )
+            for path, indices in tasks.items()
+        ]
+        for run, claim in self.records[number]:
+            claim.write(run)
+        return self.records[number]
+
+    def _task(self, run: str, number: int, submission: str) -> SlurmTask:
+        profile = self.profile
+        return SlurmTask(
+            run, number, submission, profile.attempts, profile.staging or "", profile.snapshot_seconds
+        )
+
+    def roll_back(self) -> None:
+        """Cancel what was handed over, also a job whose number never came back, and take back the claims."""
+        with contextlib.suppress(UserError):
+            comments = look_at_queue().comments
+            jobs = [
+                job for records in self.records.values() for job in comments.get(records[0][1].comment, [])
+            ]
+            cancel_jobs(jobs)
+        for records in self.records.values():
+            for run, record in records:
+                record.remove(run)
+
+
+def _refusal(words: str, profile: str) -> UserError:
+    if "contact slurm controller" in words.lower():
+        return UnavailableError("SLURM's controller doesn't answer. Nothing was submitted; try again later.")
+    return InputError(explain_refusal(words, profile))
+
+
+@contextlib.contextmanager
+def _submission_environment(parameters: dict[str, Any]) -> Iterator[None]:
+    """Hide what would win over the script: the variables of a job we may be in, and sbatch's own."""
+    keep = {"SLURM_CONF"} | {name for name, key in _KEPT_DEFAULTS.items() if not parameters.get(key)}
+    hidden = {
+        name: value
+        for name, value in os.environ.items()
+        if (name.startswith(_DROPPED) or name in _DISTRIBUTED) and name not in keep
+    }
+    for name in hidden:
+        del os.environ[name]
+    try:
+        yield
+    finally:
+        os.environ.update(hidden)
