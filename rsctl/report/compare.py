@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from scipy.special import bdtr, stdtr, stdtrit
 
 from rsctl.errors import InputError, RefusedError
+from rsctl.report.notes import seedless
 from rsctl.report.subjects import Subject, of_run
 from rsctl.report.text import plain
+from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.spec.sections import Certification
 from rsctl.store.layout import Store
 
@@ -149,8 +151,8 @@ def siblings(store: Store, subject: Subject) -> list[Subject]:
     if subject.train is None or subject.count is None:
         return [subject]
 
-    def same(train: Any, count: Any) -> tuple[Any, Any]:
-        return train.model_dump(exclude={"seed"}), count.model_dump(exclude={"model_hash", "model_run"})
+    def same(train: TrainSpec, count: CountSpec) -> tuple[Any, Any]:
+        return seedless(store, train), count.model_dump(exclude={"model_hash", "model_run"})
 
     wanted, found = same(subject.train, subject.count), []
     for run in store.runs("counts"):
@@ -220,7 +222,7 @@ def _columns(first: Subject, second: Subject) -> list[float]:
 
 def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
     notes = []
-    for key in ("sigma", "certificate", "alpha", "n", "n0", "guarantee"):
+    for key in ("sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = getattr(first, key), getattr(second, key)
         if a != b:
             notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")

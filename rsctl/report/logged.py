@@ -57,6 +57,7 @@ def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
         model=spec.model,
         sigma=spec.sigma,
         noise=spec.noise,
+        stopping="fixed",
         seed=spec.seed,
         n=shown.n,
         n0=shown.n0,

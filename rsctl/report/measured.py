@@ -89,6 +89,8 @@ class Measured:
     """Share of images whose radius is the largest that n and alpha allow; NaN where they aren't known."""
     clean_accuracy: float = float("nan")
     """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
+    mean_draws: float = float("nan")
+    """Estimation draws per image: n, or fewer where a sequential rule stopped the sampling; NaN where nothing tells."""
     wrong_claims: int | None = None
     """With probability 1 − `RHO` no more than these images are certified wrongly, at any radius; None where nothing proves it."""
     subset: str = ""
@@ -113,6 +115,8 @@ class Row(Measured):
     train: TrainSpec
     count: CountSpec
     alpha: float
+    recipe: str = ""
+    """The same for trainings that differ in the seed alone."""
     varying: dict[str, Any] = field(default_factory=dict)
     """Settings, besides method, σ and seed, in which runs of this sweep differ."""
 
@@ -143,6 +147,10 @@ class Row(Measured):
         return self.count.noise
 
     @property
+    def stopping(self) -> str:
+        return self.count.stopping
+
+    @property
     def seed(self) -> int:
         return self.train.seed
 
@@ -171,6 +179,7 @@ class LoggedRow(Measured):
     model: str
     sigma: float
     noise: str
+    stopping: str
     seed: int | None
     n: int | None
     n0: int | None

@@ -7,6 +7,12 @@ from typing import Any
 
 from rsctl.report.measured import Row
 from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.store.layout import Store
+
+_CERTIFICATION = (
+    "n", "n0", "seed", "split", "precision", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
+    "tile", "block",
+)  # fmt: skip
 
 
 def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
@@ -19,13 +25,20 @@ def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
         **{f"model.{key}": value for key, value in train.model_parameters.items()},
         **{f"method.{key}": value for key, value in train.hyperparameters.items()},
         **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
+        "exponent": train.exponent,
         "certification.sigma": count.sigma if count.sigma != train.sigma else None,
-        "certification.n": count.n,
-        "certification.n0": count.n0,
-        "certification.seed": count.seed,
-        "certification.split": count.split,
-        "certification.precision": count.precision,
+        **{f"certification.{key}": getattr(count, key) for key in _CERTIFICATION},
     }
+
+
+def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
+    """A training without its seed, and so the models it learned from: equal for seeds of one recipe."""
+    values = train.model_dump(mode="json", exclude={"seed"})
+    for role, origin in train.parents.items():
+        parent = store.run("models", origin.run)
+        if (parent.path / "spec.json").is_file():
+            values[role] = seedless(store, parent.train_spec)
+    return values
 
 
 def data_of(row: Row) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.certificates.dataset_level import wrong_claims
+from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
@@ -27,7 +29,7 @@ from rsctl.report.measured import (
     curve,
     subset_key,
 )
-from rsctl.report.notes import mark_varying, settings_of, warnings
+from rsctl.report.notes import mark_varying, seedless, settings_of, warnings
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
 from rsctl.store.imports import find_sweep
@@ -95,6 +97,7 @@ def sweep_results(
                 begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
             )
             rows.append(sample.row)
+            notes += _about_stopping(sample)
             if each:
                 each(sample)
     mark_varying(rows)
@@ -151,11 +154,26 @@ def _sample(
         abstain_rate=float((certified.predicted == -1).mean()) if images else float("nan"),
         cap_share=float(certified.at_cap.mean()) if images else float("nan"),
         clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
+        mean_draws=float(table.rows.n.mean()) if images else float("nan"),
+        recipe=json.dumps(seedless(table.run.store, train), sort_keys=True),
         wrong_claims=_wrong_claims(rule, images, alpha),
         subset=_subset(chosen),
         subset_key=subset_key(order),
     )
     return Sample(row, table, certified)
+
+
+def _about_stopping(sample: Sample) -> list[str]:
+    """What sequential sampling saved and cost."""
+    row, table = sample.row, sample.table
+    if row.count.stopping == "fixed" or not row.images:
+        return []
+    short = loss(table.counts(), row.alpha)
+    return [
+        f"{row.run}: sampled until '{row.count.stopping}' was settled: {row.mean_draws:.0f} of at most {row.n} draws per image. "
+        f"With all of them a radius would probably be larger by {short.mean():.3g} on average and {short.max():.3g} at most "
+        "(an estimate, no guarantee)."
+    ]
 
 
 def _wrong_claims(rule: Certificate, images: int, alpha: float) -> int | None:
@@ -166,8 +184,9 @@ def _wrong_claims(rule: Certificate, images: int, alpha: float) -> int | None:
 
 
 def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
-    """Share of images whose label PREDICT (Cohen 2019, section 3.2) returns at `alpha`."""
-    if table.counts.shape[1] < 2:
+    """Share of images whose label PREDICT (Cohen 2019, section 3.2) returns at `alpha`; NaN for a sequential table."""
+    if table.counts.shape[1] < 2 or table.stopping != "fixed":
+        # PREDICT has its level for a fixed n only.
         return float("nan")
     rows, counts = np.arange(len(labels)), table.counts
     own = counts[rows, labels].astype(np.int64)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -80,7 +79,7 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
 
 def _table_key(row: AnyRow) -> tuple[Any, ...]:
     return (
-        row.dataset, row.split, row.certificate, row.norm, row.k, row.alpha, row.n, row.n0, row.noise, row.subset_key,
+        row.dataset, row.split, row.certificate, row.norm, row.k, row.alpha, row.n, row.n0, row.noise, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
         # Files that the data set's name doesn't identify; a log doesn't say.
         "" if isinstance(row, LoggedRow) or not row.train.data else data_of(row),
@@ -92,11 +91,8 @@ def _line_key(row: AnyRow) -> tuple[Any, ...]:
     if isinstance(row, LoggedRow):
         # Without a seed nothing says that two logs are two trainings of one method.
         return ("log", row.method, row.model, row.sigma, row.run if row.seed is None else "")
-    train, count = row.train.model_dump(mode="json"), row.count.model_dump(mode="json")
-    for values, own in ((train, ("seed",)), (count, ("model_hash", "model_run"))):
-        for name in own:
-            del values[name]
-    return ("run", json.dumps([train, count], sort_keys=True))
+    recipe = row.recipe or row.train.model_dump_json(exclude={"seed"})
+    return ("run", recipe, row.count.model_dump_json(exclude={"model_hash", "model_run"}))
 
 
 @dataclass(frozen=True)
@@ -146,6 +142,10 @@ def caption(group: Group) -> str:
         f"{name} = {'not stated' if value is None else plain(value)}"
         for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
     )
+    if row.noise != "gaussian":
+        numbers += f", {row.noise} noise"
+    if row.stopping != "fixed":
+        numbers += f" at most, stopped by '{row.stopping}'"
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (
