@@ -1,0 +1,43 @@
+"""Every sweep file that ships is complete: valid as it stands, with each model that another needs planned before it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from rsctl.catalog import known_methods
+from rsctl.plan.plan import make_plan
+from rsctl.spec.sweep import load_sweep
+from rsctl.spec.templates import all_templates
+
+
+def folder_of_classes(root: Path) -> None:
+    """60 class folders with one image file each where the templates look for folders."""
+    for name in ("imagenet", "cifar10"):
+        for split in ("train", "test"):
+            for number in range(60):
+                folder = root / name / split / f"n{number:08d}"
+                folder.mkdir(parents=True)
+                # Only listed, never decoded; of different content, for a data set's files identify it.
+                (folder / f"{split}{number}.png").write_bytes(f"{split}{number}".encode())
+
+
+@pytest.mark.parametrize("template", all_templates(), ids=lambda template: template.name)
+def test_a_template_is_a_valid_sweep(template, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    folder_of_classes(tmp_path)
+    file = tmp_path / f"{template.name}.toml"
+    file.write_text(template.text)
+    plan = make_plan(load_sweep(file, tmp_path), str(file))
+    assert plan.sweep.name == template.name
+    assert plan.sweep.description
+    assert template.text.startswith("# ")
+    planned: set[str] = set()
+    for run_id, model in plan.models.items():
+        assert planned.issuperset(model.needs)
+        planned.add(run_id)
+
+
+def test_every_method_is_in_a_template() -> None:
+    texts = "\n".join(template.text for template in all_templates())
+    assert [name for name in known_methods() if f'"{name}"' not in texts] == []
