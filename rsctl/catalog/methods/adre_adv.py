@@ -36,6 +36,6 @@ METHOD = Method(
         ),
         Defaults({**CIFAR, "noises": 8, "steps": 2}, source=PAPER),
         Defaults({**IMAGENET, "batch_size": 256, "noises": 1, "steps": 1}, source=PAPER, dataset="imagenet"),
-        Defaults({**digits(60), "noises": 4, "epsilon": 0.25, "warmup": 6}, source=OURS, dataset="digits"),
+        Defaults({**digits(50), "noises": 2, "epsilon": 0.25, "warmup": 5}, source=OURS, dataset="digits"),
     ),
 )
