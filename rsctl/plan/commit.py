@@ -79,11 +79,13 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         finished = set(read_table(run).rows.index.tolist())
         needs = (models[counts.spec.model_run],)
         for number, images in tasks.items():
-            if finished.issuperset(images):
+            attempt = latest.get(number)
+            # One that died between its last shard and its end has only to compact the run and to say so.
+            if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 done += 1
             else:
                 task = Task(run, number)
-                after = _reopened(task, latest.get(number))
+                after = _reopened(task, attempt)
                 requests.append(Request(task, needs, counts.resources, code, after))
     _write_sweep(store, plan, numbers, update)
     return Committed(requests, done, notes)

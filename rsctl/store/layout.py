@@ -88,7 +88,11 @@ class Run:
 
     def images(self, number: int) -> list[int]:
         """Positions that a certification task counts, in its order."""
-        return [int(image) for image in read_json(self.task_file(number), "images")["images"]]
+        file = self.task_file(number)
+        images = read_json(file, "images")["images"]
+        if not isinstance(images, list) or not all(type(image) is int for image in images):
+            raise InputError(f"{file}: 'images' is no list of positions: it was edited. Restore it.")
+        return images
 
     def launch(self) -> dict[str, Any]:
         """How to run it now: data, threads, code. The last submission wins; none of it is identity."""

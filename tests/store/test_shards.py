@@ -16,7 +16,7 @@ from chain import Chain, tiny
 from rsctl.errors import InputError, RefusedError, UnavailableError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.runs import CountSpec
-from rsctl.store.attempts import Claim, State, attempt_numbers, here, is_alive, latest_attempt
+from rsctl.store.attempts import Claim, State, attempt_file, attempt_numbers, here, is_alive, latest_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.files import append, publish, read_records, replace
 from rsctl.store.layout import Run, Store
@@ -146,6 +146,21 @@ def test_a_task_whose_result_is_gone_is_not_called_done(finished: Chain) -> None
     assert all("is gone" in s.reason for s in found.values() if s.state == State.LOST)
 
 
+def test_a_task_that_died_after_its_last_shard_is_ended_by_a_submission(finished: Chain) -> None:
+    """Its counts are all in, but nothing says so and nobody compacted them."""
+    run = finished.counts_run()
+    (file,) = data_files(run)
+    file.rename(shard_file(run, 1, 1))
+    attempt_file(run, 1, 1).write_bytes(
+        attempt_file(run, 1, 1).read_bytes().partition(b'\n{"record":"end"')[0]
+    )
+    (request,) = finished.plan(tiny()).requests
+    assert request.task.number == 1
+    finished.run(request.task)
+    assert [path.name for path in data_files(run)] == ["counts.h5"]
+    assert finished.plan(tiny()).requests == []
+
+
 def test_a_certifier_that_meets_a_corrupt_file_sets_it_aside_itself(finished: Chain) -> None:
     run = finished.counts_run()
     before = read_table(run).rows
@@ -181,7 +196,7 @@ def test_an_edited_spec_is_refused(finished: Chain) -> None:
         finished.run(Task(Store(finished.place.store).run("counts", run.id), 0))
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"schema": 99}'])
+@pytest.mark.parametrize("damage", ["{", "[]", "{}", '{"schema": 99}', '{"images": ["a"]}'])
 def test_spoilt_json_is_an_input_error_that_names_the_file(finished: Chain, damage: str) -> None:
     run = finished.counts_run()
     for file in (run.path / "spec.json", run.task_file(0), finished.store.sweep_folder("tiny") / "plan.json"):
