@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from rsctl.errors import UnavailableError
 from rsctl.store.files import publish_all
 
 
@@ -17,3 +20,11 @@ def test_files_are_created_in_order_up_to_the_first_that_exists(tmp_path: Path) 
     assert (folder / "0007.json").read_bytes() == b"7"
     assert not (folder / "0102.json").exists()
     assert sorted(file.name for file in folder.iterdir()) == sorted([*files, "0100.json", "0101.json"])
+
+
+def test_a_disk_that_fills_up_leaves_no_temporary_file(tmp_path: Path) -> None:
+    """The second of three can't be written (a folder stands where its folder should be made)."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UnavailableError):
+        publish_all(tmp_path, {"0.json": b"0", "file/1.json": b"1", "2.json": b"2"})
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
