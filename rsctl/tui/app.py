@@ -180,14 +180,22 @@ class Dashboard(App[None]):
 
 
 def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
-    """Key and meaning of everything that is bound where the cursor is, nearest first."""
-    found: dict[str, tuple[list[str], str]] = {}
+    """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
+    found: dict[str, tuple[int, list[str], str]] = {}
     for active in screen.active_bindings.values():
         binding = active.binding
-        if binding.description:
-            keys, _ = found.setdefault(binding.action, ([], binding.description))
-            keys.append(screen.app.get_key_display(binding))
-    return [(", ".join(dict.fromkeys(keys)), text) for keys, text in found.values()]
+        ours = type(active.node).__module__.startswith("rsctl.")
+        if (
+            binding.description
+            and ours
+            and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
+        ):
+            rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
+            found.setdefault(binding.action, (rank, [], binding.description))[1].append(
+                screen.app.get_key_display(binding)
+            )
+    ordered = sorted(found.values(), key=lambda entry: entry[0])
+    return [(", ".join(dict.fromkeys(keys)), text) for _, keys, text in ordered]
 
 
 def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:

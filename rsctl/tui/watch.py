@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.control import TaskStatus, statuses
@@ -53,6 +54,8 @@ class Watcher:
         self._place: Place | None = None
         self._sweeps: dict[str, _Sweep] = {}
         self._done: dict[str, TaskView] = {}
+        self._stamps: dict[Path, int] = {}
+        """Of the folders with attempts: a new attempt changes them, and what was done may run again."""
 
     def forget(self) -> None:
         """Read everything again at the next look, settings included."""
@@ -101,13 +104,14 @@ class Watcher:
 
     def _statuses(self, place: Place, sweeps: dict[str, _Sweep]) -> dict[str, TaskView]:
         """Views by task key: one question for all open tasks, and none about those that are done."""
-        open_tasks = {
-            task.key: task
-            for sweep in sweeps.values()
-            for entry in sweep.entries
-            for task in entry.tasks
-            if task.key not in self._done
-        }
+        open_tasks: dict[str, Task] = {}
+        for run, tasks in _by_run(sweeps.values()).items():
+            stamp = _changed(run.tasks_folder)
+            if stamp != self._stamps.get(run.path):
+                self._stamps[run.path] = stamp
+                for task in tasks:
+                    self._done.pop(task.key, None)
+            open_tasks |= {task.key: task for task in tasks if task.key not in self._done}
         found: dict[str, TaskView] = {}
         if open_tasks:
             for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
@@ -115,6 +119,22 @@ class Watcher:
                 if status.state == State.DONE:
                     self._done[key] = view
         return {**self._done, **found}
+
+
+def _by_run(sweeps: Iterable[_Sweep]) -> dict[Run, list[Task]]:
+    found: dict[Run, list[Task]] = {}
+    for sweep in sweeps:
+        for entry in sweep.entries:
+            for task in entry.tasks:
+                found.setdefault(task.run, []).append(task)
+    return found
+
+
+def _changed(folder: Path) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except OSError:
+        return 0
 
 
 def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> _Entry:

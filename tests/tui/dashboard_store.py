@@ -39,6 +39,7 @@ sigma = {sigmas}
 seed = {seeds}
 
 [certification]
+certificates = ["cohen"]
 n0 = 100
 n = 1000
 shards = {shards}

@@ -286,3 +286,17 @@ def test_every_pane_fits(synthetic: Synthetic, drive, size) -> None:
         assert not isinstance(app.screen, HelpScreen)
 
     drive(steps, size)
+
+
+def test_a_done_task_that_runs_again_is_seen(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        task = app.overview.sweeps[1].runs[0].certification[0]
+        assert task.state == "done"
+        synthetic.count(synthetic.counts("finished")[0], task.number, share=0.5, finish=False)
+        await until(
+            pilot,
+            lambda: app.overview.sweeps[1].runs[0].certification[0].state == "running",
+            "the new attempt",
+        )
+
+    drive(steps)

@@ -27,7 +27,7 @@ from rsctl.tui.widgets.grid import Cell, Column, Grid, Row
 if TYPE_CHECKING:
     from rsctl.tui.form_views import Composed, Field, Section
 
-COLUMNS = (Column("Field", 26), Column("Value"), Column("Default from", 26, drop=1))
+COLUMNS = (Column("Field", 26), Column("Value"), Column("Default from", drop=1))
 ACTIONS = (
     ("Open a sweep file", "Into the form (o)", "open"),
     ("Start from a template", "Into the form (t)", "template"),

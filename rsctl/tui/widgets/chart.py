@@ -1,4 +1,4 @@
-"""Curves in braille: two by four dots in a cell, a band of confidence as a fine screen behind its curve.
+"""Curves in braille: two by four dots in a cell, a band of confidence behind its curve.
 
 Drawn here, in a page of code: plotting libraries for the terminal cost 0.2 s to load and as much for a
 redraw, or pull in numpy before the first paint, and none of them draws a band.
@@ -168,8 +168,7 @@ def _plot(
                 edges = _at(series.xs, series.low, place), _at(series.xs, series.high, place)
                 if edges[0] is not None and edges[1] is not None:
                     for y in range(height(edges[1]), height(edges[0]) + 1):
-                        if (x + y) % 2 == 0:
-                            dot(x, y, -1)
+                        dot(x, y, -1)
     for order, series in reversed(list(enumerate(curves))):
         on, off = _DASHES[(order if no_color else series.dash) % len(_DASHES)]
         previous: int | None = None

@@ -55,7 +55,7 @@ class Grid(ScrollView, can_focus=True):
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         f"grid--{name}"
         for name in (
-            "title", "cursor", "strong", "muted", "done", "running", "queued", "waiting",
+            "title", "cursor", "strong", "muted", "faint", "done", "running", "queued", "waiting",
             "failed", "lost", "cancelled", "unknown", "new", "mark", "0", "1", "2", "3", "4", "5",
         )
     }  # fmt: skip
@@ -330,8 +330,7 @@ def _fit(text: str, room: int, right: bool) -> str:
 
 
 def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
-    """A progress bar in `width` cells, in eighths of a cell."""
-    eighths = int(min(1.0, max(0.0, share)) * width * 8)
-    full, rest = divmod(eighths, 8)
-    drawn = "█" * full + (" ▏▎▍▌▋▊▉"[rest] if rest else "")
-    return ((drawn, name), ("·" * (width - len(drawn)), "muted"))
+    """A progress bar in `width` cells, in halves of a cell; full only where everything is done."""
+    full, half = divmod(int(min(1.0, max(0.0, share)) * width * 2), 2)
+    drawn = "━" * full + "╸" * half
+    return ((drawn, name), ("─" * (width - len(drawn)), "faint"))
