@@ -33,7 +33,7 @@ class Certification(Parameters):
     """`certify-at-radii`: the radii to settle; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
-    certificates: list[str] = ["cohen"]
+    certificates: list[str] = ["runner-up"]
     """Which certificates to write beside the counts; any other can be derived later without sampling."""
     split: Literal["test", "val"] = "test"
     """`val` holds out a share of the training images for tuning; training then leaves them alone."""

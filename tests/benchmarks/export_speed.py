@@ -39,7 +39,7 @@ def make_store(root: Path, runs: int, rows: int) -> None:
     raw = {
         "name": "speed", "dataset": "cifar10", "model": "resnet110", "method": "gaussian",
         "grid": {"sigma": SIGMAS, "seed": list(range(seeds))},
-        "certification": {"n0": N0, "n": N, "max_images": -(-rows // (seeds * len(SIGMAS)))},
+        "certification": {"n0": N0, "n": N, "certificates": ["cohen"], "max_images": -(-rows // (seeds * len(SIGMAS)))},
     }  # fmt: skip
     os.environ["RSCTL_STORE"] = str(root)
     place = load_settings()

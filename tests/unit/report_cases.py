@@ -46,7 +46,7 @@ def make_store(
     """A submitted sweep on digits; with `counts` every image of every run is in."""
     values = {
         "name": name, "dataset": "digits", "model": "cnn", "method": "gaussian", "sigma": 0.5,
-        "certification": {"n0": N0, "n": N, "radii": [0.0, 0.25, 0.5]}, **raw,
+        "certification": {"n0": N0, "n": N, "certificates": ["cohen"], "radii": [0.0, 0.25, 0.5]}, **raw,
     }  # fmt: skip
     place = Place(settings=Settings(), file=None, store=root, data=root / "data")
     plan = make_plan(build_sweep(values, "sweep.toml", place.data), "sweep.toml")
