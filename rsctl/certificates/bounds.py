@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.special import betainccinv, betaincinv, ndtri
 
 from rsctl.certificates.protocol import Floats
@@ -31,17 +31,33 @@ def one_minus_lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
 
 def _inverse(k: Floats, n: Floats, alpha: Floats) -> Floats:
     """The inversion behind `one_minus_lower`, each k looked up once per n and alpha: it costs 2 µs, and runs share most k."""
-    if k.size >= 256 and (n == n.flat[0]).all() and (alpha == alpha.flat[0]).all():
+    if k.size >= 256 and (n == n.flat[0]).all():
         size, whole = int(n.flat[0]), k.astype(np.int64)
-        if size <= 1 << 20 and (whole == k).all() and whole.max() <= size:
-            known = _known(size, float(alpha.flat[0]))
-            fresh = np.unique(whole[np.isnan(known[whole])])
-            known[fresh] = betainccinv(size - fresh + 1.0, fresh.astype(np.float64), alpha.flat[0])
-            return known[whole]
+        alphas, which = _distinct(alpha)
+        if size <= 1 << 20 and len(alphas) <= _MOST_ALPHAS and (whole == k).all() and whole.max() <= size:
+            found = np.empty(k.shape)
+            for number, one in enumerate(alphas):
+                mine = which == number if len(alphas) > 1 else np.ones(k.shape, np.bool_)
+                known, wanted = _known(size, one), whole[mine]
+                fresh = np.unique(wanted[np.isnan(known[wanted])])
+                known[fresh] = betainccinv(size - fresh + 1.0, fresh.astype(np.float64), one)
+                found[mine] = known[wanted]
+            return found
     return np.asarray(betainccinv(n - k + 1, k, alpha), np.float64)
 
 
-@lru_cache(maxsize=8)
+_MOST_ALPHAS = 32
+
+
+def _distinct(alpha: Floats) -> tuple[list[float], NDArray[np.int64]]:
+    """The values that there are, and which of them each element is."""
+    if (alpha == alpha.flat[0]).all():
+        return [float(alpha.flat[0])], np.zeros(alpha.shape, np.int64)
+    values, which = np.unique(alpha, return_inverse=True)
+    return values.tolist(), which.reshape(alpha.shape)
+
+
+@lru_cache(maxsize=2 * _MOST_ALPHAS)
 def _known(n: int, alpha: float) -> Floats:
     """(n + 1,): the inversion by k, NaN where nobody has asked yet."""
     return np.full(n + 1, np.nan)

@@ -70,6 +70,8 @@ def split(selection_counts: Ints, n: Ints, alpha: float) -> Floats:
     chosen = selection_counts.argmax(axis=1)
     drawn, leader = selection_counts.sum(axis=1), counts_of(chosen, selection_counts)
     second = np.maximum(other_counts(chosen, selection_counts).max(axis=1), 0)
+    case, which = _cases(drawn, leader, second, n)
+    drawn, leader, second, n = drawn[case], leader[case], second[case], n[case]
     # Half a draw to either side, and one more of the others for the runner-up as for the rest of them: a few
     # draws that saw one rival don't prove that there is no other, and CERTIFY where there is costs the most.
     p_a = (leader + 0.5) / (drawn + 1)
@@ -80,7 +82,17 @@ def split(selection_counts: Ints, n: Ints, alpha: float) -> Floats:
     high_b = np.where(shares < 1, np.minimum(high_b, 1 - low_a), 1 - low_a)
     # The last of equal ones is CERTIFY, which needs no second bound.
     best = len(shares) - 1 - np.argmax((ndtri(low_a) - ndtri(high_b))[:, ::-1], axis=1)
-    return np.asarray(shares[best], np.float64)
+    return np.asarray(shares[best][which], np.float64)
+
+
+def _cases(drawn: Ints, leader: Ints, second: Ints, n: Ints) -> tuple[Ints, Ints]:
+    """One row of each case, and every row's case: a fixed number of draws leaves few, and each is worked out once."""
+    if len(n) and (drawn == drawn[0]).all() and (n == n[0]).all():
+        _, first, which = np.unique(
+            leader * (int(drawn[0]) + 1) + second, return_index=True, return_inverse=True
+        )
+        return first, which
+    return np.arange(len(n)), np.arange(len(n))
 
 
 def _wilson(p: Floats, n: Ints, z: Floats) -> Floats:

@@ -83,6 +83,7 @@ def sweep_results(
     rows: list[Row] = []
     notes: list[str] = []
     orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
+    stopped: dict[str, list[tuple[Row, Any]]] = {}
     for entry in plan["entries"]:
         run = store.run("counts", entry["counts"])
         train = store.run("models", entry["model"]).train_spec
@@ -97,13 +98,21 @@ def sweep_results(
                 begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
             )
             rows.append(sample.row)
-            notes += _about_stopping(sample)
+            if sample.row.stopping != "fixed" and sample.row.images:
+                short = loss(begun.counts(), sample.row.alpha)
+                stopped.setdefault(sample.row.stopping, []).append((sample.row, short))
             if each:
                 each(sample)
     mark_varying(rows)
     columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
-    return Results(name, plan["description"], rows, notes + warnings(rows) + about_logs, logged)
+    return Results(
+        name,
+        plan["description"],
+        rows,
+        notes + warnings(rows) + _about_stopping(stopped) + about_logs,
+        logged,
+    )
 
 
 def _order(
@@ -163,17 +172,17 @@ def _sample(
     return Sample(row, table, certified)
 
 
-def _about_stopping(sample: Sample) -> list[str]:
-    """What sequential sampling saved and cost."""
-    row, table = sample.row, sample.table
-    if row.count.stopping == "fixed" or not row.images:
-        return []
-    short = loss(table.counts(), row.alpha)
-    return [
-        f"{row.run}: sampled until '{row.count.stopping}' was settled: {row.mean_draws:.0f} of at most {row.n} draws per image. "
-        f"With all of them a radius would probably be larger by {short.mean():.3g} on average and {short.max():.3g} at most "
-        "(an estimate, no guarantee)."
-    ]
+def _about_stopping(stopped: dict[str, list[tuple[Row, Any]]]) -> list[str]:
+    """What sequential sampling saved and cost, by its rule."""
+    notes = []
+    for rule, found in stopped.items():
+        draws = [row.mean_draws for row, _ in found]
+        notes.append(
+            f"Images were sampled until '{rule}' was settled: {min(draws):.0f} to {max(draws):.0f} draws per image in a run's mean, of "
+            f"at most {max(row.n for row, _ in found)}. With all of them a radius would probably be larger by {max(short.mean() for _, short in found):.3g} "
+            f"in a run's mean and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
+        )
+    return notes
 
 
 def _wrong_claims(rule: Certificate, images: int, alpha: float) -> int | None:

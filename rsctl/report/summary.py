@@ -145,7 +145,7 @@ def caption(group: Group) -> str:
     if row.noise != "gaussian":
         numbers += f", {row.noise} noise"
     if row.stopping != "fixed":
-        numbers += f" at most, stopped by '{row.stopping}'"
+        numbers += f", n is the most: stopped by '{row.stopping}'"
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (

@@ -279,3 +279,55 @@ def test_intervals_are_narrow_in_latex() -> None:
     assert "\\textbf{90.0}$_{" in text
     assert "arraystretch" in text
     assert "arraystretch" not in render(results(make_row()), "latex")
+
+
+def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path) -> None:
+    from rsctl.certificates import Looks
+    from rsctl.certificates.stopping import RadiusWithin
+    from rsctl.store.files import replace
+    from rsctl.store.shards import Rows, Shard, encode_shard
+
+    settings = {
+        "n0": 10,
+        "n": 1000,
+        "stopping": "radius-within",
+        "certificates": ["sequential"],
+        "radii": [0.0],
+    }
+    store, (run,) = make_store(tmp_path, counts=False, certification=settings)
+    draws = RadiusWithin(0.02, 0.5, 0.001, 1000, 100).draws
+    at_looks = np.zeros((360, len(draws), 10), np.int32)
+    at_looks[:180, :, 0] = draws  # half of the images take every look, the others stop at the first
+    at_looks[180:, 0, 0] = draws[0]
+    counts = np.maximum.accumulate(at_looks, axis=1)[:, -1]
+    none = np.zeros(360)
+    selection = np.zeros((360, 10), np.int32)
+    selection[:, 0] = 10
+    rows = Rows(
+        np.arange(360), none.astype(np.int32), selection, counts, counts.sum(axis=1).astype(np.int64), none,
+        none.astype(np.int32), looks=Looks(draws, at_looks),
+    )  # fmt: skip
+    attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 64}
+    replace(run.path / "counts.h5", encode_shard(Shard(rows, attributes, [{"device": "none"}]), {}, 0.001))
+    found = sweep_results(store, "sweep")
+    (row,) = found.rows
+    assert row.mean_draws == (draws[-1] + draws[0]) / 2
+    assert math.isnan(row.clean_accuracy)
+    assert row.cells[0].certified == 360
+    assert any("until 'radius-within' was settled: 600 to 600 draws" in note for note in found.notes)
+    assert "stopped by 'radius-within'" in render(found, "md").replace("\\", "")
+
+
+def test_bounds_of_a_few_alphas_are_bit_for_bit_those_of_each() -> None:
+    from rsctl.certificates.bounds import one_minus_lower
+    from rsctl.certificates.runner_up import split
+
+    rng = np.random.default_rng(4)
+    k, alpha = rng.integers(0, 1001, 400), rng.choice([0.001, 0.0005, 0.01], 400)
+    many = one_minus_lower(k, 1000, alpha)
+    assert many.tolist() == [
+        float(one_minus_lower(int(a), 1000, float(b))) for a, b in zip(k, alpha, strict=True)
+    ]
+    selection, n = rng.multinomial(50, [0.5, 0.3, 0.2], 300), np.full(300, 1000)
+    each = [split(selection[i : i + 1], n[:1], 0.001)[0] for i in range(300)]
+    assert split(selection, n, 0.001).tolist() == each
