@@ -100,7 +100,9 @@ class Site:
     ) -> subprocess.CompletedProcess[str]:
         """The command as a user runs it; with `fake`, its code snapshot has tasks that never import torch."""
         if fake:
-            environment["PYTHONPATH"] = os.pathsep.join([str(FAKE_JOBS), os.environ.get("PYTHONPATH", "")])
+            environment["PYTHONPATH"] = str(FAKE_JOBS)
+        path = [environment.get("PYTHONPATH"), os.environ.get("PYTHONPATH")]
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, path))
         done = subprocess.run(
             [str(Path(sys.executable).with_name("rsctl")), *arguments],
             cwd=self.folder, env={**os.environ, **environment}, capture_output=True, text=True, timeout=300,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -38,16 +41,23 @@ def test_a_warned_task_writes_a_snapshot_returns_to_the_queue_and_goes_on(site: 
     site.behave(steps=8, seconds=0.5)
     site.submit()
     site.wait(lambda _: steps(site, 0) >= 3)
+    run = next(site.store.runs("models"))
+    following = subprocess.Popen(
+        [str(Path(sys.executable).with_name("rsctl")), "logs", run.id, "--follow"],
+        cwd=site.folder, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
     (job,) = running(site)
     site.cluster.query("scancel", f"--signal={name}", job, check=True)
     assert site.wait() == ["done"] * 2
-    run = next(site.store.runs("models"))
     assert attempts(run) == ["stopped", "done"]
     assert f"signal SIG{name}" in log(run)
     assert "requeued as" in log(run)
     begun = [line for line in log(run).splitlines() if line.startswith("starts at")]
     assert begun[0].startswith("starts at 0 ")
     assert int(begun[1].split()[2]) >= 3
+    # Who follows the log sees both attempts, and is let go when the task is done.
+    followed = following.communicate(timeout=60)[0]
+    assert all(line in followed for line in begun)
 
 
 @pytest.mark.long
