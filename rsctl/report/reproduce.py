@@ -83,6 +83,8 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
         mine = [
             row for row in rows if row.sigma == published.sigma and same_method(published.method, row.method)
         ]
+        # Of a grid only the runs with the published hyper-parameters answer, where there are any.
+        mine = [row for row in mine if _same_hyperparameters(published, row)] or mine
         if not mine:
             missing.append(f"{published.method}, sigma = {published.sigma:g}")
         paired += [_pair(table, published, row) for row in mine]
@@ -94,10 +96,16 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
     return Reproduction(table.name, table.heading, sweep, paired, missing, notes)
 
 
+def _same_hyperparameters(published: PublishedRow, row: AnyRow) -> bool:
+    wanted = {key: value for key, value in published.settings.items() if key.startswith("method.")}
+    mine = settings_of(row.train, row.count) if isinstance(row, Row) else {}
+    return all(mine.get(key) == value for key, value in wanted.items())
+
+
 def same_method(published: str, mine: str) -> bool:
-    """Whether names agree up to case, punctuation and what stands in brackets; `Basic` is Gaussian augmentation."""
+    """Whether names agree up to case, punctuation and what stands in brackets; `Basic` and `Cohen` are Gaussian augmentation."""
     name = _bare(published.split("(")[0])
-    return _bare(mine.split("(")[0]) == {"basic": "gaussian"}.get(name, name)
+    return _bare(mine.split("(")[0]) == {"basic": "gaussian", "cohen": "gaussian"}.get(name, name)
 
 
 def _bare(text: str) -> str:

@@ -264,6 +264,21 @@ def test_reproduce_pairs_cells_and_names_every_setting_that_differs(
     assert "cohen2019-cifar10" in capsys.readouterr().err
 
 
+def test_of_a_grid_the_published_hyperparameters_answer(tmp_path: Path) -> None:
+    store, _ = make_store(
+        tmp_path, dataset="cifar10", model="resnet110", counts=False, sigma=0.25,
+        method={"name": "adre-reg", "grid": {"lbd": [0.1, 0.2, 0.7]}},
+    )  # fmt: skip
+    found = reproduce(store, published_tables()["adre2020-table1-cifar10"], "sweep")
+    names = {}
+    for row in found.rows:
+        names.setdefault(row.method, []).append(row.run)
+    assert [len(names[f"ADRE-REG (k = 8, lambda = {value})"]) for value in (0.1, 0.2)] == [1, 1]
+    # Nobody trained 0.3: all answer, and each says how it differs.
+    assert len(names["ADRE-REG (k = 8, lambda = 0.3)"]) == 3
+    assert any("method.lbd 0.3 there, 0.7 here" in setting for row in found.rows for setting in row.settings)
+
+
 def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
     store, (one,) = make_store(tmp_path, dataset="cifar10", model="resnet110", counts=False)
     found = reproduce(store, published_tables()["cohen2019-cifar10"], "sweep")
