@@ -23,11 +23,11 @@ from rsctl.store.attempts import latest_attempt, read_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.layout import Store
 from rsctl.store.shards import read_shard
-from rsctl.store.tables import Table, data_files, read_table
+from rsctl.store.tables import Table, data_files, read_table, shard_file
 
 SWEEP = tiny(
-    training={"epochs": 60},
-    certification={"n": 40_000, "max_images": 12, "shards": 2, "tile": 200, "block": 50},
+    training={"epochs": 40},
+    certification={"n": 40_000, "max_images": 8, "shards": 1, "tile": 200, "block": 50},
 )
 """Several seconds of training and of sampling on one core."""
 
@@ -81,15 +81,15 @@ def nothing_is_left(chain: Chain) -> None:
 
 def test_counts_after_kills_equal_those_of_a_quiet_run(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     expected, model = quiet(chain, monkeypatch, SWEEP)
-    hit = kill_and_resume(chain, SWEEP, kills=6, seed=1)
-    assert sum(hit.values()) >= 4
+    hit = kill_and_resume(chain, SWEEP, kills=4, seed=1)
+    assert sum(hit.values()) >= 3
     equal(expected, read_table(chain.counts_run()))
     assert next(chain.store.runs("models")).model_file.read_bytes() == model
     nothing_is_left(chain)
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_counts_after_many_kills_equal_those_of_a_quiet_run(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
@@ -144,7 +144,7 @@ def test_sigterm_writes_a_snapshot_of_all_that_was_done(
         process.terminate()
         assert process.wait(30) == 0
         done = read_attempt(task.run, task.number, 1).progress["done"]
-        shard = read_shard(data_files(task.run)[-1])
+        shard = read_shard(shard_file(task.run, task.number, 1))
         blocks = 800 + 1
         drawn = sum(image.selection_blocks + image.estimation_blocks for image in shard.pending) / blocks
         assert drawn + len(shard.rows) >= done - 1e-3
@@ -178,6 +178,7 @@ def test_a_kill_while_many_shards_are_compacted_loses_no_row(tmp_path: Path) -> 
     assert unfinished > 3
 
 
+@pytest.mark.long
 def test_a_killed_launcher_of_several_processes_leaves_no_training_behind(chain: Chain) -> None:
     values = tiny(training={"epochs": 5000})
     values["resources"] = {**values["resources"], "training": {"threads": 1, "gpus": 0, "processes": 2}}
