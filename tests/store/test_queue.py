@@ -16,6 +16,7 @@ from chain import Chain, queue_pid, queue_pids, tiny, wait_until
 from PIL import Image
 
 from rsctl.cluster.control import sweep_statuses
+from rsctl.cluster.processes import gpus_of
 from rsctl.cluster.queue import deaths_without_progress, served, start_detached
 from rsctl.cluster.requests import own_queue
 from rsctl.plan.commit import Request, Task
@@ -221,6 +222,15 @@ def test_a_request_whose_code_is_gone_is_not_run_with_other_code(chain: Chain) -
     assert chain.attempts() == {}
 
 
+def test_the_gpus_of_an_adopted_task_stay_taken() -> None:
+    process = subprocess.Popen(["sleep", "60"], env={**os.environ, "CUDA_VISIBLE_DEVICES": "1,3"})
+    try:
+        assert gpus_of(process.pid) == [1, 3]
+    finally:
+        process.kill()
+        process.wait()
+
+
 def attempt(done: float) -> Attempt:
     return Attempt(1, {}, {"done": done} if done else {}, {})
 
@@ -251,6 +261,7 @@ def test_a_model_that_another_host_trains_is_waited_for(chain: Chain) -> None:
     assert "is not going to be trained" in mine.endings()[committed.requests[1].task.key]["reason"]
 
 
+@pytest.mark.long
 def test_two_live_copies_of_a_task_end_with_one_result_and_the_older_stops(chain: Chain) -> None:
     own_model(chain)
     values = tiny(name="copies", certification={"n": 30_000, "max_images": 6, "shards": 1})
