@@ -115,12 +115,11 @@ class Stop:
 
 def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
     """The claim of this process; the other processes of one training share the first one's."""
-    rank = int(os.environ.get("RANK", "0"))
-    if rank:
-        return FollowerClaim(run, number, int(os.environ["RSCTL_ATTEMPT"]))
-    if "RSCTL_ATTEMPT" in os.environ:
-        return Claim(run, number, int(os.environ["RSCTL_ATTEMPT"]))
-    return take_claim(run, number, launch)
+    if "RSCTL_ATTEMPT" not in os.environ:
+        return take_claim(run, number, launch)
+    die_with_parent()
+    first = os.environ.get("RANK", "0") == "0"
+    return (Claim if first else FollowerClaim)(run, number, int(os.environ["RSCTL_ATTEMPT"]))
 
 
 def take_claim(run: Run, number: int, launch: dict[str, Any], **further: Any) -> Claim:
