@@ -72,7 +72,7 @@ METHOD = Method(
         ),
         Defaults({"batch_size": 256}, source=CHOSEN, dataset="imagenet"),
         Defaults(
-            {**digits(60), "lr": 0.02, "noises": 4, "mapping_noises": 32, "beta": 2.0, "beta_epoch": 60.0},
+            {**digits(60), "lr": 0.01, "noises": 4, "mapping_noises": 32, "beta": 1.0, "beta_epoch": 60.0},
             source=OURS,
             dataset="digits",
         ),
