@@ -11,7 +11,7 @@ from typing import Any
 
 from rsctl.cluster.slurm_processes import join
 from rsctl.cluster.slurm_staging import stage
-from rsctl.cluster.task import Outcome, perform
+from rsctl.cluster.task import Outcome, Stop, perform, take_claim
 from rsctl.errors import UserError
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
 from rsctl.store.layout import Run
@@ -36,6 +36,7 @@ class SlurmTask:
 
         It leaves by SystemExit, so that submitit writes no result: the store has it.
         """
+        stop = Stop()
         run = Run(Path(self.run))
         os.environ["RSCTL_SUBMISSION"] = self.submission
         os.chdir(run.path)
@@ -45,16 +46,23 @@ class SlurmTask:
         try:
             here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
             if self.staging:
-                here["data"] = str(stage(run, self.staging))
+                here["data"] = str(self._staged(run))
             if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
                 os.environ.update(join(run, self.number))
-            outcome = perform(run, self.number, **here)
+            outcome = perform(run, self.number, stop, **here)
         except UserError as error:
             print(error, file=sys.stderr, flush=True)
             sys.exit(1)
         if outcome.state == "stopped" and first:
             sys.exit(0 if self._requeue(run, outcome) else 1)
         sys.exit(1 if outcome.state == "failed" else 0)
+
+    def _staged(self, run: Run) -> Path:
+        try:
+            return stage(run, self.staging)
+        except UserError as error:
+            take_claim(run, self.number, run.launch()).end("failed", str(error))
+            raise
 
     def checkpoint(self) -> Any:
         """For a signal that comes before the task listens: submitit requeues it as it is, for all state is on disk."""

@@ -51,12 +51,12 @@ def run_task(run: Run, number: int) -> int:
     return 1 if perform(run, number).state == "failed" else 0
 
 
-def perform(run: Run, number: int, **here_and_now: Any) -> Outcome:
+def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any) -> Outcome:
     """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end.
 
-    Keywords replace values of the run's launch file on this machine, such as `data` or `snapshot_seconds`.
+    `stop` has listened since before; keywords replace values of the run's launch file on this machine, such as `data` or `snapshot_seconds`.
     """
-    stop = Stop()
+    stop = stop or Stop()
     launch = {**_launch(run, number), **here_and_now}
     use_plugins(launch["plugins"])
     for variable in _THREAD_VARIABLES:

@@ -13,6 +13,7 @@ from rsctl.errors import InputError
 
 if TYPE_CHECKING:
     from chain import Chain
+    from conftest import Site
 
     from rsctl.store.layout import Run
 
@@ -45,3 +46,19 @@ def test_a_folder_that_the_node_does_not_name_is_a_sentence(
     monkeypatch.delenv("NODE_DISK", raising=False)
     with pytest.raises(InputError, match=r"\$NODE_DISK/data.*a variable that the node sets"):
         stage(run, "$NODE_DISK/data")
+
+
+def test_a_task_that_cannot_stage_says_why(site: Site) -> None:
+    site.profile("staged", staging="$NO_SUCH_VARIABLE/data")
+    site.sweep(certification={"shards": 1})
+    site.submit("--cluster", "staged")
+    assert site.wait() == ["failed", "cancelled"]
+    assert "$NO_SUCH_VARIABLE/data" in next(iter(site.statuses().values())).reason
+
+
+def test_a_task_reads_what_was_staged(site: Site, tmp_path: Path) -> None:
+    site.profile("staged", staging=str(tmp_path / "disk"))
+    site.sweep(certification={"shards": 1})
+    site.submit("--cluster", "staged")
+    assert site.wait() == ["done", "done"]
+    assert (tmp_path / "disk").is_dir()
