@@ -55,7 +55,7 @@ METHOD = Method(
             dataset="imagenet",
         ),
         Defaults(
-            {**digits(30), "noises": 4, "steps": 1, "epsilon": 0.25, "teacher_draws": 100},
+            {**digits(40), "noises": 4, "steps": 1, "epsilon": 0.25, "teacher_draws": 100},
             source=OURS,
             dataset="digits",
         ),

@@ -1,0 +1,78 @@
+"""A training method in a package of one's own: the example of the README."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from chain import Chain, tiny
+
+from rsctl.catalog import use_plugins
+
+DECLARATION = '''\
+"""A training method of one's own: what is declared, without torch ..."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+
+
+class LogitNormParameters(Parameters):
+    """Gaussian augmentation with a penalty on the size of the logits."""
+
+    weight: Annotated[float, Field(ge=0)] = 0.01
+    """Weight of the penalty."""
+
+
+METHODS = [
+    Method(
+        name="logit-norm",
+        title="Gaussian augmentation with small logits",
+        citation="mine, 2026",
+        revision=1,
+        parameters=LogitNormParameters,
+        defaults=(Defaults({"weight": 0.02, "epochs": 30}, source="my notes, page 3", dataset="digits"),),
+        implementation="mymethods.logit_norm",
+    )
+]
+'''
+
+LOSS = '''\
+"""... and its loss."""
+
+
+def loss(model, x, y, state):
+    logits = model(x + state.noise())
+    penalty = logits.float().square().sum(dim=1).mean()
+    return state.cross_entropy(logits, y) + state.parameters["weight"] * penalty, logits
+'''
+
+
+def test_a_method_of_ones_own_is_a_declaration_and_a_loss(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "site" / "mymethods"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(DECLARATION)
+    (package / "logit_norm.py").write_text(LOSS)
+    assert len((DECLARATION + LOSS).splitlines()) <= 40
+    monkeypatch.syspath_prepend(str(package.parent))
+    settings = tmp_path / "rsctl.toml"
+    settings.write_text('plugins = ["mymethods"]\n' + settings.read_text())
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    file = chain.file(tiny(method={"name": "logit-norm", "weight": 0.5, "training": {"epochs": 1}}))
+    checked = chain.cli("check", file)
+    assert checked.code == 0, checked.err
+    assert "logit-norm-digits-s0.5" in checked.out
+    wrong = chain.file(tiny(method={"name": "logit-norm", "wieght": 0.5}), "wrong.toml")
+    assert "Did you mean 'weight'?" in chain.cli("check", wrong).err
+    use_plugins(["mymethods"])
+    try:
+        chain.run_all(tiny(method={"name": "logit-norm", "training": {"epochs": 1}}))
+    finally:
+        use_plugins([])
+    (run,) = chain.store.runs("models")
+    assert run.train_spec.hyperparameters == {"weight": 0.02}
+    assert run.model_file.exists()
