@@ -20,7 +20,7 @@ from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.results import ResultsScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.themes import THEMES
-from rsctl.tui.views import OPEN_STATES, Overview
+from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
@@ -202,17 +202,19 @@ def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
     """Sweeps whose last open task ended between two looks: name and a sentence."""
     if before is None:
         return []
-    went_on = {
-        sweep.name for sweep in before.sweeps if any(task.state in OPEN_STATES for task in sweep.tasks)
-    }
+    went_on = {sweep.name for sweep in before.sweeps if not _over(sweep)}
     found = []
     for sweep in now.sweeps:
-        states = [task.state for task in sweep.tasks]
-        if sweep.name in went_on and not any(state in OPEN_STATES for state in states):
-            bad = sum(state != "done" for state in states)
-            text = "every task is done" if not bad else f"ended; {bad} of {len(states)} tasks are not done"
+        if sweep.name in went_on and _over(sweep):
+            states = sweep.progress.states
+            bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
+            text = "every task is done" if not bad else f"ended; {bad} of {total} tasks are not done"
             found.append((sweep.name, text))
     return found
+
+
+def _over(sweep: SweepView) -> bool:
+    return not any(state in sweep.progress.states for state in OPEN_STATES)
 
 
 def make_app() -> Dashboard:

@@ -58,13 +58,11 @@ def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
     """What needs attention first; runs that are alike stay as planned."""
     if sort == "state":
         order = ("failed", "lost", "cancelled", "unknown", "running", "queued", "waiting", "new", "done")
-        return sorted(
-            runs, key=lambda run: min((order.index(task.state) for task in run.tasks), default=len(order))
-        )
+        return sorted(runs, key=lambda run: min(map(order.index, run.progress.states), default=len(order)))
     if sort == "progress":
-        return sorted(runs, key=lambda run: -progress_of(run.tasks).share)
+        return sorted(runs, key=lambda run: -run.progress.share)
     if sort == "left":
-        lefts = {run.key: progress_of(run.stage_tasks).left for run in runs}
+        lefts = {run.key: run.stage_progress.left for run in runs}
         return sorted(runs, key=lambda run: (lefts[run.key] is None, lefts[run.key] or 0.0))
     return runs
 
@@ -82,7 +80,7 @@ def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None
 
 
 def _sweep_row(sweep: SweepView, opened: bool) -> Row:
-    progress = progress_of(sweep.tasks)
+    progress = sweep.progress
     name: Cell = ((sweep.name, "strong"), (f"  {len(sweep.runs)} runs", "muted"))
     return Row(
         sweep.name,
@@ -95,7 +93,7 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
 def _run_row(run: RunView, opened: bool) -> Row:
     if run.problem:
         return Row(run.key, (run.title, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
-    whole, stage = progress_of(run.tasks), progress_of(run.stage_tasks)
+    whole, stage = run.progress, run.stage_progress
     text = whole.text
     if whole.state == "running":
         text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 OPEN_STATES = ("running", "queued", "waiting", "unknown")
@@ -57,6 +58,16 @@ class RunView:
     problem: str = ""
     """Why its files can't be read, if they can't."""
 
+    @cached_property
+    def progress(self) -> Progress:
+        """Of all its tasks."""
+        return progress_of(self.tasks)
+
+    @cached_property
+    def stage_progress(self) -> Progress:
+        """Of the tasks of its stage."""
+        return progress_of(self.stage_tasks)
+
     @property
     def training(self) -> tuple[TaskView, ...]:
         return tuple(task for task in self.tasks if task.run.startswith("models/"))
@@ -85,10 +96,15 @@ class SweepView:
     submitted: float
     runs: tuple[RunView, ...]
 
-    @property
+    @cached_property
     def tasks(self) -> tuple[TaskView, ...]:
         """Each once: runs may share a model."""
         return tuple({task.key: task for run in self.runs for task in run.tasks}.values())
+
+    @cached_property
+    def progress(self) -> Progress:
+        """Of all its tasks."""
+        return progress_of(self.tasks)
 
 
 @dataclass(frozen=True)

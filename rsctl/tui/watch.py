@@ -5,9 +5,9 @@ Imported on a background thread only: its rooms take a third of a second to load
 
 from __future__ import annotations
 
+import operator
 import os
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,8 @@ class _Entry:
     counts: str
     settings: dict[str, Any]
     values: dict[str, Any]
-    tasks: list[Task]
+    tasks: dict[Run, dict[str, Task]]
+    """By their run and key."""
     problem: str = ""
 
 
@@ -54,6 +55,8 @@ class Watcher:
         self._place: Place | None = None
         self._sweeps: dict[str, _Sweep] = {}
         self._done: dict[str, TaskView] = {}
+        self._views: list[SweepView] = []
+        self._last: dict[str, TaskView] = {}
         self._stamps: dict[Path, int] = {}
         """Of the folders with attempts: a new attempt changes them, and what was done may run again."""
 
@@ -83,9 +86,12 @@ class Watcher:
         self._sweeps = found
         tasks = self._statuses(place, found)
         problems += [plain(notice, 500) for notice in notices()]
+        known = {view.name: view for view in self._views}
+        self._views = [_sweep_view(name, sweep, tasks, known.get(name)) for name, sweep in found.items()]
+        views = self._views
         return Overview(
             str(place.store),
-            tuple(_sweep_view(name, sweep, tasks) for name, sweep in found.items()),
+            tuple(views),
             tuple(problems),
             time.time(),
         )
@@ -105,29 +111,30 @@ class Watcher:
     def _statuses(self, place: Place, sweeps: dict[str, _Sweep]) -> dict[str, TaskView]:
         """Views by task key: one question for all open tasks, and none about those that are done."""
         open_tasks: dict[str, Task] = {}
-        for run, tasks in _by_run(sweeps.values()).items():
+        entries = [entry for sweep in sweeps.values() for entry in sweep.entries]
+        again: set[Run] = set()
+        for run in {run for entry in entries for run in entry.tasks}:
             stamp = _changed(run.tasks_folder)
             if stamp != self._stamps.get(run.path):
                 self._stamps[run.path] = stamp
-                for task in tasks:
-                    self._done.pop(task.key, None)
-            open_tasks |= {task.key: task for task in tasks if task.key not in self._done}
+                again.add(run)
+        for entry in entries:
+            for run, tasks in entry.tasks.items():
+                if run in again:
+                    for key in tasks:
+                        self._done.pop(key, None)
+                open_tasks |= {key: task for key, task in tasks.items() if key not in self._done}
         found: dict[str, TaskView] = {}
         if open_tasks:
             for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
-                view = found[key] = _task_view(status)
+                view = _task_view(status)
+                if view == (before := self._last.get(key)):
+                    view = before
+                found[key] = view
                 if status.state == State.DONE:
                     self._done[key] = view
+        self._last = found
         return {**self._done, **found}
-
-
-def _by_run(sweeps: Iterable[_Sweep]) -> dict[Run, list[Task]]:
-    found: dict[Run, list[Task]] = {}
-    for sweep in sweeps:
-        for entry in sweep.entries:
-            for task in entry.tasks:
-                found.setdefault(task.run, []).append(task)
-    return found
 
 
 def _changed(folder: Path) -> int:
@@ -140,11 +147,10 @@ def _changed(folder: Path) -> int:
 def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> _Entry:
     model, counts = store.run("models", values["model"]), store.run("counts", values["counts"])
     parents = [store.run("models", name) for name in values.get("parents", ())]
-    tasks = [
-        *(Task(parent, 0) for parent in parents),
-        Task(model, 0),
-        *(Task(counts, number) for number in values["tasks"]),
-    ]
+    planned = [Task(run, 0) for run in (*parents, model)] + [Task(counts, n) for n in values["tasks"]]
+    tasks: dict[Run, dict[str, Task]] = {}
+    for task in planned:
+        tasks.setdefault(task.run, {})[task.key] = task
     settings: dict[str, Any] = {}
     problem = ""
     try:
@@ -204,29 +210,32 @@ def _task_view(status: TaskStatus) -> TaskView:
     )
 
 
-def _sweep_view(name: str, sweep: _Sweep, tasks: dict[str, TaskView]) -> SweepView:
-    runs = tuple(
-        RunView(
-            entry.key,
-            name,
-            entry.title,
-            entry.model,
-            entry.counts,
-            entry.settings,
-            entry.values,
-            tuple(_views(entry.tasks, tasks)),
-            entry.problem,
-        )
-        for entry in sweep.entries
-    )
-    return SweepView(
-        name,
-        plain(str(sweep.plan.get("description", "")), 300),
-        str(sweep.plan.get("cluster", "local")),
-        float(sweep.plan.get("submitted", 0.0)),
-        runs,
-    )
+def _sweep_view(name: str, sweep: _Sweep, tasks: dict[str, TaskView], before: SweepView | None) -> SweepView:
+    """The sweep's view; runs in which nothing changed are the same objects as before, and so is the whole."""
+    known = {run.key: run for run in before.runs} if before else {}
+    runs = tuple(_run_view(name, entry, tasks, known.get(entry.key)) for entry in sweep.entries)
+    cluster, submitted = str(sweep.plan.get("cluster", "local")), float(sweep.plan.get("submitted", 0.0))
+    if before and before.submitted == submitted and all(map(operator.is_, runs, before.runs)) and len(runs) == len(before.runs):  # fmt: skip
+        return before
+    view = SweepView(name, plain(str(sweep.plan.get("description", "")), 300), cluster, submitted, runs)
+    _ = view.progress  # counted here and not on the screen's thread
+    return view
 
 
-def _views(tasks: Iterable[Task], views: dict[str, TaskView]) -> Iterable[TaskView]:
-    return (views[task.key] for task in tasks if task.key in views)
+def _run_view(sweep: str, entry: _Entry, tasks: dict[str, TaskView], before: RunView | None) -> RunView:
+    views = tuple(tasks[key] for keys in entry.tasks.values() for key in keys if key in tasks)
+    if before and before.entry is entry.values and len(views) == len(before.tasks) and all(map(operator.is_, views, before.tasks)):  # fmt: skip
+        return before
+    run = RunView(
+        entry.key,
+        sweep,
+        entry.title,
+        entry.model,
+        entry.counts,
+        entry.settings,
+        entry.values,
+        views,
+        entry.problem,
+    )
+    _ = run.progress, run.stage_progress
+    return run

@@ -10,7 +10,6 @@ from rich.text import Text
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
-from textual.widgets import Static
 
 from rsctl.errors import InputError
 from rsctl.tui import results_reader
@@ -32,6 +31,7 @@ from rsctl.tui.screens.samples import SamplesScreen
 from rsctl.tui.views import Curve, Overview, RunView, SweepView
 from rsctl.tui.widgets.chart import COLOURS, Chart, Series
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.styles import Lines
 from rsctl.tui.widgets.tabline import TabLine
 
 OWN = "as in the sweep"
@@ -82,7 +82,7 @@ class ResultsScreen(ModeScreen):
         with Container(id="results-body"):
             with Vertical(id="results-chart"):
                 yield Chart(empty="reading the shards …")
-                yield Static("", classes="facts", id="results-facts", markup=False)
+                yield Lines("", classes="facts", id="results-facts", markup=False)
             yield Grid(result_columns([], False), empty="no run in this sweep", id="results-grid")
 
     def on_mount(self) -> None:
@@ -230,7 +230,7 @@ class ResultsScreen(ModeScreen):
             percent=True,
             empty="no image is certified yet" if self._complete else "reading the shards …",
         )
-        self.query_one("#results-facts", Static).update(self._facts(here, baseline))
+        self.query_one("#results-facts", Lines).tell(self._facts(here, baseline))
 
     def _facts(self, here: Curve | None, baseline: Baseline | None) -> Text:
         text = Text()

@@ -151,9 +151,13 @@ class SweepsScreen(Steering, ModeScreen):
             return
         sweep, run, task = self.chosen()
         key = run.key if run else sweep.name if sweep else ""
-        self.query_one(CertifiedPane).about(key)
-        self.query_one(TrainingPane).about(key)
-        self.query_one(DetailsPane).about(overview, sweep, run, task)
+        match self.pane:
+            case "Curve":
+                self.query_one(CertifiedPane).about(key)
+            case "Training":
+                self.query_one(TrainingPane).about(key)
+            case "Details":
+                self.query_one(DetailsPane).about(overview, sweep, run, task)
         path, note = log_of(overview, run, task)
         self.query_one(LogView).about(path, note)
         self.query_one(TabLine).note(about(sweep, run, task))

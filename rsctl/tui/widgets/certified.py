@@ -8,11 +8,14 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Vertical
-from textual.widgets import Static
+from textual.timer import Timer
 
 from rsctl.tui.views import Curve
 from rsctl.tui.widgets.chart import COLOURS, Chart, Series
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import Lines, component
+
+PATIENCE = 0.4
+"""Seconds until a curve that isn't there yet leaves an empty chart."""
 
 
 class CertifiedPane(Vertical):
@@ -21,19 +24,29 @@ class CertifiedPane(Vertical):
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._about = ""
+        self._clearing: Timer | None = None
 
     def compose(self) -> ComposeResult:
         yield Chart(empty="")
-        yield Static("", classes="facts", markup=False)
+        yield Lines("", classes="facts", markup=False)
 
     def about(self, key: str) -> None:
         """Another row is under the cursor: take away what is shown of the last one."""
-        if key != self._about:
-            self._about = key
-            self.query_one(Chart).show([], empty="reading the shards …" if key else "")
-            self.query_one(Static).update("")
+        if key == self._about:
+            return
+        self._about = key
+        if self._clearing is not None:
+            self._clearing.stop()
+        # What is read at once replaces the last curve; what takes longer must not stand beside another run's name.
+        self._clearing = self.set_timer(PATIENCE, self._clear)
+
+    def _clear(self) -> None:
+        self.query_one(Chart).show([], empty="reading the shards …" if self._about else "")
+        self.query_one(Lines).tell(Text())
 
     def show(self, curves: Sequence[Curve]) -> None:
+        if self._clearing is not None:
+            self._clearing.stop()
         drawn = [curve for curve in curves if curve.images]
         unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         norms = sorted({unit.get(curve.norm, curve.norm) for curve in curves})
@@ -51,7 +64,7 @@ class CertifiedPane(Vertical):
             percent=True,
             empty="no image is certified yet",
         )  # fmt: skip
-        self.query_one(Static).update(self._facts(curves, drawn))
+        self.query_one(Lines).tell(self._facts(curves, drawn))
 
     def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
         chart = self.query_one(Chart)

@@ -15,7 +15,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
-from textual.geometry import Size
+from textual.geometry import Region, Size
 from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
@@ -202,18 +202,21 @@ class Grid(ScrollView, can_focus=True):
         place = max(0, min(place, len(self.rows) - 1))
         if not self.rows or place == self.cursor:
             return
-        self.cursor = place
-        self._follow()
-        self.refresh()
+        before, self.cursor = self.cursor, place
+        if not self._follow():
+            # Two lines are cheaper to draw than all of them.
+            for line in (before, place):
+                self.refresh(Region(0, 1 + line - round(self.scroll_offset.y), self.size.width, 1))
         self.post_message(self.Moved(self, self.key))
 
-    def _follow(self) -> None:
-        """Scroll as little as shows the cursor."""
+    def _follow(self) -> bool:
+        """Scroll as little as shows the cursor; returns whether that moved anything."""
         height = max(1, self.scrollable_content_region.height - 1)
         top = round(self.scroll_offset.y)
         wanted = min(max(top, self.cursor - height + 1), self.cursor)
         if wanted != top:
             self.scroll_to(y=wanted, animate=False, force=True)
+        return wanted != top
 
     # Drawing
 

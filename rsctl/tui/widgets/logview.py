@@ -54,9 +54,10 @@ class LogView(ScrollView, can_focus=True):
         if path == self.path:
             return False
         self.path, self.window, self.following, self._mark = path, None, True, -1
-        self.virtual_size = Size(1, 1)
-        self.scroll_to(0, 0, animate=False, force=True)
-        self.refresh()
+        if self.display:
+            self.virtual_size = Size(1, 1)
+            self.scroll_to(0, 0, animate=False, force=True)
+            self.refresh()
         return True
 
     def show(self, window: Window) -> None:

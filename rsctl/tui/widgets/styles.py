@@ -1,9 +1,12 @@
-"""Component classes of the stylesheet as rich styles, for widgets that draw their own lines."""
+"""Styles of the sheet for widgets that draw their own lines, and texts that change without a new layout."""
 
 from __future__ import annotations
 
+from rich.cells import cell_len
 from rich.style import Style
+from rich.text import Text
 from textual.widget import Widget
+from textual.widgets import Static
 
 
 def component(widget: Widget, name: str) -> Style:
@@ -20,3 +23,17 @@ def component(widget: Widget, name: str) -> Style:
     if styles.has_rule("text_style"):
         shown += styles.text_style
     return shown
+
+
+class Lines(Static):
+    """Text that is laid out anew only when it takes more or fewer lines than before."""
+
+    def tell(self, text: Text) -> None:
+        """Show this instead."""
+        width = max(1, self.size.width)
+        lines = (
+            sum(max(1, -(-cell_len(line) // width)) for line in text.plain.split("\n")) if text.plain else 0
+        )
+        state = (lines, width)
+        self.update(text, layout=state != getattr(self, "_told", None))
+        self._told = state

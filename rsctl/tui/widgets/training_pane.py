@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import Container, Vertical
-from textual.widgets import Static
+from textual.timer import Timer
 
 from rsctl.tui.views import TrainingCurve
+from rsctl.tui.widgets.certified import PATIENCE
 from rsctl.tui.widgets.chart import COLOURS, Chart, Series
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import Lines, component
 
 NAMES = {"loss": "Training loss", "accuracy": "Training accuracy (under noise)", "lr": "Learning rate"}
 
@@ -22,22 +23,31 @@ class TrainingPane(Vertical):
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._about = ""
+        self._clearing: Timer | None = None
 
     def compose(self) -> ComposeResult:
         with Container(id="training-charts"):
             for name in NAMES:
                 yield Chart(id=f"training-{name}")
-        yield Static("", classes="facts", markup=False)
+        yield Lines("", classes="facts", markup=False)
 
     def about(self, key: str) -> None:
         """Another row is under the cursor."""
-        if key != self._about:
-            self._about = key
-            for chart in self.query(Chart):
-                chart.show([], empty="reading the metrics …" if key else "")
-            self.query_one(Static).update("")
+        if key == self._about:
+            return
+        self._about = key
+        if self._clearing is not None:
+            self._clearing.stop()
+        self._clearing = self.set_timer(PATIENCE, self._clear)
+
+    def _clear(self) -> None:
+        for chart in self.query(Chart):
+            chart.show([], empty="reading the metrics …" if self._about else "")
+        self.query_one(Lines).tell(Text())
 
     def show(self, curves: Sequence[TrainingCurve]) -> None:
+        if self._clearing is not None:
+            self._clearing.stop()
         drawn = [curve for curve in curves if curve.epochs]
         for name, title in NAMES.items():
             self.query_one(f"#training-{name}", Chart).show(
@@ -61,4 +71,4 @@ class TrainingPane(Vertical):
                 f"  epoch {curve.epochs[-1]:.1f}, loss {last['loss']:.3g}, accuracy {last['accuracy']:.1%}, lr {last['lr']:.3g}",
                 "dim",
             )
-        self.query_one(Static).update(text)
+        self.query_one(Lines).tell(text)
