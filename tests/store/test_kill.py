@@ -94,8 +94,8 @@ def test_counts_after_many_kills_equal_those_of_a_quiet_run(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     sweep = tiny(
-        training={"epochs": 150},
-        certification={"n": 150_000, "max_images": 12, "shards": 2, "tile": 200, "block": 50},
+        training={"epochs": 400},
+        certification={"n": 400_000, "max_images": 12, "shards": 2, "tile": 200, "block": 50},
     )
     expected, model = quiet(chain, monkeypatch, sweep)
     hit = kill_and_resume(chain, sweep, kills=35, seed=100 + seed)
@@ -196,10 +196,13 @@ def test_a_killed_launcher_of_several_processes_leaves_no_training_behind(chain:
 def test_training_in_two_processes_resumes_and_gives_the_weights_of_one(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The small CNN has no batch statistics: only the order of sums in float32 may differ."""
+    """The small CNN has no batch statistics: only the order of sums in float32 may differ.
+
+    Measured: 3e-7 after 30 epochs, resumed or not. (After 60 that noise has grown a millionfold: training is chaotic.)
+    """
     import torch
 
-    values = tiny(training={"epochs": 60})
+    values = tiny(training={"epochs": 30})
     monkeypatch.setenv("RSCTL_STORE", str(chain.folder / "one"))
     one = chain.plan(values).requests[0].task
     chain.run(one)
@@ -207,7 +210,7 @@ def test_training_in_two_processes_resumes_and_gives_the_weights_of_one(
     values["resources"] = {**values["resources"], "training": {"threads": 1, "gpus": 0, "processes": 2}}
     two = chain.plan(values).requests[0].task
     process = task_process(two)
-    wait_until(lambda: progressed(two, 1, 20))
+    wait_until(lambda: progressed(two, 1, 1))
     process.terminate()
     assert process.wait(60) == 0
     attempt = read_attempt(two.run, 0, 1)
@@ -220,4 +223,4 @@ def test_training_in_two_processes_resumes_and_gives_the_weights_of_one(
     a, b = (torch.load(task.run.model_file, weights_only=True)["state_dict"] for task in (one, two))
     difference = max(float((a[name] - b[name]).abs().max()) for name in a)
     print(f"largest difference of a weight: {difference:.2e}")
-    assert difference < 2e-3
+    assert difference < 1e-5
