@@ -59,8 +59,7 @@ class SlurmBackend:
             hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
             try:
                 for array in arrays:
-                    after = self._job_of(array.needs, hand_over.jobs) if array.needs else ""
-                    hand_over.submit(array, after)
+                    hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
             except BaseException:
                 hand_over.roll_back()
                 raise

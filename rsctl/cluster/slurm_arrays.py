@@ -19,8 +19,8 @@ class Array:
     """Tasks that one sbatch call hands over."""
 
     requests: tuple[Request, ...]
-    needs: str
-    """Key of the training task that all of them wait for, or empty."""
+    needs: tuple[str, ...]
+    """Keys of the training tasks that all of them wait for."""
 
     @property
     def kind(self) -> str:
@@ -45,23 +45,27 @@ class Array:
 def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
     """Trainings in one array, certifications in one per model that isn't there yet and one for the others.
 
-    Tasks of different resources can't share an array, and none has more than `longest` tasks. Trainings
-    come first, and after those whose models they start from or learn from. One array per model, because a
-    failed training cancels everything that waits for its array.
+    Tasks of different resources can't share an array, and none has more than `longest` tasks. What others
+    wait for comes first. One array per model, because a failed training cancels everything that waits for
+    its array.
     """
     groups: dict[tuple[Any, ...], list[Request]] = {}
-    depths: dict[str, int] = {}
     for request in requests:
-        depths[request.task.key] = depth = 1 + max((depths.get(n.key, 0) for n in request.needs), default=0)
         run = request.task.run
-        missing = [need.key for need in request.needs if not need.run.model_file.exists()]
-        group = (run.kind != "models", depth, missing[-1] if missing else "", request.code, request.resources)
+        missing = tuple(need.key for need in request.needs if not need.run.model_file.exists())
+        group = (run.kind, missing, request.code, request.resources)
         groups.setdefault(group, []).append(request)
-    return [
-        Array(tuple(members[first : first + longest]), group[2])
-        for group, members in sorted(groups.items(), key=lambda item: item[0][:3])
-        for first in range(0, len(members), longest)
-    ]
+    later = {request.task.key for members in groups.values() for request in members}
+    arrays: list[Array] = []
+    while groups:
+        group = next(group for group in groups if later.isdisjoint(group[1]))
+        members = groups.pop(group)
+        later -= {request.task.key for request in members}
+        arrays += [
+            Array(tuple(members[first : first + longest]), group[1])
+            for first in range(0, len(members), longest)
+        ]
+    return arrays
 
 
 def sbatch_parameters(

@@ -50,8 +50,8 @@ class HandOver:
     records: dict[str, list[tuple[Run, Submission]]] = field(default_factory=dict)
     """Submission → its record in every run it concerns."""
 
-    def submit(self, array: Array, after: str) -> None:
-        """One sbatch call; `after` is the job that has to succeed first, or empty.
+    def submit(self, array: Array, after: list[str]) -> None:
+        """One sbatch call; `after` are the jobs that have to succeed first.
 
         Raises
         ------
@@ -74,7 +74,7 @@ class HandOver:
         further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
         if after:
-            parameters["dependency"] = f"afterok:{after}"
+            parameters["dependency"] = f"afterok:{':'.join(after)}"
             further["kill-on-invalid-dep"] = "yes"
         folder.mkdir(parents=True)
         python = self.profile.python or shlex.quote(sys.executable)
