@@ -68,11 +68,10 @@ def test_a_method_of_ones_own_is_a_declaration_and_a_loss(
     assert "logit-norm-digits-s0.5" in checked.out
     wrong = chain.file(tiny(method={"name": "logit-norm", "wieght": 0.5}), "wrong.toml")
     assert "Did you mean 'weight'?" in chain.cli("check", wrong).err
-    use_plugins(["mymethods"])
     try:
         chain.run_all(tiny(method={"name": "logit-norm", "training": {"epochs": 1}}))
+        (run,) = chain.store.runs("models")
+        assert run.train_spec.hyperparameters == {"weight": 0.02}
+        assert run.model_file.exists()
     finally:
         use_plugins([])
-    (run,) = chain.store.runs("models")
-    assert run.train_spec.hyperparameters == {"weight": 0.02}
-    assert run.model_file.exists()
