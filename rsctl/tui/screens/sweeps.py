@@ -9,6 +9,7 @@ from typing import ClassVar
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Input, Static
 
 from rsctl.errors import InputError
@@ -64,6 +65,7 @@ class SweepsScreen(Steering, ModeScreen):
         self._filter: Filter | None = None
         self._sort = SORTS[0]
         self._reader = PaneReader()
+        self._asking: Timer | None = None
 
     def body(self) -> ComposeResult:
         with Container(id="sweeps-body"):
@@ -122,7 +124,10 @@ class SweepsScreen(Steering, ModeScreen):
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
         self._show_panes()
-        self._ask()
+        if self._asking is not None:
+            self._asking.stop()
+        # Not for every row that the cursor passes: reading shards would slow the next key.
+        self._asking = self.set_timer(0.12, self._ask)
 
     def on_grid_folded(self, message: Grid.Folded) -> None:
         opened = self._open if self._open is not None else set()
