@@ -6,11 +6,7 @@ very steps an uninterrupted one takes: bit for bit on a CPU with the same number
 
 from __future__ import annotations
 
-import hashlib
 import importlib
-import io
-import math
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,7 +14,9 @@ import torch
 from accelerate import Accelerator, AutocastKwargs
 from torch import Tensor, nn
 
-from jobs.data import Images, augment, load, split_train
+from jobs.checkpoint import publish_model, resume, save_checkpoint
+from jobs.data import augment, load, split_train
+from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
 from jobs.precision import configure, device_name
@@ -31,11 +29,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import permutation
-from rsctl.store.files import append, explained, publish, replace
 from rsctl.store.work import Stopped, Work
-
-METRICS_EVERY = 1.0
-"""Seconds between two records of the training curve."""
 
 
 def main(work: Work) -> None:
@@ -275,144 +269,3 @@ def agreed_stop(work: Work, accelerator: Accelerator) -> str:
         return reason
     asked = accelerator.reduce(torch.tensor(float(bool(reason)), device=accelerator.device), "sum")
     return (reason or "another process of this training was told to stop") if asked.item() else ""
-
-
-class Metrics:
-    """The training curve: means over the images since the last record. Synchronises with the device only there."""
-
-    def __init__(self, work: Work, writes: bool, step: int, per_epoch: int) -> None:
-        self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
-        self.writes, self.per_epoch = writes, per_epoch
-        if writes:
-            with explained(self.file):
-                self.file.touch()
-        self._start(step)
-
-    def _start(self, step: int) -> None:
-        self.before = step
-        self.good: Tensor | float = 1.0
-        self.sound: Tensor | float = 0.0
-        self.loss: Tensor | float = 0.0
-        self.correct: Tensor | float = 0.0
-        self.images = self.seen = 0
-        self.since = time.monotonic()
-
-    def add(self, value: Tensor, logits: Tensor, y: Tensor, size: int) -> None:
-        """One step: `size` counts the images of all processes, the sums those of this one."""
-        # How many steps went well before the first that didn't: counted on the device, which isn't waited for.
-        self.good = self.good * value.isfinite()
-        self.sound = self.sound + self.good
-        self.loss = self.loss + value * len(y)
-        self.correct = self.correct + (logits.argmax(dim=1) == y).sum()
-        self.images += len(y)
-        self.seen += size
-
-    def due(self) -> bool:
-        return time.monotonic() - self.since > METRICS_EVERY
-
-    def write(self, step: int, rate: float) -> None:
-        """Record what gathered; raises InputError if the loss is no longer a number."""
-        if not self.images:
-            return
-        loss, correct = float(self.loss) / self.images, float(self.correct) / self.images
-        if not math.isfinite(loss):
-            raise diverged(f"the loss is {loss} at step {self.before + int(self.sound) + 1}")
-        if self.writes:
-            seconds = time.monotonic() - self.since
-            append(
-                self.file,
-                {
-                    "step": step,
-                    "epoch": round(step / self.per_epoch, 4),
-                    "loss": round(loss, 6),
-                    "accuracy": round(correct, 6),
-                    "lr": rate,
-                    "images_per_second": round(self.seen / seconds, 1),
-                    "time": round(time.time(), 3),
-                },
-            )
-        self._start(step)
-
-
-def diverged(what: str) -> InputError:
-    return InputError(
-        f"training diverged: {what}. Lower training.lr, add training.warmup_epochs or gradient_clip. "
-        "The last good checkpoint is kept."
-    )
-
-
-def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: int) -> None:
-    """Everything a resumed training needs, replaced whole; refuses weights that are no numbers."""
-    if work.superseded():
-        return
-    if not all(value.isfinite().all() for value in model.parameters()):
-        raise diverged(f"a weight is not a number after step {step}")
-    started = time.monotonic()
-    checkpoint = {
-        "spec_hash": work.run.spec.hash,
-        "step": step,
-        "model": model.state_dict(),
-        "optimizer": state.optimizer.state_dict(),
-        "method": {name: thing.state_dict() for name, thing in state.kept.items()},
-        "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-    replace(work.run.checkpoint_file, _bytes(checkpoint))
-    work.snapshot_written(time.monotonic() - started)
-
-
-def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
-    """Load the last checkpoint, if there is one; returns the step to go on with."""
-    file = work.run.checkpoint_file
-    if not file.exists():
-        return 0
-    try:
-        # Not to "cpu:0", as several CPU processes call their device: torch knows no such place.
-        saved = torch.load(file, map_location=state.device.type, weights_only=True)
-        same = saved["spec_hash"] == work.run.spec.hash
-    except Exception as error:
-        raise InputError(f"{file}: can't be read ({error}). Move it away to train from the start.") from error
-    if not same:
-        raise InputError(f"{file}: belongs to another run. Move it away to train from the start.")
-    model.load_state_dict(saved["model"])
-    state.optimizer.load_state_dict(saved["optimizer"])
-    state.saved = saved.get("method", {})
-    torch.set_rng_state(saved["rng"].cpu())
-    if torch.cuda.is_available() and saved["rng_cuda"]:
-        torch.cuda.set_rng_state_all([rng.cpu() for rng in saved["rng_cuda"]])
-    print(f"resumed at step {saved['step']}", flush=True)
-    return int(saved["step"])
-
-
-def publish_model(work: Work, model: nn.Module, images: Images) -> None:
-    """Publish `model.pt`: the first copy wins, and no later one replaces it."""
-    spec = work.run.train_spec
-    weights = {
-        name: value.detach().to("cpu", torch.float32 if value.is_floating_point() else value.dtype)
-        for name, value in model.state_dict().items()
-    }
-    if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
-        raise diverged("a weight is not a number at the end")
-    data = _bytes(
-        {
-            "format": 1,
-            "spec": spec.model_dump(mode="json"),
-            "spec_hash": spec.hash,
-            "classes": images.shape.classes,
-            "data": images.fingerprint,
-            "state_dict": weights,
-        }
-    )
-    won = publish(work.run.model_file, data)
-    print(
-        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another copy was first; that one stands)'}",
-        flush=True,
-    )
-    if won:
-        work.run.checkpoint_file.unlink(missing_ok=True)
-
-
-def _bytes(value: Any) -> bytes:
-    buffer = io.BytesIO()
-    torch.save(value, buffer)
-    return buffer.getvalue()

@@ -1,0 +1,79 @@
+"""The training curve, and the word that a training has diverged."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from torch import Tensor
+
+from rsctl.errors import InputError
+from rsctl.store.files import append, explained
+from rsctl.store.work import Work
+
+METRICS_EVERY = 1.0
+"""Seconds between two records of the training curve."""
+
+
+class Metrics:
+    """The training curve: means over the images since the last record. Synchronises with the device only there."""
+
+    def __init__(self, work: Work, writes: bool, step: int, per_epoch: int) -> None:
+        self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
+        self.writes, self.per_epoch = writes, per_epoch
+        if writes:
+            with explained(self.file):
+                self.file.touch()
+        self._start(step)
+
+    def _start(self, step: int) -> None:
+        self.before = step
+        self.good: Tensor | float = 1.0
+        self.sound: Tensor | float = 0.0
+        self.loss: Tensor | float = 0.0
+        self.correct: Tensor | float = 0.0
+        self.images = self.seen = 0
+        self.since = time.monotonic()
+
+    def add(self, value: Tensor, logits: Tensor, y: Tensor, size: int) -> None:
+        """One step: `size` counts the images of all processes, the sums those of this one."""
+        # How many steps went well before the first that didn't: counted on the device, which isn't waited for.
+        self.good = self.good * value.isfinite()
+        self.sound = self.sound + self.good
+        self.loss = self.loss + value * len(y)
+        self.correct = self.correct + (logits.argmax(dim=1) == y).sum()
+        self.images += len(y)
+        self.seen += size
+
+    def due(self) -> bool:
+        return time.monotonic() - self.since > METRICS_EVERY
+
+    def write(self, step: int, rate: float) -> None:
+        """Record what gathered; raises InputError if the loss is no longer a number."""
+        if not self.images:
+            return
+        loss, correct = float(self.loss) / self.images, float(self.correct) / self.images
+        if not math.isfinite(loss):
+            raise diverged(f"the loss is {loss} at step {self.before + int(self.sound) + 1}")
+        if self.writes:
+            seconds = time.monotonic() - self.since
+            append(
+                self.file,
+                {
+                    "step": step,
+                    "epoch": round(step / self.per_epoch, 4),
+                    "loss": round(loss, 6),
+                    "accuracy": round(correct, 6),
+                    "lr": rate,
+                    "images_per_second": round(self.seen / seconds, 1),
+                    "time": round(time.time(), 3),
+                },
+            )
+        self._start(step)
+
+
+def diverged(what: str) -> InputError:
+    return InputError(
+        f"training diverged: {what}. Lower training.lr, add training.warmup_epochs or gradient_clip. "
+        "The last good checkpoint is kept."
+    )
