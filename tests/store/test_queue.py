@@ -225,7 +225,7 @@ def test_a_request_whose_code_is_gone_is_not_run_with_other_code(chain: Chain) -
 def test_the_gpus_of_an_adopted_task_stay_taken() -> None:
     process = subprocess.Popen(["sleep", "60"], env={**os.environ, "CUDA_VISIBLE_DEVICES": "1,3"})
     try:
-        assert gpus_of(process.pid) == [1, 3]
+        wait_until(lambda: gpus_of(process.pid) == [1, 3], 10)
     finally:
         process.kill()
         process.wait()
