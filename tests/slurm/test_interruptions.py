@@ -132,7 +132,9 @@ def test_a_preempted_task_goes_on_where_it_was(site: Site) -> None:
     site.wait(lambda _: steps(site, 0) >= 4)
     node = next(iter(site.statuses().values())).node
     partition = "gpu" if node.startswith("gpu") else "cpu"
-    site.cluster.query("sbatch", "-p", partition, "-w", node, "-c", "8", "--wrap", "sleep 3", check=True)
+    site.cluster.query(
+        "sbatch", "-p", partition, "-w", node, "-c", "8", "-o", "/dev/null", "--wrap", "sleep 3", check=True
+    )
     assert site.wait(seconds=240) == ["done"] * 2
     run = next(site.store.runs("models"))
     assert attempts(run) == ["stopped", "done"]
