@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import mpmath as mp
+from mpmath.calculus.quadrature import GaussLegendre
 
 FILE = Path(__file__).with_name("golden.json")
 
@@ -299,6 +300,54 @@ def top_k_radii() -> list[dict[str, Any]]:
                     radius = text(top_k(label, others, n, alpha, k))
                     rows.append({"label": label, "others": others, "k": k, "alpha": alpha, "radius": radius})
     return rows
+
+
+def panels(function: Any, low: Any, high: Any, count: int) -> Any:
+    """Gauss–Legendre over `count` equal parts, 24 nodes each."""
+    half = (high - low) / count / 2
+    nodes = GaussLegendre(mp.mp).calc_nodes(4, 140)
+    return sum(
+        w * half * function(low + (2 * i + 1) * half + half * x) for i in range(count) for x, w in nodes
+    )
+
+
+def least_mass_offset(d: int, k: int, low: float, high: float, shift: float, slope: float) -> Any:
+    """G(λ) = ∫ (λp − p_δ)₊ over the noise norms in (low, high]: p ∝ ‖ε‖^{−2k} exp(−‖ε‖²/2s²), variance 1 per coordinate.
+
+    Written in the norm and the angle to the shift, the latter's density straight from the sphere's.
+    """
+    r, ratio = mp.mpf(shift), mp.mpf(slope)
+    s2, shape, root = mp.mpf(d) / (d - 2 * k), mp.mpf(d) / 2 - k, mp.sqrt(d)
+    sphere = mp.gamma(mp.mpf(d) / 2) / mp.gamma(mp.mpf(d - 1) / 2) / mp.sqrt(mp.pi * d)
+
+    def at(t: Any) -> Any:
+        rho2 = 2 * s2 * t
+        # ‖x − δ‖² where p_δ = λp.
+        m2 = (
+            2 * k * s2 * mp.lambertw(mp.exp((t - mp.log(ratio)) / k) * t / k).real
+            if k
+            else rho2 - 2 * mp.log(ratio)
+        )
+        top = min((rho2 + r * r - m2) / (2 * mp.sqrt(rho2) * r) * root, root, mp.mpf(11))
+        bottom = max(-root, mp.mpf(-11))
+        if top <= bottom:
+            return mp.mpf(0)
+
+        def difference(z: Any) -> Any:
+            moved = r * r - 2 * mp.sqrt(rho2) * r * z / root
+            return (ratio - (1 + moved / rho2) ** (-k) * mp.exp(-moved / (2 * s2))) * (1 - z * z / d) ** (
+                mp.mpf(d - 3) / 2
+            )
+
+        weight = mp.exp((shape - 1) * mp.log(t) - t - mp.loggamma(shape))
+        return weight * sphere * panels(difference, bottom, top, 2)
+
+    wide = 11 * mp.sqrt(shape)
+    start = max(mp.mpf(low) ** 2 / (2 * s2), shape - wide, mp.mpf("1e-3"))
+    stop = min(mp.mpf(high) ** 2 / (2 * s2), shape + wide + 30)
+    # Over the root of t, in which the start of a Gamma of small shape is not steep.
+    count = 2 if shape > 50 else 6 if shape > 5 else 10
+    return panels(lambda root_t: 2 * root_t * at(root_t**2), mp.sqrt(start), mp.sqrt(stop), count)
 
 
 def text(value: Any) -> str | None:

@@ -41,6 +41,17 @@ def test_the_upper_bound_is_never_below_the_40_digit_one() -> None:
     safe_side(upper(N - K, N, ALPHA), [row["one_minus_lower"] for row in ROWS], +1, 1e-9)
 
 
+def test_bounds_that_are_looked_up_are_those_that_are_computed() -> None:
+    # Many images of one n share an inversion per k; the values above, in rows long enough for that.
+    for n in (10, 1000, 100_000):
+        here = (n == N) & (ALPHA <= 0.05)
+        k, alpha = np.tile(K[here], 20), np.tile(ALPHA[here], 20)
+        assert len(k) >= 256
+        for found in (one_minus_lower(k, n, alpha), one_minus_lower(k, n, alpha)):
+            np.testing.assert_array_equal(found, np.tile(one_minus_lower(K[here], n, ALPHA[here]), 20))
+        np.testing.assert_array_equal(upper(n - k, n, alpha), np.tile(upper(n - K[here], n, ALPHA[here]), 20))
+
+
 @pytest.mark.parametrize("sigma", [0.12, 0.25, 1.0, 3.0])
 def test_a_radius_is_never_above_the_40_digit_one(sigma: float) -> None:
     found = gaussian_radius(one_minus_lower(K, N, ALPHA), sigma)
