@@ -106,7 +106,8 @@ def test_tasks_that_come_later_wait_for_the_training_that_is_already_queued(site
     site.wait(lambda states: states[0] == "running")
     site.sweep(certification={"shards": 1, "max_images": 8})
     assert "1 handed over, 2 already under way" in site.submit("--update")
-    assert site.states() == ["running", "waiting", "waiting"]
+    # SLURM gives its reason only after its next look at the queue.
+    site.wait(lambda states: states == ["running", "waiting", "waiting"])
     site.behave()
     assert site.wait() == ["done"] * 3
 
