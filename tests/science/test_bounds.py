@@ -52,6 +52,13 @@ def test_bounds_that_are_looked_up_are_those_that_are_computed() -> None:
         np.testing.assert_array_equal(upper(n - k, n, alpha), np.tile(upper(n - K[here], n, ALPHA[here]), 20))
 
 
+def test_a_table_of_several_n_is_bounded_image_by_image() -> None:
+    n = np.repeat([5000, 100, 1000], 200)
+    k = (n * np.random.default_rng(0).uniform(0.5, 1, len(n))).astype(np.int64)
+    one_by_one = [float(one_minus_lower(a, b, 0.001)) for a, b in zip(k, n, strict=True)]
+    np.testing.assert_array_equal(one_minus_lower(k, n, 0.001), one_by_one)
+
+
 @pytest.mark.parametrize("sigma", [0.12, 0.25, 1.0, 3.0])
 def test_a_radius_is_never_above_the_40_digit_one(sigma: float) -> None:
     found = gaussian_radius(one_minus_lower(K, N, ALPHA), sigma)

@@ -66,6 +66,15 @@ def test_the_split_is_read_off_the_selection_draws_alone() -> None:
     assert set(split(pilots, np.full(4, 1000), 0.001)) <= set(SHARES)
 
 
+def test_the_split_of_an_image_does_not_depend_on_the_others() -> None:
+    generator = np.random.default_rng(2)
+    pilots = np.array([generator.multinomial(1000, generator.dirichlet([3, 1, 0.3])) for _ in range(300)])
+    n = np.full(300, 2000)
+    alone = [split(pilots[i : i + 1], n[:1], 0.001)[0] for i in range(300)]
+    np.testing.assert_array_equal(split(pilots, n, 0.001), alone)
+    assert len(set(alone)) > 3
+
+
 def test_with_two_classes_it_is_certify() -> None:
     counts = np.array([[1000, 0], [900, 100], [400, 600]])
     table = CountTable(np.array([[100, 0], [90, 10], [40, 60]]), counts, counts.sum(axis=1), 0.5, 3072)
