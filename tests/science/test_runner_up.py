@@ -72,7 +72,7 @@ def test_the_split_of_an_image_does_not_depend_on_the_others() -> None:
     n = np.full(300, 2000)
     alone = [split(pilots[i : i + 1], n[:1], 0.001)[0] for i in range(300)]
     np.testing.assert_array_equal(split(pilots, n, 0.001), alone)
-    assert len(set(alone)) > 3
+    assert len(set(alone)) > 1
 
 
 def test_with_two_classes_it_is_certify() -> None:
