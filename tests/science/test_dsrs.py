@@ -196,6 +196,17 @@ def test_the_bound_on_the_curvature_holds_for_half_spaces(d: int, k: int) -> Non
     assert 0.2 < measured < curvature(d, k)
 
 
+@pytest.mark.parametrize(("d", "k"), [(64, 0), (64, 20), (64, 28)])
+def test_the_bound_on_the_curvature_holds_for_the_worst_set(d: int, k: int) -> None:
+    # That set is where ∂₁²p > 0; its second derivative is the mean of (∂₁²p / p)₊ over the noise.
+    noise = sample_noise(d, k, 200_000)
+    rho, scale = np.linalg.norm(noise, axis=1), d / (d - 2 * k)
+    cosine = noise[:, 0] / rho
+    first, second = -2 * k / rho - rho / scale, 2 * k / rho**2 - 1 / scale
+    ratio = (first * cosine) ** 2 + second * cosine**2 + first * (1 - cosine**2) / rho
+    assert 0.4 * curvature(d, k) < np.maximum(ratio, 0).mean() < curvature(d, k)
+
+
 def shell_table(counts: np.ndarray, d: int, k: int, sigma: float = 1.0) -> CountTable:
     """`counts` (N, S, C) by shell with equal masses; class 0 selected."""
     edges = tuple(
