@@ -34,7 +34,7 @@ def _inverse(k: Floats, n: Floats, alpha: Floats) -> Floats:
     if k.size >= 256 and (n == n.flat[0]).all():
         size, whole = int(n.flat[0]), k.astype(np.int64)
         alphas, which = _distinct(alpha)
-        if size <= 1 << 20 and len(alphas) <= _MOST_ALPHAS and (whole == k).all() and whole.max() <= size:
+        if size <= _LARGEST and len(alphas) <= _MOST_ALPHAS and (whole == k).all() and whole.max() <= size:
             found = np.empty(k.shape)
             for number, one in enumerate(alphas):
                 mine = which == number if len(alphas) > 1 else np.ones(k.shape, np.bool_)
@@ -47,6 +47,8 @@ def _inverse(k: Floats, n: Floats, alpha: Floats) -> Floats:
 
 
 _MOST_ALPHAS = 32
+_LARGEST = 1 << 17
+"""The cache is at most 2 · 32 arrays of so many numbers: 64 MB."""
 
 
 def _distinct(alpha: Floats) -> tuple[list[float], NDArray[np.int64]]:
