@@ -68,7 +68,7 @@ def dashboard(
         print(__version__)
         raise typer.Exit(0)
     if context.invoked_subcommand is None:
-        if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
             raise UnavailableError(
                 "the dashboard needs a terminal. 'rsctl --help' lists what works without one."
             )
