@@ -73,7 +73,14 @@ METHOD = Method(
             dataset="cifar10",
         ),
         Defaults(
-            {**digits(60), "lr": 0.01, "gradient_clip": 5.0, "projections": 2, "softmax": False, "noisy_share": 0.5},
+            {
+                **digits(60),
+                "lr": 0.01,
+                "gradient_clip": 5.0,
+                "projections": 2,
+                "softmax": False,
+                "noisy_share": 0.5,
+            },
             source=OURS,
             dataset="digits",
         ),
