@@ -1,7 +1,7 @@
-"""What exists: methods, models and data sets, the project's own and those of plugins.
+"""What exists: methods, models, data sets, verifiers and attacks, the project's own and those of plugins.
 
 A plugin is an importable package named under `plugins` in rsctl.toml; its top module may hold
-`METHODS`, `MODELS`, `DATASETS` and `CERTIFICATES`, each a sequence of declarations. It must not
+`METHODS`, `MODELS`, `DATASETS`, `VERIFIERS`, `ATTACKS` and `CERTIFICATES`, each a sequence of declarations. It must not
 import torch there: a declaration names its code as text.
 """
 
@@ -14,10 +14,10 @@ from functools import cache
 from types import ModuleType
 from typing import Any, TypeVar
 
-from rsctl.catalog.declare import DataSet, Method, Model
+from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.errors import InputError, unknown
 
-Declared = TypeVar("Declared", DataSet, Method, Model)
+Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
 _plugins: tuple[str, ...] = ()
 
@@ -26,7 +26,7 @@ def use_plugins(names: Iterable[str]) -> None:
     """Add the declarations of these packages; replaces what an earlier call named."""
     global _plugins
     _plugins = tuple(names)
-    for lookup in (known_methods, known_models, known_datasets):
+    for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
         lookup.cache_clear()
 
 
@@ -63,13 +63,26 @@ def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
 
 @cache
 def known_methods() -> dict[str, Method]:
-    package = importlib.import_module(f"{__name__}.methods")
+    return declared(_each("methods", "METHOD"), "METHODS")
 
-    own = [
-        importlib.import_module(f"{package.__name__}.{entry.name}").METHOD
+
+@cache
+def known_verifiers() -> dict[str, Verifier]:
+    return declared(_each("verifiers", "VERIFIER"), "VERIFIERS")
+
+
+@cache
+def known_attacks() -> dict[str, Attack]:
+    return declared(_each("attacks", "ATTACK"), "ATTACKS")
+
+
+def _each(folder: str, attribute: str) -> list[Any]:
+    """The declaration of every module in a folder of this package."""
+    package = importlib.import_module(f"{__name__}.{folder}")
+    return [
+        getattr(importlib.import_module(f"{package.__name__}.{entry.name}"), attribute)
         for entry in pkgutil.iter_modules(package.__path__)
     ]
-    return declared(own, "METHODS")
 
 
 @cache

@@ -80,6 +80,50 @@ class Method:
 
 
 @dataclass(frozen=True)
+class Verifier:
+    """A way to prove radii without sampling. Its module has ``prepare`` (see `jobs.verifiers`)."""
+
+    name: str
+    title: str
+    citation: str
+    revision: int
+    """Part of a result's identity: raise it when it proves something else."""
+    norms: tuple[str, ...]
+    """Norms it can prove radii in: `linf`, `l2`, `l1`."""
+    rounding: str
+    """How its arithmetic is rounded, as every label says it: `rounded outward`, or why a proof is only up to rounding."""
+    parameters: type[Parameters] = NoParameters
+    complete: bool = False
+    """Whether, given the time, it settles every radius: proved, or a counterexample."""
+    implementation: str = ""
+    """Module with `prepare`; by default `jobs.verifiers.<name>`."""
+
+    @property
+    def module(self) -> str:
+        return self.implementation or f"jobs.verifiers.{self.name.replace('-', '_')}"
+
+
+@dataclass(frozen=True)
+class Attack:
+    """A way to search for adversarial images. Its module has ``prepare`` (see `jobs.attacks`)."""
+
+    name: str
+    title: str
+    citation: str
+    revision: int
+    """Part of a result's identity: raise it when it searches differently."""
+    norms: tuple[str, ...]
+    """Norms whose distance it keeps small."""
+    parameters: type[Parameters] = NoParameters
+    implementation: str = ""
+    """Module with `prepare`; by default `jobs.attacks.<name>`."""
+
+    @property
+    def module(self) -> str:
+        return self.implementation or f"jobs.attacks.{self.name.replace('-', '_')}"
+
+
+@dataclass(frozen=True)
 class Model:
     """An architecture. `build` of its module makes it: (classes, channels, size, **parameters) → nn.Module."""
 
