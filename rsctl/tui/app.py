@@ -19,8 +19,9 @@ from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.results import ResultsScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
-from rsctl.tui.themes import THEMES
+from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
+from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ class Dashboard(App[None]):
 
     TITLE = "rsctl"
     CSS_PATH = "rsctl.tcss"
+    COMPONENT_CLASSES = TONE_CLASSES
     MODES = {
         "sweeps": SweepsScreen,
         "results": ResultsScreen,
@@ -75,6 +77,9 @@ class Dashboard(App[None]):
         self.theme = THEMES[0].name
         # Nothing here moves for the sake of moving: it is slow over SSH, and some people can't bear it.
         self.animation_level = "none"
+
+    def get_theme_variable_defaults(self) -> dict[str, str]:
+        return SERIES
 
     def on_mount(self) -> None:
         self.set_interval(TICK, self._tick)

@@ -11,7 +11,7 @@ from textual.message import Message
 
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
-from rsctl.tui.widgets.chart import COLOURS
+from rsctl.tui.widgets.styles import SERIES
 
 if TYPE_CHECKING:
     from rsctl.tui.curves import Curves
@@ -63,7 +63,7 @@ class PaneReader:
         if self._curves is None:
             self._curves = Curves()
         readable = [run for run in runs if not run.problem]
-        return Drawn(key, [self._curves.of(store, run) for run in readable[:COLOURS]])
+        return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]])
 
     def training(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
         from rsctl.tui.training import Training
@@ -75,7 +75,7 @@ class PaneReader:
             key,
             [
                 self._training.of(Path(store) / "models" / run.model, run.title)
-                for run in list(models.values())[:COLOURS]
+                for run in list(models.values())[:SERIES]
             ],
         )
 

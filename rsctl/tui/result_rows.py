@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rsctl.tui.views import Curve, RunView, Sample
-from rsctl.tui.widgets.grid import Cell, Column, Row
+from rsctl.tui.widgets.cells import Cell, Column, Row
 
 LAST = (
     Column("ACR", 6, right=True),

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from rsctl.tui.filters import Filter
 from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, duration, progress_of
-from rsctl.tui.widgets.grid import Cell, Column, Row, bar
+from rsctl.tui.widgets.cells import Cell, Column, Row, bar
 
 BAR = 10
 COLUMNS = (

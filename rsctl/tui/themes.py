@@ -32,5 +32,8 @@ THEMES = (
         surface="#f3f1ec",
         panel="#e6e3dc",
         dark=False,
+        variables={"series-3": "#9c3f7c", "series-4": "#5f4bb3", "series-5": "#756a12"},
     ),
 )
+SERIES = {"series-3": "#cf8fb8", "series-4": "#a695d8", "series-5": "#b5a642"}
+"""Colours of the fourth to sixth curve, where a theme has none of its own; the first three are a theme's main colours."""

@@ -16,7 +16,8 @@ from rsctl.tui.cluster_reader import Examined, Partitions, Profiles
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_rows import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, duration, progress_of
-from rsctl.tui.widgets.grid import Column, Grid, Row
+from rsctl.tui.widgets.cells import Column, Row
+from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
 PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions")]

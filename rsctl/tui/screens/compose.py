@@ -22,7 +22,8 @@ from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
-from rsctl.tui.widgets.grid import Cell, Column, Grid, Row
+from rsctl.tui.widgets.cells import Cell, Column, Row
+from rsctl.tui.widgets.grid import Grid
 
 if TYPE_CHECKING:
     from rsctl.tui.form_views import Composed, Field, Section

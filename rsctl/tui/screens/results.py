@@ -29,9 +29,9 @@ from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.screens.samples import SamplesScreen
 from rsctl.tui.views import Curve, Overview, RunView, SweepView
-from rsctl.tui.widgets.chart import COLOURS, Chart, Series
+from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.styles import Lines
+from rsctl.tui.widgets.styles import SERIES, Lines
 from rsctl.tui.widgets.tabline import TabLine
 
 OWN = "as in the sweep"
@@ -159,7 +159,7 @@ class ResultsScreen(ModeScreen):
         self._drawn = (
             [key for key in drawn if key != message.key]
             if message.key in drawn
-            else [*drawn, message.key][-COLOURS:]
+            else [*drawn, message.key][-SERIES:]
         )
         self._draw()
 
@@ -185,7 +185,7 @@ class ResultsScreen(ModeScreen):
             self.query_one(Chart).show([], empty="no sweep yet: submit one, and its results appear here")
             return
         if self._drawn is None:
-            self._drawn = [run.key for run in sweep.runs[:COLOURS]]
+            self._drawn = [run.key for run in sweep.runs[:SERIES]]
         radii = sorted({float(radius) for run in sweep.runs for radius in run.entry["radii"]})
         colours = {key: place for place, key in enumerate(self._drawn)}
         rows = [
@@ -210,7 +210,7 @@ class ResultsScreen(ModeScreen):
         # The curve under the cursor lies on top, with its band.
         drawn.sort(key=lambda pair: pair[1] is not here)
         series = [
-            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % COLOURS)
+            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES)
             for place, curve in drawn
             if curve.images
         ]  # fmt: skip
@@ -218,9 +218,7 @@ class ResultsScreen(ModeScreen):
         sigmas = {float(run.settings.get("sigma", 0)) for run in (self.sweep.runs if self.sweep else ())}
         for place, (method, sigma, radii, accuracy) in enumerate(baseline.rows if baseline else ()):
             if sigma in sigmas:
-                series.append(
-                    Series(f"{method} σ {sigma:g}", radii, accuracy, colour=place % COLOURS, dash=2)
-                )
+                series.append(Series(f"{method} σ {sigma:g}", radii, accuracy, colour=place % SERIES, dash=2))
         norms = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         self.query_one(Chart).show(
             series,

@@ -7,46 +7,24 @@ from collections.abc import Sequence
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.containers import Vertical
-from textual.timer import Timer
 
 from rsctl.tui.views import Curve
-from rsctl.tui.widgets.chart import COLOURS, Chart, Series
-from rsctl.tui.widgets.styles import Lines, component
-
-PATIENCE = 0.4
-"""Seconds until a curve that isn't there yet leaves an empty chart."""
+from rsctl.tui.widgets.chart import Chart, Series
+from rsctl.tui.widgets.curve_pane import CurvePane
+from rsctl.tui.widgets.styles import SERIES, Lines
 
 
-class CertifiedPane(Vertical):
+class CertifiedPane(CurvePane):
     """The curve of a run with its band, or those of a sweep's first runs."""
 
-    def __init__(self, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
-        self._about = ""
-        self._clearing: Timer | None = None
+    READING = "reading the shards …"
 
     def compose(self) -> ComposeResult:
         yield Chart(empty="")
         yield Lines("", classes="facts", markup=False)
 
-    def about(self, key: str) -> None:
-        """Another row is under the cursor: take away what is shown of the last one."""
-        if key == self._about:
-            return
-        self._about = key
-        if self._clearing is not None:
-            self._clearing.stop()
-        # What is read at once replaces the last curve; what takes longer must not stand beside another run's name.
-        self._clearing = self.set_timer(PATIENCE, self._clear)
-
-    def _clear(self) -> None:
-        self.query_one(Chart).show([], empty="reading the shards …" if self._about else "")
-        self.query_one(Lines).tell(Text())
-
     def show(self, curves: Sequence[Curve]) -> None:
-        if self._clearing is not None:
-            self._clearing.stop()
+        self.arrived()
         drawn = [curve for curve in curves if curve.images]
         unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         norms = sorted({unit.get(curve.norm, curve.norm) for curve in curves})
@@ -54,7 +32,7 @@ class CertifiedPane(Vertical):
             [
                 Series(
                     curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if len(drawn) == 1 else ((), ())),
-                    colour=place % COLOURS,
+                    colour=place % SERIES,
                 )
                 for place, curve in enumerate(drawn)
             ],
@@ -67,12 +45,9 @@ class CertifiedPane(Vertical):
         self.query_one(Lines).tell(self._facts(curves, drawn))
 
     def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
-        chart = self.query_one(Chart)
         text = Text()
         for place, curve in enumerate(drawn):
-            style = component(chart, f"chart--{place % COLOURS}")
-            text.append("━━ ", style)
-            text.append(curve.title)
+            self.legend(text, place, curve.title)
             text.append(
                 f"  {images(curve)}, ACR {_three(curve.acr)}, abstains {_percent(curve.abstain_rate)}\n",
                 "dim",

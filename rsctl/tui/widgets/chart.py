@@ -10,16 +10,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import ClassVar
 
 from rich.segment import Segment
 from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import SERIES, tone
 
-COLOURS = 6
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))
 _DASHES = ((1, 0), (3, 2), (1, 1), (5, 2), (1, 3), (2, 4))
 """Dots on and off."""
@@ -27,7 +25,7 @@ _DASHES = ((1, 0), (3, 2), (1, 1), (5, 2), (1, 3), (2, 4))
 
 @dataclass(frozen=True)
 class Series:
-    """A curve: `xs` ascending; `low` and `high` where it has a band; `colour` in range(COLOURS)."""
+    """A curve: `xs` ascending; `low` and `high` where it has a band; `colour` in range(SERIES)."""
 
     label: str
     xs: Sequence[float]
@@ -41,10 +39,6 @@ class Series:
 
 class Chart(Widget):
     """Curves over one pair of axes."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "chart--axis", "chart--band", "chart--empty", *(f"chart--{i}" for i in range(COLOURS)),
-    }  # fmt: skip
 
     def __init__(self, *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -90,7 +84,7 @@ class Chart(Widget):
 
     def _draw(self, width: int, height: int) -> list[Strip]:
         base = self.rich_style
-        axis, muted = (base + component(self, f"chart--{n}") for n in ("axis", "empty"))
+        axis = base + tone(self, "quiet")
         lines: list[list[Segment]] = []
         if self.title:
             lines.append([Segment(self.title[:width], axis)])
@@ -98,7 +92,7 @@ class Chart(Widget):
         rows = height - len(lines) - 2
         if not curves or rows < 3 or width < 24:
             message = self.empty if not curves else "too small to draw"
-            lines.append([Segment(f"  {message}"[:width], muted)])
+            lines.append([Segment(f"  {message}"[:width], axis)])
             return [Strip(line).adjust_cell_length(width, base) for line in lines]
         low, high = self.y_range or _range([y for s in curves for y in s.ys])
         first, last = min(s.xs[0] for s in curves), max(s.xs[-1] for s in curves)
@@ -109,15 +103,15 @@ class Chart(Widget):
         margin = max(map(len, names)) + 1
         columns = width - margin - 1
         cells = _plot(curves, columns, rows, (first, last), (low, high), self.app.no_color)
-        styles = [base + component(self, f"chart--{i}") for i in range(COLOURS)]
-        band = base + component(self, "chart--band")
+        styles = [base + tone(self, str(i)) for i in range(SERIES)]
+        band = base + tone(self, "band")
         marks = {round((high - tick) / (high - low) * (rows - 1)): name for tick, name in zip(ticks, names, strict=True)}  # fmt: skip
         for row in range(rows):
             name = marks.get(row, "")
             line = [Segment(f"{name:>{margin}}", axis), Segment("┤" if name else "│", axis)]
             for owner, together in groupby(cells[row], key=lambda cell: cell[1]):
                 dots = "".join(chr(0x2800 + bits) if bits else " " for bits, _ in together)
-                line.append(Segment(dots, band if owner < 0 else styles[owner % COLOURS]))
+                line.append(Segment(dots, band if owner < 0 else styles[owner % SERIES]))
             lines.append(line)
         lines += self._x_axis(first, last, columns, margin, axis)
         return [Strip(line).adjust_cell_length(width, base) for line in lines]

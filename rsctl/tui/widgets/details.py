@@ -73,10 +73,11 @@ def _run(table: Table, run: RunView) -> None:
     _why(table, run.tasks)
     entry: Mapping[str, Any] = run.entry
     _line(table, "model", run.model)
-    _line(table, "counts", run.counts)
+    _line(table, entry["kind"], run.counts)
     _line(table, "images", entry["images"]["count"])
-    _line(table, "certificates", ", ".join(entry["certificates"]))
-    _line(table, "alpha", f"{entry['alpha']:g}")
+    if entry["kind"] == "counts":
+        _line(table, "certificates", ", ".join(entry["certificates"]))
+        _line(table, "alpha", f"{entry['alpha']:g}")
     table.add_row("", "")
     for key, value in run.settings.items():
         if value is not None:

@@ -7,7 +7,6 @@ whole list of rows again at each change, which costs a comparison.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -20,45 +19,13 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rsctl.tui.widgets.styles import component
-
-Cell = str | tuple[tuple[str, str], ...]
-"""Plain text, or pieces of text each with the name of a component style (`muted`, `failed` …)."""
-
-
-@dataclass(frozen=True)
-class Column:
-    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first.
-
-    Columns with `drop` 0 that don't fit are reached with left and right; the first one always stays.
-    """
-
-    title: str
-    width: int = 0
-    right: bool = False
-    drop: int = 0
-
-
-@dataclass(frozen=True)
-class Row:
-    """`key` identifies it; `open` is None for a row that doesn't fold."""
-
-    key: str
-    cells: tuple[Cell, ...]
-    depth: int = 0
-    open: bool | None = None
+from rsctl.tui.widgets.cells import Column, Row, fit, pieces, widths
+from rsctl.tui.widgets.styles import tone
 
 
 class Grid(ScrollView, can_focus=True):
     """Rows below a fixed line of titles."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"grid--{name}"
-        for name in (
-            "title", "cursor", "strong", "muted", "faint", "done", "running", "queued", "waiting",
-            "failed", "lost", "cancelled", "unknown", "new", "mark", "0", "1", "2", "3", "4", "5",
-        )
-    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
         Binding("down,j", "move(1)", "Down", show=False),
@@ -230,29 +197,7 @@ class Grid(ScrollView, can_focus=True):
         self._styles.clear()
 
     def _layout_columns(self) -> None:
-        room = self.size.width
-        shown = set(range(len(self.columns)))
-
-        def needed() -> int:
-            return sum((self.columns[i].width or 22) + 1 for i in shown)
-
-        for i in sorted(shown, key=lambda i: -self.columns[i].drop):
-            if needed() > room and self.columns[i].drop:
-                shown.discard(i)
-        self._skipped = max(0, min(self._skipped, len(shown) - 2)) if needed() > room else 0
-        for i in sorted(shown)[1 : 1 + self._skipped]:
-            shown.discard(i)
-        for i in sorted(shown)[:0:-1]:
-            if needed() > room and len(shown) > 2:
-                shown.discard(i)
-        flexible = [i for i in shown if not self.columns[i].width]
-        left = max(12 * len(flexible), room - sum(self.columns[i].width + 1 for i in shown))
-        self._widths = [
-            0
-            if i not in shown
-            else column.width or left // len(flexible) + (left % len(flexible) if i == flexible[0] else 0)
-            for i, column in enumerate(self.columns)
-        ]
+        self._widths, self._skipped = widths(self.columns, self.size.width, self._skipped)
 
     def _pan(self, by: int) -> None:
         self._skipped = max(0, self._skipped + by)
@@ -265,9 +210,10 @@ class Grid(ScrollView, can_focus=True):
         self.virtual_size = Size(max(1, width), len(self.rows) + 1)
 
     def _style(self, name: str) -> Style:
+        if not name:
+            return Style.null()
         if name not in self._styles:
-            full = component(self, f"grid--{name}")
-            self._styles[name] = full
+            self._styles[name] = tone(self, name)
         return self._styles[name]
 
     def render_line(self, y: int) -> Strip:
@@ -281,8 +227,8 @@ class Grid(ScrollView, can_focus=True):
             cells: list[tuple[str, Style]] = []
             for i, (column, size) in enumerate(zip(self.columns, self._widths, strict=True)):
                 if size:
-                    title = _fit(column.title, size, column.right)
-                    cells.append((title + (" " if i < len(self.columns) - 1 else ""), self._style("title")))
+                    title = fit(column.title, size, column.right)
+                    cells.append((title + (" " if i < len(self.columns) - 1 else ""), self._style("quiet")))
             return self._strip(cells, base, left, width)
         index = y - 1 + top
         if index >= len(self.rows):
@@ -290,7 +236,7 @@ class Grid(ScrollView, can_focus=True):
                 return Strip([Segment(f"  {self.empty}", base + self._style("muted"))], None).adjust_cell_length(width, base)  # fmt: skip
             return Strip.blank(width, base)
         row = self.rows[index]
-        pieces: list[tuple[str, Style]] = []
+        drawn: list[tuple[str, Style]] = []
         for i, (cell, size) in enumerate(zip(row.cells, self._widths, strict=True)):
             if not size:
                 continue
@@ -298,42 +244,15 @@ class Grid(ScrollView, can_focus=True):
             if i == 0:
                 fold = "  " if row.open is None else ("▾ " if row.open else "▸ ")
                 head = "  " * row.depth + fold
-                pieces.append((set_cell_size(head, min(cell_len(head), size)), self._style("mark")))
+                drawn.append((set_cell_size(head, min(cell_len(head), size)), self._style("mark")))
                 room = max(0, size - cell_len(head))
-            pieces += self._cell(cell, room, self.columns[i].right)
-            pieces.append((" ", Style.null()))
+            drawn += [(text, self._style(name)) for text, name in pieces(cell, room, self.columns[i].right)]
+            drawn.append((" ", Style.null()))
         if index == self.cursor:
             # Keyboard focus is told apart by the colour of the bar.
-            base = base + component(self, "grid--cursor")
-        return self._strip(pieces, base, left, width)
+            base = base + self._style("cursor" if self.has_focus else "cursor-away")
+        return self._strip(drawn, base, left, width)
 
-    def _cell(self, cell: Cell, room: int, right: bool) -> list[tuple[str, Style]]:
-        if isinstance(cell, str):
-            return [(_fit(cell, room, right), Style.null())]
-        found: list[tuple[str, Style]] = []
-        for text, name in cell:
-            size = cell_len(text)
-            shown = text if size <= room else _fit(text, room, False)
-            found.append((shown, self._style(name) if name else Style.null()))
-            room -= min(size, room)
-        padding = (" " * room, Style.null())
-        return [padding, *found] if right else [*found, padding]
-
-    def _strip(self, pieces: list[tuple[str, Style]], base: Style, left: int, width: int) -> Strip:
-        strip = Strip([Segment(text, base + style) for text, style in pieces if text])
+    def _strip(self, drawn: list[tuple[str, Style]], base: Style, left: int, width: int) -> Strip:
+        strip = Strip([Segment(text, base + style) for text, style in drawn if text])
         return strip.crop_extend(left, left + width, base)
-
-
-def _fit(text: str, room: int, right: bool) -> str:
-    """Exactly `room` cells; what is cut off is shown by an ellipsis."""
-    size = cell_len(text)
-    if size > room:
-        return set_cell_size(text, max(0, room - 1)) + ("…" if room else "")
-    return " " * (room - size) + text if right else text + " " * (room - size)
-
-
-def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
-    """A progress bar in `width` cells, in halves of a cell; full only where everything is done."""
-    full, half = divmod(int(min(1.0, max(0.0, share)) * width * 2), 2)
-    drawn = "━" * full + "╸" * half
-    return ((drawn, name), ("─" * (width - len(drawn)), "faint"))

@@ -14,13 +14,12 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from rsctl.tui.logs import Window
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import tone
 
 
 class LogView(ScrollView, can_focus=True):
     """Follows the end of the log until one scrolls up."""
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {"logview--muted", "logview--mark"}
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "go(-1)", "Up", show=False),
         Binding("down,j", "go(1)", "Down", show=False),
@@ -152,10 +151,8 @@ class LogView(ScrollView, can_focus=True):
         window = self.window
         if window is None or not window.lines:
             text = "" if y else f" {self.note}"
-            return Strip([Segment(text, base + component(self, "logview--muted"))]).adjust_cell_length(
-                width, base
-            )
+            return Strip([Segment(text, base + tone(self, "quiet"))]).adjust_cell_length(width, base)
         if index >= len(window.lines):
             return Strip.blank(width, base)
-        style = base + component(self, "logview--mark") if window.offsets[index] == self._mark else base
+        style = base + tone(self, "error-line") if window.offsets[index] == self._mark else base
         return Strip([Segment(window.lines[index], style)]).crop_extend(left, left + width, base)

@@ -1,4 +1,4 @@
-"""Styles of the sheet for widgets that draw their own lines, and texts that change without a new layout."""
+"""Tones of the sheet for widgets that draw their own lines, and texts that change without a new layout."""
 
 from __future__ import annotations
 
@@ -8,10 +8,20 @@ from rich.text import Text
 from textual.widget import Widget
 from textual.widgets import Static
 
+SERIES = 6
+"""Curves that have a tone of their own: `0` to `5`."""
+TONES = (
+    "strong", "muted", "faint", "quiet", "here", "chosen", "tab", "key", "mark", "cursor", "cursor-away", "stale", "error-line", "band",
+    "running", "queued", "waiting", "failed", "lost", "cancelled", "unknown", "new", "done",
+    *map(str, range(SERIES)),
+)  # fmt: skip
+TONE_CLASSES = {f"tone--{name}" for name in TONES}
+"""Component classes of the dashboard itself: the sheet is applied to them once, not for every widget."""
 
-def component(widget: Widget, name: str) -> Style:
-    """Colour, background and text style of a component class; transparent colours are blended with what lies below."""
-    styles = widget.get_component_styles(name)
+
+def tone(widget: Widget, name: str) -> Style:
+    """Colour, background and text style of a tone on this widget; transparent colours are blended with what lies below."""
+    styles = widget.app.get_component_styles(f"tone--{name}")
     _, below = widget.background_colors
     background = below
     shown = Style.null()

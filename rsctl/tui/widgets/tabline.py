@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 from rich.segment import Segment
 from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import tone
 
 
 class TabLine(Widget):
     """`tabs` are (key, name) pairs."""
-
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        "tabline--key",
-        "tabline--name",
-        "tabline--here",
-        "tabline--note",
-    }
 
     class Wanted(Message):
         """A name was clicked."""
@@ -48,22 +39,22 @@ class TabLine(Widget):
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
-        style = {n: base + component(self, f"tabline--{n}") for n in ("key", "name", "here", "note")}  # fmt: skip
+        style = {name: base + tone(self, name) for name in ("key", "tab", "chosen", "quiet")}
         segments: list[Segment] = []
         self._places = []
         place = 0
         for key, name in self._tabs:
             chosen = name == self.here
             segments += [
-                Segment(f" {key} ", style["here" if chosen else "key"]),
-                Segment(f"{name} ", style["here" if chosen else "name"]),
+                Segment(f" {key} ", style["chosen" if chosen else "key"]),
+                Segment(f"{name} ", style["chosen" if chosen else "tab"]),
             ]
             self._places.append((place, place + len(key) + len(name) + 3, name))
             place = self._places[-1][1]
         room = self.size.width - place - 2
         if room > 8 and self._note:
             text = self._note if len(self._note) <= room else self._note[: room - 1] + "…"
-            segments.append(Segment(f" {text:>{room}} ", style["note"]))
+            segments.append(Segment(f" {text:>{room}} ", style["quiet"]))
         return Strip(segments).adjust_cell_length(self.size.width, base)
 
     def on_click(self, event: Click) -> None:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import time
 
 from rich.segment import Segment
+from rich.style import Style
 from textual.events import Click
 from textual.message import Message
 from textual.strip import Strip
 from textual.widget import Widget
 
-from rsctl.tui.widgets.styles import component
+from rsctl.tui.widgets.styles import tone
 
 STALE = 10.0
 
 
 class TopBar(Widget):
     """`modes` are (key, name) pairs; a click on one asks for it."""
-
-    COMPONENT_CLASSES = {"topbar--name", "topbar--here", "topbar--mode", "topbar--quiet", "topbar--stale"}
 
     class Wanted(Message):
         """A mode was clicked."""
@@ -52,15 +51,15 @@ class TopBar(Widget):
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
-        style = {name: base + component(self, f"topbar--{name}") for name in ("name", "here", "mode", "quiet", "stale")}  # fmt: skip
-        segments = [Segment(" rsctl ", style["name"]), Segment(" ", base)]
+        style = {name: base + tone(self, name) for name in ("key", "here", "tab", "quiet", "stale")}
+        segments = [Segment(" rsctl ", style["key"] + Style(bold=True)), Segment(" ", base)]
         place = 8
         self._places = []
         for key, name in self._modes:
             text = f" {key} {name} "
             self._places.append((place, place + len(text), name.lower()))
             segments += [
-                Segment(text, style["here" if name.lower() == self._here else "mode"]),
+                Segment(text, style["here" if name.lower() == self._here else "tab"]),
                 Segment(" ", base),
             ]
             place += len(text) + 1

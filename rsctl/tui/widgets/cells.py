@@ -1,0 +1,92 @@
+"""What a grid shows: columns, rows, and cells that are cut to the room they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len, set_cell_size
+
+Cell = str | tuple[tuple[str, str], ...]
+"""Plain text, or pieces of text each with the name of a tone (`muted`, `failed` …)."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first.
+
+    Columns with `drop` 0 that don't fit are reached with left and right; the first one always stays.
+    """
+
+    title: str
+    width: int = 0
+    right: bool = False
+    drop: int = 0
+
+
+@dataclass(frozen=True)
+class Row:
+    """`key` identifies it; `open` is None for a row that doesn't fold."""
+
+    key: str
+    cells: tuple[Cell, ...]
+    depth: int = 0
+    open: bool | None = None
+
+
+def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int], int]:
+    """How wide each column is in `room` cells, 0 for those out of sight; and how many are skipped to the left.
+
+    `skipped` is how many after the first are wanted out of sight; without need none is.
+    """
+    shown = set(range(len(columns)))
+
+    def needed() -> int:
+        return sum((columns[i].width or 22) + 1 for i in shown)
+
+    for i in sorted(shown, key=lambda i: -columns[i].drop):
+        if needed() > room and columns[i].drop:
+            shown.discard(i)
+    skipped = max(0, min(skipped, len(shown) - 2)) if needed() > room else 0
+    for i in sorted(shown)[1 : 1 + skipped]:
+        shown.discard(i)
+    for i in sorted(shown)[:0:-1]:
+        if needed() > room and len(shown) > 2:
+            shown.discard(i)
+    flexible = [i for i in shown if not columns[i].width]
+    left = max(12 * len(flexible), room - sum(columns[i].width + 1 for i in shown))
+    found = [
+        0
+        if i not in shown
+        else column.width or left // len(flexible) + (left % len(flexible) if i == flexible[0] else 0)
+        for i, column in enumerate(columns)
+    ]
+    return found, skipped
+
+
+def pieces(cell: Cell, room: int, right: bool) -> list[tuple[str, str]]:
+    """A cell in exactly `room` cells of the terminal: pieces of text, each with the name of its tone."""
+    if isinstance(cell, str):
+        return [(fit(cell, room, right), "")]
+    found: list[tuple[str, str]] = []
+    for text, name in cell:
+        size = cell_len(text)
+        found.append((text if size <= room else fit(text, room, False), name))
+        room -= min(size, room)
+    padding = (" " * room, "")
+    return [padding, *found] if right else [*found, padding]
+
+
+def fit(text: str, room: int, right: bool) -> str:
+    """Exactly `room` cells; what is cut off is shown by an ellipsis."""
+    size = cell_len(text)
+    if size > room:
+        return set_cell_size(text, max(0, room - 1)) + ("…" if room else "")
+    return " " * (room - size) + text if right else text + " " * (room - size)
+
+
+def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
+    """A progress bar in `width` cells, in halves of a cell; full only where everything is done."""
+    full, half = divmod(int(min(1.0, max(0.0, share)) * width * 2), 2)
+    drawn = "━" * full + "╸" * half
+    return ((drawn, name), ("─" * (width - len(drawn)), "faint"))
