@@ -46,9 +46,11 @@ class Cluster:
         max_array_size: int = 1001,
         grace: int = 5,
         remember: int = 3600,
+        memory_kill: bool = False,
     ) -> None:
         self.root, self.accounting, self.name = root, accounting, name
         self.max_array_size, self.grace, self.remember = max_array_size, grace, remember
+        self.memory_kill = memory_kill
         self.user = getpass.getuser()
         self.host = socket.gethostname().split(".")[0]
         self.port = free_ports(_PORTS)
@@ -84,10 +86,13 @@ class Cluster:
     def start_node(self, node: str) -> None:
         self._run("slurmd", "-N", node)
 
-    def kill_node(self, node: str) -> None:
-        """Pull the plug: slurmd, its step daemons and every process of its jobs are gone at once."""
+    def kill_node(self, node: str, *, whole: bool = True) -> None:
+        """Pull the plug: slurmd, its step daemons and every process of its jobs are gone at once.
+
+        Without `whole` only slurmd dies: the controller loses the node, but its jobs go on.
+        """
         doomed = [int((self.root / "pid" / f"slurmd-{node}.pid").read_text())]
-        for pid, environment in self._own_processes():
+        for pid, environment in self._own_processes() if whole else ():
             if f"SLURMD_NODENAME={node}" in environment:
                 doomed.append(pid)
                 parent = _parent(pid)
@@ -207,7 +212,7 @@ class Cluster:
         socket_file = f"{root}/munge/munge.sock"
         accounting = (
             f"AccountingStorageType=accounting_storage/slurmdbd\nAccountingStorageHost=127.0.0.1\n"
-            f"AccountingStoragePort={port + 2}\nAccountingStoragePass={socket_file}\nAccountingStorageTRES=gres/gpu\nAccountingStorageEnforce=associations"
+            f"AccountingStoragePort={port + 2}\nAccountingStoragePass={socket_file}\nAccountingStorageTRES=gres/gpu\nAccountingStorageEnforce=limits,qos"
             if self.accounting
             else "AccountingStorageType=accounting_storage/none"
         )
@@ -231,7 +236,8 @@ SlurmdLogFile={root}/log/slurmd-%n.log
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
 JobAcctGatherType=jobacct_gather/linux
-JobAcctGatherFrequency=task=5
+JobAcctGatherFrequency=task={1 if self.memory_kill else 5}
+{"JobAcctGatherParams=OverMemoryKill" if self.memory_kill else ""}
 SwitchType=switch/none
 MpiDefault=none
 {accounting}

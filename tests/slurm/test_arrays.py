@@ -12,7 +12,7 @@ from cluster import FAKE_JOBS
 from rsctl.store.layout import Run
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from sites import Site
 
 
 def jobs_of(site: Site) -> list[str]:

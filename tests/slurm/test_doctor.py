@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from sites import Site
 
 
 def test_doctor_tries_every_profile_on_a_node(accounted_site: Site) -> None:

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from rsctl.store.attempts import attempt_numbers, read_attempt
+from sites import attempts
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from sites import Site
 
     from rsctl.store.layout import Run
 
 
-def attempts(run: Run, task: int = 0) -> list[str]:
-    """How every attempt at a task ended."""
-    return [read_attempt(run, task, n).ended for n in attempt_numbers(run).get(task, [])]
-
-
 def log(run: Run, task: int = 0) -> str:
     return run.log_file(task).read_text()
-
-
-def running(site: Site) -> list[str]:
-    return [job for job, state in site.cluster.queue().items() if state == "RUNNING"]
 
 
 def steps(site: Site, index: int) -> float:
@@ -42,11 +29,8 @@ def test_a_warned_task_writes_a_snapshot_returns_to_the_queue_and_goes_on(site: 
     site.submit()
     site.wait(lambda _: steps(site, 0) >= 3)
     run = next(site.store.runs("models"))
-    following = subprocess.Popen(
-        [str(Path(sys.executable).with_name("rsctl")), "logs", run.id, "--follow"],
-        cwd=site.folder, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    (job,) = running(site)
+    following = site.start("logs", run.id, "--follow")
+    (job,) = site.running()
     site.cluster.query("scancel", f"--signal={name}", job, check=True)
     assert site.wait() == ["done"] * 2
     assert attempts(run) == ["stopped", "done"]
@@ -72,7 +56,7 @@ def test_a_task_that_is_stopped_without_ever_getting_further_fails_with_a_senten
         run = next(site.store.runs("models"))
         site.wait(lambda _: len(attempts(run)) == number and "starts at" in log(run))  # noqa: B023
         time.sleep(0.5)
-        site.cluster.query("scancel", "--signal=USR2", running(site)[0], check=True)
+        site.cluster.query("scancel", "--signal=USR2", site.running()[0], check=True)
     states = site.wait()
     assert states == ["failed", "cancelled"]
     assert "2 times without getting any further" in next(iter(site.statuses().values())).reason
@@ -86,7 +70,7 @@ def test_a_users_own_scancel_is_not_undone(any_site: Site) -> None:
     site.wait(lambda states: states[0] == "running")
     run = next(site.store.runs("models"))
     site.wait(lambda _: run.log_file(0).exists() and "starts at" in log(run))
-    site.cluster.query("scancel", running(site)[0], check=True)
+    site.cluster.query("scancel", site.running()[0], check=True)
     assert site.wait() == ["cancelled", "cancelled"]
     assert attempts(run) == ["stopped"]
 

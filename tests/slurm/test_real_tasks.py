@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sites import attempts, image_counts, progress
 
-from rsctl.store.attempts import attempt_numbers, read_attempt
+from rsctl.store.attempts import read_attempt
 from rsctl.store.layout import Store
-from rsctl.store.tables import read_table
 
 if TYPE_CHECKING:
-    from conftest import Site
+    from sites import Site
 
     from rsctl.store.layout import Run
 
@@ -20,16 +20,6 @@ LONGER = {
     "training": {"epochs": 60, "warmup_epochs": 0.0},
     "certification": {"n": 20_000, "max_images": 20, "shards": 1},
 }
-
-
-def table(store: Store) -> dict[int, tuple[list[int], list[int]]]:
-    """Image → its counts, of the only certification run."""
-    (run,) = store.runs("counts")
-    rows = read_table(run).rows
-    return {
-        int(i): (s.tolist(), c.tolist())
-        for i, s, c in zip(rows.index, rows.selection_counts, rows.counts, strict=True)
-    }
 
 
 def local(site: Site, folder: Path) -> Store:
@@ -40,20 +30,15 @@ def local(site: Site, folder: Path) -> Store:
 
 def interrupted(site: Site, run: Run, job: str) -> None:
     """Warn a running job once it has got somewhere."""
-    site.wait(lambda _: bool(attempt_numbers(run)) and progress(run) > 0)
+    site.wait(lambda _: progress(run) > 0)
     site.cluster.query("scancel", "--signal=USR2", job, check=True)
-
-
-def progress(run: Run) -> float:
-    number = attempt_numbers(run)[0][-1]
-    return float(read_attempt(run, 0, number).progress.get("done", 0))
 
 
 def test_a_sweep_through_slurm_counts_what_the_local_backend_counts(site: Site, tmp_path: Path) -> None:
     site.sweep()
     site.submit(fake=False)
     assert site.wait() == ["done"] * 3
-    assert table(site.store) == table(local(site, tmp_path / "local"))
+    assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
     assert "| gaussian" in site.rsctl("export", "try").stdout
 
 
@@ -67,14 +52,12 @@ def test_interrupted_training_and_certification_count_what_undisturbed_ones_do(
     model, counts = next(site.store.runs("models")), next(site.store.runs("counts"))
     for index, run in enumerate((model, counts)):
         site.wait(lambda states: states[index] == "running")  # noqa: B023
-        job = next(job for job, state in site.cluster.queue().items() if state == "RUNNING")
-        interrupted(site, run, job)
+        interrupted(site, run, site.running()[0])
     assert site.wait(seconds=300) == ["done"] * 2
     for run in (model, counts):
-        ends = [read_attempt(run, 0, n).ended for n in attempt_numbers(run)[0]]
-        assert ends == ["stopped", "done"], ends
+        assert attempts(run) == ["stopped", "done"]
     assert "resumed at step" in model.log_file(0).read_text()
-    assert table(site.store) == table(local(site, tmp_path / "local"))
+    assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
 
 
 @pytest.mark.long
@@ -84,11 +67,11 @@ def test_a_second_living_copy_changes_no_result(site: Site, tmp_path: Path) -> N
     site.submit(fake=False)
     site.wait(lambda states: states == ["done", "running"])
     counts = next(site.store.runs("counts"))
-    site.wait(lambda _: bool(attempt_numbers(counts)) and progress(counts) > 0)
+    site.wait(lambda _: progress(counts) > 0)
     site.rsctl("task", counts.id, "0")
     assert site.wait(seconds=300)[0] == "done"
-    assert len(attempt_numbers(counts)[0]) >= 2
-    assert table(site.store) == table(local(site, tmp_path / "local"))
+    assert len(attempts(counts)) >= 2
+    assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
 
 
 @pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.long), 2])
@@ -100,7 +83,7 @@ def test_training_in_two_processes_meets_and_learns(site: Site, nodes: int) -> N
     site.submit(fake=False)
     assert site.wait() == ["done"] * 2, site.explain()
     run = next(site.store.runs("models"))
-    assert [read_attempt(run, 0, n).ended for n in attempt_numbers(run)[0]] == ["done"]
+    assert attempts(run) == ["done"]
     claim = read_attempt(run, 0, 1).claim
     assert claim["rendezvous"]["hosts"] == ["127.0.0.1"]
     (folder,) = {s.parent for s in (site.folder / "runs" / "submissions").glob("*/*_1_log.out")}

@@ -10,11 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Site
-
-
-def jobs(site: Site) -> str:
-    return site.cluster.query("squeue", "-h", "-t", "PD,R,CG,CF")
+    from sites import Site
 
 
 @pytest.mark.parametrize(
@@ -44,7 +40,7 @@ def test_what_a_cluster_cannot_run_is_a_sentence(
     said = site.submit("--cluster", "odd", code=2)
     assert all(word in said for word in words), said
     assert "Traceback" not in said
-    assert jobs(site) == ""
+    assert site.waiting_jobs() == ""
 
 
 def test_a_refusal_in_the_middle_takes_back_what_was_accepted(
@@ -64,7 +60,7 @@ def test_a_refusal_in_the_middle_takes_back_what_was_accepted(
         said = site.submit(code=2)
     assert "job submit limit" in said
     assert "Nothing was submitted" in said
-    assert jobs(site) == ""
+    assert site.waiting_jobs() == ""
     assert not list((site.folder / "runs").glob("*/*/submissions/*.json"))
     # Nothing is spoilt: the same command runs it once the limit allows.
     site.submit()
@@ -77,7 +73,7 @@ def test_an_unknown_account_is_refused_in_slurms_words(accounted_site: Site) -> 
     site.sweep()
     said = site.submit("--cluster", "odd", code=2)
     assert "profiles.odd: account" in said, said
-    assert jobs(site) == ""
+    assert site.waiting_jobs() == ""
 
 
 def test_a_submitter_killed_before_sbatch_answered_leaves_a_job_that_is_found(site: Site) -> None:

@@ -13,7 +13,7 @@ from rsctl.errors import InputError
 
 if TYPE_CHECKING:
     from chain import Chain
-    from conftest import Site
+    from sites import Site
 
     from rsctl.store.layout import Run
 
