@@ -1,7 +1,7 @@
-"""Attacks on a function of images: projected gradient descent and DDN, both within an ℓ2 ball.
+"""The steps of projected gradient descent (Madry et al. 2018) and of DDN (Rony et al. 2019).
 
-Madry et al. 2018 and Rony et al. 2019, in the form in which Salman et al. 2019 attack a smoothed classifier:
-the objective averages over noises, and the noises stay the same throughout.
+Adversarial training and the attacks of `jobs.attacks` share them; what is attacked and what is kept of the images on
+the way is theirs.
 """
 
 from __future__ import annotations
@@ -50,43 +50,61 @@ def gradient(objective: Objective, x: Tensor) -> Tensor:
         return torch.autograd.grad(objective(x).sum(), x)[0].float()
 
 
-def pgd(x: Tensor, direction: Callable[[Tensor], Tensor], radius: float, steps: int) -> Tensor:
-    """x + δ with ‖δ‖₂ ≤ `radius`: steps of 2 `radius` / `steps` along the normalised direction.
+def pgd(
+    x: Tensor,
+    direction: Callable[[Tensor], Tensor],
+    radius: float | Tensor,
+    steps: int,
+    *,
+    norm: str = "l2",
+    start: Tensor | None = None,
+) -> Tensor:
+    """x + δ with ‖δ‖ ≤ `radius`: steps of 2 `radius` / `steps` along the normalised direction (its sign in `linf`).
 
     After each step the image is cut to [0, 1] and then δ to the ball, in the order of the public code. Where
-    the direction is zero the image stays (the public code takes a random one there).
+    the direction is zero the image stays (the public code takes a random one there). `radius` may be one per image,
+    (B, 1, 1, 1), and `start` the first δ in place of zero.
     """
-    delta = torch.zeros_like(x)
+    forward, cut = (unit, within) if norm == "l2" else (torch.sign, within_box)
+    delta = torch.zeros_like(x) if start is None else cut((x + start).clamp(0, 1) - x, radius)
     for _ in range(steps):
-        delta = delta + (2 * radius / steps) * unit(direction(x + delta))
-        delta = within((x + delta).clamp(0, 1) - x, radius)
+        delta = delta + (2 * radius / steps) * forward(direction(x + delta))
+        delta = cut((x + delta).clamp(0, 1) - x, radius)
     return (x + delta).detach()
+
+
+def within_box(x: Tensor, radius: float | Tensor) -> Tensor:
+    """Each pixel cut to at most this size."""
+    return x.clamp(min=-radius, max=radius)  # type: ignore[arg-type]
 
 
 def ddn(
     x: Tensor,
-    y: Tensor,
-    objective: Objective,
-    predict: Callable[[Tensor], Tensor],
-    radius: float,
+    look: Callable[[Tensor], tuple[Tensor, Tensor]],
+    start: float,
     steps: int,
+    *,
     gamma: float = 0.05,
+    levels: int = LEVELS,
 ) -> Tensor:
-    """Decoupled direction and norm: the smallest δ found that changes the prediction, cut to `radius`.
+    """Decoupled direction and norm: the smallest δ found that fools; zero where none did, or where x itself does.
 
-    The norm begins at `radius` (so the public code) and shrinks or grows by `gamma` as the attack succeeds or
-    fails; the step falls along half a cosine from 1 to 0.01. An image that is wrong already, or that no step fooled, comes back as it was.
+    `look` says of images which of them fool, (B,) bool, and along which direction to go on. The norm begins at `start`
+    and shrinks or grows by `gamma` as the attack succeeds or fails; the step falls along half a cosine from 1 to
+    0.01. Pixels are rounded to `levels` levels, unless that is 0.
     """
     delta = torch.zeros_like(x)
     best, best_norm = torch.zeros_like(x), torch.full_like(norm_of(x), math.inf)
-    norm = torch.full_like(norm_of(x), radius)
+    norm = torch.full_like(norm_of(x), start)
     for step in range(steps):
-        fooled = (predict(x + delta) != y)[:, None, None, None]
+        hit, direction = look(x + delta)
+        fooled = hit[:, None, None, None]
         smaller = fooled & (norm_of(delta) < best_norm)
         best, best_norm = torch.where(smaller, delta, best), torch.where(smaller, norm_of(delta), best_norm)
         rate = 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * step / steps))
-        delta = delta + rate * unit(gradient(objective, x + delta))
+        delta = delta + rate * unit(direction)
         norm = norm * torch.where(fooled, 1 - gamma, 1 + gamma)
         delta = delta * norm / norm_of(delta).clamp(min=SMALLEST)
-        delta = ((x + delta).clamp(0, 1) * (LEVELS - 1)).round() / (LEVELS - 1) - x
-    return (x + within(best, radius)).detach()
+        moved = (x + delta).clamp(0, 1)
+        delta = ((moved * (levels - 1)).round() / (levels - 1) if levels else moved) - x
+    return best

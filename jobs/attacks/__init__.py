@@ -2,18 +2,26 @@
 
 A module has one function,
 
-    prepare(classify, parameters, *, norm, generator) -> Attacker
+    prepare(classify, parameters, *, norm, draw) -> Attacker
 
-with `classify` what is attacked: images (N, channels, size, size) float32 in [0, 1] to scores (N, classes) with
-gradients, the base model's logits or the smoothed model's log-probabilities; a new call may draw new noise.
+with `classify` what is attacked, the base model or the smoothed one (see `Classify`), `parameters` the attack's own as
+declared (name → value), and `draw()` standard normal numbers in the shape of the images, each image's from a stream of
+its own. `jobs.attacks.search` builds both, and has the last word about what was found.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+import torch
 from torch import Tensor
+
+Classify = Callable[[Tensor], Tensor]
+"""Images (N, channels, size, size) float32 in [0, 1] → log-probabilities (N, classes) float32 with gradients. The N rows
+are those that `Attacker.search` was given, in its order; a new call may draw new noise."""
 
 
 @dataclass
@@ -31,5 +39,72 @@ class Attacker(Protocol):
     """An attack made ready for one model."""
 
     def search(self, images: Tensor, labels: Tensor) -> Found:
-        """Look for the nearest image that isn't classified as its label, for each of N images."""
+        """Look for the nearest image that isn't classified as its label, for each of N images.
+
+        That the unchanged image may be wrong already is decided elsewhere: it needn't be looked at.
+        """
         ...
+
+
+def fooled(scores: Tensor, labels: Tensor, topk: int) -> Tensor:
+    """(N,) bool: the label isn't among the `topk` largest scores (N, classes). A tie counts for the label."""
+    return (scores > scores.gather(1, labels[:, None])).sum(dim=1) >= topk
+
+
+def distances(images: Tensor, others: Tensor, norm: str) -> Tensor:
+    """(N,) float64: between two images, in `l2` or `linf`."""
+    difference = (others.double() - images.double()).flatten(1)
+    return torch.linalg.vector_norm(difference, ord={"l2": 2.0, "linf": math.inf}[norm], dim=1)
+
+
+class Nearest:
+    """Keeps, of all images that an attack looks at, the nearest one that fools."""
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, *, norm: str, topk: int, most: float = math.inf
+    ) -> None:
+        self.images, self.labels, self.norm, self.topk, self.most = images, labels, norm, topk, most
+        self.found = Found(
+            torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device), images.clone()
+        )
+
+    def offer(self, candidates: Tensor, scores: Tensor) -> Tensor:
+        """Look at images in [0, 1] and their scores; returns which of them fool, (N,) bool.
+
+        What is further away than `most` isn't kept, and nor is the unchanged image.
+        """
+        fooling = fooled(scores, self.labels, self.topk)
+        distance = distances(self.images, candidates, self.norm)
+        better = fooling & (distance > 0) & (distance <= self.most) & (distance < self.found.distance)
+        self.found = Found(
+            torch.where(better, distance, self.found.distance),
+            torch.where(better[:, None, None, None], candidates, self.found.image),
+        )
+        return fooling
+
+
+def looking(
+    classify: Classify, nearest: Nearest, parameters: Mapping[str, Any]
+) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
+    """What an attack does at every step: images → which of them fool (N,), and where to go on (N, C, H, W).
+
+    One forward and one backward pass. The images are first cut to [0, 1] and then offered to `nearest`, so that what
+    is kept is what was classified.
+    """
+    labels, topk = nearest.labels[:, None], int(parameters["topk"])
+
+    def look(at: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            at = at.detach().clamp(0, 1).requires_grad_()
+            scores = classify(at)
+            raised = -scores.gather(1, labels)[:, 0]
+            if parameters["loss"] == "margin":
+                others = scores.scatter(1, labels, -math.inf)
+                raised = raised + others.topk(topk, dim=1).values[:, -1]
+            gradient = torch.autograd.grad(raised.sum(), at)[0].float()
+        # Scaled, for the squares of a confident model's gradient are zero in float32.
+        largest = gradient.abs().amax(dim=(1, 2, 3), keepdim=True)
+        gradient = gradient / largest.clamp(min=torch.finfo(torch.float32).tiny)
+        return nearest.offer(at.detach(), scores.detach()), gradient
+
+    return look

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.adversary import ddn, evaluating, gradient, pgd, smoothed_loss
-from jobs.losses import mean_cross_entropy, mean_softmax, noisy_logits, unit
+from jobs.losses import mean_cross_entropy, mean_softmax, noisy_logits, unit, within
 from jobs.state import TrainingState
 
 
@@ -42,7 +42,9 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float
     def predict(at: Tensor) -> Tensor:
         return mean_softmax(noisy_logits(model, at, noise)).argmax(dim=1)
 
-    return ddn(x, y, objective, predict, epsilon, p["steps"])
+    # As in the authors' code the norm begins at ε, and what was found is cut to it.
+    delta = ddn(x, lambda at: (predict(at) != y, gradient(objective, at)), epsilon, p["steps"])
+    return (x + within(delta, epsilon)).detach()
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from torch import Tensor
 import jobs.methods
 import rsctl.catalog.methods
 from jobs.adversary import ddn, pgd
+from jobs.losses import within
 from rsctl.catalog import known_methods
 from rsctl.catalog.recipe import Recipe
 
@@ -175,18 +176,11 @@ def test_smoothadv_with_ddn() -> None:
 
 def test_attacks_stay_in_their_ball_and_among_images() -> None:
     torch.manual_seed(0)
-    x, y = torch.rand(20, 1, 4, 4), torch.zeros(20, dtype=torch.int64)
+    x = torch.rand(20, 1, 4, 4)
     weight = torch.randn(1, 4, 4)
     for found in (
         pgd(x, lambda at: weight.expand_as(at), 0.7, 4),
-        ddn(
-            x,
-            y,
-            lambda at: (at * weight).sum((1, 2, 3)),
-            lambda at: (at * weight).sum((1, 2, 3)).gt(1).long(),
-            0.7,
-            8,
-        ),
+        x + within(ddn(x, lambda at: ((at * weight).sum((1, 2, 3)) > 1, weight.expand_as(at)), 0.7, 8), 0.7),
     ):
         assert float((found - x).flatten(1).norm(dim=1).max()) <= 0.7 + 1e-5
         assert found.min() >= -1e-6
@@ -194,9 +188,9 @@ def test_attacks_stay_in_their_ball_and_among_images() -> None:
 
 
 def test_ddn_leaves_an_image_that_is_wrong_already() -> None:
-    x, wrong = torch.rand(3, 1, 4, 4), torch.ones(3, dtype=torch.int64)
-    found = ddn(x, wrong, lambda at: at.sum((1, 2, 3)), lambda at: torch.zeros(3, dtype=torch.int64), 0.5, 5)
-    assert torch.equal(found, x)
+    x = torch.rand(3, 1, 4, 4)
+    found = ddn(x, lambda at: (torch.ones(3, dtype=torch.bool), torch.ones_like(at)), 0.5, 5)
+    assert torch.equal(found, torch.zeros_like(x))
 
 
 @pytest.mark.parametrize("one_step", [False, True])

@@ -1,1 +1,27 @@
 """One declaration per attack; the search is in the module of the same name in `jobs.attacks`."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Parameters
+
+
+class AttackParameters(Parameters):
+    """What the project's own attacks have in common."""
+
+    topk: Annotated[int, Field(ge=1)] = 1
+    """An image counts as adversarial when its label isn't among the `topk` likeliest classes; Campbell 2020 attacks ImageNet
+    until top-5 failure."""
+    steps: Annotated[int, Field(ge=1)] = 100
+    """Steps of one search, each a forward and a backward pass."""
+    epsilon: Annotated[float, Field(gt=0)] = 4.0
+    """The largest distance that counts, in units of [0, 1] pixels (Campbell 2020: 4)."""
+    loss: Literal["cross-entropy", "margin"] = "cross-entropy"
+    """What each step raises: −log p of the label, or the lead of the class to be overtaken (`topk`-th of the others) over
+    the label, whose gradient doesn't vanish where the model is certain."""
+    average: Literal["losses", "probabilities"] = "probabilities"
+    """`smoothed`: the gradient of −log of the mean probability over the noises (Salman 2019, equation S; the code of
+    Campbell 2020), or the mean over the noises of each one's loss gradient (Campbell 2020, equation 9)."""
+    noise: Literal["fresh", "fixed"] = "fresh"
+    """`smoothed`: new noises at every step, or the same ones throughout (as the public code does)."""

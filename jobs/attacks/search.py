@@ -1,0 +1,166 @@
+"""One batch attacked from beginning to end: what is wrong already, the search, and the last word about what it found."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.attacks import Attacker, Classify, Found, fooled
+from jobs.attacks.smoothed import Smoothed
+from jobs.random import generator
+from rsctl.errors import InputError, RefusedError
+
+IMAGES = 128
+"""In a batch, where the base model is attacked."""
+ROWS, PIXELS = 512, 12_000_000
+"""At most so many images, and numbers in them, in one pass of the model: the backward pass keeps every activation."""
+
+
+class Search:
+    """An attack on one model.
+
+    A batch has always `batch` rows, filled up with copies of its last image, and every random number belongs to an
+    image: so what is found for it doesn't depend on the images beside it.
+
+    Parameters
+    ----------
+    module
+        Module of the attack, from its declaration.
+    parameters
+        The attack's own, complete.
+    model
+        f as executed, in eval mode on `device`: images (B, C, H, W) in [0, 1] → logits (B, classes).
+    shape
+        (C, H, W) of the images.
+    norm
+        `l2` or `linf`: whose distance is kept small.
+    sigma, noises, n, alpha
+        Of the smoothed classifier that is attacked, see `Smoothed`; sigma = 0 attacks the base model.
+    seed
+        Of every random number.
+    """
+
+    def __init__(
+        self,
+        module: str,
+        parameters: Mapping[str, Any],
+        model: nn.Module,
+        classes: int,
+        shape: tuple[int, int, int],
+        *,
+        norm: str,
+        sigma: float = 0.0,
+        noises: int = 0,
+        n: int = 0,
+        alpha: float = 0.0,
+        seed: int,
+        device: torch.device,
+    ) -> None:
+        self.prepare = importlib.import_module(module).prepare
+        self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
+        self.seed, self.device, self.shape = seed, device, shape
+        # Attacks of other packages need have neither.
+        self.topk, self.most = int(parameters.get("topk", 1)), float(parameters.get("epsilon", math.inf))
+        if self.topk >= classes:
+            raise InputError(
+                f"attack: topk = {self.topk} of {classes} classes can't be attacked; give less than {classes}."
+            )
+        rows = max(16, min(ROWS, PIXELS // math.prod(shape)))
+        self.smoothed: Smoothed | None = None
+        if sigma:
+            self.smoothed = Smoothed(
+                model, classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, seed=seed, device=device, rows=rows,
+                fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
+            )  # fmt: skip
+        self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
+        """How many images are attacked together."""
+
+    def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Found:
+        """Attack N ≤ `batch` images.
+
+        Parameters
+        ----------
+        images, labels
+            (N, C, H, W) float32 in [0, 1] and (N,) int64, on `device`.
+        positions
+            Of the images in their split: the keys of their random numbers.
+
+        Returns
+        -------
+        Found
+            Every finite distance is that of an image which the base model was seen to misclassify in a last call of its
+            own, or of which it is confirmed that the smoothed classifier doesn't return the label (`Smoothed.wrong`).
+
+        Raises
+        ------
+        RefusedError
+            The model gives something else than finite numbers.
+        """
+        count = len(images)
+        fill = [min(row, count - 1) for row in range(self.batch)]
+        images, labels, where = images[fill], labels[fill], [positions[row] for row in fill]
+        if self.smoothed is None:
+            found = self._base(images, labels, where)
+        else:
+            found = self._smoothed(self.smoothed, images, labels, where, count)
+        return Found(found.distance[:count], found.image[:count])
+
+    def _base(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Found:
+        def classify(at: Tensor) -> Tensor:
+            return finite(self.model(at).float()).log_softmax(dim=1)
+
+        with torch.no_grad():
+            wrong = fooled(classify(images), labels, self.topk)
+        found = self._attacker(classify, positions).search(images, labels)
+        with torch.no_grad():
+            sure = fooled(classify(found.image), labels, self.topk)
+        return self._settled(found, images, wrong, sure)
+
+    def _smoothed(
+        self, target: Smoothed, images: Tensor, labels: Tensor, positions: Sequence[int], count: int
+    ) -> Found:
+        some = positions[:count]
+        wrong = torch.zeros(len(images), dtype=torch.bool, device=images.device)
+        wrong[:count] = torch.from_numpy(target.wrong(images[:count], labels[:count], some, 0)).to(
+            wrong.device
+        )
+        classify = target.classify(positions)
+        found = self._attacker(lambda at: finite(classify(at)), positions).search(images, labels)
+        # Copies that fill the batch up, and what is wrong as it is, needn't be confirmed.
+        found.distance[count:] = math.inf
+        found.distance[wrong] = math.inf
+        found = target.confirm(found, images, labels, positions, self.norm)
+        return self._settled(found, images, wrong, torch.ones_like(wrong))
+
+    def _attacker(self, classify: Classify, positions: Sequence[int]) -> Attacker:
+        streams = [generator(self.device, self.seed, "attack-start", position) for position in positions]
+
+        def draw() -> Tensor:
+            each = [torch.randn(self.shape, generator=stream, device=self.device) for stream in streams]
+            return torch.stack(each)
+
+        attacker: Attacker = self.prepare(classify, self.parameters, norm=self.norm, draw=draw)
+        return attacker
+
+    def _settled(self, found: Found, images: Tensor, wrong: Tensor, sure: Tensor) -> Found:
+        """0 where the image itself is wrong; nothing found where the last word says so, or beyond `epsilon`."""
+        nothing = ~sure | (found.distance > self.most)
+        distance = torch.where(nothing, math.inf, found.distance)
+        distance = torch.where(wrong, 0.0, distance)
+        keep = torch.isfinite(distance) & ~wrong
+        return Found(distance, torch.where(keep[:, None, None, None], found.image, images))
+
+
+def finite(scores: Tensor) -> Tensor:
+    """The scores; raises RefusedError where one is not a number."""
+    if not torch.isfinite(scores).all():
+        raise RefusedError(
+            "the model gives logits that are not numbers: its checkpoint is spoilt, or its precision overflows. "
+            "Nothing is attacked."
+        )
+    return scores

@@ -1,0 +1,173 @@
+"""The smoothed classifier as something to attack, and the confirmation of what was found.
+
+While an attack searches, g is replaced by the mean of F = softmax f over a few noises (Salman et al. 2019), whose
+decisions are random near the boundary: an image on which a few noises happen to flip is no adversarial image of g. So
+g itself is asked in the end, by votes as in PREDICT (Cohen 2019). Selection draws name the `topk` classes that
+outvote the label; then n fresh draws must reject, for each of them, that it is at most as likely as the label: given
+the votes for the two, a one-sided binomial test at level alpha (no union over classes: all of them must reject). With
+probability at least 1 − alpha over the draws, an image on which g does return the label (among its `topk`) isn't
+called adversarial.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.special import bdtrc
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from jobs.attacks import Classify, Found, distances
+from jobs.noise import smoothing_noise
+from jobs.random import generator, hash32
+from jobs.sampling.sampler import ImageCounts, Sampler
+
+SELECTION = 100
+"""Draws that name the classes to be tested against the label."""
+TILE, BLOCK = 400, 100
+"""Of the confirming draws, as certification has them by default."""
+PUSHES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
+"""How much further an image is moved until it is confirmed, in units of 4σ/√n: about the distance at which n draws
+can tell the two classes apart."""
+
+
+class Smoothed:
+    """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack.
+
+    Parameters
+    ----------
+    model
+        f as executed, on `device`: images (B, C, H, W) → logits (B, classes).
+    noises
+        m, per image and call.
+    fresh
+        Every call draws new noises; else each sees the same ones.
+    average
+        `probabilities`: scores and gradient are of log (1/m) Σ F(x + ε_i). `losses`: the scores are the same, their
+        gradient is that of (1/m) Σ log F(x + ε_i) (Campbell 2020, equation 9).
+    rows
+        Most noisy images in one pass of the model; more are recomputed in the backward pass to save memory.
+    n, alpha
+        Draws of a confirmation, and its failure probability per image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int,
+        *,
+        sigma: float,
+        noises: int,
+        fresh: bool,
+        average: str,
+        seed: int,
+        n: int,
+        alpha: float,
+        topk: int,
+        rows: int,
+        device: torch.device,
+    ) -> None:
+        self.model, self.classes, self.sigma, self.noises = model, classes, sigma, noises
+        self.fresh, self.average, self.seed, self.rows = fresh, average, seed, rows
+        self.n, self.alpha, self.topk, self.device = n, alpha, topk, device
+
+    def classify(self, positions: Sequence[int]) -> Classify:
+        """Scores of the images at these positions; an image's noises depend on its position and the call's number alone."""
+        calls = 0
+
+        def scores(images: Tensor) -> Tensor:
+            nonlocal calls
+            noise = self._noise(positions, tuple(images.shape[1:]), calls)
+            calls += self.fresh
+            each = self._each(images, noise)
+            log_mean = each.logsumexp(dim=0) - math.log(self.noises)
+            if self.average == "probabilities":
+                return log_mean
+            mean_log = each.mean(dim=0)
+            return log_mean.detach() + (mean_log - mean_log.detach())
+
+        return scores
+
+    def _noise(self, positions: Sequence[int], shape: tuple[int, ...], call: int) -> Tensor:
+        """(m, N, C, H, W): the noises of one image are always drawn whole."""
+        each = [
+            smoothing_noise(
+                (self.noises, *shape),
+                self.sigma,
+                0,
+                generator(self.device, self.seed, "attack", position, offset=call),
+            )
+            for position in positions
+        ]
+        return torch.stack(each, dim=1)
+
+    def _each(self, images: Tensor, noise: Tensor) -> Tensor:
+        """log F(x + ε_i) for every noise and image, (m, N, classes)."""
+
+        def some(x: Tensor, part: Tensor) -> Tensor:
+            noisy = (x + part).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+            return self.model(noisy).float().log_softmax(dim=1).unflatten(0, part.shape[:2])
+
+        parts = noise.split(max(1, self.rows // len(images)))
+        if len(parts) == 1 or not torch.is_grad_enabled():
+            return torch.cat([some(images, part) for part in parts])
+        return torch.cat([checkpoint(some, images, part, use_reentrant=False) for part in parts])
+
+    def wrong(
+        self, images: Tensor, labels: Tensor, positions: Sequence[int], trial: int
+    ) -> NDArray[np.bool_]:
+        """(N,): where it is confirmed that g doesn't return the label. Each trial has noise of its own."""
+        sampler = Sampler(
+            self.model, self.classes, sigma=self.sigma, seed=hash32(self.seed, "confirmation", trial),
+            n0=SELECTION, n=self.n, tile=TILE, block=BLOCK, device=self.device,
+        )  # fmt: skip
+        under_way = [
+            ImageCounts(position, int(label), image, torch.zeros(2, self.classes, dtype=torch.int64))
+            for position, label, image in zip(positions, labels.tolist(), images, strict=True)
+        ]
+        for _ in sampler.run(under_way):
+            pass
+        if not under_way:
+            return np.zeros(0, np.bool_)
+        counts = torch.stack([image.counts for image in under_way]).numpy()
+        return outvoted(counts, labels.cpu().numpy(), self.topk) <= self.alpha / (1 + len(PUSHES))
+
+    def confirm(
+        self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
+    ) -> Found:
+        """What g itself gets wrong: found images are moved on, away from their original, until it is confirmed.
+
+        Those that never are count as not found. `alpha` is shared among the trials.
+        """
+        confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
+        left = torch.isfinite(found.distance).nonzero()[:, 0]
+        for trial, push in enumerate(PUSHES, 1):
+            at = found.image[left]
+            if push:
+                moved = at.double() - images[left].double()
+                length = torch.linalg.vector_norm(moved.flatten(1), dim=1)[:, None, None, None]
+                further = 1 + push * 4 * self.sigma / math.sqrt(self.n) / length
+                at = (images[left].double() + further * moved).float().clamp(0, 1)
+            where = [positions[row] for row in left.tolist()]
+            good = torch.from_numpy(self.wrong(at, labels[left], where, trial)).to(left.device)
+            confirmed.image[left[good]] = at[good]
+            confirmed.distance[left[good]] = distances(images[left[good]], at[good], norm)
+            left = left[~good]
+        return confirmed
+
+
+def outvoted(counts: NDArray[np.int64], labels: NDArray[np.int64], topk: int) -> NDArray[np.float64]:
+    """p-values (N,) of "the label is among the `topk` likeliest classes", from selection and estimation counts (N, 2, C)."""
+    rows = np.arange(len(counts))
+    rivals = counts[:, 0].copy()
+    rivals[rows, labels] = -1
+    rivals = np.argsort(-rivals, axis=1, kind="stable")[:, :topk]
+    votes = counts[rows[:, None], 1, rivals]
+    against = counts[rows, 1, labels][:, None]
+    # P(Bin(votes + against, ½) ≥ votes); the label's own place holds −1 and never comes before `topk` rivals.
+    p = np.where(votes > 0, bdtrc(np.maximum(votes, 1) - 1.0, (votes + against).clip(min=1), 0.5), 1.0)
+    return np.asarray(p.max(axis=1), np.float64)
