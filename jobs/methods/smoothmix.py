@@ -2,7 +2,7 @@
 
 As the authors' code: the attack takes steps of fixed length without a ball; the mixed target blends the smoothed
 prediction with the uniform distribution; targets are not detached. With `one_step`, training itself starts from
-the first attack step.
+the first attack step, whose length grows over the warm-up as the weight does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from jobs.adversary import evaluating, gradient, smoothed_loss
-from jobs.losses import kl, mean_cross_entropy, mean_softmax, noisy_logits, unit
+from jobs.losses import kl, mean_cross_entropy, mean_softmax, noisy_logits, unit, within
 from jobs.state import TrainingState
 
 
@@ -23,7 +23,8 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     noise = state.noises(p["noises"])
     with evaluating(model):
         first, last = trajectory(model, x, y, noise, p["alpha"], p["steps"])
-    start = first if p["one_step"] else x
+    warm = min(1.0, (int(state.epoch) + 1) / p["warmup"])
+    start = (x + within(first - x, warm * p["alpha"])) if p["one_step"] else x
     logits = noisy_logits(model, start, noise)
     mean = mean_softmax(logits)
     share = state.uniform("mixing", 1) / 2
@@ -31,8 +32,7 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     mixed = (1 - share[:, :, None, None]) * start + share[:, :, None, None] * last
     right = (mean.argmax(dim=1) == y).float()
     divergence = kl(target, noisy_logits(model, mixed, noise)).mean(0)
-    weight = p["eta"] * min(1.0, (int(state.epoch) + 1) / p["warmup"])
-    return mean_cross_entropy(state, logits, y) + weight * (right * divergence).mean(), logits[0]
+    return mean_cross_entropy(state, logits, y) + p["eta"] * warm * (right * divergence).mean(), logits[0]
 
 
 def trajectory(

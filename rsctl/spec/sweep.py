@@ -17,6 +17,8 @@ from rsctl.spec.validate import Invalid, Problem, check
 
 MOST_POINTS = 20_000
 ONE_PER_SWEEP = ("name", "description", "cluster")
+LEVELS = ("sigma", "seed")
+"""What `[method.grid]` may have in place of the sweep's own list: a paper's values often differ by noise level."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
             base[table] = {"name": base[table]}
     grid = _flatten(raw.get("grid", {}), file, "grid")
     for method, own in _methods(raw.get("method"), file):
-        axes = {**grid, **{f"method.{key}": values for key, values in own.items()}}
+        axes = {**grid, **{key if key in LEVELS else f"method.{key}": v for key, v in own.items()}}
         size = 1
         for values in axes.values():
             size *= len(values)

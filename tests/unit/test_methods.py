@@ -105,6 +105,17 @@ def test_consistency() -> None:
     agree(case("consistency", noises=3, lbd=7.0, eta=0.5, scale=2.0), formula)
 
 
+def test_consistency_at_adversarial_images() -> None:
+    def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
+        at = ascent(lambda v: -smoothed(f, v, noises)[y].log(), x, 2 * 0.3 / 3, 3, 0.3)[-1]
+        mean = smoothed(f, at, noises)
+        spread = sum(divergence(mean, softmax(f(at + noise))) for noise in noises) / len(noises)
+        return mean_loss(f, at, y, noises) + 2.0 * spread - 0.5 * sum(m * m.log() for m in mean)
+
+    changes = {"steps": 3, "epsilon": 0.6, "warmup": 4, "epoch": 1.0}
+    agree(case("consistency", noises=2, lbd=2.0, eta=0.5, scale=2.0, **changes), formula, digits=5e-4)
+
+
 @pytest.mark.parametrize(("gamma", "epoch"), [(8.0, 5.0), (1.0, 5.0), (8.0, 1.0)])
 def test_macer(gamma: float, epoch: float) -> None:
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
@@ -202,7 +213,9 @@ def test_smoothmix(one_step: bool) -> None:
 
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
         points = ascent(lambda at: -smoothed(f, at, noises)[y].log(), x, 0.3, 3)
-        start, share = (points[0] if one_step else x), shares[i]
+        # The first step's length grows with the weight: half of it in the second of four epochs.
+        first = x + (points[0] - x) * min(1.0, 0.3 * 2 / 4 / float((points[0] - x).norm()))
+        start, share = (first if one_step else x), shares[i]
         mean = smoothed(f, start, noises)
         value = mean_loss(f, start, y, noises)
         if int(mean.argmax()) == y:

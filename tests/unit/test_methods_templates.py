@@ -41,3 +41,20 @@ def test_a_template_is_a_valid_sweep(template, tmp_path: Path) -> None:  # type:
 def test_every_method_is_in_a_template() -> None:
     texts = "\n".join(template.text for template in all_templates())
     assert [name for name in known_methods() if f'"{name}"' not in texts] == []
+
+
+def test_a_method_may_have_noise_levels_of_its_own(tmp_path: Path) -> None:
+    """CAT-RS's baselines have other values at each sigma: each table is trained at its own sigma alone."""
+    folder_of_classes(tmp_path)
+    (text,) = [one.text for one in all_templates() if one.name == "catrs2023-cifar10"]
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    found = [
+        (
+            spec.sigma,
+            *(spec.hyperparameters[key] for key in ("noises", "epsilon")),
+        )
+        for spec in (point.train for point in load_sweep(file, tmp_path).points)
+        if spec.method == "smoothadv"
+    ]
+    assert found == [(0.25, 4, 1.0), (0.5, 8, 1.0), (1.0, 2, 2.0)]

@@ -7,7 +7,8 @@ from pydantic import Field
 from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
 
-CODE = "Jeong, Shin 2020, authors' code: EXPERIMENTS.MD and logs"
+CODE = "Jeong, Shin 2020, authors' code: EXPERIMENTS.MD, train_consistency.py and logs"
+RERUN = "Horváth et al. 2022, authors' code: training.md"
 
 
 class ConsistencyParameters(Parameters):
@@ -19,6 +20,12 @@ class ConsistencyParameters(Parameters):
     """λ: weight of the divergence from the mean prediction."""
     eta: Annotated[float, Field(ge=0)] = 0.5
     """η: weight of the mean prediction's entropy."""
+    steps: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
+    """T: steps of SmoothAdv's PGD attack, for consistency at adversarial images; 0: none."""
+    epsilon: Annotated[float, Field(gt=0)] = Field(1.0, json_schema_extra={"neutral": 1.0})
+    """ε: ℓ2 radius of that attack, for images in [0, 1]."""
+    warmup: Annotated[int, Field(ge=1)] = Field(10, json_schema_extra={"neutral": 10})
+    """Epochs over which ε grows to its value."""
 
 
 METHOD = Method(
@@ -30,9 +37,10 @@ METHOD = Method(
     defaults=(
         Defaults({"noises": 2, "lbd": 10.0, "eta": 0.5}, source=CODE),
         Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
+        Defaults({"warmup": 10}, source=CODE),
         Defaults({"lbd": 20.0}, source=CODE, dataset="cifar10", sigma=0.25),
         Defaults({**IMAGENET_90, **SMALLER_STEPS}, source=CODE, dataset="imagenet"),
-        Defaults({"lbd": 10.0, "eta": 0.5}, source=CODE, dataset="imagenet", sigma=0.25),
+        Defaults({"lbd": 10.0, "eta": 0.5}, source=RERUN, dataset="imagenet", sigma=0.25),
         Defaults({"lbd": 5.0, "eta": 0.5}, source=CODE, dataset="imagenet", sigma=0.5),
         Defaults({"lbd": 5.0, "eta": 0.1}, source=CODE, dataset="imagenet", sigma=1.0),
         Defaults({**digits(90), "lbd": 5.0}, source=OURS, dataset="digits"),

@@ -8,7 +8,7 @@ from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import IMAGENET_90, OURS, digits
 
 CODE = "Zhai et al. 2020, authors' code: main.py"
-LOGS = "Jeong 2020 and 2021, logs of their MACER reruns"
+LOGS = "Jeong, Shin 2020, authors' code: data/certify/cifar10/macer, their runs of MACER"
 
 
 class MacerParameters(Parameters):
@@ -48,13 +48,18 @@ METHOD = Method(
         Defaults({"lbd": 4.0}, source=LOGS, dataset="cifar10", sigma=0.5),
         Defaults(
             {"lbd": 12.0, "lbd_from_epoch": 200.0},
-            source="Zhai et al. 2020, section 5: λ = 0 until the first reduction of the rate",
+            source="Jeong, Kim, Shin 2023, authors' code: EXPERIMENTS.MD and train_macer.py: λ = 0 until the first reduction of the rate",
             dataset="cifar10",
             sigma=1.0,
         ),
         Defaults(
             {**IMAGENET_90, "epochs": 120, "weight_decay": 1e-4, "milestones": []},
             source="Zhai et al. 2020, authors' code: README for the epochs; the rest as others train ImageNet",
+            dataset="imagenet",
+        ),
+        Defaults(
+            {"noises": 2, "lbd": 6.0},
+            source="a public variant of the authors' code (its README trains ImageNet at sigma = 0.25); no other sigma was found",
             dataset="imagenet",
         ),
         Defaults(

@@ -8,7 +8,7 @@ from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
 
 CODE = "Salman et al. 2019, authors' code: README and logs"
-BEST = "Salman et al. 2019, the models that SmoothAdv's successors compare with (ensembles of Horváth et al. 2022)"
+BEST = "Horváth et al. 2022, authors' code: training.md, the models that later papers compare with"
 
 
 class SmoothAdvParameters(Parameters):

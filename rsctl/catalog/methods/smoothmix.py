@@ -5,9 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, OURS, SMALLER_STEPS, digits
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
 
 CODE = "Jeong et al. 2021, authors' code: EXPERIMENTS.MD"
+ONE_STEP = f"{CODE}, which gives both; one_step as in the table of Jeong 2023 (CAT-RS), authors' code: EXPERIMENTS.MD"
+DSRS = "Li et al. 2022 (DSRS), authors' code: README, for a fine-tuning at sigma = 0.5; SmoothMix's own code names no values for ImageNet"
 
 
 class SmoothMixParameters(Parameters):
@@ -22,7 +24,7 @@ class SmoothMixParameters(Parameters):
     eta: Annotated[float, Field(ge=0)] = 5.0
     """η: weight of the mixed images' loss."""
     warmup: Annotated[int, Field(ge=1)] = 10
-    """Epochs over which η grows to its value."""
+    """Epochs over which η, and the one-step adversary's distance, grow to their values."""
     one_step: bool = False
     """Train on the image after the first attack step in place of the image itself ("one-step adversary")."""
 
@@ -31,14 +33,19 @@ METHOD = Method(
     name="smoothmix",
     title="SmoothMix",
     citation="Jeong et al.: SmoothMix: Training Confidence-calibrated Smoothed Classifiers, NeurIPS 2021",
-    revision=1,
+    revision=2,
     parameters=SmoothMixParameters,
     defaults=(
         Defaults({"noises": 2, "steps": 4, "eta": 5.0, "warmup": 10}, source=CODE),
         Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
-        Defaults({"alpha": 0.5}, source=CODE, dataset="cifar10", sigma=0.25),
-        Defaults({"alpha": 1.0, "one_step": True}, source=CODE, dataset="cifar10", sigma=0.5),
-        Defaults({"alpha": 2.0, "one_step": True}, source=CODE, dataset="cifar10", sigma=1.0),
+        Defaults({"alpha": 0.5}, source=ONE_STEP, dataset="cifar10", sigma=0.25),
+        Defaults({"alpha": 1.0, "one_step": True}, source=ONE_STEP, dataset="cifar10", sigma=0.5),
+        Defaults({"alpha": 2.0, "one_step": True}, source=ONE_STEP, dataset="cifar10", sigma=1.0),
+        Defaults(
+            {**IMAGENET_90, "noises": 1, "steps": 1, "alpha": 8.0, "eta": 1.0},
+            source=DSRS,
+            dataset="imagenet",
+        ),
         Defaults({**digits(60), "steps": 2, "alpha": 0.25, "eta": 2.0}, source=OURS, dataset="digits"),
     ),
 )
