@@ -1,0 +1,204 @@
+"""Interval bound propagation (Gowal et al. 2018): every operation's result between two numbers, for all images of a box.
+
+The bounds are in floating point and hold for the float32 function as executed: before a sum with weights W the
+interval's radius is enlarged by g(|c| + r), c its centre, and g·|b| is added, which together are at least what
+rounding can change, in the function and in the bounds (see `Affine.error`). So an interval costs two passes, as in
+exact arithmetic.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from jobs.models.load import Executed
+from jobs.verifiers import Verdicts
+from jobs.verifiers.network import TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, trace
+
+
+class Interval(NamedTuple):
+    """Bounds of one operation's result, each (N, *shape); the executed result and the exact one lie between."""
+
+    lower: Tensor
+    upper: Tensor
+
+    @property
+    def magnitude(self) -> Tensor:
+        """The largest absolute value."""
+        return torch.maximum(self.lower.abs(), self.upper.abs())
+
+
+def box(images: Tensor, radius: Tensor | float, dtype: torch.dtype = torch.float32) -> Interval:
+    """All images of [0, 1] pixels within an ℓ∞ distance; `radius` is one number or (N,), float64. Rounded outward."""
+    radius = torch.as_tensor(radius, dtype=torch.float64, device=images.device).view(-1, 1, 1, 1)
+    exact = images.double()
+
+    def outward(value: Tensor, towards: float) -> Tensor:
+        value = torch.nextafter(value, value.new_tensor(towards)).to(dtype)
+        return torch.nextafter(value, value.new_tensor(towards)).clamp_(0, 1)
+
+    memory = torch.channels_last
+    return Interval(
+        outward(exact - radius, -math.inf).contiguous(memory_format=memory),
+        outward(exact + radius, math.inf).contiguous(memory_format=memory),
+    )
+
+
+def propagate(network: Network, start: Interval, *, last: int | None = None) -> list[Interval]:
+    """Bounds of every operation's result for all images of a box, up to operation number `last`.
+
+    `start` has the network's dtype. The bounds of what goes into a ReLU are those of `ops[relu].inputs[0]`.
+    """
+    found = [start]
+    for op in network.ops[1 : None if last is None else last + 1]:
+        found.append(step(op, [found[source] for source in op.inputs]))
+    return found
+
+
+def logits(network: Network, start: Interval, *, last: int | None = None) -> Interval:
+    """Bounds of the last operation's result (or of number `last`), keeping no others than are still needed."""
+    stop = len(network.ops) - 1 if last is None else last
+    found: dict[int, Interval] = {0: start}
+    for number in range(1, stop + 1):
+        op = network.ops[number]
+        found[number] = step(op, [found[source] for source in op.inputs])
+        for source in op.inputs:
+            if all(user <= number for user in network.users[source]):
+                found.pop(source, None)
+    return found[stop]
+
+
+def step(op: Op, inputs: list[Interval]) -> Interval:
+    """Bounds of an operation's result from those of what it takes."""
+    if isinstance(op, Affine):
+        centre, radius = centred(inputs[0], op.error(inputs[0].lower.dtype))
+        middle = op.apply(centre)
+        # The bias's own part of the error; the radius's sum takes it in passing.
+        charge = op.bias_size * op.error(middle.dtype) + TINY
+        radius = op.absolute(radius, charge)
+        lower = middle - radius
+        return Interval(lower, middle.add_(radius))
+    if isinstance(op, Add):
+        (a, b), unit = inputs, UNIT[inputs[0].lower.dtype] + UNIT[torch.float32]
+        lower, upper = a.lower + b.lower, a.upper + b.upper
+        return Interval(lower - lower.abs() * 2 * unit - TINY, upper + upper.abs() * 2 * unit + TINY)
+    if isinstance(op, Distance):
+        return Interval(*op.interval(inputs[0].lower, inputs[0].upper))
+    return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
+
+
+def centred(interval: Interval, g: float) -> tuple[Tensor, Tensor]:
+    """Centre and enlarged radius: r + g(|c| + r)."""
+    centre = (interval.lower + interval.upper).mul_(0.5)
+    radius = (interval.upper - interval.lower).mul_(0.5)
+    return centre, radius.mul_(1 + g).add_(centre.abs(), alpha=g)
+
+
+class Margins:
+    """Lower bounds of f_y − f_c over a box, the last layer and the difference taken as one layer."""
+
+    def __init__(self, network: Network) -> None:
+        self.network = network
+        last = network.ops[-1]
+        self.last = last if isinstance(last, Dense) else None
+        if self.last is not None:
+            weight = self.last.weight
+            self.spread = (weight[:, None] - weight).abs()  # (y, c, in)
+
+    def __call__(self, start: Interval, y: Tensor) -> Tensor:
+        """(N, classes), rounded down: f_y − f_c is at least this for the class y of each image; inf at y itself."""
+        last = self.network.ops[-1].inputs[0] if self.last is not None else len(self.network.ops) - 1
+        return self.of(logits(self.network, start, last=last), y)
+
+    def of(self, before: Interval, y: Tensor) -> Tensor:
+        """The same from bounds of what goes into the last layer, or of the logits if that isn't linear."""
+        last, rows = self.last, torch.arange(len(y), device=y.device)
+        if last is None:
+            worst = before.lower[rows, y][:, None] - before.upper
+            worst = worst - (before.magnitude[rows, y][:, None] + before.magnitude) * 4 * UNIT[worst.dtype]
+        else:
+            g = last.error(before.lower.dtype)
+            size = before.magnitude
+            centre, radius = centred(before, 2 * g)
+            middle = last.apply(centre)
+            # What rounding can change in one logit, as executed and as computed here.
+            error = last.absolute(size, last.bias_size).mul_(2 * g).add_(TINY)
+            worst = middle[rows, y][:, None] - middle - error[rows, y][:, None] - error
+            for label in y.unique().tolist():
+                at = y == label
+                worst[at] -= radius[at] @ self.spread[label].T
+            worst -= worst.abs() * 8 * UNIT[worst.dtype]
+        worst[rows, y] = math.inf
+        return worst
+
+
+def largest(
+    proved: Callable[[Tensor, Tensor], Tensor],
+    count: int,
+    radii: list[float],
+    *,
+    start: float,
+    tolerance: float,
+) -> Tensor:
+    """The largest radius in [0, 1] that is proved for each of `count` images, (count,) float64; 0 where none is.
+
+    `proved(rows, radius)` says for some images, each with a radius, whether that is proved. Given `radii`, only those
+    are tried, largest last; else a bisection begins at `start` and ends when it knows a radius to a relative `tolerance`.
+    A radius is only returned if it was proved itself, so nothing relies on proofs being monotone.
+    """
+    best = torch.zeros(count, dtype=torch.float64)
+    if radii:
+        alive = torch.arange(count)
+        for radius in sorted(set(radii)):
+            if radius > 0 and len(alive):
+                alive = alive[proved(alive, torch.full((len(alive),), radius, dtype=torch.float64))]
+                best[alive] = radius
+        return best
+    above = torch.full_like(best, math.inf)
+    while True:
+        # Double until a radius fails, or quarter until one is proved; then bisect.
+        middle = torch.where(
+            above.isinf(), (2 * best).clamp(start, 1.0), torch.where(best == 0, above / 4, (best + above) / 2)
+        )
+        known = torch.where(best == 0, above < start * 1e-4, (above - best) <= tolerance * best)
+        rows = (~known & (best < 1)).nonzero()[:, 0]
+        if not len(rows):
+            return best
+        done = proved(rows, middle[rows])
+        best[rows[done]] = middle[rows[done]]
+        above[rows[~done]] = middle[rows[~done]]
+
+
+def prepare(
+    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
+) -> Prover:  # fmt: skip
+    """Interval bounds of the executed float32 function; see `jobs.verifiers`."""
+    return Prover(Executed(model, "fp32"), shape, radii, parameters["tolerance"])
+
+
+class Prover:
+    """Radii within which the interval bounds of every margin stay positive."""
+
+    def __init__(
+        self, executed: nn.Module, shape: tuple[int, ...], radii: list[float], tolerance: float
+    ) -> None:
+        self.executed, self.radii, self.tolerance = executed, radii, tolerance
+        self.margins = Margins(trace(executed, tuple(shape)))
+
+    @torch.inference_mode()
+    def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
+        """Images (N, C, H, W) float32 in [0, 1]; one that is classified wrongly gets radius 0."""
+        predicted = self.executed(images).argmax(dim=1)
+        right = (predicted == labels).nonzero()[:, 0]
+
+        def proved(rows: Tensor, radius: Tensor) -> Tensor:
+            chosen = right[rows]
+            return (self.margins(box(images[chosen], radius), labels[chosen]) > 0).all(dim=1)
+
+        radius = torch.zeros(len(images), dtype=torch.float64)
+        radius[right] = largest(proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance)
+        return Verdicts(predicted, radius, torch.full_like(radius, math.inf))

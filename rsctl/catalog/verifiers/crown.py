@@ -1,0 +1,28 @@
+"""Linear bound propagation."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Verifier
+from rsctl.catalog.verifiers.ibp import ROUNDING, IbpParameters
+
+
+class CrownParameters(IbpParameters):
+    """Linear bounds."""
+
+    intermediate: Literal["crown", "ibp"] = "crown"
+    """What goes into the ReLUs is bounded by linear bounds too (`crown`), or by intervals alone (`ibp`: CROWN-IBP)."""
+    together: Annotated[int, Field(ge=1)] = Field(64, json_schema_extra={"identity": False})
+    """Images bounded at once."""
+
+
+VERIFIER = Verifier(
+    name="crown",
+    title="Linear bound propagation",
+    citation="Zhang et al.: Efficient Neural Network Robustness Certification with General Activation Functions, NeurIPS 2018",
+    revision=1,
+    norms=("linf", "l2", "l1"),
+    rounding=ROUNDING,
+    parameters=CrownParameters,
+)

@@ -1,0 +1,27 @@
+"""Interval bound propagation."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Parameters, Verifier
+
+ROUNDING = "rounded outward, for the float32 function as executed"
+
+
+class IbpParameters(Parameters):
+    """Interval bounds."""
+
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
+    """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
+
+
+VERIFIER = Verifier(
+    name="ibp",
+    title="Interval bound propagation",
+    citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
+    revision=1,
+    norms=("linf",),
+    rounding=ROUNDING,
+    parameters=IbpParameters,
+)
