@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
-from textual.message import Message
 from textual.screen import Screen
 
-from rsctl.tui.background import Background, Failed
+from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.cluster import ClusterScreen
 from rsctl.tui.screens.compose import ComposeScreen
@@ -32,7 +31,7 @@ AWAY = 5.0
 """Seconds between looks while another window has the focus."""
 
 
-class Looked(Message):
+class Looked(Answer):
     """A look at the store is done."""
 
     def __init__(self, overview: Overview) -> None:
@@ -88,15 +87,14 @@ class Dashboard(App[None]):
     # The ticker
 
     def _tick(self) -> None:
-        if not self.screen_stack:  # the dashboard is closing
-            return
-        if not self.paused:
-            if self.background.due("store", AWAY if self._away else TICK):
-                self.background.ask("store", self._look, self)
-            self.mode_screen.tick()
-        self.tell_age()
+        if not self.paused and self.background.due("store", AWAY if self._away else TICK):
+            self.background.ask("store", self._look, self)
+        if self.screen_stack and self.mode_screen.standing:
+            if not self.paused:
+                self.mode_screen.tick()
+            self.tell_age()
 
-    def _look(self) -> Message:
+    def _look(self) -> Answer:
         from rsctl.tui.watch import Watcher
 
         if self.watcher is None:
@@ -105,7 +103,7 @@ class Dashboard(App[None]):
 
     def on_looked(self, message: Looked) -> None:
         before, self.overview = self.overview, message.overview
-        if not self.screen_stack:
+        if not self.screen_stack or not self.mode_screen.standing:
             return
         self.mode_screen.show(message.overview)
         self.tell_age()
@@ -154,7 +152,7 @@ class Dashboard(App[None]):
     def action_read_again(self) -> None:
         """Forget what was read and look at everything anew."""
 
-        def look() -> Message:
+        def look() -> Answer:
             if self.watcher is not None:
                 self.watcher.forget()
             return self._look()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from textual.message import Message
+from textual.events import Event
 from textual.message_pump import MessagePump
 
 from rsctl.errors import UserError
@@ -20,7 +20,11 @@ REST = 9.0
 """After work that is repeated, a group rests this many times as long as the work took: a tenth of one core at most."""
 
 
-class Failed(Message):
+class Answer(Event, bubble=False):
+    """What an errand brings back. An event, so that a screen can turn away those that come when its widgets are gone."""
+
+
+class Failed(Answer):
     """An errand ended with an error; `text` says which."""
 
     def __init__(self, group: str, text: str) -> None:
@@ -31,7 +35,7 @@ class Failed(Message):
 @dataclass
 class _Group:
     wake: threading.Condition = field(default_factory=threading.Condition)
-    waiting: tuple[Callable[[], Message | None], MessagePump] | None = None
+    waiting: tuple[Callable[[], Answer | None], MessagePump] | None = None
     started: float = 0.0
     """Monotonic start of the errand under way; 0 if there is none."""
     ended: float = 0.0
@@ -44,8 +48,8 @@ class Background:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
-    def ask(self, group: str, errand: Callable[[], Message | None], to: MessagePump) -> None:
-        """Run `errand` on the group's thread and post the message it returns."""
+    def ask(self, group: str, errand: Callable[[], Answer | None], to: MessagePump) -> None:
+        """Run `errand` on the group's thread and post the answer it returns."""
         entry = self._groups.get(group)
         if entry is None:
             entry = self._groups[group] = _Group()

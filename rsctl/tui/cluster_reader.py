@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from textual.message import Message
-
+from rsctl.tui.background import Answer
 from rsctl.tui.plain import plain
 
 
@@ -19,7 +18,7 @@ class FindingView:
     text: str
 
 
-class Examined(Message):
+class Examined(Answer):
     """The doctor is through."""
 
     def __init__(self, findings: list[FindingView]) -> None:
@@ -27,7 +26,7 @@ class Examined(Message):
         self.findings = findings
 
 
-class Profiles(Message):
+class Profiles(Answer):
     """The profiles in force: name, backend and what is set."""
 
     def __init__(self, profiles: list[tuple[str, str, str]], file: str) -> None:
@@ -35,7 +34,7 @@ class Profiles(Message):
         self.profiles, self.file = profiles, file
 
 
-class Partitions(Message):
+class Partitions(Answer):
     """The cluster's partitions as rows of text, or why they can't be told."""
 
     def __init__(self, rows: Sequence[tuple[str, ...]], problem: str) -> None:
@@ -43,7 +42,7 @@ class Partitions(Message):
         self.rows, self.problem = rows, problem
 
 
-def examine() -> Message:
+def examine() -> Answer:
     from rsctl.cluster.doctor import examine as look
     from rsctl.spec.settings import load_settings
 
@@ -52,7 +51,7 @@ def examine() -> Message:
     )
 
 
-def profiles() -> Message:
+def profiles() -> Answer:
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
@@ -64,7 +63,7 @@ def profiles() -> Message:
     return Profiles(found, str(place.file) if place.file else "no rsctl.toml: the defaults hold")
 
 
-def partitions() -> Message:
+def partitions() -> Answer:
     from rsctl.cluster.slurm_commands import partitions as ask
     from rsctl.errors import UserError
 

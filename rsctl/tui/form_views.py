@@ -6,8 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from textual.message import Message
-
+from rsctl.tui.background import Answer
 from rsctl.tui.draft import Draft
 
 
@@ -44,7 +43,7 @@ class Section:
     fields: tuple[Field, ...]
 
 
-class Composed(Message):
+class Composed(Answer):
     """The form for a draft, checked."""
 
     def __init__(

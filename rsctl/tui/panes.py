@@ -7,8 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.message import Message
-
+from rsctl.tui.background import Answer
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from rsctl.tui.training import Training
 
 
-class Drawn(Message):
+class Drawn(Answer):
     """Certified accuracy of the runs under the cursor."""
 
     def __init__(self, key: str, curves: list[Curve]) -> None:
@@ -26,7 +25,7 @@ class Drawn(Message):
         self.key, self.curves = key, curves
 
 
-class Trained(Message):
+class Trained(Answer):
     """Training curves of the runs under the cursor."""
 
     def __init__(self, key: str, curves: list[TrainingCurve]) -> None:
@@ -34,7 +33,7 @@ class Trained(Message):
         self.key, self.curves = key, curves
 
 
-class Read(Message):
+class Read(Answer):
     """A part of a log."""
 
     def __init__(self, window: Window) -> None:
@@ -42,7 +41,7 @@ class Read(Message):
         self.window = window
 
 
-class Found(Message):
+class Found(Answer):
     """The part of a log with its last error, if there is one."""
 
     def __init__(self, window: Window | None) -> None:
@@ -57,7 +56,7 @@ class PaneReader:
         self._curves: Curves | None = None
         self._training: Training | None = None
 
-    def curves(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
+    def curves(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:
         from rsctl.tui.curves import Curves
 
         if self._curves is None:
@@ -65,7 +64,7 @@ class PaneReader:
         readable = [run for run in runs if not run.problem]
         return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]])
 
-    def training(self, store: str, key: str, runs: Sequence[RunView]) -> Message:
+    def training(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:
         from rsctl.tui.training import Training
 
         if self._training is None:
@@ -79,16 +78,16 @@ class PaneReader:
             ],
         )
 
-    def log_end(self, path: Path, known: int) -> Message | None:
+    def log_end(self, path: Path, known: int) -> Answer | None:
         """The end of a log, unless it has the size that is known."""
         source = _source(path)
         return None if size_of(source) == known else Read(replace(last_window(source), path=path))
 
-    def log_at(self, path: Path, byte: int | None) -> Message:
+    def log_at(self, path: Path, byte: int | None) -> Answer:
         source = _source(path)
         return Read(replace(last_window(source) if byte is None else window_around(source, byte), path=path))
 
-    def log_error(self, path: Path, before: int) -> Message:
+    def log_error(self, path: Path, before: int) -> Answer:
         source = _source(path)
         if size_of(source) < 0:
             return Found(None)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from textual.message import Message
 from textual.message_pump import MessagePump
 
 from rsctl.errors import InputError
+from rsctl.tui.background import Answer
 from rsctl.tui.views import Curve, RunView, Sample
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Baseline:
     """Method, σ, radii, certified accuracy in [0, 1]."""
 
 
-class Computed(Message):
+class Computed(Answer):
     """Curves of some runs; more follow until `last`."""
 
     def __init__(self, question: Question, curves: dict[str, Curve], last: bool) -> None:
@@ -48,7 +48,7 @@ class Computed(Message):
         self.question, self.curves, self.last = question, curves, last
 
 
-class Known(Message):
+class Known(Answer):
     """The certificates there are, and published tables by data set."""
 
     def __init__(self, certificates: list[str], baselines: dict[str, list[Baseline]]) -> None:
@@ -56,7 +56,7 @@ class Known(Message):
         self.certificates, self.baselines = certificates, baselines
 
 
-class Sampled(Message):
+class Sampled(Answer):
     """The images of a run."""
 
     def __init__(self, title: str, samples: list[Sample], about: str) -> None:
@@ -64,7 +64,7 @@ class Sampled(Message):
         self.title, self.samples, self.about = title, samples, about
 
 
-class Exported(Message):
+class Exported(Answer):
     """A table was written, or why it wasn't."""
 
     def __init__(self, text: str, problem: str) -> None:
@@ -90,7 +90,7 @@ class ResultsReader:
             self._curves = Curves()
         return self._curves
 
-    def known(self) -> Message:
+    def known(self) -> Answer:
         from rsctl.certificates import certificates
         from rsctl.report.published import published_tables
 
@@ -111,7 +111,7 @@ class ResultsReader:
             )
         return Known(list(certificates()), found)
 
-    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Message | None:
+    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Answer | None:
         """Curves of every run, a few at a time; nothing where nothing changed since the last time."""
         before = self._sent[1] if self._sent and self._sent[0] == question else {}
         everything: dict[str, Curve] = {}
@@ -131,12 +131,12 @@ class ResultsReader:
         self._sent = (question, everything)
         return Computed(question, fresh, True) if fresh or before.keys() != everything.keys() else None
 
-    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Message:
+    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
         samples = self.curves.samples(store, run, certificate, alpha)
         return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}")
 
 
-def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Message:
+def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Answer:
     """Write the sweep's table; never over a file that exists."""
     from rsctl.errors import UserError
     from rsctl.report.formats import render

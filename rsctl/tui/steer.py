@@ -8,12 +8,11 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from textual.message import Message
-
 from rsctl.errors import InputError, UserError, unknown
+from rsctl.tui.background import Answer
 
 
-class Acted(Message):
+class Acted(Answer):
     """An action is done; `text` says what it did."""
 
     def __init__(self, text: str) -> None:
@@ -21,7 +20,7 @@ class Acted(Message):
         self.text = text
 
 
-class Planned(Message):
+class Planned(Answer):
     """A sweep file was planned: what it would do, or why it can't."""
 
     def __init__(self, file: Path, text: str, problem: str) -> None:
@@ -29,7 +28,7 @@ class Planned(Message):
         self.file, self.text, self.problem = file, text, problem
 
 
-def cancel(what: str, names: list[str]) -> Message:
+def cancel(what: str, names: list[str]) -> Answer:
     """Stop the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
@@ -38,7 +37,7 @@ def cancel(what: str, names: list[str]) -> Message:
     return Acted(f"{what}: cancelled {len(tasks)} tasks" if tasks else f"{what}: nothing was left to cancel")
 
 
-def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Message:
+def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
     """Start again what failed, was lost or cancelled; with these limits, where they are given."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
@@ -68,7 +67,7 @@ def limits(text: str) -> dict[str, float]:
     return found
 
 
-def keep_going(sweep: str) -> Message:
+def keep_going(sweep: str) -> Answer:
     """See that a queue serves the tasks that wait."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
@@ -77,7 +76,7 @@ def keep_going(sweep: str) -> Message:
     return Acted(f"{sweep}: nothing failed, was lost or cancelled; its tasks have their turn in the queue")
 
 
-def plan(file: Path) -> Message:
+def plan(file: Path) -> Answer:
     """Plan a sweep file; nothing is written."""
     from rsctl.cluster.control import plan_file
     from rsctl.plan.describe import describe
@@ -90,7 +89,7 @@ def plan(file: Path) -> Message:
         return Planned(file, "", str(error).replace(f"{file}: ", ""))
 
 
-def submit(file: Path, update: bool) -> Message:
+def submit(file: Path, update: bool) -> Answer:
     """Submit a sweep file."""
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings

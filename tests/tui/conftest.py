@@ -55,12 +55,19 @@ def _older(made: Synthetic, name: str, seconds: float) -> None:
 
 
 @pytest.fixture
-def drive() -> Callable[..., None]:
-    """Run the dashboard without a terminal and do something with it."""
+def drive(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Run the dashboard without a terminal and do something with it.
+
+    Textual's pilot waits after each key until the whole process is idle, background threads and all, up to a
+    second. Here it waits until the screen has nothing left to do.
+    """
+    monkeypatch.setattr("rsctl.tui.app.TICK", 0.2)
 
     def run(steps: Drive, size: tuple[int, int] = (120, 40)) -> None:
         async def main() -> None:
             app = make_app()
+            for place in ("textual.app", "textual.pilot"):
+                monkeypatch.setattr(f"{place}.wait_for_idle", lambda *_: settled(app))
             async with app.run_test(size=size) as pilot:
                 await until(pilot, lambda: app.overview is not None, "the first look")
                 await steps(app, pilot)
@@ -68,6 +75,17 @@ def drive() -> Callable[..., None]:
         asyncio.run(main())
 
     return run
+
+
+async def settled(app: Dashboard) -> None:
+    """Until every message is handled, also those that handling them led to, and what changed is laid out."""
+    quiet = 0
+    while quiet < 5:
+        await asyncio.sleep(0)
+        busy = any(pump.message_queue_size for pump in (app, *app._registry))
+        quiet = 0 if busy else quiet + 1
+        if quiet == 3 and app.screen_stack:
+            app.screen._on_timer_update()
 
 
 async def until(pilot: Any, true: Callable[[], object], what: str, seconds: float = 20.0) -> None:

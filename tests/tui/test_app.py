@@ -15,7 +15,9 @@ from textual.binding import Binding
 
 from rsctl.tui.app import Dashboard, ended, make_app
 from rsctl.tui.background import Background, Failed
+from rsctl.tui.panes import Drawn
 from rsctl.tui.screens.help import HelpScreen
+from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.topbar import TopBar
 
@@ -202,6 +204,15 @@ def test_a_failing_errand_is_told_and_the_group_goes_on() -> None:
     ran = []
     background.ask("g", lambda: ran.append(1), target)
     _soon(lambda: ran)
+
+
+def test_an_answer_to_a_screen_without_widgets_is_dropped(synthetic: Synthetic, drive) -> None:
+    """One that comes while the dashboard closes, or before the mode is there, would find nothing to show it in."""
+
+    async def steps(app, pilot):
+        await SweepsScreen().on_event(Drawn("", []))
+
+    drive(steps)
 
 
 def test_work_that_takes_long_rests_longer() -> None:

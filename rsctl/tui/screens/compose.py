@@ -12,11 +12,11 @@ from rich.text import Text
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
-from textual.message import Message
 from textual.widgets import Static
 
 from rsctl.errors import InputError
 from rsctl.tui import steer
+from rsctl.tui.background import Answer
 from rsctl.tui.draft import START, Draft
 from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
@@ -40,7 +40,7 @@ ACTIONS = (
 )
 
 
-class Opened(Message):
+class Opened(Answer):
     """A sweep file or template was read, or why it wasn't."""
 
     def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
@@ -48,7 +48,7 @@ class Opened(Message):
         self.draft, self.file, self.problem = draft, file, problem
 
 
-class Saved(Message):
+class Saved(Answer):
     """A sweep file was written, or why it wasn't."""
 
     def __init__(self, file: Path, problem: str) -> None:
@@ -320,7 +320,7 @@ class ComposeScreen(ModeScreen):
             yield SystemCommand(title, text, partial(self.run_action, action))
 
 
-class Templates(Message):
+class Templates(Answer):
     """The sweep files that come with rsctl."""
 
     def __init__(self, options: list[tuple[str, str]]) -> None:
@@ -328,19 +328,19 @@ class Templates(Message):
         self.options = options
 
 
-def _compose(draft: Draft) -> Message:
+def _compose(draft: Draft) -> Answer:
     from rsctl.tui.form import compose
 
     return compose(draft)
 
 
-def _templates() -> Message:
+def _templates() -> Answer:
     from rsctl.spec.templates import all_templates
 
     return Templates([(one.name, one.summary) for one in all_templates()])
 
 
-def _template(name: str) -> Message:
+def _template(name: str) -> Answer:
     import tomli
 
     from rsctl.spec.templates import find_template
@@ -348,7 +348,7 @@ def _template(name: str) -> Message:
     return Opened(Draft(tomli.loads(find_template(name).text)), None, "")
 
 
-def _open(name: str) -> Message:
+def _open(name: str) -> Answer:
     from rsctl.spec.settings import read_toml
 
     file = Path(name).expanduser().absolute()
@@ -358,7 +358,7 @@ def _open(name: str) -> Message:
         return Opened(None, None, str(error))
 
 
-def _save(file: Path, toml: str, own: bool) -> Message:
+def _save(file: Path, toml: str, own: bool) -> Answer:
     from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
 
@@ -372,7 +372,7 @@ def _save(file: Path, toml: str, own: bool) -> Message:
     return Saved(file, "")
 
 
-def _submit(name: str, toml: str, update: bool) -> Message:
+def _submit(name: str, toml: str, update: bool) -> Answer:
     file = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{name}.toml"
     file.write_text(toml, encoding="utf-8")
     return steer.submit(file, update)

@@ -6,10 +6,11 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult, SystemCommand
+from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Footer
 
-from rsctl.tui.background import Background, Failed
+from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.topbar import TopBar
@@ -44,6 +45,15 @@ class ModeScreen(Screen[None]):
     @property
     def background(self) -> Background:
         return self.dashboard.background
+
+    @property
+    def standing(self) -> bool:
+        """Whether its widgets are there: not before it is mounted, nor while the dashboard closes."""
+        return self.is_mounted and self.app.is_running
+
+    async def on_event(self, event: Event) -> None:
+        if not isinstance(event, Answer) or self.standing:
+            await super().on_event(event)
 
     def on_screen_resume(self) -> None:
         if self.dashboard.overview is not None:
