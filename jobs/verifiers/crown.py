@@ -19,9 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.models.load import Executed
-from jobs.verifiers import Verdicts
-from jobs.verifiers.ibp import Interval, Margins, box, largest, propagate, step
+from jobs.verifiers.ibp import Interval, Margins, Prover, SumsOfProducts, box, propagate, step
 from jobs.verifiers.network import (
     TINY,
     UNIT,
@@ -35,6 +33,7 @@ from jobs.verifiers.network import (
     trace,
     unsupported,
 )
+from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]
 TOGETHER = 2**24
@@ -195,7 +194,9 @@ def refine(network: Network, found: list[Interval], ball: Ball, number: int) -> 
     """The bounds of operation `number`, tightened where its sign is open for any of the images."""
     low, high = found[number]
     flat_low, flat_high = low.flatten(1).clone(), high.flatten(1).clone()
-    rows = ((flat_low < 0) & (flat_high > 0)).any(dim=0).nonzero()[:, 0]
+    # An image's bounds depend on no other: what is open for another only is left as it is.
+    open_ = (flat_low < 0) & (flat_high > 0)
+    rows = open_.any(dim=0).nonzero()[:, 0]
     lines, shape = Lines(network, found), network.ops[number].shape
     size, count = torch.Size(shape).numel(), len(low)
     widest = max(torch.Size(op.shape).numel() for op in network.ops[: number + 1])
@@ -204,8 +205,10 @@ def refine(network: Network, found: list[Interval], ball: Ball, number: int) -> 
         one[torch.arange(len(part)), part] = 1.0
         both = torch.cat([one, -one]).view(1, 2 * len(part), *shape).expand(count, *(-1,) * (len(shape) + 1))
         least = lines.least(ball, both, number)
-        flat_low[:, part] = torch.maximum(flat_low[:, part], least[:, : len(part)])
-        flat_high[:, part] = torch.minimum(flat_high[:, part], -least[:, len(part) :])
+        mine = open_[:, part]
+        below, above = least[:, : len(part)], -least[:, len(part) :]
+        flat_low[:, part] = torch.where(mine, below.maximum(flat_low[:, part]), flat_low[:, part])
+        flat_high[:, part] = torch.where(mine, above.minimum(flat_high[:, part]), flat_high[:, part])
     return Interval(flat_low.view_as(low), flat_high.view_as(high))
 
 
@@ -221,43 +224,18 @@ def margins(network: Network, ball: Ball, y: Tensor, found: list[Interval]) -> T
 
 
 def prepare(
-    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
-) -> Prover:  # fmt: skip
+    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
     """Linear bounds of the executed float32 function; see `jobs.verifiers`."""
-    return Prover(Executed(model, "fp32"), shape, norm, radii, parameters)
+    executed = SumsOfProducts(model, precision)
+    network = trace(executed, (shape.channels, shape.size, shape.size)).to(torch.float64)
+    for op in network.ops:
+        if isinstance(op, Distance):
+            raise unsupported_line(op)
 
+    def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
+        ball = Ball(images.double(), radius, norm)
+        found = bounds(network, ball, intermediate=parameters.intermediate)
+        return (margins(network, ball, labels, found) > 0).all(dim=1)
 
-class Prover:
-    """Radii within which the linear bounds of every margin stay positive."""
-
-    def __init__(self, executed: nn.Module, shape: tuple[int, ...], norm: str, radii: list[float], parameters: dict[str, Any]) -> None:  # fmt: skip
-        self.executed, self.norm, self.radii = executed, norm, radii
-        self.tolerance, self.intermediate, self.together = (
-            parameters["tolerance"], parameters["intermediate"], parameters["together"],
-        )  # fmt: skip
-        self.network = trace(executed, tuple(shape)).to(torch.float64)
-        for op in self.network.ops:
-            if isinstance(op, Distance):
-                raise unsupported_line(op)
-
-    @torch.inference_mode()
-    def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
-        """Images (N, C, H, W) float32 in [0, 1]; one that is classified wrongly gets radius 0."""
-        predicted = self.executed(images).argmax(dim=1)
-        right = (predicted == labels).nonzero()[:, 0]
-
-        def proved(rows: Tensor, radius: Tensor) -> Tensor:
-            return torch.cat([
-                self.proved(images[right[some]], labels[right[some]], each)
-                for some, each in zip(rows.split(self.together), radius.split(self.together), strict=True)
-            ])  # fmt: skip
-
-        radius = torch.zeros(len(images), dtype=torch.float64)
-        radius[right] = largest(proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance)
-        return Verdicts(predicted, radius, torch.full_like(radius, math.inf))
-
-    def proved(self, images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
-        """Whether each image's class is proved to stay within its radius, (N,) bool."""
-        ball = Ball(images.double(), radius, self.norm)
-        found = bounds(self.network, ball, intermediate=self.intermediate)
-        return (margins(self.network, ball, labels, found) > 0).all(dim=1)
+    return Prover(executed, proved, radii, parameters)

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
 from jobs.verifiers.network import TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, trace
+from rsctl.catalog.declare import DataShape
+from rsctl.errors import InputError
 
 
 class Interval(NamedTuple):
@@ -137,25 +139,21 @@ class Margins:
 
 
 def largest(
-    proved: Callable[[Tensor, Tensor], Tensor],
-    count: int,
-    radii: list[float],
-    *,
-    start: float,
-    tolerance: float,
-) -> Tensor:
+    proved: Callable[[Tensor, Tensor], Tensor], count: int, radii: list[float],
+    *, start: float, tolerance: float, device: torch.device | None = None,
+) -> Tensor:  # fmt: skip
     """The largest radius in [0, 1] that is proved for each of `count` images, (count,) float64; 0 where none is.
 
     `proved(rows, radius)` says for some images, each with a radius, whether that is proved. Given `radii`, only those
     are tried, largest last; else a bisection begins at `start` and ends when it knows a radius to a relative `tolerance`.
     A radius is only returned if it was proved itself, so nothing relies on proofs being monotone.
     """
-    best = torch.zeros(count, dtype=torch.float64)
+    best = torch.zeros(count, dtype=torch.float64, device=device)
     if radii:
-        alive = torch.arange(count)
+        alive = torch.arange(count, device=device)
         for radius in sorted(set(radii)):
             if radius > 0 and len(alive):
-                alive = alive[proved(alive, torch.full((len(alive),), radius, dtype=torch.float64))]
+                alive = alive[proved(alive, torch.full_like(best[alive], radius))]
                 best[alive] = radius
         return best
     above = torch.full_like(best, math.inf)
@@ -174,20 +172,39 @@ def largest(
 
 
 def prepare(
-    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
-) -> Prover:  # fmt: skip
+    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
     """Interval bounds of the executed float32 function; see `jobs.verifiers`."""
-    return Prover(Executed(model, "fp32"), shape, radii, parameters["tolerance"])
+    executed = SumsOfProducts(model, precision)
+    margins = Margins(trace(executed, (shape.channels, shape.size, shape.size)))
+
+    def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
+        return (margins(box(images, radius), labels) > 0).all(dim=1)
+
+    return Prover(executed, proved, radii, parameters)
+
+
+class SumsOfProducts(Executed):
+    """The executed function, with every convolution on a GPU a sum of products too: cuDNN may take Winograd's instead."""
+
+    def __init__(self, model: nn.Module, precision: str) -> None:
+        if precision != "fp32":
+            raise InputError(
+                f"precision.certification: bounds are proved for float32 arithmetic, not for '{precision}'. Set it to 'fp32'."
+            )
+        super().__init__(model, precision)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.backends.cudnn.flags(enabled=False):
+            return super().forward(x)
 
 
 class Prover:
-    """Radii within which the interval bounds of every margin stay positive."""
+    """Finds radii by asking `proved(images, labels, radius)`, (B,) bool, for `batch` images at a time."""
 
-    def __init__(
-        self, executed: nn.Module, shape: tuple[int, ...], radii: list[float], tolerance: float
-    ) -> None:
-        self.executed, self.radii, self.tolerance = executed, radii, tolerance
-        self.margins = Margins(trace(executed, tuple(shape)))
+    def __init__(self, executed: nn.Module, proved: Callable[[Tensor, Tensor, Tensor], Tensor], radii: list[float], parameters: Any) -> None:  # fmt: skip
+        self.executed, self.proved, self.radii = executed, proved, radii
+        self.batch, self.tolerance = parameters.batch, parameters.tolerance
 
     @torch.inference_mode()
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
@@ -196,9 +213,19 @@ class Prover:
         right = (predicted == labels).nonzero()[:, 0]
 
         def proved(rows: Tensor, radius: Tensor) -> Tensor:
-            chosen = right[rows]
-            return (self.margins(box(images[chosen], radius), labels[chosen]) > 0).all(dim=1)
+            answers = []
+            for some, each in zip(right[rows].split(self.batch), radius.split(self.batch), strict=True):
+                # Always as many at once, for a sum's order may change with the shape it is computed in.
+                padded = some[torch.arange(self.batch, device=some.device) % len(some)]
+                with torch.backends.cudnn.flags(enabled=False):
+                    answer = self.proved(
+                        images[padded], labels[padded], each.repeat(-(-self.batch // len(each)))[: self.batch]
+                    )
+                answers.append(answer[: len(some)])
+            return torch.cat(answers)
 
-        radius = torch.zeros(len(images), dtype=torch.float64)
-        radius[right] = largest(proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance)
+        radius = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+        radius[right] = largest(
+            proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance, device=images.device
+        )
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))

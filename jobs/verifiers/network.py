@@ -303,7 +303,8 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
         raise InputError(
             f"The model's forward depends on its input's values ({error}): it can't be verified. Supported: {SUPPORTED}."
         ) from error
-    builder = _Builder(shape)
+    tensors = [*model.parameters(), *model.buffers()]
+    builder = _Builder(shape, tensors[0].device if tensors else torch.device("cpu"))
     layers = dict(model.named_modules())
     for node in graph.nodes:
         builder.add(node, layers)
@@ -321,7 +322,8 @@ class _Tracer(fx.Tracer):
 class _Builder:
     """Turns nodes of a traced graph into operations, one after the other."""
 
-    def __init__(self, shape: tuple[int, ...]) -> None:
+    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
+        self.device = device
         self.ops: list[Op] = [Input("image", (), tuple(shape))]
         self.numbers: dict[fx.Node, int] = {}
 
@@ -408,9 +410,9 @@ class _Builder:
                 f"the layer '{name}' is linear over the last of several dimensions: flatten before it"
             )
         weight = layer.weight.detach().float()
-        bias = torch.zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+        bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
         return self.append(
-            Dense(name, (source,), (len(weight),), bias.to(weight.device), bias.abs().to(weight.device), weight.shape[1], weight, weight.abs())
+            Dense(name, (source,), (len(weight),), bias, bias.abs(), weight.shape[1], weight, weight.abs())
         )  # fmt: skip
 
     def conv(self, name: str, layer: nn.Conv2d, source: int) -> int:
@@ -438,8 +440,10 @@ class _Builder:
     def pool(self, name: str, source: int, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> int:  # fmt: skip
         """The mean over windows: a convolution of every channel by itself."""
         channels = self.ops[source].shape[0]
-        weight = torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1]))
-        return self.convolution(name, weight, torch.zeros(channels), source, stride, padding, groups=channels)
+        weight = torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1]), device=self.device)
+        return self.convolution(
+            name, weight, weight.new_zeros(channels), source, stride, padding, groups=channels
+        )
 
     def average_pool(self, name: str, layer: nn.AvgPool2d, source: int) -> int:
         kernel, stride, padding = (_pair(value) for value in (layer.kernel_size, layer.stride, layer.padding))

@@ -5,15 +5,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rsctl.catalog.declare import Verifier
-from rsctl.catalog.verifiers.ibp import ROUNDING, IbpParameters
+from rsctl.catalog.verifiers.ibp import ROUNDING, Search
 
 
-class CrownParameters(IbpParameters):
+class CrownParameters(Search):
     """Linear bounds."""
 
     intermediate: Literal["crown", "ibp"] = "crown"
     """What goes into the ReLUs is bounded by linear bounds too (`crown`), or by intervals alone (`ibp`: CROWN-IBP)."""
-    together: Annotated[int, Field(ge=1)] = Field(64, json_schema_extra={"identity": False})
+    batch: Annotated[int, Field(ge=1)] = Field(16, json_schema_extra={"identity": False})
     """Images bounded at once."""
 
 

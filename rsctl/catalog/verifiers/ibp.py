@@ -9,11 +9,18 @@ from rsctl.catalog.declare import Parameters, Verifier
 ROUNDING = "rounded outward, for the float32 function as executed"
 
 
-class IbpParameters(Parameters):
-    """Interval bounds."""
+class Search(Parameters):
+    """What verifiers share that look for the largest radius."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
+
+
+class IbpParameters(Search):
+    """Interval bounds."""
+
+    batch: Annotated[int, Field(ge=1)] = Field(256, json_schema_extra={"identity": False})
+    """Images bounded at once."""
 
 
 VERIFIER = Verifier(
