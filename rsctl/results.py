@@ -29,6 +29,7 @@ from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.rows import Rows
 from rsctl.store.tables import Table
 
 __all__ = ["RunResults", "SweepResults", "open"]
@@ -124,7 +125,7 @@ class RunResults:
         )  # fmt: skip
 
     @property
-    def _table(self) -> Table:
+    def _table(self) -> Table[Rows]:
         if self.about.table is None:
             raise InputError(f"{self.about.run}: is an imported log: its counts are unknown.")
         return self.about.table
@@ -157,7 +158,7 @@ class SweepResults:
     def runs(self) -> list[RunResults]:
         """Its certification runs and imported logs, read whole."""
         plan, beside = find_sweep(self.store, self.name)
-        ids = dict.fromkeys(entry["counts"] for entry in plan["entries"])
+        ids = dict.fromkeys(entry["run"] for entry in plan["entries"] if entry["kind"] == "counts")
         own = [RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha)) for one in ids]
         if self.certificate or self.alpha:
             return own

@@ -4,7 +4,7 @@ A module has one function,
 
     prepare(model, parameters, *, shape, norm, radii, precision) -> Prover
 
-with `model` the base classifier on the CPU in eval mode, `nn.Sequential(Normalize, network)`: images in [0, 1]
+with `model` the base classifier in eval mode, `nn.Sequential(Normalize, network)`: images in [0, 1]
 space to logits; `parameters` the verifier's own, as declared; `radii` those that must be settled, empty for "the
 largest that can be proved". It raises `InputError` for a layer that it can't bound, naming it and what is
 supported. What the prover proves is about `Prover.executed`.
@@ -39,6 +39,8 @@ class Prover(Protocol):
 
     executed: nn.Module
     """The function that the proof is about: what `predict` runs."""
+    batch: int
+    """How many images it wants at once; it always gets that many, and gives an image the same verdict among any others."""
 
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
         """Prove radii of `images` (N, channels, size, size) float32 in [0, 1] with their true `labels` (N,) int64.

@@ -106,12 +106,12 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
     entries = store.sweep(name)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
     models = {name: Task(store.run("models", name), 0) for name in names}
-    counts = {
-        (entry["counts"], n): Task(store.run("counts", entry["counts"]), n)
+    tables = {
+        (entry["kind"], entry["run"], n): Task(store.run(entry["kind"], entry["run"]), n)
         for entry in entries
         for n in entry["tasks"]
     }
-    return [*models.values(), *counts.values()]
+    return [*models.values(), *tables.values()]
 
 
 def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
@@ -238,7 +238,7 @@ def retry(
     store = Store(place.store)
     sweep = store.sweep(name)
     backend = backend_of(place, _cluster(place, sweep))
-    model_of = {entry["counts"]: entry["model"] for entry in sweep["entries"]}
+    model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
     again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
     found = [s for s in statuses(sweep_tasks(store, name), Everywhere(place)).values() if s.state in again]
     code = snapshot_code(store.root)  # a retry after a fix runs the fixed code
@@ -255,10 +255,10 @@ def _request(
     task = status.task
     launch = {**task.run.launch(), "code": code, **changed}
     task.run.write_launch(launch)
-    if task.run.kind == "counts":
-        missing = [model_of[task.run.id]]
-    else:
+    if task.run.kind == "models":
         missing = [origin.run for origin in task.run.train_spec.parents.values()]
+    else:
+        missing = [model_of[task.run.id]]
     needs = tuple(Task(store.run("models", name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(task, needs, StageResources(**known), code, after=status.attempt)

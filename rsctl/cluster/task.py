@@ -27,7 +27,12 @@ from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
 from rsctl.store.work import Stopped, Work
 
-STAGES = {"models": "jobs.train", "counts": "jobs.count"}
+STAGES = {
+    "models": "jobs.train",
+    "counts": "jobs.count",
+    "verifications": "jobs.verify",
+    "attacks": "jobs.attack",
+}
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")

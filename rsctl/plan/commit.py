@@ -9,8 +9,8 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.errors import RefusedError
-from rsctl.plan.plan import CountPlan, Entry, Plan
-from rsctl.plan.tasks import Request, Task
+from rsctl.plan.plan import Entry, Plan, TablePlan
+from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
@@ -18,7 +18,7 @@ from rsctl.store.files import publish, publish_all, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
-from rsctl.store.tables import check_shard, data_files, read_table, set_aside
+from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
 
 
 @dataclass(frozen=True)
@@ -57,27 +57,26 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             needs = tuple(models[need] for need in model.needs)
             requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
-    for counts in plan.counts.values():
-        run = store.create(counts.spec)
+    for table in plan.tables.values():
+        run = store.create(table.spec)
         run.write_launch(
             {
                 **common,
-                "dataset_parameters": counts.dataset_parameters,
-                **_resources(counts.resources),
-                "certificates": counts.certificates,
-                "alpha": counts.alpha,
+                "dataset_parameters": table.dataset_parameters,
+                **_resources(table.resources),
+                **table.launch,
             }
         )
         notes += set_unusable_aside(run)
-        tasks = assign(run, counts)
-        numbers[run.id] = list(tasks)
+        tasks = assign(run, table)
+        numbers[table.key] = list(tasks)
         # Attempts are looked at before the table: one that is done by then has its rows in it.
         latest = {
             number: read_attempt(run, number, numbers_so_far[-1])
             for number, numbers_so_far in attempt_numbers(run).items()
         }
-        finished = set(read_table(run).rows.index.tolist())
-        needs = (models[counts.spec.model_run],)
+        finished = set(reader_of(run).read().rows.index.tolist())
+        needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
             # One that died between its last shard and its end has only to compact the run and to say so.
@@ -86,7 +85,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             else:
                 task = Task(run, number)
                 after = _reopened(task, attempt)
-                requests.append(Request(task, needs, counts.resources, code, after))
+                requests.append(Request(task, needs, table.resources, code, after))
     _write_sweep(store, plan, numbers, update)
     return Committed(requests, done, notes)
 
@@ -104,7 +103,7 @@ def _reopened(task: Task, attempt: Attempt | None) -> int:
     return claim.number
 
 
-def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
+def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
     """Give every image to a task, the new ones in `shards` parts; returns the tasks this plan needs.
 
     A task's images are written when it is created and never change. Two submissions at once can't give
@@ -113,13 +112,13 @@ def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
     tasks = {number: run.images(number) for number in run.task_numbers()}
     while True:
         assigned = {image for images in tasks.values() for image in images}
-        fresh = [image for image in counts.images if image not in assigned]
+        fresh = [image for image in table.images if image not in assigned]
         if not fresh:
             break
-        parts = [fresh[j :: counts.shards] for j in range(min(counts.shards, len(fresh)))]
+        parts = [fresh[j :: table.shards] for j in range(min(table.shards, len(fresh)))]
         number = max(tasks, default=-1) + 1
         files = {
-            run.task_file(number + offset).name: to_json({"stage": "certification", "images": part})
+            run.task_file(number + offset).name: to_json({"stage": STAGES[run.kind], "images": part})
             for offset, part in enumerate(parts)
         }
         created = publish_all(run.tasks_folder, files)
@@ -127,7 +126,7 @@ def assign(run: Run, counts: CountPlan) -> dict[int, list[int]]:
         if created < len(parts):
             # Somebody else made this task: take what it says and deal the rest anew.
             tasks[number + created] = run.images(number + created)
-    wanted = set(counts.images)
+    wanted = set(table.images)
     return {number: images for number, images in sorted(tasks.items()) if not wanted.isdisjoint(images)}
 
 
@@ -158,8 +157,8 @@ def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
         return []
     if not update:
         raise _other_content(plan)
-    old = {entry["counts"]: entry for entry in before["entries"]}
-    new = {entry.resolved.count.run_id: entry for entry in plan.entries}
+    old = {entry["run"]: entry for entry in before["entries"]}
+    new = {entry.table.spec.run_id: entry for entry in plan.entries}
     notes = [f"update: adds {name}" for name in new if name not in old]
     notes += [
         f"update: drops {name} from the sweep (its results stay in the store)"
@@ -199,16 +198,18 @@ def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]], update
 
 
 def _entry(entry: Entry, numbers: dict[str, list[int]]) -> dict[str, Any]:
-    settings = entry.resolved.point.certification
+    spec, settings = entry.table.spec, entry.resolved.point.certification
+    sampled = spec.folder == "counts"
     return {
         "model": entry.resolved.train.run_id,
         "parents": [spec.run_id for spec in entry.resolved.parents],
-        "counts": entry.resolved.count.run_id,
-        "tasks": numbers[entry.resolved.count.run_id],
+        "kind": spec.folder,
+        "run": spec.run_id,
+        "tasks": numbers[f"{spec.folder}/{spec.run_id}"],
         "images": entry.selection,
-        "alpha": settings.alpha,
-        "certificates": list(settings.certificates),
-        "radii": list(settings.radii),
+        "alpha": settings.alpha if sampled else None,
+        "certificates": list(settings.certificates) if sampled else [],
+        "radii": list(entry.table.radii),
     }
 
 

@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 from rsctl.errors import UserError
 from rsctl.plan.plan import Plan
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.files import read_json
-from rsctl.store.layout import Run, Store
+from rsctl.store.layout import TABLES, Run, Store
 
 Key = tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Measured:
-    """Throughput of one kind of work: training images or noisy samples per second, on one device."""
+    """Throughput of one kind of work: training images, noisy samples, or verified or attacked images per second, on one device."""
 
     per_second: float
     device: str
@@ -51,11 +51,11 @@ def estimate(plan: Plan, store: Store) -> Cost:
         run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
         if not run.model_file.exists():
             work.append((training_key(model.spec), recipe.epochs * model.images))
-    for counts in plan.counts.values():
-        left = len(counts.images) - len(done_images(store.run("counts", counts.spec.run_id)))
+    for table in plan.tables.values():
+        left = len(table.images) - len(done_images(store.run(table.spec.folder, table.spec.run_id)))
         if left > 0:
-            train = plan.models[counts.spec.model_run].spec
-            work.append((sampling_key(train, counts.spec), left * (counts.spec.n0 + counts.spec.n)))
+            key, each = table_work(plan.models[table.spec.model_run].spec, table.spec)
+            work.append((key, left * each))
     for key, amount in work:
         if key in measured:
             seconds += amount / measured[key].per_second
@@ -70,9 +70,15 @@ def training_key(spec: TrainSpec) -> Key:
     return ("training", spec.method, spec.model, spec.dataset, spec.precision)
 
 
-def sampling_key(train: TrainSpec, spec: CountSpec) -> Key:
-    """What sampling speed depends on."""
-    return ("sampling", train.model, spec.dataset, spec.precision)
+def table_work(train: TrainSpec, spec: TableSpec) -> tuple[Key, int]:
+    """What the speed of a table depends on, and the units of its throughput that one image stands for."""
+    if isinstance(spec, CountSpec):
+        return ("sampling", train.model, spec.dataset, spec.precision), spec.n0 + spec.n
+    if isinstance(spec, VerifySpec):
+        return ("verification", spec.verifier, spec.norm, train.model, spec.dataset), 1
+    if isinstance(spec, AttackSpec):
+        return ("attack", spec.attack, spec.target, train.model, spec.dataset), 1
+    raise TypeError(type(spec).__name__)
 
 
 def done_images(run: Run) -> set[int]:
@@ -101,13 +107,14 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
         except UserError:
             continue  # another version's run: status and export name it
         yield from _rates(run, training_key(spec), spec.recipe.batch_size)
-    for run in store.runs("counts"):
-        try:
-            counts = run.count_spec
-            train = store.run("models", counts.model_run).train_spec
-        except UserError:
-            continue
-        yield from _rates(run, sampling_key(train, counts), counts.n0 + counts.n)
+    for folder in TABLES:
+        for run in store.runs(folder):
+            try:
+                table = run.table_spec
+                train = store.run("models", table.model_run).train_spec
+            except UserError:
+                continue
+            yield from _rates(run, *table_work(train, table))
 
 
 def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:

@@ -6,9 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.plan.cost import estimate
-from rsctl.plan.plan import Plan
+from rsctl.plan.plan import Entry, Plan
+from rsctl.plan.tasks import VERBS
+from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.spec.settings import Place
-from rsctl.store.layout import Store
+from rsctl.store.layout import TABLES, Store
 
 
 @dataclass(frozen=True)
@@ -24,37 +26,90 @@ def describe(plan: Plan, place: Place) -> Description:
     store = Store(place.store)
     cost = estimate(plan, store)
     trained = [run_id for run_id in plan.models if store.run("models", run_id).model_file.exists()]
-    tasks = sum(min(counts.shards, len(counts.images)) for counts in plan.counts.values())
-    draws = sum(len(counts.images) * (counts.spec.n0 + counts.spec.n) for counts in plan.counts.values())
-    images = sum(len(counts.images) for counts in plan.counts.values())
+    stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
+    tasks = sum(stage.tasks for stage in stages)
+    draws = sum(stage.draws for stage in stages)
     sweep = plan.sweep
     lines = [
-        f"{sweep.name}: valid. {len(plan.entries)} points → {len(plan.models)} models, {len(plan.counts)} count tables.",
+        f"{sweep.name}: valid. {len(sweep.points)} points → {len(plan.models)} models, {len(plan.tables)} tables.",
         "",
-        f"train    {len(plan.models)} tasks"
+        f"{'train':{_WIDE}}{len(plan.models)} tasks"
         + (f" ({len(trained)} models are there already)" if trained else ""),
-        f"certify  {tasks} tasks, {images:,} images, {draws:,} draws",
-        f"hours    {cost.text}",
+        *(stage.text for stage in stages),
+        f"{'hours':{_WIDE}}{cost.text}",
         "",
     ]
     for entry in plan.entries:
         resolved = entry.resolved
-        train, count = resolved.train, resolved.count
+        train, spec = resolved.train, entry.table.spec
         lines.append(
             f"  {train.run_id}: {train.model} on {train.dataset}, {train.recipe.epochs} epochs, seed {train.seed}, {train.precision}; "
-            f"{len(entry.images):,} {count.split} images, n = {count.n:,}, {', '.join(resolved.point.certification.certificates)}"
+            f"{len(entry.images):,} {spec.split} images, {_how(entry)}"
         )
     values = {
         "sweep": sweep.name,
-        "points": len(plan.entries),
+        "points": len(sweep.points),
         "models": list(plan.models),
         "trained": trained,
-        "counts": {
-            run_id: {"images": len(c.images), "shards": min(c.shards, len(c.images))}
-            for run_id, c in plan.counts.items()
+        **{
+            folder: {
+                table.spec.run_id: {
+                    "images": len(table.images),
+                    "shards": min(table.shards, len(table.images)),
+                }
+                for table in plan.tables.values()
+                if table.spec.folder == folder
+            }
+            for folder in TABLES
         },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
     }
     return Description("\n".join(lines), values)
+
+
+_WIDE = 9
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """All tables of one folder."""
+
+    folder: str
+    tasks: int
+    images: int
+    draws: int
+
+    @property
+    def text(self) -> str:
+        draws = f", {self.draws:,} draws" if self.draws else ""
+        return f"{VERBS[self.folder]:{_WIDE}}{self.tasks} tasks, {self.images:,} images{draws}"
+
+
+def _stage(plan: Plan, folder: str) -> _Stage | None:
+    tables = [table for table in plan.tables.values() if table.spec.folder == folder]
+    if not tables:
+        return None
+    return _Stage(
+        folder,
+        sum(min(table.shards, len(table.images)) for table in tables),
+        sum(len(table.images) for table in tables),
+        sum(
+            len(table.images) * (table.spec.n0 + table.spec.n)
+            for table in tables
+            if isinstance(table.spec, CountSpec)
+        ),
+    )
+
+
+def _how(entry: Entry) -> str:
+    """What is done with each image, in a few words."""
+    spec = entry.table.spec
+    if isinstance(spec, VerifySpec):
+        wanted = f"at {', '.join(f'{radius:g}' for radius in spec.radii)}" if spec.radii else "largest radius"
+        return f"{spec.verifier} ({spec.norm}, {wanted})"
+    if isinstance(spec, AttackSpec):
+        return f"attacked by {spec.attack} ({spec.norm}, {spec.target} classifier)"
+    assert isinstance(spec, CountSpec)
+    return f"n = {spec.n:,}, {', '.join(entry.resolved.point.certification.certificates)}"

@@ -1,4 +1,4 @@
-"""What a sweep needs: each model once, each count table once, however many points share them."""
+"""What a sweep needs: each model once, each table once, however many points share them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy as np
 from rsctl.certificates import CountTable, Looks, Shells, certificates
 from rsctl.certificates.stopping import make_rule
 from rsctl.errors import RefusedError, unknown
+from rsctl.plan.tasks import STAGES
 from rsctl.spec.permutation import images_of
 from rsctl.spec.resolve import Resolved
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.runs import TableSpec, TrainSpec
 from rsctl.spec.sections import StageResources
 from rsctl.spec.sweep import Sweep
+from rsctl.spec.tables import Table
 from rsctl.spec.validate import Invalid, Problem
 
 
@@ -35,23 +37,29 @@ class ModelPlan:
 
 
 @dataclass
-class CountPlan:
-    """One count table: which images it needs, over all points that share it."""
+class TablePlan:
+    """One table: which images it needs, over all points that share it."""
 
-    spec: CountSpec
+    spec: TableSpec
     dataset_parameters: dict[str, Any]
     resources: StageResources
     shards: int
-    alpha: float
-    certificates: list[str]
+    launch: dict[str, Any]
+    """What its tasks need to know besides, none of it identity."""
     images: list[int] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        """`counts/<id>`."""
+        return f"{self.spec.folder}/{self.spec.run_id}"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One point of the sweep: one row of its table."""
+    """One table of one point of the sweep: one row of its results."""
 
     resolved: Resolved
+    table: Table
     images: list[int]
     split_count: int
 
@@ -62,7 +70,7 @@ class Entry:
         return {
             "of": self.split_count,
             "skip": settings.skip,
-            "max": settings.max_images,
+            "max": self.table.max_images,
             "count": len(self.images),
         }
 
@@ -73,7 +81,8 @@ class Plan:
 
     sweep: Sweep
     models: dict[str, ModelPlan]
-    counts: dict[str, CountPlan]
+    tables: dict[str, TablePlan]
+    """By `counts/<id>`."""
     entries: list[Entry]
 
 
@@ -82,8 +91,8 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
     plan = Plan(sweep, {}, {}, [])
     problems: dict[str, Problem] = {}
     for resolved in sweep.points:
-        settings = resolved.point.certification
-        for name in settings.certificates:
+        settings, resources, train = resolved.point.certification, resolved.point.resources, resolved.train
+        for name in settings.certificates if resolved.count else ():
             if name not in certificates():
                 problem = Problem("certification.certificates", unknown("certificate", name, certificates()))
                 problems.setdefault(str(problem), problem)
@@ -91,45 +100,54 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
                 problem = Problem("certification.certificates", refusal)
                 problems.setdefault(str(problem), problem)
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
-        images = images_of(total, resolved.count.holdout, settings.seed, settings.skip, settings.max_images)
-        if not images:
-            problem = Problem(
-                "certification.skip", f"leaves no image of the {total} of split '{settings.split}'."
-            )
-            problems.setdefault(str(problem), problem)
-        resources = resolved.point.resources
-        train, count = resolved.train, resolved.count
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         for spec in (*resolved.parents, train):
             plan.models.setdefault(
                 spec.run_id,
                 ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch),
             )
-        table = plan.counts.setdefault(
-            count.run_id,
-            CountPlan(
-                count,
-                resolved.dataset_parameters,
-                resources.certification,
-                settings.shards,
-                settings.alpha,
-                list(settings.certificates),
-            ),
-        )
-        # Image sets with one seed are prefixes of one order: the longer one first keeps that order.
-        longer, shorter = (
-            (images, table.images) if len(images) > len(table.images) else (table.images, images)
-        )
-        table.images = list(dict.fromkeys([*longer, *shorter]))
-        plan.entries.append(Entry(resolved, images, total))
+        for table in resolved.tables:
+            images = images_of(total, train.holdout, settings.seed, settings.skip, table.max_images)
+            if not images:
+                problem = Problem(
+                    "certification.skip", f"leaves no image of the {total} of split '{settings.split}'."
+                )
+                problems.setdefault(str(problem), problem)
+            _add(plan, Entry(resolved, table, images, total))
     if problems:
         raise Invalid(file, list(problems.values()))
     return plan
 
 
+def _add(plan: Plan, entry: Entry) -> None:
+    resolved, table, images = entry.resolved, entry.table, entry.images
+    stage = STAGES[table.spec.folder]
+    planned = TablePlan(
+        table.spec,
+        resolved.dataset_parameters,
+        getattr(resolved.point.resources, stage),
+        table.shards,
+        _launch(resolved, table),
+    )
+    planned = plan.tables.setdefault(planned.key, planned)
+    # Image sets with one seed are prefixes of one order: the longer one first keeps that order.
+    longer, shorter = sorted((planned.images, images), key=len, reverse=True)
+    planned.images = list(dict.fromkeys([*longer, *shorter]))
+    plan.entries.append(entry)
+
+
+def _launch(resolved: Resolved, table: Table) -> dict[str, Any]:
+    if table.spec.folder != "counts":
+        return {"keep_images": table.keep_images}
+    settings = resolved.point.certification
+    return {"certificates": list(settings.certificates), "alpha": settings.alpha}
+
+
 def refused(name: str, resolved: Resolved) -> str:
     """Why this certificate won't take a table of this spec, or empty: it is shown one image, before any is drawn."""
     spec, classes = resolved.count, resolved.shape.classes
+    if spec is None:
+        return ""
     counts = np.zeros((1, classes), np.int32)
     counts[0, 0] = spec.n
     looks = None

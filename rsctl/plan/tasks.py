@@ -7,6 +7,15 @@ from dataclasses import dataclass
 from rsctl.spec.sections import StageResources
 from rsctl.store.layout import Run
 
+STAGES = {
+    "models": "training",
+    "counts": "certification",
+    "verifications": "verification",
+    "attacks": "attack",
+}
+"""What the tasks of a folder do, by the name that its resources have."""
+VERBS = {"models": "train", "counts": "certify", "verifications": "verify", "attacks": "attack"}
+
 
 @dataclass(frozen=True)
 class Task:

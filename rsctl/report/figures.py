@@ -13,7 +13,7 @@ import numpy as np
 
 from rsctl.catalog import known_methods
 from rsctl.errors import InputError, unknown
-from rsctl.report.measured import Results
+from rsctl.report.measured import ProvedRow, Results
 from rsctl.report.series import Panel, Series, at_least, collect, hours_of
 from rsctl.report.text import printable
 from rsctl.store.files import replace
@@ -94,6 +94,8 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
 
 def _title(panel: Panel) -> str:
     row = panel.group.first
+    if isinstance(row, ProvedRow):
+        return _text(f"{row.dataset} {row.split}, {row.certificate}, deterministic")
     n = "n not stated" if row.n is None else f"n = {row.n}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
     return _text(f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}")

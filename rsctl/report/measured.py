@@ -1,4 +1,4 @@
-"""What a table says of one run under one certificate: of our own counts, or of somebody's log."""
+"""What a table says of one run: of our own counts under one certificate, of what a verifier proved, or of somebody's log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scipy.special import betaincinv
 
 from rsctl.certificates import Certified
 from rsctl.report.text import plain
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 
 CONFIDENCE = 0.95
 RHO = 0.001
@@ -109,18 +109,21 @@ class Measured:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Row(Measured):
-    """A run of this store under one certificate at one alpha."""
+class OwnRow(Measured):
+    """A run of this store."""
 
     train: TrainSpec
-    count: CountSpec
-    alpha: float
     recipe: str = ""
     """The same for trainings that differ in the seed alone."""
     varying: dict[str, Any] = field(default_factory=dict)
     """Settings, besides method, σ and seed, in which runs of this sweep differ."""
 
     source = "rsctl"
+
+    @property
+    def spec(self) -> TableSpec:
+        """Of its table."""
+        raise NotImplementedError
 
     @property
     def method(self) -> str:
@@ -132,11 +135,33 @@ class Row(Measured):
 
     @property
     def split(self) -> str:
-        return self.count.split
+        return self.spec.split
 
     @property
     def model(self) -> str:
         return self.train.model
+
+    @property
+    def seed(self) -> int:
+        return self.train.seed
+
+    @property
+    def label(self) -> str:
+        """The method with the settings that tell it from its neighbours."""
+        told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
+        return f"{self.method} ({', '.join(told)})" if told else self.method
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row(OwnRow):
+    """Counts under one certificate at one alpha."""
+
+    count: CountSpec
+    alpha: float
+
+    @property
+    def spec(self) -> CountSpec:
+        return self.count
 
     @property
     def sigma(self) -> float:
@@ -151,10 +176,6 @@ class Row(Measured):
         return self.count.stopping
 
     @property
-    def seed(self) -> int:
-        return self.train.seed
-
-    @property
     def n(self) -> int:
         return self.count.n
 
@@ -162,11 +183,29 @@ class Row(Measured):
     def n0(self) -> int:
         return self.count.n0
 
+
+@dataclass(frozen=True, kw_only=True)
+class ProvedRow(OwnRow):
+    """What a verifier proved."""
+
+    verify: VerifySpec
+    undecided: list[float]
+    """At each radius of `cells` the share of images that are classified rightly, and neither proved nor broken."""
+
+    alpha: None = None
+    n: None = None
+    n0: None = None
+    noise = "none"
+    stopping = "fixed"
+
     @property
-    def label(self) -> str:
-        """The method with the settings that tell it from its neighbours."""
-        told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
-        return f"{self.method} ({', '.join(told)})" if told else self.method
+    def spec(self) -> VerifySpec:
+        return self.verify
+
+    @property
+    def sigma(self) -> float:
+        """Of its training."""
+        return self.train.sigma
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +231,7 @@ class LoggedRow(Measured):
         return f"{self.method} (log)"
 
 
-AnyRow = Row | LoggedRow
+AnyRow = Row | ProvedRow | LoggedRow
 
 
 @dataclass(frozen=True)
@@ -205,7 +244,9 @@ class Results:
     notes: list[str]
     logged: list[LoggedRow] = field(default_factory=list)
     """Imported logs that stand beside the sweep's own runs."""
+    proved: list[ProvedRow] = field(default_factory=list)
+    """What verifiers proved of the sweep's models."""
 
     @property
     def every(self) -> list[AnyRow]:
-        return [*self.rows, *self.logged]
+        return [*self.rows, *self.proved, *self.logged]

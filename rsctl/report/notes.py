@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
-from rsctl.report.measured import Row
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.report.measured import OwnRow, Row
+from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 
 _CERTIFICATION = (
@@ -15,7 +16,7 @@ _CERTIFICATION = (
 )  # fmt: skip
 
 
-def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
+def settings_of(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
     """Everything that may differ between two runs, by the key a sweep file gives it."""
     return {
         "dataset": train.dataset,
@@ -26,9 +27,20 @@ def settings_of(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
         **{f"method.{key}": value for key, value in train.hyperparameters.items()},
         **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
         "exponent": train.exponent,
-        "certification.sigma": count.sigma if count.sigma != train.sigma else None,
-        **{f"certification.{key}": getattr(count, key) for key in _CERTIFICATION},
+        **_of_table(train, spec),
     }
+
+
+def _of_table(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
+    if isinstance(spec, CountSpec):
+        return {
+            "certification.sigma": spec.sigma if spec.sigma != train.sigma else None,
+            **{f"certification.{key}": getattr(spec, key) for key in _CERTIFICATION},
+        }
+    if isinstance(spec, VerifySpec):
+        own = {"verifier": spec.verifier, "norm": spec.norm, "radii": spec.radii, **spec.parameters}
+        return {f"verification.{key}": value for key, value in own.items()}
+    return {}
 
 
 def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
@@ -41,19 +53,19 @@ def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
     return values
 
 
-def data_of(row: Row) -> str:
+def data_of(row: OwnRow) -> str:
     """The same for rows on the same images: data set, its parameters and files, split, held-out share."""
-    train, count = row.train, row.count
-    return json.dumps([train.dataset, train.dataset_parameters, train.data, count.split, count.holdout])
+    train, spec = row.train, row.spec
+    return json.dumps([train.dataset, train.dataset_parameters, train.data, spec.split, spec.holdout])
 
 
-def mark_varying(rows: list[Row]) -> None:
+def mark_varying(rows: Sequence[OwnRow]) -> None:
     """Only what differs between rows of one method and σ on the same data tells them apart."""
-    groups: dict[tuple[str, str, float], list[Row]] = {}
+    groups: dict[tuple[str, str, float], list[OwnRow]] = {}
     for row in rows:
         groups.setdefault((data_of(row), row.train.method, row.train.sigma), []).append(row)
     for group in groups.values():
-        values = [settings_of(row.train, row.count) for row in group]
+        values = [settings_of(row.train, row.spec) for row in group]
         for key in dict.fromkeys(key for one in values for key in one):
             column = [one.get(key) for one in values]
             if any(value != column[0] for value in column):

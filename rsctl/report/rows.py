@@ -23,6 +23,7 @@ from rsctl.report.measured import (
     Cell,
     LoggedRow,
     Measured,
+    ProvedRow,
     Results,
     Row,
     average_radius,
@@ -30,11 +31,13 @@ from rsctl.report.measured import (
     subset_key,
 )
 from rsctl.report.notes import mark_varying, seedless, settings_of, warnings
+from rsctl.report.proved import about_proofs, proved_row
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.tables import Reader, Table
+from rsctl.store.rows import Rows
+from rsctl.store.tables import R, Reader, Table, read_findings
 
 __all__ = [
     "CONFIDENCE",
@@ -57,7 +60,7 @@ class Sample:
     """The images of one row, one by one: what curves, comparisons and logs are made of."""
 
     row: Row
-    table: Table
+    table: Table[Rows]
     certified: Certified
 
 
@@ -68,7 +71,7 @@ def sweep_results(
     certificate: str | None = None,
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
-    readers: dict[str, Reader] | None = None,
+    readers: dict[str, Reader[Rows]] | None = None,
     each: Callable[[Sample], None] | None = None,
 ) -> Results:
     """The rows of a sweep, recomputed from stored counts; works while shards are still being written.
@@ -84,10 +87,15 @@ def sweep_results(
     notes: list[str] = []
     orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
     stopped: dict[str, list[tuple[Row, Any]]] = {}
+    proved: list[ProvedRow] = []
     for entry in plan["entries"]:
-        run = store.run("counts", entry["counts"])
+        run = store.run(entry["kind"], entry["run"])
         train = store.run("models", entry["model"]).train_spec
-        reader = Reader(run) if readers is None else readers.setdefault(run.id, Reader(run))
+        if entry["kind"] == "verifications" and not certificate and not alpha:
+            proved.append(_proved(run, train, entry, radii, orders, notes))
+        if entry["kind"] != "counts":
+            continue
+        reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
         table = reader.read()
         notes += [problem for problem in table.problems if problem not in notes]
         chosen = entry["images"]
@@ -104,36 +112,49 @@ def sweep_results(
             if each:
                 each(sample)
     mark_varying(rows)
+    mark_varying(proved)
     columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
     return Results(
         name,
         plan["description"],
         rows,
-        notes + warnings(rows) + _about_stopping(stopped) + about_logs,
+        notes + warnings(rows) + _about_stopping(stopped) + about_proofs(proved) + about_logs,
         logged,
+        proved,
     )
+
+
+def _proved(
+    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
+    notes: list[str],
+) -> ProvedRow:  # fmt: skip
+    table = read_findings(run)
+    notes += [problem for problem in table.problems if problem not in notes]
+    order = _order(run, entry["images"], orders)
+    begun = finished_prefix(table, order)
+    return proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))
 
 
 def _order(
     run: Run, chosen: dict[str, Any], known: dict[tuple[Any, ...], NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     """Positions of an entry in the order in which they are drawn; most runs of a sweep share one."""
-    spec = run.count_spec
+    spec = run.table_spec
     key = (chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
     if key not in known:
         known[key] = np.array(images_of(*key), np.int64)
     return known[key]
 
 
-def finished_prefix(table: Table, order: Sequence[int] | NDArray[np.int64]) -> Table:
+def finished_prefix(table: Table[R], order: Sequence[int] | NDArray[np.int64]) -> Table[R]:
     """The rows of the longest finished beginning of the order: an unbiased sample, unlike "whatever is in"."""
     finished = np.isin(np.asarray(order, np.int64), table.rows.index)
     length = len(order) if finished.all() else int(finished.argmin())
     return table.restrict(order[:length])
 
 
-def certify_run(run: Run, table: Table, name: str, alpha: float) -> Certified:
+def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certified:
     """Radii of the images that are in; raises RefusedError where the certificate isn't sound for these counts."""
     rule = find_certificate(name)
     if not len(table.rows):
@@ -142,7 +163,7 @@ def certify_run(run: Run, table: Table, name: str, alpha: float) -> Certified:
 
 
 def _sample(
-    table: Table, train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
+    table: Table[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
 ) -> Sample:  # fmt: skip
     rule = find_certificate(name)
     certified = certify_run(table.run, table, name, alpha)

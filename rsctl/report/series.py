@@ -12,11 +12,13 @@ from scipy.special import betaincinv
 from rsctl.certificates import Certified
 from rsctl.report.hours import task_hours
 from rsctl.report.logged import as_certified, p_a_estimate, p_a_lower
-from rsctl.report.measured import CONFIDENCE, AnyRow, Results, Row
+from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, Results
+from rsctl.report.proved import as_certified as proved_radii
 from rsctl.report.rows import Sample, sweep_results
 from rsctl.report.summary import Group, Line, groups
 from rsctl.store.imports import Shown, find_sweep
 from rsctl.store.layout import Store
+from rsctl.store.tables import read_findings
 
 Floats = NDArray[np.float64]
 
@@ -95,6 +97,11 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
         found[key(sample.row)] = Images(_score(sample.certified, rows.label), rows.label, p)
 
     results = sweep_results(store, sweep, each=each, **options)
+    for proved in results.proved:
+        findings = read_findings(store.run("verifications", proved.run)).rows
+        found[key(proved)] = Images(
+            _score(proved_radii(findings), findings.label), findings.label, np.full(len(findings), np.nan)
+        )
     beside = {shown.log.id: shown for shown in find_sweep(store, sweep)[1]}
     for row in results.logged:
         found[key(row)] = _of_log(beside[row.run])
@@ -122,6 +129,8 @@ def _score(certified: Certified, label: NDArray[Any]) -> Floats:
 
 def hours_of(store: Store, row: AnyRow) -> float:
     """Training and certification hours of one of our own runs; NaN for a log, or where nothing is recorded."""
-    if not isinstance(row, Row):
+    if isinstance(row, LoggedRow):
         return float("nan")
-    return task_hours(store.run("models", row.count.model_run)) + task_hours(store.run("counts", row.run))
+    return task_hours(store.run("models", row.spec.model_run)) + task_hours(
+        store.run(row.spec.folder, row.run)
+    )

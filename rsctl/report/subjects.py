@@ -18,6 +18,7 @@ from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.compaction import assigned_images
 from rsctl.store.imports import Import, imports, said_of
 from rsctl.store.layout import Run, Store
+from rsctl.store.rows import Rows
 from rsctl.store.tables import Table, read_table
 
 
@@ -47,7 +48,7 @@ class Subject:
     """Images that were asked for so far; for a log those it holds."""
     train: TrainSpec | None = None
     count: CountSpec | None = None
-    table: Table | None = None
+    table: Table[Rows] | None = None
     """The counts; None for a log."""
 
     @cached_property

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.report.measured import RHO, AnyRow, LoggedRow
+from rsctl.report.measured import RHO, AnyRow, LoggedRow, ProvedRow
 from rsctl.report.notes import data_of
 from rsctl.report.text import percent_up, plain
 
@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Lines that may stand in one table: same images, certificate, alpha, n, n0 and radii."""
+    """Lines that may stand in one table: same images, norm, certificate, alpha, n, n0 and radii."""
 
     lines: list[Line]
 
@@ -92,7 +92,7 @@ def _line_key(row: AnyRow) -> tuple[Any, ...]:
         # Without a seed nothing says that two logs are two trainings of one method.
         return ("log", row.method, row.model, row.sigma, row.run if row.seed is None else "")
     recipe = row.recipe or row.train.model_dump_json(exclude={"seed"})
-    return ("run", recipe, row.count.model_dump_json(exclude={"model_hash", "model_run"}))
+    return ("run", recipe, row.spec.model_dump_json(exclude={"model_hash", "model_run"}))
 
 
 @dataclass(frozen=True)
@@ -137,15 +137,16 @@ def winners(values: Sequence[str | None]) -> set[int]:
 def caption(group: Group) -> str:
     """What the numbers of a table are."""
     row = group.first
-    radius = "radius" if row.norm == "l2" else f"{row.norm} radius"
-    numbers = ", ".join(
-        f"{name} = {'not stated' if value is None else plain(value)}"
-        for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
-    )
-    if row.noise != "gaussian":
-        numbers += f", {row.noise} noise"
-    if row.stopping != "fixed":
-        numbers += f", n is the most: stopped by '{row.stopping}'"
+    about = _heading(group)
+    if not isinstance(row, ProvedRow):
+        about += "; " + ", ".join(
+            f"{name} = {'not stated' if value is None else plain(value)}"
+            for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
+        )
+        if row.noise != "gaussian":
+            about += f", {row.noise} noise"
+        if row.stopping != "fixed":
+            about += f", n is the most: stopped by '{row.stopping}'"
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (
@@ -155,7 +156,15 @@ def caption(group: Group) -> str:
     )
     widest = max((high - low for low, high in (cell.interval for cell in cells)), default=1.0)
     return (
-        f"Certified accuracy (%) at {radius}, {row.dataset} {row.split} ({row.subset}); "
-        f"{row.certificate}: {row.guarantee}; {numbers}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
+        f"{about}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
         f"one run is wider than {percent_up(widest)} points.{proved}"
+    )
+
+
+def _heading(group: Group) -> str:
+    row = group.first
+    radius = "radius" if row.norm == "l2" else f"{row.norm} radius"
+    return (
+        f"Certified accuracy (%) at {radius}, {row.dataset} {row.split} ({row.subset}); "
+        f"{row.certificate}: {row.guarantee}"
     )

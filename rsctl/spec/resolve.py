@@ -1,4 +1,4 @@
-"""A point → the specs of its model and of its counts, with every default filled in."""
+"""A point → the specs of its model and of its tables, with every default filled in."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from rsctl.errors import InputError
 from rsctl.spec.identity import identity
 from rsctl.spec.runs import CountSpec, Origin, TrainSpec
 from rsctl.spec.sections import Point
+from rsctl.spec.tables import Table, resolve_tables
 from rsctl.spec.validate import Problem, check
 
 
@@ -26,12 +27,18 @@ class Resolved:
 
     point: Point
     train: TrainSpec
-    count: CountSpec
+    tables: tuple[Table, ...]
+    """What is to be found out about the model, the counts first."""
     dataset_parameters: dict[str, Any]
     """With the fields that say where the files are."""
     shape: DataShape
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
+
+    @property
+    def count(self) -> CountSpec | None:
+        """The counts under noise; None where nothing is sampled."""
+        return next((table.spec for table in self.tables if isinstance(table.spec, CountSpec)), None)
 
 
 ROLES = ("start", "teacher")
@@ -116,50 +123,18 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         exponent=point.exponent,
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
-    count = CountSpec(
-        model_hash=train.hash,
-        model_run=train.run_id,
-        dataset=train.dataset,
-        dataset_parameters=train.dataset_parameters,
-        data=train.data,
-        split=settings.split,
-        holdout=holdout,
-        sigma=settings.sigma or point.sigma,
-        noise="generalised-gaussian" if point.exponent else "gaussian",
-        exponent=point.exponent,
-        shell_edges=shell_edges(settings.shells, settings.sigma or point.sigma, dimension, point.exponent),
-        seed=settings.seed,
-        n0=settings.n0,
-        n=settings.n,
-        stopping=settings.stopping,
-        stop_radii=list(settings.stop_radii or settings.radii)
-        if settings.stopping == "certify-at-radii"
-        else [],
-        stop_delta=settings.stop_delta if settings.stopping == "radius-within" else 0.0,
-        stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
-        precision=point.precision.certification,
-        tile=settings.tile,
-        block=settings.block,
-    )
+    tables = resolve_tables(point, train, shape, problems)
+    if tables is None:
+        return None
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     return Resolved(
         point,
         train,
-        count,
+        tuple(tables),
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
     )
-
-
-def shell_edges(shares: list[float], sigma: float, dimension: int, exponent: int) -> list[float]:
-    """Noise norms below which these shares of all noise lie: ‖ε‖²/2s² ~ Gamma(d/2 − k), s² = σ² d/(d − 2k)."""
-    if not shares:
-        return []
-    from scipy.special import gammaincinv
-
-    scale = sigma * (dimension / (dimension - 2 * exponent)) ** 0.5
-    return [float(scale * (2 * gammaincinv(dimension / 2 - exponent, share)) ** 0.5) for share in shares]
 
 
 def _parents(

@@ -1,11 +1,11 @@
-"""TrainSpec and CountSpec: resolved down to the last value, and named by their content."""
+"""What a run computes, resolved down to the last value and named by its content: a model, or a table with a row per image."""
 
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from rsctl.catalog.recipe import Recipe
 from rsctl.spec.identity import content_hash, identity
@@ -17,6 +17,8 @@ class RunSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     version: Literal[1] = 1
+    folder: ClassVar[str]
+    """Of the store, where such runs lie."""
 
     @cached_property
     def hash(self) -> str:
@@ -42,6 +44,7 @@ class Origin(BaseModel):
 class TrainSpec(RunSpec):
     """One base classifier."""
 
+    folder = "models"
     kind: Literal["train"] = "train"
     method: str
     revision: int
@@ -77,12 +80,11 @@ class TrainSpec(RunSpec):
         return f"{self.method}-{self.dataset}-s{self.sigma:g}-{self.hash[:8]}"
 
 
-class CountSpec(RunSpec):
-    """Class counts of one model under noise."""
+class TableSpec(RunSpec):
+    """A table with a row per image of what was found out about one model."""
 
-    kind: Literal["count"] = "count"
     model_hash: str
-    """Hash of the TrainSpec whose model is sampled."""
+    """Hash of the TrainSpec whose model it is about."""
     model_run: str = Field(json_schema_extra={"identity": False})
     """Its run."""
     dataset: str
@@ -90,13 +92,21 @@ class CountSpec(RunSpec):
     data: str = ""
     split: Literal["test", "val"]
     holdout: float = 0.0
+    seed: int
+    """Of the order of images, and of every draw."""
+
+
+class CountSpec(TableSpec):
+    """Class counts of one model under noise."""
+
+    folder = "counts"
+    kind: Literal["count"] = "count"
     sigma: float
     noise: Literal["gaussian", "generalised-gaussian"] = "gaussian"
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Of generalised Gaussian noise."""
     shell_edges: list[float] = Field(default=[], json_schema_extra={"neutral": []})
     """Noise norms, in the units of the images, between which draws are counted apart."""
-    seed: int
     n0: int
     n: int
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
@@ -115,6 +125,54 @@ class CountSpec(RunSpec):
         return f"{self.model_run}-{self.hash[:8]}"
 
 
-def parse_spec(values: dict[str, Any]) -> TrainSpec | CountSpec:
+class VerifySpec(TableSpec):
+    """Radii that a verifier proves of one model, without sampling."""
+
+    folder = "verifications"
+    kind: Literal["verify"] = "verify"
+    verifier: str
+    revision: int
+    parameters: dict[str, Any]
+    norm: Literal["l1", "l2", "linf"]
+    radii: list[float]
+    """What has to be settled; empty for the largest radius that can be proved."""
+    precision: Literal["fp32", "tf32", "bf16"]
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.model_run}-{self.verifier}-{self.hash[:8]}"
+
+
+class AttackSpec(TableSpec):
+    """Distances at which an attack finds adversarial images of one model."""
+
+    folder = "attacks"
+    kind: Literal["attack"] = "attack"
+    attack: str
+    revision: int
+    parameters: dict[str, Any]
+    norm: Literal["l1", "l2", "linf"]
+    target: Literal["base", "smoothed"]
+    """The network itself, or its smoothed classifier."""
+    sigma: float = 0.0
+    """Of the smoothed classifier's Gaussian noise."""
+    noises: int = 0
+    """Noisy copies per gradient of the smoothed classifier."""
+    n: int = 0
+    """Draws that confirm, on the smoothed classifier, what was found."""
+    alpha: float = 0.0
+    """Failure probability of such a confirmation."""
+    precision: Literal["fp32", "tf32", "bf16"]
+
+    @property
+    def run_id(self) -> str:
+        return f"{self.model_run}-{self.attack}-{self.hash[:8]}"
+
+
+Spec = TrainSpec | CountSpec | VerifySpec | AttackSpec
+_SPEC: TypeAdapter[Spec] = TypeAdapter(Annotated[Spec, Field(discriminator="kind")])
+
+
+def parse_spec(values: dict[str, Any]) -> Spec:
     """A spec from its JSON values; raises pydantic's ValidationError."""
-    return (TrainSpec if values.get("kind") == "train" else CountSpec).model_validate(values)
+    return _SPEC.validate_python(values)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rsctl.catalog.declare import Parameters
 from rsctl.spec.names import SafeName
@@ -14,6 +15,20 @@ Count = Annotated[int, Field(ge=1)]
 Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
+Norm = Literal["l1", "l2", "linf"]
+
+
+def fraction(value: Any) -> Any:
+    """`"2/255"` as the float nearest to it; anything else unchanged."""
+    if isinstance(value, str):
+        try:
+            return float(Fraction(value))
+        except (ValueError, ZeroDivisionError) as error:
+            raise ValueError("give a number, or a fraction such as '2/255'") from error
+    return value
+
+
+Radius = Annotated[float, Field(ge=0), BeforeValidator(fraction)]
 
 
 class Certification(Parameters):
@@ -29,7 +44,7 @@ class Certification(Parameters):
     """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
     certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
-    stop_radii: list[Annotated[float, Field(ge=0)]] = []
+    stop_radii: list[Radius] = []
     """`certify-at-radii`: the radii to settle; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
@@ -56,8 +71,8 @@ class Certification(Parameters):
     """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`."""
     block: Count = 100
     """Draws that are made in one call and never split."""
-    radii: list[Annotated[float, Field(ge=0)]] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    """Radii of the table's columns."""
+    radii: list[Radius] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    """Radii of the table's columns; `"2/255"` is a number too."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Certification:
@@ -78,6 +93,48 @@ class Certification(Parameters):
         if any(after <= before for before, after in itertools.pairwise(value)):
             raise ValueError("the shares must ascend, each once")
         return value
+
+
+class ImageTable(Parameters):
+    """What `[[verification]]` and `[[attack]]` have in common: they take the images of `[certification]`, in its order."""
+
+    norm: Norm
+    """In which norm."""
+    max_images: Annotated[int, Field(ge=0)] | None = None
+    """At most this many images; by default as many as `certification.max_images` says, and the first ones of the same order."""
+    shards: Count | None = None
+    """Parallel tasks that share the images of one model; by default `certification.shards`."""
+    keep_images: bool = True
+    """Store the adversarial images that were found, so that anybody can check them."""
+
+
+class Verification(ImageTable):
+    """`[[verification]]`: radii proved without sampling. The verifier's own parameters stand beside these."""
+
+    verifier: str
+    """Which one."""
+    norm: Norm = "linf"
+    """In which norm."""
+    radii: list[Radius] = []
+    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table. Left out, the largest radius that can
+    be proved is looked for, and the columns are those of `[certification]`."""
+
+
+class Attack(ImageTable):
+    """`[[attack]]`: a search for adversarial images. The attack's own parameters stand beside these."""
+
+    attack: str
+    """Which one."""
+    norm: Norm = "l2"
+    """Whose distance is kept small."""
+    target: Literal["base", "smoothed"] = "base"
+    """The network itself, or the smoothed classifier with the noise of `[certification]`."""
+    noises: Count = 32
+    """`smoothed`: noisy copies per gradient."""
+    n: Draws = 1000
+    """`smoothed`: draws that confirm what was found, like PREDICT."""
+    alpha: Probability = 0.001
+    """`smoothed`: failure probability of such a confirmation."""
 
 
 class Precision(Parameters):
@@ -115,10 +172,14 @@ class Resources(Parameters):
     """What a training task gets."""
     certification: StageResources = StageResources()
     """What a certification task (one shard) gets."""
+    verification: StageResources = StageResources()
+    """What a verification task (one shard) gets."""
+    attack: StageResources = StageResources()
+    """What an attack task (one shard) gets."""
 
 
 class Point(Parameters):
-    """A sweep file with every grid value put in: one model and its certification."""
+    """A sweep file with every grid value put in: one model and what is to be found out about it."""
 
     name: SafeName
     """Name of the sweep, and of its folder in the store."""
@@ -142,13 +203,27 @@ class Point(Parameters):
     training: dict[str, Any] = {}
     """Recipe values that override the method's own."""
     certification: Certification = Certification()
+    verification: list[dict[str, Any]] = []
+    """Verifiers to run on the model, one table each."""
+    attack: list[dict[str, Any]] = []
+    """Attacks to run on it, one table each."""
     precision: Precision = Precision()
     resources: Resources = Resources()
 
+    @field_validator("verification", "attack", mode="before")
+    @classmethod
+    def _one_or_more(cls, value: Any) -> Any:
+        return [value] if isinstance(value, dict) else value
+
+    @property
+    def noise(self) -> float:
+        """Noise level of the smoothed classifier; 0 where there is none."""
+        return self.certification.sigma or self.sigma
+
     @model_validator(mode="after")
     def _noise_to_certify_with(self) -> Point:
-        if not self.sigma and self.certification.sigma is None:
+        if not self.noise and not self.verification and not self.attack:
             raise ValueError(
-                "sigma = 0 trains without noise: say under certification.sigma what to certify with"
+                "sigma = 0 trains without noise: say under certification.sigma what to certify with, or add [[verification]] or [[attack]]"
             )
         return self

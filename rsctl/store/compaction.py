@@ -7,8 +7,9 @@ from typing import Any
 from rsctl.certificates import Certified, find_certificate
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
+from rsctl.store.rows import Findings, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
-from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, read_table
+from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, reader_of
 
 
 def assigned_images(run: Run) -> set[int]:
@@ -16,13 +17,18 @@ def assigned_images(run: Run) -> set[int]:
     return {image for number in run.task_numbers() for image in run.images(number)}
 
 
-def written_certificates(run: Run, table: Table) -> tuple[dict[str, Certified], float]:
+def written_certificates(run: Run, table: Table[Rows]) -> tuple[dict[str, Certified], float]:
     """Radii of the certificates that the last submission asked for, and their alpha."""
     launch: dict[str, Any] = run.launch()
     alpha = float(launch["alpha"])
     return {
         name: find_certificate(name).certify(table.counts(), alpha) for name in launch["certificates"]
     }, alpha
+
+
+def _derived(run: Run, table: Table[Rows] | Table[Findings]) -> tuple[dict[str, Certified], float]:
+    """What stands beside the rows of counts; the radii of a verifier are its rows."""
+    return written_certificates(run, table) if isinstance(table.rows, Rows) else ({}, 0.0)
 
 
 def compact(run: Run) -> bool:
@@ -32,16 +38,15 @@ def compact(run: Run) -> bool:
     and nothing is overwritten, so two tasks that finish at once do no harm. A shard goes only once all
     its rows lie in a published file. Returns whether this call published one.
     """
-    table = read_table(run)
+    table: Table[Rows] | Table[Findings] = reader_of(run).read()
     if not len(table.rows) or not assigned_images(run) <= set(table.rows.index.tolist()):
         return False
     fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))
     published = False
     if len(fresh.rows):
         file = compacted_file(run, 1 + max(compacted_numbers(run), default=0))
-        certificates, alpha = written_certificates(run, fresh)
         shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
-        published = publish(file, encode_shard(shard, certificates, alpha))
+        published = publish(file, encode_shard(shard, *_derived(run, fresh)))
     safe = _compacted(run)
     for path in data_files(run):
         if path.parent == run.shards_folder:

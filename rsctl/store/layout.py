@@ -14,16 +14,18 @@ from pydantic import ValidationError
 from rsctl.errors import InputError, RefusedError
 from rsctl.spec.identity import identity
 from rsctl.spec.names import check_name
-from rsctl.spec.runs import CountSpec, TrainSpec, parse_spec
+from rsctl.spec.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.store.files import publish, read_json, replace, to_json
 
 SCHEMA = 1
-KINDS = ("models", "counts")
+TABLES = ("counts", "verifications", "attacks")
+"""Folders of the runs that have a row per image."""
+KINDS = ("models", *TABLES)
 
 
 @dataclass(frozen=True)
 class Run:
-    """The folder of one run. `models/<id>` or `counts/<id>`."""
+    """The folder of one run: `models/<id>`, `counts/<id>`, `verifications/<id>` or `attacks/<id>`."""
 
     path: Path
 
@@ -40,7 +42,7 @@ class Run:
         return Store(self.path.parent.parent)
 
     @cached_property
-    def spec(self) -> TrainSpec | CountSpec:
+    def spec(self) -> Spec:
         """The run's resolved spec; refuses a format this version doesn't know."""
         return read_spec(self.path / "spec.json")
 
@@ -54,6 +56,12 @@ class Run:
     def count_spec(self) -> CountSpec:
         if not isinstance(self.spec, CountSpec):
             raise InputError(f"{self.path}: is not a certification run.")
+        return self.spec
+
+    @cached_property
+    def table_spec(self) -> TableSpec:
+        if not isinstance(self.spec, TableSpec):
+            raise InputError(f"{self.path}: is a model's run; it has no table.")
         return self.spec
 
     @property
@@ -87,7 +95,7 @@ class Run:
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
     def images(self, number: int) -> list[int]:
-        """Positions that a certification task counts, in its order."""
+        """Positions that a task of a table has, in its order."""
         file = self.task_file(number)
         images = read_json(file, "images")["images"]
         if not isinstance(images, list) or not all(type(image) is int for image in images):
@@ -140,9 +148,9 @@ class Store:
             )
         raise InputError(f"no run '{name}' in {self.root}. 'rsctl status' lists them.")
 
-    def create(self, spec: TrainSpec | CountSpec) -> Run:
+    def create(self, spec: Spec | TableSpec) -> Run:
         """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""
-        run = self.run("models" if isinstance(spec, TrainSpec) else "counts", spec.run_id)
+        run = self.run(spec.folder, spec.run_id)
         values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
         if not (run.path / "spec.json").exists() and publish(run.path / "spec.json", to_json(values)):
             return run
@@ -177,10 +185,14 @@ class Store:
             raise InputError(
                 f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
             )
-        return read_json(file, "raw", "entries", "description", "cluster")
+        plan = read_json(file, "raw", "entries", "description", "cluster")
+        for entry in plan["entries"]:
+            if "counts" in entry:  # before there were other tables than counts
+                entry |= {"kind": "counts", "run": entry.pop("counts")}
+        return plan
 
 
-def read_spec(file: Path) -> TrainSpec | CountSpec:
+def read_spec(file: Path) -> Spec:
     stored = read_json(file)
     if stored.get("schema") != SCHEMA:
         raise InputError(

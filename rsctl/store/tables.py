@@ -1,4 +1,4 @@
-"""All rows of a certification run: compacted files, then shards, per image the lowest attempt that finished it."""
+"""All rows of a table: compacted files, then shards, per image the lowest attempt that finished it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
@@ -15,18 +15,22 @@ from rsctl.certificates import CountTable
 from rsctl.errors import RefusedError
 from rsctl.spec.runs import CountSpec
 from rsctl.store.layout import Run
-from rsctl.store.shards import Corrupt, Rows, Shard, read_shard
+from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.shards import Corrupt, Shard, read_shard
 
 _SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
-_COMPACTED = re.compile(r"counts(?:\.(\d+))?\.h5")
+_COMPACTED = re.compile(r"(?:counts|findings)(?:\.(\d+))?\.h5")
+
+
+R = TypeVar("R", bound=ImageRows)
 
 
 @dataclass
-class Table:
+class Table(Generic[R]):
     """What is in so far."""
 
     run: Run
-    rows: Rows
+    rows: R
     """In ascending order of `index`, each image once."""
     attributes: dict[str, Any] = field(default_factory=dict)
     """Of the first file: checkpoint, data, versions."""
@@ -34,7 +38,7 @@ class Table:
     problems: list[str] = field(default_factory=list)
     """Files that couldn't be used, each with its reason."""
 
-    def restrict(self, images: Iterable[int]) -> Table:
+    def restrict(self, images: Iterable[int]) -> Table[R]:
         """Only these positions."""
         keep = np.isin(self.rows.index, np.fromiter(images, np.int64))
         return Table(self.run, self.rows.take(keep), self.attributes, self.functions, self.problems)
@@ -43,7 +47,7 @@ class Table:
     def model_sha256(self) -> str:
         return str(self.attributes.get("model_sha256", ""))
 
-    def counts(self) -> CountTable:
+    def counts(self: Table[Rows]) -> CountTable:
         """The table as certificates take it."""
         return count_table(self.run.count_spec, self.rows, int(self.attributes.get("dimension", 0)))
 
@@ -65,15 +69,15 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
     )
 
 
-class Reader:
-    """Reads a run's files; a second call reads only those that changed."""
+class Reader(Generic[R]):
+    """Reads a run's files; a second call reads only those that changed. `kind` is that of its rows."""
 
-    def __init__(self, run: Run) -> None:
-        self.run = run
+    def __init__(self, run: Run, kind: type[R]) -> None:
+        self.run, self.kind = run, kind
         self._seen: dict[Path, tuple[tuple[int, int, int], Shard | str]] = {}
 
-    def read(self) -> Table:
-        """Merge everything there is; raises RefusedError if two checkpoints' counts lie in one run."""
+    def read(self) -> Table[R]:
+        """Merge everything there is; raises RefusedError if tables of two checkpoints lie in one run."""
         found = None
         while found is None:
             found = self._parts()
@@ -81,25 +85,26 @@ class Reader:
         checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
         if len(checkpoints) > 1:
             raise RefusedError(
-                f"{self.run.path}: its shards were sampled from {len(checkpoints)} different checkpoints; "
+                f"{self.run.path}: its shards are about {len(checkpoints)} different checkpoints; "
                 "one table never mixes them. Move the shards of one checkpoint away and submit again."
             )
-        if not parts:
-            return Table(self.run, Rows.empty(1), problems=problems)
-        if len({shard.rows.counts.shape[1] for shard in parts}) > 1:
-            raise RefusedError(
-                f"{self.run.path}: its shards differ in their number of classes; look into that folder."
-            )
         functions: list[dict[str, object]] = []
-        merged = []
+        merged: list[R] = []
         for shard in parts:
+            assert isinstance(shard.rows, self.kind)  # 'check_shard' saw to it
             functions += [function for function in shard.functions if function not in functions]
             position = [functions.index(function) for function in shard.functions]
             rows = shard.rows.take(slice(None))
             rows.fingerprint = np.array(position, np.int32)[rows.fingerprint]
             merged.append(rows)
+        if not merged:
+            return Table(self.run, self.kind.empty(), problems=problems)
+        if len({one.shape for one in merged}) > 1:
+            raise RefusedError(
+                f"{self.run.path}: its shards differ in their number of classes; look into that folder."
+            )
         # Files come in the order compacted, then by attempt: the first row of an image is the one that counts.
-        everything = Rows.concatenate(merged)
+        everything = merged[0].concatenate(merged)
         _, first = np.unique(everything.index, return_index=True)
         return Table(self.run, everything.take(first), parts[0].attributes, functions, problems)
 
@@ -137,9 +142,19 @@ class Reader:
         return result
 
 
-def read_table(run: Run) -> Table:
-    """Everything that is in, once."""
-    return Reader(run).read()
+def read_table(run: Run) -> Table[Rows]:
+    """Every count that is in, once."""
+    return Reader(run, Rows).read()
+
+
+def read_findings(run: Run) -> Table[Findings]:
+    """Everything that a verifier or an attack has found out, once."""
+    return Reader(run, Findings).read()
+
+
+def reader_of(run: Run) -> Reader[Rows] | Reader[Findings]:
+    """A reader of whatever rows the run has."""
+    return Reader(run, Rows) if run.kind == "counts" else Reader(run, Findings)
 
 
 def check_shard(run: Run, shard: Shard) -> Shard:
@@ -147,12 +162,16 @@ def check_shard(run: Run, shard: Shard) -> Shard:
     if shard.attributes.get("spec_hash") != run.spec.hash:
         raise Corrupt("it belongs to another run (its spec hash differs)")
     if not shard.attributes.get("model_sha256"):
-        raise Corrupt("it doesn't say which checkpoint it was sampled from")
-    spec, rows = run.count_spec, shard.rows
-    if spec.stopping == "fixed" and (rows.n != spec.n).any():
-        raise Corrupt(f"it holds images of other draws than n = {spec.n}")
-    if (rows.selection_counts.sum(axis=1) != spec.n0).any():
-        raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
+        raise Corrupt("it doesn't say which checkpoint it is about")
+    rows = shard.rows
+    if isinstance(rows, Rows) != (run.kind == "counts"):
+        raise Corrupt(f"its rows are none of a run in '{run.kind}'")
+    if isinstance(rows, Rows):
+        spec = run.count_spec
+        if spec.stopping == "fixed" and (rows.n != spec.n).any():
+            raise Corrupt(f"it holds images of other draws than n = {spec.n}")
+        if (rows.selection_counts.sum(axis=1) != spec.n0).any():
+            raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
     return shard
 
 
@@ -169,7 +188,8 @@ def compacted_numbers(run: Run) -> list[int]:
 
 
 def compacted_file(run: Run, number: int) -> Path:
-    return run.path / ("counts.h5" if number == 1 else f"counts.{number}.h5")
+    stem = "counts" if run.kind == "counts" else "findings"
+    return run.path / (f"{stem}.h5" if number == 1 else f"{stem}.{number}.h5")
 
 
 def shard_files(run: Run, task: int) -> list[Path]:

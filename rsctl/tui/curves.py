@@ -7,18 +7,21 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import betaincinv
 
-from rsctl.certificates import find_certificate
+from rsctl.certificates import Certified, find_certificate
 from rsctl.errors import UserError
+from rsctl.report.proved import as_certified, proved_guarantee, verify_spec
 from rsctl.report.rows import CONFIDENCE, curve, finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.store.layout import Run
-from rsctl.store.tables import Reader, Table, data_files
+from rsctl.store.rows import Rows
+from rsctl.store.tables import Reader, Table, data_files, read_findings
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
@@ -31,16 +34,20 @@ class Curves:
     """Keeps what was read of the runs asked for last."""
 
     def __init__(self) -> None:
-        self._readers: OrderedDict[Path, tuple[Reader, int]] = OrderedDict()
+        self._readers: OrderedDict[Path, tuple[Reader[Rows], int]] = OrderedDict()
         self._known: dict[tuple[str, str, float], tuple[object, Curve]] = {}
+        self._found: dict[str, tuple[object, Curve]] = {}
+        """Of verifiers."""
 
     def of(
         self, store: str, run: RunView, certificate: str | None = None, alpha: float | None = None
     ) -> Curve:
         """The curve of a run under one certificate at one alpha; by default the first its sweep asks for."""
+        folder = Run(Path(store) / run.entry["kind"] / run.counts)
+        if run.entry["kind"] != "counts":
+            return self._proved(folder, run)
         name = certificate or str(run.entry["certificates"][0])
         level = alpha or float(run.entry["alpha"])
-        folder = Run(Path(store) / "counts" / run.counts)
         stamp = _stamp(folder)
         key = (run.key, name, level)
         if key in self._known and self._known[key][0] == stamp:
@@ -59,6 +66,15 @@ class Curves:
 
     def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
         """The images of a run one by one, in ascending order of their position."""
+        if run.entry["kind"] != "counts":
+            found = read_findings(Run(Path(store) / run.entry["kind"] / run.counts)).rows
+            proved = (found.index, found.label, found.predicted, found.radius, found.seconds)
+            return [
+                Sample(index, label, predicted, radius, 0, 0, 0, seconds)
+                for index, label, predicted, radius, seconds in zip(
+                    *(column.tolist() for column in proved), strict=True
+                )
+            ]
         table, _ = self._table(Run(Path(store) / "counts" / run.counts), run)
         if not len(table.rows):
             return []
@@ -69,9 +85,9 @@ class Curves:
         columns = (rows.index, rows.label, certified.predicted, certified.radius, ordered[:, 0], second, rows.n, rows.seconds)  # fmt: skip
         return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
-    def _table(self, folder: Run, run: RunView) -> tuple[Table, int]:
+    def _table(self, folder: Run, run: RunView) -> tuple[Table[Rows], int]:
         """The finished beginning of the run's images, and how many are planned."""
-        reader, _ = self._readers.pop(folder.path, (Reader(folder), 0))
+        reader, _ = self._readers.pop(folder.path, (Reader(folder, Rows), 0))
         spec, chosen = reader.run.count_spec, run.entry["images"]
         order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
         table = reader.read()
@@ -87,37 +103,60 @@ class Curves:
     def _read(self, folder: Run, run: RunView, name: str, alpha: float) -> Curve:
         rule = find_certificate(name)
         begun, planned = self._table(folder, run)
-        spec = folder.count_spec
-        images = len(begun.rows)
         about = Curve(
-            run.key, run.title, name, rule.guarantee.label(alpha), rule.norm, alpha, spec.n, images, planned,
+            run.key, run.title, name, rule.guarantee.label(alpha), rule.norm, alpha, folder.count_spec.n, len(begun.rows), planned,
             problems=tuple(begun.problems),
         )  # fmt: skip
-        if not images:
+        if not len(begun.rows):
             return about
-        certified = rule.certify(begun.counts(), alpha)
-        correct = certified.predicted == begun.rows.label
-        columns = [
-            (cell.radius, cell.accuracy, *cell.interval)
-            for cell in curve(certified, begun.rows.label, run.entry["radii"])
-        ]
-        reach = max(float(certified.radius.max()), *map(float, run.entry["radii"])) or 1.0
-        radii = np.linspace(0.0, reach, POINTS)
-        ordered = np.sort(certified.radius[correct])
-        counted = len(ordered) - np.searchsorted(ordered, radii, side="left")
-        low, high = _interval(counted, images)
-        return Curve(
-            about.run, about.title, name, about.guarantee, about.norm, alpha, spec.n, images, planned,
-            tuple(radii.tolist()),
-            tuple((counted / images).tolist()),
-            tuple(low.tolist()),
-            tuple(high.tolist()),
-            float((correct * certified.radius).mean()),
-            float((certified.predicted == -1).mean()),
-            float(certified.at_cap.mean()),
-            about.problems,
-            tuple(columns),
-        )  # fmt: skip
+        return _curve(about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"])
+
+    def _proved(self, folder: Run, run: RunView) -> Curve:
+        """Of a verifier: radii as they are stored."""
+        stamp = _stamp(folder)
+        if run.key in self._found and self._found[run.key][0] == stamp:
+            return self._found[run.key][1]
+        chosen, planned = run.entry["images"], int(run.entry["images"]["count"])
+        try:
+            spec = verify_spec(folder)
+            order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+            begun = finished_prefix(read_findings(folder), order)
+            about = Curve(
+                run.key, run.title, spec.verifier, proved_guarantee(spec), spec.norm, 0.0, 0, len(begun.rows), planned,
+                problems=tuple(begun.problems),
+            )  # fmt: skip
+            if len(begun.rows):
+                about = _curve(about, as_certified(begun.rows), begun.rows.label, run.entry["radii"])
+        except UserError as error:
+            about = Curve(run.key, run.title, "", "", "", 0.0, 0, 0, planned, problems=(plain(str(error)),))
+        self._found[run.key] = (stamp, about)
+        return about
+
+
+def _curve(about: Curve, certified: Certified, labels: NDArray[np.int32], radii: list[float]) -> Curve:
+    """The same with its numbers."""
+    images = len(labels)
+    correct = certified.predicted == labels
+    columns = [(cell.radius, cell.accuracy, *cell.interval) for cell in curve(certified, labels, radii)]
+    reach = (
+        max(float(certified.radius[np.isfinite(certified.radius)].max(initial=0.0)), *map(float, radii))
+        or 1.0
+    )
+    grid = np.linspace(0.0, reach, POINTS)
+    ordered = np.sort(certified.radius[correct])
+    counted = len(ordered) - np.searchsorted(ordered, grid, side="left")
+    low, high = _interval(counted, images)
+    return replace(
+        about,
+        radii=tuple(grid.tolist()),
+        accuracy=tuple((counted / images).tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        acr=float((correct * certified.radius).mean()),
+        abstain_rate=float((certified.predicted == -1).mean()),
+        cap_share=float(certified.at_cap.mean()),
+        columns=tuple(columns),
+    )
 
 
 def _interval(successes: NDArray[np.int64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -15,9 +15,9 @@ from typing import Any
 from rsctl.cluster.control import TaskStatus, statuses
 from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.errors import UserError
-from rsctl.plan.tasks import Task
+from rsctl.plan.tasks import VERBS, Task
 from rsctl.report.rows import settings_of
-from rsctl.spec.runs import CountSpec, TrainSpec
+from rsctl.spec.runs import TrainSpec
 from rsctl.spec.settings import Place, load_settings
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
@@ -145,30 +145,30 @@ def _changed(folder: Path) -> int:
 
 
 def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> _Entry:
-    model, counts = store.run("models", values["model"]), store.run("counts", values["counts"])
+    model, table = store.run("models", values["model"]), store.run(values["kind"], values["run"])
     parents = [store.run("models", name) for name in values.get("parents", ())]
-    planned = [Task(run, 0) for run in (*parents, model)] + [Task(counts, n) for n in values["tasks"]]
+    planned = [Task(run, 0) for run in (*parents, model)] + [Task(table, n) for n in values["tasks"]]
     tasks: dict[Run, dict[str, Task]] = {}
     for task in planned:
         tasks.setdefault(task.run, {})[task.key] = task
     settings: dict[str, Any] = {}
     problem = ""
     try:
-        settings = _settings(model, counts)
+        settings = _settings(model, table)
     except UserError as error:
         problem = plain(str(error))
         problems.append(problem)
     certificates = "+".join(values["certificates"])
-    key = f"{sweep}/{counts.id}/{values['alpha']:g}/{certificates}/{values['images']['count']}"
-    return _Entry(key, counts.id, model.id, counts.id, settings, values, tasks, problem)
+    key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
+    return _Entry(key, table.id, model.id, table.id, settings, values, tasks, problem)
 
 
-def _settings(model: Run, counts: Run) -> dict[str, Any]:
-    train, count = model.train_spec, counts.count_spec
-    return {**_heading(train, count), **settings_of(train, count)}
+def _settings(model: Run, table: Run) -> dict[str, Any]:
+    train = model.train_spec
+    return {**_heading(train), **settings_of(train, table.table_spec)}
 
 
-def _heading(train: TrainSpec, count: CountSpec) -> dict[str, Any]:
+def _heading(train: TrainSpec) -> dict[str, Any]:
     return {"method": train.method, "sigma": train.sigma, "seed": train.seed}
 
 
@@ -195,7 +195,7 @@ def _task_view(status: TaskStatus) -> TaskView:
     task = status.task
     return TaskView(
         task.key,
-        "train" if task.run.kind == "models" else f"certify {task.number}",
+        "train" if task.run.kind == "models" else f"{VERBS[task.run.kind]} {task.number}",
         f"{task.run.kind}/{task.run.id}",
         task.number,
         status.state.value,

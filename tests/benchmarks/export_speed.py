@@ -45,8 +45,8 @@ def make_store(root: Path, runs: int, rows: int) -> None:
     place = load_settings()
     plan = make_plan(build_sweep(raw, "speed", place.data), "speed")
     commit(plan, place, update=False)
-    for number, (run_id, counts) in enumerate(plan.counts.items()):
-        run = Store(root).run("counts", run_id)
+    for number, counts in enumerate(plan.tables.values()):
+        run = Store(root).run("counts", counts.spec.run_id)
         replace(run.path / "counts.h5", _file(run, sorted(counts.images), number))
 
 
@@ -63,8 +63,8 @@ def _file(run: Run, images: list[int], seed: int) -> bytes:
     selection = np.zeros_like(counts)
     selection[np.arange(size), top] = N0
     rows = Rows(
-        np.array(images), label.astype(np.int32), selection, counts,
-        np.full(size, N), np.full(size, 1.0), np.zeros(size, np.int32),
+        index=np.array(images), label=label.astype(np.int32), selection_counts=selection, counts=counts,
+        n=np.full(size, N), seconds=np.full(size, 1.0), fingerprint=np.zeros(size, np.int32),
     )  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 3072}
     return encode_shard(Shard(rows, attributes, [{"device": "synthetic"}]), {}, 0.001)

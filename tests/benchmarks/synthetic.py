@@ -41,7 +41,7 @@ def make_store(root: Path, runs: int, images: int, shards: int, *, sweep: str = 
         run = store.run("models", model.spec.run_id)
         replace(run.model_file, b"synthetic")
         _finish(run, 0, 3520, "steps")
-    for counts in plan.counts.values():
+    for counts in plan.tables.values():
         run = store.run("counts", counts.spec.run_id)
         for number in run.task_numbers():
             positions = run.images(number)

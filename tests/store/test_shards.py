@@ -293,7 +293,7 @@ def test_a_reader_never_misses_rows_while_a_run_is_compacted(tmp_path: Path) -> 
     for number in range(5):
         write_shard(run, number, 1, [number])
 
-    class Overtaken(Reader):
+    class Overtaken(Reader[Rows]):
         loaded = 0
 
         def _load(self, path: Path) -> Shard | str | None:
@@ -302,7 +302,7 @@ def test_a_reader_never_misses_rows_while_a_run_is_compacted(tmp_path: Path) -> 
                 assert compact(run)
             return super()._load(path)
 
-    assert Overtaken(run).read().rows.index.tolist() == [0, 1, 2, 3, 4]
+    assert Overtaken(run, Rows).read().rows.index.tolist() == [0, 1, 2, 3, 4]
 
 
 def test_task_numbers_go_on_beyond_9999(tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ class Synthetic:
         return [self.store.run("models", entry["model"]) for entry in self.store.sweep(name)["entries"]]
 
     def counts(self, name: str) -> list[Run]:
-        return [self.store.run("counts", entry["counts"]) for entry in self.store.sweep(name)["entries"]]
+        return [self.store.run("counts", entry["run"]) for entry in self.store.sweep(name)["entries"]]
 
     def train(self, run: Run, steps: int = 200, *, finish: bool = True) -> Claim:
         """An attempt at training with its metrics; with `finish`, the model as well."""
@@ -130,8 +130,8 @@ def write_shard(run: Run, task: int, attempt: int, images: list[int], seed: int 
         return counts
 
     table = Rows(
-        np.array(images, np.int64), label, draws(spec.n0), draws(spec.n), np.full(rows, spec.n, np.int64),
-        np.full(rows, 0.05), np.zeros(rows, np.int32),
+        index=np.array(images, np.int64), label=label, selection_counts=draws(spec.n0), counts=draws(spec.n),
+        n=np.full(rows, spec.n, np.int64), seconds=np.full(rows, 0.05), fingerprint=np.zeros(rows, np.int32),
     )  # fmt: skip
     attributes = {
         "spec_hash": run.spec.hash,

@@ -51,9 +51,9 @@ def make_store(
     place = Place(settings=Settings(), file=None, store=root, data=root / "data")
     plan = make_plan(build_sweep(values, "sweep.toml", place.data), "sweep.toml")
     commit(plan, place, update=False)
-    runs = [Store(root).run("counts", run_id) for run_id in plan.counts]
+    runs = [Store(root).run("counts", table.spec.run_id) for table in plan.tables.values()]
     if counts:
-        for number, (run, planned) in enumerate(zip(runs, plan.counts.values(), strict=True)):
+        for number, (run, planned) in enumerate(zip(runs, plan.tables.values(), strict=True)):
             write_counts(run, planned.images, seed=number)
     return Store(root), runs
 
@@ -72,13 +72,13 @@ def write_counts(run: Run, images: list[int], *, seed: int = 0, skill: float = 0
     selection = np.zeros_like(counts)
     selection[rows, top] = N0
     table = Rows(
-        index,
-        label,
-        selection,
-        counts,
-        np.full(len(index), N),
-        np.full(len(index), 0.25),
-        np.zeros(len(index), np.int32),
+        index=index,
+        label=label,
+        selection_counts=selection,
+        counts=counts,
+        n=np.full(len(index), N),
+        seconds=np.full(len(index), 0.25),
+        fingerprint=np.zeros(len(index), np.int32),
     )
     attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 64}
     replace(run.path / "counts.h5", encode_shard(Shard(table, attributes, [{"device": "none"}]), {}, 0.001))

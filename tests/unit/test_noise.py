@@ -10,7 +10,7 @@ from scipy.stats import chi2, kstest
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from jobs.sampling.sampler import ImageCounts, Sampler
-from rsctl.spec.resolve import shell_edges
+from rsctl.spec.tables import shell_edges
 
 CPU = torch.device("cpu")
 

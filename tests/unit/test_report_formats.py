@@ -304,8 +304,8 @@ def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path)
     selection = np.zeros((360, 10), np.int32)
     selection[:, 0] = 10
     rows = Rows(
-        np.arange(360), none.astype(np.int32), selection, counts, counts.sum(axis=1).astype(np.int64), none,
-        none.astype(np.int32), looks=Looks(draws, at_looks),
+        index=np.arange(360), label=none.astype(np.int32), selection_counts=selection, counts=counts,
+        n=counts.sum(axis=1).astype(np.int64), seconds=none, fingerprint=none.astype(np.int32), looks=Looks(draws, at_looks),
     )  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 64}
     replace(run.path / "counts.h5", encode_shard(Shard(rows, attributes, [{"device": "none"}]), {}, 0.001))

@@ -1,0 +1,99 @@
+"""Rows of what verifiers proved: radii without counts."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from rsctl.catalog import known_verifiers
+from rsctl.certificates import Certified
+from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
+from rsctl.report.notes import seedless
+from rsctl.report.text import percent_up
+from rsctl.spec.runs import TrainSpec, VerifySpec
+from rsctl.store.layout import Run
+from rsctl.store.rows import Findings
+from rsctl.store.tables import Table
+
+
+def proved_guarantee(spec: VerifySpec) -> str:
+    """What is proved, of which classifier, and how far rounding is covered."""
+    verifier = known_verifiers().get(spec.verifier)
+    rounding = verifier.rounding if verifier else "by a plugin that isn't there any more"
+    return f"deterministic, of the base classifier, {rounding}"
+
+
+def as_certified(findings: Findings) -> Certified:
+    """Proved radii as a certificate gives them: 0 and the class as predicted where nothing is proved."""
+    return Certified(findings.predicted.astype(np.int64), findings.radius, np.zeros(len(findings), bool))
+
+
+def proved_row(
+    table: Table[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
+) -> ProvedRow:
+    """The row of the images that are in."""
+    findings, run = table.rows, table.run
+    spec = verify_spec(run)
+    certified = as_certified(findings)
+    right = findings.predicted == findings.label
+    undecided = [
+        float((right & (findings.radius < r) & (findings.broken > r)).mean()) if len(findings) else math.nan
+        for r in radii
+    ]
+    return ProvedRow(
+        run=run.id,
+        train=train,
+        verify=spec,
+        certificate=spec.verifier,
+        guarantee=proved_guarantee(spec),
+        norm=spec.norm,
+        k=1,
+        images=len(findings),
+        planned=len(order),
+        cells=curve(certified, findings.label, radii),
+        # Where only some radii were settled the others aren't known, nor is a mean over them.
+        acr=math.nan if spec.radii else average_radius(certified, findings.label),
+        abstain_rate=0.0 if len(findings) else math.nan,
+        cap_share=math.nan,
+        clean_accuracy=float(right.mean()) if len(findings) else math.nan,
+        recipe=json.dumps(seedless(run.store, train), sort_keys=True),
+        subset=subset,
+        subset_key=subset_key(np.asarray(order, np.int64)),
+        undecided=undecided,
+    )
+
+
+def verify_spec(run: Run) -> VerifySpec:
+    assert isinstance(run.spec, VerifySpec)
+    return run.spec
+
+
+def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
+    """What a verifier left undecided, and radii that it wasn't asked about."""
+    notes = []
+    for name in dict.fromkeys(row.certificate for row in rows):
+        worst: dict[float, float] = {}
+        for row in rows:
+            if row.certificate == name and row.images:
+                for cell, share in zip(row.cells, row.undecided, strict=True):
+                    worst[cell.radius] = max(worst.get(cell.radius, 0.0), share)
+        told = [f"{percent_up(share)} % at {radius:g}" for radius, share in worst.items() if share]
+        if told:
+            notes.append(
+                f"{name} neither proved nor refuted some images of a run, which count as not certified: at most {', '.join(told)}."
+            )
+    for row in rows:
+        asked: Any = row.verify.radii
+        between = [
+            f"{cell.radius:g}" for cell in row.cells if asked and cell.radius and cell.radius not in asked
+        ]
+        if between:
+            notes.append(
+                f"{row.certificate} settled the radii {', '.join(f'{r:g}' for r in asked)} only; at {', '.join(between)} "
+                "the share at the next larger of them is shown."
+            )
+    return list(dict.fromkeys(notes))

@@ -1,0 +1,168 @@
+"""What is to be found out about a model: the specs of its tables, with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from rsctl.catalog import find, known_attacks, known_verifiers
+from rsctl.catalog.declare import Attack as AttackDeclaration
+from rsctl.catalog.declare import DataShape, Parameters, Verifier
+from rsctl.errors import InputError
+from rsctl.spec.identity import identity
+from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.spec.sections import Attack, ImageTable, Point, Verification
+from rsctl.spec.validate import Problem, check
+
+Section = TypeVar("Section", bound=ImageTable)
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table of a point: a row of the sweep's results."""
+
+    spec: TableSpec
+    shards: int
+    max_images: int
+    radii: list[float]
+    """Columns of what is printed."""
+    keep_images: bool = True
+
+
+def resolve_tables(
+    point: Point, train: TrainSpec, shape: DataShape, problems: list[Problem]
+) -> list[Table] | None:
+    """The tables of a point, the counts first; on failure add the problems and return None."""
+    before = len(problems)
+    tables = [_counts(point, train, shape)] if point.noise else []
+    for number, values in enumerate(point.verification):
+        tables += _verification(point, train, values, f"verification.{number}", problems)
+    for number, values in enumerate(point.attack):
+        tables += _attack(point, train, values, f"attack.{number}", problems)
+    return tables if len(problems) == before else None
+
+
+def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
+    """What every table of this point says of its model and its images."""
+    return {
+        "model_hash": train.hash,
+        "model_run": train.run_id,
+        "dataset": train.dataset,
+        "dataset_parameters": train.dataset_parameters,
+        "data": train.data,
+        "split": point.certification.split,
+        "holdout": train.holdout,
+        "seed": point.certification.seed,
+        "precision": point.precision.certification,
+    }
+
+
+def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
+    settings = point.certification
+    dimension = shape.channels * shape.size**2
+    spec = CountSpec(
+        **_about(point, train),
+        sigma=point.noise,
+        noise="generalised-gaussian" if point.exponent else "gaussian",
+        exponent=point.exponent,
+        shell_edges=shell_edges(settings.shells, point.noise, dimension, point.exponent),
+        n0=settings.n0,
+        n=settings.n,
+        stopping=settings.stopping,
+        stop_radii=list(settings.stop_radii or settings.radii)
+        if settings.stopping == "certify-at-radii"
+        else [],
+        stop_delta=settings.stop_delta if settings.stopping == "radius-within" else 0.0,
+        stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
+        tile=settings.tile,
+        block=settings.block,
+    )
+    return Table(spec, settings.shards, settings.max_images, list(settings.radii))
+
+
+def _verification(
+    point: Point, train: TrainSpec, values: dict[str, Any], key: str, problems: list[Problem]
+) -> list[Table]:
+    read = _read(Verification, "verifier", values, known_verifiers(), key, problems)
+    if read is None:
+        return []
+    section, verifier, parameters = read
+    spec = VerifySpec(
+        **_about(point, train),
+        verifier=verifier.name,
+        revision=verifier.revision,
+        parameters=identity(parameters),
+        norm=section.norm,
+        radii=sorted(section.radii),
+    )
+    return [_table(point, spec, section, section.radii or point.certification.radii)]
+
+
+def _attack(
+    point: Point, train: TrainSpec, values: dict[str, Any], key: str, problems: list[Problem]
+) -> list[Table]:
+    read = _read(Attack, "attack", values, known_attacks(), key, problems)
+    if read is None:
+        return []
+    section, attack, parameters = read
+    smoothed = section.target == "smoothed"
+    if smoothed and (not point.noise or point.exponent):
+        problems.append(
+            Problem(f"{key}.target", "'smoothed' needs Gaussian noise: give sigma or certification.sigma.")
+        )
+        return []
+    spec = AttackSpec(
+        **_about(point, train),
+        attack=attack.name,
+        revision=attack.revision,
+        parameters=identity(parameters),
+        norm=section.norm,
+        target=section.target,
+        sigma=point.noise if smoothed else 0.0,
+        noises=section.noises if smoothed else 0,
+        n=section.n if smoothed else 0,
+        alpha=section.alpha if smoothed else 0.0,
+    )
+    return [_table(point, spec, section, point.certification.radii)]
+
+
+def _table(point: Point, spec: TableSpec, section: ImageTable, radii: list[float]) -> Table:
+    settings = point.certification
+    most = settings.max_images if section.max_images is None else section.max_images
+    return Table(spec, section.shards or settings.shards, most, list(radii), section.keep_images)
+
+
+def _read(
+    section: type[Section], what: str, values: dict[str, Any], among: dict[str, Any], key: str, problems: list[Problem]
+) -> tuple[Section, Any, Parameters] | None:  # fmt: skip
+    """The section, the declaration that it names, and the parameters that stand beside the section's own keys."""
+    fields = section.model_fields
+    known = check(section, {name: value for name, value in values.items() if name in fields}, key, problems)
+    if known is None:
+        return None
+    try:
+        declaration: Verifier | AttackDeclaration = find(what, getattr(known, what), among)
+    except InputError as error:
+        problems.append(Problem(f"{key}.{what}", str(error)))
+        return None
+    if known.norm not in declaration.norms:
+        problems.append(
+            Problem(
+                f"{key}.norm",
+                f"{declaration.name} knows the norms {', '.join(declaration.norms)}; it is '{known.norm}'.",
+            )
+        )
+        return None
+    own = {name: value for name, value in values.items() if name not in fields}
+    parameters = check(declaration.parameters, own, key, problems)
+    return None if parameters is None else (known, declaration, parameters)
+
+
+def shell_edges(shares: list[float], sigma: float, dimension: int, exponent: int) -> list[float]:
+    """Noise norms below which these shares of all noise lie: ‖ε‖²/2s² ~ Gamma(d/2 − k), s² = σ² d/(d − 2k)."""
+    if not shares:
+        return []
+    from scipy.special import gammaincinv
+
+    scale = sigma * (dimension / (dimension - 2 * exponent)) ** 0.5
+    return [float(scale * (2 * gammaincinv(dimension / 2 - exponent, share)) ** 0.5) for share in shares]

@@ -1,0 +1,212 @@
+"""Rows of a table, one per finished image: counts under noise, or what a verifier or an attack found out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import Looks, Shells
+
+_Rows = TypeVar("_Rows", bound="ImageRows")
+
+
+@dataclass(kw_only=True)
+class ImageRows:
+    """What every table has; arrays of shape (N,)."""
+
+    COLUMNS: ClassVar[Mapping[str, str]] = {"index": "i8", "label": "i4", "seconds": "f8", "fingerprint": "i4"}  # fmt: skip
+    """Data sets of the file and the types of their elements."""
+
+    index: NDArray[np.int64]
+    """Position in the data split."""
+    label: NDArray[np.int32]
+    seconds: NDArray[np.float64]
+    """Wall time."""
+    fingerprint: NDArray[np.int32]
+    """Which executed function: a row of the file's `functions`."""
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def take(self: _Rows, rows: Any) -> _Rows:
+        return type(self)(**{name: getattr(self, name)[rows] for name in self.COLUMNS})
+
+    @classmethod
+    def concatenate(cls: type[_Rows], parts: Sequence[_Rows]) -> _Rows:
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.COLUMNS})
+
+    @classmethod
+    def empty(cls: type[_Rows]) -> _Rows:
+        """No image at all."""
+        return cls(**{name: np.empty(0, kind) for name, kind in cls.COLUMNS.items()})
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """What must agree between the files of one table besides the number of rows."""
+        return ()
+
+    @classmethod
+    def read(cls: type[_Rows], file: Any) -> _Rows:
+        """From an open HDF5 file; raises KeyError where a column is missing."""
+        return cls(**{name: file[name][()] for name in cls.COLUMNS})
+
+    def write(self, file: Any) -> None:
+        for name, kind in self.COLUMNS.items():
+            put(file, name, np.asarray(getattr(self, name), kind))
+
+    def problem(self, functions: int) -> str:
+        """What is inconsistent in them, or empty; `functions` is how many the file names."""
+        for name, kind in self.COLUMNS.items():
+            column = getattr(self, name)
+            if len(column) != len(self) or column.dtype != np.dtype(kind):
+                return f"'{name}' has shape {column.shape} and type {column.dtype}"
+        if len(self) and (self.fingerprint.min() < 0 or self.fingerprint.max() >= functions):
+            return "a fingerprint points outside 'functions'"
+        return ""
+
+
+@dataclass(kw_only=True)
+class Rows(ImageRows):
+    """Counts under noise."""
+
+    COLUMNS = {**ImageRows.COLUMNS, "selection_counts": "i4", "counts": "i4", "n": "i8"}
+
+    selection_counts: NDArray[np.int32]
+    """(N, C): the n0 draws that choose the class."""
+    counts: NDArray[np.int32]
+    """(N, C): the n estimation draws."""
+    n: NDArray[np.int64]
+    looks: Looks | None = None
+    """Counts at every look, of a table that was looked at while it was drawn."""
+    shells: Shells | None = None
+    """Estimation counts by noise norm, where the sampler kept them apart."""
+
+    def take(self, rows: Any) -> Rows:
+        taken = super().take(rows)
+        taken.looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
+        taken.shells = Shells(self.shells.edges, self.shells.counts[rows]) if self.shells else None
+        return taken
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.counts.shape[1:]
+
+    @classmethod
+    def empty(cls, classes: int = 1) -> Rows:
+        wide = ("selection_counts", "counts")
+        columns: dict[str, Any] = {
+            name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in cls.COLUMNS.items()
+        }
+        return cls(**columns)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Rows]) -> Rows:
+        joined = super().concatenate(parts)
+        looks = [part.looks for part in parts if part.looks]
+        if looks:
+            joined.looks = Looks(looks[0].draws, np.concatenate([look.counts for look in looks]))
+        shells = [part.shells for part in parts if part.shells]
+        if shells:
+            joined.shells = Shells(shells[0].edges, np.concatenate([shell.counts for shell in shells]))
+        return joined
+
+    @classmethod
+    def read(cls, file: Any) -> Rows:
+        rows = super().read(file)
+        if "looks" in file:
+            rows.looks = Looks(file["looks/draws"][()], file["looks/counts"][()])
+        if "shells" in file:
+            edges = tuple(float(edge) for edge in file["shells/edges"][()])
+            rows.shells = Shells(edges, file["shells/counts"][()])
+        return rows
+
+    def write(self, file: Any) -> None:
+        super().write(file)
+        if self.looks:
+            file["looks/draws"] = np.asarray(self.looks.draws, "i8")
+            put(file, "looks/counts", np.asarray(self.looks.counts, "i4"))
+        if self.shells:
+            file["shells/edges"] = np.asarray(self.shells.edges, "f8")
+            put(file, "shells/counts", np.asarray(self.shells.counts, "i4"))
+
+    def problem(self, functions: int) -> str:
+        if found := super().problem(functions):
+            return found
+        if self.counts.ndim != 2 or self.counts.shape != self.selection_counts.shape:
+            return f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} differ in shape"
+        size, classes = self.counts.shape
+        if self.looks and self.looks.counts.shape != (size, len(self.looks.draws), classes):
+            return f"looks of shape {self.looks.counts.shape} don't fit counts {self.counts.shape}"
+        if self.shells and self.shells.counts.shape != (size, len(self.shells.edges) + 1, classes):
+            return f"counts by shell of shape {self.shells.counts.shape} don't fit counts {self.counts.shape}"
+        if (self.counts < 0).any() or (self.selection_counts < 0).any():
+            return "a count is negative"
+        if (self.counts.sum(axis=1) != self.n).any():
+            return (
+                f"counts of image {self.index[(self.counts.sum(axis=1) != self.n).argmax()]} don't sum to n"
+            )
+        return ""
+
+
+@dataclass(kw_only=True)
+class Findings(ImageRows):
+    """What a verifier proved or an attack found; distances in the table's norm, in units of [0, 1] pixels.
+
+    Between `radius` and `broken` nothing is known of an image.
+    """
+
+    COLUMNS = {**ImageRows.COLUMNS, "predicted": "i4", "radius": "f8", "broken": "f8"}
+
+    predicted: NDArray[np.int32]
+    """The class of the image as it is; -1 where the smoothed classifier abstains."""
+    radius: NDArray[np.float64]
+    """Proved: no image within it is classified otherwise; 0 where nothing is proved, always in a table of an attack."""
+    broken: NDArray[np.float64]
+    """Distance of an image that is classified otherwise; inf where none is known."""
+    adversarial: NDArray[np.float32] | None = None
+    """(N, channels, size, size): that image, zeros where none is known; None where they weren't kept."""
+
+    def take(self, rows: Any) -> Findings:
+        taken = super().take(rows)
+        taken.adversarial = None if self.adversarial is None else self.adversarial[rows]
+        return taken
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Findings]) -> Findings:
+        joined = super().concatenate(parts)
+        kept = [part.adversarial for part in parts if part.adversarial is not None]
+        joined.adversarial = np.concatenate(kept) if len(kept) == len(parts) else None
+        return joined
+
+    @classmethod
+    def read(cls, file: Any) -> Findings:
+        rows = super().read(file)
+        rows.adversarial = file["adversarial"][()] if "adversarial" in file else None
+        return rows
+
+    def write(self, file: Any) -> None:
+        super().write(file)
+        if self.adversarial is not None:
+            put(file, "adversarial", np.asarray(self.adversarial, "f4"), compressed=True)
+
+    def problem(self, functions: int) -> str:
+        if found := super().problem(functions):
+            return found
+        if np.isnan(self.radius).any() or (self.radius < 0).any():
+            return "a radius is negative or no number"
+        if np.isnan(self.broken).any() or (self.broken < 0).any():
+            return "a distance is negative or no number"
+        if self.adversarial is not None and len(self.adversarial) != len(self):
+            return f"adversarial images of shape {self.adversarial.shape} don't fit {len(self)} rows"
+        return ""
+
+
+def put(group: Any, name: str, values: NDArray[Any], *, compressed: bool = False) -> None:
+    """Write a data set; counts over many classes are nearly all zero, and compressed they cost what a sparse form would."""
+    wide = compressed or (values.ndim >= 2 and values.shape[-1] > 64)
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide and values.size else {}
+    group.create_dataset(name, data=values, **options)
