@@ -55,7 +55,7 @@ def bench(
             network = build_model(
                 model, {}, dataset=find("data set", dataset, known_datasets()), shape=images.shape
             ).eval()
-        return Executed(network, precision).to(device)
+        return Executed(network, precision, example=x[:1]).to(device)
 
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
     noisy = x.repeat(25, 1, 1, 1)

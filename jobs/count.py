@@ -40,7 +40,9 @@ def main(work: Work) -> None:
     model, sha256 = load_trained(
         work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
     )
-    executed = Executed(model, spec.precision).to(device)
+    shape = images.shape
+    example = torch.zeros((1, shape.channels, shape.size, shape.size), device=device)
+    executed = Executed(model, spec.precision, example=example).to(device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
@@ -51,7 +53,9 @@ def main(work: Work) -> None:
         images,
         sha256,
         sampler,
-        executed_function(device, spec.precision, spec.tile, spec.block, folded=executed.folded),
+        executed_function(
+            device, spec.precision, spec.tile, spec.block, folded=executed.folded, fused=executed.fused
+        ),
     )
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-REVISION = 1
+REVISION = 2
 """Of how f is executed and counted. Raise it when the same checkpoint would count differently."""
 
 
@@ -34,7 +34,7 @@ def device_name(device: torch.device) -> str:
 
 
 def executed_function(
-    device: torch.device, precision: str, tile: int, block: int, *, folded: bool
+    device: torch.device, precision: str, tile: int, block: int, *, folded: bool, fused: bool
 ) -> dict[str, Any]:
     """Everything besides the checkpoint that decides a logit's last bit."""
     gpu = device.type == "cuda"
@@ -51,6 +51,7 @@ def executed_function(
         "cudnn": str(torch.backends.cudnn.version()) if gpu else "",
         "tf32": precision == "tf32",
         "folded": folded,
+        "fused": fused,
         "compiled": False,
         "memory_format": "channels_last",
     }

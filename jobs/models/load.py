@@ -12,6 +12,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
+from jobs.models.fused import available, fused
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError, RefusedError
@@ -55,10 +56,12 @@ class Executed(nn.Module):
     """f as executed: float32 images in, float32 logits out; the cast to a lower precision is inside.
 
     Batch normalisation is folded into the convolutions where the network can be traced, and memory is laid
-    out channels-last: both change speed, and the last bits; both are recorded with the counts.
+    out channels-last: both change speed, and the last bits; both are recorded with the counts. With `example`,
+    images (B, C, H, W), it is for inference on a CPU alone, and convolutions are fused with what follows them
+    (`jobs.models.fused`) where that is possible: recorded likewise.
     """
 
-    def __init__(self, model: nn.Module, precision: str) -> None:
+    def __init__(self, model: nn.Module, precision: str, *, example: Tensor | None = None) -> None:
         super().__init__()
         self.lowered = precision == "bf16"
         # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
@@ -72,6 +75,12 @@ class Executed(nn.Module):
         self.network = network.to(memory_format=torch.channels_last)
         if self.lowered:
             self.network = self.network.to(torch.bfloat16)
+        dtype = torch.bfloat16 if self.lowered else torch.float32
+        faster = None
+        if example is not None and example.device.type == "cpu" and available(dtype):
+            faster = fused(self.network, torch.zeros_like(example, dtype=dtype))
+        self.fused = faster is not None
+        self.network = faster or self.network
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.normalise(x)
