@@ -60,22 +60,17 @@ def distances(images: Tensor, others: Tensor, norm: str) -> Tensor:
 class Nearest:
     """Keeps, of all images that an attack looks at, the nearest one that fools."""
 
-    def __init__(
-        self, images: Tensor, labels: Tensor, *, norm: str, topk: int, most: float = math.inf
-    ) -> None:
-        self.images, self.labels, self.norm, self.topk, self.most = images, labels, norm, topk, most
+    def __init__(self, images: Tensor, labels: Tensor, *, norm: str, topk: int) -> None:
+        self.images, self.labels, self.norm, self.topk = images, labels, norm, topk
         self.found = Found(
             torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device), images.clone()
         )
 
     def offer(self, candidates: Tensor, scores: Tensor) -> Tensor:
-        """Look at images in [0, 1] and their scores; returns which of them fool, (N,) bool.
-
-        What is further away than `most` isn't kept, and nor is the unchanged image.
-        """
+        """Look at images in [0, 1] and their scores; returns which of them fool, (N,) bool. The unchanged image isn't kept."""
         fooling = fooled(scores, self.labels, self.topk)
         distance = distances(self.images, candidates, self.norm)
-        better = fooling & (distance > 0) & (distance <= self.most) & (distance < self.found.distance)
+        better = fooling & (distance > 0) & (distance < self.found.distance)
         self.found = Found(
             torch.where(better, distance, self.found.distance),
             torch.where(better[:, None, None, None], candidates, self.found.image),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -27,8 +26,7 @@ class DDN:
 
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
-        # `epsilon` ends no step: what is found beyond it is as good as nothing found.
-        nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"], most=p["epsilon"] or math.inf)
+        nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
         look = looking(self.classify, nearest, p)
         ddn(images, look, p["start"], p["steps"], gamma=p["gamma"], levels=p["levels"])
         return nearest.found

@@ -35,7 +35,7 @@ class PGD:
 
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
-        nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"], most=p["epsilon"])
+        nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
         look = looking(self.classify, nearest, p)
         radius = torch.full_like(nearest.found.distance, p["epsilon"])
         failed = torch.zeros_like(radius)

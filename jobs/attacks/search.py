@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -19,6 +20,14 @@ IMAGES = 128
 """In a batch, where the base model is attacked."""
 ROWS, PIXELS = 512, 12_000_000
 """At most so many images, and numbers in them, in one pass of the model: the backward pass keeps every activation."""
+
+
+@dataclass
+class Attacked(Found):
+    """What an attack came to."""
+
+    predicted: Tensor
+    """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
 
 
 class Search:
@@ -80,7 +89,7 @@ class Search:
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
         """How many images are attacked together."""
 
-    def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Found:
+    def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Attacked:
         """Attack N ≤ `batch` images.
 
         Parameters
@@ -92,9 +101,9 @@ class Search:
 
         Returns
         -------
-        Found
+        Attacked
             Every finite distance is that of an image which the base model was seen to misclassify in a last call of its
-            own, or of which it is confirmed that the smoothed classifier doesn't return the label (`Smoothed.wrong`).
+            own, or of which it is confirmed that the smoothed classifier doesn't return the label (`Smoothed`).
 
         Raises
         ------
@@ -103,39 +112,36 @@ class Search:
         """
         count = len(images)
         fill = [min(row, count - 1) for row in range(self.batch)]
-        images, labels, where = images[fill], labels[fill], [positions[row] for row in fill]
-        if self.smoothed is None:
-            found = self._base(images, labels, where)
-        else:
-            found = self._smoothed(self.smoothed, images, labels, where, count)
-        return Found(found.distance[:count], found.image[:count])
+        attack = self._base if self.smoothed is None else self._smoothed
+        found = attack(images[fill], labels[fill], [positions[row] for row in fill], count)
+        return Attacked(found.distance[:count], found.image[:count], found.predicted[:count])
 
-    def _base(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Found:
+    def _base(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
         def classify(at: Tensor) -> Tensor:
             return finite(self.model(at).float()).log_softmax(dim=1)
 
         with torch.no_grad():
-            wrong = fooled(classify(images), labels, self.topk)
+            scores = classify(images)
         found = self._attacker(classify, positions).search(images, labels)
         with torch.no_grad():
             sure = fooled(classify(found.image), labels, self.topk)
-        return self._settled(found, images, wrong, sure)
+        found = Found(torch.where(sure, found.distance, math.inf), found.image)
+        return self._settled(found, images, fooled(scores, labels, self.topk), scores.argmax(dim=1))
 
-    def _smoothed(
-        self, target: Smoothed, images: Tensor, labels: Tensor, positions: Sequence[int], count: int
-    ) -> Found:
-        some = positions[:count]
-        wrong = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        wrong[:count] = torch.from_numpy(target.wrong(images[:count], labels[:count], some, 0)).to(
-            wrong.device
-        )
+    def _smoothed(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
+        target = self.smoothed
+        assert target is not None
+        votes = target.votes(images[:count], labels[:count], positions[:count], 0)
+        votes = votes[[min(row, count - 1) for row in range(len(images))]]
+        wrong = target.wrong(votes, labels)
         classify = target.classify(positions)
         found = self._attacker(lambda at: finite(classify(at)), positions).search(images, labels)
         # Copies that fill the batch up, and what is wrong as it is, needn't be confirmed.
         found.distance[count:] = math.inf
         found.distance[wrong] = math.inf
         found = target.confirm(found, images, labels, positions, self.norm)
-        return self._settled(found, images, wrong, torch.ones_like(wrong))
+        predicted = torch.from_numpy(votes[:, 1].argmax(axis=1)).to(labels.device)
+        return self._settled(found, images, wrong, predicted)
 
     def _attacker(self, classify: Classify, positions: Sequence[int]) -> Attacker:
         streams = [generator(self.device, self.seed, "attack-start", position) for position in positions]
@@ -147,13 +153,12 @@ class Search:
         attacker: Attacker = self.prepare(classify, self.parameters, norm=self.norm, draw=draw)
         return attacker
 
-    def _settled(self, found: Found, images: Tensor, wrong: Tensor, sure: Tensor) -> Found:
-        """0 where the image itself is wrong; nothing found where the last word says so, or beyond `epsilon`."""
-        nothing = ~sure | (found.distance > self.most)
-        distance = torch.where(nothing, math.inf, found.distance)
+    def _settled(self, found: Found, images: Tensor, wrong: Tensor, predicted: Tensor) -> Attacked:
+        """0 where the image itself is wrong; nothing found beyond `epsilon`."""
+        distance = torch.where(found.distance > self.most, math.inf, found.distance)
         distance = torch.where(wrong, 0.0, distance)
         keep = torch.isfinite(distance) & ~wrong
-        return Found(distance, torch.where(keep[:, None, None, None], found.image, images))
+        return Attacked(distance, torch.where(keep[:, None, None, None], found.image, images), predicted)
 
 
 def finite(scores: Tensor) -> Tensor:

@@ -30,9 +30,12 @@ SELECTION = 100
 """Draws that name the classes to be tested against the label."""
 TILE, BLOCK = 400, 100
 """Of the confirming draws, as certification has them by default."""
-PUSHES = (0.0, 0.5, 1.0, 2.0, 4.0, 8.0)
-"""How much further an image is moved until it is confirmed, in units of 4σ/√n: about the distance at which n draws
-can tell the two classes apart."""
+DOUBLINGS = 9
+"""A found image is moved on by 0, ½, 1, 2 … 64 units until it is confirmed (a unit: see `Smoothed._further`)."""
+FINEST = 0.25
+"""Units, between the last image that wasn't confirmed and the first that was."""
+TRIALS = 1 + DOUBLINGS + 4
+"""Confirmations that an image is given at most, that of the unchanged image among them."""
 
 
 class Smoothed:
@@ -117,10 +120,10 @@ class Smoothed:
             return torch.cat([some(images, part) for part in parts])
         return torch.cat([checkpoint(some, images, part, use_reentrant=False) for part in parts])
 
-    def wrong(
+    def votes(
         self, images: Tensor, labels: Tensor, positions: Sequence[int], trial: int
-    ) -> NDArray[np.bool_]:
-        """(N,): where it is confirmed that g doesn't return the label. Each trial has noise of its own."""
+    ) -> NDArray[np.int64]:
+        """Selection and estimation counts (N, 2, classes). Each trial has noise of its own."""
         sampler = Sampler(
             self.model, self.classes, sigma=self.sigma, seed=hash32(self.seed, "confirmation", trial),
             n0=SELECTION, n=self.n, tile=TILE, block=BLOCK, device=self.device,
@@ -131,33 +134,54 @@ class Smoothed:
         ]
         for _ in sampler.run(under_way):
             pass
-        if not under_way:
-            return np.zeros(0, np.bool_)
-        counts = torch.stack([image.counts for image in under_way]).numpy()
-        return outvoted(counts, labels.cpu().numpy(), self.topk) <= self.alpha / (1 + len(PUSHES))
+        return torch.stack([image.counts for image in under_way]).numpy()
+
+    def wrong(self, votes: NDArray[np.int64], labels: Tensor) -> Tensor:
+        """(N,) bool: where these votes confirm that g doesn't return the label."""
+        p = outvoted(votes, labels.cpu().numpy(), self.topk)
+        return torch.from_numpy(p <= self.alpha / TRIALS).to(labels.device)
 
     def confirm(
         self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
     ) -> Found:
         """What g itself gets wrong: found images are moved on, away from their original, until it is confirmed.
 
-        Those that never are count as not found. `alpha` is shared among the trials.
+        Luck decides which of them a few noises call wrong first, so most lie somewhat before the boundary of g. The
+        way to go doubles until g is seen to be wrong, and is then narrowed down. Those that never are wrong count as
+        not found. `alpha` is shared among all trials.
         """
         confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
-        left = torch.isfinite(found.distance).nonzero()[:, 0]
-        for trial, push in enumerate(PUSHES, 1):
-            at = found.image[left]
-            if push:
-                moved = at.double() - images[left].double()
-                length = torch.linalg.vector_norm(moved.flatten(1), dim=1)[:, None, None, None]
-                further = 1 + push * 4 * self.sigma / math.sqrt(self.n) / length
-                at = (images[left].double() + further * moved).float().clamp(0, 1)
-            where = [positions[row] for row in left.tolist()]
-            good = torch.from_numpy(self.wrong(at, labels[left], where, trial)).to(left.device)
-            confirmed.image[left[good]] = at[good]
-            confirmed.distance[left[good]] = distances(images[left[good]], at[good], norm)
-            left = left[~good]
+        low = torch.zeros_like(found.distance)
+        high = torch.full_like(low, math.inf)
+        open_ = torch.isfinite(found.distance)
+        for trial in range(1, TRIALS):
+            # First as it was found, then doubling; where one was wrong, the middle between it and the last that wasn't.
+            push = torch.where(
+                high.isinf(), 0.25 * 2.0 ** (trial - 1) if trial > 1 else 0.0, (low + high) / 2
+            )
+            open_ &= (high.isinf() & (trial <= DOUBLINGS)) | (
+                high.isfinite() & (high > 0) & (high - low > FINEST)
+            )
+            rows = open_.nonzero()[:, 0]
+            if not len(rows):
+                continue
+            at = self._further(images[rows], found.image[rows], push[rows])
+            where = [positions[row] for row in rows.tolist()]
+            wrong = self.wrong(self.votes(at, labels[rows], where, trial), labels[rows])
+            confirmed.image[rows[wrong]] = at[wrong]
+            high[rows[wrong]] = push[rows[wrong]]
+            low[rows[~wrong]] = push[rows[~wrong]]
+        there = high.isfinite()
+        confirmed.distance[there] = distances(images[there], confirmed.image[there], norm)
         return confirmed
+
+    def _further(self, images: Tensor, found: Tensor, push: Tensor) -> Tensor:
+        """Found images moved on by `push` (N,) units of 4σ/√n in ℓ2: about the distance at which n draws tell two classes apart."""
+        away = found.double() - images.double()
+        length = torch.linalg.vector_norm(away.flatten(1), dim=1)
+        further = (1 + push * 4 * self.sigma / math.sqrt(self.n) / length)[:, None, None, None]
+        moved = (images.double() + further * away).float().clamp(0, 1)
+        return torch.where((push > 0)[:, None, None, None], moved, found)
 
 
 def outvoted(counts: NDArray[np.int64], labels: NDArray[np.int64], topk: int) -> NDArray[np.float64]:
