@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
-from jobs.verifiers.network import TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, trace
+from jobs.verifiers.network import TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, Relu, trace
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
@@ -57,7 +57,8 @@ def propagate(network: Network, start: Interval, *, last: int | None = None) -> 
     """
     found = [start]
     for op in network.ops[1 : None if last is None else last + 1]:
-        found.append(step(op, [found[source] for source in op.inputs]))
+        positive = network.positive(op.inputs[0])
+        found.append(step(op, [found[source] for source in op.inputs], positive=positive))
     return found
 
 
@@ -67,21 +68,24 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
     found: dict[int, Interval] = {0: start}
     for number in range(1, stop + 1):
         op = network.ops[number]
-        found[number] = step(op, [found[source] for source in op.inputs])
-        for source in op.inputs:
-            if all(user <= number for user in network.users[source]):
-                found.pop(source, None)
+        inputs = [found[source] for source in op.inputs]
+        done = [source for source in op.inputs if all(user <= number for user in network.users[source])]
+        if isinstance(op, Relu) and done and isinstance(network.ops[done[0]], (Affine, Add)):
+            # Nobody else looks at these numbers, not even through another shape.
+            found[number] = Interval(inputs[0].lower.relu_(), inputs[0].upper.relu_())
+        else:
+            found[number] = step(op, inputs, positive=network.positive(op.inputs[0]))
+        for source in done:
+            found.pop(source, None)
     return found[stop]
 
 
-def step(op: Op, inputs: list[Interval]) -> Interval:
-    """Bounds of an operation's result from those of what it takes."""
+def step(op: Op, inputs: list[Interval], *, positive: bool = False) -> Interval:
+    """Bounds of an operation's result from those of what it takes; `positive` if these are 0 or more."""
     if isinstance(op, Affine):
-        centre, radius = centred(inputs[0], op.error(inputs[0].lower.dtype))
-        middle = op.apply(centre)
+        g = op.error(inputs[0].lower.dtype)
         # The bias's own part of the error; the radius's sum takes it in passing.
-        charge = op.bias_size * op.error(middle.dtype) + TINY
-        radius = op.absolute(radius, charge)
+        middle, radius = op.spread(*enlarged(inputs[0], g, positive), op.bias_size * g + TINY)
         lower = middle - radius
         return Interval(lower, middle.add_(radius))
     if isinstance(op, Add):
@@ -93,11 +97,12 @@ def step(op: Op, inputs: list[Interval]) -> Interval:
     return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
 
 
-def centred(interval: Interval, g: float) -> tuple[Tensor, Tensor]:
-    """Centre and enlarged radius: r + g(|c| + r)."""
-    centre = (interval.lower + interval.upper).mul_(0.5)
-    radius = (interval.upper - interval.lower).mul_(0.5)
-    return centre, radius.mul_(1 + g).add_(centre.abs(), alpha=g)
+def enlarged(interval: Interval, g: float, positive: bool) -> tuple[Tensor, Tensor]:
+    """u + l and l − u − 2g·max(|l|, |u|): twice the centre, and minus twice the enlarged radius."""
+    lower, upper = interval
+    if positive:
+        return lower + upper, torch.sub(lower, upper, alpha=1 + 2 * g)
+    return lower + upper, (lower - upper).sub_(interval.magnitude, alpha=2 * g)
 
 
 class Margins:
@@ -125,8 +130,9 @@ class Margins:
         else:
             g = last.error(before.lower.dtype)
             size = before.magnitude
-            centre, radius = centred(before, 2 * g)
-            middle = last.apply(centre)
+            # Twice the error of one logit, for that of two: their weights' difference is rounded as well.
+            total, shrink = enlarged(before, 2 * g, positive=False)
+            middle, radius = last.apply(total / 2), shrink / -2
             # What rounding can change in one logit, as executed and as computed here.
             error = last.absolute(size, last.bias_size).mul_(2 * g).add_(TINY)
             worst = middle[rows, y][:, None] - middle - error[rows, y][:, None] - error

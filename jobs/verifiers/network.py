@@ -22,7 +22,8 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -56,7 +57,8 @@ class Op:
 
     def to(self, dtype: torch.dtype) -> Op:
         """With its weights in this precision; they are float32 numbers, so nothing is rounded."""
-        changes = {name: value.to(dtype) for name, value in vars(self).items() if isinstance(value, Tensor)}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        changes = {name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **changes)
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -108,6 +110,13 @@ class Affine(Op):
         """Wᵀa, (N, *out) → (N, *in)."""
         raise NotImplementedError
 
+    def spread(self, total: Tensor, shrink: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        """Centre W·total/2 + b and radius −|W|·shrink/2 + bias, for total = u + l and shrink = l − u.
+
+        Halving is exact, so a sum and a difference are enough to make an interval ready.
+        """
+        return self.apply(total * 0.5), self.absolute(shrink * -0.5, bias)
+
     def apply(self, *inputs: Tensor) -> Tensor:
         return self.linear(inputs[0]) + self.bias
 
@@ -115,7 +124,7 @@ class Affine(Op):
         """g: what to charge per |W|(|c| + r) + |b| so that bounds computed in `dtype` hold for the float32 function.
 
         With k = n + 4: one γ for the executed sum; at most three for ours, which are the centre's sum, the
-        radius's, and making centre and radius from lower and upper and back. 1.1 pays for 1/(1 − ku).
+        radius's, and making both of them from lower and upper and back. 1.1 pays for 1/(1 − ku).
         """
         k = self.terms + 4
         if k * UNIT[torch.float32] > 0.02:
@@ -158,6 +167,14 @@ class Dense(Affine):
     def absolute(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         return functional.linear(x, self.magnitude, bias)
 
+    @cached_property
+    def halves(self) -> tuple[Tensor, Tensor]:
+        return self.weight / 2, self.magnitude / -2
+
+    def spread(self, total: Tensor, shrink: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        half, minus = self.halves
+        return functional.linear(total, half, self.bias), functional.linear(shrink, minus, bias)
+
     def transpose(self, a: Tensor) -> Tensor:
         return a @ self.weight
 
@@ -188,6 +205,17 @@ class Conv(Affine):
 
     def absolute(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         return self._apply(x, self.magnitude, bias)
+
+    @cached_property
+    def halves(self) -> tuple[Tensor, Tensor]:
+        layout = torch.channels_last
+        return (self.weight / 2).contiguous(memory_format=layout), (self.magnitude / -2).contiguous(
+            memory_format=layout
+        )
+
+    def spread(self, total: Tensor, shrink: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+        half, minus = self.halves
+        return self._apply(total, half, self.bias), self._apply(shrink, minus, bias)
 
     def transpose(self, a: Tensor) -> Tensor:
         size = (len(a), *self.size)
@@ -250,6 +278,11 @@ class Network:
     def relus(self) -> list[int]:
         """Numbers of the ReLU operations; what goes into each is the result of `ops[number].inputs[0]`."""
         return [number for number, op in enumerate(self.ops) if isinstance(op, Relu)]
+
+    def positive(self, number: int) -> bool:
+        """Whether a result, and every bound of it, is 0 or more: pixels and what a ReLU gives."""
+        op = self.ops[number]
+        return isinstance(op, (Input, Relu)) or (isinstance(op, Reshape) and self.positive(op.inputs[0]))
 
     @property
     def classes(self) -> int:
