@@ -20,8 +20,8 @@ class AttackParameters(Parameters):
     loss: Literal["cross-entropy", "margin"] = "cross-entropy"
     """What each step raises: −log p of the label, or the lead of the class to be overtaken (`topk`-th of the others) over
     the label, whose gradient doesn't vanish where the model is certain."""
-    average: Literal["losses", "probabilities"] = "probabilities"
-    """`smoothed`: the gradient of −log of the mean probability over the noises (Salman 2019, equation S; the code of
-    Campbell 2020), or the mean over the noises of each one's loss gradient (Campbell 2020, equation 9)."""
+    average: Literal["losses", "probabilities"] = "losses"
+    """`smoothed`: the mean over the noises of each one's loss gradient (Campbell 2020, equation 9), or the gradient of −log
+    of the mean probability (Salman 2019, equation S; the code of Campbell 2020)."""
     noise: Literal["fresh", "fixed"] = "fresh"
     """`smoothed`: new noises at every step, or the same ones throughout (as the public code does)."""
