@@ -153,8 +153,7 @@ class Dashboard(App[None]):
         """Forget what was read and look at everything anew."""
 
         def look() -> Answer:
-            if self.watcher is not None:
-                self.watcher.forget()
+            self.watcher = None
             return self._look()
 
         self.background.ask("store", look, self)

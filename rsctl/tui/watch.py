@@ -60,10 +60,6 @@ class Watcher:
         self._stamps: dict[Path, int] = {}
         """Of the folders with attempts: a new attempt changes them, and what was done may run again."""
 
-    def forget(self) -> None:
-        """Read everything again at the next look, settings included."""
-        self.__init__()  # type: ignore[misc]
-
     @property
     def place(self) -> Place:
         if self._place is None:

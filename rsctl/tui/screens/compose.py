@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
-from rsctl.errors import InputError
-from rsctl.tui import steer
-from rsctl.tui.background import Answer
-from rsctl.tui.draft import START, Draft
-from rsctl.tui.plain import plain, plain_lines
+from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text
+from rsctl.tui.form_views import Composed, Field
+from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.mode import ModeScreen
-from rsctl.tui.widgets.cells import Cell, Column, Row
+from rsctl.tui.screens.filing import Filing
+from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
-
-if TYPE_CHECKING:
-    from rsctl.tui.form_views import Composed, Field, Section
 
 COLUMNS = (Column("Field", 26), Column("Value"), Column("Default from", drop=1))
 ACTIONS = (
@@ -40,23 +31,7 @@ ACTIONS = (
 )
 
 
-class Opened(Answer):
-    """A sweep file or template was read, or why it wasn't."""
-
-    def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
-        super().__init__()
-        self.draft, self.file, self.problem = draft, file, problem
-
-
-class Saved(Answer):
-    """A sweep file was written, or why it wasn't."""
-
-    def __init__(self, file: Path, problem: str) -> None:
-        super().__init__()
-        self.file, self.problem = file, problem
-
-
-class ComposeScreen(ModeScreen):
+class ComposeScreen(Filing):
     """The third mode."""
 
     MODE = "compose"
@@ -77,10 +52,6 @@ class ComposeScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._draft = Draft(START)
-        self._file: Path | None = None
-        """The file that was opened or saved: saving may replace it."""
-        self._composed: Composed | None = None
         self._folded = {"Precision", "Resources for training", "Resources for certification"}
 
     def body(self) -> ComposeResult:
@@ -99,16 +70,11 @@ class ComposeScreen(ModeScreen):
     def grid(self) -> Grid:
         return self.query_one("#compose-form", Grid)
 
-    def _check(self) -> None:
-        """Have the draft checked and its form made anew."""
-        draft = self._draft.copy()
-        self.background.ask("compose", partial(_compose, draft), self)
-
     def on_composed(self, message: Composed) -> None:
         self._composed = message
         self._show_form()
-        self.query_one("#compose-toml", Static).update(_highlighted(message.draft.toml()))
-        self._show_plan()
+        self.query_one("#compose-toml", Static).update(highlighted(message.draft.toml()))
+        self.query_one("#compose-plan", Static).update(plan_text(message))
 
     # The form
 
@@ -118,9 +84,9 @@ class ComposeScreen(ModeScreen):
         rows: list[Row] = []
         for section in self._composed.sections:
             opened = section.title not in self._folded
-            rows.append(Row(section.title, _heading(section), 0, opened))
+            rows.append(Row(section.title, heading(section), 0, opened))
             if opened:
-                rows += [_row(section, field) for field in section.fields]
+                rows += [field_row(section, field) for field in section.fields]
         self.grid.show(rows)
         self._show_help()
 
@@ -130,38 +96,7 @@ class ComposeScreen(ModeScreen):
         return next((f for s in sections for f in s.fields if f"{s.title} {f.key}" == key), None)
 
     def _show_help(self) -> None:
-        field = self._field()
-        text = Text()
-        if field is not None:
-            text.append(field.key.replace("method.0.", "method.") + "\n", "bold")
-            text.append(plain(field.help, 600))
-            if field.default:
-                text.append(f"\nDefault {field.default} ({field.source}).", "dim")
-            if field.problem:
-                text.append(f"\n✗ {plain(field.problem, 600)}", "bold red")
-        self.query_one("#compose-help", Static).update(text)
-
-    def _show_plan(self) -> None:
-        composed = self._composed
-        if composed is None:
-            return
-        text = Text()
-        problems = [
-            *(f"{f.key}: {f.problem}" for s in composed.sections for f in s.fields if f.problem),
-            *composed.problems,
-        ]
-        if problems:
-            text.append(f"✗ {len(problems)} problems\n", "bold red")
-            for problem in problems[:8]:
-                text.append(f"{plain(problem, 600)}\n")
-        else:
-            for line in plain_lines(composed.plan)[:14]:
-                text.append(f"{line}\n")
-            if composed.replaces:
-                text.append(
-                    "A sweep of this name exists with other content: submitting changes its list.\n", "bold"
-                )
-        self.query_one("#compose-plan", Static).update(text)
+        self.query_one("#compose-help", Static).update(help_text(self._field()))
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
         self._show_help()
@@ -189,9 +124,9 @@ class ComposeScreen(ModeScreen):
             else "\nSeveral values with commas between them make a grid."
         )
         default = f"\nEmpty: {field.default} ({field.source})." if field.default else ""
-        help_text = plain(field.help, 600) + allowed + several + default
+        told = plain(field.help, 600) + allowed + several + default
         self.app.push_screen(
-            AskScreen(field.label, help_text, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
+            AskScreen(field.label, told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
         )  # fmt: skip
 
     def _take(self, field: Field, text: str | None) -> None:
@@ -238,181 +173,11 @@ class ComposeScreen(ModeScreen):
             del self._draft.methods[int(field.key.split(".")[1])]
             self._check()
 
-    # Files
-
-    def action_open(self) -> None:
-        """Open a sweep file into the form; its comments don't survive saving."""
-        take = lambda name: self.background.ask("file", partial(_open, name), self) if name else None  # noqa: E731
-        self.app.push_screen(
-            AskScreen("Open a sweep file", "Comments in it don't survive saving.", "", _need_name), take
-        )
-
-    def action_template(self) -> None:
-        """Start from one of the sweep files that come with rsctl."""
-        self.background.ask("file", _templates, self)
-
-    def on_templates(self, message: Templates) -> None:
-        def take(name: str | None) -> None:
-            if name:
-                self.background.ask("file", partial(_template, name), self)
-
-        self.app.push_screen(ChooseScreen("Start from", message.options), take)
-
-    def on_opened(self, message: Opened) -> None:
-        if message.draft is None:
-            self.notify(plain(message.problem, 600), severity="error", markup=False)
-            return
-        self._draft, self._file = message.draft, message.file
-        self._check()
-
-    def action_save(self) -> None:
-        """Write the sweep file."""
-        name = self._draft.raw.get("name")
-        proposed = str(self._file) if self._file else f"{name if isinstance(name, str) else 'sweep'}.toml"
-        own = self._file
-
-        def take(text: str | None) -> None:
-            if text:
-                file = Path(text).expanduser().absolute()
-                self.background.ask("file", partial(_save, file, self._draft.toml(), file == own), self)
-
-        help_text = "Problems in it don't hinder saving. " + ("This file is replaced." if own else "A new file; nothing is overwritten.")  # fmt: skip
-        self.app.push_screen(AskScreen("Save as", help_text, proposed, _need_name), take)
-
-    def on_saved(self, message: Saved) -> None:
-        if message.problem:
-            self.notify(plain(message.problem, 600), severity="error", markup=False)
-        else:
-            self._file = message.file
-            self.notify(f"written: {message.file}", markup=False)
-
-    def action_submit(self) -> None:
-        """Submit the sweep, after a question that states the plan and its cost."""
-        composed = self._composed
-        if composed is None or composed.draft.raw != self._draft.raw:
-            self.notify("still being checked", markup=False)
-            return
-        if not composed.plan:
-            self.notify(
-                "the sweep file has problems; they stand beside the form", severity="error", markup=False
-            )
-            return
-        text = "\n".join(plain_lines(composed.plan)[:14])
-        if composed.replaces:
-            text += (
-                "\n\nA sweep of this name exists with other content: this changes its list. Results are kept."
-            )
-        toml, replaces, name = composed.draft.toml(), composed.replaces, str(composed.draft.raw["name"])
-
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.background.ask("submit", partial(_submit, name, toml, replaces), self)
-
-        self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
-
-    def on_acted(self, message: steer.Acted) -> None:
-        self.notify("\n".join(plain_lines(message.text)[:12]), markup=False)
-        self.dashboard.look_now()
-        self._check()
-
     def commands(self) -> Iterable[SystemCommand]:
         for title, text, action in ACTIONS:
             yield SystemCommand(title, text, partial(self.run_action, action))
 
 
-class Templates(Answer):
-    """The sweep files that come with rsctl."""
-
-    def __init__(self, options: list[tuple[str, str]]) -> None:
-        super().__init__()
-        self.options = options
-
-
-def _compose(draft: Draft) -> Answer:
-    from rsctl.tui.form import compose
-
-    return compose(draft)
-
-
-def _templates() -> Answer:
-    from rsctl.spec.templates import all_templates
-
-    return Templates([(one.name, one.summary) for one in all_templates()])
-
-
-def _template(name: str) -> Answer:
-    import tomli
-
-    from rsctl.spec.templates import find_template
-
-    return Opened(Draft(tomli.loads(find_template(name).text)), None, "")
-
-
-def _open(name: str) -> Answer:
-    from rsctl.spec.settings import read_toml
-
-    file = Path(name).expanduser().absolute()
-    try:
-        return Opened(Draft(read_toml(file)), file, "")
-    except (InputError, TypeError, ValueError) as error:
-        return Opened(None, None, str(error))
-
-
-def _save(file: Path, toml: str, own: bool) -> Answer:
-    from rsctl.errors import UserError
-    from rsctl.store.files import publish, replace
-
-    try:
-        if own:
-            replace(file, toml.encode())
-        elif not publish(file, toml.encode()):
-            return Saved(file, f"{file}: exists already; choose another name.")
-    except (UserError, OSError) as error:
-        return Saved(file, str(error))
-    return Saved(file, "")
-
-
-def _submit(name: str, toml: str, update: bool) -> Answer:
-    file = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{name}.toml"
-    file.write_text(toml, encoding="utf-8")
-    return steer.submit(file, update)
-
-
 def _check_text(field: Field, text: str) -> None:
     if text:
         field.parse(text)
-
-
-def _need_name(text: str) -> None:
-    if not text:
-        raise InputError("give the name of a file.")
-
-
-def _heading(section: Section) -> tuple[Cell, ...]:
-    problems = sum(bool(field.problem) for field in section.fields)
-    given = sum(field.is_set for field in section.fields)
-    note = f"✗ {problems}" if problems else f"{given} set" if given else ""
-    return (((section.title, "strong"),), ((note, "failed" if problems else "muted"),), "")
-
-
-def _row(section: Section, field: Field) -> Row:
-    style = "failed" if field.problem else "" if field.is_set else "muted"
-    value = plain(field.value if field.is_set else field.default, 300)
-    shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
-    source = "" if field.is_set else field.source
-    return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), 1)
-
-
-def _highlighted(toml: str) -> Text:
-    """The file, with its headings set off."""
-    text = Text()
-    for line in plain_lines(toml):
-        key, equals, rest = line.partition(" = ")
-        if line.startswith("["):
-            text.append(line, "bold")
-        elif equals:
-            text.append(key).append(f" = {rest}", "dim")
-        else:
-            text.append(line)
-        text.append("\n")
-    return text

@@ -6,36 +6,21 @@ from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 
-from rsctl.errors import InputError
-from rsctl.tui import results_reader
-from rsctl.tui.plain import plain
 from rsctl.tui.result_rows import result_columns, result_row
-from rsctl.tui.results_reader import (
-    SUFFIXES,
-    Baseline,
-    Computed,
-    Exported,
-    Known,
-    Question,
-    ResultsReader,
-    Sampled,
-)
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.results_facts import facts
+from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled
+from rsctl.tui.screens.asking import OWN, Asking
 from rsctl.tui.screens.samples import SamplesScreen
-from rsctl.tui.views import Curve, Overview, RunView, SweepView
+from rsctl.tui.views import Overview, RunView
 from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.styles import SERIES, Lines
 from rsctl.tui.widgets.tabline import TabLine
 
-OWN = "as in the sweep"
-NONE = "none"
 ACTIONS = (
     ("Choose the sweep", "Whose results are shown (w)", "sweep"),
     ("Choose the certificate", "Recomputed from the stored counts (c)", "certificate"),
@@ -46,7 +31,7 @@ ACTIONS = (
 )
 
 
-class ResultsScreen(ModeScreen):
+class ResultsScreen(Asking):
     """The second mode."""
 
     MODE = "results"
@@ -66,14 +51,8 @@ class ResultsScreen(ModeScreen):
 
     def __init__(self) -> None:
         super().__init__()
-        self._question = Question("", "", 0.0)
-        self._curves: dict[str, Curve] = {}
         self._drawn: list[str] | None = None
         """Keys of the runs whose curves are drawn, None until there is a sweep."""
-        self._intervals = False
-        self._certificates: list[str] = []
-        self._baselines: dict[str, list[Baseline]] = {}
-        self._baseline = ""
         self._complete = False
         self._reader = ResultsReader(self)
 
@@ -88,16 +67,6 @@ class ResultsScreen(ModeScreen):
     def on_mount(self) -> None:
         self.grid.focus()
         self.background.ask("catalog", self._reader.known, self)
-
-    @property
-    def grid(self) -> Grid:
-        return self.query_one("#results-grid", Grid)
-
-    @property
-    def sweep(self) -> SweepView | None:
-        overview = self.dashboard.overview
-        sweeps = overview.sweeps if overview else ()
-        return next((sweep for sweep in sweeps if sweep.name == self._question.sweep), None)
 
     # What arrives
 
@@ -228,142 +197,8 @@ class ResultsScreen(ModeScreen):
             percent=True,
             empty="no image is certified yet" if self._complete else "reading the shards …",
         )
-        self.query_one("#results-facts", Lines).tell(self._facts(here, baseline))
-
-    def _facts(self, here: Curve | None, baseline: Baseline | None) -> Text:
-        text = Text()
-        if here is not None and here.images:
-            text.append(here.title, "bold")
-            text.append(
-                f"  {here.images:,} of {here.planned:,} images, n = {here.n:,}, α = {here.alpha:g}; band 95 %\n",
-                "dim",
-            )
-            text.append(f"{here.certificate}: {here.guarantee}")
-        elif here is not None:
-            text.append(here.title, "bold")
-            text.append("  " + ("; ".join(here.problems) or "no image is certified yet"))
-        if here is not None and here.images and here.problems:
-            text.append(f"\n{here.problems[0]}", "bold")
-        if baseline is not None:
-            text.append(f"\n╌╌ {plain(baseline.heading, 400)}", "dim")
-        return text
-
-    def _chosen_baseline(self) -> Baseline | None:
-        return next((one for one in self._for_this_data() if one.name == self._baseline), None)
-
-    def _for_this_data(self) -> list[Baseline]:
-        names = {str(run.settings.get("dataset", "")) for run in (self.sweep.runs if self.sweep else ())}
-        return [one for name in sorted(names) for one in self._baselines.get(name, [])]
-
-    # Actions
-
-    def action_sweep(self) -> None:
-        """Choose whose results are shown."""
-        overview = self.dashboard.overview
-        options = [(sweep.name, sweep.description) for sweep in overview.sweeps] if overview else []
-        if options:
-            self.app.push_screen(ChooseScreen("Sweep", options, self._question.sweep), self._take_sweep)
-
-    def _take_sweep(self, name: str | None) -> None:
-        if name:
-            self._ask_for(Question(name, self._question.certificate, self._question.alpha))
-
-    def action_certificate(self) -> None:
-        """Choose the certificate; radii are derived anew from the stored counts."""
-        options = [(OWN, "what its sweep file asks for"), *((name, "") for name in self._certificates)]
-
-        def take(name: str | None) -> None:
-            if name:
-                chosen = "" if name == OWN else name
-                self._ask_for(Question(self._question.sweep, chosen, self._question.alpha))
-
-        self.app.push_screen(ChooseScreen("Certificate", options, self._question.certificate or OWN), take)
-
-    def action_alpha(self) -> None:
-        """Set the failure probability; radii are derived anew from the stored counts."""
-
-        def take(text: str | None) -> None:
-            if text is not None:
-                self._ask_for(Question(self._question.sweep, self._question.certificate, parse_alpha(text)))
-
-        here = self._curves.get(self.grid.key)
-        value = f"{self._question.alpha or (here.alpha if here else 0.001):g}"
-        help_text = "Failure probability per image, inside (0, 1). Empty: as in the sweep file."
-        self.app.push_screen(AskScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take)
-
-    def action_baseline(self) -> None:
-        """Choose a published table of the same data set as reference lines."""
-        known = self._for_this_data()
-        if not known:
-            self.notify("no published table of this data set is known", markup=False)
-            return
-        options = [(NONE, ""), *((one.name, plain(one.heading, 120)) for one in known)]
-
-        def take(name: str | None) -> None:
-            if name:
-                self._baseline = "" if name == NONE else name
-                self._draw()
-
-        self.app.push_screen(ChooseScreen("Published baseline", options, self._baseline or NONE), take)
-
-    def action_intervals(self) -> None:
-        """Show or hide the intervals in the table."""
-        self._intervals = not self._intervals
-        self._draw()
-
-    def action_export(self) -> None:
-        """Write the table as it is computed here into a file."""
-        if self.sweep:
-            self.app.push_screen(
-                ChooseScreen("Export as", list(results_reader.FORMATS.items())), self._ask_file
-            )
-
-    def _ask_file(self, form: str | None) -> None:
-        if not form:
-            return
-
-        def take(file: str | None) -> None:
-            if file:
-                question = self._question
-                errand = partial(
-                    results_reader.export, question.sweep, question.certificate, question.alpha, form, file
-                )
-                self.background.ask("export", errand, self)
-
-        name = f"{self._question.sweep}.{SUFFIXES[form]}"
-        self.app.push_screen(
-            AskScreen("Export to", "A new file; nothing is overwritten.", name, _need_text), take
-        )
-
-    def on_exported(self, message: Exported) -> None:
-        self.notify(
-            message.problem or message.text,
-            severity="error" if message.problem else "information",
-            markup=False,
-        )
+        self.query_one("#results-facts", Lines).tell(facts(here, baseline))
 
     def commands(self) -> Iterable[SystemCommand]:
         for title, text, action in ACTIONS:
             yield SystemCommand(title, text, partial(self.run_action, action))
-
-
-def parse_alpha(text: str) -> float:
-    """An alpha, or 0 for an empty text; raises InputError."""
-    if not text:
-        return 0.0
-    try:
-        value = float(text)
-    except ValueError as error:
-        raise InputError(f"'{text}' is not a number such as 0.001.") from error
-    if not 0 < value < 1:
-        raise InputError(f"alpha must be inside (0, 1), but it is {value:g}.")
-    return value
-
-
-def void(_value: object) -> None:
-    """For checks whose value isn't needed yet."""
-
-
-def _need_text(text: str) -> None:
-    if not text:
-        raise InputError("give the name of a file.")

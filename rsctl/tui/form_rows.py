@@ -1,0 +1,74 @@
+"""The form's fields as rows, and what stands beside them: help, the plan, the file."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from rsctl.tui.form_views import Composed, Field, Section
+from rsctl.tui.plain import plain, plain_lines
+from rsctl.tui.widgets.cells import Cell, Row
+
+MOST_LINES = 14
+
+
+def heading(section: Section) -> tuple[Cell, ...]:
+    """The cells of a section's own row."""
+    problems = sum(bool(field.problem) for field in section.fields)
+    given = sum(field.is_set for field in section.fields)
+    note = f"✗ {problems}" if problems else f"{given} set" if given else ""
+    return (((section.title, "strong"),), ((note, "failed" if problems else "muted"),), "")
+
+
+def field_row(section: Section, field: Field) -> Row:
+    """A field: its value, or its default with where that comes from."""
+    style = "failed" if field.problem else "" if field.is_set else "muted"
+    value = plain(field.value if field.is_set else field.default, 300)
+    shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
+    source = "" if field.is_set else field.source
+    return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), 1)
+
+
+def highlighted(toml: str) -> Text:
+    """The file, with its headings set off."""
+    text = Text()
+    for line in plain_lines(toml):
+        key, equals, rest = line.partition(" = ")
+        if line.startswith("["):
+            text.append(line, "bold")
+        elif equals:
+            text.append(key).append(f" = {rest}", "dim")
+        else:
+            text.append(line)
+        text.append("\n")
+    return text
+
+
+def help_text(field: Field | None) -> Text:
+    """What the field under the cursor means, its default, and what is wrong with it."""
+    text = Text()
+    if field is not None:
+        text.append(field.key.replace("method.0.", "method.") + "\n", "bold")
+        text.append(plain(field.help, 600))
+        if field.default:
+            text.append(f"\nDefault {field.default} ({field.source}).", "dim")
+        if field.problem:
+            text.append(f"\n✗ {plain(field.problem, 600)}", "bold red")
+    return text
+
+
+def plan_text(composed: Composed) -> Text:
+    """The problems, or what the file would run."""
+    text = Text()
+    problems = [
+        *(f"{f.key}: {f.problem}" for s in composed.sections for f in s.fields if f.problem),
+        *composed.problems,
+    ]
+    if problems:
+        text.append(f"✗ {len(problems)} problem{'s' if len(problems) > 1 else ''}\n", "bold red")
+        for problem in problems[:8]:
+            text.append(f"{plain(problem, 600)}\n")
+        return text
+    text.append("\n".join(plain_lines(composed.plan)[:MOST_LINES]))
+    if composed.replaces:
+        text.append("\nA sweep of this name exists with other content: submitting changes its list.", "bold")
+    return text

@@ -1,0 +1,29 @@
+"""What qualifies the numbers of the results mode, in words."""
+
+from __future__ import annotations
+
+from rich.text import Text
+
+from rsctl.tui.plain import plain
+from rsctl.tui.results_reader import Baseline
+from rsctl.tui.views import Curve
+
+
+def facts(here: Curve | None, baseline: Baseline | None) -> Text:
+    """What the curve under the cursor speaks of, and where the reference lines come from."""
+    text = Text()
+    if here is not None and here.images:
+        text.append(here.title, "bold")
+        text.append(
+            f"  {here.images:,} of {here.planned:,} images, n = {here.n:,}, α = {here.alpha:g}; band 95 %\n",
+            "dim",
+        )
+        text.append(f"{here.certificate}: {here.guarantee}")
+    elif here is not None:
+        text.append(here.title, "bold")
+        text.append("  " + ("; ".join(here.problems) or "no image is certified yet"))
+    if here is not None and here.images and here.problems:
+        text.append(f"\n{here.problems[0]}", "bold")
+    if baseline is not None:
+        text.append(f"\n╌╌ {plain(baseline.heading, 400)}", "dim")
+    return text

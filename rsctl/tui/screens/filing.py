@@ -1,0 +1,120 @@
+"""Sweep files of the form: open, start from a template, save, submit behind a question."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from rsctl.errors import InputError
+from rsctl.tui import steer, sweep_files
+from rsctl.tui.draft import START, Draft
+from rsctl.tui.form_rows import MOST_LINES
+from rsctl.tui.form_views import Composed
+from rsctl.tui.plain import plain, plain_lines
+from rsctl.tui.screens.ask import AskScreen, ChooseScreen
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.sweep_files import Opened, Saved, Templates
+
+
+class Filing(ModeScreen):
+    """The part of the compose mode that reads and writes files and starts sweeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._draft = Draft(START)
+        self._file: Path | None = None
+        """The file that was opened or saved: saving may replace it."""
+        self._composed: Composed | None = None
+
+    def _check(self) -> None:
+        """Have the draft checked and its form made anew."""
+        draft = self._draft.copy()
+        self.background.ask("compose", partial(sweep_files.compose, draft), self)
+
+    def action_open(self) -> None:
+        """Open a sweep file into the form; its comments don't survive saving."""
+
+        def take(name: str | None) -> None:
+            if name:
+                self.background.ask("file", partial(sweep_files.open_file, name), self)
+
+        self.app.push_screen(
+            AskScreen("Open a sweep file", "Comments in it don't survive saving.", "", need_name), take
+        )
+
+    def action_template(self) -> None:
+        """Start from one of the sweep files that come with rsctl."""
+        self.background.ask("file", sweep_files.templates, self)
+
+    def on_templates(self, message: Templates) -> None:
+        def take(name: str | None) -> None:
+            if name:
+                self.background.ask("file", partial(sweep_files.template, name), self)
+
+        self.app.push_screen(ChooseScreen("Start from", message.options), take)
+
+    def on_opened(self, message: Opened) -> None:
+        if message.draft is None:
+            self.notify(plain(message.problem, 600), severity="error", markup=False)
+            return
+        self._draft, self._file = message.draft, message.file
+        self._check()
+
+    def action_save(self) -> None:
+        """Write the sweep file."""
+        name = self._draft.raw.get("name")
+        proposed = str(self._file) if self._file else f"{name if isinstance(name, str) else 'sweep'}.toml"
+        own = self._file
+
+        def take(text: str | None) -> None:
+            if text:
+                file = Path(text).expanduser().absolute()
+                self.background.ask(
+                    "file", partial(sweep_files.save, file, self._draft.toml(), file == own), self
+                )
+
+        help_text = "Problems in it don't hinder saving. " + ("This file is replaced." if own else "A new file; nothing is overwritten.")  # fmt: skip
+        self.app.push_screen(AskScreen("Save as", help_text, proposed, need_name), take)
+
+    def on_saved(self, message: Saved) -> None:
+        if message.problem:
+            self.notify(plain(message.problem, 600), severity="error", markup=False)
+        else:
+            self._file = message.file
+            self.notify(f"written: {message.file}", markup=False)
+
+    def action_submit(self) -> None:
+        """Submit the sweep, after a question that states the plan and its cost."""
+        composed = self._composed
+        if composed is None or composed.draft.raw != self._draft.raw:
+            self.notify("still being checked", markup=False)
+            return
+        if not composed.plan:
+            self.notify(
+                "the sweep file has problems; they stand beside the form", severity="error", markup=False
+            )
+            return
+        text = "\n".join(plain_lines(composed.plan)[:MOST_LINES])
+        if composed.replaces:
+            text += (
+                "\n\nA sweep of this name exists with other content: this changes its list. Results are kept."
+            )
+        toml, replaces, name = composed.draft.toml(), composed.replaces, str(composed.draft.raw["name"])
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.background.ask("submit", partial(sweep_files.submit, name, toml, replaces), self)
+
+        self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
+
+    def on_acted(self, message: steer.Acted) -> None:
+        self.notify("\n".join(plain_lines(message.text)[:12]), markup=False)
+        self.dashboard.look_now()
+        self._check()
+
+
+def need_name(text: str) -> None:
+    """Raises InputError for no text."""
+    if not text:
+        raise InputError("give the name of a file.")

@@ -1,0 +1,91 @@
+"""Sweep files of the form: read, written and submitted on background threads."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from rsctl.errors import InputError
+from rsctl.tui import steer
+from rsctl.tui.background import Answer
+from rsctl.tui.draft import Draft
+
+
+class Opened(Answer):
+    """A sweep file or template was read, or why it wasn't."""
+
+    def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
+        super().__init__()
+        self.draft, self.file, self.problem = draft, file, problem
+
+
+class Saved(Answer):
+    """A sweep file was written, or why it wasn't."""
+
+    def __init__(self, file: Path, problem: str) -> None:
+        super().__init__()
+        self.file, self.problem = file, problem
+
+
+class Templates(Answer):
+    """The sweep files that come with rsctl."""
+
+    def __init__(self, options: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.options = options
+
+
+def compose(draft: Draft) -> Answer:
+    """The form for a draft."""
+    from rsctl.tui import form
+
+    return form.compose(draft)
+
+
+def templates() -> Answer:
+    """Those that come with rsctl."""
+    from rsctl.spec.templates import all_templates
+
+    return Templates([(one.name, one.summary) for one in all_templates()])
+
+
+def template(name: str) -> Answer:
+    """Start from one."""
+    import tomli
+
+    from rsctl.spec.templates import find_template
+
+    return Opened(Draft(tomli.loads(find_template(name).text)), None, "")
+
+
+def open_file(name: str) -> Answer:
+    """Read a sweep file."""
+    from rsctl.spec.settings import read_toml
+
+    file = Path(name).expanduser().absolute()
+    try:
+        return Opened(Draft(read_toml(file)), file, "")
+    except (InputError, TypeError, ValueError) as error:
+        return Opened(None, None, str(error))
+
+
+def save(file: Path, toml: str, own: bool) -> Answer:
+    """Write a sweep file; over one that exists only if it is one's `own`."""
+    from rsctl.errors import UserError
+    from rsctl.store.files import publish, replace
+
+    try:
+        if own:
+            replace(file, toml.encode())
+        elif not publish(file, toml.encode()):
+            return Saved(file, f"{file}: exists already; choose another name.")
+    except (UserError, OSError) as error:
+        return Saved(file, str(error))
+    return Saved(file, "")
+
+
+def submit(name: str, toml: str, update: bool) -> Answer:
+    """Submit what the form says."""
+    file = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{name}.toml"
+    file.write_text(toml, encoding="utf-8")
+    return steer.submit(file, update)
