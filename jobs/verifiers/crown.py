@@ -26,6 +26,7 @@ from jobs.verifiers.network import (
     Add,
     Affine,
     Distance,
+    MaxMin,
     Network,
     Op,
     Relu,
@@ -183,7 +184,7 @@ def bounds(network: Network, ball: Ball, *, intermediate: str = "crown") -> list
     wanted = {network.ops[number].inputs[0] for number in network.relus}
     for number, op in enumerate(network.ops[1:], 1):
         found.append(step(op, [found[source] for source in op.inputs]))
-        curved.append(isinstance(op, (Relu, Distance)) or any(curved[source] for source in op.inputs))
+        curved.append(isinstance(op, Relu) or any(curved[source] for source in op.inputs))
         # Before the first ReLU an interval over a box is exact already.
         if number in wanted and (curved[number] or ball.norm != "linf"):
             found[number] = refine(network, found, ball, number)
@@ -230,7 +231,7 @@ def prepare(
     executed = SumsOfProducts(model, precision)
     network = trace(executed, (shape.channels, shape.size, shape.size)).to(torch.float64)
     for op in network.ops:
-        if isinstance(op, Distance):
+        if isinstance(op, (Distance, MaxMin)):
             raise unsupported_line(op)
 
     def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:

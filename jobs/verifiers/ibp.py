@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
@@ -198,6 +199,10 @@ class SumsOfProducts(Executed):
             raise InputError(
                 f"precision.certification: bounds are proved for float32 arithmetic, not for '{precision}'. Set it to 'fp32'."
             )
+        # A weight that is computed from others at every call is computed once.
+        for layer in model.modules():
+            if is_parametrized(layer, "weight"):
+                remove_parametrizations(layer, "weight")
         super().__init__(model, precision)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ convolutional and residual ReLU networks, batch normalisation in eval mode. Ever
     Reshape        flatten
     Relu           max(x, 0)
     Add            of two earlier results: a shortcut
+    MaxMin         the larger and the smaller of two halves
     Distance       ‖x − w_j‖∞ + b_j (Zhang et al. 2021)
 
 Bounds are about the float32 function as it is executed, so an operation knows how far that may be from exact
@@ -32,6 +33,7 @@ from torch.fx.proxy import TraceError
 from torch.nn import functional
 
 from jobs.models.distance import Distance as DistanceLayer
+from jobs.models.lipschitz import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from rsctl.errors import InputError
 
@@ -41,7 +43,7 @@ TINY = 1e-30
 """Added to every error: what may be lost where products underflow, or are flushed to zero."""
 SUPPORTED = (
     "convolution, linear, batch normalisation, ReLU, average pooling (to sizes that divide the image), flatten, "
-    "dropout, shortcuts added, ℓ∞-distance layers"
+    "dropout, shortcuts added, and by some verifiers ℓ∞-distance layers and MaxMin"
 )
 
 
@@ -225,6 +227,15 @@ class Conv(Affine):
 
 
 @dataclass(frozen=True)
+class MaxMin(Op):
+    """The larger and the smaller of each pair, without error; it grows with every input."""
+
+    def apply(self, *inputs: Tensor) -> Tensor:
+        a, b = inputs[0].chunk(2, dim=1)
+        return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
+
+
+@dataclass(frozen=True)
 class Distance(Op):
     """‖x − w_j‖∞ + b_j for every unit j."""
 
@@ -349,7 +360,9 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Normalize, DistanceLayer)) or super().is_leaf_module(m, module_qualified_name)
+        return isinstance(m, (Normalize, DistanceLayer, MaxMinLayer)) or super().is_leaf_module(
+            m, module_qualified_name
+        )
 
 
 class _Builder:
@@ -506,6 +519,9 @@ class _Builder:
         weight = layer.weight.detach().float()
         return self.append(Distance(name, (source,), (len(weight),), weight, bias.float()))
 
+    def max_min(self, name: str, layer: nn.Module, source: int) -> int:
+        return self.append(MaxMin(name, (source,), self.ops[source].shape))
+
     def relu(self, name: str, layer: nn.Module | None, source: int) -> int:
         return self.append(Relu(name, (source,), self.ops[source].shape))
 
@@ -516,6 +532,7 @@ class _Builder:
 _LAYERS: dict[Any, Callable[..., int]] = {
     Normalize: _Builder.normalize,
     DistanceLayer: _Builder.distance,
+    MaxMinLayer: _Builder.max_min,
     nn.Conv2d: _Builder.conv,
     nn.Linear: _Builder.linear,
     nn.BatchNorm2d: _Builder.batch_norm,
