@@ -20,10 +20,10 @@ from rsctl.errors import InputError
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.layout import Store
+from rsctl.store.layout import KINDS, Store
 
 _REQUEST = ("task", "needs", "threads", "gpus", "code", "after", "submitted")
-_KEY = re.compile(r"(models|counts)/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
+_KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 @dataclass(frozen=True)

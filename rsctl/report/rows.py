@@ -112,7 +112,8 @@ def sweep_results(
             if each:
                 each(sample)
     mark_varying(rows)
-    mark_varying(proved)
+    for verifier in {row.certificate for row in proved}:
+        mark_varying([row for row in proved if row.certificate == verifier])
     columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
     return Results(
