@@ -162,7 +162,7 @@ class Findings(ImageRows):
     COLUMNS = {**ImageRows.COLUMNS, "predicted": "i4", "radius": "f8", "broken": "f8"}
 
     predicted: NDArray[np.int32]
-    """The class of the image as it is; -1 where the smoothed classifier abstains."""
+    """The class of the image as it is; -1 where all that is known is that the smoothed classifier doesn't return the label."""
     radius: NDArray[np.float64]
     """Proved: no image within it is classified otherwise; 0 where nothing is proved, always in a table of an attack."""
     broken: NDArray[np.float64]
