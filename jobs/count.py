@@ -46,7 +46,7 @@ def main(work: Work) -> None:
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
-        exponent=spec.exponent, shell_edges=spec.shell_edges,
+        noise=spec.noise, exponent=spec.exponent, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
     )  # fmt: skip
     shard = ShardWriter(
         work,

@@ -49,6 +49,8 @@ class TrainingState:
     """Of the base classifier, for methods that begin anew within one training."""
     exponent: int = 0
     """Of generalised Gaussian noise; 0 is Gaussian."""
+    law: str = "gaussian"
+    """Of the noise's coordinates (`jobs.noise`)."""
     process: int = 0
     """Number of this process, of `processes`."""
     processes: int = 1
@@ -74,13 +76,13 @@ class TrainingState:
         return thing
 
     def noise(self, draw: int = 0) -> Tensor:
-        """δ with standard deviation σ per coordinate (N(0, σ²I) if exponent is 0) for this process's images, float32 (B, C, H, W); `draw` numbers the noises of one step.
+        """δ with standard deviation σ per coordinate (N(0, σ²I) unless a law or an exponent says otherwise) for this process's images, float32 (B, C, H, W); `draw` numbers the noises of one step.
 
         Drawn for the whole batch and then cut, so that an image gets the same noise whatever the number of
         processes, and a resumed training the same as an uninterrupted one.
         """
         key = generator(self.device, self.seed, "training-noise", self.step, draw)
-        return smoothing_noise(self.batch, self.sigma, self.exponent, key)[self.mine]
+        return smoothing_noise(self.batch, self.sigma, self.exponent, key, self.law)[self.mine]
 
     def noises(self, count: int, *, first: int = 0) -> Tensor:
         """`count` noises per image, float32 (count, B, C, H, W): the draws from `first` on."""

@@ -76,8 +76,10 @@ class Sampler:
         Number of classes of the data set; the model must have as many.
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
-    exponent
-        Of generalised Gaussian noise; 0 is Gaussian.
+    noise, exponent
+        Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`).
+    clean_selection
+        One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
         Norms, ascending: draws are also counted by the shell between two edges that their noise falls in.
     """
@@ -95,7 +97,9 @@ class Sampler:
         block: int,
         device: torch.device,
         rule: Rule | None = None,
+        noise: str = "gaussian",
         exponent: int = 0,
+        clean_selection: bool = False,
         shell_edges: Sequence[float] = (),
     ) -> None:
         self.model, self.classes, self.device, self.rule = model, classes, device, rule
@@ -104,7 +108,8 @@ class Sampler:
         # A fixed n is one look, at the end, that nobody asks anything.
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
-        self.exponent, self.shells = exponent, len(shell_edges) + 1
+        self.noise, self.exponent, self.clean_selection = noise, exponent, clean_selection
+        self.shells = len(shell_edges) + 1
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
         self.place = torch.arange(tile, device=device) // block
         self.within = torch.arange(tile, device=device) % block
@@ -165,10 +170,13 @@ class Sampler:
         shell = torch.zeros(self.tile, dtype=torch.int64, device=self.device)
         for place, block in enumerate(blocks):
             rows = slice(place * self.block, (place + 1) * self.block)
+            if self.clean_selection and PHASES[block.phase] == "selection":
+                tile[rows] = block.image.pixels
+                continue
             key = generator(
                 self.device, self.seed, PHASES[block.phase], block.image.position, offset=block.number
             )
-            noise = smoothing_noise((self.block, *tile.shape[1:]), self.sigma, self.exponent, key)
+            noise = smoothing_noise((self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise)
             if self.shells > 1:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.
                 shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)

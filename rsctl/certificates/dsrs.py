@@ -23,7 +23,9 @@ from rsctl.certificates.protocol import (
     Ints,
     abstain_unless,
     counts_of,
+    instead,
     require_alpha,
+    require_fixed,
     selected_classes,
 )
 from rsctl.errors import RefusedError
@@ -57,12 +59,9 @@ class NeymanPearson:
         if table.noise not in ("gaussian", "generalised-gaussian"):
             raise RefusedError(
                 f"{self.name} is for gaussian and generalised-gaussian noise; this table has '{table.noise}'."
+                f"{instead(table.noise)}"
             )
-        if table.stopping != "fixed":
-            raise RefusedError(
-                f"{self.name} needs a table of a fixed n; this one is '{table.stopping}': its counts were looked "
-                "at while they were drawn. Use 'sequential'."
-            )
+        require_fixed(self.name, table)
         if self._by_shell and table.shells is None:
             raise RefusedError(
                 f"{self.name} needs counts split by noise norm; this table has none. Use 'neyman-pearson' or 'cohen'."

@@ -56,7 +56,8 @@ class CountTable:
         Input coordinates d = channels · height · width.
     noise
         `gaussian`, or `generalised-gaussian`: density ∝ ‖ε‖^{−2·exponent} exp(−‖ε‖²/2s²) with that sigma per
-        coordinate, s² = sigma² · d/(d − 2·exponent).
+        coordinate, s² = sigma² · d/(d − 2·exponent). Or independent coordinates that are `uniform` on
+        ±√3·sigma or `laplace` with scale sigma/√2.
     stopping
         `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
     label
@@ -116,10 +117,12 @@ class CountTable:
             _check_looks(self.looks, self.counts, self.n)
         if self.shells is not None:
             _check_shells(self.shells, self.counts)
-        if self.exponent and self.noise == "gaussian":
+        if self.exponent and self.noise != "generalised-gaussian":
             raise RefusedError(
-                f"gaussian noise has no exponent {self.exponent}: name the noise 'generalised-gaussian'."
+                f"{self.noise} noise has no exponent {self.exponent}: only 'generalised-gaussian' noise has."
             )
+        if self.selection == "clean" and (self.selection_counts.sum(axis=1) != 1).any():
+            raise RefusedError("a clean pass chooses one class per image: the table is corrupt.")
 
 
 def _check_shells(shells: Shells, counts: Ints) -> None:
@@ -243,12 +246,30 @@ def require_fixed_gaussian(certificate: str, table: CountTable, alpha: float) ->
     """The preconditions that fixed-n certificates for Gaussian noise share; raises RefusedError."""
     require_alpha(alpha)
     if table.noise != "gaussian":
-        raise RefusedError(f"{certificate} is proved for gaussian noise; this table has '{table.noise}'.")
+        raise RefusedError(
+            f"{certificate} is proved for gaussian noise; this table has '{table.noise}'.{instead(table.noise)}"
+        )
+    require_fixed(certificate, table)
+
+
+def require_fixed(certificate: str, table: CountTable) -> None:
+    """Raises RefusedError for a table whose sampling stopped by its counts."""
     if table.stopping != "fixed":
         raise RefusedError(
             f"{certificate} needs a table of a fixed n; this one is '{table.stopping}': its counts were looked at "
             "while they were drawn, and plain bounds at alpha then fail more often than alpha. Use 'sequential'."
         )
+
+
+def instead(noise: str) -> str:
+    """A sentence that names the certificates for a noise, after one that doesn't take it."""
+    names = {
+        "gaussian": "'runner-up'",
+        "generalised-gaussian": "'dsrs' or 'neyman-pearson'",
+        "uniform": "'uniform-l1' or 'uniform-linf'",
+        "laplace": "'laplace-l1'",
+    }
+    return f" Use {names[noise]}." if noise in names else ""
 
 
 def selected_classes(table: CountTable) -> NDArray[np.int64]:

@@ -11,6 +11,7 @@ from rsctl.certificates.protocol import (
     Guarantee,
     Ints,
     abstain_unless,
+    instead,
     require_alpha,
     selected_classes,
 )
@@ -55,7 +56,9 @@ def _successes(table: CountTable, alpha: float) -> tuple[Ints, Ints]:
     """The selected class's counts (N, K) at each look, -1 where there was none, and the draws (K,)."""
     require_alpha(alpha)
     if table.noise != "gaussian":
-        raise RefusedError(f"sequential is proved for gaussian noise; this table has '{table.noise}'.")
+        raise RefusedError(
+            f"sequential is proved for gaussian noise; this table has '{table.noise}'. Draw a fixed n for it.{instead(table.noise)}"
+        )
     if table.stopping not in RULES or table.looks is None:
         raise RefusedError(
             f"sequential needs the counts at every look of a sequential table ({' or '.join(RULES)}); "

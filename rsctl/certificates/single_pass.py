@@ -28,7 +28,7 @@ class SinglePass(Cohen):
         if table.selection != "clean":
             raise RefusedError(
                 f"{self.name} takes the class from one pass over the unperturbed image; "
-                "in this table noisy draws chose it. Use 'cohen'."
+                "in this table noisy draws chose it. Use 'cohen', or sample with selection = \"clean\"."
             )
         return super().certify(table, alpha)
 

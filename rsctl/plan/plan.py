@@ -172,7 +172,7 @@ def refused(name: str, resolved: Resolved) -> str:
     n, label = np.array([spec.n]), np.zeros(1, np.int32)
     dimension = resolved.shape.channels * resolved.shape.size**2
     table = CountTable(
-        counts,
+        np.minimum(counts, 1),
         counts,
         n,
         spec.sigma,
@@ -181,6 +181,7 @@ def refused(name: str, resolved: Resolved) -> str:
         spec.stopping,
         label=label,
         looks=looks,
+        selection=spec.selection,
         exponent=spec.exponent,
         shells=shells,
     )

@@ -11,7 +11,7 @@ from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 
 _CERTIFICATION = (
-    "n", "n0", "seed", "split", "precision", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
+    "n", "n0", "selection", "seed", "split", "precision", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
     "tile", "block",
 )  # fmt: skip
 
@@ -27,6 +27,7 @@ def settings_of(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
         **{f"method.{key}": value for key, value in train.hyperparameters.items()},
         **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
         "exponent": train.exponent,
+        "noise": train.noise,
         **_of_table(train, spec),
     }
 

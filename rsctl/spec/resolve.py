@@ -121,6 +121,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         seed=point.seed,
         precision=point.precision.training,
         exponent=point.exponent,
+        noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
     tables = resolve_tables(point, train, shape, problems)

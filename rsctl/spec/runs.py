@@ -68,6 +68,10 @@ class TrainSpec(RunSpec):
     """The model that the method learns from."""
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Of generalised Gaussian training noise; 0 is Gaussian."""
+    noise: Literal["gaussian", "uniform", "laplace"] = Field(
+        default="gaussian", json_schema_extra={"neutral": "gaussian"}
+    )
+    """Law of the training noise's coordinates; of sigma = 0 none, and this is its neutral value."""
 
     @property
     def parents(self) -> dict[str, Origin]:
@@ -102,12 +106,15 @@ class CountSpec(TableSpec):
     folder = "counts"
     kind: Literal["count"] = "count"
     sigma: float
-    noise: Literal["gaussian", "generalised-gaussian"] = "gaussian"
+    noise: Literal["gaussian", "generalised-gaussian", "uniform", "laplace"] = "gaussian"
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Of generalised Gaussian noise."""
     shell_edges: list[float] = Field(default=[], json_schema_extra={"neutral": []})
     """Noise norms, in the units of the images, between which draws are counted apart."""
+    selection: Literal["noise", "clean"] = Field(default="noise", json_schema_extra={"neutral": "noise"})
+    """What chooses the class: n0 noisy draws, or one pass over the image as it is."""
     n0: int
+    """1 where one clean pass chooses."""
     n: int
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
     stop_radii: list[float] = Field(default=[], json_schema_extra={"neutral": []})

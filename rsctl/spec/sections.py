@@ -36,6 +36,9 @@ class Certification(Parameters):
 
     n0: Draws = 100
     """Selection draws per image: they choose the class and nothing else."""
+    selection: Literal["noise", "clean"] = "noise"
+    """`noise`: n0 noisy draws choose the class. `clean`: the class is that of one pass over the image as it is,
+    n0 plays no part, and the certificate `single-pass` applies (HeatSmoothing)."""
     n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
@@ -195,6 +198,9 @@ class Point(Parameters):
     """`name`, the method's own hyper-parameters, and optionally a `training` table of its own."""
     sigma: Annotated[float, Field(ge=0, le=100)]
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
+    noise: Literal["gaussian", "uniform", "laplace"] = "gaussian"
+    """Law of the noise's coordinates, in training and certification, each with standard deviation sigma: uniform on
+    ±√3·sigma, or Laplace of scale sigma/√2. They have certificates of their own, for ℓ1 (and ℓ∞)."""
     exponent: Annotated[int, Field(ge=0)] = 0
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
@@ -216,13 +222,17 @@ class Point(Parameters):
         return [value] if isinstance(value, dict) else value
 
     @property
-    def noise(self) -> float:
-        """Noise level of the smoothed classifier; 0 where there is none."""
+    def noise_level(self) -> float:
+        """Sigma of the smoothed classifier; 0 where there is none."""
         return self.certification.sigma or self.sigma
 
     @model_validator(mode="after")
     def _noise_to_certify_with(self) -> Point:
-        if not self.noise and not self.verification and not self.attack:
+        if self.noise != "gaussian" and (self.exponent or self.certification.shells):
+            raise ValueError(
+                f"noise = '{self.noise}' has no exponent and no shells: both are for Gaussian noise and its generalisation"
+            )
+        if not self.noise_level and not self.verification and not self.attack:
             raise ValueError(
                 "sigma = 0 trains without noise: say under certification.sigma what to certify with, or add [[verification]] or [[attack]]"
             )

@@ -34,7 +34,7 @@ def resolve_tables(
 ) -> list[Table] | None:
     """The tables of a point, the counts first; on failure add the problems and return None."""
     before = len(problems)
-    tables = [_counts(point, train, shape)] if point.noise else []
+    tables = [_counts(point, train, shape)] if point.noise_level else []
     for number, values in enumerate(point.verification):
         tables += _verification(point, train, values, f"verification.{number}", problems)
     for number, values in enumerate(point.attack):
@@ -62,11 +62,12 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     dimension = shape.channels * shape.size**2
     spec = CountSpec(
         **_about(point, train),
-        sigma=point.noise,
-        noise="generalised-gaussian" if point.exponent else "gaussian",
+        sigma=point.noise_level,
+        noise="generalised-gaussian" if point.exponent else point.noise,
         exponent=point.exponent,
-        shell_edges=shell_edges(settings.shells, point.noise, dimension, point.exponent),
-        n0=settings.n0,
+        shell_edges=shell_edges(settings.shells, point.noise_level, dimension, point.exponent),
+        selection=settings.selection,
+        n0=settings.n0 if settings.selection == "noise" else 1,
         n=settings.n,
         stopping=settings.stopping,
         stop_radii=list(settings.stop_radii or settings.radii)
@@ -106,7 +107,7 @@ def _attack(
         return []
     section, attack, parameters = read
     smoothed = section.target == "smoothed"
-    if smoothed and (not point.noise or point.exponent):
+    if smoothed and (not point.noise_level or point.exponent or point.noise != "gaussian"):
         problems.append(
             Problem(f"{key}.target", "'smoothed' needs Gaussian noise: give sigma or certification.sigma.")
         )
@@ -118,7 +119,7 @@ def _attack(
         parameters=identity(parameters),
         norm=section.norm,
         target=section.target,
-        sigma=point.noise if smoothed else 0.0,
+        sigma=point.noise_level if smoothed else 0.0,
         noises=section.noises if smoothed else 0,
         n=section.n if smoothed else 0,
         alpha=section.alpha if smoothed else 0.0,

@@ -64,6 +64,7 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         spec.stopping,
         label=rows.label,
         looks=rows.looks,
+        selection=spec.selection,
         exponent=spec.exponent,
         shells=rows.shells,
     )
