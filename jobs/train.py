@@ -82,6 +82,7 @@ def main(work: Work) -> None:
         process=accelerator.process_index,
         processes=accelerator.num_processes,
         exponent=spec.exponent,
+        law=spec.noise,
     )  # fmt: skip
 
     state.step = step = resume(work, model, state)
