@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import time
 
+import torch
 from torch import Tensor
 
 from rsctl.errors import InputError
@@ -28,21 +28,18 @@ class Metrics:
 
     def _start(self, step: int) -> None:
         self.before = step
-        self.good: Tensor | float = 1.0
-        self.sound: Tensor | float = 0.0
-        self.loss: Tensor | float = 0.0
-        self.correct: Tensor | float = 0.0
-        self.images = self.seen = 0
+        self.values: list[Tensor] = []
+        self.correct: list[Tensor] = []
+        self.images: list[int] = []
+        self.seen = 0
         self.since = time.monotonic()
 
     def add(self, value: Tensor, logits: Tensor, y: Tensor, size: int) -> None:
         """One step: `size` counts the images of all processes, the sums those of this one."""
-        # How many steps went well before the first that didn't: counted on the device, which isn't waited for.
-        self.good = self.good * value.isfinite()
-        self.sound = self.sound + self.good
-        self.loss = self.loss + value * len(y)
-        self.correct = self.correct + (logits.argmax(dim=1) == y).sum()
-        self.images += len(y)
+        # Kept as they are until the next record: the device isn't waited for, and little is asked of it.
+        self.values.append(value)
+        self.correct.append((logits.argmax(dim=1) == y).sum())
+        self.images.append(len(y))
         self.seen += size
 
     def due(self) -> bool:
@@ -52,9 +49,12 @@ class Metrics:
         """Record what gathered; raises InputError if the loss is no longer a number."""
         if not self.images:
             return
-        loss, correct = float(self.loss) / self.images, float(self.correct) / self.images
-        if not math.isfinite(loss):
-            raise diverged(f"the loss is {loss} at step {self.before + int(self.sound) + 1}")
+        values, images = torch.stack(self.values).double().cpu(), torch.tensor(self.images).double()
+        bad = (~values.isfinite()).nonzero().flatten().tolist()
+        if bad:
+            raise diverged(f"the loss is {float(values[bad[0]])} at step {self.before + bad[0] + 1}")
+        loss = float((values * images).sum() / images.sum())
+        correct = float(torch.stack(self.correct).sum() / images.sum())
         if self.writes:
             seconds = time.monotonic() - self.since
             append(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator
+from itertools import tee
 from typing import Any
 
 import torch
@@ -116,10 +117,11 @@ def main(work: Work) -> None:
         for batch in batches.since(step, total):
             yield rows[batch[batches.share(len(batch), accelerator.process_index)]]
 
+    positions, ahead = tee(mine())  # files are decoded some steps ahead
     stream = images.stream(
-        mine(), hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers")
+        ahead, hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers")
     )  # fmt: skip
-    for state.rows, (pixels, y) in zip(mine(), stream, strict=True):
+    for state.rows, (pixels, y) in zip(positions, stream, strict=True):
         pixels, y = pixels.to(device), y.to(device)
         size = batches.size(step)
         state.step, state.epoch = step, step / batches.per_epoch
