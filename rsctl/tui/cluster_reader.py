@@ -34,12 +34,12 @@ class Profiles(Answer):
         self.profiles, self.file = profiles, file
 
 
-class Partitions(Answer):
-    """The cluster's partitions as rows of text, or why they can't be told."""
+class Shown(Answer):
+    """What SLURM says to a question, as rows of text by pane; or why it can't be asked."""
 
-    def __init__(self, rows: Sequence[tuple[str, ...]], problem: str) -> None:
+    def __init__(self, question: str, panes: dict[str, Sequence[tuple[str, ...]]], problem: str) -> None:
         super().__init__()
-        self.rows, self.problem = rows, problem
+        self.question, self.panes, self.problem = question, panes, problem
 
 
 def examine() -> Answer:
@@ -63,23 +63,69 @@ def profiles() -> Answer:
     return Profiles(found, str(place.file) if place.file else "no rsctl.toml: the defaults hold")
 
 
-def partitions() -> Answer:
-    from rsctl.cluster.slurm_commands import partitions as ask
+def hardware() -> Answer:
+    """Partitions and nodes, with what is free on them."""
+    from rsctl.cluster.slurm_commands import partitions
+    from rsctl.cluster.slurm_nodes import Node, nodes
     from rsctl.errors import UserError
 
     try:
-        known = ask()
+        known, machines = partitions(), nodes()
     except UserError as error:
-        return Partitions([], plain(str(error), 500))
-    rows = [
-        (
-            plain(one.name + (" (default)" if one.default else ""), 60),
-            "up" if one.up else "down",
-            "none" if one.minutes == float("inf") else f"{one.minutes / 60:g} h",
-            str(one.cpus),
-            f"{one.memory_gb:.0f} GB",
-            str(one.gpus),
+        return Shown("hardware", {}, plain(str(error), 500))
+
+    def free(of: list[Node]) -> str:
+        gpus = sum(node.gpus for node in of)
+        return f"{sum(node.free_gpus for node in of)} of {gpus}" if gpus else ""
+
+    rows = []
+    for one in known.values():
+        own = [node for node in machines if one.name in node.partitions]
+        rows.append(
+            (
+                plain(one.name + (" (default)" if one.default else ""), 60),
+                "up" if one.up else "down",
+                "none" if one.minutes == float("inf") else f"{one.minutes / 60:g} h",
+                f"{sum(node.free_cpus for node in own)} of {sum(node.cpus for node in own)}",
+                free(own),
+                str(one.cpus),
+                f"{one.memory_gb:.0f} GB",
+                str(one.gpus or ""),
+            )
         )
-        for one in known.values()
-    ]
-    return Partitions(rows, "")
+    # Those with free GPUs first: they are what one looks for.
+    machines.sort(key=lambda node: (-node.free_gpus, -node.gpus))
+    return Shown(
+        "hardware",
+        {
+            "Partitions": rows,
+            "Nodes": [
+                (
+                    plain(node.name, 60),
+                    plain(node.state, 20),
+                    free([node]),
+                    plain(node.gpu, 20),
+                    f"{node.free_cpus} of {node.cpus}",
+                    f"{node.free_memory_gb:.0f} of {node.memory_gb:.0f} GB",
+                    plain(", ".join(node.partitions), 80),
+                )
+                for node in machines
+            ],
+        },
+        "",
+    )
+
+
+def usage() -> Answer:
+    """What accounting says this user has used."""
+    from rsctl.cluster.slurm_nodes import usage as ask
+    from rsctl.errors import UserError
+
+    try:
+        rows = [
+            (plain(one.account, 60), f"{one.jobs:,}", f"{one.cpu_hours:,.1f}", f"{one.gpu_hours:,.1f}")
+            for one in ask()
+        ]
+    except UserError as error:
+        return Shown("usage", {}, plain(str(error), 500))
+    return Shown("usage", {"Usage": rows}, "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
@@ -12,7 +13,7 @@ from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Static
 
 from rsctl.tui import cluster_reader
-from rsctl.tui.cluster_reader import Examined, Partitions, Profiles
+from rsctl.tui.cluster_reader import Examined, Profiles, Shown
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_rows import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, duration, progress_of
@@ -20,7 +21,7 @@ from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
-PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions")]
+PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions"), ("o", "Nodes"), ("u", "Usage")]
 QUEUE = (
     Column("Open task"),
     Column("Sweep", 18, drop=3),
@@ -34,14 +35,32 @@ FINDINGS = (Column("Looked at", 18), Column("What was found"))
 PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("What is set"))
 PARTITIONS = (
     Column("Partition"),
-    Column("State", 6),
-    Column("Longest", 9, right=True),
-    Column("CPUs/node", 9, right=True),
-    Column("Memory/node", 11, right=True),
-    Column("GPUs/node", 9, right=True),
+    Column("State", 5),
+    Column("Longest", 8, right=True),
+    Column("Free CPUs", 14, right=True),
+    Column("Free GPUs", 12, right=True),
+    Column("CPUs/node", 9, right=True, drop=2),
+    Column("Memory/node", 11, right=True, drop=2),
+    Column("GPUs/node", 9, right=True, drop=1),
 )
-EVERY = 60.0
-"""Seconds between two questions about partitions, while they are in sight."""
+NODES = (
+    Column("Node"),
+    Column("State", 12),
+    Column("Free GPUs", 9, right=True),
+    Column("GPU", 12, drop=2),
+    Column("Free CPUs", 11, right=True),
+    Column("Free memory", 15, right=True, drop=1),
+    Column("Partitions", 24, drop=3),
+)
+USAGE = (
+    Column("Account"),
+    Column("Jobs, 30 days", 13, right=True),
+    Column("CPU hours", 12, right=True),
+    Column("GPU hours", 12, right=True),
+)
+ASKED = {"Partitions": (60.0, "hardware"), "Nodes": (60.0, "hardware"), "Usage": (600.0, "usage")}
+"""What is asked while a pane is in sight: seconds between two questions, and which."""
+EMPTY = {"hardware": "SLURM shows none", "usage": "accounting knows no job of yours"}
 
 
 class ClusterScreen(ModeScreen):
@@ -50,7 +69,8 @@ class ClusterScreen(ModeScreen):
     MODE = "cluster"
     GUIDE = (
         "Every open task of this store, whichever sweep it belongs to, and why it isn't further. Below: what the doctor found "
-        "(press x to have it look: on a cluster it also runs a short job), the profiles in force, and SLURM's partitions."
+        "(press x to have it look: on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
+        "what is free on them, and what you have used by SLURM's accounting."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", name) for key, name in PANES),
@@ -64,14 +84,23 @@ class ClusterScreen(ModeScreen):
             with ContentSwitcher(initial="Findings", id="cluster-panes"):
                 yield Grid(FINDINGS, empty="press x to look for what would go wrong", id="Findings")
                 yield Grid(PROFILES, empty="reading rsctl.toml …", id="Profiles")
-                yield Grid(PARTITIONS, empty="asking SLURM …", id="Partitions")
+                for name, columns in (("Partitions", PARTITIONS), ("Nodes", NODES), ("Usage", USAGE)):
+                    yield Grid(columns, empty="asking SLURM …", id=name)
             yield Static("", id="cluster-note", markup=False)
 
     def on_mount(self) -> None:
         self._full: dict[str, str] = {}
         """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
+        self._problems: dict[str, str] = {}
+        """Why a pane isn't up to date."""
+        self._heard: dict[str, str] = {}
+        """When a pane last was."""
         self.query_one("#cluster-queue", Grid).focus()
         self.background.ask("profiles", cluster_reader.profiles, self)
+
+    @property
+    def pane(self) -> str:
+        return self.query_one(TabLine).here
 
     # What arrives
 
@@ -96,10 +125,9 @@ class ClusterScreen(ModeScreen):
         self.query_one("#cluster-queue", Grid).show(ordered)
 
     def tick(self) -> None:
-        if self.query_one("#cluster-panes", ContentSwitcher).current == "Partitions" and self.background.due(
-            "partitions", EVERY
-        ):
-            self.background.ask("partitions", cluster_reader.partitions, self)
+        every, question = ASKED.get(self.pane, (0.0, ""))
+        if question and self.background.due(question, every):
+            self.background.ask(question, getattr(cluster_reader, question), self)
         busy = self.background.busy("doctor")
         if busy:
             self.query_one(TabLine).note(f"examining … {busy:.0f} s")
@@ -123,23 +151,29 @@ class ClusterScreen(ModeScreen):
         rows = [Row(name, (name, backend, told)) for name, backend, told in message.profiles]
         self.query_one("#Profiles", Grid).show([*rows, Row("", (((message.file, "muted"),), "", ""))])
 
-    def on_partitions(self, message: Partitions) -> None:
-        grid = self.query_one("#Partitions", Grid)
-        grid.empty = "SLURM can't be asked" if message.problem else "SLURM shows no partition"
-        self._full["Partitions "] = message.problem
-        grid.show([Row(cells[0], cells) for cells in message.rows])
-        grid.refresh()
-
-        self._tell(grid)
+    def on_shown(self, message: Shown) -> None:
+        """While SLURM doesn't answer, what it said before stays, with its age."""
+        now = time.strftime("%H:%M:%S")
+        for name, rows in message.panes.items():
+            self._heard[name] = now
+            self.query_one(f"#{name}", Grid).show([Row(cells[0], cells) for cells in rows])
+        for name, (_, question) in ASKED.items():
+            if question == message.question:
+                grid = self.query_one(f"#{name}", Grid)
+                grid.empty = "SLURM can't be asked" if message.problem else EMPTY[question]
+                heard = f" (shown: as of {self._heard[name]})" if name in self._heard else ""
+                self._problems[name] = message.problem + heard if message.problem else ""
+                grid.refresh()
+        self._tell(self.query_one(f"#{self.pane}", Grid))
 
     def on_grid_moved(self, message: Grid.Moved) -> None:
         self._tell(message.grid)
 
     def _tell(self, grid: Grid) -> None:
-        """The whole text of the row under the cursor."""
-        pane = self.query_one("#cluster-panes", ContentSwitcher).current
-        if grid.id in ("cluster-queue", pane):
-            self.query_one("#cluster-note", Static).update(self._full.get(f"{grid.id} {grid.key}", ""))
+        """The whole text of the row under the cursor, or what is wrong with all of them."""
+        if grid.id in ("cluster-queue", self.pane):
+            text = self._full.get(f"{grid.id} {grid.key}", "") or self._problems.get(str(grid.id), "")
+            self.query_one("#cluster-note", Static).update(text)
 
     # Actions
 
