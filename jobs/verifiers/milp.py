@@ -1,0 +1,85 @@
+"""Complete verification as a mixed-integer program (Tjeng, Xiao, Tedrake 2019), solved by HiGHS.
+
+Given radii, each is proved, refuted by a counterexample, or unknown when the time is over. Without radii the program's
+least value is the distance of the nearest image that is classified otherwise.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from jobs.verifiers import Prover
+from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
+from jobs.verifiers.program import TOLERANCE, Program
+
+
+def prepare(
+    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
+) -> Prover:  # fmt: skip
+    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    executed, net = matrices_of(model, shape, "milp", parameters, precision)
+    return CompleteProver(executed, net, norm, radii, parameters["time_limit"], settle, largest)
+
+
+def settle(case: Case, radius: float, seconds: float) -> bool | None:
+    """Whether the ball of this radius holds no image that is classified otherwise; None where that isn't known."""
+    # The solver may take what is off by its tolerance for outside.
+    ball = case.ball(radius + 2 * TOLERANCE)
+    relaxed = case.relax(ball)
+    if not relaxed.open:
+        return True
+    if case.search(case.ball(radius)):
+        return False
+    program = Program(case.net.layers, relaxed.bounds, ball)
+    started, settled = case.left, True
+    for done, target in enumerate(relaxed.open):
+        left = seconds - (started - case.left)
+        answer = program.solve(
+            case.label, target, float(relaxed.slack[target]), left / (len(relaxed.open) - done)
+        )
+        if answer.point is not None and case.counterexamples.push(
+            torch.from_numpy(answer.point), case.ball(radius)
+        ):
+            return False
+        settled = settled and answer.nearest > radius
+    return True if settled else None
+
+
+def largest(case: Case) -> float:
+    """The distance below which no image is classified otherwise, as far as it is known when the time is over."""
+    most = case.nearer()
+    proved = case.relaxed_radius(most)
+    nearest = _nearest(case, most, 0.5 * case.left)
+    if nearest > proved:
+        return nearest
+    # Too many ReLUs are open in the ball that holds the counterexample; smaller balls have fewer.
+    return bisect(case, settle, 1e-3, proved, min(most, case.counterexamples.distance))
+
+
+def _nearest(case: Case, most: float, seconds: float) -> float:
+    """The least value of the program of every target: a bound on the distance of any counterexample, inf for none."""
+    ball = case.ball(most + 2 * TOLERANCE)
+    relaxed = case.relax(ball)
+    program = Program(case.net.layers, relaxed.bounds, ball)
+    targets, nearest, end = relaxed.open, math.inf, case.left - seconds
+    for done, target in enumerate(targets):
+        closer = case.counterexamples.distance + 2 * TOLERANCE
+        if closer < 0.99 * ball.radius:
+            # In the smaller ball of a nearer counterexample fewer ReLUs are open.
+            ball = case.ball(closer)
+            relaxed = case.relax(ball)
+            program = Program(case.net.layers, relaxed.bounds, ball)
+        if target not in relaxed.open:
+            continue
+        left = (case.left - end) / (len(targets) - done)
+        answer = program.solve(case.label, target, float(relaxed.slack[target]), left)
+        if answer.nearest == 0:
+            return 0.0
+        nearest = min(nearest, answer.nearest)
+        if answer.point is not None and case.counterexamples.push(torch.from_numpy(answer.point), ball):
+            case.counterexamples.shrink()
+    return nearest

@@ -1,0 +1,37 @@
+"""Branch and bound with linear bounds."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Parameters, Verifier
+from rsctl.catalog.verifiers.ibp import ROUNDING
+
+
+class BranchAndBoundParameters(Parameters):
+    """Branch and bound."""
+
+    time_limit: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds per image; what isn't settled until then is unknown."""
+    max_nodes: Annotated[int, Field(ge=1)] = 1_000_000
+    """Subproblems per radius; what isn't settled by them is unknown."""
+    max_relus: Annotated[int, Field(ge=1)] = 5000
+    """A network with more ReLUs is refused."""
+    steps: Annotated[int, Field(ge=0)] = 10
+    """Gradient steps on the slopes and multipliers of every subproblem's bound."""
+    together: Annotated[int, Field(ge=2)] = 256
+    """Subproblems bounded at once."""
+    tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.001
+    """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
+
+
+VERIFIER = Verifier(
+    name="branch-and-bound",
+    title="Branch and bound with linear bounds",
+    citation="Wang et al.: Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network Robustness Verification, NeurIPS 2021",
+    revision=1,
+    norms=("linf", "l1"),
+    rounding=ROUNDING,
+    parameters=BranchAndBoundParameters,
+    complete=True,
+)

@@ -1,0 +1,28 @@
+"""Mixed-integer programming."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Parameters, Verifier
+
+
+class MilpParameters(Parameters):
+    """Mixed-integer programming."""
+
+    time_limit: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds per image; what isn't settled until then is unknown."""
+    max_relus: Annotated[int, Field(ge=1)] = 2000
+    """A network with more ReLUs is refused."""
+
+
+VERIFIER = Verifier(
+    name="milp",
+    title="Mixed-integer programming",
+    citation="Tjeng, Xiao, Tedrake: Evaluating Robustness of Neural Networks with Mixed Integer Programming, ICLR 2019",
+    revision=1,
+    norms=("linf", "l1"),
+    rounding="for the float32 function as executed, up to the solver's tolerances (HiGHS: 1e-6, paid for in the radius)",
+    parameters=MilpParameters,
+    complete=True,
+)
