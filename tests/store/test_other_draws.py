@@ -87,7 +87,21 @@ def test_a_clean_pass_is_one_draw_whatever_n0_and_the_tile(chain: Chain) -> None
 @pytest.mark.parametrize(
     ("noise", "names"), [("uniform", ["uniform-l1", "uniform-linf"]), ("laplace", ["laplace-l1"])]
 )
-def test_other_noises_from_a_sweep_file(chain: Chain, noise: str, names: list[str]) -> None:
+def test_other_noises_from_a_sweep_file(
+    chain: Chain, noise: str, names: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from jobs import state
+
+    trained_with: set[str] = set()
+    drawn = state.smoothing_noise
+
+    def watch(
+        shape: tuple[int, ...], sigma: float, exponent: int, key: torch.Generator, law: str
+    ) -> torch.Tensor:
+        trained_with.add(law)
+        return drawn(shape, sigma, exponent, key, law)
+
+    monkeypatch.setattr(state, "smoothing_noise", watch)
     committed = chain.run_all(
         tiny(
             noise=noise, sigma=0.2, training={"epochs": 8}, certification={"certificates": names, "shards": 1}
@@ -95,6 +109,7 @@ def test_other_noises_from_a_sweep_file(chain: Chain, noise: str, names: list[st
     )
     train, run = committed.requests[0].task.run, chain.counts_run()
     assert train.train_spec.noise == run.count_spec.noise == noise
+    assert trained_with == {noise}
     gaussian = chain.plan(tiny(name="other"))
     assert gaussian.requests[0].task.run.id != train.id
     table = read_table(run)
