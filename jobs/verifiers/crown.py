@@ -117,7 +117,7 @@ class Lines:
             if number not in pending:
                 continue
             a, op = pending.pop(number), network.ops[number]
-            lost = (a.abs().flatten(2) @ self.error(number).flatten(1)[:, :, None])[:, :, 0]
+            lost = self.paid(a, number)
             gained: Tensor | float = 0.0
             if isinstance(op, Affine):
                 gained = a.flatten(2) @ op.bias.expand(op.shape).reshape(-1)
@@ -141,6 +141,10 @@ class Lines:
         if left is None:
             left = a.new_zeros((*constant.shape, *network.ops[0].shape))
         return left, constant - 8 * len(network.ops) * U * seen
+
+    def paid(self, a: Tensor, number: int) -> Tensor:
+        """|a|·E, (N, S)."""
+        return (a.abs().flatten(2) @ self.error(number).flatten(1)[:, :, None])[:, :, 0]
 
     def relu(self, a: Tensor, number: int, slope: Tensor | None) -> tuple[Tensor, Tensor]:
         """a·max(z, 0) ≥ a′·z + c on l ≤ z ≤ u: a′ and c, c without the error of its sum, which `error` pays."""

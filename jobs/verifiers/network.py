@@ -33,6 +33,7 @@ from torch.fx.proxy import TraceError
 from torch.nn import functional
 
 from jobs.models.distance import Distance as DistanceLayer
+from jobs.models.distance import Negate
 from jobs.models.lipschitz import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from rsctl.errors import InputError
@@ -326,8 +327,11 @@ class Network:
         return columns.flatten(1).T.contiguous(), bias
 
 
-def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
+def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) -> Network:
     """The operations of a classifier of images of this shape (channels, height, width).
+
+    With `live`, for training, the operations hold the model's own parameters, and gradients reach them; a batch
+    normalisation then takes part as it would in eval mode.
 
     Parameters
     ----------
@@ -339,7 +343,9 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
     InputError
         A layer, or a step of `forward`, that can't be bounded: named, with what is supported.
     """
-    if any(layer.training for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)):
+    if not live and any(
+        layer.training for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    ):
         raise InputError("A network is verified in eval mode: call model.eval() first.")
     try:
         graph = _Tracer().trace(model)
@@ -348,7 +354,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
             f"The model's forward depends on its input's values ({error}): it can't be verified. Supported: {SUPPORTED}."
         ) from error
     tensors = [*model.parameters(), *model.buffers()]
-    builder = _Builder(shape, tensors[0].device if tensors else torch.device("cpu"))
+    builder = _Builder(shape, tensors[0].device if tensors else torch.device("cpu"), live)
     layers = dict(model.named_modules())
     for node in graph.nodes:
         builder.add(node, layers)
@@ -360,7 +366,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int]) -> Network:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Normalize, DistanceLayer, MaxMinLayer)) or super().is_leaf_module(
+        return isinstance(m, (Normalize, DistanceLayer, MaxMinLayer, Negate)) or super().is_leaf_module(
             m, module_qualified_name
         )
 
@@ -368,10 +374,13 @@ class _Tracer(fx.Tracer):
 class _Builder:
     """Turns nodes of a traced graph into operations, one after the other."""
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device) -> None:
-        self.device = device
+    def __init__(self, shape: tuple[int, ...], device: torch.device, live: bool) -> None:
+        self.device, self.live = device, live
         self.ops: list[Op] = [Input("image", (), tuple(shape))]
         self.numbers: dict[fx.Node, int] = {}
+
+    def take(self, value: Tensor) -> Tensor:
+        return value.float() if self.live else value.detach().float()
 
     def add(self, node: fx.Node, layers: dict[str, nn.Module]) -> None:
         if node.op == "placeholder":
@@ -432,8 +441,8 @@ class _Builder:
             )
         weight = (layer.running_var.double() + layer.eps).rsqrt()
         if layer.affine:
-            weight = weight * layer.weight.detach().double()
-        shift = layer.bias.detach().double() if layer.affine else torch.zeros_like(weight)
+            weight = weight * self.take(layer.weight).double()
+        shift = self.take(layer.bias).double() if layer.affine else torch.zeros_like(weight)
         moved = layer.running_mean.double() * weight
         form = (-1, *(1 for _ in self.ops[source].shape[1:]))
         return self.scale(
@@ -455,8 +464,8 @@ class _Builder:
             raise unsupported(
                 f"the layer '{name}' is linear over the last of several dimensions: flatten before it"
             )
-        weight = layer.weight.detach().float()
-        bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+        weight = self.take(layer.weight)
+        bias = weight.new_zeros(len(weight)) if layer.bias is None else self.take(layer.bias)
         return self.append(
             Dense(name, (source,), (len(weight),), bias, bias.abs(), weight.shape[1], weight, weight.abs())
         )  # fmt: skip
@@ -466,8 +475,8 @@ class _Builder:
             raise unsupported(
                 f"the layer '{name}' pads with '{layer.padding_mode}' by '{layer.padding}', not with a number of zeros"
             )
-        weight = layer.weight.detach().float()
-        bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().float()
+        weight = self.take(layer.weight)
+        bias = weight.new_zeros(len(weight)) if layer.bias is None else self.take(layer.bias)
         return self.convolution(
             name, weight, bias, source, layer.stride, layer.padding, layer.dilation, layer.groups
         )
@@ -480,7 +489,8 @@ class _Builder:
         bias = bias.view(-1, 1, 1)
         op = Conv(name, (source,), (), bias, bias.abs(), weight[0].numel(), weight, weight.abs(), size,
                   tuple(stride), tuple(padding), tuple(dilation), groups)  # fmt: skip
-        shape = op.linear(torch.zeros((1, *size), device=weight.device)).shape[1:]
+        with torch.no_grad():
+            shape = op.linear(torch.zeros((1, *size), device=weight.device)).shape[1:]
         return self.append(replace(op, shape=tuple(shape)))
 
     def pool(self, name: str, source: int, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> int:  # fmt: skip
@@ -515,9 +525,14 @@ class _Builder:
         return self.append(Reshape(name, (source,), (torch.Size(before).numel(),), before))
 
     def distance(self, name: str, layer: DistanceLayer, source: int) -> int:
-        bias = -layer.running_mean if layer.bias is None else layer.bias.detach()
-        weight = layer.weight.detach().float()
+        bias = -layer.running_mean if layer.bias is None else self.take(layer.bias)
+        weight = self.take(layer.weight)
         return self.append(Distance(name, (source,), (len(weight),), weight, bias.float()))
+
+    def negate(self, name: str, layer: nn.Module, source: int) -> int:
+        shape = self.ops[source].shape
+        one = torch.ones(shape, device=self.device)
+        return self.append(Scale(name, (source,), shape, 0 * one, 0 * one, 1, -one))
 
     def max_min(self, name: str, layer: nn.Module, source: int) -> int:
         return self.append(MaxMin(name, (source,), self.ops[source].shape))
@@ -533,6 +548,7 @@ _LAYERS: dict[Any, Callable[..., int]] = {
     Normalize: _Builder.normalize,
     DistanceLayer: _Builder.distance,
     MaxMinLayer: _Builder.max_min,
+    Negate: _Builder.negate,
     nn.Conv2d: _Builder.conv,
     nn.Linear: _Builder.linear,
     nn.BatchNorm2d: _Builder.batch_norm,

@@ -18,6 +18,35 @@ class CnnParameters(Parameters):
     """Channels of the first convolution; the later ones have twice as many."""
 
 
+Widths = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
+
+
+class MlpParameters(Parameters):
+    """A network of linear layers."""
+
+    widths: Widths = [256, 256]
+    """Units of each hidden layer."""
+
+
+class LipschitzParameters(Parameters):
+    """A 1-Lipschitz network of orthogonal layers."""
+
+    widths: Annotated[list[Annotated[int, Field(ge=2, multiple_of=2)]], Field(min_length=1)] = [256, 256]
+    """Units of each hidden layer: even numbers, for MaxMin takes pairs."""
+
+
+class DistanceParameters(Parameters):
+    """An ℓ∞-distance network."""
+
+    widths: Widths = [128, 128]
+    """Units of each hidden layer."""
+
+
+GOWAL = (
+    "Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019, table 1"
+)
+VERIFIABLE = "jobs.models.verifiable"
+
 MODELS: tuple[Model, ...] = (
     Model(
         "cnn",
@@ -34,4 +63,29 @@ MODELS: tuple[Model, ...] = (
         for depth in (18, 34)
     ),
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
+    Model("mlp", "Linear layers with ReLUs", "this project", MlpParameters, implementation=VERIFIABLE),
+    *(
+        Model(
+            f"ibp-{name}",
+            f"The {name} convolutional network of certified training",
+            GOWAL,
+            smallest=smallest,
+            implementation=VERIFIABLE,
+        )
+        for name, smallest in (("small", 10), ("medium", 16), ("large", 4))
+    ),
+    Model(
+        "lipschitz-mlp",
+        "Orthogonal layers with MaxMin: 1-Lipschitz in ℓ2",
+        "Anil, Lucas, Grosse: Sorting out Lipschitz function approximation, ICML 2019",
+        LipschitzParameters,
+        implementation=VERIFIABLE,
+    ),
+    Model(
+        "linf-distance",
+        "ℓ∞-distance network: 1-Lipschitz in ℓ∞",
+        "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
+        DistanceParameters,
+        implementation=VERIFIABLE,
+    ),
 )

@@ -1,0 +1,102 @@
+"""Lipschitz-margin training (Tsuzuku, Sato, Sugiyama 2018, equation 8): every other class's logit is raised by what it may
+gain on its own within the radius, the Lipschitz constant of f_c − f_y times the radius.
+
+Norms of layers come from power iteration, one step per optimiser step, with gradients: an estimate to train with; the
+verifier bounds them from above. ℓ∞-distance layers need none, and let p grow from `p_start` to `p_end`, then ∞ (Zhang et al.
+2021, section 4.2).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jobs.models.distance import set_p
+from jobs.random import generator
+from jobs.state import TrainingState
+from jobs.verifiers.network import Affine, Conv, Dense, Distance, Network, Scale, trace
+from jobs.worst_case import ramp
+
+
+class Directions(nn.Module):
+    """One vector per layer: where power iteration has come to."""
+
+    def __init__(self, network: Network, state: TrainingState) -> None:
+        super().__init__()
+        for number, op in enumerate(network.ops):
+            if isinstance(op, (Dense, Conv)):
+                key = generator(torch.device("cpu"), state.seed, "directions", number)
+                first = torch.randn(1, *network.ops[op.inputs[0]].shape, generator=key)
+                self.register_buffer(f"layer{number}", first.to(state.device))
+
+
+def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
+    """The directions of power iteration, saved with every checkpoint."""
+    shape = state.images.shape
+    network = trace(model, (shape.channels, shape.size, shape.size), live=True)
+    state.keep("directions", Directions(network, state))
+    yield from ()
+
+
+def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
+    """Cross-entropy, or the hinge at 0, of the logits after that."""
+    p = state.parameters
+    set_p(model, exponent(state.epoch, p))
+    logits = model(x)
+    network = trace(model, tuple(x.shape[1:]), live=True)
+    constants = margin_constants(network, p["norm"], state.kept["directions"])
+    radius = p["radius"] * ramp(state.epoch, 0.0, p["radius_epochs"])
+    worst = logits + radius * (constants[y] if constants.dim() else constants * (1 - one_hot(y, logits)))
+    if p["hinge"]:
+        gap = (worst - logits.gather(1, y[:, None])).masked_fill(one_hot(y, logits).bool(), -math.inf)
+        return gap.amax(dim=1).relu().mean(), logits
+    return state.cross_entropy(worst, y), logits
+
+
+def one_hot(y: Tensor, logits: Tensor) -> Tensor:
+    return functional.one_hot(y, logits.shape[1]).to(logits.dtype)
+
+
+def exponent(epoch: float, p: dict[str, float]) -> float:
+    """p of the distance layers: grows geometrically over `p_epochs`, then ∞."""
+    if epoch >= p["p_epochs"]:
+        return math.inf
+    return p["p_start"] * (p["p_end"] / p["p_start"]) ** (epoch / p["p_epochs"])
+
+
+def margin_constants(network: Network, norm: str, directions: nn.Module) -> Tensor:
+    """Lipschitz constants of f_c − f_y, (y, c), or one number for all where the last layer isn't linear."""
+    total: list[Tensor | float] = [1.0]
+    for number, op in enumerate(network.ops[1:], 1):
+        before = sum(total[source] for source in op.inputs)
+        total.append(before * layer_constant(op, number, norm, directions))
+    last = network.ops[-1]
+    if not isinstance(last, Dense):
+        return torch.as_tensor(total[-1]) * (math.sqrt(2) if norm == "l2" else 2.0)
+    apart = last.weight[:, None] - last.weight
+    if norm == "linf":
+        return apart.abs().sum(dim=2) * total[last.inputs[0]]
+    # The root has no gradient at 0, which is where y = c.
+    return (apart.square().sum(dim=2) + 1e-12).sqrt() * total[last.inputs[0]]
+
+
+def layer_constant(op: object, number: int, norm: str, directions: nn.Module) -> Tensor | float:
+    """An estimate of one layer's constant, with a gradient."""
+    if isinstance(op, Scale):
+        return op.weight.abs().max()
+    if isinstance(op, Distance):
+        return 1.0 if norm == "linf" else math.sqrt(op.shape[0])
+    if not isinstance(op, Affine):
+        return 1.0
+    if norm == "linf":
+        assert isinstance(op, (Dense, Conv))
+        return op.weight.abs().flatten(1).sum(dim=1).max()
+    direction = getattr(directions, f"layer{number}")
+    with torch.no_grad():
+        moved = op.transpose(op.linear(direction))
+        direction.copy_(moved / moved.norm().clamp(min=1e-12))
+    return op.linear(direction.clone()).norm()

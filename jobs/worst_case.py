@@ -1,0 +1,76 @@
+"""Training against bounds: the worst logits that a bound allows within a distance, and how that distance grows.
+
+The same operations as in verification, in the training's own precision and with gradients; nothing is proved here.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from jobs.verifiers.crown import Lines
+from jobs.verifiers.ibp import Interval, propagate
+from jobs.verifiers.network import Dense, Network, trace
+
+
+def ramp(epoch: float, start: float, epochs: float, shape: str = "linear") -> float:
+    """The share of ε that training has come to, from 0 until `start` to 1 at `start + epochs`.
+
+    `linear`, or `smoothed`: like the fourth power over the first quarter and then straight on, without a kink (Zhang et
+    al. 2020, whose schedule is smooth at its beginning).
+    """
+    share = 1.0 if epochs <= 0 and epoch >= start else min(1.0, max(0.0, (epoch - start) / max(epochs, 1e-9)))
+    if shape == "linear":
+        return share
+    middle, power = 0.25, 4
+    factor = 1 / (middle**power + power * middle ** (power - 1) * (1 - middle))
+    if share <= middle:
+        return factor * share**power
+    return factor * (middle**power + power * middle ** (power - 1) * (share - middle))
+
+
+class WorstCase:
+    """Bounds of a model in training, over all images of [0, 1] pixels within an ℓ∞ distance of a batch."""
+
+    def __init__(self, model: nn.Module, x: Tensor, epsilon: float) -> None:
+        self.network: Network = trace(model, tuple(x.shape[1:]), live=True)
+        self.start = Interval((x - epsilon).clamp(0, 1), (x + epsilon).clamp(0, 1))
+        self.found = propagate(self.network, self.start)
+
+    def interval_margins(self, y: Tensor) -> Tensor:
+        """f_y − f_c from intervals, the last layer and the difference taken as one, (B, classes); 0 at c = y."""
+        last = self.network.ops[-1]
+        if not isinstance(last, Dense):
+            lower, upper = self.found[-1]
+            margins = lower.gather(1, y[:, None]) - upper
+        else:
+            lower, upper = self.found[last.inputs[0]]
+            weight = last.weight[y][:, None] - last.weight
+            bias = last.bias[y][:, None] - last.bias
+            centre, radius = (upper + lower) / 2, (upper - lower) / 2
+            margins = (weight @ centre[:, :, None] - weight.abs() @ radius[:, :, None])[:, :, 0] + bias
+        return margins.scatter(1, y[:, None], 0.0)
+
+    def linear_margins(self, y: Tensor) -> Tensor:
+        """The same by linear bounds over these intervals (CROWN-IBP)."""
+        one = torch.eye(self.network.classes, device=y.device)
+        a, constant = _Unrounded(self.network, self.found).carry(
+            one[y][:, None] - one, len(self.network.ops) - 1
+        )
+        lower, upper = (bound.flatten(1) for bound in self.start)
+        a, centre, radius = a.flatten(2), (upper + lower) / 2, (upper - lower) / 2
+        margins = (a @ centre[:, :, None] - a.abs() @ radius[:, :, None])[:, :, 0] + constant
+        return margins.scatter(1, y[:, None], 0.0)
+
+
+class _Unrounded(Lines):
+    """Lines as in exact arithmetic: training needs no allowance for rounding."""
+
+    def paid(self, a: Tensor, number: int) -> Tensor:
+        return a.new_zeros(a.shape[:2])
+
+
+def worst_cross_entropy(margins: Tensor, y: Tensor, label_smoothing: float = 0.0) -> Tensor:
+    """Cross-entropy of the worst logits: 0 for the class, −margin for every other."""
+    return functional.cross_entropy(-margins.float(), y, label_smoothing=label_smoothing)

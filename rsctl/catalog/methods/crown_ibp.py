@@ -1,0 +1,85 @@
+"""CROWN-IBP training (Zhang et al. 2020)."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method
+from rsctl.catalog.methods.ibp import BoundTraining
+from rsctl.catalog.recipes import OURS
+
+CODE = "Zhang et al. 2020, authors' code: config/"
+
+
+class CrownIbpParameters(BoundTraining):
+    """CROWN-IBP."""
+
+    beta_start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """β, the weight of linear bounds against intervals, at first."""
+    beta_end: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """β in the end."""
+
+
+METHOD = Method(
+    name="crown-ibp",
+    title="CROWN-IBP",
+    citation="Zhang et al.: Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020",
+    revision=1,
+    parameters=CrownIbpParameters,
+    defaults=(
+        Defaults(
+            {
+                "optimizer": "adam",
+                "weight_decay": 0.0,
+                "schedule": "step",
+                "step_factor": 0.1,
+                "lr": 5e-4,
+                "kappa_start": 1.0,
+                "kappa_end": 0.5,
+                "beta_start": 1.0,
+                "beta_end": 0.0,
+            },
+            source=f"{CODE}, defaults.json",
+        ),
+        Defaults(
+            {
+                "epochs": 200,
+                "batch_size": 256,
+                "milestones": [130.0, 190.0],
+                "epsilon": 0.4,
+                "epsilon_start": 10.0,
+                "epsilon_epochs": 50.0,
+            },
+            source=f"{CODE}mnist_dm-large_0.4.json, to certify 0.3",
+            dataset="mnist",
+        ),
+        Defaults(
+            {
+                "epochs": 3200,
+                "batch_size": 512,
+                "milestones": [2600.0, 3040.0],
+                "epsilon": 0.03451,
+                "epsilon_start": 320.0,
+                "epsilon_epochs": 1600.0,
+                "epsilon_shape": "smoothed",
+                "kappa_start": 0.0,
+                "kappa_end": 0.0,
+            },
+            source=f"{CODE}cifar_dm-large_8_255.json (2_255: ε = 0.00863 and β = 1 to the end)",
+            dataset="cifar10",
+        ),
+        Defaults(
+            {
+                "epochs": 100,
+                "batch_size": 64,
+                "lr": 2e-3,
+                "milestones": [70.0, 90.0],
+                "epsilon": 0.12,
+                "epsilon_start": 5.0,
+                "epsilon_epochs": 50.0,
+            },
+            source=OURS,
+            dataset="digits",
+        ),
+    ),
+)

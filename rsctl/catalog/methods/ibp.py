@@ -1,0 +1,89 @@
+"""Interval bound propagation training (Gowal et al. 2019)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from rsctl.catalog.declare import Defaults, Method, Parameters
+from rsctl.catalog.recipes import OURS
+
+CODE = "Gowal et al. 2019, authors' code (train.py) with the paper's batches of 100: 2,000 and 10,000 steps of 600 per epoch"
+PAPER = "Gowal et al. 2018, section 4: 5,000 and 50,000 steps of 1,000 per epoch; recalled, not checked against the text"
+
+
+class BoundTraining(Parameters):
+    """What training against bounds has in common."""
+
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """ε: ℓ∞ radius to be trained for, for images in [0, 1]; papers take it a little larger than the one to be certified."""
+    epsilon_start: Annotated[float, Field(ge=0)] = 5.0
+    """Epochs of ordinary training before ε begins to grow."""
+    epsilon_epochs: Annotated[float, Field(ge=0)] = 50.0
+    """Epochs over which it grows to its value; κ and β move with it."""
+    epsilon_shape: Literal["linear", "smoothed"] = "linear"
+    """How it grows: `linear`, or `smoothed` at the beginning."""
+    kappa_start: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """κ, the weight of the ordinary cross-entropy, at first."""
+    kappa_end: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """κ in the end."""
+
+
+METHOD = Method(
+    name="ibp",
+    title="Interval bound propagation",
+    citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
+    revision=1,
+    parameters=BoundTraining,
+    defaults=(
+        Defaults(
+            {
+                "optimizer": "adam",
+                "weight_decay": 0.0,
+                "schedule": "step",
+                "step_factor": 0.1,
+                "lr": 1e-3,
+                "kappa_start": 1.0,
+                "kappa_end": 0.5,
+                "epsilon_shape": "linear",
+            },
+            source=CODE,
+        ),
+        Defaults(
+            {
+                "epochs": 100,
+                "batch_size": 100,
+                "milestones": [25.0, 41.7],
+                "epsilon": 0.4,
+                "epsilon_start": 3.33,
+                "epsilon_epochs": 16.67,
+            },
+            source=f"{CODE}; ε = 0.4 to certify 0.3, as Zhang et al. 2020",
+            dataset="mnist",
+        ),
+        Defaults(
+            {
+                "epochs": 350,
+                "batch_size": 50,
+                "milestones": [200.0, 250.0, 300.0],
+                "epsilon": 0.0345,
+                "epsilon_start": 5.0,
+                "epsilon_epochs": 50.0,
+            },
+            source=f"{PAPER}; ε = 1.1 · 8/255, as Zhang et al. 2020",
+            dataset="cifar10",
+        ),
+        Defaults(
+            {
+                "epochs": 100,
+                "batch_size": 64,
+                "lr": 2e-3,
+                "milestones": [70.0, 90.0],
+                "epsilon": 0.12,
+                "epsilon_start": 5.0,
+                "epsilon_epochs": 50.0,
+            },
+            source=OURS,
+            dataset="digits",
+        ),
+    ),
+)
