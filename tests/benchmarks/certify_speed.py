@@ -2,7 +2,11 @@
 
 The reference is the loop that the field's code shares, written out here: one image at a time, fp32, contiguous
 memory, batches of 400, a host synchronisation per batch. `share_of_forward` is our sampler's throughput over
-the bare forward pass of the very same executed function on one resident tile.
+the bare forward pass of the very same executed function on one resident tile, in the same precision.
+
+On a CPU a second table is of one thread and of CPU time, which other work on the machine disturbs less. On a GPU
+(`--tile 4000`) it measures tf32 as well, the bare forward under CUDA graphs and `torch.compile`, and the share of the
+reckoned ceiling: memory traffic of the convolutions' outputs, written and read once in bf16, at the bandwidth given.
 """
 
 from __future__ import annotations
@@ -12,18 +16,20 @@ import json
 import os
 import time
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
 
 from jobs.models import build_model
 from jobs.models.load import Executed
-from jobs.precision import configure
+from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 
 SIGMA, CLASSES, SHAPE = 0.5, 10, (3, 32, 32)
+Clock = Callable[[], float]
 
 
 def published_loop(model: nn.Module, images: torch.Tensor, n: int, device: torch.device) -> None:
@@ -52,23 +58,42 @@ def ours(executed: nn.Module, images: torch.Tensor, n: int, tile: int, device: t
         pass
 
 
-def forward(executed: nn.Module, tile: int, repeats: int, device: torch.device) -> None:
+def forward(executed: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, repeats: int) -> None:
     """The bare forward pass, nothing else."""
-    x = torch.rand((tile, *SHAPE), device=device).to(memory_format=torch.channels_last)
     with torch.inference_mode():
         for _ in range(repeats):
             executed(x)
 
 
-def rate(work: Callable[[], None], samples: int, device: torch.device) -> float:
+def graphed(executed: nn.Module, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
+    """The forward pass of one tile recorded as a CUDA graph and replayed on the same memory."""
+    with torch.inference_mode():
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            for _ in range(3):
+                executed(x)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            result = executed(x)
+
+    def replay(_: torch.Tensor) -> torch.Tensor:
+        graph.replay()
+        return result
+
+    return replay
+
+
+def rate(work: Callable[[], None], samples: int, device: torch.device, clock: Clock) -> float:
     """Samples per second of one run."""
     if device.type == "cuda":
         torch.cuda.synchronize()
-    started = time.perf_counter()
+    started = clock()
     work()
     if device.type == "cuda":
         torch.cuda.synchronize()
-    return samples / (time.perf_counter() - started)
+    return samples / (clock() - started)
 
 
 def trained_like(name: str) -> nn.Module:
@@ -82,68 +107,139 @@ def trained_like(name: str) -> nn.Module:
     return model.eval()
 
 
+def traffic(model: nn.Module) -> int:
+    """Bytes per image if every convolution's output is written and read once in bf16, all else being fused."""
+    outputs = 0
+
+    def count(_: nn.Module, __: Any, result: torch.Tensor) -> None:
+        nonlocal outputs
+        outputs += result[0].numel()
+
+    hooks = [
+        module.register_forward_hook(count) for module in model.modules() if isinstance(module, nn.Conv2d)
+    ]
+    with torch.inference_mode():
+        model(torch.zeros(1, *SHAPE))
+    for hook in hooks:
+        hook.remove()
+    return outputs * 2 * 2
+
+
+def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str, Any]:
+    """Medians over rounds of all rates, and of their ratios within a round."""
+    device = configure("fp32", threads)
+    images = torch.rand((options.images, *SHAPE), device=device)
+    tile = torch.rand((options.tile, *SHAPE), device=device).to(memory_format=torch.channels_last)
+    samples = options.images * options.n
+    reference = trained_like(options.model).to(device)
+    precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
+    executed = {
+        name: Executed(trained_like(options.model), name, example=images[:1]).to(device)
+        for name in precisions
+    }
+    # What else the forward pass could be run through; not what the sampler does.
+    others: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {}
+    if device.type == "cuda":
+        for name in precisions:
+            configure(name, threads)
+            others[f"graph_{name}"] = (name, graphed(executed[name], tile))
+    if options.compile:
+        for name in precisions:
+            others[f"compiled_{name}"] = (
+                name,
+                torch.compile(executed[name], mode="max-autotune-no-cudagraphs"),
+            )
+    repeats = max(1, samples // options.tile)
+    rounds: list[dict[str, float]] = []
+    for _ in range(options.rounds + 1):
+        # All of them in turn within a round: the machine's mood cancels in the ratios. The first round warms up.
+        configure("fp32", threads)
+        found = {
+            "loop": rate(lambda: published_loop(reference, images, options.n, device), samples, device, clock)
+        }
+        for name, function in executed.items():
+            configure(name, threads)
+            found[name] = rate(
+                lambda f=function: ours(f, images, options.n, options.tile, device), samples, device, clock
+            )
+            found[f"forward_{name}"] = rate(
+                lambda f=function: forward(f, tile, repeats), repeats * options.tile, device, clock
+            )
+        for name, (precision, function) in others.items():
+            configure(precision, threads)
+            found[name] = rate(
+                lambda f=function: forward(f, tile, repeats), repeats * options.tile, device, clock
+            )
+        rounds.append(found)
+    rounds = rounds[1:]
+    figures: dict[str, Any] = {
+        "samples_per_second": {name: round(median([r[name] for r in rounds]), 1) for name in rounds[0]}
+    }
+    for name in precisions:
+        figures[f"ratio_{name}"] = round(median([r[name] / r["loop"] for r in rounds]), 2)
+        figures[f"share_of_forward_{name}"] = round(
+            median([r[name] / r[f"forward_{name}"] for r in rounds]), 3
+        )
+    figures["share_of_forward"] = figures["share_of_forward_bf16"]
+    if device.type == "cuda":
+        ceiling = options.bandwidth * 1e12 / traffic(trained_like(options.model))
+        figures["ceiling"] = round(ceiling)
+        figures["share_of_ceiling"] = round(figures["samples_per_second"]["bf16"] / ceiling, 3)
+    return figures
+
+
+def median(values: list[float]) -> float:
+    """The middle one."""
+    return sorted(values)[len(values) // 2]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--model", default="resnet110")
-    parser.add_argument("--n", type=int, default=400, help="draws per image")
+    parser.add_argument("--n", type=int, help="draws per image; by default one tile, at least 400")
     parser.add_argument("--images", type=int, default=4)
     parser.add_argument("--tile", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--compile", action="store_true", help="also the bare forward under torch.compile")
+    parser.add_argument("--bandwidth", type=float, default=4.8, help="of the GPU's memory, TB/s")
     options = parser.parse_args()
+    gpu = torch.cuda.is_available()
+    # A GPU needs several tiles in flight before its rate says anything.
+    options.n = options.n or (max(4 * options.tile, 400) if gpu else max(options.tile, 400))
+    options.compile = options.compile or gpu
     device = configure("fp32", options.threads)
-    images = torch.rand((options.images, *SHAPE), device=device)
-    samples = options.images * options.n
-    reference = trained_like(options.model).to(device)
-    executed = {
-        precision: Executed(trained_like(options.model), precision).to(device)
-        for precision in ("fp32", "bf16")
-    }
-    rates: dict[str, list[float]] = {
-        name: [] for name in ("loop", "fp32", "bf16", "forward_fp32", "forward_bf16")
-    }
-    for measured in range(-1, options.rounds):
-        # All of them in turn within a round: the machine's mood cancels in the ratios. The first round warms up.
-        found = {"loop": rate(lambda: published_loop(reference, images, options.n, device), samples, device)}
-        for precision, function in executed.items():
-            found[precision] = rate(
-                lambda f=function: ours(f, images, options.n, options.tile, device), samples, device
-            )
-            repeats = max(1, samples // options.tile)
-            found[f"forward_{precision}"] = rate(
-                lambda f=function, k=repeats: forward(f, options.tile, k, device),
-                repeats * options.tile,
-                device,
-            )
-        if measured >= 0:
-            for name, value in found.items():
-                rates[name].append(value)
-    middle = {name: sorted(values)[len(values) // 2] for name, values in rates.items()}
-    ratio = {
-        name: sorted(a / b for a, b in zip(rates[name], rates["loop"], strict=True))
-        for name in ("fp32", "bf16")
-    }
-    share = sorted(a / b for a, b in zip(rates["bf16"], rates["forward_bf16"], strict=True))
-    figures = {
-        "device": torch.cuda.get_device_name() if device.type == "cuda" else "cpu",
+    figures: dict[str, Any] = {
+        "device": device_name(device),
         "model": options.model,
-        "samples_per_second": {name: round(value, 1) for name, value in middle.items()},
-        "ratio_fp32": round(ratio["fp32"][len(ratio["fp32"]) // 2], 2),
-        "ratio_bf16": round(ratio["bf16"][len(ratio["bf16"]) // 2], 2),
-        "share_of_forward": round(share[len(share) // 2], 3),
-        "load": round(os.getloadavg()[0], 2),
+        "tile": options.tile,
+        "threads": options.threads,
+        **measure(options, options.threads, time.perf_counter),
     }
+    if not gpu:
+        figures["one_thread_cpu_time"] = measure(options, 1, time.process_time)
+    figures["load"] = round(os.getloadavg()[0], 2)
     if options.json:
         print(json.dumps(figures))
         return
     print(
-        f"{figures['model']} on {figures['device']}, {samples} samples, median of {options.rounds} rounds, load {figures['load']}"
+        f"{options.model} on {figures['device']}, {options.images * options.n} samples in tiles of {options.tile}, "
+        f"median of {options.rounds} rounds, load {figures['load']}"
     )
-    for name, value in middle.items():
-        print(f"{name:16} {value:10.1f} samples/s")
-    for name in ("ratio_fp32", "ratio_bf16", "share_of_forward"):
-        print(f"{name:16} {figures[name]:10}")
+    show(figures)
+    if not gpu:
+        print("\none thread, CPU time")
+        show(figures["one_thread_cpu_time"])
+
+
+def show(figures: dict[str, Any]) -> None:
+    """Rates, then ratios."""
+    for name, value in figures["samples_per_second"].items():
+        print(f"{name:22} {value:12,.1f} samples/s")
+    for name, value in figures.items():
+        if name.startswith(("ratio", "share", "ceiling")):
+            print(f"{name:22} {value:12,}")
 
 
 if __name__ == "__main__":
