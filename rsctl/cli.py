@@ -150,19 +150,19 @@ def submit(
     if as_json and not wait:
         print(json.dumps(summary))
     else:
-        waiting = len(committed.requests) - done.added
+        waiting = len(committed.requests) - done.added - done.held_back
         print(
             f"{name}: {summary['tasks']} tasks, {committed.done} done, {done.added} handed over"
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )
     if wait:
-        leave(_wait(place, name, as_json))
+        leave(_wait(place, name, as_json, held_back=bool(done.held_back)))
 
 
-def _wait(place: Any, name: str, as_json: bool) -> int:
+def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
     """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
-    from rsctl.cluster import control
+    from rsctl.cluster import again, control
     from rsctl.cluster.everywhere import notices
     from rsctl.cluster.status import Progress, summarize
     from rsctl.store.attempts import State
@@ -172,14 +172,17 @@ def _wait(place: Any, name: str, as_json: bool) -> int:
         while True:
             found = control.sweep_statuses(place, name)
             shown.show(summarize(found.values()), notices())
-            if all(
+            if not held_back and all(
                 s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
                 for s in found.values()
             ):
                 break
             time.sleep(1)
-            if time.monotonic() - looked > 5:
-                control.keep_going(place, name)
+            if time.monotonic() - looked > (10 if held_back else 5):
+                if held_back:
+                    held_back = bool(again.hand_over_rest(place, name))
+                else:
+                    control.keep_going(place, name)
                 looked = time.monotonic()
     except KeyboardInterrupt:
         shown.end()
@@ -292,11 +295,13 @@ def retry(
     ] = None,
 ) -> None:
     """Start again what failed, was lost or cancelled; leave the rest alone."""
-    from rsctl.cluster import control
+    from rsctl.cluster import again
     from rsctl.spec.settings import load_settings
 
-    again = control.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
-    _name_tasks("started again", again)
+    tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    _name_tasks("started again", tasks)
+    if note:
+        print(note, file=sys.stderr)
 
 
 def _name_tasks(what: str, tasks: list[Task]) -> None:

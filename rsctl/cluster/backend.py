@@ -21,6 +21,25 @@ class Seen:
     """Unix time of the submission or note that this is about: of two backends, the later one is right."""
 
 
+@dataclass(frozen=True)
+class HandedOver:
+    """What became of a submission."""
+
+    added: int
+    """Tasks that the backend didn't have already."""
+    held_back: tuple[Task, ...] = ()
+    """Tasks that it has no room for now."""
+    why: str = ""
+    """What limits it, as a sentence without its stop."""
+
+    @property
+    def note(self) -> str:
+        """What a person has to know; empty if everything was handed over."""
+        if not self.held_back:
+            return ""
+        return f"{len(self.held_back)} tasks were not handed over: {self.why}. Submit again when some have ended; --wait does it by itself."
+
+
 class Observer(Protocol):
     """Sees and stops tasks. Everything that may block is here; nothing of it is called on a UI thread."""
 
@@ -41,6 +60,6 @@ class Backend(Observer, Protocol):
         """The profile's name."""
         ...
 
-    def submit(self, requests: list[Request]) -> int:
-        """Take over these tasks; returns how many it didn't have already."""
+    def submit(self, requests: list[Request]) -> HandedOver:
+        """Take over these tasks, in their order as far as there is room for them."""
         ...

@@ -1,4 +1,4 @@
-"""What the command line and the dashboard do with sweeps: submit, look, cancel, retry."""
+"""What the command line and the dashboard do with sweeps: submit, look, cancel."""
 
 from __future__ import annotations
 
@@ -16,11 +16,9 @@ from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_submissions import submissions
 from rsctl.errors import InputError
 from rsctl.plan.tasks import Request, Task
-from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.layout import Run, Store
-from rsctl.store.provenance import snapshot_code
 
 if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
@@ -57,6 +55,8 @@ class Submitted:
     plan: Plan
     committed: Committed
     added: int
+    held_back: int
+    """Tasks that the cluster has no room for now."""
 
 
 def backend_of(place: Place, cluster: str) -> Backend:
@@ -89,7 +89,9 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     backend = backend_of(place, plan.sweep.cluster)
     committed = commit(plan, place, update=update)
     save_sweep_file(place, plan.sweep.name, file)
-    return Submitted(plan, committed, backend.submit(_free(committed.requests, backend, place)))
+    handed = backend.submit(_free(committed.requests, backend, place))
+    committed.notes.extend([handed.note] if handed.note else [])
+    return Submitted(plan, committed, handed.added, len(handed.held_back))
 
 
 def _free(requests: list[Request], backend: Backend, place: Place) -> list[Request]:
@@ -185,7 +187,7 @@ def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
     return statuses(sweep_tasks(store, name), Everywhere(place))
 
 
-def _cluster(place: Place, sweep: dict[str, Any]) -> str:
+def cluster_of(place: Place, sweep: dict[str, Any]) -> str:
     """The profile a sweep was last submitted to; `local` where rsctl.toml no longer has it."""
     name = str(sweep.get("cluster", "local"))
     return name if name in place.settings.everywhere else "local"
@@ -193,7 +195,7 @@ def _cluster(place: Place, sweep: dict[str, Any]) -> str:
 
 def keep_going(place: Place, name: str) -> None:
     """See that somebody works on a sweep whose tasks wait: a local queue may have been killed."""
-    backend = backend_of(place, _cluster(place, Store(place.store).sweep(name)))
+    backend = backend_of(place, cluster_of(place, Store(place.store).sweep(name)))
     if isinstance(backend, LocalBackend):
         backend.revive()
 
@@ -226,42 +228,6 @@ def cancel(place: Place, names: list[str]) -> list[Task]:
     ]
     backend.cancel(open_tasks)
     return open_tasks
-
-
-def retry(
-    place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
-) -> list[Task]:
-    """Start again what failed, was lost or was cancelled; returns those tasks.
-
-    `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
-    """
-    store = Store(place.store)
-    sweep = store.sweep(name)
-    backend = backend_of(place, _cluster(place, sweep))
-    model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
-    again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
-    found = [s for s in statuses(sweep_tasks(store, name), Everywhere(place)).values() if s.state in again]
-    code = snapshot_code(store.root)  # a retry after a fix runs the fixed code
-    limits = {"minutes": minutes, "memory_gb": memory_gb}
-    changed = {key: value for key, value in limits.items() if value is not None}
-    requests = [_request(store, status, model_of, code, changed) for status in found]
-    backend.submit(requests)
-    return [status.task for status in found]
-
-
-def _request(
-    store: Store, status: TaskStatus, model_of: dict[str, str], code: str, changed: dict[str, Any]
-) -> Request:
-    task = status.task
-    launch = {**task.run.launch(), "code": code, **changed}
-    task.run.write_launch(launch)
-    if task.run.kind == "models":
-        missing = [origin.run for origin in task.run.train_spec.parents.values()]
-    else:
-        missing = [model_of[task.run.id]]
-    needs = tuple(Task(store.run("models", name), 0) for name in missing)
-    known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
-    return Request(task, needs, StageResources(**known), code, after=status.attempt)
 
 
 def log_files(run: Run, number: int) -> list[Path]:

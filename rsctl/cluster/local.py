@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.cluster.backend import Seen
+from rsctl.cluster.backend import HandedOver, Seen
 from rsctl.cluster.processes import task_processes, visible_gpus
 from rsctl.cluster.queue import KILL_AFTER, served, start_detached
 from rsctl.cluster.requests import all_queues, own_queue
@@ -29,7 +29,7 @@ class LocalBackend:
     profile: LocalProfile
     store: Store
 
-    def submit(self, requests: list[Request]) -> int:
+    def submit(self, requests: list[Request]) -> HandedOver:
         """Add requests to this host's queue and see that it runs; a task that any host's queue holds is left to it."""
         wanted_gpus = max(
             (r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0
@@ -45,7 +45,7 @@ class LocalBackend:
         added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
         if requests:
             start_detached(self.store.root, self.name)
-        return added
+        return HandedOver(added)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
         """Queue files and living processes; reads nothing of a task that no queue has heard of."""

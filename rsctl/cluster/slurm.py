@@ -8,10 +8,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rsctl.cluster.backend import Seen
-from rsctl.cluster.slurm_arrays import check_profile, make_arrays
+from rsctl.cluster.backend import HandedOver, Seen
+from rsctl.cluster.slurm_adopt import adopt
+from rsctl.cluster.slurm_arrays import check_profile, first_tasks, make_arrays
 from rsctl.cluster.slurm_commands import QueueView, Row, cancel_jobs, limits, partitions
 from rsctl.cluster.slurm_handover import HandOver
+from rsctl.cluster.slurm_limits import room_for
+from rsctl.cluster.slurm_shared import check_store, no_word
 from rsctl.cluster.slurm_states import ACTIVE, seen_of
 from rsctl.cluster.slurm_submissions import Submission, only_submitter, submissions
 from rsctl.cluster.slurm_watch import WATCH
@@ -35,27 +38,36 @@ class SlurmBackend:
 
     # Submitting
 
-    def submit(self, requests: list[Request]) -> int:
-        """Hand over what isn't in the queue yet: all of it, or nothing if SLURM refuses a part.
+    def submit(self, requests: list[Request]) -> HandedOver:
+        """Hand over what isn't in the queue yet, as far as the cluster has room for; nothing if SLURM refuses a part.
 
         Raises
         ------
         InputError
             The cluster can't or won't run it; the message has SLURM's own words and names the key to change.
         UnavailableError
-            The controller doesn't answer.
+            The controller doesn't answer, or takes no more jobs from this user now.
         """
         with only_submitter(self.store):
             WATCH.look_again()
+            view = WATCH.look(self.profile.poll_seconds)
+            if view is None or WATCH.away:
+                raise UnavailableError(f"{WATCH.away.rstrip('.')}. Nothing was submitted; try again later.")
+            adopt(self._held(request.task for request in requests), view)
             held = self.poll([request.task for request in requests])
-            if WATCH.away:
-                raise UnavailableError(f"{WATCH.away}. Nothing was submitted; try again later.")
             fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
             if not fresh:
-                return 0
+                return HandedOver(0)
             cluster = limits()
-            arrays = make_arrays(fresh, cluster.max_array_size)
+            arrays = make_arrays(fresh, cluster.longest_array)
             partition = check_profile(self.name, self.profile, partitions(), arrays)
+            check_store(self.store.root, partition)
+            room = room_for(self.profile, partition, cluster, view)
+            if not room.jobs:
+                raise UnavailableError(
+                    f"{room.why}. Nothing was submitted; submit again when some have ended."
+                )
+            arrays = first_tasks(arrays, room.jobs)
             hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
             try:
                 for array in arrays:
@@ -65,7 +77,8 @@ class SlurmBackend:
                 raise
             finally:
                 WATCH.look_again()
-            return len(fresh)
+            held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)
+            return HandedOver(len(fresh) - len(held_back), held_back, room.why)
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
         """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""
@@ -199,9 +212,20 @@ def _of_row(task: Task, submission: Submission, row: Row, ended: Endings) -> See
     cancelled = task.number in submission.cancelled
     if seen.state in ACTIVE:
         return replace(seen, state=State.RUNNING, reason="is being cancelled") if cancelled else seen
-    if ended.of(task, submission) == "failed":
+    end = ended.of(task, submission)
+    if end == "failed":
         return None
-    return replace(seen, state=State.CANCELLED, reason="cancelled by you") if cancelled else seen
+    if cancelled:
+        return replace(seen, state=State.CANCELLED, reason="cancelled by you")
+    if (
+        seen.state == State.FAILED
+        and end is None
+        and submission.job
+        and not submission.log_of(task.number).exists()
+    ):
+        log = submission.log_of(task.number)
+        return replace(seen, reason=f"{seen.reason}; {no_word(task.run.store.root, log, seen.node)}")
+    return seen
 
 
 def _vanished(task: Task, submission: Submission, ended: Endings) -> Seen | None:

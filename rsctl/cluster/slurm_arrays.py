@@ -68,6 +68,17 @@ def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
     return arrays
 
 
+def first_tasks(arrays: list[Array], most: float) -> list[Array]:
+    """The arrays as far as `most` tasks go, in their order, so that nothing waits for what was left out."""
+    kept: list[Array] = []
+    for array in arrays:
+        left = most - sum(len(one.requests) for one in kept)
+        if left < 1:
+            break
+        kept.append(array if len(array.requests) <= left else Array(array.requests[: int(left)], array.needs))
+    return kept
+
+
 def sbatch_parameters(
     array: Array, profile: SlurmProfile, partition: Partition, setup: list[str]
 ) -> dict[str, Any]:

@@ -46,8 +46,11 @@ class QueueView:
 
 
 def environment() -> dict[str, str]:
-    """The environment for SLURM's commands: what a user sets for his own eyes would change their output."""
-    hidden = ("SQUEUE_", "SACCT_", "SINFO_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN")
+    """The environment for SLURM's commands: what a user sets for his own eyes would change their output.
+
+    Nor may SLURM_CLUSTERS send a question to another cluster than the one that jobs are handed to.
+    """
+    hidden = ("SQUEUE_", "SACCT_", "SINFO_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "SLURM_CLUSTERS")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
@@ -159,8 +162,13 @@ class Limits:
 
     cluster: str
     version: str
-    max_array_size: int
+    longest_array: int
+    """Tasks of one array: MaxArraySize, or max_array_tasks where that is less; 1 where arrays are switched off."""
+    max_job_count: int
+    """Jobs of all users that the controller keeps."""
     accounting: bool
+    limits_enforced: bool
+    """Whether the limits of associations and QOS hold."""
 
 
 @dataclass(frozen=True)
@@ -186,12 +194,17 @@ def limits() -> Limits:
     values = dict(
         re.findall(r"^(\w+)\s+= (.*?)\s*$", ask("scontrol", "show", "config"), re.M),
     )
+    longest = int(values.get("MaxArraySize", "1001"))
+    if lower := re.search(r"\bmax_array_tasks=(\d+)", values.get("SchedulerParameters", "")):
+        longest = min(longest, int(lower[1]))
     return Limits(
         cluster=values.get("ClusterName", ""),
         version=values.get("SLURM_VERSION", ""),
-        max_array_size=int(values.get("MaxArraySize", "1001")),
+        longest_array=max(1, longest),
+        max_job_count=int(values.get("MaxJobCount", "10000")),
         # Nothing but slurmdbd can be asked by sacct in the versions that are in use.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
+        limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
     )
 
 

@@ -70,7 +70,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
     yield (
         True,
         "slurm",
-        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.max_array_size}",
+        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.longest_array}",
     )
     yield (
         not view.unreadable,
@@ -97,6 +97,7 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
         "qos": profile.qos,
         "constraint": profile.constraint,
         "gres": profile.gres,
+        **{key: profile.extra.get(key) for key in ("nodelist", "exclude", "reservation")},
     }
     flags = [f"--{key}={value}" for key, value in options.items() if value]
     python = profile.python or shlex.quote(sys.executable)

@@ -87,6 +87,11 @@ class SlurmProfile(Parameters):
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if taken := sorted(_OURS & value.keys()):
             raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
+        if taken := sorted({"cluster", "clusters", "M"} & value.keys()):
+            raise ValueError(
+                f"{', '.join(taken)}: rsctl speaks with one cluster at a time, the one of SLURM_CONF. "
+                "For another one, run rsctl on its login node, or with its SLURM_CONF"
+            )
         return value
 
 
@@ -103,6 +108,8 @@ class Settings(Parameters):
     """Folder of the data sets. `RSCTL_DATA` overrides."""
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets or certificates."""
+    notify: Literal["desktop", "bell", "off"] = "desktop"
+    """How the dashboard tells that a sweep has ended: by the terminal's bell and a desktop notification, by the bell, or not."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
     """Where tasks can run, by name; `local` and `slurm` always exist."""
 

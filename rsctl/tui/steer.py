@@ -39,13 +39,12 @@ def cancel(what: str, names: list[str]) -> Answer:
 
 def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
     """Start again what failed, was lost or cancelled; with these limits, where they are given."""
-    from rsctl.cluster import control
+    from rsctl.cluster import again
     from rsctl.spec.settings import load_settings
 
-    tasks = control.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
-    return Acted(
-        f"{sweep}: {len(tasks)} tasks started again" if tasks else f"{sweep}: nothing to be started again"
-    )
+    tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    done = f"{len(tasks)} tasks started again" if tasks else "nothing to be started again"
+    return Acted(f"{sweep}: {done}" + (f"\n{note}" if note else ""))
 
 
 def limits(text: str) -> dict[str, float]:

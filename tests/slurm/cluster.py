@@ -86,6 +86,10 @@ class Cluster:
     def start_node(self, node: str) -> None:
         self._run("slurmd", "-N", node)
 
+    def start_blind_node(self, node: str, folder: Path) -> None:
+        """A node that sees an empty folder in the place of this one, as where the store isn't shared."""
+        self._run("unshare", "-m", "sh", "-c", f"mount -t tmpfs none '{folder}' && exec slurmd -N {node}")
+
     def kill_node(self, node: str, *, whole: bool = True) -> None:
         """Pull the plug: slurmd, its step daemons and every process of its jobs are gone at once.
 
@@ -127,6 +131,12 @@ class Cluster:
         """Job (or array task) → state, of everything the controller remembers."""
         rows = self.query("squeue", "-r", "-h", "--states=all", "-o", "%i %T").splitlines()
         return dict(row.split() for row in rows)
+
+    def queue_of(self, store: Path) -> list[str]:
+        """The jobs and array tasks that a store's submissions made, of all that the controller remembers."""
+        ours = {f"rsctl:{folder.name}" for folder in (store / "submissions").iterdir()}
+        rows = self.query("squeue", "-r", "-h", "--states=all", "-o", "%i %k").splitlines()
+        return [row.split()[0] for row in rows if row.split()[1] in ours]
 
     def requests(self, kind: str = "REQUEST_JOB_INFO") -> int:
         """How many requests of a kind the controller has served, by `sdiag`."""

@@ -17,9 +17,7 @@ if TYPE_CHECKING:
 
 def jobs_of(site: Site) -> list[str]:
     """The cluster's job numbers that carry this store's submissions."""
-    comments = site.cluster.query("squeue", "-h", "--states=all", "-o", "%F %k").splitlines()
-    ours = {folder.name for folder in (site.folder / "runs" / "submissions").iterdir()}
-    return sorted({line.split()[0] for line in comments if line.split()[1].removeprefix("rsctl:") in ours})
+    return sorted({job.partition("_")[0] for job in site.cluster.queue_of(site.store.root)})
 
 
 def test_one_task_fails_one_is_cancelled_and_retry_completes_both(any_site: Site) -> None:
