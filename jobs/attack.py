@@ -5,12 +5,11 @@ from __future__ import annotations
 import torch
 
 from jobs.attacks.search import Search
-from jobs.findings import Batch, Outcome, load_images, run
+from jobs.findings import Batch, Outcome, load_images, parameters_of_run, run
 from jobs.models.load import Executed, load_trained
 from jobs.precision import configure, device_name
 from rsctl.catalog import find, known_attacks
 from rsctl.errors import RefusedError
-from rsctl.spec.identity import completed
 from rsctl.spec.runs import AttackSpec
 from rsctl.store.work import Work
 
@@ -32,7 +31,7 @@ def main(work: Work) -> None:
     executed = Executed(model, spec.precision).to(device).eval()
     shape = (images.shape.channels, images.shape.size, images.shape.size)
     search = Search(
-        attack.module, completed(attack.parameters, spec.parameters), executed, images.shape.classes, shape, norm=spec.norm,
+        attack.module, parameters_of_run(work, attack.parameters, spec.parameters), executed, images.shape.classes, shape, norm=spec.norm,
         sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, seed=spec.seed, device=device,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,9 @@ from torch import Tensor
 
 from jobs.data import Images, load
 from rsctl import __version__
+from rsctl.catalog.declare import Parameters
 from rsctl.errors import InputError, RefusedError
+from rsctl.spec.identity import completed
 from rsctl.store.compaction import compact
 from rsctl.store.files import replace
 from rsctl.store.provenance import git_state
@@ -56,6 +58,11 @@ def load_images(work: Work) -> Images:
             f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
         )
     return images
+
+
+def parameters_of_run(work: Work, declared: type[Parameters], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Complete parameters: those that define the result as the run has them, the others as it was last submitted."""
+    return {**work.launch["parameters"], **completed(declared, stored)}
 
 
 def run(

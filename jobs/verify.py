@@ -6,13 +6,12 @@ import importlib
 
 import torch
 
-from jobs.findings import Batch, Outcome, load_images, run
+from jobs.findings import Batch, Outcome, load_images, parameters_of_run, run
 from jobs.models.load import load_trained
 from jobs.precision import configure, device_name
 from jobs.verifiers import Prover
 from rsctl.catalog import find, known_verifiers
 from rsctl.errors import RefusedError
-from rsctl.spec.identity import completed
 from rsctl.spec.runs import VerifySpec
 from rsctl.store.work import Work
 
@@ -33,7 +32,7 @@ def main(work: Work) -> None:
         )
     prover: Prover = importlib.import_module(verifier.module).prepare(
         model.to(device),
-        verifier.parameters(**completed(verifier.parameters, spec.parameters)),
+        verifier.parameters(**parameters_of_run(work, verifier.parameters, spec.parameters)),
         shape=images.shape,
         norm=spec.norm,
         radii=spec.radii,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import subprocess
@@ -13,13 +14,14 @@ from typing import Any
 
 from rsctl.cluster.processes import task_processes
 from rsctl.cluster.requests import own_queue, task_of
+from rsctl.cluster.task import STAGES
 from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
-from rsctl.store.layout import Run, Store
+from rsctl.store.layout import KINDS, Run, Store
 from rsctl.store.work import Work
 
 TINY: dict[str, Any] = {
@@ -54,6 +56,8 @@ def toml(values: dict[str, Any], prefix: str = "") -> str:
             return str(value).lower()
         if isinstance(value, list):
             return f"[{', '.join(text(item) for item in value)}]"
+        if isinstance(value, dict):
+            return f"{{ {', '.join(f'{key} = {text(item)}' for key, item in value.items())} }}"
         return '"' + value + '"' if isinstance(value, str) else repr(value)
 
     plain = [f"{key} = {text(value)}" for key, value in values.items() if not isinstance(value, dict)]
@@ -105,10 +109,8 @@ class Chain:
 
     def run(self, task: Task, kind: type[Work] = Work) -> Work:
         """Do a task in this process; the work says how it went."""
-        from jobs import count, train
-
         work = self.work(task, kind)
-        (train if task.run.kind == "models" else count).main(work)
+        importlib.import_module(STAGES[task.run.kind]).main(work)
         work.claim.end("done", "")
         return work
 
@@ -147,7 +149,7 @@ class Chain:
 
         return {
             f"{run.id}/{task}": len(numbers)
-            for kind in ("models", "counts")
+            for kind in KINDS
             for run in self.store.runs(kind)
             for task, numbers in attempt_numbers(run).items()
         }

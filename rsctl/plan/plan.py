@@ -127,20 +127,13 @@ def _add(plan: Plan, entry: Entry) -> None:
         resolved.dataset_parameters,
         getattr(resolved.point.resources, stage),
         table.shards,
-        _launch(resolved, table),
+        table.launch,
     )
     planned = plan.tables.setdefault(planned.key, planned)
     # Image sets with one seed are prefixes of one order: the longer one first keeps that order.
     longer, shorter = sorted((planned.images, images), key=len, reverse=True)
     planned.images = list(dict.fromkeys([*longer, *shorter]))
     plan.entries.append(entry)
-
-
-def _launch(resolved: Resolved, table: Table) -> dict[str, Any]:
-    if table.spec.folder != "counts":
-        return {"keep_images": table.keep_images}
-    settings = resolved.point.certification
-    return {"certificates": list(settings.certificates), "alpha": settings.alpha}
 
 
 def refused(name: str, resolved: Resolved) -> str:

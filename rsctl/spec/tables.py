@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from rsctl.catalog import find, known_attacks, known_verifiers
 from rsctl.catalog.declare import Attack as AttackDeclaration
 from rsctl.catalog.declare import DataShape, Parameters, Verifier
-from rsctl.errors import InputError
+from rsctl.errors import InputError, unknown
 from rsctl.spec.identity import identity
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.spec.sections import Attack, ImageTable, Point, Verification
@@ -26,7 +26,8 @@ class Table:
     max_images: int
     radii: list[float]
     """Columns of what is printed."""
-    keep_images: bool = True
+    launch: dict[str, Any] = field(default_factory=dict)
+    """What its tasks are told besides: nothing of it is identity."""
 
 
 def resolve_tables(
@@ -78,7 +79,8 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         tile=settings.tile,
         block=settings.block,
     )
-    return Table(spec, settings.shards, settings.max_images, list(settings.radii))
+    launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
+    return Table(spec, settings.shards, settings.max_images, list(settings.radii), launch)
 
 
 def _verification(
@@ -96,7 +98,7 @@ def _verification(
         norm=section.norm,
         radii=sorted(section.radii),
     )
-    return [_table(point, spec, section, section.radii or point.certification.radii)]
+    return [_table(point, spec, section, parameters, section.radii or point.certification.radii)]
 
 
 def _attack(
@@ -124,13 +126,16 @@ def _attack(
         n=section.n if smoothed else 0,
         alpha=section.alpha if smoothed else 0.0,
     )
-    return [_table(point, spec, section, point.certification.radii)]
+    return [_table(point, spec, section, parameters, point.certification.radii)]
 
 
-def _table(point: Point, spec: TableSpec, section: ImageTable, radii: list[float]) -> Table:
+def _table(
+    point: Point, spec: TableSpec, section: ImageTable, parameters: Parameters, radii: list[float]
+) -> Table:
     settings = point.certification
     most = settings.max_images if section.max_images is None else section.max_images
-    return Table(spec, section.shards or settings.shards, most, list(radii), section.keep_images)
+    launch = {"keep_images": section.keep_images, "parameters": parameters.model_dump()}
+    return Table(spec, section.shards or settings.shards, most, list(radii), launch)
 
 
 def _read(
@@ -155,6 +160,11 @@ def _read(
         )
         return None
     own = {name: value for name, value in values.items() if name not in fields}
+    allowed = [*fields, *declaration.parameters.model_fields]
+    unheard = [name for name in own if name not in allowed]
+    problems += [Problem(f"{key}.{name}", unknown("key", name, allowed)) for name in unheard]
+    if unheard:
+        return None
     parameters = check(declaration.parameters, own, key, problems)
     return None if parameters is None else (known, declaration, parameters)
 
