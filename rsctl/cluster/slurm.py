@@ -13,8 +13,9 @@ from rsctl.cluster.slurm_adopt import adopt
 from rsctl.cluster.slurm_arrays import check_profile, first_tasks, make_arrays
 from rsctl.cluster.slurm_commands import QueueView, Row, cancel_jobs, limits, partitions
 from rsctl.cluster.slurm_handover import HandOver
+from rsctl.cluster.slurm_last_words import explain
 from rsctl.cluster.slurm_limits import room_for
-from rsctl.cluster.slurm_shared import check_store, no_word
+from rsctl.cluster.slurm_shared import check_store
 from rsctl.cluster.slurm_states import ACTIVE, seen_of
 from rsctl.cluster.slurm_submissions import Submission, only_submitter, submissions
 from rsctl.cluster.slurm_watch import WATCH
@@ -217,14 +218,8 @@ def _of_row(task: Task, submission: Submission, row: Row, ended: Endings) -> See
         return None
     if cancelled:
         return replace(seen, state=State.CANCELLED, reason="cancelled by you")
-    if (
-        seen.state == State.FAILED
-        and end is None
-        and submission.job
-        and not submission.log_of(task.number).exists()
-    ):
-        log = submission.log_of(task.number)
-        return replace(seen, reason=f"{seen.reason}; {no_word(task.run.store.root, log, seen.node)}")
+    if seen.state == State.FAILED and submission.job:
+        return explain(seen, task.run, submission.log_of(task.number), began=end is not None)
     return seen
 
 

@@ -1,4 +1,4 @@
-"""Whether nodes see the store: what can be told without asking one, and what a task that left no word means."""
+"""Whether nodes see the store, as far as it can be told without asking one."""
 
 from __future__ import annotations
 
@@ -34,8 +34,3 @@ def file_system(path: Path, mounts: str) -> str:
         kinds[Path(where)] = after.split()[0]
     real = path.resolve()
     return next((kinds[folder] for folder in (real, *real.parents) if folder in kinds), "")
-
-
-def no_word(store: Path, log: Path, node: str) -> str:
-    """What to say of a task that failed before it wrote anything."""
-    return f"it wrote nothing, not even {log}: does {node or 'its node'} see {store}? 'rsctl doctor' tries it"

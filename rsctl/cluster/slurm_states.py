@@ -62,5 +62,9 @@ def seen_of(row: Row) -> Seen:
         return Seen(state, "its model was not trained, so SLURM cancelled it")
     if state == State.RUNNING:
         return Seen(state, "" if row.state == "RUNNING" else words, row.node)
-    advice = _ADVICE.get(row.state)
-    return Seen(state, f"SLURM: {words}" + (f"; {advice}" if advice else ""), row.node)
+    return Seen(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
+
+
+def advice_for(state: str) -> str:
+    """What to do about it, to be appended to the reason; empty where there is nothing to advise."""
+    return f"; {_ADVICE[state]}" if state in _ADVICE else ""

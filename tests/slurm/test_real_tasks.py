@@ -74,6 +74,29 @@ def test_a_second_living_copy_changes_no_result(site: Site, tmp_path: Path) -> N
     assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
 
 
+@pytest.mark.long
+def test_two_hundred_real_tasks(site: Site, tmp_path: Path) -> None:
+    """Each imports torch, which costs 3 CPU-seconds; four at once, for they share one machine here."""
+    site.profile("many", array_parallelism=4)
+    site.sweep(certification={"shards": 200, "max_images": 200, "n": 100})
+    site.submit("--cluster", "many", fake=False)
+    (counts,) = site.store.runs("counts")
+    file = counts.task_file(77)
+    images = file.read_text()
+    file.write_text('{"images": [999999]}')
+    site.wait(lambda states: states.count("done") >= 3, seconds=600)
+    site.rsctl("cancel", f"{counts.id}/199")
+    states = site.wait(seconds=7200)
+    assert (states.count("done"), states[1 + 77], states[1 + 199]) == (199, "failed", "cancelled")
+    file.write_text(images)
+    assert site.rsctl("retry", "try").stdout.count("started again") == 2
+    assert site.wait(seconds=600) == ["done"] * 201
+    assert len(image_counts(site.store)) == 200
+    # How images are dealt to tasks is nothing to their counts.
+    site.sweep(certification={"shards": 1, "max_images": 200, "n": 100})
+    assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
+
+
 @pytest.mark.parametrize("nodes", [pytest.param(1, marks=pytest.mark.long), 2])
 def test_training_in_two_processes_meets_and_learns(site: Site, nodes: int) -> None:
     site.sweep(

@@ -1,13 +1,15 @@
 """`<store>/behaviour.json`: which tasks fail, and how long each takes.
 
 train_fails: sigmas whose training fails; count_fails: numbers of the certification tasks that fail;
-steps: steps of a task, with `seconds` between them; wait: none ends before this is taken back.
+steps: steps of a task, with `seconds` between them; wait: none ends before this is taken back;
+deaf: signals are ignored; megabytes: memory that a task takes and uses.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import signal
 import time
 from typing import Any
 
@@ -31,6 +33,10 @@ def act(work: Work, fails: bool) -> None:
     file = work.run.path / f"steps-{work.task}"
     done = int(file.read_text()) if file.exists() else 0
     node, gpus = os.environ.get("SLURMD_NODENAME"), os.environ.get("CUDA_VISIBLE_DEVICES", "none")
+    if told.get("deaf"):
+        for name in (signal.SIGTERM, signal.SIGUSR2):
+            signal.signal(name, signal.SIG_IGN)
+    taken = bytearray(b"x") * int(told.get("megabytes", 0) * 2**20)
     print(f"starts at {done} on {node}, gpus {gpus}", flush=True)
     while done < steps or behaviour(work).get("wait"):
         work.progress(done, steps, "steps", force=True)
@@ -40,3 +46,4 @@ def act(work: Work, fails: bool) -> None:
             file.write_text(str(done))
             raise Stopped(reason)
     work.progress(steps, steps, "steps", force=True)
+    del taken
