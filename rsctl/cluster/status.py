@@ -77,15 +77,19 @@ class Progress:
 def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
-    names = [sweep] if sweep else store.sweep_names()
+    names = [sweep] if sweep else [*store.sweep_names(), *store.import_only()]
     sweeps = [_sweep_values(place, name, detailed=bool(sweep)) for name in names]
     return {"store": str(place.store), "sweeps": sweeps, "notices": notices()}
 
 
 def _sweep_values(place: Place, name: str, *, detailed: bool) -> dict[str, Any]:
-    found = sweep_statuses(place, name)
+    store = Store(place.store)
+    logs = store.import_names(name)
+    planned = (store.sweep_folder(name) / "plan.json").is_file() or not logs
+    found = sweep_statuses(place, name) if planned else {}
     summary = summarize(found.values())
-    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": round(summary.progress, 4)}
+    progress = round(summary.progress, 4) if planned else 1.0
+    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": progress, "imports": logs}
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
@@ -119,9 +123,10 @@ def status_text(values: dict[str, Any]) -> str:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = list(values["notices"])
     for sweep in values["sweeps"]:
-        lines.append(
-            f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(f'{n} {s}' for s, n in sweep['states'].items())}"
-        )
+        told = [f"{n} {s}" for s, n in sweep["states"].items()]
+        if logs := len(sweep["imports"]):
+            told.append(f"{logs} imported log{'s' if logs > 1 else ''}")
+        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
             rate = f"  {run['rate']:.4g} {run['unit']}/s" if run["rate"] else ""
             left = (

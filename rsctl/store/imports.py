@@ -185,13 +185,12 @@ def shown_by(store: Store, sweep: str) -> list[Shown]:
     """The imports that a sweep shows, by name."""
     folder = store.sweep_folder(sweep) / "imports"
     found = []
-    for name in _names(folder):
-        if name.endswith(".json") and not name.startswith("."):
-            said = read_json(folder / name)
-            found.append(
-                Shown(Import(store.root / "imports" / name[:-5]), said.get("n"), said.get("n0"), said.get("alpha"),
-                      str(said.get("source", "")), [str(remark) for remark in said.get("remarks", [])])
-            )  # fmt: skip
+    for name in store.import_names(sweep):
+        said = read_json(folder / f"{name}.json")
+        found.append(
+            Shown(Import(store.root / "imports" / name), said.get("n"), said.get("n0"), said.get("alpha"),
+                  str(said.get("source", "")), [str(remark) for remark in said.get("remarks", [])])
+        )  # fmt: skip
     return found
 
 

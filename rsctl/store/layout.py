@@ -177,6 +177,25 @@ class Store:
         newest = sorted(entries, key=lambda e: (Path(e.path) / "plan.json").stat().st_mtime, reverse=True)
         return [entry.name for entry in newest]
 
+    def import_names(self, sweep: str) -> list[str]:
+        """Ids of the imported logs that a sweep shows."""
+        try:
+            names = sorted(os.listdir(self.root / "sweeps" / sweep / "imports"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [name[:-5] for name in names if name.endswith(".json") and not name.startswith(".")]
+
+    def import_only(self) -> list[str]:
+        """Sweeps that consist of imported logs alone, by name."""
+        try:
+            names = sorted(os.listdir(self.root / "sweeps"))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        planned = set(self.sweep_names())
+        return [
+            name for name in names if not name.startswith(".") and name not in planned and self.import_names(name)
+        ]
+
     def sweep(self, name: str) -> dict[str, Any]:
         """The plan of a sweep as submitted; the error lists those that exist."""
         file = self.sweep_folder(name) / "plan.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -18,6 +19,7 @@ from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.results import ResultsScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
+from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
 from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
@@ -103,13 +105,24 @@ class Dashboard(App[None]):
 
     def on_looked(self, message: Looked) -> None:
         before, self.overview = self.overview, message.overview
-        if not self.screen_stack or not self.mode_screen.standing:
-            return
-        self.mode_screen.show(message.overview)
-        self.tell_age()
         for name, text in ended(before, message.overview):
-            self.bell()
             self.notify(text, title=name, markup=False, timeout=10)
+            self._tell_outside(name, text, message.overview.notify)
+        if self.screen_stack and self.mode_screen.standing:
+            self.mode_screen.show(message.overview)
+            self.tell_age()
+
+    def _tell_outside(self, name: str, text: str, how: str) -> None:
+        """Reach somebody who looks at another window."""
+        if how != "off":
+            self.bell()
+        if how != "desktop":
+            return
+        title = f"rsctl {name}"
+        if on_this_desktop(os.environ):
+            self.background.ask(f"notify {name}", partial(notify_send, title, text), self)
+        elif self._driver is not None and not self.is_headless:
+            self._driver.write(through_terminal(title, text, os.environ))
 
     def on_failed(self, message: Failed) -> None:
         self.notify(plain(message.text, 600), severity="error", markup=False)

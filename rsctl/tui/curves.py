@@ -19,9 +19,11 @@ from rsctl.errors import UserError
 from rsctl.report.proved import as_certified, proved_guarantee, verify_spec
 from rsctl.report.rows import CONFIDENCE, curve, finished_prefix
 from rsctl.spec.permutation import images_of
+from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader, Table, data_files, read_findings
+from rsctl.tui.logged import logged_curve, logged_samples
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
@@ -44,6 +46,8 @@ class Curves:
     ) -> Curve:
         """The curve of a run under one certificate at one alpha; by default the first its sweep asks for."""
         folder = Run(Path(store) / run.entry["kind"] / run.counts)
+        if run.entry["kind"] == "imports":
+            return self._logged(folder, run, certificate, alpha)
         if run.entry["kind"] != "counts":
             return self._proved(folder, run)
         name = certificate or str(run.entry["certificates"][0])
@@ -66,6 +70,8 @@ class Curves:
 
     def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
         """The images of a run one by one, in ascending order of their position."""
+        if run.entry["kind"] == "imports":
+            return logged_samples(Path(store) / "imports" / run.counts, run.entry["n"])
         if run.entry["kind"] != "counts":
             found = read_findings(Run(Path(store) / run.entry["kind"] / run.counts)).rows
             proved = (found.index, found.label, found.predicted, found.radius, found.seconds)
@@ -110,6 +116,19 @@ class Curves:
         if not len(begun.rows):
             return about
         return _curve(about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"])
+
+    def _logged(self, folder: Run, run: RunView, certificate: str | None, alpha: float | None) -> Curve:
+        """Of an imported log, which never changes."""
+        key = (run.key, certificate or "", alpha or 0.0)
+        if key not in self._known or self._known[key][0] is not run.entry:
+            about, certified = logged_curve(folder.path, run, certificate, alpha)
+            if certified is not None and about.images:
+                labels = Import(folder.path).radii.label
+                about = _curve(about, certified, labels, run.entry["radii"])
+                if run.entry["n"] is None or run.entry["alpha"] is None:
+                    about = replace(about, cap_share=float("nan"))
+            self._known[key] = (run.entry, about)
+        return self._known[key][1]
 
     def _proved(self, folder: Run, run: RunView) -> Curve:
         """Of a verifier: radii as they are stored."""

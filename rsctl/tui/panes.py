@@ -69,7 +69,7 @@ class PaneReader:
 
         if self._training is None:
             self._training = Training()
-        models = {run.model: run for run in runs}
+        models = {run.model: run for run in runs if not run.imported}
         return Trained(
             key,
             [
@@ -110,6 +110,8 @@ def log_of(overview: Overview, run: RunView | None, task: TaskView | None) -> tu
     """The log to show for a row, and what to say where there is none: of a run, the task that matters most."""
     if run is None:
         return None, "choose a run or a task to see its log"
+    if run.imported:
+        return None, "an imported log has no tasks"
     if task is None:
         order = (*BAD_STATES, "running", "cancelled", "unknown", "done")
         tried = [t for t in run.tasks if t.attempt and t.state in order]

@@ -7,6 +7,7 @@ from rich.text import Text
 from rsctl.tui.plain import plain
 from rsctl.tui.results_reader import Baseline
 from rsctl.tui.views import Curve
+from rsctl.tui.widgets.certified import settings
 
 
 def facts(here: Curve | None, baseline: Baseline | None) -> Text:
@@ -15,7 +16,7 @@ def facts(here: Curve | None, baseline: Baseline | None) -> Text:
     if here is not None and here.images:
         text.append(here.title, "bold")
         text.append(
-            f"  {here.images:,} of {here.planned:,} images, n = {here.n:,}, α = {here.alpha:g}; band 95 %\n",
+            f"  {here.images:,} of {here.planned:,} images, {settings(here)}; band 95 %\n",
             "dim",
         )
         text.append(f"{here.certificate}: {here.guarantee}")

@@ -81,10 +81,17 @@ def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None
 
 def _sweep_row(sweep: SweepView, opened: bool) -> Row:
     progress = sweep.progress
-    name: Cell = ((sweep.name, "strong"), (f"  {len(sweep.runs)} runs", "muted"))
+    logs = sum(run.imported for run in sweep.runs)
+    told = [
+        f"{count} {what}{'s' if count > 1 else ''}"
+        for count, what in ((len(sweep.runs) - logs, "run"), (logs, "log"))
+        if count
+    ]
+    state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
+    name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
     return Row(
         sweep.name,
-        (name, state_cell(progress.state, progress.text), _share(progress), "", "", "", ""),
+        (name, state, _share(progress) if sweep.tasks else "", "", "", "", ""),
         0,
         opened,
     )
@@ -93,6 +100,8 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
 def _run_row(run: RunView, opened: bool) -> Row:
     if run.problem:
         return Row(run.key, (run.title, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
+    if run.imported:
+        return Row(run.key, (run.title, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
     whole, stage = run.progress, run.stage_progress
     text = whole.text
     if whole.state == "running":

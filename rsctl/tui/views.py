@@ -58,6 +58,11 @@ class RunView:
     problem: str = ""
     """Why its files can't be read, if they can't."""
 
+    @property
+    def imported(self) -> bool:
+        """Whether it is somebody's log, which has no tasks."""
+        return self.entry.get("kind") == "imports"
+
     @cached_property
     def progress(self) -> Progress:
         """Of all its tasks."""
@@ -116,6 +121,8 @@ class Overview:
     problems: tuple[str, ...]
     taken: float
     """Unix time."""
+    notify: str = "off"
+    """How a sweep's end is told: `desktop`, `bell` or `off`."""
 
 
 @dataclass(frozen=True)

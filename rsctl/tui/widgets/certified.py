@@ -60,7 +60,7 @@ class CertifiedPane(CurvePane):
             text.append("\n")
         for curve in curves[:1]:
             text.append(f"{curve.certificate}: {curve.guarantee}\n")
-            text.append(f"n = {curve.n:,}, α = {curve.alpha:g}", "dim")
+            text.append(settings(curve), "dim")
             if len(drawn) == 1:
                 text.append("; band: 95 % Clopper–Pearson at each radius, over images", "dim")
         for problem in [problem for curve in curves for problem in curve.problems][:2]:
@@ -71,6 +71,12 @@ class CertifiedPane(CurvePane):
 def images(curve: Curve) -> str:
     """How many images the numbers speak of."""
     return f"{curve.images:,} of {curve.planned:,} images"
+
+
+def settings(curve: Curve) -> str:
+    """The draws and the failure probability; a verifier has neither, and a log may not tell."""
+    told = [f"n = {curve.n:,}" if curve.n else "", f"α = {curve.alpha:g}" if curve.alpha else ""]
+    return ", ".join(filter(None, told)) or "no draws"
 
 
 def _three(value: float) -> str:

@@ -69,6 +69,9 @@ def _run(table: Table, run: RunView) -> None:
         _line(table, "problem", run.problem)
         return
     _line(table, "run", run.title)
+    if run.imported:
+        _import(table, run)
+        return
     _line(table, "tasks", _states(run.tasks))
     _why(table, run.tasks)
     entry: Mapping[str, Any] = run.entry
@@ -78,6 +81,29 @@ def _run(table: Table, run: RunView) -> None:
     if entry["kind"] == "counts":
         _line(table, "certificates", ", ".join(entry["certificates"]))
         _line(table, "alpha", f"{entry['alpha']:g}")
+    table.add_row("", "")
+    for key, value in run.settings.items():
+        if value is not None:
+            _line(table, key, f"{value:g}" if isinstance(value, float) else value)
+
+
+def _import(table: Table, run: RunView) -> None:
+    entry = run.entry
+    _line(table, "from", entry["source"])
+    _line(table, "kept as", run.counts)
+    _line(table, "certificate", f"{entry['certificates'][0]}, as logged: no counts to derive others from")
+    for name in ("n", "n0", "alpha"):
+        _line(
+            table,
+            name,
+            "not stated"
+            if entry[name] is None
+            else f"{entry[name]:,}"
+            if name != "alpha"
+            else f"{entry[name]:g}",
+        )
+    for remark in entry["remarks"]:
+        _line(table, "remark", remark)
     table.add_row("", "")
     for key, value in run.settings.items():
         if value is not None:

@@ -1,0 +1,146 @@
+"""What a sweep consists of, by its plan and the logs imported beside it: read when these files change.
+
+The one place of the dashboard that reads a plan's entries into rows. Imported on a background thread only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import UserError
+from rsctl.plan.tasks import Task
+from rsctl.report.notes import settings_of
+from rsctl.spec.runs import TrainSpec
+from rsctl.spec.sections import Certification
+from rsctl.store.imports import Shown, find_sweep
+from rsctl.store.layout import Run, Store
+from rsctl.tui.plain import plain
+
+
+@dataclass
+class Entry:
+    """A row of a sweep: a run as planned, or an imported log; read once."""
+
+    key: str
+    title: str
+    model: str
+    counts: str
+    settings: dict[str, Any]
+    values: dict[str, Any]
+    tasks: dict[Run, dict[str, Task]]
+    """By their run and key."""
+    problem: str = ""
+
+
+@dataclass
+class Sweep:
+    """A sweep as planned, and the logs that were imported beside it."""
+
+    stamp: tuple[int, ...]
+    plan: dict[str, Any]
+    entries: list[Entry]
+    problems: list[str]
+
+
+def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
+    """The sweep, or the same object as before where its files haven't changed."""
+    folder = store.sweep_folder(name)
+    stamp = (*_stamp(folder / "plan.json"), *_stamp(folder / "imports"))
+    if before and before.stamp == stamp:
+        return before
+    plan, beside = find_sweep(store, name)
+    problems: list[str] = []
+    entries = [_entry(store, name, values, problems) for values in plan["entries"]]
+    _name(entries)
+    radii = next((entry["radii"] for entry in plan["entries"]), Certification().radii)
+    for shown in beside:
+        try:
+            entries.append(_logged(name, shown, radii))
+        except UserError as error:
+            problems.append(plain(str(error)))
+    return Sweep(stamp, plan, entries, problems)
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return (0, 0)
+    return (status.st_mtime_ns, status.st_ino)
+
+
+def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
+    """An imported log: it has no tasks, and radii without counts."""
+    spec = shown.log.spec
+    alpha = f"{shown.alpha:g}" if shown.alpha else ""
+    settings = {
+        "method": spec.method,
+        "sigma": spec.sigma,
+        "seed": spec.seed,
+        "dataset": spec.dataset,
+        "model": spec.model,
+    }
+    values = {
+        "kind": "imports",
+        "images": {"count": 0},
+        "certificates": [spec.certificate],
+        "radii": list(radii),
+        "alpha": shown.alpha,
+        "n": shown.n,
+        "n0": shown.n0,
+        "source": shown.source,
+        "remarks": shown.remarks,
+    }
+    title = plain(f"{spec.method} σ {spec.sigma:g} (log)", 120)
+    return Entry(f"{sweep}/{shown.log.id}/{alpha}", title, "", shown.log.id, settings, values, {})
+
+
+def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> Entry:
+    model, table = store.run("models", values["model"]), store.run(values["kind"], values["run"])
+    parents = [store.run("models", name) for name in values.get("parents", ())]
+    planned = [Task(run, 0) for run in (*parents, model)] + [Task(table, n) for n in values["tasks"]]
+    tasks: dict[Run, dict[str, Task]] = {}
+    for task in planned:
+        tasks.setdefault(task.run, {})[task.key] = task
+    settings: dict[str, Any] = {}
+    problem = ""
+    try:
+        settings = _settings(model, table)
+    except UserError as error:
+        problem = plain(str(error))
+        problems.append(problem)
+    certificates = "+".join(values["certificates"])
+    key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
+    return Entry(key, table.id, model.id, table.id, settings, values, tasks, problem)
+
+
+def _settings(model: Run, table: Run) -> dict[str, Any]:
+    train = model.train_spec
+    return {**_heading(train), **settings_of(train, table.table_spec)}
+
+
+def _heading(train: TrainSpec) -> dict[str, Any]:
+    return {"method": train.method, "sigma": train.sigma, "seed": train.seed}
+
+
+def _name(entries: list[Entry]) -> None:
+    """Titles: the method, σ, and whatever else tells runs of one sweep apart."""
+    readable = [entry for entry in entries if entry.settings]
+    keys = {key: None for entry in readable for key in entry.settings}
+    differing = [key for key in keys if len({repr(entry.settings.get(key)) for entry in readable}) > 1]
+    for entry in readable:
+        values = entry.settings
+        extra = [
+            f"{key.split('.', 1)[-1]} {_short(values[key])}"
+            for key in differing
+            if key not in ("method", "sigma") and values.get(key) is not None
+        ]
+        entry.title = plain(" · ".join([f"{values['method']} σ {values['sigma']:g}", *extra]), 120)
+
+
+def _short(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

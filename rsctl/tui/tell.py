@@ -1,0 +1,49 @@
+"""Tells somebody who looks elsewhere: the terminal's bell, and a notification of the desktop.
+
+Over SSH only the terminal can reach the desktop: OSC 9 (iTerm2, kitty, WezTerm, Ghostty, foot) or OSC 777 (rxvt), which
+others ignore. tmux lets it through where `allow-passthrough` is on, and shows the bell in any case.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+
+from rsctl.tui.plain import plain
+
+BELL = "\x07"
+
+
+def through_terminal(title: str, text: str, environment: Mapping[str, str]) -> str:
+    """What the terminal is to be sent for a notification; nothing to one that would print it."""
+    kind = environment.get("TERM", "")
+    if kind in ("", "dumb", "linux"):
+        return ""
+    title, text = (plain(part, 200).replace(";", ",") for part in (title, text))
+    if kind.startswith("rxvt"):
+        sequence = f"\x1b]777;notify;{title};{text}\x07"
+    else:
+        sequence = f"\x1b]9;{title}: {text}\x07"
+    inside = sequence.replace("\x1b", "\x1b\x1b")
+    if environment.get("TMUX"):
+        return f"\x1bPtmux;{inside}\x1b\\"
+    return f"\x1bP{sequence}\x1b\\" if environment.get("STY") else sequence
+
+
+def on_this_desktop(environment: Mapping[str, str]) -> bool:
+    """Whether notify-send would reach whoever looks at this terminal."""
+    here = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
+    remote = environment.get("SSH_CONNECTION") or environment.get("SSH_TTY")
+    return bool(here and not remote and shutil.which("notify-send"))
+
+
+def notify_send(title: str, text: str) -> None:
+    """Ask the desktop; may block, and a desktop that can't is nobody's trouble."""
+    try:
+        subprocess.run(
+            ["notify-send", "--app-name=rsctl", "--", plain(title, 200), plain(text, 600)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=10, check=False,
+        )  # fmt: skip
+    except (OSError, subprocess.TimeoutExpired):
+        return
