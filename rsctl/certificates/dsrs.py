@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from rsctl.certificates.bounds import lower
+from rsctl.certificates.dsrs_cache import tangents_at
 from rsctl.certificates.dsrs_table import (
     LARGEST_SHIFT,
     SMALLEST_DIMENSION,
@@ -13,7 +14,6 @@ from rsctl.certificates.dsrs_table import (
     curvature,
     shell_mass,
     shells_between,
-    tangents,
 )
 from rsctl.certificates.protocol import (
     Certified,
@@ -118,7 +118,7 @@ def certified_shift(least: Floats, d: int, exponent: int, shells: list[Shell]) -
     for node in range(round(LARGEST_SHIFT / STEP)):
         if not walking.size:
             break
-        lines = [tangents(d, exponent, shell, (node + 1) * STEP) for shell in shells]
+        lines = [tangents_at(d, exponent, shell, node + 1) for shell in shells]
         h = np.sum([line.lowest(least[walking, number]) for number, line in enumerate(lines)], axis=0)
         share = _covered(excess[walking], h - 0.5, bend)
         radius[walking] = (node + share) * STEP
@@ -132,7 +132,7 @@ def _covered(before: Floats, after: Floats, bend: float) -> Floats:
     slope = after - before - bend
     inside = slope**2 - 4 * bend * before
     # The smaller root, written so that nothing cancels; without a root, or with one beyond 1, all is covered.
-    root = 2 * before / np.maximum(-slope + np.sqrt(np.maximum(inside, 0)), 1e-300)
+    root = 2 * before / np.maximum(-slope + np.sqrt(np.maximum(inside, 0)), 1e-200)
     # Below 0 at the end it crosses, whatever the rounding of the root says.
     crosses = (after < 0) | ((inside >= 0) & (slope < 0) & (root < 1))
     return np.where(crosses, np.minimum(root, 1 - 1e-15), 1.0)

@@ -12,7 +12,6 @@ straight lines: whichever is looked up, the result errs on the safe side.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -83,9 +82,8 @@ def curvature(d: int, k: int) -> float:
     return float((gradient / d + bend / d + bend) / 2 * (1 + 1e-9))
 
 
-@lru_cache(maxsize=4096)
 def tangents(d: int, k: int, shell: Shell, shift: float) -> Tangents:
-    """The lines for one shell and one shift; computed once per process.
+    """The lines for one shell and one shift; `dsrs_cache` keeps them.
 
     Nodes are t (rows, Gauss–Legendre) by L = ln λ (columns). For each t the set where p_δ < λp is z < z*(t, L);
     the integrals up to z* are summed from one column to the next.
