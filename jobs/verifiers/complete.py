@@ -185,7 +185,7 @@ class CompleteProver:
             deadline = time.monotonic() + self.time_limit
             case = Case(self.net, image.double().flatten(), label, self.norm, seen, deadline)
             proved = settle_each(case, self.radii, self.settle) if self.radii else self.largest(case)
-            if proved >= seen.distance:
+            if seen.nearest is not None and proved >= seen.distance:
                 raise RuntimeError(
                     f"An image at distance {seen.distance} is classified otherwise, within the radius {proved} that was "
                     "proved: one of the two is wrong. Please report it, with the model."

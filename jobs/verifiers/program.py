@@ -27,7 +27,7 @@ Floats = NDArray[np.float64]
 TOLERANCE = 1e-6
 """HiGHS accepts rows, binaries and gaps that are off by this much: what is proved is stated so much smaller, and the
 margin of an image counts as lost when it is still so much above 0, relative to the size of the logits' weights."""
-INFEASIBLE, OPTIMAL = 2, 0
+OPTIMAL, STOPPED, INFEASIBLE = 0, 1, 2
 """Of `scipy.optimize.milp`; every other status settles nothing."""
 
 
@@ -93,7 +93,11 @@ class Program:
         point = None if found.x is None else found.x[self.values[0]]
         # Without binaries it is a linear program, whose value is the bound; a solver that was stopped has the bound of
         # the nodes that it still had open, and none before it found an image.
-        bound = found.mip_dual_bound if self.binaries else found.fun if found.status == OPTIMAL else None
+        bound = None
+        if self.binaries and found.status in (OPTIMAL, STOPPED):
+            bound = found.mip_dual_bound
+        elif found.status == OPTIMAL:
+            bound = found.fun
         return Answer(0.0 if bound is None else max(0.0, float(bound) - TOLERANCE), point)
 
     def _columns(self, lower: Floats, upper: Floats, *, binary: bool = False) -> NDArray[np.int64]:

@@ -1,0 +1,112 @@
+"""Complete verifiers against every activation pattern of tiny networks, and linear bounds against complete ones."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from activation_patterns import exact_distance, tiny_network
+from torch import Tensor, nn
+
+from jobs.models.load import Executed
+from jobs.verifiers import Verdicts
+from jobs.verifiers import branch_and_bound as branching
+from jobs.verifiers import milp as programming
+from jobs.verifiers.ball import Ball
+from jobs.verifiers.matrices import Matrices, matrices
+from jobs.verifiers.network import trace
+from jobs.verifiers.program import TOLERANCE, Program
+from jobs.verifiers.relaxation import layer_bounds
+from rsctl.catalog import known_verifiers
+
+NORMS = ("linf", "l1")
+
+
+def exact_matrices(model: nn.Sequential, image: Tensor) -> Matrices:
+    return matrices(trace(Executed(model, "fp32"), tuple(image.shape)), most=10_000, verifier="milp")
+
+
+def verdict(name: str, model: nn.Sequential, image: Tensor, label: int, norm: str = "linf", radii: list[float] | None = None, **own: float) -> Verdicts:  # fmt: skip
+    module = {"milp": programming, "branch-and-bound": branching}[name]
+    parameters = known_verifiers()[name].parameters(**{"time_limit": 30.0, **own}).model_dump()
+    prover = module.prepare(
+        model, parameters, shape=tuple(image.shape), norm=norm, radii=radii or [], precision="fp32"
+    )
+    return prover.verify(image[None], torch.tensor([label]))
+
+
+def whole(image: Tensor, norm: str) -> float:
+    farthest = torch.maximum(image, 1 - image).double()
+    return float(farthest.max() if norm == "linf" else farthest.sum())
+
+
+def program_equals_the_exact_minimum(seed: int, norm: str) -> bool:
+    model, image, label = tiny_network(seed)
+    net = exact_matrices(model, image)
+    ball = Ball(image.double().flatten(), whole(image, norm) + 1e-3, norm)
+    program = Program(net.layers, layer_bounds(net.layers, ball, steps=5), ball)
+    classes = len(net.layers[-1].bias)
+    found = min(program.solve(label, c, 0.0, 60.0).nearest for c in range(classes) if c != label)
+    last = net.layers[-1].weights.values()
+    scale = max(1.0, *(float((w[label] - w[c]).abs().max()) for w in last for c in range(classes)))
+    most = exact_distance(model, image, label, norm, np.zeros(classes))
+    # The program's own tolerance counts a margin that is hardly positive as lost.
+    least = exact_distance(model, image, label, norm, np.full(classes, TOLERANCE * scale))
+    assert found <= most, (seed, found, most)
+    assert found >= least - 3e-6 or least == most == math.inf, (seed, found, least)
+    return math.isfinite(most)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_program_finds_the_exact_minimum(norm: str) -> None:
+    finite = [program_equals_the_exact_minimum(seed, norm) for seed in range(20)]
+    assert sum(finite) >= 8
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_program_finds_the_exact_minimum_of_hundreds(norm: str) -> None:
+    for seed in range(1000, 1400):
+        program_equals_the_exact_minimum(seed, norm)
+
+
+def verifier_is_right(name: str, seed: int, norm: str) -> None:
+    model, image, label = tiny_network(seed)
+    exact = exact_distance(model, image, label, norm, np.zeros(3))
+    said = verdict(name, model, image, label, norm)
+    radius, broken = float(said.radius), float(said.broken)
+    # Float32 rounding can move a counterexample across the exact threshold.
+    assert radius <= exact <= broken + 1e-6, (seed, radius, exact, broken)
+    if exact == math.inf:
+        assert radius == math.inf or radius > 0.9 * whole(image, norm), seed
+    else:
+        assert radius >= 0.98 * exact - 1e-5, (seed, radius, exact)
+        assert broken <= 1.05 * exact + 1e-4, (seed, broken, exact)
+        counterexample = said.counterexample
+        assert counterexample is not None
+        assert int(Executed(model, "fp32")(counterexample).argmax()) != label
+        assert counterexample.min() >= 0
+        assert counterexample.max() <= 1
+    if 0 < exact < math.inf:
+        # Near the threshold, on both sides of it.
+        radii = [exact * share for share in (0.5, 0.97, 1.03, 1.5)]
+        said = verdict(name, model, image, label, norm, radii)
+        assert float(said.radius) == radii[1], (seed, said.radius, radii)
+        assert exact - 1e-6 <= float(said.broken) <= radii[2], (seed, said.broken, radii)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["milp", "branch-and-bound"])
+def test_a_complete_verifier_settles_what_the_patterns_say(name: str, norm: str) -> None:
+    for seed in range(100, 108):
+        verifier_is_right(name, seed, norm)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["milp", "branch-and-bound"])
+def test_a_complete_verifier_settles_what_the_patterns_say_of_hundreds(name: str, norm: str) -> None:
+    for seed in range(2000, 2200):
+        verifier_is_right(name, seed, norm)
