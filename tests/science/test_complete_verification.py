@@ -30,7 +30,7 @@ def exact_matrices(model: nn.Sequential, image: Tensor) -> Matrices:
 
 def verdict(name: str, model: nn.Sequential, image: Tensor, label: int, norm: str = "linf", radii: list[float] | None = None, **own: float) -> Verdicts:  # fmt: skip
     module = {"milp": programming, "branch-and-bound": branching}[name]
-    parameters = known_verifiers()[name].parameters(**{"time_limit": 30.0, **own}).model_dump()
+    parameters = known_verifiers()[name].parameters(**{"time_limit": 600.0, **own}).model_dump()
     prover = module.prepare(
         model, parameters, shape=tuple(image.shape), norm=norm, radii=radii or [], precision="fp32"
     )

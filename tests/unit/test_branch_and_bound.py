@@ -1,0 +1,148 @@
+"""Branch and bound: its three answers, its limits, and bounds that hold for any α and β."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import pytest
+import torch
+from test_milp import SHAPE, image_and_label, random_model
+from torch import nn
+
+from jobs.models.load import Executed
+from jobs.verifiers import Prover, branch_and_bound
+from jobs.verifiers.ball import Ball
+from jobs.verifiers.branch_and_bound import Tree
+from jobs.verifiers.complete import Case
+from jobs.verifiers.counterexample import Counterexamples
+from jobs.verifiers.matrices import Matrices, matrices
+from jobs.verifiers.network import trace
+from jobs.verifiers.relaxation import Choice, layer_bounds, lower_bound
+from rsctl.catalog import known_verifiers
+from rsctl.errors import InputError
+
+
+def prover(model: nn.Module, radii: list[float] | None = None, norm: str = "linf", **own: float) -> Prover:
+    parameters = known_verifiers()["branch-and-bound"].parameters(**{"time_limit": 600.0, **own}).model_dump()
+    return branch_and_bound.prepare(
+        model, parameters, shape=SHAPE, norm=norm, radii=radii or [], precision="fp32"
+    )
+
+
+def net_of(model: nn.Module) -> Matrices:
+    return matrices(trace(Executed(model, "fp32"), SHAPE), most=1000, verifier="branch-and-bound")
+
+
+@pytest.mark.parametrize(("limit", "value"), [("max_nodes", 4), ("time_limit", 1e-3)])
+def test_a_limit_is_unknown(limit: str, value: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.verifiers.counterexample.Counterexamples.search", lambda *_: False)
+    model = random_model(40, 40)
+    image, label = image_and_label(model)
+    started = time.monotonic()
+    said = prover(model, [0.25], **{limit: value}).verify(image, label)
+    assert float(said.radius) == 0
+    assert time.monotonic() - started < 20
+
+
+def test_what_bounds_leave_open_is_split_until_it_is_settled() -> None:
+    model = random_model(12, 12, seed=3)
+    image, label = image_and_label(model)
+    said = prover(model).verify(image, label)
+    radius, broken = float(said.radius), float(said.broken)
+    assert 0.98 * broken < radius < broken
+    net, ball = net_of(model), Ball(image.double().flatten(), 0.99 * radius, "linf")
+    seen = Counterexamples(Executed(model, "fp32"), image[0], int(label), "linf")
+    case = Case(net, ball.centre, int(label), "linf", seen, time.monotonic() + 600)
+    relaxed = case.relax(ball)
+    assert relaxed.open, "linear bounds alone prove it: the test needs a harder network"
+    parameters = known_verifiers()["branch-and-bound"].parameters().model_dump()
+    tree = Tree(case, relaxed, parameters)
+    assert tree.solve(time.monotonic() + 600) is True
+    assert tree.nodes > len(relaxed.open)
+
+
+def test_every_slope_and_multiplier_gives_a_bound_that_holds() -> None:
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(5):
+        model = random_model(6, 5, seed=seed)
+        image, _ = image_and_label(model)
+        net = net_of(model)
+        for norm, radius in (("linf", 0.2), ("l2", 0.4), ("l1", 1.0)):
+            ball = Ball(image.double().flatten(), radius, norm)
+            bounds = layer_bounds(net.layers, ball, 3)
+            signs = [
+                torch.randint(-1, 2, (8, lower.shape[1]), generator=generator).double() for lower, _ in bounds
+            ]
+            fixed = [
+                (
+                    torch.where(sign > 0, lower.clamp(min=0), lower),
+                    torch.where(
+                        sign < 0, upper.clamp(max=0), torch.where(sign > 0, upper.clamp(min=0), upper)
+                    ),
+                )
+                for sign, (lower, upper) in zip(signs, bounds, strict=True)
+            ]
+            choice = Choice(
+                [torch.rand((8, 1, sign.shape[1]), generator=generator).double() for sign in signs],
+                [torch.rand((8, 1, sign.shape[1]), generator=generator).double() for sign in signs],
+            )
+            rows = torch.randn((8, 2, 3), generator=generator).double()
+            found = lower_bound(net.layers, fixed, ball, rows, choice, signs).value
+            directions = torch.randn((4000, 16), generator=generator).double()
+            points = torch.cat(
+                [
+                    ball.minimiser(directions),
+                    ball.centre + torch.rand((4000, 1)).double() * (ball.minimiser(directions) - ball.centre),
+                ]
+            )
+            values, inside = {0: points}, torch.ones((8, len(points)), dtype=torch.bool)
+            for number, layer in enumerate(net.layers, 1):
+                z = layer.bias + torch.stack([values[j] @ w.T for j, w in layer.weights.items()]).sum(dim=0)
+                if number <= len(bounds):
+                    lower, upper = bounds[number - 1]
+                    assert (z >= lower).all()
+                    assert (z <= upper).all()
+                    inside &= (signs[number - 1][:, None] * z[None] >= 0).all(dim=2)
+                values[number] = z.relu()
+            for subproblem in range(8):
+                here = z[inside[subproblem]]
+                if len(here):
+                    least = (here @ rows[subproblem].T).min(dim=0).values
+                    assert (found[subproblem] <= least + 1e-9).all(), (seed, norm, subproblem)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1"])
+def test_the_least_value_on_a_ball_is_that_of_its_minimiser(norm: str) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        centre = torch.rand(5, generator=generator).double()
+        ball = Ball(centre, float(torch.rand((), generator=generator)) * 2, norm)
+        c = torch.randn((7, 5), generator=generator).double()
+        point, value = ball.minimiser(c), ball.minimum(c)
+        assert (ball.distance(point) <= ball.radius + 1e-9).all()
+        assert (point >= 0).all()
+        assert (point <= 1).all()
+        assert torch.allclose((c * point).sum(dim=1), value, atol=1e-6)
+        others = torch.rand((5000, 5), generator=generator).double()
+        others = others[ball.distance(others) <= ball.radius]
+        assert (c @ others.T >= value[:, None] - 1e-12).all()
+
+
+def test_too_many_relus_and_layers_of_another_kind_are_named() -> None:
+    with pytest.raises(InputError, match=r"branch-and-bound takes at most max_relus = 10"):
+        prover(random_model(20), max_relus=10)
+
+
+def test_a_counterexample_is_an_image_of_the_ball() -> None:
+    model = random_model(20, 20)
+    image, label = image_and_label(model)
+    for norm, radius in (("linf", 0.4), ("l1", 3.0)):
+        said = prover(model, [radius], norm=norm).verify(image, label)
+        assert float(said.broken) <= radius
+        assert said.counterexample is not None
+        difference = (said.counterexample.double() - image.double()).flatten()
+        assert torch.linalg.vector_norm(difference, math.inf if norm == "linf" else 1) == said.broken
+        assert Executed(model, "fp32")(said.counterexample).argmax() != label
+        assert said.counterexample.min() >= 0
+        assert said.counterexample.max() <= 1
