@@ -12,7 +12,9 @@ from torch import nn
 
 from jobs.data import Images
 from jobs.metrics import diverged
+from jobs.models.normalize import Normalize, of_dataset
 from jobs.state import TrainingState
+from rsctl.catalog import find, known_datasets
 from rsctl.errors import InputError
 from rsctl.store.files import publish, replace
 from rsctl.store.work import Work
@@ -61,7 +63,7 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
     return int(saved["step"])
 
 
-def publish_model(work: Work, model: nn.Module, images: Images) -> None:
+def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:
     """Publish `model.pt`: the first copy wins, and no later one replaces it."""
     spec = work.run.train_spec
     weights = {
@@ -70,6 +72,8 @@ def publish_model(work: Work, model: nn.Module, images: Images) -> None:
     }
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
         raise diverged("a weight is not a number at the end")
+    dataset = find("data set", spec.dataset, known_datasets())
+    shown, usual = model[0].values(), Normalize(*of_dataset(dataset, images.shape.channels))
     data = _bytes(
         {
             "format": 1,
@@ -78,6 +82,8 @@ def publish_model(work: Work, model: nn.Module, images: Images) -> None:
             "classes": images.shape.classes,
             "data": images.fingerprint,
             "state_dict": weights,
+            # Only where it isn't the data set's own.
+            **({} if shown == usual.values() else {"normalisation": shown}),
         }
     )
     won = publish(work.run.model_file, data)

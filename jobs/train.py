@@ -15,6 +15,7 @@ import torch
 from accelerate import Accelerator, AutocastKwargs
 from torch import Tensor, nn
 
+from jobs import published
 from jobs.checkpoint import publish_model, resume, save_checkpoint
 from jobs.data import augment, load, split_train
 from jobs.metrics import Metrics
@@ -38,6 +39,9 @@ def main(work: Work) -> None:
     run, spec = work.run, work.run.train_spec
     if run.model_file.exists():
         return
+    if spec.file:
+        published.take(work)
+        return
     configure(spec.precision, int(work.launch["threads"]))
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="bf16" if spec.precision == "bf16" else "no"
@@ -58,9 +62,12 @@ def main(work: Work) -> None:
     # Model, drawn on the CPU so that its first weights don't depend on the device.
     architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
 
-    def build(purpose: str) -> nn.Module:
+    # Weights that are taken over go on seeing images as they did.
+    shown = load_parent(work, "start", images.shape)[0].values() if spec.start else None
+
+    def build(purpose: str) -> nn.Sequential:
         torch.manual_seed(hash32(spec.seed, purpose))
-        return build_model(spec.model, architecture, dataset=dataset, shape=images.shape)
+        return build_model(spec.model, architecture, dataset=dataset, shape=images.shape, normalisation=shown)
 
     model = build("weights")
     model = model.to(device, memory_format=torch.channels_last)
@@ -210,7 +217,7 @@ def step_size(recipe: Recipe, hyperparameters: dict[str, Any]) -> int:
     )
 
 
-def load_parent(work: Work, role: str, shape: DataShape) -> nn.Module:
+def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
     """The model of the run that this one starts from (`start`) or learns from (`teacher`), frozen, in eval mode."""
     origin = work.run.train_spec.parents[role]
     model, _ = load_trained(work.run.store.run("models", origin.run).model_file, origin.hash, shape)

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from jobs.models.normalize import Normalize
+from jobs.models.normalize import Normalize, Values, of_dataset
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.shape import parameters_of
@@ -18,7 +18,12 @@ __all__ = ["Normalize", "build_model"]
 
 
 def build_model(
-    name: str, parameters: Mapping[str, Any], *, dataset: DataSet, shape: DataShape
+    name: str,
+    parameters: Mapping[str, Any],
+    *,
+    dataset: DataSet,
+    shape: DataShape,
+    normalisation: Values | None = None,
 ) -> nn.Sequential:
     """The base classifier f: images in [0, 1] space → logits. Its weights are drawn from torch's default generator.
 
@@ -35,6 +40,8 @@ def build_model(
         Its mean and std become the normalisation layer; without them nothing is normalised.
     shape
         Channels, size and classes of the images.
+    normalisation
+        Mean and standard deviation per channel in place of the data set's: of a network that was trained with others.
 
     Returns
     -------
@@ -54,8 +61,7 @@ def build_model(
             f"model: {name} takes images of at least {declaration.smallest}x{declaration.smallest} pixels; "
             f"those of {dataset.name} have {shape.size}x{shape.size}. Choose another model."
         )
-    mean = dataset.mean or (0.0,) * shape.channels
-    std = dataset.std or (1.0,) * shape.channels
+    mean, std = normalisation or of_dataset(dataset, shape.channels)
     if not len(mean) == len(std) == shape.channels:
         raise InputError(
             f"The data set {dataset.name} declares {len(mean)} means and {len(std)} standard deviations "

@@ -20,7 +20,7 @@ from rsctl.spec.identity import completed
 from rsctl.spec.runs import TrainSpec
 
 
-def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Module, str]:
+def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequential, str]:
     """The model of a training run in eval mode on the CPU, and the SHA-256 (hex) of its file.
 
     Raises InputError if the file can't be read, RefusedError if it isn't the model that `model_hash` names or
@@ -47,7 +47,9 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Modu
         )
     dataset = find("data set", spec.dataset, known_datasets())
     architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
-    model = build_model(spec.model, architecture, dataset=dataset, shape=shape)
+    model = build_model(
+        spec.model, architecture, dataset=dataset, shape=shape, normalisation=stored.get("normalisation")
+    )
     model.load_state_dict(stored["state_dict"])
     return model.eval(), hashlib.sha256(data).hexdigest()
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from jobs.data import Images
 from jobs.models import build_model
-from jobs.models.normalize import Normalize
+from jobs.models.normalize import Values, of_dataset
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from rsctl.catalog import find, known_models
@@ -206,19 +206,19 @@ def assemble(
     shape: DataShape,
 ) -> nn.Sequential:
     """The base classifier (Normalize, network) in eval mode on the CPU."""
-    built = build_model(model, parameters, dataset=dataset, shape=shape)
-    built[0] = normalisation_layer(normalisation, dataset, shape)
+    shown = normalisation_values(normalisation, dataset, shape)
+    built = build_model(model, parameters, dataset=dataset, shape=shape, normalisation=shown)
     own = built[1].state_dict()
     counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
     built[1].load_state_dict({**counters, **weights.state_dict})
     return built.float().eval()
 
 
-def normalisation_layer(name: str, dataset: DataSet, shape: DataShape) -> Normalize:
+def normalisation_values(name: str, dataset: DataSet, shape: DataShape) -> Values:
     """`dataset`: (x − mean) / std; `centre`: x − mean; `none`: x."""
     zero, one = (0.0,) * shape.channels, (1.0,) * shape.channels
-    mean, std = dataset.mean or zero, dataset.std or one
-    return Normalize(*{"dataset": (mean, std), "centre": (mean, one), "none": (zero, one)}[name])
+    mean, std = of_dataset(dataset, shape.channels)
+    return {"dataset": (mean, std), "centre": (mean, one), "none": (zero, one)}[name]
 
 
 @dataclass(frozen=True)

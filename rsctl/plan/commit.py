@@ -14,7 +14,7 @@ from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
-from rsctl.store.files import publish, publish_all, replace, to_json
+from rsctl.store.files import explained, publish, publish_all, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
@@ -49,6 +49,9 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             {**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)}
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
+        if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
+            with explained(Path(model.spec.file)):
+                publish(run.published_file, Path(model.spec.file).read_bytes())
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():

@@ -49,7 +49,7 @@ def estimate(plan: Plan, store: Store) -> Cost:
     work: list[tuple[Key, float]] = []
     for model in plan.models.values():
         run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
-        if not run.model_file.exists():
+        if not run.model_file.exists() and not model.spec.file:
             work.append((training_key(model.spec), recipe.epochs * model.images))
     for table in plan.tables.values():
         left = len(table.images) - len(done_images(store.run(table.spec.folder, table.spec.run_id)))

@@ -42,8 +42,13 @@ def describe(plan: Plan, place: Place) -> Description:
     for entry in plan.entries:
         resolved = entry.resolved
         train, spec = resolved.train, entry.table.spec
+        made = (
+            f"from {train.file}"
+            if train.file
+            else f"{train.recipe.epochs} epochs, seed {train.seed}, {train.precision}"
+        )
         lines.append(
-            f"  {train.run_id}: {train.model} on {train.dataset}, {train.recipe.epochs} epochs, seed {train.seed}, {train.precision}; "
+            f"  {train.run_id}: {train.model} on {train.dataset}, {made}; "
             f"{len(entry.images):,} {spec.split} images, {_how(entry)}"
         )
     values = {

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.declare import DataShape, Method, Parameters
+from rsctl.catalog.published import CHECKPOINT, identified
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.errors import InputError
@@ -57,10 +58,14 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     """Validate the open tables against the catalog; on failure add the problems and return None."""
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", point.model, known_models(), problems)
-    method, method_values = _choose("method", "method", point.method, known_methods(), problems)
+    methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
+    method, method_values = _choose("method", "method", point.method, methods, problems)
     if dataset is None or model is None or method is None:
         return None
     own_training = method_values.pop("training", {})
+    taken = method is CHECKPOINT
+    if taken:
+        method_values = identified(method_values)
     parents = _parents(point, method, method_values, data_root, problems)
     if parents is None:
         return None
@@ -73,7 +78,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     if not isinstance(own_training, dict):
         problems.append(Problem("method.training", "must be a table of recipe values."))
         own_training = {}
-    recipe = check(Recipe, {**_of(defaults, Recipe), **point.training, **own_training}, "training", problems)
+    training = {} if taken else {**_of(defaults, Recipe), **point.training, **own_training}
+    recipe = check(Recipe, training, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
         return None
     noises = getattr(hyperparameters, "noises", 1)
@@ -118,8 +124,10 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         model=model.name,
         model_parameters=identity(architecture),
         sigma=point.sigma,
-        seed=point.seed,
-        precision=point.precision.training,
+        # Nothing of a training, so that the same file is the same model.
+        seed=0 if taken else point.seed,
+        precision="fp32" if taken else point.precision.training,
+        file=getattr(hyperparameters, "file", "") if taken else "",
         exponent=point.exponent,
         noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
@@ -149,6 +157,9 @@ def _parents(
             continue
         if isinstance(table, str):
             table = {"name": table}
+        elif isinstance(table, Mapping) and "checkpoint" in table:
+            table = {"name": CHECKPOINT.name, "file": table["checkpoint"], **table}
+            del table["checkpoint"]
         if not isinstance(table, Mapping):
             problems.append(Problem(f"method.{role}", f"give a method's name or table; it is {table!r}."))
             return None

@@ -73,6 +73,9 @@ class TrainSpec(RunSpec):
     )
     """Law of the training noise's coordinates; of sigma = 0 none, and this is its neutral value."""
 
+    file: str = Field("", json_schema_extra={"identity": False})
+    """Of a model that is taken from a published checkpoint: where it was when the run was made."""
+
     @property
     def parents(self) -> dict[str, Origin]:
         """The models that must be there before the training can begin, by role."""

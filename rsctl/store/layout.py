@@ -77,6 +77,11 @@ class Run:
         return self.path / "model.pt"
 
     @property
+    def published_file(self) -> Path:
+        """The checkpoint that a model is taken from, until it is taken."""
+        return self.path / "published.pt"
+
+    @property
     def checkpoint_file(self) -> Path:
         return self.path / "checkpoint.pt"
 

@@ -1,0 +1,118 @@
+"""A published checkpoint becomes the model of a run; and what `rsctl certify CHECKPOINT` asks before it plans anything.
+
+`python -m jobs.published` looks at a file and prints one JSON document: layout, architecture, normalisation and
+why, accuracy with each normalisation.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from jobs.checkpoint import publish_model
+from jobs.data import Images, load
+from jobs.models.published import judge, read_weights, recognise
+from jobs.precision import configure
+from rsctl.catalog import find, known_datasets, use_plugins
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.catalog.published import CHECKPOINT
+from rsctl.catalog.shape import parameters_of, shape_of
+from rsctl.errors import InputError, UserError
+from rsctl.spec.identity import completed
+from rsctl.spec.permutation import images_of
+from rsctl.store.work import Work
+
+NUMBERS = 1_300_000
+MOST, FEWEST = 400, 100
+"""How many images are classified before anything else: 400 of CIFAR-10, 100 of ImageNet."""
+
+
+def take(work: Work) -> None:
+    """Publish the model of this run from the checkpoint that was copied into it."""
+    run, spec = work.run, work.run.train_spec
+    device = configure("fp32", int(work.launch["threads"]))
+    weights = read_weights(run.published_file)
+    hyperparameters = completed(CHECKPOINT.parameters, spec.hyperparameters)
+    if weights.sha256 != hyperparameters["sha256"]:
+        raise InputError(
+            f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…). Delete it and submit again."
+        )
+    dataset = find("data set", spec.dataset, known_datasets())
+    images = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
+    if spec.data and images.shape.fingerprint != spec.data:
+        raise InputError(
+            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
+        )
+    name, parameters = recognise(weights, dataset, images.shape, spec.model)
+    normalisation = hyperparameters["normalisation"]
+    model, found = judge(
+        weights, name, parameters, normalisation, dataset, images, spec.sigma, device, anyway=hyperparameters["anyway"]
+    )  # fmt: skip
+    print(f"{weights.layout}; {name}; normalisation '{normalisation}': {found[normalisation]}", flush=True)
+    publish_model(work, model, images)
+    run.published_file.unlink(missing_ok=True)
+
+
+def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Images:
+    """Test images, the same ones every time."""
+    shape = shape_of(dataset, parameters, data_root)
+    most = max(FEWEST, min(MOST, NUMBERS // (shape.channels * shape.size**2)))
+    positions = images_of(shape.counts["test"], 0.0, 0, 1, most)
+    return load(dataset, parameters, "test", data_root, positions=positions)
+
+
+def examine(options: argparse.Namespace) -> dict[str, Any]:
+    """What a file is; raises UserError where it can't be told, or where it shouldn't be used."""
+    dataset: DataSet = find("data set", options.dataset, known_datasets())
+    parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
+    weights = read_weights(options.file)
+    shape: DataShape = shape_of(dataset.name, parameters, options.data)
+    model, architecture = recognise(weights, dataset, shape, options.arch)
+    normalisation = options.normalisation or weights.normalisation
+    device = configure("fp32", options.threads)
+    images = some_images(dataset.name, parameters, options.data)
+    _, found = judge(
+        weights, model, architecture, normalisation, dataset, images, options.sigma, device, anyway=options.anyway
+    )  # fmt: skip
+    return {
+        "sha256": weights.sha256,
+        "layout": weights.layout,
+        "model": model,
+        "model_parameters": architecture,
+        "normalisation": normalisation,
+        "why": "as you say" if options.normalisation else weights.why,
+        "accuracy": {
+            name: {"clean": one.clean, "noisy": one.noisy, "images": one.images}
+            for name, one in found.items()
+        },
+    }
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; what went wrong is a sentence on stderr."""
+    parser = argparse.ArgumentParser(prog="rsctl certify")
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--parameters", type=json.loads, default={})
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--sigma", type=float, required=True)
+    parser.add_argument("--normalisation", default="")
+    parser.add_argument("--arch", default="")
+    parser.add_argument("--anyway", action="store_true")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--plugins", type=json.loads, default=[])
+    options = parser.parse_args(arguments)
+    try:
+        use_plugins(options.plugins)
+        print(json.dumps(examine(options)))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
