@@ -24,7 +24,7 @@ from rsctl.spec.settings import Place, Settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Store
-from rsctl.store.work import Work
+from rsctl.store.work import Stopped, Work
 
 METHODS = (
     "gaussian", "consistency", "smoothadv", "macer", "stability", "smoothmix", "cat-rs",
@@ -55,20 +55,42 @@ def place_at(store: Path) -> Place:
     )
 
 
-def finish(values: dict[str, Any], place: Place, say: Callable[[str], None]) -> None:
-    """Do every task of a sweep that isn't done, here, one after the other; a second call goes on."""
+class Limited(Work):
+    """Told to stop at a moment of this process's clock."""
+
+    ends: float | None = None
+
+    def stopping(self) -> str:
+        if self.ends is not None and time.monotonic() > self.ends:
+            self.request_stop("the time is up")
+        return super().stopping()
+
+
+def finish(
+    values: dict[str, Any], place: Place, say: Callable[[str], None], ends: float | None = None
+) -> bool:
+    """Do every task of a sweep that isn't done, here, one after the other; a second call goes on.
+
+    At `ends` (of the monotonic clock) the task under way is saved and stopped, and the answer is false.
+    """
     plan = make_plan(build_sweep(values, "comparison", place.data), "comparison")
     for request in commit(plan, place, update=True).requests:
         task, started = request.task, (time.process_time(), time.perf_counter())
         claim = Claim.take(task.run, task.number, here())
-        work = Work(task.run, task.number, claim, place.data, task.run.launch())
-        with redirect_stdout(sys.stderr):
-            (train if task.run.kind == "models" else count).main(work)
+        work = Limited(task.run, task.number, claim, place.data, task.run.launch())
+        work.ends = ends
+        try:
+            with redirect_stdout(sys.stderr):
+                (train if task.run.kind == "models" else count).main(work)
+        except Stopped as stopped:
+            claim.end("stopped", str(stopped))
+            return False
         claim.end("done", "")
         cpu, wall = time.process_time() - started[0], time.perf_counter() - started[1]
         if task.run.kind == "models":
             note_cpu(place.store, task.run.id, cpu)
         say(f"{task.run.kind} {task.run.id}: {cpu:.0f} CPU-s, {wall:.0f} s")
+    return True
 
 
 def cpu_notes(store: Path) -> dict[str, float]:
