@@ -21,16 +21,17 @@ from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, Relaxed, bisect, matrices_of
 from jobs.verifiers.matrices import Bounds, Layer
 from jobs.verifiers.relaxation import Bounded, Choice, first_slopes, improve
+from rsctl.catalog.declare import DataShape
 
 SURE = 1e-9
 """Added to the slack, relative to the bound: float64's own rounding, with room."""
 
 
 def prepare(
-    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
-) -> Prover:  # fmt: skip
+    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
     """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
-    executed, net = matrices_of(model, shape, "branch-and-bound", parameters, precision)
+    executed, net = matrices_of(model, shape, "branch-and-bound", parameters.max_relus, precision)
 
     def settle(case: Case, radius: float, seconds: float) -> bool | None:
         ball = case.ball(radius)
@@ -43,9 +44,9 @@ def prepare(
 
     def largest(case: Case) -> float:
         most = case.nearer()
-        return bisect(case, settle, parameters["tolerance"], case.relaxed_radius(most), most)
+        return bisect(case, settle, parameters.tolerance, case.relaxed_radius(most), most)
 
-    return CompleteProver(executed, net, norm, radii, parameters["time_limit"], settle, largest)
+    return CompleteProver(executed, net, norm, radii, parameters.time_limit, settle, largest)
 
 
 class Tree:
@@ -55,13 +56,13 @@ class Tree:
     (N, R) the α and β of its bound, `value` (N,) the bound and `target` (N,) the class it is about.
     """
 
-    def __init__(self, case: Case, relaxed: Relaxed, parameters: dict[str, Any]) -> None:
+    def __init__(self, case: Case, relaxed: Relaxed, parameters: Any) -> None:
         self.case, self.ball, self.bounds, self.slack = case, relaxed.ball, relaxed.bounds, relaxed.slack
         self.layers: list[Layer] = case.net.layers
         self.batch, self.limit, self.steps = (
-            parameters["together"],
-            parameters["max_nodes"],
-            parameters["steps"],
+            parameters.together,
+            parameters.max_nodes,
+            parameters.steps,
         )
         self.sizes = [len(layer.bias) for layer in self.layers[:-1]]
         count = len(relaxed.open)

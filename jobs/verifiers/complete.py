@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.counterexample import Counterexamples
+from jobs.verifiers.ibp import SumsOfProducts
 from jobs.verifiers.matrices import Bounds, Matrices, matrices
 from jobs.verifiers.network import trace
 from jobs.verifiers.relaxation import layer_bounds, lower_bound
-from rsctl.errors import InputError
+from rsctl.catalog.declare import DataShape
 
 SLOPE_STEPS = 20
 """Gradient steps on the slopes of the bounds of what goes into the ReLUs."""
@@ -175,13 +175,16 @@ class CompleteProver:
 
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
         """Images (N, C, H, W) float32 in [0, 1]; one that is classified wrongly gets radius 0."""
+        device, images, labels = images.device, images.cpu(), labels.cpu()
         with torch.no_grad():
-            predicted = torch.cat([self.executed(image[None]).argmax(dim=1) for image in images])
+            predicted = torch.cat(
+                [self.executed(image[None].to(device)).argmax(dim=1).cpu() for image in images]
+            )
         radius = torch.zeros(len(images), dtype=torch.float64)
         broken, found = torch.full_like(radius, math.inf), images.clone()
         for row in (predicted == labels).nonzero()[:, 0].tolist():
             label, image = int(labels[row]), images[row]
-            seen = Counterexamples(self.executed, image, label, self.norm)
+            seen = Counterexamples(self.executed, image, label, self.norm, device)
             deadline = time.monotonic() + self.time_limit
             case = Case(self.net, image.double().flatten(), label, self.norm, seen, deadline)
             proved = settle_each(case, self.radii, self.settle) if self.radii else self.largest(case)
@@ -193,18 +196,13 @@ class CompleteProver:
             radius[row], broken[row] = proved, seen.distance
             if seen.nearest is not None:
                 found[row] = seen.nearest
-        return Verdicts(predicted, radius, broken, found)
+        return Verdicts(*(part.to(device) for part in (predicted, radius, broken, found)))
 
 
 def matrices_of(
-    model: nn.Module, shape: tuple[int, ...], verifier: str, parameters: dict[str, Any], precision: str
+    model: nn.Module, shape: DataShape, verifier: str, most: int, precision: str
 ) -> tuple[nn.Module, Matrices]:
-    """The function as executed, and its matrices; raises InputError for what can't be solved."""
-    if precision == "bf16":
-        raise InputError(
-            f'precision: {verifier} proves what a float32 function does; set certification = "fp32" in [precision].'
-        )
-    executed = Executed(model, "fp32").requires_grad_(False)
-    channels, height, width = shape
-    network = trace(executed, (channels, height, width))
-    return executed, matrices(network, most=parameters["max_relus"], verifier=verifier)
+    """The function as executed, and its matrices on the CPU; raises InputError for what can't be solved."""
+    executed = SumsOfProducts(model, precision).requires_grad_(False)
+    network = trace(copy.deepcopy(executed).cpu(), (shape.channels, shape.size, shape.size))
+    return executed, matrices(network, most=most, verifier=verifier)

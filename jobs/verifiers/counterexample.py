@@ -19,10 +19,18 @@ FURTHER = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 class Counterexamples:
     """The nearest counterexample to one image (channels, size, size) float32 that was seen so far."""
 
-    def __init__(self, executed: nn.Module, image: Tensor, label: int, norm: str) -> None:
-        self.executed, self.image, self.label, self.norm = executed, image, label, norm
+    def __init__(
+        self, executed: nn.Module, image: Tensor, label: int, norm: str, device: torch.device | str = "cpu"
+    ) -> None:
+        self.model, self.device = executed, device
+        self.image, self.label, self.norm = image, label, norm
         self.distance = math.inf
         self.nearest: Tensor | None = None
+
+    def executed(self, images: Tensor) -> Tensor:
+        """Logits of images on the CPU, computed where the model is."""
+        logits: Tensor = self.model(images.to(self.device)).cpu()
+        return logits
 
     def offer(self, points: Tensor, ball: Ball) -> bool:
         """Look at points (K, d) float64, moved into the ball as float32 images; whether one is a counterexample."""

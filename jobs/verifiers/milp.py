@@ -15,14 +15,15 @@ from torch import nn
 from jobs.verifiers import Prover
 from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
 from jobs.verifiers.program import TOLERANCE, Program
+from rsctl.catalog.declare import DataShape
 
 
 def prepare(
-    model: nn.Module, parameters: dict[str, Any], *, shape: tuple[int, int, int], norm: str, radii: list[float], precision: str,
-) -> Prover:  # fmt: skip
+    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
     """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
-    executed, net = matrices_of(model, shape, "milp", parameters, precision)
-    return CompleteProver(executed, net, norm, radii, parameters["time_limit"], settle, largest)
+    executed, net = matrices_of(model, shape, "milp", parameters.max_relus, precision)
+    return CompleteProver(executed, net, norm, radii, parameters.time_limit, settle, largest)
 
 
 def settle(case: Case, radius: float, seconds: float) -> bool | None:

@@ -38,7 +38,7 @@ class Tiny(nn.Module):
 
 
 def tiny_network(seed: int) -> tuple[nn.Sequential, Tensor, int]:
-    """A random model, an image (1, 1, d) and the class that the model gives it."""
+    """A random model, an image (d, 1, 1) and the class that the model gives it."""
     generator = torch.Generator().manual_seed(seed)
 
     def number(low: int, high: int) -> int:
@@ -51,7 +51,7 @@ def tiny_network(seed: int) -> tuple[nn.Sequential, Tensor, int]:
             parameter.copy_(torch.randn(parameter.shape, generator=generator))
     mean, std = torch.rand(2, generator=generator).tolist()
     model = nn.Sequential(Normalize((mean,), (std + 0.2,)), network).eval()
-    image = torch.rand((1, 1, inputs), generator=generator)
+    image = torch.rand((inputs, 1, 1), generator=generator)
     with torch.no_grad():
         # Margins that are small beside what the image can change: most such images have a counterexample.
         network.last.bias += 0.5 * torch.randn(classes, generator=generator) - model(image[None])[0]

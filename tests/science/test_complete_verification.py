@@ -20,6 +20,7 @@ from jobs.verifiers.network import trace
 from jobs.verifiers.program import TOLERANCE, Program
 from jobs.verifiers.relaxation import layer_bounds
 from rsctl.catalog import known_verifiers
+from rsctl.catalog.declare import DataShape
 
 NORMS = ("linf", "l1")
 
@@ -30,9 +31,14 @@ def exact_matrices(model: nn.Sequential, image: Tensor) -> Matrices:
 
 def verdict(name: str, model: nn.Sequential, image: Tensor, label: int, norm: str = "linf", radii: list[float] | None = None, **own: float) -> Verdicts:  # fmt: skip
     module = {"milp": programming, "branch-and-bound": branching}[name]
-    parameters = known_verifiers()[name].parameters(**{"time_limit": 600.0, **own}).model_dump()
+    parameters = known_verifiers()[name].parameters(**{"time_limit": 600.0, **own})
     prover = module.prepare(
-        model, parameters, shape=tuple(image.shape), norm=norm, radii=radii or [], precision="fp32"
+        model,
+        parameters,
+        shape=DataShape(image.shape[0], image.shape[1], 3, {}),
+        norm=norm,
+        radii=radii or [],
+        precision="fp32",
     )
     return prover.verify(image[None], torch.tensor([label]))
 

@@ -20,13 +20,14 @@ from jobs.verifiers.matrices import Matrices, matrices
 from jobs.verifiers.network import trace
 from jobs.verifiers.relaxation import Choice, layer_bounds, lower_bound
 from rsctl.catalog import known_verifiers
+from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
 
 def prover(model: nn.Module, radii: list[float] | None = None, norm: str = "linf", **own: float) -> Prover:
-    parameters = known_verifiers()["branch-and-bound"].parameters(**{"time_limit": 600.0, **own}).model_dump()
+    parameters = known_verifiers()["branch-and-bound"].parameters(**{"time_limit": 600.0, **own})
     return branch_and_bound.prepare(
-        model, parameters, shape=SHAPE, norm=norm, radii=radii or [], precision="fp32"
+        model, parameters, shape=DataShape(1, 4, 3, {}), norm=norm, radii=radii or [], precision="fp32"
     )
 
 
@@ -56,7 +57,7 @@ def test_what_bounds_leave_open_is_split_until_it_is_settled() -> None:
     case = Case(net, ball.centre, int(label), "linf", seen, time.monotonic() + 600)
     relaxed = case.relax(ball)
     assert relaxed.open, "linear bounds alone prove it: the test needs a harder network"
-    parameters = known_verifiers()["branch-and-bound"].parameters().model_dump()
+    parameters = known_verifiers()["branch-and-bound"].parameters()
     tree = Tree(case, relaxed, parameters)
     assert tree.solve(time.monotonic() + 600) is True
     assert tree.nodes > len(relaxed.open)

@@ -43,8 +43,10 @@ def random_model(*widths: int, seed: int = 0) -> nn.Sequential:
 def prover(
     model: nn.Module, radii: list[float] | None = None, norm: str = "linf", **own: float
 ) -> milp.Prover:
-    parameters = known_verifiers()["milp"].parameters(**own).model_dump()
-    return milp.prepare(model, parameters, shape=SHAPE, norm=norm, radii=radii or [], precision="fp32")
+    parameters = known_verifiers()["milp"].parameters(**own)
+    return milp.prepare(
+        model, parameters, shape=DataShape(1, 4, 3, {}), norm=norm, radii=radii or [], precision="fp32"
+    )
 
 
 def image_and_label(model: nn.Module) -> tuple[torch.Tensor, torch.Tensor]:
@@ -150,8 +152,8 @@ def test_another_precision_is_refused() -> None:
     with pytest.raises(InputError, match="float32"):
         milp.prepare(
             random_model(4),
-            {"time_limit": 1.0, "max_relus": 9},
-            shape=SHAPE,
+            known_verifiers()["milp"].parameters(),
+            shape=DataShape(1, 4, 3, {}),
             norm="linf",
             radii=[],
             precision="bf16",

@@ -19,7 +19,7 @@ class BranchAndBoundParameters(Parameters):
     """A network with more ReLUs is refused."""
     steps: Annotated[int, Field(ge=0)] = 10
     """Gradient steps on the slopes and multipliers of every subproblem's bound."""
-    together: Annotated[int, Field(ge=2)] = 256
+    together: Annotated[int, Field(ge=2)] = Field(256, json_schema_extra={"identity": False})
     """Subproblems bounded at once."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.001
     """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
