@@ -14,7 +14,7 @@ import numpy as np
 from rsctl.catalog import known_methods
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import ProvedRow, Results
-from rsctl.report.series import Panel, Series, at_least, collect, hours_of
+from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
 from rsctl.store.files import replace
 from rsctl.store.layout import Store
@@ -52,6 +52,8 @@ def plot(
     panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius])
     if not panels:
         raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")
+    if kind == "families":
+        panels = by_norm(panels)
     if len(panels) > MOST_PANELS:
         raise InputError(
             f"{sweep}: its runs fall into {len(panels)} groups (data set, images, certificate, n, alpha); at most {MOST_PANELS} fit one figure."
@@ -73,7 +75,7 @@ def _draw(
         colours = method_colours([one.line.first.method for panel in panels for one in panel.series])
         for axes, panel in zip(np.ravel(figure.subplots(len(panels), 1)), panels, strict=True):
             notes += KINDS[kind](axes, panel, colours, radius, store)
-            axes.set_title(_title(panel), loc="left")
+            axes.set_title(_title(panel) if kind != "families" else _family_title(panel), loc="left")
         image = io.BytesIO()
         # Without a date the same results give the same bytes.
         metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
@@ -99,6 +101,13 @@ def _title(panel: Panel) -> str:
     n = "n not stated" if row.n is None else f"n = {row.n}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
     return _text(f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}")
+
+
+def _family_title(panel: Panel) -> str:
+    row = panel.group.first
+    return _text(
+        f"{row.dataset} {row.split}, the {len(panel.series[0].images[0].index)} images that all have"
+    )
 
 
 def _text(text: str) -> str:
@@ -153,6 +162,27 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
     _radius_axes(axes, panel)
     return [
         "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+    ]
+
+
+def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy of every certificate and verifier in one panel per norm, on the images that all have"""
+    certificates = list(dict.fromkeys(one.line.first.certificate for one in panel.series))
+    radii, methods = _radii(panel), {one.line.first.method for one in panel.series}
+    for one in panel.series:
+        row = one.line.first
+        mean, low, high = one.accuracy(radii)
+        number = certificates.index(row.certificate)
+        # One method needs no colour of its own: then it tells the certificates apart.
+        colour = colours[row.method] if len(methods) > 1 else COLOURS[number % len(COLOURS)]
+        style = STYLES[number % len(STYLES)]
+        guarantee = "deterministic" if isinstance(row, ProvedRow) else f"{row.guarantee.partition(' per')[0]}"
+        axes.plot(radii, mean, color=colour, linestyle=style, label=_text(f"{row.label}, σ = {one.sigma:g}, {row.certificate} ({guarantee})"))  # fmt: skip
+        axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
+    _radius_axes(axes, panel)
+    return [
+        "Lines of one figure speak of different classifiers: sampling of the smoothed one, verifiers of the network itself.",
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
     ]
 
 
@@ -263,4 +293,5 @@ KINDS: dict[str, Callable[[Any, Panel, dict[str, str], float, Store], list[str]]
     "ecdf": _ecdf,
     "hours": _hours,
     "classes": _classes,
+    "families": _families,
 }

@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
 from rsctl.report.measured import AnyRow, Results
 from rsctl.report.published import Published, beside
@@ -62,6 +63,8 @@ def markdown(
         if best:
             lines += ["The best σ (in brackets) for each radius, chosen on these images:", ""]
             lines += [*_pipes(best_table(group, best)), ""]
+    for family in results.families:
+        lines += [escape_markdown(family.caption), "", *_pipes(family_table(family)), ""]
     for published in baselines:
         lines += [escape_markdown(f"Published, not measured here: {published.heading}"), ""]
         lines += [*_pipes(published_table(published)), ""]
@@ -162,6 +165,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
         "best_sigmas": best,
         "notes": [printable(note) for note in results.notes + beside(results.every, baselines)],
     }
+    if results.families:
+        values["families"] = [row for family in results.families for row in family_values(family)]
     if baselines:
         values["baselines"] = [{**one.values, "rows": one.long_rows()} for one in baselines]
     return json.dumps(values, indent=1, allow_nan=False) + "\n"

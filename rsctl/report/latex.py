@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rsctl.report.families import family_table
 from rsctl.report.measured import Results
 from rsctl.report.published import Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups, winners
@@ -60,6 +61,8 @@ def latex(
             parts += _floats(
                 shown, "The best $\\sigma$ (in brackets) for each radius, chosen on these images.", bold, left=2, ready=True
             )  # fmt: skip
+    for family in results.families:
+        parts += _floats(family_table(family), family.caption, set(), left=6)
     for published in baselines:
         parts += _floats(
             published_table(published), f"Published, not measured here: {published.heading}", set(), left=1

@@ -126,6 +126,11 @@ class OwnRow(Measured):
         raise NotImplementedError
 
     @property
+    def sigma(self) -> float:
+        """Of the certificate's noise, or of the training's where nothing is sampled."""
+        raise NotImplementedError
+
+    @property
     def method(self) -> str:
         return self.train.method
 
@@ -246,6 +251,8 @@ class Results:
     """Imported logs that stand beside the sweep's own runs."""
     proved: list[ProvedRow] = field(default_factory=list)
     """What verifiers proved of the sweep's models."""
+    families: list[Any] = field(default_factory=list)
+    """Tables in which sampling and proofs stand side by side (`rsctl.report.families.Family`)."""
 
     @property
     def every(self) -> list[AnyRow]:

@@ -93,7 +93,7 @@ def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
         ]
         if between:
             notes.append(
-                f"{row.certificate} settled the radii {', '.join(f'{r:g}' for r in asked)} only; at {', '.join(between)} "
-                "the share at the next larger of them is shown."
+                f"{row.certificate} was asked about the radii {', '.join(f'{r:g}' for r in asked)} alone; at {', '.join(between)} "
+                "what follows from them is shown."
             )
     return list(dict.fromkeys(notes))

@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.certificates.dataset_level import wrong_claims
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
+from rsctl.report.families import Scored, families
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
     CONFIDENCE,
@@ -23,6 +25,7 @@ from rsctl.report.measured import (
     Cell,
     LoggedRow,
     Measured,
+    OwnRow,
     ProvedRow,
     Results,
     Row,
@@ -31,12 +34,12 @@ from rsctl.report.measured import (
     subset_key,
 )
 from rsctl.report.notes import mark_varying, seedless, settings_of, warnings
-from rsctl.report.proved import about_proofs, proved_row
+from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Rows
+from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import R, Reader, Table, read_findings
 
 __all__ = [
@@ -88,12 +91,16 @@ def sweep_results(
     orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
     stopped: dict[str, list[tuple[Row, Any]]] = {}
     proved: list[ProvedRow] = []
+    scored: list[Scored] = []
+    compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
     for entry in plan["entries"]:
         run = store.run(entry["kind"], entry["run"])
         train = store.run("models", entry["model"]).train_spec
-        if entry["kind"] == "verifications" and not certificate and not alpha:
-            proved.append(_proved(run, train, entry, radii, orders, notes))
-        if entry["kind"] != "counts":
+        if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):
+            row, table_of_proofs = _proved(run, train, entry, radii, orders, notes)
+            proved.append(row)
+            scored.append(_scored(row, table_of_proofs, as_certified(table_of_proofs.rows)))
+        if entry["kind"] != "counts" or certificate in known_verifiers():
             continue
         reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
         table = reader.read()
@@ -106,6 +113,8 @@ def sweep_results(
                 begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
             )
             rows.append(sample.row)
+            if compared:
+                scored.append(_scored(sample.row, begun, sample.certified))
             if sample.row.stopping != "fixed" and sample.row.images:
                 short = loss(begun.counts(), sample.row.alpha)
                 stopped.setdefault(sample.row.stopping, []).append((sample.row, short))
@@ -123,18 +132,24 @@ def sweep_results(
         notes + warnings(rows) + _about_stopping(stopped) + about_proofs(proved) + about_logs,
         logged,
         proved,
+        families(scored, radii),
     )
+
+
+def _scored(row: OwnRow, table: Table[Rows] | Table[Findings], certified: Certified) -> Scored:
+    return Scored(row, table.rows.index, table.rows.label, certified)
 
 
 def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     notes: list[str],
-) -> ProvedRow:  # fmt: skip
+) -> tuple[ProvedRow, Table[Findings]]:  # fmt: skip
     table = read_findings(run)
     notes += [problem for problem in table.problems if problem not in notes]
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)
-    return proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))
+    row = proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))
+    return row, begun
 
 
 def _order(

@@ -12,7 +12,8 @@ from scipy.special import betaincinv
 from rsctl.certificates import Certified
 from rsctl.report.hours import task_hours
 from rsctl.report.logged import as_certified, p_a_estimate, p_a_lower
-from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, Results
+from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, OwnRow, Results
+from rsctl.report.notes import data_of
 from rsctl.report.proved import as_certified as proved_radii
 from rsctl.report.rows import Sample, sweep_results
 from rsctl.report.summary import Group, Line, groups
@@ -32,6 +33,8 @@ class Images:
     label: NDArray[Any]
     p: Floats
     """(N,): share of draws that give the label; NaN where a log doesn't tell."""
+    index: NDArray[np.int64]
+    """(N,): positions in the data split."""
 
 
 @dataclass
@@ -94,13 +97,16 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
     def each(sample: Sample) -> None:
         rows, n = sample.table.rows, np.maximum(sample.table.rows.n, 1)
         p = rows.counts[np.arange(len(rows)), rows.label] / n if len(rows) else np.empty(0)
-        found[key(sample.row)] = Images(_score(sample.certified, rows.label), rows.label, p)
+        found[key(sample.row)] = Images(_score(sample.certified, rows.label), rows.label, p, rows.index)
 
     results = sweep_results(store, sweep, each=each, **options)
     for proved in results.proved:
         findings = read_findings(store.run("verifications", proved.run)).rows
         found[key(proved)] = Images(
-            _score(proved_radii(findings), findings.label), findings.label, np.full(len(findings), np.nan)
+            _score(proved_radii(findings), findings.label),
+            findings.label,
+            np.full(len(findings), np.nan),
+            findings.index,
         )
     beside = {shown.log.id: shown for shown in find_sweep(store, sweep)[1]}
     for row in results.logged:
@@ -113,6 +119,28 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
     return panels, results
 
 
+def by_norm(panels: list[Panel]) -> list[Panel]:
+    """The same lines in one panel per norm, over the images that all of a panel have; logs stay out."""
+    together: dict[tuple[str, str], list[Series]] = {}
+    for panel in panels:
+        for one in panel.series:
+            if isinstance(one.line.first, OwnRow):
+                together.setdefault((one.line.first.norm, data_of(one.line.first)), []).append(one)
+    found = []
+    for several in together.values():
+        common = several[0].images[0].index
+        for images in (images for one in several for images in one.images):
+            common = np.intersect1d(common, images.index)
+        kept = [Series(one.line, [_only(images, common) for images in one.images]) for one in several]
+        found.append(Panel(Group([one.line for one in several]), kept))
+    return found
+
+
+def _only(images: Images, positions: NDArray[np.int64]) -> Images:
+    keep = np.isin(images.index, positions)
+    return Images(images.score[keep], images.label[keep], images.p[keep], images.index[keep])
+
+
 def _of_log(shown: Shown) -> Images:
     log, sigma = shown.log.radii, shown.log.spec.sigma
     certified = as_certified(log, sigma, shown.n, shown.alpha)
@@ -120,7 +148,9 @@ def _of_log(shown: Shown) -> Images:
         p = p_a_lower(log.radius, sigma)
     else:
         p = p_a_estimate(log.radius, sigma, shown.n, shown.alpha)
-    return Images(_score(certified, log.label), log.label, np.where(log.predicted == log.label, p, np.nan))
+    return Images(
+        _score(certified, log.label), log.label, np.where(log.predicted == log.label, p, np.nan), log.index
+    )
 
 
 def _score(certified: Certified, label: NDArray[Any]) -> Floats:
