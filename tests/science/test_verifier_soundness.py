@@ -1,0 +1,206 @@
+"""No proved radius holds an image that is classified otherwise: against dense search, and with slips planted in the bounds."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from bound_audit import IMAGES, SHAPE, around, networks, violations
+from torch import Tensor, nn
+
+from jobs.models import Normalize
+from jobs.verifiers import crown, ibp, lipschitz
+from jobs.verifiers import network as operations
+from jobs.verifiers.ibp import Interval
+from jobs.verifiers.network import trace
+from rsctl.catalog import known_verifiers
+from rsctl.catalog.declare import DataShape
+from rsctl.errors import InputError
+
+
+def test_bounds_of_random_networks_hold_and_linear_ones_are_never_looser() -> None:
+    assert violations(12) == []
+
+
+@pytest.mark.long
+def test_bounds_of_thousands_of_random_networks_hold() -> None:
+    assert violations(3000, seed=1) == []
+
+
+@pytest.mark.parametrize(
+    ("verifier", "norm", "parameters"),
+    [
+        ("ibp", "linf", {}),
+        ("crown", "linf", {}),
+        ("crown", "linf", {"intermediate": "ibp"}),
+        ("crown", "l2", {}),
+        ("crown", "l1", {}),
+        ("lipschitz", "l2", {}),
+        ("lipschitz", "linf", {}),
+    ],
+)
+def test_dense_search_finds_no_adversarial_image_inside_a_proved_radius(
+    verifier: str, norm: str, parameters: dict[str, Any]
+) -> None:
+    declared = known_verifiers()[verifier]
+    shape, proved = DataShape(1, 2, 3, {}), 0
+    for model in networks(6, seed=5):
+        images = torch.rand(IMAGES, *SHAPE)
+        labels = model(images).argmax(1)
+        try:
+            prover = importlib.import_module(declared.module).prepare(
+                model, declared.parameters(**parameters), shape=shape, norm=norm, radii=[], precision="fp32"
+            )
+        except InputError:
+            continue
+        verdicts = prover.verify(images, labels)
+        proved += int((verdicts.radius > 0.005).sum())
+        points = around(images, verdicts.radius.clamp(max=2.0), norm, 4000)
+        with torch.no_grad():
+            found = prover.executed(points.flatten(0, 1)).argmax(1).view(IMAGES, -1)
+        assert (found == labels[:, None]).all()
+    assert proved > 2
+
+
+def step_with(change: Callable[..., Interval]) -> Callable[..., Interval]:
+    """`ibp.step` with another one for affine operations."""
+    whole = ibp.step
+
+    def step(op: Any, inputs: list[Interval], *, positive: bool = False) -> Interval:
+        if not isinstance(op, operations.Affine):
+            return whole(op, inputs, positive=positive)
+        return change(op, whole(op, inputs, positive=positive), inputs[0])
+
+    return step
+
+
+def no_lift(self: Any, a: Tensor, number: int, slope: Any) -> tuple[Tensor, Tensor]:
+    carried, gained = RELU(self, a, number, slope)
+    return carried, torch.zeros_like(gained)
+
+
+def wrong_way(self: Any, a: Tensor, number: int, slope: Any) -> tuple[Tensor, Tensor]:
+    carried, gained = RELU(self, -a, number, slope)
+    return -carried, -gained
+
+
+RELU, CARRY, NORM, CONVOLUTION = (
+    crown.Lines.relu, crown.Lines.carry, lipschitz.spectral_norm, lipschitz.convolution_norm,
+)  # fmt: skip
+
+SLIPS: dict[str, tuple[Any, str, Any]] = {
+    "ibp: the bias is missed": (
+        ibp, "step", step_with(lambda op, out, _: Interval(out.lower - op.bias, out.upper - op.bias)),
+    ),
+    "ibp: W for |W| in the radius": (
+        ibp,
+        "step",
+        step_with(lambda op, out, x: Interval(*(
+            op.apply((x.lower + x.upper) / 2) + sign * op.linear((x.upper - x.lower) / 2) for sign in (-1, 1)
+        ))),
+    ),
+    "ibp: the interval's ends are carried by themselves": (
+        ibp, "step", step_with(lambda op, _, x: Interval(op.apply(x.lower), op.apply(x.upper))),
+    ),
+    "ibp: half the radius": (
+        ibp,
+        "step",
+        step_with(lambda op, out, _: Interval(
+            (3 * out.lower + out.upper) / 4, (out.lower + 3 * out.upper) / 4
+        )),
+    ),
+    "rounding: nothing is charged": (operations.Affine, "error", lambda self, dtype: 0.0),
+    "rounding: charged inward": (operations.Affine, "error", lambda self, dtype: -1e-6),
+    "box: rounded to nearest": (
+        ibp,
+        "box",
+        lambda images, radius, dtype=torch.float32: Interval(*(
+            (images.double() + sign * torch.as_tensor(radius, dtype=torch.float64).view(-1, 1, 1, 1)).clamp(0, 1).to(dtype)
+            for sign in (-1, 1)
+        )),
+    ),
+    "margins: the other class's rounding is free": (
+        ibp.Margins, "of", lambda self, before, y: MARGINS(self, Interval((before.lower + before.upper) / 2, (before.lower + before.upper) / 2), y),
+    ),
+    "crown: the upper line goes through 0": (crown.Lines, "relu", no_lift),
+    "crown: upper and lower lines change places": (crown.Lines, "relu", wrong_way),
+    "crown: the constant is missed": (
+        crown.Lines, "carry", lambda self, a, start, slopes=None: (CARRY(self, a, start, slopes)[0], torch.zeros_like(a.flatten(2)[:, :, 0])),
+    ),
+    "crown: rounding is free": (crown.Lines, "paid", lambda self, a, number: a.new_zeros(a.shape[:2])),
+    "crown: half the ball": (
+        crown.Ball, "box", property(lambda self: ibp.box(self.images, self.radius / 2, torch.float64)),
+    ),
+    "crown: the ℓ1 ball with the ℓ2 ball's dual norm halved": (
+        crown.Ball, "lower", lambda self, a, constant: LOWER(crown.Ball(self.images, self.radius / 2, self.norm), a, constant),
+    ),
+    "lipschitz: norms from below": (lipschitz, "spectral_norm", lambda matrices, error=0.0: 0.5 * NORM(matrices, error)),
+    "lipschitz: a shortcut adds nothing": (
+        lipschitz, "sum", lambda values, start=0.0: max(values) if not isinstance(start, Tensor) else sum(values, start),
+    ),
+    "lipschitz: normalisation is forgotten": (
+        lipschitz, "layer_constant", lambda op, norm: 1.0 if isinstance(op, operations.Scale) else CONSTANT(op, norm),
+    ),
+    "lipschitz: rounding is free": (
+        lipschitz.Constants, "rounding", lambda self, results, radius, y: torch.zeros(len(y), self.network.classes),
+    ),
+}  # fmt: skip
+MARGINS, LOWER, CONSTANT = ibp.Margins.of, crown.Ball.lower, lipschitz.layer_constant
+
+
+@pytest.mark.parametrize("slip", sorted(SLIPS))
+def test_a_planted_slip_is_caught(slip: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    where, name, wrong = SLIPS[slip]
+    monkeypatch.setattr(where, name, wrong, raising=False)
+    if where is ibp and name in ("step", "box"):
+        monkeypatch.setattr(crown, name, wrong)
+    assert violations(6, first=True) != []
+
+
+def test_bounds_are_exact_where_nothing_is_relaxed() -> None:
+    """Without a ReLU whose sign is open the least margin has a closed form: a bound that gives it isn't just loose."""
+    torch.manual_seed(3)
+    first, last = nn.Linear(4, 6), nn.Linear(6, 3)
+    with torch.no_grad():
+        first.bias += 5  # every ReLU is on
+    model = nn.Sequential(Normalize([0.3], [0.4]), nn.Flatten(), first, nn.ReLU(), last).eval()
+    network = trace(model, SHAPE)
+    weight = (last.weight @ first.weight).detach().double() / 0.4
+    images = torch.rand(IMAGES, *SHAPE) * 0.4 + 0.3
+    radius = 0.1
+    with torch.no_grad():
+        logits = model(images).double()
+        y = logits.argmax(1)
+        for norm, order in (("linf", 1.0), ("l2", 2.0), ("l1", float("inf"))):
+            apart = weight[y][:, None] - weight
+            least = logits.gather(1, y[:, None]) - logits - radius * torch.linalg.vector_norm(apart, order, 2)
+            ball = crown.Ball(images.double(), torch.full((IMAGES,), radius, dtype=torch.float64), norm)
+            double = network.to(torch.float64)
+            found = crown.margins(double, ball, y, crown.bounds(double, ball))
+            other = found.isfinite()
+            torch.testing.assert_close(found[other], least[other], atol=5e-5, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["dense", "conv", "strided", "dilated", "grouped", "pool"])
+def test_spectral_norms_are_bounded_from_above_and_not_far(kind: str) -> None:
+    torch.manual_seed(1)
+    for size in (5, 8):
+        layer: nn.Module = {
+            "dense": nn.Sequential(nn.Flatten(), nn.Linear(4 * size * size, 9)),
+            "conv": nn.Conv2d(4, 6, 3, padding=1),
+            "strided": nn.Conv2d(4, 6, 3, padding=1, stride=2),
+            "dilated": nn.Conv2d(4, 6, 3, padding=2, dilation=2),
+            "grouped": nn.Conv2d(4, 6, 3, padding=1, groups=2),
+            "pool": nn.AvgPool2d(2),
+        }[kind]
+        network = trace(nn.Sequential(layer, nn.Flatten()).eval(), (4, size, size)).to(torch.float64)
+        number = 2 if kind == "dense" else 1
+        matrix, _ = network.dense(number)
+        exact = float(torch.linalg.matrix_norm(matrix, 2))
+        bound = lipschitz.layer_constant(network.ops[number], "l2")
+        assert exact <= bound <= exact * (1.0005 if kind == "dense" else 2.0)
+        rows = float(matrix.abs().sum(dim=1).max())
+        assert rows <= lipschitz.layer_constant(network.ops[number], "linf") * (1 + 1e-12)
