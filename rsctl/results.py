@@ -26,7 +26,7 @@ from rsctl.errors import InputError, UnavailableError
 from rsctl.report.formats import long_rows
 from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
-from rsctl.report.subjects import Subject, of_import, of_run
+from rsctl.report.subjects import Subject, of_import, of_run, of_verification
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
@@ -38,7 +38,8 @@ __all__ = ["RunResults", "SweepResults", "open"]
 def open(  # noqa: A001
     path: str | Path, *, certificate: str | None = None, alpha: float | None = None
 ) -> RunResults | SweepResults:
-    """A sweep (`runs/sweeps/<name>`), a certification run (`runs/counts/<id>`) or an imported log (`runs/imports/<id>`).
+    """A sweep (`runs/sweeps/<name>`), a certification run (`runs/counts/<id>`), what a verifier proved
+    (`runs/verifications/<id>`) or an imported log (`runs/imports/<id>`).
 
     Certificate and alpha default to those of the last submission. Raises InputError where the path is none of these.
     """
@@ -48,10 +49,12 @@ def open(  # noqa: A001
         return SweepResults(Store(folder.parent.parent), folder.name, certificate, alpha)
     if (folder / "spec.json").is_file() and kind == "counts":
         return RunResults(of_run(Run(folder), certificate, alpha))
+    if (folder / "spec.json").is_file() and kind == "verifications":
+        return RunResults(of_verification(Run(folder), certificate, alpha))
     if (folder / "spec.json").is_file() and kind == "imports":
         return RunResults(of_import(Import(folder), certificate, alpha))
     raise InputError(
-        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id> or <store>/imports/<id>; 'rsctl status' lists what there is."
+        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists what there is."
     )
 
 
@@ -92,7 +95,7 @@ class RunResults:
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """(N, C): the n estimation draws; raises InputError for a log, whose counts are unknown."""
+        """(N, C): the n estimation draws; raises InputError where there are radii alone, of a log or a verifier."""
         return self._table.rows.counts
 
     @property
@@ -127,7 +130,7 @@ class RunResults:
     @property
     def _table(self) -> Table[Rows]:
         if self.about.table is None:
-            raise InputError(f"{self.about.run}: is an imported log: its counts are unknown.")
+            raise InputError(f"{self.about.run}: holds radii without counts.")
         return self.about.table
 
 
@@ -156,12 +159,14 @@ class SweepResults:
 
     @cached_property
     def runs(self) -> list[RunResults]:
-        """Its certification runs and imported logs, read whole."""
+        """Its certification runs, what verifiers proved, and imported logs, read whole."""
         plan, beside = find_sweep(self.store, self.name)
         ids = dict.fromkeys(entry["run"] for entry in plan["entries"] if entry["kind"] == "counts")
         own = [RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha)) for one in ids]
         if self.certificate or self.alpha:
             return own
+        proved = dict.fromkeys(entry["run"] for entry in plan["entries"] if entry["kind"] == "verifications")
+        own += [RunResults(of_verification(self.store.run("verifications", one))) for one in proved]
         return own + [RunResults(of_import(shown.log)) for shown in beside]
 
 

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from rsctl.certificates import Certified, find_certificate
 from rsctl.errors import InputError
 from rsctl.report.logged import as_certified, log_guarantee
+from rsctl.report.proved import as_certified as as_proved
+from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.compaction import assigned_images
 from rsctl.store.imports import Import, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Table, read_table
+from rsctl.store.tables import Table, read_findings, read_table
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +51,7 @@ class Subject:
     train: TrainSpec | None = None
     count: CountSpec | None = None
     table: Table[Rows] | None = None
-    """The counts; None for a log."""
+    """The counts; None for a log, or what a verifier proved."""
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
@@ -86,6 +88,8 @@ def open_subject(
         if len(runs) == 1:
             return of_run(runs[0], certificate, alpha)
     run = store.find_run(name)
+    if run.kind == "verifications":
+        return of_verification(run, certificate, alpha)
     if run.kind == "models":
         tables = [counts for counts in run.store.runs("counts") if counts.count_spec.model_run == run.id]
         if len(tables) != 1:
@@ -114,6 +118,23 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
         planned=len(assigned_images(run)),
         train=train, count=count, table=table,
+    )  # fmt: skip
+
+
+def of_verification(run: Run, certificate: str | None = None, alpha: float | None = None) -> Subject:
+    """Everything that a verifier has proved of a model; its radii can't be derived anew."""
+    spec = verify_spec(run)
+    if certificate not in (None, spec.verifier) or alpha is not None:
+        raise InputError(
+            f"{run.id}: holds what '{spec.verifier}' proved, which has no alpha; without counts it has no other radii."
+        )
+    train = run.store.run("models", spec.model_run).train_spec
+    rows = read_findings(run).rows
+    return Subject(
+        run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
+        noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
+        norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
+        planned=len(assigned_images(run)), train=train,
     )  # fmt: skip
 
 

@@ -9,9 +9,13 @@ import numpy as np
 import pytest
 from report_cases import N0, N, make_store, write_counts
 
+from rsctl import results
+from rsctl.errors import InputError, RefusedError
+from rsctl.report.compare import compare
 from rsctl.report.figures import plot
 from rsctl.report.formats import render
 from rsctl.report.rows import sweep_results
+from rsctl.report.subjects import open_subject
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
@@ -55,8 +59,8 @@ def store(tmp_path: Path) -> Store:
 
 
 def test_only_rows_of_one_norm_stand_together_on_the_images_that_all_have(store: Store) -> None:
-    results = sweep_results(store, "sweep")
-    (family,) = results.families
+    found = sweep_results(store, "sweep")
+    (family,) = found.families
     assert (family.norm, family.images) == ("linf", 30)
     assert [line.row.certificate for line in family.lines] == ["runner-up-linf", "ibp", "crown"]
     assert all("deterministic" in line.row.guarantee for line in family.lines[1:])
@@ -78,10 +82,10 @@ def test_boundaries_count_and_what_is_not_settled_is_told(store: Store) -> None:
 
 
 def test_every_format_names_the_guarantee(store: Store, tmp_path: Path) -> None:
-    results = sweep_results(store, "sweep")
-    assert "Side by side" in render(results, "md")
-    assert "Side by side" in render(results, "latex")
-    values = json.loads(render(results, "json"))
+    found = sweep_results(store, "sweep")
+    assert "Side by side" in render(found, "md")
+    assert "Side by side" in render(found, "latex")
+    values = json.loads(render(found, "json"))
     assert {row["norm"] for row in values["families"]} == {"linf"}
     assert all(row["guarantee"] for row in values["families"])
     notes = plot(store, "sweep", tmp_path / "families.png", kind="families")
@@ -89,8 +93,28 @@ def test_every_format_names_the_guarantee(store: Store, tmp_path: Path) -> None:
 
 
 def test_a_verifier_is_chosen_like_a_certificate(store: Store) -> None:
-    results = sweep_results(store, "sweep", certificate="crown")
-    assert [row.certificate for row in results.every] == ["crown"]
-    assert not results.families
+    found = sweep_results(store, "sweep", certificate="crown")
+    assert [row.certificate for row in found.every] == ["crown"]
+    assert not found.families
     sampled = sweep_results(store, "sweep", certificate="cohen")
     assert [row.certificate for row in sampled.every] == ["cohen"]
+
+
+def test_a_proof_is_compared_with_sampling_in_its_own_norm_alone(store: Store) -> None:
+    entries = {entry["kind"]: entry["run"] for entry in store.sweep("sweep")["entries"]}
+    proved = open_subject(store, entries["verifications"])
+    assert (proved.norm, proved.alpha, proved.table) == ("linf", None, None)
+    sampled = open_subject(store, entries["counts"], "runner-up-linf")
+    assert compare(store, proved, sampled, [0.0, 0.01]).images == 30
+    with pytest.raises(RefusedError, match="norm"):
+        compare(store, proved, open_subject(store, entries["counts"], "cohen"))
+    with pytest.raises(InputError, match="no alpha"):
+        open_subject(store, entries["verifications"], alpha=0.01)
+
+
+def test_a_notebook_opens_what_was_proved(store: Store) -> None:
+    run = results.open(store.root / "sweeps" / "sweep").runs[-1]
+    assert run.about.certificate == "crown"
+    assert run.certified_accuracy([0.01]).tolist() == [0.5]
+    with pytest.raises(InputError, match="without counts"):
+        _ = run.counts
