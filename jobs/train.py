@@ -115,7 +115,14 @@ def main(work: Work) -> None:
             for _ in method.prepare(model, state):
                 snapshot_or_stop()
     model.train()
-    print(batch_norm_mode(model, step_images, accelerator.num_processes), flush=True)
+    about = {
+        "epochs": recipe.epochs,
+        "device": device_name(device),
+        "images_per_step": min(step_images, len(rows)),
+        "processes": accelerator.num_processes,
+        "batch_statistics": batch_statistics(model, accelerator.num_processes),
+    }
+    print(*(f"{key} {value}" for key, value in about.items()), sep="; ", flush=True)
     # In-memory sets are augmented here in batches; files were cropped by the processes that decoded them.
     kind = dataset.augmentation if recipe.augment and images.pixels is not None else "none"
 
@@ -148,27 +155,12 @@ def main(work: Work) -> None:
         optimizer.zero_grad(set_to_none=True)
         step += 1
         metrics.add(value.detach(), logits.detach(), y, size)
-        work.progress(
-            step,
-            total,
-            "steps",
-            epoch=round(step / batches.per_epoch, 2),
-            epochs=recipe.epochs,
-            device=device_name(device),
-        )
+        work.progress(step, total, "steps", epoch=round(step / batches.per_epoch, 2), **about)
         if metrics.due():
             metrics.write(step, optimizer.param_groups[0]["lr"])
         snapshot_or_stop()
     metrics.write(step, optimizer.param_groups[0]["lr"] if step else 0.0)
-    work.progress(
-        step,
-        total,
-        "steps",
-        force=True,
-        epoch=recipe.epochs,
-        epochs=recipe.epochs,
-        device=device_name(device),
-    )
+    work.progress(step, total, "steps", force=True, epoch=recipe.epochs, **about)
     accelerator.wait_for_everyone()
     if first:
         publish_model(work, model, images)
@@ -224,14 +216,12 @@ def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
     return model.requires_grad_(False)
 
 
-def batch_norm_mode(model: nn.Module, size: int, processes: int) -> str:
-    """For the log: over which images batch statistics are taken."""
+def batch_statistics(model: nn.Module, processes: int) -> str:
+    """Over which images batch normalisation takes its statistics, for the attempt's record."""
     kinds = {type(layer) for layer in model.modules()}
-    if nn.SyncBatchNorm in kinds:
-        return f"{size} images per step; batch statistics over all {processes} processes"
-    if nn.BatchNorm2d in kinds and processes > 1:
-        return f"{size} images per step; batch statistics of each of the {processes} processes by itself"
-    return f"{size} images per step"
+    if nn.SyncBatchNorm in kinds or (nn.BatchNorm2d in kinds and processes == 1):
+        return "of the whole step"
+    return "of each process by itself" if nn.BatchNorm2d in kinds else "none"
 
 
 def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:

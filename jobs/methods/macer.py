@@ -22,8 +22,8 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     top = mean_softmax(p["beta"] * logits).topk(2)
     with torch.no_grad():
         margin = _margin(top.values)
-        # An infinite margin (p₁ rounded to 1 or p₂ to 0) has no gradient to follow.
-        counted = (top.indices[:, 0] == y) & margin.isfinite() & (margin.abs() <= p["gamma"])
+        # Leaves out infinite margins too (p₁ rounded to 1 or p₂ to 0), which have no gradient to follow.
+        counted = (top.indices[:, 0] == y) & (margin <= p["gamma"])
     radius = _margin(top.values[counted])
     robustness = lbd * state.sigma / 2 * (p["gamma"] - radius)
     return (classification.sum() + robustness.sum()) / len(y), logits.mean(0)
