@@ -1,4 +1,30 @@
-"""Private SLURM clusters for the tests of this folder, each with a user and a store beside it."""
+"""Private SLURM clusters for the tests of this folder, each with a user and a store beside it.
+
+What proves what (all on a real cluster; L: marked long, run with `-m long`):
+
+| claim | proved by |
+|---|---|
+| a sweep's counts are the local backend's | real_tasks: a_sweep_through_slurm |
+| 200 tasks: one cancelled, one fails by itself, retry completes | arrays: two_hundred_tasks (L), one_task_fails; real_tasks: two_hundred_real_tasks (L) |
+| a failed training cancels its own certification; retry runs both | arrays: a_failed_training, students_wait |
+| pre-emption: requeued, resumed, byte-identical | real_interruptions: preempted (L); interruptions: a_preempted_task (L) |
+| time limits, likewise | real_interruptions: time_limits (L); interruptions: a_time_limit (L), a_warned_task |
+| a node pulled, and one cut off whose task lives on | real_interruptions: a_node_that_dies (L); interruptions: a_dead_nodes_task; real_tasks: a_second_living_copy (L) |
+| the controller away: said, last state kept, recovered | controller: while_the_controller_is_away; a_whole_minute (L): `--wait` and `status --watch` |
+| without accounting | the fixture `any_site`: arrays, interruptions; forgotten |
+| 5,000 tasks: one queue query per tick | controller: five_thousand_tasks, by `sdiag` |
+| arrays and sbatch calls | arrays: one_array_of_trainings, tasks_that_come_later; chunks |
+| limits of arrays, users, accounts, QOS, the controller | limits, against what sbatch accepts |
+| partition, account, GPUs, CPUs, memory, minutes, options: refused as sentences, nothing submitted | refusals |
+| a store that nodes can't see | shared_store |
+| a refusal halfway is rolled back; a kill around any sbatch call is resumable | refusals: a_refusal_in_the_middle; killed_submitter |
+| OUT_OF_MEMORY and TIMEOUT: said, retried with more | exceeded |
+| a user's own scancel is not undone; no endless requeues | interruptions |
+| edits while it waits, a user's jobs.py | arrays: what_is_edited |
+| 1 node x 2 processes, 2 nodes x 1; a rendezvous that fails is a sentence | real_tasks: training_in_two_processes; rendezvous |
+| what nobody remembers; other clusters; all of SLURM's states | forgotten; controller |
+| staging; GPUs; logs across requeues; doctor | staging; arrays; interruptions: a_warned_task; doctor |
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,29 @@ from rsctl.store.tables import read_table
 
 ENDED = (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
 COMMAND = str(Path(sys.executable).with_name("rsctl"))
+
+
+@dataclass(frozen=True)
+class Started:
+    """A command that was started, and the file with all that it says."""
+
+    process: subprocess.Popen[bytes]
+    file: Path
+
+    def said(self) -> str:
+        return self.file.read_text()
+
+    def wait_for(self, words: str, seconds: float = 120) -> None:
+        """Until it has said something."""
+        end = time.monotonic() + seconds
+        while words not in self.said():
+            assert time.monotonic() < end, f"it never said {words!r}: {self.said()[-1000:]}"
+            time.sleep(0.1)
+
+    def ended(self, seconds: float = 120) -> str:
+        """Wait for its end; returns what it said."""
+        self.process.wait(seconds)
+        return self.said()
 
 
 class Site:
@@ -75,15 +99,14 @@ class Site:
         assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
         return done
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A command that goes on, with what it says in one pipe."""
-        return subprocess.Popen(
-            [COMMAND, *arguments],
-            cwd=self.folder,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start(self, *arguments: str) -> Started:
+        """A command that goes on beside the test."""
+        file = self.folder / f"said-{time.monotonic_ns()}"
+        with open(file, "w") as output:
+            process = subprocess.Popen(
+                [COMMAND, *arguments], cwd=self.folder, stdout=output, stderr=subprocess.STDOUT
+            )
+        return Started(process, file)
 
     def submit(self, *options: str, fake: bool = True, code: int = 0) -> str:
         """Submit the sweep to SLURM; returns what the command said."""

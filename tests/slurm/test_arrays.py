@@ -110,6 +110,44 @@ def test_tasks_that_come_later_wait_for_the_training_that_is_already_queued(site
     assert site.wait() == ["done"] * 3
 
 
+PARENTS = """
+[[method]]
+name = "cat-rs"
+[method.start]
+name = "gaussian"
+sigma = 0.1
+[[method]]
+name = "heat"
+[method.teacher]
+name = "gaussian"
+sigma = 0.12
+"""
+
+
+def test_students_wait_for_their_start_and_their_teacher_and_for_no_other_model(site: Site) -> None:
+    """CAT-RS starts from one model and learns from another; HEAT starts from its own and gets a teacher."""
+    file = site.sweep(certification={"shards": 1})
+    file.write_text(file.read_text().replace('method = "gaussian"\n', "") + PARENTS)
+    site.behave(train_fails=[0.1])
+    site.submit()
+    site.wait()
+
+    def state_of(kind: str, name: str) -> str:
+        return next(
+            s.state.value for s in site.statuses().values() if s.task.run.kind == kind and s.task.run.id.startswith(name)
+        )  # fmt: skip
+
+    assert (state_of("models", "gaussian-digits-s0.1-"), state_of("models", "cat-rs")) == (
+        "failed",
+        "cancelled",
+    )
+    assert (state_of("counts", "cat-rs"), state_of("counts", "heat")) == ("cancelled", "done")
+    assert sorted(site.states()) == ["cancelled"] * 2 + ["done"] * 5 + ["failed"]
+    site.behave()
+    assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
+    assert site.wait() == ["done"] * 8
+
+
 @pytest.mark.parametrize(
     ("profile", "gpus", "shown"),
     [

@@ -30,3 +30,26 @@ def test_what_others_wait_for_comes_first_and_no_array_is_too_long(tmp_path: Pat
         task.run.model_file.parent.mkdir(parents=True)
         task.run.model_file.write_bytes(b"a model")
     assert [array.needs for array in make_arrays(requests[:5], 100)] == [()]
+
+
+def test_a_student_waits_for_its_start_and_its_teacher_and_for_what_is_missing_alone(tmp_path: Path) -> None:
+    store, plain = Store(tmp_path), StageResources(threads=1)
+    names = ("start", "teacher", "first", "second")
+    start, teacher, first, second = (Task(store.run("models", name), 0) for name in names)
+    counts = Task(store.run("counts", "first-1"), 0)
+    requests = [
+        Request(counts, (first,), plain, "code", 0),
+        Request(first, (start, teacher), plain, "code", 0),
+        Request(second, (start,), plain, "code", 0),
+        Request(start, (), plain, "code", 0),
+        Request(teacher, (start,), plain, "code", 0),
+    ]
+    arrays = make_arrays(requests, 100)
+    keys = [[request.task.key for request in array.requests] for array in arrays]
+    # Who misses the same models shares an array; the teacher itself starts from the start.
+    assert keys == [[start.key], [second.key, teacher.key], [first.key], [counts.key]]
+    assert [array.needs for array in arrays] == [(), (start.key,), (start.key, teacher.key), (first.key,)]
+    start.run.model_file.parent.mkdir(parents=True)
+    start.run.model_file.write_bytes(b"a model")
+    arrays = make_arrays([requests[1], requests[4]], 100)
+    assert [array.needs for array in arrays] == [(), (teacher.key,)]

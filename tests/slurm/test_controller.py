@@ -24,7 +24,7 @@ def test_while_the_controller_is_away_the_last_state_stands_and_is_said(site: Si
     site.submit()
     site.wait(lambda states: "running" in states)
     waiting = site.start("submit", "try.toml", "--cluster", "slurm", "--wait")
-    time.sleep(3)
+    waiting.wait_for("1 running")
     site.cluster.stop_controller()
     try:
         site.wait(lambda _: bool(notices()))
@@ -40,9 +40,44 @@ def test_while_the_controller_is_away_the_last_state_stands_and_is_said(site: Si
     site.behave()
     assert site.wait() == ["done"] * 3
     assert notices() == []
-    said = waiting.communicate(timeout=120)[0]
+    said = waiting.ended()
     assert "controller doesn't answer" in said
     assert "100%  3 done" in said
+
+
+@pytest.mark.long
+def test_a_whole_minute_without_the_controller(site: Site) -> None:
+    """`submit --wait` and `status --watch` say so, keep the last state, and go on by themselves."""
+    site.sweep()
+    site.behave(wait=True)
+    site.submit()
+    site.wait(lambda states: "running" in states)
+    waiting = site.start("submit", "try.toml", "--cluster", "slurm", "--wait")
+    watching = site.start("status", "try", "--watch")
+    try:
+        waiting.wait_for("1 running")
+        watching.wait_for("1 running")
+        site.cluster.stop_controller()
+        try:
+            time.sleep(60)
+        finally:
+            site.cluster.start_controller()
+        site.behave()
+        said = waiting.ended(seconds=400)
+        # Its next look comes a minute after the last one that failed, at most.
+        watching.wait_for("try                              100%  3 done", seconds=200)
+    finally:
+        watching.process.kill()
+    assert waiting.process.returncode == 0
+    assert "controller doesn't answer" in said
+    assert "; showing the last state" in said
+    # What it counted never changed while the controller was away.
+    counted = [line for line in said.splitlines() if "%  " in line]
+    assert counted[-1] == "100%  3 done"
+    assert not any(state in line for line in counted for state in ("unknown", "lost", "failed"))
+    views = watching.said().split("controller doesn't answer")
+    assert len(views) > 2
+    assert "last known: running" in "".join(views[1:])
 
 
 def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
@@ -69,13 +104,23 @@ def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
     site.statuses()
     before = site.cluster.requests()
     started, looks = time.monotonic(), 0
-    while time.monotonic() - started < 5:
+    while time.monotonic() - started < 5 or looks < 3:
         assert len(site.statuses()) == 5001
         looks += 1
     elapsed = time.monotonic() - started
     asked = site.cluster.requests() - before
-    assert looks >= 3
     assert asked <= elapsed / 1.0 + 1, f"{asked} queries in {elapsed:.1f} s"
+    # The commands themselves, as people leave them open: each process asks once per tick.
+    watching, following = site.start("status", "try", "--watch"), site.start("logs", run.id, "7", "--follow")
+    try:
+        watching.wait_for("5000 queued")
+        before, started = site.cluster.requests(), time.monotonic()
+        time.sleep(8)
+        asked, elapsed = site.cluster.requests() - before, time.monotonic() - started
+    finally:
+        watching.process.kill()
+        following.process.kill()
+    assert 2 <= asked <= 2 * (elapsed / 1.0 + 1), f"{asked} queries in {elapsed:.1f} s"
 
 
 def publish_fast(file: Path) -> None:

@@ -40,7 +40,7 @@ def test_a_warned_task_writes_a_snapshot_returns_to_the_queue_and_goes_on(site: 
     assert begun[0].startswith("starts at 0 ")
     assert int(begun[1].split()[2]) >= 3
     # Who follows the log sees both attempts, and is let go when the task is done.
-    followed = following.communicate(timeout=60)[0]
+    followed = following.ended()
     assert all(line in followed for line in begun)
 
 

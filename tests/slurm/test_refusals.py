@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         ({"partition": "gpu"}, {"resources": {"certification": {"threads": 1, "gpus": 3}}}, ["resources.certification.gpus", "3", "has 2"]),
         ({"memory_gb": 99.5}, {}, ["profiles.odd.memory_gb", "99.5"]),
         ({"extra": {"no-such-option": 1}}, {}, ["profiles.odd", "no-such-option", "extra"]),
+        ({"extra": {"clusters": "other"}}, {}, ["profiles.odd.extra", "clusters", "one cluster at a time", "SLURM_CONF"]),
         ({}, {"resources": {"training": {"processes": 3, "nodes": 2, "threads": 1, "gpus": 0}}}, ["resources.training.processes", "3", "2 nodes"]),
     ],
 )  # fmt: skip
