@@ -143,7 +143,7 @@ class Dashboard(App[None]):
         for bar in self.mode_screen.query(TopBar):
             overview = self.overview
             bar.tell(
-                overview.store if overview else "", overview.taken if overview else 0.0, self.paused, self.background.busy("store"),
+                overview.store if overview else "", overview.taken if overview else 0.0, self.paused, self.background.busy("store"), overview.unheard if overview else 0.0,
             )  # fmt: skip
 
     # Actions

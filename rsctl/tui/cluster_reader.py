@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rsctl.tui.background import Answer
 from rsctl.tui.plain import plain
+from rsctl.tui.views import duration
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def hardware() -> Answer:
             (
                 plain(one.name + (" (default)" if one.default else ""), 60),
                 "up" if one.up else "down",
-                "none" if one.minutes == float("inf") else f"{one.minutes / 60:g} h",
+                "none" if one.minutes == float("inf") else duration(60 * one.minutes),
                 f"{sum(node.free_cpus for node in own)} of {sum(node.cpus for node in own)}",
                 free(own),
                 str(one.cpus),

@@ -18,10 +18,12 @@ START: dict[str, Any] = {
     "certification": {"n": 1000},
 }
 ONCE = ("name", "description", "cluster")
+LISTS = {"method": "name", "verification": "verifier", "attack": "attack"}
+"""Tables of which there may be several, and the key that says what each is."""
 
 
 class Draft:
-    """`raw` as TOML would give it, with data set, model and methods always as tables."""
+    """`raw` as TOML would give it; data set and model are always tables, those of `LISTS` always lists of tables."""
 
     def __init__(self, raw: Mapping[str, Any]) -> None:
         self.raw: dict[str, Any] = deepcopy(dict(raw))
@@ -29,17 +31,22 @@ class Draft:
             if not isinstance(self.raw.get(key), dict):
                 name = self.raw.get(key)
                 self.raw[key] = {"name": name} if isinstance(name, str) else {}
-        methods = self.raw.get("method", [])
-        entries = methods if isinstance(methods, list) else [methods]
-        self.raw["method"] = [{"name": entry} if isinstance(entry, str) else dict(entry) for entry in entries]
+        for key, own in LISTS.items():
+            found = self.raw.get(key, [])
+            entries = found if isinstance(found, list) else [found]
+            self.raw[key] = [{own: entry} if isinstance(entry, str) else dict(entry) for entry in entries]
 
     def copy(self) -> Draft:
         return Draft(self.raw)
 
+    def tables(self, key: str) -> list[dict[str, Any]]:
+        """Those of one of `LISTS`, to change."""
+        found: list[dict[str, Any]] = self.raw[key]
+        return found
+
     @property
     def methods(self) -> list[dict[str, Any]]:
-        methods: list[dict[str, Any]] = self.raw["method"]
-        return methods
+        return self.tables("method")
 
     def get(self, key: str) -> tuple[Any, bool]:
         """What the file says of a field, and whether it is a list of the grid; (None, False) if nothing.
@@ -81,8 +88,8 @@ class Draft:
     def _table(self, key: str, *, make: bool = False) -> tuple[Any, str]:
         parts = key.split(".")
         current: Any = self.raw
-        if parts[0] == "method" and len(parts) > 2:
-            current, parts = self.methods[int(parts[1])], parts[2:]
+        if parts[0] in LISTS and len(parts) > 2:
+            current, parts = self.tables(parts[0])[int(parts[1])], parts[2:]
         for part in parts[:-1]:
             if make and not isinstance(current.get(part), dict):
                 current[part] = {}
@@ -101,7 +108,7 @@ class Draft:
 
     def _tidy(self) -> None:
         """Empty tables say nothing."""
-        for owner in (self.raw, *self.methods):
+        for owner in (self.raw, *(table for key in LISTS for table in self.tables(key))):
             for name in [n for n, value in owner.items() if value == {} and n not in ("dataset", "model")]:
                 del owner[name]
 
@@ -120,6 +127,9 @@ class Draft:
             raw["method"] = [{"name": m} if isinstance(m, str) else m for m in methods]
         else:
             del raw["method"]
+        for key in LISTS:
+            if not raw.get(key, True):
+                del raw[key]
         return raw
 
     def toml(self) -> str:

@@ -8,29 +8,41 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import tomli
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from rsctl.catalog import known_datasets, known_methods, known_models
+from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
 from rsctl.catalog.declare import Method
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sections import Certification, Point, Precision, Resources, StageResources
+from rsctl.spec.sections import (
+    Attack,
+    Certification,
+    ImageTable,
+    Point,
+    Precision,
+    Resources,
+    StageResources,
+    Verification,
+    fraction,
+)
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
 from rsctl.store.files import read_json
 from rsctl.store.layout import Store
-from rsctl.tui.draft import ONCE, Draft, to_value
+from rsctl.tui.draft import LISTS, ONCE, Draft, to_value
 from rsctl.tui.form_views import Composed, Field, Section
 
 FILE = "sweep.toml"
+NOISE = ("sigma", "noise", "exponent", "seed")
 
 
 def compose(draft: Draft) -> Composed:
@@ -46,9 +58,11 @@ def compose(draft: Draft) -> Composed:
         title = "Method" if len(draft.methods) == 1 else f"Method {place_ + 1}"
         sections.append(Section(title, tuple(_chosen(draft, f"method.{place_}", known_methods()))))
     sections += [
-        Section("Noise and repetition", tuple(_point_fields(draft, ("sigma", "seed"), place))),
+        Section("Noise and repetition", tuple(_point_fields(draft, NOISE, place))),
         Section("Training", tuple(_recipe_fields(draft))),
         Section("Certification", tuple(_fields(draft, "certification.", Certification))),
+        *_image_tables(draft, "verification", Verification, known_verifiers()),
+        *_image_tables(draft, "attack", Attack, known_attacks()),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
     ]
     for stage in Resources.model_fields:
@@ -143,6 +157,33 @@ def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Fie
         yield from _fields(draft, f"{prefix}.", declared.parameters, defaults)
 
 
+def _image_tables(
+    draft: Draft, key: str, section: type[ImageTable], known: Mapping[str, Any]
+) -> Iterable[Section]:
+    """A section per verifier or attack: what it is, what all of them have, and its own parameters."""
+    own, entries = LISTS[key], draft.tables(key)
+    options = tuple((name, declared.title) for name, declared in sorted(known.items()))
+    for place, entry in enumerate(entries):
+        prefix, declared = f"{key}.{place}.", known.get(str(entry.get(own)))
+        found = [_field(draft, f"{prefix}{own}", own, section.model_fields[own], options=options)]
+        found += [field for field in _fields(draft, prefix, section) if field.label != own]
+        if declared is not None:
+            found += _fields(draft, prefix, declared.parameters)
+        title = key.capitalize() if len(entries) == 1 else f"{key.capitalize()} {place + 1}"
+        # These tables have no grid.
+        yield Section(title, tuple(replace(field, parse=_single(field.parse)) for field in found))
+
+
+def _single(parse: typing.Callable[[str], tuple[Any, bool]]) -> typing.Callable[[str], tuple[Any, bool]]:
+    def one(text: str) -> tuple[Any, bool]:
+        value, in_grid = parse(text)
+        if in_grid:
+            raise InputError(f"'{text}': one value; add another table to compare.")
+        return value, False
+
+    return one
+
+
 def _recipe_fields(draft: Draft) -> Iterable[Field]:
     """Defaults of the paper's recipe, where all chosen methods agree."""
     found = [
@@ -226,6 +267,8 @@ def _choices(annotation: Any) -> list[str]:
 
 
 def _takes_text(annotation: Any) -> bool:
+    if isinstance(annotation, BeforeValidator):
+        return annotation.func is fraction  # "2/255" is a number
     if annotation is str or typing.get_origin(annotation) is Literal:
         return annotation is str or any(isinstance(choice, str) for choice in typing.get_args(annotation))
     if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, Annotated):

@@ -128,18 +128,25 @@ def _heading(train: TrainSpec) -> dict[str, Any]:
 
 
 def _name(entries: list[Entry]) -> None:
-    """Titles: the method, σ, and whatever else tells runs of one sweep apart."""
-    readable = [entry for entry in entries if entry.settings]
-    keys = {key: None for entry in readable for key in entry.settings}
-    differing = [key for key in keys if len({repr(entry.settings.get(key)) for entry in readable}) > 1]
-    for entry in readable:
-        values = entry.settings
-        extra = [
-            f"{key.split('.', 1)[-1]} {_short(values[key])}"
-            for key in differing
-            if key not in ("method", "sigma") and values.get(key) is not None
-        ]
-        entry.title = plain(" · ".join([f"{values['method']} σ {values['sigma']:g}", *extra]), 120)
+    """Titles: the method, σ, and what tells runs apart that agree in both: not what a method's recipe brings along."""
+    alike: dict[tuple[Any, Any], list[Entry]] = {}
+    for entry in entries:
+        if entry.settings:
+            alike.setdefault((entry.settings["method"], entry.settings["sigma"]), []).append(entry)
+    keys = {key: None for group in alike.values() for key in group[0].settings}
+    differing = [
+        key
+        for key in keys
+        if any(len({repr(entry.settings.get(key)) for entry in group}) > 1 for group in alike.values())
+    ]
+    for (method, sigma), group in alike.items():
+        for entry in group:
+            extra = [
+                f"{key.split('.', 1)[-1]} {_short(value)}"
+                for key in differing
+                if (value := entry.settings.get(key)) is not None
+            ]
+            entry.title = plain(" · ".join([f"{method} σ {sigma:g}", *extra]), 120)
 
 
 def _short(value: Any) -> str:

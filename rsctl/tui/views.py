@@ -121,6 +121,8 @@ class Overview:
     problems: tuple[str, ...]
     taken: float
     """Unix time."""
+    unheard: float = 0.0
+    """Unix time of the scheduler's last word where it doesn't answer, 0 where it does; -1 if it never did."""
     notify: str = "off"
     """How a sweep's end is told: `desktop`, `bell` or `off`."""
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rsctl.cluster.control import TaskStatus, statuses
 from rsctl.cluster.everywhere import Everywhere, notices
+from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import UserError
 from rsctl.plan.tasks import VERBS, Task
 from rsctl.spec.settings import Place, load_settings
@@ -64,6 +65,7 @@ class Watcher:
             tuple(views),
             tuple(problems),
             time.time(),
+            _unheard(),
             place.settings.notify,
         )
 
@@ -94,6 +96,12 @@ class Watcher:
                     self._done[key] = view
         self._last = found
         return {**self._done, **found}
+
+
+def _unheard() -> float:
+    if not WATCH.away:
+        return 0.0
+    return WATCH.view.taken if WATCH.view else -1.0
 
 
 def _changed(folder: Path) -> int:

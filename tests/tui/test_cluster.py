@@ -116,7 +116,7 @@ def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch
         await pilot.press("4", "n")
         await until(pilot, lambda: grid(app, "Partitions").rows, "partitions")
         assert grid(app, "Partitions").rows[0].cells == (
-            "gpu (default)", "up", "24 h", "4 of 128", "1 of 8", "64", "500 GB", "4",
+            "gpu (default)", "up", "24 h 00", "4 of 128", "1 of 8", "64", "500 GB", "4",
         )  # fmt: skip
         await pilot.press("o")
         nodes = grid(app, "Nodes").rows

@@ -29,12 +29,12 @@ QUEUE = (
     Column("Done", 5, right=True),
     Column("Left", 8, right=True, drop=1),
     Column("Node", 14, drop=2),
-    Column("Why", 34),
+    Column("Why"),
 )
 FINDINGS = (Column("Looked at", 18), Column("What was found"))
 PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("What is set"))
 PARTITIONS = (
-    Column("Partition"),
+    Column("Partition", 20),
     Column("State", 5),
     Column("Longest", 8, right=True),
     Column("Free CPUs", 14, right=True),
@@ -44,16 +44,16 @@ PARTITIONS = (
     Column("GPUs/node", 9, right=True, drop=1),
 )
 NODES = (
-    Column("Node"),
+    Column("Node", 18),
     Column("State", 12),
     Column("Free GPUs", 9, right=True),
     Column("GPU", 12, drop=2),
     Column("Free CPUs", 11, right=True),
     Column("Free memory", 15, right=True, drop=1),
-    Column("Partitions", 24, drop=3),
+    Column("Partitions", drop=3),
 )
 USAGE = (
-    Column("Account"),
+    Column("Account", 24),
     Column("Jobs, 30 days", 13, right=True),
     Column("CPU hours", 12, right=True),
     Column("GPU hours", 12, right=True),
@@ -73,7 +73,7 @@ class ClusterScreen(ModeScreen):
         "what is free on them, and what you have used by SLURM's accounting."
     )
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"pane('{name}')", name) for key, name in PANES),
+        *(Binding(key, f"pane('{name}')", name, show=False) for key, name in PANES),
         Binding("x", "examine", "Examine"),
     ]
 
@@ -149,7 +149,7 @@ class ClusterScreen(ModeScreen):
             f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in message.profiles
         }
         rows = [Row(name, (name, backend, told)) for name, backend, told in message.profiles]
-        self.query_one("#Profiles", Grid).show([*rows, Row("", (((message.file, "muted"),), "", ""))])
+        self.query_one("#Profiles", Grid).show([*rows, Row("", ("", "", ((message.file, "muted"),)))])
 
     def on_shown(self, message: Shown) -> None:
         """While SLURM doesn't answer, what it said before stays, with its age."""

@@ -11,6 +11,9 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from rsctl.catalog import known_attacks, known_verifiers
+from rsctl.plan.tasks import STAGES
+from rsctl.tui.draft import LISTS
 from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text
 from rsctl.tui.form_views import Composed, Field
 from rsctl.tui.plain import plain
@@ -26,7 +29,9 @@ ACTIONS = (
     ("Save the sweep file", "As a new file, or the one that was opened (w)", "save"),
     ("Submit", "After a question that states what it costs (u)", "submit"),
     ("Add a method", "The sweep compares it with the others (plus)", "add"),
-    ("Take the method away", "The one the cursor is in (minus)", "remove"),
+    ("Add a verifier", "Radii proved without sampling, on the same images (v)", "add_verifier"),
+    ("Add an attack", "On the network or on the smoothed classifier (x)", "add_attack"),
+    ("Take a table away", "The method, verifier or attack that the cursor is in (minus)", "remove"),
     ("Reset the field", "To its default (delete)", "reset"),
 )
 
@@ -46,13 +51,15 @@ class ComposeScreen(Filing):
         Binding("w", "save", "Save"),
         Binding("u", "submit", "Submit"),
         Binding("plus", "add", "Add a method", show=False),
-        Binding("minus", "remove", "Take the method away", show=False),
+        Binding("v", "add_verifier", "Add a verifier", show=False),
+        Binding("x", "add_attack", "Add an attack", show=False),
+        Binding("minus", "remove", "Take the table away", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._folded = {"Precision", "Resources for training", "Resources for certification"}
+        self._folded = {"Precision", *(f"Resources for {stage}" for stage in STAGES.values())}
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):
@@ -162,15 +169,32 @@ class ComposeScreen(Filing):
             self._draft.methods.append({})
             self._check()
 
+    def action_add_verifier(self) -> None:
+        """Add a verifier for every model of the sweep."""
+        self._add_table("verification", "Add a verifier", {n: d.title for n, d in known_verifiers().items()})
+
+    def action_add_attack(self) -> None:
+        """Add an attack on every model of the sweep."""
+        self._add_table("attack", "Add an attack", {n: d.title for n, d in known_attacks().items()})
+
+    def _add_table(self, key: str, title: str, known: dict[str, str]) -> None:
+        def take(name: str | None) -> None:
+            if name:
+                self._draft.tables(key).append({LISTS[key]: name})
+                self._check()
+
+        self.app.push_screen(ChooseScreen(title, tuple(sorted(known.items()))), take)
+
     def action_remove(self) -> None:
-        """Take away the method that the cursor is in."""
+        """Take away the method, verifier or attack that the cursor is in."""
         field = self._field()
-        if field is None or not field.key.startswith("method."):
-            self.notify("put the cursor on a field of the method first", markup=False)
-        elif len(self._draft.methods) < 2:
+        key, _, rest = field.key.partition(".") if field else ("", "", "")
+        if key not in LISTS or not rest:
+            self.notify("put the cursor on a field of a method, verifier or attack first", markup=False)
+        elif key == "method" and len(self._draft.methods) < 2:
             self.notify("a sweep needs at least one method", markup=False)
         else:
-            del self._draft.methods[int(field.key.split(".")[1])]
+            del self._draft.tables(key)[int(rest.split(".")[0])]
             self._check()
 
     def commands(self) -> Iterable[SystemCommand]:

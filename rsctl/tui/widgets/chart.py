@@ -162,7 +162,9 @@ def _plot(
                 edges = _at(series.xs, series.low, place), _at(series.xs, series.high, place)
                 if edges[0] is not None and edges[1] is not None:
                     for y in range(height(edges[1]), height(edges[0]) + 1):
-                        dot(x, y, -1)
+                        # Without colour a curve is seen only where its band is thin.
+                        if not no_color or (x % 4 == 0 and y % 2 == 0):
+                            dot(x, y, -1)
     for order, series in reversed(list(enumerate(curves))):
         on, off = _DASHES[(order if no_color else series.dash) % len(_DASHES)]
         previous: int | None = None

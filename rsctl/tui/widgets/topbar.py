@@ -32,8 +32,10 @@ class TopBar(Widget):
         self._places: list[tuple[int, int, str]] = []
         self._right = ("", False)
 
-    def tell(self, store: str, taken: float, paused: bool, hung: float) -> None:
-        """`taken`: Unix time of the last look, 0 before the first; `hung`: seconds the look under way takes."""
+    def tell(self, store: str, taken: float, paused: bool, hung: float, unheard: float = 0.0) -> None:
+        """`taken`: Unix time of the last look, 0 before the first; `hung`: seconds the look under way takes;
+        `unheard`: Unix time of the scheduler's last word if it doesn't answer, -1 if it never did.
+        """
         age = time.time() - taken
         if not taken:
             text, stale = ("reading the store", False) if hung < STALE else (f"the store doesn't answer ({hung:.0f} s)", True)  # fmt: skip
@@ -41,10 +43,13 @@ class TopBar(Widget):
             text, stale = f"paused · as of {_age(age)} ago", False
         elif age > STALE:
             text, stale = f"stale: as of {_age(age)} ago" + (", the store or queue doesn't answer" if hung > STALE else ""), True  # fmt: skip
+        elif unheard:
+            told = f"as of {_age(time.time() - unheard)} ago" if unheard > 0 else "never heard"
+            text, stale = f"SLURM away: {told}", True
         else:
             text, stale = "live", False
         room = self.size.width - sum(len(name) + 5 for _, name in self._modes) - 10
-        shown = f"{store} · {text}" if len(store) + len(text) + 3 <= room else text
+        shown = f"{store} · {text}" if store and len(store) + len(text) + 3 <= room else text
         if (shown, stale) != self._right:
             self._right = (shown, stale)
             self.refresh()
