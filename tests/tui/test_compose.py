@@ -178,6 +178,42 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
     drive(steps)
 
 
+def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        for key, name, title in (("v", "ibp", "Verification"), ("x", "ddn", "Attack")):
+            await pilot.press(key)
+            await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the choice")
+            names = [found for found, _ in app.screen._options]
+            app.screen.query_one(OptionList).highlighted = names.index(name)
+            await pilot.press("enter")
+            await checked(app, pilot)
+            await until(pilot, lambda t=title: any(row.key == t for row in form(app).rows), title)
+        text = shown(app, "#compose-toml")
+        assert 'verifier = "ibp"' in text
+        assert 'attack = "ddn"' in text
+        form(app).move_to("Verification verification.0.radii")
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "2/255, 0.1"
+        await pilot.press("enter")
+        await checked(app, pilot)
+        assert "2/255" in shown(app, "#compose-toml")
+        assert "verify" in shown(app, "#compose-plan")
+        form(app).move_to("Attack attack.0.steps")
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "10, 20"
+        await pilot.press("enter")
+        assert app.screen.query_one(Input), "two values are refused: these tables have no grid"
+        await pilot.press("escape")
+        form(app).move_to("Attack attack.0.attack")
+        await pilot.press("minus")
+        await checked(app, pilot)
+        assert app.mode_screen._draft.tables("attack") == []
+        assert "attack =" not in shown(app, "#compose-toml")
+
+    drive(steps)
+
+
 def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
     file = tmp_path / "mine.toml"
 
