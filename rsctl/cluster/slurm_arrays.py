@@ -9,7 +9,7 @@ from typing import Any
 
 from rsctl.cluster.slurm_commands import Partition
 from rsctl.errors import InputError, unknown
-from rsctl.plan.tasks import Request
+from rsctl.plan.tasks import STAGES, VERBS, Request
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import SlurmProfile
 
@@ -38,12 +38,11 @@ class Array:
     def name(self) -> str:
         """The job's name in the queue."""
         runs = {request.task.run.id for request in self.requests}
-        stage = "train" if self.kind == "models" else "certify"
-        return f"rsctl:{stage}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
+        return f"rsctl:{VERBS[self.kind]}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
 
 
 def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
-    """Trainings in one array, certifications in one per model that isn't there yet and one for the others.
+    """Trainings in one array; tables of a kind in one per model that isn't there yet and one for the others.
 
     Tasks of different resources can't share an array, and none has more than `longest` tasks. What others
     wait for comes first. One array per model, because a failed training cancels everything that waits for
@@ -155,7 +154,7 @@ def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) 
 
 def _check_resources(name: str, profile: SlurmProfile, partition: Partition, array: Array) -> None:
     """What SLURM itself finds out late, or never: it takes a job that waits for another whatever it asks for."""
-    stage = "training" if array.kind == "models" else "certification"
+    stage = STAGES[array.kind]
     resources, where = array.resources, f"partition '{partition.name}'"
     processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
     if processes % nodes:
@@ -196,7 +195,7 @@ _REFUSALS = (
     ("node configuration", "gres, constraint, memory_gb, or threads and gpus under the sweep's resources"),
     (
         "submit limit",
-        "array_parallelism doesn't help here: lower certification.shards, or submit again later; keys",
+        "account, qos, or submit again later; array_parallelism doesn't help here; keys",
     ),
 )
 

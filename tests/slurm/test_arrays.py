@@ -110,6 +110,23 @@ def test_tasks_that_come_later_wait_for_the_training_that_is_already_queued(site
     assert site.wait() == ["done"] * 3
 
 
+def test_verifications_and_attacks_wait_for_the_model_as_sampling_does(site: Site) -> None:
+    file = site.sweep(certification={"shards": 2})
+    tables = ["[[verification]]", 'verifier = "ibp"', "[[attack]]", 'attack = "pgd"', "epsilon = 0.5"]
+    file.write_text("\n".join([file.read_text(), *tables]))
+    site.behave(count_fails=[1])
+    site.submit()
+    states = site.wait()
+    kinds = [status.task.run.kind for status in site.statuses().values()]
+    assert kinds == ["models"] + ["counts"] * 2 + ["verifications"] * 2 + ["attacks"] * 2
+    assert states == ["done"] + ["done", "failed"] * 3
+    names = site.cluster.query("squeue", "-h", "--states=all", "-o", "%j").split()
+    assert {name.split(":")[1] for name in names} >= {"train", "certify", "verify", "attack"}
+    site.behave()
+    assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
+    assert site.wait() == ["done"] * 7
+
+
 PARENTS = """
 [[method]]
 name = "cat-rs"

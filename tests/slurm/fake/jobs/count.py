@@ -6,6 +6,6 @@ from rsctl.store.work import Work
 
 
 def main(work: Work) -> None:
-    if not work.run.store.run("models", work.run.count_spec.model_run).model_file.exists():
+    if not work.run.store.run("models", work.run.spec.model_run).model_file.exists():
         raise InputError("its model isn't there")
     act(work, work.task in behaviour(work).get("count_fails", []))

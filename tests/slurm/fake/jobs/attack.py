@@ -1,0 +1,3 @@
+from jobs.count import main
+
+__all__ = ["main"]
