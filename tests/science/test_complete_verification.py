@@ -11,6 +11,7 @@ from activation_patterns import exact_distance, tiny_network
 from torch import Tensor, nn
 
 from jobs.models.load import Executed
+from jobs.models.normalize import Normalize
 from jobs.verifiers import Verdicts
 from jobs.verifiers import branch_and_bound as branching
 from jobs.verifiers import milp as programming
@@ -101,6 +102,40 @@ def verifier_is_right(name: str, seed: int, norm: str) -> None:
         said = verdict(name, model, image, label, norm, radii)
         assert float(said.radius) == radii[1], (seed, said.radius, radii)
         assert exact - 1e-6 <= float(said.broken) <= radii[2], (seed, said.broken, radii)
+
+
+@pytest.mark.parametrize("name", ["milp", "branch-and-bound"])
+def test_what_only_exact_arithmetic_promises_is_not_proved(name: str) -> None:
+    # f_0 = 1e7 (x − (a + b)x) + 0.01 with a + b = 1: exactly 0.01 everywhere, and anything in float32.
+    first, last = nn.Linear(1, 3), nn.Linear(3, 2)
+    with torch.no_grad():
+        first.weight.copy_(torch.tensor([[1.0], [5461 / 16384], [10923 / 16384]]))
+        first.bias.zero_()
+        last.weight.copy_(torch.tensor([[1e7, -1e7, -1e7], [0.0, 0.0, 0.0]]))
+        last.bias.copy_(torch.tensor([0.01, 0.0]))
+    model = nn.Sequential(
+        Normalize((0.0,), (1.0,)), nn.Sequential(nn.Flatten(), first, nn.ReLU(), last)
+    ).eval()
+    image, others = torch.full((1, 1, 1), 0.5), torch.rand((1000, 1, 1, 1))
+    with torch.no_grad():
+        assert model(image[None]).argmax() == 0
+        assert (model(others).argmax(dim=1) == 1).any()
+    for radii in ([], [0.01, 0.4]):
+        assert float(verdict(name, model, image, 0, radii=radii).radius) == 0
+
+
+def test_rounding_is_more_than_what_is_seen() -> None:
+    torch.manual_seed(0)
+    for seed in range(20):
+        model, image, _ = tiny_network(seed)
+        net = exact_matrices(model, image)
+        ball = Ball(image.double().flatten(), 0.3, "linf")
+        most = net.rounding(ball, layer_bounds(net.layers, ball, 0))
+        points = (image + 0.6 * torch.rand((500, *image.shape)) - 0.3).clamp(ball.lower.float().view(image.shape), ball.upper.float().view(image.shape))  # fmt: skip
+        with torch.no_grad():
+            seen = (Executed(model, "fp32")(points).double() - net.network(points.double())).abs().amax(dim=0)
+        assert (seen <= most).all()
+        assert (most <= 1e-3 * (1 + net.network(points.double()).abs().max())).all()
 
 
 @pytest.mark.parametrize("norm", NORMS)
