@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.verifiers.ibp import Interval, Margins, Prover, SumsOfProducts, box, propagate, step
+from jobs.verifiers.ibp import Interval, Margins, Prover, SumsOfProducts, box, propagate, result
 from jobs.verifiers.network import (
     TINY,
     UNIT,
@@ -149,7 +149,8 @@ class Lines:
     def relu(self, a: Tensor, number: int, slope: Tensor | None) -> tuple[Tensor, Tensor]:
         """a·max(z, 0) ≥ a′·z + c on l ≤ z ≤ u: a′ and c, c without the error of its sum, which `error` pays."""
         low, high = self.intervals[self.network.ops[number].inputs[0]]
-        unstable = (low < 0) & (high > 0)
+        # What overflowed is open as well, and makes the result no number: nothing is proved with it.
+        unstable = ~((low >= 0) | (high <= 0))
         below = ((high > -low) if slope is None else slope).to(low.dtype)
         below = torch.where(unstable, below, (low >= 0).to(low.dtype))
         steep = torch.where(unstable, high / torch.where(unstable, high - low, 1.0), below)
@@ -187,7 +188,7 @@ def bounds(network: Network, ball: Ball, *, intermediate: str = "crown") -> list
     curved = [False]  # whether a ReLU came before
     wanted = {network.ops[number].inputs[0] for number in network.relus}
     for number, op in enumerate(network.ops[1:], 1):
-        found.append(step(op, [found[source] for source in op.inputs]))
+        found.append(result(network, op, [found[source] for source in op.inputs]))
         curved.append(isinstance(op, Relu) or any(curved[source] for source in op.inputs))
         # Before the first ReLU an interval over a box is exact already.
         if number in wanted and (curved[number] or ball.norm != "linf"):

@@ -18,7 +18,7 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
-from jobs.verifiers.network import TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, Relu, trace
+from jobs.verifiers.network import HUGE, TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, Relu, trace
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
@@ -58,8 +58,7 @@ def propagate(network: Network, start: Interval, *, last: int | None = None) -> 
     """
     found = [start]
     for op in network.ops[1 : None if last is None else last + 1]:
-        positive = network.positive(op.inputs[0])
-        found.append(step(op, [found[source] for source in op.inputs], positive=positive))
+        found.append(result(network, op, [found[source] for source in op.inputs]))
     return found
 
 
@@ -75,10 +74,29 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
             # Nobody else looks at these numbers, not even through another shape.
             found[number] = Interval(inputs[0].lower.relu_(), inputs[0].upper.relu_())
         else:
-            found[number] = step(op, inputs, positive=network.positive(op.inputs[0]))
+            found[number] = result(network, op, inputs)
         for source in done:
             found.pop(source, None)
     return found[stop]
+
+
+def roomy(network: Network) -> bool:
+    """Whether bounds over all images stay far below what overflows; if not, every step has to look."""
+    if network.roomy is None:
+        whole = torch.zeros((1, *network.ops[0].shape), dtype=torch.float64, device=network.device)
+        network.roomy = True  # for this propagation
+        found = propagate(network.to(torch.float64), Interval(whole, whole + 1))
+        network.roomy = all(bool((interval.magnitude < HUGE).all()) for interval in found)
+    return network.roomy
+
+
+def result(network: Network, op: Op, inputs: list[Interval]) -> Interval:
+    """`step` within a network; what may have overflowed is bounded by ±∞."""
+    found = step(op, inputs, positive=network.positive(op.inputs[0]))
+    if roomy(network):
+        return found
+    wide = ~(found.upper - found.lower < HUGE)
+    return Interval(found.lower.masked_fill(wide, -math.inf), found.upper.masked_fill(wide, math.inf))
 
 
 def step(op: Op, inputs: list[Interval], *, positive: bool = False) -> Interval:

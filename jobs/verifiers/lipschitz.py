@@ -20,6 +20,8 @@ from torch import Tensor, nn
 from jobs.verifiers import Verdicts
 from jobs.verifiers.ibp import SumsOfProducts
 from jobs.verifiers.network import (
+    HUGE,
+    TINY,
     UNIT,
     Add,
     Affine,
@@ -189,12 +191,13 @@ class Constants:
     def own(op: Op, reach: list[Tensor]) -> Tensor:
         """What rounding adds to each number of this operation's result."""
         if isinstance(op, Affine):
-            return op.absolute(reach[0], op.bias_size) * op.error(torch.float64) * 1.01 + 1e-30
+            sums = op.absolute(reach[0], op.bias_size)
+            return torch.where(sums < HUGE, sums * op.error(torch.float64) * 1.01 + TINY, math.inf)
         u = 4 * (UNIT[torch.float32] + U)
         if isinstance(op, Distance):
             farthest = reach[0].amax(dim=1, keepdim=True) + op.weight.abs().amax(dim=1)
-            return u * (farthest + op.bias.abs()) + 1e-30
-        return u * (reach[0] + reach[1]) + 1e-30
+            return u * (farthest + op.bias.abs()) + TINY
+        return u * (reach[0] + reach[1]) + TINY
 
 
 def prepare(
@@ -230,5 +233,6 @@ class Prover:
         behind = torch.where(other, left / constant.clamp(min=1e-300), torch.where(left > 0, math.inf, 0.0))
         behind = behind.scatter(1, y[:, None], math.inf)
         radius = (behind.amin(dim=1) * (1 - 64 * U)).clamp(min=0).minimum(first)
-        radius = torch.where(predicted == labels, radius, 0.0)
+        # Overflow leaves no number, and proves nothing.
+        radius = torch.where(predicted == labels, radius, 0.0).nan_to_num(0.0, posinf=math.inf)
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))

@@ -40,6 +40,8 @@ from rsctl.errors import InputError
 
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 """Unit roundoff u."""
+HUGE = 1e30
+"""An interval this wide says nothing: its sums may be 1e7 times as large, and overflow where the function is executed."""
 TINY = 1e-30
 """Added to every error: what may be lost where products underflow, or are flushed to zero."""
 SUPPORTED = (
@@ -278,6 +280,8 @@ class Network:
 
     ops: list[Op]
     dtype: torch.dtype = torch.float32
+    roomy: bool | None = None
+    """Whether no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has looked."""
     users: dict[int, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -285,6 +289,12 @@ class Network:
         for number, op in enumerate(self.ops):
             for source in op.inputs:
                 self.users[source].append(number)
+
+    @property
+    def device(self) -> torch.device:
+        return next(
+            (op.bias.device for op in self.ops if isinstance(op, (Affine, Distance))), torch.device("cpu")
+        )
 
     @property
     def relus(self) -> list[int]:
@@ -301,7 +311,7 @@ class Network:
         return self.ops[-1].shape[0]
 
     def to(self, dtype: torch.dtype) -> Network:
-        return Network([op.to(dtype) for op in self.ops], dtype)
+        return Network([op.to(dtype) for op in self.ops], dtype, self.roomy)
 
     def results(self, x: Tensor) -> list[Tensor]:
         """Of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""
@@ -358,7 +368,7 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) 
     layers = dict(model.named_modules())
     for node in graph.nodes:
         builder.add(node, layers)
-    network = Network(builder.ops)
+    network = Network(builder.ops, roomy=True if live else None)
     if len(network.ops[-1].shape) != 1:
         raise InputError(f"The model's last layer gives {network.ops[-1].shape}, not logits.")
     return network
