@@ -32,15 +32,15 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 def smoothed_loss(model: nn.Module, noise: Tensor, y: Tensor) -> Objective:
-    """−log F̄(x)_y over these noises (Salman 2019, equation S); with one noise it is the cross-entropy."""
+    """−log F̄(x)_y over these noises (Salman 2019, equation S)."""
+    return lambda x: loss_of_mean(noisy_logits(model, x, noise), y)
 
-    def objective(x: Tensor) -> Tensor:
-        logits = noisy_logits(model, x, noise)
-        if len(noise) == 1:
-            return cross_entropies(logits, y)[0]
-        return -log_of(mean_softmax(logits).gather(1, y[:, None])[:, 0])
 
-    return objective
+def loss_of_mean(logits: Tensor, y: Tensor) -> Tensor:
+    """−log F̄_y, (m, B, classes) → (B,); with one noise it is the cross-entropy, which a tiny probability doesn't cut."""
+    if len(logits) == 1:
+        return cross_entropies(logits, y)[0]
+    return -log_of(mean_softmax(logits).gather(1, y[:, None])[:, 0])
 
 
 def gradient(objective: Objective, x: Tensor) -> Tensor:

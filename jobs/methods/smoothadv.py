@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from jobs.adversary import ddn, evaluating, gradient, pgd, smoothed_loss
+from jobs.adversary import ddn, evaluating, gradient, loss_of_mean, pgd, smoothed_loss
 from jobs.losses import mean_cross_entropy, mean_softmax, noisy_logits, unit, within
 from jobs.state import TrainingState
 
@@ -34,17 +34,20 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float
     """Adversarial examples of the smoothed classifier within an ℓ2 ball."""
     if p["attack"] == "pgd-no-grad":
         return pgd(x, lambda at: stein(model, at, y, noise), epsilon, p["steps"])
-    objective = smoothed_loss(model, noise, y)
     if p["attack"] == "pgd":
+        objective = smoothed_loss(model, noise, y)
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
-    @torch.no_grad()
-    def predict(at: Tensor) -> Tensor:
-        return mean_softmax(noisy_logits(model, at, noise)).argmax(dim=1)
+    def look(at: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether F̄ is wrong there (the authors' code counts votes of the m noises), and its gradient."""
+        with torch.enable_grad():
+            at = at.detach().requires_grad_()
+            logits = noisy_logits(model, at, noise)
+            (g,) = torch.autograd.grad(loss_of_mean(logits, y).sum(), at)
+        return mean_softmax(logits.detach()).argmax(dim=1) != y, g.float()
 
     # As in the authors' code the norm begins at ε, and what was found is cut to it.
-    delta = ddn(x, lambda at: (predict(at) != y, gradient(objective, at)), epsilon, p["steps"])
-    return (x + within(delta, epsilon)).detach()
+    return (x + within(ddn(x, look, epsilon, p["steps"]), epsilon)).detach()
 
 
 @torch.no_grad()

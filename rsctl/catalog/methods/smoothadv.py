@@ -25,7 +25,8 @@ class SmoothAdvParameters(Parameters):
     warmup: Annotated[int, Field(ge=1)] = 1
     """Epochs over which ε grows to its value."""
     train_multi_noise: bool = True
-    """Train with all m noises; false keeps the first for the training step."""
+    """Train with all m noises; false keeps the first for the training step (one step per batch in the authors' code:
+    noise_steps = "one")."""
 
 
 METHOD = Method(
