@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from jobs.checkpoint import publish_model
 from jobs.data import Images, load
 from jobs.models.published import judge, read_weights, recognise
@@ -64,36 +66,36 @@ def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Im
     return load(dataset, parameters, "test", data_root, positions=positions)
 
 
-def examine(options: argparse.Namespace) -> dict[str, Any]:
-    """What a file is; raises UserError where it can't be told, or where it shouldn't be used."""
+def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential, dict[str, Any]]:
+    """What a file is, its model, and the data set's parameters; raises UserError where it can't be told or used."""
+    use_plugins(options.plugins)
     dataset: DataSet = find("data set", options.dataset, known_datasets())
     parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
     weights = read_weights(options.file)
     shape: DataShape = shape_of(dataset.name, parameters, options.data)
-    model, architecture = recognise(weights, dataset, shape, options.arch)
+    name, architecture = recognise(weights, dataset, shape, options.arch)
     normalisation = options.normalisation or weights.normalisation
     device = configure("fp32", options.threads)
     images = some_images(dataset.name, parameters, options.data)
-    _, found = judge(
-        weights, model, architecture, normalisation, dataset, images, options.sigma, device, anyway=options.anyway
+    model, found = judge(
+        weights, name, architecture, normalisation, dataset, images, options.sigma, device, anyway=options.anyway
     )  # fmt: skip
-    return {
+    known = {
         "sha256": weights.sha256,
         "layout": weights.layout,
-        "model": model,
+        "model": name,
         "model_parameters": architecture,
         "normalisation": normalisation,
         "why": "as you say" if options.normalisation else weights.why,
-        "accuracy": {
-            name: {"clean": one.clean, "noisy": one.noisy, "images": one.images}
-            for name, one in found.items()
-        },
+        "images": len(images),
+        "accuracy": {key: {"clean": one.clean, "noisy": one.noisy} for key, one in found.items()},
     }
+    return known, model, parameters
 
 
-def main(arguments: list[str]) -> int:
-    """Entry point; what went wrong is a sentence on stderr."""
-    parser = argparse.ArgumentParser(prog="rsctl certify")
+def options_of(command: str) -> argparse.ArgumentParser:
+    """What is said of a checkpoint."""
+    parser = argparse.ArgumentParser(prog=command)
     parser.add_argument("file", type=Path)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--parameters", type=json.loads, default={})
@@ -104,10 +106,13 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--anyway", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plugins", type=json.loads, default=[])
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; what went wrong is a sentence on stderr."""
     try:
-        use_plugins(options.plugins)
-        print(json.dumps(examine(options)))
+        print(json.dumps(examine(options_of("rsctl certify").parse_args(arguments))[0]))
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from rsctl.cli_checkpoint import attack, certify, predict
+from rsctl.cli_prune import prune
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
 
 if TYPE_CHECKING:
@@ -130,84 +132,12 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Start a sweep, or go on with what is left of it. Safe to repeat."""
-    from rsctl.cluster import control
-    from rsctl.spec.settings import load_settings
+    from rsctl.cli_submit import submit_sweep
 
     if dry_run:
         check(file, as_json)
         return
-    place = load_settings()
-    done = control.submit(file, place, cluster, update=update)
-    committed, name = done.committed, done.plan.sweep.name
-    for note in committed.notes:
-        print(note, file=sys.stderr)
-    summary = {
-        "sweep": name,
-        "tasks": len(committed.requests) + committed.done,
-        "done": committed.done,
-        "started": done.added,
-    }
-    if as_json and not wait:
-        print(json.dumps(summary))
-    else:
-        waiting = len(committed.requests) - done.added - done.held_back
-        print(
-            f"{name}: {summary['tasks']} tasks, {committed.done} done, {done.added} handed over"
-            + (f", {waiting} already under way" if waiting else ""),
-            file=sys.stderr,
-        )
-    if wait:
-        leave(_wait(place, name, as_json, held_back=bool(done.held_back)))
-
-
-def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
-    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
-    from rsctl.cluster import again, control
-    from rsctl.cluster.everywhere import notices
-    from rsctl.cluster.status import Progress, summarize
-    from rsctl.store.attempts import State
-
-    shown, looked = Progress(sys.stderr), time.monotonic()
-    try:
-        while True:
-            found = control.sweep_statuses(place, name)
-            shown.show(summarize(found.values()), notices())
-            if not held_back and all(
-                s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
-                for s in found.values()
-            ):
-                break
-            time.sleep(1)
-            if time.monotonic() - looked > (10 if held_back else 5):
-                if held_back:
-                    held_back = bool(again.hand_over_rest(place, name))
-                else:
-                    control.keep_going(place, name)
-                looked = time.monotonic()
-    except KeyboardInterrupt:
-        shown.end()
-        print(
-            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
-            file=sys.stderr,
-        )
-        return 130
-    shown.end()
-    bad = [s for s in found.values() if s.state != State.DONE]
-    for status in bad:
-        print(
-            f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}",
-            file=sys.stderr,
-        )
-    _print_table(place, name, "json" if as_json else "md")
-    return 1 if bad else 0
-
-
-def _print_table(place: Any, name: str, form: str) -> None:
-    from rsctl.report.formats import render
-    from rsctl.report.rows import sweep_results
-    from rsctl.store.layout import Store
-
-    print(render(sweep_results(Store(place.store), name), form), end="")
+    leave(submit_sweep(file, cluster, update=update, wait=wait, as_json=as_json))
 
 
 @app.command()
@@ -543,6 +473,10 @@ def task(
     from rsctl.store.layout import Store
 
     leave(run_task(Store(load_settings().store).find_run(run_name), number))
+
+
+for command in (certify, predict, attack, prune):
+    app.command()(command)
 
 
 @data_app.command("list")

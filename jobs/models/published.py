@@ -153,8 +153,7 @@ def recognise(
     for name in (arch,) if arch else known_models():
         parameters = _parameters(name, weights)
         try:
-            with torch.device("meta"):
-                network = build_model(name, parameters, dataset=dataset, shape=shape)[1]
+            network = _outline(name, parameters, dataset, shape)
         except InputError as error:
             differences[name] = str(error)
             continue
@@ -171,6 +170,15 @@ def recognise(
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
         + f". Nearest is {nearest}: {differences[nearest]}. An architecture of your own can come from a plugin."
     )
+
+
+def _outline(name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape) -> nn.Module:
+    """A network of that shape, without memory for its weights where it can be built without."""
+    try:
+        with torch.device("meta"):
+            return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+    except RuntimeError:
+        return build_model(name, parameters, dataset=dataset, shape=shape)[1]
 
 
 def _parameters(name: str, weights: Weights) -> dict[str, Any]:

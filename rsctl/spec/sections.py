@@ -52,7 +52,8 @@ class Certification(Parameters):
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
     certificates: list[str] = ["runner-up"]
-    """Which certificates to write beside the counts; any other can be derived later without sampling."""
+    """Which certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
+    nothing: only `[[verification]]` and `[[attack]]` are done."""
     split: Literal["test", "val"] = "test"
     """`val` holds out a share of the training images for tuning; training then leaves them alone."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
@@ -85,9 +86,16 @@ class Certification(Parameters):
 
     @field_validator("certificates", "radii")
     @classmethod
-    def _not_empty(cls, value: list[Any]) -> list[Any]:
-        if not value or len(set(value)) != len(value):
-            raise ValueError("give at least one, each once")
+    def _each_once(cls, value: list[Any]) -> list[Any]:
+        if len(set(value)) != len(value):
+            raise ValueError("give each once")
+        return value
+
+    @field_validator("radii")
+    @classmethod
+    def _some(cls, value: list[Any]) -> list[Any]:
+        if not value:
+            raise ValueError("give at least one")
         return value
 
     @field_validator("shells")
@@ -232,6 +240,8 @@ class Point(Parameters):
             raise ValueError(
                 f"noise = '{self.noise}' has no exponent and no shells: both are for Gaussian noise and its generalisation"
             )
+        if not self.certification.certificates and not self.verification and not self.attack:
+            raise ValueError("certification.certificates: give at least one, or add [[verification]] or [[attack]]")
         if not self.noise_level and not self.verification and not self.attack:
             raise ValueError(
                 "sigma = 0 trains without noise: say under certification.sigma what to certify with, or add [[verification]] or [[attack]]"

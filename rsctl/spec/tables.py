@@ -35,7 +35,8 @@ def resolve_tables(
 ) -> list[Table] | None:
     """The tables of a point, the counts first; on failure add the problems and return None."""
     before = len(problems)
-    tables = [_counts(point, train, shape)] if point.noise_level else []
+    sampled = point.noise_level and point.certification.certificates
+    tables = [_counts(point, train, shape)] if sampled else []
     for number, values in enumerate(point.verification):
         tables += _verification(point, train, values, f"verification.{number}", problems)
     for number, values in enumerate(point.attack):

@@ -107,6 +107,40 @@ def test_a_model_that_classifies_nothing_is_refused_before_anything_is_sampled(c
         chain.run(request.task)
 
 
+def test_one_model_needs_no_sweep_file(chain: Chain) -> None:
+    file = trained(chain.folder)
+    common = (file, "--dataset", "digits", "--sigma", "0.25")
+    counted = chain.cli(
+        "certify", *common, "--n", "100", "--n0", "10", "--max-images", "8", "--set", "certification.tile=100",
+        "--json",
+    )  # fmt: skip
+    assert counted.code == 0, counted.err
+    assert "{net, epoch} with keys of no prefix: cnn width 4" in counted.err
+    assert "normalisation 'none': MACER's layout" in counted.err
+    (row,) = {(row["run"], row["images"]) for row in json.loads(counted.out)["rows"]}
+    assert row[1] == 8
+    said = chain.cli("predict", *common, "--images", "0,5", "--n", "400", "--json", "--normalisation", "none")
+    assert said.code == 0, said.err
+    table = read_table(chain.counts_run())
+    for image in json.loads(said.out)["rows"]:
+        assert image["votes"] > 200
+        assert image["predicted"] == image["label"]
+    assert table.counts().sigma == 0.25
+    for arguments, code, words in (
+        (("certify", *common, "--arch", "resnet20"), 2, "the weights aren't those of resnet20"),
+        (("certify", *common, "--normalisation", "center"), 2, "Did you mean 'centre'"),
+        (
+            ("predict", *common, "--images", "0,360"),
+            2,
+            "360 is no position in the test split; it has 0 to 359",
+        ),
+        (("predict", *common, "--images", "first"), 2, "is no list of positions"),
+    ):
+        refused = chain.cli(*arguments)
+        assert refused.code == code, refused.err
+        assert words in refused.err
+
+
 def test_weights_of_another_architecture_are_refused(chain: Chain) -> None:
     values = sweep(trained(chain.folder), model={"name": "resnet20"})
     (model, *_) = chain.plan({**values, "model": "resnet20"}).requests

@@ -1,0 +1,94 @@
+"""PREDICT (Cohen 2019): what the smoothed classifier of a published checkpoint says of some images.
+
+`python -m jobs.predict`, behind `rsctl predict`; prints one JSON document. Nothing is stored.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+
+from jobs.data import load
+from jobs.models.load import Executed
+from jobs.precision import configure
+from jobs.published import examine, options_of
+from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl.errors import InputError, UserError
+
+BLOCK, TILE = 100, 400
+
+
+def predict(options: argparse.Namespace) -> dict[str, Any]:
+    """What is known of the file, and a row per image."""
+    known, model, parameters = examine(options)
+    images = load(options.dataset, parameters, "test", options.data, positions=[])
+    count = images.shape.counts["test"]
+    if outside := [position for position in options.images if not 0 <= position < count]:
+        raise InputError(f"--images: {outside[0]} is no position in the test split; it has 0 to {count - 1}.")
+    images = load(options.dataset, parameters, "test", options.data, positions=options.images)
+    device = configure(options.precision, options.threads)
+    sampler = Sampler(
+        Executed(model, options.precision).to(device), images.shape.classes, sigma=options.sigma, seed=options.seed,
+        n0=1, n=options.n, tile=TILE, block=BLOCK, device=device,
+    )  # fmt: skip
+    asked = []
+    for row, position in enumerate(images.positions.tolist()):
+        pixels, label = images.batch(torch.tensor([row]), device)
+        nothing = torch.zeros(2, images.shape.classes, dtype=torch.int64)
+        asked.append(ImageCounts(position, int(label), pixels[0].float() / 255, nothing))
+    for _ in sampler.run(asked):
+        pass
+    names = images.shape.class_names
+    rows = []
+    for image in asked:
+        votes = image.counts[1].numpy()
+        chosen, p = decide(votes)
+        said = chosen if p <= options.alpha else -1
+        rows.append(
+            {
+                "index": image.position,
+                "label": image.label,
+                "predicted": said,
+                "name": (names[said] if names else str(said)) if said >= 0 else "abstains",
+                "votes": int(votes[chosen]),
+                "p": p,
+            }
+        )
+    return {**known, "sigma": options.sigma, "n": options.n, "alpha": options.alpha, "rows": rows}
+
+
+def decide(votes: NDArray[np.int64]) -> tuple[int, float]:
+    """The class with most votes, and the p-value of "it isn't likelier than the runner-up" (two-sided, as in Cohen 2019).
+
+    Where p ≤ alpha the smoothed classifier returns that class with probability at least 1 − alpha (Hung and Fithian 2019).
+    """
+    order = np.argsort(-votes, kind="stable")
+    first, second = int(votes[order[0]]), int(votes[order[1]])
+    return int(order[0]), float(binomtest(first, first + second, 0.5).pvalue)
+
+
+def main(arguments: list[str]) -> int:
+    """Entry point; what went wrong is a sentence on stderr."""
+    parser = options_of("rsctl predict")
+    parser.add_argument("--images", type=json.loads, required=True)
+    parser.add_argument("--n", type=int, required=True)
+    parser.add_argument("--alpha", type=float, required=True)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--precision", default="fp32")
+    try:
+        print(json.dumps(predict(parser.parse_args(arguments))))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,226 @@
+"""`rsctl certify|predict|attack CHECKPOINT`: one published model, no sweep file."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rsctl.errors import InputError, RefusedError, UnavailableError
+
+File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
+Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
+Sigma = Annotated[float, typer.Option("--sigma", min=0, help="Noise level of the smoothed classifier.")]
+Normalisation = Annotated[
+    str, typer.Option("--normalisation", help="dataset, none or centre; by default by the file's layout.")
+]
+Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default by the shapes of its layers.")]
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway", help="Go on where it classifies next to nothing, or another normalisation fits."
+    ),
+]
+Images = Annotated[int, typer.Option("--max-images", min=0, help="At most so many; 0 takes all.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file.")
+]
+Cluster = Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended and print the table.")]
+Name = Annotated[
+    str, typer.Option("--name", help="Of the sweep it becomes; by default from file and settings.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def certify(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma,
+    n0: Annotated[int, typer.Option("--n0", min=1, help="Selection draws.")] = 100,
+    n: Annotated[int, typer.Option("--n", min=1, help="Estimation draws.")] = 100_000,
+    alpha: Annotated[float, typer.Option("--alpha", help="Failure probability per image.")] = 0.001,
+    certificate: Annotated[
+        list[str] | None, typer.Option("--certificate", help="May be given again; by default runner-up.")
+    ] = None,
+    skip: Annotated[int, typer.Option("--skip", min=1, help="Every so many-th image.")] = 1,
+    max_images: Images = 500,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    normalisation: Normalisation = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    settings: Settings = None,
+    cluster: Cluster = "",
+    name: Name = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Certify a published checkpoint. Again with more images: only the new ones are sampled."""
+    known = examine(file, dataset, sigma, normalisation, arch, anyway)
+    table = {
+        "n0": n0, "n": n, "alpha": alpha, "certificates": certificate or ["runner-up"], "skip": skip, "max_images": max_images, "shards": shards,
+    }  # fmt: skip
+    sweep = _sweep(file, known, dataset, sigma, anyway, {"certification": table}, settings, name)
+    _submit(sweep, cluster, wait, as_json)
+
+
+def attack(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma = 0.0,
+    which: Annotated[str, typer.Option("--attack", help="ddn, pgd, or a plugin's.")] = "ddn",
+    target: Annotated[
+        str, typer.Option("--target", help="base, or smoothed with the noise of --sigma.")
+    ] = "base",
+    norm: Annotated[str, typer.Option("--norm", help="l2 or linf.")] = "l2",
+    max_images: Images = 100,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    normalisation: Normalisation = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    settings: Settings = None,
+    cluster: Cluster = "",
+    name: Name = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Look for adversarial images of a published checkpoint, or of its smoothed classifier."""
+    known = examine(file, dataset, sigma, normalisation, arch, anyway)
+    table = {"attack": which, "target": target, "norm": norm}
+    certification = {"certificates": [], "max_images": max_images, "shards": shards}
+    sweep = _sweep(
+        file, known, dataset, sigma, anyway, {"certification": certification, "attack": table}, settings,
+        name, f"-{which}-{target}",
+    )  # fmt: skip
+    _submit(sweep, cluster, wait, as_json)
+
+
+def predict(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma,
+    images: Annotated[str, typer.Option("--images", help="Positions in the test split, such as 0,5,17.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Draws per image.")] = 1000,
+    alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Failure probability.")] = 0.001,
+    normalisation: Normalisation = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    as_json: AsJson = False,
+) -> None:
+    """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
+    try:
+        positions = [int(part) for part in images.split(",")]
+    except ValueError as error:
+        raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
+    more = ["--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha)]
+    found = examine(file, dataset, sigma, normalisation, arch, anyway, "jobs.predict", more)
+    if as_json:
+        print(json.dumps(found))
+        return
+    print("image   label   predicted          votes")
+    for row in found["rows"]:
+        print(f"{row['index']:5}   {row['label']:5}   {row['name']:16}   {row['votes']}/{n}")
+
+
+def examine(
+    file: Path,
+    dataset: str,
+    sigma: float,
+    normalisation: str,
+    arch: str,
+    anyway: bool,
+    module: str = "jobs.published",
+    more: Iterable[str] = (),
+) -> dict[str, Any]:
+    """What the file is, said on stderr; raises what the look at it ended with."""
+    from rsctl.catalog import plugins
+    from rsctl.errors import unknown
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    allowed = ("dataset", "none", "centre")
+    if normalisation and normalisation not in allowed:
+        raise InputError(f"--normalisation: {unknown('normalisation', normalisation, allowed)}")
+    # torch is loaded in a process of its own.
+    command = [
+        sys.executable, "-m", module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
+        "--normalisation", normalisation, "--arch", arch, "--plugins", json.dumps(list(plugins())), *more,
+    ]  # fmt: skip
+    done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
+    if done.returncode:
+        text = done.stderr.strip() or "looking at the file died without a word"
+        if done.returncode == InputError.exit_code and "Traceback" not in text:
+            raise RefusedError(text)
+        raise UnavailableError(text.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout)
+    accuracy = found["accuracy"][found["normalisation"]]
+    parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
+    print(
+        f"{file}: {found['layout']}: {found['model']}{parameters}\n"
+        f"normalisation '{found['normalisation']}': {found['why']}\n"
+        f"{accuracy['clean']:.1%} of {found['images']} clean test images are classified correctly"
+        + (f", {accuracy['noisy']:.1%} with one noise each" if sigma else ""),
+        file=sys.stderr,
+    )
+    return found
+
+
+def _sweep(
+    file: Path,
+    known: dict[str, Any],
+    dataset: str,
+    sigma: float,
+    anyway: bool,
+    tables: dict[str, Any],
+    settings: list[str] | None,
+    name: str,
+    suffix: str = "",
+) -> dict[str, Any]:
+    """The sweep file that says the same."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "checkpoint"
+    values: dict[str, Any] = {
+        "name": name or f"{stem[:20]}-{dataset}-s{sigma:g}-{known['sha256'][:8]}{suffix}",
+        "dataset": {"name": dataset},
+        "model": {"name": known["model"], **known["model_parameters"]},
+        "method": {
+            "name": "checkpoint", "file": str(file.resolve()), "sha256": known["sha256"],
+            "normalisation": known["normalisation"], **({"anyway": True} if anyway else {}),
+        },
+        "sigma": sigma,
+        **tables,
+    }  # fmt: skip
+    for setting in settings or ():
+        key, equals, text = setting.partition("=")
+        if not equals or not key:
+            raise InputError(f"--set: '{setting}' is not KEY=VALUE, such as certification.split=val.")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text
+        *parts, last = key.strip().split(".")
+        table = values
+        for part in parts:
+            table = table.setdefault(part, {})
+            if not isinstance(table, dict):
+                raise InputError(f"--set: {key}: '{part}' is not a table.")
+        table[last] = value
+    return values
+
+
+def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
+    from rsctl.cli_submit import submit_sweep
+    from rsctl.tui.draft import to_toml
+
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Path(folder) / f"{values['name']}.toml"
+        sweep.write_text(to_toml(values))
+        code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
+    if code:
+        raise typer.Exit(code)

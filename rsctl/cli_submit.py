@@ -1,0 +1,87 @@
+"""Handing a sweep file over, and staying until its tasks have ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+
+def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool) -> int:
+    """Start a sweep, or go on with what is left of it; with `wait`, print its table. Returns the exit code."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    done = control.submit(file, place, cluster, update=update)
+    committed, name = done.committed, done.plan.sweep.name
+    for note in committed.notes:
+        print(note, file=sys.stderr)
+    summary = {
+        "sweep": name,
+        "tasks": len(committed.requests) + committed.done,
+        "done": committed.done,
+        "started": done.added,
+    }
+    if as_json and not wait:
+        print(json.dumps(summary))
+    else:
+        waiting = len(committed.requests) - done.added - done.held_back
+        print(
+            f"{name}: {summary['tasks']} tasks, {committed.done} done, {done.added} handed over"
+            + (f", {waiting} already under way" if waiting else ""),
+            file=sys.stderr,
+        )
+    return _wait(place, name, as_json, held_back=bool(done.held_back)) if wait else 0
+
+
+def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
+    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
+    from rsctl.cluster import again, control
+    from rsctl.cluster.everywhere import notices
+    from rsctl.cluster.status import Progress, summarize
+    from rsctl.store.attempts import State
+
+    shown, looked = Progress(sys.stderr), time.monotonic()
+    try:
+        while True:
+            found = control.sweep_statuses(place, name)
+            shown.show(summarize(found.values()), notices())
+            if not held_back and all(
+                s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
+                for s in found.values()
+            ):
+                break
+            time.sleep(1)
+            if time.monotonic() - looked > (10 if held_back else 5):
+                if held_back:
+                    held_back = bool(again.hand_over_rest(place, name))
+                else:
+                    control.keep_going(place, name)
+                looked = time.monotonic()
+    except KeyboardInterrupt:
+        shown.end()
+        print(
+            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
+            file=sys.stderr,
+        )
+        return 130
+    shown.end()
+    bad = [s for s in found.values() if s.state != State.DONE]
+    for status in bad:
+        print(
+            f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}",
+            file=sys.stderr,
+        )
+    _print_table(place, name, "json" if as_json else "md")
+    return 1 if bad else 0
+
+
+def _print_table(place: Any, name: str, form: str) -> None:
+    from rsctl.report.formats import render
+    from rsctl.report.rows import sweep_results
+    from rsctl.store.layout import Store
+
+    print(render(sweep_results(Store(place.store), name), form), end="")
