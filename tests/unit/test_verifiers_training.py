@@ -1,0 +1,206 @@
+"""Training against bounds: the losses as their papers print them, written out weight by weight, and their schedules."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import math
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from jobs.methods.lipschitz_margin import exponent, margin_constants
+from jobs.models import Normalize
+from jobs.models.distance import Distance, distance_network
+from jobs.models.lipschitz import lipschitz_mlp
+from jobs.state import TrainingState
+from jobs.verifiers import lipschitz
+from jobs.verifiers.network import trace
+from jobs.worst_case import WorstCase, ramp
+from rsctl.catalog import known_methods
+from rsctl.catalog.declare import DataShape
+
+B, CLASSES, SHAPE = 6, 3, (1, 2, 2)
+
+
+def relu_net(seed: int = 0) -> nn.Sequential:
+    torch.manual_seed(seed)
+    return nn.Sequential(
+        Normalize([0.3], [0.4]),
+        nn.Sequential(nn.Flatten(), nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, CLASSES)),
+    )
+
+
+def state_for(name: str, epoch: float, **changes: Any) -> TrainingState:
+    values = {**known_methods()[name].parameters().model_dump(), **changes}
+    images = SimpleNamespace(shape=DataShape(1, 2, CLASSES, {}))
+    state = TrainingState(
+        0.0, values, 0.0, 0, torch.device("cpu"), images, 100, build=lambda _: relu_net(), load=lambda _: relu_net(),
+        sum=lambda tensor: tensor, optimizer=torch.optim.SGD(relu_net().parameters(), lr=0.1),
+    )  # fmt: skip
+    state.epoch, state.batch = epoch, (B, *SHAPE)
+    return state
+
+
+def batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(4)
+    return torch.rand(B, *SHAPE), torch.randint(CLASSES, (B,))
+
+
+def worst_logits(model: nn.Sequential, x: Tensor, y: int, epsilon: float, *, linear: bool) -> list[Tensor]:
+    """Upper bounds of f_c − f_y for one image, number by number: intervals, or one line for every open ReLU."""
+    first, last = model[1][1], model[1][3]
+    low = [(max(float(p) - epsilon, 0.0) - 0.3) / 0.4 for p in x.flatten()]
+    high = [(min(float(p) + epsilon, 1.0) - 0.3) / 0.4 for p in x.flatten()]
+    z_low, z_high = [], []
+    for j in range(5):
+        down = up = first.bias[j]
+        for i in range(4):
+            w = first.weight[j, i]
+            down = down + (w * low[i] if w > 0 else w * high[i])
+            up = up + (w * high[i] if w > 0 else w * low[i])
+        z_low.append(down)
+        z_high.append(up)
+    found = []
+    for c in range(CLASSES):
+        total = last.bias[c] - last.bias[y]
+        slopes = [0.0] * 4
+        for j in range(5):
+            v = last.weight[c, j] - last.weight[y, j]
+            down, up = z_low[j], z_high[j]
+            if not linear:
+                total = total + v * (up.clamp(min=0) if v > 0 else down.clamp(min=0))
+                continue
+            if down >= 0:
+                a, b = 1.0, 0.0
+            elif up <= 0:
+                a, b = 0.0, 0.0
+            elif v > 0:
+                a = up / (up - down)
+                b = -a * down
+            else:
+                a, b = (1.0 if up > -down else 0.0), 0.0
+            total = total + v * (b + a * first.bias[j])
+            slopes = [slopes[i] + v * a * first.weight[j, i] for i in range(4)]
+        for i in range(4):
+            total = total + (slopes[i] * high[i] if slopes[i] > 0 else slopes[i] * low[i])
+        found.append(total)
+    return found
+
+
+@pytest.mark.parametrize(("name", "epoch"), [("ibp", 1.0), ("ibp", 4.5), ("ibp", 9.0), ("crown-ibp", 4.5), ("crown-ibp", 9.0)])  # fmt: skip
+def test_the_loss_is_the_papers(name: str, epoch: float) -> None:
+    model, (x, y) = relu_net(), batch()
+    changes = {"epsilon": 0.2, "epsilon_start": 2.0, "epsilon_epochs": 5.0, "kappa_end": 0.3}
+    state = state_for(name, epoch, **changes)
+    value, logits = importlib.import_module(known_methods()[name].module).loss(model, x, y, state)
+    share = min(1.0, max(0.0, (epoch - 2) / 5))
+    kappa, beta = 1 - 0.7 * share, (1 - share if name == "crown-ibp" else 0.0)
+    expected = torch.tensor(0.0)
+    for image, label, own in zip(x, y.tolist(), model(x), strict=True):
+        terms = []
+        for linear in (False, True):
+            terms.append(torch.stack(worst_logits(model, image, label, 0.2 * share, linear=linear)))
+        worst = (1 - beta) * terms[0] + beta * terms[1]
+        expected = expected + kappa * (own.logsumexp(0) - own[label])
+        expected = expected + (1 - kappa) * (worst.logsumexp(0) - worst[label])
+    torch.testing.assert_close(value, expected / B, atol=2e-5, rtol=1e-4)
+    torch.testing.assert_close(logits, model(x))
+    model.zero_grad()
+    value.backward()
+    own = [p.grad.clone() for p in model.parameters()]
+    model.zero_grad()
+    (expected / B).backward()
+    for mine, theirs in zip(own, (p.grad for p in model.parameters()), strict=True):
+        torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=2e-3)
+
+
+def test_before_epsilon_grows_training_is_ordinary() -> None:
+    model, (x, y) = relu_net(), batch()
+    for name in ("ibp", "crown-ibp"):
+        state = state_for(name, 1.0, epsilon_start=2.0)
+        value, _ = importlib.import_module(known_methods()[name].module).loss(model, x, y, state)
+        torch.testing.assert_close(value, nn.functional.cross_entropy(model(x), y))
+
+
+def test_epsilon_grows_from_0_to_1_and_the_smoothed_ramp_has_no_kink() -> None:
+    for shape in ("linear", "smoothed"):
+        values = [ramp(2 + 5 * t / 1000, 2, 5, shape) for t in range(1001)]
+        assert values[0] == 0
+        assert values[-1] == pytest.approx(1)
+        assert all(after >= before for before, after in itertools.pairwise(values))
+        slopes = [after - before for before, after in itertools.pairwise(values)]
+        assert shape == "linear" or max(abs(b - a) for a, b in itertools.pairwise(slopes)) < 3e-5
+        assert ramp(0, 2, 5, shape) == 0
+        assert ramp(99, 2, 5, shape) == 1
+    assert ramp(0.0, 0.0, 0.0) == 1
+
+
+def test_bounds_in_training_hold() -> None:
+    model, (x, y) = relu_net(), batch()
+    bounds = WorstCase(model, x, 0.15)
+    points = (x[:, None] + 0.15 * (2 * torch.rand(B, 500, *SHAPE) - 1).sign()).clamp(0, 1)
+    logits = model(points.flatten(0, 1)).view(B, 500, CLASSES)
+    seen = (logits.gather(2, y[:, None, None].expand(-1, 500, 1)) - logits).amin(1)
+    for worst in (bounds.interval_margins(y), bounds.linear_margins(y)):
+        assert (worst <= seen + 1e-5).all()
+
+
+@pytest.mark.parametrize("norm", ["l2", "linf"])
+def test_constants_in_training_are_those_of_the_verifier(norm: str) -> None:
+    for body in (relu_net()[1], lipschitz_mlp(4, [6, 6], CLASSES), distance_network(4, [5], CLASSES)):
+        model = nn.Sequential(Normalize([0.3], [0.4]), body)
+        state = state_for("lipschitz-margin", 0.0, norm=norm)
+        module = importlib.import_module("jobs.methods.lipschitz_margin")
+        list(module.prepare(model, state))
+        network = trace(model, SHAPE, live=True)
+        for _ in range(60):
+            estimate = margin_constants(network, norm, state.kept["directions"])
+        exact = lipschitz.Constants(trace(model.eval(), SHAPE).to(torch.float64), norm).margins(
+            torch.arange(CLASSES)
+        )
+        estimate = estimate.detach().double().expand(CLASSES, CLASSES)
+        other = ~torch.eye(CLASSES, dtype=torch.bool)
+        torch.testing.assert_close(estimate[other], exact[other], rtol=3e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("hinge", [False, True])
+def test_lipschitz_margin_loss(hinge: bool) -> None:
+    model, (x, y) = relu_net(), batch()
+    state = state_for("lipschitz-margin", 5.0, norm="linf", radius=0.1, radius_epochs=10.0, hinge=hinge)
+    module = importlib.import_module("jobs.methods.lipschitz_margin")
+    list(module.prepare(model, state))
+    value, _ = module.loss(model, x, y, state)
+    first, last = model[1][1].weight, model[1][3].weight
+    constant = first.abs().sum(1).max() / 0.4
+    expected = torch.tensor(0.0)
+    for own, label in zip(model(x), y.tolist(), strict=True):
+        raised = torch.stack(
+            [own[c] + 0.05 * constant * (last[c] - last[label]).abs().sum() for c in range(CLASSES)]
+        )
+        if hinge:
+            expected = expected + max(raised[c] - own[label] for c in range(CLASSES) if c != label).clamp(
+                min=0
+            )
+        else:
+            expected = expected + raised.logsumexp(0) - raised[label]
+    torch.testing.assert_close(value, expected / B, atol=1e-5, rtol=1e-5)
+
+
+def test_the_exponent_grows_to_infinity_and_a_large_one_is_the_maximum() -> None:
+    p = {"p_start": 8.0, "p_end": 1000.0, "p_epochs": 10.0}
+    assert exponent(0.0, p) == 8.0
+    assert exponent(5.0, p) == pytest.approx(math.sqrt(8 * 1000))
+    assert math.isinf(exponent(10.0, p))
+    torch.manual_seed(0)
+    layer, x = Distance(4, 3, centred=False), torch.rand(5, 4) * 9
+    layer.p = 2.0
+    torch.testing.assert_close(layer(x), torch.cdist(x, layer.weight) + layer.bias)
+    layer.p = 5000.0
+    near = layer(x)
+    near.sum().backward()
+    assert layer.weight.grad.isfinite().all()
+    torch.testing.assert_close(near.detach(), layer.eval()(x).detach(), rtol=1e-3, atol=1e-3)
