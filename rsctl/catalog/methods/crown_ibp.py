@@ -70,13 +70,13 @@ METHOD = Method(
         ),
         Defaults(
             {
-                "epochs": 100,
+                "epochs": 60,
                 "batch_size": 64,
                 "lr": 2e-3,
-                "milestones": [70.0, 90.0],
+                "milestones": [42.0, 54.0],
                 "epsilon": 0.12,
-                "epsilon_start": 5.0,
-                "epsilon_epochs": 50.0,
+                "epsilon_start": 3.0,
+                "epsilon_epochs": 30.0,
             },
             source=OURS,
             dataset="digits",
