@@ -1,0 +1,34 @@
+"""What no sweep speaks of any more: shown, and removed when told to."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+
+def prune(
+    sweeps: Annotated[
+        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="Sweeps to give up; their results go unless others share them.")
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is touched.")] = False,
+) -> None:  # fmt: skip
+    """List runs and code that no sweep refers to, and remove them with --yes."""
+    from rsctl.cluster.prune import leftovers, remove
+    from rsctl.spec.settings import load_settings
+
+    place, named = load_settings(), sweeps or []
+    found = leftovers(place, named)
+    for one in found:
+        print(f"{one.size / 1e6:10.1f} MB  {one.path.relative_to(place.store)}  ({one.why})")
+    total = f"{len(found)} folders, {sum(one.size for one in found) / 1e6:.1f} MB"
+    if not found and not named:
+        print("nothing to remove", file=sys.stderr)
+    elif yes:
+        remove(place, found, named)
+        print(
+            f"removed: {total}{f', and the plans of {len(named)} sweeps' if named else ''}", file=sys.stderr
+        )
+    else:
+        print(f"{total}. Nothing was touched; add --yes to remove them.", file=sys.stderr)

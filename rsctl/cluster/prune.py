@@ -1,0 +1,150 @@
+"""What lies in the store and no sweep speaks of any more: found, told, and removed only when somebody says so."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsctl.cluster.everywhere import Everywhere
+from rsctl.cluster.requests import all_queues
+from rsctl.errors import RefusedError, UserError
+from rsctl.plan.tasks import Task
+from rsctl.spec.settings import Place
+from rsctl.store.attempts import State
+from rsctl.store.files import explained
+from rsctl.store.layout import KINDS, TABLES, Run, Store
+
+RECENT = 3600.0
+"""Seconds for which a run is left alone after its last submission: another one may be about to speak of it."""
+_TRASH = ".pruned-"
+_BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+
+
+@dataclass(frozen=True)
+class Leftover:
+    """A folder that can go."""
+
+    path: Path
+    size: int
+    """Bytes."""
+    why: str
+
+
+def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECENT) -> list[Leftover]:
+    """Runs and code that nothing refers to, once these sweeps are given up; models that others start from stay.
+
+    Raises InputError for a sweep that isn't there, RefusedError where one still has a task at work. Imports, and
+    what a scheduler was told, are never among them.
+    """
+    store = Store(place.store)
+    for name in sweeps:
+        store.sweep(name)
+    kept: set[Run] = set()
+    for name in store.sweep_names():
+        if name not in sweeps:
+            for entry in store.sweep(name)["entries"]:
+                kept.add(store.run(entry["kind"], entry["run"]))
+                kept |= {store.run("models", model) for model in (*entry.get("parents", ()), entry["model"])}
+    orphans = [run for kind in KINDS for run in store.runs(kind) if run not in kept]
+    busy = _busy(place, orphans)
+    given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
+    if given_up:
+        named = ", ".join(sorted(run.id for run in given_up)[:4])
+        raise RefusedError(f"tasks of {named} are still at work. 'rsctl cancel' them first, or wait.")
+    going = {run for run in orphans if run not in busy and _age(run) > recent}
+    for run in {*store.runs("models")} - going:
+        going -= _ancestors(run)
+    for kind in TABLES:
+        for run in store.runs(kind):
+            if run not in going:
+                going -= {model for model in going if model.id == _model_of(run)}
+    found = [Leftover(run.path, _size(run.path), "no sweep names it") for run in orphans if run in going]
+    found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
+    found += [Leftover(path, _size(path), "left by a prune that was interrupted") for path in _trash(store)]
+    return found
+
+
+def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) -> None:
+    """Remove them, and these sweeps' plans first; a kill in between leaves nothing half there."""
+    store = Store(place.store)
+    for name in sweeps:
+        for file in ("plan.json", "sweep.toml"):
+            (store.sweep_folder(name) / file).unlink(missing_ok=True)
+    for one in found:
+        away = one.path
+        with explained(one.path):
+            if not one.path.name.startswith(_TRASH):
+                away = one.path.with_name(f"{_TRASH}{secrets.token_hex(4)}")
+                os.rename(one.path, away)
+            shutil.rmtree(away, ignore_errors=True)
+
+
+def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
+    from rsctl.cluster.control import statuses
+
+    tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
+    found = statuses(tasks, Everywhere(place)).values()
+    return {status.task.run for status in found if status.state in _BUSY}
+
+
+def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
+    entries = [entry for name in sweeps for entry in store.sweep(name)["entries"]]
+    return any(run.id in (entry["run"], entry["model"], *entry.get("parents", ())) for entry in entries)
+
+
+def _age(run: Run) -> float:
+    """Seconds since its last submission."""
+    for name in ("launch.json", "spec.json"):
+        try:
+            return time.time() - (run.path / name).stat().st_mtime
+        except OSError:
+            continue
+    return 0.0
+
+
+def _ancestors(run: Run) -> set[Run]:
+    """The models that this one starts or learns from, and theirs."""
+    try:
+        parents = {run.store.run("models", origin.run) for origin in run.train_spec.parents.values()}
+    except UserError:
+        return set()
+    return parents.union(*(_ancestors(parent) for parent in parents))
+
+
+def _model_of(run: Run) -> str:
+    try:
+        return run.table_spec.model_run
+    except UserError:
+        return ""
+
+
+def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
+    used = set()
+    for kind in KINDS:
+        for run in store.runs(kind):
+            if run not in going:
+                try:
+                    used.add(str(run.launch().get("code", "")))
+                except UserError:
+                    return  # what can't be read may use any of them
+    used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}
+    folder = store.root / "code"
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
+        path = folder / name
+        if not name.startswith(".") and name not in used and time.time() - path.stat().st_mtime > recent:
+            yield path
+
+
+def _trash(store: Store) -> Iterator[Path]:
+    for kind in (*KINDS, "code"):
+        folder = store.root / kind
+        yield from sorted(folder.glob(f"{_TRASH}*")) if folder.is_dir() else ()
+
+
+def _size(folder: Path) -> int:
+    return sum(file.lstat().st_size for file in folder.rglob("*") if file.is_file())

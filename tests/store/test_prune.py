@@ -1,0 +1,100 @@
+"""`rsctl prune`: what goes, and above all what stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+from chain import Chain, tiny
+
+from rsctl.cluster.prune import leftovers, remove
+from rsctl.errors import InputError, RefusedError
+from rsctl.store.attempts import Claim, here
+from rsctl.store.layout import KINDS, TABLES
+
+
+def runs(chain: Chain) -> set[str]:
+    return {f"{run.kind}/{run.id}" for kind in KINDS for run in chain.store.runs(kind)}
+
+
+def gone(chain: Chain, *sweeps: str, recent: float = -1.0) -> set[str]:
+    store = chain.place.store
+    return {str(one.path.relative_to(store)) for one in leftovers(chain.place, sweeps, recent=recent)}
+
+
+def test_what_a_sweep_names_stays_and_what_none_names_goes(chain: Chain) -> None:
+    chain.plan(tiny())
+    chain.plan(tiny(name="other", sigma=0.25))
+    before = runs(chain)
+    assert gone(chain) == set()
+    assert gone(chain, "other") == {key for key in before if "s0.25" in key}
+    remove(chain.place, leftovers(chain.place, ["other"], recent=-1), ["other"])
+    assert runs(chain) == {key for key in before if "s0.5" in key}
+    assert chain.store.sweep_names() == ["tiny"]
+    assert gone(chain) == set()
+
+
+def test_what_two_sweeps_share_stays(chain: Chain) -> None:
+    chain.plan(tiny())
+    chain.plan(tiny(name="other", certification={"n": 400}))
+    models = {f"models/{run.id}" for run in chain.store.runs("models")}
+    assert len(models) == 1
+    assert not gone(chain, "other") & models
+    assert len(gone(chain, "other")) == 1
+
+
+def test_a_model_that_another_learns_from_stays(chain: Chain) -> None:
+    """Though no sweep says so: the model's own spec does."""
+    chain.plan(tiny(method="heat"))
+    file = chain.store.sweep_folder("tiny") / "plan.json"
+    plan = json.loads(file.read_text())
+    for entry in plan["entries"]:
+        assert entry.pop("parents")
+    file.write_text(json.dumps(plan))
+    assert gone(chain) == set()
+
+
+def test_a_run_that_was_just_submitted_is_left_alone(chain: Chain) -> None:
+    chain.plan(tiny())
+    (chain.store.sweep_folder("tiny") / "plan.json").unlink()
+    assert gone(chain, recent=3600.0) == set()
+    assert gone(chain)
+
+
+def test_what_is_at_work_is_refused(chain: Chain) -> None:
+    (request, *_) = chain.plan(tiny()).requests
+    Claim.take(request.task.run, request.task.number, here())
+    with pytest.raises(RefusedError, match="still at work"):
+        gone(chain, "tiny")
+    (chain.store.sweep_folder("tiny") / "plan.json").unlink()
+    assert not any(request.task.run.id == key.partition("/")[2] for key in gone(chain))
+
+
+def test_an_unknown_sweep_is_named(chain: Chain) -> None:
+    chain.plan(tiny())
+    with pytest.raises(InputError, match="no sweep 'tony'"):
+        gone(chain, "tony")
+
+
+def test_code_goes_with_its_last_run_and_imports_never(chain: Chain) -> None:
+    chain.plan(tiny())
+    shutil.copytree(
+        next((chain.store.root / "code").iterdir()), chain.store.root / "code" / "0123456789abcdef"
+    )
+    kept = chain.store.root / "imports" / "log"
+    kept.mkdir(parents=True)
+    assert gone(chain) == {"code/0123456789abcdef"}
+    everything = gone(chain, "tiny")
+    assert sum(key.startswith("code/") for key in everything) == 2
+    assert {key.partition("/")[0] for key in everything} <= {"models", *TABLES, "code"}
+
+
+def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:
+    chain.plan(tiny())
+    before = runs(chain)
+    shown = chain.cli("prune", "tiny")
+    assert shown.code == 0
+    assert "Nothing was touched" in shown.err or "0 folders" in shown.err
+    assert runs(chain) == before
+    assert chain.cli("prune", "nothing-of-this-name").code == 2
