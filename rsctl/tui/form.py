@@ -72,7 +72,12 @@ def compose(draft: Draft) -> Composed:
     placed = tuple(_with_problems(section, problems) for section in sections)
     known = {field.key for section in sections for field in section.fields}
     leftover = [f"{key}: {text}" for key, text in problems.items() if _own_key(key, known) is None]
-    return Composed(draft, placed, tuple(general + leftover), plan_text, replaces)
+    tables = {"verification": _titles(known_verifiers()), "attack": _titles(known_attacks())}
+    return Composed(draft, placed, tuple(general + leftover), plan_text, replaces, tables)
+
+
+def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, declared.title) for name, declared in sorted(known.items()))
 
 
 def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, bool]:
@@ -135,7 +140,7 @@ def _point_fields(draft: Draft, names: Iterable[str], place: Place) -> Iterable[
 
 def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Field]:
     """The choice of a data set, model or method, and the parameters of what is chosen."""
-    options = tuple((name, declared.title) for name, declared in sorted(known.items()))
+    options = _titles(known)
     name, in_grid = draft.get(f"{prefix}.name")
     what = {"dataset": "data set", "model": "model"}.get(prefix, "method")
     declared = known.get(name) if isinstance(name, str) and not in_grid else None
@@ -162,7 +167,7 @@ def _image_tables(
 ) -> Iterable[Section]:
     """A section per verifier or attack: what it is, what all of them have, and its own parameters."""
     own, entries = LISTS[key], draft.tables(key)
-    options = tuple((name, declared.title) for name, declared in sorted(known.items()))
+    options = _titles(known)
     for place, entry in enumerate(entries):
         prefix, declared = f"{key}.{place}.", known.get(str(entry.get(own)))
         found = [_field(draft, f"{prefix}{own}", own, section.model_fields[own], options=options)]

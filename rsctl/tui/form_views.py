@@ -53,13 +53,11 @@ class Composed(Answer):
         problems: tuple[str, ...],
         plan: str,
         replaces: bool,
+        tables: dict[str, tuple[tuple[str, str], ...]],
     ) -> None:
+        """`plan`: its description, empty if there are problems; `replaces`: it changes a sweep that exists;
+        `tables`: verifiers and attacks that can be added, each with its title.
+        """
         super().__init__()
-        self.draft, self.sections, self.problems, self.plan, self.replaces = (
-            draft,
-            sections,
-            problems,
-            plan,
-            replaces,
-        )
-        """`plan`: its description, empty if there are problems; `replaces`: it changes a sweep that exists."""
+        self.draft, self.sections, self.problems = draft, sections, problems
+        self.plan, self.replaces, self.tables = plan, replaces, tables

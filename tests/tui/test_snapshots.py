@@ -31,7 +31,8 @@ def picture(app) -> str:
     lines = [strip.text.rstrip() for strip in strips]
     lines[0] = lines[0][:MODES_END].rstrip()
     host = socket.gethostname().split(".")[0]
-    masks = ((rf"\b{re.escape(host)}\b", "host"), (r" /\S+( .*)?$", " /…"))
+    masks = ((rf"\b{re.escape(host)}\b", "host"), (r" /\S+( .*)?$", " /…"), (r"\s+[▁-█]$", ""))
+    # Also scroll bars: they move when a form gets a field.
     for pattern, mask in masks:
         lines = [re.sub(pattern, mask, line) for line in lines]
     return "\n".join(lines) + "\n"

@@ -11,8 +11,6 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
-from rsctl.catalog import known_attacks, known_verifiers
-from rsctl.plan.tasks import STAGES
 from rsctl.tui.draft import LISTS
 from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text
 from rsctl.tui.form_views import Composed, Field
@@ -23,6 +21,8 @@ from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 
 COLUMNS = (Column("Field", 26), Column("Value"), Column("Default from", drop=1))
+CLOSED = ("Precision", "Resources for ")
+"""How the titles of sections begin that are closed at first."""
 ACTIONS = (
     ("Open a sweep file", "Into the form (o)", "open"),
     ("Start from a template", "Into the form (t)", "template"),
@@ -59,7 +59,8 @@ class ComposeScreen(Filing):
 
     def __init__(self) -> None:
         super().__init__()
-        self._folded = {"Precision", *(f"Resources for {stage}" for stage in STAGES.values())}
+        self._toggled: set[str] = set()
+        """Titles of sections that somebody opened or closed."""
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):
@@ -90,7 +91,7 @@ class ComposeScreen(Filing):
             return
         rows: list[Row] = []
         for section in self._composed.sections:
-            opened = section.title not in self._folded
+            opened = section.title.startswith(CLOSED) == (section.title in self._toggled)
             rows.append(Row(section.title, heading(section), 0, opened))
             if opened:
                 rows += [field_row(section, field) for field in section.fields]
@@ -109,7 +110,7 @@ class ComposeScreen(Filing):
         self._show_help()
 
     def on_grid_folded(self, message: Grid.Folded) -> None:
-        self._folded = self._folded - {message.key} if message.opened else self._folded | {message.key}
+        self._toggled ^= {message.key}
         self._show_form()
 
     def on_grid_marked(self, message: Grid.Marked) -> None:
@@ -171,19 +172,22 @@ class ComposeScreen(Filing):
 
     def action_add_verifier(self) -> None:
         """Add a verifier for every model of the sweep."""
-        self._add_table("verification", "Add a verifier", {n: d.title for n, d in known_verifiers().items()})
+        self._add_table("verification", "Add a verifier")
 
     def action_add_attack(self) -> None:
         """Add an attack on every model of the sweep."""
-        self._add_table("attack", "Add an attack", {n: d.title for n, d in known_attacks().items()})
+        self._add_table("attack", "Add an attack")
 
-    def _add_table(self, key: str, title: str, known: dict[str, str]) -> None:
+    def _add_table(self, key: str, title: str) -> None:
+        if self._composed is None:
+            return
+
         def take(name: str | None) -> None:
             if name:
                 self._draft.tables(key).append({LISTS[key]: name})
                 self._check()
 
-        self.app.push_screen(ChooseScreen(title, tuple(sorted(known.items()))), take)
+        self.app.push_screen(ChooseScreen(title, self._composed.tables[key]), take)
 
     def action_remove(self) -> None:
         """Take away the method, verifier or attack that the cursor is in."""
