@@ -73,9 +73,13 @@ class SlurmBackend:
             try:
                 for array in arrays:
                     hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
-            except BaseException:
-                hand_over.roll_back()
-                raise
+            except BaseException as error:
+                if hand_over.roll_back():
+                    raise
+                raise UnavailableError(
+                    f"SLURM went away in the middle of a submission; it has taken {len(hand_over.jobs)} of {len(fresh)} tasks, "
+                    "which stay in its queue. Submit again when it is back, and the rest follows."
+                ) from error
             finally:
                 WATCH.look_again()
             held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)

@@ -124,17 +124,23 @@ class HandOver:
             run, number, submission, profile.attempts, profile.staging or "", profile.snapshot_seconds
         )
 
-    def roll_back(self) -> None:
-        """Cancel what was handed over, also a job whose number never came back, and take back the claims."""
-        with contextlib.suppress(UserError):
+    def roll_back(self) -> bool:
+        """Cancel what was handed over, also a job whose number never came back, and take back the claims.
+
+        False if SLURM can't be asked to: then the claims stay, so that its jobs are found.
+        """
+        try:
             comments = look_at_queue().comments
             jobs = [
                 job for records in self.records.values() for job in comments.get(records[0][1].comment, [])
             ]
             cancel_jobs(jobs)
+        except UserError:
+            return False
         for records in self.records.values():
             for run, record in records:
                 record.remove(run)
+        return True
 
 
 def _refusal(words: str, profile: str) -> UserError:

@@ -4,7 +4,7 @@ What proves what (all on a real cluster; L: marked long, run with `-m long`):
 
 | claim | proved by |
 |---|---|
-| a sweep's counts are the local backend's | real_tasks: a_sweep_through_slurm |
+| a sweep's counts are the local backend's | real_tasks: a_sweep_through_slurm, the_quickstart (L, also with accounting) |
 | 200 tasks: one cancelled, one fails by itself, retry completes | arrays: two_hundred_tasks (L), one_task_fails; real_tasks: two_hundred_real_tasks (L) |
 | a failed training cancels its own certification; retry runs both | arrays: a_failed_training, students_wait |
 | pre-emption: requeued, resumed, byte-identical | real_interruptions: preempted (L); interruptions: a_preempted_task (L) |

@@ -133,6 +133,12 @@ class Site:
             )
             time.sleep(0.3)
 
+    def a_minute_passes(self) -> None:
+        """As if: a job that isn't seen for a minute after its claim is called lost."""
+        for file in self.folder.glob("runs/*/*/submissions/*.json"):
+            record = json.loads(file.read_text())
+            file.write_text(json.dumps({**record, "claimed": record["claimed"] - 100}))
+
     def running(self) -> list[str]:
         """The jobs and array tasks that SLURM runs."""
         return [job for job, state in self.cluster.queue().items() if state == "RUNNING"]
@@ -162,11 +168,11 @@ def progress(run: Run, task: int = 0) -> float:
     return float(read_attempt(run, task, numbers[-1]).progress.get("done", 0)) if numbers else 0.0
 
 
-def image_counts(store: Store) -> dict[int, tuple[list[int], list[int]]]:
-    """Image → its selection and estimation counts, of the only certification run."""
-    (run,) = store.runs("counts")
-    rows = read_table(run).rows
-    return {
-        int(i): (s.tolist(), c.tolist())
-        for i, s, c in zip(rows.index, rows.selection_counts, rows.counts, strict=True)
-    }
+def image_counts(store: Store) -> dict[str, dict[int, tuple[list[int], list[int]]]]:
+    """Certification run → image → its selection and estimation counts."""
+    found = {}
+    for run in store.runs("counts"):
+        rows = read_table(run).rows
+        counts = zip(rows.index, rows.selection_counts, rows.counts, strict=True)
+        found[run.id] = {int(i): (s.tolist(), c.tolist()) for i, s, c in counts}
+    return found

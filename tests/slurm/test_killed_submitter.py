@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -37,15 +36,17 @@ exec {real} "$@"
     return folder
 
 
-def as_if_a_minute_had_passed(site: Site) -> None:
-    """A claim without a job is waited for a minute, for its sbatch may outlive who called it."""
-    for file in site.folder.glob("runs/*/*/submissions/*.json"):
-        record = json.loads(file.read_text())
-        file.write_text(json.dumps({**record, "claimed": record["claimed"] - 100}))
-
-
-@pytest.mark.parametrize("accepted", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("call", [1, 2, pytest.param(3, marks=pytest.mark.long)])
+@pytest.mark.parametrize(
+    ("call", "accepted"),
+    [
+        pytest.param(1, False, id="before the first", marks=pytest.mark.long),
+        pytest.param(1, True, id="after the first"),
+        pytest.param(2, False, id="before the second"),
+        pytest.param(2, True, id="after the second", marks=pytest.mark.long),
+        pytest.param(3, False, id="before the last", marks=pytest.mark.long),
+        pytest.param(3, True, id="after the last", marks=pytest.mark.long),
+    ],
+)
 def test_killed_around_a_call_of_sbatch(site: Site, tmp_path: Path, call: int, accepted: bool) -> None:
     site.sweep([0.25, 0.5], certification={"shards": 2})
     site.behave(wait=True)
@@ -60,7 +61,8 @@ def test_killed_around_a_call_of_sbatch(site: Site, tmp_path: Path, call: int, a
     sizes = [2, 2, 2]
     taken = sum(sizes[: call if accepted else call - 1])
     site.wait(lambda _: len(site.cluster.queue_of(site.store.root)) == taken)
-    as_if_a_minute_had_passed(site)
+    # A claim without a job is waited for, since its sbatch may outlive who called it.
+    site.a_minute_passes()
     states = site.states()
     lost = 0 if accepted else sizes[call - 1]
     assert states.count("lost") == lost

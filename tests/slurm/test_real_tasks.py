@@ -43,6 +43,18 @@ def test_a_sweep_through_slurm_counts_what_the_local_backend_counts(site: Site, 
 
 
 @pytest.mark.long
+def test_the_quickstart_through_slurm_is_the_quickstart(any_site: Site, tmp_path: Path) -> None:
+    site = any_site
+    site.rsctl("new", "quickstart", "-o", "try.toml")
+    shown = site.rsctl("submit", "try.toml", "--cluster", "slurm", "--wait").stdout
+    alone = Store(tmp_path / "local")
+    here = {"RSCTL_STORE": str(alone.root)}
+    assert site.rsctl("submit", "try.toml", "--cluster", "local", "--wait", **here).stdout == shown
+    assert len(image_counts(alone)) == 2
+    assert image_counts(site.store) == image_counts(alone)
+
+
+@pytest.mark.long
 def test_interrupted_training_and_certification_count_what_undisturbed_ones_do(
     site: Site, tmp_path: Path
 ) -> None:
@@ -91,7 +103,7 @@ def test_two_hundred_real_tasks(site: Site, tmp_path: Path) -> None:
     file.write_text(images)
     assert site.rsctl("retry", "try").stdout.count("started again") == 2
     assert site.wait(seconds=600) == ["done"] * 201
-    assert len(image_counts(site.store)) == 200
+    assert len(image_counts(site.store)[counts.id]) == 200
     # How images are dealt to tasks is nothing to their counts.
     site.sweep(certification={"shards": 1, "max_images": 200, "n": 100})
     assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))

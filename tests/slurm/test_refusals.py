@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from sites import attempts
 
 if TYPE_CHECKING:
     from sites import Site
@@ -66,6 +67,35 @@ def test_a_refusal_in_the_middle_takes_back_what_was_accepted(
     # Nothing is spoilt: the same command runs it once the limit allows.
     site.submit()
     assert site.wait() == ["done"] * 3
+
+
+def test_a_controller_that_leaves_in_the_middle_keeps_what_it_took_and_the_rest_follows(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site.sweep()
+    site.behave(wait=True)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("sbatch", "squeue"):
+        # After the first job nobody answers.
+        (programs / name).write_text(
+            f"#!/bin/sh\nif [ -e {tmp_path}/taken ]; then\n"
+            f"  echo '{name}: error: Unable to contact slurm controller (connect failure)' >&2; exit 1\nfi\n"
+            + (f"touch {tmp_path}/taken\n" if name == "sbatch" else "")
+            + f'exec {shutil.which(name)} "$@"\n'
+        )
+        (programs / name).chmod(0o755)
+    with monkeypatch.context() as patch:
+        patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+        said = site.submit(code=3)
+    assert "it has taken 1 of 3 tasks" in said
+    assert "Nothing was submitted" not in said
+    site.wait(lambda states: states[0] == "running")
+    site.a_minute_passes()
+    assert "2 handed over, 1 already under way" in site.submit()
+    site.behave()
+    assert site.wait() == ["done"] * 3
+    assert [attempts(run) for run in site.store.runs("models")] == [["done"]]
 
 
 def test_an_unknown_account_is_refused_in_slurms_words(accounted_site: Site) -> None:
