@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rsctl.cluster.slurm_arrays import partition_of
 from rsctl.cluster.slurm_commands import ask, limits, look_at_queue, partitions
+from rsctl.cluster.slurm_limits import room_for
 from rsctl.errors import UnavailableError, UserError
 from rsctl.spec.settings import Place, SlurmProfile
 from rsctl.store.files import replace
@@ -84,6 +85,8 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         try:
             partition = partition_of(name, profile, known)
             yield _on_a_node(what, place.store, profile, partition.name)
+            room = room_for(profile, partition, cluster, view)
+            yield room.jobs > 0, f"{what}, room", f"for {room.jobs:g} more tasks: {room.why}"
         except UserError as error:
             yield False, what, str(error)
 

@@ -20,6 +20,8 @@ def test_doctor_tries_every_profile_on_a_node(accounted_site: Site) -> None:
     assert "cpu*" in found["slurm partitions"]["text"]
     assert found["profile slurm"]["ok"], found["profile slurm"]
     assert "reads and writes the store and has the packages" in found["profile slurm"]["text"]
+    assert found["profile slurm, room"]["ok"]
+    assert "jobs of all users (MaxJobCount)" in found["profile slurm, room"]["text"]
     assert not found["profile nowhere"]["ok"]
     assert "unknown partition" in found["profile nowhere"]["text"]
     assert not found["profile bare"]["ok"]
