@@ -23,9 +23,6 @@ from jobs.verifiers.matrices import Bounds, Layer
 from jobs.verifiers.relaxation import Bounded, Choice, first_slopes, improve
 from rsctl.catalog.declare import DataShape
 
-SURE = 1e-9
-"""Added to the slack, relative to the bound: float64's own rounding, with room."""
-
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
@@ -108,7 +105,7 @@ class Tree:
             [part[:, None] for part in slopes.split(self.sizes, dim=1)],
             [part[:, None] for part in multipliers.split(self.sizes, dim=1)],
         )
-        enough = self._enough(target)
+        enough = self.slack[target]
         found, choice = improve(
             self.layers,
             self._fixed(split),
@@ -177,16 +174,12 @@ class Tree:
         )
         objective = self.case.margins()[0][target][:, None]
         found: Bounded = improve(self.layers, self._fixed(split), self.ball, objective, choice, 0, split)[0]
-        if bool(found.value[0, 0] > self._enough(target)[0]):
+        if bool(found.value[0, 0] > self.slack[target[0]]):
             self._drop(torch.tensor([row]))
             return True
         if point is not None and self.case.counterexamples.push(torch.from_numpy(point), self.ball):
             return False
         return None
-
-    def _enough(self, target: Tensor) -> Tensor:
-        slack = self.slack[target]
-        return slack + SURE * (1 + slack)
 
     def _split(self, signs: Tensor) -> list[Tensor]:
         return list(signs.double().split(self.sizes, dim=1))

@@ -22,6 +22,8 @@ from rsctl.catalog.declare import DataShape
 
 SLOPE_STEPS = 20
 """Gradient steps on the slopes of the bounds of what goes into the ReLUs."""
+SURE = 1e-9
+"""Of the slack: the rounding of float64, with room; that of float32, which is in it already, is ten million times larger."""
 TRIES = 6
 """Searches for a nearer counterexample."""
 
@@ -79,7 +81,7 @@ class Case:
         with torch.no_grad():
             least = lower_bound(self.net.layers, bounds, ball, self.margins()).value[0]
         rounding = self.net.rounding(ball, bounds)
-        slack = rounding + rounding[self.label]
+        slack = (rounding + rounding[self.label]) * (1 + SURE) + SURE
         least[self.label] = math.inf
         order = least.argsort().tolist()
         return Relaxed(ball, bounds, slack, [c for c in order if not least[c] > slack[c]])
