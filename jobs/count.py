@@ -43,20 +43,27 @@ def main(work: Work) -> None:
     shape = images.shape
     example = torch.zeros((1, shape.channels, shape.size, shape.size), device=device)
     executed = Executed(model, spec.precision, example=example).to(device)
+    reference = None
+    if spec.transfer:
+        # Read once more: lowering the precision may have changed the weights in place.
+        again, _ = load_trained(
+            work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
+        )
+        reference = Executed(again, "fp32", example=example).to(device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
         noise=spec.noise, exponent=spec.exponent, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
+        reference=reference, transfer=spec.transfer,
     )  # fmt: skip
-    shard = ShardWriter(
-        work,
-        images,
-        sha256,
-        sampler,
-        executed_function(
-            device, spec.precision, spec.tile, spec.block, folded=executed.folded, fused=executed.fused
-        ),
+    function = executed_function(
+        device, spec.precision, spec.tile, spec.block, folded=executed.folded, fused=executed.fused
     )
+    if reference is not None:
+        function["reference"] = executed_function(
+            device, "fp32", spec.tile, spec.block, folded=reference.folded, fused=reference.fused
+        )
+    shard = ShardWriter(work, images, sha256, sampler, function)
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]
     total, done = len(positions), len(positions) - len(todo)
@@ -228,6 +235,7 @@ class ShardWriter:
         if not self.rows:
             return Rows.empty(self.classes)
         counts = np.stack([image.counts.numpy() for image in self.rows]).astype(np.int32)
+        compared = [image.disagreements.numpy() for image in self.rows if image.disagreements is not None]
         return Rows(
             index=np.array([image.position for image in self.rows], np.int64),
             label=np.array([image.label for image in self.rows], np.int32),
@@ -242,4 +250,5 @@ class ShardWriter:
             shells=Shells(self.edges, np.stack([self._shells(image) for image in self.rows]))
             if self.edges
             else None,
+            disagreements=np.stack(compared).astype(np.int32) if compared else None,
         )

@@ -43,6 +43,8 @@ class ImageCounts:
     """int64 (classes,) each: the estimation counts at the looks taken so far."""
     shells: Tensor | None = None
     """int64 (shells, classes): the estimation counts by noise norm, where they are kept apart."""
+    disagreements: Tensor | None = None
+    """int64 (classes,): draws on which another network chose another class, by the class that f chose."""
     seconds: float = 0.0
     asked: list[int] = field(default_factory=lambda: [0, 0])
     """Blocks that were handed out; those beyond `blocks` are on their way."""
@@ -82,6 +84,8 @@ class Sampler:
         One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
         Norms, ascending: draws are also counted by the shell between two edges that their noise falls in.
+    reference, transfer
+        Another network, and how many further draws of each image go through both, of a fixed n.
     """
 
     def __init__(
@@ -101,7 +105,10 @@ class Sampler:
         exponent: int = 0,
         clean_selection: bool = False,
         shell_edges: Sequence[float] = (),
+        reference: nn.Module | None = None,
+        transfer: int = 0,
     ) -> None:
+        self.reference, self.transfer = reference, transfer
         self.model, self.classes, self.device, self.rule = model, classes, device, rule
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
         self.per_phase = tuple(-(-draws // block) for draws in self.draws)
@@ -126,9 +133,22 @@ class Sampler:
         """
         source = iter(images)
         ready: deque[_Block] = deque()
+        counted: deque[ImageCounts] = deque()
+        """Images whose draws are all in and have yet to be compared."""
         while True:
+            while counted:
+                image = counted.popleft()
+                for _ in self._compare(image):
+                    yield []
+                image.done = True
+                yield [image]
             while len(ready) < self.per_tile * self.at_once and (image := next(source, None)) is not None:
-                ready.extend(self._ask(image))
+                blocks = self._ask(image)
+                ready.extend(blocks)
+                if not blocks:  # interrupted while it was compared
+                    counted.append(image)
+            if counted:
+                continue
             if not ready:
                 return
             started = time.perf_counter()
@@ -138,9 +158,13 @@ class Sampler:
             touched = self._collect(tiles, time.perf_counter() - started)
             for image in touched:
                 if image.blocks == image.asked:
-                    image.done = not self._goes_on(image)
-                    # What has begun is finished first: few images are ever under way.
-                    ready.extendleft(() if image.done else reversed(self._ask(image)))
+                    if self._goes_on(image):
+                        # What has begun is finished first: few images are ever under way.
+                        ready.extendleft(reversed(self._ask(image)))
+                    elif self.reference is None:
+                        image.done = True
+                    else:
+                        counted.append(image)
             yield touched
 
     def _ask(self, image: ImageCounts) -> list[_Block]:
@@ -162,6 +186,35 @@ class Sampler:
         chosen = int(image.counts[0].argmax())
         successes = np.array([[int(counts[chosen]) for counts in image.looks]])
         return bool(self.rule.undecided(successes)[0])
+
+    def _compare(self, image: ImageCounts) -> Iterator[None]:
+        """Fresh draws through f and the reference network; yields after every tile, and keeps the result at the end."""
+        if self.reference is None:
+            return
+        disagreements = torch.zeros(self.classes, dtype=torch.int64)
+        blocks = -(-self.transfer // self.block)
+        for first in range(0, blocks, self.per_tile):
+            numbers = range(first, min(first + self.per_tile, blocks))
+            tile = torch.zeros((self.tile, *image.pixels.shape), device=self.device)
+            tile = tile.to(memory_format=torch.channels_last)
+            for place, number in enumerate(numbers):
+                key = generator(self.device, self.seed, "transfer", image.position, offset=number)
+                noise = smoothing_noise(
+                    (self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise
+                )
+                torch.add(image.pixels, noise, out=tile[place * self.block : (place + 1) * self.block])
+            used = min(self.transfer - first * self.block, len(numbers) * self.block)
+            ours, theirs = (network(tile)[:used] for network in (self.model, self.reference))
+            if not (torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
+                raise RefusedError(
+                    f"the model gives logits that are not numbers near image {image.position}: its checkpoint is spoilt, or its "
+                    "precision overflows."
+                )
+            chosen = ours.argmax(dim=1)
+            differing = chosen[chosen != theirs.argmax(dim=1)]
+            disagreements += torch.bincount(differing, minlength=self.classes).cpu()
+            yield
+        image.disagreements = disagreements
 
     def _launch(self, blocks: list[_Block]) -> _Tile:
         """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""

@@ -70,6 +70,9 @@ class CountTable:
         Of generalised Gaussian noise, 0 for Gaussian.
     shells
         The estimation counts split by noise norm, where the sampler kept them apart.
+    disagreements, compared
+        (N, C) integers: of `compared` fresh draws per image that went through the network in fp32 too, those on
+        which it chose another class, by the class that the counted function chose. None and 0 where none did.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -86,6 +89,8 @@ class CountTable:
     selection: str = "noise"
     exponent: int = 0
     shells: Shells | None = None
+    disagreements: Ints | None = None
+    compared: int = 0
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -117,12 +122,22 @@ class CountTable:
             _check_looks(self.looks, self.counts, self.n)
         if self.shells is not None:
             _check_shells(self.shells, self.counts)
+        if self.disagreements is not None:
+            _check_disagreements(self.disagreements, self.compared, self.counts)
         if self.exponent and self.noise != "generalised-gaussian":
             raise RefusedError(
                 f"{self.noise} noise has no exponent {self.exponent}: only 'generalised-gaussian' noise has."
             )
         if self.selection == "clean" and (self.selection_counts.sum(axis=1) != 1).any():
             raise RefusedError("a clean pass chooses one class per image: the table is corrupt.")
+
+
+def _check_disagreements(disagreements: Ints, compared: int, counts: Ints) -> None:
+    """Raises RefusedError unless they can be those of so many draws."""
+    if disagreements.shape != counts.shape or not np.issubdtype(disagreements.dtype, np.integer):
+        raise RefusedError(f"disagreements {disagreements.shape} don't fit counts {counts.shape}.")
+    if (disagreements < 0).any() or (disagreements.sum(axis=1) > compared).any():
+        raise RefusedError(f"the disagreements are not those of {compared} draws: the table is corrupt.")
 
 
 def _check_shells(shells: Shells, counts: Ints) -> None:

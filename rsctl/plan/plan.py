@@ -177,6 +177,8 @@ def refused(name: str, resolved: Resolved) -> str:
         selection=spec.selection,
         exponent=spec.exponent,
         shells=shells,
+        disagreements=np.zeros_like(counts) if spec.transfer else None,
+        compared=spec.transfer,
     )
     try:
         certificates()[name].certify(table, resolved.point.certification.alpha)

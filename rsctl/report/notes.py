@@ -11,7 +11,7 @@ from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 
 _CERTIFICATION = (
-    "n", "n0", "selection", "seed", "split", "precision", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
+    "n", "n0", "selection", "seed", "split", "precision", "transfer", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
     "tile", "block",
 )  # fmt: skip
 

@@ -127,6 +127,8 @@ class CountSpec(TableSpec):
     stop_alpha: float = Field(default=0.0, json_schema_extra={"neutral": 0.0})
     """The alpha that a sequential rule stops for; certificates may be derived at another."""
     precision: Literal["fp32", "tf32", "bf16"]
+    transfer: int = Field(default=0, json_schema_extra={"neutral": 0})
+    """Further draws of bf16 counts that go through the network in fp32 too, to compare its class."""
     tile: int
     block: int
 

@@ -71,6 +71,9 @@ class Certification(Parameters):
     lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the noise draws and of the order of images."""
+    transfer: Annotated[int, Field(ge=0)] = 0
+    """With `precision.certification = "bf16"`: so many fresh draws per image also go through the network in fp32. The
+    certificate `transfer` then speaks of the fp32 network, at bf16's speed, for a radius that is a little smaller."""
     tile: Count = 400
     """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`."""
     block: Count = 100
@@ -228,6 +231,16 @@ class Point(Parameters):
     @classmethod
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _to_transfer(self) -> Point:
+        settings = self.certification
+        if settings.transfer and (self.precision.certification != "bf16" or settings.stopping != "fixed"):
+            raise ValueError(
+                "certification.transfer carries counts of a fixed n in bf16 over to fp32: "
+                "set precision.certification = 'bf16' and certification.stopping = 'fixed', or leave it out"
+            )
+        return self
 
     @property
     def noise_level(self) -> float:

@@ -84,11 +84,14 @@ class Rows(ImageRows):
     """Counts at every look, of a table that was looked at while it was drawn."""
     shells: Shells | None = None
     """Estimation counts by noise norm, where the sampler kept them apart."""
+    disagreements: NDArray[np.int32] | None = None
+    """(N, C): of the draws that went through the fp32 network too, those on which it chose another class, by f's class."""
 
     def take(self, rows: Any) -> Rows:
         taken = super().take(rows)
         taken.looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
         taken.shells = Shells(self.shells.edges, self.shells.counts[rows]) if self.shells else None
+        taken.disagreements = None if self.disagreements is None else self.disagreements[rows]
         return taken
 
     @property
@@ -112,6 +115,8 @@ class Rows(ImageRows):
         shells = [part.shells for part in parts if part.shells]
         if shells:
             joined.shells = Shells(shells[0].edges, np.concatenate([shell.counts for shell in shells]))
+        compared = [part.disagreements for part in parts if part.disagreements is not None]
+        joined.disagreements = np.concatenate(compared) if compared else None
         return joined
 
     @classmethod
@@ -122,6 +127,7 @@ class Rows(ImageRows):
         if "shells" in file:
             edges = tuple(float(edge) for edge in file["shells/edges"][()])
             rows.shells = Shells(edges, file["shells/counts"][()])
+        rows.disagreements = file["disagreements"][()] if "disagreements" in file else None
         return rows
 
     def write(self, file: Any) -> None:
@@ -132,6 +138,8 @@ class Rows(ImageRows):
         if self.shells:
             file["shells/edges"] = np.asarray(self.shells.edges, "f8")
             put(file, "shells/counts", np.asarray(self.shells.counts, "i4"))
+        if self.disagreements is not None:
+            put(file, "disagreements", np.asarray(self.disagreements, "i4"))
 
     def problem(self, functions: int) -> str:
         if found := super().problem(functions):
@@ -143,6 +151,8 @@ class Rows(ImageRows):
             return f"looks of shape {self.looks.counts.shape} don't fit counts {self.counts.shape}"
         if self.shells and self.shells.counts.shape != (size, len(self.shells.edges) + 1, classes):
             return f"counts by shell of shape {self.shells.counts.shape} don't fit counts {self.counts.shape}"
+        if self.disagreements is not None and self.disagreements.shape != self.counts.shape:
+            return f"disagreements of shape {self.disagreements.shape} don't fit counts {self.counts.shape}"
         if (self.counts < 0).any() or (self.selection_counts < 0).any():
             return "a count is negative"
         if (self.counts.sum(axis=1) != self.n).any():

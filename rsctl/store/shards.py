@@ -8,6 +8,7 @@
 | `fingerprint` | (N,) int32 | which executed function: a row of `functions` |
 | `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | of sequential tables: counts at every look |
 | `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | where noise norms are kept apart: the estimation draws by shell |
+| `disagreements` | (N, C) int32 | with `transfer`: draws on which the fp32 network chose another class, by f's class |
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
 | `pending/…` | images under way | the same, with the number of blocks drawn so far |
 

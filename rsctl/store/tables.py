@@ -67,6 +67,8 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         selection=spec.selection,
         exponent=spec.exponent,
         shells=rows.shells,
+        disagreements=rows.disagreements,
+        compared=spec.transfer,
     )
 
 
@@ -173,6 +175,8 @@ def check_shard(run: Run, shard: Shard) -> Shard:
             raise Corrupt(f"it holds images of other draws than n = {spec.n}")
         if (rows.selection_counts.sum(axis=1) != spec.n0).any():
             raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
+        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
+            raise Corrupt("it doesn't say how often another precision chose another class")
     return shard
 
 
