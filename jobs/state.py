@@ -43,6 +43,8 @@ class TrainingState:
     """A new network of this architecture, its weights drawn for the purpose named."""
     load: Callable[[str], nn.Module]
     """`load("start")`, `load("teacher")`: the model of the run this one starts from or learns from, frozen, in eval mode."""
+    sigma_of: Callable[[str], float]
+    """`sigma_of("teacher")`: the noise that model was trained with."""
     sum: Callable[[Tensor], Tensor]
     """The sum of a tensor over all processes."""
     optimizer: torch.optim.Optimizer

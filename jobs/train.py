@@ -31,6 +31,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import permutation
+from rsctl.store.layout import Run
 from rsctl.store.work import Stopped, Work
 
 
@@ -85,6 +86,7 @@ def main(work: Work) -> None:
         spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, total,
         build=build,
         load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
+        sigma_of=lambda role: parent(work, role).train_spec.sigma,
         sum=lambda tensor: accelerator.reduce(tensor, "sum"),
         optimizer=optimizer,
         process=accelerator.process_index,
@@ -209,10 +211,15 @@ def step_size(recipe: Recipe, hyperparameters: dict[str, Any]) -> int:
     )
 
 
+def parent(work: Work, role: str) -> Run:
+    """The run that this one starts from (`start`) or learns from (`teacher`)."""
+    return work.run.store.run("models", work.run.train_spec.parents[role].run)
+
+
 def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
-    """The model of the run that this one starts from (`start`) or learns from (`teacher`), frozen, in eval mode."""
-    origin = work.run.train_spec.parents[role]
-    model, _ = load_trained(work.run.store.run("models", origin.run).model_file, origin.hash, shape)
+    """Its model, frozen, in eval mode."""
+    expected = work.run.train_spec.parents[role].hash
+    model, _ = load_trained(parent(work, role).model_file, expected, shape)
     return model.requires_grad_(False)
 
 

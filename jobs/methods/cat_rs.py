@@ -2,8 +2,9 @@
 
 As the authors' code has it: of the m cross-entropies the K lowest are summed and divided by m, K a binomial draw
 with the share of the m noises that are classified rightly; the worst-case loss counts where K = m. Its target is
-the smoothed prediction (class counts over 10,000 noises) of a Gaussian model, computed once for every training
-image without augmentation.
+the smoothed prediction (class counts over 10,000 noises) of a Gaussian model under the noise it was trained with,
+0.25 whatever the pupil's, computed once for every training image. Here without augmentation; the authors' script takes one
+random crop of each image.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from torch.nn import functional
 
 from jobs.adversary import evaluating
 from jobs.losses import cross_entropies, kl, noisy_logits, unit, within
+from jobs.noise import smoothing_noise
 from jobs.random import generator
 from jobs.state import TrainingState
 
@@ -58,10 +60,11 @@ def smoothed_prediction(teacher: nn.Module, row: int, state: TrainingState) -> T
     draws = state.parameters["teacher_draws"]
     pixels, _ = state.images.batch(torch.tensor([row]), state.device)
     x, counts = pixels.float() / 255, torch.zeros(state.images.shape.classes, device=state.device)
+    sigma = state.sigma_of("teacher")
     for block, done in enumerate(range(0, draws, TOGETHER)):
         key = generator(state.device, state.seed, "teacher-noise", row, offset=block)
         shape = (min(TOGETHER, draws - done), *x.shape[1:])
-        noisy = x + state.sigma * torch.randn(shape, generator=key, device=state.device)
+        noisy = x + smoothing_noise(shape, sigma, state.exponent, key, state.law)
         answers = teacher(noisy.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
         counts += functional.one_hot(answers, len(counts)).sum(dim=0)
     return counts / draws

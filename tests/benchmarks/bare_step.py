@@ -60,7 +60,8 @@ class BareStep:
         self.y = labels.to(device)
         self.state = Drawn(
             0.25, declared.parameters(**hyperparameters).model_dump(), 0.0, 0, device, images, 1 << 40,
-            build=build, load=lambda _: build("").eval().requires_grad_(False), sum=lambda tensor: tensor,
+            build=build, load=lambda _: build("").eval().requires_grad_(False), sigma_of=lambda _: 0.25,
+            sum=lambda tensor: tensor,
             optimizer=self.optimizer,
         )  # fmt: skip
         self.state.batch, self.state.rows = (batch, *sides), torch.arange(batch)

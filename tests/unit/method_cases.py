@@ -49,7 +49,7 @@ def case(
     teacher = Net(scale)
     state = TrainingState(
         0.25, values, 0.0, 3, torch.device("cpu"), SimpleNamespace(shape=SimpleNamespace(classes=CLASSES)), 100,
-        build=lambda _: Net(scale), load=lambda _: teacher.requires_grad_(False), sum=lambda tensor: tensor,
+        build=lambda _: Net(scale), load=lambda _: teacher.requires_grad_(False), sigma_of=lambda _: 0.1, sum=lambda tensor: tensor,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
     )  # fmt: skip
     state.step, state.epoch, state.batch, state.rows = step, epoch, (IMAGES, *SHAPE), torch.arange(IMAGES)

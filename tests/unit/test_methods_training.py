@@ -106,14 +106,17 @@ def test_a_teacher_is_planned_before_its_pupil_and_shared_with_the_sweep_that_tr
     chain: Chain,
 ) -> None:
     method = [{"name": "gaussian"}, {"name": "cat-rs", "teacher_draws": 10}]
-    committed = chain.plan(tiny(method=method))
+    committed = chain.plan(tiny(sigma=0.25, method=method))  # the noise that CAT-RS wants of its teacher
     models = [r for r in committed.requests if r.task.run.kind == "models"]
     assert [r.task.run.train_spec.method for r in models] == ["gaussian", "cat-rs"]
     assert models[1].needs == (models[0].task,)
-    alone = chain.plan(tiny(name="alone", method=method[1]))
+    alone = chain.plan(tiny(name="alone", sigma=0.25, method=method[1]))
     assert [r.task.run.id for r in alone.requests if r.task.run.kind == "models"] == [
         r.task.run.id for r in models
     ]
+    other = chain.plan(tiny(name="other", sigma=1.0, method=method[1]))
+    teacher = next(r for r in other.requests if r.task.run.kind == "models" and not r.needs)
+    assert teacher.task.run.id == models[0].task.run.id
 
 
 def test_what_a_model_starts_from_changes_its_name(chain: Chain) -> None:

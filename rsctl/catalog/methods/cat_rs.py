@@ -33,7 +33,7 @@ METHOD = Method(
     name="cat-rs",
     title="CAT-RS",
     citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
-    revision=1,
+    revision=2,
     parameters=CatRsParameters,
     defaults=(
         Defaults({"noises": 4, "steps": 4, "epsilon": 1.0, "teacher_draws": 10_000}, source=CODE),
@@ -60,5 +60,6 @@ METHOD = Method(
             dataset="digits",
         ),
     ),
-    parents={"teacher": {"name": "gaussian"}},
+    # The authors' README: the teacher's noise is 0.25 for every noise level of the pupil.
+    parents={"teacher": {"name": "gaussian", "sigma": 0.25}},
 )
