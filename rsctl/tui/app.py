@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from functools import partial
+from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import App, SystemCommand
@@ -13,11 +14,8 @@ from textual.screen import Screen
 
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
-from rsctl.tui.screens.cluster import ClusterScreen
-from rsctl.tui.screens.compose import ComposeScreen
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
-from rsctl.tui.screens.results import ResultsScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
 from rsctl.tui.themes import SERIES, THEMES
@@ -49,9 +47,9 @@ class Dashboard(App[None]):
     COMPONENT_CLASSES = TONE_CLASSES
     MODES = {
         "sweeps": SweepsScreen,
-        "results": ResultsScreen,
-        "compose": ComposeScreen,
-        "cluster": ClusterScreen,
+        "results": lambda: _screen("results"),
+        "compose": lambda: _screen("compose"),
+        "cluster": lambda: _screen("cluster"),
     }
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -192,6 +190,12 @@ class Dashboard(App[None]):
         yield SystemCommand("Keys", "What this screen is for, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Quit", "Leave; the tasks go on (q)", self.exit)
+
+
+def _screen(mode: str) -> ModeScreen:
+    """A mode's screen; what isn't looked at first isn't imported before the first paint."""
+    module = import_module(f"rsctl.tui.screens.{mode}")
+    return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 
 def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
