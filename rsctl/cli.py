@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsctl.cli_checkpoint import attack, certify, predict
+from rsctl.cli_submit import loudly, submit_sweep
 from rsctl.cli_prune import prune
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
 
@@ -132,8 +133,6 @@ def submit(
     as_json: AsJson = False,
 ) -> None:
     """Start a sweep, or go on with what is left of it. Safe to repeat."""
-    from rsctl.cli_submit import submit_sweep
-
     if dry_run:
         check(file, as_json)
         return
@@ -159,8 +158,24 @@ def status(
             print("\x1b[H\x1b[2J", end="")
         print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
         if not watch:
+            _broken_of(place, sweep)
+        if not watch:
             return
         time.sleep(2)
+
+
+def _broken_of(place: Any, sweep: str) -> None:
+    """Say which certificates an attack broke, in this sweep or in all."""
+    from rsctl.store.layout import Store
+
+    store = Store(place.store)
+    if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
+        return  # nothing is compared, and status answers at once
+    from rsctl.report.broken import find_breaks
+
+    names = [name for name in store.sweep_names() if sweep in ("", name)]
+    entries = [entry for name in names for entry in store.sweep(name)["entries"]]
+    loudly(find_breaks(store, entries))
 
 
 @app.command()
@@ -292,6 +307,7 @@ def export(
         replace(output, text.encode())
     if form == "csv":
         _tell(results.notes)
+    leave(loudly(results.broken))
 
 
 def _export_logs(store: Any, sweep: str, folder: Path | None, choice: dict[str, Any]) -> None:

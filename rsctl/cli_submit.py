@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -75,13 +76,26 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
             f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}",
             file=sys.stderr,
         )
-    _print_table(place, name, "json" if as_json else "md")
-    return 1 if bad else 0
+    broken = _print_table(place, name, "json" if as_json else "md")
+    return 1 if bad or broken else 0
 
 
-def _print_table(place: Any, name: str, form: str) -> None:
+def loudly(broken: Sequence[Any]) -> int:
+    """Certificates that an attack broke, on stderr whatever else is asked for; 1 if there are any."""
+    if not broken:
+        return 0
+    from rsctl.report.broken import tell
+
+    for line in tell(broken):
+        print(f"rsctl: BROKEN CERTIFICATE: {line}", file=sys.stderr)
+    return 1
+
+
+def _print_table(place: Any, name: str, form: str) -> int:
     from rsctl.report.formats import render
     from rsctl.report.rows import sweep_results
     from rsctl.store.layout import Store
 
-    print(render(sweep_results(Store(place.store), name), form), end="")
+    results = sweep_results(Store(place.store), name)
+    print(render(results, form), end="")
+    return loudly(results.broken)

@@ -159,9 +159,27 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         mean, low, high = one.accuracy(radii)
         axes.plot(radii, mean, color=colour, linestyle=styles[one.sigma], label=_label(one))
         axes.fill_between(radii, low, high, color=colour, alpha=0.15, linewidth=0)
+    for attacked in panel.attacked:
+        reached = attacked.right[np.isfinite(attacked.right)]
+        wide = np.linspace(0, max([radii[-1], *reached * 1.05]), _POINTS)
+        shares = [attacked.withstands(float(r)) for r in wide]
+        axes.plot(
+            wide, shares, color=colours[attacked.train.method], linestyle=(0, (1, 2)), linewidth=0.9,
+            label=_text(f"{attacked.label}, σ = {attacked.sigma:g}, not broken by {attacked.what}"),
+        )  # fmt: skip
     _radius_axes(axes, panel)
     return [
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+        *_about_attacks(panel),
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+    ]
+
+
+def _about_attacks(panel: Panel) -> list[str]:
+    if not panel.attacked:
+        return []
+    return [
+        "Dotted: share of images without an adversarial image within the radius, as far as the attack found any; the truth lies "
+        "between it and the certified line."
     ]
 
 

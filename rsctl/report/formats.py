@@ -9,6 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
 from rsctl.report.measured import AnyRow, Results
@@ -65,6 +66,8 @@ def markdown(
             lines += [*_pipes(best_table(group, best)), ""]
     for family in results.families:
         lines += [escape_markdown(family.caption), "", *_pipes(family_table(family)), ""]
+    for text, table in attack_tables(results.attacked):
+        lines += [escape_markdown(text), "", *_pipes(table), ""]
     for published in baselines:
         lines += [escape_markdown(f"Published, not measured here: {published.heading}"), ""]
         lines += [*_pipes(published_table(published)), ""]
@@ -167,6 +170,10 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
     }
     if results.families:
         values["families"] = [row for family in results.families for row in family_values(family)]
+    if results.attacked:
+        values["attacks"] = [attack_values(row) for row in results.attacked]
+    if results.broken:
+        values["broken"] = [one.__dict__ for one in results.broken]
     if baselines:
         values["baselines"] = [{**one.values, "rows": one.long_rows()} for one in baselines]
     return json.dumps(values, indent=1, allow_nan=False) + "\n"

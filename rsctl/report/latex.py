@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rsctl.report.attacked import attack_tables
 from rsctl.report.families import family_table
 from rsctl.report.measured import Results
 from rsctl.report.published import Published, beside
@@ -63,6 +64,8 @@ def latex(
             )  # fmt: skip
     for family in results.families:
         parts += _floats(family_table(family), family.caption, set(), left=6)
+    for text, table in attack_tables(results.attacked):
+        parts += _floats(table, text, set(), left=5)
     for published in baselines:
         parts += _floats(
             published_table(published), f"Published, not measured here: {published.heading}", set(), left=1

@@ -253,6 +253,10 @@ class Results:
     """What verifiers proved of the sweep's models."""
     families: list[Any] = field(default_factory=list)
     """Tables in which sampling and proofs stand side by side (`rsctl.report.families.Family`)."""
+    attacked: list[Any] = field(default_factory=list)
+    """What attacks found (`rsctl.report.attacked.AttackedRow`)."""
+    broken: list[Any] = field(default_factory=list)
+    """Certificates that an adversarial image contradicts (`rsctl.report.broken.Break`)."""
 
     @property
     def every(self) -> list[AnyRow]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from rsctl.certificates.cohen import predict
 from rsctl.certificates.dataset_level import wrong_claims
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
+from rsctl.report.attacked import AttackedRow, attacked_row
+from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.families import Scored, families
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
@@ -92,6 +94,7 @@ def sweep_results(
     stopped: dict[str, list[tuple[Row, Any]]] = {}
     proved: list[ProvedRow] = []
     scored: list[Scored] = []
+    attacked: list[AttackedRow] = []
     compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
     for entry in plan["entries"]:
         run = store.run(entry["kind"], entry["run"])
@@ -100,6 +103,8 @@ def sweep_results(
             row, table_of_proofs = _proved(run, train, entry, radii, orders, notes)
             proved.append(row)
             scored.append(_scored(row, table_of_proofs, as_certified(table_of_proofs.rows)))
+        if entry["kind"] == "attacks":
+            attacked.append(_attacked(run, train, entry, radii, orders, notes))
         if entry["kind"] != "counts" or certificate in known_verifiers():
             continue
         reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
@@ -120,20 +125,48 @@ def sweep_results(
                 stopped.setdefault(sample.row.stopping, []).append((sample.row, short))
             if each:
                 each(sample)
+    broken = find_breaks(store, plan["entries"])
     mark_varying(rows)
+    mark_varying(cast("list[OwnRow]", attacked))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
+    told = tell(broken) + notes + warnings(rows)
+    _mark_broken([*rows, *proved], broken)
     columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
     return Results(
         name,
         plan["description"],
         rows,
-        notes + warnings(rows) + _about_stopping(stopped) + about_proofs(proved) + about_logs,
+        told + _about_stopping(stopped) + about_proofs(proved) + about_logs,
         logged,
         proved,
         families(scored, radii),
+        attacked,
+        broken,
     )
+
+
+def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
+    """A row whose certificates an attack broke says so in its name."""
+    for row in rows:
+        images = {
+            one.image
+            for one in broken
+            if one.certified_by.endswith(f"/{row.run}") and one.certificate == row.certificate
+        }
+        if images:
+            row.varying["BROKEN certificates"] = len(images)
+
+
+def _attacked(
+    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
+    notes: list[str],
+) -> AttackedRow:  # fmt: skip
+    table = read_findings(run)
+    notes += [problem for problem in table.problems if problem not in notes]
+    order = _order(run, entry["images"], orders)
+    return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
 
 
 def _scored(row: OwnRow, table: Table[Rows] | Table[Findings], certified: Certified) -> Scored:

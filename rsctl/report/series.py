@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from rsctl.certificates import Certified
+from rsctl.report.attacked import AttackedRow
 from rsctl.report.hours import task_hours
 from rsctl.report.logged import as_certified, p_a_estimate, p_a_lower
-from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, OwnRow, Results
+from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, OwnRow, ProvedRow, Results
 from rsctl.report.notes import data_of
 from rsctl.report.proved import as_certified as proved_radii
 from rsctl.report.rows import Sample, sweep_results
@@ -72,6 +73,8 @@ class Panel:
 
     group: Group
     series: list[Series] = field(default_factory=list)
+    attacked: list[AttackedRow] = field(default_factory=list)
+    """Attacks on the models of this panel, in its norm."""
 
 
 def at_least(score: Floats, radii: Floats) -> Floats:
@@ -114,9 +117,28 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
     panels = []
     for group in groups([row for row in results.every if row.images]):
         panels.append(
-            Panel(group, [Series(line, [found[key(row)] for row in line.rows]) for line in group.lines])
+            Panel(
+                group,
+                [Series(line, [found[key(row)] for row in line.rows]) for line in group.lines],
+                _attacks_on(group, results.attacked),
+            )
         )
     return panels, results
+
+
+def _attacks_on(group: Group, attacked: list[AttackedRow]) -> list[AttackedRow]:
+    """Attacks on the classifiers that a group's certificates speak of: the smoothed one at its σ, or the network itself."""
+    about = {
+        (row.train.hash, 0.0 if isinstance(row, ProvedRow) else row.sigma)
+        for line in group.lines
+        for row in line.rows
+        if isinstance(row, OwnRow)
+    }
+    return [
+        one
+        for one in attacked
+        if one.spec.norm == group.first.norm and (one.train.hash, one.spec.sigma) in about and one.images
+    ]
 
 
 def by_norm(panels: list[Panel]) -> list[Panel]:

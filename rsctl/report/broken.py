@@ -1,0 +1,215 @@
+"""Certificates that an adversarial image contradicts. There should be none: each means a bug, and is reported loudly.
+
+A radius is compared with a distance where both speak of the same thing: the same checkpoint, the same executed precision, the
+same classifier (the network itself, or the smoothed one at the same σ), the same norm and the same image. What an
+attack on the network finds says nothing of the smoothed classifier.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.certificates import find_certificate
+from rsctl.errors import UserError
+from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, VerifySpec
+from rsctl.store.layout import Run, Store
+from rsctl.store.rows import Findings
+from rsctl.store.tables import Table, read_findings, read_table
+
+SMOOTHED = "the smoothed classifier"
+SHOWN = 5
+"""Contradictions that are told one by one; of the others the number."""
+
+
+@dataclass(frozen=True)
+class Break:
+    """An adversarial image inside of a certified ball."""
+
+    image: int
+    """Position in the data split."""
+    radius: float
+    distance: float
+    norm: str
+    certificate: str
+    guarantee: str
+    certified_by: str
+    """`counts/<run>` or `verifications/<run>`."""
+    found_by: str
+    """`attacks/<run>` or `verifications/<run>`."""
+    chance: float
+    """With which probability either of the two may be wrong about one image; 0 where nothing is left to chance."""
+
+    def __str__(self) -> str:
+        return (
+            f"image {self.image}: certified {self.radius:.4g} by {self.certificate} ({self.guarantee}; {self.certified_by}), "
+            f"adversarial image at {self.norm} distance {self.distance:.4g} ({self.found_by}): this is a bug, report it."
+        )
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """Certified radii of some images; arrays (N,)."""
+
+    where: str
+    spec: TableSpec
+    checkpoint: str
+    precision: str
+    sigma: float
+    """Of the smoothed classifier; 0 for the network itself."""
+    norm: str
+    k: int
+    name: str
+    guarantee: str
+    alpha: float
+    index: NDArray[np.int64]
+    radius: NDArray[np.float64]
+    """0 where the prediction isn't the label."""
+
+
+@dataclass(frozen=True)
+class _Attack:
+    """Distances of adversarial images."""
+
+    where: str
+    spec: TableSpec
+    checkpoint: str
+    precision: str
+    sigma: float
+    norm: str
+    k: int
+    alpha: float
+    index: NDArray[np.int64]
+    distance: NDArray[np.float64]
+
+
+def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
+    """Every contradiction about the models of these entries of a sweep's plan, the largest first.
+
+    Attacks of other sweeps on the same models count, too. Certificates are those of the entries, and elsewhere those
+    that the runs were submitted with. Models that nobody attacked cost a look into a folder.
+    """
+    asked = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
+    found: list[Break] = []
+    for model in dict.fromkeys(entry["model"] for entry in entries):
+        attacks = list(_attacks(store, model))
+        if attacks:
+            for claim in _claims(store, model, asked):
+                found += [one for attack in attacks for one in _between(claim, attack)]
+    return sorted(found, key=lambda one: one.distance - one.radius)
+
+
+def tell(breaks: Sequence[Break]) -> list[str]:
+    """What is said of them."""
+    if not breaks:
+        return []
+    lines = [str(one) for one in breaks[:SHOWN]]
+    if len(breaks) > SHOWN:
+        lines.append(f"{len(breaks) - SHOWN} more certificates are broken like these.")
+    chance = max(one.chance for one in breaks)
+    if chance:
+        lines.append(
+            f"By chance alone a certificate or the confirmation of an attack may be wrong about {chance:g} of all images; "
+            "more than that share is a bug for certain."
+        )
+    return lines
+
+
+def _between(claim: _Claim, attack: _Attack) -> Iterator[Break]:
+    same = (
+        claim.checkpoint == attack.checkpoint
+        and claim.precision == attack.precision
+        and claim.sigma == attack.sigma
+        and claim.norm == attack.norm
+        and claim.k <= attack.k
+        and _images(claim.spec) == _images(attack.spec)
+    )
+    if not same:
+        return
+    common, ours, theirs = np.intersect1d(claim.index, attack.index, assume_unique=True, return_indices=True)
+    radius, distance = claim.radius[ours], attack.distance[theirs]
+    for i in np.flatnonzero(distance < radius):
+        yield Break(
+            int(common[i]), float(radius[i]), float(distance[i]), claim.norm, claim.name, claim.guarantee, claim.where,
+            attack.where, claim.alpha + attack.alpha,
+        )  # fmt: skip
+
+
+def _images(spec: TableSpec) -> tuple[Any, ...]:
+    return spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout
+
+
+def _attacks(store: Store, model: str) -> Iterator[_Attack]:
+    for run, table in [*_findings(store, "attacks", model), *_findings(store, "verifications", model)]:
+        spec = run.spec
+        rows = table.rows
+        if isinstance(spec, AttackSpec):
+            sigma, k = (spec.sigma if spec.target == "smoothed" else 0.0), int(spec.parameters.get("topk", 1))
+            alpha, distance = spec.alpha, rows.broken
+        elif isinstance(spec, VerifySpec):
+            # A verifier's counterexample contradicts another verifier's proof just as well.
+            sigma, k, alpha = 0.0, 1, 0.0
+            distance = np.where(rows.predicted == rows.label, rows.broken, np.inf)
+        else:
+            continue
+        where = f"{run.kind}/{run.id}"
+        yield _Attack(
+            where, spec, table.model_sha256, spec.precision, sigma, spec.norm, k, alpha, rows.index, distance
+        )
+
+
+def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Iterator[_Claim]:
+    for run, proved in _findings(store, "verifications", model):
+        spec, rows = run.spec, proved.rows
+        if isinstance(spec, VerifySpec):
+            radius = np.where(rows.predicted == rows.label, rows.radius, 0.0)
+            yield _Claim(
+                f"{run.kind}/{run.id}", spec, proved.model_sha256, spec.precision, 0.0, spec.norm, 1, spec.verifier,
+                "deterministic, of the base classifier", 0.0, rows.index, radius,
+            )  # fmt: skip
+    for run in _runs(store, "counts", model):
+        yield from _certified(run, asked.get(run.id))
+
+
+def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
+    try:
+        spec, table = run.spec, read_table(run)
+        said = entry or run.launch()
+        names, alpha = said["certificates"], float(said["alpha"])
+    except (UserError, KeyError):
+        return
+    if not isinstance(spec, CountSpec) or not len(table.rows) or spec.noise != "gaussian":
+        return
+    for name in names:
+        try:
+            rule = find_certificate(name)
+            certified = rule.certify(table.counts(), alpha)
+        except UserError:
+            continue  # the table of certificates says why
+        if rule.guarantee.kind == "heuristic" or not rule.guarantee.classifier.startswith(SMOOTHED):
+            continue
+        precision = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
+        yield _Claim(
+            f"{run.kind}/{run.id}", spec, table.model_sha256, precision, spec.sigma, rule.norm, rule.k, name,
+            rule.guarantee.label(alpha), rule.guarantee.times_alpha * alpha if rule.guarantee.kind == "probabilistic" else 0.0,
+            table.rows.index, np.where(certified.predicted == table.rows.label, certified.radius, 0.0),
+        )  # fmt: skip
+
+
+def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, Table[Findings]]]:
+    for run in _runs(store, folder, model):
+        try:
+            table = read_findings(run)
+        except UserError:
+            continue
+        if len(table.rows):
+            yield run, table
+
+
+def _runs(store: Store, folder: str, model: str) -> Iterator[Run]:
+    """The tables of a model: their ids begin with its own."""
+    return (run for run in store.runs(folder) if run.id.startswith(f"{model}-"))
