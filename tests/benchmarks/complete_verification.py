@@ -10,9 +10,12 @@ from __future__ import annotations
 import argparse
 import importlib
 import json
+import os
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -88,12 +91,26 @@ def main() -> None:
         right = (model(images).argmax(dim=1) == labels).nonzero()[: options.images, 0]
         for verifier in options.verifiers:
             for radius in options.radii:
-                found = measure(verifier, model, radius, images[right], labels[right], options.limit)
+                with solver_on_stderr():
+                    found = measure(verifier, model, radius, images[right], labels[right], options.limit)
                 rows.append({"method": method, "verifier": verifier, "radius": radius, **found})
                 if not options.json:
                     show(rows[-1], first=len(rows) == 1)
     if options.json:
         print(json.dumps(rows))
+
+
+@contextmanager
+def solver_on_stderr() -> Iterator[None]:
+    """HiGHS prints a line on stdout now and then, from C++; stdout is for the table."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def show(row: dict[str, Any], *, first: bool) -> None:
