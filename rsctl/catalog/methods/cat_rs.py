@@ -51,7 +51,7 @@ METHOD = Method(
                 "doubling_epoch": 80.0,
                 "confidence": "teacher",
             },
-            source=CODE,
+            source=f"{CODE}; the last reduction as its option says (read closely, its scheduler undoes it after one epoch)",
             dataset="imagenet",
         ),
         Defaults(
