@@ -11,7 +11,8 @@ from torch.nn import functional
 
 from jobs.verifiers.crown import Lines
 from jobs.verifiers.ibp import Interval, propagate
-from jobs.verifiers.network import Dense, Network, trace
+from jobs.verifiers.network import Network, trace
+from jobs.verifiers.operations import Dense
 
 
 def ramp(epoch: float, start: float, epochs: float, shape: str = "linear") -> float:

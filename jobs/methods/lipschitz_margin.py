@@ -18,7 +18,8 @@ from torch.nn import functional
 from jobs.models.distance import set_p
 from jobs.random import generator
 from jobs.state import TrainingState
-from jobs.verifiers.network import Affine, Conv, Dense, Distance, Network, Scale, trace
+from jobs.verifiers.network import Network, trace
+from jobs.verifiers.operations import Affine, Conv, Dense, Distance, Scale
 from jobs.worst_case import ramp
 
 

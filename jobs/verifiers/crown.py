@@ -20,20 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers.ibp import Interval, Margins, Prover, SumsOfProducts, box, propagate, result
-from jobs.verifiers.network import (
-    TINY,
-    UNIT,
-    Add,
-    Affine,
-    Distance,
-    MaxMin,
-    Network,
-    Op,
-    Relu,
-    Reshape,
-    trace,
-    unsupported,
-)
+from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Distance, MaxMin, Op, Relu, Reshape
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

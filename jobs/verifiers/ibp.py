@@ -18,7 +18,8 @@ from torch.nn.utils.parametrize import is_parametrized, remove_parametrizations
 
 from jobs.models.load import Executed
 from jobs.verifiers import Verdicts
-from jobs.verifiers.network import HUGE, TINY, UNIT, Add, Affine, Dense, Distance, Network, Op, Relu, trace
+from jobs.verifiers.network import Network, trace
+from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, Distance, Op, Relu
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 

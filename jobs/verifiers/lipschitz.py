@@ -19,7 +19,8 @@ from torch import Tensor, nn
 
 from jobs.verifiers import Verdicts
 from jobs.verifiers.ibp import SumsOfProducts
-from jobs.verifiers.network import (
+from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.operations import (
     HUGE,
     TINY,
     UNIT,
@@ -30,14 +31,11 @@ from jobs.verifiers.network import (
     Distance,
     Input,
     MaxMin,
-    Network,
     Op,
     Relu,
     Reshape,
     Scale,
-    trace,
-    unsupported,
-)  # fmt: skip
+)
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

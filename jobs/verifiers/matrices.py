@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from jobs.verifiers.ball import Ball
-from jobs.verifiers.network import TINY, UNIT, Add, Affine, Input, Network, Relu, Reshape
+from jobs.verifiers.network import Network
+from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Input, Relu, Reshape
 from rsctl.errors import InputError
 
 Bounds = tuple[Tensor, Tensor]

@@ -21,11 +21,15 @@ from rsctl.catalog.declare import DataShape
 
 
 def seconds(run: Callable[[], object], device: torch.device) -> float:
-    """Wall time of one call; a GPU's work is waited for."""
+    """CPU time of one call, which other processes don't change; on a GPU wall time, its work waited for."""
+    if device.type == "cpu":
+        started = time.process_time()
+        run()
+        return time.process_time() - started
+    torch.cuda.synchronize()
     started = time.perf_counter()
     run()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
+    torch.cuda.synchronize()
     return time.perf_counter() - started
 
 

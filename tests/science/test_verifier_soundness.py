@@ -12,8 +12,7 @@ from bound_audit import IMAGES, SHAPE, around, networks, violations
 from torch import Tensor, nn
 
 from jobs.models import Normalize
-from jobs.verifiers import crown, ibp, lipschitz
-from jobs.verifiers import network as operations
+from jobs.verifiers import crown, ibp, lipschitz, operations
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import trace
 from rsctl.catalog import known_verifiers

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from jobs.models import Normalize, build_model
 from jobs.models.load import Executed
 from jobs.verifiers import crown, ibp
-from jobs.verifiers.network import Relu, trace
+from jobs.verifiers.network import trace
+from jobs.verifiers.operations import Relu
 from rsctl.catalog import known_datasets, known_models, known_verifiers
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError

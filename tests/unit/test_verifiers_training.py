@@ -38,7 +38,7 @@ def state_for(name: str, epoch: float, **changes: Any) -> TrainingState:
     values = {**known_methods()[name].parameters().model_dump(), **changes}
     images = SimpleNamespace(shape=DataShape(1, 2, CLASSES, {}))
     state = TrainingState(
-        0.0, values, 0.0, 0, torch.device("cpu"), images, 100, build=lambda _: relu_net(), load=lambda _: relu_net(),
+        0.0, values, 0.0, 0, torch.device("cpu"), images, 100, build=lambda _: relu_net(), load=lambda _: relu_net(), sigma_of=lambda _: 0.0,
         sum=lambda tensor: tensor, optimizer=torch.optim.SGD(relu_net().parameters(), lr=0.1),
     )  # fmt: skip
     state.epoch, state.batch = epoch, (B, *SHAPE)

@@ -19,7 +19,7 @@ class Search(Parameters):
 class IbpParameters(Search):
     """Interval bounds."""
 
-    batch: Annotated[int, Field(ge=1)] = Field(64, json_schema_extra={"identity": False})
+    batch: Annotated[int, Field(ge=1)] = Field(32, json_schema_extra={"identity": False})
     """Images bounded at once."""
 
 
