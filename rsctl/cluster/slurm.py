@@ -57,33 +57,33 @@ class SlurmBackend:
             adopt(self._held(request.task for request in requests), view)
             held = self.poll([request.task for request in requests])
             fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
-            if not fresh:
-                return HandedOver(0)
-            cluster = limits()
-            arrays = make_arrays(fresh, cluster.longest_array)
-            partition = check_profile(self.name, self.profile, partitions(), arrays)
-            check_store(self.store.root, partition)
-            room = room_for(self.profile, partition, cluster, view)
-            if not room.jobs:
-                raise UnavailableError(
-                    f"{room.why}. Nothing was submitted; submit again when some have ended."
-                )
-            arrays = first_tasks(arrays, room.jobs)
-            hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
-            try:
-                for array in arrays:
-                    hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
-            except BaseException as error:
-                if hand_over.roll_back():
-                    raise
-                raise UnavailableError(
-                    f"SLURM went away in the middle of a submission; it has taken {len(hand_over.jobs)} of {len(fresh)} tasks, "
-                    "which stay in its queue. Submit again when it is back, and the rest follows."
-                ) from error
-            finally:
-                WATCH.look_again()
-            held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)
-            return HandedOver(len(fresh) - len(held_back), held_back, room.why)
+            return self._hand_over(fresh, view) if fresh else HandedOver(0)
+
+    def _hand_over(self, fresh: list[Request], view: QueueView) -> HandedOver:
+        """Everything that can be refused is refused before the first sbatch."""
+        cluster = limits()
+        arrays = make_arrays(fresh, cluster.longest_array)
+        partition = check_profile(self.name, self.profile, partitions(), arrays)
+        check_store(self.store.root, partition)
+        room = room_for(self.profile, partition, cluster, view)
+        if not room.jobs:
+            raise UnavailableError(f"{room.why}. Nothing was submitted; submit again when some have ended.")
+        arrays = first_tasks(arrays, room.jobs)
+        hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
+        try:
+            for array in arrays:
+                hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
+        except BaseException as error:
+            if hand_over.roll_back():
+                raise
+            raise UnavailableError(
+                f"SLURM went away in the middle of a submission; it has confirmed {len(hand_over.jobs)} of {len(fresh)} tasks, "
+                "which stay in its queue. Submit again when it is back, and the rest follows."
+            ) from error
+        finally:
+            WATCH.look_again()
+        held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)
+        return HandedOver(len(fresh) - len(held_back), held_back, room.why)
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
         """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""

@@ -88,7 +88,7 @@ def test_a_controller_that_leaves_in_the_middle_keeps_what_it_took_and_the_rest_
     with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
         said = site.submit(code=3)
-    assert "it has taken 1 of 3 tasks" in said
+    assert "it has confirmed 1 of 3 tasks" in said
     assert "Nothing was submitted" not in said
     site.wait(lambda states: states[0] == "running")
     site.a_minute_passes()
