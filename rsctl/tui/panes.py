@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rsctl.tui.background import Answer
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
+from rsctl.tui.plain import plain
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
 
@@ -31,6 +32,14 @@ class Trained(Answer):
     def __init__(self, key: str, curves: list[TrainingCurve]) -> None:
         super().__init__()
         self.key, self.curves = key, curves
+
+
+class Origin(Answer):
+    """Where a run's numbers come from, as pairs of a name and a text."""
+
+    def __init__(self, key: str, facts: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.key, self.facts = key, facts
 
 
 class Read(Answer):
@@ -77,6 +86,27 @@ class PaneReader:
                 for run in list(models.values())[:SERIES]
             ],
         )
+
+    def origin(self, store: str, run: RunView) -> Answer:
+        """Code, versions and command of the run's last submission."""
+        from rsctl.store.layout import Run
+
+        launch = Run(Path(store) / run.entry["kind"] / run.counts).launch()
+        made = launch.get("provenance", {})
+        git = made.get("git", {})
+        state = (
+            f"{git['sha'][:12]}{' and uncommitted changes' if git.get('dirty') else ''}"
+            if git
+            else "no git checkout"
+        )
+        versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+        facts = [
+            ("code", f"{launch['code']} ({state})"),
+            ("submitted by", " ".join(map(str, made.get("command", [])))),
+            ("in", str(made.get("cwd", ""))),
+            ("versions", versions),
+        ]
+        return Origin(run.key, [(name, plain(text, 1000)) for name, text in facts if text])
 
     def log_end(self, path: Path, known: int) -> Answer | None:
         """The end of a log, unless it has the size that is known."""

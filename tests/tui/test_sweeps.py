@@ -98,6 +98,9 @@ def test_details_say_why(synthetic: Synthetic, drive) -> None:
         assert app.screen.query_one("#sweeps-panes", ContentSwitcher).current == "Details"
         details = app.screen.query_one("#Details Static")
         await until(pilot, lambda: "training diverged" in str(_rendered(details)), "reason")
+        await pilot.press("right", "down")
+        await until(pilot, lambda: "submitted by" in _rendered(details), "where it comes from")
+        assert "numpy" in _rendered(details)
         await pilot.press("c")
         assert app.screen.query_one("#sweeps-panes", ContentSwitcher).current == "Curve"
 

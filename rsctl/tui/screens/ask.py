@@ -33,6 +33,9 @@ class AskScreen(ModalScreen[str]):
             yield Input(self._value, id="ask-value")
             yield Static("", id="ask-problem", markup=False)
 
+    def on_mount(self) -> None:
+        self.query_one(Input).cursor_blink = False
+
     def on_input_submitted(self, message: Input.Submitted) -> None:
         try:
             self._check(message.value.strip())

@@ -14,7 +14,7 @@ from textual.widgets import ContentSwitcher, Input, Static
 
 from rsctl.errors import InputError
 from rsctl.tui.filters import Filter, parse_filter
-from rsctl.tui.panes import Drawn, Found, PaneReader, Read, Trained, about, log_of
+from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.screens.steering import Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
@@ -82,6 +82,7 @@ class SweepsScreen(Steering, ModeScreen):
                     yield DetailsPane(id="Details")
 
     def on_mount(self) -> None:
+        self.query_one("#sweeps-filter", Input).cursor_blink = False
         self.grid.focus()
 
     @property
@@ -179,6 +180,8 @@ class SweepsScreen(Steering, ModeScreen):
             self.background.ask("panes", partial(self._reader.curves, overview.store, key, runs), self)
         elif self.pane == "Training" and runs:
             self.background.ask("panes", partial(self._reader.training, overview.store, key, runs), self)
+        elif self.pane == "Details" and run and not run.imported and not run.problem:
+            self.background.ask("panes", partial(self._reader.origin, overview.store, run), self)
         elif self.pane == "Log" and log.path and (log.following or log.window is None):
             size = log.window.size if log.window else -2
             self.background.ask("panes", partial(self._reader.log_end, log.path, size), self)
@@ -190,6 +193,10 @@ class SweepsScreen(Steering, ModeScreen):
     def on_trained(self, message: Trained) -> None:
         if message.key == self.grid.key:
             self.query_one(TrainingPane).show(message.curves)
+
+    def on_origin(self, message: Origin) -> None:
+        self.query_one(DetailsPane).came(message.key, message.facts)
+        self._show_panes()
 
     def on_read(self, message: Read) -> None:
         self.query_one(LogView).show(message.window)

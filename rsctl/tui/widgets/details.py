@@ -22,6 +22,12 @@ class DetailsPane(VerticalScroll):
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._shown: object = None
+        self._origin: tuple[str, list[tuple[str, str]]] = ("", [])
+        """A run's key, and where its numbers come from."""
+
+    def came(self, key: str, facts: list[tuple[str, str]]) -> None:
+        """The origin of a run was read; it is shown with the next look."""
+        self._origin = (key, facts)
 
     def compose(self) -> ComposeResult:
         yield Static("", markup=False)
@@ -31,7 +37,8 @@ class DetailsPane(VerticalScroll):
     ) -> None:
         if not self.display:
             return
-        state = (overview.problems, sweep, run, task)
+        origin = self._origin[1] if run and self._origin[0] == run.key else []
+        state = (overview.problems, sweep, run, task, origin)
         if state == self._shown:
             return
         self._shown = state
@@ -41,7 +48,7 @@ class DetailsPane(VerticalScroll):
         if task and run:
             _task(table, task)
         elif run:
-            _run(table, run)
+            _run(table, run, origin)
         elif sweep:
             _sweep(table, sweep)
         for problem in overview.problems:
@@ -64,7 +71,7 @@ def _sweep(table: Table, sweep: SweepView) -> None:
     _why(table, sweep.tasks)
 
 
-def _run(table: Table, run: RunView) -> None:
+def _run(table: Table, run: RunView, origin: list[tuple[str, str]]) -> None:
     if run.problem:
         _line(table, "problem", run.problem)
         return
@@ -81,6 +88,8 @@ def _run(table: Table, run: RunView) -> None:
     if entry["kind"] == "counts":
         _line(table, "certificates", ", ".join(entry["certificates"]))
         _line(table, "alpha", f"{entry['alpha']:g}")
+    for name, text in origin:
+        _line(table, name, text)
     table.add_row("", "")
     for key, value in run.settings.items():
         if value is not None:
