@@ -4,177 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.certificates.table import CountTable as CountTable
+from rsctl.certificates.table import Ints as Ints
+from rsctl.certificates.table import Looks as Looks
+from rsctl.certificates.table import Shells as Shells
 from rsctl.errors import RefusedError
 
-Ints = NDArray[np.integer[Any]]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 
 ABSTAIN = -1
-
-
-@dataclass(frozen=True, eq=False)
-class Looks:
-    """The counts of a sequential table at each look, of which an image took the first few."""
-
-    draws: Ints
-    """(K,) integers, ascending: estimation draws at each look, fixed before the first draw."""
-    counts: Ints
-    """(N, K, C) integers: the counts so far at each look; zeros where sampling had stopped before."""
-
-
-@dataclass(frozen=True, eq=False)
-class Shells:
-    """The estimation draws split by the norm of their noise."""
-
-    edges: tuple[float, ...]
-    """(S − 1,) norms in the units of the images, ascending; shell s holds norms above edge s − 1 up to edge s."""
-    counts: Ints
-    """(N, S, C) integers; they sum to the table's counts."""
-
-
-@dataclass(frozen=True, eq=False)
-class CountTable:
-    """Class counts of N images under noise, drawn to one stopping rule.
-
-    Attributes
-    ----------
-    selection_counts
-        (N, C) integers: the n0 draws that may choose the class (and a split of alpha) and nothing else.
-    counts
-        (N, C) integers: the estimation draws, fresh noise.
-    n
-        (N,) integers: estimation draws of each image; `counts` sums to it.
-    sigma
-        Standard deviation of the noise per coordinate, in the [0, 1] scale of the images.
-    dimension
-        Input coordinates d = channels · height · width.
-    noise
-        `gaussian`, or `generalised-gaussian`: density ∝ ‖ε‖^{−2·exponent} exp(−‖ε‖²/2s²) with that sigma per
-        coordinate, s² = sigma² · d/(d − 2·exponent). Or independent coordinates that are `uniform` on
-        ±√3·sigma or `laplace` with scale sigma/√2.
-    stopping
-        `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
-    label
-        (N,) integers: ground truth, for certificates about the true label; None where nobody needs it.
-    looks
-        The counts at every look, for a sequential table: a bound that holds under stopping needs them all.
-    selection
-        `noise`: the selection counts are n0 noisy draws. `clean`: one pass over the unperturbed image.
-    exponent
-        Of generalised Gaussian noise, 0 for Gaussian.
-    shells
-        The estimation counts split by noise norm, where the sampler kept them apart.
-    disagreements, compared
-        (N, C) integers: of `compared` fresh draws per image that went through the network in fp32 too, those on
-        which it chose another class, by the class that the counted function chose. None and 0 where none did.
-
-    Raises RefusedError where the arrays contradict each other.
-    """
-
-    selection_counts: Ints
-    counts: Ints
-    n: Ints
-    sigma: float
-    dimension: int
-    noise: str = "gaussian"
-    stopping: str = "fixed"
-    label: Ints | None = None
-    looks: Looks | None = None
-    selection: str = "noise"
-    exponent: int = 0
-    shells: Shells | None = None
-    disagreements: Ints | None = None
-    compared: int = 0
-
-    def __post_init__(self) -> None:
-        integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
-        if self.label is not None:
-            integers["label"] = self.label
-        for name, array in integers.items():
-            if not np.issubdtype(array.dtype, np.integer):
-                raise RefusedError(
-                    f"{name} holds {array.dtype} values, not whole numbers: the table is corrupt."
-                )
-        if self.counts.shape != self.selection_counts.shape or self.counts.ndim != 2:
-            raise RefusedError(
-                f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} must both be (N, C)."
-            )
-        rows = len(self.counts)
-        for name in ("n", "label"):
-            if name in integers and integers[name].shape != (rows,):
-                raise RefusedError(f"{name} has shape {integers[name].shape}; {rows} images need ({rows},).")
-        if (self.counts < 0).any() or (self.selection_counts < 0).any():
-            raise RefusedError("a count is negative: the table is corrupt.")
-        off = np.flatnonzero(self.counts.sum(axis=1) != self.n)
-        if off.size:
-            raise RefusedError(
-                f"the counts of {off.size} images don't sum to n (first at row {off[0]}): the table is corrupt."
-            )
-        if not 0 < self.sigma < np.inf:
-            raise RefusedError(f"sigma = {self.sigma}: the noise of a table has a positive, finite sigma.")
-        if self.looks is not None:
-            _check_looks(self.looks, self.counts, self.n)
-        if self.shells is not None:
-            _check_shells(self.shells, self.counts)
-        if self.disagreements is not None:
-            _check_disagreements(self.disagreements, self.compared, self.counts)
-        if self.exponent and self.noise != "generalised-gaussian":
-            raise RefusedError(
-                f"{self.noise} noise has no exponent {self.exponent}: only 'generalised-gaussian' noise has."
-            )
-        if self.selection == "clean" and (self.selection_counts.sum(axis=1) != 1).any():
-            raise RefusedError("a clean pass chooses one class per image: the table is corrupt.")
-
-
-def _check_disagreements(disagreements: Ints, compared: int, counts: Ints) -> None:
-    """Raises RefusedError unless they can be those of so many draws."""
-    if disagreements.shape != counts.shape or not np.issubdtype(disagreements.dtype, np.integer):
-        raise RefusedError(f"disagreements {disagreements.shape} don't fit counts {counts.shape}.")
-    if (disagreements < 0).any() or (disagreements.sum(axis=1) > compared).any():
-        raise RefusedError(f"the disagreements are not those of {compared} draws: the table is corrupt.")
-
-
-def _check_shells(shells: Shells, counts: Ints) -> None:
-    """Raises RefusedError unless the shells are a partition of the norms and of the counts."""
-    if shells.counts.shape != (len(counts), len(shells.edges) + 1, counts.shape[1]):
-        raise RefusedError(
-            f"counts by shell {shells.counts.shape} don't fit {len(shells.edges)} edges and counts {counts.shape}."
-        )
-    if not np.issubdtype(shells.counts.dtype, np.integer) or (shells.counts < 0).any():
-        raise RefusedError("a count by shell is negative or not a whole number: the table is corrupt.")
-    if (shells.counts.sum(axis=1) != counts).any():
-        raise RefusedError("the counts by shell don't sum to the counts: the table is corrupt.")
-    ends = np.array([0.0, *shells.edges, np.inf])
-    if not (np.diff(ends) > 0).all():
-        raise RefusedError(f"shell edges {shells.edges} must be positive, finite and ascending.")
-
-
-def _check_looks(looks: Looks, counts: Ints, n: Ints) -> None:
-    """Raises RefusedError unless each image's looks lead up to its counts."""
-    draws = looks.draws
-    if draws.ndim != 1 or looks.counts.shape != (len(counts), len(draws), counts.shape[1]):
-        raise RefusedError(
-            f"looks of shape {looks.counts.shape} at {draws.shape} draws don't fit counts {counts.shape}."
-        )
-    if not len(draws) or draws[0] < 1 or (np.diff(draws) <= 0).any():
-        raise RefusedError("the draws at the looks must be positive and ascending: the table is corrupt.")
-    reached = draws[None, :] <= n[:, None]
-    if not np.isin(n, draws).all():
-        raise RefusedError("an image stopped between two looks: the table is corrupt.")
-    if (looks.counts.sum(axis=2) != np.where(reached, draws[None, :], 0)).any():
-        raise RefusedError("the counts at a look don't sum to its draws: the table is corrupt.")
-    # With what follows the last look, rows that sum alike can only be equal.
-    before = np.where(reached[:, :, None], looks.counts, counts[:, None, :])
-    if (np.diff(before, axis=1) < 0).any() or (looks.counts < 0).any():
-        raise RefusedError("a count falls from one look to the next: the table is corrupt.")
-    if (before[:, -1] != counts).any():
-        raise RefusedError("the counts at the last look aren't the table's counts: the table is corrupt.")
 
 
 @dataclass(frozen=True, eq=False)
