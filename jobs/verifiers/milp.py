@@ -36,18 +36,20 @@ def settle(case: Case, radius: float, seconds: float) -> bool | None:
     if case.search(case.ball(radius)):
         return False
     program = Program(case.net.layers, relaxed.bounds, ball)
-    started, settled = case.left, True
-    for done, target in enumerate(relaxed.open):
-        left = seconds - (started - case.left)
-        answer = program.solve(
-            case.label, target, float(relaxed.slack[target]), left / (len(relaxed.open) - done)
-        )
-        if answer.point is not None and case.counterexamples.push(
-            torch.from_numpy(answer.point), case.ball(radius)
-        ):
-            return False
-        settled = settled and answer.nearest > radius
-    return True if settled else None
+    end, unsettled = case.left - seconds, list(relaxed.open)
+    # First each class gets a share of half the time, for any may have a counterexample; then the hard ones get the rest.
+    for patient in (False, True):
+        for target in list(unsettled):
+            left = max(0.0, case.left - end)
+            share = left if patient else left / (2 * len(unsettled))
+            answer = program.solve(case.label, target, float(relaxed.slack[target]), share)
+            if answer.point is not None and case.counterexamples.push(
+                torch.from_numpy(answer.point), case.ball(radius)
+            ):
+                return False
+            if answer.nearest > radius:
+                unsettled.remove(target)
+    return None if unsettled else True
 
 
 def largest(case: Case) -> float:
