@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsctl.cli_checkpoint import attack, certify, predict
-from rsctl.cli_submit import loudly, submit_sweep
 from rsctl.cli_prune import prune
+from rsctl.cli_submit import loudly, submit_sweep
 from rsctl.errors import InputError, UnavailableError, UserError, unknown
 
 if TYPE_CHECKING:
