@@ -270,21 +270,23 @@ def test_sodm(epoch: float) -> None:
         beta=6.0,
         beta_epoch=35.0,
         beta_factor=10.0,
-        rho=0.9,
+        rho=0.6,
         mapping_interval=1000,
-        scale=1.0,
+        scale=4.0,
         epoch=epoch,
     )
     list(one.module.prepare(one.model, one.state))
-    beta = 60.0 if epoch >= 35 else 6.0
+    beta, kinds = 60.0 if epoch >= 35 else 6.0, set()
 
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
         g = smoothed(f, x, noises)  # the mapping network begins as the softmax
+        kinds.add("wrong" if int(g.argmax()) != y else "right" if g[y] < 0.6 else "sure")
         if int(g.argmax()) != y:
             return -g[y].log()
-        return -beta * quantile(g[y]) if g[y] < 0.9 else 0.0 * g[y]
+        return -beta * quantile(g[y]) if g[y] < 0.6 else 0.0 * g[y]
 
     agree(one, formula)
+    assert kinds == {"wrong", "right", "sure"}
 
 
 def test_sodm_updates_its_mapping_every_few_steps_and_leaves_the_classifier_alone() -> None:

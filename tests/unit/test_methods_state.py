@@ -95,6 +95,16 @@ def test_processes_add_up_to_the_mapping_networks_gradient() -> None:
         assert torch.allclose(one, other, atol=1e-6)
 
 
+def test_a_mapping_update_draws_noises_of_its_own_and_gives_the_classifier_no_gradient() -> None:
+    one = case("sodm", noises=4, mapping_noises=10, scale=1.0)
+    list(one.module.prepare(one.model, one.state))
+    drawn, noise = [], one.state.noise
+    one.state.noise = lambda draw=0: drawn.append(draw) or noise(draw)
+    one.module.update_mapping(one.model, one.state.kept["mapping"], one.x, one.y, one.state)
+    assert drawn == list(range(4, 14))
+    assert all(p.grad is None for p in one.model.parameters())
+
+
 def test_the_mapping_network_steps_along_what_all_processes_add_up_to() -> None:
     one = case("sodm", noises=2, mapping_noises=4, scale=1.0, mapping_lr=0.01)
     list(one.module.prepare(one.model, one.state))
