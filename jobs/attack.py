@@ -39,10 +39,9 @@ def main(work: Work) -> None:
         # The search fills its batches up itself, with images whose random numbers are their own.
         count = len(batch.positions)
         found = search(batch.images[:count], batch.labels[:count], batch.positions)
-        if spec.target == "base":
-            with torch.no_grad():
-                predicted = executed(batch.images).argmax(dim=1)[:count]
-        else:
+        predicted = found.predicted
+        if spec.target == "smoothed":
+            # Votes name a class, but what is confirmed is only whether it is the label.
             predicted = torch.where(found.distance > 0, batch.labels[:count], -1)
         return Outcome(predicted, torch.zeros_like(found.distance), found.distance, found.image)
 
