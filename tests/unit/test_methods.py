@@ -253,12 +253,14 @@ def test_adre_adv() -> None:
         return -g[y].log() - 0.3 * -g[wrong].log()
 
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
-        at = ascent(lambda point: objective(f, point, y, noises), x, 2 * 0.5 / 2, 2, 0.5)[-1]
+        radius = 0.6 * 2 / 3  # the second of three epochs of warm-up
+        at = ascent(lambda point: objective(f, point, y, noises), x, 2 * radius / 2, 2, radius)[-1]
         g = smoothed(f, at, noises)
         wrong = max((c for c in range(CLASSES) if c != y), key=lambda c: float(g[c].detach()))
         return mean_loss(f, at, y, noises) - 0.3 * -g[wrong].log()
 
-    one = case("adre-adv", noises=3, lbd=0.3, floor=1e-12, steps=2, epsilon=0.5, warmup=1, scale=2.0)
+    changes = {"steps": 2, "epsilon": 0.6, "warmup": 3, "epoch": 1.5}
+    one = case("adre-adv", noises=3, lbd=0.3, floor=1e-12, scale=2.0, **changes)
     agree(one, formula, digits=5e-4)
 
 
