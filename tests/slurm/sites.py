@@ -35,14 +35,14 @@ class Started:
     def said(self) -> str:
         return self.file.read_text()
 
-    def wait_for(self, words: str, seconds: float = 120) -> None:
+    def wait_for(self, words: str, seconds: float = 300) -> None:
         """Until it has said something."""
         end = time.monotonic() + seconds
         while words not in self.said():
             assert time.monotonic() < end, f"it never said {words!r}: {self.said()[-1000:]}"
             time.sleep(0.1)
 
-    def ended(self, seconds: float = 120) -> str:
+    def ended(self, seconds: float = 300) -> str:
         """Wait for its end; returns what it said."""
         self.process.wait(seconds)
         return self.said()
@@ -121,7 +121,7 @@ class Site:
         """States of all tasks, models first."""
         return [status.state.value for status in self.statuses().values()]
 
-    def wait(self, holds: Callable[[list[str]], bool] | None = None, seconds: float = 120) -> list[str]:
+    def wait(self, holds: Callable[[list[str]], bool] | None = None, seconds: float = 300) -> list[str]:
         """Until every task has ended, or until the states are as wanted."""
         end = time.monotonic() + seconds
         while True:
