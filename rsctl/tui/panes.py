@@ -70,7 +70,7 @@ class PaneReader:
 
         if self._curves is None:
             self._curves = Curves()
-        readable = [run for run in runs if not run.problem]
+        readable = [run for run in runs if not run.problem and run.certifies]
         return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]])
 
     def training(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:

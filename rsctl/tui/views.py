@@ -63,6 +63,11 @@ class RunView:
         """Whether it is somebody's log, which has no tasks."""
         return self.entry.get("kind") == "imports"
 
+    @property
+    def certifies(self) -> bool:
+        """Whether it gives radii: an attack gives none."""
+        return self.entry.get("kind") != "attacks"
+
     @cached_property
     def progress(self) -> Progress:
         """Of all its tasks."""

@@ -3,7 +3,7 @@
     python tests/benchmarks/screenshots.py [-o FOLDER] [--size 120x36]
 
 Submits a sweep on the digits to a local queue in a folder of its own, looks at it with the real dashboard
-while it trains and samples, and again when it is done. Takes a few minutes on two cores.
+while it trains and samples, and again when it is done. Takes a minute or two on two cores.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SWEEP = """\
 name = "digits"
 description = "How much noise a small network bears"
 dataset = "digits"
-model = "cnn"
+model = { name = "cnn", width = 8 }
 
 [[method]]
 name = "gaussian"
@@ -36,13 +36,13 @@ name = "consistency"
 sigma = [0.25, 0.5]
 
 [training]
-epochs = 60
+epochs = 30
 
 [certification]
 n0 = 100
-n = 20_000
-max_images = 360
-shards = 3
+n = 4_000
+max_images = 300
+shards = 2
 radii = [0.0, 0.25, 0.5, 0.75, 1.0]
 
 [resources.training]
@@ -83,11 +83,12 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         grid = app.screen.query_one("#sweeps-grid")
         await until(pilot, lambda: app.overview and app.overview.sweeps, "sweep")
         runs = lambda: app.overview.sweeps[0].runs  # noqa: E731
-        begun = lambda: [r for r in runs() if r.stage == "certify" and 0.2 < r.stage_progress.share < 1]  # noqa: E731
+        begun = lambda: [r for r in runs() if r.stage == "certify" and 0.3 < r.stage_progress.share < 1]  # noqa: E731
         await until(pilot, begun, "run that is being certified")
         grid.move_to(begun()[0].key)
         await pilot.press("right")
-        await until(pilot, lambda: any(chart.series for chart in app.screen.query(Chart)), "curve")
+        facts = app.screen.query_one("#Curve Lines")
+        await until(pilot, lambda: " of 300 images" in str(facts.render()), "curve")
         keep(app, folder, "sweeps")
         await until(pilot, lambda: app.overview.sweeps[0].progress.share == 1, "end of the sweep")
         await pilot.press("2")

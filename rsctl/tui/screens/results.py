@@ -153,13 +153,14 @@ class ResultsScreen(Asking):
             line.note("")
             self.query_one(Chart).show([], empty="no sweep yet: submit one, and its results appear here")
             return
+        runs = [run for run in sweep.runs if run.certifies]
         if self._drawn is None:
-            self._drawn = [run.key for run in sweep.runs[:SERIES]]
-        radii = sorted({float(radius) for run in sweep.runs for radius in run.entry["radii"]})
+            self._drawn = [run.key for run in runs[:SERIES]]
+        radii = sorted({float(radius) for run in runs for radius in run.entry["radii"]})
         colours = {key: place for place, key in enumerate(self._drawn)}
         rows = [
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
-            for run in sweep.runs
+            for run in runs
         ]
         self.grid.show(rows, result_columns(radii, self._intervals))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
