@@ -69,6 +69,8 @@ def keep(app: Any, folder: Path, name: str) -> None:
     picture = app.export_screenshot(title=f"rsctl: {name}", simplify=True)
     picture = re.sub(r"@font-face \{.*?\}\s*", "", picture, flags=re.S)
     picture = re.sub(r'<rect fill="#14161b"[^>]*/>', "", picture)
+    store = app.overview.store
+    picture = picture.replace(store, "~/study/runs".rjust(len(store)).replace(" ", "&#160;"))
     file = folder / f"{name}.svg"
     file.write_text("\n".join(line.strip() for line in picture.splitlines() if line.strip()) + "\n")
     print(f"{file}: {file.stat().st_size / 1000:.0f} kB")
