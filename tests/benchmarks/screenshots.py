@@ -95,6 +95,7 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         await until(pilot, lambda: app.overview.sweeps[0].progress.share == 1, "end of the sweep")
         await pilot.press("2")
         await until(pilot, lambda: len(app.screen.query_one(Chart).series) == len(runs()), "results")
+        await pilot.pause(1)  # what qualifies the numbers is laid out
         keep(app, folder, "results")
         await pilot.press("3")
         form = app.screen.query_one("#compose-form")
