@@ -150,10 +150,11 @@ def recognise(
     if arch:
         find("model", arch, known_models())
     differences: dict[str, str] = {}
+    compared: set[str] = set()
     for name in (arch,) if arch else known_models():
         parameters = _parameters(name, weights)
         try:
-            network = _outline(name, parameters, dataset, shape)
+            network = _outline(name, parameters, dataset, shape, asked_for=bool(arch))
         except InputError as error:
             differences[name] = str(error)
             continue
@@ -162,9 +163,12 @@ def recognise(
         if not difference:
             return name, parameters
         differences[name] = difference
+        compared.add(name)
     if arch:
         raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.")
-    nearest = min(differences, key=lambda name: len(differences[name]))
+    # Not those that couldn't be built at all: their text says nothing of layers.
+    comparable = [name for name in differences if name in compared] or list(differences)
+    nearest = min(comparable, key=lambda name: len(differences[name]))
     raise InputError(
         f"the weights fit no architecture that is known here ({', '.join(differences)})"
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
@@ -172,13 +176,17 @@ def recognise(
     )
 
 
-def _outline(name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape) -> nn.Module:
-    """A network of that shape, without memory for its weights where it can be built without."""
+def _outline(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, *, asked_for: bool
+) -> nn.Module:
+    """A network of that shape without memory for its weights; one that can't be built so, only where it is asked for."""
     try:
         with torch.device("meta"):
             return build_model(name, parameters, dataset=dataset, shape=shape)[1]
-    except RuntimeError:
-        return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+    except RuntimeError as error:
+        if not asked_for:
+            raise InputError(f"whether it is a {name} is looked at where --arch says so") from error
+    return build_model(name, parameters, dataset=dataset, shape=shape)[1]
 
 
 def _parameters(name: str, weights: Weights) -> dict[str, Any]:
