@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from jobs.state import TrainingState
 from rsctl.catalog import known_methods
+from rsctl.catalog.declare import DataShape
 
 IMAGES, CLASSES, SHAPE = 12, 4, (1, 4, 4)
 
@@ -48,7 +49,7 @@ def case(
         y[::2] = model(x).argmax(dim=1)[::2]
     teacher = Net(scale)
     state = TrainingState(
-        0.25, values, 0.0, 3, torch.device("cpu"), SimpleNamespace(shape=SimpleNamespace(classes=CLASSES)), 100,
+        0.25, values, 0.0, 3, torch.device("cpu"), SimpleNamespace(shape=DataShape(1, 4, CLASSES, {})), 100,
         build=lambda _: Net(scale), load=lambda _: teacher.requires_grad_(False), sigma_of=lambda _: 0.1, sum=lambda tensor: tensor,
         optimizer=torch.optim.SGD(model.parameters(), lr=0.1),
     )  # fmt: skip

@@ -63,7 +63,7 @@ METHOD = Method(
             dataset="imagenet",
         ),
         Defaults(
-            {**digits(40), "lr": 0.01, "noises": 4, "lbd": 4.0, "lbd_from_epoch": 10.0},
+            {**digits(80), "lr": 0.01, "noises": 4, "lbd": 1.0, "lbd_from_epoch": 20.0},
             source=OURS,
             dataset="digits",
         ),
