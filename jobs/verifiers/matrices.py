@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from jobs.verifiers.ball import Ball
+from jobs.verifiers.ibp import roomy
 from jobs.verifiers.network import Network
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Input, Relu, Reshape
 from rsctl.errors import InputError
@@ -84,7 +85,7 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
     Raises
     ------
     InputError
-        More than `most` ReLUs, or an operation that is neither affine nor a ReLU.
+        More than `most` ReLUs, an operation that is neither affine nor a ReLU, or numbers that float32 may overflow at.
     """
     for op in network.ops:
         if not isinstance(op, (Input, Affine, Relu, Add, Reshape)):
@@ -97,6 +98,11 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
         raise InputError(
             f"model: it has {count} ReLUs, and {verifier} takes at most max_relus = {most}. Train a smaller model, raise "
             "max_relus (time grows exponentially in the ReLUs that an image leaves open), or verify it with crown or ibp."
+        )
+    if not roomy(network):
+        raise InputError(
+            f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic says nothing of "
+            "the function as executed. Train it anew, or verify it with ibp."
         )
     network = network.to(torch.float64)
     size = torch.Size(network.ops[0].shape).numel()

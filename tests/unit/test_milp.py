@@ -148,6 +148,17 @@ def test_an_unsupported_layer_is_named() -> None:
         prover(model)
 
 
+def test_a_network_that_may_overflow_is_refused() -> None:
+    """In exact arithmetic its margins are fine; the float32 function gives infinities."""
+    model = random_model(4, 8, 3)
+    with torch.no_grad():
+        for layer in model.modules():
+            if isinstance(layer, nn.Linear):
+                layer.weight.mul_(1e25)
+    with pytest.raises(InputError, match="overflow"):
+        prover(model)
+
+
 def test_another_precision_is_refused() -> None:
     with pytest.raises(InputError, match="float32"):
         milp.prepare(
