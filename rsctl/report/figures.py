@@ -271,7 +271,7 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
             )  # fmt: skip
             shown = True
     axes.set_xscale("log")
-    axes.set_xlabel("hours of training and certification tasks")
+    axes.set_xlabel("device-hours of training and certification")
     axes.set_ylabel(f"certified accuracy at {radius:g}")
     axes.set_ylim(0, 1)
     _legend(axes)

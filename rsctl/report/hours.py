@@ -7,11 +7,13 @@ from rsctl.store.layout import Run
 
 
 def task_hours(run: Run) -> float:
-    """Hours of all attempts at all tasks, lost ones included; NaN if none was ever claimed.
+    """Hours of one GPU (or of one process, where there is none) over all attempts at all tasks, lost ones included; NaN
+    if none was ever claimed.
 
-    A task counts once, however many GPUs or threads it held; an attempt that died without a word counts up to
-    its last record.
+    A training in several processes counts once for each, as each holds a GPU; threads don't count. An attempt that died
+    without a word counts up to its last record.
     """
+    processes = int(run.launch().get("processes", 1)) if run.kind == "models" else 1
     seconds, claimed = 0.0, False
     for task, attempts in attempt_numbers(run).items():
         for number in attempts:
@@ -20,4 +22,4 @@ def task_hours(run: Run) -> float:
                 claimed = True
                 last = attempt.end or attempt.progress or attempt.claim
                 seconds += max(0.0, float(last["time"]) - float(attempt.claim["time"]))
-    return seconds / 3600 if claimed else float("nan")
+    return processes * seconds / 3600 if claimed else float("nan")

@@ -88,6 +88,18 @@ def test_hours_are_those_of_every_attempt(tmp_path: Path) -> None:
     assert task_hours(run) == pytest.approx(36 / 3600)
 
 
+def test_a_training_in_several_processes_counts_for_each(tmp_path: Path) -> None:
+    store, (run,) = make_store(
+        tmp_path, resources={"training": {"processes": 4}, "certification": {"processes": 4}}
+    )
+    (model,) = store.runs("models")
+    for one in (model, run):
+        claim = Claim.take(one, 0, {})
+        claim.file.write_bytes(b'\n{"record":"claim","time":100}\n{"record":"end","time":110,"state":"done"}')
+    assert task_hours(model) == pytest.approx(40 / 3600)
+    assert task_hours(run) == pytest.approx(10 / 3600)
+
+
 def test_matplotlib_and_pandas_load_only_when_they_are_needed() -> None:
     code = (
         "import sys, rsctl.results, rsctl.report.figures, rsctl.report.formats, rsctl.report.compare; "
