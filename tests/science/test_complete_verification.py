@@ -122,7 +122,7 @@ def test_what_only_exact_arithmetic_promises_is_not_proved(name: str) -> None:
         assert model(image[None]).argmax() == 0
         assert (model(others).argmax(dim=1) == 1).any()
     for radii in ([], [0.01, 0.4]):
-        assert float(verdict(name, model, image, 0, radii=radii).radius) == 0
+        assert float(verdict(name, model, image, 0, radii=radii, time_limit=2.0).radius) == 0
 
 
 def test_rounding_is_more_than_what_is_seen() -> None:

@@ -121,6 +121,7 @@ def partition() -> Any:
     return Partition("cpu", True, True, 60.0, 8, 16.0, 0)
 
 
+@pytest.mark.long
 def test_what_has_no_room_is_said_and_comes_later(accounted_site: Site, manage: Manage) -> None:
     site = accounted_site
     manage(f"modify user {site.cluster.user} set MaxSubmitJobs=4")

@@ -64,6 +64,7 @@ async def cluster(app, pilot) -> None:
 
 
 async def help_(app, pilot) -> None:
+    await until(pilot, lambda: any(chart.series for chart in app.screen.query(Chart)), "the curve beneath")
     await pilot.press("question_mark")
 
 
