@@ -423,7 +423,9 @@ def plot(
     output: Annotated[Path, typer.Option("-o", "--output", help="FIGURE.pdf, .svg or .png.")],
     kind: Annotated[
         str,
-        typer.Option("--kind", help="curve, envelope, ecdf, hours, classes or families; a wrong one explains them."),
+        typer.Option(
+            "--kind", help="curve, envelope, ecdf, hours, classes or families; a wrong one explains them."
+        ),
     ] = "curve",
     certificate: Annotated[str, typer.Option("--certificate", help="From the same counts.")] = "",
     alpha: Annotated[float | None, typer.Option("--alpha", help="From the same counts.")] = None,

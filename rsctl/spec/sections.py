@@ -254,7 +254,9 @@ class Point(Parameters):
                 f"noise = '{self.noise}' has no exponent and no shells: both are for Gaussian noise and its generalisation"
             )
         if not self.certification.certificates and not self.verification and not self.attack:
-            raise ValueError("certification.certificates: give at least one, or add [[verification]] or [[attack]]")
+            raise ValueError(
+                "certification.certificates: give at least one, or add [[verification]] or [[attack]]"
+            )
         if not self.noise_level and not self.verification and not self.attack:
             raise ValueError(
                 "sigma = 0 trains without noise: say under certification.sigma what to certify with, or add [[verification]] or [[attack]]"

@@ -198,7 +198,9 @@ class Store:
             return []
         planned = set(self.sweep_names())
         return [
-            name for name in names if not name.startswith(".") and name not in planned and self.import_names(name)
+            name
+            for name in names
+            if not name.startswith(".") and name not in planned and self.import_names(name)
         ]
 
     def sweep(self, name: str) -> dict[str, Any]:
