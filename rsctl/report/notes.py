@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rsctl.report.measured import OwnRow, Row
-from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 
 _CERTIFICATION = (
@@ -41,6 +41,16 @@ def _of_table(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
     if isinstance(spec, VerifySpec):
         own = {"verifier": spec.verifier, "norm": spec.norm, "radii": spec.radii, **spec.parameters}
         return {f"verification.{key}": value for key, value in own.items()}
+    if isinstance(spec, AttackSpec):
+        told = {
+            "attack": spec.attack,
+            "norm": spec.norm,
+            "target": spec.target,
+            "noises": spec.noises,
+            "n": spec.n,
+            "alpha": spec.alpha,
+        }
+        return {f"attack.{key}": value for key, value in {**told, **spec.parameters}.items()}
     return {}
 
 

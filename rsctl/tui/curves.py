@@ -157,10 +157,9 @@ def _curve(about: Curve, certified: Certified, labels: NDArray[np.int32], radii:
     images = len(labels)
     correct = certified.predicted == labels
     columns = [(cell.radius, cell.accuracy, *cell.interval) for cell in curve(certified, labels, radii)]
-    reach = (
-        max(float(certified.radius[np.isfinite(certified.radius)].max(initial=0.0)), *map(float, radii))
-        or 1.0
-    )
+    largest = float(certified.radius[np.isfinite(certified.radius)].max(initial=0.0))
+    # The table's columns are those of ℓ2 unless somebody says so: elsewhere they would squeeze the curve.
+    reach = (max(largest, *map(float, radii)) if about.norm == "l2" else 1.1 * largest) or 1.0
     grid = np.linspace(0.0, reach, POINTS)
     ordered = np.sort(certified.radius[correct])
     counted = len(ordered) - np.searchsorted(ordered, grid, side="left")

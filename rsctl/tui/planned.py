@@ -128,25 +128,28 @@ def _heading(train: TrainSpec) -> dict[str, Any]:
 
 
 def _name(entries: list[Entry]) -> None:
-    """Titles: the method, σ, and what tells runs apart that agree in both: not what a method's recipe brings along."""
-    alike: dict[tuple[Any, Any], list[Entry]] = {}
+    """Titles: the method, σ, verifier or attack, and what tells runs apart that agree in these: not what a recipe brings along."""
+    alike: dict[tuple[Any, Any, str], list[Entry]] = {}
     for entry in entries:
         if entry.settings:
-            alike.setdefault((entry.settings["method"], entry.settings["sigma"]), []).append(entry)
+            by = entry.settings.get("verification.verifier") or entry.settings.get("attack.attack") or ""
+            alike.setdefault((entry.settings["method"], entry.settings["sigma"], str(by)), []).append(entry)
     keys = {key: None for group in alike.values() for key in group[0].settings}
     differing = [
         key
         for key in keys
         if any(len({repr(entry.settings.get(key)) for entry in group}) > 1 for group in alike.values())
     ]
-    for (method, sigma), group in alike.items():
+    for (method, sigma, by), group in alike.items():
         for entry in group:
             extra = [
                 f"{key.split('.', 1)[-1]} {_short(value)}"
                 for key in differing
                 if (value := entry.settings.get(key)) is not None
             ]
-            entry.title = plain(" · ".join([f"{method} σ {sigma:g}", *extra]), 120)
+            entry.title = plain(
+                " · ".join([f"{method} · {by} σ {sigma:g}" if by else f"{method} σ {sigma:g}", *extra]), 120
+            )
 
 
 def _short(value: Any) -> str:

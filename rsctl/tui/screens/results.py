@@ -177,23 +177,30 @@ class ResultsScreen(Asking):
         here = self._curves.get(self.grid.key)
         if here is not None and here.images and all(curve is not here for _, curve in drawn):
             drawn.append((len(drawn), here))
+        # One norm at a time, that of the run under the cursor: radii of another can't stand on the same axis.
+        norm = (
+            here.norm
+            if here is not None and here.images
+            else next((c.norm for _, c in drawn if c.images), "l2")
+        )
+        mixed = any(curve.images and curve.norm != norm for _, curve in drawn)
         # The curve under the cursor lies on top, with its band.
         drawn.sort(key=lambda pair: pair[1] is not here)
         series = [
             Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES)
             for place, curve in drawn
-            if curve.images
+            if curve.images and curve.norm == norm
         ]  # fmt: skip
         baseline = self._chosen_baseline()
         sigmas = {float(run.settings.get("sigma", 0)) for run in (self.sweep.runs if self.sweep else ())}
         for place, (method, sigma, radii, accuracy) in enumerate(baseline.rows if baseline else ()):
-            if sigma in sigmas:
+            if sigma in sigmas and norm == "l2":
                 series.append(Series(f"{method} σ {sigma:g}", radii, accuracy, colour=place % SERIES, dash=2))
         norms = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         self.query_one(Chart).show(
             series,
-            title="Certified accuracy",
-            x_name=f"{norms.get(here.norm, here.norm) if here else 'ℓ₂'} radius",
+            title=f"Certified accuracy, {norms.get(norm, norm)} runs" if mixed else "Certified accuracy",
+            x_name=f"{norms.get(norm, norm)} radius",
             y_range=(0.0, 1.0),
             percent=True,
             empty="no image is certified yet" if self._complete else "reading the shards …",
