@@ -1,0 +1,27 @@
+"""Titles of runs: what tells them apart, and no more."""
+
+from __future__ import annotations
+
+from chain import Chain, tiny
+
+from rsctl.tui.watch import Watcher
+
+
+def titles(chain: Chain) -> list[str]:
+    (sweep,) = Watcher().look().sweeps
+    return [run.title for run in sweep.runs]
+
+
+def test_verifiers_and_attacks_are_named_and_settings_of_sampling_are_not(chain: Chain) -> None:
+    chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown"}], attack={"attack": "ddn"}))
+    assert titles(chain) == [
+        "gaussian σ 0.5",
+        "gaussian · ibp σ 0.5",
+        "gaussian · crown σ 0.5",
+        "gaussian · ddn σ 0.5",
+    ]
+
+
+def test_runs_of_one_verifier_are_told_apart_by_what_differs(chain: Chain) -> None:
+    chain.plan(tiny(verification=[{"verifier": "ibp", "radii": [0.1]}, {"verifier": "ibp", "radii": [0.2]}]))
+    assert titles(chain)[1:] == ["gaussian · ibp σ 0.5 · radii [0.1]", "gaussian · ibp σ 0.5 · radii [0.2]"]
