@@ -57,12 +57,12 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
         named = ", ".join(sorted(run.id for run in given_up)[:4])
         raise RefusedError(f"tasks of {named} are still at work. 'rsctl cancel' them first, or wait.")
     going = {run for run in orphans if run not in busy and _age(run) > recent}
-    for run in {*store.runs("models")} - going:
-        going -= _ancestors(run)
     for kind in TABLES:
         for run in store.runs(kind):
             if run not in going:
                 going -= {model for model in going if model.id == _model_of(run)}
+    for run in {*store.runs("models")} - going:
+        going -= _ancestors(run)
     found = [Leftover(run.path, _size(run.path), "no sweep names it") for run in orphans if run in going]
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
     found += [Leftover(path, _size(path), "left by a prune that was interrupted") for path in _trash(store)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -60,6 +61,15 @@ def test_a_run_that_was_just_submitted_is_left_alone(chain: Chain) -> None:
     (chain.store.sweep_folder("tiny") / "plan.json").unlink()
     assert gone(chain, recent=3600.0) == set()
     assert gone(chain)
+
+
+def test_what_a_table_that_stays_stands_on_stays_too(chain: Chain) -> None:
+    """Its model, and the model that this one started from, though both are old."""
+    chain.plan(tiny(method="heat"))
+    (chain.store.sweep_folder("tiny") / "plan.json").unlink()
+    for model in chain.store.runs("models"):
+        os.utime(model.path / "launch.json", (0, 0))
+    assert gone(chain, recent=3600.0) == set()
 
 
 def test_what_is_at_work_is_refused(chain: Chain) -> None:
