@@ -5,11 +5,10 @@ from __future__ import annotations
 import torch
 
 from jobs.attacks.search import Search
-from jobs.findings import Batch, Outcome, load_images, parameters_of_run, run
-from jobs.models.load import Executed, load_trained
-from jobs.precision import configure, device_name
+from jobs.findings import Batch, Outcome, open_run, parameters_of_run, run
+from jobs.models.load import Executed
+from jobs.precision import device_name
 from rsctl.catalog import find, known_attacks
-from rsctl.errors import RefusedError
 from rsctl.spec.runs import AttackSpec
 from rsctl.store.work import Work
 
@@ -18,16 +17,8 @@ def main(work: Work) -> None:
     """Attack this task's images that aren't in yet."""
     spec = work.run.table_spec
     assert isinstance(spec, AttackSpec)
-    device = configure(spec.precision, int(work.launch["threads"]))
-    images = load_images(work)
-    model_file = work.run.store.run("models", spec.model_run).model_file
-    model, sha256 = load_trained(model_file, spec.model_hash, images.shape)
     attack = find("attack", spec.attack, known_attacks())
-    if attack.revision != spec.revision:
-        raise RefusedError(
-            f"{work.run.path}: was planned with revision {spec.revision} of {spec.attack}, and the code has {attack.revision}. "
-            "Submit the sweep again: it becomes a run of its own."
-        )
+    images, model, sha256, device = open_run(work, attack, spec.revision)
     executed = Executed(model, spec.precision).to(device).eval()
     shape = (images.shape.channels, images.shape.size, images.shape.size)
     search = Search(

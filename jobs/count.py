@@ -9,14 +9,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from jobs.data import Images, load
+from jobs.data import Images
+from jobs.findings import load_images
 from jobs.models.load import Executed, load_trained
 from jobs.precision import configure, device_name, executed_function
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl import __version__
 from rsctl.certificates import Looks, Shells, find_certificate
 from rsctl.certificates.stopping import Rule, make_rule
-from rsctl.errors import InputError, RefusedError
+from rsctl.errors import RefusedError
 from rsctl.spec.runs import CountSpec
 from rsctl.store.compaction import compact
 from rsctl.store.files import replace
@@ -31,12 +32,7 @@ def main(work: Work) -> None:
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
     positions = work.run.images(work.task)
-    split = "train" if spec.split == "val" else "test"
-    images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
-        )
+    images = load_images(work)
     model, sha256 = load_trained(
         work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
     )

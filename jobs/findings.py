@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from jobs.data import Images, load
+from jobs.models.load import load_trained
+from jobs.precision import configure
 from rsctl import __version__
-from rsctl.catalog.declare import Parameters
+from rsctl.catalog.declare import Attack, Parameters, Verifier
 from rsctl.errors import InputError, RefusedError
 from rsctl.spec.identity import completed
 from rsctl.store.compaction import compact
@@ -45,6 +47,22 @@ class Outcome:
     radius: Tensor
     broken: Tensor
     adversarial: Tensor | None = None
+
+
+def open_run(
+    work: Work, declared: Verifier | Attack, revision: int
+) -> tuple[Images, nn.Sequential, str, torch.device]:
+    """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
+    spec = work.run.table_spec
+    if declared.revision != revision:
+        raise RefusedError(
+            f"{work.run.path}: was planned with revision {revision} of {declared.name}, and the code has {declared.revision}. "
+            "Submit the sweep again: it becomes a run of its own."
+        )
+    device = configure(spec.precision, int(work.launch["threads"]))
+    images = load_images(work)
+    file = work.run.store.run("models", spec.model_run).model_file
+    return images, *load_trained(file, spec.model_hash, images.shape), device
 
 
 def load_images(work: Work) -> Images:

@@ -6,12 +6,10 @@ import importlib
 
 import torch
 
-from jobs.findings import Batch, Outcome, load_images, parameters_of_run, run
-from jobs.models.load import load_trained
-from jobs.precision import configure, device_name
+from jobs.findings import Batch, Outcome, open_run, parameters_of_run, run
+from jobs.precision import device_name
 from jobs.verifiers import Prover
 from rsctl.catalog import find, known_verifiers
-from rsctl.errors import RefusedError
 from rsctl.spec.runs import VerifySpec
 from rsctl.store.work import Work
 
@@ -20,16 +18,8 @@ def main(work: Work) -> None:
     """Verify this task's images that aren't in yet."""
     spec = work.run.table_spec
     assert isinstance(spec, VerifySpec)
-    device = configure(spec.precision, int(work.launch["threads"]))
-    images = load_images(work)
-    model_file = work.run.store.run("models", spec.model_run).model_file
-    model, sha256 = load_trained(model_file, spec.model_hash, images.shape)
     verifier = find("verifier", spec.verifier, known_verifiers())
-    if verifier.revision != spec.revision:
-        raise RefusedError(
-            f"{work.run.path}: was planned with revision {spec.revision} of {spec.verifier}, and the code has {verifier.revision}. "
-            "Submit the sweep again: it becomes a run of its own."
-        )
+    images, model, sha256, device = open_run(work, verifier, spec.revision)
     prover: Prover = importlib.import_module(verifier.module).prepare(
         model.to(device),
         verifier.parameters(**parameters_of_run(work, verifier.parameters, spec.parameters)),

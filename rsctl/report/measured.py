@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,9 @@ from scipy.special import betaincinv
 from rsctl.certificates import Certified
 from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+
+if TYPE_CHECKING:
+    from rsctl.report.families import Family
 
 CONFIDENCE = 0.95
 RHO = 0.001
@@ -251,8 +254,8 @@ class Results:
     """Imported logs that stand beside the sweep's own runs."""
     proved: list[ProvedRow] = field(default_factory=list)
     """What verifiers proved of the sweep's models."""
-    families: list[Any] = field(default_factory=list)
-    """Tables in which sampling and proofs stand side by side (`rsctl.report.families.Family`)."""
+    families: list[Family] = field(default_factory=list)
+    """Tables in which sampling and proofs stand side by side."""
     attacked: list[Any] = field(default_factory=list)
     """What attacks found (`rsctl.report.attacked.AttackedRow`)."""
     broken: list[Any] = field(default_factory=list)
