@@ -240,9 +240,9 @@ class Sampler:
                 f"the model gives {tuple(logits.shape)} for a tile of {self.tile} images; the data set has {self.classes} classes. "
                 "Nothing was counted."
             )
-        used = torch.tensor([block.rows for block in blocks] + [0] * (self.per_tile - len(blocks))).to(
-            self.device
-        )
+        # From pinned memory: a copy from any other waits for the tiles before this one.
+        rows_of = [block.rows for block in blocks] + [0] * (self.per_tile - len(blocks))
+        used = torch.tensor(rows_of, pin_memory=self.device.type == "cuda").to(self.device, non_blocking=True)
         counted = self.within < used[self.place]
         # A bin per (block, shell, class); rows that don't count go to one bin, logits that are no numbers to another.
         spare = self.per_tile * self.shells * self.classes
