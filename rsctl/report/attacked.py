@@ -73,6 +73,14 @@ class AttackedRow:
         return f"{self.spec.attack}{smoothed}" + (f", top-{topk} failure" if topk != 1 else "")
 
 
+def attack_guarantee(spec: AttackSpec) -> str:
+    """What the numbers of an attack say."""
+    classifier = {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
+    return (
+        f"no guarantee: what the attack on {classifier} left standing, which no certified accuracy can exceed"
+    )
+
+
 def attacked_row(
     table: Table[Findings], train: TrainSpec, radii: Sequence[float], planned: int
 ) -> AttackedRow:

@@ -11,23 +11,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
-from scipy.special import betaincinv
 
-from rsctl.certificates import Certified, find_certificate
+from rsctl.certificates import find_certificate
 from rsctl.errors import UserError
-from rsctl.report.proved import as_certified, proved_guarantee, verify_spec
-from rsctl.report.rows import CONFIDENCE, curve, finished_prefix
+from rsctl.report.rows import finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader, Table, data_files, read_findings
+from rsctl.tui.findings import findings_curve
+from rsctl.tui.lines import certified_line
 from rsctl.tui.logged import logged_curve, logged_samples
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
-POINTS = 241
 KEPT_BYTES = 32_000_000
 """Counts kept in memory; those of runs that weren't asked for lately are read again when they are."""
 
@@ -39,7 +37,7 @@ class Curves:
         self._readers: OrderedDict[Path, tuple[Reader[Rows], int]] = OrderedDict()
         self._known: dict[tuple[str, str, float], tuple[object, Curve]] = {}
         self._found: dict[str, tuple[object, Curve]] = {}
-        """Of verifiers."""
+        """Of verifiers and attacks."""
 
     def of(
         self, store: str, run: RunView, certificate: str | None = None, alpha: float | None = None
@@ -49,7 +47,7 @@ class Curves:
         if run.entry["kind"] == "imports":
             return self._logged(folder, run, certificate, alpha)
         if run.entry["kind"] != "counts":
-            return self._proved(folder, run)
+            return self._findings(folder, run)
         name = certificate or str(run.entry["certificates"][0])
         level = alpha or float(run.entry["alpha"])
         stamp = _stamp(folder)
@@ -74,11 +72,12 @@ class Curves:
             return logged_samples(Path(store) / "imports" / run.counts, run.entry["n"])
         if run.entry["kind"] != "counts":
             found = read_findings(Run(Path(store) / run.entry["kind"] / run.counts)).rows
-            proved = (found.index, found.label, found.predicted, found.radius, found.seconds)
+            distances = found.broken if run.entry["kind"] == "attacks" else found.radius
+            told = (found.index, found.label, found.predicted, distances, found.seconds)
             return [
                 Sample(index, label, predicted, radius, 0, 0, 0, seconds)
                 for index, label, predicted, radius, seconds in zip(
-                    *(column.tolist() for column in proved), strict=True
+                    *(column.tolist() for column in told), strict=True
                 )
             ]
         table, _ = self._table(Run(Path(store) / "counts" / run.counts), run)
@@ -115,7 +114,9 @@ class Curves:
         )  # fmt: skip
         if not len(begun.rows):
             return about
-        return _curve(about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"])
+        return certified_line(
+            about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"]
+        )
 
     def _logged(self, folder: Run, run: RunView, certificate: str | None, alpha: float | None) -> Curve:
         """Of an imported log, which never changes."""
@@ -124,66 +125,18 @@ class Curves:
             about, certified = logged_curve(folder.path, run, certificate, alpha)
             if certified is not None and about.images:
                 labels = Import(folder.path).radii.label
-                about = _curve(about, certified, labels, run.entry["radii"])
+                about = certified_line(about, certified, labels, run.entry["radii"])
                 if run.entry["n"] is None or run.entry["alpha"] is None:
                     about = replace(about, cap_share=float("nan"))
             self._known[key] = (run.entry, about)
         return self._known[key][1]
 
-    def _proved(self, folder: Run, run: RunView) -> Curve:
-        """Of a verifier: radii as they are stored."""
+    def _findings(self, folder: Run, run: RunView) -> Curve:
+        """Of a verifier or an attack: read again when a file changed."""
         stamp = _stamp(folder)
-        if run.key in self._found and self._found[run.key][0] == stamp:
-            return self._found[run.key][1]
-        chosen, planned = run.entry["images"], int(run.entry["images"]["count"])
-        try:
-            spec = verify_spec(folder)
-            order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
-            begun = finished_prefix(read_findings(folder), order)
-            about = Curve(
-                run.key, run.title, spec.verifier, proved_guarantee(spec), spec.norm, 0.0, 0, len(begun.rows), planned,
-                problems=tuple(begun.problems),
-            )  # fmt: skip
-            if len(begun.rows):
-                about = _curve(about, as_certified(begun.rows), begun.rows.label, run.entry["radii"])
-        except UserError as error:
-            about = Curve(run.key, run.title, "", "", "", 0.0, 0, 0, planned, problems=(plain(str(error)),))
-        self._found[run.key] = (stamp, about)
-        return about
-
-
-def _curve(about: Curve, certified: Certified, labels: NDArray[np.int32], radii: list[float]) -> Curve:
-    """The same with its numbers."""
-    images = len(labels)
-    correct = certified.predicted == labels
-    columns = [(cell.radius, cell.accuracy, *cell.interval) for cell in curve(certified, labels, radii)]
-    largest = float(certified.radius[np.isfinite(certified.radius)].max(initial=0.0))
-    # The table's columns are those of ℓ2 unless somebody says so: elsewhere they would squeeze the curve.
-    reach = (max(largest, *map(float, radii)) if about.norm == "l2" else 1.1 * largest) or 1.0
-    grid = np.linspace(0.0, reach, POINTS)
-    ordered = np.sort(certified.radius[correct])
-    counted = len(ordered) - np.searchsorted(ordered, grid, side="left")
-    low, high = _interval(counted, images)
-    return replace(
-        about,
-        radii=tuple(grid.tolist()),
-        accuracy=tuple((counted / images).tolist()),
-        low=tuple(low.tolist()),
-        high=tuple(high.tolist()),
-        acr=float((correct * certified.radius).mean()),
-        abstain_rate=float((certified.predicted == -1).mean()),
-        cap_share=float(certified.at_cap.mean()),
-        columns=tuple(columns),
-    )
-
-
-def _interval(successes: NDArray[np.int64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pointwise two-sided Clopper–Pearson at `CONFIDENCE`, as `rsctl.report.rows.Cell.interval`."""
-    half = (1 - CONFIDENCE) / 2
-    k = successes.astype(np.float64)
-    low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, half), 0.0)
-    high = np.where(k < n, betaincinv(k + 1, np.maximum(n - k, 1), 1 - half), 1.0)
-    return low, high
+        if run.key not in self._found or self._found[run.key][0] != stamp:
+            self._found[run.key] = (stamp, findings_curve(folder, run))
+        return self._found[run.key][1]
 
 
 def _stamp(run: Run) -> tuple[object, ...]:

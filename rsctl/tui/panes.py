@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Drawn(Answer):
-    """Certified accuracy of the runs under the cursor."""
+    """Curves of the runs under the cursor."""
 
     def __init__(self, key: str, curves: list[Curve]) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PaneReader:
 
         if self._curves is None:
             self._curves = Curves()
-        readable = [run for run in runs if not run.problem and run.certifies]
+        readable = [run for run in runs if not run.problem]
         return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]])
 
     def training(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:

@@ -113,7 +113,7 @@ def _sample_row(sample: Sample) -> Row:
             str(sample.index),
             str(sample.label),
             predicted,
-            f"{math.floor(sample.radius * 10000) / 10000:.4f}",
+            f"{math.floor(sample.radius * 10000) / 10000:.4f}" if math.isfinite(sample.radius) else "none",
             f"{sample.first:,}",
             f"{sample.second:,}",
             f"{sample.n:,}",

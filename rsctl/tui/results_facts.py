@@ -7,7 +7,7 @@ from rich.text import Text
 from rsctl.tui.plain import plain
 from rsctl.tui.results_reader import Baseline
 from rsctl.tui.views import Curve
-from rsctl.tui.widgets.certified import settings
+from rsctl.tui.widgets.certified import images, settings
 
 
 def facts(here: Curve | None, baseline: Baseline | None) -> Text:
@@ -15,14 +15,12 @@ def facts(here: Curve | None, baseline: Baseline | None) -> Text:
     text = Text()
     if here is not None and here.images:
         text.append(here.title, "bold")
-        text.append(
-            f"  {here.images:,} of {here.planned:,} images, {settings(here)}; band 95 %\n",
-            "dim",
-        )
+        told = ", ".join(filter(None, [images(here), settings(here)]))
+        text.append(f"  {told}; band 95 %\n", "dim")
         text.append(f"{here.certificate}: {here.guarantee}")
     elif here is not None:
         text.append(here.title, "bold")
-        text.append("  " + ("; ".join(here.problems) or "no image is certified yet"))
+        text.append("  " + ("; ".join(here.problems) or "no image is in yet"))
     if here is not None and here.images and here.problems:
         text.append(f"\n{here.problems[0]}", "bold")
     if baseline is not None:

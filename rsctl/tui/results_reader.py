@@ -119,7 +119,7 @@ class ResultsReader:
         for run in runs:
             if self.wanted != question:
                 return None
-            if run.problem or not run.certifies:
+            if run.problem:
                 continue
             curve = self.curves.of(store, run, question.certificate or None, question.alpha or None)
             everything[run.key] = curve
@@ -133,7 +133,7 @@ class ResultsReader:
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
         samples = self.curves.samples(store, run, certificate, alpha)
-        return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}")
+        return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}" if alpha else certificate)
 
 
 def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Answer:

@@ -63,11 +63,6 @@ class RunView:
         """Whether it is somebody's log, which has no tasks."""
         return self.entry.get("kind") == "imports"
 
-    @property
-    def certifies(self) -> bool:
-        """Whether it gives radii: an attack gives none."""
-        return self.entry.get("kind") != "attacks"
-
     @cached_property
     def progress(self) -> Progress:
         """Of all its tasks."""
@@ -134,11 +129,12 @@ class Overview:
 
 @dataclass(frozen=True)
 class Curve:
-    """Certified accuracy against radius, of the images that are in."""
+    """Certified accuracy against radius, or accuracy under an attack against distance, of the images that are in."""
 
     run: str
     title: str
     certificate: str
+    """Or the verifier or attack."""
     guarantee: str
     norm: str
     alpha: float
@@ -155,6 +151,8 @@ class Curve:
     problems: tuple[str, ...] = ()
     columns: tuple[tuple[float, float, float, float], ...] = ()
     """Radius, certified accuracy and its interval at the radii of the sweep's table."""
+    attacked: bool = False
+    """Whether it is what an attack left standing, which certifies nothing."""
 
 
 @dataclass(frozen=True)
@@ -165,6 +163,7 @@ class Sample:
     label: int
     predicted: int
     radius: float
+    """Of an attack: the distance of the nearest adversarial image, infinite where none is known."""
     first: int
     second: int
     n: int

@@ -163,20 +163,3 @@ def test_columns_out_of_sight_are_reached(synthetic: Synthetic, drive, size) -> 
         assert "0.25" in text_of(results_grid(app)).split("\n")[0]
 
     drive(steps, size)
-
-
-def test_an_attack_is_no_row_of_the_table(synthetic: Synthetic, drive) -> None:
-    """It gives no radii: its row would wait for them for ever."""
-    plan = synthetic.store.sweep_folder("finished") / "plan.json"
-    values = json.loads(plan.read_text())
-    values["entries"].append(
-        {**values["entries"][0], "kind": "attacks", "tasks": [], "certificates": [], "alpha": None}
-    )
-    plan.write_text(json.dumps(values))
-
-    async def steps(app, pilot):
-        await open_results(app, pilot, "finished")
-        assert {len(sweep.runs) for sweep in app.overview.sweeps if sweep.name == "finished"} == {3}
-        assert len(results_grid(app).rows) == 2
-
-    drive(steps)

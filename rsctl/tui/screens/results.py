@@ -16,6 +16,7 @@ from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, S
 from rsctl.tui.screens.asking import OWN, Asking
 from rsctl.tui.screens.samples import SamplesScreen
 from rsctl.tui.views import Overview, RunView
+from rsctl.tui.widgets.certified import ATTACK_DASH, heading
 from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.styles import SERIES, Lines
@@ -153,7 +154,7 @@ class ResultsScreen(Asking):
             line.note("")
             self.query_one(Chart).show([], empty="no sweep yet: submit one, and its results appear here")
             return
-        runs = [run for run in sweep.runs if run.certifies]
+        runs = sweep.runs
         if self._drawn is None:
             self._drawn = [run.key for run in runs[:SERIES]]
         radii = sorted({float(radius) for run in runs for radius in run.entry["radii"]})
@@ -187,10 +188,11 @@ class ResultsScreen(Asking):
         # The curve under the cursor lies on top, with its band.
         drawn.sort(key=lambda pair: pair[1] is not here)
         series = [
-            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES)
+            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES, dash=ATTACK_DASH * curve.attacked)
             for place, curve in drawn
             if curve.images and curve.norm == norm
         ]  # fmt: skip
+        title = heading([curve for _, curve in drawn if curve.images and curve.norm == norm])
         baseline = self._chosen_baseline()
         sigmas = {float(run.settings.get("sigma", 0)) for run in (self.sweep.runs if self.sweep else ())}
         for place, (method, sigma, radii, accuracy) in enumerate(baseline.rows if baseline else ()):
@@ -199,11 +201,11 @@ class ResultsScreen(Asking):
         norms = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         self.query_one(Chart).show(
             series,
-            title=f"Certified accuracy, {norms.get(norm, norm)} runs" if mixed else "Certified accuracy",
+            title=f"{title}, {norms.get(norm, norm)} runs" if mixed else title,
             x_name=f"{norms.get(norm, norm)} radius",
             y_range=(0.0, 1.0),
             percent=True,
-            empty="no image is certified yet" if self._complete else "reading the shards …",
+            empty="no image is in yet" if self._complete else "reading the shards …",
         )
         self.query_one("#results-facts", Lines).tell(facts(here, baseline))
 

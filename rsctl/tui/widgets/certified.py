@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 
@@ -12,6 +13,11 @@ from rsctl.tui.views import Curve
 from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.curve_pane import CurvePane
 from rsctl.tui.widgets.styles import SERIES, Lines
+
+ATTACK_DASH = 1
+"""Of the chart's dashes, for what an attack left standing."""
+ROWS = 8
+"""Of a panel, kept for the chart: a title, five rows and an axis."""
 
 
 class CertifiedPane(CurvePane):
@@ -32,26 +38,34 @@ class CertifiedPane(CurvePane):
             [
                 Series(
                     curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if len(drawn) == 1 else ((), ())),
-                    colour=place % SERIES,
+                    colour=place % SERIES, dash=ATTACK_DASH * curve.attacked,
                 )
                 for place, curve in enumerate(drawn)
             ],
-            title="Certified accuracy",
+            title=heading(drawn),
             x_name=f"{'/'.join(norms)} radius",
             y_range=(0.0, 1.0),
             percent=True,
-            empty="no image is certified yet",
+            empty="no image is in yet",
         )  # fmt: skip
         self.query_one(Lines).tell(self._facts(curves, drawn))
 
     def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
-        text = Text()
-        for place, curve in enumerate(drawn):
+        text, tail = Text(), self._tail(curves, drawn)
+        width = max(1, self.size.width)
+        below = sum(max(1, -(-cell_len(line) // width)) for line in tail.plain.split("\n"))
+        room = max(1, self.size.height - ROWS - below)
+        named = drawn if len(drawn) <= room else drawn[: max(1, room - 1)]
+        for place, curve in enumerate(named):
             self.legend(text, place, curve.title)
-            text.append(
-                f"  {images(curve)}, ACR {_three(curve.acr)}, abstains {_percent(curve.abstain_rate)}\n",
-                "dim",
-            )
+            text.append(f"  {', '.join(_numbers(curve))}\n", "dim")
+        if len(named) < len(drawn):
+            text.append(f"and {len(drawn) - len(named)} more\n", "dim")
+        return text + tail
+
+    def _tail(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
+        """What stands below the legend."""
+        text = Text()
         if len(drawn) == 1 and self.size.height >= 30:
             # In a tall panel there is room for the numbers as well.
             text.append("\nradius   certified    95 % interval\n", "dim")
@@ -59,10 +73,10 @@ class CertifiedPane(CurvePane):
                 text.append(f"{radius:>6g}   {_down(accuracy):>7} %    {_down(low)} – {_up(high)} %\n")
             text.append("\n")
         for curve in curves[:1]:
-            text.append(f"{curve.certificate}: {curve.guarantee}\n")
-            text.append(settings(curve), "dim")
-            if len(drawn) == 1:
-                text.append("; band: 95 % Clopper–Pearson at each radius, over images", "dim")
+            text.append(f"{curve.certificate}: {curve.guarantee}")
+            band = ["band: 95 % Clopper–Pearson at each radius, over images"] * (len(drawn) == 1)
+            if told := "; ".join([*filter(None, [settings(curve)]), *band]):
+                text.append(f"\n{told}", "dim")
         for problem in [problem for curve in curves for problem in curve.problems][:2]:
             text.append(f"\n{problem}", "bold")
         return text
@@ -74,13 +88,34 @@ def images(curve: Curve) -> str:
 
 
 def settings(curve: Curve) -> str:
-    """The draws and the failure probability; a verifier has neither, and a log may not tell."""
+    """The draws and the failure probability; empty of a verifier, and a log may not tell."""
     told = [f"n = {curve.n:,}" if curve.n else "", f"α = {curve.alpha:g}" if curve.alpha else ""]
-    return ", ".join(filter(None, told)) or "no draws"
+    return ", ".join(filter(None, told))
+
+
+def heading(drawn: Sequence[Curve]) -> str:
+    """What the lines of a chart show."""
+    if not any(curve.attacked for curve in drawn):
+        return "Certified accuracy"
+    return (
+        "Accuracy under attack"
+        if all(curve.attacked for curve in drawn)
+        else "Certified accuracy; dashed: under attack"
+    )
+
+
+def _numbers(curve: Curve) -> list[str]:
+    """What there is beside the curve: of an attack nothing else."""
+    told = [images(curve)]
+    if not math.isnan(curve.acr):
+        told.append(f"ACR {_three(curve.acr)}")
+    if not math.isnan(curve.abstain_rate):
+        told.append(f"abstains {_percent(curve.abstain_rate)}")
+    return told
 
 
 def _three(value: float) -> str:
-    return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+    return f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
 
 
 def _down(share: float) -> str:
@@ -92,4 +127,4 @@ def _up(share: float) -> str:
 
 
 def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{math.ceil(value * 1000 - 1e-9) / 10:.1f} %"
+    return f"{math.ceil(value * 1000 - 1e-9) / 10:.1f} %"

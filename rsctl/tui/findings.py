@@ -1,0 +1,45 @@
+"""Curves of what verifiers proved and of what attacks left standing.
+
+Imported on a background thread only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from rsctl.errors import UserError
+from rsctl.report.attacked import attack_guarantee
+from rsctl.report.proved import as_certified, proved_guarantee
+from rsctl.report.rows import finished_prefix
+from rsctl.spec.permutation import images_of
+from rsctl.spec.runs import AttackSpec, VerifySpec
+from rsctl.store.layout import Run
+from rsctl.store.tables import read_findings
+from rsctl.tui.lines import attacked_line, certified_line
+from rsctl.tui.plain import plain
+from rsctl.tui.views import Curve, RunView
+
+
+def findings_curve(folder: Run, run: RunView) -> Curve:
+    """Of the finished beginning of the run's images."""
+    chosen, planned = run.entry["images"], int(run.entry["images"]["count"])
+    about = Curve(run.key, run.title, "", "", "", 0.0, 0, 0, planned)
+    try:
+        spec = folder.spec
+        assert isinstance(spec, VerifySpec | AttackSpec)
+        order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+        begun = finished_prefix(read_findings(folder), order)
+    except UserError as error:
+        return replace(about, problems=(plain(str(error)),))
+    rows, radii = begun.rows, run.entry["radii"]
+    about = replace(about, norm=spec.norm, images=len(rows), problems=tuple(begun.problems))
+    if isinstance(spec, AttackSpec):
+        about = replace(about, certificate=spec.attack, guarantee=attack_guarantee(spec), attacked=True)
+        return attacked_line(about, rows.broken, radii) if len(rows) else about
+    about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec))
+    if not len(rows):
+        return about
+    proved = certified_line(about, as_certified(rows), rows.label, radii)
+    # A verifier abstains nowhere and has no cap; where single radii were settled, no mean is known.
+    unknown = float("nan")
+    return replace(proved, acr=unknown if spec.radii else proved.acr, abstain_rate=unknown, cap_share=unknown)
