@@ -8,14 +8,16 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from jobs.data import Images
 from jobs.findings import load_images
 from jobs.models.load import Executed, load_trained
 from jobs.precision import configure, device_name, executed_function
 from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.sampling.sums import empty_sums, products
 from rsctl import __version__
-from rsctl.certificates import Looks, Shells, find_certificate
+from rsctl.certificates import Halves, Looks, Shells, find_certificate
 from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.errors import RefusedError
 from rsctl.spec.runs import CountSpec
@@ -50,7 +52,7 @@ def main(work: Work) -> None:
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
         noise=spec.noise, exponent=spec.exponent, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
-        reference=reference, transfer=spec.transfer,
+        gradient=spec.gradient, reference=reference, transfer=spec.transfer,
     )  # fmt: skip
     function = executed_function(
         device, spec.precision, spec.tile, spec.block, folded=executed.folded, fused=executed.fused
@@ -95,6 +97,9 @@ def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.dev
         before = shard.partial.pop(position, None)
         if before is not None:
             image.counts = torch.from_numpy(
+            if before.sums.size:
+                image.sums = torch.from_numpy(before.sums.astype(np.int64)).to(device)
+                image.others = [int(other) for other in before.others]
                 np.stack([before.selection_counts, before.counts]).astype(np.int64)
             )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
@@ -201,6 +206,7 @@ class ShardWriter:
             table = count_table(self.work.run.count_spec, rows, self.dimension)
             certified = {
                 name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]
+                self._sums(image).cpu().numpy(), np.array(image.others, np.int64),
             }
         under_way = [image for image in self.under_way.values() if any(image.blocks)]
         pending = [
@@ -221,6 +227,22 @@ class ShardWriter:
         for place, counts in enumerate(image.looks[: len(looks)]):
             looks[place] = counts.numpy()
         return looks
+    def _sums(self, image: ImageCounts) -> Tensor:
+        """(2, d) where the noise is summed up, else (2, 0)."""
+        if image.sums is not None:
+            return image.sums
+        return empty_sums(self.dimension if self.work.run.count_spec.gradient else 0, torch.device("cpu"))
+
+    def _halves(self) -> Halves | None:
+        spec = self.work.run.count_spec
+        if not spec.gradient:
+            return None
+        return Halves(
+            spec.halves,
+            np.array([image.others for image in self.rows], np.int32),
+            np.stack([products(self._sums(image)) for image in self.rows]),
+        )
+
 
     def _shells(self, image: ImageCounts) -> NDArray[np.int32]:
         """(S, C) where noise norms are kept apart, else (0, C)."""
@@ -241,6 +263,7 @@ class ShardWriter:
             seconds=np.array([image.seconds for image in self.rows]),
             fingerprint=np.zeros(len(self.rows), np.int32),
             looks=Looks(self.look_draws, np.stack([self._looks(image) for image in self.rows]))
+            halves=self._halves(),
             if len(self.look_draws)
             else None,
             shells=Shells(self.edges, np.stack([self._shells(image) for image in self.rows]))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from jobs.noise import smoothing_noise
 from jobs.random import generator
+from jobs.sampling.sums import empty_sums, summed
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
@@ -45,6 +46,10 @@ class ImageCounts:
     """int64 (shells, classes): the estimation counts by noise norm, where they are kept apart."""
     disagreements: Tensor | None = None
     """int64 (classes,): draws on which another network chose another class, by the class that f chose."""
+    sums: Tensor | None = None
+    """int64 (2, d) on the device, in quanta of sigma: the noise of estimation draws outside the selected class, by half."""
+    others: list[int] = field(default_factory=lambda: [0, 0])
+    """How many draws those are."""
     seconds: float = 0.0
     asked: list[int] = field(default_factory=lambda: [0, 0])
     """Blocks that were handed out; those beyond `blocks` are on their way."""
@@ -65,6 +70,8 @@ class _Tile:
     blocks: list[_Block]
     histogram: Tensor
     """int64 (per_tile · shells · classes + 2,) on the device."""
+    sums: dict[int, Tensor]
+    """By place of a block: float64 (d,), the noise of its draws outside the selected class."""
 
 
 class Sampler:
@@ -84,6 +91,8 @@ class Sampler:
         One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
         Norms, ascending: draws are also counted by the shell between two edges that their noise falls in.
+    gradient
+        Sum up the noise of the estimation draws that leave the selected class, of a fixed n.
     reference, transfer
         Another network, and how many further draws of each image go through both, of a fixed n.
     """
@@ -105,9 +114,11 @@ class Sampler:
         exponent: int = 0,
         clean_selection: bool = False,
         shell_edges: Sequence[float] = (),
+        gradient: bool = False,
         reference: nn.Module | None = None,
         transfer: int = 0,
     ) -> None:
+        self.gradient = gradient
         self.reference, self.transfer = reference, transfer
         self.model, self.classes, self.device, self.rule = model, classes, device, rule
         self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
@@ -158,7 +169,7 @@ class Sampler:
             touched = self._collect(tiles, time.perf_counter() - started)
             for image in touched:
                 if image.blocks == image.asked:
-                    if self._goes_on(image):
+                    if self._asks_in_turn(image) or self._goes_on(image):
                         # What has begun is finished first: few images are ever under way.
                         ready.extendleft(reversed(self._ask(image)))
                     elif self.reference is None:
@@ -170,6 +181,8 @@ class Sampler:
     def _ask(self, image: ImageCounts) -> list[_Block]:
         """The blocks up to the next look that this image still lacks."""
         wanted = (self.per_phase[0], self.looks[len(image.looks)])
+        if self.gradient and image.blocks[0] < self.per_phase[0]:
+            wanted = (self.per_phase[0], 0)  # which noise to sum up is known once the class is
         blocks = [
             _Block(image, phase, number, min(self.block, self.draws[phase] - number * self.block))
             for phase in (0, 1)
@@ -177,6 +190,10 @@ class Sampler:
         ]
         image.asked = list(wanted)
         return blocks
+
+    def _asks_in_turn(self, image: ImageCounts) -> bool:
+        """Whether an image whose blocks are all in was asked for its selection draws alone."""
+        return image.asked[1] < self.looks[len(image.looks)]
 
     def _goes_on(self, image: ImageCounts) -> bool:
         """Take a look at an image whose blocks are all in; whether it needs more draws."""
@@ -221,6 +238,7 @@ class Sampler:
         tile = torch.zeros((self.tile, *blocks[0].image.pixels.shape), device=self.device)
         tile = tile.to(memory_format=torch.channels_last)
         shell = torch.zeros(self.tile, dtype=torch.int64, device=self.device)
+        noises: dict[int, Tensor] = {}
         for place, block in enumerate(blocks):
             rows = slice(place * self.block, (place + 1) * self.block)
             if self.clean_selection and PHASES[block.phase] == "selection":
@@ -234,6 +252,8 @@ class Sampler:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.
                 shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)
             torch.add(block.image.pixels, noise, out=tile[rows])
+            if self.gradient and PHASES[block.phase] == "estimation":
+                noises[place] = noise
         logits = self.model(tile)
         if logits.shape != (self.tile, self.classes):
             raise RefusedError(
@@ -246,10 +266,16 @@ class Sampler:
         counted = self.within < used[self.place]
         # A bin per (block, shell, class); rows that don't count go to one bin, logits that are no numbers to another.
         spare = self.per_tile * self.shells * self.classes
-        bins = (self.place * self.shells + shell) * self.classes + logits.argmax(dim=1)
+        predicted = logits.argmax(dim=1)
+        bins = (self.place * self.shells + shell) * self.classes + predicted
         bins = torch.where(counted, bins, spare)
         bins = torch.where(counted & ~torch.isfinite(logits).all(dim=1), spare + 1, bins)
-        return _Tile(blocks, torch.bincount(bins, minlength=spare + 2))
+        sums = {}
+        for place, noise in noises.items():
+            rows = slice(place * self.block, (place + 1) * self.block)
+            chosen = int(blocks[place].image.counts[0].argmax())
+            sums[place] = summed(noise, counted[rows] & (predicted[rows] != chosen), self.sigma)
+        return _Tile(blocks, torch.bincount(bins, minlength=spare + 2), sums)
 
     def _collect(self, tiles: list[_Tile], seconds: float) -> list[ImageCounts]:
         """Fetch the histograms of these tiles and add them up; refuses them all if one logit is not a number."""
@@ -271,6 +297,12 @@ class Sampler:
                 image.counts[block.phase] += by_shell.sum(dim=0)
                 if PHASES[block.phase] == "estimation" and self.shells > 1:
                     image.shells = by_shell if image.shells is None else image.shells + by_shell
+                if place in tile.sums:
+                    half, counts = block.number % 2, by_shell.sum(dim=0)
+                    if image.sums is None:
+                        image.sums = empty_sums(tile.sums[place].numel(), self.device)
+                    image.sums[half] += tile.sums[place].long()
+                    image.others[half] += int(counts.sum() - counts[image.counts[0].argmax()])
                 image.blocks[block.phase] = block.number + 1
                 image.seconds += share * block.rows
                 touched[image.position] = image

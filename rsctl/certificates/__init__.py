@@ -8,7 +8,16 @@ from functools import cache
 
 from rsctl.catalog import declared, plugins
 from rsctl.certificates.norms import InNorm
-from rsctl.certificates.protocol import ABSTAIN, Certificate, Certified, CountTable, Guarantee, Looks, Shells
+from rsctl.certificates.protocol import (
+    ABSTAIN,
+    Certificate,
+    Certified,
+    CountTable,
+    Guarantee,
+    Halves,
+    Looks,
+    Shells,
+)
 from rsctl.errors import InputError, unknown
 
 __all__ = [
@@ -17,6 +26,7 @@ __all__ = [
     "Certified",
     "CountTable",
     "Guarantee",
+    "Halves",
     "Looks",
     "Shells",
     "certificates",

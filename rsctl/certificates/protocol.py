@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates.table import CountTable as CountTable
+from rsctl.certificates.table import Halves as Halves
 from rsctl.certificates.table import Ints as Ints
 from rsctl.certificates.table import Looks as Looks
 from rsctl.certificates.table import Shells as Shells

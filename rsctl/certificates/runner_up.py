@@ -77,8 +77,8 @@ def split(selection_counts: Ints, n: Ints, alpha: float) -> Floats:
     p_a = (leader + 0.5) / (drawn + 1)
     p_b = (1 - p_a) * (second + 1) / (drawn - leader + np.clip(selection_counts.shape[1] - 1, 1, 2))
     shares = np.array(SHARES)
-    low_a = _wilson(p_a[:, None], n[:, None], ndtri(alpha * shares)[None, :])
-    high_b = _wilson(p_b[:, None], n[:, None], -ndtri(np.maximum(alpha * (1 - shares), 1e-300))[None, :])
+    low_a = wilson(p_a[:, None], n[:, None], ndtri(alpha * shares)[None, :])
+    high_b = wilson(p_b[:, None], n[:, None], -ndtri(np.maximum(alpha * (1 - shares), 1e-300))[None, :])
     high_b = np.where(shares < 1, np.minimum(high_b, 1 - low_a), 1 - low_a)
     # The last of equal ones is CERTIFY, which needs no second bound.
     best = len(shares) - 1 - np.argmax((ndtri(low_a) - ndtri(high_b))[:, ::-1], axis=1)
@@ -95,7 +95,7 @@ def _cases(drawn: Ints, leader: Ints, second: Ints, n: Ints) -> tuple[Ints, Ints
     return np.arange(len(n)), np.arange(len(n))
 
 
-def _wilson(p: Floats, n: Ints, z: Floats) -> Floats:
+def wilson(p: Floats, n: Ints, z: Floats) -> Floats:
     """The end of Wilson's score interval on the side of the sign of z."""
     n = np.maximum(n, 1)
     return np.asarray(

@@ -33,6 +33,25 @@ class Shells:
     """(N, S, C) integers; they sum to the table's counts."""
 
 
+QUANTUM = 2.0**-24
+"""What each coordinate of u = ε/σ is rounded to before it is summed: then a sum is exact, in whatever order."""
+
+
+@dataclass(frozen=True, eq=False)
+class Halves:
+    """Sums of u = ε/σ over the estimation draws that left the selected class, apart for two halves of the draws.
+
+    With S₁ and S₂ (d,) the sums over blocks of even and of odd number. The class is the argmax of the selection counts.
+    """
+
+    draws: tuple[int, int]
+    """Draws of each half, fixed before the first; they sum to n."""
+    others: Ints
+    """(N, 2) integers: how many draws of each half fell outside the class."""
+    products: NDArray[np.float64]
+    """(N, 3): ‖S₁‖², S₁·S₂, ‖S₂‖²."""
+
+
 @dataclass(frozen=True, eq=False)
 class CountTable:
     """Class counts of N images under noise, drawn to one stopping rule.
@@ -65,6 +84,8 @@ class CountTable:
         Of generalised Gaussian noise, 0 for Gaussian.
     shells
         The estimation counts split by noise norm, where the sampler kept them apart.
+    halves
+        Sums of the noise that left the selected class, where the sampler kept them.
     disagreements, compared
         (N, C) integers: of `compared` fresh draws per image that went through the network in fp32 too, those on
         which it chose another class, by the class that the counted function chose. None and 0 where none did.
@@ -86,6 +107,7 @@ class CountTable:
     shells: Shells | None = None
     disagreements: Ints | None = None
     compared: int = 0
+    halves: Halves | None = None
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -119,6 +141,8 @@ class CountTable:
             _check_shells(self.shells, self.counts)
         if self.disagreements is not None:
             _check_disagreements(self.disagreements, self.compared, self.counts)
+        if self.halves is not None:
+            _check_halves(self.halves, self.selection_counts, self.counts, self.n)
         if self.exponent and self.noise != "generalised-gaussian":
             raise RefusedError(
                 f"{self.noise} noise has no exponent {self.exponent}: only 'generalised-gaussian' noise has."
@@ -148,6 +172,29 @@ def _check_shells(shells: Shells, counts: Ints) -> None:
     ends = np.array([0.0, *shells.edges, np.inf])
     if not (np.diff(ends) > 0).all():
         raise RefusedError(f"shell edges {shells.edges} must be positive, finite and ascending.")
+
+
+def _check_halves(halves: Halves, selection_counts: Ints, counts: Ints, n: Ints) -> None:
+    """Raises RefusedError unless the sums can be those of the draws outside the selected class."""
+    others, products = halves.others, halves.products
+    if others.shape != (len(counts), 2) or products.shape != (len(counts), 3):
+        raise RefusedError(
+            f"sums of noise of shapes {others.shape} and {products.shape} don't fit {len(counts)} images."
+        )
+    if min(halves.draws) < 0 or (n != sum(halves.draws)).any():
+        raise RefusedError(f"halves of {halves.draws[0]} and {halves.draws[1]} draws don't sum to n.")
+    chosen = np.take_along_axis(counts, selection_counts.argmax(axis=1)[:, None], axis=1)[:, 0]
+    if (
+        (others < 0).any()
+        or (others > np.array(halves.draws)).any()
+        or (others.sum(axis=1) != n - chosen).any()
+    ):
+        raise RefusedError("the sums of noise are not those of the draws outside the selected class.")
+    first, both, second = products.T
+    empty = ((others == 0) & (products[:, ::2] != 0)).any()
+    # Cauchy–Schwarz; each product is rounded in its last digits.
+    if empty or not ((products[:, ::2] >= 0).all() and (both**2 <= first * second * (1 + 1e-9)).all()):
+        raise RefusedError("the products of the sums of noise contradict each other: the table is corrupt.")
 
 
 def _check_looks(looks: Looks, counts: Ints, n: Ints) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from rsctl.certificates import CountTable, Looks, Shells, certificates
+from rsctl.certificates import CountTable, Halves, Looks, Shells, certificates
 from rsctl.certificates.stopping import make_rule
 from rsctl.errors import RefusedError, unknown
 from rsctl.plan.tasks import STAGES
@@ -179,6 +179,7 @@ def refused(name: str, resolved: Resolved) -> str:
         shells=shells,
         disagreements=np.zeros_like(counts) if spec.transfer else None,
         compared=spec.transfer,
+        halves=Halves(spec.halves, np.zeros((1, 2), np.int32), np.zeros((1, 3))) if spec.gradient else None,
     )
     try:
         certificates()[name].certify(table, resolved.point.certification.alpha)

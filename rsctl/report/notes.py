@@ -11,7 +11,7 @@ from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifyS
 from rsctl.store.layout import Store
 
 _CERTIFICATION = (
-    "n", "n0", "selection", "seed", "split", "precision", "transfer", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
+    "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
     "tile", "block",
 )  # fmt: skip
 

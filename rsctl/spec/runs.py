@@ -129,6 +129,8 @@ class CountSpec(TableSpec):
     precision: Literal["fp32", "tf32", "bf16"]
     transfer: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Further draws of bf16 counts that go through the network in fp32 too, to compare its class."""
+    gradient: bool = Field(default=False, json_schema_extra={"neutral": False})
+    """The noise that leaves the selected class is summed up, by half of the draws."""
     tile: int
     block: int
 

@@ -70,6 +70,9 @@ class Certification(Parameters):
     """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that
     lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
     seed: Annotated[int, Field(ge=0)] = 0
+    gradient: bool = False
+    """Also sum up the noise of the draws that leave the selected class, as the certificate `second-order` needs. For
+    Gaussian noise and a fixed n; costs next to nothing."""
     """Seed of the noise draws and of the order of images."""
     transfer: Annotated[int, Field(ge=0)] = 0
     """With `precision.certification = "bf16"`: so many fresh draws per image also go through the network in fp32. The
@@ -246,6 +249,17 @@ class Point(Parameters):
     def noise_level(self) -> float:
         """Sigma of the smoothed classifier; 0 where there is none."""
         return self.certification.sigma or self.sigma
+    @model_validator(mode="after")
+    def _to_sum_up(self) -> Point:
+        if self.certification.gradient and (
+            self.noise != "gaussian" or self.exponent or self.certification.stopping != "fixed"
+        ):
+            raise ValueError(
+                "certification.gradient is for Gaussian noise and a fixed n, for which alone 'second-order' is proved: "
+                "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out"
+            )
+        return self
+
 
     @model_validator(mode="after")
     def _noise_to_certify_with(self) -> Point:

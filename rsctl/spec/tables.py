@@ -77,6 +77,7 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         else [],
         stop_delta=settings.stop_delta if settings.stopping == "radius-within" else 0.0,
         stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
+        gradient=settings.gradient,
         transfer=settings.transfer,
         tile=settings.tile,
         block=settings.block,

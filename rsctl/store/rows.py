@@ -9,7 +9,7 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Looks, Shells
+from rsctl.certificates import Halves, Looks, Shells
 
 _Rows = TypeVar("_Rows", bound="ImageRows")
 
@@ -86,12 +86,16 @@ class Rows(ImageRows):
     """Estimation counts by noise norm, where the sampler kept them apart."""
     disagreements: NDArray[np.int32] | None = None
     """(N, C): of the draws that went through the fp32 network too, those on which it chose another class, by f's class."""
+    halves: Halves | None = None
+    """Sums of the noise that left the selected class, where the sampler kept them."""
 
     def take(self, rows: Any) -> Rows:
         taken = super().take(rows)
         taken.looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
         taken.shells = Shells(self.shells.edges, self.shells.counts[rows]) if self.shells else None
         taken.disagreements = None if self.disagreements is None else self.disagreements[rows]
+        if self.halves:
+            taken.halves = Halves(self.halves.draws, self.halves.others[rows], self.halves.products[rows])
         return taken
 
     @property
@@ -117,6 +121,13 @@ class Rows(ImageRows):
             joined.shells = Shells(shells[0].edges, np.concatenate([shell.counts for shell in shells]))
         compared = [part.disagreements for part in parts if part.disagreements is not None]
         joined.disagreements = np.concatenate(compared) if compared else None
+        halves = [part.halves for part in parts if part.halves]
+        if halves:
+            joined.halves = Halves(
+                halves[0].draws,
+                np.concatenate([half.others for half in halves]),
+                np.concatenate([half.products for half in halves]),
+            )
         return joined
 
     @classmethod
@@ -128,6 +139,11 @@ class Rows(ImageRows):
             edges = tuple(float(edge) for edge in file["shells/edges"][()])
             rows.shells = Shells(edges, file["shells/counts"][()])
         rows.disagreements = file["disagreements"][()] if "disagreements" in file else None
+        if "halves" in file:
+            first, second = file["halves/draws"][()]
+            rows.halves = Halves(
+                (int(first), int(second)), file["halves/others"][()], file["halves/products"][()]
+            )
         return rows
 
     def write(self, file: Any) -> None:
@@ -140,6 +156,10 @@ class Rows(ImageRows):
             put(file, "shells/counts", np.asarray(self.shells.counts, "i4"))
         if self.disagreements is not None:
             put(file, "disagreements", np.asarray(self.disagreements, "i4"))
+        if self.halves:
+            file["halves/draws"] = np.asarray(self.halves.draws, "i8")
+            put(file, "halves/others", np.asarray(self.halves.others, "i4"))
+            put(file, "halves/products", np.asarray(self.halves.products, "f8"))
 
     def problem(self, functions: int) -> str:
         if found := super().problem(functions):
@@ -153,6 +173,8 @@ class Rows(ImageRows):
             return f"counts by shell of shape {self.shells.counts.shape} don't fit counts {self.counts.shape}"
         if self.disagreements is not None and self.disagreements.shape != self.counts.shape:
             return f"disagreements of shape {self.disagreements.shape} don't fit counts {self.counts.shape}"
+        if self.halves and (self.halves.others.shape, self.halves.products.shape) != ((size, 2), (size, 3)):
+            return f"sums of noise of shape {self.halves.products.shape} don't fit counts {self.counts.shape}"
         if (self.counts < 0).any() or (self.selection_counts < 0).any():
             return "a count is negative"
         if (self.counts.sum(axis=1) != self.n).any():

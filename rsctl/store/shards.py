@@ -9,6 +9,7 @@
 | `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | of sequential tables: counts at every look |
 | `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | where noise norms are kept apart: the estimation draws by shell |
 | `disagreements` | (N, C) int32 | with `transfer`: draws on which the fp32 network chose another class, by f's class |
+| `halves/draws`, `…/others`, `…/products` | (2,) int64, (N, 2) int32, (N, 3) float64 | with `gradient`: see `rsctl.certificates.table.Halves` |
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
 | `pending/…` | images under way | the same, with the number of blocks drawn so far |
 
@@ -47,6 +48,9 @@ _PENDING: dict[str, str] = {
     "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4", "looks": "i4", "shells": "i4",
 }  # fmt: skip
 
+_SUMS = {"sums": "i8", "others": "i8"}
+"""Likewise, of images whose noise is summed up."""
+
 
 class Corrupt(Exception):
     """The file isn't a shard of this format; the message says what is wrong with it."""
@@ -68,6 +72,10 @@ class Pending:
     """(K, C): the estimation counts at each look, zeros where none was taken yet; (0, C) for a fixed n."""
     shells: NDArray[np.int32]
     """(S, C): the estimation counts by noise norm; (0, C) where they are not kept apart."""
+    sums: NDArray[np.int64]
+    """(2, d): the noise of estimation draws outside the selected class, by half; (2, 0) where it is not summed up."""
+    others: NDArray[np.int64]
+    """(2,): how many draws those are."""
 
 
 @dataclass
@@ -101,6 +109,10 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alp
             group = file.create_group("pending")
             for name, kind in _PENDING.items():
                 put(group, name, np.array([getattr(image, name) for image in shard.pending], kind))
+            if shard.pending[0].sums.size:
+                for name, kind in _SUMS.items():
+                    values = np.array([getattr(image, name) for image in shard.pending], kind)
+                    put(group, name, values, compressed=True)
         file.flush()
         return bytes(file.id.get_file_image())
 
@@ -118,9 +130,11 @@ def read_shard(path: Path) -> Shard:
             pending = []
             if "pending" in file:
                 columns = {name: file["pending"][name][()] for name in _PENDING}
+                size = len(columns["index"])
+                columns |= {"sums": np.zeros((size, 2, 0), np.int64), "others": np.zeros((size, 2), np.int64)}
+                columns |= {name: file["pending"][name][()] for name in _SUMS if name in file["pending"]}
                 pending = [
-                    Pending(**{name: column[i] for name, column in columns.items()})
-                    for i in range(len(columns["index"]))
+                    Pending(**{name: column[i] for name, column in columns.items()}) for i in range(size)
                 ]
     except Corrupt:
         raise

@@ -69,6 +69,7 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         shells=rows.shells,
         disagreements=rows.disagreements,
         compared=spec.transfer,
+        halves=rows.halves,
     )
 
 
@@ -177,6 +178,10 @@ def check_shard(run: Run, shard: Shard) -> Shard:
             raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
         if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
             raise Corrupt("it doesn't say how often another precision chose another class")
+        if len(rows) and (rows.halves.draws if rows.halves else None) != (
+            spec.halves if spec.gradient else None
+        ):
+            raise Corrupt("its sums of noise are not those of this run's halves of the draws")
     return shard
 
 

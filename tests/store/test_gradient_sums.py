@@ -1,0 +1,222 @@
+"""Sums of the noise that leaves the class: what is summed, whatever interrupts it, and what is stored of it."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+import pytest
+import torch
+from chain import Chain, tiny
+from torch import Tensor, nn
+
+from jobs import count
+from jobs.noise import smoothing_noise
+from jobs.random import generator
+from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.sampling.sums import products, summed
+from rsctl.certificates import find_certificate
+from rsctl.certificates.table import QUANTUM
+from rsctl.errors import InputError
+from rsctl.spec.runs import CountSpec
+from rsctl.store.files import replace
+from rsctl.store.shards import Corrupt, read_shard
+from rsctl.store.tables import data_files, read_table
+from rsctl.store.work import Stopped, Work
+
+CPU = torch.device("cpu")
+SUMMED = {"gradient": True, "certificates": ["second-order"]}
+
+
+class Corner(nn.Module):
+    """Class 0, 1 or 2 by the first two coordinates."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        flat = x.flatten(1)
+        return torch.stack([torch.full((len(x),), 0.4), flat[:, 0], flat[:, 1]], dim=1)
+
+
+def sampled(n0: int, n: int, tile: int, block: int, images: int, gradient: bool = True) -> list[ImageCounts]:
+    pixels = torch.linspace(-0.2, 0.3, 16).reshape(1, 4, 4)
+    made = [ImageCounts(i, 0, pixels, torch.zeros(2, 3, dtype=torch.int64)) for i in range(images)]
+    sampler = Sampler(
+        Corner(), 3, sigma=0.5, seed=5, n0=n0, n=n, tile=tile, block=block, device=CPU, gradient=gradient
+    )
+    for _ in sampler.run(iter(made)):
+        pass
+    assert all(image.done for image in made)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("n0", "n", "tile", "block"), [(30, 130, 60, 20), (20, 20, 20, 20), (1, 101, 100, 10)]
+)
+def test_the_sums_are_those_of_the_draws_outside_the_class(n0: int, n: int, tile: int, block: int) -> None:
+    """Drawn once more here, one block after another, without the sampler."""
+    for image in sampled(n0, n, tile, block, 3):
+        chosen = int(image.counts[0].argmax())
+        sums, others = np.zeros((2, 16)), [0, 0]
+        for number in range(-(-n // block)):
+            key = generator(CPU, 5, "estimation", image.position, offset=number)
+            noise = smoothing_noise((block, 1, 4, 4), 0.5, 0, key)[: min(block, n - number * block)]
+            left = Corner()(image.pixels + noise).argmax(dim=1) != chosen
+            sums[number % 2] += (noise[left].double() / 0.5).sum(dim=0).flatten().numpy()
+            others[number % 2] += int(left.sum())
+        assert image.others == others
+        assert sum(others) == n - int(image.counts[1, chosen]) > 0
+        assert image.sums is not None
+        np.testing.assert_allclose(image.sums.numpy() * QUANTUM, sums, atol=sum(others) * QUANTUM)
+        a, b = sums
+        np.testing.assert_allclose(products(image.sums), [a @ a, a @ b, b @ b], rtol=1e-5, atol=1e-5)
+
+
+def test_summing_up_changes_no_count_and_no_sum_depends_on_what_is_sampled_beside_it() -> None:
+    with_sums, alone = sampled(30, 130, 60, 20, 4), sampled(30, 130, 20, 20, 1)
+    without = sampled(30, 130, 60, 20, 4, gradient=False)
+    for one, other in zip(with_sums, without, strict=True):
+        assert torch.equal(one.counts, other.counts)
+        assert other.sums is None
+    assert with_sums[0].sums is not None
+    assert torch.equal(with_sums[0].sums, alone[0].sums)
+
+
+def test_sums_are_exact_in_any_order_and_by_either_way() -> None:
+    """What a CPU does (the rows that are outside) and what a GPU does (a product with all rows) agree to the bit."""
+    noise = torch.randn((300, 3, 8, 8), generator=torch.Generator().manual_seed(1)) * 0.25
+    outside = torch.rand(300, generator=torch.Generator().manual_seed(2)) < 0.3
+    found = summed(noise, outside, 0.25)
+    quanta = noise.flatten(1).double().mul(1 / (QUANTUM * 0.25)).round()
+    assert torch.equal(found, outside.double() @ quanta)
+    order = torch.randperm(300, generator=torch.Generator().manual_seed(3))
+    assert torch.equal(found, summed(noise[order], outside[order], 0.25))
+    exact = (noise[outside].double() / 0.25).flatten(1).sum(dim=0)
+    assert (found * QUANTUM - exact).abs().max() <= 0.51 * QUANTUM * int(outside.sum())
+
+
+class StopsAfter(Work):
+    """A work that is told to stop after so many tiles."""
+
+    tiles = 0
+
+    def stopping(self) -> str:
+        self.tiles -= 1
+        if self.tiles < 0:
+            self.request_stop("test")
+        return super().stopping()
+
+
+def test_the_sums_of_a_sampling_that_is_stopped_after_every_tile_are_the_same(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tiny(certification={**SUMMED, "max_images": 4})
+    committed = chain.run_all(values)
+    first = read_table(chain.counts_run()).rows
+    model = committed.requests[0].task.run.model_file.read_bytes()
+    monkeypatch.setenv("RSCTL_STORE", str(chain.folder / "stuttering"))
+    values["certification"]["shards"] = 1
+    committed = chain.plan(values)
+    replace(committed.requests[0].task.run.model_file, model)
+    task = committed.requests[1].task
+    attempts, halfway = 0, False
+    while True:
+        attempts += 1
+        work = chain.work(task, StopsAfter)
+        try:
+            count.main(work)
+            break
+        except Stopped:
+            pending = [p for path in data_files(task.run) for p in read_shard(path).pending]
+            halfway = halfway or any(p.sums.any() and p.others.any() for p in pending)
+    assert attempts > 8
+    assert halfway
+    again = read_table(task.run).rows
+    assert first.halves is not None
+    assert again.halves is not None
+    np.testing.assert_array_equal(first.counts, again.counts)
+    np.testing.assert_array_equal(first.halves.others, again.halves.others)
+    np.testing.assert_array_equal(first.halves.products, again.halves.products)
+    assert first.halves.draws == again.halves.draws == (100, 100)
+    assert (first.halves.others > 0).any()
+
+
+def test_second_order_from_a_sweep_file(chain: Chain) -> None:
+    """Sampled, compacted, exported; a table without sums refuses it and says what to do; other certificates take it too."""
+    chain.run_all(tiny(certification={**SUMMED, "alpha": 0.05, "n": 400}))
+    run = chain.counts_run()
+    table = read_table(run).counts()
+    assert (run.path / "counts.h5").exists()
+    radii = find_certificate("second-order").certify(table, 0.05)
+    with h5py.File(run.path / "counts.h5") as file:
+        np.testing.assert_array_equal(file["certificates/second-order/radius"][()], radii.radius)
+        assert file["halves/products"].shape == (20, 3)
+    for name in ("cohen", "runner-up"):
+        find_certificate(name).certify(table, 0.05)
+    exported = chain.cli("export", "tiny", "--format", "csv")
+    assert exported.code == 0
+    assert "second-order" in exported.out
+    # The sums are part of what a run is: without them it is another one.
+    plain = chain.run_all(tiny(name="plain"))
+    assert plain.requests[-1].task.run.id != run.id
+    refused = chain.cli("export", "plain", "--certificate", "second-order")
+    assert refused.code == 2
+    assert "certification.gradient = true" in refused.err
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"noise": "laplace", "certification": {"gradient": True, "certificates": ["laplace-l1"]}},
+            "Gaussian noise",
+        ),
+        ({"exponent": 4, "certification": {"gradient": True, "certificates": ["dsrs"]}}, "Gaussian noise"),
+        (
+            {
+                "certification": {
+                    "gradient": True,
+                    "stopping": "radius-within",
+                    "certificates": ["sequential"],
+                }
+            },
+            "fixed n",
+        ),
+        ({"certification": {"certificates": ["second-order"]}}, "certification.gradient = true"),
+    ],
+)
+def test_what_does_not_go_together_is_refused_before_anything_runs(
+    chain: Chain, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        chain.plan(tiny(**changes))
+
+
+def test_a_file_whose_sums_are_not_those_of_its_counts_is_no_part_of_the_table(chain: Chain) -> None:
+    from rsctl.store.tables import check_shard
+
+    chain.run_all(tiny(certification=SUMMED))
+    run = chain.counts_run()
+    (path,) = data_files(run)
+    shard = check_shard(run, read_shard(path))
+    rows = shard.rows
+    halves = rows.halves
+    rows.halves = None
+    with pytest.raises(Corrupt, match="halves of the draws"):
+        check_shard(run, shard)
+    rows.halves = type(halves)((150, 50), halves.others, halves.products)
+    with pytest.raises(Corrupt, match="halves of the draws"):
+        check_shard(run, shard)
+    rows.halves = type(halves)(halves.draws, halves.others, halves.products[:, :2])
+    assert "sums of noise" in rows.problem(1)
+
+
+def test_the_halves_of_the_draws_are_blocks_of_even_and_of_odd_number() -> None:
+    common = {
+        "model_hash": "m", "model_run": "r", "dataset": "digits", "dataset_parameters": {}, "split": "test", "sigma": 0.5,
+        "seed": 0, "n0": 50, "precision": "fp32", "tile": 100,
+    }  # fmt: skip
+    for n in (1, 49, 50, 51, 100, 120, 160, 1000, 1001):
+        rows = [min(50, n - start) for start in range(0, n, 50)]
+        spec = CountSpec(**common, n=n, block=50)
+        assert spec.halves == (sum(rows[::2]), sum(rows[1::2]))
+        # Runs from before keep their names.
+        assert spec.hash == CountSpec(**common, n=n, block=50, gradient=False).hash
+        assert spec.hash != CountSpec(**common, n=n, block=50, gradient=True).hash
