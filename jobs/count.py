@@ -97,15 +97,15 @@ def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.dev
         before = shard.partial.pop(position, None)
         if before is not None:
             image.counts = torch.from_numpy(
-            if before.sums.size:
-                image.sums = torch.from_numpy(before.sums.astype(np.int64)).to(device)
-                image.others = [int(other) for other in before.others]
                 np.stack([before.selection_counts, before.counts]).astype(np.int64)
             )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
             taken = [look for look in before.looks if look.any()]
             if before.shells.size:
                 image.shells = torch.from_numpy(before.shells.astype(np.int64))
+            if before.sums.size:
+                image.sums = torch.from_numpy(before.sums.astype(np.int64)).to(device)
+                image.others = [int(other) for other in before.others]
             image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
@@ -206,13 +206,13 @@ class ShardWriter:
             table = count_table(self.work.run.count_spec, rows, self.dimension)
             certified = {
                 name: find_certificate(name).certify(table, alpha) for name in launch["certificates"]
-                self._sums(image).cpu().numpy(), np.array(image.others, np.int64),
             }
         under_way = [image for image in self.under_way.values() if any(image.blocks)]
         pending = [
             Pending(
                 image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
                 image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image), self._shells(image),
+                self._sums(image).cpu().numpy(), np.array(image.others, np.int64),
             )
             for image in under_way
         ]  # fmt: skip
@@ -227,6 +227,12 @@ class ShardWriter:
         for place, counts in enumerate(image.looks[: len(looks)]):
             looks[place] = counts.numpy()
         return looks
+
+    def _shells(self, image: ImageCounts) -> NDArray[np.int32]:
+        """(S, C) where noise norms are kept apart, else (0, C)."""
+        empty = np.zeros((len(self.edges) + 1 if self.edges else 0, self.classes), np.int32)
+        return empty if image.shells is None else image.shells.numpy().astype(np.int32)
+
     def _sums(self, image: ImageCounts) -> Tensor:
         """(2, d) where the noise is summed up, else (2, 0)."""
         if image.sums is not None:
@@ -243,12 +249,6 @@ class ShardWriter:
             np.stack([products(self._sums(image)) for image in self.rows]),
         )
 
-
-    def _shells(self, image: ImageCounts) -> NDArray[np.int32]:
-        """(S, C) where noise norms are kept apart, else (0, C)."""
-        empty = np.zeros((len(self.edges) + 1 if self.edges else 0, self.classes), np.int32)
-        return empty if image.shells is None else image.shells.numpy().astype(np.int32)
-
     def _rows(self) -> Rows:
         if not self.rows:
             return Rows.empty(self.classes)
@@ -263,11 +263,11 @@ class ShardWriter:
             seconds=np.array([image.seconds for image in self.rows]),
             fingerprint=np.zeros(len(self.rows), np.int32),
             looks=Looks(self.look_draws, np.stack([self._looks(image) for image in self.rows]))
-            halves=self._halves(),
             if len(self.look_draws)
             else None,
             shells=Shells(self.edges, np.stack([self._shells(image) for image in self.rows]))
             if self.edges
             else None,
             disagreements=np.stack(compared).astype(np.int32) if compared else None,
+            halves=self._halves(),
         )

@@ -135,6 +135,13 @@ class CountSpec(TableSpec):
     block: int
 
     @property
+    def halves(self) -> tuple[int, int]:
+        """Estimation draws in blocks of even number, and of odd number."""
+        pairs, rest = divmod(self.n, 2 * self.block)
+        odd = pairs * self.block + max(rest - self.block, 0)
+        return self.n - odd, odd
+
+    @property
     def run_id(self) -> str:
         return f"{self.model_run}-{self.hash[:8]}"
 

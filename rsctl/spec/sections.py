@@ -69,10 +69,10 @@ class Certification(Parameters):
     shells: list[Probability] = []
     """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that
     lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
-    seed: Annotated[int, Field(ge=0)] = 0
     gradient: bool = False
     """Also sum up the noise of the draws that leave the selected class, as the certificate `second-order` needs. For
     Gaussian noise and a fixed n; costs next to nothing."""
+    seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the noise draws and of the order of images."""
     transfer: Annotated[int, Field(ge=0)] = 0
     """With `precision.certification = "bf16"`: so many fresh draws per image also go through the network in fp32. The
@@ -245,10 +245,6 @@ class Point(Parameters):
             )
         return self
 
-    @property
-    def noise_level(self) -> float:
-        """Sigma of the smoothed classifier; 0 where there is none."""
-        return self.certification.sigma or self.sigma
     @model_validator(mode="after")
     def _to_sum_up(self) -> Point:
         if self.certification.gradient and (
@@ -260,6 +256,10 @@ class Point(Parameters):
             )
         return self
 
+    @property
+    def noise_level(self) -> float:
+        """Sigma of the smoothed classifier; 0 where there is none."""
+        return self.certification.sigma or self.sigma
 
     @model_validator(mode="after")
     def _noise_to_certify_with(self) -> Point:
