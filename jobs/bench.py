@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from jobs.data import load
 from jobs.models import build_model
-from jobs.models.load import Executed, load_trained
+from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
 from jobs.sampling.sampler import ImageCounts, Sampler
@@ -40,13 +40,17 @@ def bench(
     data_root: Path,
     threads: int,
     sigma: float,
+    compile_mode: str = "off",
 ) -> dict[str, Any]:
-    """Measure a trained run, or an architecture with fresh weights, on test images of a data set."""
+    """Measure a trained run, or an architecture with fresh weights, on test images of a data set.
+
+    With a mode of `certification.compile` each precision is measured compiled, too, at the tile that was best without.
+    """
     device = configure("fp32", threads)
     images = load(dataset, parameters, "test", data_root, positions=range(16))
     x = images.batch(torch.arange(16), device)[0].float() / 255
 
-    def executed(precision: str) -> Executed:
+    def executed(precision: str, mode: str, tile: int) -> Executed:
         if run is not None:
             spec = run.train_spec
             network, _ = load_trained(run.model_file, spec.hash, images.shape)
@@ -55,33 +59,36 @@ def bench(
             network = build_model(
                 model, {}, dataset=find("data set", dataset, known_datasets()), shape=images.shape
             ).eval()
-        return Executed(network, precision, example=x[:1]).to(device)
+        return to_sample(network, precision, mode, tile, images.shape, device)
 
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
     noisy = x.repeat(25, 1, 1, 1)
     noisy = noisy + sigma * torch.randn(noisy.shape, generator=generator(device, "bench"), device=device)
-    rows, reference = [], None
+    rows: list[dict[str, Any]] = []
+    reference = None
     for precision in precisions:
         configure(precision, threads)
-        network = executed(precision)
-        with torch.inference_mode():
-            chosen = network(noisy).argmax(dim=1)
-        reference = chosen if reference is None else reference
-        agreement = float((chosen == reference).float().mean())
-        rates = {
-            tile: samples_per_second(network, x, images.shape.classes, sigma, tile, device)
-            for tile in TILES[device.type]
-        }
-        best = max(rates, key=lambda tile: rates[tile])
-        rows.append(
-            {
-                "precision": precision,
-                "agreement": agreement,
-                "tile": best,
-                "rates": rates,
-                "samples_per_second": rates[best],
+        tiles = TILES[device.type]
+        for mode in dict.fromkeys(("off", compile_mode)):
+            network = executed(precision, mode, tiles[0])
+            chosen = classes_of(network, noisy, tiles[0])
+            reference = chosen if reference is None else reference
+            rates = {
+                tile: samples_per_second(network, x, images.shape.classes, sigma, tile, device)
+                for tile in tiles
             }
-        )
+            best = max(rates, key=lambda tile: rates[tile])
+            rows.append(
+                {
+                    "precision": precision,
+                    "compile": mode,
+                    "agreement": float((chosen == reference).float().mean()),
+                    "tile": best,
+                    "rates": rates,
+                    "samples_per_second": rates[best],
+                }
+            )
+            tiles = (best,)
     return {
         "model": model,
         "dataset": dataset,
@@ -90,6 +97,15 @@ def bench(
         "time": time.time(),
         "rows": rows,
     }
+
+
+@torch.inference_mode()
+def classes_of(network: nn.Module, x: Tensor, tile: int) -> Tensor:
+    """The argmax of each row, computed in tiles of one shape."""
+    padded = torch.zeros((-(-len(x) // tile) * tile, *x.shape[1:]), device=x.device)
+    padded[: len(x)] = x
+    parts = padded.to(memory_format=torch.channels_last).split(tile)
+    return torch.cat([network(part).argmax(dim=1) for part in parts])[: len(x)]
 
 
 def samples_per_second(
@@ -124,6 +140,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--sigma", type=float, required=True)
+    parser.add_argument("--compile", default="off")
     options = parser.parse_args(arguments)
     run = Run(options.run) if options.run else None
     try:
@@ -135,6 +152,7 @@ def main(arguments: list[str]) -> int:
             options.data,
             options.threads,
             options.sigma,
+            options.compile,
         )
     except UserError as error:
         print(error, file=sys.stderr)

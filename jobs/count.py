@@ -12,8 +12,8 @@ from torch import Tensor
 
 from jobs.data import Images
 from jobs.findings import load_images
-from jobs.models.load import Executed, load_trained
-from jobs.precision import configure, device_name, executed_function
+from jobs.models.load import load_trained, to_sample
+from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import empty_sums, products
 from rsctl import __version__
@@ -38,29 +38,23 @@ def main(work: Work) -> None:
     model, sha256 = load_trained(
         work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
     )
-    shape = images.shape
-    example = torch.zeros((1, shape.channels, shape.size, shape.size), device=device)
-    executed = Executed(model, spec.precision, example=example).to(device)
+    executed = to_sample(model, spec.precision, spec.compile, spec.tile, images.shape, device)
     reference = None
     if spec.transfer:
         # Read once more: lowering the precision may have changed the weights in place.
         again, _ = load_trained(
             work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
         )
-        reference = Executed(again, "fp32", example=example).to(device)
+        reference = to_sample(again, "fp32", spec.compile, spec.tile, images.shape, device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
         n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
         noise=spec.noise, exponent=spec.exponent, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
         gradient=spec.gradient, reference=reference, transfer=spec.transfer,
     )  # fmt: skip
-    function = executed_function(
-        device, spec.precision, spec.tile, spec.block, folded=executed.folded, fused=executed.fused
-    )
+    function = executed.described(device, spec.tile, spec.block)
     if reference is not None:
-        function["reference"] = executed_function(
-            device, "fp32", spec.tile, spec.block, folded=reference.folded, fused=reference.fused
-        )
+        function["reference"] = reference.described(device, spec.tile, spec.block)
     shard = ShardWriter(work, images, sha256, sampler, function)
     shard.take_over(work)
     todo = [row for row, position in enumerate(positions) if position not in shard.finished]

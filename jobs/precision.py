@@ -34,10 +34,15 @@ def device_name(device: torch.device) -> str:
 
 
 def executed_function(
-    device: torch.device, precision: str, tile: int, block: int, *, folded: bool, fused: bool
+    device: torch.device, precision: str, tile: int, block: int, *, folded: bool, fused: bool, compiled: str
 ) -> dict[str, Any]:
     """Everything besides the checkpoint that decides a logit's last bit."""
     gpu = device.type == "cuda"
+    compiler = ""
+    if compiled != "off":
+        from jobs.models.compiled import compiler_version
+
+        compiler = compiler_version(device)
     return {
         "revision": REVISION,
         "precision": precision,
@@ -52,6 +57,7 @@ def executed_function(
         "tf32": precision == "tf32",
         "folded": folded,
         "fused": fused,
-        "compiled": False,
+        "compiled": compiled,
+        "compiler": compiler,
         "memory_format": "channels_last",
     }

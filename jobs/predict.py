@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from jobs.data import load
-from jobs.models.load import Executed
+from jobs.models.load import to_sample
 from jobs.precision import configure
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
@@ -35,8 +35,8 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     images = load(options.dataset, parameters, "test", options.data, positions=options.images)
     device = configure(options.precision, options.threads)
     sampler = Sampler(
-        Executed(model, options.precision).to(device), images.shape.classes, sigma=options.sigma, seed=options.seed,
-        n0=1, n=options.n, tile=TILE, block=BLOCK, device=device,
+        to_sample(model, options.precision, options.compile, TILE, images.shape, device), images.shape.classes,
+        sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=TILE, block=BLOCK, device=device,
     )  # fmt: skip
     asked = []
     for row, position in enumerate(images.positions.tolist()):
@@ -82,6 +82,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--alpha", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", default="fp32")
+    parser.add_argument("--compile", default="off")
     try:
         print(json.dumps(predict(parser.parse_args(arguments))))
     except UserError as error:

@@ -455,13 +455,19 @@ def bench(
     dataset: Annotated[str, typer.Option("--dataset", help="For an architecture: whose images.")] = "cifar10",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
     sigma: Annotated[float, typer.Option("--sigma", min=0, help="Noise for the agreement.")] = 0.5,
+    compile_mode: Annotated[
+        str,
+        typer.Option(
+            "--compile", help="Also as certification.compile would run it: default, or graphs on a GPU."
+        ),
+    ] = "off",
     as_json: AsJson = False,
 ) -> None:
     """How many samples per second a model gives here, in each precision; feeds the hours that 'check' shows."""
     from rsctl.cluster.bench import bench, bench_text
     from rsctl.spec.settings import load_settings
 
-    figures = bench(load_settings(), model, dataset, threads, sigma)
+    figures = bench(load_settings(), model, dataset, threads, sigma, compile_mode)
     print(json.dumps(figures) if as_json else bench_text(figures))
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +16,7 @@ from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
 from jobs.models.fused import available, fused
+from jobs.precision import executed_function
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError, RefusedError
@@ -65,7 +69,7 @@ class Executed(nn.Module):
 
     def __init__(self, model: nn.Module, precision: str, *, example: Tensor | None = None) -> None:
         super().__init__()
-        self.lowered = precision == "bf16"
+        self.precision, self.lowered = precision, precision == "bf16"
         # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
         self.normalise, network = model[0], model[1].eval()
         self.folded = any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
@@ -83,7 +87,48 @@ class Executed(nn.Module):
             faster = fused(self.network, torch.zeros_like(example, dtype=dtype))
         self.fused = faster is not None
         self.network = faster or self.network
+        self.compile_mode = "off"
+        self._run: Callable[[Tensor], Tensor] = self._as_it_is
+
+    def compile_for(self, mode: str, tile: Tensor) -> float:
+        """Be compiled code from now on, for tiles like this one alone (`jobs.models.compiled`); returns the seconds it took."""
+        from jobs.models.compiled import compiled
+
+        self._run, seconds = compiled(self._as_it_is, mode, tile)
+        self.compile_mode = mode
+        return seconds
+
+    def described(self, device: torch.device, tile: int, block: int) -> dict[str, Any]:
+        """Everything besides the checkpoint that decides a logit's last bit; kept with the counts."""
+        return executed_function(
+            device,
+            self.precision,
+            tile,
+            block,
+            folded=self.folded,
+            fused=self.fused,
+            compiled=self.compile_mode,
+        )
 
     def forward(self, x: Tensor) -> Tensor:
+        return self._run(x)
+
+    def _as_it_is(self, x: Tensor) -> Tensor:
         x = self.normalise(x)
         return self.network(x.to(torch.bfloat16)).float() if self.lowered else self.network(x)
+
+
+def to_sample(
+    model: nn.Module, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
+) -> Executed:
+    """The function that is sampled, counted or asked: fused where this CPU can, or compiled for (tile, C, H, W).
+
+    Raises what `jobs.models.compiled.compiled` raises.
+    """
+    # Laid out as the sampler lays out its tiles.
+    rows = torch.zeros((tile, shape.channels, shape.size, shape.size), device=device)
+    rows = rows.to(memory_format=torch.channels_last)
+    executed = Executed(model, precision, example=rows[:1] if compile_mode == "off" else None).to(device)
+    if compile_mode != "off":
+        print(f"compiled in {executed.compile_for(compile_mode, rows):.0f} s", file=sys.stderr, flush=True)
+    return executed

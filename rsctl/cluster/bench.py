@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from typing import Any
+from typing import Any, get_args
 
 from rsctl.catalog import known_datasets, known_models
 from rsctl.errors import InputError, UnavailableError, unknown
+from rsctl.spec.sections import Compile
 from rsctl.spec.settings import Place
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Run, Store
 
 
-def bench(place: Place, model: str, dataset: str, threads: int, sigma: float) -> dict[str, Any]:
+def bench(
+    place: Place, model: str, dataset: str, threads: int, sigma: float, compile_mode: str = "off"
+) -> dict[str, Any]:
     """Measure a trained model's run, or an architecture on a data set; the figures are stored.
 
     Raises InputError for names that don't exist, UnavailableError if the measurement fails.
@@ -30,6 +33,8 @@ def bench(place: Place, model: str, dataset: str, threads: int, sigma: float) ->
         str(threads),
         "--sigma",
         str(sigma),
+        "--compile",
+        compile_mode,
     ]
     if model in known_models():
         if dataset not in known_datasets():
@@ -49,6 +54,9 @@ def bench(place: Place, model: str, dataset: str, threads: int, sigma: float) ->
             "--parameters",
             json.dumps(parameters),
         ]
+    modes = get_args(Compile)
+    if compile_mode not in modes:
+        raise InputError(f"--compile: {unknown('mode', compile_mode, modes)}")
     # torch is loaded in a process of its own.
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
@@ -81,9 +89,9 @@ def bench_text(figures: dict[str, Any]) -> str:
         f"{figures['model']} on {figures['dataset']} images, {figures['device']}, {figures['threads']} threads",
         "",
     ]
-    lines.append("precision   samples/s   tile   argmax as in fp32")
+    lines.append("precision   compile   samples/s   tile   argmax as in fp32")
     lines += [
-        f"{r['precision']:9} {r['samples_per_second']:11,.0f} {r['tile']:6}   {r['agreement']:.2%}"
+        f"{r['precision']:9}   {r['compile']:7} {r['samples_per_second']:11,.0f} {r['tile']:6}   {r['agreement']:.2%}"
         for r in figures["rows"]
     ]
     return "\n".join(lines)

@@ -54,8 +54,8 @@ def estimate(plan: Plan, store: Store) -> Cost:
     for table in plan.tables.values():
         left = len(table.images) - len(done_images(store.run(table.spec.folder, table.spec.run_id)))
         if left > 0:
-            key, each = table_work(plan.models[table.spec.model_run].spec, table.spec)
-            work.append((key, left * each))
+            parts = table_work(plan.models[table.spec.model_run].spec, table.spec)
+            work += [(key, left * each) for key, each in parts]
     for key, amount in work:
         if key in measured:
             seconds += amount / measured[key].per_second
@@ -70,15 +70,24 @@ def training_key(spec: TrainSpec) -> Key:
     return ("training", spec.method, spec.model, spec.dataset, spec.precision)
 
 
-def table_work(train: TrainSpec, spec: TableSpec) -> tuple[Key, int]:
-    """What the speed of a table depends on, and the units of its throughput that one image stands for."""
+def table_work(train: TrainSpec, spec: TableSpec) -> list[tuple[Key, int]]:
+    """The kinds of work in a table: what the speed of each depends on, and the units of it that one image stands for."""
     if isinstance(spec, CountSpec):
-        return ("sampling", train.model, spec.dataset, spec.precision), spec.n0 + spec.n
+        key = sampling_key(train.model, spec.dataset, spec.precision, spec.compile)
+        work = [(key, spec.n0 + spec.n + spec.transfer)]
+        if spec.transfer:
+            work.append((sampling_key(train.model, spec.dataset, "fp32", spec.compile), spec.transfer))
+        return work
     if isinstance(spec, VerifySpec):
-        return ("verification", spec.verifier, spec.norm, train.model, spec.dataset), 1
+        return [(("verification", spec.verifier, spec.norm, train.model, spec.dataset), 1)]
     if isinstance(spec, AttackSpec):
-        return ("attack", spec.attack, spec.target, train.model, spec.dataset), 1
+        return [(("attack", spec.attack, spec.target, train.model, spec.dataset), 1)]
     raise TypeError(type(spec).__name__)
+
+
+def sampling_key(model: str, dataset: str, precision: str, compiled: str) -> Key:
+    """What sampling speed depends on."""
+    return ("sampling", model, dataset, precision) + (() if compiled == "off" else (f"compiled: {compiled}",))
 
 
 def done_images(run: Run) -> set[int]:
@@ -114,7 +123,9 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
                 train = store.run("models", table.model_run).train_spec
             except UserError:
                 continue
-            yield from _rates(run, *table_work(train, table))
+            work = table_work(train, table)
+            if len(work) == 1:  # the rate of a mixture is of neither kind
+                yield from _rates(run, *work[0])
 
 
 def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
@@ -122,7 +133,9 @@ def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
     for file in sorted((store.root / "bench").glob("*.json")):
         figures = read_json(file)
         for row in figures["rows"]:
-            key = ("sampling", figures["model"], figures["dataset"], row["precision"])
+            key = sampling_key(
+                figures["model"], figures["dataset"], row["precision"], row.get("compile", "off")
+            )
             yield key, Measured(row["samples_per_second"], figures["device"], figures["time"])
 
 

@@ -133,6 +133,8 @@ class CountSpec(TableSpec):
     """The noise that leaves the selected class is summed up, by half of the draws."""
     tile: int
     block: int
+    compile: Literal["off", "default", "graphs"] = Field(default="off", json_schema_extra={"neutral": "off"})
+    """How torch's compiler was used."""
 
     @property
     def halves(self) -> tuple[int, int]:

@@ -14,6 +14,7 @@ from rsctl.spec.names import SafeName
 Count = Annotated[int, Field(ge=1)]
 Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
+Compile = Literal["off", "default", "graphs"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Norm = Literal["l1", "l2", "linf"]
 
@@ -81,6 +82,9 @@ class Certification(Parameters):
     """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`."""
     block: Count = 100
     """Draws that are made in one call and never split."""
+    compile: Compile = "off"
+    """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
+    minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
     radii: list[Radius] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     """Radii of the table's columns; `"2/255"` is a number too."""
 

@@ -81,6 +81,7 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         transfer=settings.transfer,
         tile=settings.tile,
         block=settings.block,
+        compile=settings.compile,
     )
     launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
     return Table(spec, settings.shards, settings.max_images, list(settings.radii), launch)
