@@ -16,9 +16,11 @@ from torch import nn
 
 from jobs.checkpoint import publish_model
 from jobs.data import Images, load
-from jobs.models.published import judge, read_weights, recognise
+from jobs.models.judge import judge
+from jobs.models.published import read_weights
+from jobs.models.recognise import assumptions, recognise
 from jobs.precision import configure
-from rsctl.catalog import find, known_datasets, use_plugins
+from rsctl.catalog import find, known_datasets, known_models, use_plugins
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.published import CHECKPOINT
 from rsctl.catalog.shape import parameters_of, shape_of
@@ -48,7 +50,8 @@ def take(work: Work) -> None:
         raise InputError(
             f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
         )
-    name, parameters = recognise(weights, dataset, images.shape, spec.model)
+    given = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
+    name, parameters = recognise(weights, dataset, images.shape, spec.model, given)
     normalisation = hyperparameters["normalisation"]
     model, found = judge(
         weights, name, parameters, normalisation, dataset, images, spec.sigma, device, anyway=hyperparameters["anyway"]
@@ -73,7 +76,7 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
     parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
     weights = read_weights(options.file)
     shape: DataShape = shape_of(dataset.name, parameters, options.data)
-    name, architecture = recognise(weights, dataset, shape, options.arch)
+    name, architecture = recognise(weights, dataset, shape, options.arch, options.model_parameters)
     normalisation = options.normalisation or weights.normalisation
     device = configure("fp32", options.threads)
     images = some_images(dataset.name, parameters, options.data)
@@ -88,6 +91,8 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
         "normalisation": normalisation,
         "why": "as you say" if options.normalisation else weights.why,
         "images": len(images),
+        "says": {weights.claim[0]: weights.claim[1]} if weights.claim else {},
+        "assumes": assumptions(name, architecture, weights, shape),
         "accuracy": {key: {"clean": one.clean, "noisy": one.noisy} for key, one in found.items()},
     }
     return known, model, parameters
@@ -103,6 +108,7 @@ def options_of(command: str) -> argparse.ArgumentParser:
     parser.add_argument("--sigma", type=float, required=True)
     parser.add_argument("--normalisation", default="")
     parser.add_argument("--arch", default="")
+    parser.add_argument("--model-parameters", type=json.loads, default={})
     parser.add_argument("--anyway", action="store_true")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--plugins", type=json.loads, default=[])

@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,7 +19,11 @@ File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weig
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
 Sigma = Annotated[float, typer.Option("--sigma", min=0, help="Noise level of the smoothed classifier.")]
 Normalisation = Annotated[
-    str, typer.Option("--normalisation", help="dataset, none or centre; by default by the file's layout.")
+    str,
+    typer.Option(
+        "--normalisation",
+        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default by the file's layout.",
+    ),
 ]
 Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default by the shapes of its layers.")]
 Anyway = Annotated[
@@ -63,11 +67,12 @@ def certify(
     as_json: AsJson = False,
 ) -> None:
     """Certify a published checkpoint. Again with more images: only the new ones are sampled."""
-    known = examine(file, dataset, sigma, normalisation, arch, anyway)
+    given = _given(settings)
+    known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {
         "n0": n0, "n": n, "alpha": alpha, "certificates": certificate or ["runner-up"], "skip": skip, "max_images": max_images, "shards": shards,
     }  # fmt: skip
-    sweep = _sweep(file, known, dataset, sigma, anyway, {"certification": table}, settings, name)
+    sweep = _sweep(file, known, dataset, sigma, anyway, {"certification": table}, given, name)
     _submit(sweep, cluster, wait, as_json)
 
 
@@ -92,11 +97,12 @@ def attack(
     as_json: AsJson = False,
 ) -> None:
     """Look for adversarial images of a published checkpoint, or of its smoothed classifier."""
-    known = examine(file, dataset, sigma, normalisation, arch, anyway)
+    given = _given(settings)
+    known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {"attack": which, "target": target, "norm": norm}
     certification = {"certificates": [], "max_images": max_images, "shards": shards}
     sweep = _sweep(
-        file, known, dataset, sigma, anyway, {"certification": certification, "attack": table}, settings,
+        file, known, dataset, sigma, anyway, {"certification": certification, "attack": table}, given,
         name, f"-{which}-{target}",
     )  # fmt: skip
     _submit(sweep, cluster, wait, as_json)
@@ -112,6 +118,7 @@ def predict(
     normalisation: Normalisation = "",
     arch: Arch = "",
     anyway: Anyway = False,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
@@ -120,7 +127,7 @@ def predict(
     except ValueError as error:
         raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
     more = ["--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha)]
-    found = examine(file, dataset, sigma, normalisation, arch, anyway, "jobs.predict", more)
+    found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
     if as_json:
         print(json.dumps(found))
         return
@@ -136,22 +143,28 @@ def examine(
     normalisation: str,
     arch: str,
     anyway: bool,
+    given: Mapping[str, Any],
     module: str = "jobs.published",
     more: Iterable[str] = (),
 ) -> dict[str, Any]:
     """What the file is, said on stderr; raises what the look at it ended with."""
     from rsctl.catalog import plugins
-    from rsctl.errors import unknown
+    from rsctl.catalog.published import normalisation as checked
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
-    allowed = ("dataset", "none", "centre")
-    if normalisation and normalisation not in allowed:
-        raise InputError(f"--normalisation: {unknown('normalisation', normalisation, allowed)}")
+    if normalisation:
+        try:
+            checked(normalisation)
+        except InputError as error:
+            raise InputError(f"--normalisation: {error}") from error
+    data, architecture = ({**given.get(part, {})} for part in ("dataset", "model"))
+    dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
     # torch is loaded in a process of its own.
     command = [
         sys.executable, "-m", module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
-        "--normalisation", normalisation, "--arch", arch, "--plugins", json.dumps(list(plugins())), *more,
+        "--normalisation", normalisation, "--arch", arch, "--plugins", json.dumps(list(plugins())),
+        "--parameters", json.dumps(data), "--model-parameters", json.dumps(architecture), *more,
     ]  # fmt: skip
     done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
     if done.returncode:
@@ -160,13 +173,19 @@ def examine(
             raise RefusedError(text)
         raise UnavailableError(text.splitlines()[-1])
     found: dict[str, Any] = json.loads(done.stdout)
-    accuracy = found["accuracy"][found["normalisation"]]
+    accuracy = dict(found["accuracy"])
+    chosen = accuracy.pop(found["normalisation"])
     parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
+    others = ", ".join(f"'{key}' {one['clean']:.1%}" for key, one in accuracy.items())
+    says = "".join(f"; the file says {key} = {value:.2%}" for key, value in found["says"].items())
     print(
         f"{file}: {found['layout']}: {found['model']}{parameters}\n"
-        f"normalisation '{found['normalisation']}': {found['why']}\n"
-        f"{accuracy['clean']:.1%} of {found['images']} clean test images are classified correctly"
-        + (f", {accuracy['noisy']:.1%} with one noise each" if sigma else ""),
+        + "".join(f"assumed: {one}\n" for one in found["assumes"])
+        + f"normalisation '{found['normalisation']}': {found['why']}\n"
+        f"{chosen['clean']:.1%} of {found['images']} clean test images are classified correctly"
+        + (f", {chosen['noisy']:.1%} with one noise each" if sigma else "")
+        + (f" (with {others})" if others else "")
+        + says,
         file=sys.stderr,
     )
     return found
@@ -179,7 +198,7 @@ def _sweep(
     sigma: float,
     anyway: bool,
     tables: dict[str, Any],
-    settings: list[str] | None,
+    given: Mapping[str, Any],
     name: str,
     suffix: str = "",
 ) -> dict[str, Any]:
@@ -196,6 +215,12 @@ def _sweep(
         "sigma": sigma,
         **tables,
     }  # fmt: skip
+    return _merged(values, given)
+
+
+def _given(settings: list[str] | None) -> dict[str, Any]:
+    """What --set says, as tables."""
+    given: dict[str, Any] = {}
     for setting in settings or ():
         key, equals, text = setting.partition("=")
         if not equals or not key:
@@ -205,13 +230,25 @@ def _sweep(
         except ValueError:
             value = text
         *parts, last = key.strip().split(".")
-        table = values
+        table = given
         for part in parts:
             table = table.setdefault(part, {})
             if not isinstance(table, dict):
                 raise InputError(f"--set: {key}: '{part}' is not a table.")
         table[last] = value
-    return values
+    return given
+
+
+def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """The values with those given in their place, table by table."""
+    merged = dict(values)
+    for key, value in given.items():
+        if isinstance(merged.get(key), Mapping):
+            if not isinstance(value, Mapping):
+                raise InputError(f"--set: {key} is a table; say {key}.KEY=VALUE.")
+            value = _merged(merged[key], value)
+        merged[key] = value
+    return merged
 
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:

@@ -1,8 +1,14 @@
-"""A small network without batch normalisation, for small images in seconds on a CPU."""
+"""Small networks without batch normalisation, for small images."""
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import Tensor, nn
+
+from rsctl.errors import InputError
 
 
 class SmallCNN(nn.Module):
@@ -27,3 +33,48 @@ class SmallCNN(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.fc(self.features(x).flatten(1))
+
+
+def lenet(classes: int, channels: int, size: int) -> nn.Sequential:
+    """Two 5x5 convolutions without padding, each halved by max-pooling, and a hidden layer of 500 units.
+
+    Layer names are those of published checkpoints.
+    """
+    left = ((size - 4) // 2 - 4) // 2
+    layers: dict[str, nn.Module] = {
+        "conv1": nn.Conv2d(channels, 20, kernel_size=5),
+        "relu1": nn.ReLU(),
+        "pool1": nn.MaxPool2d(2),
+        "conv2": nn.Conv2d(20, 50, kernel_size=5),
+        "relu2": nn.ReLU(),
+        "pool2": nn.MaxPool2d(2),
+        "flatten": nn.Flatten(),
+        "fc1": nn.Linear(50 * left * left, 500),
+        "relu3": nn.ReLU(),
+        "fc2": nn.Linear(500, classes),
+    }
+    return nn.Sequential(OrderedDict(layers))
+
+
+def convolutions(
+    classes: int, channels: int, size: int, convolutions: Sequence[Sequence[int]], widths: Sequence[int]
+) -> nn.Sequential:
+    """Convolutions (channels, kernel, stride, padding) and linear layers, a ReLU after each but the last.
+
+    Raises
+    ------
+    InputError
+        A kernel is larger than what it is moved over.
+    """
+    layers: list[nn.Module] = []
+    for outputs, kernel, stride, padding in convolutions:
+        if kernel > size + 2 * padding:
+            raise InputError(
+                f"model.convolutions: a kernel of {kernel} is larger than the {size}x{size} pixels it is moved over."
+            )
+        layers += [nn.Conv2d(channels, outputs, kernel, stride, padding), nn.ReLU()]
+        channels, size = outputs, (size + 2 * padding - kernel) // stride + 1
+    layers.append(nn.Flatten())
+    for inputs, outputs in pairwise((channels * size * size, *widths)):
+        layers += [nn.Linear(inputs, outputs), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear((channels * size * size, *widths)[-1], classes))

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from rsctl.catalog.declare import DataSet
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.catalog.published import explicit
+from rsctl.errors import InputError
 
 Values = tuple[Sequence[float], Sequence[float]]
 """Mean and standard deviation, per channel."""
@@ -16,6 +18,34 @@ Values = tuple[Sequence[float], Sequence[float]]
 def of_dataset(dataset: DataSet, channels: int) -> Values:
     """What the data set declares; nothing is done to images where it declares nothing."""
     return dataset.mean or (0.0,) * channels, dataset.std or (1.0,) * channels
+
+
+USUAL: dict[str, Values] = {
+    "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+    "mnist": ((0.1307,), (0.3081,)),
+}
+"""Values that networks of many data sets are trained with: those of torchvision's models and of PyTorch's MNIST example."""
+
+
+def normalisation_values(
+    name: str, dataset: DataSet, shape: DataShape
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation per channel of a normalisation (`rsctl.catalog.published.NORMALISATIONS`, or numbers).
+
+    Raises InputError where it has other channels than the images.
+    """
+    channels = shape.channels
+    zero, one, half = ((value,) * channels for value in (0.0, 1.0, 0.5))
+    mean, std = of_dataset(dataset, channels)
+    named: dict[str, Values] = {
+        "dataset": (mean, std), "centre": (mean, one), "none": (zero, one), "half": (half, half), **USUAL,
+    }  # fmt: skip
+    chosen = named[name] if name in named else explicit(name)
+    if not len(chosen[0]) == len(chosen[1]) == channels:
+        raise InputError(
+            f"normalisation '{name}' is of {len(chosen[0])} channels; images of {dataset.name} have {channels}."
+        )
+    return tuple(chosen[0]), tuple(chosen[1])
 
 
 class Normalize(nn.Module):

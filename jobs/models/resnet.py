@@ -19,17 +19,32 @@ def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, kernel_size=3, stride=stride, padding=1, bias=False)
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions beside a shortcut; where the shape changes, a 1x1 convolution (option B of section 4.1)."""
+class Padding(nn.Module):
+    """Every `stride`-th pixel of the image, zero channels before and after its own: a shortcut without weights (option A)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        before = (outputs - inputs) // 2
+        self.channels, self.stride = (before, outputs - inputs - before), stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        kept = x[:, :, :: self.stride, :: self.stride]
+        return functional.pad(kept, (0, 0, 0, 0, *self.channels))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions beside a shortcut; where the shape changes, a 1x1 convolution or padding (options B, A of section 4.1)."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, *, padding: bool = False) -> None:
         super().__init__()
         self.conv1 = conv3x3(inputs, outputs, stride)
         self.bn1 = nn.BatchNorm2d(outputs)
         self.conv2 = conv3x3(outputs, outputs)
         self.bn2 = nn.BatchNorm2d(outputs)
         self.downsample: nn.Module | None = None
-        if stride != 1 or inputs != outputs:
+        if (stride != 1 or inputs != outputs) and padding:
+            self.downsample = Padding(inputs, outputs, stride)
+        elif stride != 1 or inputs != outputs:
             self.downsample = nn.Sequential(
                 nn.Conv2d(inputs, outputs, kernel_size=1, stride=stride, bias=False), nn.BatchNorm2d(outputs)
             )
@@ -41,7 +56,7 @@ class BasicBlock(nn.Module):
 
 
 def residual_network(
-    blocks: Sequence[int], widths: Sequence[int], classes: int, channels: int
+    blocks: Sequence[int], widths: Sequence[int], classes: int, channels: int, *, padding: bool = False
 ) -> nn.Sequential:
     """A 3x3 stem, stages of basic blocks that halve the resolution from the second on, a mean over pixels, a linear layer.
 
@@ -55,7 +70,7 @@ def residual_network(
     for stage, (count, (inputs, outputs)) in enumerate(
         zip(blocks, pairwise([widths[0], *widths]), strict=True), 1
     ):
-        first = BasicBlock(inputs, outputs, stride=1 if stage == 1 else 2)
+        first = BasicBlock(inputs, outputs, stride=1 if stage == 1 else 2, padding=padding)
         layers[f"layer{stage}"] = nn.Sequential(
             first, *(BasicBlock(outputs, outputs, 1) for _ in range(count - 1))
         )
@@ -67,9 +82,10 @@ def residual_network(
     return network
 
 
-def cifar_resnet(depth: int, classes: int, channels: int) -> nn.Sequential:
+def cifar_resnet(depth: int, classes: int, channels: int, shortcut: str = "projection") -> nn.Sequential:
     """Section 4.2: depth = 6n + 2 with n blocks in each of three stages of 16, 32 and 64 channels."""
-    return residual_network([(depth - 2) // 6] * 3, (16, 32, 64), classes, channels)
+    blocks = [(depth - 2) // 6] * 3
+    return residual_network(blocks, (16, 32, 64), classes, channels, padding=shortcut == "padding")
 
 
 def wide_stem_resnet(depth: int, classes: int, channels: int) -> nn.Sequential:

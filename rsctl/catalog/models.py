@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from rsctl.catalog.declare import Model, Parameters
 
@@ -16,6 +16,35 @@ class CnnParameters(Parameters):
 
     width: Annotated[int, Field(ge=1)] = 32
     """Channels of the first convolution; the later ones have twice as many."""
+
+
+class ResNetParameters(Parameters):
+    """A CIFAR ResNet."""
+
+    shortcut: Literal["projection", "padding"] = Field(
+        "projection", json_schema_extra={"neutral": "projection"}
+    )
+    """Where the shape changes: a 1x1 `projection` (option B of the paper, as smoothed classifiers have it), or `padding`
+    with zero channels (option A, as the paper's own CIFAR networks)."""
+
+
+class ConvolutionsParameters(Parameters):
+    """A plain convolutional network."""
+
+    convolutions: Annotated[
+        list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=4, max_length=4)]],
+        Field(min_length=1),
+    ] = [[16, 4, 2, 1], [32, 4, 2, 1]]
+    """Of each convolution: channels, kernel, stride, padding. A ReLU follows each."""
+    widths: list[Annotated[int, Field(ge=2)]] = [100]
+    """Units of each hidden linear layer."""
+
+    @field_validator("convolutions")
+    @classmethod
+    def _sizes(cls, convolutions: list[list[int]]) -> list[list[int]]:
+        if any(min(one[:3]) < 1 for one in convolutions):
+            raise ValueError("channels, kernel and stride of a convolution are at least 1")
+        return convolutions
 
 
 Widths = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
@@ -55,7 +84,7 @@ MODELS: tuple[Model, ...] = (
         CnnParameters,
     ),
     *(
-        Model(f"resnet{depth}", f"CIFAR ResNet-{depth}", f"{HE}, section 4.2", smallest=8)
+        Model(f"resnet{depth}", f"CIFAR ResNet-{depth}", f"{HE}, section 4.2", ResNetParameters, smallest=8)
         for depth in (20, 32, 44, 56, 110)
     ),
     *(
@@ -63,6 +92,19 @@ MODELS: tuple[Model, ...] = (
         for depth in (18, 34)
     ),
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
+    Model(
+        "lenet",
+        "LeNet with 20 and 50 channels and max-pooling, for 28x28 images",
+        "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998; "
+        "as Jeong, Shin 2020, authors' code: archs/lenet.py",
+        smallest=16,
+    ),
+    Model(
+        "convolutions",
+        "Convolutions with ReLUs, then linear layers, as networks to verify are published",
+        "Wong, Schmidt, Metzen, Kolter: Scaling provable adversarial defenses, NeurIPS 2018, and others",
+        ConvolutionsParameters,
+    ),
     Model("mlp", "Linear layers with ReLUs", "this project", MlpParameters, implementation=VERIFIABLE),
     *(
         Model(

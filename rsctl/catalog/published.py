@@ -7,16 +7,54 @@ Reading the file is up to `jobs.published`.
 from __future__ import annotations
 
 import hashlib
+import math
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from rsctl.catalog.declare import Method, Parameters
-from rsctl.errors import InputError
+from rsctl.errors import InputError, unknown
 
-Normalisation = Literal["dataset", "none", "centre"]
+NORMALISATIONS = ("dataset", "none", "centre", "half", "imagenet", "mnist")
+
+
+def explicit(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """`0.485,0.456,0.406/0.225,0.225,0.225`: mean and standard deviation per channel; raises InputError."""
+    mean, slash, std = text.partition("/")
+    if not slash:
+        raise InputError(
+            f"{unknown('normalisation', text, NORMALISATIONS)} Or numbers: mean/standard deviation, with commas between channels."
+        )
+    try:
+        values = tuple(tuple(float(part) for part in one.split(",")) for one in (mean, std))
+    except ValueError as error:
+        raise InputError(
+            f"'{text}' isn't mean/standard deviation, such as 0.5,0.5,0.5/0.25,0.25,0.25."
+        ) from error
+    if len(values[0]) != len(values[1]) or not all(math.isfinite(value) for one in values for value in one):
+        raise InputError(f"'{text}' needs as many finite means as standard deviations.")
+    if min(values[1]) <= 0:
+        raise InputError(f"'{text}' needs standard deviations above 0.")
+    return values[0], values[1]
+
+
+def normalisation(text: str) -> str:
+    """A known name, or numbers; raises InputError."""
+    if text not in NORMALISATIONS:
+        explicit(text)
+    return text
+
+
+def _checked(text: str) -> str:
+    try:
+        return normalisation(text)
+    except InputError as error:
+        raise ValueError(str(error).rstrip(".")) from error
+
+
+Normalisation = Annotated[str, AfterValidator(_checked)]
 
 
 class CheckpointParameters(Parameters):
@@ -28,7 +66,8 @@ class CheckpointParameters(Parameters):
     """Of its content; worked out where it isn't given, compared where it is."""
     normalisation: Normalisation = "dataset"
     """What the network expects to be done to images in [0, 1]: `dataset` subtracts the data set's mean and divides by its
-    standard deviation, `centre` only subtracts the mean, `none` leaves them."""
+    standard deviation, `centre` only subtracts the mean, `none` leaves them, `half` is (x - 0.5) / 0.5, `imagenet` and `mnist` are the values
+    usual there; or numbers, `mean,…/standard deviation,…`."""
     anyway: bool = Field(False, json_schema_extra={"neutral": False})
     """Take it even where it classifies next to nothing, or another normalisation does better."""
 

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 
 from jobs.data import Images, load
 from jobs.models import build_model
-from jobs.models.published import accuracy, assemble, judge, least, read_weights, recognise
+from jobs.models.judge import accuracy, candidates, judge, least
+from jobs.models.published import read_weights
+from jobs.models.recognise import assemble, assumptions, recognise
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.catalog.published import normalisation
 from rsctl.errors import InputError, RefusedError
 
 CIFAR = DataShape(3, 32, 10, {"train": 50_000, "test": 10_000})
@@ -201,12 +204,147 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
         ):
             judged(wrong)
         assert judged(wrong, anyway=True)[1][wrong].best < found["centre"].best
-    # None of them fits: labels in another order look like this too.
+    # Classes in another order: no normalisation helps.
+    weights.state_dict["fc.weight"] = weights.state_dict["fc.weight"].roll(1, 0)
+    weights.state_dict["fc.bias"] = weights.state_dict["fc.bias"].roll(1, 0)
     with pytest.raises(
         RefusedError, match="at least 28% on one of them are asked for; the other normalisations do no better"
     ):
-        judged("none", mean=-2.0)
-    judged("none", mean=-2.0, anyway=True)
+        judged("centre")
+    judged("centre", anyway=True)
+
+
+def test_an_accuracy_that_the_file_states_is_asked_for() -> None:
+    images, state = digits()
+    weights = read_from({"net": state, "acc": 96.5})
+    assert weights.claim == ("acc", 0.965)
+    arguments = ("cnn", {"width": 4}, "centre", shifted(2.0), images, 0.1, CPU)
+    measured = judge(weights, *arguments)[1]["centre"]
+    swapped = torch.tensor([1, 0, *range(2, 10)])  # two classes
+    worse = {key: value[swapped] if key.startswith("fc.") else value for key, value in state.items()}
+    spoilt = read_from({"state_dict": worse, "best_prec1": torch.tensor(0.965)})
+    with pytest.raises(RefusedError, match=r"the file says best_prec1 = 96\.5%, and no other"):
+        judge(spoilt, *arguments)
+    assert measured.clean > judge(spoilt, *arguments, anyway=True)[1]["centre"].clean + 0.1
+
+
+def test_the_layout_of_padding_shortcuts_is_shown_imagenets_normalisation() -> None:
+    """As pytorch_resnet_cifar10 publishes its ResNets: no weights in a shortcut, `linear` at the end."""
+    torch.manual_seed(0)
+    made = build_model("resnet20", {"shortcut": "padding"}, dataset=dataset("cifar10"), shape=CIFAR)[1].eval()
+    assert sum(value.numel() for value in made.parameters()) == 269_722  # the paper's 0.27 million
+    stored = {
+        "best_prec1": 91.73,
+        "state_dict": OrderedDict((kuangliu(key), value) for key, value in prefixed("module.", made).items()),
+    }
+    weights = read_from(stored)
+    assert (weights.normalisation, weights.claim) == ("imagenet", ("best_prec1", pytest.approx(0.9173)))
+    name, parameters = recognise(weights, dataset("cifar10"), CIFAR)
+    assert (name, parameters) == ("resnet20", {"shortcut": "padding"})
+    x = torch.rand(2, 3, 32, 32)
+    values = [torch.tensor(one)[:, None, None] for one in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))]
+    model = assemble(weights, name, parameters, "imagenet", dataset("cifar10"), CIFAR)
+    torch.testing.assert_close(model(x), made((x - values[0]) / values[1]), atol=1e-5, rtol=1e-5)
+    numbers = "0.485,0.456,0.406/0.229,0.224,0.225"
+    told = assemble(weights, name, parameters, numbers, dataset("cifar10"), CIFAR)
+    assert torch.equal(told(x), model(x))
+    # The one shape with projections, the other without: neither is taken for the other.
+    assert recognise(read_from(prefixed("1.")), dataset("cifar10"), CIFAR) == ("resnet20", {})
+
+
+def public(*layers: nn.Module) -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(*layers).eval()
+
+
+def test_plain_networks_are_recognised_by_their_numbered_layers() -> None:
+    mnist = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
+    relu, flat = nn.ReLU, nn.Flatten
+    conv, linear = nn.Conv2d, nn.Linear
+    two = public(
+        conv(1, 3, 3, padding=1),
+        relu(),
+        conv(3, 4, 4, 2, 1),
+        relu(),
+        flat(),
+        linear(784, 9),
+        relu(),
+        linear(9, 10),
+    )
+    dense = public(flat(), linear(784, 8), relu(), linear(8, 10))
+    unflat = public(linear(784, 8), relu(), linear(8, 6), relu(), linear(6, 10))
+    x = torch.rand(2, 1, 28, 28)
+    cases: list[tuple[nn.Module, Any, str, dict[str, Any]]] = [
+        (two, [two.state_dict()], "convolutions", {"convolutions": [[3, 3, 1, 1], [4, 4, 2, 1]], "widths": [9]}),
+        (dense, {"state_dict": [dense.state_dict()]}, "mlp", {"widths": [8]}),
+        (unflat, {f"module.{key}": value for key, value in unflat.state_dict().items()}, "mlp", {"widths": [8, 6]}),
+    ]  # fmt: skip
+    for made, stored, name, parameters in cases:
+        weights = read_from({"state_dict": stored} if isinstance(stored, list) else stored)
+        assert recognise(weights, dataset("mnist"), mnist) == (name, parameters)
+        model = assemble(weights, name, parameters, "none", dataset("mnist"), mnist)
+        assert torch.allclose(model(x), made(x.flatten(1) if made is unflat else x), atol=1e-5)
+        assert assumptions(name, parameters, weights, mnist)[0].startswith(
+            "a ReLU after each layer but the last"
+        )
+    # Strides that the sizes leave open are said, and can be told otherwise.
+    five = read_from(
+        public(conv(1, 4, 5, 2, 2), relu(), conv(4, 8, 5, 2, 2), relu(), flat(), linear(392, 10)).state_dict()
+    )
+    name, parameters = recognise(five, dataset("mnist"), mnist)
+    assert parameters["convolutions"] == [[4, 5, 2, 2], [8, 5, 2, 2]]
+    other = {"convolutions": [[4, 5, 2, 1], [8, 5, 2, 2]]}
+    assert recognise(five, dataset("mnist"), mnist, name, other)[1]["convolutions"] == other["convolutions"]
+    # Pooling leaves a gap in the numbers, and names tell nothing of it: neither is taken for a plain network.
+    pooled = public(conv(1, 4, 3, padding=1), relu(), nn.MaxPool2d(2), flat(), linear(784, 10))
+    named = {"conv1.weight": torch.zeros(4, 1, 4, 4), "conv1.bias": torch.zeros(4), "fc.weight": torch.zeros(10, 784), "fc.bias": torch.zeros(10)}  # fmt: skip
+    for stored in (pooled.state_dict(), named):
+        with pytest.raises(InputError, match="fit no architecture"):
+            recognise(read_from(stored), dataset("mnist"), mnist)
+
+
+def test_lenet_has_the_published_names() -> None:
+    mnist = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
+    made = build_model("lenet", {}, dataset=dataset("mnist"), shape=mnist)
+    shapes = {key: tuple(value.shape) for key, value in made.state_dict().items() if key.endswith("weight")}
+    assert shapes == {
+        "1.conv1.weight": (20, 1, 5, 5), "1.conv2.weight": (50, 20, 5, 5), "1.fc1.weight": (500, 800), "1.fc2.weight": (10, 500),
+    }  # fmt: skip
+    assert recognise(read_from(made.state_dict()), dataset("mnist"), mnist) == ("lenet", {})
+
+
+def test_a_cascade_is_refused_with_the_way_to_take_its_first_network(tmp_path: Path) -> None:
+    one = public(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)).state_dict()
+    file = tmp_path / "cascade.pth"
+    torch.save({"state_dict": [one, one], "err": 0.3}, file)
+    with pytest.raises(InputError, match="holds 2 networks under 'state_dict', a cascade") as caught:
+        read_weights(file)
+    command = str(caught.value).splitlines()[-1].replace("python", sys.executable, 1)
+    assert subprocess.run(command, shell=True, cwd=tmp_path).returncode == 0
+    assert list(read_weights(tmp_path / "cascade.first.pt").state_dict) == [
+        "1.weight",
+        "1.bias",
+        "3.weight",
+        "3.bias",
+    ]
+
+
+def test_a_normalisation_is_a_name_or_numbers() -> None:
+    for wrong, said in (
+        ("center", "Did you mean 'centre'"),
+        ("0.5/x", "isn't mean/standard deviation"),
+        ("0.5,0.5/0.5", "as many finite means"),
+        ("0.5/0", "above 0"),
+        ("0.5/nan", "finite"),
+    ):
+        with pytest.raises(InputError, match=said):
+            normalisation(wrong)
+    assert normalisation("0.5/0.25") == "0.5/0.25"
+    grey = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
+    with pytest.raises(InputError, match="is of 3 channels; images of mnist have 1"):
+        assemble(read_from(prefixed("1.")), "resnet20", {}, "imagenet", dataset("mnist"), grey)
+    # Those of another number of channels aren't tried, nor the same values twice: MNIST's own leave images as they are.
+    assert candidates(dataset("mnist"), grey, "none") == ["none", "half", "mnist"]
 
 
 def test_the_threshold_lies_between_chance_and_every_useful_model() -> None:

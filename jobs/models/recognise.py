@@ -1,0 +1,185 @@
+"""Which declared architecture the weights of a published checkpoint belong to, and the network made of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.models import build_model
+from jobs.models.normalize import normalisation_values
+from jobs.models.published import Weights
+from rsctl.catalog import find, known_models
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.errors import InputError, UserError
+
+GENERIC = ("convolutions", "mlp")
+"""Of any depth: there is nothing to compare where the weights don't tell it."""
+
+
+def recognise(
+    weights: Weights,
+    dataset: DataSet,
+    shape: DataShape,
+    arch: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """The declared architecture that these weights belong to, by the names and shapes of its layers, and its parameters.
+
+    `given` parameters stand in for those that the shapes tell. Raises InputError where no architecture fits, or `arch`
+    doesn't, naming what differs.
+    """
+    if arch:
+        find("model", arch, known_models())
+    differences: dict[str, str] = {}
+    shared: dict[str, float] = {}
+    """Share of the names that both have."""
+    for name in (arch,) if arch else known_models():
+        parameters = {**told(name, weights.state_dict, shape), **(given or {})}
+        if name in GENERIC and not parameters and not arch:
+            differences[name] = (
+                "the layers aren't numbered convolutions and linear layers with nothing between them but ReLUs"
+            )
+            continue
+        try:
+            network = _outline(name, parameters, dataset, shape, asked_for=bool(arch))
+        except UserError as error:
+            differences[name] = str(error)
+            continue
+        wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
+        difference = _difference(wanted, weights.state_dict)
+        if not difference:
+            return name, parameters
+        differences[name] = difference
+        theirs = weights.state_dict.keys()
+        shared[name] = len(wanted.keys() & theirs) / len(wanted.keys() | theirs)
+    if arch:
+        raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.")
+    # Not those that couldn't be built at all: their text says nothing of layers.
+    nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
+    raise InputError(
+        f"the weights fit no architecture that is known here ({', '.join(differences)})"
+        + (f"; the file calls it '{weights.said}'" if weights.said else "")
+        + f". Nearest is {nearest}: {differences[nearest]}. An architecture of your own can come from a plugin."
+    )
+
+
+def _outline(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, *, asked_for: bool
+) -> nn.Module:
+    """A network of that shape without memory for its weights; one that can't be built so, only where it is asked for."""
+    try:
+        with torch.device("meta"):
+            return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+    except RuntimeError as error:
+        if not asked_for:
+            raise InputError(f"whether it is a {name} is looked at where --arch says so") from error
+    return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+
+
+def told(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str, Any]:
+    """The parameters of an architecture that the shapes of its layers tell, without those at their default."""
+    first = weights.get("features.0.weight")
+    if name == "cnn" and first is not None and first.dim() == 4:
+        return {"width": len(first)}
+    if (
+        name.startswith("resnet")
+        and "layer3.0.bn1.weight" in weights
+        and "layer4.0.bn1.weight" not in weights
+    ):
+        projects = any("downsample" in key for key in weights)
+        return {} if projects else {"shortcut": "padding"}
+    layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
+    kinds = {layer.dim() for layer in layers}
+    widths = [len(layer) for layer in layers if layer.dim() == 2][:-1]
+    if name == "mlp" and kinds == {2} and widths:
+        return {"widths": widths}
+    if name == "convolutions" and kinds == {2, 4}:
+        found = geometries(layers, shape.size)
+        return {"convolutions": found[0], "widths": widths} if found else {}
+    return {}
+
+
+GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 2), (1, 2), (2, 0), (1, 0)]}
+"""Kernel → strides and paddings that published networks have, the usual first."""
+
+
+def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
+    """Every [channels, kernel, stride, padding] per convolution with which the first linear layer has its inputs.
+
+    Weights don't tell strides: convolutions of one kernel are taken to have the same one.
+    """
+    convolutions = [layer for layer in layers if layer.dim() == 4]
+    inputs = layers[len(convolutions)].shape[1]
+    kernels = sorted({layer.shape[-1] for layer in convolutions})
+    found = []
+    for choice in product(
+        *(GEOMETRIES.get(kernel, [(1, kernel // 2), (1, 0), (2, 0)]) for kernel in kernels)
+    ):
+        of_kernel = dict(zip(kernels, choice, strict=True))
+        left = size
+        for layer in convolutions:
+            stride, padding = of_kernel[layer.shape[-1]]
+            left = (left + 2 * padding - layer.shape[-1]) // stride + 1
+        if left > 0 and len(convolutions[-1]) * left**2 == inputs:
+            found.append([[len(one), one.shape[-1], *of_kernel[one.shape[-1]]] for one in convolutions])
+    return found
+
+
+def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shape: DataShape) -> list[str]:
+    """What weights don't tell and was taken for granted, a sentence each."""
+    if name == "mlp":
+        return ["a ReLU after each layer but the last"]
+    if name != "convolutions":
+        return []
+    layers = [value for key, value in weights.state_dict.items() if key.endswith(".weight")]
+    others = [one for one in geometries(layers, shape.size) if one != parameters["convolutions"]]
+    each = ", ".join(
+        f"{kernel}x{kernel} stride {stride} padding {padding}"
+        for kernel, stride, padding in dict.fromkeys(tuple(one[1:]) for one in parameters["convolutions"])
+    )
+    said = f"a ReLU after each layer but the last; {each}, which the sizes of the layers "
+    if not others:
+        return [said + "allow"]
+    return [
+        f"{said}allow, as they do {' and '.join(map(str, others))} (--set 'model.convolutions={others[0]}')"
+    ]
+
+
+def _difference(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> str:
+    """What is missing, superfluous or of another shape; empty where nothing is."""
+    said = []
+    missing = [key for key in wanted if key not in there]
+    besides = [key for key in there if key not in wanted]
+    shapes = [key for key in wanted if key in there and wanted[key].shape != there[key].shape]
+    if missing:
+        said.append(
+            f"{len(missing)} entries are missing ({', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
+        )
+    if besides:
+        said.append(f"{len(besides)} are besides ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
+    said += [
+        f"{key} has shape {tuple(there[key].shape)} and not {tuple(wanted[key].shape)}" for key in shapes[:3]
+    ]
+    return "; ".join(said)
+
+
+def assemble(
+    weights: Weights,
+    model: str,
+    parameters: Mapping[str, Any],
+    normalisation: str,
+    dataset: DataSet,
+    shape: DataShape,
+) -> nn.Sequential:
+    """The base classifier (Normalize, network) in eval mode on the CPU."""
+    shown = normalisation_values(normalisation, dataset, shape)
+    built = build_model(model, parameters, dataset=dataset, shape=shape, normalisation=shown)
+    own = built[1].state_dict()
+    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
+    built[1].load_state_dict({**counters, **weights.state_dict})
+    return built.float().eval()
