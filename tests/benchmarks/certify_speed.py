@@ -5,8 +5,9 @@ memory, batches of 400, a host synchronisation per batch. `share_of_forward` is 
 the bare forward pass of the very same executed function on one resident tile, in the same precision.
 
 On a CPU a second table is of one thread and of CPU time, which other work on the machine disturbs less. On a GPU
-(`--tile 4000`) it measures tf32 as well, the bare forward under CUDA graphs and `torch.compile`, and the share of the
-reckoned ceiling: memory traffic of the convolutions' outputs, written and read once in bf16, at the bandwidth given.
+(`--tile 4000`) it measures tf32 as well, bf16 as `certification.compile` runs it in each mode (`--compiled` names other
+precisions, also on a CPU; compiling takes minutes), and the share of the reckoned ceiling: memory traffic of the
+convolutions' outputs, written and read once in bf16, at the bandwidth given.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -22,11 +24,12 @@ import torch
 from torch import nn
 
 from jobs.models import build_model
-from jobs.models.load import Executed
+from jobs.models.load import Executed, to_sample
 from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.errors import UserError
 
 SIGMA, CLASSES, SHAPE = 0.5, 10, (3, 32, 32)
 Clock = Callable[[], float]
@@ -58,31 +61,11 @@ def ours(executed: nn.Module, images: torch.Tensor, n: int, tile: int, device: t
         pass
 
 
-def forward(executed: Callable[[torch.Tensor], torch.Tensor], x: torch.Tensor, repeats: int) -> None:
+def forward(executed: nn.Module, x: torch.Tensor, repeats: int) -> None:
     """The bare forward pass, nothing else."""
     with torch.inference_mode():
         for _ in range(repeats):
             executed(x)
-
-
-def graphed(executed: nn.Module, x: torch.Tensor) -> Callable[[torch.Tensor], torch.Tensor]:
-    """The forward pass of one tile recorded as a CUDA graph and replayed on the same memory."""
-    with torch.inference_mode():
-        stream = torch.cuda.Stream()
-        stream.wait_stream(torch.cuda.current_stream())
-        with torch.cuda.stream(stream):
-            for _ in range(3):
-                executed(x)
-        torch.cuda.current_stream().wait_stream(stream)
-        graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
-            result = executed(x)
-
-    def replay(_: torch.Tensor) -> torch.Tensor:
-        graph.replay()
-        return result
-
-    return replay
 
 
 def rate(work: Callable[[], None], samples: int, device: torch.device, clock: Clock) -> float:
@@ -129,53 +112,51 @@ def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str
     """Medians over rounds of all rates, and of their ratios within a round."""
     device = configure("fp32", threads)
     images = torch.rand((options.images, *SHAPE), device=device)
-    tile = torch.rand((options.tile, *SHAPE), device=device).to(memory_format=torch.channels_last)
+    with torch.inference_mode():  # as the sampler's tiles are, which compiled code insists on
+        tile = torch.rand((options.tile, *SHAPE), device=device).to(memory_format=torch.channels_last)
     samples = options.images * options.n
     reference = trained_like(options.model).to(device)
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
-    executed = {
-        name: Executed(trained_like(options.model), name, example=images[:1]).to(device)
-        for name in precisions
-    }
-    # What else the forward pass could be run through; not what the sampler does.
-    others: dict[str, tuple[str, Callable[[torch.Tensor], torch.Tensor]]] = {}
-    if device.type == "cuda":
-        for name in precisions:
-            configure(name, threads)
-            others[f"graph_{name}"] = (name, graphed(executed[name], tile))
-    if options.compile:
-        for name in precisions:
-            others[f"compiled_{name}"] = (
-                name,
-                torch.compile(executed[name], mode="max-autotune-no-cudagraphs"),
-            )
+    modes = ("default", "graphs") if device.type == "cuda" else ("default",)
+    shape = DataShape(*SHAPE[:2], CLASSES, {})
+    executed: dict[str, tuple[str, Executed]] = {}
+    refused: dict[str, str] = {}
+    for precision in precisions:
+        configure(precision, threads)
+        for mode in ("off", *(modes if precision in options.compiled else ())):
+            name = precision if mode == "off" else f"{precision}_{mode}"
+            note(f"{name} …")
+            try:
+                function = to_sample(
+                    trained_like(options.model), precision, mode, options.tile, shape, device
+                )
+            except UserError as error:  # a missing compiler leaves the other columns
+                refused[name] = str(error)
+            else:
+                executed[name] = (precision, function)
     repeats = max(1, samples // options.tile)
     rounds: list[dict[str, float]] = []
-    for _ in range(options.rounds + 1):
+    for number in range(options.rounds + 1):
         # All of them in turn within a round: the machine's mood cancels in the ratios. The first round warms up.
         configure("fp32", threads)
         found = {
             "loop": rate(lambda: published_loop(reference, images, options.n, device), samples, device, clock)
         }
-        for name, function in executed.items():
-            configure(name, threads)
+        for name, (precision, function) in executed.items():
+            configure(precision, threads)
             found[name] = rate(
                 lambda f=function: ours(f, images, options.n, options.tile, device), samples, device, clock
             )
             found[f"forward_{name}"] = rate(
                 lambda f=function: forward(f, tile, repeats), repeats * options.tile, device, clock
             )
-        for name, (precision, function) in others.items():
-            configure(precision, threads)
-            found[name] = rate(
-                lambda f=function: forward(f, tile, repeats), repeats * options.tile, device, clock
-            )
         rounds.append(found)
+        note(f"round {number} of {options.rounds}: {found}")
     rounds = rounds[1:]
     figures: dict[str, Any] = {
         "samples_per_second": {name: round(median([r[name] for r in rounds]), 1) for name in rounds[0]}
     }
-    for name in precisions:
+    for name in executed:
         figures[f"ratio_{name}"] = round(median([r[name] / r["loop"] for r in rounds]), 2)
         figures[f"share_of_forward_{name}"] = round(
             median([r[name] / r[f"forward_{name}"] for r in rounds]), 3
@@ -184,8 +165,19 @@ def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str
     if device.type == "cuda":
         ceiling = options.bandwidth * 1e12 / traffic(trained_like(options.model))
         figures["ceiling"] = round(ceiling)
-        figures["share_of_ceiling"] = round(figures["samples_per_second"]["bf16"] / ceiling, 3)
+        figures["share_of_ceiling"] = {
+            name: round(figures["samples_per_second"][name] / ceiling, 3)
+            for name in executed
+            if name.startswith("bf16")
+        }
+    if refused:
+        figures["refused"] = refused
     return figures
+
+
+def note(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def median(values: list[float]) -> float:
@@ -202,13 +194,15 @@ def main() -> None:
     parser.add_argument("--tile", type=int, default=400)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
-    parser.add_argument("--compile", action="store_true", help="also the bare forward under torch.compile")
+    parser.add_argument(
+        "--compiled", nargs="*", choices=("fp32", "tf32", "bf16"), help="precisions to compile; bf16 on a GPU"
+    )
     parser.add_argument("--bandwidth", type=float, default=4.8, help="of the GPU's memory, TB/s")
     options = parser.parse_args()
     gpu = torch.cuda.is_available()
     # A GPU needs several tiles in flight before its rate says anything.
     options.n = options.n or (max(4 * options.tile, 400) if gpu else max(options.tile, 400))
-    options.compile = options.compile or gpu
+    options.compiled = options.compiled if options.compiled is not None else ["bf16"] if gpu else []
     device = configure("fp32", options.threads)
     figures: dict[str, Any] = {
         "device": device_name(device),
@@ -236,10 +230,13 @@ def main() -> None:
 def show(figures: dict[str, Any]) -> None:
     """Rates, then ratios."""
     for name, value in figures["samples_per_second"].items():
-        print(f"{name:22} {value:12,.1f} samples/s")
+        print(f"{name:30} {value:12,.1f} samples/s")
     for name, value in figures.items():
-        if name.startswith(("ratio", "share", "ceiling")):
-            print(f"{name:22} {value:12,}")
+        if name in ("share_of_ceiling", "refused"):
+            for of, each in value.items():
+                print(f"{name + ' ' + of:30} {each}")
+        elif name.startswith(("ratio", "share", "ceiling")):
+            print(f"{name:30} {value:12,}")
 
 
 if __name__ == "__main__":
