@@ -114,14 +114,13 @@ def split(table: CountTable, halves: Halves, alpha: float) -> Floats:
     (cases, which) = np.unique(np.stack([drawn, leader, table.n]), axis=1, return_inverse=True)
     drawn, leader, n = cases
     p = (leader + 0.5) / (drawn + 1)
-    promised = []
-    for share in SHARES:
-        q = 1 - wilson(p, n, np.full(len(p), ndtri(alpha * share)))
-        m = TYPICAL * density(ndtri(1 - p))
-        rest = np.full(len(p), (1 - share) * alpha)
-        promised.append(certified_shift(q, expected_norm(halves.draws, m, q, rest, table.dimension)))
+    shares = np.repeat(SHARES, len(p))
+    p, n = np.tile(p, len(SHARES)), np.tile(n, len(SHARES))
+    q = 1 - wilson(p, n, ndtri(alpha * shares))
+    m = expected_norm(halves.draws, TYPICAL * density(ndtri(1 - p)), q, (1 - shares) * alpha, table.dimension)
+    promised = certified_shift(q, m).reshape(len(SHARES), -1)
     # The last of equal ones is CERTIFY.
-    best = len(SHARES) - 1 - np.argmax(np.array(promised)[::-1], axis=0)
+    best = len(SHARES) - 1 - np.argmax(promised[::-1], axis=0)
     return np.asarray(np.array(SHARES)[best][which.reshape(-1)], np.float64)
 
 
