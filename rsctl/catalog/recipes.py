@@ -20,6 +20,20 @@ IMAGENET_90: dict[str, Any] = {
     "step_epochs": 30,
 }
 """The same on ImageNet."""
+MNIST_90: dict[str, Any] = {
+    "epochs": 90,
+    "batch_size": 256,
+    "lr": 0.01,
+    "schedule": "step",
+    "step_epochs": 30,
+}
+"""Jeong 2020 on MNIST, and Jeong 2021 and 2023 for their baselines."""
+MNISTS = ("mnist", "fashion-mnist")
+"""Data sets of that recipe: the logs of Jeong 2023 show it for Fashion-MNIST too, and nothing else of its runs there."""
+MNIST_CODE = (
+    "Jeong, Shin 2020, authors' code: EXPERIMENTS.MD, MNIST; the epochs and rates on Fashion-MNIST by the logs of "
+    "Jeong 2023, the rest there as on MNIST"
+)
 SMALLER_STEPS: dict[str, Any] = {"noise_steps": "smaller"}
 """m optimiser steps per batch of the loader, as the code of Salman 2019 and Jeong 2020 makes them."""
 DIGITS: dict[str, Any] = {

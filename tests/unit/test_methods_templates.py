@@ -58,3 +58,32 @@ def test_a_method_may_have_noise_levels_of_its_own(tmp_path: Path) -> None:
         if spec.method == "smoothadv"
     ]
     assert found == [(0.25, 4, 1.0), (0.5, 8, 1.0), (1.0, 2, 2.0)]
+
+
+@pytest.mark.parametrize(
+    ("template", "method", "expected"),
+    [
+        ("consistency2020-mnist", "gaussian", {(90, 0.01)}),
+        ("consistency2020-mnist", "macer", {(0.25, 16.0, 31.0, 1e-4), (0.5, 16.0, 31.0, 1e-4), (1.0, 6.0, 31.0, 1e-4)}),
+        ("smoothmix2021-mnist", "smoothmix", {(0.25, 2, 5.0), (0.5, 4, 5.0), (1.0, 8, 5.0), (0.25, 3, 1.0), (0.5, 4, 1.0), (1.0, 8, 1.0)}),
+        ("catrs2023-mnist", "cat-rs", {(0.25, 1.0, 150), (0.5, 1.0, 150), (1.0, 2.0, 150)}),
+    ],
+)  # fmt: skip
+def test_small_images_have_the_values_that_the_authors_commands_give(
+    template: str, method: str, expected: set[tuple[float, ...]], tmp_path: Path
+) -> None:
+    (text,) = [one.text for one in all_templates() if one.name == template]
+    file = tmp_path / "sweep.toml"
+    file.write_text(text)
+    found: set[tuple[float, ...]] = set()
+    for point in load_sweep(file, tmp_path).points:
+        spec = point.train
+        if spec.method == method:
+            values, recipe = spec.hyperparameters, spec.recipe
+            found.add({
+                "gaussian": (recipe.epochs, recipe.lr),
+                "macer": (spec.sigma, values.get("lbd"), values.get("lbd_from_epoch"), recipe.weight_decay),
+                "smoothmix": (spec.sigma, values.get("steps"), values.get("eta")),
+                "cat-rs": (spec.sigma, values.get("lbd"), recipe.epochs),
+            }[method])  # fmt: skip
+    assert found == expected

@@ -5,9 +5,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, MNIST_90, MNISTS, OURS, SMALLER_STEPS, digits
 
 CODE = "Jeong, Kim, Shin 2023, authors' code: EXPERIMENTS.MD and train_catrs.py"
+MNIST = "Jeong, Kim, Shin 2023, authors' code: its logs on MNIST and Fashion-MNIST for epochs and rates"
+CIFAR = f"{CODE}, CIFAR-10; taken for other data sets, for which the code names no lambda"
 
 
 class CatRsParameters(Parameters):
@@ -38,9 +40,9 @@ METHOD = Method(
     defaults=(
         Defaults({"noises": 4, "steps": 4, "epsilon": 1.0, "teacher_draws": 10_000}, source=CODE),
         Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),
-        Defaults({"lbd": 0.5}, source=CODE, sigma=0.25),
-        Defaults({"lbd": 1.0}, source=CODE, sigma=0.5),
-        Defaults({"lbd": 2.0}, source=CODE, sigma=1.0),
+        Defaults({"lbd": 0.5}, source=CIFAR, sigma=0.25),
+        Defaults({"lbd": 1.0}, source=CIFAR, sigma=0.5),
+        Defaults({"lbd": 2.0}, source=CIFAR, sigma=1.0),
         Defaults(
             {
                 **IMAGENET_90,
@@ -53,6 +55,16 @@ METHOD = Method(
             },
             source=f"{CODE}; the last reduction as its option says (read closely, its scheduler undoes it after one epoch)",
             dataset="imagenet",
+        ),
+        *(
+            Defaults({**MNIST_90, "epochs": 150, "step_epochs": 50}, source=MNIST, dataset=name)
+            for name in MNISTS
+        ),
+        Defaults(
+            {"lbd": 1.0},
+            source=f"{CODE}: the folder of the MNIST model that it certifies on MNIST-C",
+            dataset="mnist",
+            sigma=0.25,
         ),
         Defaults(
             {**digits(40), "noises": 4, "steps": 1, "epsilon": 0.25, "teacher_draws": 100},

@@ -5,7 +5,16 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+from rsctl.catalog.recipes import (
+    CIFAR_150,
+    IMAGENET_90,
+    MNIST_90,
+    MNIST_CODE,
+    MNISTS,
+    OURS,
+    SMALLER_STEPS,
+    digits,
+)
 
 CODE = "Jeong, Shin 2020, authors' code: EXPERIMENTS.MD, train_consistency.py and logs"
 RERUN = "Horváth et al. 2022, authors' code: training.md"
@@ -43,6 +52,8 @@ METHOD = Method(
         Defaults({"lbd": 10.0, "eta": 0.5}, source=RERUN, dataset="imagenet", sigma=0.25),
         Defaults({"lbd": 5.0, "eta": 0.5}, source=CODE, dataset="imagenet", sigma=0.5),
         Defaults({"lbd": 5.0, "eta": 0.1}, source=CODE, dataset="imagenet", sigma=1.0),
+        *(Defaults({**MNIST_90, "lbd": 5.0}, source=MNIST_CODE, dataset=name) for name in MNISTS),
+        *(Defaults({"lbd": 10.0}, source=MNIST_CODE, dataset=name, sigma=0.25) for name in MNISTS),
         Defaults({**digits(90), "lbd": 5.0}, source=OURS, dataset="digits"),
     ),
 )

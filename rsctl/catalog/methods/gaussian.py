@@ -1,6 +1,7 @@
 """Gaussian data augmentation (Cohen, Rosenfeld, Kolter 2019)."""
 
 from rsctl.catalog.declare import Defaults, Method
+from rsctl.catalog.recipes import MNIST_90, MNIST_CODE, MNISTS
 
 METHOD = Method(
     name="gaussian",
@@ -20,6 +21,7 @@ METHOD = Method(
             },
             source="Cohen 2019, authors' code: experiments.MD",
         ),
+        *(Defaults(MNIST_90, source=MNIST_CODE, dataset=name) for name in MNISTS),
         Defaults(
             {
                 "epochs": 90,

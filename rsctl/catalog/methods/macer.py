@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import IMAGENET_90, OURS, digits
+from rsctl.catalog.recipes import IMAGENET_90, MNIST_90, MNIST_CODE, MNISTS, OURS, digits
 
 CODE = "Zhai et al. 2020, authors' code: main.py"
 LOGS = "Jeong, Shin 2020, authors' code: data/certify/cifar10/macer, their runs of MACER"
@@ -62,6 +62,15 @@ METHOD = Method(
             source="a public variant of the authors' code (its README trains ImageNet at sigma = 0.25); no other sigma was found",
             dataset="imagenet",
         ),
+        *(
+            Defaults(
+                {**MNIST_90, "weight_decay": 1e-4, "milestones": [], "lbd": 16.0, "lbd_from_epoch": 31.0},
+                source=f"{MNIST_CODE}; train_macer.py: lambda = 0 up to and with epoch 30, counted from 0",
+                dataset=name,
+            )
+            for name in MNISTS
+        ),
+        *(Defaults({"lbd": 6.0}, source=MNIST_CODE, dataset=name, sigma=1.0) for name in MNISTS),
         Defaults(
             {**digits(80), "lr": 0.01, "noises": 4, "lbd": 1.0, "lbd_from_epoch": 20.0},
             source=OURS,

@@ -5,7 +5,16 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+from rsctl.catalog.recipes import (
+    CIFAR_150,
+    IMAGENET_90,
+    MNIST_90,
+    MNIST_CODE,
+    MNISTS,
+    OURS,
+    SMALLER_STEPS,
+    digits,
+)
 
 CODE = "Salman et al. 2019, authors' code: README and logs"
 BEST = "Horváth et al. 2022, authors' code: training.md, the models that later papers compare with"
@@ -50,6 +59,14 @@ METHOD = Method(
             dataset="imagenet",
         ),
         Defaults({"epsilon": 512 / 256}, source=CODE, dataset="imagenet", sigma=1.0),
+        *(
+            Defaults(
+                {**MNIST_90, "noises": 4, "steps": 10, "epsilon": 255 / 256, "warmup": 10},
+                source=MNIST_CODE,
+                dataset=name,
+            )
+            for name in MNISTS
+        ),
         Defaults(
             {**digits(60), "noises": 2, "steps": 2, "epsilon": 0.25, "warmup": 6},
             source=OURS,

@@ -5,10 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, SMALLER_STEPS, digits
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, MNIST_90, MNISTS, OURS, SMALLER_STEPS, digits
 
 CODE = "Jeong et al. 2021, authors' code: EXPERIMENTS.MD"
 ONE_STEP = f"{CODE}, which gives both; one_step as in the table of Jeong 2023 (CAT-RS), authors' code: EXPERIMENTS.MD"
+MNIST = f"{CODE}, MNIST, its runs with eta = 5 (with eta = 1 it takes 3, 4, 8 steps); Fashion-MNIST as MNIST"
 DSRS = "Li et al. 2022 (DSRS), authors' code: README, for a fine-tuning at sigma = 0.5; SmoothMix's own code names no values for ImageNet"
 
 
@@ -46,6 +47,14 @@ METHOD = Method(
             source=DSRS,
             dataset="imagenet",
         ),
+        *(
+            Defaults(
+                {**MNIST_90, "noises": 4, "alpha": 1.0, "eta": 5.0, "steps": 4}, source=MNIST, dataset=name
+            )
+            for name in MNISTS
+        ),
+        *(Defaults({"steps": 2}, source=MNIST, dataset=name, sigma=0.25) for name in MNISTS),
+        *(Defaults({"steps": 8}, source=MNIST, dataset=name, sigma=1.0) for name in MNISTS),
         Defaults({**digits(60), "steps": 2, "alpha": 0.25, "eta": 2.0}, source=OURS, dataset="digits"),
     ),
 )

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
-from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, OURS, digits
+from rsctl.catalog.recipes import CIFAR_150, IMAGENET_90, MNIST_90, MNIST_CODE, MNISTS, OURS, digits
 
 
 class StabilityParameters(Parameters):
@@ -33,6 +33,7 @@ METHOD = Method(
             dataset="cifar10",
             sigma=1.0,
         ),
+        *(Defaults({**MNIST_90, "lbd": 2.0}, source=MNIST_CODE, dataset=name) for name in MNISTS),
         Defaults(digits(120), source=OURS, dataset="digits"),
     ),
 )
