@@ -71,11 +71,12 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
         op = network.ops[number]
         inputs = [found[source] for source in op.inputs]
         done = [source for source in op.inputs if all(user <= number for user in network.users[source])]
-        if isinstance(op, Relu) and done and isinstance(network.ops[done[0]], (Affine, Add)):
-            # Nobody else looks at these numbers, not even through another shape.
+        # Whether nobody else looks at these numbers, not even through another shape: their memory can be used again.
+        mine = bool(done) and isinstance(network.ops[done[0]], (Affine, Add, Relu))
+        if isinstance(op, Relu) and mine:
             found[number] = Interval(inputs[0].lower.relu_(), inputs[0].upper.relu_())
         else:
-            found[number] = result(network, op, inputs)
+            found[number] = result(network, op, inputs, mine=mine)
         for source in done:
             found.pop(source, None)
     return found[stop]
@@ -91,21 +92,28 @@ def roomy(network: Network) -> bool:
     return network.roomy
 
 
-def result(network: Network, op: Op, inputs: list[Interval]) -> Interval:
+def result(network: Network, op: Op, inputs: list[Interval], *, mine: bool = False) -> Interval:
     """`step` within a network; what may have overflowed is bounded by ±∞."""
-    found = step(op, inputs, positive=network.positive(op.inputs[0]))
+    found = step(op, inputs, positive=network.positive(op.inputs[0]), mine=mine)
     if roomy(network):
         return found
     wide = ~(found.upper - found.lower < HUGE)
     return Interval(found.lower.masked_fill(wide, -math.inf), found.upper.masked_fill(wide, math.inf))
 
 
-def step(op: Op, inputs: list[Interval], *, positive: bool = False) -> Interval:
-    """Bounds of an operation's result from those of what it takes; `positive` if these are 0 or more."""
+def step(op: Op, inputs: list[Interval], *, positive: bool = False, mine: bool = False) -> Interval:
+    """Bounds of an operation's result from those of what it takes.
+
+    `positive` if these are 0 or more, `mine` if they aren't needed any more and have no gradient: new memory costs as
+    much as the arithmetic on it.
+    """
     if isinstance(op, Affine):
         g = op.error(inputs[0].lower.dtype)
         # The bias's own part of the error; the radius's sum takes it in passing.
-        middle, radius = op.spread(*enlarged(inputs[0], g, positive), op.bias_size * g + TINY)
+        middle, radius = op.spread(*enlarged(inputs[0], g, positive, mine), op.bias_size * g + TINY)
+        if mine:
+            upper = middle.add_(radius)
+            return Interval(torch.sub(upper, radius, alpha=2, out=radius), upper)
         lower = middle - radius
         return Interval(lower, middle.add_(radius))
     if isinstance(op, Add):
@@ -117,9 +125,11 @@ def step(op: Op, inputs: list[Interval], *, positive: bool = False) -> Interval:
     return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
 
 
-def enlarged(interval: Interval, g: float, positive: bool) -> tuple[Tensor, Tensor]:
+def enlarged(interval: Interval, g: float, positive: bool, mine: bool = False) -> tuple[Tensor, Tensor]:
     """u + l and l − u − 2g·max(|l|, |u|): twice the centre, and minus twice the enlarged radius."""
     lower, upper = interval
+    if positive and mine:
+        return lower + upper, lower.sub_(upper, alpha=1 + 2 * g)
     if positive:
         return lower + upper, torch.sub(lower, upper, alpha=1 + 2 * g)
     return lower + upper, (lower - upper).sub_(interval.magnitude, alpha=2 * g)

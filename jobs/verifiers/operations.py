@@ -114,7 +114,7 @@ class Affine(Op):
         """g: what to charge per |W|(|c| + r) + |b| so that bounds computed in `dtype` hold for the float32 function.
 
         With k = n + 4: one γ for the executed sum; at most three for ours, which are the centre's sum, the
-        radius's, and making both of them from lower and upper and back. 1.1 pays for 1/(1 − ku).
+        radius's, and making both of them from lower and upper and back (six roundings). 1.1 pays for 1/(1 − ku).
         """
         k = self.terms + 4
         if k * UNIT[torch.float32] > 0.02:

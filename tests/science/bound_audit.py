@@ -161,6 +161,9 @@ def intervals(
             for result, interval in zip(results, bounds, strict=True):
                 if not holds(interval, result.unflatten(0, (IMAGES, POINTS))):
                     found.add(f"ibp {network.dtype}: a {kind} result is outside")
+            # The same in memory that is used again and again.
+            if not holds(ibp.logits(network, start), results[-1].unflatten(0, (IMAGES, POINTS))):
+                found.add(f"ibp {network.dtype}: a {kind} logit is outside")
         worst = ibp.Margins(network)(start, y)
         found |= below(f"ibp {network.dtype}", worst, gaps, y)
     return found
