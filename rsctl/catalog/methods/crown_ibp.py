@@ -56,7 +56,7 @@ METHOD = Method(
         Defaults(
             {
                 "epochs": 3200,
-                "batch_size": 512,
+                "batch_size": 1024,
                 "milestones": [2600.0, 3040.0],
                 "epsilon": 0.03451,
                 "epsilon_start": 320.0,
@@ -65,7 +65,7 @@ METHOD = Method(
                 "kappa_start": 0.0,
                 "kappa_end": 0.0,
             },
-            source=f"{CODE}cifar_dm-large_8_255.json (2_255: ε = 0.00863 and β = 1 to the end)",
+            source=f"{CODE}cifar_dm-large_8_255.json, batches of 512, two of them per step (2_255: ε = 1.1 · 2/255 and β = 1 to the end)",
             dataset="cifar10",
         ),
         Defaults(
