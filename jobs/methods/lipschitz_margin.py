@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrize import cached
 
 from jobs.models.distance import set_p
 from jobs.random import generator
@@ -47,8 +48,9 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     """Cross-entropy, or the hinge at 0, of the logits after that."""
     p = state.parameters
     set_p(model, exponent(state.epoch, p))
-    logits = model(x)
-    network = trace(model, tuple(x.shape[1:]), live=True)
+    with cached():  # an orthogonal weight is computed once, for the logits and for the constants
+        logits = model(x)
+        network = trace(model, tuple(x.shape[1:]), live=True)
     constants = margin_constants(network, p["norm"], state.kept["directions"])
     radius = p["radius"] * ramp(state.epoch, 0.0, p["radius_epochs"])
     worst = logits + radius * (constants[y] if constants.dim() else constants * (1 - one_hot(y, logits)))
