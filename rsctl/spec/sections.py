@@ -170,8 +170,9 @@ class Precision(Parameters):
 class StageResources(Parameters):
     """`[resources.training]`, `[resources.certification]`: what one task of the stage gets."""
 
-    threads: Count = 2
-    """CPU threads. Training repeats bit by bit only for the same number."""
+    threads: Count = 1
+    """CPU threads. Training repeats bit by bit only for the same number; more than one pay where nobody else uses the cores
+    (a busy neighbour makes a training with two threads many times slower: its threads wait for one another at every layer)."""
     gpus: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
     """GPUs per task; `auto` is one where the machine has any."""
     processes: Count = 1
