@@ -49,6 +49,8 @@ class TrainingState:
     """The sum of a tensor over all processes."""
     optimizer: torch.optim.Optimizer
     """Of the base classifier, for methods that begin anew within one training."""
+    predictions: Callable[[], Tensor | None] = lambda: None
+    """The teacher's smoothed predictions (images of the training split, classes), where a run of their own has them."""
     exponent: int = 0
     """Of generalised Gaussian noise; 0 is Gaussian."""
     law: str = "gaussian"

@@ -22,11 +22,13 @@ from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
 from jobs.precision import configure, device_name
+from jobs.predictions import known_predictions, publish_predictions
 from jobs.random import generator, hash32
 from jobs.schedule import learning_rate
 from jobs.state import TrainingState
 from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.declare import DataShape
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.spec.identity import completed
@@ -75,7 +77,7 @@ def main(work: Work) -> None:
     if accelerator.num_processes > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
     recipe = spec.recipe
-    declared = find("method", spec.method, known_methods())
+    declared = find("method", spec.method, {**known_methods(), PREDICTIONS.name: PREDICTIONS})
     method = importlib.import_module(declared.module)
     hyperparameters = completed(declared.parameters, spec.hyperparameters)
     optimizer = make_optimizer(recipe, model)
@@ -88,6 +90,7 @@ def main(work: Work) -> None:
         load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
         sigma_of=lambda role: parent(work, role).train_spec.sigma,
         sum=lambda tensor: accelerator.reduce(tensor, "sum"),
+        predictions=lambda: known_predictions(work.run, images),
         optimizer=optimizer,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
@@ -114,8 +117,17 @@ def main(work: Work) -> None:
     metrics = Metrics(work, first, step, batches.per_epoch)
     if hasattr(method, "prepare"):
         with accelerator.autocast(arithmetic):
-            for _ in method.prepare(model, state):
+            for done in method.prepare(model, state):
+                if declared is PREDICTIONS:
+                    work.progress(done, len(images), "images", device=device_name(device))
                 snapshot_or_stop()
+    if declared is PREDICTIONS:
+        work.progress(len(images), len(images), "images", force=True, device=device_name(device))
+        accelerator.wait_for_everyone()
+        if first:
+            publish_predictions(work, state.kept["soft"].shares, images)
+        accelerator.end_training()
+        return
     model.train()
     about = {
         "epochs": recipe.epochs,

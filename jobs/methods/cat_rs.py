@@ -13,61 +13,16 @@ from collections.abc import Iterator
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from jobs.adversary import evaluating
 from jobs.losses import cross_entropies, kl, noisy_logits, unit, within
-from jobs.noise import smoothing_noise
-from jobs.random import generator
+from jobs.predictions import gather
 from jobs.state import TrainingState
 
-TOGETHER = 1000
-"""Noises of one image in one forward pass of the teacher."""
-EVERY = 64
-"""Images between two moments at which the work can be saved."""
 
-
-class SoftPredictions(nn.Module):
-    """Class shares of every training image, and how many images are done."""
-
-    def __init__(self, images: int, classes: int, device: torch.device) -> None:
-        super().__init__()
-        self.register_buffer("shares", torch.zeros(images, classes, device=device))
-        self.register_buffer("done", torch.zeros((), dtype=torch.int64, device=device))
-
-
-def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
-    """The teacher's smoothed predictions; processes share the images, and each yield is a place to stop."""
-    images, classes = state.images, state.images.shape.classes
-    soft = state.keep("soft", SoftPredictions(len(images), classes, state.device))
-    if int(soft.done) == len(images):
-        return
-    teacher = state.load("teacher")
-    while int(soft.done) < len(images):
-        first = int(soft.done)
-        rows = range(first, min(first + EVERY, len(images)))
-        found = torch.zeros(len(rows), classes, device=state.device)
-        for row in rows[state.process :: state.processes]:
-            found[row - first] = smoothed_prediction(teacher, row, state)
-        soft.shares[first : first + len(rows)] = state.sum(found)
-        soft.done += len(rows)
-        yield
-
-
-@torch.no_grad()
-def smoothed_prediction(teacher: nn.Module, row: int, state: TrainingState) -> Tensor:
-    """Share of each class among the teacher's answers to this image under noise, float32 (classes,)."""
-    draws = state.parameters["teacher_draws"]
-    pixels, _ = state.images.batch(torch.tensor([row]), state.device)
-    x, counts = pixels.float() / 255, torch.zeros(state.images.shape.classes, device=state.device)
-    sigma = state.sigma_of("teacher")
-    for block, done in enumerate(range(0, draws, TOGETHER)):
-        key = generator(state.device, state.seed, "teacher-noise", row, offset=block)
-        shape = (min(TOGETHER, draws - done), *x.shape[1:])
-        noisy = x + smoothing_noise(shape, sigma, state.exponent, key, state.law)
-        answers = teacher(noisy.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
-        counts += functional.one_hot(answers, len(counts)).sum(dim=0)
-    return counts / draws
+def prepare(model: nn.Module, state: TrainingState) -> Iterator[int]:
+    """The teacher's smoothed predictions: read from their own run, or computed; each yield is a place to stop."""
+    yield from gather(state, state.parameters["teacher_draws"], state.predictions())
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:

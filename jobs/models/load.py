@@ -41,6 +41,8 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequ
         raise InputError(
             f"{file}: can't be read as a model ({error}). Move it away and submit again to train anew."
         ) from error
+    if "state_dict" not in stored:
+        raise InputError(f"{file}: holds smoothed predictions, not a network.")
     if spec.hash != model_hash:
         raise RefusedError(
             f"{file}: is the model of another training than this run names. Nothing was sampled."

@@ -62,6 +62,9 @@ class Method:
     parents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models that must be trained first, by role: `start` gives the first weights, `teacher` is learned from.
     Each is a `[method]` table; it may also name `sigma`, `seed` and `model`, by default those of the run itself."""
+    predictions: str = ""
+    """The hyper-parameter that says of how many draws the teacher's smoothed predictions are, where the method wants them:
+    they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
 

@@ -70,7 +70,7 @@ def _request(store: Store, status: TaskStatus, model_of: dict[str, str], changed
     if changed:
         run.write_launch(launch)
     if run.kind == "models":
-        missing = [origin.run for origin in run.train_spec.parents.values()]
+        missing = run.train_spec.needs
     else:
         missing = [model_of[run.id]]
     needs = tuple(Task(store.run("models", name), 0) for name in missing)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import UserError
 from rsctl.plan.plan import Plan
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
@@ -50,7 +51,8 @@ def estimate(plan: Plan, store: Store) -> Cost:
     for model in plan.models.values():
         run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
         if not run.model_file.exists() and not model.spec.file:
-            work.append((training_key(model.spec), recipe.epochs * model.images))
+            amount = model.spec.hyperparameters["draws"] if predicts(model.spec) else recipe.epochs
+            work.append((training_key(model.spec), amount * model.images))
     for table in plan.tables.values():
         left = len(table.images) - len(done_images(store.run(table.spec.folder, table.spec.run_id)))
         if left > 0:
@@ -65,8 +67,13 @@ def estimate(plan: Plan, store: Store) -> Cost:
     return Cost(seconds / 3600, tuple(sorted(devices)), tuple(sorted(unknown)))
 
 
+def predicts(spec: TrainSpec) -> bool:
+    """Whether it is a table of smoothed predictions instead of a model."""
+    return spec.method == PREDICTIONS.name
+
+
 def training_key(spec: TrainSpec) -> Key:
-    """What training speed depends on."""
+    """What training speed depends on; that of smoothed predictions is in draws."""
     return ("training", spec.method, spec.model, spec.dataset, spec.precision)
 
 
@@ -115,7 +122,8 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
             spec = run.train_spec
         except UserError:
             continue  # another version's run: status and export name it
-        yield from _rates(run, training_key(spec), spec.recipe.batch_size)
+        each = spec.hyperparameters["draws"] if predicts(spec) else spec.recipe.batch_size
+        yield from _rates(run, training_key(spec), each)
     for folder in TABLES:
         for run in store.runs(folder):
             try:

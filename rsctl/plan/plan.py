@@ -33,7 +33,7 @@ class ModelPlan:
     @property
     def needs(self) -> list[str]:
         """Runs whose models must be there first."""
-        return [origin.run for origin in self.spec.parents.values()]
+        return self.spec.needs
 
 
 @dataclass

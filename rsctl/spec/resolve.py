@@ -11,6 +11,7 @@ from pydantic import Field
 
 from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.declare import DataShape, Method, Parameters
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.published import CHECKPOINT, identified
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
@@ -132,10 +133,15 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
+    predictions = None
+    if method.predictions and train.teacher is not None:
+        predictions = _predictions(train, parents["teacher"].train, train.hyperparameters[method.predictions])
+        train = train.model_copy(update={"predictions": predictions.run_id})
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
+    ancestors += [predictions] if predictions else []
     return Resolved(
         point,
         train,
@@ -143,6 +149,27 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
+    )
+
+
+def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
+    """The run with what this pupil wants to know of its teacher: everything that it depends on, and nothing else."""
+    return TrainSpec(
+        method=PREDICTIONS.name,
+        revision=PREDICTIONS.revision,
+        hyperparameters={"draws": draws},
+        recipe=Recipe(),
+        dataset=pupil.dataset,
+        dataset_parameters=pupil.dataset_parameters,
+        data=pupil.data,
+        model=teacher.model,
+        model_parameters=teacher.model_parameters,
+        sigma=teacher.sigma,
+        seed=pupil.seed,
+        precision=pupil.precision,
+        exponent=pupil.exponent,
+        noise=pupil.noise,
+        teacher=pupil.teacher,
     )
 
 

@@ -75,12 +75,19 @@ class TrainSpec(RunSpec):
 
     file: str = Field("", json_schema_extra={"identity": False})
     """Of a model that is taken from a published checkpoint: where it was when the run was made."""
+    predictions: str = Field("", json_schema_extra={"identity": False})
+    """The run with the smoothed predictions of its teacher, where it wants them."""
 
     @property
     def parents(self) -> dict[str, Origin]:
         """The models that must be there before the training can begin, by role."""
         roles = {"start": self.start, "teacher": self.teacher}
         return {role: origin for role, origin in roles.items() if origin is not None}
+
+    @property
+    def needs(self) -> list[str]:
+        """Runs that have to be done before it."""
+        return [*(origin.run for origin in self.parents.values()), *filter(None, [self.predictions])]
 
     @property
     def run_id(self) -> str:

@@ -308,7 +308,7 @@ def test_sodm_updates_its_mapping_every_few_steps_and_leaves_the_classifier_alon
 
 def soft_predictions(one: Any) -> Tensor:
     """A teacher's class shares, with zeros among them, in the state as `prepare` leaves them."""
-    from jobs.methods.cat_rs import SoftPredictions
+    from jobs.predictions import SoftPredictions
 
     soft = one.state.keep("soft", SoftPredictions(IMAGES, CLASSES, torch.device("cpu")))
     soft.shares.copy_(torch.softmax(4 * torch.randn(IMAGES, CLASSES), dim=1))

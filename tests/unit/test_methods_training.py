@@ -12,10 +12,17 @@ import torch
 from chain import Chain, tiny
 from torch import Tensor
 
+from jobs.data import load
+from jobs.models.load import load_trained
 from rsctl.catalog import known_methods
+from rsctl.cluster.control import sweep_tasks
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.commit import Task
+from rsctl.plan.cost import estimate, measure, training_key
+from rsctl.plan.plan import make_plan
+from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
+from rsctl.store.attempts import read_attempt
 from rsctl.store.work import Stopped, Work
 
 CHEAP: dict[str, dict[str, Any]] = {
@@ -108,8 +115,9 @@ def test_a_teacher_is_planned_before_its_pupil_and_shared_with_the_sweep_that_tr
     method = [{"name": "gaussian"}, {"name": "cat-rs", "teacher_draws": 10}]
     committed = chain.plan(tiny(sigma=0.25, method=method))  # the noise that CAT-RS wants of its teacher
     models = [r for r in committed.requests if r.task.run.kind == "models"]
-    assert [r.task.run.train_spec.method for r in models] == ["gaussian", "cat-rs"]
+    assert [r.task.run.train_spec.method for r in models] == ["gaussian", "smoothed-predictions", "cat-rs"]
     assert models[1].needs == (models[0].task,)
+    assert models[2].needs == (models[0].task, models[1].task)
     alone = chain.plan(tiny(name="alone", sigma=0.25, method=method[1]))
     assert [r.task.run.id for r in alone.requests if r.task.run.kind == "models"] == [
         r.task.run.id for r in models
@@ -117,6 +125,55 @@ def test_a_teacher_is_planned_before_its_pupil_and_shared_with_the_sweep_that_tr
     other = chain.plan(tiny(name="other", sigma=1.0, method=method[1]))
     teacher = next(r for r in other.requests if r.task.run.kind == "models" and not r.needs)
     assert teacher.task.run.id == models[0].task.run.id
+
+
+def test_pupils_share_their_teachers_predictions_and_are_what_they_would_be_alone(chain: Chain) -> None:
+    """One run between teacher and pupils, stopped and resumed; a pupil that can't find it computes the very same."""
+    method = {"name": "cat-rs", "teacher_draws": 20, "grid": {"lbd": [0.5, 1.0]}}
+    recipe = {"epochs": 1, "batch_size": 160, "warmup_epochs": 0.0}
+    values = tiny(method=method, training=recipe, grid={"sigma": [0.25, 0.5]})
+    del values["sigma"]
+    tasks = [r.task for r in chain.plan(values).requests if r.task.run.kind == "models"]
+    assert [task.run.train_spec.method for task in tasks].count("smoothed-predictions") == 1
+    (predictions,) = [task for task in tasks if task.run.train_spec.method == "smoothed-predictions"]
+    pupils = [task for task in tasks if task.run.train_spec.method == "cat-rs"]
+    assert len(pupils) == 4
+    for task in tasks[: tasks.index(predictions)]:
+        chain.run(task)
+    with pytest.raises(Stopped):
+        chain.run(predictions, stopping_after(5))
+    assert predictions.run.checkpoint_file.exists()
+    work = chain.run(predictions)
+    assert read_attempt(predictions.run, 0, work.claim.number).progress["unit"] == "images"
+    table = torch.load(predictions.run.model_file, weights_only=True)["shares"]
+    assert table.shape == (1437, 10)
+    assert torch.allclose(table.sum(1), torch.ones(1437))
+    with pytest.raises(InputError, match="holds smoothed predictions, not a network"):
+        load_trained(predictions.run.model_file, predictions.run.spec.hash, load("digits", {}, "test", chain.folder).shape)  # fmt: skip
+    assert predictions in sweep_tasks(chain.store, "tiny")  # what status, cancel and retry go through
+    values["name"] = "again"
+    again = make_plan(build_sweep(values, "again.toml", chain.place.data), "again.toml")
+    draws_per_second = measure(chain.store)[training_key(predictions.run.train_spec)].per_second
+    predictions.run.model_file.rename(predictions.run.path / "away")
+    without = estimate(again, chain.store)
+    (predictions.run.path / "away").rename(predictions.run.model_file)
+    assert (
+        without.unknown == estimate(again, chain.store).unknown
+    )  # nothing else is measured yet: cat-rs, sampling
+    assert without.hours - estimate(again, chain.store).hours == pytest.approx(
+        1437 * 20 / draws_per_second / 3600
+    )
+    pupil = pupils[-1]
+    chain.run(pupil)
+    shared = weights(pupil)
+    predictions.run.model_file.unlink()
+    chain.run(pupil)
+    alone = weights(pupil)
+    assert all(torch.equal(shared[key], alone[key]) for key in shared)
+    # Another teacher's table isn't read.
+    torch.save({"spec_hash": "0" * 64, "data": "", "shares": table}, predictions.run.model_file)
+    with pytest.raises(InputError, match="is the table of other images or of another teacher"):
+        chain.run(pupil)
 
 
 def test_what_a_model_starts_from_changes_its_name(chain: Chain) -> None:

@@ -73,5 +73,6 @@ METHOD = Method(
         ),
     ),
     # The authors' README: the teacher's noise is 0.25 for every noise level of the pupil.
+    predictions="teacher_draws",
     parents={"teacher": {"name": "gaussian", "sigma": 0.25}},
 )
