@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.noise import smoothing_noise
-from jobs.random import generator
+from jobs.random import stream
 from jobs.sampling.sums import empty_sums, summed
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
@@ -215,7 +215,7 @@ class Sampler:
             tile = torch.zeros((self.tile, *image.pixels.shape), device=self.device)
             tile = tile.to(memory_format=torch.channels_last)
             for place, number in enumerate(numbers):
-                key = generator(self.device, self.seed, "transfer", image.position, offset=number)
+                key = stream(self.device, self.seed, "transfer", image.position, number)
                 noise = smoothing_noise(
                     (self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise
                 )
@@ -244,9 +244,7 @@ class Sampler:
             if self.clean_selection and PHASES[block.phase] == "selection":
                 tile[rows] = block.image.pixels
                 continue
-            key = generator(
-                self.device, self.seed, PHASES[block.phase], block.image.position, offset=block.number
-            )
+            key = stream(self.device, self.seed, PHASES[block.phase], block.image.position, block.number)
             noise = smoothing_noise((self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise)
             if self.shells > 1:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.

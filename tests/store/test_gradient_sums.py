@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from jobs import count
 from jobs.noise import smoothing_noise
-from jobs.random import generator
+from jobs.random import stream
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import products, summed
 from rsctl.certificates import find_certificate
@@ -56,7 +56,7 @@ def test_the_sums_are_those_of_the_draws_outside_the_class(n0: int, n: int, tile
         chosen = int(image.counts[0].argmax())
         sums, others = np.zeros((2, 16)), [0, 0]
         for number in range(-(-n // block)):
-            key = generator(CPU, 5, "estimation", image.position, offset=number)
+            key = stream(CPU, 5, "estimation", image.position, number)
             noise = smoothing_noise((block, 1, 4, 4), 0.5, 0, key)[: min(block, n - number * block)]
             left = Corner()(image.pixels + noise).argmax(dim=1) != chosen
             sums[number % 2] += (noise[left].double() / 0.5).sum(dim=0).flatten().numpy()
