@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import plugins
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import RefusedError
 from rsctl.plan.plan import Entry, Plan, TablePlan
 from rsctl.plan.tasks import STAGES, Request, Task
@@ -43,7 +44,10 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     requests: list[Request] = []
     done = 0
     models: dict[str, Task] = {}
+    needless = _needless(store, plan)
     for model in plan.models.values():
+        if model.spec.run_id in needless:
+            continue
         run = store.create(model.spec)
         run.write_launch(
             {**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)}
@@ -57,7 +61,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if run.model_file.exists():
             done += 1
         else:
-            needs = tuple(models[need] for need in model.needs)
+            needs = tuple(models[need] for need in model.needs if need in models)
             requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
     for table in plan.tables.values():
@@ -89,7 +93,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 task = Task(run, number)
                 after = _reopened(task, attempt)
                 requests.append(Request(task, needs, table.resources, code, after))
-    _write_sweep(store, plan, numbers, update)
+    _write_sweep(store, plan, numbers, update, needless)
     return Committed(requests, done, notes)
 
 
@@ -181,7 +185,20 @@ def _other_content(plan: Plan) -> RefusedError:
     )
 
 
-def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]], update: bool) -> None:
+def _needless(store: Store, plan: Plan) -> set[str]:
+    """Tables of predictions that aren't there and that no model still to be trained would read."""
+    there = {name for name in plan.models if store.run("models", name).model_file.exists()}
+    read = {need for name, model in plan.models.items() if name not in there for need in model.needs}
+    return {
+        name
+        for name, model in plan.models.items()
+        if model.spec.method == PREDICTIONS.name and name not in there | read
+    }
+
+
+def _write_sweep(
+    store: Store, plan: Plan, numbers: dict[str, list[int]], update: bool, needless: set[str]
+) -> None:
     sweep = plan.sweep
     values = {
         "schema": 1,
@@ -189,7 +206,7 @@ def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]], update
         "description": sweep.description,
         "cluster": sweep.cluster,
         "submitted": time.time(),
-        "entries": [_entry(entry, numbers) for entry in plan.entries],
+        "entries": [_entry(entry, numbers, needless) for entry in plan.entries],
         "raw": sweep.raw,
     }
     file = store.sweep_folder(sweep.name) / "plan.json"
@@ -200,12 +217,12 @@ def _write_sweep(store: Store, plan: Plan, numbers: dict[str, list[int]], update
     replace(file, to_json(values))
 
 
-def _entry(entry: Entry, numbers: dict[str, list[int]]) -> dict[str, Any]:
+def _entry(entry: Entry, numbers: dict[str, list[int]], needless: set[str]) -> dict[str, Any]:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = spec.folder == "counts"
     return {
         "model": entry.resolved.train.run_id,
-        "parents": [spec.run_id for spec in entry.resolved.parents],
+        "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
         "kind": spec.folder,
         "run": spec.run_id,
         "tasks": numbers[f"{spec.folder}/{spec.run_id}"],

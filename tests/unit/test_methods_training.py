@@ -170,6 +170,15 @@ def test_pupils_share_their_teachers_predictions_and_are_what_they_would_be_alon
     chain.run(pupil)
     alone = weights(pupil)
     assert all(torch.equal(shared[key], alone[key]) for key in shared)
+    # Nobody would read it any more once the pupils are there: then it isn't computed.
+    for one in pupils:
+        one.run.model_file.write_bytes(b"trained")
+    later = chain.plan({**values, "name": "later"})
+    assert predictions not in [request.task for request in later.requests]
+    assert predictions not in sweep_tasks(chain.store, "later")
+    for one in pupils:
+        one.run.model_file.unlink()
+    assert predictions in [request.task for request in chain.plan({**values, "name": "later"}).requests]
     # Another teacher's table isn't read.
     torch.save({"spec_hash": "0" * 64, "data": "", "shares": table}, predictions.run.model_file)
     with pytest.raises(InputError, match="is the table of other images or of another teacher"):
