@@ -28,6 +28,15 @@ class ResNetParameters(Parameters):
     with zero channels (option A, as the paper's own CIFAR networks)."""
 
 
+class WideResNetParameters(Parameters):
+    """A wide residual network."""
+
+    depth: Literal[10, 16, 22, 28, 34, 40] = 40
+    """Layers: six for each block of a stage, and four."""
+    widen: Annotated[int, Field(ge=1)] = 2
+    """How many times as wide as a ResNet."""
+
+
 class ConvolutionsParameters(Parameters):
     """A plain convolutional network."""
 
@@ -90,6 +99,14 @@ MODELS: tuple[Model, ...] = (
     *(
         Model(f"resnet{depth}", f"ResNet-{depth} with a 3x3 stem, for 32x32 images", HE, smallest=8)
         for depth in (18, 34)
+    ),
+    Model(
+        "wideresnet",
+        "Wide ResNet-40-2, or of another depth and width",
+        "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016",
+        WideResNetParameters,
+        smallest=8,
+        implementation="jobs.models.wide_resnet",
     ),
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
     Model(

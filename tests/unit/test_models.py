@@ -57,6 +57,7 @@ def test_resnet110_has_the_published_parameters_and_names() -> None:
         ("resnet32", 466_906),
         ("resnet44", 661_338),
         ("resnet56", 855_770),
+        ("wideresnet", 2_243_546),
         ("resnet18", 11_173_962),
         ("resnet34", 21_282_122),
     ],
