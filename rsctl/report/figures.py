@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -123,11 +124,27 @@ def _label(one: Series, *, sigma: bool = True) -> str:
     return _text(f"{line.label}{f', σ = {one.sigma:g}' if sigma else ''}{seeds}{done}")
 
 
-def _styles(panel: Panel) -> dict[float, Any]:
-    """A line style per σ."""
-    return {
-        sigma: STYLES[i % len(STYLES)] for i, sigma in enumerate(sorted({one.sigma for one in panel.series}))
-    }
+def _places(series: Sequence[Series]) -> list[int]:
+    """A number for each one's line style or marker: that of its σ, moved on where method and σ agree.
+
+    Settings of one method share its colour, so the rest has to tell them apart.
+    """
+    sigmas = sorted({one.sigma for one in series})
+    seen: Counter[tuple[str, float]] = Counter()
+    found = []
+    for one in series:
+        alike = (one.line.first.method, one.sigma)
+        found.append(sigmas.index(one.sigma) + len(sigmas) * seen[alike])
+        seen[alike] += 1
+    return found
+
+
+def _styles(series: Sequence[Series]) -> list[Any]:
+    return [STYLES[place % len(STYLES)] for place in _places(series)]
+
+
+def _markers(series: Sequence[Series]) -> list[str]:
+    return [MARKERS[place % len(MARKERS)] for place in _places(series)]
 
 
 def _radii(panel: Panel) -> Any:
@@ -153,11 +170,11 @@ def _legend(axes: Axes) -> None:
 
 def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """certified accuracy against radius, one line per method and σ, with its band"""
-    styles, radii = _styles(panel), _radii(panel)
-    for one in panel.series:
+    radii = _radii(panel)
+    for one, style in zip(panel.series, _styles(panel.series), strict=True):
         colour = colours[one.line.first.method]
         mean, low, high = one.accuracy(radii)
-        axes.plot(radii, mean, color=colour, linestyle=styles[one.sigma], label=_label(one))
+        axes.plot(radii, mean, color=colour, linestyle=style, label=_label(one))
         axes.fill_between(radii, low, high, color=colour, alpha=0.15, linewidth=0)
     for attacked in panel.attacked:
         reached = attacked.right[np.isfinite(attacked.right)]
@@ -187,13 +204,17 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     """certified accuracy of every certificate and verifier in one panel per norm, on the images that all have"""
     certificates = list(dict.fromkeys(one.line.first.certificate for one in panel.series))
     radii, methods = _radii(panel), {one.line.first.method for one in panel.series}
+    drawn: Counter[tuple[str, str]] = Counter()
     for one in panel.series:
         row = one.line.first
         mean, low, high = one.accuracy(radii)
         number = certificates.index(row.certificate)
         # One method needs no colour of its own: then it tells the certificates apart.
         colour = colours[row.method] if len(methods) > 1 else COLOURS[number % len(COLOURS)]
-        style = STYLES[number % len(STYLES)]
+        # Several σ or settings of one method under one certificate: the next free style.
+        alike = (row.method, row.certificate)
+        style = STYLES[(number + len(certificates) * drawn[alike]) % len(STYLES)]
+        drawn[alike] += 1
         guarantee = "deterministic" if isinstance(row, ProvedRow) else f"{row.guarantee.partition(' per')[0]}"
         axes.plot(radii, mean, color=colour, linestyle=style, label=_text(f"{row.label}, σ = {one.sigma:g}, {row.certificate} ({guarantee})"))  # fmt: skip
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
@@ -208,6 +229,7 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     """the best σ of each method at each radius"""
     radii = _radii(panel)
     methods: dict[tuple[str, str], list[Series]] = {}
+    drawn: Counter[str] = Counter()
     for one in panel.series:
         if one.line.complete:
             methods.setdefault((one.line.label, one.line.first.model), []).append(one)
@@ -216,7 +238,10 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         sigmas = ", ".join(f"{sigma:g}" for sigma in sorted({one.sigma for one in several}))
         models = {one.line.first.model for one in panel.series}
         name = f"{label}{f', {model}' if len(models) > 1 else ''}, σ of {sigmas}"
-        axes.plot(radii, mean, color=colours[several[0].line.first.method], label=_text(name))
+        method = several[0].line.first.method
+        style = STYLES[drawn[method] % len(STYLES)]
+        drawn[method] += 1
+        axes.plot(radii, mean, color=colours[method], linestyle=style, label=_text(name))
     _radius_axes(axes, panel)
     left_out = sum(not one.line.complete for one in panel.series)
     return ["σ is chosen at each radius on these images; only finished runs compete."] + (
@@ -226,9 +251,9 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
 
 def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """share of images whose label gets at most p of the draws"""
-    styles, p = _styles(panel), np.linspace(0, 1, _POINTS)
+    p = np.linspace(0, 1, _POINTS)
     partly = False
-    for one in panel.series:
+    for one, style in zip(panel.series, _styles(panel.series), strict=True):
         shares = []
         for images in one.images:
             # Where a log doesn't tell, the label has at most half of the draws for all that is known: drawn from there on.
@@ -239,7 +264,7 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
         partly |= unknown_p
         shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
         axes.plot(
-            p[shown], np.mean(shares, axis=0)[shown], color=colours[one.line.first.method], linestyle=styles[one.sigma],
+            p[shown], np.mean(shares, axis=0)[shown], color=colours[one.line.first.method], linestyle=style,
             label=_label(one), drawstyle="steps-post",
         )  # fmt: skip
     axes.set_xlabel("share p of draws that give the label")
@@ -256,21 +281,24 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
 
 def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """certified accuracy at --radius against the hours of training and certification, one point per run"""
-    missing = 0
-    sigmas = sorted({one.sigma for one in panel.series})
-    for one in panel.series:
+    missing, every = 0, []
+    for one, marker in zip(panel.series, _markers(panel.series), strict=True):
         shown = False
         for row, images in zip(one.line.rows, one.images, strict=True):
             hours = hours_of(store, row)
             if not hours > 0:
                 missing += 1
                 continue
+            every.append(hours)
             axes.plot(
                 hours, at_least(images.score, np.array([radius]))[0], linestyle="", color=colours[row.method],
-                marker=MARKERS[sigmas.index(one.sigma) % len(MARKERS)], markersize=5, label=None if shown else _label(one),
+                marker=marker, markersize=5, label=None if shown else _label(one),
             )  # fmt: skip
             shown = True
-    axes.set_xscale("log")
+    if every and max(every) >= 10 * min(every):
+        axes.set_xscale("log")
+    else:  # Within a decade the numbers of a logarithmic axis run into each other.
+        axes.set_xlim(left=0)
     axes.set_xlabel("device-hours of training and certification")
     axes.set_ylabel(f"certified accuracy at {radius:g}")
     axes.set_ylim(0, 1)
@@ -281,8 +309,7 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
 def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """certified accuracy at --radius of every class"""
     every = np.unique(np.concatenate([images.label for one in panel.series for images in one.images]))
-    sigmas = sorted({one.sigma for one in panel.series})
-    for number, one in enumerate(panel.series):
+    for number, (one, marker) in enumerate(zip(panel.series, _markers(panel.series), strict=True)):
         shares = np.mean(
             [[_share(images.score[images.label == c] >= radius) for c in every] for images in one.images],
             axis=0,
@@ -290,7 +317,7 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
         offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
         axes.plot(
             np.arange(len(every)) + offset, shares, linestyle="", markersize=4, color=colours[one.line.first.method],
-            marker=MARKERS[sigmas.index(one.sigma) % len(MARKERS)], label=_label(one),
+            marker=marker, label=_label(one),
         )  # fmt: skip
     step = math.ceil(len(every) / 25)
     axes.set_xticks(np.arange(len(every))[::step], [str(c) for c in every[::step]])
