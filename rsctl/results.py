@@ -54,7 +54,7 @@ def open(  # noqa: A001
     if (folder / "spec.json").is_file() and kind == "imports":
         return RunResults(of_import(Import(folder), certificate, alpha))
     raise InputError(
-        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists what there is."
+        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists the sweeps, 'rsctl status SWEEP' its runs."
     )
 
 
@@ -64,6 +64,10 @@ class RunResults:
 
     about: Subject
     """Method, σ, n, alpha, certificate, guarantee and the rest."""
+
+    def __repr__(self) -> str:
+        """One line, for the last line of a notebook's cell; the arrays would fill pages."""
+        return f"<RunResults {self.about.run}: {len(self.index)} images, {self.about.certificate}>"
 
     @property
     def index(self) -> NDArray[np.int64]:
@@ -142,6 +146,9 @@ class SweepResults:
     name: str
     certificate: str | None = None
     alpha: float | None = None
+
+    def __repr__(self) -> str:
+        return f"<SweepResults {self.name} in {self.store.root}>"
 
     def results(self, radii: Sequence[float] | None = None) -> Results:
         """The rows with all that qualifies them; `radii` default to the sweep's own."""

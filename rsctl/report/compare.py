@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -246,6 +247,11 @@ def _p(p: float) -> str:
     return f"{p:.3g}" if p > 1e-300 else "< 1e-300"
 
 
+def _share(accuracy: float) -> str:
+    """Per cent in eight cells, rounded down as in every table."""
+    return f"{math.floor(accuracy * 10000 + 1e-9) / 100:7.2f}%"
+
+
 def comparison_text(found: Comparison) -> str:
     """For a terminal."""
     difference = found.acr_first - found.acr_second
@@ -257,7 +263,7 @@ def comparison_text(found: Comparison) -> str:
         f"{'radius':>8} {'A':>8} {'B':>8} {'only A':>8} {'only B':>8} {'p':>10} {'p (Holm)':>10}",
     ]
     lines += [
-        f"{one.radius:8g} {one.first:8.2%} {one.second:8.2%} {one.only_first:8} {one.only_second:8} {_p(one.p):>10} {_p(one.p_holm):>10}"
+        f"{one.radius:8g} {_share(one.first)} {_share(one.second)} {one.only_first:8} {one.only_second:8} {_p(one.p):>10} {_p(one.p_holm):>10}"
         for one in found.radii
     ]
     lines += [

@@ -151,7 +151,7 @@ class Store:
             raise InputError(
                 f"run '{name}' is ambiguous: {', '.join(run.id for run in found[:6])}. Give more of its name."
             )
-        raise InputError(f"no run '{name}' in {self.root}. 'rsctl status' lists them.")
+        raise InputError(f"no run '{name}' in {self.root}. 'rsctl status SWEEP' lists those of a sweep.")
 
     def create(self, spec: Spec | TableSpec) -> Run:
         """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""

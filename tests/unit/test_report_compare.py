@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from itertools import product
 from math import comb
 from pathlib import Path
@@ -93,6 +94,13 @@ def test_three_seeds_each_speak_of_the_methods(tmp_path: Path) -> None:
     acr = [np.maximum(one.score, 0).mean() for one in subjects(store, runs, 0.25)]
     assert found.methods[0].first == pytest.approx(np.mean(acr))
     assert "THE TWO METHODS" in comparison_text(found)
+
+
+def test_shares_are_rounded_down_as_in_tables(tmp_path: Path) -> None:
+    store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
+    found = compare(store, *(open_subject(store, one.id) for one in runs), [0.0])
+    found.radii[0] = replace(found.radii[0], first=29 / 30, second=0.29)
+    assert "96.66%   29.00%" in comparison_text(found)
 
 
 def test_seeds_of_one_method_are_not_two_methods(tmp_path: Path) -> None:

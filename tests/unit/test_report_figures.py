@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from report_cases import make_store, write_counts
 
 import rsctl.results
@@ -16,7 +17,7 @@ from rsctl.errors import InputError
 from rsctl.report.figures import COLOURS, KINDS, method_colours, plot
 from rsctl.report.hours import task_hours
 from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.series import at_least, collect
+from rsctl.report.series import at_least, by_norm, collect
 from rsctl.store.attempts import Claim
 from rsctl.store.tables import read_table
 
@@ -77,6 +78,20 @@ def test_a_method_keeps_its_colour_beside_any_other() -> None:
     assert len(set(many.values())) == len(COLOURS)
 
 
+@pytest.mark.parametrize("kind", ["curve", "ecdf", "envelope", "families", "classes"])
+def test_no_two_entries_of_a_legend_look_alike(tmp_path: Path, kind: str) -> None:
+    grid = {"sigma": [0.25, 0.5], "training.lr": [0.1, 0.01]}
+    store, _ = make_store(tmp_path, grid=grid)
+    panels, _ = collect(store, "sweep", radii=[0.0])
+    (panel,) = by_norm(panels) if kind == "families" else panels
+    axes = Figure().subplots()
+    KINDS[kind](axes, panel, method_colours(["gaussian"]), 0.0, store)
+    drawn = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    looks = {(line.get_color(), str(line._dash_pattern), str(line.get_marker())) for line in drawn}
+    assert len(looks) == len(drawn)
+    assert len(drawn) == (2 if kind == "envelope" else 4)
+
+
 def test_hours_are_those_of_every_attempt(tmp_path: Path) -> None:
     _, (run,) = make_store(tmp_path)
     assert np.isnan(task_hours(run))
@@ -129,6 +144,7 @@ def test_a_run_as_arrays(tmp_path: Path) -> None:
     again = rsctl.results.open(run.path, alpha=0.05)
     assert isinstance(again, rsctl.results.RunResults)
     assert (again.radius == other.radius).all()
+    assert repr(opened) == f"<RunResults {run.id}: {len(opened.index)} images, cohen>"
 
 
 def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
