@@ -41,7 +41,7 @@ def plugin_modules() -> list[ModuleType]:
             modules.append(importlib.import_module(name))
         except ImportError as error:
             raise InputError(
-                f"plugins: the package '{name}' can't be imported ({error}). Install it beside rsctl, or remove it."
+                f"plugins of rsctl.toml: the package '{name}' can't be imported ({error}). Install it beside rsctl (pip), or remove it."
             ) from error
     return modules
 

@@ -56,7 +56,10 @@ class Recipe(Parameters):
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov needs optimizer = 'sgd' and momentum > 0")
         if self.warmup_epochs > self.epochs:
-            raise ValueError(f"warmup_epochs = {self.warmup_epochs} is longer than epochs = {self.epochs}")
+            raise ValueError(
+                f"warmup_epochs = {self.warmup_epochs:g} (the recipe's default, unless the file sets it) is longer than "
+                f"epochs = {self.epochs}. Set it too, such as warmup_epochs = {0.2 * self.epochs:g}"
+            )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")
         return self

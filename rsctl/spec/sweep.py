@@ -44,7 +44,7 @@ def build_sweep(raw: dict[str, Any], file: str, data_root: Path) -> Sweep:
     seen: set[str] = set()
     for values, from_grid in expand(raw, file):
         found: list[Problem] = []
-        point = check(Point, values, "", found)
+        point = check(Point, values, "", found, beside=("grid",))
         if point is not None:
             try:
                 one = resolve(point, data_root, found)

@@ -34,22 +34,29 @@ class Invalid(InputError):
 
 
 def check(
-    model: type[Validated], raw: Mapping[str, Any], prefix: str, problems: list[Problem]
+    model: type[Validated],
+    raw: Mapping[str, Any],
+    prefix: str,
+    problems: list[Problem],
+    beside: tuple[str, ...] = (),
 ) -> Validated | None:
-    """Validate a table; on failure add each problem with its dotted key and return None."""
+    """Validate a table; on failure add each problem with its dotted key and return None.
+
+    `beside` are keys that may stand in the table and are taken out before.
+    """
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
         for found in error.errors(include_url=False):
             key = ".".join(str(part) for part in (prefix, *found["loc"]) if part != "")
-            problems.append(Problem(key, _sentence(model, found)))
+            problems.append(Problem(key, _sentence(model, found, beside)))
         return None
 
 
-def _sentence(model: type[BaseModel], found: Any) -> str:
+def _sentence(model: type[BaseModel], found: Any, beside: tuple[str, ...]) -> str:
     given = found["input"]
     if found["type"] == "extra_forbidden":
-        fields = _fields_at(model, found["loc"][:-1])
+        fields = [*_fields_at(model, found["loc"][:-1]), *(beside if len(found["loc"]) == 1 else ())]
         near = get_close_matches(str(found["loc"][-1]), fields, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         return f"no such key.{hint} Allowed here: {', '.join(sorted(fields)) or '(nothing)'}."

@@ -33,6 +33,7 @@ def test_the_tiny_sweep_is_valid(chain: Chain, capsys: Any) -> None:
     ("change", "words"),
     [
         ({"sgima": 0.5}, ["sgima", "Did you mean 'sigma'?"]),
+        ({"gird": {"sigma": [0.5]}}, ["gird", "Did you mean 'grid'?"]),
         ({"certification": {"apha": 0.1}}, ["certification.apha", "Did you mean 'alpha'?"]),
         ({"training": {"epoch": 3}}, ["training.epoch", "Did you mean 'epochs'?"]),
         ({"grid": {"sgima": [0.5]}}, ["grid.sgima", "Did you mean 'sigma'?"]),
@@ -79,7 +80,7 @@ def test_the_tiny_sweep_is_valid(chain: Chain, capsys: Any) -> None:
         ({"grid": {"sigma": [[0.25]]}}, ["grid.sigma"]),
         ({"grid": {"sigma": {"sigma": [1.0]}}}, ["sigma"]),
         ({"grid": {"seed": list(range(200)), "sigma": [0.1 + i / 10 for i in range(101)]}}, ["20200 points"]),
-        ({"training": {"warmup_epochs": 3.0}}, ["warmup_epochs", "longer than epochs"]),
+        ({"training": {"warmup_epochs": 3.0}}, ["warmup_epochs = 3 ", "longer than epochs = 2", "such as warmup_epochs = 0.4"]),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named_with_its_key_and_what_is_allowed(
@@ -148,7 +149,7 @@ def test_a_broken_rsctl_toml_is_named(chain: Chain, capsys: Any, broken: str) ->
 def test_a_plugin_that_is_not_installed_is_named(chain: Chain, capsys: Any) -> None:
     (chain.folder / "rsctl.toml").write_text('plugins = ["no_such_package"]')
     assert run(["check", str(chain.file(GOOD))]) == 2
-    assert "plugins: the package 'no_such_package' can't be imported" in capsys.readouterr().err
+    assert "plugins of rsctl.toml: the package 'no_such_package' can't be imported" in capsys.readouterr().err
 
 
 def test_every_problem_is_reported_at_once(chain: Chain, capsys: Any) -> None:
