@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 Cell = str | tuple[tuple[str, str], ...]
 """Plain text, or pieces of text each with the name of a tone (`muted`, `failed` …)."""
@@ -64,23 +64,29 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
     return found, skipped
 
 
-def pieces(cell: Cell, room: int, right: bool) -> list[tuple[str, str]]:
+def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tuple[str, str]]:
     """A cell in exactly `room` cells of the terminal: pieces of text, each with the name of its tone."""
     if isinstance(cell, str):
-        return [(fit(cell, room, right), "")]
+        return [(fit(cell, room, right, middle), "")]
     found: list[tuple[str, str]] = []
     for text, name in cell:
         size = cell_len(text)
-        found.append((text if size <= room else fit(text, room, False), name))
+        found.append((text if size <= room else fit(text, room, False, middle), name))
         room -= min(size, room)
     padding = (" " * room, "")
     return [padding, *found] if right else [*found, padding]
 
 
-def fit(text: str, room: int, right: bool) -> str:
-    """Exactly `room` cells; what is cut off is shown by an ellipsis."""
+def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
+    """Exactly `room` cells; what is cut off is shown by an ellipsis.
+
+    With `middle` the end stays: names of runs begin alike and differ in what follows, σ, seed and settings.
+    """
     size = cell_len(text)
     if size > room:
+        if middle and room > 3:
+            end = chop_cells(text[::-1], 2 * (room - 1) // 3)[0][::-1]
+            return set_cell_size(text, room - 1 - cell_len(end)) + "…" + end
         return set_cell_size(text, max(0, room - 1)) + ("…" if room else "")
     return " " * (room - size) + text if right else text + " " * (room - size)
 

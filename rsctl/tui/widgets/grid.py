@@ -246,7 +246,10 @@ class Grid(ScrollView, can_focus=True):
                 head = "  " * row.depth + fold
                 drawn.append((set_cell_size(head, min(cell_len(head), size)), self._style("mark")))
                 room = max(0, size - cell_len(head))
-            drawn += [(text, self._style(name)) for text, name in pieces(cell, room, self.columns[i].right)]
+            drawn += [
+                (text, self._style(name))
+                for text, name in pieces(cell, room, self.columns[i].right, middle=i == 0)
+            ]
             drawn.append((" ", Style.null()))
         if index == self.cursor:
             # Keyboard focus is told apart by the colour of the bar.
