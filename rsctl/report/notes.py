@@ -6,9 +6,13 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from rsctl.report.measured import OwnRow, Row
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
+from rsctl.store.rows import Rows
+from rsctl.store.tables import Table
 
 _CERTIFICATION = (
     "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
@@ -82,6 +86,19 @@ def mark_varying(rows: Sequence[OwnRow]) -> None:
             if any(value != column[0] for value in column):
                 for row, value in zip(group, column, strict=True):
                     row.varying[key] = value
+
+
+def about_functions(table: Table[Rows]) -> list[str]:
+    """That a run's images were not all counted by one executed function, and what sets those functions apart."""
+    functions = [table.functions[number] for number in np.unique(table.rows.fingerprint)]
+    if len(functions) < 2:
+        return []
+    keys = dict.fromkeys(key for function in functions for key in function)
+    differing = [key for key in keys if any(one.get(key) != functions[0].get(key) for one in functions)]
+    return [
+        f"{table.run.id}: its images were counted by {len(functions)} functions as executed, which differ in {', '.join(differing)}. "
+        "Each image was counted by one of them alone, and its certificate is for that one."
+    ]
 
 
 def warnings(rows: list[Row]) -> list[str]:

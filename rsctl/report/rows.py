@@ -35,7 +35,7 @@ from rsctl.report.measured import (
     curve,
     subset_key,
 )
-from rsctl.report.notes import mark_varying, seedless, settings_of, warnings
+from rsctl.report.notes import about_functions, mark_varying, seedless, settings_of, warnings
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
@@ -113,6 +113,7 @@ def sweep_results(
         chosen = entry["images"]
         order = _order(run, chosen, orders)
         begun = finished_prefix(table, order)
+        notes += [note for note in about_functions(begun) if note not in notes]
         for wanted in [certificate] if certificate else entry["certificates"]:
             sample = _sample(
                 begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.plan.tasks import Task
+from rsctl.report.rows import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.tables import Table, data_files, read_table
@@ -183,6 +184,8 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     table = read_table(task.run)
     assert len(table.functions) == 2  # whole images of both are kept, and say by which they were counted
     assert len(table.rows) == 6
+    (told,) = [note for note in sweep_results(chain.store, "tiny").notes if "functions" in note]
+    assert "2 functions as executed, which differ in revision." in told
 
 
 @pytest.mark.parametrize("name", ["twelve", "one"])
