@@ -2,7 +2,8 @@
 
 "Certified accuracy" of a table counts claims, of which each may be wrong with probability α. These two
 bounds hold jointly, with probability 1 − ρ. They need a certificate of a fixed failure probability per
-image and independent noise per image, which the noise keys of a table give.
+image and independent noise per image, which the noise keys of a table give. Tables that were counted on a CPU with
+`revision` 2 or less have keys of 32 bits: of 10,000 images with 100,000 draws some twenty pairs share part of their noise.
 """
 
 from __future__ import annotations
