@@ -23,6 +23,11 @@ from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, Dist
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
+PASSES = 2.6
+"""What interval bounds cost, in forward passes: two convolutions for one, and making their intervals."""
+PIECE = 8
+"""Images that are classified at once."""
+
 
 class Interval(NamedTuple):
     """Bounds of one operation's result, each (N, *shape); the executed result and the exact one lie between."""
@@ -217,7 +222,7 @@ def prepare(
     def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
         return (margins(box(images, radius), labels) > 0).all(dim=1)
 
-    return Prover(executed, proved, radii, parameters)
+    return Prover(executed, proved, radii, parameters, passes=PASSES)
 
 
 class SumsOfProducts(Executed):
@@ -240,32 +245,65 @@ class SumsOfProducts(Executed):
 
 
 class Prover:
-    """Finds radii by asking `proved(images, labels, radius)`, (B,) bool, for `batch` images at a time."""
+    """Finds radii by asking `proved(images, labels, radius)`, (B,) bool, for `batch` images at a time.
 
-    def __init__(self, executed: nn.Module, proved: Callable[[Tensor, Tensor, Tensor], Tensor], radii: list[float], parameters: Any) -> None:  # fmt: skip
-        self.executed, self.proved, self.radii = executed, proved, radii
+    `passes` is what one such question costs, in forward passes. What is proved at the smallest radius is predicted, too: where
+    the question is cheap and its answer mostly yes, it comes before the prediction, and that is spared.
+    """
+
+    def __init__(
+        self, executed: nn.Module, proved: Callable[[Tensor, Tensor, Tensor], Tensor], radii: list[float], parameters: Any, *, passes: float = math.inf,
+    ) -> None:  # fmt: skip
+        self.executed, self.proved, self.radii, self.passes = executed, proved, radii, passes
         self.batch, self.tolerance = parameters.batch, parameters.tolerance
+        self.smallest = min((radius for radius in radii if radius > 0), default=None)
+        self.sure = self.wrong = 0  # images so far: proved at the smallest radius, and classified wrongly
 
     @torch.inference_mode()
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
         """Images (N, C, H, W) float32 in [0, 1]; one that is classified wrongly gets radius 0."""
-        predicted = self.executed(images).argmax(dim=1)
-        right = (predicted == labels).nonzero()[:, 0]
-
-        def proved(rows: Tensor, radius: Tensor) -> Tensor:
-            answers = []
-            for some, each in zip(right[rows].split(self.batch), radius.split(self.batch), strict=True):
-                # Always as many at once, for a sum's order may change with the shape it is computed in.
-                padded = some[torch.arange(self.batch, device=some.device) % len(some)]
-                with torch.backends.cudnn.flags(enabled=False):
-                    answer = self.proved(
-                        images[padded], labels[padded], each.repeat(-(-self.batch // len(each)))[: self.batch]
-                    )
-                answers.append(answer[: len(some)])
-            return torch.cat(answers)
-
+        rows = torch.arange(len(images), device=images.device)
         radius = torch.zeros(len(images), dtype=torch.float64, device=images.device)
+        sure = None
+        if self.smallest is not None and self.sure > self.passes * self.wrong:
+            sure = self.ask(images, labels, rows, torch.full_like(radius, self.smallest))
+        predicted = labels.clone()
+        unsure = rows if sure is None else rows[~sure]
+        predicted[unsure] = self.classes(images, unsure)
+        right = rows[predicted == labels]
+
+        def proved(some: Tensor, each: Tensor) -> Tensor:
+            if sure is not None and bool((each == self.smallest).all()):
+                return sure[right[some]]
+            return self.ask(images, labels, right[some], each)
+
         radius[right] = largest(
             proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance, device=images.device
         )
+        self.sure += int((radius > 0).sum())
+        self.wrong += len(images) - len(right)
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))
+
+    def ask(self, images: Tensor, labels: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
+        """Which of some images are proved, each at its radius."""
+        answers = []
+        for some, each in zip(rows.split(self.batch), radius.split(self.batch), strict=True):
+            padded, radii = filled(some, self.batch), filled(each, self.batch)
+            with torch.backends.cudnn.flags(enabled=False):
+                answers.append(self.proved(images[padded], labels[padded], radii)[: len(some)])
+        return torch.cat(answers)
+
+    def classes(self, images: Tensor, rows: Tensor) -> Tensor:
+        """What the executed function says of some images; a few at once, for it may be only few."""
+        if not len(rows):
+            return rows
+        few = min(PIECE, self.batch)
+        parts = [
+            self.executed(images[filled(some, few)]).argmax(dim=1)[: len(some)] for some in rows.split(few)
+        ]
+        return torch.cat(parts)
+
+
+def filled(values: Tensor, count: int) -> Tensor:
+    """`count` of them, over and over: always as many at once, for a sum's order may change with the shape it is computed in."""
+    return values[torch.arange(count, device=values.device) % len(values)]

@@ -80,6 +80,41 @@ def test_given_radii_are_settled_as_the_largest_one_says(name: str, parameters: 
     torch.testing.assert_close(settled, expected, rtol=0, atol=0)
 
 
+def test_what_is_proved_needs_no_prediction() -> None:
+    """Bounds first or predictions first, an image gets the same verdict; what is spared is the pass of proved images."""
+    images, labels = images_and_labels()
+    radii = [1e-4, 0.03, 0.2]
+    passes: dict[bool, int] = {}
+    verdicts = {}
+    for first in (False, True):
+        one = prover("ibp", radii, batch=4)
+        one.sure, one.wrong = (10**6, 0) if first else (0, 1)
+        one.executed.register_forward_hook(
+            lambda *_, first=first: passes.update({first: passes.get(first, 0) + 1})
+        )
+        verdicts[first] = one.verify(images, labels)
+    for part in ("predicted", "radius"):
+        assert torch.equal(getattr(verdicts[False], part), getattr(verdicts[True], part))
+    assert 0 < int((verdicts[True].radius > 0).sum()) < len(images)
+    assert int((verdicts[True].predicted != labels).sum()) == 3
+    assert passes[True] < passes[False] == 3
+
+
+def test_bounds_come_first_where_most_images_are_proved() -> None:
+    images, labels = images_and_labels()
+    right = labels == model()(images).argmax(1)
+    one = prover("ibp", [1e-4], batch=4)
+    one.verify(images[right], labels[right])
+    assert (one.sure, one.wrong) == (int(right.sum()), 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            one,
+            "classes",
+            lambda images, rows: rows.new_zeros(len(rows)) if not len(rows) else pytest.fail("predicted"),
+        )
+        assert bool((one.verify(images[right], labels[right]).radius > 0).all())
+
+
 def test_the_search_ends_at_the_largest_radius_within_its_tolerance() -> None:
     truth = torch.tensor([0.0, 1e-9, 3e-4, 0.0123, 0.5, 0.999, 5.0], dtype=torch.float64)
     asked = []
