@@ -283,5 +283,5 @@ def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
 
 def _subset(chosen: dict[str, Any]) -> str:
     part = "all" if chosen["skip"] == 1 else f"every {chosen['skip']}th"
-    drawn = f" and of these {chosen['count']} drawn by seed" if chosen["max"] else ""
-    return f"{part} of {chosen['of']}{drawn}"
+    drawn = f"{chosen['count']} drawn by seed from " if chosen["max"] else ""
+    return f"{drawn}{part} of {chosen['of']}"

@@ -150,7 +150,8 @@ def caption(group: Group) -> str:
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (
-        f" With probability {1 - RHO:g} at most {max(wrong)} images of a run are certified wrongly, at any radius."
+        f" With probability {1 - RHO:g} at most {max(wrong)} {'image of a run is' if max(wrong) == 1 else 'images of a run are'} "
+        "certified wrongly, at any radius."
         if wrong
         else ""
     )

@@ -19,7 +19,7 @@ from rsctl.certificates.cohen import predict
 from rsctl.report.formats import FORMATS, render
 from rsctl.report.measured import Cell, Results, Row
 from rsctl.report.notes import mark_varying, warnings
-from rsctl.report.rows import clean_accuracy, curve, sweep_results
+from rsctl.report.rows import _subset, clean_accuracy, curve, sweep_results
 from rsctl.report.text import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
 from rsctl.store.tables import read_table
 
@@ -96,6 +96,7 @@ def test_a_sweep_is_recomputed_from_its_counts(tmp_path: Path) -> None:
     assert row.acr == pytest.approx((right * certified.radius).mean(), abs=1e-15)
     assert row.abstain_rate == (certified.predicted == -1).mean()
     assert (row.images, row.planned, row.subset) == (360, 360, "all of 360")
+    assert _subset({"skip": 20, "max": 5, "count": 5, "of": 360}) == "5 drawn by seed from every 20th of 360"
 
 
 def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path) -> None:
