@@ -43,6 +43,11 @@ def highlighted(toml: str) -> Text:
     return text
 
 
+def said_default(field: Field) -> str:
+    """The default, with its source where it has one of its own."""
+    return field.default if field.source == "default" else f"{field.default} ({field.source})"
+
+
 def help_text(field: Field | None) -> Text:
     """What the field under the cursor means, its default, and what is wrong with it."""
     text = Text()
@@ -50,7 +55,7 @@ def help_text(field: Field | None) -> Text:
         text.append(field.key.replace("method.0.", "method.") + "\n", "bold")
         text.append(plain(field.help, 600))
         if field.default:
-            text.append(f"\nDefault {field.default} ({field.source}).", "dim")
+            text.append(f"\nDefault {said_default(field)}.", "dim")
         if field.problem:
             text.append(f"\n✗ {plain(field.problem, 600)}", "bold red")
     return text

@@ -15,10 +15,21 @@ from rsctl.spec.sweep import expand
 from rsctl.spec.templates import all_templates
 from rsctl.tui.draft import START, Draft, to_toml
 from rsctl.tui.form import compose
+from rsctl.tui.form_rows import help_text
 from rsctl.tui.form_views import Field
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.widgets.grid import Grid
+
+
+@pytest.mark.parametrize(
+    ("source", "told"), [("default", "Default 90."), ("the paper, page 3", "Default 90 (the paper, page 3).")]
+)
+def test_a_default_names_its_source_where_it_has_one(source: str, told: str) -> None:
+    field = Field(
+        "training.epochs", "epochs", "Passes.", "90", False, "90", source, (), lambda text: (text, False)
+    )
+    assert help_text(field).plain.splitlines()[-1] == told
 
 
 @pytest.mark.parametrize("name", [template.name for template in all_templates()])

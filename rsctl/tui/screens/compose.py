@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from rsctl.tui.draft import LISTS
-from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text
+from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text, said_default
 from rsctl.tui.form_views import Composed, Field
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
@@ -131,7 +131,7 @@ class ComposeScreen(Filing):
             if field.many or field.key in ("name", "description")
             else "\nSeveral values with commas between them make a grid."
         )
-        default = f"\nEmpty: {field.default} ({field.source})." if field.default else ""
+        default = f"\nEmpty: {said_default(field)}." if field.default else ""
         told = plain(field.help, 600) + allowed + several + default
         self.app.push_screen(
             AskScreen(field.label, told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
