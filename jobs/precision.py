@@ -15,9 +15,7 @@ REVISION = 3
 def configure(precision: str, threads: int) -> torch.device:
     """Set threads and float32 flags for this process; returns the device: the first visible GPU, else the CPU."""
     torch.set_num_threads(threads)
-    tf32 = precision == "tf32"
-    torch.set_float32_matmul_precision("high" if tf32 else "highest")
-    torch.backends.cudnn.allow_tf32 = tf32
+    float32_flags(precision)
     # cuDNN's search for the fastest algorithm may choose another one in the next process.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
@@ -26,6 +24,13 @@ def configure(precision: str, threads: int) -> torch.device:
     device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     torch.cuda.set_device(device)
     return device
+
+
+def float32_flags(precision: str) -> None:
+    """TF32 on or off, for everything that this process runs from now on."""
+    tf32 = precision == "tf32"
+    torch.set_float32_matmul_precision("high" if tf32 else "highest")
+    torch.backends.cudnn.allow_tf32 = tf32
 
 
 def device_name(device: torch.device) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -21,13 +21,16 @@ from jobs.precision import configure
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.errors import InputError, UserError
+from rsctl.spec.sections import Compile, Precision_
 
-BLOCK, TILE = 100, 400
+BLOCK = 100
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any]:
     """What is known of the file, and a row per image."""
     known, model, parameters = examine(options)
+    if options.tile < 1 or options.tile % BLOCK:
+        raise InputError(f"--tile: {options.tile} is not a multiple of {BLOCK}.")
     images = load(options.dataset, parameters, "test", options.data, positions=[])
     count = images.shape.counts["test"]
     if outside := [position for position in options.images if not 0 <= position < count]:
@@ -35,8 +38,8 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     images = load(options.dataset, parameters, "test", options.data, positions=options.images)
     device = configure(options.precision, options.threads)
     sampler = Sampler(
-        to_sample(model, options.precision, options.compile, TILE, images.shape, device), images.shape.classes,
-        sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=TILE, block=BLOCK, device=device,
+        to_sample(model, options.precision, options.compile, options.tile, images.shape, device), images.shape.classes,
+        sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,
     )  # fmt: skip
     asked = []
     for row, position in enumerate(images.positions.tolist()):
@@ -81,8 +84,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--n", type=int, required=True)
     parser.add_argument("--alpha", type=float, required=True)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--precision", default="fp32")
-    parser.add_argument("--compile", default="off")
+    parser.add_argument("--precision", choices=get_args(Precision_), default="fp32")
+    parser.add_argument("--compile", choices=get_args(Compile), default="off")
+    parser.add_argument("--tile", type=int, default=400)
     try:
         print(json.dumps(predict(parser.parse_args(arguments))))
     except UserError as error:

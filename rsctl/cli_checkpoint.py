@@ -115,6 +115,13 @@ def predict(
     images: Annotated[str, typer.Option("--images", help="Positions in the test split, such as 0,5,17.")],
     n: Annotated[int, typer.Option("--n", min=1, help="Draws per image.")] = 1000,
     alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Failure probability.")] = 0.001,
+    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32 or bf16.")] = "fp32",
+    tile: Annotated[
+        int, typer.Option("--tile", help="Images per forward pass, as in [certification].")
+    ] = 400,
+    compile_mode: Annotated[
+        str, typer.Option("--compile", help="off, default or graphs, as in [certification].")
+    ] = "off",
     normalisation: Normalisation = "",
     arch: Arch = "",
     anyway: Anyway = False,
@@ -126,7 +133,10 @@ def predict(
         positions = [int(part) for part in images.split(",")]
     except ValueError as error:
         raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
-    more = ["--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha)]
+    more = [
+        "--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha),
+        "--precision", precision, "--tile", str(tile), "--compile", compile_mode,
+    ]  # fmt: skip
     found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
     if as_json:
         print(json.dumps(found))

@@ -25,6 +25,7 @@ def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json:
         "tasks": len(committed.requests) + committed.done,
         "done": committed.done,
         "started": done.added,
+        "held_back": done.held_back,
     }
     if as_json and not wait:
         print(json.dumps(summary))

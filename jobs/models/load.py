@@ -16,7 +16,7 @@ from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
 from jobs.models.fused import available, fused
-from jobs.precision import executed_function
+from jobs.precision import executed_function, float32_flags
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError, RefusedError
@@ -96,6 +96,7 @@ class Executed(nn.Module):
         """Be compiled code from now on, for tiles like this one alone (`jobs.models.compiled`); returns the seconds it took."""
         from jobs.models.compiled import compiled
 
+        float32_flags(self.precision)
         self._run, seconds = compiled(self._as_it_is, mode, tile)
         self.compile_mode = mode
         return seconds
@@ -113,6 +114,8 @@ class Executed(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        # The flags are the process's, and another network in it may have another precision.
+        float32_flags(self.precision)
         return self._run(x)
 
     def _as_it_is(self, x: Tensor) -> Tensor:

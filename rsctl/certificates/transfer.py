@@ -1,4 +1,4 @@
-"""From counts of the network in bf16 to a radius of the network in fp32."""
+"""From counts of the network in bf16 or tf32 to a radius of the network in fp32."""
 
 from __future__ import annotations
 
@@ -21,11 +21,13 @@ SHARE = 0.2
 
 
 class Transfer:
-    """R = σ Φ⁻¹(p̲_A − ζ̄): CERTIFY of the fp32 network f′ from counts of the bf16 network f.
+    """R = σ Φ⁻¹(p̲_A − ζ̄): CERTIFY of the fp32 network f′ from counts of the network f in bf16 or tf32.
 
     P(f′ = A) ≥ P(f = A) − P(f = A, f′ ≠ A). Both are bounded by Clopper–Pearson per image: p̲_A from the estimation
     draws at 0.8 α; ζ̄ at 0.2 α from fresh draws that went through both networks, on which f chose A and f′ didn't. They
-    fail together with probability α at most. A ζ̄ pooled over images would hold for none of them.
+    fail together with probability α at most. A ζ̄ pooled over images would hold for none of them. Bounds at the looks
+    of a sequential rule would do as well, but such a rule stops where f's own radius is settled, and the difference
+    ζ̄ would undo just that: so a fixed n is asked for.
     """
 
     name = "transfer"
@@ -44,7 +46,7 @@ class Transfer:
         if table.disagreements is None or table.compared < 1:
             raise RefusedError(
                 f"{self.name} needs draws that went through the network in fp32 too; this table has none. "
-                "Sample in bf16 with certification.transfer, or use 'cohen' for the function as it was counted."
+                "Sample in bf16 or tf32 with certification.transfer, or use 'cohen' for the function as it was counted."
             )
         chosen = selected_classes(table)
         successes = counts_of(chosen, table.counts)

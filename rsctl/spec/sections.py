@@ -76,8 +76,8 @@ class Certification(Parameters):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the noise draws and of the order of images."""
     transfer: Annotated[int, Field(ge=0)] = 0
-    """With `precision.certification = "bf16"`: so many fresh draws per image also go through the network in fp32. The
-    certificate `transfer` then speaks of the fp32 network, at bf16's speed, for a radius that is a little smaller."""
+    """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
+    certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
     tile: Count = 400
     """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`."""
     block: Count = 100
@@ -243,10 +243,10 @@ class Point(Parameters):
     @model_validator(mode="after")
     def _to_transfer(self) -> Point:
         settings = self.certification
-        if settings.transfer and (self.precision.certification != "bf16" or settings.stopping != "fixed"):
+        if settings.transfer and (self.precision.certification == "fp32" or settings.stopping != "fixed"):
             raise ValueError(
-                "certification.transfer carries counts of a fixed n in bf16 over to fp32: "
-                "set precision.certification = 'bf16' and certification.stopping = 'fixed', or leave it out"
+                "certification.transfer carries counts of a fixed n in bf16 or tf32 over to fp32: "
+                "set precision.certification = 'bf16' (or 'tf32') and certification.stopping = 'fixed', or leave it out"
             )
         return self
 

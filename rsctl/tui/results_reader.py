@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from textual.message_pump import MessagePump
 
@@ -16,8 +16,11 @@ from rsctl.tui.views import Curve, RunView, Sample
 if TYPE_CHECKING:
     from rsctl.tui.curves import Curves
 
-FORMATS = {"md": "Markdown", "csv": "CSV (one line per run and radius)", "latex": "LaTeX", "json": "JSON"}
-SUFFIXES = {"md": "md", "csv": "csv", "latex": "tex", "json": "json"}
+FORMATS = {
+    "md": "Markdown", "csv": "CSV (one line per run and radius)", "latex": "LaTeX", "json": "JSON",
+    "tsv": "Logs of Cohen's format, one per run, into a folder",
+}  # fmt: skip
+SUFFIXES = {"md": ".md", "csv": ".csv", "latex": ".tex", "json": ".json", "tsv": "-logs"}
 _AT_ONCE = 8
 
 
@@ -137,7 +140,7 @@ class ResultsReader:
 
 
 def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Answer:
-    """Write the sweep's table; never over a file that exists."""
+    """Write the sweep's table, or its logs into a new folder; never over what exists."""
     from rsctl.errors import UserError
     from rsctl.report.formats import render
     from rsctl.report.rows import sweep_results
@@ -151,9 +154,14 @@ def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> 
             raise InputError(f"{path}: is a folder; give the name of a file.")
         if path.exists():
             raise InputError(f"{path}: exists already; choose another name.")
-        results = sweep_results(
-            Store(load_settings().store), sweep, certificate=certificate or None, alpha=alpha or None
-        )
+        store = Store(load_settings().store)
+        choice: dict[str, Any] = {"certificate": certificate or None, "alpha": alpha or None}
+        if form == "tsv":
+            from rsctl.report.export_logs import export_logs
+
+            written, _ = export_logs(store, sweep, path, **choice)
+            return Exported(f"written: {len(written)} logs into {path}", "")
+        results = sweep_results(store, sweep, **choice)
         if not publish(path, render(results, form).encode()):
             raise InputError(f"{path}: exists already; choose another name.")
     except (UserError, OSError) as error:

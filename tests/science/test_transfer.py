@@ -15,9 +15,12 @@ from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from jobs import count
+from jobs.models.load import Executed
+from jobs.precision import float32_flags
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
+from rsctl.plan.cost import table_work
 from rsctl.store.tables import read_table
 from rsctl.store.work import Stopped, Work
 
@@ -135,6 +138,50 @@ def test_the_draws_are_fresh_and_counted_by_the_class_of_f() -> None:
     assert not set(counted.tolist()) & set(drawn.tolist()) - {0.0}
 
 
+class Flags(torch.nn.Module):
+    """Remembers the arithmetic that it was called under."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: set[tuple[str, bool]] = set()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.seen.add((torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32))
+        return x.flatten(1)[:, :2]
+
+
+def test_each_network_is_called_in_its_own_precision() -> None:
+    networks = {precision: Flags() for precision in ("tf32", "fp32")}
+    f, reference = (
+        Executed(torch.nn.Sequential(torch.nn.Identity(), network), precision)
+        for precision, network in networks.items()
+    )
+    f.network, reference.network = networks.values()
+    sampler = Sampler(
+        f, 2, sigma=0.5, seed=0, n0=100, n=300, tile=200, block=100, device=torch.device("cpu"), reference=reference,
+        transfer=300,
+    )  # fmt: skip
+    try:
+        for _ in sampler.run([ImageCounts(7, 0, torch.zeros(1, 2, 2), torch.zeros(2, 2, dtype=torch.int64))]):
+            pass
+    finally:
+        float32_flags("fp32")
+    assert networks["tf32"].seen == {("high", True)}
+    assert networks["fp32"].seen == {("highest", False)}
+
+
+@pytest.mark.parametrize("precision", ["bf16", "tf32"])
+def test_hours_count_the_compared_draws_in_both_precisions(chain: Chain, precision: str) -> None:
+    transfer = {"transfer": 230, "certificates": ["transfer"]}
+    chain.plan(tiny(precision={"certification": precision}, certification=transfer))
+    (model,) = chain.store.runs("models")
+    work = table_work(model.train_spec, chain.counts_run().count_spec)
+    assert work == [
+        (("sampling", "cnn", "digits", precision), 50 + 200 + 230),
+        (("sampling", "cnn", "digits", "fp32"), 230),
+    ]
+
+
 VALUES = tiny(
     precision={"certification": "bf16"},
     certification={"transfer": 230, "certificates": ["transfer", "cohen"], "shards": 1, "max_images": 3},
@@ -189,6 +236,10 @@ def test_from_a_sweep_file_with_an_interruption_anywhere(
     "changes",
     [
         {"certification": {"transfer": 100}},
+        {
+            "precision": {"certification": "tf32"},
+            "certification": {"transfer": 100, "stopping": "radius-within", "certificates": ["sequential"]},
+        },
         {"precision": {"certification": "bf16"}, "certification": {"certificates": ["transfer"]}},
         {
             "precision": {"certification": "bf16"},

@@ -119,7 +119,11 @@ def test_one_model_needs_no_sweep_file(chain: Chain) -> None:
     assert "normalisation 'none': MACER's layout" in counted.err
     (row,) = {(row["run"], row["images"]) for row in json.loads(counted.out)["rows"]}
     assert row[1] == 8
-    said = chain.cli("predict", *common, "--images", "0,5", "--n", "400", "--json", "--normalisation", "none")
+    said = chain.cli(
+        "predict",
+        *common,
+        "--images", "0,5", "--n", "400", "--json", "--normalisation", "none", "--tile", "200",
+    )  # fmt: skip
     assert said.code == 0, said.err
     table = read_table(chain.counts_run())
     for image in json.loads(said.out)["rows"]:

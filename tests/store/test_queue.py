@@ -59,7 +59,7 @@ def test_two_submissions_at_once_and_a_sweep_that_shares_the_model_run_nothing_t
     assert set(chain.attempts().values()) == {1}
     assert len(chain.attempts()) == 4
     again = chain.cli("submit", file, "--json")
-    assert json.loads(again.out) == {"sweep": "tiny", "tasks": 3, "done": 3, "started": 0}
+    assert json.loads(again.out) == {"sweep": "tiny", "tasks": 3, "done": 3, "started": 0, "held_back": 0}
     wait_until(lambda: not chain.queue_pid())
     assert chain.pids() == []
 

@@ -135,6 +135,14 @@ def test_export_writes_and_never_overwrites(synthetic: Synthetic, drive, tmp_pat
             said = "exists already" if place else "written"
             await until(pilot, lambda said=said: any(said in n.message for n in app._notifications), said)
         assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 8
+        await pilot.press("o")
+        app.screen.query_one(OptionList).highlighted = 4
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = str(tmp_path / "logs")
+        await pilot.press("enter")
+        await until(pilot, lambda: any("logs into" in n.message for n in app._notifications), "logs")
+        (first, *_) = sorted((tmp_path / "logs").glob("*.tsv"))
+        assert first.read_text().startswith("idx\tlabel\tpredict\tradius\tcorrect")
 
     drive(steps)
 

@@ -127,9 +127,15 @@ class Asking(ModeScreen):
                 )
                 self.background.ask("export", errand, self)
 
-        name = f"{self._question.sweep}.{SUFFIXES[form]}"
+        name = f"{self._question.sweep}{SUFFIXES[form]}"
         self.app.push_screen(
-            AskScreen("Export to", "A new file; nothing is overwritten.", name, _need_text), take
+            AskScreen(
+                "Export to",
+                f"A new {'folder' if form == 'tsv' else 'file'}; nothing is overwritten.",
+                name,
+                _need_text,
+            ),
+            take,
         )
 
     def on_exported(self, message: Exported) -> None:

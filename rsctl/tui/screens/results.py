@@ -28,7 +28,7 @@ ACTIONS = (
     ("Set alpha", "The failure probability, recomputed from the stored counts (a)", "alpha"),
     ("Choose a published baseline", "Drawn as a dashed line (b)", "baseline"),
     ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
-    ("Export the table", "Markdown, CSV, LaTeX or JSON (o)", "export"),
+    ("Export the table", "Markdown, CSV, LaTeX, JSON or logs (o)", "export"),
 )
 
 
