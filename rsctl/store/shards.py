@@ -72,9 +72,9 @@ class Pending:
     """(K, C): the estimation counts at each look, zeros where none was taken yet; (0, C) for a fixed n."""
     shells: NDArray[np.int32]
     """(S, C): the estimation counts by noise norm; (0, C) where they are not kept apart."""
-    sums: NDArray[np.int64]
+    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 0), np.int64))
     """(2, d): the noise of estimation draws outside the selected class, by half; (2, 0) where it is not summed up."""
-    others: NDArray[np.int64]
+    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     """(2,): how many draws those are."""
 
 
