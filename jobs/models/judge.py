@@ -38,7 +38,7 @@ class Accuracy:
     images: int
     clean: float
     noisy: float
-    """Under one noise each."""
+    """Under one noise each; the same without noise."""
 
     @property
     def best(self) -> float:
@@ -46,7 +46,8 @@ class Accuracy:
         return max(self.clean, self.noisy)
 
     def __str__(self) -> str:
-        return f"{self.clean:.1%} of {self.images} clean images, {self.noisy:.1%} with noise"
+        under = "" if self.noisy == self.clean else f" ({self.noisy:.1%} under noise)"
+        return f"{self.clean:.1%} of {self.images} clean images{under}"
 
 
 @torch.no_grad()
@@ -58,9 +59,9 @@ def accuracy(model: nn.Module, images: Images, sigma: float, device: torch.devic
         pixels, labels = images.batch(torch.arange(first, min(first + 100, len(images))), device)
         clean = pixels.float() / 255
         noise = smoothing_noise(tuple(clean.shape), sigma, 0, generator(device, "accuracy", first))
-        for kind, x in enumerate((clean, clean + noise)):
+        for kind, x in enumerate((clean, clean + noise) if sigma else (clean,)):
             right[kind] += int((model(x).argmax(dim=1) == labels).sum())
-    return Accuracy(len(images), right[0] / len(images), right[1] / len(images))
+    return Accuracy(len(images), right[0] / len(images), right[bool(sigma)] / len(images))
 
 
 def least(classes: int) -> float:
