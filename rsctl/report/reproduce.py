@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -160,7 +161,8 @@ def reproduction_text(found: Reproduction) -> str:
         lines += [*(f"- {escape_markdown(setting)}" for setting in row.settings), ""]
     if found.missing:
         lines += [
-            f"No run of the sweep for: {escape_markdown('; '.join(found.missing))}. Runs answer by the name of their method.",
+            f"No run of the sweep for: {escape_markdown('; '.join(found.missing))}. A run answers by its method's name and σ; "
+            "'rsctl import --method' says that of a log.",
             "",
         ]
     return "\n".join([*lines, *(f"Note: {escape_markdown(note)}  " for note in found.notes)]).rstrip()
@@ -172,9 +174,11 @@ def _cells(row: ReproducedRow) -> Sequence[str]:
         "|--------|-----------|----------|------------|----------------|---------|",
     ]
     for cell in row.cells:
+        # Down as the measured share is: the three numbers of a line agree.
+        difference = math.floor(cell.difference * 10 + 1e-6) / 10
         interval = f"[{percent(cell.low / 100)}, {percent_up(cell.high / 100)}]"
         lines.append(
-            f"| {cell.radius:<6g} | {cell.published:9.1f} | {percent(cell.measured / 100):>8} | {cell.difference:+10.1f} | {interval:14} | {'' if cell.inside else 'outside':7} |"
+            f"| {cell.radius:<6g} | {cell.published:9.1f} | {percent(cell.measured / 100):>8} | {difference:+10.1f} | {interval:14} | {'' if cell.inside else 'outside':7} |"
         )
     return lines
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
 from itertools import product
 from math import comb
@@ -264,6 +265,8 @@ def test_reproduce_pairs_cells_and_names_every_setting_that_differs(
     assert "images 500" not in text
     assert len(found.missing) == 3
     assert "95 % interval" in reproduction_text(found)
+    row.cells[0] = replace(row.cells[0], published=60.0, measured=61.17)
+    assert re.search(r"60\.0 \| +61\.1 \| +\+1\.1 \|", reproduction_text(found))
     assert run(["reproduce", "cohen2019-cifar10", "sweep", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["cells"][0]["published"] == 65.2
     assert run(["reproduce", "cohen2019-imagenet", "sweep"]) == 2
