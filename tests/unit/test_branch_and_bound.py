@@ -83,6 +83,38 @@ def test_a_ball_with_a_counterexample_is_never_proved(
             assert tree.solve(time.monotonic() + 600) is None
 
 
+def test_a_side_that_is_fixed_is_bounded_as_that_side() -> None:
+    """Of every open ReLU both sides: its bounds end at 0, and the bound holds for the ball's images on that side."""
+    torch.manual_seed(0)
+    model = random_model(10, 10, seed=1)
+    image, label = image_and_label(model)
+    tree, _ = tree_of(model, image, label, 0.3)
+    points = tree.ball.lower + torch.rand(20_000, 16).double() * (tree.ball.upper - tree.ball.lower)
+    results, before = [points], []
+    for layer in tree.layers:
+        before.append(layer.bias + sum(results[j] @ weight.T for j, weight in layer.weights.items()))
+        results.append(before[-1].relu())
+    margin = before[-1][:, int(label), None] - before[-1]
+    rows = tree.case.margins()[0][tree.target][:, None]
+    parent = lower_bound(tree.layers, tree.bounds, tree.ball, rows).value[:, 0]
+    better, number = 0, 0
+    for layer_number, (lower, upper) in enumerate(tree.bounds):
+        for unit in range(lower.shape[1]):
+            for side in (1, -1) if lower[0, unit] < 0 < upper[0, unit] else ():
+                signs = torch.zeros_like(tree.signs)
+                signs[:, number] = side
+                fixed = tree._fixed(tree._split(signs))
+                low, high = fixed[layer_number][0][:, unit], fixed[layer_number][1][:, unit]
+                assert (low == 0).all() if side > 0 else (high == 0).all()
+                value = lower_bound(tree.layers, fixed, tree.ball, rows).value[:, 0]
+                there = side * before[layer_number][:, unit] >= 0
+                if there.any():
+                    assert (value <= margin[there][:, tree.target].amin(dim=0) + 1e-9).all()
+                better += int((value > parent + 1e-6).sum())
+            number += 1
+    assert better > 10
+
+
 @pytest.mark.parametrize(("limit", "value"), [("max_nodes", 2), ("time_limit", 1e-3)])
 def test_a_limit_is_unknown(limit: str, value: float, settled: Settled) -> None:
     seen = 0
