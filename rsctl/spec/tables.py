@@ -156,10 +156,12 @@ def _read(
         problems.append(Problem(f"{key}.{what}", str(error)))
         return None
     if known.norm not in declaration.norms:
+        others = ", ".join(sorted(name for name, other in among.items() if known.norm in other.norms))
         problems.append(
             Problem(
                 f"{key}.norm",
-                f"{declaration.name} knows the norms {', '.join(declaration.norms)}; it is '{known.norm}'.",
+                f"{declaration.name} knows the norms {', '.join(declaration.norms)}; it is '{known.norm}', which "
+                + (f"{others} can." if others else "none can."),
             )
         )
         return None
