@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 
@@ -129,10 +129,19 @@ def predict(
     as_json: AsJson = False,
 ) -> None:
     """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
+    from rsctl.errors import unknown
+    from rsctl.spec.sections import Compile, Precision_
+
     try:
         positions = [int(part) for part in images.split(",")]
     except ValueError as error:
         raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
+    for option, value, allowed in (
+        ("--precision", precision, Precision_),
+        ("--compile", compile_mode, Compile),
+    ):
+        if value not in get_args(allowed):
+            raise InputError(f"{option}: {unknown('value', value, get_args(allowed))}")
     more = [
         "--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha),
         "--precision", precision, "--tile", str(tile), "--compile", compile_mode,
