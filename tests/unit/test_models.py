@@ -19,7 +19,7 @@ from rsctl.errors import InputError
 
 
 def model_for(
-    name: str, dataset: str = "cifar10", size: int | None = None, **parameters: int
+    name: str, dataset: str = "cifar10", size: int | None = None, **parameters: int | str
 ) -> nn.Sequential:
     declaration = known_datasets()[dataset]
     shape = DataShape(declaration.channels, size or declaration.size or 32, declaration.classes or 10, {})
@@ -86,6 +86,17 @@ def test_residual_block_adds_its_shortcut_before_the_last_relu() -> None:
         block.bn2.weight.zero_()  # silences the two convolutions
         images = torch.randn(2, 16, 8, 8)
         torch.testing.assert_close(block(images), functional.relu(block.downsample(images)))
+
+
+def test_a_padding_shortcut_keeps_every_second_pixel_between_zero_channels() -> None:
+    """Option A of the paper, as pytorch_resnet_cifar10 has it: a quarter of the new channels before, a quarter after."""
+    block = model_for("resnet20", shortcut="padding")[1].layer2[0].eval()
+    with torch.no_grad():
+        block.bn2.weight.zero_()  # silences the two convolutions
+        images = torch.rand(2, 16, 8, 8)
+        expected = torch.zeros(2, 32, 4, 4)
+        expected[:, 8:24] = images[:, :, ::2, ::2]
+        assert torch.equal(block(images), expected)
 
 
 @pytest.mark.parametrize(
