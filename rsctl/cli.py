@@ -305,6 +305,7 @@ def export(
         print(text, end="")
     else:
         replace(output, text.encode())
+        print(f"{output}: {form} of {sweep}", file=sys.stderr)
     if form == "csv":
         _tell(results.notes)
     leave(loudly(results.broken))
@@ -493,10 +494,21 @@ def task(
 ) -> None:
     """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
     from rsctl.cluster.task import run_task
+    from rsctl.plan.cost import done_images
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
-    leave(run_task(Store(load_settings().store).find_run(run_name), number))
+    run = Store(load_settings().store).find_run(run_name)
+    if run.kind == "models" and run.model_file.exists():
+        print(f"{run.id} is trained: nothing is left to do")
+    elif (
+        number in run.task_numbers()
+        and run.kind != "models"
+        and done_images(run).issuperset(run.images(number))
+    ):
+        print(f"task {number} of {run.id} is done: nothing is left to do")
+    else:
+        leave(run_task(run, number))
 
 
 for command in (certify, predict, attack, prune):

@@ -205,6 +205,8 @@ def explained(path: Path) -> Iterator[None]:
         }.get(error.errno or 0)
         if reason is None:
             raise
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise UnavailableError(
-            f"can't write {path}: {reason}. Make room or choose another store (store in rsctl.toml, or RSCTL_STORE), then submit again."
+            f"can't write {path}: {reason}. {'Make room, or choose' if full else 'Choose'} another place (the store is that of "
+            "rsctl.toml, or RSCTL_STORE), and do it again: what is done is kept."
         ) from error

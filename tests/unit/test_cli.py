@@ -261,3 +261,15 @@ def test_modules_of_the_users_own_folder_are_not_taken_for_ours(chain: Chain) ->
     queue = own_queue(Store(chain.folder / "store"))
     wait_until(lambda: "started" in queue.log.read_text())
     assert "the wrong one" not in queue.log.read_text()
+
+
+def test_a_task_that_is_done_is_not_run_again(chain: Chain, capsys: Any) -> None:
+    """Another attempt would count its hours twice."""
+    chain.run_all(tiny())
+    (model,), (counts,) = chain.store.runs("models"), chain.store.runs("counts")
+    before = chain.attempts()
+    capsys.readouterr()
+    for done in (model, counts):
+        assert run(["task", done.id, "0"]) == 0
+        assert "nothing is left to do" in capsys.readouterr().out
+    assert chain.attempts() == before
