@@ -69,10 +69,7 @@ def _request(store: Store, status: TaskStatus, model_of: dict[str, str], changed
     launch = {**run.launch(), **changed}
     if changed:
         run.write_launch(launch)
-    if run.kind == "models":
-        missing = run.train_spec.needs
-    else:
-        missing = [model_of[run.id]]
+    missing = run.train_spec.needs if run.kind == "models" else [model_of[run.id]]
     needs = tuple(Task(store.run("models", name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)
