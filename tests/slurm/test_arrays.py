@@ -142,7 +142,7 @@ sigma = 0.12
 
 
 def test_students_wait_for_their_start_and_their_teacher_and_for_no_other_model(site: Site) -> None:
-    """CAT-RS starts from one model and learns from another; HEAT starts from its own and gets a teacher."""
+    """CAT-RS starts from one model and learns from the predictions of another; HEAT starts from its own and gets a teacher."""
     file = site.sweep(certification={"shards": 1})
     file.write_text(file.read_text().replace('method = "gaussian"\n', "") + PARENTS)
     site.behave(train_fails=[0.1])
@@ -159,10 +159,10 @@ def test_students_wait_for_their_start_and_their_teacher_and_for_no_other_model(
         "cancelled",
     )
     assert (state_of("counts", "cat-rs"), state_of("counts", "heat")) == ("cancelled", "done")
-    assert sorted(site.states()) == ["cancelled"] * 2 + ["done"] * 5 + ["failed"]
+    assert sorted(site.states()) == ["cancelled"] * 2 + ["done"] * 6 + ["failed"]
     site.behave()
     assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
-    assert site.wait() == ["done"] * 8
+    assert site.wait() == ["done"] * 9
 
 
 @pytest.mark.parametrize(

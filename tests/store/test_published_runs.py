@@ -130,6 +130,12 @@ def test_one_model_needs_no_sweep_file(chain: Chain) -> None:
         assert image["votes"] > 200
         assert image["predicted"] == image["label"]
     assert table.counts().sigma == 0.25
+
+
+@pytest.mark.long
+def test_wrong_words_about_a_file_are_refused(chain: Chain) -> None:
+    """Each refusal comes from a process that has loaded torch."""
+    common = (trained(chain.folder), "--dataset", "digits", "--sigma", "0.25")
     for arguments, code, words in (
         (("certify", *common, "--arch", "resnet20"), 2, "the weights aren't those of resnet20"),
         (("certify", *common, "--normalisation", "center"), 2, "Did you mean 'centre'"),

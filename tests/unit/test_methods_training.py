@@ -264,12 +264,16 @@ def _saving_every_step() -> type[Work]:
 
 
 def test_a_teacher_with_other_classes_is_refused(chain: Chain) -> None:
-    task = prepared(chain, sweep("cat-rs"))
-    origin = task.run.train_spec.teacher
-    assert origin is not None
-    file = chain.store.run("models", origin.run).model_file
+    """By its predictions, and by a pupil that has to compute them."""
+    pupil = prepared(chain, sweep("cat-rs"))
+    spec = pupil.run.train_spec
+    predictions = chain.store.run("models", spec.predictions)
+    predictions.model_file.unlink()
+    assert spec.teacher is not None
+    file = chain.store.run("models", spec.teacher.run).model_file
     stored = torch.load(file, weights_only=True)
     file.unlink()
     torch.save({**stored, "classes": 7}, file)
-    with pytest.raises(RefusedError, match="7 classes, the data set 10"):
-        chain.run(task)
+    for task in (Task(predictions, 0), pupil):
+        with pytest.raises(RefusedError, match="7 classes, the data set 10"):
+            chain.run(task)
