@@ -13,9 +13,13 @@ import torch
 from torch import nn
 
 from jobs.verifiers import Prover
+from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
-from jobs.verifiers.program import TOLERANCE, Program
+from jobs.verifiers.program import TOLERANCE, Answer, Program
 from rsctl.catalog.declare import DataShape
+
+INSIDE = 1e-4
+"""How far another class has to lie above the label where a point on the edge of its region is no counterexample."""
 
 
 def prepare(
@@ -43,9 +47,7 @@ def settle(case: Case, radius: float, seconds: float) -> bool | None:
             left = max(0.0, case.left - end)
             share = left if patient else left / (2 * len(unsettled))
             answer = program.solve(case.label, target, float(relaxed.slack[target]), share)
-            if answer.point is not None and case.counterexamples.push(
-                torch.from_numpy(answer.point), case.ball(radius)
-            ):
+            if _counts(case, program, target, answer, case.ball(radius), share):
                 return False
             if answer.nearest > radius:
                 unsettled.remove(target)
@@ -83,6 +85,17 @@ def _nearest(case: Case, most: float, seconds: float) -> float:
         if answer.nearest == 0:
             return 0.0
         nearest = min(nearest, answer.nearest)
-        if answer.point is not None and case.counterexamples.push(torch.from_numpy(answer.point), ball):
+        if _counts(case, program, target, answer, ball, left):
             case.counterexamples.shrink()
     return nearest
+
+
+def _counts(case: Case, program: Program, target: int, answer: Answer, ball: Ball, seconds: float) -> bool:
+    """Whether the solver's point leads to a counterexample."""
+    if answer.point is None:
+        return False
+    if case.counterexamples.push(torch.from_numpy(answer.point), ball):
+        return True
+    # On the edge of the other class's region, out of which the straight way leads again: ask for a point inside.
+    inside = program.solve(case.label, target, -INSIDE, min(seconds, case.left))
+    return inside.point is not None and case.counterexamples.push(torch.from_numpy(inside.point), ball)

@@ -202,8 +202,9 @@ def bounds_keep_their_order(seed: int) -> None:
     for name in INCOMPLETE[norm]:
         radii[name] = float(verdict(name, model, image, label, norm).radius)
         assert radii[name] < float(complete.broken), (seed, name, radii, complete.broken)
-        # Both know their radius to a relative tolerance; the exact one has the solver's, and all of the rounding.
-        assert radii[name] <= 1.001 * exact + 1e-4, (seed, name, radii, exact)
+        # Both know their radius to a relative tolerance; the exact one has the solver's, and all of the rounding, which a
+        # steep network turns into a few ten-thousandths of a pixel.
+        assert radii[name] <= 1.001 * exact + 3e-4, (seed, name, radii, exact)
     assert radii.get("ibp", 0.0) <= 1.02 * radii["crown"] + 1e-6, (seed, radii)
 
 
