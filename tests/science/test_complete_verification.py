@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -197,14 +198,19 @@ def bounds_keep_their_order(seed: int) -> None:
     model, image, label = (tiny_network if seed % 2 else residual_network)(seed)
     norm = "l1" if seed % 6 > 3 else "linf"
     complete = verdict("milp", model, image, label, norm)
-    exact = float(complete.radius)
+    # What milp charges for float32 in its matrices can exceed what crown charges layer by layer: in exact arithmetic the
+    # order is sharp.
+    with patch.object(
+        Matrices, "rounding", lambda net, *_: torch.zeros(len(net.layers[-1].bias), dtype=torch.float64)
+    ):
+        exact = float(verdict("milp", model, image, label, norm).radius)
+    assert float(complete.radius) <= 1.001 * exact + 1e-5, (seed, complete.radius, exact)
     radii = {}
     for name in INCOMPLETE[norm]:
         radii[name] = float(verdict(name, model, image, label, norm).radius)
         assert radii[name] < float(complete.broken), (seed, name, radii, complete.broken)
-        # Both know their radius to a relative tolerance; the exact one has the solver's, and all of the rounding, which a
-        # steep network turns into a few ten-thousandths of a pixel.
-        assert radii[name] <= 1.001 * exact + 3e-4, (seed, name, radii, exact)
+        # Both know their radius to a relative tolerance, and the exact one has the solver's.
+        assert radii[name] <= 1.001 * exact + 1e-5, (seed, name, radii, exact)
     assert radii.get("ibp", 0.0) <= 1.02 * radii["crown"] + 1e-6, (seed, radii)
 
 
