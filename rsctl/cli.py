@@ -494,18 +494,13 @@ def task(
 ) -> None:
     """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
     from rsctl.cluster.task import run_task
-    from rsctl.plan.cost import done_images
     from rsctl.spec.settings import load_settings
+    from rsctl.store.attempts import latest_attempt
     from rsctl.store.layout import Store
 
     run = Store(load_settings().store).find_run(run_name)
-    if run.kind == "models" and run.model_file.exists():
-        print(f"{run.id} is trained: nothing is left to do")
-    elif (
-        number in run.task_numbers()
-        and run.kind != "models"
-        and done_images(run).issuperset(run.images(number))
-    ):
+    attempt = latest_attempt(run, number)
+    if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
         print(f"task {number} of {run.id} is done: nothing is left to do")
     else:
         leave(run_task(run, number))
