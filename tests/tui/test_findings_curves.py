@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace as replaced
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from rsctl.tui.app import Dashboard
 from rsctl.tui.curves import Curves
 from rsctl.tui.views import Curve, RunView
 from rsctl.tui.watch import Watcher
+from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
 
@@ -108,5 +110,19 @@ def test_both_stand_in_one_chart(found: Chain, drive: Any) -> None:
         await until(
             pilot, lambda: any("none" in row.cells for row in app.screen.query_one(Grid).rows), "the images"
         )
+
+    drive(steps)
+
+
+def test_the_panel_draws_one_norm_at_a_time(found: Chain, drive: Any) -> None:
+    curves = Curves().of(str(found.store.root), runs(found)["verifications"])
+    other = replaced(curves, norm="l2", title="another")
+
+    async def steps(app: Dashboard, pilot: Any) -> None:
+        pane = app.mode_screen.query_one(CertifiedPane)
+        pane.show([curves, other])
+        chart = pane.query_one(Chart)
+        assert [series.label for series in chart.series] == [curves.title]
+        assert (chart.title, chart.x_name) == ("Certified accuracy, ℓ∞ runs", "ℓ∞ radius")
 
     drive(steps)

@@ -31,9 +31,11 @@ class CertifiedPane(CurvePane):
 
     def show(self, curves: Sequence[Curve]) -> None:
         self.arrived()
-        drawn = [curve for curve in curves if curve.images]
-        unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
-        norms = sorted({unit.get(curve.norm, curve.norm) for curve in curves})
+        counted = [curve for curve in curves if curve.images]
+        # One norm at a time, as in the results: radii of another can't stand on the same axis.
+        first = next(iter(counted or curves), None)
+        drawn = [curve for curve in counted if first and curve.norm == first.norm]
+        unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}.get(first.norm, first.norm) if first else ""
         self.query_one(Chart).show(
             [
                 Series(
@@ -42,8 +44,8 @@ class CertifiedPane(CurvePane):
                 )
                 for place, curve in enumerate(drawn)
             ],
-            title=heading(drawn),
-            x_name=f"{'/'.join(norms)} radius",
+            title=heading(drawn) + (f", {unit} runs" if len(drawn) < len(counted) else ""),
+            x_name=f"{unit} radius",
             y_range=(0.0, 1.0),
             percent=True,
             empty="no image is in yet",
