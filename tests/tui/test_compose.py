@@ -242,7 +242,7 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await until(pilot, lambda: 'name = "quickstart"' in shown(app, "#compose-toml"), "the template")
         await pilot.press("w")
         await answer(app, pilot, str(file))
-        await until(pilot, file.exists, "the file")
+        await until(pilot, lambda: app.mode_screen._file == file, "word that it is written")
         assert tomli.loads(file.read_text())["name"] == "quickstart"
         app.mode_screen._draft.put("seed", 5, grid=False)
         await pilot.press("w")
