@@ -13,6 +13,8 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from rsctl.cli_common import AsJson, leave
+from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
@@ -41,7 +43,6 @@ Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has 
 Name = Annotated[
     str, typer.Option("--name", help="Of the sweep it becomes; by default from file and settings.")
 ]
-AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 def certify(
@@ -271,12 +272,10 @@ def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
-    from rsctl.cli_submit import submit_sweep
     from rsctl.tui.draft import to_toml
 
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / f"{values['name']}.toml"
         sweep.write_text(to_toml(values))
         code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
-    if code:
-        raise typer.Exit(code)
+    leave(code)

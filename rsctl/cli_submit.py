@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+from rsctl.cli_common import loudly
 
 
 def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool) -> int:
@@ -79,17 +80,6 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
         )
     broken = _print_table(place, name, "json" if as_json else "md")
     return 1 if bad or broken else 0
-
-
-def loudly(broken: Sequence[Any]) -> int:
-    """Certificates that an attack broke, on stderr whatever else is asked for; 1 if there are any."""
-    if not broken:
-        return 0
-    from rsctl.report.broken import tell
-
-    for line in tell(broken):
-        print(f"rsctl: BROKEN CERTIFICATE: {line}", file=sys.stderr)
-    return 1
 
 
 def _print_table(place: Any, name: str, form: str) -> int:

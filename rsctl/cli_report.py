@@ -1,0 +1,194 @@
+"""What a paper needs of a sweep: tables, figures, comparisons, and logs of others beside it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from rsctl.cli_common import AsJson, leave, loudly, tell
+from rsctl.errors import InputError, unknown
+
+
+def export(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    form: Annotated[
+        str, typer.Option("--format", help="md, csv, latex, json; or tsv: one log per run, in the folder -o.")
+    ] = "md",
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Another certificate, from the same counts.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")
+    ] = None,
+    radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
+    intervals: Annotated[
+        bool,
+        typer.Option("--intervals", help="95 % intervals in every printed cell (csv and json have them)."),
+    ] = False,
+    every_seed: Annotated[
+        bool, typer.Option("--every-seed", help="A line per training seed instead of mean ± deviation.")
+    ] = False,
+    baselines: Annotated[
+        bool, typer.Option("--baselines", help="Published numbers on the same data beside one's own.")
+    ] = False,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")] = None,
+) -> None:
+    """The certified-accuracy table, from stored counts; works while shards are still being written."""
+    from rsctl.report.formats import FORMATS, render
+    from rsctl.report.published import matching
+    from rsctl.report.rows import sweep_results
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.files import replace
+    from rsctl.store.layout import Store
+
+    if form not in (*FORMATS, "tsv"):
+        raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
+    store = Store(load_settings().store)
+    choice: dict[str, Any] = {
+        "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
+    }  # fmt: skip
+    if form == "tsv":
+        _export_logs(store, sweep, output, choice)
+        return
+    results = sweep_results(store, sweep, **choice)
+    beside = matching(results.every) if baselines else []
+    text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)
+    if output is None:
+        print(text, end="")
+    else:
+        replace(output, text.encode())
+        print(f"{output}: {form} of {sweep}", file=sys.stderr)
+    if form == "csv":
+        tell(results.notes)
+    leave(loudly(results.broken))
+
+
+def _export_logs(store: Any, sweep: str, folder: Path | None, choice: dict[str, Any]) -> None:
+    from rsctl.report.export_logs import export_logs
+
+    if folder is None:
+        raise InputError("--format tsv writes one log per run: name a folder for them with -o.")
+    written, results = export_logs(store, sweep, folder, **choice)
+    for row in results.every:
+        tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
+    tell(results.notes)
+    print(f"{folder}: {len(written)} logs")
+
+
+def import_(
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG…", help="Log files, or folders full of them.")],
+    name: Annotated[
+        str, typer.Option("--name", help="The sweep to show them beside; made if there is none.")
+    ],
+    sigma: Annotated[
+        float | None, typer.Option("--sigma", help="Noise level; by default from the path, as in sigma_0.25.")
+    ] = None,
+    method: Annotated[str, typer.Option("--method", help="By default what is left of the path.")] = "",
+    dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
+    model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
+    seed: Annotated[int | None, typer.Option("--seed", help="Training seed, where it is known.")] = None,
+    split: Annotated[str, typer.Option("--split", help="Which images the positions speak of.")] = "test",
+    certificate: Annotated[str, typer.Option("--certificate", help="What computed the radii.")] = "cohen",
+    n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
+    n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, likewise.")] = None,
+    alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, likewise.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Take per-image logs of Cohen's format into the store: radii known, counts unknown. Safe to repeat."""
+    from rsctl.report.import_logs import Said, describe, import_logs
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    said = Said(sigma, method or None, dataset or None, model or None, seed, split, certificate, n, n0, alpha)
+    found = import_logs(Store(load_settings().store), name, logs, said)
+    print(json.dumps([one.__dict__ for one in found], indent=1) if as_json else describe(found))
+
+
+def compare(
+    first: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run or an import: its id, or the beginning of it.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another on the same images.")],
+    certificate: Annotated[str, typer.Option("--certificate", help="By default the runs' own.")] = "",
+    alpha: Annotated[float | None, typer.Option("--alpha", help="By default the runs' own.")] = None,
+    radii: Annotated[str, typer.Option("--radii", help="Where to test, such as 0,0.25,2/255.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Is the difference between two runs real? McNemar at each radius, and the ACR by bootstrap."""
+    from rsctl.report.compare import compare, comparison_json, comparison_text
+    from rsctl.report.subjects import open_subject
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    store = Store(load_settings().store)
+    a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
+    found = compare(store, a, b, parse_radii(radii) if radii else None)
+    print(comparison_json(found) if as_json else comparison_text(found))
+
+
+def reproduce(
+    table: Annotated[
+        str, typer.Argument(metavar="TABLE", help="A published table; a wrong name lists them.")
+    ],
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Your sweep.")],
+    certificate: Annotated[str, typer.Option("--certificate", help="By default the published one.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Your sweep beside a published table, cell by cell, with intervals and every setting that differs."""
+    from rsctl.report.published import find_published
+    from rsctl.report.reproduce import reproduce, reproduction_json, reproduction_text
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    found = reproduce(Store(load_settings().store), find_published(table), sweep, certificate or None)
+    print(reproduction_json(found) if as_json else reproduction_text(found))
+
+
+def plot(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="FIGURE.pdf, .svg or .png.")],
+    kind: Annotated[
+        str,
+        typer.Option(
+            "--kind", help="curve, envelope, ecdf, hours, classes or families; a wrong one explains them."
+        ),
+    ] = "curve",
+    certificate: Annotated[str, typer.Option("--certificate", help="From the same counts.")] = "",
+    alpha: Annotated[float | None, typer.Option("--alpha", help="From the same counts.")] = None,
+    radius: Annotated[
+        float, typer.Option("--radius", min=0, help="For hours and classes: at which radius.")
+    ] = 0.0,
+    width: Annotated[
+        float, typer.Option("--width", min=1, help="Inches; 3.25 is one column of a paper.")
+    ] = 5.5,
+) -> None:
+    """A figure of a sweep, from stored counts; works while shards are still being written."""
+    from rsctl.report.figures import plot as draw
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    notes = draw(
+        Store(load_settings().store), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
+        radius=radius, width=width,
+    )  # fmt: skip
+    tell(notes)
+    print(f"{output}: {kind} of {sweep}")
+
+
+def parse_radii(text: str) -> list[float]:
+    """`0,0.25,2/255` as numbers."""
+    radii = []
+    for part in text.split(","):
+        above, _, below = part.strip().partition("/")
+        try:
+            value = float(above) / (float(below) if below else 1.0)
+        except (ValueError, ZeroDivisionError) as error:
+            raise InputError(f"--radii: '{part}' is not a number such as 0.25 or 2/255.") from error
+        if not 0 <= value < float("inf"):
+            raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
+        radii.append(value)
+    return radii

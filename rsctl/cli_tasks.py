@@ -1,0 +1,147 @@
+"""The tasks of sweeps: how far they are, what they print, stopping them and running them again."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rsctl.cli_common import AsJson, leave, loudly
+from rsctl.errors import InputError
+
+if TYPE_CHECKING:
+    from rsctl.plan.tasks import Task
+
+
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")
+    ] = False,
+) -> None:
+    """How far the sweeps are."""
+    from rsctl.cluster.status import status_text, status_values
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    while True:
+        values = status_values(place, sweep)
+        if watch and sys.stdout.isatty():
+            print("\x1b[H\x1b[2J", end="")
+        print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
+        if not watch:
+            _broken_of(place, sweep)
+        if not watch:
+            return
+        time.sleep(2)
+
+
+def _broken_of(place: Any, sweep: str) -> None:
+    """Say which certificates an attack broke, in this sweep or in all."""
+    from rsctl.store.layout import Store
+
+    store = Store(place.store)
+    if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
+        return  # nothing is compared, and status answers at once
+    from rsctl.report.broken import find_breaks
+
+    names = [name for name in store.sweep_names() if sweep in ("", name)]
+    entries = [entry for name in names for entry in store.sweep(name)["entries"]]
+    loudly(find_breaks(store, entries))
+
+
+def logs(
+    run_name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")
+    ],
+    task: Annotated[int, typer.Argument(metavar="[N]", help="Number of the task.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
+    ] = False,
+) -> None:
+    """Print the log of a task, all attempts in one."""
+    from rsctl.cluster import control
+    from rsctl.cluster.everywhere import Everywhere
+    from rsctl.plan.tasks import Task
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.attempts import State
+    from rsctl.store.layout import Store
+
+    place = load_settings()
+    run = Store(place.store).find_run(run_name)
+    if task not in run.task_numbers():
+        raise InputError(
+            f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
+        )
+
+    def going() -> bool:
+        time.sleep(0.5)
+        one = Task(run, task)
+        found = control.statuses([one], Everywhere(place))[one.key]
+        return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+
+    def write(text: str) -> None:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+    control.tail(run, task, write, follow=going if follow else None)
+
+
+def cancel(
+    names: Annotated[
+        list[str], typer.Argument(metavar="SWEEP|RUN…", help="What to stop; RUN/N is one task.")
+    ],
+) -> None:
+    """Stop sweeps, runs or single tasks. What is trained and sampled stays; submit again to go on."""
+    from rsctl.cluster import control
+    from rsctl.spec.settings import load_settings
+
+    _name_tasks("cancelled", control.cancel(load_settings(), names))
+
+
+def retry(
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    minutes: Annotated[
+        int | None, typer.Option("--minutes", min=1, help="A new time limit, after a TIMEOUT.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", min=0.1, help="More memory, after an OUT_OF_MEMORY.")
+    ] = None,
+) -> None:
+    """Start again what failed, was lost or cancelled; leave the rest alone."""
+    from rsctl.cluster import again
+    from rsctl.spec.settings import load_settings
+
+    tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    _name_tasks("started again", tasks)
+    if note:
+        print(note, file=sys.stderr)
+
+
+def _name_tasks(what: str, tasks: list[Task]) -> None:
+    for task in tasks:
+        print(f"{what}: {task.run.id} task {task.number}")
+    if not tasks:
+        print(f"nothing to be {what}")
+
+
+def task(
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the task.")],
+) -> None:
+    """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
+    from rsctl.cluster.task import run_task
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.attempts import latest_attempt
+    from rsctl.store.layout import Store
+
+    run = Store(load_settings().store).find_run(run_name)
+    attempt = latest_attempt(run, number)
+    if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
+        print(f"task {number} of {run.id} is done: nothing is left to do")
+    else:
+        leave(run_task(run, number))
