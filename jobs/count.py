@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import numpy as np
@@ -11,21 +10,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.data import Images
-from jobs.findings import load_images
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import empty_sums, products
-from rsctl import __version__
+from jobs.shard import ShardWriter, load_images
 from rsctl.certificates import Halves, Looks, Shells, find_certificate
 from rsctl.certificates.stopping import Rule, make_rule
-from rsctl.errors import RefusedError
 from rsctl.spec.runs import CountSpec
-from rsctl.store.compaction import compact
-from rsctl.store.files import replace
-from rsctl.store.provenance import git_state
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
-from rsctl.store.tables import check_shard, count_table, data_files, set_aside, shard_file, shard_files
+from rsctl.store.tables import count_table, shard_files
 from rsctl.store.work import Stopped, Work
 
 
@@ -33,7 +27,6 @@ def main(work: Work) -> None:
     """Count this task's images that aren't in yet; compact the run when it was the last."""
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
-    positions = work.run.images(work.task)
     images = load_images(work)
     model, sha256 = load_trained(
         work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
@@ -55,31 +48,21 @@ def main(work: Work) -> None:
     function = executed.described(device, spec.tile, spec.block)
     if reference is not None:
         function["reference"] = reference.described(device, spec.tile, spec.block)
-    shard = ShardWriter(work, images, sha256, sampler, function)
-    shard.take_over(work)
-    todo = [row for row, position in enumerate(positions) if position not in shard.finished]
-    total, done = len(positions), len(positions) - len(todo)
-    work.progress(done, total, "images", force=True)
+    shard = CountWriter(work, images, sha256, sampler, function)
+    todo = shard.begin()
+    shard.take_over()
     for touched in sampler.run(start(images, todo, shard, device)):
         for image in touched:
             if image.done:
                 shard.finish(image)
-                done += 1
-        partial = sum(sum(i.blocks) for i in shard.under_way.values()) / sum(sampler.per_phase)
-        work.progress(
-            round(done + partial, 4), total, "images", draws=sampler.drawn, device=device_name(device)
-        )
-        stopping = work.stopping()
-        if stopping or work.snapshot_due():
-            shard.write()
+        partly = sum(sum(i.blocks) for i in shard.under_way.values()) / sum(sampler.per_phase)
+        stopping = shard.reached(partly, draws=sampler.drawn, device=device_name(device))
         if stopping:
             raise Stopped(stopping)
-    shard.write()
-    work.progress(total, total, "images", force=True, draws=sampler.drawn, device=device_name(device))
-    compact(work.run)
+    shard.end(draws=sampler.drawn, device=device_name(device))
 
 
-def start(images: Images, rows: list[int], shard: ShardWriter, device: torch.device) -> Iterator[ImageCounts]:
+def start(images: Images, rows: list[int], shard: CountWriter, device: torch.device) -> Iterator[ImageCounts]:
     """Images in the order of the task, each with what an earlier attempt has counted of it."""
     classes = images.shape.classes
     for row in rows:
@@ -114,65 +97,31 @@ def stopping_rule(spec: CountSpec) -> Rule | None:
     )  # fmt: skip
 
 
-class ShardWriter:
+class CountWriter(ShardWriter):
     """This attempt's shard file, and what earlier attempts left."""
 
     def __init__(
         self, work: Work, images: Images, model_sha256: str, sampler: Sampler, function: dict[str, object]
     ) -> None:
-        self.work, self.function = work, function
-        self.edges = tuple(work.run.count_spec.shell_edges)
+        spec = work.run.count_spec
+        super().__init__(
+            work, images, model_sha256, sigma=spec.sigma, noise=spec.noise, seed=spec.seed, n0=spec.n0
+        )
+        self.function, self.classes = function, images.shape.classes
+        self.edges = tuple(spec.shell_edges)
         self.look_draws = sampler.rule.draws if sampler.rule else np.empty(0, np.int64)
-        self.path = shard_file(work.run, work.task, work.claim.number)
-        spec, shape = work.run.count_spec, images.shape
-        self.classes = shape.classes
-        self.dimension = shape.channels * shape.size * shape.size
-        self.attributes = {
-            "spec": spec.model_dump_json(),
-            "spec_hash": spec.hash,
-            "model_sha256": model_sha256,
-            "data_fingerprint": images.fingerprint,
-            "dimension": self.dimension,
-            "sigma": spec.sigma,
-            "noise": spec.noise,
-            "seed": spec.seed,
-            "n0": spec.n0,
-            "version": __version__,
-            "git": git_state() or work.launch.get("provenance", {}).get("git", {}),
-            "code": work.launch.get("code", ""),
-            "attempt": work.claim.number,
-        }
         self.rows: list[ImageCounts] = []
-        self.finished: set[int] = set()
-        """Positions that are in, whoever counted them."""
         self.under_way: dict[int, ImageCounts] = {}
         self.partial: dict[int, Pending] = {}
         """What earlier attempts counted of images they didn't finish, under the very same function."""
 
-    def take_over(self, work: Work) -> None:
-        """Look at everything there is: what is in, and what was under way.
+    def take_over(self) -> None:
+        """What earlier attempts had under way, of images that aren't in.
 
-        A file that isn't a shard of this run is set aside. Counts of another checkpoint are refused: a table
-        never mixes them. Partial counts made by another function are dropped, for half an image counted by
-        each would be a certificate of neither.
+        Partial counts made by another function are dropped, for half an image counted by each would be a certificate
+        of neither.
         """
-        for path in data_files(work.run):
-            try:
-                shard = check_shard(work.run, read_shard(path))
-            except Corrupt as problem:
-                print(set_aside(path, str(problem)), flush=True)
-                continue
-            except FileNotFoundError:
-                # Compacted while we looked: its rows are in a file that wasn't there when the list was made.
-                self.take_over(work)
-                return
-            if shard.attributes["model_sha256"] != self.attributes["model_sha256"]:
-                raise RefusedError(
-                    f"{path}: was sampled from another checkpoint ({str(shard.attributes['model_sha256'])[:12]}…) than the model "
-                    f"that is there now ({str(self.attributes['model_sha256'])[:12]}…). Restore the model, or move the run's shards away."
-                )
-            self.finished.update(shard.rows.index.tolist())
-        for path in shard_files(work.run, work.task):
+        for path in shard_files(self.work.run, self.work.task):
             try:
                 shard = read_shard(path)
             except (Corrupt, FileNotFoundError):
@@ -186,12 +135,11 @@ class ShardWriter:
 
     def finish(self, image: ImageCounts) -> None:
         self.rows.append(image)
-        self.finished.add(image.position)
+        self.done += 1
         del self.under_way[image.position]
 
-    def write(self) -> None:
-        """Replace the shard file: finished images with their radii, images under way with their counts so far."""
-        started = time.monotonic()
+    def encoded(self) -> bytes:
+        """Finished images with their radii, images under way with their counts so far."""
         rows = self._rows()
         launch = self.work.launch
         alpha = float(launch["alpha"])
@@ -211,9 +159,7 @@ class ShardWriter:
             for image in under_way
         ]  # fmt: skip
         pending += list(self.partial.values())
-        shard = Shard(rows, self.attributes, [self.function], pending)
-        replace(self.path, encode_shard(shard, certified, alpha))
-        self.work.snapshot_written(time.monotonic() - started)
+        return encode_shard(Shard(rows, self.attributes, [self.function], pending), certified, alpha)
 
     def _looks(self, image: ImageCounts) -> NDArray[np.int32]:
         """(K, C) of a sequential table, zeros at looks that were not taken; (0, C) of a fixed n."""

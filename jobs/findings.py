@@ -11,19 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.data import Images, load
+from jobs.data import Images
 from jobs.models.load import load_trained
 from jobs.precision import configure
-from rsctl import __version__
+from jobs.shard import ShardWriter, load_images
 from rsctl.catalog.declare import Attack, Parameters, Verifier
-from rsctl.errors import InputError, RefusedError
+from rsctl.errors import RefusedError
 from rsctl.spec.identity import completed
-from rsctl.store.compaction import compact
-from rsctl.store.files import replace
-from rsctl.store.provenance import git_state
 from rsctl.store.rows import Findings
-from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
-from rsctl.store.tables import check_shard, data_files, set_aside, shard_file
+from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.work import Stopped, Work
 
 
@@ -65,19 +61,6 @@ def open_run(
     return images, *load_trained(file, spec.model_hash, images.shape), device
 
 
-def load_images(work: Work) -> Images:
-    """The images of the task, as planned; raises InputError where the files are others than they were."""
-    spec = work.run.table_spec
-    split = "train" if spec.split == "val" else "test"
-    positions = work.run.images(work.task)
-    images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
-        )
-    return images
-
-
 def parameters_of_run(work: Work, declared: type[Parameters], stored: Mapping[str, Any]) -> dict[str, Any]:
     """Complete parameters: those that define the result as the run has them, the others as it was last submitted."""
     return {**work.launch["parameters"], **completed(declared, stored)}
@@ -97,25 +80,15 @@ def run(
     The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
     same result whatever its neighbours.
     """
-    shard = _ShardWriter(work, images, model_sha256, function)
-    finished = shard.finished_images()
-    positions = work.run.images(work.task)
-    todo = [row for row, position in enumerate(positions) if position not in finished]
-    total, done = len(positions), len(positions) - len(todo)
-    work.progress(done, total, "images", force=True)
-    for one in _batches(images, todo, batch, device):
+    shard = _FindingsWriter(work, images, model_sha256, function)
+    on = function.get("device", "cpu")
+    for one in _batches(images, shard.begin(), batch, device):
         started = time.monotonic()
         shard.add(one, look(one), time.monotonic() - started)
-        done += len(one.positions)
-        work.progress(done, total, "images", device=function.get("device", "cpu"))
-        stopping = work.stopping()
-        if stopping or work.snapshot_due():
-            shard.write()
-        if stopping and done < total:
+        stopping = shard.reached(device=on)
+        if stopping and shard.done < shard.total:
             raise Stopped(stopping)
-    shard.write()
-    work.progress(total, total, "images", force=True, device=function.get("device", "cpu"))
-    compact(work.run)
+    shard.end(device=on)
 
 
 def _batches(images: Images, rows: list[int], size: int, device: torch.device) -> Iterator[Batch]:
@@ -126,44 +99,11 @@ def _batches(images: Images, rows: list[int], size: int, device: torch.device) -
         yield Batch([int(images.positions[row]) for row in own], pixels.float() / 255, labels)
 
 
-class _ShardWriter:
-    """This attempt's shard file."""
-
+class _FindingsWriter(ShardWriter):
     def __init__(self, work: Work, images: Images, model_sha256: str, function: dict[str, Any]) -> None:
-        self.work, self.function = work, function
-        spec, shape = work.run.table_spec, images.shape
-        self.path = shard_file(work.run, work.task, work.claim.number)
+        super().__init__(work, images, model_sha256)
+        self.function = function
         self.parts: list[Findings] = []
-        self.attributes = {
-            "spec": spec.model_dump_json(),
-            "spec_hash": spec.hash,
-            "model_sha256": model_sha256,
-            "data_fingerprint": images.fingerprint,
-            "dimension": shape.channels * shape.size * shape.size,
-            "version": __version__,
-            "git": git_state() or work.launch.get("provenance", {}).get("git", {}),
-            "code": work.launch.get("code", ""),
-            "attempt": work.claim.number,
-        }
-
-    def finished_images(self) -> set[int]:
-        """Positions that are in, whoever looked at them; refuses to go on with another checkpoint."""
-        found: set[int] = set()
-        for path in data_files(self.work.run):
-            try:
-                shard = check_shard(self.work.run, read_shard(path))
-            except Corrupt as problem:
-                print(set_aside(path, str(problem)), flush=True)
-                continue
-            except FileNotFoundError:
-                return self.finished_images()  # compacted while we looked
-            if shard.attributes["model_sha256"] != self.attributes["model_sha256"]:
-                raise RefusedError(
-                    f"{path}: is about another checkpoint ({str(shard.attributes['model_sha256'])[:12]}…) than the model "
-                    f"that is there now ({str(self.attributes['model_sha256'])[:12]}…). Restore the model, or move the run's shards away."
-                )
-            found.update(shard.rows.index.tolist())
-        return found
 
     def add(self, batch: Batch, outcome: Outcome, seconds: float) -> None:
         """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
@@ -190,10 +130,8 @@ class _ShardWriter:
                 adversarial=adversarial,
             )
         )
+        self.done += count
 
-    def write(self) -> None:
-        """Replace the shard file."""
-        started = time.monotonic()
+    def encoded(self) -> bytes:
         rows = Findings.concatenate(self.parts) if self.parts else Findings.empty()
-        replace(self.path, encode_shard(Shard(rows, self.attributes, [self.function])))
-        self.work.snapshot_written(time.monotonic() - started)
+        return encode_shard(Shard(rows, self.attributes, [self.function]))

@@ -171,14 +171,14 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     with pytest.raises(Stopped):
         count.main(work)
     monkeypatch.setattr(precision, "REVISION", precision.REVISION + 1)
-    taken_over = count.ShardWriter.take_over
+    taken_over = count.CountWriter.take_over
     seen: list[int] = []
 
-    def look(self: Any, work: Work) -> None:
-        taken_over(self, work)
+    def look(self: Any) -> None:
+        taken_over(self)
         seen.append(len(self.partial))
 
-    monkeypatch.setattr(count.ShardWriter, "take_over", look)
+    monkeypatch.setattr(count.CountWriter, "take_over", look)
     chain.run(task)
     assert seen == [0]
     table = read_table(task.run)
