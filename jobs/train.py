@@ -21,6 +21,7 @@ from jobs.data import augment, load, split_train
 from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
+from jobs.moving import moved
 from jobs.precision import configure, device_name
 from jobs.predictions import known_predictions, publish_predictions
 from jobs.random import generator, hash32
@@ -150,7 +151,7 @@ def main(work: Work) -> None:
         ahead, hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers")
     )  # fmt: skip
     for state.rows, (pixels, y) in zip(positions, stream, strict=True):
-        pixels, y = pixels.to(device), y.to(device)
+        pixels, y = moved(pixels, device), moved(y, device)
         size = batches.size(step)
         state.step, state.epoch = step, step / batches.per_epoch
         state.mine = batches.share(size, accelerator.process_index)

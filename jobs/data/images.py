@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from jobs.data.decode import centre_crop, read_image, resized_crop_flip
+from jobs.moving import moved
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
@@ -109,7 +110,7 @@ class ArrayImages(Images):
         return moved
 
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-        rows = rows.to(self.pixels.device)
+        rows = moved(rows, self.pixels.device)
         pixels, labels = self.pixels[rows], self.labels[rows]
         return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
 
@@ -165,7 +166,7 @@ class FileImages(Images):
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
         pixels = torch.stack([self.decode(row) for row in rows.tolist()])
         labels = self.labels[rows.cpu()]
-        return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
+        return (pixels, labels) if device is None else (moved(pixels, device), moved(labels, device))
 
     def stream(
         self,

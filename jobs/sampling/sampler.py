@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from jobs.moving import moved
 from jobs.noise import smoothing_noise
 from jobs.random import stream
 from jobs.sampling.sums import empty_sums, summed
@@ -26,6 +27,8 @@ PHASES = ("selection", "estimation")
 """Each has noise keys of its own: the draws that choose a class never certify it."""
 TILES_AT_ONCE = 16
 """How many tiles a GPU is given before their counts are fetched."""
+FLIGHTS = 2
+"""How many times that many a GPU is given: while it works on the last ones, the counts of those before are added up."""
 
 
 @dataclass
@@ -72,6 +75,8 @@ class _Tile:
     """int64 (per_tile · shells · classes + 2,) on the device."""
     sums: dict[int, Tensor]
     """By place of a block: float64 (d,), the noise of its draws outside the selected class."""
+    launched: float
+    """When the host began with it, in seconds of a clock of its own."""
 
 
 class Sampler:
@@ -131,7 +136,10 @@ class Sampler:
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
         self.place = torch.arange(tile, device=device) // block
         self.within = torch.arange(tile, device=device) % block
-        self.at_once = 1 if device.type == "cpu" else TILES_AT_ONCE
+        self.one = torch.ones(tile, dtype=torch.int64, device=device)
+        self.at_once, self.flights = (1, 1) if device.type == "cpu" else (TILES_AT_ONCE, FLIGHTS)
+        self.fetched = 0.0
+        """When counts were last fetched, by the clock of `_Tile.launched`."""
         self.drawn = 0
         """Rows that f was run on for a count, so far."""
 
@@ -139,11 +147,12 @@ class Sampler:
     def run(self, images: Iterable[ImageCounts]) -> Iterator[list[ImageCounts]]:
         """Count every image; yields those whose counts moved, each time up to date, and `done` where they are.
 
-        On a GPU results are fetched for many tiles at once: waiting for each would leave it idle. Images that
-        stop early make room for the next ones, so that tiles stay full.
+        On a GPU results are fetched for many tiles at once, while it works on the next ones: waiting for each would
+        leave it idle. Images that stop early make room for the next ones, so that tiles stay full.
         """
         source = iter(images)
         ready: deque[_Block] = deque()
+        flying: deque[list[_Tile]] = deque()
         counted: deque[ImageCounts] = deque()
         """Images whose draws are all in and have yet to be compared."""
         while True:
@@ -160,13 +169,17 @@ class Sampler:
                     counted.append(image)
             if counted:
                 continue
-            if not ready:
+            if ready and len(flying) < self.flights:
+                tiles: list[_Tile] = []
+                while ready and len(tiles) < self.at_once:
+                    tiles.append(
+                        self._launch([ready.popleft() for _ in range(min(self.per_tile, len(ready)))])
+                    )
+                flying.append(tiles)
+                continue
+            if not flying:
                 return
-            started = time.perf_counter()
-            tiles: list[_Tile] = []
-            while ready and len(tiles) < self.at_once:
-                tiles.append(self._launch([ready.popleft() for _ in range(min(self.per_tile, len(ready)))]))
-            touched = self._collect(tiles, time.perf_counter() - started)
+            touched = self._collect(flying.popleft())
             for image in touched:
                 if image.blocks == image.asked:
                     if self._asks_in_turn(image) or self._goes_on(image):
@@ -212,8 +225,7 @@ class Sampler:
         blocks = -(-self.transfer // self.block)
         for first in range(0, blocks, self.per_tile):
             numbers = range(first, min(first + self.per_tile, blocks))
-            tile = torch.zeros((self.tile, *image.pixels.shape), device=self.device)
-            tile = tile.to(memory_format=torch.channels_last)
+            tile = self._empty_tile(image)
             for place, number in enumerate(numbers):
                 key = stream(self.device, self.seed, "transfer", image.position, number)
                 noise = smoothing_noise(
@@ -235,8 +247,8 @@ class Sampler:
 
     def _launch(self, blocks: list[_Block]) -> _Tile:
         """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""
-        tile = torch.zeros((self.tile, *blocks[0].image.pixels.shape), device=self.device)
-        tile = tile.to(memory_format=torch.channels_last)
+        launched = time.perf_counter()
+        tile = self._empty_tile(blocks[0].image)
         shell = torch.zeros(self.tile, dtype=torch.int64, device=self.device)
         noises: dict[int, Tensor] = {}
         for place, block in enumerate(blocks):
@@ -258,9 +270,8 @@ class Sampler:
                 f"the model gives {tuple(logits.shape)} for a tile of {self.tile} images; the data set has {self.classes} classes. "
                 "Nothing was counted."
             )
-        # From pinned memory: a copy from any other waits for the tiles before this one.
         rows_of = [block.rows for block in blocks] + [0] * (self.per_tile - len(blocks))
-        used = torch.tensor(rows_of, pin_memory=self.device.type == "cuda").to(self.device, non_blocking=True)
+        used = moved(torch.tensor(rows_of), self.device)
         counted = self.within < used[self.place]
         # A bin per (block, shell, class); rows that don't count go to one bin, logits that are no numbers to another.
         spare = self.per_tile * self.shells * self.classes
@@ -273,13 +284,23 @@ class Sampler:
             rows = slice(place * self.block, (place + 1) * self.block)
             chosen = int(blocks[place].image.counts[0].argmax())
             sums[place] = summed(noise, counted[rows] & (predicted[rows] != chosen), self.sigma)
-        return _Tile(blocks, torch.bincount(bins, minlength=spare + 2), sums)
+        # No `bincount`: on a GPU it waits to learn the largest bin.
+        histogram = torch.zeros(spare + 2, dtype=torch.int64, device=self.device)
+        return _Tile(blocks, histogram.scatter_add_(0, bins, self.one), sums, launched)
 
-    def _collect(self, tiles: list[_Tile], seconds: float) -> list[ImageCounts]:
+    def _empty_tile(self, image: ImageCounts) -> Tensor:
+        """Zeros for `tile` images as large as this one: float32 (tile, C, H, W)."""
+        shape = (self.tile, *image.pixels.shape)
+        return torch.empty(shape, device=self.device, memory_format=torch.channels_last).zero_()
+
+    def _collect(self, tiles: list[_Tile]) -> list[ImageCounts]:
         """Fetch the histograms of these tiles and add them up; refuses them all if one logit is not a number."""
-        self.drawn += sum(block.rows for tile in tiles for block in tile.blocks)
         fetched = torch.stack([tile.histogram for tile in tiles]).cpu()
-        share = seconds / sum(block.rows for tile in tiles for block in tile.blocks)
+        # A GPU takes them in turn: it began with these when it had ended the ones before.
+        began, self.fetched = max(tiles[0].launched, self.fetched), time.perf_counter()
+        rows = sum(block.rows for tile in tiles for block in tile.blocks)
+        self.drawn += rows
+        share = (self.fetched - began) / rows
         for tile, histogram in zip(tiles, fetched, strict=True):
             if histogram[-1]:
                 images = sorted({block.image.position for block in tile.blocks})
