@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from torch import Tensor
 
 from rsctl.errors import InputError
@@ -28,6 +31,12 @@ RENAMED = ((".shortcut.", ".downsample."), ("linear.", "fc."))
 """Names of other public ResNet code, and those of here."""
 CLAIMS = ("best_prec1", "prec1", "best_acc1", "best_acc", "test_acc", "acc", "accuracy", "best_sa")
 """Under which names checkpoints keep the accuracy that their authors measured: per cent, or a share."""
+NUMBERS: list[Any] = [
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("float64", "float32", "int64", "int32")),
+    *((scalar, f"{package}.multiarray.scalar") for package in ("numpy.core", "numpy._core")),
+]
+"""NumPy's numbers, which many checkpoints keep an accuracy in: reading one runs nothing of the file."""
 
 
 @dataclass(frozen=True)
@@ -62,16 +71,24 @@ def read_weights(file: Path) -> Weights:
     except OSError as error:
         raise InputError(f"{file}: can't be read ({error.strerror}).") from error
     try:
-        stored = torch.load(file, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(), torch.serialization.safe_globals(NUMBERS):
+            warnings.simplefilter("ignore")  # of formats, which are named below where they hinder
+            stored = torch.load(file, map_location="cpu", weights_only=True)
     except Exception as error:
         raise InputError(_unreadable(file, error)) from error
     if not isinstance(stored, Mapping):
         raise InputError(f"{file}: holds a {type(stored).__name__}, not weights by name.")
     wrapping = "" if _weights(stored) else next((key for key in WRAPPINGS if _weights(stored.get(key))), None)
+    if kind := next((value.dtype for value in _tensors(stored) if value.is_quantized), None):
+        raise InputError(
+            f"{file}: holds the weights of a quantised network ({kind}), whose integer arithmetic isn't run here. "
+            "Take the checkpoint with floating-point weights that it was made from."
+        )
     if wrapping is None:
+        names = [str(name) for name in stored]
         raise InputError(
             f"{file}: holds no weights by name. Looked under {', '.join(WRAPPINGS)}; there are: "
-            f"{', '.join(map(str, stored)) or '(nothing)'}."
+            f"{', '.join(names[:8]) or '(nothing)'}{', …' * (len(names) > 8)}."
         )
     found = stored[wrapping] if wrapping else stored
     if isinstance(found, list):
@@ -88,7 +105,7 @@ def read_weights(file: Path) -> Weights:
     layout = f"{{{', '.join(map(str, stored))}}}" if wrapping else "a bare state dict"
     layout += f" with keys '{prefix}…'" if prefix else " with keys of no prefix"
     weights = plain(bare) or {_renamed(name): value for name, value in bare.items()}
-    normalisation, why = _assumed(prefix, wrapping, bare)
+    normalisation, why = _assumed(prefix, wrapping, bare, stored)
     said = str(stored.get("arch", "")) if wrapping else ""
     return Weights(weights, layout, said, normalisation, why, sha256, _claim(stored) if wrapping else None)
 
@@ -97,7 +114,7 @@ def _claim(stored: Mapping[str, Any]) -> tuple[str, float] | None:
     """The accuracy a checkpoint states."""
     for name in CLAIMS:
         value = stored.get(name)
-        if isinstance(value, Tensor) and value.numel() == 1:
+        if isinstance(value, np.generic) or (isinstance(value, Tensor) and value.numel() == 1):
             value = value.item()
         if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value <= 100:
             return name, value / 100 if value > 1 else float(value)
@@ -146,6 +163,15 @@ def _weights(value: Any) -> bool:
     return isinstance(value, Mapping) and bool(value) and all(isinstance(v, Tensor) for v in value.values())
 
 
+def _tensors(stored: Mapping[str, Any]) -> Iterator[Tensor]:
+    """Those of a checkpoint, and of what it wraps."""
+    for value in stored.values():
+        if isinstance(value, Mapping):
+            yield from _tensors(value)
+        elif isinstance(value, Tensor):
+            yield value
+
+
 def _renamed(name: str) -> str:
     for theirs, ours in RENAMED:
         name = (
@@ -158,13 +184,21 @@ def _renamed(name: str) -> str:
     return name
 
 
-def _assumed(prefix: str, wrapping: str, weights: Mapping[str, Tensor]) -> tuple[str, str]:
+def _assumed(
+    prefix: str, wrapping: str, weights: Mapping[str, Tensor], stored: Mapping[str, Any]
+) -> tuple[str, str]:
     """The normalisation of a layout, and why."""
     if "1." in prefix:
         return (
             "dataset",
             "the keys leave the place of a layer in front of the network, which subtracts the mean and divides by the standard "
             "deviation in Cohen 2019 and its successors (some models of Salman 2019 only subtract the mean: 'centre')",
+        )
+    if wrapping == "net" and "acc" in stored:
+        return (
+            "dataset",
+            "{net, acc, epoch} is what pytorch-cifar (kuangliu) and scripts made from it write, whose networks are trained on images "
+            "normalised beforehand",
         )
     if wrapping == "net":
         return "none", "MACER's layout: its networks see images in [0, 1] as they are"
@@ -194,6 +228,13 @@ def _cascade(file: Path, wrapping: str, count: int) -> str:
 
 
 def _unreadable(file: Path, error: Exception) -> str:
+    if "TorchScript" in str(error):
+        return (
+            f"{file}: is a TorchScript program, not weights; loading it would run code of the file, so it is refused. Where you "
+            "trust it, write its weights to a file of their own:\n"
+            f'python -c "import torch; c = torch.jit.load({str(file)!r}, map_location={"cpu"!r}); '
+            f'torch.save(c.state_dict(), {file.stem + ".weights.pt"!r})"'
+        )
     # What PyTorch says when it refuses to import or to call something.
     needs = re.search(r"GLOBAL ([\w.]+)|unrecognized function <\w+ ([^>]+)>|class ([\w.]+)", str(error))
     if needs is None:

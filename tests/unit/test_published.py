@@ -6,10 +6,12 @@ import argparse
 import subprocess
 import sys
 from collections import OrderedDict
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -61,7 +63,7 @@ LAYOUTS: dict[str, tuple[Any, str]] = {
     "bare": (prefixed(""), "dataset"),
     "bare, parallel": (prefixed("module."), "dataset"),
     "parallel outside": ({"state_dict": prefixed("module.1.")}, "dataset"),
-    "other names": ({"net": OrderedDict((kuangliu(k), v) for k, v in prefixed("module.").items()), "acc": 95.0}, "none"),
+    "other names": ({"net": OrderedDict((kuangliu(k), v) for k, v in prefixed("module.").items()), "acc": 95.0}, "dataset"),
     "before counters": ({k: v for k, v in prefixed("1.").items() if "num_batches" not in k}, "dataset"),
 }  # fmt: skip
 
@@ -125,10 +127,29 @@ def test_torchvision_weights_are_resnet50s_and_no_cifar_network() -> None:
         recognise(weights, dataset("imagenet"), IMAGENET, "resnet110")
 
 
-def test_a_pickle_that_wants_more_is_refused_and_its_way_to_convert_it_works(tmp_path: Path) -> None:
-    file = tmp_path / "best.pt"
+def with_options(file: Path) -> None:
     torch.save({"args": argparse.Namespace(lr=0.1), "state_dict": prefixed("1.")}, file)
-    with pytest.raises(InputError, match=r"argparse.Namespace\); loading it would run code") as caught:
+
+
+def with_a_program(file: Path) -> None:
+    wrapped = nn.Sequential(nn.Identity(), network())
+    torch.jit.trace(wrapped, torch.zeros(1, 3, 32, 32)).save(str(file))
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit")
+@pytest.mark.parametrize(
+    ("save", "said", "layout"),
+    [
+        (with_options, r"argparse.Namespace\); loading it would run code", "{state_dict} with keys '1.…'"),
+        (with_a_program, "TorchScript program, not weights", "a bare state dict with keys '1.…'"),
+    ],
+)
+def test_a_file_that_wants_more_is_refused_and_its_way_to_convert_it_works(
+    save: Callable[[Path], None], said: str, layout: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "best.pt"
+    save(file)
+    with pytest.raises(InputError, match=said) as caught:
         read_weights(file)
     command = str(caught.value).splitlines()[-1]
     assert command.startswith("python -c ")
@@ -136,7 +157,33 @@ def test_a_pickle_that_wants_more_is_refused_and_its_way_to_convert_it_works(tmp
         command.replace("python", sys.executable, 1), shell=True, cwd=tmp_path, capture_output=True
     )
     assert done.returncode == 0, done.stderr
-    assert read_weights(tmp_path / "best.weights.pt").layout == "{state_dict} with keys '1.…'"
+    assert read_weights(tmp_path / "best.weights.pt").layout == layout
+
+
+@pytest.mark.parametrize("kind", [np.float64, np.float32])
+def test_an_accuracy_may_be_a_number_of_numpys(kind: Any) -> None:
+    assert read_from({"state_dict": prefixed("1."), "best_prec1": kind(43.25)}).claim == (
+        "best_prec1",
+        0.4325,
+    )
+
+
+def test_no_other_object_of_numpys_is_taken(tmp_path: Path) -> None:
+    torch.save({"state_dict": prefixed("1."), "log": np.array([{}], dtype=object)}, tmp_path / "c.pt")
+    with pytest.raises(InputError, match=r"holds Python objects besides weights \(numpy\."):
+        read_weights(tmp_path / "c.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*quantize")
+def test_a_quantised_network_is_named_and_nothing_is_printed(
+    tmp_path: Path, recwarn: pytest.WarningsRecorder
+) -> None:
+    stored = {"0.weight": torch.quantize_per_tensor(torch.ones(2, 2), 0.1, 0, torch.qint8), "0.scale": 3}
+    torch.save(stored, tmp_path / "c.pt")
+    recwarn.clear()
+    with pytest.raises(InputError, match=r"quantised network \(torch.qint8\).*floating-point weights"):
+        read_weights(tmp_path / "c.pt")
+    assert not recwarn.list
 
 
 @pytest.mark.parametrize(
