@@ -10,6 +10,7 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import RefusedError
+from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
 from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
@@ -206,7 +207,10 @@ def _write_sweep(
         "description": sweep.description,
         "cluster": sweep.cluster,
         "submitted": time.time(),
-        "entries": [_entry(entry, numbers, needless) for entry in plan.entries],
+        "entries": [
+            _entry(entry, radii, numbers, needless)
+            for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
+        ],
         "raw": sweep.raw,
     }
     file = store.sweep_folder(sweep.name) / "plan.json"
@@ -217,7 +221,9 @@ def _write_sweep(
     replace(file, to_json(values))
 
 
-def _entry(entry: Entry, numbers: dict[str, list[int]], needless: set[str]) -> dict[str, Any]:
+def _entry(
+    entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
+) -> dict[str, Any]:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = spec.folder == "counts"
     return {
@@ -229,7 +235,7 @@ def _entry(entry: Entry, numbers: dict[str, list[int]], needless: set[str]) -> d
         "images": entry.selection,
         "alpha": settings.alpha if sampled else None,
         "certificates": list(settings.certificates) if sampled else [],
-        "radii": list(entry.table.radii),
+        "radii": radii,
     }
 
 

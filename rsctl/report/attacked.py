@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.report.text import percent, percent_up, plain
+from rsctl.report.text import percent, percent_up, plain, radius_text
 from rsctl.spec.runs import AttackSpec, TrainSpec
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table
@@ -126,7 +126,7 @@ def _cells(rows: Sequence[AttackedRow]) -> list[list[str]]:
         "Median",
         "Mean",
         "Found",
-        *(f"{r:.4g}" for r in radii),
+        *(radius_text(r) for r in radii),
         "Images",
     ]
     lines = [header]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from rsctl.certificates import Certified
 from rsctl.report.measured import Cell, OwnRow, ProvedRow, curve
 from rsctl.report.notes import data_of
-from rsctl.report.text import percent
+from rsctl.report.text import percent, radius_text
 
 LARGEST_ASKED = 12
 """Columns at most, where verifiers were asked about many radii."""
@@ -96,7 +96,7 @@ BEFORE = ("Method", "Model", "σ", "Seed", "Certified by", "Guarantee")
 
 def family_table(family: Family) -> list[list[str]]:
     """The cells of the printed table; the first line is the header."""
-    header = [*BEFORE, *(f"{radius:.4g}" for radius in family.radii)]
+    header = [*BEFORE, *(radius_text(radius) for radius in family.radii)]
     return [
         header,
         *(

@@ -13,7 +13,7 @@ from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
 from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
 from rsctl.report.notes import seedless
-from rsctl.report.text import percent_up
+from rsctl.report.text import percent_up, radius_text
 from rsctl.spec.runs import TrainSpec, VerifySpec
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
@@ -81,7 +81,7 @@ def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
             if row.certificate == name and row.images:
                 for cell, share in zip(row.cells, row.undecided, strict=True):
                     worst[cell.radius] = max(worst.get(cell.radius, 0.0), share)
-        told = [f"{percent_up(share)} % at {radius:g}" for radius, share in worst.items() if share]
+        told = [f"{percent_up(share)} % at {radius_text(radius)}" for radius, share in worst.items() if share]
         if told:
             notes.append(
                 f"{name} neither proved nor refuted some images of a run, which count as not certified: at most {', '.join(told)}."
@@ -89,11 +89,13 @@ def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
     for row in rows:
         asked: Any = row.verify.radii
         between = [
-            f"{cell.radius:g}" for cell in row.cells if asked and cell.radius and cell.radius not in asked
+            radius_text(cell.radius)
+            for cell in row.cells
+            if asked and cell.radius and cell.radius not in asked
         ]
         if between:
             notes.append(
-                f"{row.certificate} was asked about the radii {', '.join(f'{r:g}' for r in asked)} alone; at {', '.join(between)} "
+                f"{row.certificate} was asked about the radii {', '.join(map(radius_text, asked))} alone; at {', '.join(between)} "
                 "what follows from them is shown."
             )
     return list(dict.fromkeys(notes))

@@ -128,12 +128,16 @@ def sweep_results(
                 each(sample)
     broken = find_breaks(store, plan["entries"])
     mark_varying(rows)
-    mark_varying(cast("list[OwnRow]", attacked))
+    for alike in {(row.spec.norm, row.spec.target, row.spec.attack) for row in attacked}:
+        # Other attacks stand in tables of their own, or in a column that names them.
+        several = [row for row in attacked if (row.spec.norm, row.spec.target, row.spec.attack) == alike]
+        mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
     told = tell(broken) + notes + warnings(rows)
     _mark_broken([*rows, *proved], broken)
-    columns = list(radii or next((entry["radii"] for entry in plan["entries"]), ()))
+    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
+    columns = list(radii or next(sampled, ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
     return Results(
         name,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from rsctl.report.measured import AnyRow
 from rsctl.report.published import Published
 from rsctl.report.summary import Best, Group, Line, Spread
-from rsctl.report.text import MISSING, percent, percent_up, three_down, three_up
+from rsctl.report.text import MISSING, percent, percent_up, radius_text, three_down, three_up
 
 BEFORE = ("Method", "Model", "σ", "Seed")
 AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
@@ -16,7 +16,7 @@ AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
 
 def lines_table(group: Group, *, intervals: bool = False) -> list[list[str]]:
     """One line per method, model and σ, as `BEFORE`, the radii, `AFTER`."""
-    header = [*BEFORE, *(f"{radius:g}" for radius in group.radii), *AFTER]
+    header = [*BEFORE, *(radius_text(radius) for radius in group.radii), *AFTER]
     return [header, *(_cells(line, intervals) for line in group.lines)]
 
 
@@ -56,7 +56,7 @@ def images(rows: Sequence[AnyRow]) -> str:
 
 def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:
     """One line per method and model; the σ behind each number in brackets."""
-    header = ["Method", "Model", *(f"{radius:g}" for radius in group.radii)]
+    header = ["Method", "Model", *(radius_text(radius) for radius in group.radii)]
     return [header, *([one.label, one.model, *best_cells(one)] for one in best)]
 
 
@@ -69,7 +69,7 @@ def best_cells(best: Best) -> list[str]:
 
 def published_table(published: Published) -> list[list[str]]:
     """One line per method and σ, as it was published; a gap where the paper has none."""
-    header = ["Method", "σ", *(f"{radius:g}" for radius in published.radii), "ACR"]
+    header = ["Method", "σ", *(radius_text(radius) for radius in published.radii), "ACR"]
     # As printed in the source, in whole per cent or with a decimal: no second rounding.
     decimals = int(any(value % 1 for row in published.rows for value in row.certified if value is not None))
     return [

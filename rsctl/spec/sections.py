@@ -87,7 +87,7 @@ class Certification(Parameters):
     """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
     minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
     radii: list[Radius] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    """Radii of the table's columns; `"2/255"` is a number too."""
+    """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Certification:
@@ -138,8 +138,8 @@ class Verification(ImageTable):
     norm: Norm = "linf"
     """In which norm."""
     radii: list[Radius] = []
-    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table. Left out, the largest radius that can
-    be proved is looked for, and the columns are those of `[certification]`."""
+    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
+    largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
 
 
 class Attack(ImageTable):

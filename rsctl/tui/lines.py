@@ -50,7 +50,7 @@ def attacked_line(about: Curve, distance: NDArray[np.float64], radii: list[float
 def _grid(norm: str, found: NDArray[np.float64], radii: list[float]) -> NDArray[np.float64]:
     """Where a curve is worked out: from 0 to beyond what was found."""
     largest, asked = float(found[np.isfinite(found)].max(initial=0.0)), max(map(float, radii))
-    # The table's columns are those of ℓ2 unless somebody says so: elsewhere they would squeeze the curve.
+    # Where nobody asked, the table's columns are those of several data sets: they would squeeze the curve.
     return np.linspace(0.0, max(largest, asked) if norm == "l2" else 1.1 * largest or asked or 1.0, POINTS)
 
 

@@ -56,7 +56,8 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
     problems: list[str] = []
     entries = [_entry(store, name, values, problems) for values in plan["entries"]]
     _name(entries)
-    radii = next((entry["radii"] for entry in plan["entries"]), Certification().radii)
+    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
+    radii = next(sampled, Certification().radii)
     for shown in beside:
         try:
             entries.append(_logged(name, shown, radii))

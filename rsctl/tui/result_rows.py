@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from rsctl.report.text import radius_text
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.tui.widgets.cells import Cell, Column, Row
 
@@ -47,7 +48,7 @@ def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
     return [
         Column("Run"),
         Column("Images", 13, right=True),
-        *(Column(f"{radius:g}", wide, right=True) for radius in radii),
+        *(Column(radius_text(radius), max(wide, len(radius_text(radius))), right=True) for radius in radii),
         *LAST,
     ]
 

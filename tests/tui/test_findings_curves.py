@@ -126,3 +126,19 @@ def test_the_panel_draws_one_norm_at_a_time(found: Chain, drive: Any) -> None:
         assert (chart.title, chart.x_name) == ("Certified accuracy, ℓ∞ runs", "ℓ∞ radius")
 
     drive(steps)
+
+
+def test_the_columns_are_radii_of_the_norm_under_the_cursor(chain: Chain, drive: Any) -> None:
+    chain.plan(tiny(certification={"radii": [0.0, 0.5]}, attack={"attack": "pgd", "norm": "linf"}))
+
+    async def steps(app: Dashboard, pilot: Any) -> None:
+        await pilot.press("2")
+        grid = app.mode_screen.query_one("#results-grid", Grid)
+        await until(pilot, lambda: len(grid.rows) == 2, "both rows")
+        assert [column.title for column in grid.columns][2:5] == ["0", "0.5", "ACR"]
+        await pilot.press("down")
+        assert [column.title for column in grid.columns][2:6] == ["0", "1/255", "2/255", "4/255"]
+        await pilot.press("up")
+        assert [column.title for column in grid.columns][2:5] == ["0", "0.5", "ACR"]
+
+    drive(steps)

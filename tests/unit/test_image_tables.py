@@ -10,8 +10,10 @@ import pytest
 from chain import Chain, tiny
 
 from rsctl.errors import InputError
+from rsctl.plan.columns import LINF
 from rsctl.plan.plan import make_plan
 from rsctl.spec.runs import AttackSpec, VerifySpec
+from rsctl.spec.sections import Certification
 from rsctl.spec.sweep import build_sweep
 
 
@@ -92,3 +94,32 @@ def test_a_sweep_of_before_there_were_other_tables_is_read(chain: Chain) -> None
     file.write_text(json.dumps({**plan, "entries": [{**entry, "counts": run}]}))
     (read,) = chain.store.sweep("tiny")["entries"]
     assert (read["run"], read["kind"]) == (run, kind) == (chain.counts_run().id, "counts")
+
+
+@pytest.mark.parametrize(
+    ("changes", "norm", "expected"),
+    [
+        ({}, "linf", LINF),
+        ({}, "l2", Certification().radii),
+        ({"certification": {"radii": [0.0, 0.5]}}, "l2", [0.0, 0.5]),
+        # The radii of ℓ2 certificates say nothing of ℓ∞; those of the verifications do.
+        ({"certification": {"radii": [0.0, 0.5]}}, "linf", LINF),
+        ({"verification": [{"verifier": "ibp", "radii": [0.1]}, {"verifier": "crown", "radii": ["2/255"]}]}, "linf", [2 / 255, 0.1]),
+        ({"certification": {"radii": [0.0, 0.01], "certificates": ["cohen-linf"]}}, "linf", [0.0, 0.01]),
+        ({"certification": {"radii": [0.0, 0.01], "certificates": []}}, "linf", [0.0, 0.01]),
+    ],
+)  # fmt: skip
+def test_the_columns_of_an_attack_are_radii_of_its_norm(
+    chain: Chain, changes: dict[str, Any], norm: str, expected: list[float]
+) -> None:
+    chain.plan(tiny(**changes, attack={"attack": "pgd", "norm": norm}))
+    attacks = [entry for entry in chain.store.sweep("tiny")["entries"] if entry["kind"] == "attacks"]
+    assert [entry["radii"] for entry in attacks] == [expected]
+
+
+def test_a_search_for_the_largest_radius_has_columns_of_its_norm(chain: Chain) -> None:
+    chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown", "radii": [0.1, 0.05]}]))
+    counts, largest, asked = (entry["radii"] for entry in chain.store.sweep("tiny")["entries"])
+    assert (counts, largest, asked) == (Certification().radii, [0.05, 0.1], [0.1, 0.05])
+    chain.plan(tiny(verification={"verifier": "ibp"}), update=True)
+    assert chain.store.sweep("tiny")["entries"][1]["radii"] == LINF

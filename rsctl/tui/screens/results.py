@@ -55,6 +55,8 @@ class ResultsScreen(Asking):
         self._drawn: list[str] | None = None
         """Keys of the runs whose curves are drawn, None until there is a sweep."""
         self._complete = False
+        self._columns_of = ""
+        """The norm whose radii the table's columns are."""
         self._reader = ResultsReader(self)
 
     def body(self) -> ComposeResult:
@@ -121,6 +123,8 @@ class ResultsScreen(Asking):
         self._certificates, self._baselines = message.certificates, message.baselines
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
+        if self._norm(self._run(self.grid.key)) != self._columns_of:
+            self._draw()
         self._draw_chart()
 
     def on_grid_marked(self, message: Grid.Marked) -> None:
@@ -145,6 +149,14 @@ class ResultsScreen(Asking):
     def _run(self, key: str) -> RunView | None:
         return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
 
+    def _norm(self, run: RunView | None) -> str:
+        """In which norm a run's radii are."""
+        if run is None:
+            return ""
+        curve = self._curves.get(run.key)
+        own = run.settings.get("verification.norm") or run.settings.get("attack.norm")
+        return str(own or (curve.norm if curve else "") or "l2")
+
     # Drawing
 
     def _draw(self) -> None:
@@ -157,7 +169,9 @@ class ResultsScreen(Asking):
         runs = sweep.runs
         if self._drawn is None:
             self._drawn = [run.key for run in runs[:SERIES]]
-        radii = sorted({float(radius) for run in runs for radius in run.entry["radii"]})
+        norm = self._norm(self._run(self.grid.key) or next(iter(runs), None))
+        radii = sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
+        self._columns_of = norm
         colours = {key: place for place, key in enumerate(self._drawn)}
         rows = [
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
