@@ -27,13 +27,11 @@ def main(work: Work) -> None:
     )  # fmt: skip
 
     def look(batch: Batch) -> Outcome:
-        # The search fills its batches up itself, with images whose random numbers are their own.
-        count = len(batch.positions)
-        found = search(batch.images[:count], batch.labels[:count], batch.positions)
+        found = search(batch.images, batch.labels, batch.positions, batch.count)
         predicted = found.predicted
         if spec.target == "smoothed":
             # Votes name a class, but what is confirmed is only whether it is the label.
-            predicted = torch.where(found.distance > 0, batch.labels[:count], -1)
+            predicted = torch.where(found.distance > 0, batch.labels, -1)
         return Outcome(predicted, torch.zeros_like(found.distance), found.distance, found.image)
 
     function = {

@@ -28,7 +28,9 @@ class Batch:
     """Images that are looked at together, always as many: what is left over is filled up with copies of the first."""
 
     positions: list[int]
-    """(N,) in the data split, without the copies."""
+    """(B,) in the data split."""
+    count: int
+    """N of them are wanted; the others are the copies."""
     images: Tensor
     """(B, channels, size, size) float32 in [0, 1]."""
     labels: Tensor
@@ -96,7 +98,7 @@ def _batches(images: Images, rows: list[int], size: int, device: torch.device) -
         own = rows[first : first + size]
         filled = own + own[:1] * (size - len(own))
         pixels, labels = images.batch(torch.tensor(filled), device)
-        yield Batch([int(images.positions[row]) for row in own], pixels.float() / 255, labels)
+        yield Batch([int(images.positions[row]) for row in filled], len(own), pixels.float() / 255, labels)
 
 
 class _FindingsWriter(ShardWriter):
@@ -107,7 +109,7 @@ class _FindingsWriter(ShardWriter):
 
     def add(self, batch: Batch, outcome: Outcome, seconds: float) -> None:
         """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
-        count = len(batch.positions)
+        count = batch.count
         columns = (batch.labels, outcome.predicted, outcome.radius, outcome.broken)
         label, predicted, radius, broken = (column[:count].cpu().numpy() for column in columns)
         adversarial = None
@@ -120,7 +122,7 @@ class _FindingsWriter(ShardWriter):
             )
         self.parts.append(
             Findings(
-                index=np.array(batch.positions, np.int64),
+                index=np.array(batch.positions[:count], np.int64),
                 label=label.astype(np.int32),
                 seconds=np.full(count, seconds / count),
                 fingerprint=np.zeros(count, np.int32),

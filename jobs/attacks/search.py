@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -33,8 +34,8 @@ class Attacked(Found):
 class Search:
     """An attack on one model.
 
-    A batch has always `batch` rows, filled up with copies of its last image, and every random number belongs to an
-    image: so what is found for it doesn't depend on the images beside it.
+    A batch has always `batch` rows, and every random number belongs to an image: so what is found for it doesn't depend on
+    the images beside it.
 
     Parameters
     ----------
@@ -89,8 +90,8 @@ class Search:
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
         """How many images are attacked together."""
 
-    def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Attacked:
-        """Attack N ≤ `batch` images.
+    def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
+        """Attack a batch, N = `batch`.
 
         Parameters
         ----------
@@ -98,6 +99,8 @@ class Search:
             (N, C, H, W) float32 in [0, 1] and (N,) int64, on `device`.
         positions
             Of the images in their split: the keys of their random numbers.
+        count
+            What is found for the first `count` is wanted; the others only fill the batch up.
 
         Returns
         -------
@@ -110,13 +113,11 @@ class Search:
         RefusedError
             The model gives something else than finite numbers.
         """
-        count = len(images)
-        fill = [min(row, count - 1) for row in range(self.batch)]
-        attack = self._base if self.smoothed is None else self._smoothed
-        found = attack(images[fill], labels[fill], [positions[row] for row in fill], count)
-        return Attacked(found.distance[:count], found.image[:count], found.predicted[:count])
+        if self.smoothed is None:
+            return self._base(images, labels, positions)
+        return self._smoothed(self.smoothed, images, labels, positions, count)
 
-    def _base(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
+    def _base(self, images: Tensor, labels: Tensor, positions: Sequence[int]) -> Attacked:
         def classify(at: Tensor) -> Tensor:
             return finite(self.model(at).float()).log_softmax(dim=1)
 
@@ -128,15 +129,15 @@ class Search:
         found = Found(torch.where(sure, found.distance, math.inf), found.image)
         return self._settled(found, images, fooled(scores, labels, self.topk), scores.argmax(dim=1))
 
-    def _smoothed(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
-        target = self.smoothed
-        assert target is not None
+    def _smoothed(
+        self, target: Smoothed, images: Tensor, labels: Tensor, positions: Sequence[int], count: int
+    ) -> Attacked:
         votes = target.votes(images[:count], labels[:count], positions[:count], 0)
-        votes = votes[[min(row, count - 1) for row in range(len(images))]]
+        votes = np.pad(votes, [(0, len(images) - count), (0, 0), (0, 0)])
         wrong = target.wrong(votes, labels)
         classify = target.classify(positions)
         found = self._attacker(lambda at: finite(classify(at)), positions).search(images, labels)
-        # Copies that fill the batch up, and what is wrong as it is, needn't be confirmed.
+        # What fills the batch up, and what is wrong as it is, needn't be confirmed.
         found.distance[count:] = math.inf
         found.distance[wrong] = math.inf
         found = target.confirm(found, images, labels, positions, self.norm)

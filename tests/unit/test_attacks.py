@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import jobs.attacks.search
 import rsctl.catalog.attacks
 from jobs.attacks import Found, distances, fooled
-from jobs.attacks.search import Search
+from jobs.attacks.search import Attacked, Search
 from jobs.attacks.smoothed import outvoted
 from jobs.data import load
 from jobs.models import build_model
@@ -69,8 +69,13 @@ def search(model: nn.Module, classes: int, attack: str = "ddn", norm: str = "l2"
     )  # fmt: skip
 
 
-def attacked(searching: Search, x: Tensor, y: Tensor, positions: list[int] | None = None) -> Found:
-    return searching(x, y, positions or list(range(len(x))))
+def attacked(searching: Search, x: Tensor, y: Tensor, positions: list[int] | None = None) -> Attacked:
+    """What is found for these images, in a batch that copies of the first fill up."""
+    count = len(x)
+    rows = [row if row < count else 0 for row in range(searching.batch)]
+    positions = positions or list(range(count))
+    found = searching(x[rows], y[rows], [positions[row] for row in rows], count)
+    return Attacked(found.distance[:count], found.image[:count], found.predicted[:count])
 
 
 def check(found: Found, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2", topk: int = 1) -> None:
@@ -235,7 +240,7 @@ def test_an_attack_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     for target in ({}, {"sigma": 0.01, "noises": 2, "n": 100, "alpha": 0.001}):
         searching = Search("lying", {}, model, 2, (1, SIDE, SIDE), norm="l2", seed=0, device=CPU, **target)
         exact = model.distance(x, y, 2.0).min(dim=1).values
-        found = searching(x, y, list(range(len(x))))
+        found = attacked(searching, x, y)
         # Of the smoothed classifier an image is moved on until it really is wrong, or given up.
         there = torch.isfinite(found.distance)
         assert (found.distance > exact)[there].all()
