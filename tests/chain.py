@@ -14,7 +14,7 @@ from typing import Any
 
 from rsctl.cluster.processes import task_processes
 from rsctl.cluster.requests import own_queue, task_of
-from rsctl.cluster.task import STAGES
+from rsctl.cluster.task import MODULES
 from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
@@ -110,7 +110,7 @@ class Chain:
     def run(self, task: Task, kind: type[Work] = Work) -> Work:
         """Do a task in this process; the work says how it went."""
         work = self.work(task, kind)
-        importlib.import_module(STAGES[task.run.kind]).main(work)
+        importlib.import_module(MODULES[task.run.kind]).main(work)
         work.claim.end("done", "")
         return work
 

@@ -27,12 +27,13 @@ from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
 from rsctl.store.work import Stopped, Work
 
-STAGES = {
+MODULES = {
     "models": "jobs.train",
     "counts": "jobs.count",
     "verifications": "jobs.verify",
     "attacks": "jobs.attack",
 }
+"""Whose `main(work)` does the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -77,7 +78,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     )
     state, reason = "done", ""
     try:
-        importlib.import_module(STAGES[run.kind]).main(work)
+        importlib.import_module(MODULES[run.kind]).main(work)
     except Stopped as stopped:
         state, reason = "stopped", str(stopped)
     except UserError as error:
