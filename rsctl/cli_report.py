@@ -12,6 +12,8 @@ import typer
 from rsctl.cli_common import AsJson, leave, loudly, tell
 from rsctl.errors import InputError, unknown
 
+Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever it is.")]
+
 
 def export(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
@@ -35,14 +37,20 @@ def export(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Published numbers on the same data beside one's own.")
     ] = False,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="A file instead of stdout.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o", "--output", help="A file instead of stdout; replaces what rsctl wrote there, nothing else."
+        ),
+    ] = None,
+    force: Force = False,
 ) -> None:
     """The certified-accuracy table, from stored counts; works while shards are still being written."""
     from rsctl.report.formats import FORMATS, render
+    from rsctl.report.output import write
     from rsctl.report.published import matching
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
-    from rsctl.store.files import replace
     from rsctl.store.layout import Store
 
     if form not in (*FORMATS, "tsv"):
@@ -52,7 +60,7 @@ def export(
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
     }  # fmt: skip
     if form == "tsv":
-        _export_logs(store, sweep, output, choice)
+        _export_logs(store, sweep, output, force, choice)
         return
     results = sweep_results(store, sweep, **choice)
     beside = matching(results.every) if baselines else []
@@ -60,19 +68,19 @@ def export(
     if output is None:
         print(text, end="")
     else:
-        replace(output, text.encode())
+        write(output, form, text.encode(), force=force)
         print(f"{output}: {form} of {sweep}", file=sys.stderr)
     if form == "csv":
         tell(results.notes)
     leave(loudly(results.broken))
 
 
-def _export_logs(store: Any, sweep: str, folder: Path | None, choice: dict[str, Any]) -> None:
+def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choice: dict[str, Any]) -> None:
     from rsctl.report.export_logs import export_logs
 
     if folder is None:
         raise InputError("--format tsv writes one log per run: name a folder for them with -o.")
-    written, results = export_logs(store, sweep, folder, **choice)
+    written, results = export_logs(store, sweep, folder, force=force, **choice)
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
@@ -165,6 +173,7 @@ def plot(
     width: Annotated[
         float, typer.Option("--width", min=1, help="Inches; 3.25 is one column of a paper.")
     ] = 5.5,
+    force: Force = False,
 ) -> None:
     """A figure of a sweep, from stored counts; works while shards are still being written."""
     from rsctl.report.figures import plot as draw
@@ -173,7 +182,7 @@ def plot(
 
     notes = draw(
         Store(load_settings().store), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
-        radius=radius, width=width,
+        radius=radius, width=width, force=force,
     )  # fmt: skip
     tell(notes)
     print(f"{output}: {kind} of {sweep}")

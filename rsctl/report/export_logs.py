@@ -9,13 +9,15 @@ from typing import Any
 
 from rsctl.report.logs import log_text
 from rsctl.report.measured import Results
+from rsctl.report.output import write as write_file
 from rsctl.report.rows import Sample, sweep_results
-from rsctl.store.files import replace
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Store
 
 
-def export_logs(store: Store, name: str, folder: Path, **options: Any) -> tuple[list[Path], Results]:
+def export_logs(
+    store: Store, name: str, folder: Path, *, force: bool = False, **options: Any
+) -> tuple[list[Path], Results]:
     """One log per row of a sweep, imported ones included; `options` as for `sweep_results`.
 
     The file's name carries run, certificate and σ. A log has no place for n and alpha: they are in the results.
@@ -27,7 +29,7 @@ def export_logs(store: Store, name: str, folder: Path, **options: Any) -> tuple[
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
         file = folder / f"{stem}{again}.tsv"
-        replace(file, log_text(rows).encode())
+        write_file(file, "tsv", log_text(rows).encode(), force=force)
         written.append(file)
 
     def each(sample: Sample) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 from rsctl.catalog import known_methods
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import ProvedRow, Results
+from rsctl.report.output import MAKER, write
 from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
-from rsctl.store.files import replace
 from rsctl.store.layout import Store
 
 if TYPE_CHECKING:
@@ -39,11 +39,11 @@ _SETTINGS: Any = {
 
 def plot(
     store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
-    radius: float = 0.0, width: float = 5.5,
+    radius: float = 0.0, width: float = 5.5, force: bool = False,
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 
-    Raises InputError for another kind or ending, and where nothing is in yet.
+    Raises InputError for another kind or ending, and where nothing is in yet; RefusedError as `write` does.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(f"-o {file}: ends in '{file.suffix}'; a figure is one of {', '.join(SUFFIXES)}.")
@@ -61,7 +61,7 @@ def plot(
         )
     notes = list(results.notes)
     data = _draw(panels, results, store, kind, radius, width, file.suffix.lower(), notes)
-    replace(file, data)
+    write(file, file.suffix.lower()[1:], data, force=force)
     return list(dict.fromkeys(notes))
 
 
@@ -79,7 +79,11 @@ def _draw(
             axes.set_title(_title(panel) if kind != "families" else _family_title(panel), loc="left")
         image = io.BytesIO()
         # Without a date the same results give the same bytes.
-        metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix)
+        metadata = {
+            ".pdf": {"Creator": MAKER, "CreationDate": None},
+            ".svg": {"Date": None},
+            ".png": {"Software": MAKER},
+        }[suffix]
         figure.savefig(image, format=suffix[1:], dpi=300, metadata=metadata)
     return image.getvalue()
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message_pump import MessagePump
 
-from rsctl.errors import InputError
 from rsctl.tui.background import Answer
 from rsctl.tui.views import Curve, RunView, Sample
 
@@ -140,20 +139,16 @@ class ResultsReader:
 
 
 def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Answer:
-    """Write the sweep's table, or its logs into a new folder; never over what exists."""
-    from rsctl.errors import UserError
+    """Write the sweep's table, or its logs into a folder; over what rsctl wrote there, and nothing else."""
+    from rsctl.errors import RefusedError, UserError
     from rsctl.report.formats import render
+    from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
-    from rsctl.store.files import publish
     from rsctl.store.layout import Store
 
     path = Path(file).expanduser().absolute()
     try:
-        if path.is_dir():
-            raise InputError(f"{path}: is a folder; give the name of a file.")
-        if path.exists():
-            raise InputError(f"{path}: exists already; choose another name.")
         store = Store(load_settings().store)
         choice: dict[str, Any] = {"certificate": certificate or None, "alpha": alpha or None}
         if form == "tsv":
@@ -162,8 +157,11 @@ def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> 
             written, _ = export_logs(store, sweep, path, **choice)
             return Exported(f"written: {len(written)} logs into {path}", "")
         results = sweep_results(store, sweep, **choice)
-        if not publish(path, render(results, form).encode()):
-            raise InputError(f"{path}: exists already; choose another name.")
+        write(path, form, render(results, form).encode())
+    except RefusedError:
+        return Exported(
+            "", f"{path}: exists, and rsctl didn't write it, or it was edited since: choose another name."
+        )
     except (UserError, OSError) as error:
         return Exported("", str(error))
     return Exported(f"written: {path}", "")

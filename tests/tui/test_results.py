@@ -119,10 +119,12 @@ def test_images_one_by_one(synthetic: Synthetic, drive) -> None:
     drive(steps)
 
 
-def test_export_writes_and_never_overwrites(synthetic: Synthetic, drive, tmp_path) -> None:
+def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, tmp_path) -> None:
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
-        for place in range(2):
+        other = tmp_path / "notes.txt"
+        other.write_text("mine")
+        for place in range(3):
             await pilot.press("o")
             app.screen.query_one(OptionList).highlighted = 3
             await pilot.press("enter")
@@ -130,10 +132,15 @@ def test_export_writes_and_never_overwrites(synthetic: Synthetic, drive, tmp_pat
             app.screen.query_one(Input).value = ""
             await pilot.press("enter")
             assert "give the name" in str(app.screen.query_one("#ask-problem").render())
-            app.screen.query_one(Input).value = str(tmp_path / "table.json")
+            app.screen.query_one(Input).value = str(tmp_path / ("notes.txt" if place == 2 else "table.json"))
             await pilot.press("enter")
-            said = "exists already" if place else "written"
-            await until(pilot, lambda said=said: any(said in n.message for n in app._notifications), said)
+            said = "rsctl didn't write it" if place == 2 else "written"
+            await until(
+                pilot,
+                lambda said=said, n=place: sum(said in n.message for n in app._notifications) > n % 2,
+                said,
+            )
+        assert other.read_text() == "mine"
         assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 8
         await pilot.press("o")
         app.screen.query_one(OptionList).highlighted = 4

@@ -131,7 +131,7 @@ class Asking(ModeScreen):
         self.app.push_screen(
             AskScreen(
                 "Export to",
-                f"A new {'folder' if form == 'tsv' else 'file'}; nothing is overwritten.",
+                f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced.",
                 name,
                 _need_text,
             ),
