@@ -47,7 +47,7 @@ def export(
 ) -> None:
     """The certified-accuracy table, from stored counts; works while shards are still being written."""
     from rsctl.report.formats import FORMATS, render
-    from rsctl.report.output import write
+    from rsctl.report.output import check, write
     from rsctl.report.published import matching
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
@@ -62,6 +62,8 @@ def export(
     if form == "tsv":
         _export_logs(store, sweep, output, force, choice)
         return
+    if output:
+        check(output, force=force)
     results = sweep_results(store, sweep, **choice)
     beside = matching(results.every) if baselines else []
     text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)

@@ -15,7 +15,7 @@ import numpy as np
 from rsctl.catalog import known_methods
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import ProvedRow, Results
-from rsctl.report.output import MAKER, write
+from rsctl.report.output import MAKER, check, write
 from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
 from rsctl.store.layout import Store
@@ -43,13 +43,14 @@ def plot(
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 
-    Raises InputError for another kind or ending, and where nothing is in yet; RefusedError as `write` does.
+    Raises InputError for another kind or ending, and where nothing is in yet; RefusedError as `check` does.
     """
     if file.suffix.lower() not in SUFFIXES:
         raise InputError(f"-o {file}: ends in '{file.suffix}'; a figure is one of {', '.join(SUFFIXES)}.")
     if kind not in KINDS:
         explained = "; ".join(f"{name}: {draw.__doc__}" for name, draw in KINDS.items())
         raise InputError(f"--kind: {unknown('kind', kind, KINDS)} {explained}")
+    check(file, force=force)
     panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius])
     if not panels:
         raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")

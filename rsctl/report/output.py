@@ -19,8 +19,8 @@ MAKER = "rsctl"
 _FIGURES = (b"/Creator (rsctl)", b"Software\x00rsctl")
 
 
-def write(file: Path, form: str, data: bytes, *, force: bool = False) -> None:
-    """Write a table or figure into a file of its own.
+def check(file: Path, *, force: bool = False) -> None:
+    """Whether a table or figure may be written there: worth knowing before it is made.
 
     Raises RefusedError where something else is there, or a table that was edited since, unless `force`; InputError for
     a folder or a device.
@@ -29,15 +29,19 @@ def write(file: Path, form: str, data: bytes, *, force: bool = False) -> None:
         raise InputError(
             f"{file}: is {'a folder' if file.is_dir() else 'no regular file'}; give the name of a file."
         )
-    if form in _SEALS:
-        data += _SEALS[form] % _digest(data)
-    if publish(file, data):
-        return
-    if not force and not is_ours(read_bytes(file)):
+    if not force and file.exists() and not is_ours(read_bytes(file)):
         raise RefusedError(
             f"{file}: exists, and is not what rsctl wrote there, or was edited since. Give another name, or --force to replace it."
         )
-    replace(file, data)
+
+
+def write(file: Path, form: str, data: bytes, *, force: bool = False) -> None:
+    """Write a table or figure into a file of its own; raises as `check` does."""
+    if form in _SEALS:
+        data += _SEALS[form] % _digest(data)
+    if file.exists() or not publish(file, data):
+        check(file, force=force)
+        replace(file, data)
 
 
 def is_ours(data: bytes) -> bool:

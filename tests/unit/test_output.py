@@ -23,19 +23,17 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("form", FORMATS)
-def test_a_table_replaces_an_older_one_of_any_format_and_no_other_file(folder: Path, form: str) -> None:
-    assert run(["export", "sweep", "--format", form, "-o", "table"]) == 0
-    first = Path("table").read_bytes()
-    for other in FORMATS:
-        assert run(["export", "sweep", "--format", other, "-o", "table"]) == 0
+def test_a_table_replaces_an_older_one_of_any_format_and_no_other_file(folder: Path) -> None:
+    written = []
+    for form in (*FORMATS, *FORMATS):
         assert run(["export", "sweep", "--format", form, "-o", "table"]) == 0
-    assert Path("table").read_bytes() == first
+        written.append(Path("table").read_bytes())
+    assert written[:4] == written[4:]
     Path("table").write_text("# sweep\n\nmy own notes\n")
-    assert run(["export", "sweep", "--format", form, "-o", "table"]) == 2
+    assert run(["export", "sweep", "-o", "table"]) == 2
     assert Path("table").read_text().endswith("my own notes\n")
-    assert run(["export", "sweep", "--format", form, "-o", "table", "--force"]) == 0
-    assert Path("table").read_bytes() == first
+    assert run(["export", "sweep", "-o", "table", "--force"]) == 0
+    assert Path("table").read_bytes() == written[0]
 
 
 def test_what_is_there_is_named_with_the_way_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -65,15 +63,16 @@ def test_a_figure_replaces_a_figure_of_rsctl_alone(tmp_path: Path, suffix: str) 
     store, _ = make_store(tmp_path)
     file = tmp_path / f"figure{suffix}"
     plot(store, "sweep", file)
-    plot(store, "sweep", file, kind="classes")
-    assert is_ours(file.read_bytes())
+    ours = file.read_bytes()
+    assert is_ours(ours)
     Figure().savefig(file)
     theirs = file.read_bytes()
     with pytest.raises(RefusedError, match="--force"):
         plot(store, "sweep", file)
     assert file.read_bytes() == theirs
-    plot(store, "sweep", file, force=True)
-    assert is_ours(file.read_bytes())
+    if suffix == ".svg":
+        plot(store, "sweep", file, force=True)
+        assert file.read_bytes() == ours
 
 
 def test_logs_replace_their_own(folder: Path) -> None:
