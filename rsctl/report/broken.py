@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import find_certificate
 from rsctl.errors import UserError
-from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, VerifySpec
+from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table, read_findings, read_table
@@ -52,39 +52,38 @@ class Break:
 
 
 @dataclass(frozen=True)
-class _Claim:
-    """Certified radii of some images; arrays (N,)."""
+class _Subject:
+    """What a radius and a distance must have in common: they are compared where these are equal."""
 
-    where: str
-    spec: TableSpec
     checkpoint: str
     precision: str
     sigma: float
     """Of the smoothed classifier; 0 for the network itself."""
     norm: str
-    k: int
-    name: str
-    guarantee: str
-    alpha: float
-    index: NDArray[np.int64]
-    radius: NDArray[np.float64]
-    """0 where the prediction isn't the label."""
+    images: tuple[Any, ...]
+
+    @classmethod
+    def of(cls, table: Table[Any], precision: str, sigma: float, norm: str) -> _Subject:
+        spec = table.run.table_spec
+        images = (spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout)
+        return cls(table.model_sha256, precision, sigma, norm, images)
 
 
 @dataclass(frozen=True)
-class _Attack:
-    """Distances of adversarial images."""
+class _Claim:
+    """Certified radii of some images, or distances of adversarial ones; arrays (N,)."""
 
     where: str
-    spec: TableSpec
-    checkpoint: str
-    precision: str
-    sigma: float
-    norm: str
+    subject: _Subject
     k: int
+    """It speaks of the best k classes."""
     alpha: float
     index: NDArray[np.int64]
-    distance: NDArray[np.float64]
+    values: NDArray[np.float64]
+    """A radius is 0 where the prediction isn't the label, a distance inf where none was found."""
+    name: str = ""
+    guarantee: str = ""
+    """Of a radius."""
 
 
 def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
@@ -119,31 +118,19 @@ def tell(breaks: Sequence[Break]) -> list[str]:
     return lines
 
 
-def _between(claim: _Claim, attack: _Attack) -> Iterator[Break]:
-    same = (
-        claim.checkpoint == attack.checkpoint
-        and claim.precision == attack.precision
-        and claim.sigma == attack.sigma
-        and claim.norm == attack.norm
-        and claim.k <= attack.k
-        and _images(claim.spec) == _images(attack.spec)
-    )
-    if not same:
+def _between(claim: _Claim, attack: _Claim) -> Iterator[Break]:
+    if claim.subject != attack.subject or claim.k > attack.k:
         return
     common, ours, theirs = np.intersect1d(claim.index, attack.index, assume_unique=True, return_indices=True)
-    radius, distance = claim.radius[ours], attack.distance[theirs]
+    radius, distance = claim.values[ours], attack.values[theirs]
     for i in np.flatnonzero(distance < radius):
         yield Break(
-            int(common[i]), float(radius[i]), float(distance[i]), claim.norm, claim.name, claim.guarantee, claim.where,
+            int(common[i]), float(radius[i]), float(distance[i]), claim.subject.norm, claim.name, claim.guarantee, claim.where,
             attack.where, claim.alpha + attack.alpha,
         )  # fmt: skip
 
 
-def _images(spec: TableSpec) -> tuple[Any, ...]:
-    return spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout
-
-
-def _attacks(store: Store, model: str) -> Iterator[_Attack]:
+def _attacks(store: Store, model: str) -> Iterator[_Claim]:
     for run, table in [*_findings(store, "attacks", model), *_findings(store, "verifications", model)]:
         spec = run.spec
         rows = table.rows
@@ -156,20 +143,17 @@ def _attacks(store: Store, model: str) -> Iterator[_Attack]:
             distance = np.where(rows.predicted == rows.label, rows.broken, np.inf)
         else:
             continue
-        where = f"{run.kind}/{run.id}"
-        yield _Attack(
-            where, spec, table.model_sha256, spec.precision, sigma, spec.norm, k, alpha, rows.index, distance
-        )
+        subject = _Subject.of(table, spec.precision, sigma, spec.norm)
+        yield _Claim(f"{run.kind}/{run.id}", subject, k, alpha, rows.index, distance)
 
 
 def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Iterator[_Claim]:
     for run, proved in _findings(store, "verifications", model):
         spec, rows = run.spec, proved.rows
         if isinstance(spec, VerifySpec):
-            radius = np.where(rows.predicted == rows.label, rows.radius, 0.0)
             yield _Claim(
-                f"{run.kind}/{run.id}", spec, proved.model_sha256, spec.precision, 0.0, spec.norm, 1, spec.verifier,
-                "deterministic, of the base classifier", 0.0, rows.index, radius,
+                f"{run.kind}/{run.id}", _Subject.of(proved, spec.precision, 0.0, spec.norm), 1, 0.0, rows.index,
+                np.where(rows.predicted == rows.label, rows.radius, 0.0), spec.verifier, "deterministic, of the base classifier",
             )  # fmt: skip
     for run in _runs(store, "counts", model):
         yield from _certified(run, asked.get(run.id))
@@ -194,9 +178,9 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
             continue
         precision = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
         yield _Claim(
-            f"{run.kind}/{run.id}", spec, table.model_sha256, precision, spec.sigma, rule.norm, rule.k, name,
-            rule.guarantee.label(alpha), rule.guarantee.times_alpha * alpha if rule.guarantee.kind == "probabilistic" else 0.0,
-            table.rows.index, np.where(certified.predicted == table.rows.label, certified.radius, 0.0),
+            f"{run.kind}/{run.id}", _Subject.of(table, precision, spec.sigma, rule.norm), rule.k,
+            rule.guarantee.times_alpha * alpha if rule.guarantee.kind == "probabilistic" else 0.0, table.rows.index,
+            np.where(certified.predicted == table.rows.label, certified.radius, 0.0), name, rule.guarantee.label(alpha),
         )  # fmt: skip
 
 

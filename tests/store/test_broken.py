@@ -128,26 +128,24 @@ def test_only_what_speaks_of_the_same_thing_is_compared(chain: Chain, tmp_path: 
     assert {one.certificate for one in many} == {"cohen"}  # l-bound is a heuristic
     assert len(tell(many)) <= 7
 
-    spec = run.spec
-    changes: list[dict[str, Any]] = [
-        {"target": "base", "sigma": 0.0}, {"norm": "linf"}, {"sigma": 0.5}, {"precision": "bf16"}, {"split": "val"},
-    ]  # fmt: skip
     from rsctl.report import broken
 
+    attack = next(broken._attacks(chain.store, run.table_spec.model_run))
+    claims = list(broken._claims(chain.store, run.table_spec.model_run, {}))
+    dataset, *_ = images = attack.subject.images
+    assert dataset == "digits"
+    changes: list[dict[str, Any]] = [
+        {"sigma": 0.0}, {"norm": "linf"}, {"sigma": 0.5}, {"precision": "bf16"}, {"checkpoint": "another"},
+        *({"images": (*images[:place], "val", *images[place + 1 :])} for place in range(len(images))),
+    ]  # fmt: skip
     for change in changes:
-        other = dataclasses.replace(
-            next(broken._attacks(chain.store, spec.model_run)),
-            **{key: value for key, value in change.items() if key in ("norm", "sigma", "precision")},
-            spec=spec.model_copy(update=change),
-        )
-        assert all(
-            list(broken._between(claim, other)) == []
-            for claim in broken._claims(chain.store, spec.model_run, {})
-        )
-    top5 = dataclasses.replace(next(broken._attacks(chain.store, spec.model_run)), k=5)
-    assert any(
-        list(broken._between(claim, top5)) for claim in broken._claims(chain.store, spec.model_run, {})
-    )
+        other = dataclasses.replace(attack, subject=dataclasses.replace(attack.subject, **change))
+        assert all(list(broken._between(claim, other)) == [] for claim in claims)
+    top5 = dataclasses.replace(attack, k=5)
+    assert any(list(broken._between(claim, top5)) for claim in claims)
+    for claim in claims:
+        best5 = dataclasses.replace(claim, k=5)
+        assert list(broken._between(best5, attack)) == []  # another class may be among the best five
 
 
 def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_the_network(
