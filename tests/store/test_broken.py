@@ -154,7 +154,7 @@ def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_
     values = tiny(**{key: value for key, value in SWEEP.items() if key != "attack"})
     chain.run_all(values)
     alone = {**values, "name": "alone", "certification": {**values["certification"], "certificates": []}}
-    chain.run_all({**alone, "attack": {"attack": "ddn", "norm": "linf" if False else "l2", "steps": 5, "target": "base"},
+    chain.run_all({**alone, "attack": {"attack": "ddn", "norm": "l2", "steps": 5, "target": "base"},
                    "verification": {"verifier": "ibp", "norm": "linf"}})  # fmt: skip
     (run,) = chain.store.runs("attacks")
     table = read_table(chain.counts_run())
@@ -168,11 +168,12 @@ def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_
     ]
     (attack, *_) = broken._attacks(chain.store, model)
     assert proofs
+    linf = dataclasses.replace(attack.subject, norm="linf")
     near = dataclasses.replace(
-        attack, norm="linf", index=proofs[0].index, distance=np.full(len(proofs[0].index), 1e-12)
+        attack, subject=linf, index=proofs[0].index, values=np.full(len(proofs[0].index), 1e-12)
     )
     broke = list(broken._between(proofs[0], near))
-    assert len(broke) == (proofs[0].radius > 1e-12).sum()
+    assert len(broke) == (proofs[0].values > 1e-12).sum()
     assert broke
     assert broke[0].chance == 0
     assert "By chance" not in " ".join(tell(broke))
