@@ -55,6 +55,7 @@ class SlurmTask:
             sys.exit(1)
         if outcome.state == "stopped" and first:
             sys.exit(0 if self._requeue(run, outcome) else 1)
+        stop.over()
         sys.exit(1 if outcome.state == "failed" else 0)
 
     def _staged(self, run: Run) -> Path:

@@ -118,6 +118,15 @@ class Stop:
         if self.reason:
             work.request_stop(self.reason)
 
+    @staticmethod
+    def over() -> None:
+        """Everything is on disk: a signal while Python unloads must not make a failed job of a task that is done.
+
+        Python gives its own handlers back to the system before it unloads modules, which takes torch a while; what is ignored stays ignored.
+        """
+        for name in _SIGNALS:
+            signal.signal(name, signal.SIG_IGN)
+
 
 def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
     """The claim of this process; the other processes of one training share the first one's."""
