@@ -8,12 +8,15 @@ from typing import Any
 
 import torch
 
+from jobs.memory import keep_freed
+
 REVISION = 3
 """Of how f is executed and counted. Raise it when the same checkpoint would count differently."""
 
 
 def configure(precision: str, threads: int) -> torch.device:
-    """Set threads and float32 flags for this process; returns the device: the first visible GPU, else the CPU."""
+    """Set threads, float32 flags and the use of memory for this process; returns the device: the first visible GPU, else the CPU."""
+    keep_freed()
     torch.set_num_threads(threads)
     float32_flags(precision)
     # cuDNN's search for the fastest algorithm may choose another one in the next process.
