@@ -15,16 +15,23 @@ def prune(
     yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is touched.")] = False,
 ) -> None:  # fmt: skip
     """List runs and code that no sweep refers to, and remove them with --yes."""
-    from rsctl.cluster.prune import leftovers, remove
+    from rsctl.cluster.prune import RECENT, leftovers, remove
     from rsctl.spec.settings import load_settings
 
     place, named = load_settings(), sweeps or []
     found = leftovers(place, named)
     for one in found:
         print(f"{one.size / 1e6:10.1f} MB  {one.path.relative_to(place.store)}  ({one.why})")
+    young = {one.path for one in leftovers(place, named, recent=-1.0)} - {one.path for one in found}
+    if young:
+        print(
+            f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and stay until then: "
+            "another sweep may be about to name them. Run 'rsctl prune' again later.",
+            file=sys.stderr,
+        )
     total = f"{len(found)} folders, {sum(one.size for one in found) / 1e6:.1f} MB"
     if not found and not named:
-        print("nothing to remove", file=sys.stderr)
+        print("nothing to remove" + (" yet" if young else ""), file=sys.stderr)
     elif yes:
         remove(place, found, named)
         print(

@@ -17,6 +17,7 @@ from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.files import explained
+from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
 
 RECENT = 3600.0
@@ -38,12 +39,12 @@ class Leftover:
 def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECENT) -> list[Leftover]:
     """Runs and code that nothing refers to, once these sweeps are given up; models that others start from stay.
 
-    Raises InputError for a sweep that isn't there, RefusedError where one still has a task at work. Imports, and
-    what a scheduler was told, are never among them.
+    Logs that were imported go with the last sweep that shows them, and never by themselves; what a scheduler was told
+    is never among them. Raises InputError for a sweep that isn't there, RefusedError where one still has a task at work.
     """
     store = Store(place.store)
     for name in sweeps:
-        store.sweep(name)
+        find_sweep(store, name)
     kept: set[Run] = set()
     for name in store.sweep_names():
         if name not in sweeps:
@@ -64,6 +65,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     for run in {*store.runs("models")} - going:
         going -= _ancestors(run)
     found = [Leftover(run.path, _size(run.path), "no sweep names it") for run in orphans if run in going]
+    found += [Leftover(path, _size(path), "no other sweep shows this log") for path in _logs(store, sweeps)]
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
     found += [Leftover(path, _size(path), "left by a prune that was interrupted") for path in _trash(store)]
     return found
@@ -73,8 +75,9 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
     """Remove them, and these sweeps' plans first; a kill in between leaves nothing half there."""
     store = Store(place.store)
     for name in sweeps:
-        for file in ("plan.json", "sweep.toml"):
-            (store.sweep_folder(name) / file).unlink(missing_ok=True)
+        folder = store.sweep_folder(name)
+        for file in (folder / "plan.json", folder / "sweep.toml", *(folder / "imports").glob("*.json")):
+            file.unlink(missing_ok=True)
     for one in found:
         away = one.path
         with explained(one.path):
@@ -93,7 +96,7 @@ def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
 
 
 def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
-    entries = [entry for name in sweeps for entry in store.sweep(name)["entries"]]
+    entries = [entry for name in sweeps for entry in find_sweep(store, name)[0]["entries"]]
     return any(run.id in (entry["run"], entry["model"], *entry.get("parents", ())) for entry in entries)
 
 
@@ -123,6 +126,18 @@ def _model_of(run: Run) -> str:
         return ""
 
 
+def _logs(store: Store, sweeps: Sequence[str]) -> Iterator[Path]:
+    """Logs that only these sweeps show. Without its sweep being named a log never goes: nothing here can compute it again."""
+    others = {
+        log
+        for name in (*store.sweep_names(), *store.import_only())
+        if name not in sweeps
+        for log in store.import_names(name)
+    }
+    for log in sorted({log for name in sweeps for log in store.import_names(name)} - others):
+        yield store.root / "imports" / log
+
+
 def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
     used = set()
     for kind in KINDS:
@@ -141,7 +156,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
 
 
 def _trash(store: Store) -> Iterator[Path]:
-    for kind in (*KINDS, "code"):
+    for kind in (*KINDS, "imports", "code"):
         folder = store.root / kind
         yield from sorted(folder.glob(f"{_TRASH}*")) if folder.is_dir() else ()
 

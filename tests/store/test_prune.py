@@ -100,6 +100,26 @@ def test_code_goes_with_its_last_run_and_imports_never(chain: Chain) -> None:
     assert {key.partition("/")[0] for key in everything} <= {"models", *TABLES, "code"}
 
 
+def test_a_log_goes_with_the_last_sweep_that_shows_it(chain: Chain) -> None:
+    log = chain.folder / "sigma_0.5" / "digits" / "log.tsv"
+    log.parent.mkdir(parents=True)
+    log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t1\t1\t0.5\t1\t0:01\n")
+    for sweep in ("old", "older"):
+        assert chain.cli("import", log, "--name", sweep).code == 0
+    assert gone(chain) == gone(chain, "old") == set()
+    assert len(gone(chain, "old", "older")) == 1
+    assert chain.cli("prune", "old", "older", "--yes").code == 0
+    assert not chain.store.import_only()
+    assert not list((chain.store.root / "imports").iterdir())
+
+
+def test_runs_that_stay_for_being_young_are_told(chain: Chain) -> None:
+    chain.plan(tiny())
+    shown = chain.cli("prune", "tiny")
+    assert "0 folders" in shown.err
+    assert "more were submitted in the last 60 minutes and stay" in shown.err
+
+
 def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:
     chain.plan(tiny())
     before = runs(chain)
