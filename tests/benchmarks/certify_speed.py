@@ -6,8 +6,8 @@ the bare forward pass of the very same executed function on one resident tile, i
 
 On a CPU a second table is of one thread and of CPU time, which other work on the machine disturbs less. On a GPU
 (`--tile 4000`) it measures tf32 as well, bf16 as `certification.compile` runs it in each mode (`--compiled` names other
-precisions, also on a CPU; compiling takes minutes), and the share of the reckoned ceiling: memory traffic of the
-convolutions' outputs, written and read once in bf16, at the bandwidth given.
+precisions, also on a CPU; compiling takes minutes), how often the host waits for the GPU, per tile, and the share of the
+reckoned ceiling: memory traffic of the convolutions' outputs, written and read once in bf16, at the bandwidth given.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import json
 import os
 import sys
 import time
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -77,6 +78,16 @@ def rate(work: Callable[[], None], samples: int, device: torch.device, clock: Cl
     if device.type == "cuda":
         torch.cuda.synchronize()
     return samples / (clock() - started)
+
+
+def waits(work: Callable[[], None]) -> int:
+    """How often the host waits for the GPU in one run."""
+    torch.cuda.set_sync_debug_mode("warn")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        work()
+    torch.cuda.set_sync_debug_mode("default")
+    return sum("synchroniz" in str(one.message) for one in caught)
 
 
 def trained_like(name: str) -> nn.Module:
@@ -163,6 +174,9 @@ def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str
         )
     figures["share_of_forward"] = figures["share_of_forward_bf16"]
     if device.type == "cuda":
+        configure("bf16", threads)
+        waited = waits(lambda: ours(executed["bf16"][1], images, options.n, options.tile, device))
+        figures["waits_per_tile"] = round(waited / (samples / options.tile), 3)
         ceiling = options.bandwidth * 1e12 / traffic(trained_like(options.model))
         figures["ceiling"] = round(ceiling)
         figures["share_of_ceiling"] = {
@@ -200,8 +214,8 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=4.8, help="of the GPU's memory, TB/s")
     options = parser.parse_args()
     gpu = torch.cuda.is_available()
-    # A GPU needs several tiles in flight before its rate says anything.
-    options.n = options.n or (max(4 * options.tile, 400) if gpu else max(options.tile, 400))
+    # A GPU needs many tiles in flight before its rate says anything.
+    options.n = options.n or (max(16 * options.tile, 400) if gpu else max(options.tile, 400))
     options.compiled = options.compiled if options.compiled is not None else ["bf16"] if gpu else []
     device = configure("fp32", options.threads)
     figures: dict[str, Any] = {
@@ -235,7 +249,7 @@ def show(figures: dict[str, Any]) -> None:
         if name in ("share_of_ceiling", "refused"):
             for of, each in value.items():
                 print(f"{name + ' ' + of:30} {each}")
-        elif name.startswith(("ratio", "share", "ceiling")):
+        elif name.startswith(("ratio", "share", "ceiling", "waits")):
             print(f"{name:30} {value:12,}")
 
 
