@@ -110,8 +110,7 @@ def _caption(dataset: str, split: str, norm: str, target: str, rows: Sequence[At
         )
     return (
         f"Attacks on {classifier}, {dataset} {split}: {norm} distance of the nearest adversarial image found, and share of images (%) "
-        f"without one within each radius, which no certified accuracy can exceed.{sure} Median over images that are classified "
-        "rightly; mean over those of them for which one was found."
+        f"without one within each radius, which no certified accuracy can exceed.{sure}"
     )
 
 

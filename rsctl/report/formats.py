@@ -12,10 +12,11 @@ from typing import Any
 from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
+from rsctl.report.legend import legend
 from rsctl.report.measured import AnyRow, Results
 from rsctl.report.published import Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups
-from rsctl.report.tables import best_table, lines_table, published_table
+from rsctl.report.tables import best_table, condensed, lines_table, published_table
 from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, printable, three_down
 
 __all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
@@ -53,24 +54,30 @@ def render(
 def markdown(
     results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = ()
 ) -> str:  # fmt: skip
-    """Pipe tables: one per group of comparable rows, the best σ per radius, baselines, and the notes."""
+    """Pipe tables: one per group of comparable rows, the best σ per radius, baselines, what columns mean, and the notes."""
+    heads: list[str] = []
     lines = [f"# {escape_markdown(results.sweep)}", ""]
+
+    def add(about: str, table: list[list[str]]) -> None:
+        heads.extend(table[0])
+        table, said = condensed(table)
+        lines.extend([escape_markdown(f"{about} {said}".rstrip()), "", *_pipes(table), ""])
+
     if results.description:
         lines += [escape_markdown(results.description), ""]
     for group in groups(results.every, merge_seeds=merge_seeds):
-        lines += [escape_markdown(caption(group)), ""]
-        lines += [*_pipes(lines_table(group, intervals=intervals)), ""]
+        add(caption(group), lines_table(group, intervals=intervals))
         best = best_sigmas(group)
         if best:
-            lines += ["The best σ (in brackets) for each radius, chosen on these images:", ""]
-            lines += [*_pipes(best_table(group, best)), ""]
+            add("The best σ (in brackets) for each radius, chosen on these images.", best_table(group, best))
     for family in results.families:
-        lines += [escape_markdown(family.caption), "", *_pipes(family_table(family)), ""]
+        add(family.caption, family_table(family))
     for text, table in attack_tables(results.attacked):
-        lines += [escape_markdown(text), "", *_pipes(table), ""]
+        add(text, table)
     for published in baselines:
-        lines += [escape_markdown(f"Published, not measured here: {published.heading}"), ""]
-        lines += [*_pipes(published_table(published)), ""]
+        add(f"Published, not measured here: {published.heading}", published_table(published))
+    meanings = legend(heads)
+    lines += [escape_markdown(meanings), ""] if meanings else []
     notes = results.notes + beside(results.every, baselines)
     lines += [f"Note: {escape_markdown(note)}  " for note in notes]
     return "\n".join(lines).rstrip() + "\n"

@@ -146,7 +146,11 @@ def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> tuple[ImportSpec
     told = levels.get("sigma", sigma)
     remarks = [f"its path says sigma = {told:g}, the import {sigma:g}"] if told != sigma else []
     spec = ImportSpec(
-        method=said.method or _method(below, (dataset, model)),
+        # A folder or a file that says nothing below itself is called as the folder it lies in.
+        method=said.method
+        or _method(below, (dataset, model))
+        or _method(Path(file.resolve().parent.name), (dataset, model))
+        or "log",
         dataset=said.dataset or dataset or "unknown",
         split=said.split,
         model=said.model or model or "unknown",
@@ -174,7 +178,7 @@ def _named(text: str, names: Iterable[str]) -> str:
 
 
 def _method(below: Path, known: tuple[str, ...]) -> str:
-    """What is left of the path without noise levels, data set, model and the authors' folders."""
+    """What is left of the path without noise levels, data set, model and the authors' folders; may be empty."""
     parts = []
     for part in _stem(below.as_posix()).split("/"):
         left = _SEED.sub("", _NOISE.sub("", part))
@@ -183,7 +187,7 @@ def _method(below: Path, known: tuple[str, ...]) -> str:
         left = re.sub(r"[-_]{2,}", "-", left).strip("-_. ")
         if left and left not in _HABITS:
             parts.append(left)
-    return printable("/".join(parts)) or "log"
+    return printable("/".join(parts))
 
 
 def _alpha(largest: float, sigma: float, said: Said) -> tuple[float | None, list[str]]:

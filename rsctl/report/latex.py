@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from rsctl.report.attacked import attack_tables
 from rsctl.report.families import family_table
+from rsctl.report.legend import legend
 from rsctl.report.measured import Results
 from rsctl.report.published import Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups, winners
@@ -36,9 +37,10 @@ def latex(
 
     In bold: the best of each column among the finished lines of one σ, where there are several and they differ.
     """
-    parts = [_BEGIN]
+    parts, heads = [_BEGIN], []
     for group in groups(results.every, merge_seeds=merge_seeds):
         table = lines_table(group, intervals=intervals)
+        heads += table[0]
         bold: set[tuple[int, int]] = set()
         for sigma in {line.first.sigma for line in group.lines}:
             for column in range(len(group.radii)):
@@ -63,14 +65,16 @@ def latex(
                 shown, "The best $\\sigma$ (in brackets) for each radius, chosen on these images.", bold, left=2, ready=True
             )  # fmt: skip
     for family in results.families:
-        parts += _floats(family_table(family), family.caption, set(), left=6)
+        parts += _floats(family_table(family), family.caption, set(), left=5)
     for text, table in attack_tables(results.attacked):
         parts += _floats(table, text, set(), left=5)
+        heads += table[0]
     for published in baselines:
         parts += _floats(
             published_table(published), f"Published, not measured here: {published.heading}", set(), left=1
         )
-    parts += [latex_comment(note) for note in results.notes + beside(results.every, baselines)]
+    notes = [legend(heads), *results.notes, *beside(results.every, baselines)]
+    parts += [latex_comment(note) for note in notes if note]
     return "\n\n".join([*parts, _END]) + "\n"
 
 

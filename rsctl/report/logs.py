@@ -59,8 +59,10 @@ def parse_log(text: str) -> ReadLog:
         else:
             losses.append("the last line was cut off and is left out")
     elif rows and (len(rows[-1]) < len(header) or not _reads(rows[-1], header)):
-        rows.pop()
-        losses.append("the last line was cut off and is left out")
+        last = rows.pop()
+        losses.append(
+            f"the last line {'was cut off' if len(last) < len(header) else 'holds no numbers'} and is left out"
+        )
     repeated = sum(row == header for row in rows)
     if repeated:
         quirks.append(f"its header comes {repeated + 1} times")
@@ -96,21 +98,23 @@ def _columns(rows: list[list[str]], header: list[str]) -> dict[str, Sequence[str
 
 def _reads(row: list[str], header: list[str]) -> bool:
     """Whether a whole row can be used."""
-    if len(row) != len(header):
-        return False
-    try:
-        for name in _NEEDED:
-            float(row[header.index(name)])
-    except ValueError:
-        return False
-    return True
+    return len(row) == len(header) and all(_is_number(row[header.index(name)]) for name in _NEEDED)
 
 
 def _numbers(column: Sequence[str], name: str) -> NDArray[np.float64]:
     try:
         return np.array(column).astype(np.float64)
-    except ValueError as error:
-        raise NotALog(f"column {name}: {error}") from error
+    except ValueError:
+        row, value = next((i, value) for i, value in enumerate(column, 1) if not _is_number(value))
+        raise NotALog(f"row {row}: its {name}, '{value}', isn't a number") from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _integers(column: Sequence[str], name: str) -> NDArray[np.int64]:

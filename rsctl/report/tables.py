@@ -11,6 +11,10 @@ from rsctl.report.summary import Best, Group, Line, Spread
 from rsctl.report.text import MISSING, percent, percent_up, radius_text, three_down, three_up
 
 BEFORE = ("Method", "Model", "σ", "Seed")
+SETTINGS = ("Model", "Seed", "Images", "Certified by", "Attack")
+MEASURES = ("Clean", "Abstain", "At cap", "Worst class", "Found")
+WIDEST = 120
+"""Characters of a line that fit most terminals."""
 AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
 
 
@@ -52,6 +56,22 @@ def images(rows: Sequence[AnyRow]) -> str:
     """`500`, or `120 of 500` while some are missing; per seed."""
     fewest = min(row.images for row in rows)
     return f"{fewest}" if all(row.complete for row in rows) else f"{fewest} of {rows[0].planned}"
+
+
+def condensed(table: list[list[str]]) -> tuple[list[list[str]], str]:
+    """A table that is too wide for a terminal without the columns that say the same in every line; and a sentence with these.
+
+    What a single line measures stays in it.
+    """
+    if sum(max(len(line[i]) for line in table) + 3 for i in range(len(table[0]))) < WIDEST:
+        return table, ""
+    may_go = SETTINGS + (MEASURES if len(table) > 2 else ())
+    same = [
+        i for i, head in enumerate(table[0]) if head in may_go and len({line[i] for line in table[1:]}) == 1
+    ]
+    kept = [[cell for i, cell in enumerate(line) if i not in same] for line in table]
+    said = "; ".join(f"{table[0][i]} {table[1][i]}" for i in same)
+    return kept, f"In every line: {said}." if said else ""
 
 
 def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:

@@ -176,7 +176,7 @@ class Dashboard(App[None]):
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:
-            self.push_screen(HelpScreen(screen.MODE.capitalize(), screen.GUIDE, _keys(screen)))
+            self.push_screen(HelpScreen(screen.MODE.capitalize(), screen.GUIDE, _keys(screen), screen.HEADS))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from self.mode_screen.commands()

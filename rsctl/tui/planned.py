@@ -135,18 +135,15 @@ def _name(entries: list[Entry]) -> None:
         if entry.settings:
             by = entry.settings.get("verification.verifier") or entry.settings.get("attack.attack") or ""
             alike.setdefault((entry.settings["method"], entry.settings["sigma"], str(by)), []).append(entry)
-    keys = {key: None for group in alike.values() for key in group[0].settings}
-    differing = [
-        key
-        for key in keys
-        if any(len({repr(entry.settings.get(key)) for entry in group}) > 1 for group in alike.values())
-    ]
     for (method, sigma, by), group in alike.items():
+        keys = dict.fromkeys(key for entry in group for key in entry.settings)
+        differing = [key for key in keys if len({repr(entry.settings.get(key)) for entry in group}) > 1]
         for entry in group:
             extra = [
                 f"{key.split('.', 1)[-1]} {_short(value)}"
                 for key in differing
-                if (value := entry.settings.get(key)) is not None
+                # An attack on the network itself has no noise, and 0 says so of each of its settings.
+                if (value := entry.settings.get(key)) is not None and (value or not key.startswith("attack."))
             ]
             entry.title = plain(
                 " · ".join([f"{method} · {by} σ {sigma:g}" if by else f"{method} σ {sigma:g}", *extra]), 120

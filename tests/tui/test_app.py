@@ -12,6 +12,7 @@ import pytest
 from conftest import until
 from dashboard_store import Synthetic
 from textual.binding import Binding
+from textual.widgets import Static
 
 from rsctl.tui.app import Dashboard, ended, make_app
 from rsctl.tui.background import Background, Failed
@@ -52,14 +53,24 @@ def test_every_key_has_an_action_and_a_meaning() -> None:
                 assert "," in binding.key, f"{binding.key} has no twin for Esc"
 
 
-def test_help_lists_the_keys_of_each_mode(synthetic: Synthetic, drive) -> None:
+def heads(screen: HelpScreen) -> list[str]:
+    """The left column of what help shows."""
+    table = screen.query(Static).last().content
+    return [str(cell) for cell in table.columns[0].cells]
+
+
+def test_help_lists_the_keys_of_each_mode_and_what_its_columns_mean(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         for mode in "1234":
-            await pilot.press(mode, "question_mark")
+            await pilot.press(mode)
+            screen = app.mode_screen
+            await pilot.press("question_mark")
             assert isinstance(app.screen, HelpScreen)
             keys = dict(app.screen._keys)
             assert "?" in " ".join(keys)
             assert len(keys) > 10
+            assert screen.HEADS
+            assert set(screen.HEADS) <= set(heads(app.screen))
             await pilot.press("ctrl+g")
             assert not isinstance(app.screen, HelpScreen)
 

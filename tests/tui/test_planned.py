@@ -25,3 +25,13 @@ def test_verifiers_and_attacks_are_named_and_settings_of_sampling_are_not(chain:
 def test_runs_of_one_verifier_are_told_apart_by_what_differs(chain: Chain) -> None:
     chain.plan(tiny(verification=[{"verifier": "ibp", "radii": [0.1]}, {"verifier": "ibp", "radii": [0.2]}]))
     assert titles(chain)[1:] == ["gaussian · ibp σ 0.5 · radii [0.1]", "gaussian · ibp σ 0.5 · radii [0.2]"]
+
+
+def test_an_attack_on_the_network_itself_says_nothing_of_noise(chain: Chain) -> None:
+    attack = {"attack": "ddn", "max_images": 2}
+    chain.plan(tiny(attack=[attack, {**attack, "target": "smoothed"}], verification={"verifier": "ibp"}))
+    assert titles(chain)[1:] == [
+        "gaussian · ibp σ 0.5",
+        "gaussian · ddn σ 0.5 · target base",
+        "gaussian · ddn σ 0.5 · target smoothed · noises 32 · n 1000 · alpha 0.001",
+    ]

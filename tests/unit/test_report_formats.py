@@ -17,6 +17,7 @@ from report_cases import make_row, make_store
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.report.formats import FORMATS, render
+from rsctl.report.legend import MEANINGS
 from rsctl.report.measured import Cell, Results, Row
 from rsctl.report.notes import mark_varying, warnings
 from rsctl.report.rows import _subset, clean_accuracy, curve, sweep_results
@@ -114,6 +115,37 @@ def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path)
 
 
 # ---------------------------------------------------------------- lines
+
+
+def test_a_wide_table_says_once_what_is_the_same_in_every_line() -> None:
+    rows = [
+        make_row(accuracies=(0.9, *[0.5 - i / 100] * 9), sigma=s, acr=s)
+        for i, s in enumerate((0.25, 0.5, 1.0))
+    ]
+    text = render(results(*rows), "md")
+    header, *lines = table(text)
+    assert header[:3] == ["Method", "σ", "0"]
+    assert header[-1] == "ACR"
+    assert "In every line: Model resnet110; Seed 0; Clean –; Abstain 10.0; At cap 0.0;" in text
+    assert len(next(line for line in text.splitlines() if line.startswith("|"))) <= 120
+    assert [line[1] for line in lines[:3]] == ["0.25", "0.5", "1"]
+    # What differs stays, and so does what a single line measures; formats for machines are whole.
+    other = render(results(*rows[1:], make_row("macer", (0.5,) * 10, abstain_rate=0.2)), "md")
+    assert "Abstain" in table(other)[0]
+    assert "Abstain" in table(render(results(rows[0]), "md"))[0]
+    assert json.loads(render(results(*rows), "json"))["rows"][0]["abstain_rate"] == 0.1
+    narrow = table(render(results(make_row()), "md"))[0]
+    assert narrow[:4] == ["Method", "Model", "σ", "Seed"]
+
+
+@pytest.mark.parametrize("form", ["md", "latex"])
+def test_words_at_the_head_of_columns_are_explained_where_they_stand(form: str) -> None:
+    text = render(results(make_row(), make_row(sigma=1.0)), form)
+    told = next(line for line in text.splitlines() if "Columns. " in line)
+    for word in ("ACR", "Clean", "Abstain", "At cap", "Worst class"):
+        assert f"{word}: {MEANINGS[word]}" in told.replace("\\", "")
+    assert "Found" not in text
+    assert "Columns. " not in render(results(), form)
 
 
 def test_runs_that_differ_in_the_seed_alone_print_as_mean_and_deviation() -> None:

@@ -72,6 +72,11 @@ class ClusterScreen(ModeScreen):
         "(press x to have it look: on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
         "what is free on them, and what you have used by SLURM's accounting."
     )
+    HEADS: ClassVar[dict[str, str]] = {
+        "Left": "until the task ends, at the rate of its last word",
+        "Longest": "the longest time limit that a job may ask for",
+        "Free …": "what no job holds now, of all there is",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", name, show=False) for key, name in PANES),
         Binding("x", "examine", "Examine"),

@@ -45,6 +45,9 @@ class ComposeScreen(Filing):
         "a grid. Muted values are defaults, with their source. The file and what it would run stand beside the form; "
         "nothing is written before you save or submit."
     )
+    HEADS: ClassVar[dict[str, str]] = {
+        "Default from": "whose value holds while you set none: a paper's for this data set and noise level, or rsctl's (default)",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "open", "Open"),
         Binding("t", "template", "Template"),

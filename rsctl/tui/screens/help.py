@@ -14,16 +14,19 @@ from textual.widgets import Static
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of the screen below, as they are bound there."""
+    """The keys of the screen below, as they are bound there, and what the heads of its columns mean."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q,question_mark", "dismiss", "Close")]
 
-    def __init__(self, title: str, guide: str, keys: list[tuple[str, str]]) -> None:
+    def __init__(self, title: str, guide: str, keys: list[tuple[str, str]], columns: dict[str, str]) -> None:
         super().__init__()
-        self._title, self._guide, self._keys = title, guide, keys
+        self._title, self._guide, self._keys, self._columns = title, guide, keys, columns
 
     def compose(self) -> ComposeResult:
         table = Table.grid(padding=(0, 3))
+        for head, text in self._columns.items():
+            table.add_row(Text(head, style="dim"), Text(text))
+        table.add_row("", "")
         for key, text in self._keys:
             table.add_row(Text(key, style="bold"), Text(text))
         with VerticalScroll(id="help") as box:

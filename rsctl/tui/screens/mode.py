@@ -29,6 +29,8 @@ class ModeScreen(Screen[None]):
     MODE: ClassVar[str] = ""
     GUIDE: ClassVar[str] = ""
     """What this screen is for, above its keys on the help screen."""
+    HEADS: ClassVar[dict[str, str]] = {}
+    """What the heads of its columns mean, below them."""
 
     def compose(self) -> ComposeResult:
         yield TopBar(MODE_KEYS, self.MODE)

@@ -10,6 +10,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 
+from rsctl.report.legend import MEANINGS
 from rsctl.tui.result_rows import result_columns, result_row
 from rsctl.tui.results_facts import facts
 from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled
@@ -41,6 +42,12 @@ class ResultsScreen(Asking):
         "beginning of a seeded order, so a random sample. Space draws a run or takes it away; the one under the cursor has "
         "its 95 % band. Left and right reach further columns; Enter shows a run's images one by one."
     )
+    HEADS: ClassVar[dict[str, str]] = {
+        "Images": "how many the numbers speak of",
+        "0 0.25 …": "% of images certified at this radius, in the norm of the run under the cursor",
+        **{head: MEANINGS[head] for head in ("ACR", "Abstain", "At cap")},
+        "Top count": "of an image's draws, those that gave the most frequent class; Second: the next one",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("w", "sweep", "Sweep"),
         Binding("c", "certificate", "Certificate"),

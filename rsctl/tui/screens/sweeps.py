@@ -46,6 +46,12 @@ class SweepsScreen(Steering, ModeScreen):
         "Sweeps, their runs (a model and its certification) and the tasks of each. Enter opens and closes a row; "
         "Tab goes to the panel and back. The panel shows the row under the cursor; its certified accuracy grows as shards arrive."
     )
+    HEADS: ClassVar[dict[str, str]] = {
+        "Progress": "of a run: of its training, then of its images",
+        "Rate": "steps or images per second, of what runs now",
+        "Left": "until they and those that wait have ended, at that rate",
+        "Try": "how many times the task was begun",
+    }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
         Binding("slash", "filter", "Filter", key_display="/"),
