@@ -116,6 +116,12 @@ def import_(
     said = Said(sigma, method or None, dataset or None, model or None, seed, split, certificate, n, n0, alpha)
     found = import_logs(Store(load_settings().store), name, logs, said)
     print(json.dumps([one.__dict__ for one in found], indent=1) if as_json else describe(found))
+    unstated = [option for option, value in (("--n", n), ("--n0", n0), ("--alpha", alpha)) if value is None]
+    if unstated:
+        tell([
+            f"{' and '.join(unstated)} not given: a log stands in one table and one panel with runs of the same images, n, n0 "
+            "and alpha. Import again with them to correct it."
+        ])  # fmt: skip
 
 
 def compare(

@@ -74,6 +74,14 @@ def test_a_last_line_that_was_cut_off_is_left_out(tail: str, end: str) -> None:
     assert read.losses == ["the last line was cut off and is left out"]
 
 
+def test_a_value_that_is_no_number_is_shown_with_its_row() -> None:
+    with pytest.raises(NotALog, match="row 2: its radius, 'abc', isn't a number"):
+        parse_log(log([ROWS[0], "9\t1\t1\tabc\t1\t1", *ROWS[1:]]))
+    assert parse_log(log([*ROWS, "9\t1\t1\tabc\t1\t1"])).losses == [
+        "the last line holds no numbers and is left out"
+    ]
+
+
 def test_a_last_line_without_its_newline_is_kept_only_if_the_time_is_what_may_be_cut() -> None:
     assert len(parse_log(log(end="")).radii) == 4
     header = "idx\tlabel\tpredict\tcorrect\ttime\tradius"
@@ -187,6 +195,14 @@ def test_an_import_can_be_repeated_and_corrected(tmp_path: Path) -> None:
     assert {(spec.method, spec.dataset, spec.model, spec.sigma) for spec in specs} == {
         ("log", "cifar10", "resnet110", 0.25), ("PGD", "cifar10", "unknown", 1.0),
     }  # fmt: skip
+
+
+def test_a_log_is_called_alike_from_wherever_it_is_imported(tmp_path: Path) -> None:
+    file = put(tmp_path, "logs/cohen2019/cifar10-resnet110-noise_0.25-sigma_0.25.tsv", log())
+    store = Store(tmp_path / "runs")
+    for path in (tmp_path / "logs", tmp_path / "logs" / "cohen2019", file):
+        import_logs(store, "public", [path], Said())
+    assert [one.spec.method for one in imports(store)] == ["cohen2019"]
 
 
 def test_imports_stand_beside_ones_own_runs_and_say_that_counts_are_unknown(tmp_path: Path) -> None:
