@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -157,6 +158,23 @@ def test_a_planted_slip_is_caught(slip: str, monkeypatch: pytest.MonkeyPatch) ->
     if where is ibp and name in ("step", "box"):
         monkeypatch.setattr(crown, name, wrong, raising=False)
     assert violations(6, first=True) != []
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_box_holds_every_pixel_within_the_radius_and_hardly_more(dtype: torch.dtype) -> None:
+    torch.manual_seed(4)
+    images = torch.rand(40, 1, 2, 3)
+    images[0, 0, 0] = torch.tensor([0.0, 1.0, 0.5])
+    radius = torch.rand(40, dtype=torch.float64) * 10.0 ** -torch.arange(40).double().div(4)
+    radius[:3] = torch.tensor([0.25, 2 / 255, 0.0], dtype=torch.float64)
+    found = ibp.box(images, radius, dtype)
+    for x, r, low, high in zip(images, radius.tolist(), found.lower, found.upper, strict=True):
+        for values in zip(x.flatten().tolist(), low.flatten().tolist(), high.flatten().tolist(), strict=True):
+            pixel, least, most = (Fraction(value) for value in values)
+            exact = max(Fraction(0), pixel - Fraction(r)), min(Fraction(1), pixel + Fraction(r))
+            assert 0 <= least <= exact[0]
+            assert exact[1] <= most <= 1
+            assert max(exact[0] - least, most - exact[1]) <= 4 * Fraction(torch.finfo(dtype).eps)
 
 
 def test_bounds_are_exact_where_nothing_is_relaxed() -> None:
