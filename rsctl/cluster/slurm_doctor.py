@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import secrets
 import shlex
 import shutil
@@ -10,8 +11,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsctl.cluster.slurm_arrays import partition_of
-from rsctl.cluster.slurm_commands import ask, limits, look_at_queue, partitions
+from rsctl.cluster.slurm_arrays import explain_refusal, partition_of
+from rsctl.cluster.slurm_commands import Partition, ask, limits, look_at_queue, partitions
 from rsctl.cluster.slurm_limits import room_for
 from rsctl.errors import UnavailableError, UserError
 from rsctl.spec.settings import Place, SlurmProfile
@@ -33,11 +34,12 @@ _NEEDED = (
 _PATIENCE = 20
 """Seconds to wait for a free node."""
 _PROBE = """
-import importlib.util, json, pathlib, socket, sys
+import importlib.util, json, os, pathlib, socket, sys
 here = pathlib.Path(sys.argv[1])
 print(json.dumps({
     "node": socket.gethostname(), "read": here.joinpath("from-login").read_text(),
     "missing": [name for name in sys.argv[2:] if importlib.util.find_spec(name) is None],
+    "failed": os.environ.get("RSCTL_FAILED", ""),
 }))
 here.joinpath("from-node").write_text("node")
 """
@@ -84,11 +86,35 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         what = f"profile {name}"
         try:
             partition = partition_of(name, profile, known)
-            yield _on_a_node(what, place.store, profile, partition.name)
+            refused = _refused(name, profile, partition)
+            yield (
+                (False, what, refused) if refused else _on_a_node(what, place.store, profile, partition.name)
+            )
             room = room_for(profile, partition, cluster, view)
             yield room.jobs > 0, f"{what}, room", f"for {room.jobs:g} more tasks: {room.why}"
         except UserError as error:
             yield False, what, str(error)
+
+
+def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
+    """Why sbatch wouldn't take a job with all that the profile says; empty where it would. Nothing is submitted."""
+    options: dict[str, object] = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+        "gpus-per-node": 1 if partition.gpus and not profile.gres else None,
+        "time": profile.minutes,
+        "mem": f"{math.ceil(profile.memory_gb * 1024)}M" if profile.memory_gb else None,
+        **profile.extra,
+    }
+    flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items() if value]
+    try:
+        ask("sbatch", "--test-only", *flags, "--chdir=/", "--wrap=true")
+    except UnavailableError as error:
+        return explain_refusal(str(error).removeprefix("sbatch: "), name)
+    return ""
 
 
 def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) -> Finding:
@@ -105,7 +131,15 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
     flags = [f"--{key}={value}" for key, value in options.items() if value]
     python = profile.python or shlex.quote(sys.executable)
     line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
-    script = "\n".join([*(f"{setup} >&2" for setup in profile.setup), line])
+    # A task goes on after a line of setup that fails; here the last such line is told.
+    watched = [
+        "exec 3>&1 >&2",
+        "trap 'export RSCTL_FAILED=$BASH_COMMAND' ERR",
+        *profile.setup,
+        "trap - ERR",
+        "exec >&3 3>&-",
+    ]
+    script = "\n".join([*watched, line])
     replace(folder / "from-login", b"login")
     try:
         said = ask(
@@ -117,6 +151,12 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
             return False, what, f"what node {seen['node']} writes to {store} isn't seen here"
         if seen["missing"]:
             return False, what, f"Python on {seen['node']} ({python}) lacks {', '.join(seen['missing'])}"
+        if seen["failed"]:
+            return (
+                False,
+                what,
+                f"setup: '{seen['failed']}' fails on {seen['node']}; tasks would go on without it",
+            )
         return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
     except UnavailableError as error:
         if "busy" in str(error) or "immediate" in str(error).lower():
