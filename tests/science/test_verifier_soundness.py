@@ -167,6 +167,8 @@ def test_a_box_holds_every_pixel_within_the_radius_and_hardly_more(dtype: torch.
     images[0, 0, 0] = torch.tensor([0.0, 1.0, 0.5])
     radius = torch.rand(40, dtype=torch.float64) * 10.0 ** -torch.arange(40).double().div(4)
     radius[:3] = torch.tensor([0.25, 2 / 255, 0.0], dtype=torch.float64)
+    # Hardly farther from 0 than the radius: the difference is exact, and only the radius is rounded.
+    images[20:] = radius[20:, None, None, None] * (1 + 1e-5 * images[20:])
     found = ibp.box(images, radius, dtype)
     for x, r, low, high in zip(images, radius.tolist(), found.lower, found.upper, strict=True):
         for values in zip(x.flatten().tolist(), low.flatten().tolist(), high.flatten().tolist(), strict=True):
@@ -175,6 +177,21 @@ def test_a_box_holds_every_pixel_within_the_radius_and_hardly_more(dtype: torch.
             assert 0 <= least <= exact[0]
             assert exact[1] <= most <= 1
             assert max(exact[0] - least, most - exact[1]) <= 4 * Fraction(torch.finfo(dtype).eps)
+
+
+def test_margins_pay_for_the_rounding_of_sums_that_cancel() -> None:
+    """Two classes with the same weights: exactly equal logits, each of which is executed with an error of its own."""
+    first, last, size = nn.Linear(6, 1000), nn.Linear(1000, 3), 1e3
+    nn.init.ones_(last.weight)
+    nn.init.zeros_(last.bias)
+    network = trace(
+        nn.Sequential(Normalize([0.3], [0.4]), nn.Flatten(), first, nn.ReLU(), last).eval(), SHAPE
+    )
+    before = Interval(torch.zeros(1, 1000), torch.full((1, 1000), size))
+    found = ibp.Margins(network).of(before, torch.tensor([0]))
+    error = 1000 * 2.0**-24 * 1000 * size  # n·u·|W||x|, of one logit
+    assert (found[0, 1:] <= -2 * error).all()
+    assert (found[0, 1:] >= -20 * error).all()
 
 
 def test_bounds_are_exact_where_nothing_is_relaxed() -> None:
