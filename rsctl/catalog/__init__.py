@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import traceback
 from collections.abc import Iterable, Sequence
 from functools import cache
 from types import ModuleType
@@ -20,6 +21,15 @@ from rsctl.errors import InputError, unknown
 Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
 _plugins: tuple[str, ...] = ()
+
+
+_KINDS: dict[str, type] = {
+    "METHODS": Method,
+    "MODELS": Model,
+    "DATASETS": DataSet,
+    "VERIFIERS": Verifier,
+    "ATTACKS": Attack,
+}
 
 
 def use_plugins(names: Iterable[str]) -> None:
@@ -43,6 +53,15 @@ def plugin_modules() -> list[ModuleType]:
             raise InputError(
                 f"plugins of rsctl.toml: the package '{name}' can't be imported ({error}). Install it beside rsctl (pip), or remove it."
             ) from error
+        except Exception as error:
+            # A SyntaxError says itself where it is.
+            frames = [
+                f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename
+            ]
+            where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
+            raise InputError(
+                f"plugins of rsctl.toml: importing '{name}' fails{where}: {type(error).__name__}: {error}."
+            ) from error
     return modules
 
 
@@ -53,6 +72,11 @@ def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
         *own,
         *(entry for module in plugin_modules() for entry in getattr(module, attribute, ())),
     ]:
+        kind = _KINDS.get(attribute)
+        if kind and not isinstance(declaration, kind):
+            raise InputError(
+                f"plugins: {attribute} holds {declaration!r}; each entry is a rsctl.catalog.declare.{kind.__name__}."
+            )
         if declaration.name in found:
             raise InputError(
                 f"plugins: {attribute} declares '{declaration.name}', which exists already. Give it another name."

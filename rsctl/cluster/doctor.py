@@ -36,10 +36,7 @@ def examine(place: Place) -> list[Finding]:
     found = [Finding(True, "settings", str(place.file) if place.file else "none; the defaults hold")]
     found += [_package(name) for name in _PACKAGES]
     found += _store(place)
-    here = [name for name, text in presence(place.data) if text.startswith("here")]
-    found.append(Finding(True, "data", f"{place.data}: {', '.join(here)}"))
-    counts = f"{len(known_methods())} methods, {len(known_models())} models, {len(known_datasets())} data sets, {len(certificates())} certificates"
-    found.append(Finding(True, "catalog", counts))
+    found += _catalog(place)
     gpus = visible_gpus(place.settings.local())
     found.append(Finding(True, "gpus", ", ".join(map(str, gpus)) or "none; tasks run on the CPU"))
     return found + [Finding(*one) for one in examine_slurm(place)]
@@ -50,6 +47,15 @@ def _package(name: str) -> Finding:
         return Finding(True, name, importlib.metadata.version(name))
     except importlib.metadata.PackageNotFoundError:
         return Finding(False, name, "not installed; run the README's install command again")
+
+
+def _catalog(place: Place) -> list[Finding]:
+    try:
+        counts = f"{len(known_methods())} methods, {len(known_models())} models, {len(known_datasets())} data sets, {len(certificates())} certificates"
+        here = [name for name, text in presence(place.data) if text.startswith("here")]
+    except UserError as error:
+        return [Finding(False, "catalog", str(error))]
+    return [Finding(True, "data", f"{place.data}: {', '.join(here)}"), Finding(True, "catalog", counts)]
 
 
 def _store(place: Place) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.published import CHECKPOINT, identified
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
-from rsctl.errors import InputError
+from rsctl.errors import InputError, unknown
 from rsctl.spec.identity import identity
 from rsctl.spec.runs import CountSpec, Origin, TrainSpec
 from rsctl.spec.sections import Point
@@ -73,6 +74,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
     defaults = method.default_values(dataset.name, point.sigma)
+    if not _declared_well(method, defaults, problems):
+        return None
     hyperparameters = check(
         method.parameters, {**_of(defaults, method.parameters), **method_values}, "method", problems
     )
@@ -222,6 +225,24 @@ def _parents(
             return None
         found[role] = parent
     return found
+
+
+def _declared_well(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> bool:
+    """Whether a plugin's declaration names a loss that is there, and defaults of fields that exist."""
+    allowed = {*method.parameters.model_fields, *Recipe.model_fields}
+    for key in sorted(set(defaults) - allowed):
+        problems.append(
+            Problem("method", f"'{method.name}' declares a default for the {unknown('field', key, allowed)}")
+        )
+    there = not method.implementation or importlib.util.find_spec(method.implementation) is not None
+    if not there:
+        problems.append(
+            Problem(
+                "method",
+                f"'{method.name}' declares its loss in '{method.implementation}', which can't be found.",
+            )
+        )
+    return there and set(defaults) <= allowed
 
 
 def _choose(

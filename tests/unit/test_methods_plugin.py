@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -73,5 +74,45 @@ def test_a_method_of_ones_own_is_a_declaration_and_a_loss(
         (run,) = chain.store.runs("models")
         assert run.train_spec.hyperparameters == {"weight": 0.02}
         assert run.model_file.exists()
+    finally:
+        use_plugins([])
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("revision=1,", "", "importing 'wrongmethods' fails in .*__init__.py, line [0-9]+: TypeError"),
+        ("METHODS = [", "METHODS = [(", r"fails: SyntaxError: .*__init__.py, line [0-9]+"),
+        ("METHODS = [", "METHODS = ['logit-norm',", "METHODS holds 'logit-norm'; each entry is a rsctl.catalog.declare.Method"),
+        ('"weight": 0.02', '"wieght": 0.02', "a default for the unknown field 'wieght'. Did you mean 'weight'?"),
+        ("mymethods.logit_norm", "mymethods.logitnorm", "its loss in 'wrongmethods.logitnorm', which can't be found"),
+    ],
+)  # fmt: skip
+def test_a_wrong_declaration_is_explained(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, old: str, new: str, said: str
+) -> None:
+    package = tmp_path / "site" / "wrongmethods"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text(DECLARATION.replace(old, new).replace("mymethods", "wrongmethods"))
+    (package / "logit_norm.py").write_text(LOSS)
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    settings = tmp_path / "rsctl.toml"
+    settings.write_text('plugins = ["wrongmethods"]\n' + settings.read_text())
+    checked = chain.cli("check", chain.file(tiny(method="logit-norm")))
+    assert checked.code == 2
+    assert re.search(said, checked.err), checked.err
+
+
+def test_doctor_says_that_a_plugin_is_missing_and_goes_on(chain: Chain, tmp_path: Path) -> None:
+    settings = tmp_path / "rsctl.toml"
+    settings.write_text('plugins = ["nowhere_installed"]\n' + settings.read_text())
+    try:
+        found = chain.cli("doctor")
+        assert found.code == 3
+        assert (
+            "PROBLEM  catalog: plugins of rsctl.toml: the package 'nowhere_installed' can't be imported"
+            in found.out
+        )
+        assert "gpus: " in found.out
     finally:
         use_plugins([])
