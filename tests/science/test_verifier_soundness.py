@@ -13,6 +13,7 @@ from bound_audit import IMAGES, SHAPE, around, networks, violations
 from torch import Tensor, nn
 
 from jobs.models import Normalize
+from jobs.models.lipschitz import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz, operations
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import trace
@@ -179,13 +180,14 @@ def test_a_box_holds_every_pixel_within_the_radius_and_hardly_more(dtype: torch.
             assert max(exact[0] - least, most - exact[1]) <= 4 * Fraction(torch.finfo(dtype).eps)
 
 
-def test_margins_pay_for_the_rounding_of_sums_that_cancel() -> None:
+@pytest.mark.parametrize("activation", [nn.ReLU(), MaxMin()])
+def test_margins_pay_for_the_rounding_of_sums_that_cancel(activation: nn.Module) -> None:
     """Two classes with the same weights: exactly equal logits, each of which is executed with an error of its own."""
     first, last, size = nn.Linear(6, 1000), nn.Linear(1000, 3), 1e3
     nn.init.ones_(last.weight)
     nn.init.zeros_(last.bias)
     network = trace(
-        nn.Sequential(Normalize([0.3], [0.4]), nn.Flatten(), first, nn.ReLU(), last).eval(), SHAPE
+        nn.Sequential(Normalize([0.3], [0.4]), nn.Flatten(), first, activation, last).eval(), SHAPE
     )
     before = Interval(torch.zeros(1, 1000), torch.full((1, 1000), size))
     found = ibp.Margins(network).of(before, torch.tensor([0]))
