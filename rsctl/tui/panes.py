@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 
 class Drawn(Answer):
-    """Curves of the runs under the cursor."""
+    """Curves of the first `runs` under the cursor."""
 
-    def __init__(self, key: str, curves: list[Curve]) -> None:
+    def __init__(self, key: str, curves: list[Curve], runs: int) -> None:
         super().__init__()
-        self.key, self.curves = key, curves
+        self.key, self.curves, self.runs = key, curves, runs
 
 
 class Trained(Answer):
@@ -71,7 +71,7 @@ class PaneReader:
         if self._curves is None:
             self._curves = Curves()
         readable = [run for run in runs if not run.problem]
-        return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]])
+        return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]], len(runs))
 
     def training(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:
         from rsctl.tui.training import Training

@@ -8,12 +8,12 @@ from rsctl.tui.filters import Filter
 from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, duration, progress_of
 from rsctl.tui.widgets.cells import Cell, Column, Row, bar
 
-BAR = 10
+BAR = 8
 COLUMNS = (
     Column("Sweep / run / task"),
     Column("State", 16),
     Column("Progress", BAR + 5),
-    Column("Rate", 13, right=True, drop=3),
+    Column("Rate", 8, right=True, drop=3),
     Column("Left", 8, right=True, drop=2),
     Column("Node", 12, drop=5),
     Column("Try", 3, right=True, drop=4),
@@ -143,7 +143,10 @@ def _share(progress: Progress) -> Cell:
 
 
 def _rate(progress: Progress) -> str:
-    return f"{progress.rate:.3g} {progress.unit}/s" if progress.rate else ""
+    """Of whatever its state counts: a run that trains steps, one that certifies images."""
+    if not progress.rate:
+        return ""
+    return f"{progress.rate:,.0f}/s" if progress.rate >= 100 else f"{progress.rate:.2g}/s"
 
 
 def _left(progress: Progress) -> str:

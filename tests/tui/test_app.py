@@ -221,7 +221,7 @@ def test_an_answer_to_a_screen_without_widgets_is_dropped(synthetic: Synthetic, 
     """One that comes while the dashboard closes, or before the mode is there, would find nothing to show it in."""
 
     async def steps(app, pilot):
-        await SweepsScreen().on_event(Drawn("", []))
+        await SweepsScreen().on_event(Drawn("", [], 0))
 
     drive(steps)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
-from rsctl.tui.widgets.cells import fit, pieces
+from rsctl.tui.screens.compose import COLUMNS as FORM
+from rsctl.tui.sweep_rows import COLUMNS as SWEEPS
+from rsctl.tui.widgets.cells import Column, fit, pieces, widths
 
 
 @pytest.mark.parametrize("room", range(31))
@@ -20,3 +22,17 @@ def test_names_that_differ_at_the_end_stay_apart() -> None:
     shown = {pieces(name, 20, False, middle=True)[0][0] for name in names}
     assert len(shown) == len(names)
     assert "gaussia….25 · seed 1" in shown
+
+
+def test_the_widths_fill_the_room_and_the_last_column_needs_no_gap() -> None:
+    columns = [Column("name"), Column("a", 8), Column("b", 8, drop=1)]
+    assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([22, 8, 8], 0)
+    assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([30, 8, 0], 0)
+
+
+@pytest.mark.parametrize("columns", [SWEEPS, FORM])
+def test_at_120_columns_rate_and_the_source_of_defaults_are_in_sight(columns: tuple[Column, ...]) -> None:
+    # Three fifths of the screen, less a scroll bar.
+    found, _ = widths(columns, 120 * 3 // 5 - 1, 0)
+    shown = {column.title for column, size in zip(columns, found, strict=True) if size}
+    assert shown >= {"Rate", "Left"} or shown >= {"Value", "Default from"}

@@ -24,6 +24,7 @@ from rsctl.tui.watch import Watcher
 from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.styles import Lines
 
 SWEEP = tiny(
     sigma=0.0,
@@ -120,10 +121,12 @@ def test_the_panel_draws_one_norm_at_a_time(found: Chain, drive: Any) -> None:
 
     async def steps(app: Dashboard, pilot: Any) -> None:
         pane = app.mode_screen.query_one(CertifiedPane)
-        pane.show([curves, other])
+        pane.show([curves, other], 9)
         chart = pane.query_one(Chart)
         assert [series.label for series in chart.series] == [curves.title]
         assert (chart.title, chart.x_name) == ("Certified accuracy, ℓ∞ runs", "ℓ∞ radius")
+        # Of the sweep's runs only the first are read, and of these one norm is drawn.
+        assert "and 8 more runs" in str(pane.query_one(Lines).render())
 
     drive(steps)
 

@@ -20,7 +20,7 @@ from rsctl.tui.screens.filing import Filing
 from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 
-COLUMNS = (Column("Field", 26), Column("Value"), Column("Default from", drop=1))
+COLUMNS = (Column("Field", 25), Column("Value"), Column("Default from", drop=1))
 CLOSED = ("Precision", "Resources for ")
 """How the titles of sections begin that are closed at first."""
 ACTIONS = (

@@ -194,7 +194,7 @@ class SweepsScreen(Steering, ModeScreen):
 
     def on_drawn(self, message: Drawn) -> None:
         if message.key == self.grid.key:
-            self.query_one(CertifiedPane).show(message.curves)
+            self.query_one(CertifiedPane).show(message.curves, message.runs)
 
     def on_trained(self, message: Trained) -> None:
         if message.key == self.grid.key:

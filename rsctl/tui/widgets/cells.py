@@ -42,7 +42,7 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
     shown = set(range(len(columns)))
 
     def needed() -> int:
-        return sum((columns[i].width or 22) + 1 for i in shown)
+        return sum((columns[i].width or 22) + 1 for i in shown) - 1
 
     for i in sorted(shown, key=lambda i: -columns[i].drop):
         if needed() > room and columns[i].drop:
@@ -54,7 +54,7 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
         if needed() > room and len(shown) > 2:
             shown.discard(i)
     flexible = [i for i in shown if not columns[i].width]
-    left = max(12 * len(flexible), room - sum(columns[i].width + 1 for i in shown))
+    left = max(12 * len(flexible), room + 1 - sum(columns[i].width + 1 for i in shown))
     found = [
         0
         if i not in shown

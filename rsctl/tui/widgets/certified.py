@@ -13,6 +13,7 @@ from rsctl.tui.views import Curve
 from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.curve_pane import CurvePane
 from rsctl.tui.widgets.styles import SERIES, Lines
+from rsctl.words import counted
 
 ATTACK_DASH = 1
 """Of the chart's dashes, for what an attack left standing."""
@@ -29,7 +30,8 @@ class CertifiedPane(CurvePane):
         yield Chart(empty="")
         yield Lines("", classes="facts", markup=False)
 
-    def show(self, curves: Sequence[Curve]) -> None:
+    def show(self, curves: Sequence[Curve], runs: int) -> None:
+        """The curves of the first of so many runs."""
         self.arrived()
         counted = [curve for curve in curves if curve.images]
         # One norm at a time, as in the results: radii of another can't stand on the same axis.
@@ -50,19 +52,19 @@ class CertifiedPane(CurvePane):
             percent=True,
             empty="no image is in yet",
         )  # fmt: skip
-        self.query_one(Lines).tell(self._facts(curves, drawn))
+        self.query_one(Lines).tell(self._facts(curves, drawn, runs))
 
-    def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
+    def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve], runs: int) -> Text:
         text, tail = Text(), self._tail(curves, drawn)
         width = max(1, self.size.width)
         below = sum(max(1, -(-cell_len(line) // width)) for line in tail.plain.split("\n"))
         room = max(1, self.size.height - ROWS - below)
-        named = drawn if len(drawn) <= room else drawn[: max(1, room - 1)]
+        named = drawn if len(drawn) + (runs > len(drawn)) <= room else drawn[: max(1, room - 1)]
         for place, curve in enumerate(named):
             self.legend(text, place, curve.title)
             text.append(f"  {', '.join(_numbers(curve))}\n", "dim")
-        if len(named) < len(drawn):
-            text.append(f"and {len(drawn) - len(named)} more\n", "dim")
+        if drawn and len(named) < runs:
+            text.append(f"and {counted(runs - len(named), 'more run')}\n", "dim")
         return text + tail
 
     def _tail(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:

@@ -121,6 +121,9 @@ class Chart(Widget):
     ) -> list[list[Segment]]:
         ticks = _ticks(first, last, max(2, columns // 12))
         rule, text = ["─"] * columns, [" "] * (columns + margin + 1)
+        # What the axis is matters more than its last number: a radius says little without its norm.
+        if self.x_name and columns >= 3 * len(self.x_name):
+            text[-len(self.x_name) :] = self.x_name
         for tick in ticks:
             place = round((tick - first) / (last - first) * (columns - 1))
             rule[place] = "┴"
@@ -128,10 +131,6 @@ class Chart(Widget):
             start = max(0, min(len(text) - len(label), place + margin + 1 - len(label) // 2))
             if all(c == " " for c in text[max(0, start - 1) : start + len(label) + 1]):
                 text[start : start + len(label)] = label
-        name = self.x_name
-        end = len(text) - len(name)
-        if name and all(c == " " for c in text[end - 2 :]):
-            text[end:] = name
         return [
             [Segment(" " * margin + "└" + "".join(rule), axis)],
             [Segment("".join(text), axis)],

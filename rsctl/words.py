@@ -1,0 +1,19 @@
+"""Counts and durations as a person reads them."""
+
+from __future__ import annotations
+
+
+def counted(number: int, what: str, several: str = "") -> str:
+    """`1 image`, `2 images`, `10,000 images`; `several` is the plural where it isn't the word with an s."""
+    return f"{number:,} {what if number == 1 else several or f'{what}s'}"
+
+
+def duration(seconds: float) -> str:
+    """`0.4 s`, `42 s`, `3 min`, `2 h 05`, `3 d 04 h`."""
+    if seconds < 90:
+        return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{max(seconds, 0.1):.1f} s"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} min"
+    if seconds < 48 * 3600:
+        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"
+    return f"{int(seconds // 86400)} d {int(seconds % 86400 // 3600):02d} h"

@@ -1,0 +1,26 @@
+"""Counts and durations as a person reads them."""
+
+from __future__ import annotations
+
+import pytest
+
+from rsctl.words import counted, duration
+
+
+def test_one_is_singular_and_thousands_are_set_apart() -> None:
+    assert [counted(n, "image") for n in (0, 1, 2, 10_000)] == [
+        "0 images",
+        "1 image",
+        "2 images",
+        "10,000 images",
+    ]
+    assert (counted(1, "class", "classes"), counted(3, "class", "classes")) == ("1 class", "3 classes")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [(0, "0 s"), (0.02, "0.1 s"), (0.44, "0.4 s"), (8.2, "8 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"),
+     (5400, "1 h 30"), (7 * 3600 + 65, "7 h 01"), (48 * 3600, "2 d 00 h"), (900 * 3600, "37 d 12 h")],
+)  # fmt: skip
+def test_a_duration_has_no_digits_that_nobody_reads(seconds: float, told: str) -> None:
+    assert duration(seconds) == told
