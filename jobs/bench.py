@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.data import load
+from jobs.memory import ran_out, sized_by
 from jobs.models import build_model
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
@@ -73,10 +74,14 @@ def bench(
             network = executed(precision, mode, tiles[0])
             chosen = classes_of(network, noisy, tiles[0])
             reference = chosen if reference is None else reference
-            rates = {
-                tile: samples_per_second(network, x, images.shape.classes, sigma, tile, device)
-                for tile in tiles
-            }
+            rates = {}
+            for tile in tiles:
+                try:
+                    rates[tile] = samples_per_second(network, x, images.shape.classes, sigma, tile, device)
+                except RuntimeError as error:
+                    if not ran_out(error) or not rates:
+                        raise
+                    break  # larger ones don't fit either
             best = max(rates, key=lambda tile: rates[tile])
             rows.append(
                 {
@@ -143,17 +148,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--compile", default="off")
     options = parser.parse_args(arguments)
     run = Run(options.run) if options.run else None
+    smallest = TILES["cuda" if torch.cuda.is_available() else "cpu"][0]
     try:
-        figures = bench(
-            run,
-            options.model,
-            options.dataset,
-            options.parameters,
-            options.data,
-            options.threads,
-            options.sigma,
-            options.compile,
-        )
+        with sized_by(
+            "tile", smallest, "The smallest one doesn't fit: this network needs a device with more memory."
+        ):
+            figures = bench(
+                run,
+                options.model,
+                options.dataset,
+                options.parameters,
+                options.data,
+                options.threads,
+                options.sigma,
+                options.compile,
+            )
     except UserError as error:
         print(error, file=sys.stderr)
         return error.exit_code

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.data import Images
+from jobs.memory import sized_by
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
@@ -25,6 +26,13 @@ from rsctl.store.work import Stopped, Work
 
 def main(work: Work) -> None:
     """Count this task's images that aren't in yet; compact the run when it was the last."""
+    tile = work.run.count_spec.tile
+    advice = "Take a smaller one (its counts are a table of their own), or a device with more memory."
+    with sized_by("certification.tile", tile, advice):
+        _count(work)
+
+
+def _count(work: Work) -> None:
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
     images = load_images(work)

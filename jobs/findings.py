@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.data import Images
+from jobs.memory import sized_by
 from jobs.models.load import load_trained
 from jobs.precision import configure
 from jobs.shard import ShardWriter, load_images
@@ -84,9 +85,14 @@ def run(
     """
     shard = _FindingsWriter(work, images, model_sha256, function)
     on = function.get("device", "cpu")
+    advice = (
+        "Take a smaller one, where the verifier or attack has this parameter, or a device with more memory."
+    )
     for one in _batches(images, shard.begin(), batch, device):
         started = time.monotonic()
-        shard.add(one, look(one), time.monotonic() - started)
+        with sized_by("batch", batch, advice):
+            outcome = look(one)
+        shard.add(one, outcome, time.monotonic() - started)
         stopping = shard.reached(device=on)
         if stopping and shard.done < shard.total:
             raise Stopped(stopping)

@@ -1,12 +1,20 @@
-"""What this process does with memory that it has given back."""
+"""What this process does with memory that it has given back, and what it says when there is no more."""
 
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from rsctl.errors import UnavailableError
 
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Numbers of glibc's <malloc.h>."""
 MOST = 2**31 - 1
+SAID = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+"""What a RuntimeError says of it: CUDA, torch's allocator for CPUs, cuBLAS and cuDNN."""
 
 
 def keep_freed() -> None:
@@ -19,3 +27,22 @@ def keep_freed() -> None:
     if mallopt is not None:
         mallopt(MMAP_MAX, 0)
         mallopt(TRIM_THRESHOLD, MOST)
+
+
+def ran_out(error: BaseException) -> bool:
+    """Whether an error is one for want of memory."""
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+    )
+
+
+@contextmanager
+def sized_by(key: str, value: object, advice: str) -> Iterator[None]:
+    """Memory that runs out within is an UnavailableError that names the key it is needed for, its value and what to do."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        if not ran_out(error):
+            raise
+        said = next(line.strip() for line in f"{error}\n{type(error).__name__}".splitlines() if line.strip())
+        raise UnavailableError(f"{key} = {value}: out of memory ({said[:200]}). {advice}") from error

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from jobs.data import load
+from jobs.memory import sized_by
 from jobs.models.load import to_sample
 from jobs.precision import configure
 from jobs.published import examine, options_of
@@ -46,8 +47,9 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
         pixels, label = images.batch(torch.tensor([row]), device)
         nothing = torch.zeros(2, images.shape.classes, dtype=torch.int64)
         asked.append(ImageCounts(position, int(label), pixels[0].float() / 255, nothing))
-    for _ in sampler.run(asked):
-        pass
+    with sized_by("--tile", options.tile, "Take a smaller one, or a device with more memory."):
+        for _ in sampler.run(asked):
+            pass
     names = images.shape.class_names
     rows = []
     for image in asked:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from jobs import published
 from jobs.checkpoint import publish_model, resume, save_checkpoint
 from jobs.data import augment, load, split_train
+from jobs.memory import sized_by
 from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
@@ -46,6 +47,13 @@ def main(work: Work) -> None:
     if spec.file:
         published.take(work)
         return
+    advice = "Take a smaller one (it is another training), more processes, or devices with more memory; the last checkpoint is kept."
+    with sized_by("training.batch_size", spec.recipe.batch_size, advice):
+        _train(work)
+
+
+def _train(work: Work) -> None:
+    spec = work.run.train_spec
     configure(spec.precision, int(work.launch["threads"]))
     accelerator = Accelerator(
         cpu=not torch.cuda.is_available(), mixed_precision="bf16" if spec.precision == "bf16" else "no"

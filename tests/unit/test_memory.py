@@ -1,12 +1,19 @@
-"""A task's process uses freed memory again."""
+"""A task's process uses freed memory again, and says what to change when there is no more."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
+from chain import Chain, tiny
+
+from jobs import bench
+from jobs.memory import sized_by
+from rsctl.errors import UnavailableError
 
 PROGRAM = """
 import resource, sys, torch
@@ -30,3 +37,53 @@ def test_the_pages_of_a_tensor_that_was_freed_serve_the_next_one() -> None:
 
     assert faults("plain") > 100  # 50 huge pages each time, where the system gives them
     assert faults("configured") < 20
+
+
+HUGE = 10**12
+"""Images of a tile or a batch that no machine holds; the system refuses them at once."""
+
+
+def test_a_tile_that_does_not_fit_names_its_key(chain: Chain) -> None:
+    training, first, *_ = chain.plan(tiny(certification={"tile": HUGE, "block": 50})).requests
+    chain.run(training.task)
+    with pytest.raises(
+        UnavailableError, match=rf"^certification\.tile = {HUGE}: out of memory \(.*smaller one"
+    ):
+        chain.run(first.task)
+
+
+def test_what_has_nothing_to_do_with_memory_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match="shapes"), sized_by("certification.tile", 1, ""):
+        raise RuntimeError("shapes cannot be multiplied")
+    for error in (
+        MemoryError(),
+        RuntimeError("CUDA error: out of memory"),
+        torch.OutOfMemoryError("of 80 GiB"),
+    ):
+        with (
+            pytest.raises(UnavailableError, match=r"^training\.batch_size = 7: "),
+            sized_by("training.batch_size", 7, "Take less."),
+        ):
+            raise error
+
+
+def test_bench_leaves_out_the_tiles_that_do_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(bench, "TILES", {"cpu": (100, HUGE)})
+    monkeypatch.setattr(bench, "SECONDS", 0.01)
+    found = bench.bench(None, "cnn", "digits", {}, tmp_path, 1, 0.5)
+    assert [list(row["rates"]) for row in found["rows"]] == [[100], [100]]
+    monkeypatch.setattr(bench, "TILES", {"cpu": (HUGE,)})
+    arguments = [
+        "--model",
+        "cnn",
+        "--dataset",
+        "digits",
+        "--data",
+        str(tmp_path),
+        "--threads",
+        "1",
+        "--sigma",
+        "0.5",
+    ]
+    if not torch.cuda.is_available():
+        assert bench.main(arguments) == 3
