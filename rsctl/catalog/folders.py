@@ -41,6 +41,21 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
+    """A test class that nothing was trained on would be left out without a word, and the table say `all of` the rest."""
+    test = root / "test"
+    there = (
+        {entry.name for entry in os.scandir(test) if entry.is_dir() and not entry.name.startswith(".")}
+        if test.is_dir()
+        else set()
+    )
+    if others := sorted(there - set(names)):
+        raise InputError(
+            f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}. "
+            "Remove them, or say with dataset.classes which classes to take."
+        )
+
+
 def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
     """(path below root, label, bytes) of every image of a split: classes in order, files by name."""
     files: list[tuple[str, int, int]] = []
@@ -73,6 +88,8 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
             f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
         )
     names = class_names(root, parameters)
+    if not (parameters.classes or parameters.class_count):
+        _no_other_class(root, names)
     files = {split: image_files(root, split, names) for split in ("train", "test")}
     counts = {split: len(found) for split, found in files.items()}
     fingerprint = hashlib.sha256(json.dumps(files).encode()).hexdigest()

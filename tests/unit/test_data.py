@@ -376,6 +376,13 @@ def test_the_fingerprint_of_a_folder_is_its_listing(animals: Path) -> None:
     assert load("imagefolder", {**FOLDER, "path": "moved"}, "test", animals).fingerprint != whole
 
 
+def test_a_test_class_that_training_lacks_is_named(animals: Path) -> None:
+    (animals / "animals" / "test" / "zebra").mkdir()
+    with pytest.raises(InputError, match=r"test has class folders that .*train lacks: zebra\."):
+        shape_of("imagefolder", FOLDER, animals)
+    assert len(shape_of("imagefolder", {**FOLDER, "classes": ["cat", "ant"]}, animals).class_names) == 2
+
+
 def test_a_class_subset_numbers_its_own_classes(animals: Path) -> None:
     images = load("imagefolder", {**FOLDER, "classes": ["cat", "ant"]}, "test", animals)
     assert images.shape.class_names == ("ant", "cat")
