@@ -64,7 +64,7 @@ class NeymanPearson:
         require_fixed(self.name, table)
         if self._by_shell and table.shells is None:
             raise RefusedError(
-                f"{self.name} needs counts split by noise norm; this table has none. Use 'neyman-pearson' or 'cohen'."
+                f"{self.name} needs counts split by noise norm; this table has none. Sample with certification.shells, or use 'neyman-pearson' or 'cohen'."
             )
         d, exponent = table.dimension, table.exponent
         if d < SMALLEST_DIMENSION or not 0 <= exponent <= d / 2 - 4:

@@ -19,6 +19,7 @@ from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.spec.sections import Certification
 from rsctl.store.layout import Store
+from rsctl.words import counted
 
 RESAMPLES = 10_000
 LEAST_SEEDS = 3
@@ -75,6 +76,8 @@ class Comparison:
     methods: list[OverSeeds] = field(default_factory=list)
     """Empty unless both have at least `LEAST_SEEDS`."""
     warnings: list[str] = field(default_factory=list)
+    one_model: bool = False
+    """Both are tables of the same trained model, certified in two ways."""
 
 
 def compare(
@@ -97,10 +100,12 @@ def compare(
     difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
     resamples, (low, high) = bootstrap(difference, seed)
     ours, others = siblings(store, first), siblings(store, second)
+    one_model = first.train is not None and first.train == second.train
     return Comparison(
         first.run, second.run, len(images), mcnemar(mine, theirs, columns),
         float(np.maximum(mine, 0).mean()), float(np.maximum(theirs, 0).mean()), low, high, resamples,
-        (len(ours), len(others)), _methods(ours, others, columns), _warnings(first, second, len(images)),
+        (len(ours), len(others)), [] if one_model else _methods(ours, others, columns), _warnings(first, second, len(images)),
+        one_model,
     )  # fmt: skip
 
 
@@ -258,7 +263,7 @@ def comparison_text(found: Comparison) -> str:
     lines = [
         f"A  {found.first}",
         f"B  {found.second}",
-        f"{found.images} images in both",
+        f"{counted(found.images, 'image')} in both",
         "",
         f"{'radius':>8} {'A':>8} {'B':>8} {'only A':>8} {'only B':>8} {'p':>10} {'p (Holm)':>10}",
     ]
@@ -274,12 +279,15 @@ def comparison_text(found: Comparison) -> str:
     ]
     significant = [one for one in found.radii if one.p_holm < 0.05]
     where = ", ".join(f"{one.radius:g} ({'A' if one.first > one.second else 'B'})" for one in significant)
+    between = "these two ways to certify ONE MODEL" if found.one_model else "THESE TWO MODELS"
     lines.append(
-        f"Between THESE TWO MODELS the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets who certifies more."
+        f"Between {between} the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets who certifies more."
         if significant
-        else "Between THESE TWO MODELS no difference at these radii is larger than chance over images (5 %, Holm)."
+        else f"Between {between} no difference at these radii is larger than chance over images (5 %, Holm)."
     )
-    if found.methods:
+    if found.one_model:
+        lines.append("It says nothing about a method, nor about another model.")
+    elif found.methods:
         lines += [
             "",
             f"Over training seeds ({found.seeds[0]} of A, {found.seeds[1]} of B), which speaks of THE TWO METHODS as set here (Welch):",
@@ -297,5 +305,12 @@ def comparison_text(found: Comparison) -> str:
 
 
 def comparison_json(found: Comparison) -> str:
-    values = {**asdict(found), "speaks_of": "methods and models" if found.methods else "models"}
+    values = {
+        **asdict(found),
+        "speaks_of": "certification"
+        if found.one_model
+        else "methods and models"
+        if found.methods
+        else "models",
+    }
     return json.dumps(values, indent=1, allow_nan=False)

@@ -87,6 +87,16 @@ def test_one_seed_each_speaks_of_two_models(tmp_path: Path) -> None:
     assert any("sigma differs" in note for note in found.warnings)
 
 
+def test_two_tables_of_one_model_are_not_two_models(tmp_path: Path) -> None:
+    store, runs = make_store(tmp_path, grid={"precision.certification": ["fp32", "bf16"]})
+    found = compare(store, *(open_subject(store, one.id) for one in runs))
+    assert found.one_model
+    text = comparison_text(found)
+    assert "two ways to certify ONE MODEL" in text
+    assert "TWO MODELS" not in text
+    assert "METHODS" not in text
+
+
 def test_three_seeds_each_speak_of_the_methods(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, **SEEDS)
     found = compare(store, subjects(store, runs, 0.25)[0], subjects(store, runs, 0.5)[0], [0.0, 0.25])
