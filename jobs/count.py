@@ -12,6 +12,7 @@ from torch import Tensor
 from jobs.data import Images
 from jobs.memory import sized_by
 from jobs.models.load import load_trained, to_sample
+from jobs.moving import moved
 from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import empty_sums, products
@@ -74,11 +75,10 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
     """Images in the order of the task, each with what an earlier attempt has counted of it."""
     classes = images.shape.classes
     for row in rows:
-        pixels, label = images.batch(torch.tensor([row]), device)
+        pixels, label = images.batch(torch.tensor([row]))
         position = int(images.positions[row])
-        image = ImageCounts(
-            position, int(label), pixels[0].float() / 255, torch.zeros(2, classes, dtype=torch.int64)
-        )
+        shown = moved(pixels[0], device).float() / 255
+        image = ImageCounts(position, int(label), shown, torch.zeros(2, classes, dtype=torch.int64))
         before = shard.partial.pop(position, None)
         if before is not None:
             image.counts = torch.from_numpy(
@@ -89,7 +89,7 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
             if before.shells.size:
                 image.shells = torch.from_numpy(before.shells.astype(np.int64))
             if before.sums.size:
-                image.sums = torch.from_numpy(before.sums.astype(np.int64)).to(device)
+                image.sums = moved(torch.from_numpy(before.sums.astype(np.int64)), device)
                 image.others = [int(other) for other in before.others]
             image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
             image.seconds = float(before.seconds)
@@ -119,6 +119,8 @@ class CountWriter(ShardWriter):
         self.edges = tuple(spec.shell_edges)
         self.look_draws = sampler.rule.draws if sampler.rule else np.empty(0, np.int64)
         self.rows: list[ImageCounts] = []
+        self.products: list[NDArray[np.float64]] = []
+        """Of the sums of each row, where the noise is summed up."""
         self.under_way: dict[int, ImageCounts] = {}
         self.partial: dict[int, Pending] = {}
         """What earlier attempts counted of images they didn't finish, under the very same function."""
@@ -142,6 +144,10 @@ class CountWriter(ShardWriter):
             }
 
     def finish(self, image: ImageCounts) -> None:
+        """Keep an image's counts; its pixels and sums go, so that memory doesn't grow with the number of images."""
+        if self.work.run.count_spec.gradient:
+            self.products.append(products(self._sums(image)))
+        image.pixels, image.sums = torch.empty(0), None
         self.rows.append(image)
         self.done += 1
         del self.under_way[image.position]
@@ -194,7 +200,7 @@ class CountWriter(ShardWriter):
         return Halves(
             spec.halves,
             np.array([image.others for image in self.rows], np.int32),
-            np.stack([products(self._sums(image)) for image in self.rows]),
+            np.stack(self.products),
         )
 
     def _rows(self) -> Rows:

@@ -305,3 +305,24 @@ def test_two_live_copies_of_a_task_change_no_count(chain: Chain, elsewhere: Any,
     else:
         count.main(older)
     same(first, read_table(task.run))
+
+
+@pytest.mark.parametrize("further", [{}, {"gradient": True, "certificates": ["second-order"]}])
+def test_of_an_image_that_is_done_only_numbers_are_kept(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, further: dict[str, Any]
+) -> None:
+    """Pixels and sums of noise are as large as images: memory would grow with how many there are."""
+    from jobs import count
+
+    writers: list[Any] = []
+
+    class Watched(count.CountWriter):
+        def __init__(self, *args: Any) -> None:
+            super().__init__(*args)
+            writers.append(self)
+
+    monkeypatch.setattr(count, "CountWriter", Watched)
+    assert len(certified(chain, **further).rows) == 20
+    rows = [image for writer in writers for image in writer.rows]
+    assert len(rows) == 20
+    assert not any(image.pixels.numel() or image.sums is not None for image in rows)
