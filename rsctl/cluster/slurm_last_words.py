@@ -16,6 +16,7 @@ _MEMORY = re.compile(
     rb"^.*(?:exceeded (?:job )?memory limit|oom[-_ ]kill|out-of-memory handler).*$", re.I | re.M
 )
 """What slurmstepd writes. Where a job step hits its limit, the job itself is often just FAILED."""
+_ERROR = re.compile(rb"^.*?((?:\w*Error|error): .*)$", re.M)
 
 
 def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
@@ -30,6 +31,12 @@ def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
     if found := _MEMORY.search(words):
         line = " ".join(found[0].decode("utf-8", "replace").split())
         return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
+    if not began and (told := _ERROR.search(words)):
+        # What kept the task from beginning stands nowhere else: a Python that isn't there, a library that is missing.
+        return replace(
+            seen,
+            reason=f"{seen.reason.partition(';')[0]}; {' '.join(told[1].decode('utf-8', 'replace').split())}",
+        )
     return seen
 
 

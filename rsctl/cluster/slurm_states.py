@@ -40,6 +40,7 @@ _STATES = {
     "PREEMPTED": State.LOST,
 }
 _ADVICE = {
+    "FAILED": "its log may say why; retry and it goes on",
     "TIMEOUT": "retry with --minutes",
     "OUT_OF_MEMORY": "retry with --memory-gb",
     "NODE_FAIL": "retry and it goes on",
@@ -59,7 +60,7 @@ def seen_of(row: Row) -> Seen:
     if state == State.QUEUED and row.reason in _DEPENDENCY:
         return Seen(State.WAITING, "waits for its model")
     if state == State.CANCELLED and row.reason in _DEPENDENCY:
-        return Seen(state, "its model was not trained, so SLURM cancelled it")
+        return Seen(state, "the job of its model failed, so SLURM cancelled it; retry runs what is left")
     if state == State.RUNNING:
         return Seen(state, "" if row.state == "RUNNING" else words, row.node)
     return Seen(state, f"SLURM: {words}{advice_for(row.state)}", row.node)

@@ -47,7 +47,7 @@ def test_a_failed_training_cancels_its_own_certification_only_and_retry_runs_bot
     assert site.wait() == ["failed", "done", "cancelled", "cancelled", "done", "done"]
     reasons = [status.reason for status in site.statuses().values()]
     assert reasons[0] == "asked to fail"
-    assert "its model was not trained" in reasons[2], site.explain()
+    assert "the job of its model failed" in reasons[2], site.explain()
     site.behave()
     assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
     assert site.wait() == ["done"] * 6

@@ -11,8 +11,10 @@ import pytest
 from rsctl.cluster import slurm_commands
 from rsctl.cluster.everywhere import notices
 from rsctl.cluster.slurm_commands import Row, compress, look_at_queue
+from rsctl.cluster.slurm_last_words import explain
 from rsctl.cluster.slurm_states import seen_of
 from rsctl.store.attempts import State
+from rsctl.store.layout import Store
 
 if TYPE_CHECKING:
     from sites import Site
@@ -138,12 +140,12 @@ def publish_fast(file: Path) -> None:
         (Row("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
         (Row("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
         (Row("COMPLETED", ended=1.0), State.LOST, "left no result"),
-        (Row("FAILED", "NonZeroExitCode"), State.FAILED, "NonZeroExitCode"),
+        (Row("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
         (Row("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
         (Row("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
         (Row("DEADLINE"), State.FAILED, "DEADLINE"),
         (Row("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
-        (Row("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "its model was not trained"),
+        (Row("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "the job of its model failed"),
         (Row("NODE_FAIL"), State.LOST, "NODE_FAIL"),
         (Row("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
         (Row("PREEMPTED"), State.LOST, "PREEMPTED"),
@@ -157,6 +159,18 @@ def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: Row, state: St
     seen = seen_of(row)
     assert seen.state == state
     assert words in seen.reason
+
+
+def test_what_kept_a_task_from_beginning_is_told(tmp_path: Path) -> None:
+    log = tmp_path / "log.out"
+    log.write_text(
+        "slurmstepd-n1: error: execve(): /no/python: No such file or directory\nsrun: error: n1: task 0: Exited with exit code 2\n"
+    )
+    seen = seen_of(Row("FAILED", "NonZeroExitCode"))
+    run = Store(tmp_path).run("models", "a")
+    told = "SLURM: FAILED (NonZeroExitCode); error: execve(): /no/python: No such file or directory"
+    assert explain(seen, run, log, began=False).reason == told
+    assert explain(seen, run, log, began=True) == seen
 
 
 def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter(
