@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.data.decode import centre_crop, decode_each, read_image
@@ -87,13 +89,27 @@ def digits(split: str) -> tuple[Tensor, Tensor]:
     Test images are the first 360 of a fixed permutation of the original order, training images the other 1,437;
     the original order goes by writer, so neighbours look alike.
     """
-    from sklearn.datasets import load_digits
-
-    levels, labels = load_digits(return_X_y=True)
+    rows = _digit_rows()
+    levels, labels = rows[:, :-1], rows[:, -1]
     order = fixed_permutation(len(labels), seed=0)
     chosen = order[:360] if split == "test" else order[360:]
     pixels = np.rint(levels * (255 / 16)).astype(np.uint8).reshape(-1, 1, 8, 8)
     return torch.from_numpy(pixels[chosen]), torch.from_numpy(labels[chosen].astype(np.int64))
+
+
+def _digit_rows() -> NDArray[np.float64]:
+    """(1797, 65): levels 0 to 16 of the pixels, and the label.
+
+    The file is read where it lies, for importing scikit-learn takes as long as the training of a small model.
+    """
+    package = find_spec("sklearn")
+    if package and package.origin:
+        file = Path(package.origin).parent / "datasets" / "data" / "digits.csv.gz"
+        if file.is_file():
+            return np.loadtxt(file, delimiter=",")
+    from sklearn.datasets import load_digits
+
+    return np.column_stack(load_digits(return_X_y=True))
 
 
 def open_torchvision(name: str, split: str, data_root: Path, *, download: bool) -> Any:

@@ -24,7 +24,7 @@ import torch
 from PIL import Image
 from torchvision import datasets, transforms
 
-from jobs.data import augment, decode, fetch, load, split_train
+from jobs.data import augment, decode, fetch, load, sets, split_train
 from rsctl import catalog
 from rsctl.catalog.datasets import DATASETS
 from rsctl.catalog.holdout import fixed_permutation
@@ -52,7 +52,13 @@ def declare(monkeypatch: pytest.MonkeyPatch) -> Iterator[Declare]:
 # ---------------------------------------------------------------- digits and the common contract
 
 
-def test_digits_are_all_of_scikit_learns_split_once_and_for_ever() -> None:
+@pytest.mark.parametrize("found", [True, False])
+def test_digits_are_all_of_scikit_learns_split_once_and_for_ever(
+    monkeypatch: pytest.MonkeyPatch, found: bool
+) -> None:
+    """Their file is read where it lies; where a version keeps it elsewhere, scikit-learn is asked."""
+    if not found:
+        monkeypatch.setattr(sets, "find_spec", lambda name: None)
     from sklearn.datasets import load_digits
 
     levels, labels = load_digits(return_X_y=True)
