@@ -41,6 +41,16 @@ def quiet(chain: Chain, monkeypatch: pytest.MonkeyPatch, sweep: dict[str, Any]) 
         return read_table(chain.counts_run()), model.model_file.read_bytes()
 
 
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, bytes]:
+    """What the sweep comes to where nothing is killed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "rsctl.toml").touch()
+    with pytest.MonkeyPatch.context() as context:
+        context.setenv("RSCTL_CONFIG", str(folder / "rsctl.toml"))
+        return quiet(Chain(folder), context, SWEEP)
+
+
 def kill(pid: int, what: signal.Signals = signal.SIGKILL) -> None:
     with contextlib.suppress(ProcessLookupError):
         os.kill(pid, what)
@@ -79,8 +89,10 @@ def nothing_is_left(chain: Chain) -> None:
     assert not list(chain.store.root.rglob("*.unusable*"))
 
 
-def test_counts_after_kills_equal_those_of_a_quiet_run(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, model = quiet(chain, monkeypatch, SWEEP)
+def test_counts_after_kills_equal_those_of_a_quiet_run(
+    undisturbed: tuple[Table, bytes], chain: Chain
+) -> None:
+    expected, model = undisturbed
     hit = kill_and_resume(chain, SWEEP, kills=4, seed=1)
     assert sum(hit.values()) >= 3
     equal(expected, read_table(chain.counts_run()))
@@ -119,11 +131,11 @@ def progressed(task: Task, number: int, by: float) -> bool:
 
 
 def test_sigterm_writes_a_snapshot_of_all_that_was_done(
-    chain: Chain, monkeypatch: pytest.MonkeyPatch
+    undisturbed: tuple[Table, bytes], chain: Chain
 ) -> None:
     import torch
 
-    expected, model = quiet(chain, monkeypatch, SWEEP)
+    expected, model = undisturbed
     committed = chain.plan(SWEEP)
     training = committed.requests[0].task
     process = task_process(training)
