@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from rsctl.words import counted
+
 
 def prune(
     sweeps: Annotated[
@@ -29,13 +31,14 @@ def prune(
             "another sweep may be about to name them. Run 'rsctl prune' again later.",
             file=sys.stderr,
         )
-    total = f"{len(found)} folders, {sum(one.size for one in found) / 1e6:.1f} MB"
+    total = f"{counted(len(found), 'folder')}, {sum(one.size for one in found) / 1e6:.1f} MB"
     if not found and not named:
         print("nothing to remove" + (" yet" if young else ""), file=sys.stderr)
     elif yes:
         remove(place, found, named)
         print(
-            f"removed: {total}{f', and the plans of {len(named)} sweeps' if named else ''}", file=sys.stderr
+            f"removed: {total}" + (f", and the plans of {counted(len(named), 'sweep')}" if named else ""),
+            file=sys.stderr,
         )
     else:
         print(f"{total}. Nothing was touched; add --yes to remove them.", file=sys.stderr)

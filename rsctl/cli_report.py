@@ -11,6 +11,7 @@ import typer
 
 from rsctl.cli_common import AsJson, leave, loudly, tell
 from rsctl.errors import InputError, unknown
+from rsctl.words import counted
 
 Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever it is.")]
 
@@ -86,7 +87,7 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
-    print(f"{folder}: {len(written)} logs")
+    print(f"{folder}: {counted(len(written), 'log')}")
 
 
 def import_(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.cli_common import loudly
+from rsctl.words import counted
 
 
 def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool) -> int:
@@ -33,7 +34,7 @@ def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json:
     else:
         waiting = len(committed.requests) - done.added - done.held_back
         print(
-            f"{name}: {summary['tasks']} tasks, {committed.done} done, {done.added} handed over"
+            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} handed over"
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )

@@ -31,6 +31,7 @@ from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table
+from rsctl.words import counted
 
 __all__ = ["RunResults", "SweepResults", "open"]
 
@@ -67,7 +68,7 @@ class RunResults:
 
     def __repr__(self) -> str:
         """One line, for the last line of a notebook's cell; the arrays would fill pages."""
-        return f"<RunResults {self.about.run}: {len(self.index)} images, {self.about.certificate}>"
+        return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}>"
 
     @property
     def index(self) -> NDArray[np.int64]:

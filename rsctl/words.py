@@ -9,9 +9,9 @@ def counted(number: int, what: str, several: str = "") -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `42 s`, `3 min`, `2 h 05`, `3 d 04 h`."""
+    """`42 s`, `3 min`, `2 h 05`, `3 d 04 h`; what isn't nothing is a second at least."""
     if seconds < 90:
-        return f"{seconds:.0f} s" if seconds >= 1 or not seconds else f"{max(seconds, 0.1):.1f} s"
+        return f"{max(seconds, 1.0) if seconds else 0:.0f} s"
     if seconds < 5400:
         return f"{seconds / 60:.0f} min"
     if seconds < 48 * 3600:

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
+from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -37,7 +38,7 @@ class HandedOver:
         """What a person has to know; empty if everything was handed over."""
         if not self.held_back:
             return ""
-        return f"{len(self.held_back)} tasks were not handed over: {self.why}. Submit again when some have ended; --wait does it by itself."
+        return f"{counted(len(self.held_back), 'task')} {'was' if len(self.held_back) == 1 else 'were'} not handed over: {self.why}. Submit again when some have ended; --wait does it by itself."
 
 
 class Observer(Protocol):

@@ -13,6 +13,7 @@ from rsctl.spec.sections import Compile
 from rsctl.spec.settings import Place
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Run, Store
+from rsctl.words import counted
 
 
 def bench(
@@ -86,7 +87,7 @@ def _trained(store: Store, name: str) -> Run:
 def bench_text(figures: dict[str, Any]) -> str:
     """The figures as a table."""
     lines = [
-        f"{figures['model']} on {figures['dataset']} images, {figures['device']}, {figures['threads']} threads",
+        f"{figures['model']} on {figures['dataset']} images, {figures['device']}, {counted(figures['threads'], 'thread')}",
         "",
     ]
     lines.append("precision   compile   samples/s   tile   argmax as in fp32")

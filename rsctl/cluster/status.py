@@ -13,6 +13,7 @@ from rsctl.cluster.everywhere import notices
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
+from rsctl.words import counted, duration
 
 _ORDER = (
     State.RUNNING,
@@ -125,7 +126,7 @@ def status_text(values: dict[str, Any]) -> str:
     for sweep in values["sweeps"]:
         told = [f"{n} {s}" for s, n in sweep["states"].items()]
         if logs := len(sweep["imports"]):
-            told.append(f"{logs} imported log{'s' if logs > 1 else ''}")
+            told.append(counted(logs, "imported log"))
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
             rate = f"  {run['rate']:.4g} {run['unit']}/s" if run["rate"] else ""
@@ -141,12 +142,3 @@ def status_text(values: dict[str, Any]) -> str:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
     return "\n".join(lines)
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2 h 05`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"

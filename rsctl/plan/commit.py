@@ -21,6 +21,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
+from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,9 @@ def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
     ]
     for name in new:
         if name in old and old[name]["images"]["count"] != len(new[name].images):
-            notes.append(f"update: {name}: {old[name]['images']['count']} → {len(new[name].images)} images")
+            notes.append(
+                f"update: {name}: {old[name]['images']['count']} → {counted(len(new[name].images), 'image')}"
+            )
     return notes or ["update: the file changed, its runs and images did not"]
 
 

@@ -12,6 +12,7 @@ from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifyS
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.files import read_json
 from rsctl.store.layout import TABLES, Run, Store
+from rsctl.words import duration
 
 Key = tuple[str, ...]
 
@@ -39,7 +40,9 @@ class Cost:
         if self.unknown:
             return f"unknown (never measured here: {', '.join(self.unknown)})"
         return (
-            f"{self.hours:.3g} on {' and '.join(self.devices)}" if self.devices else "0 (everything is there)"
+            f"{duration(3600 * self.hours)} on {' and '.join(self.devices)}"
+            if self.devices
+            else "0 (everything is there)"
         )
 
 

@@ -11,6 +11,7 @@ from rsctl.plan.tasks import VERBS
 from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.spec.settings import Place
 from rsctl.store.layout import TABLES, Store
+from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,13 @@ def describe(plan: Plan, place: Place) -> Description:
     draws = sum(stage.draws for stage in stages)
     sweep = plan.sweep
     lines = [
-        f"{sweep.name}: valid. {len(sweep.points)} points → {len(plan.models)} models, {len(plan.tables)} tables.",
+        f"{sweep.name}: valid. {counted(len(sweep.points), 'point')} → "
+        f"{counted(len(plan.models), 'model')}, {counted(len(plan.tables), 'table')}.",
         "",
-        f"{'train':{_WIDE}}{len(plan.models)} tasks"
-        + (f" ({len(trained)} models are there already)" if trained else ""),
+        f"{'train':{_WIDE}}{counted(len(plan.models), 'task')}"
+        + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
         *(stage.text for stage in stages),
-        f"{'hours':{_WIDE}}{cost.text}",
+        f"{'time':{_WIDE}}{cost.text}",
         "",
     ]
     for entry in plan.entries:
@@ -45,11 +47,11 @@ def describe(plan: Plan, place: Place) -> Description:
         made = (
             f"from {train.file}"
             if train.file
-            else f"{train.recipe.epochs} epochs, seed {train.seed}, {train.precision}"
+            else f"{counted(train.recipe.epochs, 'epoch')}, seed {train.seed}, {train.precision}"
         )
         lines.append(
             f"  {train.run_id}: {train.model} on {train.dataset}, {made}; "
-            f"{len(entry.images):,} {spec.split} images, {_how(entry)}"
+            f"{counted(len(entry.images), f'{spec.split} image')}, {_how(entry)}"
         )
     values = {
         "sweep": sweep.name,
@@ -88,8 +90,8 @@ class _Stage:
 
     @property
     def text(self) -> str:
-        draws = f", {self.draws:,} draws" if self.draws else ""
-        return f"{VERBS[self.folder]:{_WIDE}}{self.tasks} tasks, {self.images:,} images{draws}"
+        draws = f", {counted(self.draws, 'draw')}" if self.draws else ""
+        return f"{VERBS[self.folder]:{_WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
 
 
 def _stage(plan: Plan, folder: str) -> _Stage | None:

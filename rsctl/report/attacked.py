@@ -13,6 +13,7 @@ from rsctl.report.text import percent, percent_up, plain, radius_text
 from rsctl.spec.runs import AttackSpec, TrainSpec
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table
+from rsctl.words import counted
 
 Floats = NDArray[np.float64]
 
@@ -68,7 +69,7 @@ class AttackedRow:
     @property
     def what(self) -> str:
         """The attack and what of it differs from the usual."""
-        smoothed = f", {self.spec.noises} noises" if self.spec.target == "smoothed" else ""
+        smoothed = f", {counted(self.spec.noises, 'noise')}" if self.spec.target == "smoothed" else ""
         topk = self.spec.parameters.get("topk", 1)
         return f"{self.spec.attack}{smoothed}" + (f", top-{topk} failure" if topk != 1 else "")
 

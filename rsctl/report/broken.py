@@ -20,6 +20,7 @@ from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table, read_findings, read_table
+from rsctl.words import counted
 
 SMOOTHED = "the smoothed classifier"
 SHOWN = 5
@@ -108,7 +109,7 @@ def tell(breaks: Sequence[Break]) -> list[str]:
         return []
     lines = [str(one) for one in breaks[:SHOWN]]
     if len(breaks) > SHOWN:
-        lines.append(f"{len(breaks) - SHOWN} more certificates are broken like these.")
+        lines.append(f"Broken like these: {counted(len(breaks) - SHOWN, 'more certificate')}.")
     chance = max(one.chance for one in breaks)
     if chance:
         lines.append(

@@ -18,6 +18,7 @@ from rsctl.certificates import Certified
 from rsctl.report.measured import Cell, OwnRow, ProvedRow, curve
 from rsctl.report.notes import data_of
 from rsctl.report.text import percent, radius_text
+from rsctl.words import counted
 
 LARGEST_ASKED = 12
 """Columns at most, where verifiers were asked about many radii."""
@@ -58,7 +59,7 @@ class Family:
     @property
     def caption(self) -> str:
         return (
-            f"Side by side: certified accuracy (%) at {self.norm} radius, {self.dataset} {self.split}, over the {self.images} images that "
+            f"Side by side: certified accuracy (%) at {self.norm} radius, {self.dataset} {self.split}, over the {counted(self.images, 'image')} that "
             f"all rows have. Rounded down. Each row speaks of its own classifier: {'; '.join(self.guarantees)}."
         )
 

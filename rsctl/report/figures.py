@@ -19,6 +19,7 @@ from rsctl.report.output import MAKER, check, write
 from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
 from rsctl.store.layout import Store
+from rsctl.words import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -112,7 +113,7 @@ def _title(panel: Panel) -> str:
 def _family_title(panel: Panel) -> str:
     row = panel.group.first
     return _text(
-        f"{row.dataset} {row.split}, the {len(panel.series[0].images[0].index)} images that all have"
+        f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} that all have"
     )
 
 
@@ -250,7 +251,7 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     _radius_axes(axes, panel)
     left_out = sum(not one.line.complete for one in panel.series)
     return ["σ is chosen at each radius on these images; only finished runs compete."] + (
-        [f"{left_out} unfinished lines are left out."] if left_out else []
+        [f"Left out: {counted(left_out, 'unfinished line')}."] if left_out else []
     )
 
 
@@ -308,7 +309,7 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
     axes.set_ylabel(f"certified accuracy at {radius:g}")
     axes.set_ylim(0, 1)
     _legend(axes)
-    return [f"{missing} runs have no recorded time and are left out."] if missing else []
+    return [f"Left out: {counted(missing, 'run')} without a recorded time."] if missing else []
 
 
 def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:

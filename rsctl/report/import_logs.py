@@ -15,6 +15,7 @@ from rsctl.report.logs import NotALog, ReadLog, parse_log
 from rsctl.report.text import plain, printable
 from rsctl.store.imports import ImportSpec, Shown, keep, show
 from rsctl.store.layout import Store
+from rsctl.words import counted
 
 _NOISE = re.compile(r"(sigma|noise)[_=-]?(\d+(?:\.\d+)?)", re.IGNORECASE)
 _SEED = re.compile(r"seed[_=-]?(\d+)", re.IGNORECASE)
@@ -65,7 +66,7 @@ def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: Said) -> 
     found = [_import(store, sweep, file, below, said) for file, below in _files(paths)]
     if all(one.state == "skipped" for one in found):
         reasons = "; ".join(f"{printable(one.file)}: {', '.join(one.remarks)}" for one in found[:5])
-        raise InputError(f"no log of certified radii among {len(found)} files. {reasons}")
+        raise InputError(f"no log of certified radii among {counted(len(found), 'file')}. {reasons}")
     return found
 
 
@@ -213,7 +214,7 @@ def describe(found: Sequence[Imported]) -> str:
     lines = []
     for one in found:
         head = f"{one.state:9} {printable(one.file)}"
-        lines.append(f"{head}: {one.run}, {one.rows} images ({one.subset})" if one.run else head)
+        lines.append(f"{head}: {one.run}, {counted(one.rows, 'image')} ({one.subset})" if one.run else head)
         lines += [f"          {printable(remark)}" for remark in one.remarks]
     counts = {
         state: sum(one.state == state for one in found)

@@ -16,6 +16,7 @@ from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
 from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Radii, Shown
+from rsctl.words import counted
 
 
 def logged_rows(
@@ -40,7 +41,7 @@ def logged_rows(
     notes += _boundary(coarse, columns)
     if left_out:
         notes.append(
-            f"{left_out} imported logs are left out: they hold radii of another certificate or alpha, and no counts to derive these from."
+            f"left out: {counted(left_out, 'imported log')} with radii of another certificate or alpha, and no counts to derive these from."
         )
     return rows, notes
 

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.store.imports import Radii
+from rsctl.words import counted
 
 HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 _NEEDED = HEADER[:4]
@@ -75,7 +76,7 @@ def parse_log(text: str) -> ReadLog:
     _check(index, label, predicted, radius)
     seconds, unread = _seconds(columns["time"]) if "time" in columns else (np.full(len(rows), np.nan), 0)
     if unread:
-        quirks.append(f"{unread} times can't be read")
+        quirks.append(f"{counted(unread, 'time')} can't be read")
     if "correct" in columns:
         quirks += _about_correct(columns["correct"], predicted == label)
     extra = [name for name in header if name not in HEADER]
@@ -165,7 +166,9 @@ def _about_correct(column: Sequence[str], correct: NDArray[np.bool_]) -> list[st
         return []
     if (stated == np.cumsum(correct)).all():
         return ["its column correct is a running total; it is recomputed from predict and label"]
-    return [f"its column correct is wrong in {wrong} rows; it is recomputed from predict and label"]
+    return [
+        f"its column correct is wrong in {counted(wrong, 'row')}; it is recomputed from predict and label"
+    ]
 
 
 def _once(radii: Radii, losses: list[str]) -> Radii:
@@ -180,7 +183,7 @@ def _once(radii: Radii, losses: list[str]) -> Radii:
                 raise NotALog(
                     f"image {radii.index[differ.argmax()]} is in it twice, with another {name}: two runs in one file"
                 )
-        losses.append(f"{len(radii) - len(positions)} rows repeat an image and are left out")
+        losses.append(f"left out: {counted(len(radii) - len(positions), 'row')} of an image that came before")
     return kept
 
 

@@ -16,6 +16,7 @@ from rsctl.report.published import Published, PublishedRow, differences
 from rsctl.report.rows import sweep_results
 from rsctl.report.text import escape_markdown, percent, percent_up, plain
 from rsctl.store.layout import Store
+from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def reproduction_text(found: Reproduction) -> str:
     for row in found.rows:
         outside = [cell for cell in row.cells if not cell.inside]
         lines += [
-            f"## {escape_markdown(row.method)}, σ = {row.sigma:g}: {escape_markdown(row.run)} ({row.images} images)", "",
+            f"## {escape_markdown(row.method)}, σ = {row.sigma:g}: {escape_markdown(row.run)} ({counted(row.images, 'image')})", "",
             *_cells(row), "",
             f"{len(row.cells) - len(outside)} of {len(row.cells)} published numbers lie in the 95 % interval of this run.",
         ]  # fmt: skip

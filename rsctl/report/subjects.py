@@ -22,6 +22,7 @@ from rsctl.store.imports import Import, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table, read_findings, read_table
+from rsctl.words import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +62,11 @@ class Subject:
     @property
     def progress(self) -> str:
         """How much is in, empty when all is."""
-        return "" if len(self.index) >= self.planned else f"{len(self.index)} of {self.planned} images are in"
+        return (
+            ""
+            if len(self.index) >= self.planned
+            else f"{len(self.index)} of {counted(self.planned, 'image')} are in"
+        )
 
 
 def open_subject(

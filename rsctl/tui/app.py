@@ -22,6 +22,7 @@ from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
+from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.watch import Watcher
@@ -227,7 +228,7 @@ def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
         if sweep.name in went_on and _over(sweep):
             states = sweep.progress.states
             bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
-            text = "every task is done" if not bad else f"ended; {bad} of {total} tasks are not done"
+            text = "every task is done" if not bad else f"ended; not done: {bad} of {counted(total, 'task')}"
             found.append((sweep.name, text))
     return found
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rsctl.tui.background import Answer
 from rsctl.tui.plain import plain
-from rsctl.tui.views import duration
+from rsctl.words import duration
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from rich.text import Text
 from rsctl.tui.form_views import Composed, Field, Section
 from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.widgets.cells import Cell, Row
+from rsctl.words import counted
 
 MOST_LINES = 14
 
@@ -69,7 +70,7 @@ def plan_text(composed: Composed) -> Text:
         *composed.problems,
     ]
     if problems:
-        text.append(f"✗ {len(problems)} problem{'s' if len(problems) > 1 else ''}\n", "bold red")
+        text.append(f"✗ {counted(len(problems), 'problem')}\n", "bold red")
         for problem in problems[:8]:
             text.append(f"{plain(problem, 600)}\n")
         return text

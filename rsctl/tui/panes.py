@@ -12,6 +12,7 @@ from rsctl.tui.logs import Window, last_error, last_window, size_of, window_arou
 from rsctl.tui.plain import plain
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
+from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.curves import Curves
@@ -154,5 +155,5 @@ def log_of(overview: Overview, run: RunView | None, task: TaskView | None) -> tu
 def about(sweep: SweepView | None, run: RunView | None, task: TaskView | None) -> str:
     """Whom the panel speaks of."""
     if run is None:
-        return f"{sweep.name} ({len(sweep.runs)} runs)" if sweep else ""
+        return f"{sweep.name} ({counted(len(sweep.runs), 'run')})" if sweep else ""
     return f"{run.title} · {task.name}" if task else run.title

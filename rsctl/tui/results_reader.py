@@ -11,6 +11,7 @@ from textual.message_pump import MessagePump
 
 from rsctl.tui.background import Answer
 from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.curves import Curves
@@ -155,7 +156,7 @@ def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> 
             from rsctl.report.export_logs import export_logs
 
             written, _ = export_logs(store, sweep, path, **choice)
-            return Exported(f"written: {len(written)} logs into {path}", "")
+            return Exported(f"written: {counted(len(written), 'log')} into {path}", "")
         results = sweep_results(store, sweep, **choice)
         write(path, form, render(results, form).encode())
     except RefusedError:

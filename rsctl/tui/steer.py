@@ -10,6 +10,7 @@ from pathlib import Path
 
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.tui.background import Answer
+from rsctl.words import counted
 
 
 class Acted(Answer):
@@ -34,7 +35,9 @@ def cancel(what: str, names: list[str]) -> Answer:
     from rsctl.spec.settings import load_settings
 
     tasks = control.cancel(load_settings(), names)
-    return Acted(f"{what}: cancelled {len(tasks)} tasks" if tasks else f"{what}: nothing was left to cancel")
+    return Acted(
+        f"{what}: cancelled {counted(len(tasks), 'task')}" if tasks else f"{what}: nothing was left to cancel"
+    )
 
 
 def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
@@ -43,7 +46,7 @@ def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None
     from rsctl.spec.settings import load_settings
 
     tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
-    done = f"{len(tasks)} tasks started again" if tasks else "nothing to be started again"
+    done = f"{counted(len(tasks), 'task')} started again" if tasks else "nothing to be started again"
     return Acted(f"{sweep}: {done}" + (f"\n{note}" if note else ""))
 
 
@@ -96,7 +99,7 @@ def submit(file: Path, update: bool) -> Answer:
     done = control.submit(file, load_settings(), update=update)
     notes = "".join(f"\n{note}" for note in done.committed.notes)
     return Acted(
-        f"{done.plan.sweep.name}: {done.added} tasks handed over, {done.committed.done} done already{notes}"
+        f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over, {done.committed.done} done already{notes}"
     )
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rsctl.tui.filters import Filter
-from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, duration, progress_of
+from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, progress_of
 from rsctl.tui.widgets.cells import Cell, Column, Row, bar
+from rsctl.words import counted, duration
 
 BAR = 8
 COLUMNS = (
@@ -83,9 +84,7 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
     progress = sweep.progress
     logs = sum(run.imported for run in sweep.runs)
     told = [
-        f"{count} {what}{'s' if count > 1 else ''}"
-        for count, what in ((len(sweep.runs) - logs, "run"), (logs, "log"))
-        if count
+        counted(number, what) for number, what in ((len(sweep.runs) - logs, "run"), (logs, "log")) if number
     ]
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
     name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))

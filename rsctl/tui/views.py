@@ -223,14 +223,3 @@ def progress_of(tasks: Iterable[TaskView]) -> Progress:
         pending = [task for task in everything if task.state in ("running", "queued", "waiting")]
         left = sum((task.total or usual) - task.done for task in pending) / rate
     return Progress(leading, text, share, rate, unit, left, states)
-
-
-def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2 h 05`, `3 d 04 h`."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    if seconds < 5400:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"
-    return f"{int(seconds // 86400)} d {int(seconds % 86400 // 3600):02d} h"

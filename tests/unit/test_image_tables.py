@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from chain import Chain, tiny
 
+from rsctl.cli import run
 from rsctl.errors import InputError
 from rsctl.plan.columns import LINF
+from rsctl.plan.cost import Cost
 from rsctl.plan.plan import make_plan
 from rsctl.spec.runs import AttackSpec, VerifySpec
 from rsctl.spec.sections import Certification
@@ -123,3 +125,14 @@ def test_a_search_for_the_largest_radius_has_columns_of_its_norm(chain: Chain) -
     assert (counts, largest, asked) == (Certification().radii, [0.05, 0.1], [0.1, 0.05])
     chain.plan(tiny(verification={"verifier": "ibp"}), update=True)
     assert chain.store.sweep("tiny")["entries"][1]["radii"] == LINF
+
+
+def test_one_is_said_as_one_and_the_time_as_a_person_says_it(chain: Chain, capsys: Any) -> None:
+    chain.plan(tiny(certification={"max_images": 1}))
+    file = chain.file(tiny(certification={"max_images": 1}))
+    assert run(["check", str(file)]) == 0
+    said = capsys.readouterr().out
+    assert "1 point → 1 model, 1 table." in said
+    assert "certify  1 task, 1 image, 250 draws" in said
+    assert Cost(0.0002, ("cpu",), ()).text == "1 s on cpu"
+    assert Cost(2.5, ("cpu",), ()).text == "2 h 30 on cpu"

@@ -54,7 +54,7 @@ def test_times_are_read_as_clock_days_and_seconds() -> None:
     assert read.radii.seconds.tolist() == [14.5, 60.0, 86401.0, 12.5]
     assert read.quirks == []
     assert read.losses == []
-    assert parse_log(log([*ROWS, "4\t1\t1\t0.3\t1\t?"])).quirks == ["1 times can't be read"]
+    assert parse_log(log([*ROWS, "4\t1\t1\t0.3\t1\t?"])).quirks == ["1 time can't be read"]
 
 
 def test_a_running_total_is_recognised_and_recomputed() -> None:
@@ -63,7 +63,7 @@ def test_a_running_total_is_recognised_and_recomputed() -> None:
     assert any("running total" in quirk for quirk in read.quirks)
     assert (read.radii.predicted == read.radii.label).sum() == 3
     wrong = parse_log(log([ROWS[0].replace("\t1\t", "\t0\t")]))
-    assert any("wrong in 1 rows" in quirk for quirk in wrong.quirks)
+    assert any("wrong in 1 row;" in quirk for quirk in wrong.quirks)
 
 
 @pytest.mark.parametrize("tail", ["4\t1\t1", "4\t1\t1\t0.", "4\t1\t", "4", "4\t1\t1\t0.3\t1"])
@@ -129,7 +129,7 @@ def test_order_repeats_extra_columns_and_windows_line_ends() -> None:
     assert read.radii.index.tolist() == [0, 1, 3]
     assert any("pABar" in quirk for quirk in read.quirks)
     assert any("order" in quirk for quirk in read.quirks)
-    assert read.losses == ["1 rows repeat an image and are left out"]
+    assert read.losses == ["left out: 1 row of an image that came before"]
     with pytest.raises(NotALog, match="image 0 is in it twice, with another radius"):
         parse_log(log([ROWS[0], ROWS[0].replace("0.25", "0.35")]))
 

@@ -19,7 +19,7 @@ def test_one_is_singular_and_thousands_are_set_apart() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "told"),
-    [(0, "0 s"), (0.02, "0.1 s"), (0.44, "0.4 s"), (8.2, "8 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"),
+    [(0, "0 s"), (0.02, "1 s"), (1.44, "1 s"), (8.2, "8 s"), (89, "89 s"), (90, "2 min"), (5399, "90 min"),
      (5400, "1 h 30"), (7 * 3600 + 65, "7 h 01"), (48 * 3600, "2 d 00 h"), (900 * 3600, "37 d 12 h")],
 )  # fmt: skip
 def test_a_duration_has_no_digits_that_nobody_reads(seconds: float, told: str) -> None:

@@ -16,10 +16,11 @@ from rsctl.tui import cluster_reader
 from rsctl.tui.cluster_reader import Examined, Profiles, Shown
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_rows import state_cell
-from rsctl.tui.views import OPEN_STATES, STATES, Overview, duration, progress_of
+from rsctl.tui.views import OPEN_STATES, STATES, Overview, progress_of
 from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
+from rsctl.words import counted, duration
 
 PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions"), ("o", "Nodes"), ("u", "Usage")]
 QUEUE = (
@@ -139,7 +140,7 @@ class ClusterScreen(ModeScreen):
 
     def on_examined(self, message: Examined) -> None:
         bad = sum(not one.ok for one in message.findings)
-        self.query_one(TabLine).note(f"{bad} problem{'s' if bad > 1 else ''}" if bad else "no problem found")
+        self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problem found")
         ordered = list(enumerate(sorted(message.findings, key=lambda one: one.ok)))
         self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
         self.query_one("#Findings", Grid).show(

@@ -14,6 +14,7 @@ from textual.widgets import Static
 from rsctl.tui.result_rows import SAMPLE_COLUMNS, SAMPLE_SORTS, sample_rows
 from rsctl.tui.views import Sample
 from rsctl.tui.widgets.grid import Grid
+from rsctl.words import counted
 
 
 class SamplesScreen(ModalScreen[None]):
@@ -46,7 +47,7 @@ class SamplesScreen(ModalScreen[None]):
         wrong = sum(sample.predicted not in (-1, sample.label) for sample in self._samples)
         abstained = sum(sample.predicted == -1 for sample in self._samples)
         self.query_one("#samples-title", Static).update(
-            f"{self._title} · {self._about}\n{len(self._samples):,} images, {wrong:,} wrong, {abstained:,} abstain; "
+            f"{self._title} · {self._about}\n{counted(len(self._samples), 'image')}, {wrong:,} wrong, {abstained:,} abstain; "
             f"by {self._sort} (s: other order, q: close)"
         )
         self.query_one(Grid).show(sample_rows(self._samples, self._sort))

@@ -16,6 +16,7 @@ from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
+from rsctl.words import counted
 
 AGAIN = ("failed", "lost", "cancelled", "new")
 
@@ -38,7 +39,7 @@ class Steering(ModeScreen):
         if not left:
             self.notify(f"{what}: nothing is under way", markup=False)
             return
-        text = f"{len(left)} tasks of {what} are not finished. What is trained and sampled so far stays; retry goes on from there."
+        text = f"{what}: {counted(len(left), 'unfinished task')}. What is trained and sampled so far stays; retry goes on from there."
         if shared:
             text += " The training of its model goes on: other runs need it."
 
@@ -153,9 +154,9 @@ class Steering(ModeScreen):
 
 
 def _counted(tasks: list[TaskView]) -> str:
-    counted = {state: sum(task.state == state for task in tasks) for state in AGAIN}
-    states = ", ".join(f"{count} {state}" for state, count in counted.items() if count)
-    return f"{len(tasks)} tasks ({states})"
+    found = {state: sum(task.state == state for task in tasks) for state in AGAIN}
+    states = ", ".join(f"{count} {state}" for state, count in found.items() if count)
+    return f"{counted(len(tasks), 'task')} ({states})"
 
 
 def _check_limits(text: str) -> None:

@@ -88,7 +88,7 @@ class CertifiedPane(CurvePane):
 
 def images(curve: Curve) -> str:
     """How many images the numbers speak of."""
-    return f"{curve.images:,} of {curve.planned:,} images"
+    return f"{curve.images:,} of {counted(curve.planned, 'image')}"
 
 
 def settings(curve: Curve) -> str:
