@@ -193,8 +193,11 @@ def residual_network(seed: int) -> tuple[nn.Sequential, Tensor, int]:
 INCOMPLETE = {"linf": ("ibp", "crown", "lipschitz"), "l1": ("crown",)}
 
 
-def bounds_keep_their_order(seed: int) -> None:
-    """IBP ≤ CROWN ≤ MILP, a Lipschitz bound ≤ MILP, and no counterexample within any of them."""
+def bounds_keep_their_order(seed: int) -> bool:
+    """IBP ≤ CROWN ≤ MILP, a Lipschitz bound ≤ MILP, and no counterexample within any of them.
+
+    Returns whether MILP settled the image in its time. Where it didn't, the exact radius is at most its counterexample's.
+    """
     model, image, label = (tiny_network if seed % 2 else residual_network)(seed)
     norm = "l1" if seed % 6 > 3 else "linf"
     complete = verdict("milp", model, image, label, norm)
@@ -203,7 +206,9 @@ def bounds_keep_their_order(seed: int) -> None:
     with patch.object(
         Matrices, "rounding", lambda net, *_: torch.zeros(len(net.layers[-1].bias), dtype=torch.float64)
     ):
-        exact = float(verdict("milp", model, image, label, norm).radius)
+        found = verdict("milp", model, image, label, norm)
+    settled = float(found.radius) >= 0.9 * float(found.broken)
+    exact = float(found.radius if settled else found.broken)
     assert float(complete.radius) <= 1.001 * exact + 1e-5, (seed, complete.radius, exact)
     radii = {}
     for name in INCOMPLETE[norm]:
@@ -212,14 +217,14 @@ def bounds_keep_their_order(seed: int) -> None:
         # Both know their radius to a relative tolerance, and the exact one has the solver's.
         assert radii[name] <= 1.001 * exact + 1e-5, (seed, name, radii, exact)
     assert radii.get("ibp", 0.0) <= 1.02 * radii["crown"] + 1e-6, (seed, radii)
+    return settled
 
 
 def test_interval_and_linear_bounds_stay_below_the_exact_radius() -> None:
-    for seed in range(20):
-        bounds_keep_their_order(seed)
+    assert all(bounds_keep_their_order(seed) for seed in range(20))
 
 
 @pytest.mark.long
 def test_interval_and_linear_bounds_stay_below_the_exact_radius_of_thousands() -> None:
-    for seed in range(10_000, 12_000):
-        bounds_keep_their_order(seed)
+    settled = sum(bounds_keep_their_order(seed) for seed in range(10_000, 12_000))
+    assert settled >= 1990  # the others are honestly unknown
