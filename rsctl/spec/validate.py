@@ -64,7 +64,8 @@ def _sentence(model: type[BaseModel], found: Any, beside: tuple[str, ...]) -> st
         return "is required."
     message = found["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(given, dict) else f", but it is {given!r}"
-    return f"{message[0].lower()}{message[1:]}{shown}."
+    several = " Several values go under [grid]." if "grid" in beside and isinstance(given, list) else ""
+    return f"{message[0].lower()}{message[1:]}{shown}.{several}"
 
 
 def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:

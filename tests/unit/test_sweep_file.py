@@ -73,6 +73,7 @@ def test_the_tiny_sweep_is_valid(chain: Chain, capsys: Any) -> None:
         ({"method": 7}, ["method"]),
         ({"cluster": "moon"}, ["cluster", "moon", "local", "two"]),
         ({"precision": {"training": "fp16"}}, ["precision.training", "'fp32', 'tf32' or 'bf16'"]),
+        ({"sigma": [0.25, 0.5]}, ["sigma: input should be a valid number", "Several values go under [grid]."]),
         ({"grid": {"sigma": []}}, ["grid.sigma", "at least one value"]),
         ({"grid": {"sigma": 0.5}}, ["grid.sigma", "list"]),
         ({"grid": {"sigma": [0.25, -1.0]}}, ["grid.sigma", "-1.0"]),
