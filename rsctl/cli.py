@@ -28,11 +28,20 @@ data_app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 
+_WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
+"""What the parser raises: click's ClickException, of which typer may have a copy of its own."""
+
 
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code: 0 done, 1 a run failed, 2 wrong input, 3 not possible here and now."""
     try:
-        app(list(arguments), prog_name="rsctl")
+        left = app(list(arguments), prog_name="rsctl", standalone_mode=False)
+        return left if isinstance(left, int) else 0
+    except _WRONG_USE as error:
+        from rsctl.cli_usage import usage
+
+        print(f"rsctl: {usage(error)}", file=sys.stderr)
+        return 2
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):
             return 0  # the reader of our output left, as 'head' does: nobody is there to be told
@@ -47,7 +56,6 @@ def run(arguments: Sequence[str]) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
         return 3
-    return 0
 
 
 @app.callback(invoke_without_command=True)

@@ -91,6 +91,33 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
     assert done.out == ""
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("exprt mix", "unknown command 'exprt'. Did you mean 'export'? Allowed: attack, "),
+        ("data lst", "data: unknown command 'lst'. Did you mean 'list'? Allowed: fetch, list."),
+        ("data", "data: needs one of list, fetch. 'rsctl data --help' explains it."),
+        ("--foo", "unknown option '--foo'. Allowed: --help, "),
+        ("export mix --formt csv", "export: unknown option '--formt'. Did you mean '--format'? Allowed: --alpha, "),
+        ("export", "export: SWEEP is missing (Its name). 'rsctl export --help' explains it."),
+        ("plot mix", "plot: -o / --output is missing (FIGURE.pdf, .svg or .png). "),
+        ("export mix --alpha x", "export: --alpha: must be a valid number. "),
+        ("retry mix --minutes 0", "retry: --minutes: must be greater than or equal to 1. "),
+        ("logs x y", "logs: [N]: must be a valid integer. "),
+        ("export a b c", "export: nothing is known to do with 'b c': too many arguments. "),
+        ("export mix --format", "--format: needs a value. "),
+        ("prune --yes=1", "--yes: takes no value. "),
+    ],
+)  # fmt: skip
+def test_wrong_use_is_a_sentence(words: str, said: str, capsys: Any) -> None:
+    assert run(words.split()) == 2
+    out, err = capsys.readouterr()
+    assert err.startswith("rsctl: ")
+    assert said in err
+    assert "Usage" not in out + err
+    assert err.count("\n") == 1
+
+
 def test_exit_codes_of_wrong_commands(chain: Chain, capsys: Any) -> None:
     for arguments in (["nonsense"], ["check"], ["status", "--jsn"], ["logs", "x", "one"], ["export", "x"], ["status", "x"],
                       ["logs", "x"], ["cancel", "x"], ["cancel", ""], ["retry", "x"], ["task", "x", "0"], ["data", "fetch", "mnits"],
