@@ -91,6 +91,9 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
             if before.sums.size:
                 image.sums = moved(torch.from_numpy(before.sums.astype(np.int64)), device)
                 image.others = [int(other) for other in before.others]
+            if before.disagreements.size:
+                image.compared = int(before.compared)
+                image.disagreements = torch.from_numpy(before.disagreements.astype(np.int64))
             image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
@@ -168,7 +171,7 @@ class CountWriter(ShardWriter):
             Pending(
                 image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
                 image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image), self._shells(image),
-                self._sums(image).cpu().numpy(), np.array(image.others, np.int64),
+                self._sums(image).cpu().numpy(), np.array(image.others, np.int64), image.compared, self._disagreements(image),
             )
             for image in under_way
         ]  # fmt: skip
@@ -192,6 +195,11 @@ class CountWriter(ShardWriter):
         if image.sums is not None:
             return image.sums
         return empty_sums(self.dimension if self.work.run.count_spec.gradient else 0, torch.device("cpu"))
+
+    def _disagreements(self, image: ImageCounts) -> NDArray[np.int32]:
+        """(C,) where another network is compared, else (0,)."""
+        so_far = torch.zeros(self.classes if self.work.run.count_spec.transfer else 0)
+        return (so_far if image.disagreements is None else image.disagreements).numpy().astype(np.int32)
 
     def _halves(self) -> Halves | None:
         spec = self.work.run.count_spec

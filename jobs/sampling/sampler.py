@@ -49,6 +49,8 @@ class ImageCounts:
     """int64 (shells, classes): the estimation counts by noise norm, where they are kept apart."""
     disagreements: Tensor | None = None
     """int64 (classes,): draws on which another network chose another class, by the class that f chose."""
+    compared: int = 0
+    """Blocks of those draws that are done; always the first ones."""
     sums: Tensor | None = None
     """int64 (2, d) on the device, in quanta of sigma: the noise of estimation draws outside the selected class, by half."""
     others: list[int] = field(default_factory=lambda: [0, 0])
@@ -218,12 +220,13 @@ class Sampler:
         return bool(self.rule.undecided(successes)[0])
 
     def _compare(self, image: ImageCounts) -> Iterator[None]:
-        """Fresh draws through f and the reference network; yields after every tile, and keeps the result at the end."""
+        """Fresh draws through f and the reference network, those that are still to be made; yields after every tile."""
         if self.reference is None:
             return
-        disagreements = torch.zeros(self.classes, dtype=torch.int64)
+        if image.disagreements is None:
+            image.disagreements = torch.zeros(self.classes, dtype=torch.int64)
         blocks = -(-self.transfer // self.block)
-        for first in range(0, blocks, self.per_tile):
+        for first in range(image.compared, blocks, self.per_tile):
             numbers = range(first, min(first + self.per_tile, blocks))
             tile = self._empty_tile(image)
             for place, number in enumerate(numbers):
@@ -241,9 +244,9 @@ class Sampler:
                 )
             chosen = ours.argmax(dim=1)
             differing = chosen[chosen != theirs.argmax(dim=1)]
-            disagreements += torch.bincount(differing, minlength=self.classes).cpu()
+            image.disagreements += torch.bincount(differing, minlength=self.classes).cpu()
+            image.compared = numbers.stop
             yield
-        image.disagreements = disagreements
 
     def _launch(self, blocks: list[_Block]) -> _Tile:
         """Draw noise, run f, make a histogram of classes per block: all on the device, nothing is waited for."""

@@ -50,6 +50,8 @@ _PENDING: dict[str, str] = {
 
 _SUMS = {"sums": "i8", "others": "i8"}
 """Likewise, of images whose noise is summed up."""
+_COMPARED = {"compared": "i8", "disagreements": "i4"}
+"""Likewise, of images that are compared with another network."""
 
 
 class Corrupt(Exception):
@@ -76,6 +78,10 @@ class Pending:
     """(2, d): the noise of estimation draws outside the selected class, by half; (2, 0) where it is not summed up."""
     others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
     """(2,): how many draws those are."""
+    compared: int = 0
+    """Blocks of the comparison with another network that are done; always the first ones."""
+    disagreements: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """(C,): their draws on which it chose another class, by f's class; (0,) where nothing is compared."""
 
 
 @dataclass
@@ -109,10 +115,11 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alp
             group = file.create_group("pending")
             for name, kind in _PENDING.items():
                 put(group, name, np.array([getattr(image, name) for image in shard.pending], kind))
-            if shard.pending[0].sums.size:
-                for name, kind in _SUMS.items():
-                    values = np.array([getattr(image, name) for image in shard.pending], kind)
-                    put(group, name, values, compressed=True)
+            further = _SUMS if shard.pending[0].sums.size else {}
+            further = {**further, **(_COMPARED if shard.pending[0].disagreements.size else {})}
+            for name, kind in further.items():
+                values = np.array([getattr(image, name) for image in shard.pending], kind)
+                put(group, name, values, compressed=name in _SUMS)
         file.flush()
         return bytes(file.id.get_file_image())
 
@@ -131,8 +138,9 @@ def read_shard(path: Path) -> Shard:
             if "pending" in file:
                 columns = {name: file["pending"][name][()] for name in _PENDING}
                 size = len(columns["index"])
-                columns |= {"sums": np.zeros((size, 2, 0), np.int64), "others": np.zeros((size, 2), np.int64)}
-                columns |= {name: file["pending"][name][()] for name in _SUMS if name in file["pending"]}
+                for name in (*_SUMS, *_COMPARED):
+                    if name in file["pending"]:
+                        columns[name] = file["pending"][name][()]
                 pending = [
                     Pending(**{name: column[i] for name, column in columns.items()}) for i in range(size)
                 ]
