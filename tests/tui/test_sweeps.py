@@ -7,6 +7,7 @@ import contextlib
 import pytest
 from conftest import until
 from dashboard_store import Synthetic, waits_for_its_model
+from textual.events import Key
 from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.requests import own_queue
@@ -178,6 +179,17 @@ def test_filter_sort_and_clear(synthetic: Synthetic, drive) -> None:
         assert any(column.title == "Left ▾" for column in grid.columns)
         await pilot.press("s")
         assert [row.key for row in grid.rows if row.depth == 1] == runs
+
+    drive(steps)
+
+
+def test_what_is_typed_right_after_the_slash_is_the_filters(synthetic: Synthetic, drive) -> None:
+    """Keys that arrive together, as over a slow line: an x among them must not ask to cancel."""
+
+    async def steps(app, pilot):
+        for key in ("slash", "x", "slash", "s"):
+            app.post_message(Key(key, key if len(key) == 1 else "/"))
+        await until(pilot, lambda: app.screen.query_one("#sweeps-filter").value == "x/s", "the filter's text")
 
     drive(steps)
 
