@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -17,11 +19,14 @@ from jobs.models.load import load_trained
 from jobs.precision import configure
 from jobs.shard import ShardWriter, load_images
 from rsctl.catalog.declare import Attack, Parameters, Verifier
-from rsctl.errors import RefusedError
+from rsctl.errors import RefusedError, UserError
 from rsctl.spec.identity import completed
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.work import Stopped, Work
+
+TELL_EVERY = 5.0
+"""Seconds between two words about images that take long."""
 
 
 @dataclass
@@ -90,13 +95,42 @@ def run(
     )
     for one in _batches(images, shard.begin(), batch, device):
         started = time.monotonic()
-        with sized_by("batch", batch, advice):
+        with sized_by("batch", batch, advice), _heard_of(shard, one.count, on):
             outcome = look(one)
         shard.add(one, outcome, time.monotonic() - started)
         stopping = shard.reached(device=on)
         if stopping and shard.done < shard.total:
             raise Stopped(stopping)
     shard.end(device=on)
+
+
+@contextlib.contextmanager
+def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
+    """Say every few seconds how long the images under way have taken so far: a solver may need minutes for one of them."""
+    started, over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        # A disk that fails is told by the loop, which writes there too.
+        with contextlib.suppress(UserError, OSError):
+            while not over.wait(TELL_EVERY):
+                so_far = round(time.monotonic() - started, 1)
+                shard.work.progress(
+                    shard.done,
+                    shard.total,
+                    "images",
+                    force=True,
+                    device=device,
+                    at_once=at_once,
+                    so_far=so_far,
+                )
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 def _batches(images: Images, rows: list[int], size: int, device: torch.device) -> Iterator[Batch]:

@@ -19,6 +19,7 @@ from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.layout import Run, Store
+from rsctl.words import duration
 
 if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
@@ -170,7 +171,7 @@ def _status(
     return TaskStatus(
         task,
         state,
-        reason,
+        reason or (_under_way(progress) if state == State.RUNNING else ""),
         node or attempt.host,
         attempt.number,
         float(progress.get("done", 0)),
@@ -179,6 +180,16 @@ def _status(
         float(progress.get("rate", 0)) if state == State.RUNNING else 0.0,
         float(last.get("time", 0)),
     )
+
+
+def _under_way(progress: dict[str, Any]) -> str:
+    """Which images a verification is at that take long, and for how long it had been by its last word; else empty."""
+    if "so_far" not in progress:
+        return ""
+    first, several = int(progress["done"]) + 1, int(progress["at_once"])
+    which = f"image {first}" if several == 1 else f"images {first} to {first + several - 1}"
+    told = duration(float(progress["so_far"]))
+    return f"{which} of {int(progress['total'])}, {told} on {'it' if several == 1 else 'them'}"
 
 
 def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ import pytest
 import torch
 from chain import Chain, tiny, wait_until
 
+from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.processes import task_processes
 from rsctl.report.formats import render
 from rsctl.report.rows import sweep_results
+from rsctl.store.attempts import read_attempt
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard, read_shard
@@ -178,3 +181,36 @@ def test_counts_among_findings_are_no_part_of_them(chain: Chain) -> None:
     assert len(table.rows) == 4
     assert "its rows are none of a run in 'verifications'" in table.problems[0]
     assert committed.requests
+
+
+def test_an_image_that_takes_long_is_told_while_it_does(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import jobs.findings
+    import jobs.verifiers.ibp as ibp
+    from jobs.verifiers import Verdicts
+
+    sweep = tiny(sigma=0.0, verification={"verifier": "ibp", "max_images": 3, "shards": 1})
+    tasks = {request.task.run.kind: request.task for request in chain.plan(sweep).requests}
+    task, heard, before = tasks["verifications"], [], threading.active_count() - 1
+
+    def reason() -> str:
+        return sweep_statuses(chain.place, "tiny")[task.key].reason
+
+    class Slow:
+        batch = 1
+
+        def verify(self, images: torch.Tensor, labels: torch.Tensor) -> Verdicts:
+            heard.append(f"image {len(heard) + 1} of 3, ")
+            wait_until(lambda: reason().startswith(heard[-1]) and reason().endswith(" s on it"), 20)
+            radius = torch.zeros(1, dtype=torch.float64)
+            return Verdicts(labels, radius, radius + 1, images)
+
+    chain.run(tasks["models"])
+    monkeypatch.setattr(ibp, "prepare", lambda *_, **__: Slow())
+    monkeypatch.setattr(jobs.findings, "TELL_EVERY", 0.02)
+    chain.run(task)
+    assert len(heard) == 3
+    assert reason() == ""
+    assert read_attempt(task.run, 0, 1).progress["done"] == 3
+    assert threading.active_count() == 1 + before
