@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import tempfile
 
 import pytest
 from conftest import until
@@ -274,7 +275,9 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
     drive(steps)
 
 
-def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkeypatch) -> None:
+def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkeypatch, tmp_path) -> None:
+    (tmp_path / "own").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "own"))
     monkeypatch.setenv("EDITOR", "true")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())
@@ -286,6 +289,7 @@ def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkey
         )
 
     drive(steps)
+    assert not list((tmp_path / "own").glob("rsctl-*"))
 
 
 @pytest.mark.parametrize("size", [(80, 24), (160, 48), (60, 16)])

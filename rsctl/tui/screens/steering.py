@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from functools import partial
 from pathlib import Path
@@ -132,6 +133,7 @@ class Steering(ModeScreen):
             self.notify(f"the editor can't be started: {error}", severity="error", markup=False)
             return
         if copy.read_bytes() == before:
+            shutil.rmtree(copy.parent, ignore_errors=True)
             self.notify("nothing was changed", markup=False)
             return
         self.background.ask("plan", partial(steer.plan, copy), self)
