@@ -108,7 +108,8 @@ def judge(
     if not anyway and weights.claim is not None and weights.claim[1] > chosen.best + margin:
         raise RefusedError(
             f"{text}; the file says {weights.claim[0]} = {weights.claim[1]:.1%}, and no other normalisation comes nearer. "
-            "It may be another data set, another activation or stride than the weights tell, or an accuracy of something else; "
+            "It may be another data set or lossy copies of its images, another activation or stride than the weights tell, or an "
+            "accuracy of something else; "
             "--anyway goes on all the same."
         )
     return built[normalisation], found
