@@ -69,6 +69,18 @@ def toml(values: dict[str, Any], prefix: str = "") -> str:
     return "\n".join(plain + tables)
 
 
+class StopsAfter(Work):
+    """A work that is told to stop after so many tiles, as by SIGTERM."""
+
+    tiles = 0
+
+    def stopping(self) -> str:
+        self.tiles -= 1
+        if self.tiles < 0:
+            self.request_stop("test")
+        return super().stopping()
+
+
 @dataclass(frozen=True)
 class Finished:
     """A command that has ended."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from chain import Chain, tiny
+from chain import Chain, StopsAfter, tiny
 from torch import Tensor, nn
 
 from jobs.sampling.sampler import ImageCounts, Sampler
@@ -22,18 +22,6 @@ from rsctl.store.tables import Table, data_files, read_table
 from rsctl.store.work import Stopped, Work
 
 CPU = torch.device("cpu")
-
-
-class StopsAfter(Work):
-    """A work that is told to stop after so many tiles, as by SIGTERM."""
-
-    tiles = 0
-
-    def stopping(self) -> str:
-        self.tiles -= 1
-        if self.tiles < 0:
-            self.request_stop("test")
-        return super().stopping()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
-from chain import Chain, tiny
+from chain import Chain, StopsAfter, tiny
 from torch import Tensor, nn
 
 from jobs import count
@@ -21,7 +21,7 @@ from rsctl.spec.runs import CountSpec
 from rsctl.store.files import replace
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.work import Stopped
 
 CPU = torch.device("cpu")
 SUMMED = {"gradient": True, "certificates": ["second-order"]}
@@ -90,18 +90,6 @@ def test_sums_are_exact_in_any_order_and_by_either_way() -> None:
     assert torch.equal(found, summed(noise[order], outside[order], 0.25))
     exact = (noise[outside].double() / 0.25).flatten(1).sum(dim=0)
     assert (found * QUANTUM - exact).abs().max() <= 0.51 * QUANTUM * int(outside.sum())
-
-
-class StopsAfter(Work):
-    """A work that is told to stop after so many tiles."""
-
-    tiles = 0
-
-    def stopping(self) -> str:
-        self.tiles -= 1
-        if self.tiles < 0:
-            self.request_stop("test")
-        return super().stopping()
 
 
 def test_the_sums_of_a_sampling_that_is_stopped_after_every_tile_are_the_same(

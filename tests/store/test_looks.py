@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chain import Chain, tiny
+from chain import Chain, StopsAfter, tiny
 
 from rsctl.certificates import find_certificate
 from rsctl.certificates.stopping import CertifyAtRadii
@@ -17,22 +17,12 @@ from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
 from rsctl.store.files import replace
 from rsctl.store.tables import Table, read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.work import Stopped
 
 RULE = {
     "n": 1000, "tile": 200, "block": 50, "stopping": "certify-at-radii", "stop_radii": [0.1],
     "certificates": ["sequential"], "max_images": 12,
 }  # fmt: skip
-
-
-class StopsAfter(Work):
-    """Told to stop after so many tiles."""
-
-    tiles = 0
-
-    def stopping(self) -> str:
-        self.tiles -= 1
-        return "test" if self.tiles < 0 else ""
 
 
 def sampled(chain: Chain, model: Path | None, **certification: Any) -> Table:
