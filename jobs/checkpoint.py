@@ -34,7 +34,7 @@ def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: in
         "optimizer": state.optimizer.state_dict(),
         "method": {name: thing.state_dict() for name, thing in state.kept.items()},
         "rng": torch.get_rng_state(),
-        "rng_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "rng_cuda": [torch.cuda.get_rng_state(state.device)] if state.device.type == "cuda" else [],
     }
     replace(work.run.checkpoint_file, _bytes(checkpoint))
     work.snapshot_written(time.monotonic() - started)
@@ -57,8 +57,9 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
     state.optimizer.load_state_dict(saved["optimizer"])
     state.saved = saved.get("method", {})
     torch.set_rng_state(saved["rng"].cpu())
-    if torch.cuda.is_available() and saved["rng_cuda"]:
-        torch.cuda.set_rng_state_all([rng.cpu() for rng in saved["rng_cuda"]])
+    if state.device.type == "cuda" and saved["rng_cuda"]:
+        # Of one GPU: the next attempt may see fewer of them than this one.
+        torch.cuda.set_rng_state(saved["rng_cuda"][0].cpu(), state.device)
     print(f"resumed at step {saved['step']}", flush=True)
     return int(saved["step"])
 

@@ -16,6 +16,7 @@ from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import summed
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.store.work import Stopped, Work
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
 GPU, SHAPE, TILE = torch.device("cuda"), DataShape(1, 8, 10, {}), 400
@@ -127,3 +128,21 @@ def test_a_training_step_does_not_wait(chain: Chain) -> None:
     steps = 6 * (1437 // 64)
     assert work.run.model_file.exists()
     assert len(found) < steps, found[:5]
+
+
+def test_a_checkpoint_from_a_node_with_more_gpus_is_resumed(chain: Chain) -> None:
+    class StopsAtTen(Work):
+        steps = 10
+
+        def stopping(self) -> str:
+            self.steps -= 1
+            return "told to" if self.steps == 0 else ""
+
+    task = chain.plan(tiny(training={"epochs": 2})).requests[0].task
+    with pytest.raises(Stopped):
+        chain.run(task, StopsAtTen)
+    saved = torch.load(task.run.checkpoint_file, weights_only=True)
+    assert len(saved["rng_cuda"]) == 1
+    saved["rng_cuda"] *= 16
+    torch.save(saved, task.run.checkpoint_file)
+    assert chain.run(task).run.model_file.exists()
