@@ -98,7 +98,9 @@ def import_(
     sigma: Annotated[
         float | None, typer.Option("--sigma", help="Noise level; by default from the path, as in sigma_0.25.")
     ] = None,
-    method: Annotated[str, typer.Option("--method", help="By default what is left of the path.")] = "",
+    method: Annotated[
+        str, typer.Option("--method", help="What to call it; by default what is left of the path.")
+    ] = "",
     dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
     model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
     seed: Annotated[int | None, typer.Option("--seed", help="Training seed, where it is known.")] = None,

@@ -51,6 +51,9 @@ class Imported:
     run: str = ""
     state: str = ""
     """`new`, `changed`, `unchanged`, or `skipped`."""
+    method: str = ""
+    method_from: str = ""
+    """`path`, or `--method`."""
     rows: int = 0
     subset: str = ""
     remarks: list[str] = field(default_factory=list)
@@ -114,6 +117,7 @@ def _import(store: Store, sweep: str, file: Path, below: Path, said: Said) -> Im
     kept, _ = keep(store, spec, log.radii)
     shown = Shown(kept, said.n, said.n0, alpha, str(file), about_alpha + log.losses)
     one.state = show(store, sweep, shown)
+    one.method, one.method_from = spec.method, "--method" if said.method else "path"
     one.run, one.rows, one.subset = kept.id, len(log.radii), describe_subset(log.radii.index)
     one.remarks = about_sigma + about_alpha + log.losses + log.quirks
     return one
@@ -214,11 +218,17 @@ def describe(found: Sequence[Imported]) -> str:
     lines = []
     for one in found:
         head = f"{one.state:9} {printable(one.file)}"
-        lines.append(f"{head}: {one.run}, {counted(one.rows, 'image')} ({one.subset})" if one.run else head)
+        if one.run:
+            head += (
+                f": {one.run}, {counted(one.rows, 'image')} ({one.subset}), method '{printable(one.method)}'"
+            )
+        lines.append(head)
         lines += [f"          {printable(remark)}" for remark in one.remarks]
     counts = {
         state: sum(one.state == state for one in found)
         for state in ("new", "changed", "unchanged", "skipped")
     }
     lines.append(", ".join(f"{plain(number)} {state}" for state, number in counts.items() if number))
+    if any(one.method_from == "path" for one in found):
+        lines.append("The methods are called by their paths; --method says another name.")
     return "\n".join(lines)

@@ -359,3 +359,21 @@ def _method(file: Path) -> str:
 
 def _sigma(file: Path) -> str:
     return f"{float(file.stem.rpartition('_')[2]):g}"
+
+
+def test_what_a_method_is_called_is_said_and_can_be_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "runs"))
+    folder = tmp_path / "macer" / "sigma_0.25"
+    folder.mkdir(parents=True)
+    (folder / "log.tsv").write_text(log())
+    given = ["import", str(folder.parent), "--name", "public"]
+    assert run(given) == 0
+    said = capsys.readouterr().out
+    assert ", method '" in said
+    assert "called by their paths; --method says another" in said
+    assert run([*given, "--method", "macer 2020"]) == 0
+    said = capsys.readouterr().out
+    assert ", method 'macer 2020'" in said
+    assert "by their paths" not in said
