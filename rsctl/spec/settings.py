@@ -180,6 +180,10 @@ def load_settings() -> Place:
     return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
 
 
+def _only_of_slurm(table: dict[str, Any]) -> list[str]:
+    return [key for key in table if key in SlurmProfile.model_fields and key not in LocalProfile.model_fields]
+
+
 def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
     """`[profiles.NAME]` tables, each by the fields of its own backend."""
     if not isinstance(tables, dict):
@@ -190,6 +194,9 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
         backend = table.get("backend", "local") if isinstance(table, dict) else None
         if not isinstance(table, dict):
             problems.append(Problem(f"profiles.{name}", f"must be a table; it is {table!r}."))
+        elif "backend" not in table and (clusters := _only_of_slurm(table)):
+            text = f'is required: without backend = "slurm" a profile is local, and has no {clusters[0]}.'
+            problems.append(Problem(f"profiles.{name}.backend", text))
         elif backend not in BACKENDS:
             problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
         elif name == "local" and backend != "local":

@@ -218,7 +218,7 @@ def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[Shown]]:
         return store.sweep(name), beside
     if beside:
         return {"name": name, "description": "", "entries": []}, beside
-    known = [sweep for sweep in _names(store.root / "sweeps") if not sweep.startswith(".")]
+    known = sorted({*store.sweep_names(), *store.import_only()})
     raise InputError(f"no sweep '{name}' in {store.root}. There: {', '.join(known) or '(none yet)'}.")
 
 

@@ -147,6 +147,15 @@ def test_a_broken_rsctl_toml_is_named(chain: Chain, capsys: Any, broken: str) ->
     assert "rsctl.toml" in capsys.readouterr().err
 
 
+def test_a_profile_without_a_backend_says_that_it_needs_one(chain: Chain, capsys: Any) -> None:
+    (chain.folder / "rsctl.toml").write_text('[profiles.gpu]\npartition = "gpu"\n')
+    assert run(["status"]) == 2
+    assert (
+        'profiles.gpu.backend: is required: without backend = "slurm" a profile is local, and has no partition.'
+        in capsys.readouterr().err
+    )
+
+
 def test_a_plugin_that_is_not_installed_is_named(chain: Chain, capsys: Any) -> None:
     (chain.folder / "rsctl.toml").write_text('plugins = ["no_such_package"]')
     assert run(["check", str(chain.file(GOOD))]) == 2
