@@ -37,7 +37,6 @@ def _torchvision(name: str, title: str, citation: str, channels: int, size: int,
         name, title, citation, channels, size, classes, {"train": train, "test": test}, mean, std, augmentation,
         where=f"{' and '.join(paths)} below the data root, as torchvision stores it (rsctl data fetch {name} on a machine with internet)",
         paths=paths,
-        fetchable=True,
     )  # fmt: skip
 
 

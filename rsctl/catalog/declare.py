@@ -169,8 +169,6 @@ class DataSet:
     """What has to lie where below the data root, for the message when it doesn't."""
     paths: tuple[str, ...] = ()
     """Files or folders below the data root that show it is there."""
-    fetchable: bool = False
-    """`rsctl data fetch NAME` can download it."""
     inspect: Callable[[Path, Any], DataShape] | None = None
     """Looks at the files (no decoding) for `classes` and `counts` that the declaration doesn't know."""
     implementation: str = ""
