@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from jobs.verifiers import Verdicts
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.counterexample import Counterexamples
-from jobs.verifiers.ibp import SumsOfProducts
 from jobs.verifiers.matrices import Bounds, Matrices, matrices
 from jobs.verifiers.network import trace
+from jobs.verifiers.prover import SumsOfProducts
 from jobs.verifiers.relaxation import layer_bounds, lower_bound
 from rsctl.catalog.declare import DataShape
 

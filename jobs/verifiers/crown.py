@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.verifiers.ibp import Interval, Margins, Prover, SumsOfProducts, box, propagate, result
+from jobs.verifiers.ibp import Interval, Margins, box, propagate, result
 from jobs.verifiers.network import Network, trace, unsupported
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Distance, MaxMin, Op, Relu, Reshape
+from jobs.verifiers.prover import Prover, SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

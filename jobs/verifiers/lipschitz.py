@@ -18,7 +18,6 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers import Verdicts
-from jobs.verifiers.ibp import SumsOfProducts
 from jobs.verifiers.network import Network, trace, unsupported
 from jobs.verifiers.operations import (
     HUGE,
@@ -36,6 +35,7 @@ from jobs.verifiers.operations import (
     Reshape,
     Scale,
 )
+from jobs.verifiers.prover import SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

@@ -13,10 +13,11 @@ from jobs.models import Normalize
 from jobs.models.distance import distance_network
 from jobs.models.lipschitz import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz
-from jobs.verifiers.ibp import Interval, SumsOfProducts
+from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import Network, trace
 from jobs.verifiers.operations import Distance
 from jobs.verifiers.operations import MaxMin as MaxMinOp
+from jobs.verifiers.prover import SumsOfProducts
 
 SHAPE = (1, 2, 2)
 IMAGES, POINTS = 3, 400
