@@ -38,6 +38,7 @@ def test_a_sweep_through_slurm_counts_what_the_local_backend_counts(site: Site, 
     site.sweep()
     site.submit(fake=False)
     assert site.wait() == ["done"] * 3
+    site.sweep(certification={"shards": 1})
     assert image_counts(site.store) == image_counts(local(site, tmp_path / "local"))
     assert "| gaussian" in site.rsctl("export", "try").stdout
 
