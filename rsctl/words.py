@@ -8,6 +8,11 @@ def counted(number: int, what: str, several: str = "") -> str:
     return f"{number:,} {what if number == 1 else several or f'{what}s'}"
 
 
+def per_second(rate: float, unit: str = "") -> str:
+    """`0.028/s`, `20/s`, `12,345 images/s`."""
+    return (f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}") + (f" {unit}/s" if unit else "/s")
+
+
 def duration(seconds: float) -> str:
     """`42 s`, `3 min`, `2 h 05`, `3 d 04 h`; what isn't nothing is a second at least."""
     if seconds < 90:

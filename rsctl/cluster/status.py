@@ -13,7 +13,7 @@ from rsctl.cluster.everywhere import notices
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
-from rsctl.words import counted, duration
+from rsctl.words import counted, duration, per_second
 
 _ORDER = (
     State.RUNNING,
@@ -129,7 +129,7 @@ def status_text(values: dict[str, Any]) -> str:
             told.append(counted(logs, "imported log"))
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
-            rate = f"  {run['rate']:.4g} {run['unit']}/s" if run["rate"] else ""
+            rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
             left = (
                 f"  {duration(run['seconds_left'])} left"
                 if run["seconds_left"] is not None and run["rate"]

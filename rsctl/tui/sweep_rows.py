@@ -7,7 +7,7 @@ from dataclasses import replace
 from rsctl.tui.filters import Filter
 from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, progress_of
 from rsctl.tui.widgets.cells import Cell, Column, Row, bar
-from rsctl.words import counted, duration
+from rsctl.words import counted, duration, per_second
 
 BAR = 8
 COLUMNS = (
@@ -143,9 +143,7 @@ def _share(progress: Progress) -> Cell:
 
 def _rate(progress: Progress) -> str:
     """Of whatever its state counts: a run that trains steps, one that certifies images."""
-    if not progress.rate:
-        return ""
-    return f"{progress.rate:,.0f}/s" if progress.rate >= 100 else f"{progress.rate:.2g}/s"
+    return per_second(progress.rate) if progress.rate else ""
 
 
 def _left(progress: Progress) -> str:

@@ -24,10 +24,10 @@ def test_names_that_differ_at_the_end_stay_apart() -> None:
     assert "gaussia….25 · seed 1" in shown
 
 
-def test_the_widths_fill_the_room_and_the_last_column_needs_no_gap() -> None:
+def test_the_widths_fill_the_room_up_to_a_scroll_bar() -> None:
     columns = [Column("name"), Column("a", 8), Column("b", 8, drop=1)]
-    assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([22, 8, 8], 0)
-    assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([30, 8, 0], 0)
+    assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([21, 8, 8], 0)
+    assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([29, 8, 0], 0)
 
 
 @pytest.mark.parametrize("columns", [SWEEPS, FORM])

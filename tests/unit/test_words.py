@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsctl.words import counted, duration
+from rsctl.words import counted, duration, per_second
 
 
 def test_one_is_singular_and_thousands_are_set_apart() -> None:
@@ -24,3 +24,8 @@ def test_one_is_singular_and_thousands_are_set_apart() -> None:
 )  # fmt: skip
 def test_a_duration_has_no_digits_that_nobody_reads(seconds: float, told: str) -> None:
     assert duration(seconds) == told
+
+
+def test_a_rate_has_no_exponent() -> None:
+    assert [per_second(rate) for rate in (0.0278, 19.96, 12_345.6)] == ["0.028/s", "20/s", "12,346/s"]
+    assert per_second(20.0, "images") == "20 images/s"

@@ -54,7 +54,8 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
         if needed() > room and len(shown) > 2:
             shown.discard(i)
     flexible = [i for i in shown if not columns[i].width]
-    left = max(12 * len(flexible), room + 1 - sum(columns[i].width + 1 for i in shown))
+    # A gap after the last column too: a scroll bar may lie there.
+    left = max(12 * len(flexible), room - sum(columns[i].width + 1 for i in shown))
     found = [
         0
         if i not in shown
