@@ -12,6 +12,7 @@ import re
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -242,9 +243,15 @@ def _unreadable(file: Path, error: Exception) -> str:
         said = reason[1] if reason else ""
         return f"{file}: is no checkpoint that PyTorch can read ({type(error).__name__}: {said})."
     name = next(filter(None, needs.groups()))
+    package = name.split(".")[0]
+    if package == "__main__":
+        where = ", in the script that defined it"
+    else:
+        where = "" if find_spec(package) else f", where its authors' code with '{package}' is"
     return (
         f"{file}: holds Python objects besides weights ({name}); loading it would run code of the file, "
-        "so it is refused. Where you trust it, write its weights to a file of their own:\n"
+        "so it is refused. Where you trust it, write its weights to a file of their own"
+        f"{where}:\n"
         f'python -c "import torch; c = torch.load({str(file)!r}, map_location={"cpu"!r}, weights_only=False); '
         "torch.save(c.state_dict() if hasattr(c, 'state_dict') else {k: c[k] for k in ('arch', 'state_dict', 'net') if k in c}, "
         f'{file.stem + ".weights.pt"!r})"'

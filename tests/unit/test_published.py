@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import types
 from collections import OrderedDict
 from collections.abc import Callable
 from functools import cache
@@ -140,7 +141,11 @@ def with_a_program(file: Path) -> None:
 @pytest.mark.parametrize(
     ("save", "said", "layout"),
     [
-        (with_options, r"argparse.Namespace\); loading it would run code", "{state_dict} with keys '1.…'"),
+        (
+            with_options,
+            r"argparse.Namespace\); loading it would run code.* a file of their own:\n",
+            "{state_dict} with keys '1.…'",
+        ),
         (with_a_program, "TorchScript program, not weights", "a bare state dict with keys '1.…'"),
     ],
 )
@@ -158,6 +163,25 @@ def test_a_file_that_wants_more_is_refused_and_its_way_to_convert_it_works(
     )
     assert done.returncode == 0, done.stderr
     assert read_weights(tmp_path / "best.weights.pt").layout == layout
+
+
+@pytest.mark.parametrize(
+    ("package", "where"),
+    [
+        ("their_models", "where its authors' code with 'their_models' is"),
+        ("__main__", "in the script that defined it"),
+    ],
+)
+def test_a_pickled_network_of_someones_own_code_says_where_it_can_be_read(
+    package: str, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    code = types.ModuleType(package)
+    code.Net = type("Net", (nn.Linear,), {"__module__": package})  # type: ignore[attr-defined]
+    with monkeypatch.context() as there:
+        there.setitem(sys.modules, package, code)
+        torch.save(code.Net(2, 2), tmp_path / "c.pt")
+    with pytest.raises(InputError, match=rf"\({package}.Net\).*, {where}:\n"):
+        read_weights(tmp_path / "c.pt")
 
 
 @pytest.mark.parametrize("kind", [np.float64, np.float32])
