@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -15,6 +16,15 @@ def leave(code: int) -> None:
     """End the command with this exit code."""
     if code:
         raise typer.Exit(code)
+
+
+def show(markdown: str) -> None:
+    """Print it; on a terminal so that its tables fit."""
+    from rsctl.report.terminal import fitted
+
+    if sys.stdout.isatty():
+        markdown = fitted(markdown, shutil.get_terminal_size().columns)
+    print(markdown, end="")
 
 
 def tell(notes: Sequence[str]) -> None:

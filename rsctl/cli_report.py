@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from rsctl.cli_common import AsJson, leave, loudly, tell
+from rsctl.cli_common import AsJson, leave, loudly, show, tell
 from rsctl.errors import InputError, unknown
 from rsctl.words import counted
 
@@ -68,7 +68,9 @@ def export(
     results = sweep_results(store, sweep, **choice)
     beside = matching(results.every) if baselines else []
     text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)
-    if output is None:
+    if output is None and form == "md":
+        show(text)
+    elif output is None:
         print(text, end="")
     else:
         write(output, form, text.encode(), force=force)

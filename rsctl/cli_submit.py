@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from rsctl.cli_common import loudly
+from rsctl.cli_common import loudly, show
 from rsctl.words import counted
 
 
@@ -89,5 +89,9 @@ def _print_table(place: Any, name: str, form: str) -> int:
     from rsctl.store.layout import Store
 
     results = sweep_results(Store(place.store), name)
-    print(render(results, form), end="")
+    text = render(results, form)
+    if form == "md":
+        show(text)
+    else:
+        print(text, end="")
     return loudly(results.broken)
