@@ -19,7 +19,7 @@ from torch import Tensor
 from jobs.data.decode import centre_crop, decode_each, read_image
 from jobs.data.images import ArrayImages, FileImages, Images
 from rsctl.catalog.declare import DataSet, DataShape
-from rsctl.catalog.folders import folder_root, image_files
+from rsctl.catalog.folders import contents, folder_root, image_files
 from rsctl.catalog.holdout import fixed_permutation
 from rsctl.errors import InputError
 
@@ -148,11 +148,13 @@ def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[T
     return pixels, labels
 
 
-def listing_fingerprint(files: Sequence[tuple[str, int, int]], size: int) -> str:
-    """SHA-256 over (path, label, bytes) of every image and the side it is brought to; contents aren't read."""
+def listing_fingerprint(files: Sequence[tuple[str, int, int]], size: int, root: Path) -> str:
+    """SHA-256 over (path, label, bytes) of every image, what is in those of uncompressed formats, and the side they are brought to."""
     content = hashlib.sha256(f"{size}\n".encode())
     for file, label, length in files:
         content.update(f"{file}\0{label}\0{length}\n".encode("utf-8", "surrogateescape"))
+    for digest in contents(root, files):
+        content.update(f"{digest}\n".encode())
     return content.hexdigest()
 
 
@@ -171,7 +173,7 @@ def read_folder(
     decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
     labels = torch.tensor([label for _, label, _ in chosen], dtype=torch.int64)
     return ArrayImages(
-        torch.from_numpy(pixels), labels, shape, listing_fingerprint(files, shape.size), positions
+        torch.from_numpy(pixels), labels, shape, listing_fingerprint(files, shape.size, root), positions
     )
 
 
@@ -202,7 +204,7 @@ def read_imagenet(
         [file for file, _, _ in chosen],
         [label for _, label, _ in chosen],
         shape,
-        listing_fingerprint(files, shape.size),
+        listing_fingerprint(files, shape.size, root),
         round(shape.size * IMAGENET_RESIZE),
         positions,
     )

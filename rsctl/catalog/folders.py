@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import random
+from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError, unknown
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+"""Formats whose files keep their length when the pixels change; TIFF may be one of them."""
 
 
 def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
@@ -75,13 +79,33 @@ def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[st
     return files
 
 
+def contents(root: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
+    """SHA-256 of each file of an uncompressed format, in order: names and lengths don't tell such files apart."""
+    found = []
+    for file, _, _ in files:
+        if file.lower().endswith(UNCOMPRESSED):
+            status = os.stat(root / file)
+            found.append(_content(root / file, status.st_size, status.st_ctime_ns, status.st_ino))
+    return found
+
+
+@lru_cache(maxsize=1 << 18)
+def _content(path: Path, size: int, changed: int, inode: int) -> str:
+    """The points of a sweep ask for the same files over and over."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def folder_root(data_root: Path, parameters: Any) -> Path:
     path = Path(os.path.expanduser(parameters.path))
     return path if path.is_absolute() else data_root / path
 
 
 def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
-    """Class folders and image counts of an `imagefolder`, without decoding an image."""
+    """Class folders and image counts of an `imagefolder`, without decoding an image.
+
+    Its fingerprint is of the files' names and lengths, and of what is in files of uncompressed formats. A JPEG, PNG or
+    WebP file of the same name and the same number of bytes is taken for the same image.
+    """
     root = folder_root(data_root, parameters)
     if not root.is_dir():
         raise InputError(
@@ -92,5 +116,7 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
         _no_other_class(root, names)
     files = {split: image_files(root, split, names) for split in ("train", "test")}
     counts = {split: len(found) for split, found in files.items()}
-    fingerprint = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    raw = {split: contents(root, found) for split, found in files.items()}
+    identified = {**files, "contents": raw} if any(raw.values()) else files
+    fingerprint = hashlib.sha256(json.dumps(identified).encode()).hexdigest()
     return DataShape(3, parameters.size, len(names), counts, names, fingerprint)

@@ -48,6 +48,28 @@ def animals(tmp_path: Path) -> Path:
 FOLDER = {"path": "animals", "size": 16}
 
 
+@pytest.mark.parametrize("ending", ["bmp", "ppm", "TIF"])
+def test_an_uncompressed_image_that_changes_is_another_data_set(animals: Path, ending: str) -> None:
+    before = shape_of("imagefolder", FOLDER, animals)
+    file = animals / "animals" / "test" / "bee" / f"other.{ending}"
+    Image.new("RGB", (16, 16), "red").save(file)
+    red, red_pixels = shape_of("imagefolder", FOLDER, animals), load("imagefolder", FOLDER, "test", animals)
+    length = file.stat().st_size
+    Image.new("RGB", (16, 16), "blue").save(file)
+    blue, blue_pixels = shape_of("imagefolder", FOLDER, animals), load("imagefolder", FOLDER, "test", animals)
+    assert file.stat().st_size == length
+    assert len({before.fingerprint, red.fingerprint, blue.fingerprint}) == 3
+    assert red_pixels.fingerprint != blue_pixels.fingerprint
+
+
+def test_the_fingerprint_of_compressed_files_stays_what_it_was(tmp_path: Path) -> None:
+    for name in ("train/a/1.png", "train/b/1.jpg", "test/a/2.PNG", "test/b/2.webp"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x" * len(name))
+    shape = shape_of("imagefolder", {"path": "."}, tmp_path)
+    assert shape.fingerprint == "f85014d5c516701425d70ebec410de59cc48cc4de04cc2b2484f2a1d969f8e23"
+
+
 def torchvision_crop(path: Path, resize: int, size: int) -> torch.Tensor:
     steps = [transforms.Resize(resize), transforms.CenterCrop(size), transforms.PILToTensor()]
     return transforms.Compose(steps)(Image.open(path).convert("RGB"))
