@@ -178,7 +178,7 @@ def test_a_kill_while_many_shards_are_compacted_loses_no_row(tmp_path: Path) -> 
                     compact(run)
                 os._exit(0)
             # Ever later, so that it gets through in the end.
-            time.sleep(rng.uniform(0, 0.02 * (kills + 1)))
+            time.sleep(rng.uniform(0, 0.02 * 1.25**kills))
             kill(pid)
             os.waitpid(pid, 0)
             assert read_table(run).rows.index.tolist() == list(range(12))
