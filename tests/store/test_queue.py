@@ -125,7 +125,7 @@ def test_cancel_stops_running_tasks_and_submit_goes_on_from_the_snapshot(chain: 
 def test_a_killed_queue_leaves_its_tasks_and_the_next_adopts_them(chain: Chain) -> None:
     """Killed the moment it has started a task, before that could claim anything; and again later."""
     # Longer than the next queue takes to start, on a busy machine too.
-    file = chain.file(tiny(training={"epochs": 100}, certification={"n": 4000}))
+    file = chain.file(tiny(training={"epochs": 30}, certification={"n": 4000}))
     log = own_queue(chain.store).log
     waiting = background(chain, "submit", file, "--wait")
     wait_until(lambda: log.exists() and "started" in log.read_text(), every=0.002)
