@@ -25,7 +25,7 @@ def build(name: str, classes: int, channels: int, size: int, **parameters: Any) 
     if name == "cnn":
         return SmallCNN(classes, channels, size, **parameters)
     if name == "lenet":
-        return lenet(classes, channels, size)
+        return lenet(classes, channels, size, **parameters)
     if name == "convolutions":
         return convolutions(classes, channels, size, **parameters)
     depth = int(name.removeprefix("resnet"))

@@ -35,23 +35,24 @@ class SmallCNN(nn.Module):
         return self.fc(self.features(x).flatten(1))
 
 
-def lenet(classes: int, channels: int, size: int) -> nn.Sequential:
-    """Two 5x5 convolutions without padding, each halved by max-pooling, and a hidden layer of 500 units.
+def lenet(classes: int, channels: int, size: int, widths: Sequence[int]) -> nn.Sequential:
+    """Two 5x5 convolutions without padding, each halved by max-pooling, and a hidden layer: `widths` of the three.
 
     Layer names are those of published checkpoints.
     """
     left = ((size - 4) // 2 - 4) // 2
+    first, second, hidden = widths
     layers: dict[str, nn.Module] = {
-        "conv1": nn.Conv2d(channels, 20, kernel_size=5),
+        "conv1": nn.Conv2d(channels, first, kernel_size=5),
         "relu1": nn.ReLU(),
         "pool1": nn.MaxPool2d(2),
-        "conv2": nn.Conv2d(20, 50, kernel_size=5),
+        "conv2": nn.Conv2d(first, second, kernel_size=5),
         "relu2": nn.ReLU(),
         "pool2": nn.MaxPool2d(2),
         "flatten": nn.Flatten(),
-        "fc1": nn.Linear(50 * left * left, 500),
+        "fc1": nn.Linear(second * left * left, hidden),
         "relu3": nn.ReLU(),
-        "fc2": nn.Linear(500, classes),
+        "fc2": nn.Linear(hidden, classes),
     }
     return nn.Sequential(OrderedDict(layers))
 

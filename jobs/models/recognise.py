@@ -86,6 +86,9 @@ def told(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str
     first = weights.get("features.0.weight")
     if name == "cnn" and first is not None and first.dim() == 4:
         return {"width": len(first)}
+    if name == "lenet":
+        units = [len(weights.get(f"{layer}.weight", ())) for layer in ("conv1", "conv2", "fc1")]
+        return {"widths": units} if min(units) > 1 and units != [20, 50, 500] else {}
     if (
         name.startswith("resnet")
         and "layer3.0.bn1.weight" in weights

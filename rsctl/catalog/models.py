@@ -56,6 +56,15 @@ class ConvolutionsParameters(Parameters):
         return convolutions
 
 
+class LenetParameters(Parameters):
+    """LeNet."""
+
+    widths: Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=3, max_length=3)] = Field(
+        [20, 50, 500], json_schema_extra={"neutral": [20, 50, 500]}
+    )
+    """Channels of the two convolutions, and units of the hidden layer."""
+
+
 Widths = Annotated[list[Annotated[int, Field(ge=2)]], Field(min_length=1)]
 
 
@@ -111,9 +120,10 @@ MODELS: tuple[Model, ...] = (
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
     Model(
         "lenet",
-        "LeNet with 20 and 50 channels and max-pooling, for 28x28 images",
+        "LeNet with two convolutions and max-pooling, for 28x28 images",
         "LeCun, Bottou, Bengio, Haffner: Gradient-based learning applied to document recognition, 1998; "
         "as Jeong, Shin 2020, authors' code: archs/lenet.py",
+        LenetParameters,
         smallest=16,
     ),
     Model(

@@ -382,6 +382,12 @@ def test_lenet_has_the_published_names() -> None:
         "1.conv1.weight": (20, 1, 5, 5), "1.conv2.weight": (50, 20, 5, 5), "1.fc1.weight": (500, 800), "1.fc2.weight": (10, 500),
     }  # fmt: skip
     assert recognise(read_from(made.state_dict()), dataset("mnist"), mnist) == ("lenet", {})
+    # PyTorch's own example for MNIST, which half of the world's checkpoints of it come from.
+    small = build_model("lenet", {"widths": [10, 20, 50]}, dataset=dataset("mnist"), shape=mnist)
+    assert recognise(read_from(small.state_dict()), dataset("mnist"), mnist) == (
+        "lenet",
+        {"widths": [10, 20, 50]},
+    )
 
 
 def test_a_cascade_is_refused_with_the_way_to_take_its_first_network(tmp_path: Path) -> None:
