@@ -96,7 +96,7 @@ def _pipes(table: Sequence[Sequence[str]]) -> list[str]:
 
 COLUMNS = (
     "run", "source", "method", "dataset", "split", "model", "sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",
-    "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "worst_class_accuracy",
+    "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "population_accuracy", "worst_class_accuracy",
     "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings",
 )  # fmt: skip
 """Of the CSV, and the keys of a JSON row."""
@@ -106,7 +106,8 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
     """One dict per row and radius, with the keys `COLUMNS`; shares in [0, 1] and at full precision, None for unknown.
 
     `low` and `high` are the 95 % interval over images; `proved_accuracy` is what holds of these images at all radii
-    at once with probability 0.999, after the certificates that may be wrong.
+    at once with probability 0.999, after the certificates that may be wrong; `population_accuracy` what holds, at each
+    radius by itself and likewise, of everything that they are a random sample of.
     """
     found = []
     for row in results.every:
@@ -122,7 +123,8 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
             low, high = cell.interval
             own = {
                 "radius": cell.radius, "certified_accuracy": _number(cell.accuracy), "low": low, "high": high,
-                "proved_accuracy": _number(row.proved(cell)), "worst_class_accuracy": _number(cell.worst_class),
+                "proved_accuracy": _number(row.proved(cell)), "population_accuracy": _number(row.proved_of_population(cell)),
+                "worst_class_accuracy": _number(cell.worst_class),
             }  # fmt: skip
             values = {**common, **own}
             found.append({key: values[key] for key in COLUMNS})

@@ -14,6 +14,11 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from rsctl.certificates import Certified
+from rsctl.certificates.dataset_level import (
+    accuracy_of_the_population,
+    accuracy_of_these_images,
+    wrong_claims,
+)
 from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 
@@ -94,8 +99,8 @@ class Measured:
     """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
     mean_draws: float = float("nan")
     """Estimation draws per image: n, or fewer where a sequential rule stopped the sampling; NaN where nothing tells."""
-    wrong_claims: int | None = None
-    """With probability 1 − `RHO` no more than these images are certified wrongly, at any radius; None where nothing proves it."""
+    failure: float | None = None
+    """Proved failure probability of one image's radius; None where nothing is proved, or nothing fails."""
     subset: str = ""
     """Which images, in words."""
     subset_key: str = ""
@@ -104,11 +109,24 @@ class Measured:
     def complete(self) -> bool:
         return self.images == self.planned
 
+    @property
+    def wrong_claims(self) -> int | None:
+        """With probability 1 − `RHO` no more than these images are certified wrongly, at any radius; None where nothing proves it."""
+        return (
+            None if self.failure is None or not self.images else wrong_claims(self.images, self.failure, RHO)
+        )
+
     def proved(self, cell: Cell) -> float:
         """Share of these images that is truly certified, for all radii at once with probability 1 − `RHO`; NaN if unproved."""
-        if self.wrong_claims is None or not cell.images:
+        if self.failure is None or not cell.images:
             return float("nan")
-        return max(cell.certified - self.wrong_claims, 0) / cell.images
+        return float(accuracy_of_these_images(cell.certified, cell.images, self.failure, RHO))
+
+    def proved_of_population(self, cell: Cell) -> float:
+        """Share of what these images are a random sample of, at this one radius with probability 1 − `RHO`; NaN if unproved."""
+        if self.failure is None or not cell.images:
+            return float("nan")
+        return float(accuracy_of_the_population(cell.certified, cell.images, self.failure, RHO))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
-from rsctl.certificates.dataset_level import wrong_claims
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
@@ -22,7 +21,6 @@ from rsctl.report.families import Scored, families
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
     CONFIDENCE,
-    RHO,
     AnyRow,
     Cell,
     LoggedRow,
@@ -240,7 +238,7 @@ def _sample(
         clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
         mean_draws=float(table.rows.n.mean()) if images else float("nan"),
         recipe=json.dumps(seedless(table.run.store, train), sort_keys=True),
-        wrong_claims=_wrong_claims(rule, images, alpha),
+        failure=_failure(rule, alpha),
         subset=_subset(chosen),
         subset_key=subset_key(order),
     )
@@ -260,11 +258,9 @@ def _about_stopping(stopped: dict[str, list[tuple[Row, Any]]]) -> list[str]:
     return notes
 
 
-def _wrong_claims(rule: Certificate, images: int, alpha: float) -> int | None:
+def _failure(rule: Certificate, alpha: float) -> float | None:
     failure = rule.guarantee.times_alpha * alpha
-    if not images or rule.guarantee.kind != "probabilistic" or failure >= 1:
-        return None
-    return wrong_claims(images, failure, RHO)
+    return failure if rule.guarantee.kind == "probabilistic" and failure < 1 else None
 
 
 def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:

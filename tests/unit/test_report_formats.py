@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_cases import make_row, make_store
+from scipy.stats import beta
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
@@ -300,8 +301,13 @@ def test_what_is_proved_of_these_images_leaves_out_the_claims_that_may_be_wrong(
     (row,) = found.rows
     # P(Bin(360, 0.001) > 3) = 0.0005 ≤ 0.001 < P(Bin(360, 0.001) > 2) = 0.0059
     assert row.wrong_claims == 3
-    proved = [line["proved_accuracy"] for line in json.loads(render(found, "json"))["rows"]]
-    assert proved == [max(cell.certified - 3, 0) / 360 for cell in row.cells]
+    lines = json.loads(render(found, "json"))["rows"]
+    assert [line["proved_accuracy"] for line in lines] == [max(c.certified - 3, 0) / 360 for c in row.cells]
+    # Clopper and Pearson over images, and a certificate that fails counts as one with probability alpha.
+    for line, cell in zip(lines, row.cells, strict=True):
+        low = beta.ppf(0.001, cell.certified, 360 - cell.certified + 1) if cell.certified else 0.0
+        assert line["population_accuracy"] == pytest.approx(max(low - 0.001, 0), abs=1e-12)
+    assert 0 < lines[0]["population_accuracy"] < lines[0]["proved_accuracy"]
     assert "at most 3 images of a run are certified wrongly" in render(found, "md")
     assert "proved" not in render(results(make_row()), "md")
 
