@@ -48,7 +48,7 @@ def take(work: Work) -> None:
     images = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
     if spec.data and images.shape.fingerprint != spec.data:
         raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
+            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
         )
     given = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
     name, parameters = recognise(weights, dataset, images.shape, spec.model, given)

@@ -25,7 +25,7 @@ def load_images(work: Work) -> Images:
     images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
     if spec.data and images.shape.fingerprint != spec.data:
         raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
+            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
         )
     return images
 

@@ -65,7 +65,7 @@ def _train(work: Work) -> None:
     images = load(spec.dataset, work.launch["dataset_parameters"], "train", work.data_root)
     if spec.data and images.shape.fingerprint != spec.data:
         raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again to plan anew."
+            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
         )
     rows = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
     rows = torch.as_tensor(rows)

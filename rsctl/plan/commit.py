@@ -9,7 +9,7 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
-from rsctl.errors import RefusedError
+from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
 from rsctl.plan.tasks import STAGES, Request, Task
@@ -21,7 +21,6 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
-from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,10 @@ class Committed:
 def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     """Write the plan into the store; safe to repeat, and to run twice at once.
 
-    Raises RefusedError if a sweep of this name exists with other content and `update` is false.
+    Raises RefusedError if a sweep of this name has another file or other runs and `update` is false.
     """
     store = Store(place.store)
-    notes = _check_name(store, plan, update)
+    notes = check_name(store, plan, update)
     code = snapshot_code(store.root)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
     requests: list[Request] = []
@@ -156,39 +155,6 @@ def _resources(resources: StageResources) -> dict[str, Any]:
     return resources.model_dump()
 
 
-def _check_name(store: Store, plan: Plan, update: bool) -> list[str]:
-    """Refuse to overwrite a sweep of other content; with `update`, say what changes."""
-    folder = store.sweep_folder(plan.sweep.name)
-    if not (folder / "plan.json").is_file():
-        return []
-    before = store.sweep(plan.sweep.name)
-    if before["raw"] == plan.sweep.raw:
-        return []
-    if not update:
-        raise _other_content(plan)
-    old = {entry["run"]: entry for entry in before["entries"]}
-    new = {entry.table.spec.run_id: entry for entry in plan.entries}
-    notes = [f"update: adds {name}" for name in new if name not in old]
-    notes += [
-        f"update: drops {name} from the sweep (its results stay in the store)"
-        for name in old
-        if name not in new
-    ]
-    for name in new:
-        if name in old and old[name]["images"]["count"] != len(new[name].images):
-            notes.append(
-                f"update: {name}: {old[name]['images']['count']} → {counted(len(new[name].images), 'image')}"
-            )
-    return notes or ["update: the file changed, its runs and images did not"]
-
-
-def _other_content(plan: Plan) -> RefusedError:
-    return RefusedError(
-        f"name: the sweep '{plan.sweep.name}' exists with other content. "
-        "Give this one another name, or add --update to let it replace the old list (results are kept)."
-    )
-
-
 def _needless(store: Store, plan: Plan) -> set[str]:
     """Tables of predictions that aren't there and that no model still to be trained would read."""
     there = {name for name in plan.models if store.run("models", name).model_file.exists()}
@@ -219,8 +185,8 @@ def _write_sweep(
     file = store.sweep_folder(sweep.name) / "plan.json"
     if publish(file, to_json(values)):
         return
-    if not update and store.sweep(sweep.name)["raw"] != sweep.raw:
-        raise _other_content(plan)  # another submission took the name meanwhile
+    if not update and (difference := change(store, plan)):
+        raise refusal(plan, difference)  # another submission took the name meanwhile
     replace(file, to_json(values))
 
 

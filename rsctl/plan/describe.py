@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.plan.cost import estimate
+from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import Entry, Plan
 from rsctl.plan.tasks import VERBS
 from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
@@ -30,7 +31,7 @@ def describe(plan: Plan, place: Place) -> Description:
     stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
     draws = sum(stage.draws for stage in stages)
-    sweep = plan.sweep
+    sweep, notes = plan.sweep, notes_of(plan, place)
     lines = [
         f"{sweep.name}: valid. {counted(len(sweep.points), 'point')} → "
         f"{counted(len(plan.models), 'model')}, {counted(len(plan.tables), 'table')}.",
@@ -39,6 +40,7 @@ def describe(plan: Plan, place: Place) -> Description:
         + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
         *(stage.text for stage in stages),
         f"{'hours':{_WIDE}}{cost.text}",
+        *(f"note: {note}" for note in notes),
         "",
     ]
     for entry in plan.entries:
@@ -72,6 +74,7 @@ def describe(plan: Plan, place: Place) -> Description:
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
+        "notes": notes,
     }
     return Description("\n".join(lines), values)
 

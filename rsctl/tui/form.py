@@ -20,6 +20,7 @@ from rsctl.catalog.declare import Method
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
+from rsctl.plan.changed import change
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.spec.sections import (
@@ -36,7 +37,6 @@ from rsctl.spec.sections import (
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
-from rsctl.store.files import read_json
 from rsctl.store.layout import Store
 from rsctl.tui.draft import LISTS, ONCE, Draft, to_value
 from rsctl.tui.form_views import Composed, Field, Section
@@ -98,9 +98,7 @@ def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, 
         return found, general, "", False
     except UserError as error:
         return {}, [str(error).removeprefix(f"{FILE}: ")], "", False
-    file = Store(place.store).sweep_folder(plan.sweep.name) / "plan.json"
-    replaces = file.is_file() and read_json(file).get("raw") != raw
-    return {}, [], text, replaces
+    return {}, [], text, bool(change(Store(place.store), plan))
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:

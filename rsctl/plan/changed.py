@@ -1,0 +1,124 @@
+"""What a plan would change of the sweep of its name: its file, or the runs that the same file stands for now."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from rsctl.errors import RefusedError, UserError
+from rsctl.plan.cost import done_images
+from rsctl.plan.plan import Plan
+from rsctl.spec.runs import TrainSpec
+from rsctl.store.layout import Store
+from rsctl.words import counted
+
+
+def change(store: Store, plan: Plan) -> str:
+    """How the plan differs from the sweep of its name, in a sentence; empty where it goes on with it, or there is none."""
+    before = _before(store, plan)
+    if before is None:
+        return ""
+    if before["raw"] != plan.sweep.raw:
+        return f"the sweep '{plan.sweep.name}' exists with other content."
+    if not _dropped(before, plan):
+        return ""
+    return other_files(store, plan) or (
+        f"the sweep '{plan.sweep.name}' exists, and the same file now stands for other runs than those that are there "
+        "(a checkpoint file has changed, or rsctl has)."
+    )
+
+
+def other_files(store: Store, plan: Plan) -> str:
+    """Which data set's files aren't those that the sweep's runs were planned for, in a sentence; else empty."""
+    before = _before(store, plan)
+    dropped = _dropped(before, plan) if before else []
+    if not before or not dropped:
+        return ""
+    old = []
+    for name in {entry["model"] for entry in before["entries"] if (entry["kind"], entry["run"]) in dropped}:
+        try:
+            old.append(store.run("models", name).train_spec)
+        except UserError:
+            continue  # pruned, or another version's: status and export name it
+    planned, then = _files(model.spec for model in plan.models.values()), _files(old)
+    for model in plan.models.values():
+        key = _data_set(model.spec)
+        if key in then and planned[key].isdisjoint(then[key]):
+            path = model.dataset_parameters.get("path")
+            name = model.spec.dataset + (f" '{path}'" if path else "")
+            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
+            return (
+                f"the files of {name} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
+                f"(submitted {when}, {_results(store, dropped)})."
+            )
+    return ""
+
+
+def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
+    """Refuse to change a sweep without being asked; with `update`, say what changes."""
+    before, difference = _before(store, plan), change(store, plan)
+    if before is None or not difference:
+        return []
+    if not update:
+        raise refusal(plan, difference)
+    old = {entry["run"]: entry for entry in before["entries"]}
+    new = {entry.table.spec.run_id: entry for entry in plan.entries}
+    files = other_files(store, plan)
+    notes = [f"update: {files}"] if files else []
+    notes += [f"update: adds {name}" for name in new if name not in old]
+    notes += [
+        f"update: drops {name} from the sweep (its results stay in the store)"
+        for name in old
+        if name not in new
+    ]
+    for name in new:
+        if name in old and old[name]["images"]["count"] != len(new[name].images):
+            notes.append(
+                f"update: {name}: {old[name]['images']['count']} → {counted(len(new[name].images), 'image')}"
+            )
+    return notes or ["update: the file changed, its runs and images did not"]
+
+
+def refusal(plan: Plan, difference: str) -> RefusedError:
+    """Why a sweep isn't changed, and what to do."""
+    if difference.startswith("the files"):
+        return RefusedError(
+            f"dataset: {difference} Restore the files, give this sweep another name, or add --update: "
+            "it then gets new runs and drops the old ones (their results are kept until they are pruned)."
+        )
+    return RefusedError(
+        f"name: {difference} "
+        "Give this one another name, or add --update to let it replace the old list (results are kept)."
+    )
+
+
+def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
+    there = (store.sweep_folder(plan.sweep.name) / "plan.json").is_file()
+    return store.sweep(plan.sweep.name) if there else None
+
+
+def _dropped(before: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
+    """Kinds and ids of the tables that the plan no longer has."""
+    return sorted(
+        {(entry["kind"], entry["run"]) for entry in before["entries"]}
+        - {(table.spec.folder, table.spec.run_id) for table in plan.tables.values()}
+    )
+
+
+def _results(store: Store, runs: list[tuple[str, str]]) -> str:
+    images = sum(len(done_images(store.run(kind, run_id))) for kind, run_id in runs)
+    return f"{counted(images, 'result')} in {counted(len(runs), 'table')}"
+
+
+def _data_set(spec: TrainSpec) -> str:
+    return json.dumps([spec.dataset, spec.dataset_parameters], sort_keys=True)
+
+
+def _files(specs: Iterable[TrainSpec]) -> dict[str, set[str]]:
+    """Fingerprints by data set."""
+    found: dict[str, set[str]] = {}
+    for spec in specs:
+        found.setdefault(_data_set(spec), set()).add(spec.data)
+    return found
