@@ -166,7 +166,10 @@ def reproduce(
     from rsctl.store.layout import Store
 
     found = reproduce(Store(load_settings().store), find_published(table), sweep, certificate or None)
-    print(reproduction_json(found) if as_json else reproduction_text(found))
+    if as_json:
+        print(reproduction_json(found))
+    else:
+        show(reproduction_text(found) + "\n")
 
 
 def plot(
