@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,6 @@ class Entry:
     """A row of a sweep: a run as planned, or an imported log; read once."""
 
     key: str
-    title: str
     model: str
     counts: str
     settings: dict[str, Any]
@@ -34,6 +33,15 @@ class Entry:
     tasks: dict[Run, dict[str, Task]]
     """By their run and key."""
     problem: str = ""
+    parts: dict[str, str] = field(default_factory=dict)
+    """Of its title, by what each says."""
+    name: str = ""
+    """What of the title tells it apart from the sweep's other runs."""
+
+    @property
+    def title(self) -> str:
+        """The whole name of the run."""
+        return _joined(self.parts) if self.parts else self.counts
 
 
 @dataclass
@@ -63,6 +71,7 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
             entries.append(_logged(name, shown, radii))
         except UserError as error:
             problems.append(plain(str(error)))
+    _shorten(entries)
     return Sweep(stamp, plan, entries, problems)
 
 
@@ -96,8 +105,8 @@ def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
         "source": shown.source,
         "remarks": shown.remarks,
     }
-    title = plain(f"{spec.method} σ {spec.sigma:g} (log)", 120)
-    return Entry(f"{sweep}/{shown.log.id}/{alpha}", title, "", shown.log.id, settings, values, {})
+    parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": "(log)"}
+    return Entry(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
 
 
 def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> Entry:
@@ -116,7 +125,7 @@ def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]
         problems.append(problem)
     certificates = "+".join(values["certificates"])
     key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
-    return Entry(key, table.id, model.id, table.id, settings, values, tasks, problem)
+    return Entry(key, model.id, table.id, settings, values, tasks, problem)
 
 
 def _settings(model: Run, table: Run) -> dict[str, Any]:
@@ -139,15 +148,29 @@ def _name(entries: list[Entry]) -> None:
         keys = dict.fromkeys(key for entry in group for key in entry.settings)
         differing = [key for key in keys if len({repr(entry.settings.get(key)) for entry in group}) > 1]
         for entry in group:
-            extra = [
-                f"{key.split('.', 1)[-1]} {_short(value)}"
-                for key in differing
+            entry.parts = {"method": method, "by": by, "sigma": f"σ {sigma:g}"}
+            for key in differing:
+                value = entry.settings.get(key)
                 # An attack on the network itself has no noise, and 0 says so of each of its settings.
-                if (value := entry.settings.get(key)) is not None and (value or not key.startswith("attack."))
-            ]
-            entry.title = plain(
-                " · ".join([f"{method} · {by} σ {sigma:g}" if by else f"{method} σ {sigma:g}", *extra]), 120
-            )
+                if value is not None and (value or not key.startswith("attack.")):
+                    entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"
+
+
+def _shorten(entries: list[Entry]) -> None:
+    """Names within the sweep: titles without what they all say."""
+    named = [entry.parts for entry in entries if entry.parts]
+    shared = {key for key in (named[0] if named else ()) if len({parts.get(key) for parts in named}) == 1}
+    for entry in entries:
+        own = {key: text for key, text in entry.parts.items() if key not in shared}
+        entry.name = _joined(own) or entry.title
+
+
+def _joined(parts: dict[str, str]) -> str:
+    """`method · verifier σ 0.5 · seed 0`, of what there is."""
+    by = " · ".join(filter(None, (parts.get("method"), parts.get("by"))))
+    heading = " ".join(filter(None, (by, parts.get("sigma"), parts.get("log"))))
+    settings = (text for key, text in parts.items() if key not in ("method", "by", "sigma", "log"))
+    return plain(" · ".join(filter(None, (heading, *settings))), 120)
 
 
 def _short(value: Any) -> str:

@@ -59,7 +59,7 @@ def result_row(
     """A run's line; `colour` is that of its curve, None where it isn't drawn."""
     mark: Cell = (
         (("━ " if colour is not None else "  "), str(colour) if colour is not None else ""),
-        (run.title, ""),
+        (run.name, ""),
     )
     blank = ("",) * len(radii)
     if curve is None:

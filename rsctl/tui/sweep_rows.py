@@ -98,16 +98,16 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
 
 def _run_row(run: RunView, opened: bool) -> Row:
     if run.problem:
-        return Row(run.key, (run.title, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
+        return Row(run.key, (run.name, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
     if run.imported:
-        return Row(run.key, (run.title, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
+        return Row(run.key, (run.name, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
     whole, stage = run.progress, run.stage_progress
     text = whole.text
     if whole.state == "running":
         text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")
     return Row(
         run.key,
-        (run.title, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
+        (run.name, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
         1,
         opened,
     )

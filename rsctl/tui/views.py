@@ -48,6 +48,8 @@ class RunView:
     key: str
     sweep: str
     title: str
+    name: str
+    """What of the title tells it apart from the sweep's other runs."""
     model: str
     counts: str
     settings: Mapping[str, Any]

@@ -150,6 +150,7 @@ def _run_view(sweep: str, entry: Entry, tasks: dict[str, TaskView], before: RunV
         entry.key,
         sweep,
         entry.title,
+        entry.name,
         entry.model,
         entry.counts,
         entry.settings,

@@ -245,7 +245,7 @@ def test_work_that_takes_long_rests_longer() -> None:
 def test_the_end_of_a_sweep_is_told_once(states, said) -> None:
     def overview(*found: str) -> Overview:
         tasks = tuple(TaskView(str(i), "train", "models/x", i, state) for i, state in enumerate(found))
-        run = RunView("r", "s", "r", "m", "c", {}, {}, tasks)
+        run = RunView("r", "s", "r", "r", "m", "c", {}, {}, tasks)
         return Overview("store", (SweepView("s", "", "local", 0.0, (run,)),), (), 0.0)
 
     going, over = overview("done", "running"), overview(*states)

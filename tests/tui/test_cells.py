@@ -17,11 +17,25 @@ def test_a_cut_text_fills_its_room(text: str, room: int) -> None:
         assert cell_len(fit(text, room, False, middle)) == room
 
 
-def test_names_that_differ_at_the_end_stay_apart() -> None:
-    names = [f"gaussian σ {sigma} · seed {seed}" for sigma in (0.25, 0.5) for seed in (0, 1)]
-    shown = {pieces(name, 20, False, middle=True)[0][0] for name in names}
-    assert len(shown) == len(names)
-    assert "gaussia….25 · seed 1" in shown
+@pytest.mark.parametrize(
+    ("room", "shown"),
+    [
+        (48, "logit-pairing σ 0.25 · seed 1 · weight 0.01     "),
+        (42, "logit-pairing σ 0.25 · seed 1 · weig… 0.01"),
+        (32, "logit-pairing σ 0.25 s 1 w… 0.01"),
+        (24, "logit… σ 0.25 s 1 w 0.01"),
+    ],
+)
+def test_a_name_is_cut_where_it_says_least(room: int, shown: str) -> None:
+    name = "logit-pairing σ 0.25 · seed 1 · weight 0.01"
+    assert pieces(name, room, False, middle=True)[0][0] == shown
+
+
+def test_names_of_runs_stay_apart_in_the_least_room() -> None:
+    names = [
+        f"σ {sigma} · seed {seed} · weight {weight}" for sigma in (0.25, 0.5) for seed in (0, 1) for weight in (0.01, 0.1)
+    ]  # fmt: skip
+    assert len({fit(name, 18, False, middle=True) for name in names}) == len(names)
 
 
 def test_the_widths_fill_the_room_up_to_a_scroll_bar() -> None:

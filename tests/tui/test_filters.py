@@ -11,7 +11,7 @@ from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 
 def _run(title: str, state: str, **settings: object) -> RunView:
     task = TaskView("t", "train", "models/x", 0, state)
-    return RunView(title, "s", title, "m", "c", settings, {}, (task,))
+    return RunView(title, "s", title, title, "m", "c", settings, {}, (task,))
 
 
 RUNS = (

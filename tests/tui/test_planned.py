@@ -12,6 +12,22 @@ def titles(chain: Chain) -> list[str]:
     return [run.title for run in sweep.runs]
 
 
+def names(chain: Chain) -> list[str]:
+    (sweep,) = Watcher().look().sweeps
+    return [run.name for run in sweep.runs]
+
+
+def test_a_row_leaves_out_what_all_rows_of_its_sweep_say(chain: Chain) -> None:
+    chain.plan(tiny(grid={"sigma": [0.25, 0.5], "seed": [0, 1]}))
+    assert names(chain) == ["σ 0.25 · seed 0", "σ 0.25 · seed 1", "σ 0.5 · seed 0", "σ 0.5 · seed 1"]
+    assert titles(chain)[0] == "gaussian σ 0.25 · seed 0"
+
+
+def test_the_row_that_says_no_more_than_all_do_keeps_its_whole_name(chain: Chain) -> None:
+    chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown"}]))
+    assert names(chain) == ["gaussian σ 0.5", "ibp", "crown"]
+
+
 def test_verifiers_and_attacks_are_named_and_settings_of_sampling_are_not(chain: Chain) -> None:
     chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown"}], attack={"attack": "ddn"}))
     assert titles(chain) == [

@@ -36,7 +36,7 @@ def test_the_newest_sweep_is_open_and_states_are_told(synthetic: Synthetic, driv
     async def steps(app, pilot):
         shown = text_of(grid_of(app))
         assert [row.key for row in grid_of(app).rows if row.depth == 0] == ["going", "finished", "failed"]
-        assert "gaussian σ 0.12" in shown
+        assert "σ 0.12" in shown
         assert "certifying" in shown
         assert "training" in shown
         assert "finished  2 runs" in shown
@@ -270,7 +270,7 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
         assert kept.read_text() == before
         await pilot.press("y")
         await until(pilot, lambda: "0.75" in kept.read_text(), "submission")
-        await until(pilot, lambda: "gaussian σ 0.75" in text_of(grid_of(app)), "the new run")
+        await until(pilot, lambda: "σ 0.75" in text_of(grid_of(app)), "the new run")
 
     drive(steps)
 

@@ -81,15 +81,48 @@ def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tup
 def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
     """Exactly `room` cells; what is cut off is shown by an ellipsis.
 
-    With `middle` the end stays: names of runs begin alike and differ in what follows, σ, seed and settings.
+    With `middle` it is the name of something: what tells it apart from others stays as long as it can.
     """
     size = cell_len(text)
+    if size > room and middle and (" · " in text or " σ " in text):
+        text = narrowed(text, room)
+        size = cell_len(text)
     if size > room:
         if middle and room > 3:
             end = chop_cells(text[::-1], 2 * (room - 1) // 3)[0][::-1]
             return set_cell_size(text, room - 1 - cell_len(end)) + "…" + end
         return set_cell_size(text, max(0, room - 1)) + ("…" if room else "")
     return " " * (room - size) + text if right else text + " " * (room - size)
+
+
+def narrowed(text: str, room: int) -> str:
+    """A run's name (`method σ 0.5 · seed 0`) in less room, as far as it goes: every value stays whole.
+
+    The names of its settings give way first, then the dots between them, and methods last.
+    """
+    parts = [part.partition(" ") for part in text.split(" · ")]
+    settings = [i for i, (_, _, rest) in enumerate(parts) if rest and not rest.startswith("σ ")]
+    methods = [i for i in range(len(parts)) if i not in settings]
+    rooms = [len(word) for word, _, _ in parts]
+
+    def joined(dot: str) -> str:
+        words = (
+            word if len(word) <= size or size < 1 else word[: size - 1] + "…" if size > 1 else word[0]
+            for (word, _, _), size in zip(parts, rooms, strict=True)
+        )
+        return dot.join(word + gap + rest for word, (_, gap, rest) in zip(words, parts, strict=True))
+
+    for which, least, dot in (
+        (settings, 3, " · "),
+        (settings, 3, " "),
+        (settings, 1, " "),
+        (methods, 2, " "),
+    ):
+        while cell_len(joined(dot)) > room and any(rooms[i] > least for i in which):
+            rooms[max(which, key=lambda i: rooms[i])] -= 1
+        if cell_len(joined(dot)) <= room:
+            break
+    return joined(dot)
 
 
 def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
