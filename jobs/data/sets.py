@@ -21,6 +21,7 @@ from jobs.data.images import ArrayImages, FileImages, Images
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.folders import contents, folder_root, image_files
 from rsctl.catalog.holdout import fixed_permutation
+from rsctl.catalog.presence import incomplete
 from rsctl.errors import InputError
 
 IMAGENET_RESIZE = 256 / 224
@@ -135,8 +136,7 @@ def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[T
     except Exception as error:  # torchvision and the formats below it raise all sorts
         reason = str(error).partition(". You can use")[0]  # torchvision's advice is for its own callers
         raise InputError(
-            f"dataset: {dataset.name} isn't complete and readable below the data root {data_root} ({reason}). "
-            f"Expected: {dataset.where}. Compute nodes have no internet: run `rsctl data fetch {dataset.name}` where "
+            f"{incomplete(dataset, data_root, reason)} Compute nodes have no internet: run `rsctl data fetch {dataset.name}` where "
             "there is some, or set RSCTL_DATA to the folder that has it."
         ) from error
     pixels = torch.as_tensor(stored.data)

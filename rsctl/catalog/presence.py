@@ -13,6 +13,20 @@ def presence(data_root: Path) -> list[tuple[str, str]]:
     return [(name, _sentence(dataset, data_root)) for name, dataset in known_datasets().items()]
 
 
+def incomplete(dataset: DataSet, data_root: Path, reason: str) -> str:
+    """What is wrong with the files of a data set, where they were looked for, and what has to lie there."""
+    return (
+        f"dataset: {dataset.name} isn't complete and readable below the data root {data_root} ({reason}). "
+        f"Expected: {dataset.where}."
+    )
+
+
+def absent(dataset: DataSet, data_root: Path) -> str:
+    """The same sentence, where a folder that belongs to it isn't there; else empty. No file is read."""
+    lacking = [path for path in dataset.paths if not (data_root / path).exists()]
+    return incomplete(dataset, data_root, f"{' and '.join(lacking)} not there") if lacking else ""
+
+
 def _sentence(dataset: DataSet, data_root: Path) -> str:
     if not dataset.where:
         return f"here: {dataset.title}"

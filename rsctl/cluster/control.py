@@ -84,6 +84,7 @@ def plan_file(file: Path, place: Place) -> Plan:
 def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
     """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
     from rsctl.plan.commit import commit, save_sweep_file
+    from rsctl.plan.notes import cautions
 
     plan = plan_file(file, place)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
@@ -91,6 +92,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     committed = commit(plan, place, update=update)
     save_sweep_file(place, plan.sweep.name, file)
     handed = backend.submit(_free(committed.requests, backend, place))
+    committed.notes.extend(f"note: {note}" for note in cautions(plan, place))
     committed.notes.extend([handed.note] if handed.note else [])
     return Submitted(plan, committed, handed.added, len(handed.held_back))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from rsctl.catalog import find, known_datasets
+from rsctl.catalog.presence import absent
 from rsctl.plan.changed import other_files
 from rsctl.plan.plan import Plan
 from rsctl.spec.settings import Place
@@ -10,7 +12,12 @@ from rsctl.store.layout import Store
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Sentences, the gravest first."""
-    return [*_changed(plan, place)]
+    return [*_changed(plan, place), *cautions(plan, place)]
+
+
+def cautions(plan: Plan, place: Place) -> list[str]:
+    """Those of them that a submission repeats: its tasks may fail, or take much longer than they have to."""
+    return [*_absent(plan, place)]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -18,3 +25,10 @@ def _changed(plan: Plan, place: Place) -> list[str]:
     return (
         [f"{files} Submitted with --update, the sweep gets new runs and drops the old ones."] if files else []
     )
+
+
+def _absent(plan: Plan, place: Place) -> list[str]:
+    """No error: tasks may see other disks than the machine that plans them."""
+    names = sorted({model.spec.dataset for model in plan.models.values()})
+    missing = [absent(find("data set", name, known_datasets()), place.data) for name in names]
+    return [f"{text} Tasks that see the same disks will fail." for text in missing if text]

@@ -9,8 +9,9 @@ import pytest
 from chain import Chain, tiny
 from PIL import Image
 
+from jobs.data import load
 from rsctl.cluster import control
-from rsctl.errors import RefusedError
+from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
@@ -60,3 +61,20 @@ def test_data_that_changed_is_no_new_sweep_without_being_asked(chain: Chain, own
     (own / "train" / "ant" / "1.png").unlink()
     with pytest.raises(RefusedError, match="differ"):
         control.submit(file, chain.place)
+
+
+def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, own: Path) -> None:
+    values = tiny(dataset="mnist", model={"name": "cnn", "width": 4})
+    said = check(chain, values)
+    assert (
+        f"note: dataset: mnist isn't complete and readable below the data root {own.parent} (MNIST/raw not there)"
+        in said
+    )
+    (note,) = control.submit(chain.file(values), chain.place).committed.notes
+    assert note in said
+    with pytest.raises(
+        InputError, match=f"mnist isn't complete and readable below the data root {own.parent}"
+    ):
+        load("mnist", {}, "train", own.parent)
+    (own.parent / "MNIST" / "raw").mkdir(parents=True)
+    assert "note" not in check(chain, values)
