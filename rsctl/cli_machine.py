@@ -47,14 +47,17 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def data_list() -> None:
-    """The data sets, and whether they are here."""
-    from rsctl.catalog.presence import presence
+    """The data sets, whether they are here, and what a [dataset] table may say of them."""
+    from rsctl.catalog import known_datasets
+    from rsctl.catalog.presence import parameter_lines, presence
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
     print(f"data root: {place.data}")
     for name, text in presence(place.data):
         print(f"{name:16} {text}")
+        for line in parameter_lines(known_datasets()[name]):
+            print(f"{'':18} {line}")
 
 
 def data_fetch(

@@ -11,7 +11,8 @@ from rsctl.catalog.folders import inspect_folder
 
 
 class ImageFolder(Parameters):
-    """A folder with `train/<class>/*` and `test/<class>/*` image files."""
+    """A folder with `train/<class>/*` and `test/<class>/*` image files: the two splits. A folder `val` isn't read;
+    the split "val" is held out of the training images."""
 
     path: str = Field(json_schema_extra={"identity": False})
     """The folder; a relative path is looked up below the data root."""
@@ -64,7 +65,7 @@ DATASETS: tuple[DataSet, ...] = (
     DataSet(
         "imagefolder", "Any folder of class folders", "your own", channels=3, size=None, classes=None,
         mean=CIFAR_MEAN, std=CIFAR_STD, augmentation="crop-flip", parameters=ImageFolder,
-        where="train/<class>/<image> and test/<class>/<image> below `path`", inspect=inspect_folder,
+        where="train/<class>/<image> and test/<class>/<image> below `path` (a folder val isn't read: split = \"val\" holds out training images)", inspect=inspect_folder,
     ),
 )
 # fmt: on

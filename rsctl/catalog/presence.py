@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rsctl.catalog import known_datasets
@@ -35,3 +36,12 @@ def _sentence(dataset: DataSet, data_root: Path) -> str:
     if all((data_root / path).exists() for path in dataset.paths):
         return f"here: {dataset.title}"
     return f"missing: {dataset.title}. Expected: {dataset.where}"
+
+
+def parameter_lines(dataset: DataSet) -> list[str]:
+    """`key = default: what it means` of each parameter that a `[dataset]` table may have beside the name."""
+    lines = []
+    for key, field in dataset.parameters.model_fields.items():
+        given = key if field.is_required() else f"{key} = {json.dumps(field.default)}"
+        lines.append(f"{given}: {field.description}")
+    return lines

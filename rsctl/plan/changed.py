@@ -9,7 +9,7 @@ from typing import Any
 
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
-from rsctl.plan.plan import Plan
+from rsctl.plan.plan import ModelPlan, Plan
 from rsctl.spec.runs import TrainSpec
 from rsctl.store.layout import Store
 from rsctl.words import counted
@@ -46,14 +46,18 @@ def other_files(store: Store, plan: Plan) -> str:
     for model in plan.models.values():
         key = _data_set(model.spec)
         if key in then and planned[key].isdisjoint(then[key]):
-            path = model.dataset_parameters.get("path")
-            name = model.spec.dataset + (f" '{path}'" if path else "")
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
             return (
-                f"the files of {name} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
+                f"the files of {called(model)} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
                 f"(submitted {when}, {_results(store, dropped)})."
             )
     return ""
+
+
+def called(model: ModelPlan) -> str:
+    """Its data set, with the folder where that tells it from others: `imagefolder 'animals'`."""
+    path = model.dataset_parameters.get("path")
+    return model.spec.dataset + (f" '{path}'" if path else "")
 
 
 def check_name(store: Store, plan: Plan, update: bool) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.presence import absent
-from rsctl.plan.changed import other_files
+from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.spec.settings import Place
 from rsctl.store.layout import Store
@@ -12,7 +12,7 @@ from rsctl.store.layout import Store
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Sentences, the gravest first."""
-    return [*_changed(plan, place), *cautions(plan, place)]
+    return [*_changed(plan, place), *cautions(plan, place), *_resized(plan)]
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
@@ -32,3 +32,18 @@ def _absent(plan: Plan, place: Place) -> list[str]:
     names = sorted({model.spec.dataset for model in plan.models.values()})
     missing = [absent(find("data set", name, known_datasets()), place.data) for name in names]
     return [f"{text} Tasks that see the same disks will fail." for text in missing if text]
+
+
+def _resized(plan: Plan) -> list[str]:
+    """A side in pixels that nobody gave is a choice all the same: it is what radii and accuracies are of."""
+    found = {}
+    for resolved in plan.sweep.points:
+        said = resolved.point.dataset
+        if "size" not in said and "size" in resolved.dataset_parameters:
+            channels, size = resolved.shape.channels, resolved.shape.size
+            name = called(plan.models[resolved.train.run_id])
+            found[name] = (
+                f"dataset.size isn't given: the images of {name} are brought to {size}x{size} pixels, and radii are "
+                f"distances between images of {channels}x{size}x{size} values in [0, 1]."
+            )
+    return list(found.values())

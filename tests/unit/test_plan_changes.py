@@ -10,6 +10,8 @@ from chain import Chain, tiny
 from PIL import Image
 
 from jobs.data import load
+from rsctl.catalog.datasets import ImageFolder
+from rsctl.cli import run
 from rsctl.cluster import control
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
@@ -78,3 +80,20 @@ def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, o
         load("mnist", {}, "train", own.parent)
     (own.parent / "MNIST" / "raw").mkdir(parents=True)
     assert "note" not in check(chain, values)
+
+
+def test_a_size_that_nobody_gave_is_said(chain: Chain, own: Path) -> None:
+    assert "note" not in check(chain, folder_sweep())
+    said = check(chain, tiny(dataset={"name": "imagefolder", "path": "own"}))
+    assert (
+        "note: dataset.size isn't given: the images of imagefolder 'own' are brought to 32x32 pixels" in said
+    )
+    assert "3x32x32 values in [0, 1]" in said
+
+
+def test_data_list_names_the_parameters_of_a_folder(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["data", "list"]) == 0
+    lines = [line.strip() for line in capsys.readouterr().out.splitlines()]
+    for key in ImageFolder.model_fields:
+        assert any(line.startswith((f"{key}:", f"{key} = ")) for line in lines), key
+    assert any(line.startswith("size = 32: Side in pixels") for line in lines)
