@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.presence import absent
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
-from rsctl.spec.settings import Place
+from rsctl.plan.tasks import STAGES
+from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.layout import Store
+from rsctl.words import counted
 
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
@@ -17,7 +21,7 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 
 def cautions(plan: Plan, place: Place) -> list[str]:
     """Those of them that a submission repeats: its tasks may fail, or take much longer than they have to."""
-    return [*_absent(plan, place)]
+    return [*_absent(plan, place), *_threads(plan, place)]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -32,6 +36,22 @@ def _absent(plan: Plan, place: Place) -> list[str]:
     names = sorted({model.spec.dataset for model in plan.models.values()})
     missing = [absent(find("data set", name, known_datasets()), place.data) for name in names]
     return [f"{text} Tasks that see the same disks will fail." for text in missing if text]
+
+
+def _threads(plan: Plan, place: Place) -> list[str]:
+    """More threads than cores wait for one another at every layer. A cluster's nodes aren't known here."""
+    profile = place.settings.profile(plan.sweep.cluster)
+    if not isinstance(profile, LocalProfile):
+        return []
+    cores = len(os.sched_getaffinity(0))
+    asked = [("training", model.resources.threads) for model in plan.models.values()]
+    asked += [(STAGES[table.spec.folder], table.resources.threads) for table in plan.tables.values()]
+    return [
+        f"resources.{stage}.threads: {threads} are more than the {counted(cores, 'core')} here: its tasks may be many times "
+        f"slower than with {cores}."
+        for stage, threads in sorted(set(asked))
+        if threads > cores
+    ]
 
 
 def _resized(plan: Plan) -> list[str]:

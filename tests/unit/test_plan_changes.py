@@ -97,3 +97,16 @@ def test_data_list_names_the_parameters_of_a_folder(chain: Chain, capsys: pytest
     for key in ImageFolder.model_fields:
         assert any(line.startswith((f"{key}:", f"{key} = ")) for line in lines), key
     assert any(line.startswith("size = 32: Side in pixels") for line in lines)
+
+
+def test_more_threads_than_cores_are_said_where_the_cores_are_known(
+    chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
+    values = folder_sweep(resources={"training": {"threads": 500}, "certification": {"threads": 2}})
+    said = check(chain, values)
+    assert "note: resources.training.threads: 500 are more than the 2 cores here" in said
+    assert "resources.certification.threads" not in said
+    (note,) = control.submit(chain.file(values), chain.place).committed.notes
+    assert note in said
+    assert "threads" not in check(chain, {**values, "cluster": "slurm"})
