@@ -10,13 +10,14 @@ from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.plan.tasks import STAGES
 from rsctl.spec.settings import LocalProfile, Place
+from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Sentences, the gravest first."""
-    return [*_changed(plan, place), *cautions(plan, place), *_resized(plan)]
+    return [*_changed(plan, place), *cautions(plan, place), *_overridden(plan), *_resized(plan)]
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
@@ -51,6 +52,13 @@ def _threads(plan: Plan, place: Place) -> list[str]:
         f"slower than with {cores}."
         for stage, threads in sorted(set(asked))
         if threads > cores
+    ]
+
+
+def _overridden(plan: Plan) -> list[str]:
+    return [
+        f"{key} has a value of its own beside a list in the grid: the list counts, the value is used nowhere."
+        for key in overridden(plan.sweep.raw, plan.sweep.name)
     ]
 
 

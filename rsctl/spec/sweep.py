@@ -65,13 +65,7 @@ def build_sweep(raw: dict[str, Any], file: str, data_root: Path) -> Sweep:
 
 def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], set[str]]]:
     """Every point of the grid as a raw table, with the dotted keys whose values came from the grid."""
-    base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
-    for table in ("dataset", "model"):
-        if isinstance(base.get(table), str):
-            base[table] = {"name": base[table]}
-    grid = _flatten(raw.get("grid", {}), file, "grid")
-    for method, own in _methods(raw.get("method"), file):
-        axes = {**grid, **{key if key in LEVELS else f"method.{key}": v for key, v in own.items()}}
+    for base, axes in _branches(raw, file):
         size = 1
         for values in axes.values():
             size *= len(values)
@@ -81,11 +75,28 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
             )
         for combination in itertools.product(*axes.values()):
             point = deepcopy(base)
-            if method is not None:
-                point["method"] = deepcopy(method)
             for key, value in zip(axes, combination, strict=True):
                 _put(point, key, value, file)
             yield point, set(axes)
+
+
+def overridden(raw: Mapping[str, Any], file: str) -> list[str]:
+    """Dotted keys whose single value no point has: each takes one of the grid's."""
+    found = [{key for key in axes if _has(base, key)} for base, axes in _branches(raw, file)]
+    everywhere = set.intersection(*found)
+    return sorted(key for key in set.union(*found) if key in everywhere or key.startswith("method."))
+
+
+def _branches(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], dict[str, list[Any]]]]:
+    """For each method what all its points share, and the lists that they are taken from."""
+    base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
+    for table in ("dataset", "model"):
+        if isinstance(base.get(table), str):
+            base[table] = {"name": base[table]}
+    grid = _flatten(raw.get("grid", {}), file, "grid")
+    for method, own in _methods(raw.get("method"), file):
+        axes = {**grid, **{key if key in LEVELS else f"method.{key}": v for key, v in own.items()}}
+        yield {**base, **({} if method is None else {"method": method})}, axes
 
 
 def _methods(raw: Any, file: str) -> list[tuple[dict[str, Any] | None, dict[str, list[Any]]]]:
@@ -139,3 +150,12 @@ def _put(point: dict[str, Any], key: str, value: Any, file: str) -> None:
         if not isinstance(current, dict):
             raise InputError(f"{file}: grid.{key}: '{table}' is not a table.")
     current[last] = value
+
+
+def _has(point: Mapping[str, Any], key: str) -> bool:
+    current: Any = point
+    for name in key.split("."):
+        if not isinstance(current, Mapping) or name not in current:
+            return False
+        current = current[name]
+    return True

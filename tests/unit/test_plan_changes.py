@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 from chain import Chain, tiny
 from PIL import Image
 
@@ -15,6 +16,8 @@ from rsctl.cli import run
 from rsctl.cluster import control
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
+from rsctl.spec.sweep import overridden
+from rsctl.spec.templates import all_templates, find_template
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 
@@ -110,3 +113,20 @@ def test_more_threads_than_cores_are_said_where_the_cores_are_known(
     (note,) = control.submit(chain.file(values), chain.place).committed.notes
     assert note in said
     assert "threads" not in check(chain, {**values, "cluster": "slurm"})
+
+
+def test_a_value_that_the_grid_overrides_is_said(chain: Chain) -> None:
+    values = tiny(grid={"sigma": [0.25, 0.5], "training.lr": [0.1], "seed": [0, 1]}, training={"lr": 0.2})
+    del values["sigma"]
+    said = [line for line in check(chain, values).splitlines() if line.startswith("note: ")]
+    assert said == [
+        "note: training.lr has a value of its own beside a list in the grid: the list counts, the value is used nowhere."
+    ]
+    one = {"name": "gaussian", "grid": {"sigma": [0.25]}}
+    assert "note: sigma has a value" in check(chain, tiny(method=[one]))
+    assert "note" not in check(chain, tiny(method=[one, {"name": "stability"}]))  # it counts for the second
+
+
+@pytest.mark.parametrize("template", [template.name for template in all_templates()])
+def test_no_template_has_a_value_that_is_used_nowhere(template: str) -> None:
+    assert overridden(tomli.loads(find_template(template).text), template) == []
