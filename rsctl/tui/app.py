@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
+from textual.widgets import Input
 
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
@@ -146,6 +147,19 @@ class Dashboard(App[None]):
             )  # fmt: skip
 
     # Actions
+
+    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
+        """Keys may arrive together, as over a slow line: what a key opens takes those that follow it.
+
+        So one is handled here and now, as Textual does for keys of priority only, unless somebody types; and a
+        screen that was opened has its widgets before the next key is looked at.
+        """
+        if priority:
+            await self.screen._mounted_event.wait()
+        found = await super()._check_bindings(key, priority)
+        if priority and not found and not isinstance(self.focused, Input):
+            return await super()._check_bindings(key)
+        return found
 
     def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
         self.action_mode(message.mode)

@@ -12,11 +12,13 @@ import pytest
 from conftest import until
 from dashboard_store import Synthetic
 from textual.binding import Binding
-from textual.widgets import Static
+from textual.events import Key
+from textual.widgets import Input, Static
 
 from rsctl.tui.app import Dashboard, ended, make_app
 from rsctl.tui.background import Background, Failed
 from rsctl.tui.panes import Drawn
+from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -87,6 +89,38 @@ def test_the_palette_has_every_action(synthetic: Synthetic, drive) -> None:
             }
             assert len(titles) >= len(bound) + 7
             assert len(set(titles)) == len(titles)
+
+    drive(steps)
+
+
+def type_at_once(app, *keys: str) -> None:
+    """Keys that arrive together, as over a slow line."""
+    for key in keys:
+        app.post_message(Key(key, key if len(key) == 1 else {"full_stop": ".", "slash": "/"}.get(key)))
+
+
+def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        type_at_once(app, "2", "a", "0", "full_stop", "2", "enter")
+        await until(pilot, lambda: app.current_mode == "results" and len(app.screen_stack) == 1, "the answer")
+        assert app.screen._question.alpha == 0.2
+        # A dialogue after a dialogue: the format, then the file.
+        type_at_once(app, "o", "down", "enter", "1", "x", "4")
+        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: app.screen.query_one(Input).value == "1x4", "the file's name")
+        assert app.current_mode == "results"
+
+    drive(steps)
+
+
+def test_what_is_typed_right_after_enter_is_the_fields(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: app.current_mode == "compose" and app.screen.grid.rows, "the form")
+        app.screen.grid.move_to("Noise and repetition sigma")
+        type_at_once(app, "enter", "0", "full_stop", "3")
+        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: app.screen.query_one(Input).value == "0.3", "the value")
 
     drive(steps)
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
+from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
@@ -48,7 +48,11 @@ class AskScreen(ModalScreen[str]):
 class ChooseScreen(ModalScreen[str]):
     """Asks for one of several names."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q", "dismiss", "Leave it")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,ctrl+g,q", "dismiss", "Leave it"),
+        # The list itself would tell this screen by a message, later than the next key.
+        Binding("enter", "take", "Take it", priority=True),
+    ]
 
     def __init__(self, title: str, options: Sequence[tuple[str, str]], here: str = "") -> None:
         super().__init__()
@@ -64,6 +68,12 @@ class ChooseScreen(ModalScreen[str]):
         names = [name for name, _ in self._options]
         if self._here in names:
             self.query_one(OptionList).highlighted = names.index(self._here)
+
+    def action_take(self) -> None:
+        """Answer with the name under the cursor."""
+        place = self.query_one(OptionList).highlighted
+        if place is not None:
+            self.dismiss(self._options[place][0])
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(self._options[message.option_index][0])

@@ -49,6 +49,8 @@ class ComposeScreen(Filing):
         "Default from": "whose value holds while you set none: a paper's for this data set and noise level, or rsctl's (default)",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
+        # The form itself would tell this screen by a message, later than the next key.
+        Binding("enter,space", "set", "Set the field", show=False, priority=True),
         Binding("o", "open", "Open"),
         Binding("t", "template", "Template"),
         Binding("w", "save", "Save"),
@@ -116,13 +118,14 @@ class ComposeScreen(Filing):
         self._toggled ^= {message.key}
         self._show_form()
 
-    def on_grid_marked(self, message: Grid.Marked) -> None:
-        self.on_grid_chosen(message)
+    def on_grid_chosen(self, _message: Grid.Chosen) -> None:
+        self.action_set()
 
-    def on_grid_chosen(self, _message: Grid.Marked | Grid.Chosen) -> None:
-        """Set the field under the cursor."""
+    def action_set(self) -> None:
+        """Set the field under the cursor, or open the section."""
         field = self._field()
         if field is None:
+            self.grid.action_choose()
             return
         if field.options and not field.many and not field.grid:
             here = field.value or field.default

@@ -54,8 +54,7 @@ class SweepsScreen(Steering, ModeScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
-        # First of all: the keys that follow may be here already, and the table would take them as its own.
-        Binding("slash", "filter", "Filter", key_display="/", priority=True),
+        Binding("slash", "filter", "Filter", key_display="/"),
         Binding("s", "sort", "Sort"),
         Binding("x", "cancel", "Cancel"),
         Binding("r", "retry", "Retry"),
@@ -235,10 +234,6 @@ class SweepsScreen(Steering, ModeScreen):
         field = self.query_one("#sweeps-filter", Input)
         field.display = True
         self.set_focus(field)  # at once, which `field.focus()` isn't
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """In the filter itself a slash is a letter."""
-        return not (action == "filter" and isinstance(self.focused, Input))
 
     def action_clear(self) -> None:
         """Show every run again."""
