@@ -134,7 +134,10 @@ class Store:
                 yield Run(self.root / kind / name)
 
     def find_run(self, name: str) -> Run:
-        """A run by its id (with or without its kind), its path, or a unique beginning of its id."""
+        """A run by its id (with or without its kind), its path, or a unique beginning of its id.
+
+        The ids of a model's tables begin with the model's own, so what all of them begin with stands for the model.
+        """
         path = Path(name)
         if (path / "spec.json").is_file():
             return Run(path.resolve())
@@ -145,12 +148,16 @@ class Store:
             every = [run for kind in KINDS for run in self.runs(kind)] if name else []
         exact = [run for run in every if run.id == name]
         found = exact or [run for run in every if run.id.startswith(name)]
-        if len(found) == 1:
-            return found[0]
+        first = min(found, key=lambda run: len(run.id), default=None)
+        if first and (
+            len(found) == 1 or all(run.id.startswith(f"{first.id}-") for run in found if run != first)
+        ):
+            return first
         if found:
-            raise InputError(
-                f"run '{name}' is ambiguous: {', '.join(run.id for run in found[:6])}. Give more of its name."
+            names = ", ".join(run.id for run in found[:6]) + (
+                f" and {len(found) - 6} more" if found[6:] else ""
             )
+            raise InputError(f"run '{name}' is ambiguous: {names}. Give more of its name.")
         raise InputError(f"no run '{name}' in {self.root}. 'rsctl status SWEEP' lists those of a sweep.")
 
     def create(self, spec: Spec | TableSpec) -> Run:

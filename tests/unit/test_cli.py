@@ -182,6 +182,23 @@ def test_a_name_that_is_taken_is_refused_and_update_says_what_it_changes(
     assert run(["submit", changed]) == 0
 
 
+def test_the_beginning_of_an_id_is_the_model_of_the_tables_that_begin_with_it(
+    unserved: Chain, capsys: Any
+) -> None:
+    unserved.plan(tiny(grid={"sigma": [0.25, 0.5]}))
+    store, model = unserved.store, next(unserved.store.runs("models"))
+    (table,) = [run for run in store.runs("counts") if run.id.startswith(model.id)]
+    assert store.find_run(model.id[:-2]) == model
+    assert store.find_run(table.id[:-2]) == table
+    assert store.find_run(f"counts/{model.id[:-2]}") == table
+    unserved.plan(tiny(name="more", sigma=float(model.train_spec.sigma), certification={"n": 300}))
+    assert store.find_run(model.id[:-2]) == model
+    for command in (["logs", "gaussian"], ["task", "gaussian", "0"], ["cancel", "gaussian"]):
+        assert run(command) == 2
+        said = capsys.readouterr().err
+        assert all(one.id in said for kind in ("models", "counts") for one in store.runs(kind)), said
+
+
 def test_submitting_again_hands_nothing_over_twice(unserved: Chain, capsys: Any) -> None:
     file = str(unserved.file(tiny()))
     first, second = ({}, {})
