@@ -127,11 +127,21 @@ class Store:
     def runs(self, kind: str) -> Iterator[Run]:
         try:
             names = sorted(os.listdir(self.root / kind))
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            return
+        except NotADirectoryError:
+            self._need_folder()
             return
         for name in names:
             if not name.startswith("."):
                 yield Run(self.root / kind / name)
+
+    def _need_folder(self) -> None:
+        """A store that can't ever hold anything isn't an empty one."""
+        if file := next((path for path in (self.root, *self.root.parents) if path.is_file()), None):
+            raise InputError(
+                f"store: {file} is a file, not a folder. Name another place in RSCTL_STORE, or as 'store' in rsctl.toml."
+            )
 
     def find_run(self, name: str) -> Run:
         """A run by its id (with or without its kind), its path, or a unique beginning of its id.
@@ -184,7 +194,10 @@ class Store:
         """Sweeps by the time of their last submission, the newest first."""
         try:
             entries = [e for e in os.scandir(self.root / "sweeps") if (Path(e.path) / "plan.json").is_file()]
-        except (FileNotFoundError, NotADirectoryError):
+        except FileNotFoundError:
+            return []
+        except NotADirectoryError:
+            self._need_folder()
             return []
         newest = sorted(entries, key=lambda e: (Path(e.path) / "plan.json").stat().st_mtime, reverse=True)
         return [entry.name for entry in newest]

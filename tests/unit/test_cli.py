@@ -209,6 +209,16 @@ def test_submitting_again_hands_nothing_over_twice(unserved: Chain, capsys: Any)
     assert second["tasks"] == 3
 
 
+@pytest.mark.parametrize("below", ["", "/store"])
+@pytest.mark.parametrize("command", [["status"], ["status", "tiny"], ["export", "tiny"], ["logs", "x"], ["cancel", "x"], ["prune"]])  # fmt: skip
+def test_a_store_that_is_a_file_is_no_empty_store(
+    chain: Chain, capsys: Any, monkeypatch: pytest.MonkeyPatch, command: list[str], below: str
+) -> None:
+    monkeypatch.setenv("RSCTL_STORE", f"{chain.file('x = 1')}{below}")
+    assert run(command) == 2
+    assert f"store: {chain.folder / 'sweep.toml'} is a file, not a folder" in capsys.readouterr().err
+
+
 # ------------------------------------------------------------------ trouble with the disk
 
 
