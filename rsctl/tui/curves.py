@@ -6,14 +6,16 @@ Imported on a background thread only.
 from __future__ import annotations
 
 import os
+import re
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from rsctl.certificates import find_certificate
-from rsctl.errors import UserError
+from rsctl.certificates import CountTable, certificates, find_certificate
+from rsctl.errors import RefusedError, UserError
 from rsctl.report.rows import finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.store.imports import Import
@@ -29,6 +31,8 @@ from rsctl.tui.views import Curve, RunView, Sample
 KEPT_BYTES = 32_000_000
 """Counts kept in memory; those of runs that weren't asked for lately are read again when they are."""
 
+_SAMPLING = ("noise", "exponent", "selection", "stopping", "shell_edges", "gradient", "transfer", "precision")
+
 
 class Curves:
     """Keeps what was read of the runs asked for last."""
@@ -38,6 +42,7 @@ class Curves:
         self._known: dict[tuple[str, str, float], tuple[object, Curve]] = {}
         self._found: dict[str, tuple[object, Curve]] = {}
         """Of verifiers and attacks."""
+        self._refused: dict[tuple[str, ...], dict[str, str]] = {}
 
     def of(
         self, store: str, run: RunView, certificate: str | None = None, alpha: float | None = None
@@ -90,6 +95,12 @@ class Curves:
         columns = (rows.index, rows.label, certified.predicted, certified.radius, ordered[:, 0], second, rows.n, rows.seconds)  # fmt: skip
         return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
+    def refused(self, runs: Sequence[RunView]) -> dict[str, str]:
+        """The certificates that refuse what was counted, of every one of these runs; and why, in short."""
+        kinds = dict.fromkeys(_kind(run) for run in runs if run.entry["kind"] == "counts")
+        first, *others = [self._refused[kind] for kind in kinds if kind in self._refused] or [{}]
+        return {name: why for name, why in first.items() if all(name in other for other in others)}
+
     def _table(self, folder: Run, run: RunView) -> tuple[Table[Rows], int]:
         """The finished beginning of the run's images, and how many are planned."""
         reader, _ = self._readers.pop(folder.path, (Reader(folder, Rows), 0))
@@ -114,6 +125,8 @@ class Curves:
         )  # fmt: skip
         if not len(begun.rows):
             return about
+        if _kind(run) not in self._refused:
+            self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
         return certified_line(
             about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"]
         )
@@ -137,6 +150,23 @@ class Curves:
         if run.key not in self._found or self._found[run.key][0] != stamp:
             self._found[run.key] = (stamp, findings_curve(folder, run))
         return self._found[run.key][1]
+
+
+def _kind(run: RunView) -> tuple[str, ...]:
+    """What of its sampling decides which certificates are sound."""
+    return tuple(repr(run.settings.get(f"certification.{key}")) for key in _SAMPLING)
+
+
+def refusals(counts: CountTable) -> dict[str, str]:
+    """The certificates whose preconditions these counts don't meet: what each needs."""
+    found = {}
+    for name, rule in certificates().items():
+        try:
+            rule.certify(counts, 0.001)
+        except RefusedError as error:
+            first, _, why = re.split(r"; | \(|\. ", str(error))[0].partition(" ")
+            found[name] = plain(why if name.startswith(first) else f"{first} {why}", 80)
+    return found
 
 
 def _stamp(run: Run) -> tuple[object, ...]:

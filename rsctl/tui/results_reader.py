@@ -44,11 +44,13 @@ class Baseline:
 
 
 class Computed(Answer):
-    """Curves of some runs; more follow until `last`."""
+    """Curves of some runs; more follow until `last`, which says what certificates refuse every table, and why."""
 
-    def __init__(self, question: Question, curves: dict[str, Curve], last: bool) -> None:
+    def __init__(
+        self, question: Question, curves: dict[str, Curve], last: bool, refused: dict[str, str] | None = None
+    ) -> None:
         super().__init__()
-        self.question, self.curves, self.last = question, curves, last
+        self.question, self.curves, self.last, self.refused = question, curves, last, refused or {}
 
 
 class Known(Answer):
@@ -132,7 +134,9 @@ class ResultsReader:
                 self._to.post_message(Computed(question, fresh, False))
                 fresh = {}
         self._sent = (question, everything)
-        return Computed(question, fresh, True) if fresh or before.keys() != everything.keys() else None
+        if not fresh and before.keys() == everything.keys():
+            return None
+        return Computed(question, fresh, True, self.curves.refused(runs))
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
         samples = self.curves.samples(store, run, certificate, alpha)

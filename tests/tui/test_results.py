@@ -77,6 +77,26 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
     drive(steps)
 
 
+def test_certificates_that_refuse_these_counts_say_why(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        await until(pilot, lambda: app.mode_screen._complete, "every curve")
+        await pilot.press("c")
+        shown = {str(option.prompt): option.prompt for option in app.screen.query_one(OptionList).options}
+        refused = shown["second-order  needs the sums of the noise that left the class"]
+        assert (str(refused.style), str(shown["cohen"].style)) == ("dim", "")
+        app.screen.query_one(OptionList).highlighted = list(shown.values()).index(refused)
+        await pilot.press("enter")
+        await until(pilot, lambda: cell(app, 0, 1) == "refused", "the refusal")
+        # What was computed anew has no counts that would say otherwise.
+        await pilot.press("c")
+        assert "second-order  needs the sums of the noise that left the class" in [
+            str(option.prompt) for option in app.screen.query_one(OptionList).options
+        ]
+
+    drive(steps)
+
+
 def test_a_partial_run_says_of_how_many_images_it_speaks(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await open_results(app, pilot, "going")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import ClassVar
 
 from rich.text import Text
@@ -54,15 +54,18 @@ class ChooseScreen(ModalScreen[str]):
         Binding("enter", "take", "Take it", priority=True),
     ]
 
-    def __init__(self, title: str, options: Sequence[tuple[str, str]], here: str = "") -> None:
+    def __init__(
+        self, title: str, options: Sequence[tuple[str, str]], here: str = "", dim: Container[str] = ()
+    ) -> None:
+        """Names in `dim` can be chosen, too, but their text says why one wouldn't."""
         super().__init__()
-        self._title, self._options, self._here = title, list(options), here
+        self._title, self._options, self._here, self._dim = title, list(options), here, dim
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask") as box:
             box.border_title = self._title
             box.border_subtitle = "Enter takes it, q or Esc leaves it"
-            yield OptionList(*(Option(_option(name, text), id=f"option-{i}") for i, (name, text) in enumerate(self._options)))  # fmt: skip
+            yield OptionList(*(Option(_option(name, text, name in self._dim), id=f"option-{i}") for i, (name, text) in enumerate(self._options)))  # fmt: skip
 
     def on_mount(self) -> None:
         names = [name for name, _ in self._options]
@@ -79,8 +82,8 @@ class ChooseScreen(ModalScreen[str]):
         self.dismiss(self._options[message.option_index][0])
 
 
-def _option(name: str, text: str) -> Text:
-    shown = Text(name)
+def _option(name: str, text: str, dim: bool) -> Text:
+    shown = Text(name, "dim" if dim else "")
     if text:
         shown.append(f"  {text}", "dim")
     return shown

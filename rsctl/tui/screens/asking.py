@@ -26,6 +26,8 @@ class Asking(ModeScreen):
         self._curves: dict[str, Curve] = {}
         self._intervals = False
         self._certificates: list[str] = []
+        self._refused: dict[str, str] = {}
+        """Certificates that refuse what this sweep counted, and why."""
         self._baselines: dict[str, list[Baseline]] = {}
         self._baseline = ""
 
@@ -67,14 +69,18 @@ class Asking(ModeScreen):
 
     def action_certificate(self) -> None:
         """Choose the certificate; radii are derived anew from the stored counts."""
-        options = [(OWN, "what its sweep file asks for"), *((name, "") for name in self._certificates)]
+        options = [
+            (OWN, "what its sweep file asks for"),
+            *((name, self._refused.get(name, "")) for name in self._certificates),
+        ]
 
         def take(name: str | None) -> None:
             if name:
                 chosen = "" if name == OWN else name
                 self._ask_for(Question(self._question.sweep, chosen, self._question.alpha))
 
-        self.app.push_screen(ChooseScreen("Certificate", options, self._question.certificate or OWN), take)
+        here = self._question.certificate or OWN
+        self.app.push_screen(ChooseScreen("Certificate", options, here, self._refused), take)
 
     def action_alpha(self) -> None:
         """Set the failure probability; radii are derived anew from the stored counts."""

@@ -106,7 +106,7 @@ class ResultsScreen(Asking):
     def _ask_for(self, question: Question) -> None:
         """Show something else."""
         if question.sweep != self._question.sweep:
-            self._drawn, self._baseline = None, ""
+            self._drawn, self._baseline, self._refused = None, "", {}
         if question != self._question:
             self._curves, self._complete = {}, False
         self._question = self._reader.wanted = question
@@ -124,6 +124,8 @@ class ResultsScreen(Asking):
         if message.question == self._question:
             self._curves |= message.curves
             self._complete = self._complete or message.last
+            if message.last:
+                self._refused = message.refused
             self._draw()
 
     def on_known(self, message: Known) -> None:
