@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import shlex
 import sys
@@ -83,7 +84,11 @@ class HandOver:
         tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
         with _submission_environment(parameters):
             try:
-                submitted = executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
+                # submitit prints what it raises, too; it is told once, with the key that it is about.
+                with contextlib.redirect_stderr(io.StringIO()):
+                    submitted = (
+                        executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
+                    )
             except FailedJobError as error:
                 raise _refusal(str(error), self.name) from error
         job = submitted[0].job_id.partition("_")[0]

@@ -60,7 +60,8 @@ def test_a_refusal_in_the_middle_takes_back_what_was_accepted(
     with monkeypatch.context() as patch:
         patch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
         said = site.submit(code=2)
-    assert "job submit limit" in said
+    assert said.count("job submit limit") == 1  # explained, and not once more as sbatch printed it
+    assert "sbatch: error" not in said
     assert "Nothing was submitted" in said
     assert site.waiting_jobs() == ""
     assert not list((site.folder / "runs").glob("*/*/submissions/*.json"))
