@@ -205,7 +205,7 @@ def plot(
 
 
 def parse_radii(text: str) -> list[float]:
-    """`0,0.25,2/255` as numbers."""
+    """`0,0.25,2/255` as numbers, ascending and each once."""
     radii = []
     for part in text.split(","):
         above, _, below = part.strip().partition("/")
@@ -216,4 +216,4 @@ def parse_radii(text: str) -> list[float]:
         if not 0 <= value < float("inf"):
             raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
         radii.append(value)
-    return radii
+    return sorted(set(radii))

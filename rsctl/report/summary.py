@@ -148,6 +148,8 @@ def caption(group: Group) -> str:
         if row.stopping != "fixed":
             about += f", n is the most: stopped by '{row.stopping}'"
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
+    if not cells:
+        return f"{about}. No image is in yet."
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (
         f" With probability {1 - RHO:g} at most {max(wrong)} {'image of a run is' if max(wrong) == 1 else 'images of a run are'} "
@@ -155,7 +157,7 @@ def caption(group: Group) -> str:
         if wrong
         else ""
     )
-    widest = max((high - low for low, high in (cell.interval for cell in cells)), default=1.0)
+    widest = max(high - low for low, high in (cell.interval for cell in cells))
     return (
         f"{about}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
         f"one run is wider than {percent_up(widest)} points.{proved}"

@@ -17,6 +17,7 @@ from scipy.stats import beta
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
+from rsctl.cli import run
 from rsctl.report.formats import FORMATS, render
 from rsctl.report.legend import MEANINGS
 from rsctl.report.measured import Cell, Results, Row
@@ -116,6 +117,23 @@ def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path)
 
 
 # ---------------------------------------------------------------- lines
+
+
+def test_a_table_without_an_image_speaks_of_no_interval(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path, counts=False)
+    said = render(sweep_results(store, "sweep"), "md")
+    assert "No image is in yet." in said
+    assert "interval" not in said
+
+
+def test_columns_come_in_the_order_of_their_radii(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path))
+    make_store(tmp_path)
+    assert run(["export", "sweep", "--radii", "0,0.25,2/255,1/4", "--format", "csv"]) == 0
+    radii = [float(line["radius"]) for line in csv.DictReader(io.StringIO(capsys.readouterr().out))]
+    assert radii == [0, 2 / 255, 0.25]
 
 
 def test_a_wide_table_says_once_what_is_the_same_in_every_line() -> None:
