@@ -37,11 +37,27 @@ def resolve_tables(
     before = len(problems)
     sampled = point.noise_level and point.certification.certificates
     tables = [_counts(point, train, shape)] if sampled else []
-    for number, values in enumerate(point.verification):
-        tables += _verification(point, train, values, f"verification.{number}", problems)
-    for number, values in enumerate(point.attack):
-        tables += _attack(point, train, values, f"attack.{number}", problems)
+    for what, key, sections, resolve in (
+        ("verification", "verifier", point.verification, _verification),
+        ("attack", "attack", point.attack, _attack),
+    ):
+        found: list[list[Table]] = []
+        for number, values in enumerate(sections):
+            one = resolve(point, train, values, f"{what}.{number}", problems)
+            if one and one in found:
+                problems.append(
+                    Problem(
+                        f"{what}.{number}.{key}",
+                        f"the same as the {_ordinal(found.index(one))} [[{what}]]: take one of them away, or change it.",
+                    )
+                )
+            found.append(one)
+            tables += one
     return tables if len(problems) == before else None
+
+
+def _ordinal(place: int) -> str:
+    return ("first", "second", "third")[place] if place < 3 else f"{place + 1}th"
 
 
 def _about(point: Point, train: TrainSpec) -> dict[str, Any]:

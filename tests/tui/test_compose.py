@@ -110,6 +110,10 @@ def test_problems_are_at_their_fields() -> None:
     fields = {field.key: field for section in found.sections for field in section.fields}
     assert "Did you mean 'digits'" in fields["dataset.name"].problem
     assert not found.plan
+    draft.put("dataset.name", "digits", grid=False)
+    draft.tables("attack").extend({"attack": "ddn"} for _ in range(2))
+    fields = {field.key: field for section in compose(draft).sections for field in section.fields}
+    assert "the same as the first" in fields["attack.1.attack"].problem
 
 
 def form(app) -> Grid:

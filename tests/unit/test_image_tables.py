@@ -87,6 +87,16 @@ def test_errors_name_the_key(tmp_path: Path, changes: dict[str, Any], said: str)
     assert said in problem(tmp_path, **changes)
 
 
+def test_a_table_that_stands_twice_is_a_problem_at_the_second(tmp_path: Path) -> None:
+    ddn = {"attack": "ddn"}
+    other = {**ddn, "target": "smoothed"}
+    said = problem(tmp_path, attack=[other, ddn, {**ddn, "target": "base"}])
+    assert "attack.2.attack: the same as the second [[attack]]" in said
+    ibp = {"verifier": "ibp"}
+    assert "the same as the first [[verification]]" in problem(tmp_path, verification=[ibp, ibp], attack=ddn)
+    planned(tmp_path, attack=[ddn, other, {**ddn, "max_images": 5}])
+
+
 def test_a_sweep_of_before_there_were_other_tables_is_read(chain: Chain) -> None:
     chain.plan(tiny())
     file = chain.store.sweep_folder("tiny") / "plan.json"
