@@ -77,9 +77,7 @@ class AttackedRow:
 def attack_guarantee(spec: AttackSpec) -> str:
     """What the numbers of an attack say."""
     classifier = {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
-    return (
-        f"no guarantee: what the attack on {classifier} left standing, which no certified accuracy can exceed"
-    )
+    return f"no guarantee: what the attack on {classifier} left standing, which no certified accuracy of it on these images can exceed"
 
 
 def attacked_row(
@@ -111,7 +109,8 @@ def _caption(dataset: str, split: str, norm: str, target: str, rows: Sequence[At
         )
     return (
         f"Attacks on {classifier}, {dataset} {split}: {norm} distance of the nearest adversarial image found, and share of images (%) "
-        f"without one within each radius, which no certified accuracy can exceed.{sure}"
+        "without one within each radius, which no certified accuracy of that classifier can exceed on the same images; on other "
+        f"images it may.{sure}"
     )
 
 

@@ -62,6 +62,8 @@ def test_what_holds_is_not_called_broken_and_distances_stand_beside_the_radii(ch
     shown = chain.cli("export", "tiny")
     assert shown.code == 0
     assert "Attacks on the smoothed classifier g, digits test" in shown.out
+    # It holds image by image: a row of other images may well stand higher.
+    assert "can exceed on the same images" in " ".join(shown.out.split())
     assert f"{row.median:.4f}" in shown.out
     assert "ddn, 8 noises" in shown.out
     values = json.loads(chain.cli("export", "tiny", "--format", "json").out)
