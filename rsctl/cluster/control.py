@@ -92,7 +92,8 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     committed = commit(plan, place, update=update)
     save_sweep_file(place, plan.sweep.name, file)
     handed = backend.submit(_free(committed.requests, backend, place))
-    committed.notes.extend(f"note: {note}" for note in cautions(plan, place))
+    if committed.requests:
+        committed.notes.extend(f"note: {note}" for note in cautions(plan, place))
     committed.notes.extend([handed.note] if handed.note else [])
     return Submitted(plan, committed, handed.added, len(handed.held_back))
 

@@ -68,6 +68,25 @@ def test_data_that_changed_is_no_new_sweep_without_being_asked(chain: Chain, own
         control.submit(file, chain.place)
 
 
+def test_a_file_that_stands_for_other_runs_asks_too(chain: Chain, own: Path) -> None:
+    control.submit(chain.file(folder_sweep()), chain.place)
+    plan = chain.store.sweep_folder("tiny") / "plan.json"
+    table = chain.counts_run().id
+    plan.write_text(plan.read_text().replace(table, f"{table[:-8]}00000000"))  # as an older rsctl named it
+    with pytest.raises(RefusedError, match=r"same file now stands for other runs.*--update"):
+        chain.plan(folder_sweep())
+    assert f"update: adds {table}" in chain.plan(folder_sweep(), update=True).notes
+
+
+def test_what_is_done_needs_no_caution(chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0})
+    values = tiny(resources={"training": {"threads": 2, "gpus": 0}}, certification={"max_images": 2})
+    file = chain.file(values)
+    assert len(control.submit(file, chain.place).committed.notes) == 1
+    chain.run_all(values)
+    assert control.submit(file, chain.place).committed.notes == []
+
+
 def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, own: Path) -> None:
     values = tiny(dataset="mnist", model={"name": "cnn", "width": 4})
     said = check(chain, values)
