@@ -18,6 +18,7 @@ from rsctl.report.measured import ProvedRow, Results
 from rsctl.report.output import MAKER, check, write
 from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
+from rsctl.report.titles import titles
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
@@ -62,9 +63,25 @@ def plot(
             f"{sweep}: its runs fall into {len(panels)} groups (data set, images, certificate, n, alpha); at most {MOST_PANELS} fit one figure."
         )
     notes = list(results.notes)
+    if kind == "hours":
+        panels = _timed(panels, store, sweep, notes)
     data = _draw(panels, results, store, kind, radius, width, file.suffix.lower(), notes)
     write(file, file.suffix.lower()[1:], data, force=force)
     return list(dict.fromkeys(notes))
+
+
+def _timed(panels: Sequence[Panel], store: Store, sweep: str, notes: list[str]) -> list[Panel]:
+    """The panels with a run whose time was recorded; raises InputError where there is none."""
+    rows = [[row for one in panel.series for row in one.line.rows] for panel in panels]
+    timed = [any(hours_of(store, row) > 0 for row in several) for several in rows]
+    if not any(timed):
+        raise InputError(
+            f"{sweep}: no run with a recorded time: imported logs have none. Another --kind draws them, such as curve."
+        )
+    left_out = sum(len(several) for several, known in zip(rows, timed, strict=True) if not known)
+    if left_out:
+        notes.append(f"Left out: a panel, or several, of {counted(left_out, 'run')} without a recorded time.")
+    return [panel for panel, known in zip(panels, timed, strict=True) if known]
 
 
 def _draw(
@@ -76,9 +93,10 @@ def _draw(
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(width, (0.62 * width + 0.3) * len(panels)), layout="constrained")
         colours = method_colours([one.line.first.method for panel in panels for one in panel.series])
-        for axes, panel in zip(np.ravel(figure.subplots(len(panels), 1)), panels, strict=True):
+        places = np.ravel(figure.subplots(len(panels), 1))
+        for axes, panel, title in zip(places, panels, titles(panels, kind), strict=True):
             notes += KINDS[kind](axes, panel, colours, radius, store)
-            axes.set_title(_title(panel) if kind != "families" else _family_title(panel), loc="left")
+            axes.set_title(_text(title), loc="left")
         image = io.BytesIO()
         # Without a date the same results give the same bytes.
         metadata = {
@@ -99,22 +117,6 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
         turns = [COLOURS[(first + i) % len(COLOURS)] for i in range(len(COLOURS))]
         taken[method] = next((colour for colour in turns if colour not in taken.values()), turns[0])
     return taken
-
-
-def _title(panel: Panel) -> str:
-    row = panel.group.first
-    if isinstance(row, ProvedRow):
-        return _text(f"{row.dataset} {row.split}, {row.certificate}, deterministic")
-    n = "n not stated" if row.n is None else f"n = {row.n}"
-    alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
-    return _text(f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}")
-
-
-def _family_title(panel: Panel) -> str:
-    row = panel.group.first
-    return _text(
-        f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} that all have"
-    )
 
 
 def _text(text: str) -> str:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,19 +19,31 @@ from rsctl.errors import InputError
 from rsctl.report.figures import COLOURS, KINDS, method_colours, plot
 from rsctl.report.hours import task_hours
 from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.series import at_least, by_norm, collect
+from rsctl.report.measured import Row
+from rsctl.report.series import Panel, at_least, by_norm, collect
+from rsctl.report.summary import Group, Line
+from rsctl.report.titles import titles
 from rsctl.store.attempts import Claim
+from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
 
 MAGIC = {".pdf": b"%PDF", ".svg": b"<?xml", ".png": b"\x89PNG"}
 LOG = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t5\t5\t0.5\t1\t1\n1\t5\t4\t0.5\t0\t1\n2\t5\t-1\t0.0\t0\t1\n"
 
 
+def took(run: Run, seconds: float) -> None:
+    """A finished attempt at the first task."""
+    words = b'\n{"record":"claim","time":100}\n{"record":"end","time":%f,"state":"done"}'
+    Claim.take(run, 0, {}).file.write_bytes(words % (100 + seconds))
+
+
 @pytest.mark.parametrize(
     ("kind", "suffix"), [*((kind, ".svg") for kind in KINDS), ("curve", ".pdf"), ("classes", ".png")]
 )
 def test_every_kind_and_every_format(tmp_path: Path, kind: str, suffix: str) -> None:
-    store, _ = make_store(tmp_path, grid={"sigma": [0.25, 0.5], "seed": [0, 1]})
+    store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5], "seed": [0, 1]})
+    for run in (*store.runs("models"), *runs):
+        took(run, 10)
     log = tmp_path / "_$x_{1}^$\\frac_sigma_0.5.tsv"
     log.write_text(LOG)
     import_logs(store, "sweep", [log], Said())
@@ -50,6 +64,34 @@ def test_wrong_input_is_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no image is certified yet"):
         plot(store, "sweep", tmp_path / "a.pdf")
     assert not list(tmp_path.glob("a.*"))
+
+
+def test_hours_of_logs_alone_are_refused(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path, counts=False)
+    log = tmp_path / "a_sigma_0.5.tsv"
+    log.write_text(LOG)
+    import_logs(store, "logs", [log], Said(dataset="digits", model="cnn"))
+    with pytest.raises(InputError, match="no run with a recorded time"):
+        plot(store, "logs", tmp_path / "a.pdf", kind="hours")
+    assert not (tmp_path / "a.pdf").exists()
+
+
+def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    (panel,), _ = collect(store, "sweep", radii=[0.0])
+    row = panel.group.first
+    assert isinstance(row, Row)
+
+    def last_words(kind: str = "curve", **changes: Any) -> list[str]:
+        other = Panel(Group([Line("", [replace(row, **changes)])]), panel.series)
+        return [title.rpartition(", ")[2] for title in titles([panel, other], kind)]
+
+    assert titles([panel], "curve") == ["digits test, cohen, n = 1000, α = 0.001"]
+    assert last_words(certificate="runner-up") == ["α = 0.001"] * 2
+    assert last_words(count=row.count.model_copy(update={"n0": 7})) == ["n0 = 10", "n0 = 7"]
+    assert last_words(subset="every 2th of 360") == ["all of 360", "every 2th of 360"]
+    assert len(set(last_words(subset_key="another"))) == 2
+    assert last_words("families", norm="linf") == ["l2", "linf"]
 
 
 def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:
@@ -96,10 +138,7 @@ def test_hours_are_those_of_every_attempt(tmp_path: Path) -> None:
     _, (run,) = make_store(tmp_path)
     assert np.isnan(task_hours(run))
     for seconds in (10.0, 26.0):
-        claim = Claim.take(run, 0, {})
-        claim.file.write_bytes(
-            b'\n{"record":"claim","time":100}\n{"record":"end","time":%f,"state":"done"}' % (100 + seconds)
-        )
+        took(run, seconds)
     assert task_hours(run) == pytest.approx(36 / 3600)
 
 
@@ -109,8 +148,7 @@ def test_a_training_in_several_processes_counts_for_each(tmp_path: Path) -> None
     )
     (model,) = store.runs("models")
     for one in (model, run):
-        claim = Claim.take(one, 0, {})
-        claim.file.write_bytes(b'\n{"record":"claim","time":100}\n{"record":"end","time":110,"state":"done"}')
+        took(one, 10)
     assert task_hours(model) == pytest.approx(40 / 3600)
     assert task_hours(run) == pytest.approx(10 / 3600)
 
