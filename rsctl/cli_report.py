@@ -13,6 +13,12 @@ from rsctl.cli_common import AsJson, leave, loudly, show, tell
 from rsctl.errors import InputError, unknown
 from rsctl.words import counted
 
+Methods = Annotated[
+    list[str] | None, typer.Option("--method", metavar="NAME", help="Only rows of this method; may be given again.")
+]  # fmt: skip
+Sigmas = Annotated[
+    list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be given again.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever it is.")]
 
 
@@ -28,6 +34,8 @@ def export(
         float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")
     ] = None,
     radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
+    method: Methods = None,
+    sigma: Sigmas = None,
     intervals: Annotated[
         bool,
         typer.Option("--intervals", help="95 % intervals in every printed cell (csv and json have them)."),
@@ -48,6 +56,7 @@ def export(
 ) -> None:
     """The certified-accuracy table, from stored counts; works while shards are still being written."""
     from rsctl.report.formats import FORMATS, render
+    from rsctl.report.only import Only
     from rsctl.report.output import check, write
     from rsctl.report.published import matching
     from rsctl.report.rows import sweep_results
@@ -59,6 +68,7 @@ def export(
     store = Store(load_settings().store)
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
+        "only": Only(method or (), sigma or ()),
     }  # fmt: skip
     if form == "tsv":
         _export_logs(store, sweep, output, force, choice)
@@ -186,6 +196,8 @@ def plot(
     radius: Annotated[
         float, typer.Option("--radius", min=0, help="For hours and classes: at which radius.")
     ] = 0.0,
+    method: Methods = None,
+    sigma: Sigmas = None,
     width: Annotated[
         float, typer.Option("--width", min=1, help="Inches; 3.25 is one column of a paper.")
     ] = 5.5,
@@ -193,12 +205,13 @@ def plot(
 ) -> None:
     """A figure of a sweep, from stored counts; works while shards are still being written."""
     from rsctl.report.figures import plot as draw
+    from rsctl.report.only import Only
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
     notes = draw(
         Store(load_settings().store), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
-        radius=radius, width=width, force=force,
+        radius=radius, width=width, force=force, only=Only(method or (), sigma or ()),
     )  # fmt: skip
     tell(notes)
     print(f"{output}: {kind} of {sweep}")

@@ -15,6 +15,7 @@ import numpy as np
 from rsctl.catalog import known_methods
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import ProvedRow, Results
+from rsctl.report.only import Only
 from rsctl.report.output import MAKER, check, write
 from rsctl.report.series import Panel, Series, at_least, by_norm, collect, hours_of
 from rsctl.report.text import printable
@@ -41,7 +42,7 @@ _SETTINGS: Any = {
 
 def plot(
     store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
-    radius: float = 0.0, width: float = 5.5, force: bool = False,
+    radius: float = 0.0, width: float = 5.5, force: bool = False, only: Only | None = None,
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 
@@ -53,7 +54,7 @@ def plot(
         explained = "; ".join(f"{name}: {draw.__doc__}" for name, draw in KINDS.items())
         raise InputError(f"--kind: {unknown('kind', kind, KINDS)} {explained}")
     check(file, force=force)
-    panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius])
+    panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only)
     if not panels:
         raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")
     if kind == "families":

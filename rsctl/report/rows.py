@@ -34,6 +34,7 @@ from rsctl.report.measured import (
     subset_key,
 )
 from rsctl.report.notes import about_functions, mark_varying, seedless, settings_of, warnings
+from rsctl.report.only import Only
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
@@ -76,6 +77,7 @@ def sweep_results(
     radii: Sequence[float] | None = None,
     readers: dict[str, Reader[Rows]] | None = None,
     each: Callable[[Sample], None] | None = None,
+    only: Only | None = None,
 ) -> Results:
     """The rows of a sweep, recomputed from stored counts; works while shards are still being written.
 
@@ -88,6 +90,8 @@ def sweep_results(
     plan, imports = find_sweep(store, name)
     rows: list[Row] = []
     notes: list[str] = []
+    if only is not None:
+        plan, imports, notes = only.of(store, plan, imports)
     orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
     stopped: dict[str, list[tuple[Row, Any]]] = {}
     proved: list[ProvedRow] = []

@@ -1,0 +1,64 @@
+"""Some rows of a sweep: those of a method, or at a noise level."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rsctl.errors import InputError, unknown
+from rsctl.store.imports import Shown
+from rsctl.store.layout import Store
+from rsctl.words import counted
+
+
+@dataclass(frozen=True)
+class Only:
+    """Which rows are wanted; an empty list leaves out none."""
+
+    methods: Sequence[str] = ()
+    sigmas: Sequence[float] = ()
+
+    def of(
+        self, store: Store, plan: dict[str, Any], beside: list[Shown]
+    ) -> tuple[dict[str, Any], list[Shown], list[str]]:
+        """The plan and the logs with these rows alone, and a note of what is left out.
+
+        Raises InputError for a method or σ that no run has, and where no run has both.
+        """
+        if not self.methods and not self.sigmas:
+            return plan, beside, []
+        own = [(entry, *_row(store, entry)) for entry in plan["entries"]]
+        logs = [(one, one.log.spec.method, one.log.spec.sigma) for one in beside]
+        rows = [(method, sigma) for _, method, sigma in (*own, *logs)]
+        for method in self.methods:
+            if method not in {known for known, _ in rows}:
+                raise InputError(f"--method: {unknown('method', method, {known for known, _ in rows})}")
+        for sigma in self.sigmas:
+            if sigma not in {known for _, known in rows}:
+                there = ", ".join(f"{known:g}" for known in sorted({known for _, known in rows}))
+                raise InputError(f"--sigma: no run has σ = {sigma:g}. There: {there}.")
+        left_out = sum(not self._wants(*row) for row in rows)
+        if left_out == len(rows):
+            raise InputError(f"{plan['name']}: no run has {self}; each of these is there, but not together.")
+        kept = {**plan, "entries": [entry for entry, method, sigma in own if self._wants(method, sigma)]}
+        note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were asked for."
+        return (
+            kept,
+            [one for one, method, sigma in logs if self._wants(method, sigma)],
+            [note] if left_out else [],
+        )
+
+    def _wants(self, method: str, sigma: float) -> bool:
+        return (not self.methods or method in self.methods) and (not self.sigmas or sigma in self.sigmas)
+
+    def __str__(self) -> str:
+        levels = [f"σ {' or '.join(f'{sigma:g}' for sigma in self.sigmas)}"] if self.sigmas else []
+        return " at ".join([*([" or ".join(self.methods)] if self.methods else []), *levels])
+
+
+def _row(store: Store, entry: dict[str, Any]) -> tuple[str, float]:
+    """Method and σ as the tables show them: of the noise that is sampled, or of the training where there is none."""
+    train = store.run("models", entry["model"]).train_spec
+    table = store.run(entry["kind"], entry["run"]).table_spec
+    return train.method, getattr(table, "sigma", 0.0) or train.sigma
