@@ -185,6 +185,8 @@ def _up(known: dict[str, Partition]) -> str:
 
 
 _REFUSALS = (
+    # Before "account": SLURM says "accounting/QOS policy (job submit limit, …)".
+    ("submit limit", "account, qos, minutes (or submit again later; array_parallelism doesn't help here)"),
     ("account", "account"),
     ("qos", "qos"),
     ("partition", "partition"),
@@ -193,10 +195,6 @@ _REFUSALS = (
     ("time limit", "minutes"),
     ("memory", "memory_gb"),
     ("node configuration", "gres, constraint, memory_gb, or threads and gpus under the sweep's resources"),
-    (
-        "submit limit",
-        "account, qos, or submit again later; array_parallelism doesn't help here; keys",
-    ),
 )
 
 

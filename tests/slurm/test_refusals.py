@@ -61,6 +61,7 @@ def test_a_refusal_in_the_middle_takes_back_what_was_accepted(
         patch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
         said = site.submit(code=2)
     assert said.count("job submit limit") == 1  # explained, and not once more as sbatch printed it
+    assert "or submit again later" in said
     assert "sbatch: error" not in said
     assert "Nothing was submitted" in said
     assert site.waiting_jobs() == ""
