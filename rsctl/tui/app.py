@@ -151,11 +151,9 @@ class Dashboard(App[None]):
     async def _check_bindings(self, key: str, priority: bool = False) -> bool:
         """Keys may arrive together, as over a slow line: what a key opens takes those that follow it.
 
-        So one is handled here and now, as Textual does for keys of priority only, unless somebody types; and a
-        screen that was opened has its widgets before the next key is looked at.
+        So one is handled here and now, as Textual does for keys of priority only, unless somebody types; Textual itself
+        waits for the widgets of a screen that was opened before it looks at the next key.
         """
-        if priority:
-            await self.screen._mounted_event.wait()
         found = await super()._check_bindings(key, priority)
         if priority and not found and not isinstance(self.focused, Input):
             return await super()._check_bindings(key)
