@@ -42,7 +42,7 @@ class Cost:
         return (
             f"{duration(3600 * self.hours)} on {' and '.join(self.devices)}"
             if self.devices
-            else "0 (everything is there)"
+            else "nothing (everything is there)"
         )
 
 

@@ -39,7 +39,7 @@ def describe(plan: Plan, place: Place) -> Description:
         f"{'train':{_WIDE}}{counted(len(plan.models), 'task')}"
         + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
         *(stage.text for stage in stages),
-        f"{'hours':{_WIDE}}{cost.text}",
+        f"{'cost':{_WIDE}}{cost.text}",
         *(f"note: {note}" for note in notes),
         "",
     ]

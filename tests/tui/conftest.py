@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from dashboard_store import Synthetic, make_store
+from piloting import settled, until
 
 from rsctl.tui.app import Dashboard, make_app
 
@@ -75,24 +76,3 @@ def drive(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
         asyncio.run(main())
 
     return run
-
-
-async def settled(app: Dashboard) -> None:
-    """Until every message is handled, also those that handling them led to, and what changed is laid out."""
-    quiet = 0
-    while quiet < 5:
-        await asyncio.sleep(0)
-        busy = any(pump.message_queue_size for pump in (app, *app._registry))
-        quiet = 0 if busy else quiet + 1
-        if quiet == 3 and app.screen_stack:
-            app.screen._on_timer_update()
-
-
-async def until(pilot: Any, true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
-    """Wait for something that a background thread brings about."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            raise AssertionError(f"in {seconds:.0f} s there was no {what}")
-        await pilot.pause(0.02)
-    await pilot.pause()

@@ -9,8 +9,8 @@ import threading
 import time
 
 import pytest
-from conftest import until
 from dashboard_store import Synthetic
+from piloting import until
 from textual.binding import Binding
 from textual.events import Key
 from textual.widgets import Input, Static

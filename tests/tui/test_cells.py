@@ -21,8 +21,8 @@ def test_a_cut_text_fills_its_room(text: str, room: int) -> None:
     ("room", "shown"),
     [
         (48, "logit-pairing σ 0.25 · seed 1 · weight 0.01     "),
-        (42, "logit-pairing σ 0.25 · seed 1 · weig… 0.01"),
-        (32, "logit-pairing σ 0.25 s 1 w… 0.01"),
+        (42, "logit-pairing σ 0.25 seed 1 weight 0.01   "),
+        (35, "logit-pairing σ 0.25 se… 1 we… 0.01"),
         (24, "logit… σ 0.25 s 1 w 0.01"),
     ],
 )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from conftest import until
 from dashboard_store import Synthetic, waits_for_its_model
+from piloting import until
 from test_sweeps import text_of
 from textual.widgets import ContentSwitcher
 

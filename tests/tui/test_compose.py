@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 import tomli
-from conftest import until
 from dashboard_store import Synthetic
+from piloting import until
 from textual.widgets import Input, OptionList
 
 from rsctl.errors import InputError
@@ -278,7 +278,7 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         await pilot.press("u")
         assert isinstance(app.screen, ConfirmScreen)
         said = str(app.screen.query_one("#confirm-text").render())
-        assert "hours" in said
+        assert "cost" in said
         assert "2 models" in said
         await pilot.press("n")
         assert "my-sweep" not in synthetic.store.sweep_names()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chain import Chain, tiny
-from conftest import until
+from piloting import until
 from textual.widgets import Static
 
 from rsctl.store.files import replace

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from conftest import until
 from dashboard_store import Synthetic
+from piloting import until
 from test_results import cell, open_results, results_grid
 from test_sweeps import grid_of, text_of
 from textual.widgets import Static

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 
 import pytest
-from conftest import until
 from dashboard_store import Synthetic
+from piloting import until
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 

@@ -13,8 +13,8 @@ import socket
 from pathlib import Path
 
 import pytest
-from conftest import settled, until
 from dashboard_store import Synthetic, waits_for_its_model
+from piloting import settled, until
 from test_results import cell
 from textual.geometry import Size
 

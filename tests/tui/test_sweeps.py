@@ -6,8 +6,8 @@ import contextlib
 import tempfile
 
 import pytest
-from conftest import until
 from dashboard_store import Synthetic, waits_for_its_model
+from piloting import until
 from textual.events import Key
 from textual.widgets import ContentSwitcher
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from conftest import until
 from dashboard_store import Synthetic
+from piloting import until
 
 from rsctl.tui import app as app_module
 from rsctl.tui.tell import on_this_desktop, through_terminal

@@ -1,0 +1,31 @@
+"""Waiting for the dashboard in a test: for its screen, and for what a background thread brings about."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rsctl.tui.app import Dashboard
+
+
+async def settled(app: Dashboard) -> None:
+    """Until every message is handled, also those that handling them led to, and what changed is laid out."""
+    quiet = 0
+    while quiet < 5:
+        await asyncio.sleep(0)
+        busy = any(pump.message_queue_size for pump in (app, *app._registry))
+        quiet = 0 if busy else quiet + 1
+        if quiet == 3 and app.screen_stack:
+            app.screen._on_timer_update()
+
+
+async def until(pilot: Any, true: Callable[[], object], what: str, seconds: float = 20.0) -> None:
+    """Wait for something that a background thread brings about."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"in {seconds:.0f} s there was no {what}")
+        await pilot.pause(0.02)
+    await pilot.pause()
