@@ -18,6 +18,7 @@ from cluster import FAKE_JOBS, Cluster
 from rsctl.cluster import control
 from rsctl.spec.settings import Place, load_settings
 from rsctl.store.attempts import State, attempt_numbers, read_attempt
+from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.tables import read_table
 
@@ -82,7 +83,8 @@ class Site:
     def behave(self, **values: Any) -> None:
         """What the fake tasks are to do: see `fake/jobs/behaviour.py`."""
         (self.folder / "runs").mkdir(exist_ok=True)
-        (self.folder / "runs" / "behaviour.json").write_text(json.dumps(values))
+        # At once: tasks read it all the time, and one that finds half of it would fail.
+        replace(self.folder / "runs" / "behaviour.json", json.dumps(values).encode())
 
     def rsctl(
         self, *arguments: str, fake: bool = False, code: int = 0, **environment: str
