@@ -98,31 +98,24 @@ def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
 def narrowed(text: str, room: int) -> str:
     """A run's name (`method σ 0.5 · seed 0`) in less room, as far as it goes: every value stays whole.
 
-    The names of its settings give way first, then the dots between them, and methods last.
+    The dots give way first, then the names of its settings, and methods last.
     """
     parts = [part.partition(" ") for part in text.split(" · ")]
     settings = [i for i, (_, _, rest) in enumerate(parts) if rest and not rest.startswith("σ ")]
     methods = [i for i in range(len(parts)) if i not in settings]
     rooms = [len(word) for word, _, _ in parts]
 
-    def joined(dot: str) -> str:
+    def joined() -> str:
         words = (
             word if len(word) <= size or size < 1 else word[: size - 1] + "…" if size > 1 else word[0]
             for (word, _, _), size in zip(parts, rooms, strict=True)
         )
-        return dot.join(word + gap + rest for word, (_, gap, rest) in zip(words, parts, strict=True))
+        return " ".join(word + gap + rest for word, (_, gap, rest) in zip(words, parts, strict=True))
 
-    for which, least, dot in (
-        (settings, 3, " · "),
-        (settings, 3, " "),
-        (settings, 1, " "),
-        (methods, 2, " "),
-    ):
-        while cell_len(joined(dot)) > room and any(rooms[i] > least for i in which):
+    for which, least in ((settings, 1), (methods, 2)):
+        while cell_len(joined()) > room and any(rooms[i] > least for i in which):
             rooms[max(which, key=lambda i: rooms[i])] -= 1
-        if cell_len(joined(dot)) <= room:
-            break
-    return joined(dot)
+    return joined()
 
 
 def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
