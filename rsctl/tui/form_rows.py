@@ -76,5 +76,8 @@ def plan_text(composed: Composed) -> Text:
         return text
     text.append("\n".join(plain_lines(composed.plan)[:MOST_LINES]))
     if composed.replaces:
-        text.append("\nA sweep of this name exists with another file or other runs: submitting changes its list.", "bold")
+        text.append(
+            "\nA sweep of this name exists with another file or other runs: submitting changes its list.",
+            "bold",
+        )
     return text

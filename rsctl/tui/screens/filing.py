@@ -97,9 +97,7 @@ class Filing(ModeScreen):
             return
         text = "\n".join(plain_lines(composed.plan)[:MOST_LINES])
         if composed.replaces:
-            text += (
-                "\n\nA sweep of this name exists with another file or other runs: this changes its list. Results are kept."
-            )
+            text += "\n\nA sweep of this name exists with another file or other runs: this changes its list. Results are kept."
         toml, replaces, name = composed.draft.toml(), composed.replaces, str(composed.draft.raw["name"])
 
         def answered(yes: bool | None) -> None:
