@@ -8,6 +8,12 @@ def counted(number: int, what: str, several: str = "") -> str:
     return f"{number:,} {what if number == 1 else several or f'{what}s'}"
 
 
+def nth(number: int) -> str:
+    """`1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
+
+
 def per_second(rate: float, unit: str = "") -> str:
     """`0.028/s`, `20/s`, `12,345 images/s`."""
     return (f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}") + (f" {unit}/s" if unit else "/s")

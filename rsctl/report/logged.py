@@ -16,7 +16,7 @@ from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
 from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Radii, Shown
-from rsctl.words import counted
+from rsctl.words import counted, nth
 
 
 def logged_rows(
@@ -151,7 +151,7 @@ def describe_subset(index: NDArray[np.int64]) -> str:
     steps = np.unique(np.diff(np.sort(index)))
     span = f"{index.min()} to {index.max()}"
     if len(steps) == 1:
-        return f"positions {span}" if steps[0] == 1 else f"every {steps[0]}th position, {span}"
+        return f"positions {span}" if steps[0] == 1 else f"every {nth(steps[0])} position, {span}"
     return f"positions {span}, irregular"
 
 

@@ -18,6 +18,7 @@ from typing import Any
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import AnyRow
 from rsctl.report.text import plain
+from rsctl.words import nth
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ def differences(rows: Sequence[AnyRow], table: Published, images: int | None = N
     ours = list(dict.fromkeys(row.images for row in rows))
     if rows and ours != [theirs]:
         skip = table.values["skip"]
-        which = f" (every {skip}th)" if skip and skip > 1 else ""
+        which = f" (every {nth(skip)})" if skip and skip > 1 else ""
         found.append(f"images {_said(theirs)}{which} there, {', '.join(map(str, ours))} here")
     return found
 

@@ -42,6 +42,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import R, Reader, Table, read_findings
+from rsctl.words import nth
 
 __all__ = [
     "CONFIDENCE",
@@ -286,6 +287,6 @@ def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
 
 
 def _subset(chosen: dict[str, Any]) -> str:
-    part = "all" if chosen["skip"] == 1 else f"every {chosen['skip']}th"
+    part = "all" if chosen["skip"] == 1 else f"every {nth(chosen['skip'])}"
     drawn = f"{chosen['count']} drawn by seed from " if chosen["max"] else ""
     return f"{drawn}{part} of {chosen['of']}"

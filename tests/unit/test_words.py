@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsctl.words import counted, duration, per_second
+from rsctl.words import counted, duration, nth, per_second
 
 
 def test_one_is_singular_and_thousands_are_set_apart() -> None:
@@ -29,3 +29,9 @@ def test_a_duration_has_no_digits_that_nobody_reads(seconds: float, told: str) -
 def test_a_rate_has_no_exponent() -> None:
     assert [per_second(rate) for rate in (0.0278, 19.96, 12_345.6)] == ["0.028/s", "20/s", "12,346/s"]
     assert per_second(20.0, "images") == "20 images/s"
+
+
+def test_an_ordinal_has_its_own_ending() -> None:
+    assert [nth(n) for n in (1, 2, 3, 4, 11, 12, 13, 20, 21, 102, 113)] == [
+        "1st", "2nd", "3rd", "4th", "11th", "12th", "13th", "20th", "21st", "102nd", "113th",
+    ]  # fmt: skip
