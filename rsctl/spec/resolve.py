@@ -74,8 +74,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
     defaults = method.default_values(dataset.name, point.sigma)
-    if not _declared_well(method, defaults, problems):
-        return None
+    _check_declaration(method, defaults, problems)
     hyperparameters = check(
         method.parameters, {**_of(defaults, method.parameters), **method_values}, "method", problems
     )
@@ -227,22 +226,27 @@ def _parents(
     return found
 
 
-def _declared_well(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> bool:
-    """Whether a plugin's declaration names a loss that is there, and defaults of fields that exist."""
+def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> None:
+    """A plugin may name a loss that isn't there, and defaults of fields that don't exist."""
     allowed = {*method.parameters.model_fields, *Recipe.model_fields}
     for key in sorted(set(defaults) - allowed):
         problems.append(
             Problem("method", f"'{method.name}' declares a default for the {unknown('field', key, allowed)}")
         )
-    there = not method.implementation or importlib.util.find_spec(method.implementation) is not None
-    if not there:
+    if method.implementation and not _there(method.implementation):
         problems.append(
             Problem(
                 "method",
                 f"'{method.name}' declares its loss in '{method.implementation}', which can't be found.",
             )
         )
-    return there and set(defaults) <= allowed
+
+
+def _there(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # of a package above it
+        return False
 
 
 def _choose(

@@ -86,6 +86,7 @@ def test_a_method_of_ones_own_is_a_declaration_and_a_loss(
         ("METHODS = [", "METHODS = ['logit-norm',", "METHODS holds 'logit-norm'; each entry is a rsctl.catalog.declare.Method"),
         ('"weight": 0.02', '"wieght": 0.02', "a default for the unknown field 'wieght'. Did you mean 'weight'?"),
         ("mymethods.logit_norm", "mymethods.logitnorm", "its loss in 'wrongmethods.logitnorm', which can't be found"),
+        ("mymethods.logit_norm", "no.such.module", "its loss in 'no.such.module', which can't be found"),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_explained(
