@@ -22,7 +22,7 @@ if sys.argv[1] == "configured":
     configure("fp32", 1)
 network = torch.nn.Sequential(*(torch.nn.Conv2d(16, 16, 3, padding=1) for _ in range(4)))
 x, faults = torch.ones(200, 16, 32, 32), []
-for _ in range(12):
+for _ in range(40):  # its heap has found its size after some
     before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     network(x).sum().backward()
     faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
@@ -36,8 +36,10 @@ def test_the_pages_of_a_tensor_that_was_freed_serve_the_next_one() -> None:
         command = [sys.executable, "-c", PROGRAM, mode]
         return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
-    assert faults("plain") > 500
-    assert faults("configured") < 50
+    # Without either of the two settings there are as many faults as without both.
+    plain = faults("plain")
+    assert plain > 500
+    assert faults("configured") < plain / 20
 
 
 HUGE = 10**12
