@@ -18,6 +18,7 @@ from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import empty_sums, products
 from jobs.shard import ShardWriter, load_images
 from rsctl.certificates import Halves, Looks, Shells, find_certificate
+from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.spec.runs import CountSpec
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
@@ -50,8 +51,8 @@ def _count(work: Work) -> None:
         reference = to_sample(again, "fp32", spec.compile, spec.tile, images.shape, device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
-        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec),
-        noise=spec.noise, exponent=spec.exponent, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
+        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.channels * images.shape.size**2),
+        noise=spec.noise, exponent=spec.exponent, arithmetic=spec.arithmetic, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
         gradient=spec.gradient, reference=reference, transfer=spec.transfer,
     )  # fmt: skip
     function = executed.described(device, spec.tile, spec.block)
@@ -100,11 +101,14 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
         yield image
 
 
-def stopping_rule(spec: CountSpec) -> Rule | None:
-    """The rule of a sequential table, None for a fixed n."""
+def stopping_rule(spec: CountSpec, dimension: int) -> Rule | None:
+    """The rule of a sequential table of inputs with d coordinates, None for a fixed n."""
+    alpha = spec.stop_alpha
+    if alpha and spec.arithmetic == "exact":
+        # What the certificate will have left to spend.
+        alpha = level_left(alpha, spec.sigma, dimension, spec.n0 + spec.n)
     return make_rule(
-        spec.stopping, radii=spec.stop_radii, delta=spec.stop_delta, sigma=spec.sigma, alpha=spec.stop_alpha,
-        n=spec.n, block=spec.block,
+        spec.stopping, radii=spec.stop_radii, delta=spec.stop_delta, sigma=spec.sigma, alpha=alpha, n=spec.n, block=spec.block,
     )  # fmt: skip
 
 

@@ -21,8 +21,9 @@ from jobs.models.load import to_sample
 from jobs.precision import configure
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl.certificates.exact_noise import level_left
 from rsctl.errors import InputError, UserError
-from rsctl.spec.sections import Compile, Precision_
+from rsctl.spec.sections import Arithmetic, Compile, Precision_
 
 BLOCK = 100
 
@@ -38,9 +39,13 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
         raise InputError(f"--images: {outside[0]} is no position in the test split; it has 0 to {count - 1}.")
     images = load(options.dataset, parameters, "test", options.data, positions=options.images)
     device = configure(options.precision, options.threads)
+    alpha = options.alpha
+    if options.arithmetic == "exact":
+        alpha = level_left(alpha, options.sigma, images.shape.channels * images.shape.size**2, options.n)
     sampler = Sampler(
         to_sample(model, options.precision, options.compile, options.tile, images.shape, device), images.shape.classes,
         sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,
+        arithmetic=options.arithmetic,
     )  # fmt: skip
     asked = []
     for row, position in enumerate(images.positions.tolist()):
@@ -55,7 +60,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     for image in asked:
         votes = image.counts[1].numpy()
         chosen, p = decide(votes)
-        said = chosen if p <= options.alpha else -1
+        said = chosen if p <= alpha else -1
         rows.append(
             {
                 "index": image.position,
@@ -88,6 +93,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--precision", choices=get_args(Precision_), default="fp32")
     parser.add_argument("--compile", choices=get_args(Compile), default="off")
+    parser.add_argument("--arithmetic", choices=get_args(Arithmetic), default="float")
     parser.add_argument("--tile", type=int, default=400)
     try:
         print(json.dumps(predict(parser.parse_args(arguments))))

@@ -123,6 +123,9 @@ def predict(
     compile_mode: Annotated[
         str, typer.Option("--compile", help="off, default or graphs, as in [certification].")
     ] = "off",
+    arithmetic: Annotated[
+        str, typer.Option("--arithmetic", help="float or exact, as in [certification].")
+    ] = "float",
     normalisation: Normalisation = "",
     arch: Arch = "",
     anyway: Anyway = False,
@@ -131,7 +134,7 @@ def predict(
 ) -> None:
     """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
     from rsctl.errors import unknown
-    from rsctl.spec.sections import Compile, Precision_
+    from rsctl.spec.sections import Arithmetic, Compile, Precision_
 
     try:
         positions = [int(part) for part in images.split(",")]
@@ -140,12 +143,14 @@ def predict(
     for option, value, allowed in (
         ("--precision", precision, Precision_),
         ("--compile", compile_mode, Compile),
+        ("--arithmetic", arithmetic, Arithmetic),
     ):
         if value not in get_args(allowed):
             raise InputError(f"{option}: {unknown('value', value, get_args(allowed))}")
     more = [
         "--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha),
         "--precision", precision, "--tile", str(tile), "--compile", compile_mode,
+        "--arithmetic", arithmetic,
     ]  # fmt: skip
     found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
     if as_json:

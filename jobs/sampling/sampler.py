@@ -20,6 +20,7 @@ from jobs.moving import moved
 from jobs.noise import smoothing_noise
 from jobs.random import stream
 from jobs.sampling.sums import empty_sums, summed
+from jobs.sampling.whole_pixels import WholePixels, noisy
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
@@ -94,6 +95,8 @@ class Sampler:
         Decides after which look an image has enough draws, n at the most; None draws n.
     noise, exponent
         Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`).
+    arithmetic
+        `exact`: images are whole pixel values, Gaussian noise is drawn in such, and f sees their exact sum.
     clean_selection
         One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
@@ -119,6 +122,7 @@ class Sampler:
         rule: Rule | None = None,
         noise: str = "gaussian",
         exponent: int = 0,
+        arithmetic: str = "float",
         clean_selection: bool = False,
         shell_edges: Sequence[float] = (),
         gradient: bool = False,
@@ -134,6 +138,7 @@ class Sampler:
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
         self.noise, self.exponent, self.clean_selection = noise, exponent, clean_selection
+        self.exact = WholePixels(sigma, device) if arithmetic == "exact" else None
         self.shells = len(shell_edges) + 1
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
         self.place = torch.arange(tile, device=device) // block
@@ -230,11 +235,8 @@ class Sampler:
             numbers = range(first, min(first + self.per_tile, blocks))
             tile = self._empty_tile(image)
             for place, number in enumerate(numbers):
-                key = stream(self.device, self.seed, "transfer", image.position, number)
-                noise = smoothing_noise(
-                    (self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise
-                )
-                torch.add(image.pixels, noise, out=tile[place * self.block : (place + 1) * self.block])
+                rows = tile[place * self.block : (place + 1) * self.block]
+                self._put(image, self._noise("transfer", image, number), rows)
             used = min(self.transfer - first * self.block, len(numbers) * self.block)
             ours, theirs = (network(tile)[:used] for network in (self.model, self.reference))
             if not (torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
@@ -259,12 +261,11 @@ class Sampler:
             if self.clean_selection and PHASES[block.phase] == "selection":
                 tile[rows] = block.image.pixels
                 continue
-            key = stream(self.device, self.seed, PHASES[block.phase], block.image.position, block.number)
-            noise = smoothing_noise((self.block, *tile.shape[1:]), self.sigma, self.exponent, key, self.noise)
+            noise = self._noise(PHASES[block.phase], block.image, block.number)
             if self.shells > 1:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.
                 shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)
-            torch.add(block.image.pixels, noise, out=tile[rows])
+            self._put(block.image, noise, tile[rows])
             if self.gradient and PHASES[block.phase] == "estimation":
                 noises[place] = noise
         logits = self.model(tile)
@@ -290,6 +291,21 @@ class Sampler:
         # No `bincount`: on a GPU it waits to learn the largest bin.
         histogram = torch.zeros(spare + 2, dtype=torch.int64, device=self.device)
         return _Tile(blocks, histogram.scatter_add_(0, bins, self.one), sums, launched)
+
+    def _noise(self, phase: str, image: ImageCounts, number: int) -> Tensor:
+        """The noise of one block: float32 (block, C, H, W), in whole pixel values where arithmetic is exact."""
+        key = stream(self.device, self.seed, phase, image.position, number)
+        shape = (self.block, *image.pixels.shape)
+        if self.exact is not None:
+            return self.exact.draw(shape, key)
+        return smoothing_noise(shape, self.sigma, self.exponent, key, self.noise)
+
+    def _put(self, image: ImageCounts, noise: Tensor, rows: Tensor) -> None:
+        """x + ε where f will see it."""
+        if self.exact is not None:
+            noisy(image.pixels, noise, out=rows)
+        else:
+            torch.add(image.pixels, noise, out=rows)
 
     def _empty_tile(self, image: ImageCounts) -> Tensor:
         """Zeros for `tile` images as large as this one: float32 (tile, C, H, W)."""

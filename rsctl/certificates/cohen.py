@@ -38,7 +38,7 @@ class Cohen:
         The class is the argmax of the selection counts (the lowest index wins a tie); it abstains
         (predicted -1, radius 0) where p̲_A ≤ ½, for there the radius would be 0 or negative.
         """
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         chosen = selected_classes(table)
         successes = counts_of(chosen, table.counts)
         q = one_minus_lower(successes, table.n, alpha)

@@ -24,9 +24,9 @@ from rsctl.certificates.protocol import (
     abstain_unless,
     counts_of,
     instead,
-    require_alpha,
     require_fixed,
     selected_classes,
+    spendable,
 )
 from rsctl.errors import RefusedError
 
@@ -55,7 +55,7 @@ class NeymanPearson:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where the class's bounds sum to ½ or less."""
-        require_alpha(alpha)
+        alpha = spendable(table, alpha)
         if table.noise not in ("gaussian", "generalised-gaussian"):
             raise RefusedError(
                 f"{self.name} is for gaussian and generalised-gaussian noise; this table has '{table.noise}'."

@@ -13,9 +13,9 @@ from rsctl.certificates.protocol import (
     abstain_unless,
     counts_of,
     instead,
-    require_alpha,
     require_fixed,
     selected_classes,
+    spendable,
 )
 from rsctl.errors import RefusedError
 
@@ -48,7 +48,7 @@ class L1Noise:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A ≤ ½."""
-        require_alpha(alpha)
+        alpha = spendable(table, alpha)
         if table.noise != self.noise:
             raise RefusedError(
                 f"{self.name} is proved for {self.noise} noise; this table has '{table.noise}'.{instead(table.noise)}"

@@ -9,6 +9,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.table import CountTable as CountTable
 from rsctl.certificates.table import Halves as Halves
 from rsctl.certificates.table import Ints as Ints
@@ -55,8 +56,11 @@ class Guarantee:
     remark: str = ""
     """What a reader has to know beside the level."""
 
-    def label(self, alpha: float) -> str:
+    def label(self, alpha: float, arithmetic: str = "float") -> str:
+        """`arithmetic` is the table's."""
         remark = f" ({self.remark})" if self.remark else ""
+        if arithmetic == "exact":
+            remark = f", in exact arithmetic on whole pixel values{remark}"
         if self.kind == "probabilistic":
             # In decimal: 1 - 1e-12 must not be shown as 1.
             level = max(1 - Decimal(repr(self.times_alpha)) * Decimal(repr(float(alpha))), Decimal(0))
@@ -102,14 +106,28 @@ def require_alpha(alpha: float) -> None:
         raise RefusedError(f"alpha = {alpha} is outside (0, 1).")
 
 
-def require_fixed_gaussian(certificate: str, table: CountTable, alpha: float) -> None:
-    """The preconditions that fixed-n certificates for Gaussian noise share; raises RefusedError."""
+def spendable(table: CountTable, alpha: float) -> float:
+    """What the bounds of a certificate may spend of alpha; raises RefusedError where that is nothing.
+
+    All of it, but for what the draws of an exact table depart from the law that certificates are proved for. Every table
+    goes through here: a certificate that forgot would be wrong by that much.
+    """
     require_alpha(alpha)
+    if table.arithmetic != "exact":
+        return alpha
+    estimation = table.n.max(initial=0) if table.looks is None else table.looks.draws.max(initial=0)
+    draws = int(table.selection_counts.sum(axis=1).max(initial=0) + estimation) + table.compared
+    return level_left(alpha, table.sigma, table.dimension, draws)
+
+
+def require_fixed_gaussian(certificate: str, table: CountTable, alpha: float) -> float:
+    """The preconditions that fixed-n certificates for Gaussian noise share; what they may spend of alpha. Raises RefusedError."""
     if table.noise != "gaussian":
         raise RefusedError(
             f"{certificate} is proved for gaussian noise; this table has '{table.noise}'.{instead(table.noise)}"
         )
     require_fixed(certificate, table)
+    return spendable(table, alpha)
 
 
 def require_fixed(certificate: str, table: CountTable) -> None:

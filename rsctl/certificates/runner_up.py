@@ -44,7 +44,7 @@ class RunnerUp:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A ≤ p̄_B."""
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         chosen = selected_classes(table)
         successes = counts_of(chosen, table.counts)
         runner_up = np.maximum(other_counts(chosen, table.counts).max(axis=1), 0)

@@ -58,7 +58,7 @@ class SecondOrder:
 
         Raises RefusedError for a table without sums of its noise.
         """
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         if table.halves is None:
             raise RefusedError(
                 f"{self.name} needs the sums of the noise that left the class; this table has none. "

@@ -12,8 +12,8 @@ from rsctl.certificates.protocol import (
     Ints,
     abstain_unless,
     instead,
-    require_alpha,
     selected_classes,
+    spendable,
 )
 from rsctl.certificates.stopping import RULES, best_radius, estimated_loss
 from rsctl.errors import RefusedError
@@ -36,7 +36,8 @@ class Sequential:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where no look's bound exceeds ½."""
-        successes, draws = _successes(table, alpha)
+        alpha = spendable(table, alpha)
+        successes, draws = _successes(table)
         radius = best_radius(successes, draws, table.stopping, alpha, table.sigma)
         return abstain_unless(
             radius > 0, selected_classes(table), radius, successes.max(axis=1, initial=0) == table.n
@@ -48,13 +49,13 @@ def loss(table: CountTable, alpha: float) -> Floats:
 
     To be printed with the table, as its mean and largest; no guarantee.
     """
-    successes, draws = _successes(table, alpha)
+    alpha = spendable(table, alpha)
+    successes, draws = _successes(table)
     return estimated_loss(successes, draws, table.stopping, alpha, table.sigma)
 
 
-def _successes(table: CountTable, alpha: float) -> tuple[Ints, Ints]:
+def _successes(table: CountTable) -> tuple[Ints, Ints]:
     """The selected class's counts (N, K) at each look, -1 where there was none, and the draws (K,)."""
-    require_alpha(alpha)
     if table.noise != "gaussian":
         raise RefusedError(
             f"sequential is proved for gaussian noise; this table has '{table.noise}'. Draw a fixed n for it.{instead(table.noise)}"

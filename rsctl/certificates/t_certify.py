@@ -50,7 +50,7 @@ class TCertify:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at the paper's `alpha` per image; abstains where p̲_A ≤ ½ at every α'."""
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         chosen = selected_classes(table)
         successes = counts_of(chosen, table.counts)
         others = -np.sort(-other_counts(chosen, table.counts), axis=1)[:, :-1]

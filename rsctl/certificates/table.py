@@ -89,6 +89,9 @@ class CountTable:
     disagreements, compared
         (N, C) integers: of `compared` fresh draws per image that went through the network in fp32 too, those on
         which it chose another class, by the class that the counted function chose. None and 0 where none did.
+    arithmetic
+        `float`: f saw the float32 sum of the image and float32 noise. `exact`: whole pixel values, by the law of
+        `rsctl.certificates.exact_noise`.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -108,6 +111,7 @@ class CountTable:
     disagreements: Ints | None = None
     compared: int = 0
     halves: Halves | None = None
+    arithmetic: str = "float"
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -143,6 +147,12 @@ class CountTable:
             _check_disagreements(self.disagreements, self.compared, self.counts)
         if self.halves is not None:
             _check_halves(self.halves, self.selection_counts, self.counts, self.n)
+        if self.arithmetic == "exact" and (
+            self.noise != "gaussian" or self.shells is not None or self.halves is not None
+        ):
+            raise RefusedError(
+                "exact arithmetic is for Gaussian noise, without shells and without sums of noise."
+            )
         if self.exponent and self.noise != "generalised-gaussian":
             raise RefusedError(
                 f"{self.noise} noise has no exponent {self.exponent}: only 'generalised-gaussian' noise has."

@@ -47,7 +47,7 @@ class TopK:
         The selection draws aren't needed: the label isn't chosen by the counts. Where k ≥ C nothing can
         leave the k largest, and it refuses, as it does a table without labels.
         """
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         if table.label is None:
             raise RefusedError(f"{self.name} is about the true label; this table has no labels.")
         classes = table.counts.shape[1]

@@ -42,7 +42,7 @@ class Transfer:
 
         Raises RefusedError for a table whose draws were never compared.
         """
-        require_fixed_gaussian(self.name, table, alpha)
+        alpha = require_fixed_gaussian(self.name, table, alpha)
         if table.disagreements is None or table.compared < 1:
             raise RefusedError(
                 f"{self.name} needs draws that went through the network in fp32 too; this table has none. "

@@ -180,6 +180,7 @@ def refused(name: str, resolved: Resolved) -> str:
         disagreements=np.zeros_like(counts) if spec.transfer else None,
         compared=spec.transfer,
         halves=Halves(spec.halves, np.zeros((1, 2), np.int32), np.zeros((1, 3))) if spec.gradient else None,
+        arithmetic=spec.arithmetic,
     )
     try:
         certificates()[name].certify(table, resolved.point.certification.alpha)

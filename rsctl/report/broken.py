@@ -58,6 +58,7 @@ class _Subject:
 
     checkpoint: str
     precision: str
+    """And arithmetic, where it is exact."""
     sigma: float
     """Of the smoothed classifier; 0 for the network itself."""
     norm: str
@@ -177,11 +178,14 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
             continue  # the table of certificates says why
         if rule.guarantee.kind == "heuristic" or not rule.guarantee.classifier.startswith(SMOOTHED):
             continue
-        precision = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
+        precision: str = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
+        if spec.arithmetic == "exact":
+            # Of f on whole pixel values: what an attack finds on f with float noise is about another function.
+            precision = f"{precision}, {spec.arithmetic}"
         yield _Claim(
             f"{run.kind}/{run.id}", _Subject.of(table, precision, spec.sigma, rule.norm), rule.k,
             rule.guarantee.times_alpha * alpha if rule.guarantee.kind == "probabilistic" else 0.0, table.rows.index,
-            np.where(certified.predicted == table.rows.label, certified.radius, 0.0), name, rule.guarantee.label(alpha),
+            np.where(certified.predicted == table.rows.label, certified.radius, 0.0), name, rule.guarantee.label(alpha, spec.arithmetic),
         )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from rsctl.store.tables import Table
 
 _CERTIFICATION = (
     "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
-    "tile", "block",
+    "tile", "block", "compile", "arithmetic",
 )  # fmt: skip
 
 

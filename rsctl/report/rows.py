@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
+from rsctl.certificates.protocol import spendable
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
@@ -230,7 +231,7 @@ def _sample(
         train=train,
         count=table.run.count_spec,
         certificate=name,
-        guarantee=rule.guarantee.label(alpha),
+        guarantee=rule.guarantee.label(alpha, table.run.count_spec.arithmetic),
         norm=rule.norm,
         k=rule.k,
         alpha=alpha,
@@ -273,6 +274,7 @@ def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
     if table.counts.shape[1] < 2 or table.stopping != "fixed":
         # PREDICT has its level for a fixed n only.
         return float("nan")
+    alpha = spendable(table, alpha)
     rows, counts = np.arange(len(labels)), table.counts
     own = counts[rows, labels].astype(np.int64)
     others = counts.copy()

@@ -119,7 +119,7 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
     return Subject(
         run=run.id, method=train.method, dataset=train.dataset, split=count.split, model=train.model, sigma=count.sigma,
         noise=count.noise, seed=train.seed, n=count.n, n0=count.n0, alpha=alpha, certificate=certificate,
-        guarantee=rule.guarantee.label(alpha), norm=rule.norm, index=table.rows.index, label=table.rows.label,
+        guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
         planned=len(assigned_images(run)),
         train=train, count=count, table=table,

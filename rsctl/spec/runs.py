@@ -142,6 +142,8 @@ class CountSpec(TableSpec):
     block: int
     compile: Literal["off", "default", "graphs"] = Field(default="off", json_schema_extra={"neutral": "off"})
     """How torch's compiler was used."""
+    arithmetic: Literal["float", "exact"] = Field(default="float", json_schema_extra={"neutral": "float"})
+    """`exact`: of f on whole pixel values, with noise in such."""
 
     @property
     def halves(self) -> tuple[int, int]:

@@ -15,6 +15,7 @@ Count = Annotated[int, Field(ge=1)]
 Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
 Compile = Literal["off", "default", "graphs"]
+Arithmetic = Literal["float", "exact"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Norm = Literal["l1", "l2", "linf"]
 
@@ -74,6 +75,10 @@ class Certification(Parameters):
     """Also sum up the noise of the draws that leave the selected class, as the certificate `second-order` needs. For
     Gaussian noise and a fixed n, from some 10,000 draws on. It certifies more than `cohen`; `runner-up` more still where
     several classes share what the first one leaves."""
+    arithmetic: Arithmetic = "float"
+    """`exact`: f sees its input rounded to whole pixel values (k/255), and Gaussian noise is drawn in such, in integers. Then
+    nothing is rounded between the theorem and what is counted (Voráček, Hein 2023); `float` adds float32 noise, as the
+    published code does."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the noise draws and of the order of images."""
     transfer: Annotated[int, Field(ge=0)] = 0
@@ -259,6 +264,18 @@ class Point(Parameters):
             raise ValueError(
                 "certification.gradient is for Gaussian noise and a fixed n, for which alone 'second-order' is proved: "
                 "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exact_law(self) -> Point:
+        settings = self.certification
+        if settings.arithmetic == "exact" and (
+            self.noise != "gaussian" or self.exponent or settings.shells or settings.gradient
+        ):
+            raise ValueError(
+                "certification.arithmetic = 'exact' rounds Gaussian noise to whole pixel values, of which neither shells nor sums are "
+                "known: set noise = 'gaussian' and exponent = 0, leave certification.shells and .gradient out, or take 'float'"
             )
         return self
 

@@ -98,6 +98,7 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         tile=settings.tile,
         block=settings.block,
         compile=settings.compile,
+        arithmetic=settings.arithmetic,
     )
     launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
     return Table(spec, settings.shards, settings.max_images, list(settings.radii), launch)

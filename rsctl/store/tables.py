@@ -70,6 +70,7 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         disagreements=rows.disagreements,
         compared=spec.transfer,
         halves=rows.halves,
+        arithmetic=spec.arithmetic,
     )
 
 

@@ -31,7 +31,17 @@ from rsctl.tui.views import Curve, RunView, Sample
 KEPT_BYTES = 32_000_000
 """Counts kept in memory; those of runs that weren't asked for lately are read again when they are."""
 
-_SAMPLING = ("noise", "exponent", "selection", "stopping", "shell_edges", "gradient", "transfer", "precision")
+_SAMPLING = (
+    "noise",
+    "exponent",
+    "selection",
+    "stopping",
+    "shell_edges",
+    "gradient",
+    "transfer",
+    "precision",
+    "arithmetic",
+)
 
 
 class Curves:
@@ -120,7 +130,7 @@ class Curves:
         rule = find_certificate(name)
         begun, planned = self._table(folder, run)
         about = Curve(
-            run.key, run.title, name, rule.guarantee.label(alpha), rule.norm, alpha, folder.count_spec.n, len(begun.rows), planned,
+            run.key, run.title, name, rule.guarantee.label(alpha, folder.count_spec.arithmetic), rule.norm, alpha, folder.count_spec.n, len(begun.rows), planned,
             problems=tuple(begun.problems),
         )  # fmt: skip
         if not len(begun.rows):
