@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from fractions import Fraction
 
@@ -29,7 +30,7 @@ def ideal(sigma: float) -> list[mp.mpf]:
     with mp.workdps(60):
         scale = mp.mpf(sigma) * 255
         edges = [mp.ncdf((m - mp.mpf("0.5")) / scale) for m in range(-reach(sigma), reach(sigma) + 2)]
-        return [after - before for before, after in zip(edges, edges[1:], strict=False)]
+        return [after - before for before, after in itertools.pairwise(edges)]
 
 
 @pytest.mark.parametrize("sigma", SIGMAS)
@@ -37,7 +38,8 @@ def test_weights_are_the_rounded_gaussian_and_depart_from_it_by_no_more_than_is_
     sigma: float,
 ) -> None:
     drawn, wanted = weights(sigma), ideal(sigma)
-    assert int(drawn.sum()) == 2**BITS and (drawn >= 0).all()
+    assert int(drawn.sum()) == 2**BITS
+    assert (drawn >= 0).all()
     assert (drawn == drawn[::-1]).all()
     with mp.workdps(60):
         apart = [abs(mp.mpf(int(w)) / 2**BITS - p) for w, p in zip(drawn, wanted, strict=True)]
@@ -137,11 +139,13 @@ def test_float_draws_certify_what_is_false_and_exact_ones_do_not() -> None:
     """
     cohen, distance = find_certificate("cohen"), (255 - 44) / 255
     claimed = cohen.certify(smoothed(255, "float"), 0.001)
-    assert claimed.predicted[0] == 1 and claimed.radius[0] > distance
+    assert claimed.predicted[0] == 1
+    assert claimed.radius[0] > distance
     assert predict(smoothed(44, "float").counts, 1e-9)[0] == 0
 
     sound = cohen.certify(smoothed(255, "exact"), 0.001)
-    assert sound.predicted[0] == 1 and 0 < sound.radius[0] < distance
+    assert sound.predicted[0] == 1
+    assert 0 < sound.radius[0] < distance
     assert predict(smoothed(44, "exact").counts, 1e-9)[0] == 0
     for level in range(255, 255 - int(sound.radius[0] * 255), -8):
         assert predict(smoothed(level, "exact", 2000).counts, 0.001)[0] in (1, -1)
@@ -179,7 +183,8 @@ def test_every_certificate_pays_for_the_departure_out_of_alpha() -> None:
             same, more = certificate.certify(table, left), certificate.certify(table, 1e-6)
             assert (ours.radius == same.radius).all(), name
             if certificate.guarantee.kind == "probabilistic" and more.radius.any():
-                assert (ours.radius <= more.radius).all() and (ours.radius < more.radius).any(), name
+                assert (ours.radius <= more.radius).all(), name
+                assert (ours.radius < more.radius).any(), name
                 paid.append(name)
     assert {"cohen", "runner-up", "t-certify", "transfer", "single-pass", "cohen-linf", "top-3"} <= set(paid)
 

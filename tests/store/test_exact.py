@@ -21,8 +21,10 @@ from rsctl.store.tables import read_table
 from rsctl.store.work import Stopped
 
 
-def exact(**certification: Any) -> dict[str, Any]:
-    return tiny(certification={"arithmetic": "exact", "shards": 1, **certification})
+def exact(epochs: int = 2, **certification: Any) -> dict[str, Any]:
+    return tiny(
+        training={"epochs": epochs}, certification={"arithmetic": "exact", "shards": 1, **certification}
+    )
 
 
 def test_an_exact_table_is_another_one_says_so_and_survives_interruptions(
@@ -33,7 +35,8 @@ def test_an_exact_table_is_another_one_says_so_and_survives_interruptions(
     chain.run_all(exact())
     (run,) = [run for run in chain.store.runs("counts") if run.id != float_run.id]
     table, plain = read_table(run), read_table(float_run)
-    assert table.counts().arithmetic == "exact" and plain.counts().arithmetic == "float"
+    assert table.counts().arithmetic == "exact"
+    assert plain.counts().arithmetic == "float"
     assert not np.array_equal(table.rows.counts, plain.rows.counts)
     # The same network under nearly the same noise: its classes and how often they are drawn are alike.
     difference = np.abs(table.rows.counts - plain.rows.counts).max(axis=1)
@@ -60,7 +63,12 @@ def test_an_exact_table_is_another_one_says_so_and_survives_interruptions(
 def test_a_sequential_rule_stops_for_what_its_certificate_may_spend(chain: Chain) -> None:
     chain.run_all(
         exact(
-            n=1000, stopping="certify-at-radii", stop_radii=[0.1], certificates=["sequential"], max_images=10
+            8,
+            n=1000,
+            stopping="certify-at-radii",
+            stop_radii=[0.1],
+            certificates=["sequential"],
+            max_images=10,
         )
     )
     run = chain.counts_run()
@@ -70,7 +78,8 @@ def test_a_sequential_rule_stops_for_what_its_certificate_may_spend(chain: Chain
     table = read_table(run)
     certified = find_certificate("sequential").certify(table.counts(), 0.001)
     early = (table.rows.n < 1000) & (certified.radius > 0)
-    assert early.any() and (certified.radius[early] >= 0.1).all()
+    assert early.any()
+    assert (certified.radius[early] >= 0.1).all()
 
 
 @pytest.mark.parametrize(
