@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import os
 from collections.abc import Iterable
 from functools import partial
@@ -10,6 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
+from textual.events import Event, Key
 from textual.screen import Screen
 from textual.widgets import Input
 
@@ -56,11 +59,13 @@ class Dashboard(App[None]):
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),
+        Binding("q", "quit", "Quit"),
+        # Apart: where somebody types, a q is a letter, and the last line must not say otherwise.
+        Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("ctrl+p", "command_palette", "Commands", key_display="^p"),
         Binding("p", "pause", "Pause", show=False),
         Binding("f5,ctrl+r", "read_again", "Read everything again", show=False),
-        Binding("q,ctrl+c,ctrl+q", "quit", "Quit", key_display="q"),
     ]
 
     def __init__(self) -> None:
@@ -148,16 +153,27 @@ class Dashboard(App[None]):
 
     # Actions
 
-    async def _check_bindings(self, key: str, priority: bool = False) -> bool:
-        """Keys may arrive together, as over a slow line: what a key opens takes those that follow it.
+    async def on_event(self, event: Event) -> None:
+        """Keys may arrive together, as over a slow line: what a key opens or closes is done before the next is looked at.
 
-        So one is handled here and now, as Textual does for keys of priority only, unless somebody types; Textual itself
-        waits for the widgets of a screen that was opened before it looks at the next key.
+        Textual handles a key that is bound only once it has come back from the widget in focus, and by then the widget
+        has those that follow. So it is handled here and now; Textual itself waits for the widgets of a screen that was
+        opened before it looks at the next key.
         """
-        found = await super()._check_bindings(key, priority)
-        if priority and not found and not isinstance(self.focused, Input):
-            return await super()._check_bindings(key)
-        return found
+        if isinstance(event, Key) and not event.is_forwarded and self.app_focus and await self._act(event):
+            return
+        await super().on_event(event)
+
+    async def _act(self, key: Key) -> bool:
+        """Do what a key is bound to; False if it is text, or bound to nothing."""
+        field = self.focused
+        if isinstance(field, Input):
+            # What was typed before is on its way: a Backspace or Enter must not overtake it.
+            await _caught_up(field)
+            if key.is_printable:
+                return False
+        bound = self.screen.active_bindings.get(key.key)
+        return bound is not None and bound.enabled and await self.run_action(bound.binding.action, bound.node)
 
     def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
         self.action_mode(message.mode)
@@ -211,6 +227,14 @@ def _screen(mode: str) -> ModeScreen:
     return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 
+async def _caught_up(field: Input) -> None:
+    """Wait until a field has handled every key that it was given; not for one that is being taken away."""
+    done = asyncio.Event()
+    if field.call_later(done.set):
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(done.wait(), 0.5)
+
+
 def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
     """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
     found: dict[str, tuple[int, list[str], str]] = {}
@@ -223,7 +247,7 @@ def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
             and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
         ):
             rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
-            found.setdefault(binding.action, (rank, [], binding.description))[1].append(
+            found.setdefault(binding.action, (rank, [], active.tooltip or binding.description))[1].append(
                 screen.app.get_key_display(binding)
             )
     ordered = sorted(found.values(), key=lambda entry: entry[0])

@@ -7,7 +7,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from textual.geometry import Size
+
 from rsctl.tui.app import Dashboard
+
+
+def on_screen(app: Dashboard) -> list[str]:
+    """The lines as they were drawn last: what was changed and not drawn anew isn't there."""
+    return [strip.text.rstrip() for strip in app.screen._compositor.render_strips(Size(*app.size))]
 
 
 async def settled(app: Dashboard) -> None:

@@ -96,7 +96,9 @@ def test_the_palette_has_every_action(synthetic: Synthetic, drive) -> None:
 def type_at_once(app, *keys: str) -> None:
     """Keys that arrive together, as over a slow line."""
     for key in keys:
-        app.post_message(Key(key, key if len(key) == 1 else {"full_stop": ".", "slash": "/"}.get(key)))
+        app.post_message(
+            Key(key, key if len(key) == 1 else {"full_stop": ".", "slash": "/", "colon": ":"}.get(key))
+        )
 
 
 def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synthetic, drive) -> None:
@@ -121,6 +123,31 @@ def test_what_is_typed_right_after_enter_is_the_fields(synthetic: Synthetic, dri
         type_at_once(app, "enter", "0", "full_stop", "3")
         await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "0.3", "the value")
+
+    drive(steps)
+
+
+def test_what_is_typed_is_taken_in_order_and_enter_ends_it(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await pilot.press("3")
+        await until(pilot, lambda: app.current_mode == "compose" and app.screen.grid.rows, "the form")
+        app.screen.grid.move_to("Noise and repetition sigma")
+        # A slip taken back, and the next key after Enter: neither may change the value.
+        type_at_once(app, "enter", "ctrl+u", "0", "full_stop", "3", "backspace", "7", "enter", "down", "4")
+        await until(pilot, lambda: app.current_mode == "cluster", "the key after Enter")
+        await pilot.press("3")
+        assert app.screen._draft.raw["sigma"] == 0.7
+        assert app.screen.grid.key == "Noise and repetition noise"
+
+    drive(steps)
+
+
+def test_the_key_after_a_filter_is_the_tables(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        type_at_once(app, "slash", *"going", "enter", "4")
+        await until(pilot, lambda: app.current_mode == "cluster", "the key after Enter")
+        await pilot.press("1")
+        assert app.screen.query_one(Input).value == "going"
 
     drive(steps)
 

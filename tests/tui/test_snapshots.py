@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 from dashboard_store import Synthetic, waits_for_its_model
-from piloting import settled, until
+from piloting import on_screen, settled, until
 from test_results import cell
-from textual.geometry import Size
 
 from rsctl.tui.widgets.chart import Chart
 
@@ -27,8 +26,7 @@ MODES_END = 54
 
 def picture(app) -> str:
     """The screen as text, without what differs from place to place."""
-    strips = app.screen._compositor.render_strips(Size(*app.size))
-    lines = [strip.text.rstrip() for strip in strips]
+    lines = on_screen(app)
     lines[0] = lines[0][:MODES_END].rstrip()
     host = socket.gethostname().split(".")[0]
     masks = ((rf"\b{re.escape(host)}\b", "host"), (r" /\S+( .*)?$", " /…"), (r"\s+[▁-█]$", ""))

@@ -19,7 +19,11 @@ from rsctl.errors import UserError
 class AskScreen(ModalScreen[str]):
     """`check` raises a UserError for what can't be taken; the dialogue stays until it is right or given up."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g", "dismiss", "Leave it")]
+    BINDINGS: ClassVar[list[BindingType]] = [
+        ("escape,ctrl+g", "dismiss", "Leave it"),
+        # The field itself would tell this screen by a message, later than the next key.
+        Binding("enter", "take", "Take it", priority=True),
+    ]
 
     def __init__(self, title: str, help_text: str, value: str, check: Callable[[str], None]) -> None:
         super().__init__()
@@ -36,13 +40,15 @@ class AskScreen(ModalScreen[str]):
     def on_mount(self) -> None:
         self.query_one(Input).cursor_blink = False
 
-    def on_input_submitted(self, message: Input.Submitted) -> None:
+    def action_take(self) -> None:
+        """Answer with what is typed, if it can be taken."""
+        value = self.query_one(Input).value.strip()
         try:
-            self._check(message.value.strip())
+            self._check(value)
         except UserError as error:
             self.query_one("#ask-problem", Static).update(str(error))
             return
-        self.dismiss(message.value.strip())
+        self.dismiss(value)
 
 
 class ChooseScreen(ModalScreen[str]):

@@ -54,14 +54,16 @@ class SweepsScreen(Steering, ModeScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
-        Binding("slash", "filter", "Filter", key_display="/"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter; Esc shows every run again"),
         Binding("s", "sort", "Sort"),
         Binding("x", "cancel", "Cancel"),
         Binding("r", "retry", "Retry"),
         Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit"),
         Binding("E", "error", "Last error in the log", show=False),
-        Binding("escape,ctrl+g", "clear", "Close the filter", show=False),
+        # The field itself would tell this screen by a message, later than the next key.
+        Binding("enter", "keep", "Keep the filter", priority=True),
+        Binding("escape,ctrl+g", "clear", "All", key_display="esc", tooltip="Show every run again"),
     ]
 
     def __init__(self) -> None:
@@ -115,8 +117,10 @@ class SweepsScreen(Steering, ModeScreen):
             # The newest sweep is what one comes to see.
             self._open = {overview.sweeps[0].name}
         self.grid.empty = (
-            "no run matches the filter" if self._filter else "no sweep yet: 'rsctl new quickstart', then 'rsctl submit quickstart.toml'"
-        )  # fmt: skip
+            "no run matches the filter (Esc shows all)"
+            if self._filter
+            else "no sweep yet: 3 makes one in a form"
+        )
         rows = sweep_rows(overview, self._open or set(), self._filter, self._sort)
         self.grid.show(rows, titles(self._sort))
         self._show_panes()
@@ -241,10 +245,20 @@ class SweepsScreen(Steering, ModeScreen):
         field.value = ""
         field.display = False
         self.query_one("#sweeps-note", Static).display = False
-        self.grid.focus()
+        self.set_focus(self.grid)
+        self.refresh_bindings()
 
-    def on_input_submitted(self, _message: Input.Submitted) -> None:
-        self.grid.focus()
+    def action_keep(self) -> None:
+        """Go back to the runs that the filter shows."""
+        self.set_focus(self.grid)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        field = self.query_one("#sweeps-filter", Input) if self.is_mounted else None
+        if action == "keep":
+            return field is not None and field.has_focus
+        if action == "clear":
+            return field is not None and field.display
+        return not (action == "filter" and field is not None and field.has_focus)
 
     def on_input_changed(self, message: Input.Changed) -> None:
         note = self.query_one("#sweeps-note", Static)
