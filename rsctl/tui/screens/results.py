@@ -72,7 +72,7 @@ class ResultsScreen(Asking):
             with Vertical(id="results-chart"):
                 yield Chart(empty="reading the shards …")
                 yield Lines("", classes="facts", id="results-facts", markup=False)
-            yield Grid(result_columns([], False), empty="no run in this sweep", id="results-grid")
+            yield Grid(result_columns([], False), empty="", id="results-grid")
 
     def on_mount(self) -> None:
         self.grid.focus()
@@ -173,7 +173,8 @@ class ResultsScreen(Asking):
         line = self.query_one(TabLine)
         if sweep is None:
             line.note("")
-            self.query_one(Chart).show([], empty="no sweep yet: submit one, and its results appear here")
+            self.query_one(Chart).show([], empty="no sweep yet: 3 makes one in a form")
+            self.grid.empty = ""
             return
         runs = sweep.runs
         if self._drawn is None:
@@ -186,6 +187,7 @@ class ResultsScreen(Asking):
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
             for run in runs
         ]
+        self.grid.empty = "no run in this sweep"
         self.grid.show(rows, result_columns(radii, self._intervals))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
         line.note(

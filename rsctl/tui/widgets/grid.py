@@ -66,8 +66,7 @@ class Grid(ScrollView, can_focus=True):
     def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.columns = list(columns)
-        self.empty = empty
-        """Shown where there are no rows."""
+        self._empty = empty
         self.rows: list[Row] = []
         self.cursor = 0
         self._widths: list[int] = []
@@ -76,6 +75,17 @@ class Grid(ScrollView, can_focus=True):
         self._styles: dict[str, Style] = {}
 
     # What others call
+
+    @property
+    def empty(self) -> str:
+        """Shown where there are no rows."""
+        return self._empty
+
+    @empty.setter
+    def empty(self, text: str) -> None:
+        if text != self._empty:
+            self._empty = text
+            self.refresh()
 
     @property
     def key(self) -> str:
