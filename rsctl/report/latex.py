@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from rsctl.report.attacked import attack_tables
+from rsctl.report.booktabs import Span, Tabular, floats
 from rsctl.report.families import family_table
 from rsctl.report.legend import legend
 from rsctl.report.measured import Results
 from rsctl.report.published import Published, beside
-from rsctl.report.summary import best_sigmas, caption, groups, winners
-from rsctl.report.tables import BEFORE, best_table, lines_table, published_table
-from rsctl.report.text import escape_latex, latex_comment
+from rsctl.report.summary import Group, best_sigmas, caption, contests, groups, winners
+from rsctl.report.tables import BEFORE, MEASURES, best_table, lines_table, published_table, shared
+from rsctl.report.text import MISSING, escape_latex, latex_comment, radius_text
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
 _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it as it is.
@@ -26,56 +28,127 @@ _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it
   \def\rsctlend{\end{document}}
 \fi"""
 _END = r"\rsctlend"
-MOST_LINES = 40
-"""Lines of one table: more don't fit a page."""
+_IN_WORDS = {
+    "Method": "method {}", "Model": "model {}", "σ": "σ = {}", "Seed": "seed {}", "Images": "{} images",
+    "Certified by": "certified by {}", "Attack": "attack {}",
+}  # fmt: skip
+_NORMS = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}
+_SET = (
+    (r"(?<=\d) \\%", r"\\%"),
+    (r"(?<![\w-])n(?= = | and alpha)", "$n$"),
+    (r"(?<![\w-])n0(?= = )", "$n_0$"),
+    (r"(?<![\w-])alpha(?![\w-])", r"$\\alpha$"),
+    (r"(?<![\w-])sigma(?= = )", r"$\\sigma$"),
+    (r"(?<![\w-])l([12])(?= (?:radius|distance))", r"$\\ell_\1$"),
+    (r"(?<![\w-])linf(?= (?:radius|distance))", r"$\\ell_\\infty$"),
+    ("smoothed classifier g", "smoothed classifier $g$"),
+    ("Clopper-Pearson", "Clopper--Pearson"),
+)
+"""What stands in a caption, and how papers set it."""
 
 
 def latex(
     results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = ()
 ) -> str:  # fmt: skip
-    """One table per group of comparable rows, then the best σ per radius, baselines, and the notes as comments.
+    """The tables of Markdown as floats, and the notes as comments.
 
-    In bold: the best of each column among the finished lines of one σ, where there are several and they differ.
+    A caption says what all lines have in common. Measures beside accuracy and ACR are a table of their own where a column
+    of a paper has no room for them. In bold: the best of each column, among the lines that `contests` names.
     """
-    parts, heads = [_BEGIN], []
+    tables: list[Tabular] = []
+
+    def add(about: str, cells: list[list[str]], spans: Sequence[Span], contest: Sequence[int] = ()) -> None:
+        table = Tabular(cells, _prose(about), _label(results.sweep, len(tables)), spans=spans)
+        tables.append(_short(_emboldened(table, [contest])))
+
     for group in groups(results.every, merge_seeds=merge_seeds):
-        table = lines_table(group, intervals=intervals)
-        heads += table[0]
-        bold: set[tuple[int, int]] = set()
-        for sigma in {line.first.sigma for line in group.lines}:
-            for column in range(len(group.radii)):
-                place = len(BEFORE) + column
-                competing = [
-                    _leading(cells[place])
-                    if line.first.sigma == sigma and line.complete and line.first.images
-                    else None
-                    for line, cells in zip(group.lines, table[1:], strict=True)
-                ]
-                bold |= {(i + 1, place) for i in winners(competing)}
-        parts += _floats(table, caption(group), bold, left=2)
+        tables += _of_group(group, intervals, _label(results.sweep, len(tables)))
         best = best_sigmas(group)
         if best:
-            shown = best_table(group, best)
-            bold = {
-                (i + 1, column + 2)
-                for column in range(len(group.radii))
-                for i in winners([_leading(cells[column + 2]) for cells in shown[1:]])
-            }
-            parts += _floats(
-                shown, "The best $\\sigma$ (in brackets) for each radius, chosen on these images.", bold, left=2, ready=True
-            )  # fmt: skip
+            cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
+            about = "The best σ (in brackets) for each radius, chosen on these images."
+            add(about, cells, [span], range(1, len(cells)))
     for family in results.families:
-        parts += _floats(family_table(family), family.caption, set(), left=5)
-    for text, table in attack_tables(results.attacked):
-        parts += _floats(table, text, set(), left=5)
-        heads += table[0]
+        cells, span = _spanned(family_table(family), family.radii, family.norm)
+        add(family.caption, cells, [span])
+    for about, cells in attack_tables(results.attacked):
+        cells[0][8:-1] = _aligned(cells[0][8:-1])
+        texts = ("Left standing (\\%) at radius", "Left standing (\\%)", "\\% at radius")
+        left = Span(cells[0][8:-1], texts)
+        add(about, cells, [Span(("Median", "Mean"), ("Distance",)), left])
     for published in baselines:
-        parts += _floats(
-            published_table(published), f"Published, not measured here: {published.heading}", set(), left=1
-        )
-    notes = [legend(heads), *results.notes, *beside(results.every, baselines)]
-    parts += [latex_comment(note) for note in notes if note]
-    return "\n\n".join([*parts, _END]) + "\n"
+        cells, span = _spanned(published_table(published), published.radii, "l2")
+        add(f"Published, not measured here: {published.heading}", cells, [span])
+    shown = [part for table in tables for part in floats(table.by_sigma())]
+    notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]
+    return "\n\n".join([_BEGIN, *shown, *notes, _END]) + "\n"
+
+
+def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
+    """The table of a group, and one of its measures where they don't fit a column beside the rest."""
+    cells, span = _spanned(lines_table(group, intervals=intervals), group.radii, group.first.norm)
+    contesting = [[i + 1 for i in contest] for contest in contests(group)]
+    table = _emboldened(
+        Tabular(cells, _prose(caption(group)), label, spans=[span]), contesting, [*span.heads, "ACR"]
+    )
+    whole = _short(table)
+    measures = [head for head in whole.heads if head in MEASURES]
+    if whole.fits_column or not measures:
+        return [whole]
+    main = _short(table.without(MEASURES))
+    names = [head for head in main.heads if head in BEFORE]
+    beside_it = replace(
+        table, caption=f"Table~\\ref{{{label}}} continued: more of the same runs.", label=f"{label}-measures"
+    )
+    beside_it = beside_it.without([head for head in table.heads if head not in (*names, *MEASURES)])
+    return [main, _short(beside_it)]
+
+
+def _short(table: Tabular) -> Tabular:
+    """Without columns that say the same in every line or nothing, and with a caption that does, and explains the rest."""
+    same = {table.heads[j]: table.cells[1][j] for j in shared(table.cells, ("Method", "σ"))}
+    told = [
+        _IN_WORDS.get(head, head + " {}").format(text) if " seeds" not in text else f"mean ± standard deviation over {text}"
+        for head, text in same.items()
+        if text != MISSING
+    ]  # fmt: skip
+    spanned = [head for span in table.spans for head in span.heads]
+    unknown = [
+        head
+        for head, *column in zip(*table.cells, strict=True)
+        if head not in spanned and set(column) == {MISSING}
+    ]
+    kept = table.without([*same, *unknown])
+    texts = [cell for line in kept.cells[1:] for cell in line]
+    remarks = [
+        f"In every line: {', '.join(told)}." if told else "",
+        "After ± the standard deviation over training seeds." if any("±" in text for text in texts) and "Seed" not in same else "",
+        f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, be it by more than chance or not."
+        if kept.bold
+        else "",
+        legend([*kept.heads, *(head for head in same if same[head] != MISSING)]),
+    ]  # fmt: skip
+    return replace(kept, caption=" ".join([kept.caption, *(_prose(remark) for remark in remarks if remark)]))
+
+
+def _levels(table: Tabular) -> int:
+    if "σ" not in table.heads:
+        return 1
+    place = table.heads.index("σ")
+    return len({line[place] for line in table.cells[1:]})
+
+
+def _emboldened(table: Tabular, contests: Sequence[Sequence[int]], heads: Sequence[str] = ()) -> Tabular:
+    """With the largest numbers of each contest's lines in bold, in the columns of these heads (by default the spanned ones)."""
+    wanted = heads or [head for span in table.spans for head in span.heads]
+    bold = {
+        (contest[i], j)
+        for j, head in enumerate(table.heads)
+        if head in wanted
+        for contest in contests
+        for i in winners([_leading(table.cells[line][j]) for line in contest])
+    }
+    return replace(table, bold=bold)
 
 
 def _leading(cell: str) -> str | None:
@@ -84,34 +157,41 @@ def _leading(cell: str) -> str | None:
     return match[0] if match else None
 
 
-def _cell(text: str, *, bold: bool) -> str:
-    """A cell's text; an interval in brackets becomes index and exponent, which is narrower."""
-    match = re.fullmatch(r"([0-9.]+) \[([0-9.]+), ([0-9.]+)\]", text)
-    number = escape_latex(match[1] if match else text)
-    shown = f"\\textbf{{{number}}}" if bold else number
-    return f"{shown}$_{{{match[2]}}}^{{{match[3]}}}$" if match else shown
+def _spanned(cells: list[list[str]], radii: Sequence[float], norm: str) -> tuple[list[list[str]], Span]:
+    """The cells with radii of equally many decimals as heads (fractions stay), and what stands above these."""
+    if not radii:
+        return cells, Span((), ())
+    plain = [radius_text(radius) for radius in radii]
+    first, heads = cells[0].index(plain[0]), _aligned(plain)
+    header = [*cells[0][:first], *heads, *cells[0][first + len(heads) :]]
+    radius = f"{_NORMS.get(norm, escape_latex(norm))} radius"
+    texts = (
+        f"Certified accuracy (\\%) at {radius}",
+        f"Certified (\\%) at {radius}",
+        f"\\% at {radius}",
+        radius,
+    )
+    return [header, *cells[1:]], Span(heads, texts)
 
 
-def _floats(
-    table: Sequence[Sequence[str]], about: str, bold: set[tuple[int, int]], *, left: int, ready: bool = False
-) -> list[str]:
-    """Table environments of at most `MOST_LINES` lines; the first `left` columns are text. `ready`: `about` is LaTeX."""
-    text = about if ready else escape_latex(about)
-    header = " & ".join(escape_latex(cell) for cell in table[0]) + r" \\"
-    body = [
-        " & ".join(_cell(cell, bold=(i, j) in bold) for j, cell in enumerate(cells)) + r" \\"
-        for i, cells in enumerate(table)
-        if i
-    ]
-    # Index and exponent need room between the lines.
-    stretch = "\\renewcommand{\\arraystretch}{1.5}\n" if any("$_{" in line for line in body) else ""
-    pages = [body[start : start + MOST_LINES] for start in range(0, len(body), MOST_LINES)]
-    return [
-        "\\begin{table}[tbp]\n\\centering\n\\footnotesize\n\\setlength{\\tabcolsep}{3.5pt}\n"
-        + stretch
-        + f"\\caption{{{text}{f' Part {number} of {len(pages)}.' if len(pages) > 1 else ''}}}\n"
-        f"\\begin{{tabular}}{{{'l' * left}{'r' * (len(table[0]) - left)}}}\n\\toprule\n{header}\n\\midrule\n"
-        + "\n".join(lines)
-        + "\n\\bottomrule\n\\end{tabular}\n\\end{table}"
-        for number, lines in enumerate(pages, 1)
-    ]
+def _aligned(heads: Sequence[str]) -> list[str]:
+    """Radii with equally many decimals; where one is a fraction or tiny they stay."""
+    if not all(re.fullmatch(r"[0-9.]+", head) for head in heads):
+        return list(heads)
+    places = max((len(head.partition(".")[2]) for head in heads), default=0)
+    return [f"{float(head):.{places}f}" for head in heads]
+
+
+def _label(sweep: str, number: int) -> str:
+    name = re.sub(r"[^A-Za-z0-9]+", "-", sweep).strip("-")
+    return f"tab:{name}{f'-{number + 1}' if number else ''}"
+
+
+def _prose(text: str) -> str:
+    """Text of a caption as papers set it: symbols, norms and long numbers."""
+    shown = escape_latex(text)
+    for pattern, found in _SET:
+        shown = re.sub(pattern, found, shown)
+    return re.sub(
+        r"(?<![\w.-])\d{5,}(?![\w.]*\d)", lambda match: f"{int(match[0]):,}".replace(",", "{,}"), shown
+    )

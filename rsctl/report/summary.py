@@ -108,10 +108,11 @@ class Best:
 def best_sigmas(group: Group) -> list[Best]:
     """Per method and model the line with the highest mean accuracy at each radius; methods with one σ have no choice.
 
-    Only finished lines compete. Empty where no method has several.
+    Only finished lines compete, and seeds are merged: the best of several is no result. Empty where no method has several σ.
     """
     methods: dict[tuple[str, str], list[Line]] = {}
-    for line in group.lines:
+    (merged,) = groups([row for line in group.lines for row in line.rows])
+    for line in merged.lines:
         if line.complete and line.first.images:
             methods.setdefault((line.label, line.first.model), []).append(line)
     if not any(len({line.first.sigma for line in lines}) > 1 for lines in methods.values()):
@@ -124,6 +125,25 @@ def best_sigmas(group: Group) -> list[Best]:
 
 def _best(lines: list[Line], column: int) -> Line:
     return max(lines, key=lambda line: line.accuracy(column).mean)
+
+
+def contests(group: Group) -> list[list[int]]:
+    """Per σ the lines among which a best one may be named: finished, and not contradicted by an attack.
+
+    None of a σ at which lines of one method and model compete: the best of several seeds is no result, and the best of
+    several settings was tuned on these images.
+    """
+    sigmas: dict[float, list[int]] = {}
+    for i, line in enumerate(group.lines):
+        told = {} if isinstance(line.first, LoggedRow) else line.first.varying
+        if line.complete and line.first.images and "BROKEN certificates" not in told:
+            sigmas.setdefault(line.first.sigma, []).append(i)
+
+    def name(i: int) -> tuple[str, str, str]:
+        row = group.lines[i].first
+        return row.source, row.method, row.model
+
+    return [lines for lines in sigmas.values() if len(set(map(name, lines))) == len(lines)]
 
 
 def winners(values: Sequence[str | None]) -> set[int]:
@@ -166,8 +186,7 @@ def caption(group: Group) -> str:
 
 def _heading(group: Group) -> str:
     row = group.first
-    radius = "radius" if row.norm == "l2" else f"{row.norm} radius"
     return (
-        f"Certified accuracy (%) at {radius}, {row.dataset} {row.split} ({row.subset}); "
+        f"Certified accuracy (%) at {row.norm} radius, {row.dataset} {row.split} ({row.subset}); "
         f"{row.certificate}: {row.guarantee}"
     )

@@ -59,19 +59,23 @@ def images(rows: Sequence[AnyRow]) -> str:
 
 
 def condensed(table: list[list[str]]) -> tuple[list[list[str]], str]:
-    """A table that is too wide for a terminal without the columns that say the same in every line; and a sentence with these.
-
-    What a single line measures stays in it.
-    """
+    """A table that is too wide for a terminal without the columns that say the same in every line; and a sentence with these."""
     if sum(max(len(line[i]) for line in table) + 3 for i in range(len(table[0]))) < WIDEST:
         return table, ""
-    may_go = SETTINGS + (MEASURES if len(table) > 2 else ())
-    same = [
-        i for i, head in enumerate(table[0]) if head in may_go and len({line[i] for line in table[1:]}) == 1
-    ]
+    same = shared(table)
     kept = [[cell for i, cell in enumerate(line) if i not in same] for line in table]
     said = "; ".join(f"{table[0][i]} {table[1][i]}" for i in same)
     return kept, f"In every line: {said}." if said else ""
+
+
+def shared(table: list[list[str]], further: Sequence[str] = ()) -> list[int]:
+    """Columns that say the same in every line and needn't stand in it: settings; of several lines what is measured too, and
+    the `further` ones. What a single line measures stays in it.
+    """
+    may_go = SETTINGS + ((*MEASURES, *further) if len(table) > 2 else ())
+    return [
+        i for i, head in enumerate(table[0]) if head in may_go and len({line[i] for line in table[1:]}) == 1
+    ]
 
 
 def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:
