@@ -224,10 +224,10 @@ def test_a_store_that_is_a_file_is_no_empty_store(
 
 @pytest.fixture
 def small_disk(chain: Chain) -> Iterator[Path]:
-    """A file system of 2 MB at `store`; needs the right to mount."""
+    """A file system of 4 MB at `store`; needs the right to mount."""
     place = chain.folder / "store"
     place.mkdir()
-    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True)
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(place)], capture_output=True)
     if done.returncode:
         pytest.skip("mounting a small file system is not permitted here")
     yield place
@@ -236,7 +236,7 @@ def small_disk(chain: Chain) -> Iterator[Path]:
 
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_half(chain: Chain, small_disk: Path) -> None:
     file = chain.file(tiny())
-    (small_disk / "filler").write_bytes(b"x" * (2 * 2**20 - 65536))
+    (small_disk / "filler").write_bytes(b"x" * (4 * 2**20 - 65536))
     done = chain.cli("submit", file)
     assert done.code == 3
     assert "the disk is full" in done.err
