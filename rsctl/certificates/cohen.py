@@ -56,9 +56,9 @@ def predict(counts: Ints, alpha: float) -> NDArray[np.int64]:
         raise RefusedError(f"PREDICT compares two classes; these counts have the shape {counts.shape}.")
     counts = counts.astype(np.int64)  # of unsigned counts the negative below would wrap around
     order = np.argsort(-counts, axis=1, kind="stable")
-    first, second = (np.take_along_axis(counts, order[:, i : i + 1], axis=1)[:, 0] for i in (0, 1))
-    # P(Bin(first + second, ½) ≤ second) as an incomplete beta function; with no draws at all it is 1.
-    tail = np.where(first > 0, betainc(np.maximum(first, 1), second + 1, 0.5), 1.0)
+    first, second = np.take_along_axis(counts, order[:, :2], axis=1).T
+    # P(Bin(first + second, ½) ≤ second) as an incomplete beta function; with no draws at all ½, which abstains.
+    tail = betainc(np.maximum(first, 1), second + 1, 0.5)
     return np.where(2 * tail <= alpha, order[:, 0], ABSTAIN).astype(np.int64)
 
 

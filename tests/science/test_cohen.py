@@ -11,6 +11,7 @@ from scipy.stats import binom, binomtest
 
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.certificates.cohen import predict
+from rsctl.errors import RefusedError
 
 COHEN = find_certificate("cohen")
 
@@ -156,6 +157,25 @@ def test_predict_agrees_with_scipy_on_large_counts() -> None:
     second = (first * generator.uniform(0.9, 1, 300)).astype(np.int64)
     expected = [binomtest(int(a), int(a + b), 0.5).pvalue <= 0.01 for a, b in zip(first, second, strict=True)]
     assert ((predict(np.stack([second, first], axis=1), 0.01) == 1) == expected).all()
+
+
+def test_predict_answers_where_p_is_exactly_alpha_and_never_without_draws() -> None:
+    assert predict(np.array([[10, 0]]), 2.0**-9)[0] == 0
+    assert predict(np.array([[0, 0], [1, 0], [1, 1]]), 1 - 1e-15).tolist() == [-1, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("counts", "alpha", "says"),
+    [
+        (np.array([[10]]), 0.001, "two classes"),
+        (np.array([10, 0]), 0.001, "two classes"),
+        (np.array([[10, 0]]), 0.0, "alpha"),
+        (np.array([[10, 0]]), 1.0, "alpha"),
+    ],
+)
+def test_predict_refuses_what_it_has_no_answer_for(counts: np.ndarray, alpha: float, says: str) -> None:
+    with pytest.raises(RefusedError, match=says):
+        predict(counts, alpha)
 
 
 def test_predict_of_unsigned_counts() -> None:
