@@ -53,7 +53,7 @@ class Transfer:
         other = counts_of(chosen, table.disagreements)
         q = one_minus_lower(successes, table.n, (1 - SHARE) * alpha)
         zeta = upper(other, np.full(len(other), table.compared), SHARE * alpha)
-        q = np.minimum((q + zeta) * (1 + 1e-15), 1.0)
+        q = np.minimum(q + zeta, 1.0)  # the margin of either bound is far above this sum's rounding
         return abstain_unless(
             q < 0.5, chosen, gaussian_radius(q, table.sigma), (successes == table.n) & (other == 0)
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from typing import Any
 
 import high_precision as exact
@@ -99,10 +100,21 @@ def test_more_disagreement_means_a_smaller_radius_and_none_is_less_than_cohen() 
     assert TRANSFER.certify(table(np.array([9990]), 10_000, np.array([700]), 1000), 0.001).predicted[0] == -1
 
 
+def test_only_full_counts_without_disagreement_are_at_the_cap() -> None:
+    shown = table(np.array([10_000, 10_000, 9999]), 10_000, np.array([0, 1, 0]), 1000)
+    certified = TRANSFER.certify(shown, 0.001)
+    assert certified.predicted.tolist() == [0, 0, 0]
+    assert certified.at_cap.tolist() == [True, False, False]
+
+
 def test_what_cannot_be_compared_is_refused() -> None:
     counts = np.array([[90, 10]])
-    with pytest.raises(RefusedError, match="fp32 too"):
-        TRANSFER.certify(CountTable(counts, counts, np.array([100]), 0.5, 3072), 0.001)
+    plain = CountTable(counts, counts, np.array([100]), 0.5, 3072)
+    for uncompared in (plain, replace(plain, compared=100), replace(plain, disagreements=0 * counts)):
+        with pytest.raises(RefusedError, match="fp32 too"):
+            TRANSFER.certify(uncompared, 0.001)
+    # One draw is one: it says next to nothing, and nothing is claimed.
+    assert TRANSFER.certify(table(np.array([100]), 100, np.array([0]), 1), 0.001).predicted[0] == -1
     with pytest.raises(RefusedError, match="not those of 3 draws"):
         table(np.array([90]), 100, np.array([4]), 3)
 
