@@ -43,6 +43,9 @@ def test_norm_and_k_are_declared_and_names_tell_them_apart() -> None:
     assert (found["cohen-linf"].norm, found["cohen-l1"].norm, found["cohen"].norm) == ("linf", "l1", "l2")
     assert (found["top-5-linf"].norm, found["top-5-linf"].k) == ("linf", 5)
     assert all(name == certificate.name for name, certificate in found.items())
+    for name, certificate in found.items():
+        top = name.split("-")[1] if name.startswith("top-") else 1
+        assert certificate.k == int(top), name
     heuristic = [name for name, certificate in found.items() if certificate.guarantee.kind == "heuristic"]
     assert not [name for name in heuristic if found[name].norm != "l2"]
 
