@@ -17,18 +17,18 @@ import torch
 from torch import Tensor, nn
 
 from jobs.data import load
-from jobs.memory import ran_out, sized_by
+from jobs.memory import sized_by
 from jobs.models import build_model
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
-from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.sampling.tiles import ON_A_GPU, fastest, rates_of, samples_per_second
 from rsctl.catalog import find, known_datasets
 from rsctl.errors import UserError
 from rsctl.store.layout import Run
 
 BLOCK = 100
-TILES = {"cpu": (100, 200, 400, 800), "cuda": (400, 1000, 2000, 4000, 8000)}
+TILES = {"cpu": (100, 200, 400, 800), "cuda": ON_A_GPU}
 SECONDS = 1.5
 """How long one figure is measured."""
 
@@ -74,15 +74,13 @@ def bench(
             network = executed(precision, mode, tiles[0])
             chosen = classes_of(network, noisy, tiles[0])
             reference = chosen if reference is None else reference
-            rates = {}
-            for tile in tiles:
-                try:
-                    rates[tile] = samples_per_second(network, x, images.shape.classes, sigma, tile, device)
-                except RuntimeError as error:
-                    if not ran_out(error) or not rates:
-                        raise
-                    break  # larger ones don't fit either
-            best = max(rates, key=lambda tile: rates[tile])
+
+            def rate(tile: int, network: Executed = network) -> float:
+                classes = images.shape.classes
+                return samples_per_second(network, x, classes, sigma, tile, BLOCK, device, SECONDS)
+
+            rates = rates_of(tiles, rate)
+            best = fastest(rates)
             rows.append(
                 {
                     "precision": precision,
@@ -111,28 +109,6 @@ def classes_of(network: nn.Module, x: Tensor, tile: int) -> Tensor:
     padded[: len(x)] = x
     parts = padded.to(memory_format=torch.channels_last).split(tile)
     return torch.cat([network(part).argmax(dim=1) for part in parts])[: len(x)]
-
-
-def samples_per_second(
-    network: nn.Module, x: Tensor, classes: int, sigma: float, tile: int, device: torch.device
-) -> float:
-    """Throughput of the real sampler, over at least `SECONDS` after one warm-up."""
-
-    def sample(n: int) -> float:
-        sampler = Sampler(
-            network, classes, sigma=sigma, seed=0, n0=BLOCK, n=n, tile=tile, block=BLOCK, device=device
-        )
-        started = time.perf_counter()
-        under_way = (
-            ImageCounts(i, 0, image, torch.zeros(2, classes, dtype=torch.int64)) for i, image in enumerate(x)
-        )
-        for _ in sampler.run(under_way):
-            pass
-        return len(x) * (n + BLOCK) / (time.perf_counter() - started)
-
-    n = max(BLOCK, tile // len(x) // BLOCK * BLOCK)
-    warm = sample(n)
-    return sample(max(n, int(warm * SECONDS / len(x)) // BLOCK * BLOCK))
 
 
 def main(arguments: list[str]) -> int:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from jobs.data import Images
 from jobs.memory import sized_by
-from jobs.models.load import load_trained, to_sample
+from jobs.models.load import Executed, load_trained, to_sample
 from jobs.moving import moved
 from jobs.precision import configure, device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import empty_sums, products
+from jobs.sampling.tiles import SECONDS, samples_per_second, tile_of
 from jobs.shard import ShardWriter, load_images
 from rsctl.certificates import Halves, Looks, Shells, find_certificate
 from rsctl.certificates.exact_noise import level_left
@@ -28,36 +29,48 @@ from rsctl.store.work import Stopped, Work
 
 def main(work: Work) -> None:
     """Count this task's images that aren't in yet; compact the run when it was the last."""
-    tile = work.run.count_spec.tile
-    advice = "Take a smaller one (its counts are a table of their own), or a device with more memory."
-    with sized_by("certification.tile", tile, advice):
-        _count(work)
-
-
-def _count(work: Work) -> None:
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
     images = load_images(work)
-    model, sha256 = load_trained(
-        work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
-    )
-    executed = to_sample(model, spec.precision, spec.compile, spec.tile, images.shape, device)
+
+    def rate(tile: int) -> float:
+        network, _ = _network(work, images, spec.precision, "off", tile, device)
+        x = torch.zeros((16, images.shape.channels, images.shape.size, images.shape.size), device=device)
+        return samples_per_second(
+            network, x, images.shape.classes, spec.sigma, tile, spec.block, device, SECONDS
+        )
+
+    tile = tile_of(work.run, spec, device, rate)
+    advice = "Take a smaller one (its counts are a table of their own), or a device with more memory."
+    with sized_by("certification.tile", tile, advice):
+        _count(work, images, tile, device)
+
+
+def _network(
+    work: Work, images: Images, precision: str, compile_mode: str, tile: int, device: torch.device
+) -> tuple[Executed, str]:
+    """The run's network as executed, and the SHA-256 of its file. Read anew: lowering the precision changes weights in place."""
+    spec = work.run.count_spec
+    file = work.run.store.run("models", spec.model_run).model_file
+    model, sha256 = load_trained(file, spec.model_hash, images.shape)
+    return to_sample(model, precision, compile_mode, tile, images.shape, device), sha256
+
+
+def _count(work: Work, images: Images, tile: int, device: torch.device) -> None:
+    spec = work.run.count_spec
+    executed, sha256 = _network(work, images, spec.precision, spec.compile, tile, device)
     reference = None
     if spec.transfer:
-        # Read once more: lowering the precision may have changed the weights in place.
-        again, _ = load_trained(
-            work.run.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
-        )
-        reference = to_sample(again, "fp32", spec.compile, spec.tile, images.shape, device)
+        reference, _ = _network(work, images, "fp32", spec.compile, tile, device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
-        n0=spec.n0, n=spec.n, tile=spec.tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.channels * images.shape.size**2),
+        n0=spec.n0, n=spec.n, tile=tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.channels * images.shape.size**2),
         noise=spec.noise, exponent=spec.exponent, arithmetic=spec.arithmetic, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
         gradient=spec.gradient, reference=reference, transfer=spec.transfer,
     )  # fmt: skip
-    function = executed.described(device, spec.tile, spec.block)
+    function = executed.described(device, tile, spec.block)
     if reference is not None:
-        function["reference"] = reference.described(device, spec.tile, spec.block)
+        function["reference"] = reference.described(device, tile, spec.block)
     shard = CountWriter(work, images, sha256, sampler, function)
     todo = shard.begin()
     shard.take_over()

@@ -28,10 +28,13 @@ class WholePixels:
     def draw(self, shape: tuple[int, ...], key: torch.Generator) -> Tensor:
         """M, float32 of `shape`: whole pixel values, independent. A function of the key and the shape."""
         uniform = torch.empty(shape, dtype=torch.int64, device=key.device).random_(0, 2**BITS, generator=key)
-        cell = (uniform >> self.shift).flatten()
-        rest = uniform.bitwise_and_((1 << self.shift) - 1).flatten()
-        value = torch.where(rest < self.cutoff.gather(0, cell), cell, self.other.gather(0, cell))
-        return value.sub_(self.reach).float().view(shape)
+        return self.values(uniform.flatten()).float().view(shape)
+
+    def values(self, uniform: Tensor) -> Tensor:
+        """What integers (N,) below 2^BITS stand for: int64 (N,)."""
+        cell, rest = uniform >> self.shift, uniform & ((1 << self.shift) - 1)
+        chosen = torch.where(rest < self.cutoff.gather(0, cell), cell, self.other.gather(0, cell))
+        return chosen.sub_(self.reach)
 
 
 def noisy(pixels: Tensor, noise: Tensor, out: Tensor) -> Tensor:

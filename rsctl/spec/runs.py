@@ -138,7 +138,8 @@ class CountSpec(TableSpec):
     """Further draws of bf16 counts that go through the network in fp32 too, to compare its class."""
     gradient: bool = Field(default=False, json_schema_extra={"neutral": False})
     """The noise that leaves the selected class is summed up, by half of the draws."""
-    tile: int
+    tile: int | Literal["auto"]
+    """`auto`: the one that the run's first task settles on, kept in its folder."""
     block: int
     compile: Literal["off", "default", "graphs"] = Field(default="off", json_schema_extra={"neutral": "off"})
     """How torch's compiler was used."""
