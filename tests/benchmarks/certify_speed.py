@@ -2,7 +2,8 @@
 
 The reference is the loop that the field's code shares, written out here: one image at a time, fp32, contiguous
 memory, batches of 400, a host synchronisation per batch. `share_of_forward` is our sampler's throughput over
-the bare forward pass of the very same executed function on one resident tile, in the same precision.
+the bare forward pass of the very same executed function on one resident tile, in the same precision. `bf16_exact` is the
+sampler in bf16 with `certification.arithmetic = "exact"`.
 
 On a CPU a second table is of one thread and of CPU time, which other work on the machine disturbs less. On a GPU
 (`--tile 4000`) it measures tf32 as well, bf16 as `certification.compile` runs it in each mode (`--compiled` names other
@@ -63,11 +64,18 @@ def default_memory() -> None:
         mallopt(TRIM_THRESHOLD, 64 * 2**20)
 
 
-def ours(executed: nn.Module, images: torch.Tensor, n: int, tile: int, device: torch.device) -> None:
+def ours(
+    executed: nn.Module,
+    images: torch.Tensor,
+    n: int,
+    tile: int,
+    device: torch.device,
+    arithmetic: str = "float",
+) -> None:
     """The same draws through the sampler."""
     sampler = Sampler(
-        executed, CLASSES, sigma=SIGMA, seed=0, n0=100, n=n - 100, tile=tile, block=100, device=device
-    )
+        executed, CLASSES, sigma=SIGMA, seed=0, n0=100, n=n - 100, tile=tile, block=100, device=device, arithmetic=arithmetic
+    )  # fmt: skip
     under_way = (
         ImageCounts(i, 0, image, torch.zeros(2, CLASSES, dtype=torch.int64)) for i, image in enumerate(images)
     )
@@ -175,6 +183,11 @@ def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str
             found[f"forward_{name}"] = rate(
                 lambda f=function: forward(f, tile, repeats), repeats * options.tile, device, clock
             )
+        configure("bf16", threads)
+        found["bf16_exact"] = rate(
+            lambda: ours(executed["bf16"][1], images, options.n, options.tile, device, "exact"),
+            samples, device, clock,
+        )  # fmt: skip
         rounds.append(found)
         note(f"round {number} of {options.rounds}: {found}")
     rounds = rounds[1:]
@@ -186,6 +199,7 @@ def measure(options: argparse.Namespace, threads: int, clock: Clock) -> dict[str
         figures[f"share_of_forward_{name}"] = round(
             median([r[name] / r[f"forward_{name}"] for r in rounds]), 3
         )
+    figures["ratio_exact_to_float"] = round(median([r["bf16_exact"] / r["bf16"] for r in rounds]), 3)
     figures["share_of_forward"] = figures["share_of_forward_bf16"]
     if device.type == "cuda":
         configure("bf16", threads)

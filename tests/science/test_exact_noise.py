@@ -10,16 +10,17 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
-from scipy.stats import chisquare
+from scipy.stats import binomtest, chisquare
 
 from jobs.random import stream
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.whole_pixels import WholePixels, cells, noisy
-from rsctl.certificates import CountTable, certificates, find_certificate
+from rsctl.certificates import CountTable, Looks, certificates, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.certificates.exact_noise import BITS, departure, level_left, reach, weights
 from rsctl.certificates.protocol import spendable
 from rsctl.errors import RefusedError
+from rsctl.report.rows import clean_accuracy
 
 CPU = torch.device("cpu")
 SIGMAS = (0.01, 0.12, 0.25)
@@ -74,6 +75,20 @@ def test_cells_give_every_value_its_weight_to_the_last_unit(sigma: float) -> Non
         got[number] += own
         got[rich] += width - own
     assert got == wanted.tolist() + [0] * (len(cutoff) - len(wanted))
+
+
+def test_a_cell_stands_for_its_own_value_below_the_cutoff_and_for_the_other_from_there_on() -> None:
+    """At both sides of every boundary: one unit too far would be seen by no statistic."""
+    noise = WholePixels(0.01, CPU)
+    number = torch.arange(len(noise.cutoff))
+    start = number << noise.shift
+    shared = noise.cutoff < 1 << noise.shift
+    taken = noise.cutoff > 0
+    assert torch.equal(noise.values((start + noise.cutoff - 1)[taken]), (number - noise.reach)[taken])
+    assert torch.equal(noise.values((start + noise.cutoff)[shared]), (noise.other - noise.reach)[shared])
+    assert torch.equal(noise.values(start[taken]), (number - noise.reach)[taken])
+    last = start + (1 << noise.shift) - 1
+    assert torch.equal(noise.values(last[shared]), (noise.other - noise.reach)[shared])
 
 
 def test_a_generators_integers_are_whole_words_of_the_mersenne_twister() -> None:
@@ -163,7 +178,13 @@ def tables() -> list[CountTable]:
     clean = replace(
         plain, selection_counts=np.eye(4, dtype=np.int64)[np.zeros(20, np.int64)], selection="clean"
     )
-    return [plain, clean]
+    looks = np.array([2000, 5000, 10_000])
+    rule = np.stack([counts * int(drawn) // 10_000 for drawn in looks], axis=1)
+    rule[:, :2, 0] += looks[:2] - rule[:, :2].sum(axis=2)
+    sequential = replace(
+        plain, stopping="radius-within", looks=Looks(looks, rule), disagreements=None, compared=0
+    )
+    return [plain, clean, sequential]
 
 
 def test_every_certificate_pays_for_the_departure_out_of_alpha() -> None:
@@ -172,7 +193,7 @@ def test_every_certificate_pays_for_the_departure_out_of_alpha() -> None:
     for table in tables():
         exact = replace(table, arithmetic="exact")
         left = spendable(exact, 1e-6)
-        draws = 10_000 + int(table.selection_counts.sum(axis=1).max()) + 1000
+        draws = 10_000 + int(table.selection_counts.sum(axis=1).max()) + table.compared
         assert left == level_left(1e-6, 0.5, 3072, draws)
         assert 1e-6 - left == pytest.approx(float(departure(0.5, 3072, draws)), rel=1e-6)
         for name, certificate in certificates().items():
@@ -186,7 +207,26 @@ def test_every_certificate_pays_for_the_departure_out_of_alpha() -> None:
                 assert (ours.radius <= more.radius).all(), name
                 assert (ours.radius < more.radius).any(), name
                 paid.append(name)
-    assert {"cohen", "runner-up", "t-certify", "transfer", "single-pass", "cohen-linf", "top-3"} <= set(paid)
+    assert {
+        "cohen",
+        "runner-up",
+        "t-certify",
+        "transfer",
+        "single-pass",
+        "sequential",
+        "cohen-linf",
+        "top-3",
+    } <= set(paid)
+
+
+def test_predict_pays_for_it_too() -> None:
+    """The clean accuracy beside a table: a p-value just below alpha, and a departure that eats up the difference."""
+    counts = np.array([[140, 70]])
+    table = CountTable(np.array([[7, 3]]), counts, np.array([210]), 0.5, 10**6)
+    alpha = 1.001 * float(binomtest(140, 210).pvalue)
+    assert float(departure(0.5, 10**6, 220)) > 0.001 * alpha
+    assert clean_accuracy(table, np.array([0]), alpha) == 1
+    assert clean_accuracy(replace(table, arithmetic="exact"), np.array([0]), alpha) == 0
 
 
 def test_no_level_is_left_where_alpha_is_smaller_than_the_departure() -> None:

@@ -146,6 +146,10 @@ def test_only_what_speaks_of_the_same_thing_is_compared(chain: Chain, tmp_path: 
     for change in changes:
         other = dataclasses.replace(attack, subject=dataclasses.replace(attack.subject, **change))
         assert all(list(broken._between(claim, other)) == [] for claim in claims)
+    exact = Run(chain.counts_run().path)
+    exact.__dict__["spec"] = exact.count_spec.model_copy(update={"arithmetic": "exact"})
+    exact.__dict__["count_spec"] = exact.spec
+    assert all(list(broken._between(claim, attack)) == [] for claim in broken._certified(exact, None))
     top5 = dataclasses.replace(attack, k=5)
     assert any(list(broken._between(claim, top5)) for claim in claims)
     for claim in claims:

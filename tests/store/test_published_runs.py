@@ -11,6 +11,7 @@ import torch
 from chain import Chain, tiny
 from torch import nn
 
+from jobs import predict
 from jobs.data import load
 from jobs.models import build_model
 from jobs.models.load import load_trained
@@ -107,7 +108,7 @@ def test_a_model_that_classifies_nothing_is_refused_before_anything_is_sampled(c
         chain.run(request.task)
 
 
-def test_one_model_needs_no_sweep_file(chain: Chain) -> None:
+def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
     file = trained(chain.folder)
     common = (file, "--dataset", "digits", "--sigma", "0.25")
     counted = chain.cli(
@@ -126,7 +127,17 @@ def test_one_model_needs_no_sweep_file(chain: Chain) -> None:
     )  # fmt: skip
     assert said.code == 0, said.err
     table = read_table(chain.counts_run())
-    for image in json.loads(said.out)["rows"]:
+    asked = [
+        str(file), "--dataset", "digits", "--data", str(chain.place.data), "--sigma", "0.25", "--normalisation", "none",
+        "--images", "[0, 5]", "--n", "400", "--tile", "200", "--arithmetic", "exact",
+    ]  # fmt: skip
+    assert predict.main([*asked, "--alpha", "0.001"]) == 0
+    exact, votes = json.loads(capsys.readouterr().out)["rows"], json.loads(said.out)["rows"]
+    assert [image["predicted"] for image in exact] == [image["predicted"] for image in votes]
+    assert [image["votes"] for image in exact] != [image["votes"] for image in votes]
+    assert predict.main([*asked, "--alpha", "1e-13"]) == 2
+    assert "may depart from the Gaussian law" in capsys.readouterr().err
+    for image in votes:
         assert image["votes"] > 200
         assert image["predicted"] == image["label"]
     assert table.counts().sigma == 0.25

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from rsctl.catalog import use_plugins
-from rsctl.certificates import CountTable, Guarantee, certificates, find_certificate
+from rsctl.certificates import CountTable, Guarantee, Halves, Shells, certificates, find_certificate
 from rsctl.errors import InputError, RefusedError
 
 GOOD = CountTable(
@@ -32,6 +32,15 @@ GOOD = CountTable(
         ({"label": np.array([0, 1])}, "label has shape"),
         ({"sigma": 0.0}, "sigma"),
         ({"sigma": float("nan")}, "sigma"),
+        ({"arithmetic": "exact", "noise": "uniform"}, "exact arithmetic is for Gaussian noise"),
+        (
+            {"arithmetic": "exact", "shells": Shells((1.0,), np.array([[[90, 10, 0], [0, 0, 0]]]))},
+            "without shells",
+        ),
+        (
+            {"arithmetic": "exact", "halves": Halves((50, 50), np.array([[5, 5]]), np.ones((1, 3)))},
+            "sums of noise",
+        ),
     ],
 )
 def test_a_table_that_contradicts_itself_is_refused(changes: dict[str, object], says: str) -> None:
