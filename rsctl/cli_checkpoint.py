@@ -57,6 +57,9 @@ def certify(
     ] = None,
     skip: Annotated[int, typer.Option("--skip", min=1, help="Every so many-th image.")] = 1,
     max_images: Images = 500,
+    tile: Annotated[
+        str, typer.Option("--tile", help="Images per forward pass; auto takes what is fastest on the GPU.")
+    ] = "400",
     shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
     arch: Arch = "",
@@ -72,6 +75,7 @@ def certify(
     known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {
         "n0": n0, "n": n, "alpha": alpha, "certificates": certificate or ["runner-up"], "skip": skip, "max_images": max_images, "shards": shards,
+        "tile": int(tile) if tile.isdecimal() else tile,
     }  # fmt: skip
     sweep = _sweep(file, known, dataset, sigma, anyway, {"certification": table}, given, name)
     _submit(sweep, cluster, wait, as_json)

@@ -112,7 +112,7 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
     file = trained(chain.folder)
     common = (file, "--dataset", "digits", "--sigma", "0.25")
     counted = chain.cli(
-        "certify", *common, "--n", "100", "--n0", "10", "--max-images", "8", "--set", "certification.tile=100",
+        "certify", *common, "--n", "100", "--n0", "10", "--max-images", "8", "--tile", "100",
         "--json",
     )  # fmt: skip
     assert counted.code == 0, counted.err
