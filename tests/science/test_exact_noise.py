@@ -55,8 +55,13 @@ def test_weights_are_the_rounded_gaussian_and_depart_from_it_by_no_more_than_is_
 
 def test_what_lies_beyond_the_reach_is_less_than_half_a_unit() -> None:
     with mp.workdps(60):
-        for sigma in SIGMAS:
+        for sigma in (0.001, 0.005, *SIGMAS, 2.0):
             assert mp.ncdf(-mp.mpf(reach(sigma)) / (255 * mp.mpf(sigma))) < mp.mpf(2) ** -(BITS + 1)
+
+
+def test_half_a_unit_is_paid_for_every_threshold_and_either_end() -> None:
+    for sigma in SIGMAS:
+        assert departure(sigma, 1, 1) == (2 * reach(sigma) + 2) * Fraction(1, 2) / 2**BITS
 
 
 def test_independent_coordinates_and_draws_add_up() -> None:
@@ -234,6 +239,12 @@ def test_no_level_is_left_where_alpha_is_smaller_than_the_departure() -> None:
         level_left(1e-7, 0.25, 150_528, 100_100)
     with pytest.raises(RefusedError, match="how many coordinates"):
         level_left(0.001, 0.25, 0, 100)
+    # As much as there is to pay leaves nothing, and what is left is never rounded up.
+    departs = departure(0.25, 64, 100)
+    with pytest.raises(RefusedError, match="no more than what"):
+        level_left(float(departs), 0.25, 64, 100)
+    for alpha in (1e-9, 0.001, 0.3):
+        assert 0 < Fraction(level_left(alpha, 0.25, 64, 100)) < Fraction(alpha) - departs
 
 
 def test_the_label_says_in_which_arithmetic() -> None:
