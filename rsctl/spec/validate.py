@@ -47,10 +47,29 @@ def check(
     try:
         return model.model_validate(dict(raw))
     except ValidationError as error:
-        for found in error.errors(include_url=False):
+        for found in _joined(model, error.errors(include_url=False)):
             key = ".".join(str(part) for part in (prefix, *found["loc"]) if part != "")
             problems.append(Problem(key, _sentence(model, found, beside)))
         return None
+
+
+def _joined(model: type[BaseModel], errors: list[Any]) -> list[Any]:
+    """The errors, with those of a key that may be of several types as one: pydantic has one for each type, named after it."""
+    joined: dict[tuple[Any, ...], Any] = {}
+    for found in errors:
+        path = found["loc"]
+        of_type = (
+            found["type"] != "extra_forbidden" and len(path) > 1 and isinstance(path[-1], str)
+            and path[-1] not in _fields_at(model, path[:-1]) and path[-2] in _fields_at(model, path[:-2])
+        )  # fmt: skip
+        before = joined.get(path[:-1]) if of_type else None
+        if before is not None:
+            before["msg"] += f" or {found['msg'].removeprefix('Input should be ')}"
+        elif of_type:
+            joined[path[:-1]] = {**found, "loc": path[:-1]}
+        else:
+            joined[(*path, len(joined))] = found  # nothing else is put together
+    return list(joined.values())
 
 
 def _sentence(model: type[BaseModel], found: Any, beside: tuple[str, ...]) -> str:

@@ -58,6 +58,8 @@ def test_the_tiny_sweep_is_valid(chain: Chain, capsys: Any) -> None:
         ({"certification": {"n": 0}}, ["certification.n", "greater than or equal to 1"]),
         ({"certification": {"n0": -5}}, ["certification.n0", "greater than or equal to 1"]),
         ({"certification": {"n": 2**31}}, ["certification.n", "less than or equal to"]),
+        ({"certification": {"tile": "big"}}, ["certification.tile: input should be a valid integer or 'auto', but it is 'big'."]),
+        ({"resources": {"training": {"gpus": -1}}}, ["resources.training.gpus: input should be greater than or equal to 0 or 'auto', but it is -1."]),
         ({"certification": {"tile": 90, "block": 50}}, ["tile = 90 is not a multiple of block = 50"]),
         ({"certification": {"shards": 0}}, ["certification.shards"]),
         ({"certification": {"certificates": []}}, ["certification.certificates", "at least one"]),
