@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
@@ -16,9 +17,11 @@ from report_cases import make_store, write_counts
 import rsctl.results
 from rsctl.certificates import find_certificate
 from rsctl.errors import InputError
-from rsctl.report.figures import COLOURS, KINDS, method_colours, plot
+from rsctl.report.figures import plot
 from rsctl.report.hours import task_hours
 from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.kinds import KINDS
+from rsctl.report.looks import COLOURS, SETTINGS, in_common, method_colours
 from rsctl.report.measured import Row
 from rsctl.report.series import Panel, at_least, by_norm, collect
 from rsctl.report.summary import Group, Line
@@ -120,18 +123,59 @@ def test_a_method_keeps_its_colour_beside_any_other() -> None:
     assert len(set(many.values())) == len(COLOURS)
 
 
-@pytest.mark.parametrize("kind", ["curve", "ecdf", "envelope", "families", "classes"])
-def test_no_two_entries_of_a_legend_look_alike(tmp_path: Path, kind: str) -> None:
-    grid = {"sigma": [0.25, 0.5], "training.lr": [0.1, 0.01]}
-    store, _ = make_store(tmp_path, grid=grid)
+@pytest.mark.parametrize("kind", ["curve", "ecdf", "envelope", "families", "classes", "hours"])
+@pytest.mark.parametrize("varied", ["method", "training.lr"])
+def test_no_two_entries_of_a_legend_look_alike_even_without_colour(
+    tmp_path: Path, kind: str, varied: str
+) -> None:
+    values: list[Any] = ["gaussian", "consistency"] if varied == "method" else [0.1, 0.01]
+    _, axes = drawn(tmp_path, kind, {"sigma": [0.25, 0.5], varied: values})
+    lines = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
+    looks = {(str(line._dash_pattern), str(line.get_marker()), line.get_fillstyle()) for line in lines}
+    assert len(looks) == len(lines)
+    assert len(lines) == (2 if kind == "envelope" else 4)
+
+
+def drawn(folder: Path, kind: str, grid: dict[str, Any]) -> tuple[list[Panel], Any]:
+    """One panel of a new sweep, and the axes in which it is drawn."""
+    methods = [{"name": name} for name in grid.pop("method", ["gaussian"])]
+    store, runs = make_store(folder, grid=grid, method=methods)
+    for run in (*store.runs("models"), *runs):
+        took(run, 10)
     panels, _ = collect(store, "sweep", radii=[0.0])
-    (panel,) = by_norm(panels) if kind == "families" else panels
-    axes = Figure().subplots()
-    KINDS[kind](axes, panel, method_colours(["gaussian"]), 0.0, store)
-    drawn = [line for line in axes.get_lines() if not str(line.get_label()).startswith("_")]
-    looks = {(line.get_color(), str(line._dash_pattern), str(line.get_marker())) for line in drawn}
-    assert len(looks) == len(drawn)
-    assert len(drawn) == (2 if kind == "envelope" else 4)
+    panels = by_norm(panels) if kind == "families" else panels
+    with matplotlib.rc_context(SETTINGS):
+        axes = Figure(figsize=(3.25, 2.3), layout="constrained").subplots()
+        KINDS[kind](axes, panels[0], method_colours([method["name"] for method in methods]), 0.0, store)
+    return panels, axes
+
+
+def test_a_legend_of_many_lines_names_methods_and_levels_once(tmp_path: Path) -> None:
+    grid: dict[str, Any] = {"sigma": [0.25, 0.5], "method": ["gaussian", "stability", "consistency"]}
+    _, axes = drawn(tmp_path, "curve", grid)
+    said = [entry.get_text() for entry in axes.get_legend().get_texts()]
+    assert said == ["gaussian", "stability", "consistency", "σ = 0.25", "σ = 0.5"]
+
+
+def test_what_all_lines_share_is_said_in_the_title_alone(tmp_path: Path) -> None:
+    (panel,), axes = drawn(tmp_path, "curve", {"seed": [0, 1], "method": ["gaussian", "stability"]})
+    assert in_common(panel) == ", σ = 0.5, 2 seeds"
+    assert [entry.get_text() for entry in axes.get_legend().get_texts()] == ["gaussian", "stability"]
+
+
+def test_a_figure_as_wide_as_a_column_keeps_its_axes_and_its_words(tmp_path: Path) -> None:
+    _, axes = drawn(tmp_path, "ecdf", {"sigma": [0.25, 0.5], "method": ["gaussian", "stability", "macer"]})
+    figure = axes.figure
+    figure.draw_without_rendering()
+    whole = figure.bbox
+    assert axes.bbox.width > 0.7 * whole.width
+    for one in (axes.xaxis.label, axes.yaxis.label, axes.get_legend()):
+        box = one.get_window_extent()
+        assert box.x0 >= 0
+        assert box.y0 >= 0
+        assert box.x1 <= whole.x1
+    assert not axes.get_legend().get_window_extent().overlaps(axes.bbox)
+    assert not axes.get_legend().get_window_extent().overlaps(axes.xaxis.label.get_window_extent())
 
 
 def test_hours_are_those_of_every_attempt(tmp_path: Path) -> None:
