@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtr, stdtr, stdtrit
 
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.notes import seedless
+from rsctl.report.significance import AtRadius, bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import Subject, of_run
 from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TrainSpec
@@ -21,25 +21,8 @@ from rsctl.spec.sections import Certification
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
-RESAMPLES = 10_000
 LEAST_SEEDS = 3
 """Fewer trainings of a method say nothing about how much its results scatter."""
-_DRAWS = 1 << 23
-
-
-@dataclass(frozen=True)
-class AtRadius:
-    """McNemar's test at one radius."""
-
-    radius: float
-    first: float
-    second: float
-    only_first: int
-    """Images that the first certifies at this radius and the second doesn't."""
-    only_second: int
-    p: float
-    p_holm: float
-    """Adjusted for all radii of the comparison (Holm 1979)."""
 
 
 @dataclass(frozen=True)
@@ -109,49 +92,6 @@ def compare(
     )  # fmt: skip
 
 
-def mcnemar(first: NDArray[Any], second: NDArray[Any], radii: Sequence[float]) -> list[AtRadius]:
-    """McNemar's exact test at each radius, from the two runs' scores (N,) (radius, or -1 where wrong).
-
-    Two-sided binomial test of the images that one certifies and the other doesn't (McNemar 1947).
-    """
-    found = []
-    for r in radii:
-        mine, theirs = first >= r, second >= r
-        b, c = int((mine & ~theirs).sum()), int((theirs & ~mine).sum())
-        p = min(1.0, 2 * float(bdtr(min(b, c), b + c, 0.5))) if b + c else 1.0
-        found.append((r, float(mine.mean()), float(theirs.mean()), b, c, p))
-    adjusted = holm([one[-1] for one in found])
-    return [AtRadius(*one, p_holm) for one, p_holm in zip(found, adjusted, strict=True)]
-
-
-def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjustment (1979): sorted p-values times the number still standing, made monotone, at most 1."""
-    order = sorted(range(len(p)), key=lambda i: p[i])
-    adjusted = [0.0] * len(p)
-    largest = 0.0
-    for rank, i in enumerate(order):
-        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
-        adjusted[i] = largest
-    return adjusted
-
-
-def bootstrap(difference: NDArray[np.float64], seed: int) -> tuple[int, tuple[float, float]]:
-    """How many resamples of the images, and the 2.5 % and 97.5 % quantiles of their mean difference."""
-    rng = np.random.default_rng(seed)
-    count = len(difference)
-    # Beyond a hundred million draws the interval's own scatter is far below its width.
-    resamples = min(RESAMPLES, max(1000, 100_000_000 // count))
-    at_once = max(1, _DRAWS // count)
-    means = [
-        difference[rng.integers(0, count, (min(at_once, resamples - start), count), dtype=np.int32)].mean(
-            axis=1
-        )
-        for start in range(0, resamples, at_once)
-    ]
-    low, high = np.quantile(np.concatenate(means), [0.025, 0.975])
-    return resamples, (float(low), float(high))
-
-
 def siblings(store: Store, subject: Subject) -> list[Subject]:
     """The runs of the store that differ from this one in the training seed alone, itself among them; a log stands alone."""
     if subject.train is None or subject.count is None:
@@ -190,18 +130,6 @@ def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]
     tests = [(name, *welch(a, b)) for name, a, b in zip(names, values(first), values(second), strict=True)]
     adjusted = holm([test[-1] for test in tests[1:]])
     return [OverSeeds(*test, p_holm) for test, p_holm in zip(tests, [tests[0][-1], *adjusted], strict=True)]
-
-
-def welch(a: NDArray[np.float64], b: NDArray[np.float64]) -> tuple[float, float, float, float, float, float]:
-    """Means, their difference, its 95 % interval and two-sided p (Welch 1947) of two samples of at least two."""
-    parts = a.var(ddof=1) / len(a), b.var(ddof=1) / len(b)
-    difference, error = float(a.mean() - b.mean()), float(np.sqrt(sum(parts)))
-    if error == 0:
-        return float(a.mean()), float(b.mean()), difference, difference, difference, float(difference == 0)
-    freedom = sum(parts) ** 2 / (parts[0] ** 2 / (len(a) - 1) + parts[1] ** 2 / (len(b) - 1))
-    half = error * float(stdtrit(freedom, 0.975))
-    p = 2 * float(stdtr(freedom, -abs(difference) / error))
-    return float(a.mean()), float(b.mean()), difference, difference - half, difference + half, p
 
 
 def _require_same_data(first: Subject, second: Subject) -> None:

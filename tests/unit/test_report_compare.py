@@ -17,11 +17,12 @@ from scipy.stats import ttest_ind
 
 from rsctl.cli import run
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.compare import bootstrap, compare, comparison_text, holm, mcnemar, welch
+from rsctl.report.compare import compare, comparison_text
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.published import beside, differences, matching, published_tables
 from rsctl.report.reproduce import Compared, reproduce, reproduction_text, same_method
 from rsctl.report.rows import sweep_results
+from rsctl.report.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import open_subject
 from rsctl.store.layout import Store
 
