@@ -67,7 +67,7 @@ class L1Noise:
                     f"{self.name} needs the number of coordinates d of an input; this table doesn't say it."
                 )
             radius = uniform_linf_radius(q, table.sigma, table.dimension)
-        return abstain_unless((q < 0.5) & (radius > 0), chosen, radius, successes == table.n)
+        return abstain_unless(radius > 0, chosen, radius, successes == table.n)
 
 
 def uniform_l1_radius(p: Floats, sigma: float) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import mpmath as mp
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ from jobs.noise import smoothing_noise
 from jobs.random import generator
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import Certificate, CountTable, certificates, find_certificate
-from rsctl.certificates.l1_noise import uniform_linf_radius
+from rsctl.certificates.l1_noise import laplace_radius, uniform_l1_radius, uniform_linf_radius
 from rsctl.errors import RefusedError
 
 CPU = torch.device("cpu")
@@ -89,6 +91,30 @@ def test_radii_are_the_40_digit_ones_and_never_above(name: str, n: int) -> None:
         else:
             assert given <= radius
             assert radius - given < 1e-9
+
+
+def test_the_formulas_are_rounded_down_whatever_margin_the_bounds_have() -> None:
+    """From a float q, far below ½ and close to it: the margin of q̄ is 1e-12 of q, and R in ℓ∞ hardly moves with q."""
+    q = np.concatenate([np.geomspace(1e-12, 0.4999, 150), 0.5 - np.geomspace(1e-12, 0.1, 50)])
+    root = mp.sqrt(3)
+    found = (uniform_linf_radius(q, 1.0, D), laplace_radius(q, 1.0), uniform_l1_radius(1 - q, 1.0))
+    for row, one in enumerate(q.tolist()):
+        exact = (
+            2 * root * (1 - (mp.mpf(0.5) + one) ** (mp.mpf(1) / D)),
+            -mp.log(2 * mp.mpf(one)) / mp.sqrt(2),
+            2 * root * (mp.mpf(1 - one) - 0.5),
+        )
+        for radius, wanted in zip(found, exact, strict=True):
+            assert wanted * (1 - mp.mpf(2e-14)) < mp.mpf(float(radius[row])) <= wanted
+
+
+def test_in_one_coordinate_both_norms_are_the_same() -> None:
+    counts = two_class(np.array([400, 700, 1000]), 1000, "uniform", dimension=1)
+    l1, linf = (find_certificate(f"uniform-{norm}").certify(counts, 0.001) for norm in ("l1", "linf"))
+    np.testing.assert_allclose(l1.radius, linf.radius, rtol=1e-10)
+    assert linf.predicted.tolist() == l1.predicted.tolist() == [-1, 0, 0]
+    with pytest.raises(RefusedError, match="number of coordinates"):
+        find_certificate("uniform-linf").certify(replace(counts, dimension=0), 0.001)
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.001])
