@@ -14,7 +14,7 @@ COLUMN, PAGE = 229.0, 397.0
 is narrower than two columns."""
 MOST_LINES = 40
 """Lines of one table: more don't fit a page."""
-_NAMES = ("Method", "Model", "Seed", "Attack", "Certified by")
+_NAMES = ("Method", "Settings", "Model", "Seed", "Attack", "Certified by")
 _LEAST_GAP, _USUAL_GAP = 5.0, 12.0
 """Points between two columns: where it is tight, and LaTeX's own."""
 # \footnotesize is 8 pt in a document of 10 pt: digits of Computer Modern are 0.53 em wide, those of Times narrower.

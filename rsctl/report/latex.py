@@ -57,17 +57,32 @@ def latex(
     """
     tables: list[Tabular] = []
 
-    def add(about: str, cells: list[list[str]], spans: Sequence[Span], contest: Sequence[int] = ()) -> None:
-        table = Tabular(cells, _prose(about), _label(results.sweep, len(tables)), spans=spans)
+    def add(
+        about: str,
+        cells: list[list[str]],
+        spans: Sequence[Span],
+        contest: Sequence[int] = (),
+        *,
+        after: str = "",
+    ) -> None:
+        table = Tabular(cells, _prose(about) + after, _label(results.sweep, len(tables)), spans=spans)
         tables.append(_short(_emboldened(table, [contest])))
 
     for group in groups(results.every, merge_seeds=merge_seeds):
-        tables += _of_group(group, intervals, _label(results.sweep, len(tables)))
+        label = _label(results.sweep, len(tables))
+        tables += _of_group(group, intervals, label)
         best = best_sigmas(group)
         if best:
             cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
-            about = "The best σ (in brackets) for each radius, chosen on these images."
-            add(about, cells, [span], range(1, len(cells)))
+            about = "The best σ (in brackets) for each radius, chosen on these images; all else as in Table "
+            names = {(one.lines[0].first.method, one.model) for one in best}
+            add(
+                about,
+                cells,
+                [span],
+                range(1, len(cells)) if len(names) == len(best) else (),
+                after=f"\\ref{{{label}}}.",
+            )
     for family in results.families:
         cells, span = _spanned(family_table(family), family.radii, family.norm)
         add(family.caption, cells, [span])
@@ -96,7 +111,7 @@ def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
     if whole.fits_column or not measures:
         return [whole]
     main = _short(table.without(MEASURES))
-    names = [head for head in main.heads if head in BEFORE]
+    names = {"Method" if head == "Settings" else head for head in main.heads if head in (*BEFORE, "Settings")}
     beside_it = replace(
         table, caption=f"Table~\\ref{{{label}}} continued: more of the same runs.", label=f"{label}-measures"
     )
@@ -106,7 +121,8 @@ def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
 
 def _short(table: Tabular) -> Tabular:
     """Without columns that say the same in every line or nothing, and with a caption that does, and explains the rest."""
-    same = {table.heads[j]: table.cells[1][j] for j in shared(table.cells, ("Method", "σ"))}
+    table, method = _settings_alone(table)
+    same = method | {table.heads[j]: table.cells[1][j] for j in shared(table.cells, ("Method", "σ"))}
     told = [
         _IN_WORDS.get(head, head + " {}").format(text) if " seeds" not in text else f"mean ± standard deviation over {text}"
         for head, text in same.items()
@@ -123,12 +139,29 @@ def _short(table: Tabular) -> Tabular:
     remarks = [
         f"In every line: {', '.join(told)}." if told else "",
         "After ± the standard deviation over training seeds." if any("±" in text for text in texts) and "Seed" not in same else "",
+        "Index and exponent: 95 % Clopper-Pearson interval over images." if any("[" in text for text in texts) else "",
         f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, be it by more than chance or not."
         if kept.bold
         else "",
         legend([*kept.heads, *(head for head in same if same[head] != MISSING)]),
     ]  # fmt: skip
     return replace(kept, caption=" ".join([kept.caption, *(_prose(remark) for remark in remarks if remark)]))
+
+
+def _settings_alone(table: Tabular) -> tuple[Tabular, dict[str, str]]:
+    """Where one method stands in all lines with different settings: the settings, and the method that a caption says."""
+    if "Method" not in table.heads:
+        return table, {}
+    place = table.heads.index("Method")
+    split = [re.fullmatch(r"(.+?) \((.+)\)", line[place]) for line in table.cells[1:]]
+    names = {match[1] if match else "" for match in split}
+    texts = {match[2] if match else "" for match in split}
+    if len(names) > 1 or "" in names or len(texts) == 1:
+        return table, {}
+    cells = [list(line) for line in table.cells]
+    for line, match in zip(cells, [None, *split], strict=True):
+        line[place] = match[2] if match else "Settings"
+    return replace(table, cells=cells), {"Method": names.pop()}
 
 
 def _levels(table: Tabular) -> int:

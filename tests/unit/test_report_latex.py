@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,7 +30,11 @@ def latex(*rows: Row, **options: bool) -> str:
 def lines(text: str) -> list[list[str]]:
     """The cells of the first table, its heads first."""
     body = text.split("\\end{tabular}")[0]
-    told = [line for line in body.splitlines() if line.endswith(r" \\") and "multicolumn{2" not in line]
+    told = [
+        line
+        for line in body.splitlines()
+        if line.endswith(r" \\") and not re.search(r"multicolumn{[2-9]", line)
+    ]
     return [[cell.strip() for cell in line.removesuffix(r"\\").split(" & ")] for line in told]
 
 
@@ -44,6 +49,12 @@ def two_methods(*sigmas: float, seeds: int = 1) -> list[Row]:
         for sigma in sigmas
         for seed in range(seeds)
     ]
+
+
+def with_lr(lr: float, accuracies: tuple[float, ...], *, sigma: float = 0.5, **changes: float) -> Row:
+    train = make_row(sigma=sigma).train
+    changed = train.model_copy(update={"recipe": train.recipe.model_copy(update={"lr": lr})})
+    return make_row(accuracies=accuracies, sigma=sigma, train=changed, **changes)
 
 
 # ---------------------------------------------------------------- what is said once
@@ -61,6 +72,15 @@ def test_what_all_lines_share_stands_in_the_caption_alone() -> None:
     assert "\\label{tab:sweep}" in text
     # One line has nothing to share its name with.
     assert lines(latex(make_row()))[1][:2] == ["gaussian", "0.5"]
+
+
+def test_settings_of_one_method_stand_without_its_name() -> None:
+    rows = [with_lr(lr, (0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2), abstain_rate=lr) for lr in (0.1, 0.2)]
+    mark_varying(rows)
+    first, second = latex(*rows).split("\\end{table}")[:2]
+    for table in (first, second):
+        assert [row[0] for row in lines(table)] == ["Settings", "lr=0.1", "lr=0.2"]
+        assert "method gaussian" in captions(table)[0]
 
 
 def test_a_run_that_is_not_finished_keeps_its_number_of_images() -> None:
@@ -133,10 +153,10 @@ def test_the_best_of_several_seeds_or_settings_is_none() -> None:
     rows = two_methods(0.5, seeds=2)
     assert "textbf" in latex(*rows)
     assert "textbf" not in latex(*rows, merge_seeds=False)
-    changed = rows[0].train.model_copy(update={"recipe": rows[0].train.recipe.model_copy(update={"lr": 0.2})})
-    rows = [make_row(), make_row(accuracies=(0.9,), train=changed), make_row("macer", (0.7,))]
+    rows = [with_lr(lr, (0.5 + lr,), sigma=sigma) for sigma in (0.25, 0.5) for lr in (0.1, 0.2)]
     mark_varying(rows)
-    assert "textbf" not in latex(*rows)
+    assert "The best" in latex(*rows, make_row("macer", (0.7,)))
+    assert "textbf" not in latex(*rows, make_row("macer", (0.7,)))
 
 
 def test_the_best_sigma_is_not_that_of_the_best_seed() -> None:
@@ -172,6 +192,7 @@ def test_intervals_are_narrow() -> None:
     text = latex(make_row(images=10, planned=10), make_row("b", (0.9,)), intervals=True)
     assert "50.0$_{18.7}^{81.3}$" in text
     assert "\\textbf{90.0}$_{" in text
+    assert "Index and exponent: 95\\% Clopper--Pearson interval" in text
     assert "arraystretch" in text
     assert "arraystretch" not in latex(make_row())
 
