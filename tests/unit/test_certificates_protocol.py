@@ -10,41 +10,116 @@ import numpy as np
 import pytest
 
 from rsctl.catalog import use_plugins
-from rsctl.certificates import CountTable, Guarantee, Halves, Shells, certificates, find_certificate
+from rsctl.certificates import CountTable, Guarantee, Halves, Looks, Shells, certificates, find_certificate
 from rsctl.errors import InputError, RefusedError
 
+COUNTS = np.array([[90, 10, 0], [80, 15, 5]], np.int32)
 GOOD = CountTable(
-    np.array([[9, 1, 0]]), np.array([[90, 10, 0]], np.int32), np.array([100]), 0.25, 3072, label=np.array([0])
+    np.array([[9, 1, 0], [8, 1, 1]]), COUNTS, np.array([100, 100]), 0.25, 3072, label=np.array([0, 0])
 )
+LOOKS = Looks(np.array([40, 100]), np.array([[[40, 0, 0], [90, 10, 0]], [[30, 10, 0], [80, 15, 5]]]))
+SHELLS = Shells(
+    (1.0, 2.0), np.array([[[50, 10, 0], [40, 0, 0], [0, 0, 0]], [[80, 0, 5], [0, 9, 0], [0, 6, 0]]])
+)
+HALVES = Halves((60, 40), np.array([[7, 3], [20, 0]]), np.array([[5.0, 6.0, 8.0], [9.0, 0.0, 0.0]]))
+
+
+def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
+    """With another value in one place: of one image alone, for all of them would be noticed by a weaker check."""
+    array = array.copy()
+    array[place] = value
+    return array
 
 
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"counts": np.array([[90, 11, 0]])}, "don't sum to n"),
-        ({"counts": np.array([[110, -10, 0]])}, "negative"),
-        ({"selection_counts": np.array([[11, -1, 0]])}, "negative"),
-        ({"counts": np.array([[90.0, 10.0, 0.0]])}, "not whole numbers"),
-        ({"counts": np.array([[np.nan, 10.0, 0.0]])}, "not whole numbers"),
-        ({"counts": np.array([[90, 10]])}, "must both be"),
-        ({"counts": np.array([90, 10, 0])}, "must both be"),
+        ({"counts": changed(COUNTS, (1, 2), 6)}, "counts of 1 images don't sum to n .first at row 1"),
+        ({"counts": changed(changed(COUNTS, (1, 2), -5), (1, 0), 90)}, "negative"),
+        ({"selection_counts": np.array([[9, 1, 0], [11, -1, 0]])}, "negative"),
+        ({"counts": COUNTS.astype(float)}, "not whole numbers"),
+        ({"counts": changed(COUNTS.astype(float), (0, 0), np.nan)}, "not whole numbers"),
+        ({"counts": COUNTS[:, :2]}, "must both be"),
+        ({"counts": COUNTS[0], "selection_counts": COUNTS[0]}, "must both be"),
         ({"n": np.array(100)}, "n has shape"),
-        ({"label": np.array([0, 1])}, "label has shape"),
+        ({"n": np.array([100, 99])}, "don't sum to n"),
+        ({"label": np.array([0])}, "label has shape"),
+        ({"label": np.array([0.0, 0.0])}, "label holds"),
         ({"sigma": 0.0}, "sigma"),
         ({"sigma": float("nan")}, "sigma"),
+        ({"sigma": float("inf")}, "sigma"),
+        ({"exponent": 1}, "no exponent 1"),
+        ({"selection": "clean"}, "one class per image"),
+        ({"selection": "clean", "selection_counts": np.array([[1, 0, 0], [1, 1, 0]])}, "one class per image"),
         ({"arithmetic": "exact", "noise": "uniform"}, "exact arithmetic is for Gaussian noise"),
+        ({"arithmetic": "exact", "shells": SHELLS}, "without shells"),
+        ({"arithmetic": "exact", "halves": HALVES}, "sums of noise"),
+        ({"looks": Looks(np.array([[40, 100]]), LOOKS.counts)}, "looks of shape"),
+        ({"looks": Looks(np.array([40, 100, 200]), LOOKS.counts)}, "looks of shape"),
+        ({"looks": Looks(np.array([0, 100]), LOOKS.counts)}, "positive and ascending"),
+        ({"looks": Looks(np.array([100, 100]), LOOKS.counts)}, "positive and ascending"),
+        ({"looks": Looks(np.array([], int), LOOKS.counts[:, :0])}, "positive and ascending"),
+        ({"looks": Looks(np.array([40, 90]), LOOKS.counts)}, "between two looks"),
+        ({"looks": Looks(LOOKS.draws, changed(LOOKS.counts, (1, 0, 2), 1))}, "at a look don't sum"),
         (
-            {"arithmetic": "exact", "shells": Shells((1.0,), np.array([[[90, 10, 0], [0, 0, 0]]]))},
-            "without shells",
+            {"looks": Looks(LOOKS.draws, changed(changed(LOOKS.counts, (1, 0, 1), 16), (1, 0, 0), 24))},
+            "falls from one look",
         ),
         (
-            {"arithmetic": "exact", "halves": Halves((50, 50), np.array([[5, 5]]), np.ones((1, 3)))},
-            "sums of noise",
+            {"looks": Looks(LOOKS.draws, changed(changed(LOOKS.counts, (1, 0, 1), -1), (1, 0, 0), 41))},
+            "falls from one look",
         ),
+        (
+            {"looks": Looks(LOOKS.draws, changed(changed(LOOKS.counts, (1, 1, 1), 16), (1, 1, 0), 79))},
+            "at the last look aren't",
+        ),
+        ({"shells": Shells((1.0,), SHELLS.counts)}, "don't fit 1 edges"),
+        ({"shells": Shells((1.0, 2.0), SHELLS.counts.astype(float))}, "not a whole number"),
+        (
+            {"shells": Shells((1.0, 2.0), changed(changed(SHELLS.counts, (1, 0, 1), -1), (1, 1, 1), 10))},
+            "is negative",
+        ),
+        ({"shells": Shells((1.0, 2.0), changed(SHELLS.counts, (1, 2, 2), 1))}, "don't sum to the counts"),
+        ({"shells": Shells((2.0, 2.0), SHELLS.counts)}, "ascending"),
+        ({"shells": Shells((0.0, 2.0), SHELLS.counts)}, "ascending"),
+        ({"shells": Shells((1.0, np.inf), SHELLS.counts)}, "ascending"),
+        ({"disagreements": COUNTS[:, :2], "compared": 100}, "don't fit counts"),
+        ({"disagreements": COUNTS * 0.0, "compared": 100}, "don't fit counts"),
+        ({"disagreements": changed(COUNTS * 0, (1, 0), -1), "compared": 100}, "not those of 100 draws"),
+        ({"disagreements": changed(COUNTS * 0, (1, 0), 101), "compared": 100}, "not those of 100 draws"),
+        ({"halves": Halves((60, 40), HALVES.others[:1], HALVES.products)}, "don't fit 2 images"),
+        ({"halves": Halves((60, 40), HALVES.others, HALVES.products[:, :2])}, "don't fit 2 images"),
+        ({"halves": Halves((60, 41), HALVES.others, HALVES.products)}, "don't sum to n"),
+        ({"halves": Halves((101, -1), HALVES.others, HALVES.products)}, "don't sum to n"),
+        ({"halves": Halves((60, 40), np.array([[7, 3], [21, -1]]), HALVES.products)}, "outside the selected"),
+        ({"halves": Halves((19, 81), HALVES.others, HALVES.products)}, "outside the selected"),
+        (
+            {"halves": Halves((60, 40), changed(HALVES.others, (1, 0), 19), HALVES.products)},
+            "outside the selected",
+        ),
+        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (1, 2), 1.0))}, "contradict"),
+        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), 6.4))}, "contradict"),
+        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), -6.4))}, "contradict"),
+        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 0), -5.0))}, "contradict"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:invalid value")  # the width of a shell from infinity to infinity
 def test_a_table_that_contradicts_itself_is_refused(changes: dict[str, object], says: str) -> None:
     with pytest.raises(RefusedError, match=says):
+        replace(GOOD, **changes)  # type: ignore[arg-type]
+
+
+def test_what_may_just_be_is_a_table() -> None:
+    """The ends of what is allowed, or a check that refuses everything would do."""
+    parallel = np.array([[5.0, 10.0 * (1 + 1e-10), 20.0], [9.0, 0.0, 0.0]])
+    for changes in (
+        {"looks": LOOKS, "shells": SHELLS, "halves": HALVES, "disagreements": COUNTS, "compared": 100},
+        {"looks": Looks(np.array([1, 100]), np.stack([COUNTS * 0 + [1, 0, 0], COUNTS], axis=1))},
+        {"halves": Halves((20, 80), HALVES.others, HALVES.products)},
+        {"halves": Halves((100, 0), np.array([[10, 0], [20, 0]]), HALVES.products * [1, 0, 0])},
+        {"halves": Halves((60, 40), HALVES.others, parallel)},
+        {"exponent": 1, "noise": "generalised-gaussian"},
+    ):
         replace(GOOD, **changes)  # type: ignore[arg-type]
 
 
