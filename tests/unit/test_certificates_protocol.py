@@ -11,6 +11,7 @@ import pytest
 
 from rsctl.catalog import use_plugins
 from rsctl.certificates import CountTable, Guarantee, Halves, Looks, Shells, certificates, find_certificate
+from rsctl.certificates.table import QUANTUM
 from rsctl.errors import InputError, RefusedError
 
 COUNTS = np.array([[90, 10, 0], [80, 15, 5]], np.int32)
@@ -58,6 +59,7 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
         ({"looks": Looks(np.array([40, 100, 200]), LOOKS.counts)}, "looks of shape"),
         ({"looks": Looks(np.array([0, 100]), LOOKS.counts)}, "positive and ascending"),
         ({"looks": Looks(np.array([100, 100]), LOOKS.counts)}, "positive and ascending"),
+        ({"looks": Looks(np.array([40, 100, 100]), LOOKS.counts[:, [0, 1, 1]])}, "positive and ascending"),
         ({"looks": Looks(np.array([], int), LOOKS.counts[:, :0])}, "positive and ascending"),
         ({"looks": Looks(np.array([40, 90]), LOOKS.counts)}, "between two looks"),
         ({"looks": Looks(LOOKS.draws, changed(LOOKS.counts, (1, 0, 2), 1))}, "at a look don't sum"),
@@ -109,12 +111,19 @@ def test_a_table_that_contradicts_itself_is_refused(changes: dict[str, object], 
         replace(GOOD, **changes)  # type: ignore[arg-type]
 
 
+def test_sums_in_old_tables_were_rounded_to_the_quantum_that_is_paid_for_today() -> None:
+    assert QUANTUM == 2.0**-24
+
+
 def test_what_may_just_be_is_a_table() -> None:
     """The ends of what is allowed, or a check that refuses everything would do."""
     parallel = np.array([[5.0, 10.0 * (1 + 1e-10), 20.0], [9.0, 0.0, 0.0]])
     for changes in (
         {"looks": LOOKS, "shells": SHELLS, "halves": HALVES, "disagreements": COUNTS, "compared": 100},
         {"looks": Looks(np.array([1, 100]), np.stack([COUNTS * 0 + [1, 0, 0], COUNTS], axis=1))},
+        {"looks": Looks(np.array([99, 100]), np.stack([COUNTS - [1, 0, 0], COUNTS], axis=1))},
+        {"shells": Shells((1e-9, 2.0), SHELLS.counts)},
+        {"selection": "clean", "selection_counts": np.array([[1, 0, 0], [1, 0, 0]])},
         {"halves": Halves((20, 80), HALVES.others, HALVES.products)},
         {"halves": Halves((100, 0), np.array([[10, 0], [20, 0]]), HALVES.products * [1, 0, 0])},
         {"halves": Halves((60, 40), HALVES.others, parallel)},
