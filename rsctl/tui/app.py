@@ -78,6 +78,8 @@ class Dashboard(App[None]):
         self.sweep_in_sight = ""
         """The sweep one was looking at, for the mode one goes to."""
         self._away = False
+        self._passed_on: Key | None = None
+        """A key that what it is bound to first had no use for."""
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
@@ -160,12 +162,18 @@ class Dashboard(App[None]):
         has those that follow. So it is handled here and now; Textual itself waits for the widgets of a screen that was
         opened before it looks at the next key.
         """
-        if isinstance(event, Key) and not event.is_forwarded and self.app_focus and await self._act(event):
-            return
+        if isinstance(event, Key):
+            if not event.is_forwarded:
+                if await self._act(event):
+                    return
+            elif event is not self._passed_on:
+                # It comes back from the widget in focus, and another screen may be here by now: it isn't its key.
+                return
         await super().on_event(event)
 
     async def _act(self, key: Key) -> bool:
         """Do what a key is bound to; False if it is text, or bound to nothing."""
+        self.app_focus = True
         field = self.focused
         if isinstance(field, Input):
             # What was typed before is on its way: a Backspace or Enter must not overtake it.
@@ -173,7 +181,13 @@ class Dashboard(App[None]):
             if key.is_printable:
                 return False
         bound = self.screen.active_bindings.get(key.key)
-        return bound is not None and bound.enabled and await self.run_action(bound.binding.action, bound.node)
+        if bound is None or not bound.enabled:
+            return False
+        if not await self.run_action(bound.binding.action, bound.node):
+            # What it is bound to has no use for it now, as Ctrl+C where nothing is selected: others may.
+            self._passed_on = key
+            return False
+        return True
 
     def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
         self.action_mode(message.mode)

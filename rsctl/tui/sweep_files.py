@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError
 from rsctl.tui import steer
 from rsctl.tui.background import Answer
 from rsctl.tui.draft import Draft
+
+if TYPE_CHECKING:
+    from rsctl.spec.templates import Template
 
 
 class Opened(Answer):
@@ -27,14 +31,6 @@ class Saved(Answer):
         self.file, self.problem = file, problem
 
 
-class Templates(Answer):
-    """The sweep files that come with rsctl."""
-
-    def __init__(self, options: list[tuple[str, str]]) -> None:
-        super().__init__()
-        self.options = options
-
-
 def compose(draft: Draft) -> Answer:
     """The form for a draft."""
     from rsctl.tui import form
@@ -42,20 +38,22 @@ def compose(draft: Draft) -> Answer:
     return form.compose(draft)
 
 
-def templates() -> Answer:
-    """Those that come with rsctl."""
+def templates() -> dict[str, Template]:
+    """Those that come with rsctl, by name: the quickstart, then what asks for no GPU, then the others."""
     from rsctl.spec.templates import all_templates
 
-    return Templates([(one.name, one.summary) for one in all_templates()])
+    asks = ("needs a GPU)", "needs GPUs)", "a GPU helps)")
+    found = sorted(
+        all_templates(), key=lambda one: (one.name != "quickstart", one.summary.endswith(asks), one.name)
+    )
+    return {one.name: one for one in found}
 
 
-def template(name: str) -> Answer:
+def draft_of(template: Template) -> Draft:
     """Start from one."""
     import tomli
 
-    from rsctl.spec.templates import find_template
-
-    return Opened(Draft(tomli.loads(find_template(name).text)), None, "")
+    return Draft(tomli.loads(template.text))
 
 
 def open_file(name: str) -> Answer:

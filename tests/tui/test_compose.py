@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import tomli
 from dashboard_store import Synthetic
-from piloting import until
+from piloting import on_screen, until
+from test_app import type_at_once
 from textual.widgets import Input, OptionList
 
 from rsctl.errors import InputError
@@ -267,6 +268,43 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         assert not isinstance(app.screen, ConfirmScreen)
 
     drive(steps)
+
+
+def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        # In the form x would add an attack.
+        type_at_once(app, "t", "x", "enter")
+        await until(pilot, lambda: app.mode_screen._draft.raw["name"] == "quickstart", "the first template")
+        await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
+        await checked(app, pilot)
+        type_at_once(app, "t", "down", "enter", "u")
+        await pilot.pause()
+        assert not isinstance(app.screen, ConfirmScreen), "it asked about the sweep before"
+
+    drive(steps)
+
+
+def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        app.mode_screen._draft.put("seed", list(range(20)), grid=True)
+        app.mode_screen._check()
+        await checked(app, pilot)
+        await pilot.press("u")
+        await until(
+            pilot,
+            lambda: any("my-sweep: valid. 40 points" in line for line in on_screen(app)),
+            "its beginning",
+        )
+        assert any("cost" in line for line in on_screen(app))
+        assert any("Leave it (n)" in line and "Submit (y)" in line for line in on_screen(app))
+        before = on_screen(app)
+        await pilot.press("pagedown")
+        assert on_screen(app) != before
+
+    for size in ((80, 24), (60, 15)):
+        drive(steps, size)
 
 
 def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatch) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+import threading
 
 import pytest
 from dashboard_store import Synthetic, waits_for_its_model
 from piloting import until
+from test_app import type_at_once
 from textual.events import Key
 from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.requests import own_queue
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, latest_attempt
+from rsctl.tui import steer
 from rsctl.tui.app import Dashboard
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.help import HelpScreen
@@ -273,6 +276,44 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
         await until(pilot, lambda: "σ 0.75" in text_of(grid_of(app)), "the new run")
 
     drive(steps)
+
+
+def test_what_is_typed_while_a_change_is_planned_is_for_its_question(
+    synthetic: Synthetic, drive, monkeypatch, tmp_path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setenv("EDITOR", "sed -i s/0.12/0.75/")
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())
+    ready = threading.Event()
+    plan = steer.plan
+
+    def slowly(file):
+        ready.wait(20)
+        return plan(file)
+
+    monkeypatch.setattr(steer, "plan", slowly)
+    kept = synthetic.store.sweep_folder("going") / "sweep.toml"
+    before = kept.read_text()
+
+    async def steps(app, pilot):
+        # In the table x would ask whether to cancel; and nobody agrees to a plan that he hasn't seen.
+        type_at_once(app, "e", "x", "y")
+        await pilot.pause()
+        assert isinstance(app.screen, ConfirmScreen)
+        assert "planning" in str(app.screen.query_one("#confirm-text").render())
+        ready.set()
+        await until(
+            pilot, lambda: "2 models" in str(app.screen.query_one("#confirm-text").render()), "the plan"
+        )
+        await pilot.press("n")
+        await until(
+            pilot, lambda: any("stays there" in n.message for n in app._notifications), "where the file is"
+        )
+        assert kept.read_text() == before
+
+    drive(steps)
+    assert list(tmp_path.glob("rsctl-*/going.toml"))
 
 
 def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkeypatch, tmp_path) -> None:

@@ -6,38 +6,62 @@ from typing import ClassVar
 
 from rich.text import Text
 from textual.app import ComposeResult
-from textual.binding import BindingType
-from textual.containers import Horizontal, VerticalScroll
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """A question with what it entails; `y` agrees, everything else leaves things as they are."""
+    """A question with what it entails; `y` agrees, everything else leaves things as they are.
+
+    What it entails may be longer than the screen: it begins at its first line, and the answers stay in sight.
+    """
 
     BINDINGS: ClassVar[list[BindingType]] = [
         ("y", "answer(True)", "Yes"),
         ("n,q,escape,ctrl+g", "answer(False)", "No"),
         ("left,right", "app.focus_next", "Other button"),
+        Binding("up,k", "read(-1)", "Up"),
+        Binding("down,j", "read(1)", "Down"),
+        Binding("pageup", "read(-10)", "Page up"),
+        Binding("pagedown", "read(10)", "Page down"),
     ]
 
-    def __init__(self, title: str, text: str, yes: str, no: str = "Leave it") -> None:
+    def __init__(self, title: str, text: str, yes: str = "", no: str = "Leave it") -> None:
+        """Without `yes` there is nothing to agree to before `tell` says what."""
         super().__init__()
         self._title, self._text, self._yes, self._no = title, text, yes, no
 
     def compose(self) -> ComposeResult:
-        with VerticalScroll(id="confirm") as box:
+        with Vertical(id="confirm") as box:
             box.border_title = Text(self._title)
-            yield Static(Text(self._text), id="confirm-text")
+            with VerticalScroll(id="confirm-body", can_focus=False):
+                yield Static(Text(self._text), id="confirm-text")
             with Horizontal(id="confirm-buttons"):
-                yield Button(Text(f"{self._no} (n)"), id="no")
-                yield Button(Text(f"{self._yes} (y)"), id="yes", variant="primary")
+                yield Button(Text(f"{self._no} (n)"), id="no", compact=True)
+                yield Button(Text(f"{self._yes} (y)"), id="yes", variant="primary", compact=True)
 
     def on_mount(self) -> None:
+        self.query_one("#yes", Button).display = bool(self._yes)
         self.query_one("#no", Button).focus()
 
+    def tell(self, title: str, text: str, yes: str) -> None:
+        """What it entails is known now."""
+        self._yes = yes
+        self.query_one("#confirm", Vertical).border_title = Text(title)
+        self.query_one("#confirm-text", Static).update(Text(text))
+        button = self.query_one("#yes", Button)
+        button.label, button.display = Text(f"{yes} (y)"), True
+
+    def action_read(self, by: int) -> None:
+        """Move the text."""
+        self.query_one("#confirm-body", VerticalScroll).scroll_relative(y=by, animate=False)
+
     def action_answer(self, yes: bool) -> None:
-        self.dismiss(yes)
+        """Agree, or not; nobody agrees to what isn't there yet."""
+        if self._yes or not yes:
+            self.dismiss(yes)
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")

@@ -14,7 +14,7 @@ from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
-from rsctl.tui.sweep_files import Opened, Saved, Templates
+from rsctl.tui.sweep_files import Opened, Saved
 
 
 class Filing(ModeScreen):
@@ -37,6 +37,8 @@ class Filing(ModeScreen):
 
         def take(name: str | None) -> None:
             if name:
+                # Until it is read there is nothing to submit.
+                self._composed = None
                 self.background.ask("file", partial(sweep_files.open_file, name), self)
 
         self.app.push_screen(
@@ -45,20 +47,22 @@ class Filing(ModeScreen):
 
     def action_template(self) -> None:
         """Start from one of the sweep files that come with rsctl."""
-        self.background.ask("file", sweep_files.templates, self)
+        # Read here and now, as they come with rsctl: the list is there for what is typed next.
+        known = sweep_files.templates()
 
-    def on_templates(self, message: Templates) -> None:
         def take(name: str | None) -> None:
             if name:
-                self.background.ask("file", partial(sweep_files.template, name), self)
+                self._draft, self._file = sweep_files.draft_of(known[name]), None
+                self._check()
 
-        self.app.push_screen(ChooseScreen("Start from", message.options), take)
+        options = [(name, template.summary) for name, template in known.items()]
+        self.app.push_screen(ChooseScreen("Start from", options), take)
 
     def on_opened(self, message: Opened) -> None:
         if message.draft is None:
             self.notify(plain(message.problem, 600), severity="error", markup=False)
-            return
-        self._draft, self._file = message.draft, message.file
+        else:
+            self._draft, self._file = message.draft, message.file
         self._check()
 
     def action_save(self) -> None:

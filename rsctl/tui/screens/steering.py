@@ -12,6 +12,7 @@ from textual.app import SuspendNotSupported
 
 from rsctl.errors import InputError
 from rsctl.tui import steer
+from rsctl.tui.background import Failed
 from rsctl.tui.plain import plain_lines
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
@@ -24,6 +25,13 @@ AGAIN = ("failed", "lost", "cancelled", "new")
 
 class Steering(ModeScreen):
     """The part of the sweeps mode that changes something."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked: tuple[Path, ConfirmScreen] | None = None
+        """The edited sweep file that a question is open about."""
+        self._invalid = False
+        """Whether it can't be submitted."""
 
     def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
         """Sweep, run and task under the cursor."""
@@ -136,23 +144,38 @@ class Steering(ModeScreen):
             shutil.rmtree(copy.parent, ignore_errors=True)
             self.notify("nothing was changed", markup=False)
             return
+        # The question is opened at once, so that it gets what is typed while the plan is made.
+        question = ConfirmScreen("Submit the change?", "planning …")
+        self._asked = (copy, question)
+        self.app.push_screen(question, partial(self._answered, copy))
         self.background.ask("plan", partial(steer.plan, copy), self)
 
     def on_planned(self, message: steer.Planned) -> None:
-        if message.problem:
-            self.app.push_screen(
-                ConfirmScreen("This sweep file is not valid", plain_text(message.problem), "Edit again"),
-                lambda yes: self._edit(message.file) if yes else None,
-            )
-            return
+        if self._asked and self._asked[0] == message.file:
+            self._tell_plan(message.text, message.problem)
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.background.ask("submit", partial(steer.submit, message.file, True), self)
+    def on_failed(self, message: Failed) -> None:
+        if self._asked and message.group == "plan":
+            self._tell_plan("", message.text)
+        else:
+            super().on_failed(message)
 
-        self.app.push_screen(
-            ConfirmScreen("Submit the change?", plain_text(message.text), "Submit"), answered
-        )
+    def _tell_plan(self, text: str, problem: str) -> None:
+        question = self._asked[1] if self._asked else None
+        self._invalid = bool(problem)
+        if question is not None and problem:
+            question.tell("This sweep file is not valid", plain_text(problem), "Edit again")
+        elif question is not None:
+            question.tell("Submit the change?", plain_text(text), "Submit")
+
+    def _answered(self, copy: Path, yes: bool | None) -> None:
+        self._asked = None
+        if not yes:
+            self.notify(f"nothing is submitted; the edited file stays there: {copy}", markup=False)
+        elif self._invalid:
+            self._edit(copy)
+        else:
+            self.background.ask("submit", partial(steer.submit, copy, True), self)
 
 
 def _counted(tasks: list[TaskView]) -> str:
