@@ -100,6 +100,10 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
             "outside the selected",
         ),
         ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (1, 2), 1.0))}, "contradict"),
+        (
+            {"halves": Halves((60, 40), HALVES.others, HALVES.products * [[-1, 1, -1], [1, 1, 1]])},
+            "contradict",
+        ),
         ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), 6.4))}, "contradict"),
         ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), -6.4))}, "contradict"),
         ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 0), -5.0))}, "contradict"),
