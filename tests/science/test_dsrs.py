@@ -11,9 +11,17 @@ from high_precision import least_mass_offset
 from scipy.special import betainc, gammaincinv, ndtr, ndtri
 from scipy.stats import binom
 
-from rsctl.certificates import CountTable, find_certificate
+from rsctl.certificates import CountTable, dsrs, find_certificate
 from rsctl.certificates.dsrs import certified_shift, shell_probabilities
-from rsctl.certificates.dsrs_table import Shell, curvature, shell_mass, shells_between, tangents
+from rsctl.certificates.dsrs_table import (
+    LARGEST_SHIFT,
+    STEP,
+    Shell,
+    curvature,
+    shell_mass,
+    shells_between,
+    tangents,
+)
 from rsctl.certificates.protocol import Shells
 from rsctl.errors import RefusedError
 
@@ -309,3 +317,52 @@ def test_tables_it_is_not_proved_for_are_refused() -> None:
             replace(table, shells=shells)
     with pytest.raises(RefusedError, match="gaussian noise has no exponent"):
         replace(table, noise="gaussian")
+
+
+@pytest.mark.parametrize("inside", [0.1, 0.3, 0.5, 0.75])
+def test_a_dip_between_two_shifts_is_seen(inside: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A least probability that bends as much as any set's can, above ½ at every tabulated shift and below it between two."""
+    d, k = 3072, 1530
+    middle, half = (10 + inside) * STEP, 0.8 * min(inside, 1 - inside) * STEP
+
+    class Line:
+        def __init__(self, shift: float) -> None:
+            self.shift = shift
+
+        def lowest(self, a: np.ndarray) -> np.ndarray:
+            return np.full(len(a), 0.5 + curvature(d, k) / 2 * ((self.shift - middle) ** 2 - half**2))
+
+    monkeypatch.setattr(dsrs, "tangents_at", lambda d, k, shell, node: Line(node * STEP))
+    here = Line(0.0).lowest(np.zeros(2))
+    least = np.array([[here[0]], [here[0] + 1e-3]])
+    radius = certified_shift(least, d, k, shells_between(()))
+    assert (radius <= middle - half).all()
+    np.testing.assert_allclose(radius, middle - half, rtol=1e-9)
+
+
+def test_nothing_is_claimed_beyond_the_largest_shift_of_the_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Certain:
+        def lowest(self, a: np.ndarray) -> np.ndarray:
+            return np.ones(len(a))
+
+    monkeypatch.setattr(dsrs, "tangents_at", lambda d, k, shell, node: Certain())
+    radius = certified_shift(np.array([[1.0], [0.5], [0.4]]), 3072, 0, shells_between(()))
+    assert LARGEST_SHIFT * (1 - 1e-11) < radius[0] <= LARGEST_SHIFT
+    assert radius[1:].tolist() == [0, 0]
+
+
+def test_where_the_walk_ends_between_two_shifts() -> None:
+    """The parabola that lies lowest between two excesses, e(θ) = (1 − θ) e₀ + θ e₁ − b θ(1 − θ): its first zero, from below."""
+    before, after = (
+        grid.ravel() for grid in np.meshgrid([1e-9, 1e-5, 1e-3, 0.1], [-0.1, -1e-9, 0.0, 1e-9, 1e-3])
+    )
+    for bend in (0.0, 1e-7, 1e-4, 0.01):
+        share = dsrs._covered(before, after, bend)
+        theta = np.linspace(0, 1, 20_001)
+        excess = (1 - theta) * before[:, None] + theta * after[:, None] - bend * theta * (1 - theta)
+        below = excess < 0
+        first = np.where(below.any(axis=1), theta[below.argmax(axis=1)], 1.0)
+        assert (share <= first).all()
+        assert (share > first - 1e-4).all()
+        assert (share[below.any(axis=1)] < 1).all()
+        assert (share[~below.any(axis=1) & (after > 0)] == 1).all()
