@@ -13,6 +13,8 @@ from torch.nn import functional
 from jobs.data import Images
 from jobs.noise import smoothing_noise
 from jobs.random import generator
+from jobs.splitting import levels_of, split
+from rsctl.catalog.pixels import splitting_width
 
 
 class Stateful(Protocol):
@@ -66,6 +68,8 @@ class TrainingState:
     """Shape of the step's whole batch, over all processes."""
     mine: slice = field(default_factory=lambda: slice(None))
     """This process's images of it."""
+    x: Tensor = field(default_factory=lambda: torch.empty(0))
+    """These images, as the loss is given them: float32 (B, C, H, W)."""
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     """Positions of these images in the training split, int64 (B,)."""
     saved: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -82,10 +86,15 @@ class TrainingState:
     def noise(self, draw: int = 0) -> Tensor:
         """δ with standard deviation σ per coordinate (N(0, σ²I) unless a law or an exponent says otherwise) for this process's images, float32 (B, C, H, W); `draw` numbers the noises of one step.
 
+        Of splitting noise it is what takes these images, and no others, to the middles of their intervals.
         Drawn for the whole batch and then cut, so that an image gets the same noise whatever the number of
         processes, and a resumed training the same as an uninterrupted one.
         """
         key = generator(self.device, self.seed, "training-noise", self.step, draw)
+        if self.law == "splitting":
+            width = splitting_width(self.sigma)
+            positions = torch.randint(width, self.batch[:1], generator=key, device=self.device)[self.mine]
+            return split(levels_of(self.x), positions, width) - self.x
         return smoothing_noise(self.batch, self.sigma, self.exponent, key, self.law)[self.mine]
 
     def noises(self, count: int, *, first: int = 0) -> Tensor:

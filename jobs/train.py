@@ -167,6 +167,7 @@ def _train(work: Work) -> None:
         x = (crop(pixels, kind, state).float() / 255).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, batches.per_epoch)
+        state.x = x
         with accelerator.autocast(arithmetic):
             value, logits = method.loss(model, x, y, state)
         # Weighted so that the sum over processes is the mean over all images of the batch.

@@ -21,6 +21,7 @@ from jobs.noise import smoothing_noise
 from jobs.random import stream
 from jobs.sampling.sums import empty_sums, summed
 from jobs.sampling.whole_pixels import WholePixels, noisy
+from jobs.splitting import levels_of, split
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
@@ -94,7 +95,8 @@ class Sampler:
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
     noise, exponent
-        Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`).
+        Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`). Of
+        "splitting" the n draws are all positions of its cuts, once (`jobs.splitting`).
     arithmetic
         `exact`: images are whole pixel values, Gaussian noise is drawn in such, and f sees their exact sum.
     clean_selection
@@ -236,7 +238,7 @@ class Sampler:
             tile = self._empty_tile(image)
             for place, number in enumerate(numbers):
                 rows = tile[place * self.block : (place + 1) * self.block]
-                self._put(image, self._noise("transfer", image, number), rows)
+                self._fill(rows, "transfer", image, number)
             used = min(self.transfer - first * self.block, len(numbers) * self.block)
             ours, theirs = (network(tile)[:used] for network in (self.model, self.reference))
             if not (torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
@@ -261,11 +263,10 @@ class Sampler:
             if self.clean_selection and PHASES[block.phase] == "selection":
                 tile[rows] = block.image.pixels
                 continue
-            noise = self._noise(PHASES[block.phase], block.image, block.number)
+            noise = self._fill(tile[rows], PHASES[block.phase], block.image, block.number)
             if self.shells > 1:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.
                 shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)
-            self._put(block.image, noise, tile[rows])
             if self.gradient and PHASES[block.phase] == "estimation":
                 noises[place] = noise
         logits = self.model(tile)
@@ -292,20 +293,21 @@ class Sampler:
         histogram = torch.zeros(spare + 2, dtype=torch.int64, device=self.device)
         return _Tile(blocks, histogram.scatter_add_(0, bins, self.one), sums, launched)
 
-    def _noise(self, phase: str, image: ImageCounts, number: int) -> Tensor:
-        """The noise of one block: float32 (block, C, H, W), in whole pixel values where arithmetic is exact."""
-        key = stream(self.device, self.seed, phase, image.position, number)
+    def _fill(self, rows: Tensor, phase: str, image: ImageCounts, number: int) -> Tensor:
+        """Put into `rows`, float32 (block, C, H, W), what f is to see of one block; returns the noise where any was added."""
         shape = (self.block, *image.pixels.shape)
+        if self.noise == "splitting":
+            first = number * self.block
+            positions = torch.arange(first, first + self.block, device=self.device) % self.draws[1]
+            return rows.copy_(split(levels_of(image.pixels), positions, self.draws[1]))
+        key = stream(self.device, self.seed, phase, image.position, number)
         if self.exact is not None:
-            return self.exact.draw(shape, key)
-        return smoothing_noise(shape, self.sigma, self.exponent, key, self.noise)
-
-    def _put(self, image: ImageCounts, noise: Tensor, rows: Tensor) -> None:
-        """x + ε where f will see it."""
-        if self.exact is not None:
+            noise = self.exact.draw(shape, key)
             noisy(image.pixels, noise, out=rows)
         else:
+            noise = smoothing_noise(shape, self.sigma, self.exponent, key, self.noise)
             torch.add(image.pixels, noise, out=rows)
+        return noise
 
     def _empty_tile(self, image: ImageCounts) -> Tensor:
         """Zeros for `tile` images as large as this one: float32 (tile, C, H, W)."""

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rsctl.certificates.exact_noise import BITS, LEVELS, reach, weights
+from rsctl.catalog.pixels import LEVELS
+from rsctl.certificates.exact_noise import BITS, reach, weights
 
 
 class WholePixels:

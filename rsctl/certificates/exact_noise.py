@@ -21,10 +21,9 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.catalog.pixels import LEVELS
 from rsctl.errors import RefusedError
 
-LEVELS = 255
-"""Whole pixel values are multiples of 1/LEVELS."""
 BITS = 62
 """Of the uniform integer behind each coordinate."""
 FAR = Decimal("9.2")

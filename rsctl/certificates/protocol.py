@@ -146,6 +146,7 @@ def instead(noise: str) -> str:
         "generalised-gaussian": "'dsrs' or 'neyman-pearson'",
         "uniform": "'uniform-l1' or 'uniform-linf'",
         "laplace": "'laplace-l1'",
+        "splitting": "'splitting-l1'",
     }
     return f" Use {names[noise]}." if noise in names else ""
 

@@ -71,7 +71,8 @@ class CountTable:
     noise
         `gaussian`, or `generalised-gaussian`: density ∝ ‖ε‖^{−2·exponent} exp(−‖ε‖²/2s²) with that sigma per
         coordinate, s² = sigma² · d/(d − 2·exponent). Or independent coordinates that are `uniform` on
-        ±√3·sigma or `laplace` with scale sigma/√2.
+        ±√3·sigma or `laplace` with scale sigma/√2. `splitting`: no noise is added, n positions of cuts are gone through
+        (`rsctl.certificates.splitting`).
     stopping
         `fixed`: n was chosen before the first draw. Otherwise the name of the rule that stopped it.
     label

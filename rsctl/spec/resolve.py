@@ -45,6 +45,8 @@ class Resolved:
 
 
 ROLES = ("start", "teacher")
+ADDS_TO_THE_IMAGE = ("gaussian", "stability", "consistency", CHECKPOINT.name)
+"""Methods that add a noise to the image itself, so that one which depends on the image will do."""
 
 
 class Levels(Parameters):
@@ -110,6 +112,15 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             Problem(
                 "exponent",
                 f"{point.exponent} is too large for images of {dimension} coordinates; at most {max(0, dimension // 2 - 2)}.",
+            )
+        )
+        return None
+    if point.noise == "splitting" and point.sigma and method.name not in ADDS_TO_THE_IMAGE:
+        problems.append(
+            Problem(
+                "noise",
+                f"'splitting' takes the place of an image, and {method.name} moves images or noises on their own. "
+                f"Methods that train with it: {', '.join(ADDS_TO_THE_IMAGE)}.",
             )
         )
         return None

@@ -68,7 +68,7 @@ class TrainSpec(RunSpec):
     """The model that the method learns from."""
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Of generalised Gaussian training noise; 0 is Gaussian."""
-    noise: Literal["gaussian", "uniform", "laplace"] = Field(
+    noise: Literal["gaussian", "uniform", "laplace", "splitting"] = Field(
         default="gaussian", json_schema_extra={"neutral": "gaussian"}
     )
     """Law of the training noise's coordinates; of sigma = 0 none, and this is its neutral value."""
@@ -116,7 +116,7 @@ class CountSpec(TableSpec):
     folder = "counts"
     kind: Literal["count"] = "count"
     sigma: float
-    noise: Literal["gaussian", "generalised-gaussian", "uniform", "laplace"] = "gaussian"
+    noise: Literal["gaussian", "generalised-gaussian", "uniform", "laplace", "splitting"] = "gaussian"
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
     """Of generalised Gaussian noise."""
     shell_edges: list[float] = Field(default=[], json_schema_extra={"neutral": []})
@@ -124,7 +124,7 @@ class CountSpec(TableSpec):
     selection: Literal["noise", "clean"] = Field(default="noise", json_schema_extra={"neutral": "noise"})
     """What chooses the class: n0 noisy draws, or one pass over the image as it is."""
     n0: int
-    """1 where one clean pass chooses."""
+    """1 where one clean pass chooses, 0 where all positions of splitting noise are counted."""
     n: int
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
     stop_radii: list[float] = Field(default=[], json_schema_extra={"neutral": []})

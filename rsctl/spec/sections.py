@@ -224,9 +224,11 @@ class Point(Parameters):
     """`name`, the method's own hyper-parameters, and optionally a `training` table of its own."""
     sigma: Annotated[float, Field(ge=0, le=100)]
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
-    noise: Literal["gaussian", "uniform", "laplace"] = "gaussian"
+    noise: Literal["gaussian", "uniform", "laplace", "splitting"] = "gaussian"
     """Law of the noise's coordinates, in training and certification, each with standard deviation sigma: uniform on
-    ±√3·sigma, or Laplace of scale sigma/√2. They have certificates of their own, for ℓ1 (and ℓ∞)."""
+    ±√3·sigma, or Laplace of scale sigma/√2. They have certificates of their own, for ℓ1 (and ℓ∞). `splitting` adds no noise: f
+    sees the middle of an interval of length 2√3·sigma that each pixel lies in. All positions of the intervals are counted, n
+    follows from them, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
     exponent: Annotated[int, Field(ge=0)] = 0
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
@@ -265,6 +267,18 @@ class Point(Parameters):
             raise ValueError(
                 "certification.gradient is for Gaussian noise and a fixed n, for which alone 'second-order' is proved: "
                 "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _every_position(self) -> Point:
+        settings = self.certification
+        if self.noise == "splitting" and (
+            settings.stopping != "fixed" or settings.transfer or settings.selection == "clean"
+        ):
+            raise ValueError(
+                "noise = 'splitting' counts every position of its intervals once: leave certification.stopping, .selection and "
+                ".transfer out"
             )
         return self
 

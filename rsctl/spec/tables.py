@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from rsctl.catalog import find, known_attacks, known_verifiers
 from rsctl.catalog.declare import Attack as AttackDeclaration
 from rsctl.catalog.declare import DataShape, Parameters, Verifier
+from rsctl.catalog.pixels import splitting_width
 from rsctl.errors import InputError, unknown
 from rsctl.spec.identity import identity
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
@@ -78,6 +79,7 @@ def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
 def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     settings = point.certification
     dimension = shape.channels * shape.size**2
+    everything = point.noise == "splitting"
     spec = CountSpec(
         **_about(point, train),
         sigma=point.noise_level,
@@ -85,8 +87,8 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         exponent=point.exponent,
         shell_edges=shell_edges(settings.shells, point.noise_level, dimension, point.exponent),
         selection=settings.selection,
-        n0=settings.n0 if settings.selection == "noise" else 1,
-        n=settings.n,
+        n0=0 if everything else settings.n0 if settings.selection == "noise" else 1,
+        n=splitting_width(point.noise_level) if everything else settings.n,
         stopping=settings.stopping,
         stop_radii=list(settings.stop_radii or settings.radii)
         if settings.stopping == "certify-at-radii"
