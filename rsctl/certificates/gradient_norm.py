@@ -28,10 +28,9 @@ def bounded_norm(halves: Halves, q: Floats, alpha: Floats, dimension: int) -> Fl
     Weighing 1 by n₂/n and 2 by n₁/n gives μ·Z̄ ≤ D, and 3 gives μ·Z̄ ≥ ‖μ‖² − s(n)‖μ‖. So ‖μ‖ is at most the
     larger root of m² − s(n) m = D. Where D < −s²/4 the three can't hold together, and any number will do.
     """
-    first, both, second = halves.products.T / np.outer(
-        [halves.draws[0] ** 2, halves.draws[0] * halves.draws[1], halves.draws[1] ** 2], np.ones(len(q))
-    )
-    spread = 0.51 * QUANTUM * np.sqrt(dimension) * halves.others.T / np.array(halves.draws)[:, None]
+    n1, n2 = np.maximum(halves.draws, 1.0)  # of one block a half is empty, and nothing is claimed
+    first, both, second = halves.products.T / np.array([[n1 * n1], [n1 * n2], [n2 * n2]])
+    spread = 0.51 * QUANTUM * np.sqrt(dimension) * halves.others.T / np.array([[n1], [n2]])
     return _root(np.array(halves.draws), first, both, second, spread, q, alpha, dimension)
 
 

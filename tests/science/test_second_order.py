@@ -177,6 +177,17 @@ def test_the_norm_bound_is_its_formula() -> None:
     assert (bounded_norm(halves, np.full(6, 0.5), np.full(6, 0.01), 40) == np.inf).all()
 
 
+@pytest.mark.filterwarnings("error")
+def test_draws_of_one_block_have_an_empty_half_and_bound_no_gradient() -> None:
+    halves = Halves((100, 0), np.array([[3, 0], [0, 0]]), np.array([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    assert (bounded_norm(halves, np.full(2, 0.1), np.full(2, 0.01), 40) == np.inf).all()
+    counts = np.array([[97, 3], [100, 0]])
+    table = CountTable(counts, counts, np.array([100, 100]), 0.5, 40, halves=halves)
+    np.testing.assert_array_equal(
+        SECOND_ORDER.certify(table, 0.001).radius, CERTIFY.certify(table, 0.001).radius
+    )
+
+
 @pytest.mark.parametrize(("kind", "q"), [("tail", 0.3), ("tail", 0.03), ("shell", 0.2), ("two tails", 0.1)])
 def test_the_norm_bound_fails_with_probability_alpha_at_most(kind: str, q: float) -> None:
     """With the largest gradient there is (all of w in one tail), with none, and with draws far out that cancel."""
