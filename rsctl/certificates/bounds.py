@@ -16,7 +16,7 @@ def lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
     k, n, alpha = _broadcast(k, n, alpha)
     p = betaincinv(np.maximum(k, 1), n - np.maximum(k, 1) + 1, alpha)
     # Full counts have the closed form α^{1/n}, which the inversion doesn't reach to the last digits.
-    p = np.where((k == n) & (n > 0), np.exp(np.log(alpha) / np.maximum(n, 1)), p)
+    p = np.where(k == n, np.exp(np.log(alpha) / np.maximum(n, 1)), p)
     return np.where(k > 0, p * (1 - slack(n)), 0.0)
 
 
@@ -25,7 +25,7 @@ def one_minus_lower(k: ArrayLike, n: ArrayLike, alpha: ArrayLike) -> Floats:
     k, n, alpha = _broadcast(k, n, alpha)
     # Through α itself: 1 − α has lost the digits of a small α.
     q = _inverse(np.maximum(k, 1), n, alpha)
-    q = np.where((k == n) & (n > 0), -np.expm1(np.log(alpha) / np.maximum(n, 1)), q)
+    q = np.where(k == n, -np.expm1(np.log(alpha) / np.maximum(n, 1)), q)
     return np.where(k > 0, np.minimum(q * (1 + slack(n)), 1.0), 1.0)
 
 

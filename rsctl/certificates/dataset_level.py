@@ -28,7 +28,7 @@ def wrong_claims(images: int, alpha: float, rho: float) -> int:
     while high - low > 1:
         middle = (low + high) // 2
         # P(Bin ≤ q) ≥ 1 − ρ, as P(Bin > q) ≤ ρ, which keeps the digits of a small ρ.
-        if _exceeding(middle, images, alpha) <= rho:
+        if betainc(middle + 1, images - middle, alpha) <= rho:
             high = middle
         else:
             low = middle
@@ -65,15 +65,6 @@ def accuracy_of_the_population(certified: ArrayLike, images: int, alpha: float, 
     """
     _check(images, alpha, rho)
     return np.maximum(lower(_counts(certified, images), images, rho) - alpha, 0.0)
-
-
-def _exceeding(q: int, images: int, alpha: float) -> float:
-    """P(Bin(images, alpha) > q)."""
-    if q < 0:
-        return 1.0
-    if q >= images:
-        return 0.0
-    return float(betainc(q + 1, images - q, alpha))
 
 
 def _counts(certified: ArrayLike, images: int) -> NDArray[np.int64]:
