@@ -9,7 +9,7 @@ from high_precision import golden
 
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.certificates.bounds import gap_radius, lower, upper
-from rsctl.certificates.runner_up import SHARES, bounds, split
+from rsctl.certificates.runner_up import SHARES, bounds, split, wilson
 
 RUNNER_UP, COHEN = find_certificate("runner-up"), find_certificate("cohen")
 
@@ -73,6 +73,13 @@ def test_the_split_of_an_image_does_not_depend_on_the_others() -> None:
     alone = [split(pilots[i : i + 1], n[:1], 0.001)[0] for i in range(300)]
     np.testing.assert_array_equal(split(pilots, n, 0.001), alone)
     assert len(set(alone)) > 1
+
+
+def test_the_stand_in_for_clopper_pearson_is_wilson_s_interval() -> None:
+    """Its ends are where p lies |z| standard deviations away. They only choose the split, which enumeration doesn't see."""
+    for p, n, z in ((0.5, 100, 1.96), (0.9, 1000, -3.0), (0.99, 50, -2.0), (0.02, 400, 3.3)):
+        end = float(wilson(np.array([p]), np.array([n]), np.array([z]))[0])
+        assert end - p == pytest.approx(z * np.sqrt(end * (1 - end) / n), rel=1e-12)
 
 
 def test_with_two_classes_it_is_certify() -> None:

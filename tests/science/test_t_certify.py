@@ -8,7 +8,7 @@ from enumeration import failures, outcomes, worst_cases
 from high_precision import golden
 from scipy.stats import binom
 
-from rsctl.certificates import CountTable, find_certificate
+from rsctl.certificates import CountTable, find_certificate, t_certify
 from rsctl.certificates.bounds import upper
 from rsctl.certificates.t_certify import GRID, union_tail, union_upper
 
@@ -63,6 +63,21 @@ def test_it_is_never_below_certify_and_abstains_exactly_where_certify_does() -> 
         assert (ours.radius >= certify.radius).all()
         assert (ours.radius > certify.radius + 0.01).any()
         np.testing.assert_array_equal(ours.predicted, certify.predicted)
+
+
+@pytest.mark.parametrize("n", [10**6, 2**31 - 1])
+@pytest.mark.parametrize("beta", [0.9, 0.5, 0.001])
+def test_without_a_count_it_is_the_closed_form_from_above_for_many_draws_too(n: int, beta: float) -> None:
+    """Where 1 − p has lost most digits of p: 2(1 − p)^n = beta."""
+    found = union_upper(np.zeros((1, 2), np.int64), np.array([n]), beta)[0]
+    exact = -np.expm1(np.log(beta / 2) / n)
+    assert exact < found < exact * (1 + 1e-6)
+
+
+def test_what_newton_does_not_find_is_bounded_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    others, n = np.array([[30, 20], [5, 0]]), np.array([100, 1000])
+    monkeypatch.setattr(t_certify, "union_tail", lambda p, others, n: (np.ones(len(p)), np.ones(len(p))))
+    np.testing.assert_array_equal(union_upper(others, n, 0.001), upper(others[:, 0], n, 0.0005))
 
 
 def test_its_bound_is_never_below_the_one_without_a_union() -> None:

@@ -38,6 +38,13 @@ def test_directions_are_uniform(exponent: int) -> None:
     assert np.abs(np.cov(unit.T) - np.eye(16) / 16).max() < 0.005
 
 
+def test_the_rarest_uniform_number_is_a_finite_laplace_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    """0 comes once in 2^53, and its logarithm would be infinite."""
+    monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=options["dtype"]))
+    drawn = smoothing_noise((1, 1, 1, 1), 1.0, 0, generator(CPU, 1), "laplace").item()
+    assert drawn == pytest.approx(-53 * np.log(2) / np.sqrt(2), rel=1e-6)
+
+
 def test_shell_edges_cut_off_the_shares_that_were_asked_for() -> None:
     for exponent in (0, 6):
         norms = np.linalg.norm(draws(exponent), axis=1)
