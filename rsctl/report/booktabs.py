@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 from rsctl.report.text import MISSING, escape_latex
 
-COLUMN, PAGE = 229.0, 397.0
-"""Points: a column of article's twocolumn, which is the narrowest of ICML, CVPR, IEEE and AAAI; the one of NeurIPS, which
-is narrower than two columns."""
+COLUMN, ARTICLE, PAGE = 229.0, 345.0, 393.0
+"""Points: a column of article's twocolumn, which is the narrowest of ICML, CVPR, IEEE and AAAI; article's page; that of
+NeurIPS, which is narrower than two columns, less what an estimate may be wrong by."""
 MOST_LINES = 40
 """Lines of one table: more don't fit a page."""
 _NAMES = ("Method", "Settings", "Model", "Seed", "Attack", "Certified by")
@@ -22,6 +22,8 @@ _WIDTHS = {
     **dict.fromkeys("ijlt.,:;'|![]fI", 2.4), **dict.fromkeys("()/-r ", 3.4), **dict.fromkeys("mwMW%", 7.4),
     **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ±=_σ", 6.4),
 }  # fmt: skip
+_BOLDER = 2.3
+"""By how much a number is wider in bold."""
 _MARKS = re.compile(r"\\(?:ell|infty)|[\\${}]")
 _NUMBER = re.compile(r"([0-9.]+)(?: ± ([0-9.]+)| \[([0-9.]+), ([0-9.]+)\])?(?: \(([0-9.]+)\))?")
 
@@ -84,8 +86,11 @@ class Tabular:
 
     def width(self, gap: float) -> float:
         """In points, about, with so much between two columns."""
-        columns = zip(*self.cells, strict=True)
-        return sum(max(map(_width, column)) for column in columns) + gap * (len(self.heads) - 1)
+        columns = [
+            max(_width(line[j]) + _BOLDER * ((i, j) in self.bold) for i, line in enumerate(self.cells))
+            for j in range(len(self.heads))
+        ]
+        return sum(columns) + gap * (len(columns) - 1)
 
     @property
     def fits_column(self) -> bool:
@@ -132,7 +137,8 @@ def _by_height(table: Tabular) -> list[Tabular]:
 
 
 def _float(table: Tabular, part: str, label: str) -> str:
-    environment, room = ("table", COLUMN) if table.fits_column else ("table*", PAGE)
+    environment = "table" if table.fits_column else "table*"
+    room = next((room for room in (COLUMN, ARTICLE) if table.width(_LEAST_GAP) <= room), PAGE)
     gaps = max(len(table.heads) - 1, 1)
     gap = min(_USUAL_GAP, max(_LEAST_GAP, (room - table.width(0)) / gaps))
     matches = [_NUMBER.fullmatch(cell) for line in table.cells[1:] for cell in line]

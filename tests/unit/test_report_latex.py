@@ -244,10 +244,10 @@ def test_nothing_is_wider_than_its_column_in_a_paper(tmp_path: Path) -> None:
     ]
     texts += ["\n".join(floats(table_of(columns))) for columns in (7, 8, 16)]
     texts.append(render(results(seeds[0]), "latex", baselines=[find_published("sun2024-cifar10")]))
-    document = "\\documentclass[twocolumn]{article}\\usepackage{booktabs}\\begin{document}%s\\end{document}"
-    (tmp_path / "paper.tex").write_text(document % "\n\\clearpage\n".join(texts))
-    said = compiled(tmp_path, "paper.tex")
-    assert "Overfull \\hbox" not in said
+    for setting in ("[twocolumn]{article}", "{article}\\setlength{\\textwidth}{397pt}"):
+        paper = f"\\documentclass{setting}\\usepackage{{booktabs}}\\begin{{document}}%s\\end{{document}}"
+        (tmp_path / "paper.tex").write_text(paper % "\n\\clearpage\n".join(texts))
+        assert "Overfull \\hbox" not in compiled(tmp_path, "paper.tex")
 
 
 @needs_latex
