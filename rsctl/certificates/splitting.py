@@ -14,7 +14,6 @@ from rsctl.certificates.protocol import (
     instead,
     other_counts,
     require_alpha,
-    require_fixed,
 )
 from rsctl.errors import RefusedError
 
@@ -41,7 +40,6 @@ class SplittingL1:
             raise RefusedError(
                 f"{self.name} is proved for splitting noise; this table has '{table.noise}'.{instead(table.noise)}"
             )
-        require_fixed(self.name, table)
         every = splitting_width(table.sigma)
         if (table.n != every).any():
             raise RefusedError(
