@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from chain import Chain, tiny
+from scipy.stats import chisquare
 
 from jobs.models import build_model
 from jobs.models.load import Executed, to_sample
+from jobs.random import stream
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.sums import summed
+from jobs.sampling.whole_pixels import WholePixels, noisy
+from jobs.splitting import split
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.certificates.exact_noise import BITS, reach, weights
+from rsctl.store.tables import read_table
 from rsctl.store.work import Stopped, Work
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
@@ -37,10 +46,9 @@ def images(count: int) -> list[ImageCounts]:
     ]
 
 
-def sampler(function: Executed, **further: bool) -> Sampler:
-    return Sampler(
-        function, 10, sigma=0.5, seed=1, n0=100, n=3900, tile=TILE, block=100, device=GPU, **further
-    )
+def sampler(function: Executed, **further: Any) -> Sampler:
+    values = {"n0": 100, "n": 3900, **further}
+    return Sampler(function, 10, sigma=0.5, seed=1, tile=TILE, block=100, device=GPU, **values)
 
 
 @contextmanager
@@ -73,6 +81,52 @@ def test_the_host_waits_for_counts_alone(mode: str) -> None:
         for _ in sampler(function).run(images(10)):
             pass
     assert 1 <= len(found) <= 10, found
+
+
+@pytest.mark.parametrize("further", [{"arithmetic": "exact"}, {"noise": "splitting", "n0": 0, "n": 442}])
+def test_whole_pixel_values_wait_for_nothing_and_depend_on_no_neighbour(further: dict[str, Any]) -> None:
+    function = network("bf16")
+    together, alone = images(10), images(10)
+    for _ in sampler(function, **further).run(images(2)):
+        pass
+    with waits() as found:
+        for _ in sampler(function, **further).run(together):
+            pass
+    assert 1 <= len(found) <= 10, found
+    for image in reversed(alone):
+        for _ in sampler(function, **further).run([image]):
+            pass
+    assert [one.counts.tolist() for one in together] == [one.counts.tolist() for one in alone]
+
+
+def test_exact_draws_follow_their_law_and_are_added_without_rounding() -> None:
+    noise = WholePixels(0.03, GPU)
+    drawn = noise.draw((200, 1, 64, 64), stream(GPU, 1))
+    values = drawn.double().cpu().numpy().astype(int).ravel()
+    expected = weights(0.03) / 2.0**BITS * values.size
+    seen = np.bincount(values + reach(0.03), minlength=len(expected))
+    enough = expected >= 10
+    observed, wanted = (np.append(a[enough], a[~enough].sum()) for a in (seen, expected))
+    assert chisquare(observed, wanted / wanted.sum() * observed.sum()).pvalue > 1e-3
+    levels = torch.randint(256, (1, 64, 64), device=GPU).float()
+    out = noisy(levels / 255, drawn, torch.empty_like(drawn))
+    assert torch.equal((out.double() * 255).round(), (levels + drawn).double())
+
+
+def test_positions_of_splitting_noise_are_those_of_a_cpu() -> None:
+    levels, positions = torch.randint(256, (3, 8, 8)), torch.arange(221)
+    there = split(levels.to(GPU), positions.to(GPU), 221)
+    assert torch.equal(there.cpu(), split(levels, positions, 221))
+
+
+def test_the_first_task_settles_on_a_tile_and_the_table_is_that_of_this_tile(chain: Chain) -> None:
+    ours = chain.run_all(tiny(certification={"tile": "auto"})).requests[1].task.run
+    settled = json.loads((ours.path / "tile.json").read_text())
+    assert settled["device"] == torch.cuda.get_device_name(GPU)
+    assert len(settled["samples_per_second"]) > 1
+    explicit = tiny(name="explicit", certification={"tile": settled["tile"]})
+    theirs = chain.run_all(explicit).requests[0].task.run
+    assert np.array_equal(read_table(ours).rows.counts, read_table(theirs).rows.counts)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "bf16"])
