@@ -135,10 +135,16 @@ def _short(table: Tabular) -> Tabular:
         if head not in spanned and set(column) == {MISSING}
     ]
     kept = table.without([*same, *unknown])
+    seeds = ""
+    if "Seed" in kept.heads:
+        # A log without a seed beside lines of so many: what follows ± tells them apart.
+        column = {line[kept.heads.index("Seed")] for line in kept.cells[1:]} - {MISSING}
+        if len(column) == 1 and " seeds" in (seeds := column.pop()):
+            kept = kept.without(["Seed"])
     texts = [cell for line in kept.cells[1:] for cell in line]
     remarks = [
         f"In every line: {', '.join(told)}." if told else "",
-        "After ± the standard deviation over training seeds." if any("±" in text for text in texts) and "Seed" not in same else "",
+        f"After ± the standard deviation over {seeds or 'training seeds'}." if any("±" in text for text in texts) and "Seed" not in same else "",
         "Index and exponent: 95 % Clopper-Pearson interval over images." if any("[" in text for text in texts) else "",
         f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, be it by more than chance or not."
         if kept.bold

@@ -27,7 +27,7 @@ SETTINGS: Any = {
     "pdf.fonttype": 42, "svg.hashsalt": "rsctl", "axes.grid": True, "grid.linewidth": 0.4, "grid.alpha": 0.4,
     "lines.markersize": 3.5, "lines.markeredgewidth": 0.7,
 }  # fmt: skip
-_LETTER, _HANDLE = 4.0, 40.0
+_LETTER, _HANDLE = 3.7, 36.0
 """Points that a character of a legend takes, about, and what stands before and after its text."""
 
 

@@ -186,7 +186,9 @@ def caption(group: Group) -> str:
 
 def _heading(group: Group) -> str:
     row = group.first
+    own = {isinstance(line.first, LoggedRow) for line in group.lines}
+    logged = "; of a line with (log) as logged (counts unknown)" if len(own) > 1 else ""
     return (
         f"Certified accuracy (%) at {row.norm} radius, {row.dataset} {row.split} ({row.subset}); "
-        f"{row.certificate}: {row.guarantee}"
+        f"{row.certificate}: {row.guarantee}{logged}"
     )

@@ -8,14 +8,17 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from report_cases import make_row
+from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
 from rsctl.report.booktabs import Span, Tabular, floats
+from rsctl.report.export_logs import export_logs
 from rsctl.report.formats import render
+from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.measured import Results, Row
 from rsctl.report.notes import mark_varying
 from rsctl.report.published import find_published
+from rsctl.report.rows import sweep_results
 
 needs_latex = pytest.mark.skipif(
     not shutil.which("pdflatex"),
@@ -186,6 +189,22 @@ def test_what_follows_a_number_is_as_wide_in_every_line() -> None:
         "45.0$_{\\pm21.3}$", "\\textbf{80.5}$_{\\pm\\phantom{0}0.8}$", "50.0\\phantom{$_{\\pm21.3}$}",
     ]  # fmt: skip
     assert "After $\\pm$ the standard deviation over training seeds." in text
+
+
+def test_a_log_beside_merged_seeds_needs_no_column_of_seeds(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path, grid={"seed": [0, 1]})
+    logs, _ = export_logs(store, "sweep", tmp_path / "logs")
+    import_logs(
+        store,
+        "sweep",
+        logs[:1],
+        Said(method="theirs", dataset="digits", model="cnn", n=N, n0=N0, alpha=0.001),
+    )
+    text = render(sweep_results(store, "sweep"), "latex")
+    assert "Seed" not in lines(text)[0]
+    assert "After $\\pm$ the standard deviation over 2 seeds." in text
+    assert "of a line with (log) as logged (counts unknown)" in captions(text)[0]
+    assert "as logged" not in latex(make_row())
 
 
 def test_intervals_are_narrow() -> None:
