@@ -18,6 +18,9 @@ class Only:
 
     methods: Sequence[str] = ()
     sigmas: Sequence[float] = ()
+    runs: Sequence[str] = ()
+    """Ids of runs and logs that somebody chose elsewhere; `said` is how a note calls the choice."""
+    said: str = ""
 
     def of(
         self, store: Store, plan: dict[str, Any], beside: list[Shown]
@@ -26,33 +29,38 @@ class Only:
 
         Raises InputError for a method or σ that no run has, and where no run has both.
         """
-        if not self.methods and not self.sigmas:
+        if not self.methods and not self.sigmas and not self.runs:
             return plan, beside, []
-        own = [(entry, *_row(store, entry)) for entry in plan["entries"]]
-        logs = [(one, one.log.spec.method, one.log.spec.sigma) for one in beside]
-        rows = [(method, sigma) for _, method, sigma in (*own, *logs)]
+        own = [(entry, (*_row(store, entry), entry["run"])) for entry in plan["entries"]]
+        logs = [(one, (one.log.spec.method, one.log.spec.sigma, one.log.id)) for one in beside]
+        rows = [row for _, row in (*own, *logs)]
         for method in self.methods:
-            if method not in {known for known, _ in rows}:
-                raise InputError(f"--method: {unknown('method', method, {known for known, _ in rows})}")
+            if method not in {known for known, _, _ in rows}:
+                raise InputError(f"--method: {unknown('method', method, {known for known, _, _ in rows})}")
         for sigma in self.sigmas:
-            if sigma not in {known for _, known in rows}:
-                there = ", ".join(f"{known:g}" for known in sorted({known for _, known in rows}))
+            if sigma not in {known for _, known, _ in rows}:
+                there = ", ".join(f"{known:g}" for known in sorted({known for _, known, _ in rows}))
                 raise InputError(f"--sigma: no run has σ = {sigma:g}. There: {there}.")
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
             raise InputError(f"{plan['name']}: no run has {self}; each of these is there, but not together.")
-        kept = {**plan, "entries": [entry for entry, method, sigma in own if self._wants(method, sigma)]}
+        kept = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
         note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were asked for."
         return (
             kept,
-            [one for one, method, sigma in logs if self._wants(method, sigma)],
+            [one for one, row in logs if self._wants(*row)],
             [note] if left_out else [],
         )
 
-    def _wants(self, method: str, sigma: float) -> bool:
-        return (not self.methods or method in self.methods) and (not self.sigmas or sigma in self.sigmas)
+    def _wants(self, method: str, sigma: float, run: str) -> bool:
+        return all(
+            not wanted or one in wanted
+            for one, wanted in ((method, self.methods), (sigma, self.sigmas), (run, self.runs))
+        )
 
     def __str__(self) -> str:
+        if self.said:
+            return self.said
         levels = [f"σ {' or '.join(f'{sigma:g}' for sigma in self.sigmas)}"] if self.sigmas else []
         return " at ".join([*([" or ".join(self.methods)] if self.methods else []), *levels])
 

@@ -63,7 +63,7 @@ class Dashboard(App[None]):
         # Apart: where somebody types, a q is a letter, and the last line must not say otherwise.
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
-        Binding("ctrl+p", "command_palette", "Commands", key_display="^p"),
+        Binding("ctrl+p", "command_palette", "More", key_display="^p", tooltip="Every action, by name"),
         Binding("p", "pause", "Pause", show=False),
         Binding("f5,ctrl+r", "read_again", "Read everything again", show=False),
     ]

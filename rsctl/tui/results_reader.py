@@ -143,10 +143,14 @@ class ResultsReader:
         return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}" if alpha else certificate)
 
 
-def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> Answer:
-    """Write the sweep's table, or its logs into a folder; over what rsctl wrote there, and nothing else."""
+def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Answer:
+    """Write the sweep's table, or its logs into a folder; over what rsctl wrote there, and nothing else.
+
+    Of these `runs` alone, by id, where there are any; `said` is how a note calls them.
+    """
     from rsctl.errors import RefusedError, UserError
     from rsctl.report.formats import render
+    from rsctl.report.only import Only
     from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
@@ -155,13 +159,17 @@ def export(sweep: str, certificate: str, alpha: float, form: str, file: str) -> 
     path = Path(file).expanduser().absolute()
     try:
         store = Store(load_settings().store)
-        choice: dict[str, Any] = {"certificate": certificate or None, "alpha": alpha or None}
+        choice: dict[str, Any] = {
+            "certificate": question.certificate or None,
+            "alpha": question.alpha or None,
+            "only": Only(runs=runs, said=said),
+        }
         if form == "tsv":
             from rsctl.report.export_logs import export_logs
 
-            written, _ = export_logs(store, sweep, path, **choice)
+            written, _ = export_logs(store, question.sweep, path, **choice)
             return Exported(f"written: {counted(len(written), 'log')} into {path}", "")
-        results = sweep_results(store, sweep, **choice)
+        results = sweep_results(store, question.sweep, **choice)
         write(path, form, render(results, form).encode())
     except RefusedError:
         return Exported(

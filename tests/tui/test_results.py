@@ -7,6 +7,7 @@ import json
 import pytest
 from dashboard_store import Synthetic
 from piloting import until
+from test_app import type_at_once
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
@@ -172,6 +173,42 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
         assert first.read_text().startswith("idx\tlabel\tpredict\tradius\tcorrect")
 
     drive(steps)
+
+
+def test_what_the_filter_shows_is_drawn_and_exported(synthetic: Synthetic, drive, tmp_path) -> None:
+    async def export(app, pilot, form, file):
+        await pilot.press("o")
+        app.screen.query_one(OptionList).highlighted = form
+        await pilot.press("enter")
+        said = str(app.screen.query_one("#ask-help").render())
+        app.screen.query_one(Input).value = str(tmp_path / file)
+        await pilot.press("enter")
+        await until(pilot, lambda: any(file in n.message for n in app._notifications), file)
+        return said
+
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        assert "Every run of the sweep will be written (2)." in await export(app, pilot, 3, "all.json")
+        type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"5", "enter")
+        await until(pilot, lambda: len(app.screen.grid.rows) == 1, "the run at σ 0.5")
+        assert [series.label for series in app.screen.query_one(Chart).series] == ["gaussian σ 0.5"]
+        assert "1 of 2 runs will be written: those of the filter 'sigma:0.5'." in await export(
+            app, pilot, 3, "some.json"
+        )
+        await export(app, pilot, 4, "logs")
+        type_at_once(app, "slash", *"none")
+        await until(pilot, lambda: not app.screen.grid.rows, "an empty table")
+        await pilot.press("enter", "o")
+        assert not isinstance(app.screen, ChooseScreen)
+        await pilot.press("escape")
+        assert len(app.screen.grid.rows) == 2
+
+    drive(steps)
+    every, some = (json.loads((tmp_path / name).read_text()) for name in ("all.json", "some.json"))
+    assert {row["sigma"] for row in every["rows"]} == {0.25, 0.5}
+    assert {row["sigma"] for row in some["rows"]} == {0.5}
+    assert [note for note in some["notes"] if "left out: 1 run of the sweep" in note and "sigma:0.5" in note]
+    assert [file.name.rpartition("sigma_")[2] for file in (tmp_path / "logs").glob("*.tsv")] == ["0.5.tsv"]
 
 
 def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) -> None:

@@ -172,7 +172,7 @@ def test_filter_sort_and_clear(synthetic: Synthetic, drive) -> None:
         assert [row.key for row in grid.rows if row.depth == 0] == ["finished", "failed"]
         assert len(shown) == 4
         await pilot.press(*" sgima:1")
-        note = app.screen.query_one("#sweeps-note")
+        note = app.screen.query_one(".filter-note")
         assert note.display
         assert "Did you mean 'sigma'" in str(note.render())
         await pilot.press("ctrl+g")
@@ -193,7 +193,7 @@ def test_what_is_typed_right_after_the_slash_is_the_filters(synthetic: Synthetic
     async def steps(app, pilot):
         for key in ("slash", "x", "slash", "s"):
             app.post_message(Key(key, key if len(key) == 1 else "/"))
-        await until(pilot, lambda: app.screen.query_one("#sweeps-filter").value == "x/s", "the filter's text")
+        await until(pilot, lambda: app.screen.query_one(".filter").value == "x/s", "the filter's text")
 
     drive(steps)
 

@@ -9,15 +9,16 @@ from rsctl.tui import results_reader
 from rsctl.tui.plain import plain
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.mode import ModeScreen
-from rsctl.tui.views import Curve, SweepView
+from rsctl.tui.screens.filtering import Filtering
+from rsctl.tui.views import Curve, RunView, SweepView
 from rsctl.tui.widgets.grid import Grid
+from rsctl.words import counted
 
 OWN = "as in the sweep"
 NONE = "none"
 
 
-class Asking(ModeScreen):
+class Asking(Filtering):
     """The part of the results mode that asks its user something."""
 
     def __init__(self) -> None:
@@ -40,6 +41,16 @@ class Asking(ModeScreen):
         overview = self.dashboard.overview
         sweeps = overview.sweeps if overview else ()
         return next((sweep for sweep in sweeps if sweep.name == self._question.sweep), None)
+
+    @property
+    def runs(self) -> list[RunView]:
+        """The sweep's runs that the filter shows."""
+        return [
+            run for run in (self.sweep.runs if self.sweep else ()) if not self.only or self.only.matches(run)
+        ]
+
+    def rows(self) -> Grid:
+        return self.grid
 
     def _ask_for(self, question: Question) -> None:
         """Show something else."""
@@ -116,33 +127,34 @@ class Asking(ModeScreen):
 
     def action_export(self) -> None:
         """Write the table as it is computed here into a file."""
-        if self.sweep:
+        if self.runs:
             self.app.push_screen(
                 ChooseScreen("Export as", list(results_reader.FORMATS.items())), self._ask_file
             )
+        elif self.sweep:
+            self.notify("no run is shown that could be written", markup=False)
 
     def _ask_file(self, form: str | None) -> None:
         if not form:
             return
 
+        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
+        some = [run.counts for run in runs] if len(runs) < every else []
+        said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
+
         def take(file: str | None) -> None:
             if file:
-                question = self._question
-                errand = partial(
-                    results_reader.export, question.sweep, question.certificate, question.alpha, form, file
-                )
+                errand = partial(results_reader.export, self._question, some, said, form, file)
                 self.background.ask("export", errand, self)
 
         name = f"{self._question.sweep}{SUFFIXES[form]}"
-        self.app.push_screen(
-            AskScreen(
-                "Export to",
-                f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced.",
-                name,
-                _need_text,
-            ),
-            take,
+        what = (
+            f"{len(some)} of {counted(every, 'run')} will be written: those of {said}."
+            if some
+            else f"Every run of the sweep will be written ({every})."
         )
+        where = f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced."
+        self.app.push_screen(AskScreen("Export to", f"{what}\n{where}", name, _need_text), take)
 
     def on_exported(self, message: Exported) -> None:
         self.notify(

@@ -29,7 +29,8 @@ ACTIONS = (
     ("Set alpha", "The failure probability, recomputed from the stored counts (a)", "alpha"),
     ("Choose a published baseline", "Drawn as a dashed line (b)", "baseline"),
     ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
-    ("Export the table", "Markdown, CSV, LaTeX, JSON or logs (o)", "export"),
+    ("Filter runs", "Also of what is exported (/)", "filter"),
+    ("Export the table", "The runs shown, as Markdown, CSV, LaTeX, JSON or logs (o)", "export"),
 )
 
 
@@ -60,7 +61,7 @@ class ResultsScreen(Asking):
     def __init__(self) -> None:
         super().__init__()
         self._drawn: list[str] | None = None
-        """Keys of the runs whose curves are drawn, None until there is a sweep."""
+        """Keys of the runs whose curves were chosen, None until somebody does."""
         self._complete = False
         self._columns_of = ""
         """The norm whose radii the table's columns are."""
@@ -73,9 +74,9 @@ class ResultsScreen(Asking):
                 yield Chart(empty="reading the shards …")
                 yield Lines("", classes="facts", id="results-facts", markup=False)
             yield Grid(result_columns([], False), empty="", id="results-grid")
+            yield from self.filter_line()
 
     def on_mount(self) -> None:
-        self.grid.focus()
         self.background.ask("catalog", self._reader.known, self)
 
     # What arrives
@@ -97,7 +98,6 @@ class ResultsScreen(Asking):
             self.dashboard.sweep_in_sight = ""
             if wanted != self._question.sweep:
                 self._ask_for(Question(wanted, "", 0.0))
-        super().on_screen_resume()
 
     def tick(self) -> None:
         if self.background.due("results", 1.0):
@@ -138,7 +138,7 @@ class ResultsScreen(Asking):
 
     def on_grid_marked(self, message: Grid.Marked) -> None:
         """Draw a run, or take its curve away; the first drawn gives way to a seventh."""
-        drawn = self._drawn or []
+        drawn = self._chosen()
         self._drawn = (
             [key for key in drawn if key != message.key]
             if message.key in drawn
@@ -154,6 +154,11 @@ class ResultsScreen(Asking):
 
     def on_sampled(self, message: Sampled) -> None:
         self.app.push_screen(SamplesScreen(message.title, message.samples, message.about))
+
+    def _chosen(self) -> list[str]:
+        """Keys of the runs whose curves are drawn, of those that are shown."""
+        shown = [run.key for run in self.runs]
+        return shown[:SERIES] if self._drawn is None else [key for key in self._drawn if key in shown]
 
     def _run(self, key: str) -> RunView | None:
         return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
@@ -176,29 +181,27 @@ class ResultsScreen(Asking):
             self.query_one(Chart).show([], empty="no sweep yet: 3 makes one in a form")
             self.grid.empty = ""
             return
-        runs = sweep.runs
-        if self._drawn is None:
-            self._drawn = [run.key for run in runs[:SERIES]]
+        runs = self.runs
         norm = self._norm(self._run(self.grid.key) or next(iter(runs), None))
         radii = sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
         self._columns_of = norm
-        colours = {key: place for place, key in enumerate(self._drawn)}
+        colours = {key: place for place, key in enumerate(self._chosen())}
         rows = [
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
             for run in runs
         ]
-        self.grid.empty = "no run in this sweep"
+        self.grid.empty = "no run matches the filter (Esc shows all)" if self.only else "no run in this sweep"
         self.grid.show(rows, result_columns(radii, self._intervals))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
         line.note(
-            f"{sweep.name} · certificate {self._question.certificate or OWN} · α {alpha}"
+            f"{sweep.name}{f', {len(runs)} of {len(sweep.runs)} runs' if self.only else ''} · certificate {self._question.certificate or OWN} · α {alpha}"
             + (f" · baseline {self._baseline}" if self._baseline else "")
         )
         self._draw_chart()
 
     def _draw_chart(self) -> None:
         drawn = [
-            (place, self._curves[key]) for place, key in enumerate(self._drawn or []) if key in self._curves
+            (place, self._curves[key]) for place, key in enumerate(self._chosen()) if key in self._curves
         ]
         here = self._curves.get(self.grid.key)
         if here is not None and here.images and all(curve is not here for _, curve in drawn):

@@ -156,9 +156,8 @@ class Steering(ModeScreen):
 
     def on_failed(self, message: Failed) -> None:
         if self._asked and message.group == "plan":
+            message.prevent_default()
             self._tell_plan("", message.text)
-        else:
-            super().on_failed(message)
 
     def _tell_plan(self, text: str, problem: str) -> None:
         question = self._asked[1] if self._asked else None

@@ -10,12 +10,10 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 from textual.timer import Timer
-from textual.widgets import ContentSwitcher, Input, Static
+from textual.widgets import ContentSwitcher
 
-from rsctl.errors import InputError
-from rsctl.tui.filters import Filter, parse_filter
 from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
-from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.screens.steering import Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -38,7 +36,7 @@ ACTIONS = (
 )
 
 
-class SweepsScreen(Steering, ModeScreen):
+class SweepsScreen(Steering, Filtering):
     """The first mode."""
 
     MODE = "sweeps"
@@ -54,23 +52,18 @@ class SweepsScreen(Steering, ModeScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter; Esc shows every run again"),
         Binding("s", "sort", "Sort"),
         Binding("x", "cancel", "Cancel"),
         Binding("r", "retry", "Retry"),
         Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit"),
         Binding("E", "error", "Last error in the log", show=False),
-        # The field itself would tell this screen by a message, later than the next key.
-        Binding("enter", "keep", "Keep the filter", priority=True),
-        Binding("escape,ctrl+g", "clear", "All", key_display="esc", tooltip="Show every run again"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._open: set[str] | None = None
         """Keys of the rows that are unfolded; None until the first look."""
-        self._filter: Filter | None = None
         self._sort = SORTS[0]
         self._reader = PaneReader()
         self._asking: Timer | None = None
@@ -79,8 +72,7 @@ class SweepsScreen(Steering, ModeScreen):
         with Container(id="sweeps-body"):
             with Vertical(id="sweeps-left"):
                 yield Grid(COLUMNS, empty="reading the store …", id="sweeps-grid")
-                yield Input(placeholder="state:failed method:gaussian sigma:>0.5", id="sweeps-filter")
-                yield Static("", id="sweeps-note", markup=False)
+                yield from self.filter_line()
             with Vertical(id="sweeps-right"):
                 yield TabLine(PANES, "Curve")
                 with ContentSwitcher(initial="Curve", id="sweeps-panes"):
@@ -89,9 +81,8 @@ class SweepsScreen(Steering, ModeScreen):
                     yield LogView(id="Log")
                     yield DetailsPane(id="Details")
 
-    def on_mount(self) -> None:
-        self.query_one("#sweeps-filter", Input).cursor_blink = False
-        self.grid.focus()
+    def rows(self) -> Grid:
+        return self.grid
 
     @property
     def grid(self) -> Grid:
@@ -118,16 +109,12 @@ class SweepsScreen(Steering, ModeScreen):
             self._open = {overview.sweeps[0].name}
         self.grid.empty = (
             "no run matches the filter (Esc shows all)"
-            if self._filter
+            if self.only
             else "no sweep yet: 3 makes one in a form"
         )
-        rows = sweep_rows(overview, self._open or set(), self._filter, self._sort)
+        rows = sweep_rows(overview, self._open or set(), self.only, self._sort)
         self.grid.show(rows, titles(self._sort))
         self._show_panes()
-
-    def show_again(self) -> None:
-        if self.dashboard.overview:
-            self.show(self.dashboard.overview)
 
     def tick(self) -> None:
         if self.background.due("panes", 1.0):
@@ -231,48 +218,7 @@ class SweepsScreen(Steering, ModeScreen):
             log.mark(message.window.anchor)
             log.show(message.window)
 
-    # Filter and order
-
-    def action_filter(self) -> None:
-        """Type which runs to show."""
-        field = self.query_one("#sweeps-filter", Input)
-        field.display = True
-        self.set_focus(field)  # at once, which `field.focus()` isn't
-
-    def action_clear(self) -> None:
-        """Show every run again."""
-        field = self.query_one("#sweeps-filter", Input)
-        field.value = ""
-        field.display = False
-        self.query_one("#sweeps-note", Static).display = False
-        self.set_focus(self.grid)
-        self.refresh_bindings()
-
-    def action_keep(self) -> None:
-        """Go back to the runs that the filter shows."""
-        self.set_focus(self.grid)
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        field = self.query_one("#sweeps-filter", Input) if self.is_mounted else None
-        if action == "keep":
-            return field is not None and field.has_focus
-        if action == "clear":
-            return field is not None and field.display
-        return not (action == "filter" and field is not None and field.has_focus)
-
-    def on_input_changed(self, message: Input.Changed) -> None:
-        note = self.query_one("#sweeps-note", Static)
-        try:
-            overview = self.dashboard.overview
-            self._filter = (
-                parse_filter(message.value, overview) if overview and message.value.strip() else None
-            )
-        except InputError as error:
-            note.update(str(error))
-            note.display = True
-            return
-        note.display = False
-        self.show_again()
+    # Order
 
     def action_sort(self) -> None:
         """Order the runs of each sweep by something else."""
