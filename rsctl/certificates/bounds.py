@@ -37,7 +37,7 @@ def _inverse(k: Floats, n: Floats, alpha: Floats) -> Floats:
         if size <= _LARGEST and len(alphas) <= _MOST_ALPHAS and (whole == k).all() and whole.max() <= size:
             found = np.empty(k.shape)
             for number, one in enumerate(alphas):
-                mine = which == number if len(alphas) > 1 else np.ones(k.shape, np.bool_)
+                mine = which == number
                 known, wanted = _known(size, one), whole[mine]
                 fresh = np.unique(wanted[np.isnan(known[wanted])])
                 known[fresh] = betainccinv(size - fresh + 1.0, fresh.astype(np.float64), one)

@@ -52,6 +52,16 @@ def test_bounds_that_are_looked_up_are_those_that_are_computed() -> None:
         np.testing.assert_array_equal(upper(n - k, n, alpha), np.tile(upper(n - K[here], n, ALPHA[here]), 20))
 
 
+@pytest.mark.parametrize("alphas", [[0.001], [0.001, 0.0007], [0.001, 0.0007, 1e-6]])
+def test_each_image_is_bounded_at_its_own_share_of_alpha(alphas: list[float]) -> None:
+    k, alpha = np.tile(np.arange(700, 1001), 3)[:900], np.resize(alphas, 900)
+    one_by_one = [float(one_minus_lower(a, 1000, b)) for a, b in zip(k, alpha, strict=True)]
+    np.testing.assert_array_equal(one_minus_lower(k, 1000, alpha), one_by_one)
+    np.testing.assert_array_equal(
+        one_minus_lower(k.reshape(30, 30), 1000, alpha.reshape(30, 30)).ravel(), one_by_one
+    )
+
+
 def test_a_table_of_several_n_is_bounded_image_by_image() -> None:
     n = np.repeat([5000, 100, 1000], 200)
     k = (n * np.random.default_rng(0).uniform(0.5, 1, len(n))).astype(np.int64)

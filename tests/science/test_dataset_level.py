@@ -80,13 +80,15 @@ def test_all_radii_at_once_cost_nothing_more() -> None:
         (10, 0, 0.001, 0.01, "at least one image"),
         (11, 10, 0.001, 0.01, "from 0 to 10"),
         (-1, 10, 0.001, 0.01, "from 0 to 10"),
+        ([4, 11], 10, 0.001, 0.01, "from 0 to 10"),
+        ([4, -1], 10, 0.001, 0.01, "from 0 to 10"),
         (0.4, 10, 0.001, 0.01, "whole numbers"),
         (4, 10, 1.2, 0.01, "alpha"),
         (4, 10, 0.001, 0.0, "rho"),
     ],
 )
 def test_what_makes_no_sense_is_refused(
-    certified: float, images: int, alpha: float, rho: float, says: str
+    certified: float | list[int], images: int, alpha: float, rho: float, says: str
 ) -> None:
     for bound in (accuracy_of_these_images, accuracy_of_the_population):
         with pytest.raises(RefusedError, match=says):

@@ -46,6 +46,9 @@ def test_norm_and_k_are_declared_and_names_tell_them_apart() -> None:
     for name, certificate in found.items():
         top = name.split("-")[1] if name.startswith("top-") else 1
         assert certificate.k == int(top), name
+    assert {"top-2", "top-3", "top-5"} == {
+        name for name in found if name.startswith("top-") and found[name].norm == "l2"
+    }
     heuristic = [name for name, certificate in found.items() if certificate.guarantee.kind == "heuristic"]
     assert not [name for name in heuristic if found[name].norm != "l2"]
 
