@@ -17,11 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from jobs.moving import moved
-from jobs.noise import smoothing_noise
-from jobs.random import stream
+from jobs.sampling.shown import Shown
 from jobs.sampling.sums import empty_sums, summed
-from jobs.sampling.whole_pixels import WholePixels, noisy
-from jobs.splitting import levels_of, split
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
@@ -94,11 +91,8 @@ class Sampler:
         Number of classes of the data set; the model must have as many.
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
-    noise, exponent
-        Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`). Of
-        "splitting" the n draws are all positions of its cuts, once (`jobs.splitting`).
-    arithmetic
-        `exact`: images are whole pixel values, Gaussian noise is drawn in such, and f sees their exact sum.
+    noise, exponent, arithmetic
+        Of `jobs.sampling.shown.Shown`.
     clean_selection
         One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
@@ -139,8 +133,8 @@ class Sampler:
         # A fixed n is one look, at the end, that nobody asks anything.
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
-        self.noise, self.exponent, self.clean_selection = noise, exponent, clean_selection
-        self.exact = WholePixels(sigma, device) if arithmetic == "exact" else None
+        self.shown = Shown(sigma, seed, n, device, noise, exponent, arithmetic)
+        self.clean_selection = clean_selection
         self.shells = len(shell_edges) + 1
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
         self.place = torch.arange(tile, device=device) // block
@@ -238,7 +232,7 @@ class Sampler:
             tile = self._empty_tile(image)
             for place, number in enumerate(numbers):
                 rows = tile[place * self.block : (place + 1) * self.block]
-                self._fill(rows, "transfer", image, number)
+                self.shown.fill(rows, image.pixels, "transfer", image.position, number)
             used = min(self.transfer - first * self.block, len(numbers) * self.block)
             ours, theirs = (network(tile)[:used] for network in (self.model, self.reference))
             if not (torch.isfinite(ours).all() and torch.isfinite(theirs).all()):
@@ -260,14 +254,15 @@ class Sampler:
         noises: dict[int, Tensor] = {}
         for place, block in enumerate(blocks):
             rows = slice(place * self.block, (place + 1) * self.block)
-            if self.clean_selection and PHASES[block.phase] == "selection":
-                tile[rows] = block.image.pixels
+            image, phase = block.image, PHASES[block.phase]
+            if self.clean_selection and phase == "selection":
+                tile[rows] = image.pixels
                 continue
-            noise = self._fill(tile[rows], PHASES[block.phase], block.image, block.number)
+            noise = self.shown.fill(tile[rows], image.pixels, phase, image.position, block.number)
             if self.shells > 1:
                 # In float64: a norm rounded across an edge would be counted in the wrong shell.
                 shell[rows] = torch.bucketize(noise.flatten(1).double().norm(dim=1), self.edges)
-            if self.gradient and PHASES[block.phase] == "estimation":
+            if self.gradient and phase == "estimation":
                 noises[place] = noise
         logits = self.model(tile)
         if logits.shape != (self.tile, self.classes):
@@ -292,22 +287,6 @@ class Sampler:
         # No `bincount`: on a GPU it waits to learn the largest bin.
         histogram = torch.zeros(spare + 2, dtype=torch.int64, device=self.device)
         return _Tile(blocks, histogram.scatter_add_(0, bins, self.one), sums, launched)
-
-    def _fill(self, rows: Tensor, phase: str, image: ImageCounts, number: int) -> Tensor:
-        """Put into `rows`, float32 (block, C, H, W), what f is to see of one block; returns the noise where any was added."""
-        shape = (self.block, *image.pixels.shape)
-        if self.noise == "splitting":
-            first = number * self.block
-            positions = torch.arange(first, first + self.block, device=self.device) % self.draws[1]
-            return rows.copy_(split(levels_of(image.pixels), positions, self.draws[1]))
-        key = stream(self.device, self.seed, phase, image.position, number)
-        if self.exact is not None:
-            noise = self.exact.draw(shape, key)
-            noisy(image.pixels, noise, out=rows)
-        else:
-            noise = smoothing_noise(shape, self.sigma, self.exponent, key, self.noise)
-            torch.add(image.pixels, noise, out=rows)
-        return noise
 
     def _empty_tile(self, image: ImageCounts) -> Tensor:
         """Zeros for `tile` images as large as this one: float32 (tile, C, H, W)."""

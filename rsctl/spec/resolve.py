@@ -18,8 +18,8 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.errors import InputError, unknown
 from rsctl.spec.identity import identity
+from rsctl.spec.point import Point
 from rsctl.spec.runs import CountSpec, Origin, TrainSpec
-from rsctl.spec.sections import Point
 from rsctl.spec.tables import Table, resolve_tables
 from rsctl.spec.validate import Problem, check
 

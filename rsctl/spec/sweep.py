@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import InputError
+from rsctl.spec.point import Point
 from rsctl.spec.resolve import Resolved, resolve
-from rsctl.spec.sections import Point
 from rsctl.spec.settings import read_toml
 from rsctl.spec.validate import Invalid, Problem, check
 

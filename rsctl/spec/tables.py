@@ -11,8 +11,9 @@ from rsctl.catalog.declare import DataShape, Parameters, Verifier
 from rsctl.catalog.pixels import splitting_width
 from rsctl.errors import InputError, unknown
 from rsctl.spec.identity import identity
+from rsctl.spec.point import Point
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
-from rsctl.spec.sections import Attack, ImageTable, Point, Verification
+from rsctl.spec.sections import Attack, ImageTable, Verification
 from rsctl.spec.validate import Problem, check
 
 Section = TypeVar("Section", bound=ImageTable)

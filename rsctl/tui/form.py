@@ -5,40 +5,38 @@ Imported on a background thread only.
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Any
 
-import tomli
-from pydantic import BaseModel, BeforeValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
 from rsctl.catalog.declare import Method
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
-from rsctl.errors import InputError, UserError
+from rsctl.errors import UserError
 from rsctl.plan.changed import change
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
+from rsctl.spec.point import Point
 from rsctl.spec.sections import (
     Attack,
     Certification,
     ImageTable,
-    Point,
     Precision,
     Resources,
     StageResources,
     Verification,
-    fraction,
 )
 from rsctl.spec.settings import Place, load_settings
 from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
 from rsctl.store.layout import Store
-from rsctl.tui.draft import LISTS, ONCE, Draft, to_value
+from rsctl.tui.draft import LISTS, ONCE, Draft
+from rsctl.tui.form_text import choices, names_parser, parser, shown, single
 from rsctl.tui.form_views import Composed, Field, Section
 
 FILE = "sweep.toml"
@@ -147,12 +145,12 @@ def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Fie
         f"{prefix}.name",
         "name",
         help_text,
-        _shown(name),
+        shown(name),
         name is not None,
         "",
         "",
         options,
-        _text_parser(),
+        names_parser(),
         grid=in_grid,
     )
     if declared is not None:
@@ -174,17 +172,7 @@ def _image_tables(
             found += _fields(draft, prefix, declared.parameters)
         title = key.capitalize() if len(entries) == 1 else f"{key.capitalize()} {place + 1}"
         # These tables have no grid.
-        yield Section(title, tuple(replace(field, parse=_single(field.parse)) for field in found))
-
-
-def _single(parse: typing.Callable[[str], tuple[Any, bool]]) -> typing.Callable[[str], tuple[Any, bool]]:
-    def one(text: str) -> tuple[Any, bool]:
-        value, in_grid = parse(text)
-        if in_grid:
-            raise InputError(f"'{text}': one value; add another table to compare.")
-        return value, False
-
-    return one
+        yield Section(title, tuple(replace(field, parse=single(field.parse)) for field in found))
 
 
 def _recipe_fields(draft: Draft) -> Iterable[Field]:
@@ -233,100 +221,18 @@ def _field(
     )
     if info.is_required() and default is None:
         source = "required"
-    choices = _choices(info.annotation)
+    choices = choices(info.annotation)
     many = typing.get_origin(info.annotation) is list
     return Field(
         key,
         label,
         " ".join((info.description or "").split()),
-        _shown(value),
+        shown(value),
         value is not None,
-        "" if fallback is None else _shown(fallback),
+        "" if fallback is None else shown(fallback),
         source,
         options or tuple((choice, "") for choice in choices),
-        _parser(info, many, key in ONCE),
+        parser(info, many, key in ONCE),
         grid=in_grid,
         many=many,
     )
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (list, tuple)):
-        return ", ".join(_shown(entry) for entry in value)
-    return to_value(value)
-
-
-def _choices(annotation: Any) -> list[str]:
-    """The allowed values, where there are only so many."""
-    if annotation is bool:
-        return ["true", "false"]
-    if typing.get_origin(annotation) is Literal:
-        return [str(choice) for choice in typing.get_args(annotation)]
-    return []
-
-
-def _takes_text(annotation: Any) -> bool:
-    if isinstance(annotation, BeforeValidator):
-        return annotation.func is fraction  # "2/255" is a number
-    if annotation is str or typing.get_origin(annotation) is Literal:
-        return annotation is str or any(isinstance(choice, str) for choice in typing.get_args(annotation))
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType, list, Annotated):
-        return any(_takes_text(part) for part in typing.get_args(annotation))
-    return False
-
-
-def _parser(info: FieldInfo, many: bool, once: bool) -> typing.Callable[[str], tuple[Any, bool]]:
-    """Text → (value, whether it is a list for the grid); raises InputError with what is allowed."""
-    kind: Any = Annotated[info.annotation, info]
-    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(strict=True, allow_inf_nan=False))
-    text_allowed = _takes_text(info.annotation)
-
-    def valid(value: Any) -> Any:
-        try:
-            adapter.validate_python(value)
-        except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise InputError(f"{_shown(value)}: {message[0].lower()}{message[1:]}.") from error
-        return value
-
-    def parse(text: str) -> tuple[Any, bool]:
-        if many:
-            return valid(_read_list(text, text_allowed)), False
-        value = _read(text, text_allowed)
-        if isinstance(value, list) and not once:
-            return [valid(entry) for entry in value], True
-        return valid(text if once else value), False
-
-    return parse
-
-
-def _text_parser() -> typing.Callable[[str], tuple[Any, bool]]:
-    def parse(text: str) -> tuple[Any, bool]:
-        names = [part.strip() for part in text.split(",")]
-        return (names, True) if len(names) > 1 else (text, False)
-
-    return parse
-
-
-def _read(text: str, text_allowed: bool) -> Any:
-    """A value as TOML has it; several with commas between them are a list."""
-    for candidate in (text, f"[{text}]" if "," in text else ""):
-        if candidate:
-            try:
-                return tomli.loads(f"value = {candidate}")["value"]
-            except tomli.TOMLDecodeError:
-                continue
-    if text_allowed:
-        return [part.strip() for part in text.split(",")] if "," in text else text
-    raise InputError(
-        f"'{text}' is not a value such as 0.5, 10 or true; several with commas between them make a grid."
-    )
-
-
-def _read_list(text: str, text_allowed: bool) -> list[Any]:
-    value = _read(text, text_allowed)
-    return value if isinstance(value, list) else [value]
