@@ -149,22 +149,29 @@ def name_series(axes: Axes, panel: Panel, drawn: Sequence[Look], *, points: bool
     if len(names) > len(set(names)) + len(sigmas):
         own = {label(one, panel) for one in panel.series}
         others = [(handle, said) for handle, said in entries if said not in own]
-        entries = [*_methods(panel, names, drawn, points), *_levels(sigmas, points), *others]
+        entries = [*_methods(panel, names, drawn, set(labels), points), *_levels(sigmas, points), *others]
     below(axes, entries)
 
 
 def _methods(
-    panel: Panel, names: Sequence[tuple[str, str, int]], drawn: Sequence[Look], points: bool
+    panel: Panel, names: Sequence[tuple[str, str, int]], drawn: Sequence[Look], labels: set[str], points: bool
 ) -> list[tuple[Any, str]]:
     from matplotlib.lines import Line2D
 
     found = []
     for name in dict.fromkeys(names):
         places = [i for i, other in enumerate(names) if other == name]
+        if not any(label(panel.series[i], panel) in labels for i in places):
+            continue  # nothing of it was drawn: a log has no hours
         several = [panel.series[i] for i in places]
         late = [f"{_progress(one)} at σ = {one.sigma:g}" for one in several if _progress(one)]
-        first, line = drawn[places[0]], "" if points else "-"
-        handle = Line2D([], [], color=first.colour, marker=first.marker, linestyle=line)
+        first = drawn[places[0]]
+        shape: dict[str, Any] = {
+            "color": first.colour,
+            "marker": first.marker,
+            "linestyle": "" if points else "-",
+        }
+        handle = Line2D([], [], **shape)
         found.append((handle, text(_name(several[0], panel) + "".join(late))))
     return found
 
@@ -175,9 +182,9 @@ def _levels(sigmas: Sequence[float], points: bool) -> list[tuple[Any, str]]:
     found = []
     for level, sigma in enumerate(sigmas):
         shown = look("0.35", 0, level)
-        shape = (
-            {**shown.point, "clip_on": True} if points else {"color": shown.colour, "linestyle": shown.style}
-        )
+        shape: dict[str, Any] = {"color": shown.colour, "linestyle": shown.style}
+        if points:
+            shape = {**shown.point, "clip_on": True}
         found.append((Line2D([], [], **shape), f"σ = {sigma:g}"))
     return found
 

@@ -157,6 +157,18 @@ def test_a_legend_of_many_lines_names_methods_and_levels_once(tmp_path: Path) ->
     assert said == ["gaussian", "stability", "consistency", "σ = 0.25", "σ = 0.5"]
 
 
+def test_a_legend_names_nothing_that_is_not_drawn(tmp_path: Path) -> None:
+    store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]}, method=[{"name": "gaussian"}, {"name": "macer"}, {"name": "stability"}])  # fmt: skip
+    for run in (*store.runs("models"), *runs):
+        if not run.id.startswith("macer"):
+            took(run, 10)
+    (panel,), _ = collect(store, "sweep", radii=[0.0])
+    axes = Figure().subplots()
+    KINDS["hours"](axes, panel, method_colours(["gaussian", "macer", "stability"]), 0.0, store)
+    said = [entry.get_text() for entry in axes.get_legend().get_texts()]
+    assert said == ["gaussian", "stability", "σ = 0.25", "σ = 0.5"]
+
+
 def test_what_all_lines_share_is_said_in_the_title_alone(tmp_path: Path) -> None:
     (panel,), axes = drawn(tmp_path, "curve", {"seed": [0, 1], "method": ["gaussian", "stability"]})
     assert in_common(panel) == ", σ = 0.5, 2 seeds"
