@@ -232,15 +232,22 @@ def test_looks_that_contradict_the_table_are_refused() -> None:
     [
         lambda: CertifyAtRadii((), 1.0, 0.001, 100),
         lambda: CertifyAtRadii((-0.1,), 1.0, 0.001, 100),
+        lambda: CertifyAtRadii((0.5, np.inf), 1.0, 0.001, 100),
         lambda: CertifyAtRadii((0.5,), 0.0, 0.001, 100),
+        lambda: CertifyAtRadii((0.5,), np.inf, 0.001, 100),
         lambda: CertifyAtRadii((0.5,), 1.0, 0.001, 0),
         lambda: RadiusWithin(0.0, 1.0, 0.001, 100),
+        lambda: RadiusWithin(np.inf, 1.0, 0.001, 100),
         lambda: shares("until-bored", 3),
     ],
 )
 def test_a_rule_that_makes_no_sense_is_refused(make: Callable[[], object]) -> None:
     with pytest.raises(InputError):
         make()
+    with pytest.raises(RefusedError, match="alpha"):
+        CertifyAtRadii((0.5,), 1.0, 0.0, 100)
+    with pytest.raises(RefusedError, match="alpha"):
+        RadiusWithin(0.1, 1.0, 1.0, 100)
 
 
 # Savings, on success probabilities rebuilt from public logs.

@@ -112,7 +112,10 @@ def test_it_needs_labels_and_more_classes_than_k() -> None:
     counts = np.array([[900, 60, 40]])
     with pytest.raises(RefusedError, match="no labels"):
         top_2.certify(CountTable(counts, counts, np.array([1000]), 1.0, 3072), 0.001)
-    with pytest.raises(RefusedError, match="label is outside"):
-        top_2.certify(CountTable(counts, counts, np.array([1000]), 1.0, 3072, label=np.array([3])), 0.001)
+    for label in (3, -1):  # of which -1 would be read as the last class
+        with pytest.raises(RefusedError, match="label is outside"):
+            top_2.certify(
+                CountTable(counts, counts, np.array([1000]), 1.0, 3072, label=np.array([label])), 0.001
+            )
     with pytest.raises(RefusedError, match="says nothing of 2 classes"):
         top_2.certify(table_of(np.array([[900, 100]]), 0), 0.001)

@@ -92,6 +92,10 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
         ({"halves": Halves((60, 40), HALVES.others[:1], HALVES.products)}, "don't fit 2 images"),
         ({"halves": Halves((60, 40), HALVES.others, HALVES.products[:, :2])}, "don't fit 2 images"),
         ({"halves": Halves((60, 41), HALVES.others, HALVES.products)}, "don't sum to n"),
+        (
+            {"n": np.array([100, 99]), "counts": changed(COUNTS, (1, 2), 4), "halves": HALVES},
+            "don't sum to n",
+        ),
         ({"halves": Halves((101, -1), HALVES.others, HALVES.products)}, "don't sum to n"),
         ({"halves": Halves((60, 40), np.array([[7, 3], [21, -1]]), HALVES.products)}, "outside the selected"),
         ({"halves": Halves((19, 81), HALVES.others, HALVES.products)}, "outside the selected"),

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from report_cases import make_row, make_store
-from scipy.stats import beta
+from scipy.stats import beta, binom
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
@@ -264,6 +264,9 @@ def test_latex_is_ascii_and_a_comment_cannot_end() -> None:
 def test_intervals_are_clopper_pearson_and_rounded_outward() -> None:
     cell = Cell(0.0, 5, 10)
     assert cell.interval == pytest.approx((0.1870860, 0.8129140), abs=1e-6)  # Clopper, Pearson 1934
+    assert Cell(0.0, 10, 10).interval == pytest.approx((0.025**0.1, 1))
+    assert Cell(0.0, 0, 10).interval == pytest.approx((0, 1 - 0.025**0.1))
+    assert Cell(0.0, 0, 0).interval == (0, 1)
     assert "50.0 [18.7, 81.3]" in render(
         results(make_row(images=10, planned=10)), "md", intervals=True
     ).replace("\\", "")
@@ -293,6 +296,13 @@ def test_what_is_proved_of_these_images_leaves_out_the_claims_that_may_be_wrong(
         assert line["population_accuracy"] == pytest.approx(max(low - 0.001, 0), abs=1e-12)
     assert 0 < lines[0]["population_accuracy"] < lines[0]["proved_accuracy"]
     assert "at most 3 images of a run are certified wrongly" in render(found, "md")
+    # With an alpha that isn't the failure probability of the set by chance.
+    (looser,) = sweep_results(store, "sweep", alpha=0.02).rows
+    cell = looser.cells[0]
+    assert looser.wrong_claims == binom.ppf(1 - 0.001, 360, 0.02) > 3
+    assert looser.proved(cell) == (cell.certified - looser.wrong_claims) / 360
+    low = beta.ppf(0.001, cell.certified, 360 - cell.certified + 1)
+    assert looser.proved_of_population(cell) == pytest.approx(low - 0.02, abs=1e-12)
     assert "proved" not in render(results(make_row()), "md")
 
 
