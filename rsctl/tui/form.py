@@ -18,7 +18,6 @@ from rsctl.catalog.declare import Method
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import UserError
-from rsctl.plan.changed import change
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.spec.point import Point
@@ -38,6 +37,7 @@ from rsctl.store.layout import Store
 from rsctl.tui.draft import LISTS, ONCE, Draft
 from rsctl.tui.form_text import choices, names_parser, parser, shown, single
 from rsctl.tui.form_views import Composed, Field, Section
+from rsctl.tui.steer import what_changes
 
 FILE = "sweep.toml"
 NOISE = ("sigma", "noise", "exponent", "seed")
@@ -78,8 +78,8 @@ def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, declared.title) for name, declared in sorted(known.items()))
 
 
-def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, bool]:
-    """Problems by key, other problems, the plan's text, and whether a sweep of this name would be changed."""
+def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, str]:
+    """Problems by key, other problems, the plan's text, and what it would change of the sweep of its name."""
     raw = draft.plain()
     try:
         plan = make_plan(build_sweep(raw, FILE, place.data), FILE)
@@ -93,10 +93,10 @@ def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, 
                 found.setdefault(problem.key.removeprefix("grid."), problem.text)
             else:
                 general.append(problem.text)
-        return found, general, "", False
+        return found, general, "", ""
     except UserError as error:
-        return {}, [str(error).removeprefix(f"{FILE}: ")], "", False
-    return {}, [], text, bool(change(Store(place.store), plan))
+        return {}, [str(error).removeprefix(f"{FILE}: ")], "", ""
+    return {}, [], text, what_changes(Store(place.store), plan)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:
@@ -221,7 +221,6 @@ def _field(
     )
     if info.is_required() and default is None:
         source = "required"
-    choices = choices(info.annotation)
     many = typing.get_origin(info.annotation) is list
     return Field(
         key,
@@ -231,7 +230,7 @@ def _field(
         value is not None,
         "" if fallback is None else shown(fallback),
         source,
-        options or tuple((choice, "") for choice in choices),
+        options or tuple((choice, "") for choice in choices(info.annotation)),
         parser(info, many, key in ONCE),
         grid=in_grid,
         many=many,

@@ -74,10 +74,14 @@ def plan_text(composed: Composed) -> Text:
         for problem in problems[:8]:
             text.append(f"{plain(problem, 600)}\n")
         return text
-    text.append("\n".join(plain_lines(composed.plan)[:MOST_LINES]))
     if composed.replaces:
-        text.append(
-            "\nA sweep of this name exists with another file or other runs: submitting changes its list.",
-            "bold",
-        )
+        text.append(f"{composed.replaces}\n\n", "bold")
+    text.append(first_lines(composed.plan, MOST_LINES))
     return text
+
+
+def first_lines(text: str, most: int) -> str:
+    """As many lines as there is use for, and how many more there are."""
+    lines = plain_lines(text)
+    rest = len(lines) - most
+    return "\n".join(lines if rest <= 0 else [*lines[:most], f"  … and {counted(rest, 'line')} more"])

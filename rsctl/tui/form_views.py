@@ -52,10 +52,10 @@ class Composed(Answer):
         sections: tuple[Section, ...],
         problems: tuple[str, ...],
         plan: str,
-        replaces: bool,
+        replaces: str,
         tables: dict[str, tuple[tuple[str, str], ...]],
     ) -> None:
-        """`plan`: its description, empty if there are problems; `replaces`: it changes a sweep that exists;
+        """`plan`: its description, empty if there are problems; `replaces`: what it changes of a sweep that exists;
         `tables`: verifiers and attacks that can be added, each with its title.
         """
         super().__init__()

@@ -7,10 +7,17 @@ import shlex
 import shutil
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.tui.background import Answer
 from rsctl.words import counted
+
+if TYPE_CHECKING:
+    from rsctl.plan.plan import Plan
+    from rsctl.store.layout import Store
+
+MOST_NOTES = 4
 
 
 class Acted(Answer):
@@ -83,12 +90,30 @@ def plan(file: Path) -> Answer:
     from rsctl.cluster.control import plan_file
     from rsctl.plan.describe import describe
     from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
 
     place = load_settings()
     try:
-        return Planned(file, describe(plan_file(file, place), place).text, "")
+        planned = plan_file(file, place)
+        changes = what_changes(Store(place.store), planned)
+        return Planned(file, "\n\n".join(filter(None, [changes, describe(planned, place).text])), "")
     except UserError as error:
         return Planned(file, "", str(error).replace(f"{file}: ", ""))
+
+
+def what_changes(store: Store, plan: Plan) -> str:
+    """What submitting changes of the sweep of its name; empty where it goes on with it, or there is none."""
+    from rsctl.plan.changed import check_name
+
+    kept = " from the sweep (its results stay in the store)"
+    notes = [
+        note.removeprefix("update: ").removesuffix(kept) for note in check_name(store, plan, update=True)
+    ]
+    if not notes:
+        return ""
+    rest = [f"… and {len(notes) - MOST_NOTES} more"] if len(notes) > MOST_NOTES else []
+    told = "".join(f"\n  {note}" for note in [*notes[:MOST_NOTES], *rest])
+    return f"A sweep of this name exists, and this changes its list (results are kept):{told}"
 
 
 def submit(file: Path, update: bool) -> Answer:

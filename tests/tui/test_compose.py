@@ -327,6 +327,9 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         await checked(app, pilot)
         await until(pilot, lambda: app.mode_screen._composed.replaces, "word that it changes a sweep")
         await pilot.press("u")
-        assert "changes its list" in str(app.screen.query_one("#confirm-text").render())
+        said = str(app.screen.query_one("#confirm-text").render())
+        assert "this changes its list (results are kept)" in said
+        assert "adds gaussian-digits-s0.25-" in said
+        assert "drops gaussian-digits-s0.25-" in said
 
     drive(steps)

@@ -270,6 +270,9 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
             ),
             "plan",
         )
+        said = str(app.screen.query_one("#confirm-text").render())
+        assert "adds gaussian-digits-s0.75-" in said
+        assert "drops gaussian-digits-s0.12-" in said
         assert kept.read_text() == before
         await pilot.press("y")
         await until(pilot, lambda: "0.75" in kept.read_text(), "submission")

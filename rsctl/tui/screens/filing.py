@@ -8,7 +8,7 @@ from pathlib import Path
 from rsctl.errors import InputError
 from rsctl.tui import steer, sweep_files
 from rsctl.tui.draft import START, Draft
-from rsctl.tui.form_rows import MOST_LINES
+from rsctl.tui.form_rows import first_lines
 from rsctl.tui.form_views import Composed
 from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
@@ -99,10 +99,8 @@ class Filing(ModeScreen):
                 "the sweep file has problems; they stand beside the form", severity="error", markup=False
             )
             return
-        text = "\n".join(plain_lines(composed.plan)[:MOST_LINES])
-        if composed.replaces:
-            text += "\n\nA sweep of this name exists with another file or other runs: this changes its list. Results are kept."
-        toml, replaces, name = composed.draft.toml(), composed.replaces, str(composed.draft.raw["name"])
+        text = "\n\n".join(filter(None, [composed.replaces, first_lines(composed.plan, 40)]))
+        toml, replaces, name = composed.draft.toml(), bool(composed.replaces), str(composed.draft.raw["name"])
 
         def answered(yes: bool | None) -> None:
             if yes:
