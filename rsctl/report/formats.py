@@ -114,7 +114,7 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
         common = {
             "run": row.run, "source": row.source, "method": row.method, "dataset": row.dataset, "split": row.split,
             "model": row.model, "sigma": row.sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
-            "guarantee": row.guarantee, "norm": row.norm, "k": row.k, "alpha": row.alpha, "n": row.n, "n0": row.n0, "stopping": row.stopping, "mean_draws": _number(row.mean_draws),
+            "guarantee": row.guarantee, "norm": row.norm, "k": row.k, "alpha": row.alpha if row.estimated else None, "n": row.n, "n0": row.n0, "stopping": row.stopping, "mean_draws": _number(row.mean_draws),
             "images": row.images, "planned": row.planned, "subset": row.subset, "acr": _number(row.acr),
             "clean_accuracy": _number(row.clean_accuracy), "abstain_rate": _number(row.abstain_rate),
             "cap_share": _number(row.cap_share), "settings": row.label,

@@ -209,6 +209,11 @@ class Row(OwnRow):
     def n0(self) -> int:
         return self.count.n0
 
+    @property
+    def estimated(self) -> bool:
+        """Whether draws stand for all there are: n, n0 and alpha then say how well."""
+        return self.noise != "splitting"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ProvedRow(OwnRow):
@@ -223,6 +228,7 @@ class ProvedRow(OwnRow):
     n0: None = None
     noise = "none"
     stopping = "fixed"
+    estimated = False
 
     @property
     def spec(self) -> VerifySpec:
@@ -251,6 +257,7 @@ class LoggedRow(Measured):
     alpha: float | None
 
     source = "log"
+    estimated = True
 
     @property
     def label(self) -> str:

@@ -79,7 +79,7 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
 
 def _table_key(row: AnyRow) -> tuple[Any, ...]:
     return (
-        row.dataset, row.split, row.certificate, row.norm, row.k, row.alpha, row.n, row.n0, row.noise, row.stopping, row.subset_key,
+        row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
         # Files that the data set's name doesn't identify; a log doesn't say.
         "" if isinstance(row, LoggedRow) or not row.train.data else data_of(row),
@@ -158,7 +158,7 @@ def caption(group: Group) -> str:
     """What the numbers of a table are."""
     row = group.first
     about = _heading(group)
-    if not isinstance(row, ProvedRow):
+    if row.estimated:
         about += "; " + ", ".join(
             f"{name} = {'not stated' if value is None else plain(value)}"
             for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))

@@ -52,7 +52,7 @@ def _digest(text: str) -> str:
 
 def _title(panel: Panel) -> str:
     row = panel.group.first
-    if isinstance(row, ProvedRow):
+    if not row.estimated:
         return f"{row.dataset} {row.split}, {row.certificate}, deterministic"
     n = "n not stated" if row.n is None else f"n = {row.n}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"

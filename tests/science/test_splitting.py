@@ -220,6 +220,11 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
     assert {row["norm"] for row in exported} == {"l1"}
     assert exported[0]["guarantee"] == RULE.guarantee.label(0.001)
     assert exported[0]["certified_accuracy"] == exported[0]["clean_accuracy"]
+    assert exported[0]["alpha"] is None
+    caption = chain.cli("export", "tiny", "--format", "md").out.split("Rounded down")[0]
+    assert RULE.guarantee.label(0.001) in caption
+    assert "alpha" not in caption
+    assert "n = " not in caption
 
 
 @pytest.mark.parametrize(
