@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.report.measured import RHO, AnyRow, LoggedRow, ProvedRow
+from rsctl.report.measured import RHO, AnyRow, LoggedRow
 from rsctl.report.notes import data_of
 from rsctl.report.text import percent_up, plain
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Sequence
 
-from rsctl.report.measured import AnyRow, LoggedRow, ProvedRow
+from rsctl.report.measured import AnyRow, LoggedRow
 from rsctl.report.notes import data_of
 from rsctl.report.series import Panel
 from rsctl.words import counted
