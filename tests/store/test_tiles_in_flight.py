@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates.stopping import CertifyAtRadii
+from rsctl.errors import RefusedError
 
 CPU = torch.device("cpu")
 N0, N, TILE, BLOCK = 30, 1000, 60, 20
@@ -90,6 +92,76 @@ def test_tiles_in_flight_count_what_one_tile_after_the_other_counts(kind: str) -
     assert launched == 0
     if kind == "sequential":
         assert len({tuple(image.blocks) for image in together}) > 1  # some stopped earlier
+
+
+class Spoilt(Corner):
+    """One logit of one row isn't a number."""
+
+    def __init__(self, row: int, column: int, value: float) -> None:
+        super().__init__()
+        self.place, self.value = (row, column), value
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits = super().forward(x)
+        logits[self.place] = self.value
+        return logits
+
+
+def run(model: nn.Module, images: list[ImageCounts], **options: Any) -> None:
+    draws = {"n0": BLOCK, "n": BLOCK, **options}
+    for _ in Sampler(
+        model, 3, sigma=0.5, seed=5, tile=TILE, block=BLOCK, device=CPU, **draws
+    ).run(iter(images)):  # fmt: skip
+        pass
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize(("row", "column"), [(0, 0), (BLOCK, 1), (TILE - 1, 2)])
+def test_one_logit_that_is_no_number_refuses_its_tile(row: int, column: int, value: float) -> None:
+    """The largest of logits with a NaN is a class like any other: it would be counted."""
+    images = made(3)
+    with pytest.raises(RefusedError, match="not numbers near image 0"):
+        run(Spoilt(row, column, value), images)
+    assert not any(image.counts.any() for image in images)
+
+
+def test_a_logit_of_a_row_that_fills_the_tile_up_does_not_matter() -> None:
+    """One image has two of the three blocks; and of a block that is drawn further than needed the rest doesn't count."""
+    for row, n in ((TILE - 1, BLOCK), (2 * BLOCK - 1, BLOCK - 1)):
+        (image,), (good,) = made(1), made(1)
+        run(Spoilt(row, 1, math.nan), [image], n=n)
+        run(Corner(), [good], n=n)
+        assert image.done
+        assert torch.equal(image.counts, good.counts)
+        assert image.counts.sum(dim=1).tolist() == [BLOCK, n]
+    with pytest.raises(RefusedError, match="not numbers"):
+        run(Spoilt(2 * BLOCK - 2, 1, math.nan), made(1), n=BLOCK - 1)
+
+
+@pytest.mark.parametrize("which", ["model", "reference"])
+def test_a_comparison_refuses_logits_that_are_no_numbers_too(which: str) -> None:
+    # The last row counts in the comparison alone, where all of a tile is of one image.
+    spoilt = Spoilt(TILE - 1, 2, math.nan)
+    networks = (spoilt, Corner()) if which == "model" else (Corner(), spoilt)
+    (image,) = images = made(1)
+    with pytest.raises(RefusedError, match="not numbers near image 0"):
+        run(networks[0], images, reference=networks[1], transfer=TILE)
+    assert image.disagreements is not None
+    assert not image.disagreements.any()
+    assert (image.compared, image.done) == (0, False)
+    run(networks[0], made(1), reference=networks[1], transfer=TILE - 1)
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_a_network_of_other_classes_is_refused_before_anything_is_counted(classes: int) -> None:
+    class Other(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :classes]
+
+    images = made(1)
+    with pytest.raises(RefusedError, match=rf"gives \(60, {classes}\) for a tile of 60 images"):
+        run(Other(), images)
+    assert not images[0].counts.any()
 
 
 def test_an_image_is_charged_the_time_between_two_fetches_once() -> None:
