@@ -195,7 +195,7 @@ class Dashboard(App[None]):
     def action_mode(self, name: str) -> None:
         """Go to another mode."""
         if self.screen is self.mode_screen and name != self.current_mode:
-            self.sweep_in_sight = self.mode_screen.sweep_name()
+            self.sweep_in_sight = self.mode_screen.sweep_name() or self.sweep_in_sight
             self.switch_mode(name)
 
     def action_pause(self) -> None:

@@ -49,11 +49,16 @@ def said_default(field: Field) -> str:
     return field.default if field.source == "default" else f"{field.default} ({field.source})"
 
 
+def called(field: Field) -> str:
+    """A field's name as a sweep file gives it: several sections have a field of one label."""
+    return field.key.replace("method.0.", "method.")
+
+
 def help_text(field: Field | None) -> Text:
     """What the field under the cursor means, its default, and what is wrong with it."""
     text = Text()
     if field is not None:
-        text.append(field.key.replace("method.0.", "method.") + "\n", "bold")
+        text.append(called(field) + "\n", "bold")
         text.append(plain(field.help, 600))
         if field.default:
             text.append(f"\nDefault {said_default(field)}.", "dim")

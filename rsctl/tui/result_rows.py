@@ -115,9 +115,10 @@ def _sample_row(sample: Sample) -> Row:
             str(sample.label),
             predicted,
             f"{math.floor(sample.radius * 10000) / 10000:.4f}" if math.isfinite(sample.radius) else "none",
-            f"{sample.first:,}",
-            f"{sample.second:,}",
-            f"{sample.n:,}",
+            # Of a log the counts aren't known, nor has a proof any.
+            f"{sample.first:,}" if sample.first else "",
+            f"{sample.second:,}" if sample.first else "",
+            f"{sample.n:,}" if sample.n else "",
             f"{sample.seconds:.2f}",
         ),
     )

@@ -122,10 +122,10 @@ def submit(file: Path, update: bool) -> Answer:
     from rsctl.spec.settings import load_settings
 
     done = control.submit(file, load_settings(), update=update)
-    notes = "".join(f"\n{note}" for note in done.committed.notes)
-    return Acted(
-        f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over, {done.committed.done} done already{notes}"
-    )
+    # What changes was said before.
+    notes = "".join(f"\n{note}" for note in done.committed.notes if not note.startswith("update: "))
+    already = f", {done.committed.done} done already" if done.committed.done else ""
+    return Acted(f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over{already}{notes}")
 
 
 def editor() -> list[str]:

@@ -322,6 +322,11 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         assert "my-sweep" not in synthetic.store.sweep_names()
         await pilot.press("u", "y")
         await until(pilot, lambda: "my-sweep" in synthetic.store.sweep_names(), "the sweep")
+        await until(pilot, lambda: any("handed over" in n.message for n in app._notifications), "word of it")
+        await pilot.press("1")
+        await until(pilot, lambda: app.screen.sweep_name() == "my-sweep", "the sweep under the cursor")
+        assert app.screen.grid.rows[app.screen.grid.cursor].open
+        await pilot.press("3")
         app.mode_screen._draft.put("seed", 3, grid=False)
         app.mode_screen._check()
         await checked(app, pilot)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from dashboard_store import Synthetic
-from piloting import until
+from piloting import on_screen, until
+from test_app import type_at_once
 from test_results import cell, open_results, results_grid
 from test_sweeps import grid_of, text_of
 from textual.widgets import Static
@@ -71,10 +72,16 @@ def test_logs_stand_beside_own_runs_in_the_results(synthetic: Synthetic, drive, 
         await pilot.press("enter")
         await until(pilot, lambda: isinstance(app.screen, SamplesScreen), "the images")
         assert len(app.screen.query_one(Grid).rows) == 40
+        assert {row.cells[4:6] for row in app.screen.query_one(Grid).rows} == {("", "")}, (
+            "counts that nobody knows"
+        )
         await pilot.press("q", "a")
         app.screen.query_one("Input").value = "0.01"
         await pilot.press("enter")
         await until(pilot, lambda: cell(app, 2, 1) == "refused", "word that it can't be derived")
         assert cell(app, 0, 1) == "60"
+        type_at_once(app, "slash", *"sodm", "enter")
+        await until(pilot, lambda: len(results_grid(app).rows) == 1, "the log alone")
+        await until(pilot, lambda: any("refused: why stands below" in line for line in on_screen(app)), "why")
 
     drive(steps)

@@ -134,6 +134,7 @@ def test_images_one_by_one(synthetic: Synthetic, drive) -> None:
         await pilot.press("s")
         radii = [float(row.cells[3]) for row in grid.rows]
         assert radii == sorted(radii, reverse=True)
+        assert grid.cursor == 0, "the largest are out of sight"
         await pilot.press("s", "s", "q")
         assert not isinstance(app.screen, SamplesScreen)
 

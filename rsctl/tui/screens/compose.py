@@ -12,7 +12,7 @@ from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from rsctl.tui.draft import LISTS
-from rsctl.tui.form_rows import field_row, heading, help_text, highlighted, plan_text, said_default
+from rsctl.tui.form_rows import called, field_row, heading, help_text, highlighted, plan_text, said_default
 from rsctl.tui.form_views import Composed, Field
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
@@ -129,7 +129,7 @@ class ComposeScreen(Filing):
             return
         if field.options and not field.many and not field.grid:
             here = field.value or field.default
-            self.app.push_screen(ChooseScreen(field.label, field.options, here), partial(self._take, field))
+            self.app.push_screen(ChooseScreen(called(field), field.options, here), partial(self._take, field))
             return
         allowed = f"\nAllowed: {', '.join(name for name, _ in field.options)}." if field.options else ""
         several = (
@@ -140,7 +140,7 @@ class ComposeScreen(Filing):
         default = f"\nEmpty: {said_default(field)}." if field.default else ""
         told = plain(field.help, 600) + allowed + several + default
         self.app.push_screen(
-            AskScreen(field.label, told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
+            AskScreen(called(field), told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
         )  # fmt: skip
 
     def _take(self, field: Field, text: str | None) -> None:

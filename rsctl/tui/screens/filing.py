@@ -10,7 +10,7 @@ from rsctl.tui import steer, sweep_files
 from rsctl.tui.draft import START, Draft
 from rsctl.tui.form_rows import first_lines
 from rsctl.tui.form_views import Composed
-from rsctl.tui.plain import plain, plain_lines
+from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
@@ -26,6 +26,8 @@ class Filing(ModeScreen):
         self._file: Path | None = None
         """The file that was opened or saved: saving may replace it."""
         self._composed: Composed | None = None
+        self._submitted = ""
+        """The sweep that was submitted last."""
 
     def _check(self) -> None:
         """Have the draft checked and its form made anew."""
@@ -104,12 +106,15 @@ class Filing(ModeScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
+                self._submitted = name
                 self.background.ask("submit", partial(sweep_files.submit, name, toml, replaces), self)
 
         self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
 
     def on_acted(self, message: steer.Acted) -> None:
-        self.notify("\n".join(plain_lines(message.text)[:12]), markup=False)
+        self.notify(first_lines(f"{message.text}\n1 shows it", 12), markup=False)
+        # Where one goes to watch it, it is what one sees.
+        self.dashboard.sweep_in_sight = self._submitted
         self.dashboard.look_now()
         self._check()
 

@@ -99,6 +99,9 @@ class ResultsScreen(Asking):
             if wanted != self._question.sweep:
                 self._ask_for(Question(wanted, "", 0.0))
 
+    def sweep_name(self) -> str:
+        return self._question.sweep
+
     def tick(self) -> None:
         if self.background.due("results", 1.0):
             self._ask()
@@ -233,9 +236,16 @@ class ResultsScreen(Asking):
             x_name=f"{norms.get(norm, norm)} radius",
             y_range=(0.0, 1.0),
             percent=True,
-            empty="no image is in yet" if self._complete else "reading the shards …",
+            empty=self._why_empty(),
         )
         self.query_one("#results-facts", Lines).tell(facts(here, baseline))
+
+    def _why_empty(self) -> str:
+        if not self._complete:
+            return "reading the shards …"
+        shown = [self._curves[key] for key in self._chosen() if key in self._curves]
+        refused = [curve for curve in shown if curve.problems]
+        return "refused: why stands below" if shown and refused == shown else "no image is in yet"
 
     def commands(self) -> Iterable[SystemCommand]:
         for title, text, action in ACTIONS:

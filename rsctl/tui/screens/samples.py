@@ -42,6 +42,7 @@ class SamplesScreen(ModalScreen[None]):
         """Order the images by something else."""
         self._sort = SAMPLE_SORTS[(SAMPLE_SORTS.index(self._sort) + 1) % len(SAMPLE_SORTS)]
         self._show()
+        self.query_one(Grid).action_edge(-1)
 
     def _show(self) -> None:
         wrong = sum(sample.predicted not in (-1, sample.label) for sample in self._samples)

@@ -112,8 +112,15 @@ class SweepsScreen(Steering, Filtering):
             if self.only
             else "no sweep yet: 3 makes one in a form"
         )
+        wanted = self.dashboard.sweep_in_sight
+        goes = wanted != self.sweep_name() and any(sweep.name == wanted for sweep in overview.sweeps)
+        if goes:
+            self._open = (self._open or set()) | {wanted}
+            self.dashboard.sweep_in_sight = ""
         rows = sweep_rows(overview, self._open or set(), self.only, self._sort)
         self.grid.show(rows, titles(self._sort))
+        if goes:
+            self.grid.move_to(wanted)
         self._show_panes()
 
     def tick(self) -> None:
