@@ -12,7 +12,7 @@ from rsctl.report.families import family_table
 from rsctl.report.legend import legend
 from rsctl.report.measured import Results
 from rsctl.report.published import Published, beside
-from rsctl.report.summary import Group, best_sigmas, caption, contests, groups, winners
+from rsctl.report.summary import Best, Group, best_sigmas, caption, contests, groups, winners
 from rsctl.report.tables import BEFORE, MEASURES, best_table, lines_table, published_table, shared
 from rsctl.report.text import MISSING, escape_latex, latex_comment, radius_text
 
@@ -56,44 +56,28 @@ def latex(
     of a paper has no room for them. In bold: the best of each column, among the lines that `contests` names.
     """
     tables: list[Tabular] = []
-
-    def add(
-        about: str,
-        cells: list[list[str]],
-        spans: Sequence[Span],
-        contest: Sequence[int] = (),
-        *,
-        after: str = "",
-    ) -> None:
-        table = Tabular(cells, _prose(about) + after, _label(results.sweep, len(tables)), spans=spans)
-        tables.append(_short(_emboldened(table, [contest])))
-
-    for group in groups(results.every, merge_seeds=merge_seeds):
-        label = _label(results.sweep, len(tables))
+    name = f"tab:{re.sub(r'[^A-Za-z0-9]+', '-', results.sweep).strip('-')}"
+    for number, group in enumerate(groups(results.every, merge_seeds=merge_seeds)):
+        label = _numbered(name, number)
         tables += _of_group(group, intervals, label)
         best = best_sigmas(group)
         if best:
-            cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
-            about = "The best σ (in brackets) for each radius, chosen on these images; all else as in Table "
-            names = {(one.lines[0].first.method, one.model) for one in best}
-            add(
-                about,
-                cells,
-                [span],
-                range(1, len(cells)) if len(names) == len(best) else (),
-                after=f"\\ref{{{label}}}.",
-            )
-    for family in results.families:
+            tables.append(_of_best(group, best, label))
+    for number, family in enumerate(results.families):
         cells, span = _spanned(family_table(family), family.radii, family.norm)
-        add(family.caption, cells, [span])
-    for about, cells in attack_tables(results.attacked):
+        label = _numbered(f"{name}-side-by-side", number)
+        tables.append(_short(Tabular(cells, _prose(family.caption), label, spans=[span])))
+    for number, (about, cells) in enumerate(attack_tables(results.attacked)):
         cells[0][8:-1] = _aligned(cells[0][8:-1])
         texts = ("Left standing (\\%) at radius", "Left standing (\\%)", "\\% at radius")
-        left = Span(cells[0][8:-1], texts)
-        add(about, cells, [Span(("Median", "Mean"), ("Distance",)), left])
+        spans = [Span(("Median", "Mean"), ("Distance",)), Span(cells[0][8:-1], texts)]
+        tables.append(
+            _short(Tabular(cells, _prose(about), _numbered(f"{name}-attacks", number), spans=spans))
+        )
     for published in baselines:
         cells, span = _spanned(published_table(published), published.radii, "l2")
-        add(f"Published, not measured here: {published.heading}", cells, [span])
+        about = _prose(f"Published, not measured here: {published.heading}")
+        tables.append(_short(Tabular(cells, about, f"{name}-{published.name}", spans=[span])))
     shown = [part for table in tables for part in floats(table.by_sigma())]
     notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]
     return "\n\n".join([_BEGIN, *shown, *notes, _END]) + "\n"
@@ -117,6 +101,15 @@ def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
     )
     beside_it = beside_it.without([head for head in table.heads if head not in (*names, *MEASURES)])
     return [main, _short(beside_it)]
+
+
+def _of_best(group: Group, best: Sequence[Best], label: str) -> Tabular:
+    """The best σ of each method at each radius; none of them in bold where one method stands there with several settings."""
+    cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
+    about = f"The best $\\sigma$ (in brackets) for each radius, chosen on these images; all else as in Table~\\ref{{{label}}}."
+    names = {(one.lines[0].first.method, one.model) for one in best}
+    contest = [range(1, len(cells))] if len(names) == len(best) else []
+    return _short(_emboldened(Tabular(cells, about, f"{label}-best", spans=[span]), contest, span.heads))
 
 
 def _short(table: Tabular) -> Tabular:
@@ -177,13 +170,12 @@ def _levels(table: Tabular) -> int:
     return len({line[place] for line in table.cells[1:]})
 
 
-def _emboldened(table: Tabular, contests: Sequence[Sequence[int]], heads: Sequence[str] = ()) -> Tabular:
-    """With the largest numbers of each contest's lines in bold, in the columns of these heads (by default the spanned ones)."""
-    wanted = heads or [head for span in table.spans for head in span.heads]
+def _emboldened(table: Tabular, contests: Sequence[Sequence[int]], heads: Sequence[str]) -> Tabular:
+    """With the largest numbers of each contest's lines in bold, in the columns of these heads."""
     bold = {
         (contest[i], j)
         for j, head in enumerate(table.heads)
-        if head in wanted
+        if head in heads
         for contest in contests
         for i in winners([_leading(table.cells[line][j]) for line in contest])
     }
@@ -221,9 +213,8 @@ def _aligned(heads: Sequence[str]) -> list[str]:
     return [f"{float(head):.{places}f}" for head in heads]
 
 
-def _label(sweep: str, number: int) -> str:
-    name = re.sub(r"[^A-Za-z0-9]+", "-", sweep).strip("-")
-    return f"tab:{name}{f'-{number + 1}' if number else ''}"
+def _numbered(label: str, number: int) -> str:
+    return f"{label}-{number + 1}" if number else label
 
 
 def _prose(text: str) -> str:

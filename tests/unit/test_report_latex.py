@@ -119,6 +119,23 @@ def test_measures_are_a_table_of_their_own_where_a_column_has_no_room() -> None:
     assert latex(*two_methods(0.5)).count("\\begin{table}") == 1
 
 
+def test_labels_stay_whatever_else_there_is() -> None:
+    rows = two_methods(0.25, 0.5)
+    other = [replace(row, certificate="runner-up") for row in rows]
+    text = render(
+        Results("a_b c", "", [*rows, *other], []), "latex", baselines=[find_published("sodm2021-table1")]
+    )
+    labels = re.findall(r"\\label\{(.*?)\}", text)
+    assert labels == [
+        "tab:a-b-c",
+        "tab:a-b-c-best",
+        "tab:a-b-c-2",
+        "tab:a-b-c-2-best",
+        "tab:a-b-c-sodm2021-table1",
+    ]
+    assert set(re.findall(r"\\ref\{(.*?)\}", text)) == {"tab:a-b-c", "tab:a-b-c-2"}
+
+
 def test_certificates_in_several_norms_name_theirs_and_fractions_stay() -> None:
     row = make_row(accuracies=(0.9, 0.8, 0.7, 0.6))
     cells = [replace(cell, radius=k / 255) for cell, k in zip(row.cells, (0, 2, 8, 16), strict=True)]
