@@ -58,7 +58,7 @@ class Published:
             for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
         )
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
-        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}. {v['model']}, {conditions}.{''.join(remarks)}"
+        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}. {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
 
     def long_rows(self) -> list[dict[str, Any]]:
         """One dict per row and radius, with the keys that a measured row has too."""
