@@ -46,6 +46,10 @@ def export(
     baselines: Annotated[
         bool, typer.Option("--baselines", help="Published numbers on the same data beside one's own.")
     ] = False,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option("--baseline", metavar="TABLE", help="Only this published table; may be given again."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
@@ -58,13 +62,14 @@ def export(
     from rsctl.report.formats import FORMATS, render
     from rsctl.report.only import Only
     from rsctl.report.output import check, write
-    from rsctl.report.published import matching
+    from rsctl.report.published import find_published, matching
     from rsctl.report.rows import sweep_results
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
     if form not in (*FORMATS, "tsv"):
         raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
+    chosen = [find_published(name, "--baseline") for name in baseline or ()]
     store = Store(load_settings().store)
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
@@ -76,7 +81,7 @@ def export(
     if output:
         check(output, force=force)
     results = sweep_results(store, sweep, **choice)
-    beside = matching(results.every) if baselines else []
+    beside = chosen or (matching(results.every) if baselines else [])
     text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)
     if output is None and form == "md":
         show(text)

@@ -88,11 +88,11 @@ def published_tables() -> dict[str, Published]:
     return tables
 
 
-def find_published(name: str) -> Published:
-    """The table of this name; raises InputError with the names that exist."""
+def find_published(name: str, asked: str = "TABLE") -> Published:
+    """The table of this name; raises InputError with what was asked for, and the names that exist."""
     tables = published_tables()
     if name not in tables:
-        raise InputError(f"TABLE: {unknown('published table', name, tables)}")
+        raise InputError(f"{asked}: {unknown('published table', name, tables)}")
     return tables[name]
 
 

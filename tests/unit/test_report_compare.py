@@ -234,6 +234,13 @@ def test_baselines_come_on_request_and_apart(
     assert {row["source"] for table in document["baselines"] for row in table["rows"]} == {"published"}
     for form in ("latex", "csv"):
         assert run(["export", "sweep", "--baselines", "--format", form]) == 0
+    capsys.readouterr()
+    assert len(document["baselines"]) > 1
+    assert run(["export", "sweep", "--baseline", "cohen2019-cifar10", "--format", "json"]) == 0
+    (only,) = json.loads(capsys.readouterr().out)["baselines"]
+    assert only["name"] == "cohen2019-cifar10"
+    assert run(["export", "sweep", "--baseline", "cohen2020"]) == 2
+    assert "--baseline: unknown published table 'cohen2020'" in capsys.readouterr().err
 
 
 # ---------------------------------------------------------------- reproduce
