@@ -198,6 +198,10 @@ class Row(OwnRow):
         return self.count.noise
 
     @property
+    def arithmetic(self) -> str:
+        return self.count.arithmetic
+
+    @property
     def stopping(self) -> str:
         return self.count.stopping
 
@@ -227,6 +231,7 @@ class ProvedRow(OwnRow):
     n: None = None
     n0: None = None
     noise = "none"
+    arithmetic = "float"
     stopping = "fixed"
     estimated = False
 
@@ -257,6 +262,7 @@ class LoggedRow(Measured):
     alpha: float | None
 
     source = "log"
+    arithmetic = "float"
     estimated = True
 
     @property

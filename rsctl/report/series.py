@@ -127,12 +127,15 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
 
 
 def _attacks_on(group: Group, attacked: list[AttackedRow]) -> list[AttackedRow]:
-    """Attacks on the classifiers that a group's certificates speak of: the smoothed one at its σ, or the network itself."""
+    """Attacks on the classifiers that a group's certificates speak of: the smoothed one at its σ, or the network itself.
+
+    What is smoothed in exact arithmetic is another classifier than the one that is attacked.
+    """
     about = {
         (row.train.hash, 0.0 if isinstance(row, ProvedRow) else row.sigma)
         for line in group.lines
         for row in line.rows
-        if isinstance(row, OwnRow)
+        if isinstance(row, OwnRow) and row.arithmetic != "exact"
     }
     return [
         one

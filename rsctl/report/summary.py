@@ -55,7 +55,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Lines that may stand in one table: same images, norm, certificate, alpha, n, n0 and radii."""
+    """Lines that may stand in one table: same images, norm, certificate, arithmetic, alpha, n, n0 and radii."""
 
     lines: list[Line]
 
@@ -79,7 +79,7 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
 
 def _table_key(row: AnyRow) -> tuple[Any, ...]:
     return (
-        row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.stopping, row.subset_key,
+        row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.arithmetic, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
         # Files that the data set's name doesn't identify; a log doesn't say.
         "" if isinstance(row, LoggedRow) or not row.train.data else data_of(row),

@@ -16,7 +16,10 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
     found = [_family_title(panel) if kind == "families" else _title(panel) for panel in panels]
     further = [_further(panel.group.first, kind) for panel in panels]
     # Fingerprints last, and only where nothing that can be read differs.
-    for keys in (("n0", "noise", "stopping", "norm", "subset", "images"), ("positions", "files")):
+    for keys in (
+        ("n0", "noise", "arithmetic", "stopping", "norm", "subset", "images"),
+        ("positions", "files"),
+    ):
         before = list(found)
         for key in keys:
             for title in dict.fromkeys(before):
@@ -33,6 +36,7 @@ def _further(row: AnyRow, kind: str) -> dict[str, str]:
     return {
         "n0": "" if families else "n0 not stated" if row.n0 is None else f"n0 = {row.n0}",
         "noise": "" if families else f"{row.noise} noise",
+        "arithmetic": "" if families else f"{row.arithmetic} arithmetic",
         "stopping": ""
         if families
         else "fixed n"

@@ -18,14 +18,16 @@ import rsctl.results
 from rsctl.certificates import find_certificate
 from rsctl.errors import InputError
 from rsctl.report.figures import plot
+from rsctl.report.attacked import AttackedRow
 from rsctl.report.hours import task_hours
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.kinds import KINDS
 from rsctl.report.looks import COLOURS, SETTINGS, in_common, method_colours
 from rsctl.report.measured import Row
-from rsctl.report.series import Panel, at_least, by_norm, collect
+from rsctl.report.series import Panel, _attacks_on, at_least, by_norm, collect
 from rsctl.report.summary import Group, Line
 from rsctl.report.titles import titles
+from rsctl.spec.runs import AttackSpec
 from rsctl.store.attempts import Claim
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
@@ -92,9 +94,27 @@ def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
     assert titles([panel], "curve") == ["digits test, cohen, n = 1000, α = 0.001"]
     assert last_words(certificate="runner-up") == ["α = 0.001"] * 2
     assert last_words(count=row.count.model_copy(update={"n0": 7})) == ["n0 = 10", "n0 = 7"]
+    exact = row.count.model_copy(update={"arithmetic": "exact"})
+    assert last_words(count=exact) == ["float arithmetic", "exact arithmetic"]
     assert last_words(subset="every 2th of 360") == ["all of 360", "every 2th of 360"]
     assert len(set(last_words(subset_key="another"))) == 2
     assert last_words("families", norm="linf") == ["l2", "linf"]
+
+
+def test_an_attack_on_float_noise_is_not_drawn_beside_exact_arithmetic(tmp_path: Path) -> None:
+    store, _ = make_store(tmp_path)
+    (panel,), _ = collect(store, "sweep", radii=[0.0])
+    row = panel.group.first
+    assert isinstance(row, Row)
+    spec = AttackSpec(
+        model_hash=row.train.hash, model_run=row.train.run_id, dataset="digits", dataset_parameters={}, split="test", seed=0,
+        attack="ddn", revision=1, parameters={}, norm="l2", target="smoothed", sigma=row.sigma, noises=8, n=100, alpha=0.001,
+        precision="fp32",
+    )  # fmt: skip
+    attack = AttackedRow(run="attack", train=row.train, spec=spec, planned=1, distance=np.ones(1), radii=[])
+    assert _attacks_on(panel.group, [attack]) == [attack]
+    exact = replace(row, count=row.count.model_copy(update={"arithmetic": "exact"}))
+    assert _attacks_on(Group([Line("", [exact])]), [attack]) == []
 
 
 def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:

@@ -37,6 +37,17 @@ def table(text: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines]
 
 
+def test_exact_arithmetic_and_float_never_share_a_caption(tmp_path: Path) -> None:
+    """A caption says the guarantee of all lines below it."""
+    store, _ = make_store(tmp_path, grid={"certification.arithmetic": ["exact", "float"]})
+    found = sweep_results(store, "sweep")
+    for form in ("md", "latex"):
+        text = render(found, form).replace("$g$", "g")
+        assert text.count("Certified accuracy (") >= 2
+        assert text.count("probabilistic 0.999 per image, of the smoothed classifier g,") == 1
+        assert text.count("probabilistic 0.999 per image, of the smoothed classifier g;") == 1
+
+
 # ---------------------------------------------------------------- numbers
 
 
