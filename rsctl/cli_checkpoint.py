@@ -19,7 +19,9 @@ from rsctl.errors import InputError, RefusedError, UnavailableError
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
-Sigma = Annotated[float, typer.Option("--sigma", min=0, help="Noise level of the smoothed classifier.")]
+Sigma = Annotated[
+    float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
+]
 Normalisation = Annotated[
     str,
     typer.Option(

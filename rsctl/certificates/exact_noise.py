@@ -53,7 +53,9 @@ def weights(sigma: float) -> NDArray[np.int64]:
 
 
 def _from_the_middle(t: Decimal) -> Decimal:
-    """Φ(t) − ½ = φ(t) (t + t³/3 + t⁵/(3·5) + …) for t ≥ 0: no term cancels another."""
+    """Φ(t) − ½ = φ(t) (t + t³/3 + t⁵/(3·5) + …) for t ≥ 0: no term cancels another. From `FAR` on ½, to BITS bits."""
+    if t >= FAR:
+        return Decimal("0.5")  # of a tiny σ the series has as many terms as t²
     term = total = t
     odd = 1
     while term > total.scaleb(-DIGITS):

@@ -65,7 +65,7 @@ class Certification(Parameters):
     """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
     shards: Count = 1
     """Parallel tasks that share the images of one model."""
-    sigma: Annotated[float, Field(gt=0)] | None = None
+    sigma: Annotated[float, Field(gt=0, le=100)] | None = None
     """Noise level of the certificate, if it is to differ from the training noise."""
     shells: list[Probability] = []
     """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that

@@ -53,6 +53,11 @@ def test_weights_are_the_rounded_gaussian_and_depart_from_it_by_no_more_than_is_
     assert variation > mp.mpf(paid.numerator) / paid.denominator / 20
 
 
+def test_a_sigma_below_every_pixel_value_draws_none_and_takes_no_time() -> None:
+    """The series that the thresholds come from has some (0.002/σ)² terms."""
+    assert weights(1e-9).tolist() == [0, 2**BITS, 0]
+
+
 def test_what_lies_beyond_the_reach_is_less_than_half_a_unit() -> None:
     with mp.workdps(60):
         for sigma in (0.001, 0.005, *SIGMAS, 2.0):

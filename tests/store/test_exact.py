@@ -96,6 +96,14 @@ def test_noise_whose_rounding_nothing_is_known_of_is_refused(chain: Chain, chang
         chain.plan(tiny(**changes))
 
 
+def test_a_level_of_noise_whose_pixel_values_float32_would_round_is_refused(chain: Chain) -> None:
+    """From about 7000 on whole pixel values leave 2^24; splitting noise would go through billions of positions."""
+    with pytest.raises(InputError, match=r"certification\.sigma"):
+        chain.plan(exact(sigma=8000.0, alpha=0.5))
+    with pytest.raises(InputError, match=r"certification\.sigma"):
+        chain.plan(tiny(noise="splitting", certification={"sigma": 1e7, "certificates": ["splitting-l1"]}))
+
+
 def test_an_alpha_that_the_draws_would_use_up_is_refused_before_a_draw(chain: Chain) -> None:
     with pytest.raises(InputError, match="may depart from the Gaussian law"):
         chain.plan(exact(alpha=1e-13))
