@@ -122,7 +122,8 @@ def warnings(rows: list[Row]) -> list[str]:
     seeds = {row.count.seed for row in rows if "certification.seed" in row.varying}
     if seeds:
         notes.append(
-            "One model was certified with several seeds of the noise: choosing the best of them is not sound. Report one, or all."
+            "One model was certified with several seeds, of the choice of images and of what noise is drawn: choosing the best of them "
+            "is not sound. Report one, or all."
         )
     incomplete = [row for row in rows if not row.complete]
     if incomplete:
