@@ -17,8 +17,8 @@ from report_cases import make_store, write_counts
 import rsctl.results
 from rsctl.certificates import find_certificate
 from rsctl.errors import InputError
-from rsctl.report.figures import plot
 from rsctl.report.attacked import AttackedRow
+from rsctl.report.figures import plot
 from rsctl.report.hours import task_hours
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.kinds import KINDS
