@@ -69,6 +69,30 @@ def test_the_sums_are_those_of_the_draws_outside_the_class(n0: int, n: int, tile
         np.testing.assert_allclose(products(image.sums), [a @ a, a @ b, b @ b], rtol=1e-5, atol=1e-5)
 
 
+def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> None:
+    """All draws are of class 1: noise is summed up from every one of them, or, where 1 was selected, from none."""
+
+    class Always(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.tensor([0.0, 1.0, 0.0]).repeat(len(x), 1)
+
+    sums = []
+    for chosen in range(3):
+        image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64), blocks=[1, 0])
+        image.counts[0, chosen] = 20
+        sampler = Sampler(
+            Always(), 3, sigma=0.5, seed=5, n0=20, n=80, tile=20, block=20, device=CPU, gradient=True
+        )
+        for _ in sampler.run([image]):
+            pass
+        assert image.others == ([0, 0] if chosen == 1 else [40, 40])
+        assert image.sums is not None
+        sums.append(image.sums)
+    assert not sums[1].any()
+    assert sums[0].all()
+    assert torch.equal(sums[0], sums[2])
+
+
 def test_summing_up_changes_no_count_and_no_sum_depends_on_what_is_sampled_beside_it() -> None:
     with_sums, alone = sampled(30, 130, 60, 20, 4), sampled(30, 130, 20, 20, 1)
     without = sampled(30, 130, 60, 20, 4, gradient=False)
