@@ -20,6 +20,8 @@ from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import (
     Reader,
     check_shard,
+    compacted_file,
+    compacted_numbers,
     count_table,
     data_files,
     read_table,
@@ -221,8 +223,11 @@ def test_tables_of_other_classes_are_never_one(tmp_path: Path) -> None:
 
 def test_a_merged_row_keeps_its_function_and_the_first_of_an_image_counts(tmp_path: Path) -> None:
     run = run_of(tmp_path)
+    assert len(read_table(run).rows) == 0
     put(run, 1, plain(label=np.array([5, 6, 7], np.int32)), [{"on": "x"}, {"on": "y"}])
-    put(run, 0, plain(index=np.array([9, 2, 5])), [{"on": "y"}, {"on": "z"}], attempt=2)
+    other = plain(index=np.array([9, 2, 5]), label=np.array([0, 0, 1], np.int32))
+    put(run, 0, other, [{"on": "y"}, {"on": "z"}], attempt=2)
+    put(run, 2, plain().take([0]), [{"on": "x"}])  # of another number of images
     table = read_table(run)
     # Position, function and label of the first attempt; of the second one what the first doesn't have.
     assert table.rows.index.tolist() == [2, 4, 5, 7, 9]
@@ -246,6 +251,12 @@ def test_files_come_in_order_of_attempt_and_shards_of_a_task_alone(tmp_path: Pat
     assert shard_files(run, 1) == files[2:]
     assert shard_files(run, 2) == []
     assert data_files(run) == [files[2], files[0], files[3], files[1]]
+    compacted = [compacted_file(run, number) for number in (1, 2, 10)]
+    assert [file.name for file in compacted] == ["counts.h5", "counts.2.h5", "counts.10.h5"]
+    for file in (*compacted, run.path / "counts.x.h5", run.path / "counts.h5.unusable-1"):
+        file.touch()
+    assert compacted_numbers(run) == [1, 2, 10]
+    assert data_files(run) == [*compacted, files[2], files[0], files[3], files[1]]
 
 
 def test_a_file_is_read_again_once_it_changes_and_not_before(
