@@ -61,3 +61,10 @@ class Composed(Answer):
         super().__init__()
         self.draft, self.sections, self.problems = draft, sections, problems
         self.plan, self.replaces, self.tables = plan, replaces, tables
+
+    def put(self, field: Field) -> None:
+        """Have this field instead of the one of its key."""
+        self.sections = tuple(
+            replace(section, fields=tuple(field if old.key == field.key else old for old in section.fields))
+            for section in self.sections
+        )

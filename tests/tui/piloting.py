@@ -19,8 +19,9 @@ def on_screen(app: Dashboard) -> list[str]:
 
 async def settled(app: Dashboard) -> None:
     """Until every message is handled, also those that handling them led to, and what changed is laid out."""
-    quiet = 0
+    quiet, end = 0, time.monotonic() + 30
     while quiet < 5:
+        assert time.monotonic() < end, "the dashboard doesn't come to rest: it may have ended with an error"
         await asyncio.sleep(0)
         busy = any(pump.message_queue_size for pump in (app, *app._registry))
         quiet = 0 if busy else quiet + 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from textual.widgets import Input, OptionList
 from rsctl.errors import InputError
 from rsctl.spec.sweep import expand
 from rsctl.spec.templates import all_templates
+from rsctl.tui import sweep_files
 from rsctl.tui.draft import START, Draft, to_toml
 from rsctl.tui.form import compose
 from rsctl.tui.form_rows import help_text
@@ -266,6 +268,32 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await checked(app, pilot)
         await pilot.press("u")
         assert not isinstance(app.screen, ConfirmScreen)
+
+    drive(steps)
+
+
+def test_a_value_is_shown_before_it_is_checked(synthetic: Synthetic, drive, monkeypatch) -> None:
+    ready = threading.Event()
+    ready.set()
+    made = sweep_files.compose
+
+    def slowly(draft):
+        ready.wait(20)
+        return made(draft)
+
+    monkeypatch.setattr(sweep_files, "compose", slowly)
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        app.screen.grid.move_to("Noise and repetition sigma")
+        ready.clear()
+        await pilot.press("enter", "ctrl+u", "1", "full_stop", "5", "enter")
+        assert any("sigma" in line and "1.5" in line for line in on_screen(app))
+        await until(pilot, lambda: "checking" in shown(app, "#compose-plan"), "word that the plan is old")
+        await pilot.press("delete")
+        assert not any("sigma" in line and "1.5" in line for line in on_screen(app))
+        ready.set()
+        await checked(app, pilot)
 
     drive(steps)
 

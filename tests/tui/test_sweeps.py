@@ -31,6 +31,11 @@ def text_of(widget) -> str:
     return "\n".join(widget.render_line(y).text.rstrip() for y in range(widget.size.height))
 
 
+def asked(app: Dashboard) -> str:
+    """The text of the question that is open."""
+    return "".join(str(widget.render()) for widget in app.screen.query("#confirm-text"))
+
+
 def grid_of(app: Dashboard) -> Grid:
     return app.screen.query_one("#sweeps-grid", Grid)
 
@@ -198,6 +203,34 @@ def test_what_is_typed_right_after_the_slash_is_the_filters(synthetic: Synthetic
     drive(steps)
 
 
+def test_a_sweep_is_cancelled_whole_and_says_so_under_a_filter(synthetic: Synthetic, drive) -> None:
+    waits_for_its_model(synthetic, "going")
+
+    async def steps(app, pilot):
+        await until(pilot, lambda: app.screen.chosen()[0].progress.states.get("queued"), "tasks that wait")
+        grid_of(app).move_to("going")
+        type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"12", "enter", "x")
+        await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
+        await until(pilot, lambda: "Also of 1 run that the filter hides." in asked(app), "the whole of it")
+
+    drive(steps)
+
+
+def test_more_room_names_more_curves(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        synthetic.count(synthetic.counts("going")[1], 0)
+        app.paused = False
+        pane = app.screen.query_one(CertifiedPane)
+        await until(
+            pilot, lambda: "and 1 more run" in str(pane.query_one("Static").render()), "a short legend"
+        )
+        app.paused = True
+        await pilot.resize_terminal(160, 48)
+        await until(pilot, lambda: "more run" not in str(pane.query_one("Static").render()), "both names")
+
+    drive(steps, (60, 15))
+
+
 def test_cancel_asks_first_and_stops_the_sweep(synthetic: Synthetic, drive) -> None:
     """The tasks of `going` are this process's own claims, so the backend has none of them to stop; requests go away."""
     queue = own_queue(synthetic.store)
@@ -238,7 +271,7 @@ def test_retry_hands_failed_tasks_over_again(synthetic: Synthetic, drive, monkey
         grid_of(app).move_to("failed")
         await pilot.press("r")
         assert isinstance(app.screen, ConfirmScreen)
-        assert "1 failed" in str(app.screen.query_one("#confirm-text").render())
+        assert "1 failed" in asked(app)
         await pilot.press("y")
         await until(pilot, lambda: len(queue.wanted()) == 3, "requests")
         grid_of(app).move_to("finished")
@@ -259,18 +292,19 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
     async def steps(app, pilot):
         await pilot.press("e")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "question")
-        assert "greater than" in str(app.screen.query_one("#confirm-text").render())
+        await until(
+            pilot,
+            lambda: "greater than" in asked(app),
+            "what is wrong",
+        )
         monkeypatch.setenv("EDITOR", "sed -i s/-1/0.75/")
         await pilot.press("y")
         await until(
             pilot,
-            lambda: (
-                isinstance(app.screen, ConfirmScreen)
-                and "2 models" in str(app.screen.query_one("#confirm-text").render())
-            ),
+            lambda: isinstance(app.screen, ConfirmScreen) and "2 models" in asked(app),
             "plan",
         )
-        said = str(app.screen.query_one("#confirm-text").render())
+        said = asked(app)
         assert "adds gaussian-digits-s0.75-" in said
         assert "drops gaussian-digits-s0.12-" in said
         assert kept.read_text() == before
@@ -304,11 +338,9 @@ def test_what_is_typed_while_a_change_is_planned_is_for_its_question(
         type_at_once(app, "e", "x", "y")
         await pilot.pause()
         assert isinstance(app.screen, ConfirmScreen)
-        assert "planning" in str(app.screen.query_one("#confirm-text").render())
+        assert "planning" in asked(app)
         ready.set()
-        await until(
-            pilot, lambda: "2 models" in str(app.screen.query_one("#confirm-text").render()), "the plan"
-        )
+        await until(pilot, lambda: "2 models" in asked(app), "the plan")
         await pilot.press("n")
         await until(
             pilot, lambda: any("stays there" in n.message for n in app._notifications), "where the file is"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
@@ -148,16 +149,29 @@ class ComposeScreen(Filing):
             return
         if text == "" or (text == field.default and not field.is_set):
             self._draft.drop(field.key)
+            self._show_meanwhile(field, "", False)
         else:
             value, grid = field.parse(text)
             self._draft.put(field.key, value, grid=grid)
+            self._show_meanwhile(field, text, grid)
         self._check()
+
+    def _show_meanwhile(self, field: Field, text: str, grid: bool) -> None:
+        """Show what is set now: the check of a large sweep on a slow file system takes a while."""
+        if self._composed is not None:
+            self._composed.put(replace(field, value=text, is_set=bool(text), grid=grid, problem=""))
+            self._show_form()
+
+    def tick(self) -> None:
+        if self._composed is not None and self._composed.draft.raw != self._draft.raw:
+            self.query_one("#compose-plan", Static).update("checking …")
 
     def action_reset(self) -> None:
         """Leave the field to its default."""
         field = self._field()
         if field is not None:
             self._draft.drop(field.key)
+            self._show_meanwhile(field, "", False)
             self._check()
 
     def action_add(self) -> None:

@@ -34,25 +34,28 @@ class ConfirmScreen(ModalScreen[bool]):
         self._title, self._text, self._yes, self._no = title, text, yes, no
 
     def compose(self) -> ComposeResult:
-        with Vertical(id="confirm") as box:
-            box.border_title = Text(self._title)
+        with Vertical(id="confirm"):
             with VerticalScroll(id="confirm-body", can_focus=False):
-                yield Static(Text(self._text), id="confirm-text")
+                yield Static(id="confirm-text", markup=False)
             with Horizontal(id="confirm-buttons"):
                 yield Button(Text(f"{self._no} (n)"), id="no", compact=True)
-                yield Button(Text(f"{self._yes} (y)"), id="yes", variant="primary", compact=True)
+                yield Button(id="yes", variant="primary", compact=True)
 
     def on_mount(self) -> None:
-        self.query_one("#yes", Button).display = bool(self._yes)
+        self._show()
         self.query_one("#no", Button).focus()
 
     def tell(self, title: str, text: str, yes: str) -> None:
-        """What it entails is known now."""
-        self._yes = yes
-        self.query_one("#confirm", Vertical).border_title = Text(title)
-        self.query_one("#confirm-text", Static).update(Text(text))
+        """What it entails is known now, which may be before it is on the screen."""
+        self._title, self._text, self._yes = title, text, yes
+        if self.is_mounted:
+            self._show()
+
+    def _show(self) -> None:
+        self.query_one("#confirm", Vertical).border_title = Text(self._title)
+        self.query_one("#confirm-text", Static).update(Text(self._text))
         button = self.query_one("#yes", Button)
-        button.label, button.display = Text(f"{yes} (y)"), True
+        button.label, button.display = Text(f"{self._yes} (y)"), bool(self._yes)
 
     def action_read(self, by: int) -> None:
         """Move the text."""

@@ -53,6 +53,8 @@ class Filtering(ModeScreen):
 
     def action_keep(self) -> None:
         """Go back to the runs that the filter shows."""
+        # Word of what was typed comes later than the next key, which is for the runs that are left.
+        self._apply(self._field.value)
         self.set_focus(self.rows())
 
     def action_clear(self) -> None:
@@ -70,10 +72,13 @@ class Filtering(ModeScreen):
             return self._field.display
         return self._field.has_focus == (action == "keep")
 
-    def on_input_changed(self, message: Input.Changed) -> None:
+    def on_input_changed(self, _message: Input.Changed) -> None:
+        self._apply(self._field.value)
+
+    def _apply(self, text: str) -> None:
         note, overview = self.query_one(".filter-note", Static), self.dashboard.overview
         try:
-            self.only = parse_filter(message.value, overview) if overview and message.value.strip() else None
+            self.only = parse_filter(text, overview) if overview and text.strip() else None
         except InputError as error:
             note.update(str(error))
             note.display = True

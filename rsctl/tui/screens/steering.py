@@ -16,14 +16,14 @@ from rsctl.tui.background import Failed
 from rsctl.tui.plain import plain_lines
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.mode import ModeScreen
+from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
 from rsctl.words import counted
 
 AGAIN = ("failed", "lost", "cancelled", "new")
 
 
-class Steering(ModeScreen):
+class Steering(Filtering):
     """The part of the sweeps mode that changes something."""
 
     def __init__(self) -> None:
@@ -51,6 +51,8 @@ class Steering(ModeScreen):
         text = f"{what}: {counted(len(left), 'unfinished task')}. What is trained and sampled so far stays; retry goes on from there."
         if shared:
             text += " The training of its model goes on: other runs need it."
+        if run is None:
+            text += self._beyond_the_filter(sweep)
 
         def answered(yes: bool | None) -> None:
             if yes:
@@ -75,12 +77,18 @@ class Steering(ModeScreen):
                 self.notify(f"{sweep.name}: nothing failed, was lost or cancelled", markup=False)
             return
         text = f"{_counted(again)} of {sweep.name} start again, from what they have written so far."
+        text += self._beyond_the_filter(sweep)
 
         def answered(yes: bool | None) -> None:
             if yes:
                 self.background.ask(f"act {sweep.name}", partial(steer.retry, sweep.name), self)
 
         self.app.push_screen(ConfirmScreen("Retry sweep?", text, "Start again"), answered)
+
+    def _beyond_the_filter(self, sweep: SweepView) -> str:
+        """What is done to a sweep is done to all of it."""
+        hidden = sum(not self.only.matches(run) for run in sweep.runs) if self.only else 0
+        return f" Also of {counted(hidden, 'run')} that the filter hides." if hidden else ""
 
     def action_retry_larger(self) -> None:
         """Start the same tasks again with another time or memory limit."""
@@ -100,7 +108,7 @@ class Steering(ModeScreen):
 
         help_text = (
             f"{_counted(again)} of {name} start again with these limits, for instance minutes=240 memory_gb=64. "
-            "Schedulers hold tasks to them; the local queue doesn't."
+            f"Schedulers hold tasks to them; the local queue doesn't.{self._beyond_the_filter(sweep)}"
         )
         self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
 

@@ -13,7 +13,6 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
-from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.screens.steering import Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -36,7 +35,7 @@ ACTIONS = (
 )
 
 
-class SweepsScreen(Steering, Filtering):
+class SweepsScreen(Steering):
     """The first mode."""
 
     MODE = "sweeps"

@@ -26,6 +26,19 @@ class CertifiedPane(CurvePane):
 
     READING = "reading the shards …"
 
+    def __init__(self, id: str) -> None:  # noqa: A002
+        super().__init__(id)
+        self._shown: tuple[Sequence[Curve], int] | None = None
+
+    def on_resize(self) -> None:
+        """How many curves have a name below depends on the room."""
+        if self._shown is not None:
+            self.show(*self._shown)
+
+    def _clear(self) -> None:
+        self._shown = None
+        super()._clear()
+
     def compose(self) -> ComposeResult:
         yield Chart(empty="")
         yield Lines("", classes="facts", markup=False)
@@ -33,6 +46,7 @@ class CertifiedPane(CurvePane):
     def show(self, curves: Sequence[Curve], runs: int) -> None:
         """The curves of the first of so many runs."""
         self.arrived()
+        self._shown = (curves, runs)
         counted = [curve for curve in curves if curve.images]
         # One norm at a time, as in the results: radii of another can't stand on the same axis.
         first = next(iter(counted or curves), None)
