@@ -115,11 +115,13 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
-    if point.noise == "splitting" and point.sigma and method.name not in ADDS_TO_THE_IMAGE:
+    steps = getattr(hyperparameters, "steps", 0)  # of an attack: consistency at adversarial images
+    if point.noise == "splitting" and point.sigma and (method.name not in ADDS_TO_THE_IMAGE or steps):
+        moves = f"{method.name} with steps = {steps}" if method.name in ADDS_TO_THE_IMAGE else method.name
         problems.append(
             Problem(
                 "noise",
-                f"'splitting' takes the place of an image, and {method.name} moves images or noises on their own. "
+                f"'splitting' takes the place of an image, and {moves} moves images or noises on their own. "
                 f"Methods that train with it: {', '.join(ADDS_TO_THE_IMAGE)}.",
             )
         )

@@ -235,6 +235,7 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
         ({"certification": {"selection": "clean"}}, "counts every position of its intervals once"),
         ({"certification": {"arithmetic": "exact"}}, "rounds Gaussian noise"),
         ({"method": "smoothadv"}, "Methods that train with it: gaussian, stability, consistency"),
+        ({"method": {"name": "consistency", "steps": 4}}, "consistency with steps = 4 moves images"),
     ],
 )  # fmt: skip
 def test_what_does_not_go_together_is_refused(chain: Chain, changes: dict[str, Any], says: str) -> None:
