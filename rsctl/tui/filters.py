@@ -72,10 +72,10 @@ def _holds(run: RunView, key: str, wanted: str) -> bool:
         return any(state.startswith(wanted) for state in states)
     if key == "sweep":
         return wanted in run.sweep
-    values = [
-        value for name, value in run.settings.items() if value is not None and key in (name, _short(name))
-    ]
-    return any(_compares(value, wanted) for value in values)
+    # `seed` is the training's; another table's is `certification.seed`.
+    names = [key] if key in run.settings else [name for name in run.settings if key == _short(name)]
+    values = [run.settings[name] for name in names]
+    return any(_compares(value, wanted) for value in values if value is not None)
 
 
 def _compares(value: Any, wanted: str) -> bool:

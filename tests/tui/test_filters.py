@@ -15,9 +15,11 @@ def _run(title: str, state: str, **settings: object) -> RunView:
 
 
 RUNS = (
-    _run("a", "failed", method="gaussian", sigma=0.25, **{"training.lr": 0.1}),
-    _run("b", "done", method="sodm", sigma=0.5, **{"training.lr": 0.01}),
-    _run("c", "running", method="sodm", sigma=1.0, **{"training.lr": 0.1}),
+    _run(
+        "a", "failed", method="gaussian", sigma=0.25, seed=0, **{"training.lr": 0.1, "certification.seed": 0}
+    ),
+    _run("b", "done", method="sodm", sigma=0.5, seed=1, **{"training.lr": 0.01, "certification.seed": 0}),
+    _run("c", "running", method="sodm", sigma=1.0, seed=2, **{"training.lr": 0.1, "certification.seed": 0}),
 )
 OVERVIEW = Overview("store", (SweepView("s", "", "local", 0.0, RUNS),), (), 0.0)
 
@@ -32,6 +34,9 @@ OVERVIEW = Overview("store", (SweepView("s", "", "local", 0.0, RUNS),), (), 0.0)
         ("sigma:0.5", "b"),
         ("lr:0.1", "ac"),
         ("training.lr:<0.1", "b"),
+        # A key means the setting of that name where there is one, not also another table's.
+        ("seed:0", "a"),
+        ("certification.seed:0", "abc"),
         ("method:!sodm", "a"),
         ("b", "b"),
         ("sigma:", "abc"),
