@@ -91,6 +91,17 @@ def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> Non
     assert not sums[1].any()
     assert sums[0].all()
     assert torch.equal(sums[0], sums[2])
+    # From the start: no estimation draw is made before all selection draws are counted.
+    image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64))
+    sampler = Sampler(
+        Always(), 3, sigma=0.5, seed=5, n0=40, n=80, tile=80, block=20, device=CPU, gradient=True
+    )
+    for _ in sampler.run([image]):
+        pass
+    assert image.others == [0, 0]
+    assert image.sums is not None
+    assert not image.sums.any()
+    assert sampler.drawn == 40 + 80
 
 
 def test_summing_up_changes_no_count_and_no_sum_depends_on_what_is_sampled_beside_it() -> None:

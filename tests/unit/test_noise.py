@@ -38,6 +38,11 @@ def test_directions_are_uniform(exponent: int) -> None:
     assert np.abs(np.cov(unit.T) - np.eye(16) / 16).max() < 0.005
 
 
+def test_gaussian_noise_is_a_generators_own_so_that_tables_can_be_extended() -> None:
+    drawn = smoothing_noise((3, 1, 2, 2), 0.5, 0, generator(CPU, 7))
+    assert torch.equal(drawn, torch.randn((3, 1, 2, 2), generator=generator(CPU, 7)) * 0.5)
+
+
 def test_the_rarest_uniform_number_is_a_finite_laplace_draw(monkeypatch: pytest.MonkeyPatch) -> None:
     """0 comes once in 2^53, and its logarithm would be infinite."""
     monkeypatch.setattr(torch, "rand", lambda shape, **options: torch.zeros(shape, dtype=options["dtype"]))

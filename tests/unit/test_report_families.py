@@ -58,6 +58,16 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
+def test_files_of_proofs_that_can_t_be_read_are_named_beside_those_of_counts(store: Store) -> None:
+    entries = store.sweep("sweep")["entries"]
+    spoilt = [store.run(entry["kind"], entry["run"]).path / "shards" / "0009.1.h5" for entry in entries]
+    for file in spoilt:
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("spoilt")
+    notes = sweep_results(store, "sweep").notes
+    assert [sum(str(file) in note for note in notes) for file in spoilt] == [1] * len(spoilt)
+
+
 def test_only_rows_of_one_norm_stand_together_on_the_images_that_all_have(store: Store) -> None:
     found = sweep_results(store, "sweep")
     (family,) = found.families

@@ -111,6 +111,17 @@ def test_a_sweep_is_recomputed_from_its_counts(tmp_path: Path) -> None:
     assert _subset({"skip": 20, "max": 5, "count": 5, "of": 360}) == "5 drawn by seed from every 20th of 360"
 
 
+def test_a_file_that_can_t_be_read_is_named_and_the_rest_counts(tmp_path: Path) -> None:
+    store, (run,) = make_store(tmp_path)
+    for task in (7, 8):
+        file = run.path / "shards" / f"000{task}.1.h5"
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("spoilt")
+    found = sweep_results(store, "sweep")
+    assert found.rows[0].images == 360
+    assert [sum(f"000{task}.1.h5" in note for note in found.notes) for task in (7, 8)] == [1, 1]
+
+
 def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path) -> None:
     from report_cases import write_counts
 
