@@ -107,3 +107,9 @@ def test_where_nothing_can_be_written_the_tables_live_in_the_process(
     same(1)
     same(2)
     assert len(made) == TOGETHER
+
+
+def test_without_a_folder_for_caches_it_is_the_one_at_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/home/somebody")
+    assert folder() == Path("/home/somebody/.cache/rsctl/dsrs")
