@@ -97,7 +97,12 @@ def type_at_once(app, *keys: str) -> None:
     """Keys that arrive together, as over a slow line."""
     for key in keys:
         app.post_message(
-            Key(key, key if len(key) == 1 else {"full_stop": ".", "slash": "/", "colon": ":"}.get(key))
+            Key(
+                key,
+                key
+                if len(key) == 1
+                else {"full_stop": ".", "slash": "/", "colon": ":", "space": " "}.get(key),
+            )
         )
 
 

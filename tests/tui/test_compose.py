@@ -308,9 +308,31 @@ def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, 
         await checked(app, pilot)
         type_at_once(app, "t", "down", "enter", "u")
         await pilot.pause()
-        assert not isinstance(app.screen, ConfirmScreen), "it asked about the sweep before"
+        asked = "".join(str(widget.render()) for widget in app.screen.query("#confirm-text"))
+        assert "quickstart: valid" not in asked, "it asked about the sweep before"
 
     drive(steps)
+
+
+def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        type_at_once(app, "t", *"smoothmix2021", "space", *"mnist", "enter")
+        await until(
+            pilot, lambda: app.mode_screen._draft.raw["name"] == "smoothmix2021-mnist", "the template"
+        )
+        await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
+        await pilot.press("t", *"imagenet")
+        await until(pilot, lambda: app.screen._left != app.screen._options, "fewer")
+        assert all("imagenet" in " ".join(option).lower() for option in app.screen._left)
+        await pilot.press("down", "enter")
+        await until(pilot, lambda: "imagenet" in app.mode_screen._draft.raw["name"], "the second of them")
+        await pilot.press("t", *"nothing", "enter")
+        assert isinstance(app.screen, ChooseScreen)
+        await pilot.press("escape")
+        assert len(app.screen_stack) == 1
+
+    drive(steps, (80, 24))
 
 
 def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(synthetic: Synthetic, drive) -> None:
