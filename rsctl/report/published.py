@@ -114,13 +114,13 @@ def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
 
 
 def differences(rows: Sequence[AnyRow], table: Published, images: int | None = None) -> list[str]:
-    """In which of split, model, n, n0, alpha and image subset rows of one's own differ from a published table.
+    """In which of split, model, n, n0, alpha, arithmetic and image subset rows of one's own differ from a published table.
 
     `images` is that of one published row, where it isn't the table's.
     """
     found = []
-    for key in ("split", "model", "certificate", "n", "n0", "alpha"):
-        theirs = table.values[key]
+    for key in ("split", "model", "certificate", "n", "n0", "alpha", "arithmetic"):
+        theirs = {"arithmetic": "float", **table.values}[key]
         ours = list(dict.fromkeys(getattr(row, key) for row in rows))
         if rows and ours != [theirs]:
             found.append(f"{key} {_said(theirs)} there, {', '.join(_said(one) for one in ours)} here")

@@ -19,6 +19,7 @@ from rsctl.cli import run
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare import compare, comparison_text
 from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.measured import Row
 from rsctl.report.published import beside, differences, matching, published_tables
 from rsctl.report.reproduce import Compared, reproduce, reproduction_text, same_method
 from rsctl.report.rows import sweep_results
@@ -209,6 +210,12 @@ def test_baselines_warn_where_their_conditions_differ(tmp_path: Path) -> None:
     assert "n 100000 there, 1000 here" in note
     assert "images 10000 there, 0 here" in note
     assert "alpha" not in note
+    assert "arithmetic" not in note
+    assert isinstance(rows[0], Row)
+    exact = replace(rows[0], count=rows[0].count.model_copy(update={"arithmetic": "exact"}))
+    assert "arithmetic float there, exact here" in differences(
+        [exact], published_tables()["salman2019-cifar10"]
+    )
     assert not matching(sweep_results(make_store(tmp_path / "d")[0], "sweep").every)
     assert differences([], published_tables()["salman2019-cifar10"]) == []
 
