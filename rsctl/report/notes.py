@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifyS
 from rsctl.store.layout import Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table
+
+if TYPE_CHECKING:
+    from rsctl.report.attacked import AttackedRow
 
 _CERTIFICATION = (
     "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
@@ -101,8 +104,8 @@ def about_functions(table: Table[Rows]) -> list[str]:
     ]
 
 
-def warnings(rows: list[Row]) -> list[str]:
-    """What a reader of this table must be told."""
+def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:
+    """What a reader of these rows must be told, beside what attacks found."""
     notes = []
     if any(row.count.split == "val" for row in rows):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
@@ -124,6 +127,12 @@ def warnings(rows: list[Row]) -> list[str]:
         notes.append(
             "One model was certified with several seeds, of the choice of images and of what noise is drawn: choosing the best of them "
             "is not sound. Report one, or all."
+        )
+    smoothed = {one.train.hash for one in attacked if one.spec.target == "smoothed"}
+    if any(row.arithmetic == "exact" and row.train.hash in smoothed for row in rows):
+        notes.append(
+            "Attacks on the smoothed classifier draw its noise in float: what is certified in exact arithmetic is another classifier, "
+            "which may withstand more or less."
         )
     incomplete = [row for row in rows if not row.complete]
     if incomplete:

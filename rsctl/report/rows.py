@@ -138,7 +138,7 @@ def sweep_results(
         mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
-    told = tell(broken) + notes + warnings(rows)
+    told = tell(broken) + notes + warnings(rows, attacked)
     _mark_broken([*rows, *proved], broken)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     columns = list(radii or next(sampled, ()))

@@ -24,6 +24,7 @@ from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.kinds import KINDS
 from rsctl.report.looks import COLOURS, SETTINGS, in_common, method_colours
 from rsctl.report.measured import Row
+from rsctl.report.notes import warnings
 from rsctl.report.series import Panel, _attacks_on, at_least, by_norm, collect
 from rsctl.report.summary import Group, Line
 from rsctl.report.titles import titles
@@ -101,7 +102,7 @@ def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
     assert last_words("families", norm="linf") == ["l2", "linf"]
 
 
-def test_an_attack_on_float_noise_is_not_drawn_beside_exact_arithmetic(tmp_path: Path) -> None:
+def test_an_attack_on_float_noise_is_not_drawn_with_exact_arithmetic_but_told(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path)
     (panel,), _ = collect(store, "sweep", radii=[0.0])
     row = panel.group.first
@@ -115,6 +116,8 @@ def test_an_attack_on_float_noise_is_not_drawn_beside_exact_arithmetic(tmp_path:
     assert _attacks_on(panel.group, [attack]) == [attack]
     exact = replace(row, count=row.count.model_copy(update={"arithmetic": "exact"}))
     assert _attacks_on(Group([Line("", [exact])]), [attack]) == []
+    assert warnings([row], [attack]) == warnings([exact]) == []
+    assert "another classifier" in warnings([row, exact], [attack])[0]
 
 
 def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:
