@@ -67,7 +67,8 @@ class ChooseScreen(ModalScreen[str]):
         ("escape,ctrl+g,q", "dismiss", "Leave it"),
         # The list itself would tell this screen by a message, later than the next key.
         Binding("enter", "take", "Take it", priority=True),
-        *(Binding(key, f"list('{name}')", text) for key, name, text in MOVES),
+        # A field would take these for its own, though it has no line to move to.
+        *(Binding(key, f"list('{name}')", text, priority=True) for key, name, text in MOVES),
     ]
 
     def __init__(
@@ -121,7 +122,7 @@ class ChooseScreen(ModalScreen[str]):
         shown.highlighted = 0 if self._left else None
 
     def action_list(self, move: str) -> None:
-        """Move in the list while the cursor is in the field."""
+        """Move in the list, also while the cursor is in the field."""
         getattr(self.query_one(OptionList), f"action_{move}")()
 
     def action_take(self) -> None:
