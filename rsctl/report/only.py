@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -70,3 +71,29 @@ def _row(store: Store, entry: dict[str, Any]) -> tuple[str, float]:
     train = store.run("models", entry["model"]).train_spec
     table = store.run(entry["kind"], entry["run"]).table_spec
     return train.method, getattr(table, "sigma", 0.0) or train.sigma
+
+
+def each_once(
+    entries: Sequence[dict[str, Any]],
+    certificate: str | None,
+    alpha: float | None,
+    radii: Sequence[float] | None,
+) -> list[dict[str, Any]]:
+    """Entries without what an earlier one shows already, under these options; else one run would pass for several seeds.
+
+    A grid over what no run depends on (shards, certificates, or what only another table does) names a run again and again.
+    """
+    seen: set[tuple[Any, ...]] = set()
+    kept = []
+    for entry in entries:
+        shown = json.dumps([entry["kind"], entry["run"], entry["images"], list(radii or entry["radii"])])
+        if entry["kind"] == "counts":
+            names = [certificate] if certificate else entry["certificates"]
+            new = [name for name in names if (shown, alpha or entry["alpha"], name) not in seen]
+            seen |= {(shown, alpha or entry["alpha"], name) for name in new}
+            if new:
+                kept.append({**entry, "certificates": new})
+        elif (shown,) not in seen:
+            seen.add((shown,))
+            kept.append(entry)
+    return kept

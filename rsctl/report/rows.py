@@ -35,7 +35,7 @@ from rsctl.report.measured import (
     subset_key,
 )
 from rsctl.report.notes import about_functions, mark_varying, seedless, settings_of, warnings
-from rsctl.report.only import Only
+from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
@@ -100,7 +100,7 @@ def sweep_results(
     scored: list[Scored] = []
     attacked: list[AttackedRow] = []
     compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
-    for entry in plan["entries"]:
+    for entry in each_once(plan["entries"], certificate, alpha, radii):
         run = store.run(entry["kind"], entry["run"])
         train = store.run("models", entry["model"]).train_spec
         if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -46,6 +47,25 @@ def test_exact_arithmetic_and_float_never_share_a_caption(tmp_path: Path) -> Non
         assert text.count("Certified accuracy (") >= 2
         assert text.count("probabilistic 0.999 per image, of the smoothed classifier g,") == 1
         assert text.count("probabilistic 0.999 per image, of the smoothed classifier g;") == 1
+
+
+def test_a_run_that_several_points_name_is_one_run_and_not_several_seeds(tmp_path: Path) -> None:
+    def shown(folder: str, grid: dict[str, Any], kind: str = "rows", **options: Any) -> int:
+        verification = [{"verifier": "ibp", "radii": [0.01]}]
+        attack = [{"attack": "ddn"}]
+        store, _ = make_store(
+            tmp_path / folder, counts=False, grid=grid, verification=verification, attack=attack
+        )
+        return len(getattr(sweep_results(store, "sweep", **options), kind))
+
+    assert shown("shards", {"certification.shards": [1, 2]}) == 1
+    assert shown("names", {"certification.certificates": [["cohen"], ["cohen", "runner-up"]]}) == 2
+    alphas = {"certification.alpha": [0.01, 0.001]}
+    assert shown("alphas", alphas) == 2
+    assert shown("one alpha", alphas, alpha=0.1) == 1
+    for kind in ("proved", "attacked"):
+        assert shown(kind, {"certification.n": [100, 200]}, kind) == 1
+        assert shown(f"{kind} images", {"certification.max_images": [5, 10]}, kind) == 2
 
 
 # ---------------------------------------------------------------- numbers
