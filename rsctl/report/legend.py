@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 MEANINGS = {
     "ACR": "average certified radius, 0 for an image that is classified wrongly or abstained on",
-    "Clean": "% of images that the certified classifier gets right as they are (for sampling: PREDICT at the same alpha)",
+    "Clean": "% of images that the certified classifier gets right as they are (from draws: PREDICT at the same alpha)",
     "Abstain": "% of images without a certificate for any class",
     "At cap": "% of images whose radius is the largest that n and alpha allow: more draws would certify more",
     "Worst class": "certified accuracy (%) at the first radius, of the class where it is lowest",
