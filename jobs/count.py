@@ -133,7 +133,14 @@ class CountWriter(ShardWriter):
     ) -> None:
         spec = work.run.count_spec
         super().__init__(
-            work, images, model_sha256, sigma=spec.sigma, noise=spec.noise, seed=spec.seed, n0=spec.n0
+            work,
+            images,
+            model_sha256,
+            sigma=spec.sigma,
+            noise=spec.noise,
+            arithmetic=spec.arithmetic,
+            seed=spec.seed,
+            n0=spec.n0,
         )
         self.function, self.classes = function, images.shape.classes
         self.edges = tuple(spec.shell_edges)

@@ -37,7 +37,8 @@ def tile_of(run: Run, spec: CountSpec, device: torch.device, rate: Rate) -> int:
         return spec.tile
     file = run.path / FILE
     if not file.exists():
-        tiles = [_in_blocks(tile, spec.block) for tile in ((ON_A_CPU,) if device.type == "cpu" else ON_A_GPU)]
+        among = (ON_A_CPU,) if device.type == "cpu" else ON_A_GPU
+        tiles = list(dict.fromkeys(_in_blocks(tile, spec.block) for tile in among))
         rates = rates_of(tiles, rate) if len(tiles) > 1 else {}
         chosen = fastest(rates) if rates else tiles[0]
         found = {"tile": chosen, "device": device_name(device), "samples_per_second": rates}

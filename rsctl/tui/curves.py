@@ -129,8 +129,11 @@ class Curves:
     def _read(self, folder: Run, run: RunView, name: str, alpha: float) -> Curve:
         rule = find_certificate(name)
         begun, planned = self._table(folder, run)
+        spec = folder.count_spec
+        # Where everything there is was counted, neither says anything.
+        n, level = (spec.n, alpha) if rule.guarantee.kind != "deterministic" else (0, 0.0)
         about = Curve(
-            run.key, run.title, name, rule.guarantee.label(alpha, folder.count_spec.arithmetic), rule.norm, alpha, folder.count_spec.n, len(begun.rows), planned,
+            run.key, run.title, name, rule.guarantee.label(alpha, spec.arithmetic), rule.norm, level, n, len(begun.rows), planned,
             problems=tuple(begun.problems),
         )  # fmt: skip
         if not len(begun.rows):

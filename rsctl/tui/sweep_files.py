@@ -84,6 +84,7 @@ def save(file: Path, toml: str, own: bool) -> Answer:
 
 def submit(name: str, toml: str, update: bool) -> Answer:
     """Submit what the form says."""
-    file = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{name}.toml"
-    file.write_text(toml, encoding="utf-8")
-    return steer.submit(file, update)
+    with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
+        file = Path(folder) / f"{name}.toml"
+        file.write_text(toml, encoding="utf-8")
+        return steer.submit(file, update)

@@ -37,6 +37,7 @@ def test_an_exact_table_is_another_one_says_so_and_survives_interruptions(
     table, plain = read_table(run), read_table(float_run)
     assert table.counts().arithmetic == "exact"
     assert plain.counts().arithmetic == "float"
+    assert (table.attributes["arithmetic"], plain.attributes["arithmetic"]) == ("exact", "float")
     assert not np.array_equal(table.rows.counts, plain.rows.counts)
     # The same network under nearly the same noise: its classes and how often they are drawn are alike.
     difference = np.abs(table.rows.counts - plain.rows.counts).max(axis=1)

@@ -54,6 +54,13 @@ def test_a_gpu_takes_the_smallest_of_the_fastest_and_is_asked_once(run: Run) -> 
     assert len(asked) == 5
 
 
+def test_large_blocks_are_not_timed_twice(run: Run) -> None:
+    asked: list[int] = []
+    large = run.count_spec.model_copy(update={"block": 1000})
+    assert tile_of(run, large, GPU, rate_of({1000: 1.0, 2000: 1.0}, asked)) == 1000
+    assert asked == [1000, 2000, 4000]
+
+
 def test_of_two_tasks_that_settle_at_once_both_take_what_the_first_one_wrote(run: Run) -> None:
     def slow(tile: int) -> float:
         publish(run.path / "tile.json", to_json({"tile": 1000}))

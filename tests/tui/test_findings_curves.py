@@ -145,3 +145,17 @@ def test_the_columns_are_radii_of_the_norm_under_the_cursor(chain: Chain, drive:
         assert [column.title for column in grid.columns][2:5] == ["0", "0.5", "ACR"]
 
     drive(steps)
+
+
+def test_a_curve_of_counts_of_everything_says_nothing_of_draws_and_levels(chain: Chain) -> None:
+    chain.run_all(
+        tiny(
+            noise="splitting", certification={"certificates": ["splitting-l1"], "max_images": 4, "shards": 1}
+        )
+    )
+    curve = Curves().of(str(chain.store.root), runs(chain)["counts"])
+    assert curve.guarantee.startswith("deterministic, of the smoothed classifier g")
+    assert (curve.n, curve.alpha, curve.norm, curve.images) == (0, 0.0, "l1", 4)
+    chain.run_all(tiny(name="tiny", certification={"max_images": 4, "shards": 1}), update=True)
+    drawn = Curves().of(str(chain.store.root), runs(chain)["counts"])
+    assert (drawn.n, drawn.alpha) == (200, 0.001)
