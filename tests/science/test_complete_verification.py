@@ -70,8 +70,8 @@ def program_equals_the_exact_minimum(seed: int, norm: str) -> bool:
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_program_finds_the_exact_minimum(norm: str) -> None:
-    finite = [program_equals_the_exact_minimum(seed, norm) for seed in range(20)]
-    assert sum(finite) >= 8
+    finite = [program_equals_the_exact_minimum(seed, norm) for seed in range(10)]
+    assert sum(finite) >= 4
 
 
 @pytest.mark.long
@@ -221,7 +221,7 @@ def bounds_keep_their_order(seed: int) -> bool:
 
 
 def test_interval_and_linear_bounds_stay_below_the_exact_radius() -> None:
-    assert all(bounds_keep_their_order(seed) for seed in range(20))
+    assert all(bounds_keep_their_order(seed) for seed in range(10))
 
 
 @pytest.mark.long

@@ -97,7 +97,7 @@ forgetful_site = _site("forgetful_site", "forgetful")
 strict_site = _site("strict_site", "strict")
 
 
-@pytest.fixture(params=["site", "accounted_site"])
+@pytest.fixture(params=["site", pytest.param("accounted_site", marks=pytest.mark.long)])
 def any_site(request: pytest.FixtureRequest) -> Site:
     """Without accounting, then with it."""
     found: Site = request.getfixturevalue(request.param)

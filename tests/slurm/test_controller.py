@@ -82,6 +82,7 @@ def test_a_whole_minute_without_the_controller(site: Site) -> None:
     assert "last known: running" in "".join(views[1:])
 
 
+@pytest.mark.long
 def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
     site.sweep()
     site.profile("held", extra={"hold": True})

@@ -145,6 +145,7 @@ def test_what_has_no_room_is_said_and_comes_later(accounted_site: Site, manage: 
     assert "100%  9 done" in waited.stderr
 
 
+@pytest.mark.long
 def test_a_failed_model_is_not_waited_for_by_what_was_held_back(accounted_site: Site, manage: Manage) -> None:
     site = accounted_site
     manage(f"modify user {site.cluster.user} set MaxSubmitJobs=2")

@@ -167,7 +167,7 @@ def idle_request(chain: Chain, number: int) -> Request:
 def test_no_wake_up_is_lost_when_a_submission_races_with_a_leaving_queue(chain: Chain) -> None:
     chain.plan(tiny())
     queue, rng = own_queue(chain.store), random.Random(0)
-    for number in range(10, 40):
+    for number in range(10, 25):
         queue.add(idle_request(chain, number))
         start_detached(chain.store.root, "local")
         # A queue takes about this long to start, to see that all is done, and to leave.

@@ -30,6 +30,7 @@ print(sum(faults[-4:]))
 """
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such setting")
 def test_the_pages_of_a_tensor_that_was_freed_serve_the_next_one() -> None:
     def faults(mode: str) -> int:
