@@ -41,8 +41,10 @@ class Shown:
         """Put block `number` of the image `pixels` (C, H, W) into `rows`, float32 (block, C, H, W); returns the noise that was added, if any."""
         if self.noise == "splitting":
             first = number * len(rows)
-            cuts = torch.arange(first, first + len(rows), device=self.device) % self.n
-            return rows.copy_(split(levels_of(pixels), cuts, self.n))
+            positions = torch.arange(
+                first, first + len(rows), device=self.device
+            )  # those from n on aren't counted
+            return rows.copy_(split(levels_of(pixels), positions, self.n))
         key = stream(self.device, self.seed, phase, position, number)
         shape = tuple(rows.shape)
         if self.exact is not None:

@@ -166,6 +166,31 @@ def test_every_position_is_counted_once_whatever_the_seed_and_the_tile(tile: int
             assert image.done
 
 
+def test_no_position_is_counted_twice_or_left_out() -> None:
+    """By a network that knows one position alone: its class is counted once, whichever position that is."""
+    width, x = 23, torch.randint(256, (1, 3, 3), generator=torch.Generator().manual_seed(3))
+    every = split(x, torch.arange(width), width)
+    assert len(every.unique(dim=0)) == width
+
+    class Knows(torch.nn.Module):
+        def __init__(self, position: int) -> None:
+            super().__init__()
+            self.there = every[position]
+
+        def forward(self, shown: torch.Tensor) -> torch.Tensor:
+            same = (shown == self.there).flatten(1).all(dim=1).float()
+            return torch.stack([1 - same, same], dim=1)
+
+    for position in range(width):
+        image = ImageCounts(0, 0, x.float() / 255, torch.zeros(2, 2, dtype=torch.int64))
+        sampler = Sampler(
+            Knows(position), 2, sigma=sigma_of(width), seed=0, n0=0, n=width, tile=16, block=8, device=CPU, noise="splitting"
+        )  # fmt: skip
+        for _ in sampler.run([image]):
+            pass
+        assert image.counts[1].tolist() == [width - 1, 1]
+
+
 def test_training_sees_images_at_random_positions() -> None:
     """x + δ is x at one of the positions, each image at its own; a resumed step sees the same."""
     sigma, x = sigma_of(7), torch.randint(256, (5, 1, 2, 2)).float() / 255
@@ -175,6 +200,10 @@ def test_training_sees_images_at_random_positions() -> None:
     moved = x + state.noise()
     assert torch.equal(moved, x + state.noise())
     assert not torch.equal(moved, x + state.noise(1))
+    # Whoever has the whole batch moves these images alike.
+    ours = state.noise()
+    state.mine, state.x = slice(0, 8), torch.cat([x[:2], x, x[:1]])
+    assert torch.equal(state.noise()[2:7], ours)
     every = torch.stack([split((image * 255).round().long(), torch.arange(7), 7) for image in x])
     nearest = (every - moved[:, None]).abs().amax(dim=(2, 3, 4))
     assert (nearest.min(dim=1).values < 1e-6).all()

@@ -11,8 +11,8 @@ What proves what (all on a real cluster; L: marked long, run with `-m long`):
 | time limits, likewise | real_interruptions: time_limits (L); interruptions: a_time_limit (L), a_warned_task |
 | a node pulled, and one cut off whose task lives on | real_interruptions: a_node_that_dies (L); interruptions: a_dead_nodes_task; real_tasks: a_second_living_copy (L) |
 | the controller away: said, last state kept, recovered | controller: while_the_controller_is_away; a_whole_minute (L): `--wait` and `status --watch` |
-| without accounting | the fixture `any_site`: arrays, interruptions; forgotten |
-| 5,000 tasks: one queue query per tick | controller: five_thousand_tasks, by `sdiag` |
+| without accounting, and with it | the fixture `any_site` (with it: L): arrays, interruptions; forgotten; limits, doctor, refusals |
+| 5,000 tasks: one queue query per tick | controller: five_thousand_tasks (L), by `sdiag` |
 | arrays and sbatch calls | arrays: one_array_of_trainings, tasks_that_come_later; chunks |
 | limits of arrays, users, accounts, QOS, the controller | limits, against what sbatch accepts |
 | partition, account, GPUs, CPUs, memory, minutes, options: refused as sentences, nothing submitted | refusals |
