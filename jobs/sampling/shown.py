@@ -41,9 +41,8 @@ class Shown:
         """Put block `number` of the image `pixels` (C, H, W) into `rows`, float32 (block, C, H, W); returns the noise that was added, if any."""
         if self.noise == "splitting":
             first = number * len(rows)
-            positions = torch.arange(
-                first, first + len(rows), device=self.device
-            )  # those from n on aren't counted
+            # Rows from n on aren't counted.
+            positions = torch.arange(first, first + len(rows), device=self.device)
             return rows.copy_(split(levels_of(pixels), positions, self.n))
         key = stream(self.device, self.seed, phase, position, number)
         shape = tuple(rows.shape)
