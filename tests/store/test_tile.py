@@ -10,6 +10,7 @@ import pytest
 import torch
 from chain import Chain, tiny
 
+from jobs.models.load import Executed
 from jobs.sampling import tiles
 from jobs.sampling.sampler import Sampler
 from jobs.sampling.tiles import fastest, rates_of, samples_per_second, tile_of
@@ -110,13 +111,25 @@ def test_only_memory_ends_the_search_and_not_before_one_fits() -> None:
         rates_of([1, 2], broken)
 
 
-def test_the_table_is_that_of_the_tile_that_was_settled_on(chain: Chain) -> None:
+def test_the_table_is_that_of_the_tile_that_was_settled_on(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Another one than a CPU would take; its counts equal those of the same tile written out."""
+    seen: set[int] = set()
+    forward = Executed.forward
+
+    def watch(self: Executed, x: torch.Tensor) -> torch.Tensor:
+        seen.add(len(x))
+        return forward(self, x)
+
+    monkeypatch.setattr(Executed, "forward", watch)
     planned = chain.plan(tiny(certification={"tile": "auto", "max_images": 4, "shards": 1})).requests
     ours = planned[1].task.run
     publish(ours.path / "tile.json", to_json({"tile": 150}))
-    for request in planned:
-        chain.run(request.task)
+    chain.run(planned[0].task)
+    seen.clear()
+    chain.run(planned[1].task)
+    assert seen == {150}
     explicit = tiny(name="explicit", certification={"tile": 150, "max_images": 4, "shards": 1})
     theirs = chain.run_all(explicit).requests[0].task.run
     assert ours.id != theirs.id
