@@ -1,4 +1,4 @@
-"""Deterministic ℓ1 radii of splitting noise (Levine, Feizi 2021, Theorem 2 and Section 4.3), from counts of every position."""
+"""Deterministic ℓ1 radii of splitting noise (DSSN of Levine, Feizi 2021), from counts of every position."""
 
 from __future__ import annotations
 
