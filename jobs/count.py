@@ -40,8 +40,9 @@ def main(work: Work) -> None:
             network, x, images.shape.classes, spec.sigma, tile, spec.block, device, SECONDS
         )
 
-    tile = tile_of(work.run, spec, device, rate)
     advice = "Take a smaller one (its counts are a table of their own), or a device with more memory."
+    with sized_by("certification.tile", spec.tile, advice):
+        tile = tile_of(work.run, spec, device, rate)
     with sized_by("certification.tile", tile, advice):
         _count(work, images, tile, device)
 
@@ -64,7 +65,7 @@ def _count(work: Work, images: Images, tile: int, device: torch.device) -> None:
         reference, _ = _network(work, images, "fp32", spec.compile, tile, device)
     sampler = Sampler(
         executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
-        n0=spec.n0, n=spec.n, tile=tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.channels * images.shape.size**2),
+        n0=spec.n0, n=spec.n, tile=tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.dimension),
         noise=spec.noise, exponent=spec.exponent, arithmetic=spec.arithmetic, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
         gradient=spec.gradient, reference=reference, transfer=spec.transfer,
     )  # fmt: skip

@@ -11,7 +11,7 @@ import pytest
 import torch
 from chain import Chain, tiny
 
-from jobs import bench
+from jobs import bench, count
 from jobs.memory import sized_by
 from rsctl.errors import UnavailableError
 
@@ -53,6 +53,20 @@ def test_a_tile_that_does_not_fit_names_its_key(chain: Chain) -> None:
     with pytest.raises(
         UnavailableError, match=rf"^certification\.tile = {HUGE}: out of memory \(.*smaller one"
     ):
+        chain.run(first.task)
+
+
+def test_a_probe_that_finds_no_memory_at_all_names_the_key_too(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training, first, *_ = chain.plan(tiny(certification={"tile": "auto"})).requests
+    chain.run(training.task)
+
+    def probe(*_: object) -> int:
+        raise RuntimeError("CUDA error: out of memory")
+
+    monkeypatch.setattr(count, "tile_of", probe)
+    with pytest.raises(UnavailableError, match=r"^certification\.tile = auto: out of memory"):
         chain.run(first.task)
 
 
