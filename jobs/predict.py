@@ -41,7 +41,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     device = configure(options.precision, options.threads)
     alpha = options.alpha
     if options.arithmetic == "exact":
-        alpha = level_left(alpha, options.sigma, images.shape.channels * images.shape.size**2, options.n)
+        alpha = level_left(alpha, options.sigma, images.shape.dimension, options.n)
     sampler = Sampler(
         to_sample(model, options.precision, options.compile, options.tile, images.shape, device), images.shape.classes,
         sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,

@@ -64,7 +64,7 @@ def take(work: Work) -> None:
 def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Images:
     """Test images, the same ones every time."""
     shape = shape_of(dataset, parameters, data_root)
-    most = max(FEWEST, min(MOST, NUMBERS // (shape.channels * shape.size**2)))
+    most = max(FEWEST, min(MOST, NUMBERS // shape.dimension))
     positions = images_of(shape.counts["test"], 0.0, 0, 1, most)
     return load(dataset, parameters, "test", data_root, positions=positions)
 

@@ -41,7 +41,7 @@ class ShardWriter(ABC):
         self.total = self.done = 0
         """The task's images, and those of them that are in."""
         self.path = shard_file(work.run, work.task, work.claim.number)
-        self.dimension = shape.channels * shape.size * shape.size
+        self.dimension = shape.dimension
         self.attributes = {
             "spec": spec.model_dump_json(),
             "spec_hash": spec.hash,

@@ -189,3 +189,8 @@ class DataShape:
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
     """Identifies the files where the name doesn't: a model trained on other images is another model."""
+
+    @property
+    def dimension(self) -> int:
+        """d, the coordinates of an image."""
+        return self.channels * self.size**2

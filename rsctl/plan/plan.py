@@ -163,13 +163,12 @@ def refused(name: str, resolved: Resolved) -> str:
         by_shell[0, 0] = counts[0]
         shells = Shells(tuple(spec.shell_edges), by_shell)
     n, label = np.array([spec.n]), np.zeros(1, np.int32)
-    dimension = resolved.shape.channels * resolved.shape.size**2
     table = CountTable(
         np.minimum(counts, 1),
         counts,
         n,
         spec.sigma,
-        dimension,
+        resolved.shape.dimension,
         spec.noise,
         spec.stopping,
         label=label,

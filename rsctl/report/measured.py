@@ -215,8 +215,7 @@ class Row(OwnRow):
 
     @property
     def estimated(self) -> bool:
-        """Whether draws stand for all there are: n, n0 and alpha then say how well."""
-        return self.noise != "splitting"
+        return self.count.estimated
 
 
 @dataclass(frozen=True, kw_only=True)

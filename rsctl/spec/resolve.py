@@ -106,12 +106,11 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
-    dimension = shape.channels * shape.size**2
-    if point.exponent > dimension / 2 - 2:
+    if point.exponent > shape.dimension / 2 - 2:
         problems.append(
             Problem(
                 "exponent",
-                f"{point.exponent} is too large for images of {dimension} coordinates; at most {max(0, dimension // 2 - 2)}.",
+                f"{point.exponent} is too large for images of {shape.dimension} coordinates; at most {max(0, shape.dimension // 2 - 2)}.",
             )
         )
         return None

@@ -147,6 +147,11 @@ class CountSpec(TableSpec):
     """`exact`: of f on whole pixel values, with noise in such."""
 
     @property
+    def estimated(self) -> bool:
+        """Whether draws stand for all there are: n, n0 and alpha then say how well."""
+        return self.noise != "splitting"
+
+    @property
     def halves(self) -> tuple[int, int]:
         """Estimation draws in blocks of even number, and of odd number."""
         pairs, rest = divmod(self.n, 2 * self.block)

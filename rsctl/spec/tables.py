@@ -79,14 +79,13 @@ def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
 
 def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     settings = point.certification
-    dimension = shape.channels * shape.size**2
     everything = point.noise == "splitting"
     spec = CountSpec(
         **_about(point, train),
         sigma=point.noise_level,
         noise="generalised-gaussian" if point.exponent else point.noise,
         exponent=point.exponent,
-        shell_edges=shell_edges(settings.shells, point.noise_level, dimension, point.exponent),
+        shell_edges=shell_edges(settings.shells, point.noise_level, shape.dimension, point.exponent),
         selection=settings.selection,
         n0=0 if everything else settings.n0 if settings.selection == "noise" else 1,
         n=splitting_width(point.noise_level) if everything else settings.n,

@@ -131,7 +131,7 @@ class Curves:
         begun, planned = self._table(folder, run)
         spec = folder.count_spec
         # Where everything there is was counted, neither says anything.
-        n, level = (spec.n, alpha) if rule.guarantee.kind != "deterministic" else (0, 0.0)
+        n, level = (spec.n, alpha) if spec.estimated else (0, 0.0)
         about = Curve(
             run.key, run.title, name, rule.guarantee.label(alpha, spec.arithmetic), rule.norm, level, n, len(begun.rows), planned,
             problems=tuple(begun.problems),
