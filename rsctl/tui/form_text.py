@@ -58,7 +58,11 @@ def parser(info: FieldInfo, many: bool, once: bool) -> Parse:
         try:
             adapter.validate_python(value)
         except ValidationError as error:
-            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            found = error.errors(include_url=False)
+            # pydantic has an error for each type that a value may be of.
+            said = [one["msg"] for one in found if one["input"] == value] or [found[0]["msg"]]
+            message = " or ".join([said[0], *(one.removeprefix("Input should be ") for one in said[1:])])
+            message = message.removeprefix("Value error, ")
             raise InputError(f"{shown(value)}: {message[0].lower()}{message[1:]}.") from error
         return value
 
