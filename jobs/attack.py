@@ -23,7 +23,7 @@ def main(work: Work) -> None:
     shape = (images.shape.channels, images.shape.size, images.shape.size)
     search = Search(
         attack.module, parameters_of_run(work, attack.parameters, spec.parameters), executed, images.shape.classes, shape, norm=spec.norm,
-        sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, seed=spec.seed, device=device,
+        sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, key=spec.noise_key, device=device,
     )  # fmt: skip
 
     def look(batch: Batch) -> Outcome:

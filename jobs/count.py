@@ -64,7 +64,7 @@ def _count(work: Work, images: Images, tile: int, device: torch.device) -> None:
     if spec.transfer:
         reference, _ = _network(work, images, "fp32", spec.compile, tile, device)
     sampler = Sampler(
-        executed, images.shape.classes, sigma=spec.sigma, seed=spec.seed,
+        executed, images.shape.classes, sigma=spec.sigma, key=spec.noise_key,
         n0=spec.n0, n=spec.n, tile=tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.dimension),
         noise=spec.noise, exponent=spec.exponent, arithmetic=spec.arithmetic, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
         gradient=spec.gradient, reference=reference, transfer=spec.transfer,

@@ -44,7 +44,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
         alpha = level_left(alpha, options.sigma, images.shape.dimension, options.n)
     sampler = Sampler(
         to_sample(model, options.precision, options.compile, options.tile, images.shape, device), images.shape.classes,
-        sigma=options.sigma, seed=options.seed, n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,
+        sigma=options.sigma, key=(options.seed, "predict"), n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,
         arithmetic=options.arithmetic,
     )  # fmt: skip
     asked = []

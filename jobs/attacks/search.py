@@ -51,8 +51,8 @@ class Search:
         `l2` or `linf`: whose distance is kept small.
     sigma, noises, n, alpha
         Of the smoothed classifier that is attacked, see `Smoothed`; sigma = 0 attacks the base model.
-    seed
-        Of every random number.
+    key
+        The beginning of the key of every random number.
     """
 
     def __init__(
@@ -68,12 +68,12 @@ class Search:
         noises: int = 0,
         n: int = 0,
         alpha: float = 0.0,
-        seed: int,
+        key: Sequence[int | str],
         device: torch.device,
     ) -> None:
         self.prepare = importlib.import_module(module).prepare
         self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
-        self.seed, self.device, self.shape = seed, device, shape
+        self.key, self.device, self.shape = tuple(key), device, shape
         # Attacks of other packages need have neither.
         self.topk, self.most = int(parameters.get("topk", 1)), float(parameters.get("epsilon", math.inf))
         if self.topk >= classes:
@@ -84,7 +84,7 @@ class Search:
         self.smoothed: Smoothed | None = None
         if sigma:
             self.smoothed = Smoothed(
-                model, classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, seed=seed, device=device, rows=rows,
+                model, classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, key=key, device=device, rows=rows,
                 fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
             )  # fmt: skip
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
@@ -145,7 +145,7 @@ class Search:
         return self._settled(found, images, wrong, predicted)
 
     def _attacker(self, classify: Classify, positions: Sequence[int]) -> Attacker:
-        streams = [generator(self.device, self.seed, "attack-start", position) for position in positions]
+        streams = [generator(self.device, *self.key, "attack-start", position) for position in positions]
 
         def draw() -> Tensor:
             each = [torch.randn(self.shape, generator=stream, device=self.device) for stream in streams]

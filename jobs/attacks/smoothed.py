@@ -67,7 +67,7 @@ class Smoothed:
         noises: int,
         fresh: bool,
         average: str,
-        seed: int,
+        key: Sequence[int | str],
         n: int,
         alpha: float,
         topk: int,
@@ -75,7 +75,7 @@ class Smoothed:
         device: torch.device,
     ) -> None:
         self.model, self.classes, self.sigma, self.noises = model, classes, sigma, noises
-        self.fresh, self.average, self.seed, self.rows = fresh, average, seed, rows
+        self.fresh, self.average, self.key, self.rows = fresh, average, tuple(key), rows
         self.n, self.alpha, self.topk, self.device = n, alpha, topk, device
 
     def classify(self, positions: Sequence[int]) -> Classify:
@@ -102,7 +102,7 @@ class Smoothed:
                 (self.noises, *shape),
                 self.sigma,
                 0,
-                generator(self.device, self.seed, "attack", position, offset=call),
+                generator(self.device, *self.key, "attack", position, offset=call),
             )
             for position in positions
         ]
@@ -123,9 +123,9 @@ class Smoothed:
     def votes(
         self, images: Tensor, labels: Tensor, positions: Sequence[int], trial: int
     ) -> NDArray[np.int64]:
-        """Selection and estimation counts (N, 2, classes). Each trial has noise of its own."""
+        """Selection and estimation counts (N, 2, classes). Each trial has noise of its own, which no certificate was drawn from."""
         sampler = Sampler(
-            self.model, self.classes, sigma=self.sigma, seed=hash32(self.seed, "confirmation", trial),
+            self.model, self.classes, sigma=self.sigma, key=(hash32(*self.key, "confirmation", trial),),
             n0=SELECTION, n=self.n, tile=TILE, block=BLOCK, device=self.device,
         )  # fmt: skip
         under_way = [

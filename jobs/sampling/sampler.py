@@ -91,7 +91,7 @@ class Sampler:
         Number of classes of the data set; the model must have as many.
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
-    noise, exponent, arithmetic
+    key, noise, exponent, arithmetic
         Of `jobs.sampling.shown.Shown`.
     clean_selection
         One pass over the image as it is chooses its class, and n0 is 1.
@@ -109,7 +109,7 @@ class Sampler:
         classes: int,
         *,
         sigma: float,
-        seed: int,
+        key: Sequence[int | str],
         n0: int,
         n: int,
         tile: int,
@@ -128,12 +128,12 @@ class Sampler:
         self.gradient = gradient
         self.reference, self.transfer = reference, transfer
         self.model, self.classes, self.device, self.rule = model, classes, device, rule
-        self.sigma, self.seed, self.draws, self.tile, self.block = sigma, seed, (n0, n), tile, block
+        self.sigma, self.draws, self.tile, self.block = sigma, (n0, n), tile, block
         self.per_phase = tuple(-(-draws // block) for draws in self.draws)
         # A fixed n is one look, at the end, that nobody asks anything.
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
-        self.shown = Shown(sigma, seed, n, device, noise, exponent, arithmetic)
+        self.shown = Shown(sigma, key, n, device, noise, exponent, arithmetic)
         self.clean_selection = clean_selection
         self.shells = len(shell_edges) + 1
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)

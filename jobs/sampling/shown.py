@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -12,10 +14,13 @@ from jobs.splitting import levels_of, split
 
 
 class Shown:
-    """Blocks of noisy images, each a function of (seed, phase, position, number) and of no history.
+    """Blocks of noisy images, each a function of (key, phase, position, number) and of no history.
 
     Parameters
     ----------
+    key
+        The beginning of every key: seed, and of splits other than the test split what tells their noise from its
+        (`DrawnSpec.noise_key`).
     noise, exponent
         Law of the noise's coordinates; exponent of generalised Gaussian noise, 0 is Gaussian (`jobs.noise`). Of
         "splitting" the n draws are all positions of its cuts, once (`jobs.splitting`).
@@ -26,14 +31,14 @@ class Shown:
     def __init__(
         self,
         sigma: float,
-        seed: int,
+        key: Sequence[int | str],
         n: int,
         device: torch.device,
         noise: str,
         exponent: int,
         arithmetic: str,
     ) -> None:
-        self.sigma, self.seed, self.n, self.device = sigma, seed, n, device
+        self.sigma, self.key, self.n, self.device = sigma, tuple(key), n, device
         self.noise, self.exponent = noise, exponent
         self.exact = WholePixels(sigma, device) if arithmetic == "exact" else None
 
@@ -44,7 +49,7 @@ class Shown:
             # Rows from n on aren't counted.
             positions = torch.arange(first, first + len(rows), device=self.device)
             return rows.copy_(split(levels_of(pixels), positions, self.n))
-        key = stream(self.device, self.seed, phase, position, number)
+        key = stream(self.device, *self.key, phase, position, number)
         shape = tuple(rows.shape)
         if self.exact is not None:
             noise = self.exact.draw(shape, key)

@@ -83,7 +83,15 @@ def samples_per_second(
 
     def sample(n: int) -> float:
         sampler = Sampler(
-            network, classes, sigma=sigma, seed=0, n0=block, n=n, tile=tile, block=block, device=device
+            network,
+            classes,
+            sigma=sigma,
+            key=(0, "tile"),
+            n0=block,
+            n=n,
+            tile=tile,
+            block=block,
+            device=device,
         )
         started = time.perf_counter()
         under_way = (

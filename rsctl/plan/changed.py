@@ -10,7 +10,7 @@ from typing import Any
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan
-from rsctl.spec.runs import TrainSpec
+from rsctl.spec.runs import DrawnSpec, TrainSpec
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
@@ -22,12 +22,25 @@ def change(store: Store, plan: Plan) -> str:
         return ""
     if before["raw"] != plan.sweep.raw:
         return f"the sweep '{plan.sweep.name}' exists with other content."
-    if not _dropped(before, plan):
+    dropped = _dropped(before, plan)
+    if not dropped:
         return ""
-    return other_files(store, plan) or (
-        f"the sweep '{plan.sweep.name}' exists, and the same file now stands for other runs than those that are there "
-        "(a checkpoint file has changed, or rsctl has)."
+    why = (
+        "its tables of held-out images used the noise of test images, which new ones don't"
+        if any(_shares_noise(store, *table) for table in dropped)
+        else "a checkpoint file has changed, or rsctl has"
     )
+    return other_files(store, plan) or (
+        f"the sweep '{plan.sweep.name}' exists, and the same file now stands for other runs than those that are there ({why})."
+    )
+
+
+def _shares_noise(store: Store, kind: str, run: str) -> bool:
+    try:
+        spec = store.run(kind, run).spec
+    except UserError:
+        return False  # pruned, or another version's: status and export name it
+    return isinstance(spec, DrawnSpec) and spec.shares_noise
 
 
 def other_files(store: Store, plan: Plan) -> str:

@@ -109,6 +109,12 @@ def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]
     notes = []
     if any(row.count.split == "val" for row in rows):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
+    if shared := sorted({row.count.seed for row in rows if row.count.shares_noise}):
+        notes.append(
+            "These images were given the noise of the test images at the same positions (an older rsctl's keys): a model, sigma or "
+            f"setting chosen by them must be certified with another certification.seed than {', '.join(map(str, shared))}, or chosen "
+            "again by new counts."
+        )
     tuned = sorted(
         {
             key
@@ -139,6 +145,6 @@ def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]
         images, planned = sum(row.images for row in rows), sum(row.planned for row in rows)
         notes.append(
             f"{len(incomplete)} of {len(rows)} rows are not complete ({images} of {planned} images are in): their numbers speak "
-            "of the images that are in, a random sample of those planned."
+            "of the images that are in, the beginning of a random order of those planned."
         )
     return notes

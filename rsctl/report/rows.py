@@ -17,6 +17,7 @@ from rsctl.certificates.protocol import spendable
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
+from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.families import Scored, families
 from rsctl.report.logged import logged_rows
@@ -42,7 +43,7 @@ from rsctl.spec.runs import TrainSpec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import R, Reader, Table, read_findings
+from rsctl.store.tables import Reader, Table, read_findings
 from rsctl.words import nth
 
 __all__ = [
@@ -55,7 +56,6 @@ __all__ = [
     "Row",
     "Sample",
     "curve",
-    "finished_prefix",
     "settings_of",
     "sweep_results",
 ]
@@ -139,6 +139,9 @@ def sweep_results(
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
     told = tell(broken) + notes + warnings(rows, attacked)
+    open_ended = [row for row in rows if row.stopping != "fixed"]
+    late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
+    told += [late] if late else []
     _mark_broken([*rows, *proved], broken)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     columns = list(radii or next(sampled, ()))
@@ -203,13 +206,6 @@ def _order(
     if key not in known:
         known[key] = np.array(images_of(*key), np.int64)
     return known[key]
-
-
-def finished_prefix(table: Table[R], order: Sequence[int] | NDArray[np.int64]) -> Table[R]:
-    """The rows of the longest finished beginning of the order: an unbiased sample, unlike "whatever is in"."""
-    finished = np.isin(np.asarray(order, np.int64), table.rows.index)
-    length = len(order) if finished.all() else int(finished.argmin())
-    return table.restrict(order[:length])
 
 
 def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certified:

@@ -110,7 +110,34 @@ class TableSpec(RunSpec):
     """Of the order of images, and of every draw."""
 
 
-class CountSpec(TableSpec):
+class DrawnSpec(TableSpec):
+    """A table whose rows depend on random draws."""
+
+    keys: Literal["shared", "split"] = Field(default="shared", json_schema_extra={"neutral": "shared"})
+    """`split`: the keys of the draws contain the split and the data set. `shared`: they contain neither, so that images at one
+    position of two splits get the same noise; the test split's keys, and those of held-out images before rsctl told them apart."""
+
+    @property
+    def noise_key(self) -> tuple[int | str, ...]:
+        """The beginning of the key of every draw; what follows is the purpose, the image and the number of the draw.
+
+        No noise that judges a network may be noise by which it was chosen: the test split shares none with the others
+        (`rsctl/docs/noise.md`).
+        """
+        if self.keys == "shared":
+            return (self.seed,)
+        data = content_hash(
+            {"dataset": self.dataset, "parameters": self.dataset_parameters, "data": self.data}
+        )
+        return (self.seed, self.split, data)
+
+    @property
+    def shares_noise(self) -> bool:
+        """Whether held-out images got the noise of test images, so that what they choose must be certified with another seed."""
+        return self.split != "test" and self.keys == "shared"
+
+
+class CountSpec(DrawnSpec):
     """Class counts of one model under noise."""
 
     folder = "counts"
@@ -181,7 +208,7 @@ class VerifySpec(TableSpec):
         return f"{self.model_run}-{self.verifier}-{self.hash[:8]}"
 
 
-class AttackSpec(TableSpec):
+class AttackSpec(DrawnSpec):
     """Distances at which an attack finds adversarial images of one model."""
 
     folder = "attacks"

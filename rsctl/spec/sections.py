@@ -56,7 +56,8 @@ class Certification(Parameters):
     """Which certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
     nothing: only `[[verification]]` and `[[attack]]` are done."""
     split: Literal["test", "val"] = "test"
-    """`val` holds out a share of the training images for tuning; training then leaves them alone."""
+    """`val` holds out a share of the training images for tuning; training then leaves them alone. Its noise is not that of the
+    test images, so that what it chooses can be certified on them with the same seed."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1

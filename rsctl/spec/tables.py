@@ -77,11 +77,17 @@ def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
     }
 
 
+def _drawn(point: Point, train: TrainSpec) -> dict[str, Any]:
+    """The same of a table that depends on draws: those of the test split keep the keys they always had."""
+    keys = "shared" if point.certification.split == "test" else "split"
+    return {**_about(point, train), "keys": keys}
+
+
 def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     settings = point.certification
     everything = point.noise == "splitting"
     spec = CountSpec(
-        **_about(point, train),
+        **_drawn(point, train),
         sigma=point.noise_level,
         noise="generalised-gaussian" if point.exponent else point.noise,
         exponent=point.exponent,
@@ -138,7 +144,7 @@ def _attack(
         )
         return []
     spec = AttackSpec(
-        **_about(point, train),
+        **_drawn(point, train),
         attack=attack.name,
         revision=attack.revision,
         parameters=identity(parameters),

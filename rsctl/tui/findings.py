@@ -9,8 +9,8 @@ from dataclasses import replace
 
 from rsctl.errors import UserError
 from rsctl.report.attacked import attack_guarantee
+from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
-from rsctl.report.rows import finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import AttackSpec, VerifySpec
 from rsctl.store.layout import Run
@@ -37,6 +37,8 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
         about = replace(about, certificate=spec.attack, guarantee=attack_guarantee(spec), attacked=True)
         return attacked_line(about, rows.broken, radii) if len(rows) else about
     about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec))
+    late = about_late_images([(len(rows), planned)])
+    about = replace(about, problems=(*about.problems, late) if late else about.problems)
     if not len(rows):
         return about
     proved = certified_line(about, as_certified(rows), rows.label, radii)

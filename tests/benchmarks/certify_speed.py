@@ -74,7 +74,7 @@ def ours(
 ) -> None:
     """The same draws through the sampler."""
     sampler = Sampler(
-        executed, CLASSES, sigma=SIGMA, seed=0, n0=100, n=n - 100, tile=tile, block=100, device=device, arithmetic=arithmetic
+        executed, CLASSES, sigma=SIGMA, key=(0,), n0=100, n=n - 100, tile=tile, block=100, device=device, arithmetic=arithmetic
     )  # fmt: skip
     under_way = (
         ImageCounts(i, 0, image, torch.zeros(2, CLASSES, dtype=torch.int64)) for i, image in enumerate(images)

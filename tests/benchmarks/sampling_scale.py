@@ -32,7 +32,7 @@ def measure(images: int, n: int) -> dict[str, float]:
         Executed(model, "fp32").to(device),
         10,
         sigma=0.5,
-        seed=0,
+        key=(0,),
         n0=100,
         n=n,
         tile=400,

@@ -48,7 +48,7 @@ def images(count: int) -> list[ImageCounts]:
 
 def sampler(function: Executed, **further: Any) -> Sampler:
     values = {"n0": 100, "n": 3900, **further}
-    return Sampler(function, 10, sigma=0.5, seed=1, tile=TILE, block=100, device=GPU, **values)
+    return Sampler(function, 10, sigma=0.5, key=(1,), tile=TILE, block=100, device=GPU, **values)
 
 
 @contextmanager

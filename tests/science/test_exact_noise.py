@@ -149,7 +149,16 @@ def smoothed(level: int, arithmetic: str, n: int = 20_000) -> CountTable:
     """Counts of `LowBits` at an image of one pixel."""
     image = ImageCounts(0, 0, torch.full((1, 1, 1), level / 255), torch.zeros(2, 2, dtype=torch.int64))
     sampler = Sampler(
-        LowBits(), 2, sigma=0.25, seed=0, n0=100, n=n, tile=1000, block=100, device=CPU, arithmetic=arithmetic
+        LowBits(),
+        2,
+        sigma=0.25,
+        key=(0,),
+        n0=100,
+        n=n,
+        tile=1000,
+        block=100,
+        device=CPU,
+        arithmetic=arithmetic,
     )
     for _ in sampler.run([image]):
         pass

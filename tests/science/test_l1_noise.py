@@ -243,7 +243,7 @@ def test_the_sampler_draws_the_noise_it_is_told_to(noise: str) -> None:
                 return torch.stack([below, 1 - below], dim=1)
 
         sampler = Sampler(
-            Cut(), 2, sigma=sigma, seed=0, n0=100, n=n, tile=400, block=100, device=CPU, noise=noise
+            Cut(), 2, sigma=sigma, key=(0,), n0=100, n=n, tile=400, block=100, device=CPU, noise=noise
         )
         (image,) = [
             each

@@ -134,7 +134,7 @@ def test_the_draws_are_fresh_and_counted_by_the_class_of_f() -> None:
 
     f, reference = Cut(0.1), Cut(0.3)
     sampler = Sampler(
-        f, 2, sigma=0.5, seed=0, n0=100, n=500, tile=200, block=100, device=torch.device("cpu"), reference=reference,
+        f, 2, sigma=0.5, key=(0,), n0=100, n=500, tile=200, block=100, device=torch.device("cpu"), reference=reference,
         transfer=5050,
     )  # fmt: skip
     images = [ImageCounts(7, 0, torch.zeros(1, 2, 2), torch.zeros(2, 2, dtype=torch.int64))]
@@ -170,7 +170,7 @@ def test_each_network_is_called_in_its_own_precision() -> None:
     )
     f.network, reference.network = networks.values()
     sampler = Sampler(
-        f, 2, sigma=0.5, seed=0, n0=100, n=300, tile=200, block=100, device=torch.device("cpu"), reference=reference,
+        f, 2, sigma=0.5, key=(0,), n0=100, n=300, tile=200, block=100, device=torch.device("cpu"), reference=reference,
         transfer=300,
     )  # fmt: skip
     try:

@@ -257,7 +257,7 @@ def blank(position: int) -> ImageCounts:
 
 
 def make_sampler(model: nn.Module, *, n0: int, n: int, tile: int, block: int) -> Sampler:
-    return Sampler(model, 2, sigma=0.5, seed=3, n0=n0, n=n, tile=tile, block=block, device=CPU)
+    return Sampler(model, 2, sigma=0.5, key=(3,), n0=n0, n=n, tile=tile, block=block, device=CPU)
 
 
 @pytest.mark.parametrize("notices", [True, False])

@@ -39,7 +39,7 @@ def sampled(n0: int, n: int, tile: int, block: int, images: int, gradient: bool 
     pixels = torch.linspace(-0.2, 0.3, 16).reshape(1, 4, 4)
     made = [ImageCounts(i, 0, pixels, torch.zeros(2, 3, dtype=torch.int64)) for i in range(images)]
     sampler = Sampler(
-        Corner(), 3, sigma=0.5, seed=5, n0=n0, n=n, tile=tile, block=block, device=CPU, gradient=gradient
+        Corner(), 3, sigma=0.5, key=(5,), n0=n0, n=n, tile=tile, block=block, device=CPU, gradient=gradient
     )
     for _ in sampler.run(iter(made)):
         pass
@@ -81,7 +81,7 @@ def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> Non
         image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64), blocks=[1, 0])
         image.counts[0, chosen] = 20
         sampler = Sampler(
-            Always(), 3, sigma=0.5, seed=5, n0=20, n=80, tile=20, block=20, device=CPU, gradient=True
+            Always(), 3, sigma=0.5, key=(5,), n0=20, n=80, tile=20, block=20, device=CPU, gradient=True
         )
         for _ in sampler.run([image]):
             pass
@@ -94,7 +94,7 @@ def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> Non
     # From the start: no estimation draw is made before all selection draws are counted.
     image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64))
     sampler = Sampler(
-        Always(), 3, sigma=0.5, seed=5, n0=40, n=80, tile=80, block=20, device=CPU, gradient=True
+        Always(), 3, sigma=0.5, key=(5,), n0=40, n=80, tile=80, block=20, device=CPU, gradient=True
     )
     for _ in sampler.run([image]):
         pass

@@ -67,7 +67,7 @@ def test_a_clean_pass_is_one_draw_whatever_n0_and_the_tile(chain: Chain) -> None
         Watch(),
         2,
         sigma=0.5,
-        seed=0,
+        key=(0,),
         n0=1,
         n=60,
         tile=60,

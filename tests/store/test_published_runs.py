@@ -135,6 +135,20 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
     exact, votes = json.loads(capsys.readouterr().out)["rows"], json.loads(said.out)["rows"]
     assert [image["predicted"] for image in exact] == [image["predicted"] for image in votes]
     assert [image["votes"] for image in exact] != [image["votes"] for image in votes]
+    # The draws that certified an image don't say of it again what the smoothed classifier returns.
+    same = [
+        "--images",
+        json.dumps(table.rows.index.tolist()),
+        "--n",
+        "100",
+        "--arithmetic",
+        "float",
+        "--alpha",
+        "0.001",
+    ]
+    assert predict.main([*asked, *same]) == 0
+    again = [image["votes"] for image in json.loads(capsys.readouterr().out)["rows"]]
+    assert again != table.rows.counts.max(axis=1).tolist()
     assert predict.main([*asked, "--alpha", "1e-13"]) == 2
     assert "may depart from the Gaussian law" in capsys.readouterr().err
     for image in votes:

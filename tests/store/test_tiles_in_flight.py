@@ -48,7 +48,7 @@ def made(count: int) -> list[ImageCounts]:
 
 def sampler(kind: str) -> Sampler:
     return Sampler(
-        Corner(), 3, sigma=0.5, seed=5, n0=N0, n=N, tile=TILE, block=BLOCK, device=CPU, **KINDS[kind]
+        Corner(), 3, sigma=0.5, key=(5,), n0=N0, n=N, tile=TILE, block=BLOCK, device=CPU, **KINDS[kind]
     )
 
 
@@ -110,7 +110,7 @@ class Spoilt(Corner):
 def run(model: nn.Module, images: list[ImageCounts], **options: Any) -> None:
     draws = {"n0": BLOCK, "n": BLOCK, **options}
     for _ in Sampler(
-        model, 3, sigma=0.5, seed=5, tile=TILE, block=BLOCK, device=CPU, **draws
+        model, 3, sigma=0.5, key=(5,), tile=TILE, block=BLOCK, device=CPU, **draws
     ).run(iter(images)):  # fmt: skip
         pass
 

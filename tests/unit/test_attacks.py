@@ -62,10 +62,10 @@ def linear(classes: int, images: int = 12) -> tuple[Linear, Tensor, Tensor]:
 
 def search(model: nn.Module, classes: int, attack: str = "ddn", norm: str = "l2", **changes: Any) -> Search:
     declared = find("attack", attack, known_attacks())
-    target = {key: changes.pop(key) for key in ("sigma", "noises", "n", "alpha", "seed") if key in changes}
+    target = {key: changes.pop(key) for key in ("sigma", "noises", "n", "alpha", "key") if key in changes}
     return Search(
         declared.module, declared.parameters(**changes).model_dump(), model, classes, (1, SIDE, SIDE),
-        norm=norm, device=CPU, **{"seed": 0, **target},
+        norm=norm, device=CPU, **{"key": (0,), **target},
     )  # fmt: skip
 
 
@@ -161,7 +161,7 @@ def test_an_image_is_attacked_alike_whatever_stands_beside_it() -> None:
             assert torch.equal(alone.distance, together.distance[row : row + 1])
             assert torch.equal(alone.image, together.image[row : row + 1])
         assert torch.equal(attacked(searching, x[:6], y[:6], list(range(6))).distance, together.distance)
-        other = attacked(shaped(model, attack, seed=1, **changes), x[:6], y[:6], list(range(6)))
+        other = attacked(shaped(model, attack, key=(1,), **changes), x[:6], y[:6], list(range(6)))
         assert not torch.equal(other.distance, together.distance)
 
 
@@ -238,7 +238,7 @@ def test_an_attack_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     module.prepare = lambda *_, **__: Liar(1e-4)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lying", module)
     for target in ({}, {"sigma": 0.01, "noises": 2, "n": 100, "alpha": 0.001}):
-        searching = Search("lying", {}, model, 2, (1, SIDE, SIDE), norm="l2", seed=0, device=CPU, **target)
+        searching = Search("lying", {}, model, 2, (1, SIDE, SIDE), norm="l2", key=(0,), device=CPU, **target)
         exact = model.distance(x, y, 2.0).min(dim=1).values
         found = attacked(searching, x, y)
         # Of the smoothed classifier an image is moved on until it really is wrong, or given up.
@@ -321,7 +321,7 @@ def test_no_attack_beats_a_certificate() -> None:
 
 
 def certified(model: nn.Module, x: Tensor, y: Tensor, n: int) -> tuple[np.ndarray, np.ndarray]:
-    sampler = Sampler(model, 10, sigma=SIGMA, seed=5, n0=100, n=n, tile=400, block=100, device=CPU)
+    sampler = Sampler(model, 10, sigma=SIGMA, key=(5,), n0=100, n=n, tile=400, block=100, device=CPU)
     images = [
         ImageCounts(i, int(label), image, torch.zeros(2, 10, dtype=torch.int64))
         for i, (image, label) in enumerate(zip(x, y, strict=True))

@@ -67,7 +67,16 @@ def test_draws_are_counted_in_the_shell_of_their_own_noise() -> None:
             return torch.stack([1 - longer, longer], dim=1)
 
     sampler = Sampler(
-        LongNoise(), 2, sigma=0.5, seed=0, n0=100, n=1000, tile=200, block=100, device=CPU, shell_edges=[edge]
+        LongNoise(),
+        2,
+        sigma=0.5,
+        key=(0,),
+        n0=100,
+        n=1000,
+        tile=200,
+        block=100,
+        device=CPU,
+        shell_edges=[edge],
     )
     # The image is black, so what the network sees is the noise.
     images = [ImageCounts(i, 0, torch.zeros(1, 4, 4), torch.zeros(2, 2, dtype=torch.int64)) for i in range(3)]

@@ -149,3 +149,17 @@ def test_a_value_that_the_grid_overrides_is_said(chain: Chain) -> None:
 @pytest.mark.parametrize("template", [template.name for template in all_templates()])
 def test_no_template_has_a_value_that_is_used_nowhere(template: str) -> None:
     assert overridden(tomli.loads(find_template(template).text), template) == []
+
+
+def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
+    chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from rsctl.spec import tables
+
+    file = chain.file(tiny(certification={"split": "val", "max_images": 4}))
+    with monkeypatch.context() as before:
+        before.setattr(tables, "_drawn", tables._about)
+        control.submit(file, chain.place)
+    with pytest.raises(RefusedError, match=r"used the noise of test images, which new ones don't.*--update"):
+        control.submit(file, chain.place)
+    assert any("adds" in note for note in control.submit(file, chain.place, update=True).committed.notes)

@@ -40,7 +40,7 @@ class ResultsScreen(Asking):
     MODE = "results"
     GUIDE = (
         "Certified accuracy against radius, recomputed from the stored counts over the images that are in: the finished "
-        "beginning of a seeded order, so a random sample. Space draws a run or takes it away; the one under the cursor has "
+        "beginning of a random order. Space draws a run or takes it away; the one under the cursor has "
         "its 95 % band. Left and right reach further columns; Enter shows a run's images one by one."
     )
     HEADS: ClassVar[dict[str, str]] = {
