@@ -104,17 +104,22 @@ def about_functions(table: Table[Rows]) -> list[str]:
     ]
 
 
+def about_shared_noise(seeds: Sequence[int]) -> str:
+    """The sentence on counts of held-out images whose keys didn't name the split, by their certification seeds."""
+    return (
+        "These images were given the noise of the test images at the same positions (an older rsctl's keys): a model, sigma or "
+        f"setting chosen by them must be certified with another certification.seed than {', '.join(map(str, seeds))}, or chosen "
+        "again by new counts."
+    )
+
+
 def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:
     """What a reader of these rows must be told, beside what attacks found."""
     notes = []
     if any(row.count.split == "val" for row in rows):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
     if shared := sorted({row.count.seed for row in rows if row.count.shares_noise}):
-        notes.append(
-            "These images were given the noise of the test images at the same positions (an older rsctl's keys): a model, sigma or "
-            f"setting chosen by them must be certified with another certification.seed than {', '.join(map(str, shared))}, or chosen "
-            "again by new counts."
-        )
+        notes.append(about_shared_noise(shared))
     tuned = sorted(
         {
             key

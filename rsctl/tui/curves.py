@@ -17,6 +17,7 @@ import numpy as np
 from rsctl.certificates import CountTable, certificates, find_certificate
 from rsctl.errors import RefusedError, UserError
 from rsctl.report.begun import about_late_images, finished_prefix
+from rsctl.report.notes import about_shared_noise
 from rsctl.spec.permutation import images_of
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
@@ -132,11 +133,11 @@ class Curves:
         spec = folder.count_spec
         # Where everything there is was counted, neither says anything.
         n, level = (spec.n, alpha) if spec.estimated else (0, 0.0)
-        settled_late = spec.stopping != "fixed" and about_late_images([(len(begun.rows), planned)])
-        late = [settled_late] if settled_late else []
+        shared = about_shared_noise([spec.seed]) if spec.shares_noise else ""
+        late = about_late_images([(len(begun.rows), planned)]) if spec.stopping != "fixed" else ""
         about = Curve(
             run.key, run.title, name, rule.guarantee.label(alpha, spec.arithmetic), rule.norm, level, n, len(begun.rows), planned,
-            problems=tuple(begun.problems + late),
+            problems=(*begun.problems, *filter(None, [shared, late])),
         )  # fmt: skip
         if not len(begun.rows):
             return about

@@ -12,6 +12,7 @@ from chain import Chain, tiny
 from piloting import until
 from textual.widgets import Static
 
+from rsctl.spec import tables
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
@@ -92,6 +93,32 @@ def test_nothing_proved_leaves_the_axis_at_the_radii_asked_for(found: Chain) -> 
     curve = Curves().of(str(found.store.root), runs(found)["verifications"])
     assert curve.accuracy[1] == 0.0
     assert curve.radii[-1] == pytest.approx(0.05)
+
+
+def test_a_verifier_that_isnt_done_says_how_far_too_high_it_may_read(found: Chain) -> None:
+    (run,) = found.store.runs("verifications")
+    (curve,) = [Curves().of(str(found.store.root), runs(found)["verifications"])]
+    assert not curve.problems
+    two = {name: np.zeros(2, np.int32) for name in ("label", "fingerprint", "predicted")}
+    write(
+        run,
+        index=np.array(run.images(0)[:2]),
+        radius=np.zeros(2),
+        broken=np.zeros(2),
+        seconds=np.ones(2),
+        **two,
+    )
+    curve = Curves().of(str(found.store.root), runs(found)["verifications"])
+    assert curve.images == 2
+    assert "up to 33.3 points too high" in curve.problems[0]
+
+
+def test_counts_with_the_noise_of_test_images_say_so(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as before:
+        before.setattr(tables, "_drawn", tables._about)
+        chain.plan(tiny(certification={"split": "val", "max_images": 4}))
+    curve = Curves().of(str(chain.store.root), runs(chain)["counts"])
+    assert "another certification.seed than 0" in curve.problems[0]
 
 
 def test_both_stand_in_one_chart(found: Chain, drive: Any) -> None:
