@@ -6,28 +6,35 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsctl.cli_common import loudly, show
 from rsctl.words import counted
 
+if TYPE_CHECKING:
+    from rsctl.cluster.control import TaskStatus
 
-def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool) -> int:
+
+def submit_sweep(
+    file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool, stop_dropped: bool = False
+) -> int:
     """Start a sweep, or go on with what is left of it; with `wait`, print its table. Returns the exit code."""
-    from rsctl.cluster import control
+    from rsctl.cluster.dropped import submit
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
-    done = control.submit(file, place, cluster, update=update)
+    done, dropped = submit(file, place, cluster, update=update)
     committed, name = done.committed, done.plan.sweep.name
     for note in committed.notes:
         print(note, file=sys.stderr)
+    _dropped(place, dropped, stop_dropped)
     summary = {
         "sweep": name,
         "tasks": len(committed.requests) + committed.done,
         "done": committed.done,
         "started": done.added,
         "held_back": done.held_back,
+        "dropped": len(dropped),
     }
     if as_json and not wait:
         print(json.dumps(summary))
@@ -39,6 +46,25 @@ def submit_sweep(file: Path, cluster: str, *, update: bool, wait: bool, as_json:
             file=sys.stderr,
         )
     return _wait(place, name, as_json, held_back=bool(done.held_back)) if wait else 0
+
+
+def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
+    """Stop what an update dropped, or say that it goes on."""
+    if not dropped:
+        return
+    from rsctl.cluster.everywhere import Everywhere
+
+    if stop:
+        Everywhere(place).cancel([status.task for status in dropped])
+    for status in dropped:
+        what = "stopped" if stop else status.state.value
+        print(f"dropped: {status.task.run.id} task {status.task.number}: {what}", file=sys.stderr)
+    if not stop:
+        print(
+            f"{counted(len(dropped), 'open task')} that no sweep wants any more {'goes' if len(dropped) == 1 else 'go'} on. "
+            "'rsctl cancel --dropped' stops them; --stop-dropped beside --update does it at once.",
+            file=sys.stderr,
+        )
 
 
 def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:

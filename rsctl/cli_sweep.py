@@ -58,6 +58,9 @@ def submit(
     update: Annotated[
         bool, typer.Option("--update", help="Let this file change the sweep of the same name.")
     ] = False,
+    stop_dropped: Annotated[
+        bool, typer.Option("--stop-dropped", help="With --update: stop tasks that no sweep wants any more.")
+    ] = False,
     wait: Annotated[
         bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")
     ] = False,
@@ -67,4 +70,6 @@ def submit(
     if dry_run:
         check(file, as_json)
         return
-    leave(submit_sweep(file, cluster, update=update, wait=wait, as_json=as_json))
+    if stop_dropped and not update:
+        raise InputError("--stop-dropped: only an update drops tasks; give --update with it.")
+    leave(submit_sweep(file, cluster, update=update, stop_dropped=stop_dropped, wait=wait, as_json=as_json))

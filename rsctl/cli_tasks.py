@@ -93,18 +93,27 @@ def logs(
 
 def cancel(
     names: Annotated[
-        list[str], typer.Argument(metavar="SWEEP|RUN…", help="What to stop; RUN/N is one task.")
-    ],
+        list[str] | None, typer.Argument(metavar="[SWEEP|RUN]…", help="What to stop; RUN/N is one task.")
+    ] = None,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Stop every open task that no sweep wants any more.")
+    ] = False,
 ) -> None:
     """Stop sweeps, runs or single tasks. What is trained and sampled stays; submit again to go on."""
     from rsctl.cluster import control
+    from rsctl.cluster import dropped as unwanted
     from rsctl.spec.settings import load_settings
 
-    _name_tasks("cancelled", control.cancel(load_settings(), names))
+    if not names and not dropped:
+        raise InputError("cancel: name a sweep, a run or a task (RUN/N), or give --dropped.")
+    place = load_settings()
+    tasks = control.cancel(place, names) if names else []
+    _name_tasks("cancelled", tasks + (unwanted.cancel(place) if dropped else []))
 
 
 def retry(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    name: Annotated[str, typer.Argument(metavar="SWEEP|RUN", help="A sweep, or one run; RUN/N is one task.")],
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="Number of the run's task.")] = None,
     minutes: Annotated[
         int | None, typer.Option("--minutes", min=1, help="A new time limit, after a TIMEOUT.")
     ] = None,
@@ -116,7 +125,8 @@ def retry(
     from rsctl.cluster import again
     from rsctl.spec.settings import load_settings
 
-    tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    which = name if number is None else f"{name}/{number}"
+    tasks, note = again.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
     _name_tasks("started again", tasks)
     if note:
         print(note, file=sys.stderr)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, sweep_statuses
-from rsctl.errors import UnavailableError
+from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.errors import RefusedError, UnavailableError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
@@ -13,25 +13,61 @@ from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.provenance import snapshot_code
 
+AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
+
 
 def retry(
     place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
 ) -> tuple[list[Task], str]:
     """Start again what failed, was lost or was cancelled; returns those tasks, and a note where the cluster is full.
 
-    `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
+    `name` is a sweep, a run, or `RUN/N` for one task; with a table's task goes what it needs of the training of its
+    model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
     """
     store = Store(place.store)
-    sweep = store.sweep(name)
-    again = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
-    found = [status for status in sweep_statuses(place, name).values() if status.state in again]
+    sweep = name if name in store.sweep_names() else _sweep_of(store, named_tasks(place, [name]), name)
+    only = None if sweep == name else _with_models(named_tasks(place, [name]))
+    found = [
+        status
+        for status in sweep_statuses(place, sweep).values()
+        if status.state in AGAIN and (only is None or status.task.key in only)
+    ]
     limits = {"minutes": minutes, "memory_gb": memory_gb}
     # A retry after a fix runs the fixed code.
     changed: dict[str, Any] = {"code": snapshot_code(store.root)}
     changed |= {key: value for key, value in limits.items() if value is not None}
-    handed = backend_of(place, cluster_of(place, sweep)).submit(_requests(store, sweep, found, changed))
+    plan = store.sweep(sweep)
+    handed = backend_of(place, cluster_of(place, plan)).submit(_requests(store, plan, found, changed))
     held_back = {task.key for task in handed.held_back}
     return [status.task for status in found if status.task.key not in held_back], handed.note
+
+
+def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
+    """The sweep that was submitted last of those that want these tasks; raises RefusedError where none does."""
+    keys = {task.key for task in tasks}
+    for sweep in store.sweep_names():
+        if any(task.key in keys for task in sweep_tasks(store, sweep)):
+            return sweep
+    raise RefusedError(
+        f"{name}: no sweep wants it. Submit a sweep file that has it, and its tasks are handed over."
+    )
+
+
+def _with_models(tasks: list[Task]) -> set[str]:
+    """Keys of these tasks and of the trainings that they need."""
+    found = {task.key for task in tasks}
+    for run in {task.run for task in tasks}:
+        if run.kind != "models":
+            found |= _trainings(run.store, run.table_spec.model_run)
+        else:
+            found |= _trainings(run.store, run.id)
+    return found
+
+
+def _trainings(store: Store, model: str) -> set[str]:
+    """The key of a model's training and those of the models that it needs."""
+    task = Task(store.run("models", model), 0)
+    return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
 def hand_over_rest(place: Place, name: str) -> str:

@@ -71,14 +71,20 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     return found
 
 
+def given_up(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
+    """The sweeps' own folders: the file as it was submitted, its plan, and which logs it shows."""
+    folders = [Store(place.store).sweep_folder(name) for name in sweeps]
+    return [Leftover(folder, _size(folder), "the sweep itself: its file and its plan") for folder in folders]
+
+
 def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) -> None:
-    """Remove them, and these sweeps' plans first; a kill in between leaves nothing half there."""
+    """Remove them, and these sweeps first; a kill in between leaves nothing half there."""
     store = Store(place.store)
     for name in sweeps:
         folder = store.sweep_folder(name)
-        for file in (folder / "plan.json", folder / "sweep.toml", *(folder / "imports").glob("*.json")):
+        for file in (folder / "plan.json", *(folder / "imports").glob("*.json")):
             file.unlink(missing_ok=True)
-    for one in found:
+    for one in [*given_up(place, sweeps), *found]:
         away = one.path
         with explained(one.path):
             if not one.path.name.startswith(_TRASH):
@@ -156,7 +162,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
 
 
 def _trash(store: Store) -> Iterator[Path]:
-    for kind in (*KINDS, "imports", "code"):
+    for kind in (*KINDS, "imports", "code", "sweeps"):
         folder = store.root / kind
         yield from sorted(folder.glob(f"{_TRASH}*")) if folder.is_dir() else ()
 

@@ -20,10 +20,9 @@ from rsctl.errors import InputError
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.layout import KINDS, Store
+from rsctl.store.layout import Store, is_key
 
 _REQUEST = ("task", "needs", "threads", "gpus", "code", "after", "submitted")
-_KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:
     found = {}
     for name in names:
         key = name.removesuffix(".json").replace("~", "/")
-        if _KEY.fullmatch(key):
+        if is_key(key):
             with contextlib.suppress(InputError):
                 values = read_json(folder / name, *required)
                 if values["task"] == key:

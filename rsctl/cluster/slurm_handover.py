@@ -16,7 +16,7 @@ from typing import Any
 
 from rsctl.cluster.slurm_arrays import Array, explain_refusal, sbatch_parameters
 from rsctl.cluster.slurm_commands import Partition, cancel_jobs, look_at_queue
-from rsctl.cluster.slurm_submissions import Submission
+from rsctl.cluster.slurm_submissions import Submission, list_tasks
 from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.spec.settings import SlurmProfile
@@ -78,6 +78,7 @@ class HandOver:
             parameters["dependency"] = f"afterok:{':'.join(after)}"
             further["kill-on-invalid-dep"] = "yes"
         folder.mkdir(parents=True)
+        list_tasks(folder, [request.task.key for request in array.requests])
         python = self.profile.python or shlex.quote(sys.executable)
         executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES, python=python)
         executor.update_parameters(**parameters, additional_parameters=further)

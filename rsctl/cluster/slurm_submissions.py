@@ -2,7 +2,8 @@
 
 `<run>/submissions/<id>.json` is written by who submits: once before sbatch, once with the job's number. The
 id is also the job's comment, so that a crash in between leaves a job that can be found.
-`<id>.cancelled-<n>.json` is written by who cancels.
+`<id>.cancelled-<n>.json` is written by who cancels. `<store>/submissions/<id>/tasks.json` lists the tasks of a whole
+submission, so that those are found whose runs no sweep names any more.
 """
 
 from __future__ import annotations
@@ -19,9 +20,12 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.layout import Run, Store
+from rsctl.store.layout import KINDS, Run, Store, is_key
 
 _PREFIX = "rsctl:"
+_LIST = "tasks.json"
+_LONGEST_IN_QUEUE = 60 * 86400.0
+"""Seconds."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +92,33 @@ def submissions(run: Run) -> dict[int, Submission]:
                 found.append(_read(run, name, notes))
     newest = sorted(found, key=lambda s: (s.claimed, s.id))
     return {task: submission for submission in newest for task in submission.tasks}
+
+
+def list_tasks(folder: Path, keys: list[str]) -> None:
+    """Write down, in the folder of a submission, which tasks it hands over."""
+    publish(folder / _LIST, to_json({"tasks": keys}))
+
+
+def handed_over(store: Store) -> set[str]:
+    """Keys of all tasks that were ever handed to SLURM from this store."""
+    root = store.root / "submissions"
+    try:
+        folders = [entry for entry in os.scandir(root) if entry.is_dir()]
+    except (FileNotFoundError, NotADirectoryError):
+        return set()
+    found: set[str] = set()
+    unlisted = False
+    for folder in folders:
+        try:
+            found.update(str(key) for key in list(read_json(Path(folder.path) / _LIST, "tasks")["tasks"]))
+        except (InputError, TypeError):
+            # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
+            unlisted |= time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE
+    if unlisted:
+        for kind in KINDS:
+            for run in store.runs(kind):
+                found.update(f"{kind}/{run.id}/{task}" for task in submissions(run))
+    return {key for key in found if is_key(key)}
 
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission:

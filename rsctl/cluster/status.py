@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rsctl.cluster.control import TaskStatus, sweep_statuses
+from rsctl.cluster.dropped import dropped_tasks
 from rsctl.cluster.everywhere import notices
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
@@ -79,15 +80,20 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
     names = [sweep] if sweep else [*store.sweep_names(), *store.import_only()]
-    sweeps = [_sweep_values(place, name, detailed=bool(sweep)) for name in names]
-    return {"store": str(place.store), "sweeps": sweeps, "notices": notices()}
+    wanted: set[str] = set()
+    sweeps = [_sweep_values(place, name, wanted, detailed=bool(sweep)) for name in names]
+    found = dropped_tasks(place, None if sweep else wanted)
+    dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
+    return {"store": str(place.store), "sweeps": sweeps, "dropped": dropped, "notices": notices()}
 
 
-def _sweep_values(place: Place, name: str, *, detailed: bool) -> dict[str, Any]:
+def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) -> dict[str, Any]:
+    """Of one sweep; the keys of its tasks are added to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
     planned = (store.sweep_folder(name) / "plan.json").is_file() or not logs
     found = sweep_statuses(place, name) if planned else {}
+    wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
     values: dict[str, Any] = {"name": name, "states": summary.states, "progress": progress, "imports": logs}
@@ -110,17 +116,20 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
         "unit": next((s.unit for s in found if s.unit), ""),
         "rate": round(rate, 3),
         "seconds_left": round(left / rate) if rate and summary.states.keys() <= {"running", "done"} else None,
-        "tasks": [
-            {"task": s.task.number, "state": s.state.value, "reason": s.reason, "done": s.done, "total": s.total,
-             "attempt": s.attempt, "node": s.node, "updated": s.updated}
-            for s in found
-        ],
+        "tasks": [_task_values(s) for s in found],
+    }
+
+
+def _task_values(status: TaskStatus) -> dict[str, Any]:
+    return {
+        "task": status.task.number, "state": status.state.value, "reason": status.reason, "done": status.done, "total": status.total,
+        "attempt": status.attempt, "node": status.node, "updated": status.updated,
     }  # fmt: skip
 
 
 def status_text(values: dict[str, Any]) -> str:
     """The same for a terminal."""
-    if not values["sweeps"]:
+    if not values["sweeps"] and not values["dropped"]:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = list(values["notices"])
     for sweep in values["sweeps"]:
@@ -141,4 +150,13 @@ def status_text(values: dict[str, Any]) -> str:
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
+    if dropped := values["dropped"]:
+        lines.append(
+            f"{counted(len(dropped), 'open task')} that no sweep wants; 'rsctl cancel --dropped' stops them:"
+        )
+        lines += [
+            f"  {task['run']} task {task['task']}: "
+            + ": ".join(filter(None, [task["state"], task["reason"]]))
+            for task in dropped
+        ]
     return "\n".join(lines)

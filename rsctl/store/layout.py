@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,6 +22,12 @@ SCHEMA = 1
 TABLES = ("counts", "verifications", "attacks")
 """Folders of the runs that have a row per image."""
 KINDS = ("models", *TABLES)
+_KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
+
+
+def is_key(text: str) -> bool:
+    """Whether a text has the form of a task's key: `<kind>/<run>/<number>`."""
+    return _KEY.fullmatch(text) is not None
 
 
 @dataclass(frozen=True)

@@ -117,7 +117,8 @@ def test_a_log_goes_with_the_last_sweep_that_shows_it(chain: Chain) -> None:
 def test_runs_that_stay_for_being_young_are_told(chain: Chain) -> None:
     chain.plan(tiny())
     shown = chain.cli("prune", "tiny")
-    assert "0 folders" in shown.err
+    assert "sweeps/tiny  (the sweep itself" in shown.out
+    assert "1 folder," in shown.err
     assert "more were submitted in the last 60 minutes and stay" in shown.err
 
 
@@ -126,6 +127,24 @@ def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:
     before = runs(chain)
     shown = chain.cli("prune", "tiny")
     assert shown.code == 0
-    assert "Nothing was touched" in shown.err or "0 folders" in shown.err
+    assert "Nothing was touched" in shown.err
     assert runs(chain) == before
     assert chain.cli("prune", "nothing-of-this-name").code == 2
+
+
+def test_what_is_listed_goes_and_nothing_else_the_sweep_itself_included(chain: Chain) -> None:
+    chain.plan(tiny())
+    chain.plan(tiny(name="other", sigma=0.25))
+    kept = runs(chain) - gone(chain, "tiny")
+    asked = chain.cli("prune", "tiny", "--now")
+    listed = {line.split("MB")[1].split("(")[0].strip() for line in asked.out.splitlines()}
+    assert listed == {"sweeps/tiny", *gone(chain, "tiny")}
+    assert "add --yes" in asked.err
+    assert all((chain.store.root / path).exists() for path in listed)
+    removed = chain.cli("prune", "tiny", "--now", "--yes")
+    assert removed.code == 0
+    assert removed.out == asked.out
+    assert not any((chain.store.root / path).exists() for path in listed)
+    assert runs(chain) == kept
+    assert chain.store.sweep_names() == ["other"]
+    assert os.listdir(chain.store.root / "sweeps") == ["other"]

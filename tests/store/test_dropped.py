@@ -1,0 +1,135 @@
+"""Tasks that no sweep wants any more: seen wherever tasks are shown, and stopped when told to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from chain import Chain, tiny, wait_until
+
+from rsctl.cluster import dropped
+from rsctl.cluster.again import retry
+from rsctl.cluster.control import submit, sweep_statuses
+from rsctl.cluster.requests import own_queue
+from rsctl.errors import RefusedError
+from rsctl.plan.tasks import Task
+from rsctl.store.attempts import Claim, State, attempt_numbers, here
+from rsctl.store.layout import Store
+
+TWO = tiny(grid={"sigma": [0.25, 0.5]})
+del TWO["sigma"]
+ONE = tiny(sigma=0.5)
+
+
+@pytest.fixture
+def asleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A queue that takes requests and starts nothing."""
+    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+
+
+def keys(found: list[Any]) -> set[str]:
+    return {status.task.key for status in found}
+
+
+def test_what_an_update_drops_is_named_and_stays_seen_until_it_is_stopped(chain: Chain, asleep: None) -> None:
+    submit(chain.file(TWO), chain.place)
+    both = own_queue(chain.store).wanted().keys()
+    done, found = dropped.submit(chain.file(ONE), chain.place, update=True)
+    assert keys(found) == {key for key in both if "s0.25" in key}
+    assert len(found) == 3
+    assert done.added == 0
+    assert keys(dropped.dropped_tasks(chain.place)) == keys(found)
+    shown = chain.cli("status", "--json")
+    assert {f"{task['run']}/{task['task']}" for task in json.loads(shown.out)["dropped"]} == keys(found)
+    assert "3 open tasks that no sweep wants; 'rsctl cancel --dropped'" in chain.cli("status", "tiny").out
+    assert chain.cli("cancel", "--dropped").out.count("cancelled: ") == 3
+    assert not dropped.dropped_tasks(chain.place)
+    assert own_queue(chain.store).wanted().keys() == both - keys(found)
+    assert "no sweep wants" not in chain.cli("status").out
+
+
+def test_tasks_that_another_sweep_wants_are_not_dropped(chain: Chain, asleep: None) -> None:
+    submit(chain.file(TWO), chain.place)
+    submit(chain.file({**ONE, "name": "other", "sigma": 0.25}, "other.toml"), chain.place)
+    assert dropped.submit(chain.file(ONE), chain.place, update=True)[1] == []
+    assert not dropped.dropped_tasks(chain.place)
+
+
+def test_tasks_of_images_that_an_update_leaves_out_are_dropped_too(chain: Chain, asleep: None) -> None:
+    """The run stays in the sweep, some of its tasks don't."""
+    more = {"max_images": 30}
+    submit(chain.file(ONE), chain.place)
+    submit(chain.file(tiny(sigma=0.5, certification=more)), chain.place, update=True)
+    _, found = dropped.submit(chain.file(ONE), chain.place, update=True)
+    assert [status.task.number for status in found] == [2, 3]
+
+
+def test_what_runs_goes_on_until_the_update_is_told_to_stop_it(chain: Chain) -> None:
+    """Real processes: seen while they run, gone when stopped, and what they sampled stays."""
+    slow = {"n": 400_000, "max_images": 4, "shards": 1}
+    assert chain.cli("submit", chain.file(tiny(sigma=0.25, certification=slow))).code == 0
+    wait_until(lambda: any(attempt_numbers(run) for run in chain.store.runs("counts")))
+    other = chain.cli("submit", chain.file(tiny(sigma=0.5, certification=slow)), "--update")
+    assert "1 open task that no sweep wants any more goes on" in other.err
+    (running,) = dropped.dropped_tasks(chain.place)
+    assert (running.task.run.kind, running.state) == ("counts", State.RUNNING)
+    third = chain.cli(
+        "submit", chain.file(tiny(sigma=0.75, certification=slow)), "--update", "--stop-dropped", "--json"
+    )
+    assert json.loads(third.out)["dropped"] >= 1
+    assert ": stopped" in third.err
+    # What the update before dropped is no part of this one.
+    assert keys(dropped.dropped_tasks(chain.place)) == {running.task.key}
+    assert chain.cli("cancel", "--dropped", "tiny").code == 0
+    assert not dropped.dropped_tasks(chain.place)
+
+
+def test_stop_dropped_alone_is_refused(chain: Chain) -> None:
+    done = chain.cli("submit", chain.file(ONE), "--stop-dropped")
+    assert done.code == 2
+    assert "give --update" in done.err
+    assert "--dropped" in chain.cli("cancel").err
+
+
+# ---------------------------------------------------------------- one run, one task
+
+
+def fail(task: Task) -> None:
+    Claim.take(task.run, task.number, here()).end("failed", "by the test")
+
+
+def failed_sweep(chain: Chain) -> list[Task]:
+    """All tasks of both runs have failed, the trainings among them."""
+    submit(chain.file(TWO), chain.place)
+    queue = own_queue(chain.store)
+    tasks = [status.task for status in sweep_statuses(chain.place, "tiny").values()]
+    for task in tasks:
+        fail(task)
+        queue.finish(task.key)
+    return tasks
+
+
+def test_a_run_or_a_task_is_retried_alone_with_the_training_that_it_needs(chain: Chain, asleep: None) -> None:
+    tasks = failed_sweep(chain)
+    assert len(tasks) == 6
+    (table,) = {task.run for task in tasks if task.run.kind == "counts" and "s0.25" in task.run.id}
+    model = Task(Store(chain.place.store).run("models", table.count_spec.model_run), 0)
+    started, note = retry(chain.place, f"{table.id}/1")
+    assert {task.key for task in started} == {model.key, f"counts/{table.id}/1"}
+    assert not note
+    assert own_queue(chain.store).wanted().keys() == {model.key, f"counts/{table.id}/1"}
+    told = chain.cli("retry", f"counts/{table.id}", "0")
+    assert told.out == f"started again: {table.id} task 0\n"
+    assert chain.cli("retry", "tiny").out.count("started again: ") == 3
+    assert chain.cli("retry", table.id).out == "nothing to be started again\n"
+
+
+def test_a_run_that_no_sweep_wants_is_not_retried(chain: Chain, asleep: None) -> None:
+    tasks = failed_sweep(chain)
+    submit(chain.file(ONE), chain.place, update=True)
+    (run,) = {task.run.id for task in tasks if task.run.kind == "counts" and "s0.25" in task.run.id}
+    with pytest.raises(RefusedError, match="no sweep wants it"):
+        retry(chain.place, run)
+    assert chain.cli("retry", run).code == 2
+    assert chain.cli("retry", "nothing").code == 2
