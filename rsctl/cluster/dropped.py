@@ -1,8 +1,7 @@
-"""Open tasks that no sweep wants any more: an update dropped them, their sweep was pruned, or somebody started them by hand."""
+"""Open tasks that no sweep wants any more: an update dropped them, or their sweep was given up."""
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Collection
 from pathlib import Path
@@ -13,7 +12,7 @@ from rsctl.cluster.everywhere import Everywhere
 from rsctl.cluster.processes import task_processes
 from rsctl.cluster.requests import all_queues, task_of
 from rsctl.cluster.slurm_submissions import handed_over
-from rsctl.errors import UserError
+from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
@@ -23,11 +22,19 @@ OPEN = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 def wanted_keys(store: Store) -> set[str]:
-    """Keys of the tasks that some sweep wants; a sweep that can't be read is passed over, for others name it."""
+    """Keys of the tasks that some sweep wants.
+
+    Raises InputError for a sweep that can't be read: its tasks must not pass for unwanted ones.
+    """
     found: set[str] = set()
     for name in store.sweep_names():
-        with contextlib.suppress(UserError, KeyError, TypeError):
+        try:
             found.update(task.key for task in sweep_tasks(store, name))
+        except (UserError, KeyError, TypeError) as error:
+            raise InputError(
+                f"sweep '{name}' can't be read ({error}), so which tasks no sweep wants isn't known. Restore its plan, or give it up "
+                f"with 'rsctl prune {name}'."
+            ) from error
     return found
 
 
@@ -49,9 +56,17 @@ def submit(
 ) -> tuple[Submitted, list[TaskStatus]]:
     """Submit a sweep file; also the open tasks that its update dropped and that no sweep wants any more. They go on."""
     store = Store(place.store)
-    before = wanted_keys(store) if update else set()
-    done = control.submit(file, place, cluster, update=update)
-    gone = before - wanted_keys(store) if update else set()
+    if not update:
+        return control.submit(file, place, cluster), []
+    try:
+        before, unknown = wanted_keys(store), ""
+    except InputError as error:
+        before, unknown = set(), str(error)
+    done = control.submit(file, place, cluster, update=True)
+    if unknown:
+        done.committed.notes.append(f"note: {unknown}")
+        return done, []
+    gone = before - wanted_keys(store)
     return done, _open(place, [task_of(store, key) for key in sorted(gone)])
 
 

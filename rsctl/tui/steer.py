@@ -6,6 +6,7 @@ import os
 import shlex
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,11 +22,11 @@ MOST_NOTES = 4
 
 
 class Acted(Answer):
-    """An action is done; `text` says what it did."""
+    """An action is done; `text` says what it did, `dropped` names open tasks that no sweep wants since then."""
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, dropped: Sequence[str] = ()) -> None:
         super().__init__()
-        self.text = text
+        self.text, self.dropped = text, tuple(dropped)
 
 
 class Planned(Answer):
@@ -47,14 +48,14 @@ def cancel(what: str, names: list[str]) -> Answer:
     )
 
 
-def retry(sweep: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
-    """Start again what failed, was lost or cancelled; with these limits, where they are given."""
+def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
+    """Start again what failed, was lost or cancelled of a sweep, run or task; with these limits, where they are given."""
     from rsctl.cluster import again
     from rsctl.spec.settings import load_settings
 
-    tasks, note = again.retry(load_settings(), sweep, minutes=minutes, memory_gb=memory_gb)
+    tasks, note = again.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb)
     done = f"{counted(len(tasks), 'task')} started again" if tasks else "nothing to be started again"
-    return Acted(f"{sweep}: {done}" + (f"\n{note}" if note else ""))
+    return Acted(f"{what}: {done}" + (f"\n{note}" if note else ""))
 
 
 def limits(text: str) -> dict[str, float]:
@@ -118,14 +119,15 @@ def what_changes(store: Store, plan: Plan) -> str:
 
 def submit(file: Path, update: bool) -> Answer:
     """Submit a sweep file."""
-    from rsctl.cluster import control
+    from rsctl.cluster import dropped
     from rsctl.spec.settings import load_settings
 
-    done = control.submit(file, load_settings(), update=update)
+    done, left = dropped.submit(file, load_settings(), update=update)
     # What changes was said before.
     notes = "".join(f"\n{note}" for note in done.committed.notes if not note.startswith("update: "))
     already = f", {done.committed.done} done already" if done.committed.done else ""
-    return Acted(f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over{already}{notes}")
+    text = f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over{already}{notes}"
+    return Acted(text, [status.task.key for status in left])
 
 
 def editor() -> list[str]:

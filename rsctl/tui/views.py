@@ -127,6 +127,8 @@ class Overview:
     """Unix time of the scheduler's last word where it doesn't answer, 0 where it does; -1 if it never did."""
     notify: str = "off"
     """How a sweep's end is told: `desktop`, `bell` or `off`."""
+    dropped: tuple[TaskView, ...] = ()
+    """Open tasks that no sweep wants any more."""
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from rsctl.cluster.control import TaskStatus, statuses
+from rsctl.cluster.dropped import dropped_tasks
 from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import UserError
@@ -54,6 +55,8 @@ class Watcher:
                 problems.append(plain(f"sweep {name}: {error}"))
                 continue
             problems += found[name].problems
+        complete = not problems
+        """Whether all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
         self._sweeps = found
         tasks = self._statuses(place, found)
         problems += [plain(notice, 500) for notice in notices()]
@@ -67,7 +70,19 @@ class Watcher:
             time.time(),
             _unheard(),
             place.settings.notify,
+            self._dropped(place, found) if complete else (),
         )
+
+    def _dropped(self, place: Place, sweeps: dict[str, Sweep]) -> tuple[TaskView, ...]:
+        """Open tasks that none of the sweeps wants."""
+        wanted = {
+            key
+            for sweep in sweeps.values()
+            for entry in sweep.entries
+            for tasks in entry.tasks.values()
+            for key in tasks
+        }
+        return tuple(_task_view(status) for status in dropped_tasks(place, wanted))
 
     def _statuses(self, place: Place, sweeps: dict[str, Sweep]) -> dict[str, TaskView]:
         """Views by task key: one question for all open tasks, and none about those that are done."""

@@ -50,7 +50,7 @@ def test_the_doctor_looks_when_asked(synthetic: Synthetic, drive, monkeypatch) -
         await pilot.press("4")
         await until(pilot, lambda: app.current_mode == "cluster", "the mode")
         assert not grid(app, "Findings").rows
-        await pilot.press("x")
+        await pilot.press("D")
         await until(pilot, lambda: grid(app, "Findings").rows, "findings")
         assert "writable" in text_of(grid(app, "Findings"))
 

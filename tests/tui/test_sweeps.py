@@ -310,6 +310,8 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
         assert kept.read_text() == before
         await pilot.press("y")
         await until(pilot, lambda: "0.75" in kept.read_text(), "submission")
+        await until(pilot, lambda: "No sweep wants" in asked(app), "the question about what was dropped")
+        await pilot.press("n")
         await until(pilot, lambda: "σ 0.75" in text_of(grid_of(app)), "the new run")
 
     drive(steps)

@@ -12,11 +12,12 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Static
 
-from rsctl.tui import cluster_reader
+from rsctl.tui import cluster_reader, steer
 from rsctl.tui.cluster_reader import Examined, Profiles, Shown
+from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_rows import state_cell
-from rsctl.tui.views import OPEN_STATES, STATES, Overview, progress_of
+from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
 from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
@@ -69,8 +70,8 @@ class ClusterScreen(ModeScreen):
 
     MODE = "cluster"
     GUIDE = (
-        "Every open task of this store, whichever sweep it belongs to, and why it isn't further. Below: what the doctor found "
-        "(press x to have it look: on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
+        "Every open task of this store, whichever sweeps want it or none does, and why it isn't further. Below: what the doctor found "
+        "(press D to have it look: on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
         "what is free on them, and what you have used by SLURM's accounting."
     )
     HEADS: ClassVar[dict[str, str]] = {
@@ -80,7 +81,8 @@ class ClusterScreen(ModeScreen):
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", name, show=False) for key, name in PANES),
-        Binding("x", "examine", "Examine"),
+        Binding("x", "cancel", "Cancel"),
+        Binding("D", "examine", "Doctor"),
     ]
 
     def body(self) -> ComposeResult:
@@ -88,13 +90,15 @@ class ClusterScreen(ModeScreen):
             yield Grid(QUEUE, empty="nothing runs or waits", id="cluster-queue")
             yield TabLine(PANES, "Findings")
             with ContentSwitcher(initial="Findings", id="cluster-panes"):
-                yield Grid(FINDINGS, empty="press x to look for what would go wrong", id="Findings")
+                yield Grid(FINDINGS, empty="press D to look for what would go wrong", id="Findings")
                 yield Grid(PROFILES, empty="reading rsctl.toml …", id="Profiles")
                 for name, columns in (("Partitions", PARTITIONS), ("Nodes", NODES), ("Usage", USAGE)):
                     yield Grid(columns, empty="asking SLURM …", id=name)
             yield Static("", id="cluster-note", markup=False)
 
     def on_mount(self) -> None:
+        self._tasks: dict[str, tuple[str, TaskView]] = {}
+        """Title and task of the queue's rows, by key."""
         self._full: dict[str, str] = {}
         """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
         self._problems: dict[str, str] = {}
@@ -111,24 +115,38 @@ class ClusterScreen(ModeScreen):
     # What arrives
 
     def show(self, overview: Overview) -> None:
-        rows: dict[str, tuple[int, Row]] = {}
+        wanted: dict[str, list[str]] = {}
+        found: dict[str, tuple[str, TaskView]] = {}
         for sweep in overview.sweeps:
             for run in sweep.runs:
                 for task in run.tasks:
-                    if task.state in OPEN_STATES and task.key not in rows:
-                        progress = progress_of([task])
-                        left = duration(progress.left) if progress.left is not None else ""
-                        cells = (
-                            f"{run.title} · {task.name}", ((sweep.name, "muted"),), state_cell(task.state, task.state),
-                            f"{int(100 * task.progress)}%", left, task.node, task.reason,
-                        )  # fmt: skip
-                        self._full[f"cluster-queue {task.key}"] = (
-                            f"{run.title} · {task.name}: {task.reason or task.state}"
-                        )
-                        rows[task.key] = (STATES.index(task.state), Row(task.key, cells))
+                    if task.state in OPEN_STATES:
+                        found.setdefault(task.key, (f"{run.title} · {task.name}", task))
+                        names = wanted.setdefault(task.key, [])
+                        names += [sweep.name] if sweep.name not in names else []
+        for task in overview.dropped:
+            found.setdefault(task.key, (f"{task.run.partition('/')[2]} · {task.name}", task))
+        self._tasks = found
         # What runs comes first, then what is next.
-        ordered = [row for _, row in sorted(rows.values(), key=lambda pair: pair[0])]
-        self.query_one("#cluster-queue", Grid).show(ordered)
+        ordered = sorted(found.values(), key=lambda pair: STATES.index(pair[1].state))
+        self.query_one("#cluster-queue", Grid).show(
+            [self._row(title, task, wanted.get(task.key, [])) for title, task in ordered]
+        )
+
+    def _row(self, title: str, task: TaskView, wanted: list[str]) -> Row:
+        """An open task and the sweeps that want it."""
+        progress = progress_of([task])
+        left = duration(progress.left) if progress.left is not None else ""
+        whose = (", ".join(wanted), "muted") if wanted else ("no sweep", "failed")
+        told = f"{title}: {task.reason or task.state}"
+        self._full[f"cluster-queue {task.key}"] = (
+            told if wanted else f"{told}. No sweep wants it any more: x stops it."
+        )
+        share = f"{int(100 * task.progress)}%"
+        return Row(
+            task.key,
+            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, task.reason),
+        )
 
     def tick(self) -> None:
         every, question = ASKED.get(self.pane, (0.0, ""))
@@ -193,6 +211,25 @@ class ClusterScreen(ModeScreen):
         self._tell(self.query_one(f"#{name}", Grid))
         self.tick()
 
+    def action_cancel(self) -> None:
+        """Stop the task under the cursor of the queue."""
+        grid = self.query_one("#cluster-queue", Grid)
+        if grid.key not in self._tasks:
+            self.notify("nothing runs or waits", markup=False)
+            return
+        title, task = self._tasks[grid.key]
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                self.background.ask(f"act {title}", partial(steer.cancel, title, [task.key]), self)
+
+        text = f"{title}. What is trained and sampled so far stays; retry goes on from there."
+        self.app.push_screen(ConfirmScreen("Cancel task?", text, "Cancel it"), answered)
+
+    def on_acted(self, message: steer.Acted) -> None:
+        self.notify(message.text, markup=False)
+        self.dashboard.look_now()
+
     def action_examine(self) -> None:
         """Look for what would go wrong: store, data, packages, queue, SLURM."""
         self.action_pane("Findings")
@@ -200,7 +237,8 @@ class ClusterScreen(ModeScreen):
             self.background.ask("doctor", cluster_reader.examine, self)
 
     def commands(self) -> Iterable[SystemCommand]:
-        yield SystemCommand("Examine", "Store, data, packages, queue and SLURM (x)", self.action_examine)
+        yield SystemCommand("Cancel", "Stop the task under the cursor (x)", self.action_cancel)
+        yield SystemCommand("Doctor", "Store, data, packages, queue and SLURM (D)", self.action_examine)
         for key, name in PANES:
             yield SystemCommand(
                 f"Show {name.lower()}", f"Below the queue ({key})", partial(self.action_pane, name)

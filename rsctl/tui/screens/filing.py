@@ -13,6 +13,7 @@ from rsctl.tui.form_views import Composed
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.dropped import ask_about_dropped
 from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_files import Opened, Saved
 
@@ -117,6 +118,7 @@ class Filing(ModeScreen):
         self.dashboard.sweep_in_sight = self._submitted
         self.dashboard.look_now()
         self._check()
+        ask_about_dropped(self, message.dropped)
 
 
 def need_name(text: str) -> None:

@@ -16,6 +16,7 @@ from rsctl.tui.background import Failed
 from rsctl.tui.plain import plain_lines
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.dropped import ask_about_dropped
 from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
 from rsctl.words import counted
@@ -41,6 +42,7 @@ class Steering(Filtering):
         """Stop what is unfinished of the sweep or run under the cursor."""
         sweep, run, task = self.chosen()
         if sweep is None:
+            self.notify("no sweep is under the cursor", markup=False)
             return
         names, tasks, shared = _to_cancel(sweep, run, task)
         what = f"{run.title} · {task.name}" if run and task else run.title if run else sweep.name
@@ -65,25 +67,43 @@ class Steering(Filtering):
         )
 
     def action_retry(self) -> None:
-        """Start again what failed, was lost or cancelled in the sweep under the cursor."""
-        sweep, _, _ = self.chosen()
-        if sweep is None:
+        """Start again what failed, was lost or cancelled of the sweep, run or task under the cursor."""
+        found = self._to_retry()
+        if found is None:
             return
-        again = [task for task in sweep.tasks if task.state in AGAIN]
-        if not again:
-            if any(task.state in OPEN_STATES for task in sweep.tasks):
-                self.background.ask(f"act {sweep.name}", partial(steer.keep_going, sweep.name), self)
-            else:
-                self.notify(f"{sweep.name}: nothing failed, was lost or cancelled", markup=False)
-            return
-        text = f"{_counted(again)} of {sweep.name} start again, from what they have written so far."
-        text += self._beyond_the_filter(sweep)
+        sweep, what, name, again = found
+        text = f"{_counted(again)} of {what} start again, from what they have written so far."
+        if name == sweep.name:
+            text += self._beyond_the_filter(sweep)
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background.ask(f"act {sweep.name}", partial(steer.retry, sweep.name), self)
+                self.background.ask(f"act {what}", partial(steer.retry, what, name), self)
 
-        self.app.push_screen(ConfirmScreen("Retry sweep?", text, "Start again"), answered)
+        self.app.push_screen(ConfirmScreen("Retry?", text, "Start again"), answered)
+
+    def _to_retry(self) -> tuple[SweepView, str, str, list[TaskView]] | None:
+        """The sweep, what is under the cursor in words and as a name for `again.retry`, and its tasks that can start again.
+
+        None where there is nothing to do, which is said.
+        """
+        sweep, run, task = self.chosen()
+        if sweep is None:
+            self.notify("no sweep is under the cursor", markup=False)
+            return None
+        what, name, tasks = sweep.name, sweep.name, sweep.tasks
+        if run and task:
+            what, name = f"{run.title} · {task.name}", f"{task.run}/{task.number}"
+            tasks = tuple(dict.fromkeys([*run.training, task]))
+        elif run:
+            what, name, tasks = run.title, f"{run.entry['kind']}/{run.counts}", run.tasks
+        again = [task for task in tasks if task.state in AGAIN]
+        if again and not (task and task.state not in AGAIN):
+            return sweep, what, name, again
+        self.notify(f"{what}: nothing failed, was lost or cancelled", markup=False)
+        if any(task.state in OPEN_STATES for task in sweep.tasks):
+            self.background.ask(f"act {sweep.name}", partial(steer.keep_going, sweep.name), self)
+        return None
 
     def _beyond_the_filter(self, sweep: SweepView) -> str:
         """What is done to a sweep is done to all of it."""
@@ -92,29 +112,29 @@ class Steering(Filtering):
 
     def action_retry_larger(self) -> None:
         """Start the same tasks again with another time or memory limit."""
-        sweep, _, _ = self.chosen()
-        again = [task for task in sweep.tasks if task.state in AGAIN] if sweep else []
-        if sweep is None or not again:
-            self.notify("nothing failed, was lost or cancelled here", markup=False)
+        found = self._to_retry()
+        if found is None:
             return
-        name = sweep.name
+        sweep, what, name, again = found
 
         def take(text: str | None) -> None:
             if text is not None:
                 given = steer.limits(text)
                 minutes = int(given["minutes"]) if "minutes" in given else None
-                errand = partial(steer.retry, name, minutes, given.get("memory_gb"))
-                self.background.ask(f"act {name}", errand, self)
+                errand = partial(steer.retry, what, name, minutes, given.get("memory_gb"))
+                self.background.ask(f"act {what}", errand, self)
 
+        beyond = self._beyond_the_filter(sweep) if name == sweep.name else ""
         help_text = (
-            f"{_counted(again)} of {name} start again with these limits, for instance minutes=240 memory_gb=64. "
-            f"Schedulers hold tasks to them; the local queue doesn't.{self._beyond_the_filter(sweep)}"
+            f"{_counted(again)} of {what} start again with these limits, for instance minutes=240 memory_gb=64. "
+            f"Schedulers hold tasks to them; the local queue doesn't.{beyond}"
         )
         self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
 
     def on_acted(self, message: steer.Acted) -> None:
         self.notify(plain_text(message.text), markup=False)
         self.dashboard.look_now()
+        ask_about_dropped(self, message.dropped)
 
     # Editing a sweep file
 
@@ -123,6 +143,7 @@ class Steering(Filtering):
         sweep, _, _ = self.chosen()
         overview = self.dashboard.overview
         if sweep is None or overview is None:
+            self.notify("no sweep is under the cursor", markup=False)
             return
         try:
             copy = steer.working_copy(overview.store, sweep.name)

@@ -28,7 +28,11 @@ ACTIONS = (
     ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or words (/)", "filter"),
     ("Sort runs", "As planned, by state, progress or time left (s)", "sort"),
     ("Cancel", "Stop what is unfinished of the sweep, run or task under the cursor (x)", "cancel"),
-    ("Retry", "Start again what failed, was lost or cancelled in this sweep (r)", "retry"),
+    (
+        "Retry",
+        "Start again what failed, was lost or cancelled of the sweep, run or task under the cursor (r)",
+        "retry",
+    ),
     ("Retry with other limits", "More minutes or memory for those tasks (R)", "retry_larger"),
     ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
     ("Jump to the last error", "In the log (E)", "error"),

@@ -1,0 +1,31 @@
+"""The question about open tasks that an update dropped: they go on, and cost, unless somebody stops them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from rsctl.tui import steer
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.mode import ModeScreen
+from rsctl.words import counted
+
+MOST = 8
+
+
+def ask_about_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
+    """Ask whether to stop the tasks with these keys; nothing where there are none."""
+    if not keys:
+        return
+    it = "it" if len(keys) == 1 else "them"
+    more = [f"… and {len(keys) - MOST} more"] if len(keys) > MOST else []
+    listed = "\n".join([*keys[:MOST], *more])
+    text = f"No sweep wants {it} any more. What is trained and sampled so far stays.\n\n{listed}"
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            what = counted(len(keys), "dropped task")
+            screen.background.ask(f"act {what}", partial(steer.cancel, what, list(keys)), screen)
+
+    title = f"Stop {counted(len(keys), 'task')}?"
+    screen.app.push_screen(ConfirmScreen(title, text, f"Stop {it}", f"Let {it} run"), answered)
