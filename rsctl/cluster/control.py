@@ -42,6 +42,8 @@ class TaskStatus:
     rate: float = 0.0
     updated: float = 0.0
     """Unix time of its last record; 0 if it has none."""
+    again: float = 0.0
+    """What an attempt that was lost had done and this one has yet to do again, in its unit."""
 
     @property
     def progress(self) -> float:
@@ -171,10 +173,12 @@ def _status(
     if attempt is None:
         return TaskStatus(task, state, reason, node)
     progress, last = attempt.progress, attempt.end or attempt.progress
+    again = _again(task, attempt) if state == State.RUNNING else 0.0
+    told = [_redone(task, attempt, again), _under_way(progress)] if state == State.RUNNING else []
     return TaskStatus(
         task,
         state,
-        reason or (_under_way(progress) if state == State.RUNNING else ""),
+        reason or "; ".join(filter(None, told)),
         node or attempt.host,
         attempt.number,
         float(progress.get("done", 0)),
@@ -182,7 +186,26 @@ def _status(
         str(progress.get("unit", "")),
         float(progress.get("rate", 0)) if state == State.RUNNING else 0.0,
         float(last.get("time", 0)),
+        again,
     )
+
+
+def _again(task: Task, attempt: Attempt) -> float:
+    """How far the attempt before was ahead of this one: what it hadn't written when it died."""
+    if attempt.number < 2 or not attempt.progress:
+        return 0.0
+    before = read_attempt(task.run, task.number, attempt.number - 1).progress
+    return max(0.0, float(before.get("done", 0)) - float(attempt.progress.get("done", 0)))
+
+
+def _redone(task: Task, attempt: Attempt, again: float) -> str:
+    """What is done again, in draws where an image takes a fixed number of them."""
+    if not again:
+        return ""
+    what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()
+    if task.run.kind == "counts" and (spec := task.run.count_spec).stopping == "fixed":
+        what = f"{round(again * (spec.n0 + spec.n)):,} draws"
+    return f"{what} again, which attempt {attempt.number - 1} hadn't saved"
 
 
 def _under_way(progress: dict[str, Any]) -> str:

@@ -36,10 +36,13 @@ class Summary:
     states: dict[str, int]
     progress: float
     """Mean share done over the tasks."""
+    again: int = 0
+    """Tasks that do again what an attempt that was lost hadn't saved."""
 
     @property
     def text(self) -> str:
-        return ", ".join(f"{count} {state}" for state, count in self.states.items())
+        told = [f"{count} {state}" for state, count in self.states.items()]
+        return ", ".join([*told, f"{self.again} doing again what was lost"] if self.again else told)
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
@@ -47,7 +50,8 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
     everything = list(found)
     counted = Counter(status.state for status in everything)
     states = {state.value: counted[state] for state in _ORDER if counted[state]}
-    return Summary(states, sum(s.progress for s in everything) / len(everything) if everything else 0.0)
+    progress = sum(s.progress for s in everything) / len(everything) if everything else 0.0
+    return Summary(states, progress, sum(s.again > 0 for s in everything))
 
 
 class Progress:
@@ -96,7 +100,9 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
-    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": progress, "imports": logs}
+    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": progress, "imports": logs,
+        "again": summary.again,
+    }  # fmt: skip
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
@@ -134,6 +140,8 @@ def status_text(values: dict[str, Any]) -> str:
     lines = list(values["notices"])
     for sweep in values["sweeps"]:
         told = [f"{n} {s}" for s, n in sweep["states"].items()]
+        if sweep["again"]:
+            told.append(f"{sweep['again']} doing again what was lost")
         if logs := len(sweep["imports"]):
             told.append(counted(logs, "imported log"))
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")

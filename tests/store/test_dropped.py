@@ -133,3 +133,25 @@ def test_a_run_that_no_sweep_wants_is_not_retried(chain: Chain, asleep: None) ->
         retry(chain.place, run)
     assert chain.cli("retry", run).code == 2
     assert chain.cli("retry", "nothing").code == 2
+
+
+# ---------------------------------------------------------------- progress that goes back
+
+
+def test_progress_that_goes_back_says_what_is_done_again(chain: Chain) -> None:
+    committed = chain.plan(ONE)
+    (training, table, *_) = committed.requests
+    for task, unit, before, now in ((training.task, "steps", 40, 25), (table.task, "images", 3.5, 3.0)):
+        lost = Claim.take(task.run, task.number, here())
+        lost.write("progress", done=before, total=100, unit=unit, rate=1.0)
+        lost.end("stopped", "its node was lost")
+        Claim.take(task.run, task.number, here()).write("progress", done=now, total=100, unit=unit, rate=1.0)
+    found = sweep_statuses(chain.place, "tiny")
+    assert found[training.task.key].reason == "15 steps again, which attempt 1 hadn't saved"
+    assert found[table.task.key].reason == "125 draws again, which attempt 1 hadn't saved"
+    said = chain.cli("status").out
+    assert "2 doing again what was lost" in said
+    Claim.take(table.task.run, table.task.number, here()).write(
+        "progress", done=4.0, total=100, unit="images", rate=1.0
+    )
+    assert sweep_statuses(chain.place, "tiny")[table.task.key].reason == ""
