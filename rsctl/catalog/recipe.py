@@ -37,7 +37,7 @@ class Recipe(Parameters):
     """`step`: what a reduction multiplies the rate by."""
     milestones: list[Annotated[float, Field(gt=0)]] = Field([], json_schema_extra={"neutral": []})
     """`step`: the epochs of the reductions, where they aren't `step_epochs` apart."""
-    step_shift: int = Field(0, json_schema_extra={"neutral": 0})
+    step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0})
     """`step`: epochs by which code executes its reductions later than `step_epochs` or `milestones` print them: 1 where
     it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 where it steps first and counts from 1 (MACER)."""
     cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
