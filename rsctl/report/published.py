@@ -68,9 +68,13 @@ class Published:
             for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
         )
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
-        logs = sum(row.recomputed for row in self.rows)
-        checked = f"{logs} of {counted(len(self.rows), 'row')} recomputed from public per-image logs"
-        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}. {checked}. {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
+        rows, logs = len(self.rows), sum(row.recomputed for row in self.rows)
+        origin = (
+            f" {logs} of {counted(rows, 'row')} recomputed from public logs, {rows - logs} transcribed."
+            if logs < rows
+            else ""
+        )
+        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}.{origin} {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
 
     def long_rows(self) -> list[dict[str, Any]]:
         """One dict per row and radius, with the keys that a measured row has too."""

@@ -118,6 +118,15 @@ def test_every_row_says_where_it_is_from_and_whether_it_was_recomputed() -> None
         assert row.recomputed is ("/" in row.source and ": data/" in row.source), (name, row)
 
 
+def test_a_heading_says_how_much_of_its_table_is_recomputed() -> None:
+    tables = published_tables()
+    assert (
+        "3 of 9 rows recomputed from public logs, 6 transcribed."
+        in tables["adre2020-table1-imagenet"].heading
+    )
+    assert " rows recomputed" not in tables["cohen2019-cifar10"].heading
+
+
 @pytest.mark.parametrize("name", published_tables())
 def test_recomputed_rows_are_what_the_logs_give(name: str) -> None:
     table = published_tables()[name]
