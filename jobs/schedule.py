@@ -1,4 +1,12 @@
-"""Learning rates as pure functions of the step: a resumed training needs no scheduler state."""
+"""Learning rates as pure functions of the step: a resumed training needs no scheduler state.
+
+Epochs count from 0. A recipe prints reductions as torch's StepLR means them: `step_epochs` = 50 of 150 leaves epochs
+0 to 49 at the first rate, 50 to 99 at the second, 100 to 149 at the third. So ran the code that calls
+scheduler.step(epoch) before the epoch (Cohen 2019, Salman 2019). Called after the epoch, with the number of the
+epoch that has just ended, the same StepLR gives epoch e the rate of e - 1: epochs 0 to 50, 51 to 100 and 101 to 149
+(Jeong 2020, 2021, 2023 and, from their code, DSRS), which is `step_shift` = 1; the rates in the training logs of
+Jeong 2023 change there. MACER steps before its epochs 1, 2, ...: its milestones come one epoch early, -1.
+"""
 
 from __future__ import annotations
 
@@ -15,11 +23,11 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if step < warmup:
         return recipe.lr * (step + 1) / (warmup + 1)
     if recipe.schedule == "step":
-        epoch = step // steps_per_epoch
+        epoch = step // steps_per_epoch - recipe.step_shift
         reductions = (
             sum(epoch >= milestone for milestone in recipe.milestones)
             if recipe.milestones
-            else epoch // recipe.step_epochs
+            else max(0, epoch) // recipe.step_epochs
         )
         return recipe.lr * recipe.step_factor**reductions
     if recipe.schedule == "constant":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -55,6 +56,8 @@ class TrainingState:
     """The teacher's smoothed predictions (images of the training split, classes), where a run of their own has them."""
     exponent: int = 0
     """Of generalised Gaussian noise; 0 is Gaussian."""
+    exponent_warmup: int = 0
+    """Epochs over which it grows to its value."""
     law: str = "gaussian"
     """Of the noise's coordinates (`jobs.noise`)."""
     process: int = 0
@@ -95,7 +98,15 @@ class TrainingState:
             width = splitting_width(self.sigma)
             positions = torch.randint(width, self.batch[:1], generator=key, device=self.device)[self.mine]
             return split(levels_of(self.x), positions, width) - self.x
-        return smoothing_noise(self.batch, self.sigma, self.exponent, key, self.law)[self.mine]
+        return smoothing_noise(self.batch, self.sigma, self.grown_exponent, key, self.law)[self.mine]
+
+    @property
+    def grown_exponent(self) -> int:
+        """The exponent of this epoch's noise: as the code of DSRS (Li et al. 2022) has it, from 0 and at first steeply."""
+        k, warmup, epoch = self.exponent, self.exponent_warmup, int(self.epoch)
+        if not k or not warmup or epoch > warmup:
+            return k
+        return math.ceil(k - k ** (1 - epoch / warmup))
 
     def noises(self, count: int, *, first: int = 0) -> Tensor:
         """`count` noises per image, float32 (count, B, C, H, W): the draws from `first` on."""

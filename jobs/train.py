@@ -103,7 +103,7 @@ def _train(work: Work) -> None:
         optimizer=optimizer,
         process=accelerator.process_index,
         processes=accelerator.num_processes,
-        exponent=spec.exponent,
+        exponent=spec.exponent, exponent_warmup=recipe.exponent_warmup,
         law=spec.noise,
     )  # fmt: skip
 

@@ -37,6 +37,9 @@ class Recipe(Parameters):
     """`step`: what a reduction multiplies the rate by."""
     milestones: list[Annotated[float, Field(gt=0)]] = Field([], json_schema_extra={"neutral": []})
     """`step`: the epochs of the reductions, where they aren't `step_epochs` apart."""
+    step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0})
+    """`step`: epochs by which code executes its reductions later than `step_epochs` or `milestones` print them: 1 where
+    it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 where it steps first and counts from 1 (MACER)."""
     cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
     """Epochs after which the schedule begins again; 0: never."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
@@ -48,6 +51,9 @@ class Recipe(Parameters):
     `batch_size` / m images with m noises each, as the code of Salman 2019 and Jeong 2020 does."""
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest L2 norm of the gradient; 0 means no clipping."""
+    exponent_warmup: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
+    """Epochs over which the exponent k of generalised Gaussian noise grows to its value, ⌈k − k^(1 − e/exponent_warmup)⌉
+    in epoch e = 0, 1, ..., as DSRS trains (100 of 150 epochs); 0: k from the start."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
 
@@ -59,6 +65,10 @@ class Recipe(Parameters):
             raise ValueError(
                 f"warmup_epochs = {self.warmup_epochs:g} (the recipe's default, unless the file sets it) is longer than "
                 f"epochs = {self.epochs}. Set it too, such as warmup_epochs = {0.2 * self.epochs:g}"
+            )
+        if self.exponent_warmup > self.epochs:
+            raise ValueError(
+                f"exponent_warmup = {self.exponent_warmup} is longer than epochs = {self.epochs}: the exponent wouldn't reach its value"
             )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")

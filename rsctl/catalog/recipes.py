@@ -1,4 +1,7 @@
-"""Training recipes that several methods share: fields of `Recipe` with the values that papers print."""
+"""Training recipes that several methods share: fields of `Recipe` with the values that papers print.
+
+Where code executed something else than it prints (`step_shift`), the templates of its tables say so.
+"""
 
 from __future__ import annotations
 

@@ -4,6 +4,12 @@
 table, or per-image logs that were recomputed), what they speak of (data set, model, images, n, n0, alpha; null
 where the source doesn't say) and holds one row per method and σ: certified accuracy in per cent by radius.
 A row's own `images`, `remark` or `settings` override or add to the table's.
+
+Every row has its own `source`, the printed table or the log as `repository: path`, and says whether it was
+`recomputed`: true means that a public per-image log gives every number of the row at the precision of its table
+(radius >= r and the right class, of all images of the log; the ACR is the mean of the radii printed there, 0 where
+the class is wrong), which `tests/unit/test_report_published.py` repeats from the log's counts; false means
+transcribed from the printed table, where no public log gives these numbers.
 """
 
 from __future__ import annotations
@@ -18,7 +24,7 @@ from typing import Any
 from rsctl.errors import InputError, unknown
 from rsctl.report.measured import AnyRow
 from rsctl.report.text import plain
-from rsctl.words import nth
+from rsctl.words import counted, nth
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,10 @@ class PublishedRow:
     """Per cent, as printed or with one decimal; None where the source has no number."""
     acr: float | None
     images: int | None
+    source: str
+    """The printed table, or the log as `repository: path`."""
+    recomputed: bool
+    """Whether a public per-image log gives every number of the row; else it was transcribed."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Training settings that the source names, by the keys of a sweep file."""
     remark: str = ""
@@ -58,7 +68,13 @@ class Published:
             for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
         )
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
-        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}. {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
+        rows, logs = len(self.rows), sum(row.recomputed for row in self.rows)
+        origin = (
+            f" {logs} of {counted(rows, 'row')} recomputed from public logs, {rows - logs} transcribed."
+            if logs < rows
+            else ""
+        )
+        return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}.{origin} {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
 
     def long_rows(self) -> list[dict[str, Any]]:
         """One dict per row and radius, with the keys that a measured row has too."""

@@ -106,13 +106,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
-    if point.exponent > shape.dimension / 2 - 2:
-        problems.append(
-            Problem(
-                "exponent",
-                f"{point.exponent} is too large for images of {shape.dimension} coordinates; at most {max(0, shape.dimension // 2 - 2)}.",
-            )
-        )
+    if problem := _exponent_problem(point, recipe, shape):
+        problems.append(problem)
         return None
     steps = getattr(hyperparameters, "steps", 0)  # of an attack: consistency at adversarial images
     if point.noise == "splitting" and point.sigma and (method.name not in ADDS_TO_THE_IMAGE or steps):
@@ -164,6 +159,21 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
     )
+
+
+def _exponent_problem(point: Point, recipe: Recipe, shape: DataShape) -> Problem | None:
+    """The first thing that is wrong with the exponent of generalised Gaussian noise."""
+    if point.exponent > shape.dimension / 2 - 2:
+        return Problem(
+            "exponent",
+            f"{point.exponent} is too large for images of {shape.dimension} coordinates; at most {max(0, shape.dimension // 2 - 2)}.",
+        )
+    if recipe.exponent_warmup and not point.exponent:
+        return Problem(
+            "training.exponent_warmup",
+            "there is no exponent that could grow: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
+        )
+    return None
 
 
 def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:

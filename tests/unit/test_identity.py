@@ -58,6 +58,7 @@ def test_hashes_of_yesterday_hold(chain: Chain) -> None:
         {"resources": {"training": {"threads": 3}, "certification": {"threads": 2, "processes": 2, "workers": 1}}},
         {"sigma": 0.50},
         {"training": {"epochs": 2, "weight_decay": 2e-3}},
+        {"training": {"step_shift": 0, "exponent_warmup": 0}},
     ],
     ids=str,
 )  # fmt: skip
@@ -84,9 +85,10 @@ def test_what_computes_nothing_else_changes_no_hash(chain: Chain, change: dict[s
                 "epochs": 3, "batch_size": 32, "optimizer": "adam", "lr": 0.01, "momentum": 0.8, "nesterov": True,
                 "weight_decay": 0.0, "schedule": "step", "step_epochs": 7, "step_factor": 0.2, "warmup_epochs": 1.0,
                 "label_smoothing": 0.1, "gradient_clip": 1.0, "augment": False,
-                "milestones": [1.0], "cycle_epochs": 1, "noise_steps": "smaller",
+                "milestones": [1.0], "step_shift": 1, "cycle_epochs": 1, "noise_steps": "smaller",
             }.items()
         ),
+        {"exponent": 4, "certification": {"certificates": ["dsrs"]}, "training": {"exponent_warmup": 1}},
     ],
     ids=str,
 )  # fmt: skip

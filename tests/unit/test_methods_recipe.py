@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -11,9 +12,11 @@ from method_cases import CLASSES, agree, case
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from jobs.noise import smoothing_noise
 from jobs.schedule import learning_rate
 from jobs.train import batch_statistics, make_optimizer
 from rsctl.catalog.recipe import Recipe
+from rsctl.errors import InputError
 from rsctl.store.files import read_records
 
 PER_EPOCH = 7
@@ -46,6 +49,64 @@ def test_rates_of_an_epoch_are_torchs(recipe: dict[str, Any], make: Any) -> None
     for epoch, rate in enumerate(torchs(make, 10)):
         for step in range(PER_EPOCH):
             assert learning_rate(ours, epoch * PER_EPOCH + step, PER_EPOCH) == pytest.approx(rate)
+
+
+def step_after(optimizer: Any, scheduler: Any, epoch: int, train: Any) -> None:
+    """Jeong 2020, 2021, 2023."""
+    train()
+    scheduler.step(epoch)
+
+
+def step_before(optimizer: Any, scheduler: Any, epoch: int, train: Any) -> None:
+    """Cohen 2019, Salman 2019."""
+    scheduler.step(epoch)
+    train()
+
+
+def step_first_without_number(optimizer: Any, scheduler: Any, epoch: int, train: Any) -> None:
+    """MACER, whose epochs count from 1."""
+    scheduler.step()
+    train()
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler", "ignore:.*epoch parameter")
+@pytest.mark.parametrize(
+    ("recipe", "make", "call", "falls"),
+    [
+        ({"epochs": 150, "step_epochs": 50, "step_shift": 1}, lambda o: lr_scheduler.StepLR(o, 50), step_after, [51, 101]),
+        ({"epochs": 90, "step_epochs": 30, "step_shift": 1}, lambda o: lr_scheduler.StepLR(o, 30), step_after, [31, 61]),
+        ({"epochs": 150, "step_epochs": 50}, lambda o: lr_scheduler.StepLR(o, 50), step_before, [50, 100]),
+        (
+            {"epochs": 440, "milestones": [200.0, 400.0], "step_shift": -1},
+            lambda o: lr_scheduler.MultiStepLR(o, [200, 400]),
+            step_first_without_number,
+            [199, 399],
+        ),
+        ({"epochs": 9, "step_epochs": 3, "step_shift": -1}, lambda o: lr_scheduler.StepLR(o, 3), step_first_without_number, [2, 5, 8]),
+    ],
+)  # fmt: skip
+def test_what_was_executed_is_torchs_scheduler_called_as_the_authors_code_calls_it(
+    recipe: dict[str, Any], make: Any, call: Any, falls: list[int]
+) -> None:
+    ours = Recipe(schedule="step", **recipe)
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.1)
+    scheduler = make(optimizer)
+    theirs: list[float] = []
+
+    def train() -> None:
+        theirs.append(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+
+    for epoch in range(ours.epochs):
+        call(optimizer, scheduler, epoch, train)
+    last = PER_EPOCH - 1
+    assert [
+        learning_rate(ours, epoch * PER_EPOCH, PER_EPOCH) for epoch in range(ours.epochs)
+    ] == pytest.approx(theirs)
+    assert [
+        learning_rate(ours, epoch * PER_EPOCH + last, PER_EPOCH) for epoch in range(ours.epochs)
+    ] == pytest.approx(theirs)
+    assert [epoch for epoch in range(1, ours.epochs) if theirs[epoch] < theirs[epoch - 1]] == falls
 
 
 def test_a_cosine_by_step_is_torchs() -> None:
@@ -151,6 +212,54 @@ def test_clipping_cuts_the_norm_of_the_whole_gradient(chain: Chain) -> None:
     assert float(apart) == pytest.approx(0.5 * (0.05 - 0.02), rel=1e-3)
     free, wide = one_step(chain), one_step(chain, gradient_clip=1e6)
     assert all(torch.equal(free[key], wide[key]) for key in free)
+
+
+def test_the_exponent_grows_over_the_epochs_as_in_dsrs(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
+    from jobs import state
+
+    drawn: list[int] = []
+
+    def watch(shape: Any, sigma: float, exponent: int, key: Any, law: str) -> Tensor:
+        drawn.append(exponent)
+        return smoothing_noise(shape, sigma, exponent, key, law)
+
+    monkeypatch.setattr(state, "smoothing_noise", watch)
+    recipe = {"epochs": 5, "batch_size": 2000, "warmup_epochs": 0.0}  # one step per epoch
+    runs = {}
+    for warmup in (0, 3):
+        committed = chain.plan(
+            tiny(name=f"k{warmup}", exponent=8, training={**recipe, "exponent_warmup": warmup})
+            | {"certification": {"certificates": ["dsrs"], "shells": [0.5], "n": 200, "n0": 50}}
+        )
+        (task,) = [r.task for r in committed.requests if r.task.run.kind == "models"]
+        chain.run(task)
+        runs[warmup] = (task.run.id, drawn[:])
+        drawn.clear()
+    assert runs[0][1] == [8] * 5
+    assert runs[3][1] == [0, 4, 6, 7, 8]  # 8 - 8, 8 - 4, 8 - 2, 8 - 1, then the value itself
+    assert runs[0][0] != runs[3][0]
+
+
+def test_the_exponent_of_every_epoch_is_that_of_dsrs() -> None:
+    """Li et al. 2022: k - k exp(-epoch ln k / warm-up), rounded up, up to and with the epoch of the warm-up's length."""
+    one = case("gaussian").state
+    one.exponent, one.exponent_warmup = 1530, 100
+    for epoch in range(150):
+        one.epoch = epoch + 0.7  # all steps of an epoch have its exponent
+        theirs = 1530 - 1530 * math.exp(-epoch * math.log(1530) / 100) if epoch <= 100 else 1530
+        assert one.grown_exponent == math.ceil(theirs - 1e-9), epoch
+    assert (one.exponent, one.grown_exponent) == (1530, 1530)
+    one.exponent_warmup, one.epoch = 0, 0.0
+    assert one.grown_exponent == 1530
+    one.exponent, one.exponent_warmup = 0, 0
+    assert one.grown_exponent == 0
+
+
+def test_a_warm_up_of_the_exponent_needs_one_and_ends_before_the_training(chain: Chain) -> None:
+    with pytest.raises(InputError, match=r"training\.exponent_warmup.*set exponent"):
+        chain.plan(tiny(training={"exponent_warmup": 2}))
+    with pytest.raises(InputError, match="exponent_warmup = 9 is longer than epochs = 3"):
+        chain.plan(tiny(exponent=4, training={"epochs": 3, "exponent_warmup": 9}))
 
 
 def test_a_training_records_its_batch_its_processes_and_its_batch_statistics(chain: Chain) -> None:
