@@ -143,9 +143,11 @@ class ClusterScreen(ModeScreen):
             told if wanted else f"{told}. No sweep wants it any more: x stops it."
         )
         share = f"{int(100 * task.progress)}%"
+        # On a narrow screen the column with the sweeps is left out.
+        why = task.reason if wanted else "; ".join(filter(None, ["no sweep wants it", task.reason]))
         return Row(
             task.key,
-            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, task.reason),
+            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why),
         )
 
     def tick(self) -> None:
