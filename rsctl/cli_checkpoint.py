@@ -16,6 +16,7 @@ import typer
 from rsctl.cli_common import AsJson, leave
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
+from rsctl.spec.names import check_name
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
@@ -285,8 +286,13 @@ def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
     from rsctl.tui.draft import to_toml
 
+    try:
+        # It becomes a file's name before the sweep file's own checks see it.
+        name = check_name(str(values["name"]))
+    except ValueError as error:
+        raise InputError(f"--name: '{values['name']}': {error}.") from error
     with tempfile.TemporaryDirectory() as folder:
-        sweep = Path(folder) / f"{values['name']}.toml"
+        sweep = Path(folder) / f"{name}.toml"
         sweep.write_text(to_toml(values))
         code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
     leave(code)
