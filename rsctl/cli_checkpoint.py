@@ -16,7 +16,6 @@ import typer
 from rsctl.cli_common import AsJson, leave
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
-from rsctl.spec.names import check_name
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
@@ -284,6 +283,7 @@ def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
+    from rsctl.spec.names import check_name
     from rsctl.tui.draft import to_toml
 
     try:
