@@ -17,6 +17,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrize import cached
 
 from jobs.models.distance import set_p
+from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState
 from jobs.verifiers.network import Network, trace
@@ -51,7 +52,8 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     with cached():  # an orthogonal weight is computed once, for the logits and for the constants
         logits = model(x)
         network = trace(model, tuple(x.shape[1:]), live=True)
-    constants = margin_constants(network, p["norm"], state.kept["directions"])
+    with in_full(x):
+        constants = margin_constants(network, p["norm"], state.kept["directions"])
     radius = p["radius"] * ramp(state.epoch, 0.0, p["radius_epochs"])
     worst = logits + radius * (constants[y] if constants.dim() else constants * (1 - one_hot(y, logits)))
     if p["hinge"]:

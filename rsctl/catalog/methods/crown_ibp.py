@@ -24,7 +24,7 @@ METHOD = Method(
     name="crown-ibp",
     title="CROWN-IBP",
     citation="Zhang et al.: Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020",
-    revision=1,
+    revision=2,
     parameters=CrownIbpParameters,
     defaults=(
         Defaults(

@@ -33,7 +33,7 @@ METHOD = Method(
     name="ibp",
     title="Interval bound propagation",
     citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
-    revision=1,
+    revision=2,
     parameters=BoundTraining,
     defaults=(
         Defaults(
