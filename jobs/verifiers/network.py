@@ -18,6 +18,7 @@ from torch.fx.proxy import TraceError
 
 from jobs.models.distance import Distance as DistanceLayer
 from jobs.models.distance import Negate
+from jobs.models.heat_resnet import Shift
 from jobs.models.lipschitz import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from jobs.verifiers.operations import (
@@ -144,9 +145,9 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Normalize, DistanceLayer, MaxMinLayer, Negate)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        return isinstance(
+            m, (Normalize, DistanceLayer, MaxMinLayer, Negate, Shift)
+        ) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Builder:
@@ -314,6 +315,10 @@ class _Builder:
         one = torch.ones(shape, dtype=self.dtype, device=self.device)
         return self.append(Scale(name, (source,), shape, 0 * one, 0 * one, 1, -one))
 
+    def shift(self, name: str, layer: Shift, source: int) -> int:
+        bias = self.take(layer.bias).view(-1, *(1 for _ in self.ops[source].shape[1:]))
+        return self.scale(name, torch.ones_like(bias), bias, bias.abs(), source)
+
     def max_min(self, name: str, layer: nn.Module, source: int) -> int:
         return self.append(MaxMin(name, (source,), self.ops[source].shape))
 
@@ -329,6 +334,7 @@ _LAYERS: dict[Any, Callable[..., int]] = {
     DistanceLayer: _Builder.distance,
     MaxMinLayer: _Builder.max_min,
     Negate: _Builder.negate,
+    Shift: _Builder.shift,
     nn.Conv2d: _Builder.conv,
     nn.Linear: _Builder.linear,
     nn.BatchNorm2d: _Builder.batch_norm,

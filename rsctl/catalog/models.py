@@ -110,6 +110,14 @@ MODELS: tuple[Model, ...] = (
         for depth in (18, 34)
     ),
     Model(
+        "heat-resnet34",
+        "ResNet-34 of HeatSmoothing's code: three stages of 16 to 64 channels, identities as shortcuts",
+        "Campbell, Finlay, Oberman: Adversarial Boot Camp: label free certified robustness in one epoch, 2020, authors' code: "
+        "cifar10/train_utils/cvmodels",
+        smallest=4,
+        implementation="jobs.models.heat_resnet",
+    ),
+    Model(
         "wideresnet",
         "Wide ResNet-40-2, or of another depth and width",
         "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016",

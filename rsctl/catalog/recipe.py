@@ -48,6 +48,9 @@ class Recipe(Parameters):
     `batch_size` / m images with m noises each, as the code of Salman 2019 and Jeong 2020 does."""
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest L2 norm of the gradient; 0 means no clipping."""
+    normalisation: Literal["dataset", "none"] = Field("dataset", json_schema_extra={"neutral": "dataset"})
+    """First layer of the network: subtracts the data set's mean and divides by its standard deviation, or `none`. Weights
+    that are taken over (`start`) keep the one that they were trained with."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
 
