@@ -25,4 +25,5 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if recipe.schedule == "constant":
         return recipe.lr
     # `cosine` and `onecycle` differ in their warm-up only: both fall along half a cosine to zero.
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+    start = warmup + recipe.hold_epochs * steps_per_epoch
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * max(0.0, step - start) / max(1.0, total - start)))

@@ -23,7 +23,9 @@ from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
 from jobs.models.normalize import untouched
+from jobs.models.statistics import batch_statistics, least_images
 from jobs.moving import moved
+from jobs.optimizers import make_optimizer
 from jobs.precision import configure, device_name
 from jobs.predictions import known_predictions, publish_predictions
 from jobs.random import generator, hash32
@@ -248,19 +250,6 @@ def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
     return model.requires_grad_(False)
 
 
-def least_images(model: nn.Module) -> int:
-    """Images that a process must have at each step: the normalisation of single numbers has no variance of one."""
-    return 2 if any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()) else 1
-
-
-def batch_statistics(model: nn.Module, processes: int) -> str:
-    """Over which images batch normalisation takes its statistics, for the attempt's record."""
-    kinds = {type(layer) for layer in model.modules()}
-    if nn.SyncBatchNorm in kinds or (nn.BatchNorm2d in kinds and processes == 1):
-        return "of the whole step"
-    return "of each process by itself" if nn.BatchNorm2d in kinds else "none"
-
-
 def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
     """Sum the gradients over all processes, in one message.
 
@@ -274,21 +263,6 @@ def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
     flat = accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "sum")
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)
-
-
-def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adam":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(
-            model.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
 
 
 def crop(pixels: Tensor, kind: str, state: TrainingState) -> Tensor:

@@ -87,6 +87,9 @@ class DistanceParameters(Parameters):
 
     widths: Widths = [128, 128]
     """Units of each hidden layer."""
+    initial: Literal["normal", "identity"] = Field("normal", json_schema_extra={"neutral": "normal"})
+    """First weights: `normal`, or the `identity` where a layer has as many units as inputs or more (−10 at one input each,
+    as the authors' code begins)."""
 
 
 GOWAL = (

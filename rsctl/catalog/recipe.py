@@ -19,8 +19,9 @@ class Recipe(Parameters):
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1)] = 400
     """Images per optimiser step, over all processes together."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """`sgd` (with momentum) or `adam`."""
+    optimizer: Literal["sgd", "adam", "adamw-lp"] = "sgd"
+    """`sgd` (with momentum), `adam`, or `adamw-lp`: with decoupled weight decay, of ℓ∞-distance layers in their own ℓp, as the
+    code of Zhang et al. 2021."""
     lr: Positive = 0.1
     """Learning rate: the initial one (`step`, `cosine`, `constant`), or the peak (`onecycle`)."""
     momentum: Share = 0.9
@@ -28,7 +29,7 @@ class Recipe(Parameters):
     nesterov: bool = False
     """Nesterov momentum (SGD only)."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """L2 penalty on all weights."""
+    """L2 penalty on all weights; of `adamw-lp` the share of the rate by which they decay."""
     schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
     """How the learning rate moves, by optimiser step."""
     step_epochs: Annotated[int, Field(ge=1)] = 30
@@ -41,6 +42,8 @@ class Recipe(Parameters):
     """Epochs after which the schedule begins again; 0: never."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
+    hold_epochs: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
+    """`cosine`, `onecycle`: epochs at the full rate, after the warm-up, before it falls."""
     label_smoothing: Share = 0.0
     """Share of the target spread over all classes."""
     noise_steps: Literal["one", "smaller"] = Field("one", json_schema_extra={"neutral": "one"})
@@ -62,6 +65,14 @@ class Recipe(Parameters):
             raise ValueError(
                 f"warmup_epochs = {self.warmup_epochs:g} (the recipe's default, unless the file sets it) is longer than "
                 f"epochs = {self.epochs}. Set it too, such as warmup_epochs = {0.2 * self.epochs:g}"
+            )
+        if self.hold_epochs and self.schedule not in ("cosine", "onecycle"):
+            raise ValueError(
+                f"hold_epochs is of the schedules 'cosine' and 'onecycle'; this one is '{self.schedule}'"
+            )
+        if self.hold_epochs and self.warmup_epochs + self.hold_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} are more than epochs = {self.epochs}"
             )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")

@@ -13,7 +13,8 @@ from torch.nn import functional
 
 from jobs.models import Normalize, build_model
 from jobs.models.load import to_sample
-from jobs.train import Batches, least_images
+from jobs.models.statistics import least_images
+from jobs.train import Batches
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError

@@ -191,7 +191,7 @@ def test_lipschitz_margin_loss(hinge: bool) -> None:
 
 
 def test_the_exponent_grows_to_infinity_and_a_large_one_is_the_maximum() -> None:
-    p = {"p_start": 8.0, "p_end": 1000.0, "p_epochs": 10.0}
+    p = {"p_start": 8.0, "p_end": 1000.0, "p_epochs": 10.0, "p_hold": 0.0}
     assert exponent(0.0, p) == 8.0
     assert exponent(5.0, p) == pytest.approx(math.sqrt(8 * 1000))
     assert math.isinf(exponent(10.0, p))

@@ -22,19 +22,25 @@ class LipschitzMarginParameters(Parameters):
     """Epochs over which it grows to its value."""
     hinge: bool = False
     """The hinge max(0, ·) instead of the cross-entropy: what ℓ∞-distance networks are trained with."""
+    hinge_mix: Annotated[float, Field(ge=0, le=1)] = Field(1.0, json_schema_extra={"neutral": 1.0})
+    """Weight of the largest hinge of an image; the rest is that of the mean over all classes (ℓ∞-distance networks: 0.75)."""
+    scaled: bool = Field(False, json_schema_extra={"neutral": False})
+    """Add no more than the margin that an image has, as LMT's own code does: what is wrong already trains as usual."""
     p_start: Annotated[float, Field(ge=1)] = 8.0
     """p of ℓ∞-distance layers at first."""
     p_end: Annotated[float, Field(ge=1)] = 1000.0
     """p that it grows to; then it is ∞."""
     p_epochs: Annotated[float, Field(ge=0)] = 0.0
-    """Epochs over which it grows; 0: ∞ from the start."""
+    """Epochs over which it grows; 0: ∞ at once."""
+    p_hold: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
+    """Epochs at `p_start` before it grows."""
 
 
 METHOD = Method(
     name="lipschitz-margin",
     title="Lipschitz-margin training",
     citation="Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
-    revision=1,
+    revision=2,
     parameters=LipschitzMarginParameters,
     defaults=(
         Defaults({"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine"}, source=CHOSEN),
