@@ -8,6 +8,7 @@ import pytest
 from chain import Chain, tiny
 from pydantic import Field
 
+from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.declare import Parameters
 from rsctl.catalog.recipe import Recipe
 from rsctl.spec.identity import completed, content_hash, identity
@@ -51,6 +52,23 @@ def test_hashes_of_yesterday_hold(chain: Chain) -> None:
         "cohen train": theirs.train.hash[:16],
         "cohen count": theirs.count.hash[:16],
     } == GOLDEN
+
+
+def test_what_margins_and_distance_networks_were_given_later_is_neutral() -> None:
+    """Their method's revision is another, so that its hashes say nothing."""
+    margins = known_methods()["lipschitz-margin"].parameters()
+    assert set(identity(margins)) == {
+        "norm",
+        "radius",
+        "radius_epochs",
+        "hinge",
+        "p_start",
+        "p_end",
+        "p_epochs",
+    }
+    assert identity(known_models()["linf-distance"].parameters()) == {"widths": [128, 128]}
+    assert identity(known_methods()["lipschitz-margin"].parameters(p_hold=1.0))["p_hold"] == 1.0
+    assert identity(known_models()["linf-distance"].parameters(initial="identity"))["initial"] == "identity"
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

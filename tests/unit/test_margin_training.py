@@ -24,6 +24,7 @@ from jobs.models.statistics import batch_statistics
 from jobs.optimizers import make_optimizer
 from jobs.schedule import learning_rate
 from rsctl.catalog.recipe import Recipe
+from rsctl.spec.validate import Invalid
 from rsctl.store.files import read_records
 
 IMAGES, CLASSES = 6, 3
@@ -174,6 +175,11 @@ def test_the_added_margin_is_cut_as_lmts_code_cuts_it() -> None:
     for one, other in zip(mine, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-6, atol=1e-9)
     assert logits.shape == (40, CLASSES)
+
+
+def test_a_mix_of_hinges_wants_the_hinge(chain: Chain) -> None:
+    with pytest.raises(Invalid, match=r"hinge_mix = 0.75 is of the hinge: set hinge = true"):
+        chain.plan(tiny(method={"name": "lipschitz-margin", "hinge_mix": 0.75}))
 
 
 def test_a_rate_is_held_before_it_falls() -> None:

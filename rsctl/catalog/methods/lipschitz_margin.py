@@ -13,7 +13,7 @@ parameters, whose defaults are the plain loss:
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import OURS, digits
@@ -45,6 +45,14 @@ class LipschitzMarginParameters(Parameters):
     """Epochs over which it grows; 0: ∞ at once."""
     p_hold: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
     """Epochs at `p_start` before it grows."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LipschitzMarginParameters":
+        if self.hinge_mix < 1 and not self.hinge:
+            raise ValueError(
+                f"hinge_mix = {self.hinge_mix:g} is of the hinge: set hinge = true, or leave it out"
+            )
+        return self
 
 
 METHOD = Method(
