@@ -97,6 +97,16 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
+    start = parents.get("start")
+    if start and recipe.normalisation not in ("dataset", start.train.recipe.normalisation):
+        problems.append(
+            Problem(
+                "training.normalisation",
+                f"'{recipe.normalisation}', but the weights that this training starts from have another. "
+                "Leave it out here, and set it in method.start.training where they are trained.",
+            )
+        )
+        return None
     shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
         problems.append(
