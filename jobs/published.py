@@ -15,7 +15,7 @@ from typing import Any
 from torch import nn
 
 from jobs.checkpoint import publish_model
-from jobs.data import Images, load
+from jobs.data import Images, load, require_planned
 from jobs.models.judge import judge
 from jobs.models.published import read_weights
 from jobs.models.recognise import assumptions, recognise
@@ -46,10 +46,7 @@ def take(work: Work) -> None:
         )
     dataset = find("data set", spec.dataset, known_datasets())
     images = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
-        )
+    require_planned(images, spec.dataset, spec.data)
     given = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
     name, parameters = recognise(weights, dataset, images.shape, spec.model, given)
     normalisation = hyperparameters["normalisation"]

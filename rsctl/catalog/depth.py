@@ -1,0 +1,138 @@
+"""Image files of more than 8 bits a channel: which they are, and which of their values is white."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from rsctl.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+T = TypeVar("T")
+
+ENDINGS = (".png", ".ppm", ".pgm", ".tif", ".tiff")
+"""Formats that can hold such images in grey. Colours of 16 bits Pillow brings to 8 by their high bytes, as images here are."""
+FULL = 65_535
+BITS, WHITE_IS_ZERO, LARGEST = 258, 262, 281
+"""Tags of TIFF: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
+TRIED = 16
+"""How many files are looked into for values that fill their range."""
+
+
+@dataclass(frozen=True)
+class Depth:
+    """What an image of more than 8 bits a channel says of its values."""
+
+    kind: str
+    """What they are, in a few words."""
+    white: int = 0
+    """The one that is white; 0 where nothing says it."""
+    whole: bool = True
+    inverted: bool = False
+    """0 is white."""
+
+
+def depth_of(image: Image.Image) -> Depth | None:
+    """Of an opened file; None where Pillow gives 8 bits a channel, or 1."""
+    if not image.mode.startswith(("I", "F")):
+        return None
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(WHITE_IS_ZERO) == 0:
+        return Depth("grey levels of which 0 is white", inverted=True)
+    if image.mode == "F":
+        return Depth("floating-point numbers", whole=False)
+    if (
+        image.mode == "I"
+    ):  # older Pillows have PNG's 16 bits in it, all have those of PGM, whatever its own largest value
+        return (
+            Depth("16 bits", FULL) if image.format in ("PNG", "PPM") else Depth("32-bit or signed integers")
+        )
+    bits = tags.get(BITS, (16,))[0]
+    said = tags.get(LARGEST, 2**bits - 1)
+    said = said[0] if isinstance(said, tuple) else said
+    if said != 2**bits - 1:
+        return Depth(f"{bits} bits, of which it calls {said} the largest value")
+    return Depth(f"{bits} bits", 2**bits - 1)
+
+
+def deep_files(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, Depth]:
+    """Those of `files` (path below root, label, bytes) that have more than 8 bits a channel."""
+    found = {}
+    for file, _, _ in files:
+        if file.lower().endswith(ENDINGS) and (depth := of_file(_depth, root / file)) is not None:
+            found[file] = depth
+    return found
+
+
+def white_of(depth: Depth, given: float, path: Path) -> float:
+    """The value that is white in a file, as `given` (dataset.white) or as it says itself; raises InputError where neither does."""
+    if depth.inverted:
+        raise InputError(
+            f"dataset: {path} holds {depth.kind}, which aren't read here. Convert it to 8 bits a channel."
+        )
+    if given and depth.whole and not given.is_integer():
+        raise InputError(f"dataset.white: {path} holds whole numbers, of which {given} is none.")
+    if not (given or depth.white):
+        raise InputError(
+            f"dataset.white: {path} holds {depth.kind}, and nothing says which value is white. Give it, such as 1.0 for numbers "
+            "from 0 to 1 or 4095 for 12 bits, or convert the files to 8 bits a channel."
+        )
+    return given or depth.white
+
+
+def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
+    """Raises InputError where files of so many bits hold far fewer: they would be black (12 bits in 16, for one)."""
+    files = sorted(file for file, depth in deep.items() if depth.white)
+    largest = 0
+    for file in files[:: max(1, len(files) // TRIED)]:
+        largest = max(largest, of_file(_largest, root / file))
+        if 4 * largest > deep[file].white:
+            return
+    if files:
+        fits = next(white for white in (255, 1023, 4095, 16_383) if white >= largest)
+        raise InputError(
+            f"dataset.white: {root / files[0]} and others like it are of {deep[files[0]].kind}, and hold no value above {largest}: "
+            f"they would be dark or black. Say which value is white: {fits} if they are of fewer bits, {deep[files[0]].white} if they "
+            "are so dark."
+        )
+
+
+def of_file(look: Callable[[Path, int, int, int], T], path: Path) -> T:
+    """What `look` says of a file, as long as it is the same: the points of a sweep ask for it over and over."""
+    status = os.stat(path)
+    return look(path, status.st_size, status.st_ctime_ns, status.st_ino)
+
+
+@lru_cache(maxsize=1 << 18)
+def _depth(path: Path, size: int, changed: int, inode: int) -> Depth | None:
+    try:
+        if path.suffix.lower() == ".png":
+            with path.open("rb") as stream:
+                head = stream.read(26)
+            # Depth and colour type have their place there; Pillow takes 20 times as long.
+            if head[:4] == b"\x89PNG":
+                return Depth("16 bits", FULL) if head[24:] == b"\x10\x00" else None
+        from PIL import Image  # not before it is needed: most folders have none
+
+        with Image.open(path) as image:
+            return depth_of(image)
+    except Exception:  # decoders raise all sorts: a damaged file is named where it is needed
+        return None
+
+
+@lru_cache(maxsize=1 << 10)
+def _largest(path: Path, size: int, changed: int, inode: int) -> int:
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return int(np.asarray(image).max())
+    except Exception:  # as above
+        return FULL
