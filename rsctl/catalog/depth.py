@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -21,6 +22,8 @@ ENDINGS = (".png", ".ppm", ".pgm", ".tif", ".tiff")
 FULL = 65_535
 BITS, WHITE_IS_ZERO, LARGEST = 258, 262, 281
 """Tags of TIFF: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
+TOGETHER, THREADS = 500, 16
+"""How many files a thread opens one after the other, and how many threads there are."""
 TRIED = 16
 """How many files are looked into for values that fill their range."""
 
@@ -63,11 +66,16 @@ def depth_of(image: Image.Image) -> Depth | None:
 
 def deep_files(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, Depth]:
     """Those of `files` (path below root, label, bytes) that have more than 8 bits a channel."""
-    found = {}
-    for file, _, _ in files:
-        if file.lower().endswith(ENDINGS) and (depth := of_file(_depth, root / file)) is not None:
-            found[file] = depth
-    return found
+    names = [file for file, _, _ in files if file.lower().endswith(ENDINGS)]
+    parts = [names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)]
+
+    def look(part: list[str]) -> list[tuple[str, Depth | None]]:
+        return [(file, of_file(_depth, root / file)) for file in part]
+
+    # By threads, for a file that lies on a server is waited for.
+    with ThreadPoolExecutor(THREADS) as pool:
+        looked_at = [one for part in pool.map(look, parts) for one in part]
+    return {file: depth for file, depth in looked_at if depth is not None}
 
 
 def white_of(depth: Depth, given: float, path: Path) -> float:

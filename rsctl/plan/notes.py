@@ -7,9 +7,11 @@ import os
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
+from rsctl.certificates.possible import Asked, Draws, too_few
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.plan.tasks import STAGES
+from rsctl.spec.runs import CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
@@ -22,8 +24,8 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
-    """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, or see other images."""
-    return [*_absent(plan, place), *_threads(plan, place), *_read_otherwise(plan, place)]
+    """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
+    return [*_absent(plan, place), *_threads(plan, place), *_too_few(plan), *_read_otherwise(plan, place)]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -54,6 +56,19 @@ def _threads(plan: Plan, place: Place) -> list[str]:
         for stage, threads in sorted(set(asked))
         if threads > cores
     ]
+
+
+def _too_few(plan: Plan) -> list[str]:
+    asked = []
+    for entry in plan.entries:
+        spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
+        if isinstance(spec, CountSpec) and spec.estimated:
+            draws = Draws.of(spec, shape.classes, shape.dimension)
+            asked += [
+                Asked(name, draws, spec.n, settings.alpha, tuple(entry.table.radii))
+                for name in settings.certificates
+            ]
+    return [f"certification.n: {text}" for text in too_few(asked)]
 
 
 def _read_otherwise(plan: Plan, place: Place) -> list[str]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsctl.certificates.possible import Asked, Draws
 from rsctl.report.measured import OwnRow, Row
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
@@ -102,6 +103,15 @@ def about_functions(table: Table[Rows]) -> list[str]:
         f"{table.run.id}: its images were counted by {len(functions)} functions as executed, which differ in {', '.join(differing)}. "
         "Each image was counted by one of them alone, and its certificate is for that one."
     ]
+
+
+def asked_of(certificate: str, table: Table[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
+    """The question of `rsctl.certificates.possible.too_few` about some images; none where all there is was counted, or nothing yet."""
+    spec = table.run.count_spec
+    if not (spec.estimated and len(table.rows)):
+        return []
+    draws = Draws.of(spec, table.rows.counts.shape[1], int(table.attributes.get("dimension", 0)))
+    return [Asked(certificate, draws, spec.n, alpha, tuple(radii))]
 
 
 def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:

@@ -110,6 +110,13 @@ class TableSpec(RunSpec):
     """Of the order of images, and of every draw."""
 
 
+def halves_of(n: int, block: int) -> tuple[int, int]:
+    """How many of n draws are made in blocks of even number, and in those of odd number."""
+    pairs, rest = divmod(n, 2 * block)
+    odd = pairs * block + max(rest - block, 0)
+    return n - odd, odd
+
+
 class CountSpec(TableSpec):
     """Class counts of one model under noise."""
 
@@ -154,9 +161,7 @@ class CountSpec(TableSpec):
     @property
     def halves(self) -> tuple[int, int]:
         """Estimation draws in blocks of even number, and of odd number."""
-        pairs, rest = divmod(self.n, 2 * self.block)
-        odd = pairs * self.block + max(rest - self.block, 0)
-        return self.n - odd, odd
+        return halves_of(self.n, self.block)
 
     @property
     def run_id(self) -> str:

@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from rsctl.certificates import CountTable, certificates, find_certificate
+from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
+from rsctl.report.notes import asked_of
 from rsctl.report.rows import finished_prefix
 from rsctl.spec.permutation import images_of
 from rsctl.store.imports import Import
@@ -140,8 +142,12 @@ class Curves:
             return about
         if _kind(run) not in self._refused:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
+        short = too_few(asked_of(name, begun, alpha, run.entry["radii"]))
         return certified_line(
-            about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"]
+            replace(about, problems=(*about.problems, *short)),
+            rule.certify(begun.counts(), alpha),
+            begun.rows.label,
+            run.entry["radii"],
         )
 
     def _logged(self, folder: Run, run: RunView, certificate: str | None, alpha: float | None) -> Curve:
