@@ -217,7 +217,8 @@ def examine(
         f"{chosen['clean']:.1%} of {found['images']} clean test images are classified correctly"
         + (f", {chosen['noisy']:.1%} with one noise each" if sigma else "")
         + (f" (with {others})" if others else "")
-        + says,
+        + says
+        + "".join(f"\n{one}" for one in found["told"]),
         file=sys.stderr,
     )
     return found

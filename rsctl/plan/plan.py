@@ -27,6 +27,8 @@ class ModelPlan:
     resources: StageResources
     images: int
     """Training images per epoch."""
+    stated: bool
+    """Of a published checkpoint: whether the sweep file says which normalisation it expects."""
 
     @property
     def needs(self) -> list[str]:
@@ -100,10 +102,10 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         for spec in (*resolved.parents, train):
-            plan.models.setdefault(
-                spec.run_id,
-                ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch),
-            )
+            stated = spec.run_id in resolved.stated
+            model = ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch, stated)
+            planned = plan.models.setdefault(spec.run_id, model)
+            planned.stated |= stated
         for table in resolved.tables:
             images = images_of(total, train.holdout, settings.seed, settings.skip, table.max_images)
             if not images:
