@@ -18,6 +18,7 @@ from rsctl.certificates import certificates
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.possible import Asked, Draws, fewest, reach, too_few
 from rsctl.certificates.stopping import RadiusWithin, shares
+from rsctl.cli import run
 from rsctl.cluster import control
 from rsctl.plan.describe import describe
 from rsctl.report.formats import render
@@ -219,3 +220,18 @@ def test_predict_says_which_n_could_return_a_class() -> None:
     assert notes_of(argparse.Namespace(**{**vars(options), "n": 11}), shape) == []
     assert notes_of(argparse.Namespace(**{**vars(options), "alpha": 1.0}), shape) == []
     assert "no n could" in notes_of(argparse.Namespace(**{**vars(options), "alpha": 0.0}), shape)[0]
+
+
+def test_the_command_says_so_on_stderr_and_in_its_document(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = {"index": 0, "label": 1, "predicted": -1, "name": "abstains", "votes": 10}
+    known = {"notes": ["n = 10 is too small"], "rows": [row]}
+    monkeypatch.setattr("rsctl.cli_checkpoint.examine", lambda *_: known)
+    asked = ["predict", "net.pt", "--dataset", "digits", "--sigma", "0.25", "--images", "0", "--n", "10"]
+    assert run(asked) == 0
+    said = capsys.readouterr()
+    assert said.err == "note: n = 10 is too small\n"
+    assert "abstains" in said.out
+    assert run([*asked, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == known
