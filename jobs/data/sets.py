@@ -166,7 +166,7 @@ def listing_fingerprint(
     for digest in contents(root, files):
         content.update(f"{digest}\n".encode())
     if folder is not None:
-        for file in deep_files(root, files):
+        for file in (name for name, depth in deep_files(root, files).items() if not depth.colours):
             content.update(f"deep {file} {folder.white}\n".encode("utf-8", "surrogateescape"))
         if folder.orientation != "stored":
             content.update(f"{folder.orientation}\n".encode())

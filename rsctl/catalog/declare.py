@@ -190,7 +190,7 @@ class DataShape:
     fingerprint: str = ""
     """Identifies the files where the name doesn't: a model trained on other images is another model."""
     deep: int = 0
-    """Files of more than 8 bits a channel, which are brought to 8."""
+    """Grey files of more than 8 bits, which are brought to 8."""
 
     @property
     def dimension(self) -> int:

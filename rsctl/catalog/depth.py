@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 ENDINGS = (".png", ".ppm", ".pgm", ".tif", ".tiff")
-"""Formats that can hold such images in grey. Colours of 16 bits Pillow brings to 8 by their high bytes, as images here are."""
+"""Formats that can hold such images."""
 FULL = 65_535
 BITS, WHITE_IS_ZERO, LARGEST = 258, 262, 281
 """Tags of TIFF: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
@@ -39,10 +39,12 @@ class Depth:
     whole: bool = True
     inverted: bool = False
     """0 is white."""
+    colours: bool = False
+    """Of which Pillow itself takes the high bytes, as is done here with grey."""
 
 
 def depth_of(image: Image.Image) -> Depth | None:
-    """Of an opened file; None where Pillow gives 8 bits a channel, or 1."""
+    """Of an opened file; None where Pillow gives 8 bits a channel, as it does of colours, or 1."""
     if not image.mode.startswith(("I", "F")):
         return None
     tags = getattr(image, "tag_v2", {})
@@ -50,9 +52,8 @@ def depth_of(image: Image.Image) -> Depth | None:
         return Depth("grey levels of which 0 is white", inverted=True)
     if image.mode == "F":
         return Depth("floating-point numbers", whole=False)
-    if (
-        image.mode == "I"
-    ):  # older Pillows have PNG's 16 bits in it, all have those of PGM, whatever its own largest value
+    # Older Pillows have PNG's 16 bits in it, all have those of PGM, whatever its own largest value.
+    if image.mode == "I":
         return (
             Depth("16 bits", FULL) if image.format in ("PNG", "PPM") else Depth("32-bit or signed integers")
         )
@@ -65,7 +66,7 @@ def depth_of(image: Image.Image) -> Depth | None:
 
 
 def deep_files(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, Depth]:
-    """Those of `files` (path below root, label, bytes) that have more than 8 bits a channel."""
+    """Those of `files` (path below root, label, bytes) that have more than 8 bits a channel, of colours too."""
     names = [file for file, _, _ in files if file.lower().endswith(ENDINGS)]
     parts = [names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)]
 
@@ -83,6 +84,11 @@ def white_of(depth: Depth, given: float, path: Path) -> float:
     if depth.inverted:
         raise InputError(
             f"dataset: {path} holds {depth.kind}, which aren't read here. Convert it to 8 bits a channel."
+        )
+    if given not in (0, FULL) and depth.colours:
+        raise InputError(
+            f"dataset.white: {path} holds {depth.kind}, of which only the high byte is read, so that {given:g} can't be white. "
+            "Convert it to 8 bits a channel."
         )
     if given and depth.whole and not given.is_integer():
         raise InputError(f"dataset.white: {path} holds whole numbers, of which {given} is none.")
@@ -103,11 +109,17 @@ def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
         if 4 * largest > deep[file].white:
             return
     if files:
+        depth = deep[files[0]]
         fits = next(white for white in (255, 1023, 4095, 16_383) if white >= largest)
         raise InputError(
-            f"dataset.white: {root / files[0]} and others like it are of {deep[files[0]].kind}, and hold no value above {largest}: "
-            f"they would be dark or black. Say which value is white: {fits} if they are of fewer bits, {deep[files[0]].white} if they "
-            "are so dark."
+            f"dataset.white: {root / files[0]} and others like it are of {depth.kind}, and hold no value above {largest}: "
+            "they would be dark or black. "
+            + (
+                "Convert them to 8 bits a channel"
+                if depth.colours
+                else f"Say that {fits} is white, if they are of fewer bits"
+            )
+            + f", or say that {depth.white} is white, if they are so dark."
         )
 
 
@@ -125,11 +137,14 @@ def _depth(path: Path, size: int, changed: int, inode: int) -> Depth | None:
                 head = stream.read(26)
             # Depth and colour type have their place there; Pillow takes 20 times as long.
             if head[:4] == b"\x89PNG":
-                return Depth("16 bits", FULL) if head[24:] == b"\x10\x00" else None
+                colours = head[25:] != b"\x00"
+                return Depth("16 bits", FULL, colours=colours) if head[24] == 16 else None
         from PIL import Image  # not before it is needed: most folders have none
 
         with Image.open(path) as image:
-            return depth_of(image)
+            depth = depth_of(image)
+            bits = getattr(image, "tag_v2", {}).get(BITS, ())
+            return Depth("16 bits", FULL, colours=True) if depth is None and 16 in bits else depth
     except Exception:  # decoders raise all sorts: a damaged file is named where it is needed
         return None
 
@@ -141,6 +156,8 @@ def _largest(path: Path, size: int, changed: int, inode: int) -> int:
 
     try:
         with Image.open(path) as image:
-            return int(np.asarray(image).max())
+            if depth_of(image) is not None:
+                return int(np.asarray(image).max())
+            return 257 * int(np.asarray(image.convert("RGB")).max())
     except Exception:  # as above
         return FULL

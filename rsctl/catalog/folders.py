@@ -127,9 +127,9 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
     deep = {file: depth for found in files.values() for file, depth in deep_files(root, found).items()}
     for file, depth in deep.items():
         white_of(depth, parameters.white, root / file)
-    if deep:
-        identified["deep"] = sorted(deep)
-        if not parameters.white:
-            check_range(root, deep)
+    if not parameters.white:
+        check_range(root, deep)
+    if grey := sorted(file for file, depth in deep.items() if not depth.colours):
+        identified["deep"] = grey
     fingerprint = hashlib.sha256(json.dumps(identified).encode()).hexdigest()
-    return DataShape(3, parameters.size, len(names), counts, names, fingerprint, len(deep))
+    return DataShape(3, parameters.size, len(names), counts, names, fingerprint, len(grey))

@@ -80,7 +80,7 @@ def _read_otherwise(plan: Plan, place: Place) -> list[str]:
         if resolved.shape.deep and name not in found:
             white = parameters["white"] or "the largest that their format has"
             found[name] = (
-                f"{counted(resolved.shape.deep, 'file')} of {name} of more than 8 bits a channel: 256 levels are made of their values, "
+                f"{counted(resolved.shape.deep, 'file')} of {name} of grey of more than 8 bits: 256 levels are made of their values, "
                 f"white is {white} (dataset.white)."
             )
         turned = f"{name} is turned"

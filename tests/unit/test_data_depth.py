@@ -168,11 +168,43 @@ def listing(root: Path) -> str:
     return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
+def listed(root: Path, split: str) -> str:
+    """That of the images of a split, likewise."""
+    content = hashlib.sha256(f"{SIDE}\n".encode())
+    for label, name in enumerate(("ant", "bee")):
+        for file in sorted((root / split / name).iterdir()):
+            content.update(f"{split}/{name}/{file.name}\0{label}\0{file.stat().st_size}\n".encode())
+    return content.hexdigest()
+
+
+def test_uncompressed_files_of_8_bits_are_the_data_that_they_were(own: Path) -> None:
+    for split in ("train", "test"):
+        for name in ("ant", "bee"):
+            (own / split / name / "0.png").unlink()
+            for ending in ("bmp", "pgm", "tif"):
+                Image.fromarray(GREY).save(own / split / name / f"0.{ending}")
+    files: dict[str, Any] = {
+        split: [
+            (f"{split}/{name}/0.{ending}", label, (own / split / name / f"0.{ending}").stat().st_size)
+            for label, name in enumerate(("ant", "bee"))
+            for ending in ("bmp", "pgm", "tif")
+        ]
+        for split in ("train", "test")
+    }
+    digests = {
+        split: [hashlib.sha256((own / file).read_bytes()).hexdigest() for file, _, _ in files[split]]
+        for split in files
+    }
+    known = hashlib.sha256(json.dumps({**files, "contents": digests}).encode()).hexdigest()
+    assert shape_of("imagefolder", FOLDER, own.parent).fingerprint == known
+
+
 def test_only_folders_that_are_read_otherwise_than_before_are_other_data(own: Path) -> None:
     file = own / "train" / "bee" / "1.png"
     for write in (COLOURS["rgb.png"], COLOURS["rgba.png"], COLOURS["palette.png"], COLOURS["alpha8.png"]):
         write(file)
         assert shape_of("imagefolder", FOLDER, own.parent).fingerprint == listing(own)
+        assert load("imagefolder", FOLDER, "train", own.parent).fingerprint == listed(own, "train")
     before = load("imagefolder", FOLDER, "train", own.parent).fingerprint
     Image.new("1", (SIDE, SIDE)).save(file)
     assert shape_of("imagefolder", FOLDER, own.parent).fingerprint == listing(own)
@@ -190,8 +222,9 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "signed.tif": (lambda path: tiff(path, 16, GREY.astype("<i2").tobytes(), 1, (339, 2)), "32-bit or signed integers"),
     "said.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 1, (281, 4095)), "calls 4095 the largest value"),
     "negative.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 0), "of which 0 is white"),
-    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*4095 if they are of fewer bits"),
-    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*255 if they are of fewer bits"),
+    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Say that 4095 is white, if they are of fewer bits"),
+    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Say that 255 is white, if they are of fewer bits"),
+    "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, and hold no value above .*Convert them to 8 bits"),
     "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "though its name is that of a format of 8 bits"),
 }  # fmt: skip
 
@@ -227,6 +260,14 @@ def test_a_value_beyond_white_is_refused(own: Path) -> None:
             seen(own, "1.tif", white=1.0)
     GREYS["grey.png"](file.with_suffix(".png"))
     file.unlink()
+    COLOURS["rgb.png"](own / "test" / "bee" / "1.png")
+    with pytest.raises(
+        InputError,
+        match=r"bee/1\.png holds 16 bits, of which only the high byte is read, so that 4095 can't be white",
+    ):
+        shape_of("imagefolder", {**FOLDER, "white": 4095.0}, own.parent)
+    shape_of("imagefolder", {**FOLDER, "white": 65_535.0}, own.parent)
+    (own / "test" / "bee" / "1.png").unlink()
     with pytest.raises(InputError, match=r"whole numbers, of which 0\.5 is none"):
         seen(own, "1.png", white=0.5)
 
@@ -267,7 +308,7 @@ def test_check_says_that_levels_are_made_of_deep_files(chain: Chain, own: Path) 
     assert "note" not in check(chain)
     GREYS["grey.png"](own / "train" / "bee" / "1.png")
     GREYS["twelve.pgm"](own / "test" / "bee" / "1.pgm")
-    said = "note: 2 files of imagefolder 'own' of more than 8 bits a channel: 256 levels are made of their values, white is "
+    said = "note: 2 files of imagefolder 'own' of grey of more than 8 bits: 256 levels are made of their values, white is "
     assert f"{said}the largest that their format has (dataset.white)" in check(chain)
     assert f"{said}65535.0 " in check(chain, white=65_535.0)
 
