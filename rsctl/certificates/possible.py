@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import ROUND_FLOOR, Context
@@ -18,7 +19,7 @@ from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import spendable
 from rsctl.certificates.stopping import make_rule
 from rsctl.errors import RefusedError
-from rsctl.spec.runs import CountSpec, halves_of
+from rsctl.spec.runs import CONFIRMATIONS, AttackSpec, CountSpec, halves_of
 
 MOST = 2**31 - 1
 """Draws per image: counts are stored in 32 bits."""
@@ -189,6 +190,24 @@ def _needed(one: Asked, radius: float) -> int | None:
 def too_few_to_predict(draws: Draws, n: int, alpha: float) -> str:
     """The same of PREDICT, in a sentence; empty where n draws will do."""
     return "" if decides(draws, n, alpha) else _nothing("", n, alpha, [_to_predict(draws, n, alpha)])
+
+
+def too_few_to_confirm(attacks: Iterable[AttackSpec]) -> list[str]:
+    """The same of attacks on a smoothed classifier, whose finds fresh draws have to confirm."""
+    found = {}
+    for spec in attacks:
+        # A one-sided test of each rival against the label, and the draws go to them all.
+        needed = (
+            spec.parameters.get("topk", 1) * math.ceil(math.log2(CONFIRMATIONS / spec.alpha))
+            if spec.alpha
+            else 0
+        )
+        if spec.n < needed:
+            found[spec.n, spec.alpha] = (
+                f"n = {spec.n} is too small for alpha = {spec.alpha:g}: even where all draws agree nothing that {spec.attack} finds is "
+                f"confirmed; n = {needed} could."
+            )
+    return list(found.values())
 
 
 def _to_predict(draws: Draws, n: int, alpha: float) -> int | None:

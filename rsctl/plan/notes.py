@@ -7,11 +7,11 @@ import os
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
-from rsctl.certificates.possible import Asked, Draws, too_few
+from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.plan.tasks import STAGES
-from rsctl.spec.runs import CountSpec
+from rsctl.spec.runs import AttackSpec, CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
@@ -68,7 +68,11 @@ def _too_few(plan: Plan) -> list[str]:
                 Asked(name, draws, spec.n, settings.alpha, tuple(entry.table.radii))
                 for name in settings.certificates
             ]
-    return [f"certification.n: {text}" for text in too_few(asked)]
+    attacks = [spec for entry in plan.entries if isinstance(spec := entry.table.spec, AttackSpec)]
+    return [
+        *(f"certification.n: {text}" for text in too_few(asked)),
+        *(f"attack.n: {text}" for text in too_few_to_confirm(attacks)),
+    ]
 
 
 def _read_otherwise(plan: Plan, place: Place) -> list[str]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
-from rsctl.certificates.possible import Asked, too_few
+from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.protocol import spendable
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
@@ -150,7 +150,12 @@ def sweep_results(
         name,
         plan["description"],
         rows,
-        told + too_few(asked) + _about_stopping(stopped) + about_proofs(proved) + about_logs,
+        told
+        + too_few(asked)
+        + too_few_to_confirm(row.spec for row in attacked)
+        + _about_stopping(stopped)
+        + about_proofs(proved)
+        + about_logs,
         logged,
         proved,
         families(scored, radii),

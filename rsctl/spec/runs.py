@@ -186,6 +186,10 @@ class VerifySpec(TableSpec):
         return f"{self.model_run}-{self.verifier}-{self.hash[:8]}"
 
 
+CONFIRMATIONS = 14
+"""Of an adversarial image of the smoothed classifier at most, which share the attack's alpha."""
+
+
 class AttackSpec(TableSpec):
     """Distances at which an attack finds adversarial images of one model."""
 

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from chain import Chain, tiny
 from report_cases import make_store
 
 import rsctl.report.rows
+from jobs.attacks.smoothed import outvoted
 from jobs.predict import notes_of
 from rsctl.catalog.declare import DataShape
 from rsctl.certificates import certificates
@@ -22,6 +24,7 @@ from rsctl.cli import run
 from rsctl.cluster import control
 from rsctl.plan.describe import describe
 from rsctl.report.formats import render
+from rsctl.spec.runs import CONFIRMATIONS
 from rsctl.tui.curves import Curves
 from rsctl.tui.planned import read_sweep
 from rsctl.tui.views import RunView
@@ -220,6 +223,20 @@ def test_predict_says_which_n_could_return_a_class() -> None:
     assert notes_of(argparse.Namespace(**{**vars(options), "n": 11}), shape) == []
     assert notes_of(argparse.Namespace(**{**vars(options), "alpha": 1.0}), shape) == []
     assert "no n could" in notes_of(argparse.Namespace(**{**vars(options), "alpha": 0.0}), shape)[0]
+
+
+def test_an_attack_whose_finds_no_draws_could_confirm_says_so(chain: Chain) -> None:
+    attack = {"attack": "ddn", "target": "smoothed", "n": 13, "alpha": 0.001}
+    file = chain.file(tiny(attack=attack, certification={"certificates": []}))
+    said = describe(control.plan_file(file, chain.place), chain.place).text
+    assert (
+        "note: attack.n: n = 13 is too small for alpha = 0.001: even where all draws agree nothing that ddn finds is confirmed; n = 14 could."
+        in said
+    )
+    assert outvoted(np.array([[[0, 9], [0, 13]]]), np.zeros(1, np.int64), 1)[0] > 0.001 / CONFIRMATIONS
+    assert outvoted(np.array([[[0, 9], [0, 14]]]), np.zeros(1, np.int64), 1)[0] <= 0.001 / CONFIRMATIONS
+    file = chain.file(tiny(attack={**attack, "n": 14}, certification={"certificates": []}))
+    assert "too small" not in describe(control.plan_file(file, chain.place), chain.place).text
 
 
 def test_the_command_says_so_on_stderr_and_in_its_document(
