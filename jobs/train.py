@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from jobs import published
 from jobs.checkpoint import publish_model, resume, save_checkpoint
-from jobs.data import augment, load, split_train
+from jobs.data import augment, load, require_planned, split_train
 from jobs.memory import sized_by
 from jobs.metrics import Metrics
 from jobs.models import build_model
@@ -66,10 +66,7 @@ def _train(work: Work) -> None:
     # Data: positions of the training split, without those held out for tuning.
     dataset = find("data set", spec.dataset, known_datasets())
     images = load(spec.dataset, work.launch["dataset_parameters"], "train", work.data_root)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
-        )
+    require_planned(images, spec.dataset, spec.data)
     rows = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
     rows = torch.as_tensor(rows)
     images = images.to(device)

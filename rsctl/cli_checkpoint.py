@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from rsctl.cli_common import AsJson, leave
+from rsctl.cli_common import AsJson, leave, tell
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
 
@@ -159,6 +159,7 @@ def predict(
         "--arithmetic", arithmetic,
     ]  # fmt: skip
     found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
+    tell(found["notes"])
     if as_json:
         print(json.dumps(found))
         return
@@ -216,7 +217,8 @@ def examine(
         f"{chosen['clean']:.1%} of {found['images']} clean test images are classified correctly"
         + (f", {chosen['noisy']:.1%} with one noise each" if sigma else "")
         + (f" (with {others})" if others else "")
-        + says,
+        + says
+        + "".join(f"\n{one}" for one in found["told"]),
         file=sys.stderr,
     )
     return found

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 from rsctl.catalog import find, known_datasets
+from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
+from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.plan.tasks import STAGES
+from rsctl.spec.runs import AttackSpec, CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
@@ -21,8 +24,8 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
-    """Those of them that a submission repeats: its tasks may fail, or take much longer than they have to."""
-    return [*_absent(plan, place), *_threads(plan, place)]
+    """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
+    return [*_absent(plan, place), *_threads(plan, place), *_too_few(plan), *_read_otherwise(plan, place)]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -53,6 +56,52 @@ def _threads(plan: Plan, place: Place) -> list[str]:
         for stage, threads in sorted(set(asked))
         if threads > cores
     ]
+
+
+def _too_few(plan: Plan) -> list[str]:
+    asked = []
+    for entry in plan.entries:
+        spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
+        if isinstance(spec, CountSpec) and spec.estimated:
+            draws = Draws.of(spec, shape.classes, shape.dimension)
+            asked += [
+                Asked(name, draws, spec.n, settings.alpha, tuple(entry.table.radii))
+                for name in settings.certificates
+            ]
+    attacks = [spec for entry in plan.entries if isinstance(spec := entry.table.spec, AttackSpec)]
+    return [
+        *(f"certification.n: {text}" for text in too_few(asked)),
+        *(f"attack.n: {text}" for text in too_few_to_confirm(attacks)),
+    ]
+
+
+def _read_otherwise(plan: Plan, place: Place) -> list[str]:
+    """Image files that aren't read as viewers show them, or as older versions read them."""
+    found: dict[str, str] = {}
+    for resolved in plan.sweep.points:
+        parameters, model = resolved.dataset_parameters, plan.models[resolved.train.run_id]
+        name = called(model)
+        if resolved.shape.deep and name not in found:
+            white = parameters["white"] or "the largest that their format has"
+            found[name] = (
+                f"{counted(resolved.shape.deep, 'file')} of {name} of grey of more than 8 bits: 256 levels are made of their values, "
+                f"white is {white} (dataset.white)."
+            )
+        turned = f"{name} is turned"
+        if (
+            resolved.train.dataset == "imagefolder"
+            and parameters["orientation"] == "stored"
+            and turned not in found
+        ):
+            rotated = turned_in(place.data, parameters["path"], resolved.shape.class_names)
+            found[turned] = (
+                f"{rotated.files} of {counted(rotated.looked_at, 'file')} of {name} that were looked at ({rotated.first}, …) have an EXIF "
+                "entry that turns them when they are shown. Pixels are taken as they are stored, as torchvision does; dataset.orientation = "
+                "'exif' turns them."
+                if rotated.files
+                else ""
+            )
+    return [text for text in found.values() if text]
 
 
 def _overridden(plan: Plan) -> list[str]:

@@ -37,6 +37,8 @@ class Resolved:
     shape: DataShape
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
+    stated: frozenset[str] = frozenset()
+    """Of these, and of itself, the checkpoints whose normalisation the sweep file gives: for others images have to tell it."""
 
     @property
     def count(self) -> CountSpec | None:
@@ -161,6 +163,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         return None
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     ancestors += [predictions] if predictions else []
+    stated = frozenset([train.run_id] if taken and "normalisation" in method_values else [])
     return Resolved(
         point,
         train,
@@ -168,6 +171,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
+        stated.union(*(parent.stated for parent in parents.values())),
     )
 
 

@@ -149,6 +149,11 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
     assert predict.main([*asked, *same]) == 0
     again = [image["votes"] for image in json.loads(capsys.readouterr().out)["rows"]]
     assert again != table.rows.counts.max(axis=1).tolist()
+    assert json.loads(said.out)["notes"] == []
+    assert predict.main([*asked, "--n", "10", "--alpha", "0.001"]) == 0
+    few = json.loads(capsys.readouterr().out)
+    assert "n = 11 could" in few["notes"][0]
+    assert [image["predicted"] for image in few["rows"]] == [-1, -1]
     assert predict.main([*asked, "--alpha", "1e-13"]) == 2
     assert "may depart from the Gaussian law" in capsys.readouterr().err
     for image in votes:
