@@ -82,9 +82,9 @@ def _read_otherwise(plan: Plan, place: Place) -> list[str]:
         parameters, model = resolved.dataset_parameters, plan.models[resolved.train.run_id]
         name = called(model)
         if resolved.shape.deep and name not in found:
-            white = parameters["white"] or "the largest that their format has"
+            white = f"{parameters['white']:g}" if parameters["white"] else "the largest that their format has"
             found[name] = (
-                f"{counted(resolved.shape.deep, 'file')} of {name} of grey of more than 8 bits: 256 levels are made of their values, "
+                f"{counted(resolved.shape.deep, 'file')} of {name} hold grey values of more than 8 bits, of which 256 levels are made; "
                 f"white is {white} (dataset.white)."
             )
         turned = f"{name} is turned"
