@@ -157,7 +157,9 @@ def judge(
         for rival in rivals
     }
     what = "images under noise" if kind else "clean images"
-    return Judged(built[normalisation], found, _told(weights, model, normalisation, contests, what))
+    return Judged(
+        built[normalisation], found, _told(weights, model, normalisation, contests, what, len(images))
+    )
 
 
 class _Further:
@@ -198,8 +200,10 @@ class _Further:
         return self._known[name, lot]
 
 
-def _told(weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str) -> list[str]:
-    """What the contests came to; raises RefusedError where one was lost, or is open."""
+def _told(
+    weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str, first: int
+) -> list[str]:
+    """What the contests came to that needed more images than the `first`; raises RefusedError where one was lost, or is open."""
     for rival, one in contests.items():
         if one.verdict in ("worse", "open"):
             said = (
@@ -227,10 +231,10 @@ def _told(weights: Weights, model: str, chosen: str, contests: Mapping[str, Cont
                 f"Say which it is: {which}."
             )
     return [
-        f"with '{rival}' it classifies alike: {one.theirs:.1%} of {one.images:,} {what} against {one.ours:.1%} (less than "
-        f"{ALIKE:.0%} apart)"
+        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: "
+        + (f"alike (less than {ALIKE:.0%} apart)" if one.verdict == "alike" else "told apart by more images")
         for rival, one in contests.items()
-        if one.verdict == "alike"
+        if one.verdict == "alike" or one.images > first
     ]
 
 
@@ -249,7 +253,7 @@ def _refuse(
     if chosen.best < least(shape.classes):
         raise RefusedError(
             f"{text}, at least {least(shape.classes):.0%} on one of them are asked for; the other normalisations do no better. "
-            "It may be another data set, another order of classes or another architecture; --anyway goes on all the same."
+            "It may be another data set, another order of classes (an imagefolder's dataset.classes gives it) or another architecture; --anyway goes on all the same."
         )
     if weights.claim is not None and weights.claim[1] > chosen.best + margin:
         raise RefusedError(

@@ -25,7 +25,13 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 
 def cautions(plan: Plan, place: Place) -> list[str]:
     """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
-    return [*_absent(plan, place), *_threads(plan, place), *_too_few(plan), *_read_otherwise(plan, place)]
+    return [
+        *_absent(plan, place),
+        *_threads(plan, place),
+        *_too_few(plan),
+        *_deep(plan),
+        *_turned(plan, place),
+    ]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -75,33 +81,33 @@ def _too_few(plan: Plan) -> list[str]:
     ]
 
 
-def _read_otherwise(plan: Plan, place: Place) -> list[str]:
-    """Image files that aren't read as viewers show them, or as older versions read them."""
-    found: dict[str, str] = {}
+def _deep(plan: Plan) -> list[str]:
+    """Older versions read such files as white."""
+    found = {}
     for resolved in plan.sweep.points:
-        parameters, model = resolved.dataset_parameters, plan.models[resolved.train.run_id]
-        name = called(model)
-        if resolved.shape.deep and name not in found:
-            white = parameters["white"] or "the largest that their format has"
+        if deep := resolved.shape.deep:
+            name, white = called(plan.models[resolved.train.run_id]), resolved.dataset_parameters.get("white")
             found[name] = (
-                f"{counted(resolved.shape.deep, 'file')} of {name} of grey of more than 8 bits: 256 levels are made of their values, "
-                f"white is {white} (dataset.white)."
+                f"{counted(deep, 'file')} of {name} with grey values of more than 8 bits: 256 levels are made of these, white is "
+                f"{f'{white:g}' if white else 'the largest that their format has'} (dataset.white)."
             )
-        turned = f"{name} is turned"
-        if (
-            resolved.train.dataset == "imagefolder"
-            and parameters["orientation"] == "stored"
-            and turned not in found
-        ):
-            rotated = turned_in(place.data, parameters["path"], resolved.shape.class_names)
-            found[turned] = (
-                f"{rotated.files} of {counted(rotated.looked_at, 'file')} of {name} that were looked at ({rotated.first}, …) have an EXIF "
-                "entry that turns them when they are shown. Pixels are taken as they are stored, as torchvision does; dataset.orientation = "
-                "'exif' turns them."
-                if rotated.files
-                else ""
-            )
-    return [text for text in found.values() if text]
+    return list(found.values())
+
+
+def _turned(plan: Plan, place: Place) -> list[str]:
+    """Viewers show such files otherwise than networks see them."""
+    folders = {
+        (called(plan.models[one.train.run_id]), one.dataset_parameters["path"], one.shape.class_names)
+        for one in plan.sweep.points
+        if one.train.dataset == "imagefolder" and one.dataset_parameters["orientation"] == "stored"
+    }
+    looked = {name: turned_in(place.data, path, classes) for name, path, classes in sorted(folders)}
+    return [
+        f"{turned.files} of {counted(turned.looked_at, 'file')} of {name} that were looked at ({turned.first}, …) have an EXIF entry that "
+        "turns them when they are shown. Pixels are taken as they are stored, as torchvision does; dataset.orientation = 'exif' turns them."
+        for name, turned in looked.items()
+        if turned.files
+    ]
 
 
 def _overridden(plan: Plan) -> list[str]:

@@ -308,9 +308,9 @@ def test_check_says_that_levels_are_made_of_deep_files(chain: Chain, own: Path) 
     assert "note" not in check(chain)
     GREYS["grey.png"](own / "train" / "bee" / "1.png")
     GREYS["twelve.pgm"](own / "test" / "bee" / "1.pgm")
-    said = "note: 2 files of imagefolder 'own' of grey of more than 8 bits: 256 levels are made of their values, white is "
+    said = "note: 2 files of imagefolder 'own' with grey values of more than 8 bits: 256 levels are made of these, white is "
     assert f"{said}the largest that their format has (dataset.white)" in check(chain)
-    assert f"{said}65535.0 " in check(chain, white=65_535.0)
+    assert f"{said}65535 " in check(chain, white=65_535.0)
 
 
 def turned(path: Path, orientation: int) -> np.ndarray:
