@@ -179,6 +179,10 @@ class CountSpec(DrawnSpec):
         return self.noise != "splitting"
 
     @property
+    def shares_noise(self) -> bool:
+        return self.estimated and super().shares_noise
+
+    @property
     def halves(self) -> tuple[int, int]:
         """Estimation draws in blocks of even number, and of odd number."""
         pairs, rest = divmod(self.n, 2 * self.block)
