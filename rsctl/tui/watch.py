@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from rsctl.cluster.control import TaskStatus, statuses
-from rsctl.cluster.dropped import dropped_tasks
+from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import UserError
@@ -48,6 +48,7 @@ class Watcher:
         store = Store(place.store)
         problems: list[str] = []
         found: dict[str, Sweep] = {}
+        held = held_keys(store)
         for name in (*store.sweep_names(), *store.import_only()):
             try:
                 found[name] = read_sweep(store, name, self._sweeps.get(name))
@@ -70,11 +71,11 @@ class Watcher:
             time.time(),
             _unheard(),
             place.settings.notify,
-            self._dropped(place, found) if complete else (),
+            self._dropped(place, found, held) if complete else (),
         )
 
-    def _dropped(self, place: Place, sweeps: dict[str, Sweep]) -> tuple[TaskView, ...]:
-        """Open tasks that none of the sweeps wants."""
+    def _dropped(self, place: Place, sweeps: dict[str, Sweep], held: set[str]) -> tuple[TaskView, ...]:
+        """Open tasks that none of the sweeps wants, of those held before the sweeps were read."""
         wanted = {
             key
             for sweep in sweeps.values()
@@ -82,7 +83,7 @@ class Watcher:
             for tasks in entry.tasks.values()
             for key in tasks
         }
-        return tuple(_task_view(status) for status in dropped_tasks(place, wanted))
+        return tuple(_task_view(status) for status in dropped_tasks(place, held - wanted))
 
     def _statuses(self, place: Place, sweeps: dict[str, Sweep]) -> dict[str, TaskView]:
         """Views by task key: one question for all open tasks, and none about those that are done."""
