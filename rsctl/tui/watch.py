@@ -49,14 +49,15 @@ class Watcher:
         problems: list[str] = []
         found: dict[str, Sweep] = {}
         held = held_keys(store)
-        for name in (*store.sweep_names(), *store.import_only()):
+        names = [*store.sweep_names(), *store.import_only()]
+        for name in names:
             try:
                 found[name] = read_sweep(store, name, self._sweeps.get(name))
             except (UserError, KeyError, TypeError) as error:
                 problems.append(plain(f"sweep {name}: {error}"))
                 continue
             problems += found[name].problems
-        complete = not problems
+        complete = len(found) == len(names)
         """Whether all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
         self._sweeps = found
         tasks = self._statuses(place, found)

@@ -144,6 +144,21 @@ def test_what_is_submitted_while_one_looks_is_not_dropped(
     assert next(levels, None) is None
 
 
+def test_the_dashboard_lists_them_beside_a_damaged_run_but_not_beside_a_damaged_plan(
+    chain: Chain, asleep: None
+) -> None:
+    """Of a run that can't be read it is known which tasks of it are wanted, of a plan that can't be read nothing is."""
+    submit(chain.file(TWO), chain.place)
+    submit(chain.file(ONE), chain.place, update=True)
+    (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]
+    (run.path / "spec.json").write_text("{")
+    seen = watch.Watcher().look()
+    assert seen.problems
+    assert len(seen.dropped) == 3
+    (chain.store.sweep_folder("tiny") / "plan.json").write_text("{")
+    assert not watch.Watcher().look().dropped
+
+
 def test_damaged_lists_of_tasks_and_strange_processes_are_passed_over(
     chain: Chain, asleep: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
