@@ -276,3 +276,14 @@ def test_progress_that_goes_back_says_what_is_done_again(chain: Chain) -> None:
         "progress", done=4.0, total=100, unit="images", rate=1.0
     )
     assert sweep_statuses(chain.place, "tiny")[table.task.key].reason == ""
+
+
+def test_progress_of_a_damaged_run_is_told_as_far_as_it_can_be(chain: Chain) -> None:
+    (_, table, *_) = chain.plan(ONE).requests
+    Claim.take(table.task.run, table.task.number, here()).write("progress", done=3, total=10, unit="images")
+    again = Claim.take(table.task.run, table.task.number, here())
+    again.write("progress", done="x", total=None, unit=5, rate=[])
+    (table.task.run.path / "spec.json").write_text("{")
+    found = sweep_statuses(chain.place, "tiny")[table.task.key]
+    assert found.reason == "3 5 again, which attempt 1 hadn't saved"
+    assert (found.done, found.total, found.rate) == (0, 0, 0)
