@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -12,7 +13,8 @@ from rsctl.cluster import dropped, status
 from rsctl.cluster.again import retry
 from rsctl.cluster.control import submit, sweep_statuses
 from rsctl.cluster.requests import own_queue
-from rsctl.cluster.slurm_submissions import list_tasks
+from rsctl.cluster.slurm_commands import QueueView
+from rsctl.cluster.slurm_submissions import Submission, list_tasks
 from rsctl.cluster.status import status_values
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.tasks import Task
@@ -194,6 +196,27 @@ def test_what_cannot_be_reached_from_here_is_not_called_stopped(chain: Chain, as
     again = chain.cli("cancel", "--dropped")
     assert again.out == "nothing to be cancelled\n"
     assert f"not stopped: {run.id} task 1: claimed on elsewhere" in again.err
+
+
+def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_ended(
+    chain: Chain, asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(chain.file(ONE), chain.place)
+    (run,) = chain.store.runs("counts")
+    monkeypatch.setattr("rsctl.cluster.slurm.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
+    folder = chain.store.root / "submissions" / "theirs"
+    theirs = Submission(
+        "theirs", "slurm", "c", os.getuid() + 1, 0.0, str(folder), {5: 0, 6: 1, 7: 2}, True, "9"
+    )
+    theirs.write(run)
+    list_tasks(folder, [f"counts/{run.id}/{number}" for number in (5, 6, 7)])
+    assert [one.state for one in dropped.dropped_tasks(chain.place)] == [State.UNKNOWN] * 3
+    theirs.note_cancelled(run, [6])
+    Claim.take(run, 7, {**here(), "submission": "theirs"}).end("failed", "by the test")
+    (left,) = dropped.dropped_tasks(chain.place)
+    assert left.task.number == 5
+    assert "whose jobs aren't shown to you" in left.reason
+    assert dropped.stop(chain.place, [left]) == [left]
 
 
 # ---------------------------------------------------------------- one run, one task
