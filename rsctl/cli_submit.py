@@ -52,12 +52,12 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
     """Stop what an update dropped, or say that it goes on."""
     if not dropped:
         return
-    from rsctl.cluster.everywhere import Everywhere
+    from rsctl.cluster import dropped as unwanted
 
-    if stop:
-        Everywhere(place).cancel([status.task for status in dropped])
+    left = unwanted.stop(place, dropped) if stop else []
+    reasons = {status.task.key: f"not stopped: {status.reason}" for status in left}
     for status in dropped:
-        what = "stopped" if stop else status.state.value
+        what = reasons.get(status.task.key, "stopped") if stop else status.state.value
         print(f"dropped: {status.task.run.id} task {status.task.number}: {what}", file=sys.stderr)
     if not stop:
         print(

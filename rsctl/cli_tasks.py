@@ -108,7 +108,13 @@ def cancel(
         raise InputError("cancel: name a sweep, a run or a task (RUN/N), or give --dropped.")
     place = load_settings()
     tasks = control.cancel(place, names) if names else []
-    _name_tasks("cancelled", tasks + (unwanted.cancel(place) if dropped else []))
+    found = unwanted.dropped_tasks(place) if dropped else []
+    left = unwanted.stop(place, found)
+    _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
+    for status in left:
+        print(
+            f"not stopped: {status.task.run.id} task {status.task.number}: {status.reason}", file=sys.stderr
+        )
 
 
 def retry(

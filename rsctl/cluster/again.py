@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
-from rsctl.errors import RefusedError, UnavailableError
+from rsctl.errors import RefusedError, UnavailableError, UserError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
@@ -43,14 +44,16 @@ def retry(
 
 
 def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
-    """The sweep that was submitted last of those that want these tasks; raises RefusedError where none does."""
-    keys = {task.key for task in tasks}
+    """The sweep that wants most of these tasks, the last submitted of several; raises RefusedError where none wants any."""
+    keys, wanted = {task.key for task in tasks}, {}
     for sweep in store.sweep_names():
-        if any(task.key in keys for task in sweep_tasks(store, sweep)):
-            return sweep
-    raise RefusedError(
-        f"{name}: no sweep wants it. Submit a sweep file that has it, and its tasks are handed over."
-    )
+        with contextlib.suppress(UserError):  # one that can't be read can't start anything
+            wanted[sweep] = sum(task.key in keys for task in sweep_tasks(store, sweep))
+    if not any(wanted.values()):
+        raise RefusedError(
+            f"{name}: no sweep wants it. Submit a sweep file that has it, and its tasks are handed over."
+        )
+    return max(wanted, key=lambda sweep: wanted[sweep])
 
 
 def _with_models(tasks: list[Task]) -> set[str]:

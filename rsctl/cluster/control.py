@@ -14,7 +14,7 @@ from rsctl.cluster.everywhere import Everywhere
 from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_submissions import submissions
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
@@ -181,11 +181,11 @@ def _status(
         reason or "; ".join(filter(None, told)),
         node or attempt.host,
         attempt.number,
-        float(progress.get("done", 0)),
-        float(progress.get("total", 0)),
+        _number(progress, "done"),
+        _number(progress, "total"),
         str(progress.get("unit", "")),
-        float(progress.get("rate", 0)) if state == State.RUNNING else 0.0,
-        float(last.get("time", 0)),
+        _number(progress, "rate") if state == State.RUNNING else 0.0,
+        _number(last, "time"),
         again,
     )
 
@@ -195,7 +195,13 @@ def _again(task: Task, attempt: Attempt) -> float:
     if attempt.number < 2 or not attempt.progress:
         return 0.0
     before = read_attempt(task.run, task.number, attempt.number - 1).progress
-    return max(0.0, float(before.get("done", 0)) - float(attempt.progress.get("done", 0)))
+    return max(0.0, _number(before, "done") - _number(attempt.progress, "done"))
+
+
+def _number(record: dict[str, Any], key: str) -> float:
+    """A number of a record; 0 where it has none, or something else."""
+    value = record.get(key)
+    return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _redone(task: Task, attempt: Attempt, again: float) -> str:
@@ -203,8 +209,10 @@ def _redone(task: Task, attempt: Attempt, again: float) -> str:
     if not again:
         return ""
     what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()
-    if task.run.kind == "counts" and (spec := task.run.count_spec).stopping == "fixed":
-        what = f"{round(again * (spec.n0 + spec.n)):,} draws"
+    # A spec that can't be read is a matter for what needs it.
+    with contextlib.suppress(UserError):
+        if task.run.kind == "counts" and (spec := task.run.count_spec).stopping == "fixed":
+            what = f"{round(again * (spec.n0 + spec.n)):,} draws"
     return f"{what} again, which attempt {attempt.number - 1} hadn't saved"
 
 

@@ -16,7 +16,7 @@ from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.layout import Store
+from rsctl.store.layout import Store, is_key
 
 OPEN = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
@@ -30,24 +30,31 @@ def wanted_keys(store: Store) -> set[str]:
     for name in store.sweep_names():
         try:
             found.update(task.key for task in sweep_tasks(store, name))
-        except (UserError, KeyError, TypeError) as error:
+        except UserError as error:
             raise InputError(
-                f"sweep '{name}' can't be read ({error}), so which tasks no sweep wants isn't known. Restore its plan, or give it up "
-                f"with 'rsctl prune {name}'."
+                f"which tasks no sweep wants isn't known, for sweep '{name}' can't be read: {error}"
             ) from error
     return found
 
 
-def dropped_tasks(place: Place, wanted: Collection[str] | None = None) -> list[TaskStatus]:
-    """The open tasks of the store that no sweep wants, by key; `wanted` saves reading the sweeps again.
+def held_keys(store: Store) -> set[str]:
+    """Keys of the tasks that a local queue or a process of this machine has, or that SLURM was ever handed.
 
-    Every task that a local queue, a process of this machine or a SLURM job holds is looked at. SLURM is asked only where
-    files don't say that such a task has ended.
+    To be read before what sweeps want: a task is handed over only after its sweep's plan is there.
+    """
+    found = {key for queue in all_queues(store) for key in queue.wanted()}
+    return found | {key for key in task_processes(store) if is_key(key)} | handed_over(store)
+
+
+def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> list[TaskStatus]:
+    """The open tasks of the store that no sweep wants, by key; `candidates` are those held and not wanted, where that is known.
+
+    SLURM is asked only where files don't say that such a task has ended.
     """
     store = Store(place.store)
-    held = {key for queue in all_queues(store) for key in queue.wanted()}
-    held |= task_processes(store).keys() | handed_over(store)
-    candidates = held - set(wanted_keys(store) if wanted is None else wanted)
+    if candidates is None:
+        candidates = held_keys(store)
+        candidates -= wanted_keys(store)
     return _open(place, [task_of(store, key) for key in sorted(candidates)])
 
 
@@ -70,11 +77,11 @@ def submit(
     return done, _open(place, [task_of(store, key) for key in sorted(gone)])
 
 
-def cancel(place: Place) -> list[Task]:
-    """Stop all of them; returns them. What they have sampled stays."""
-    tasks = [status.task for status in dropped_tasks(place)]
-    Everywhere(place).cancel(tasks)
-    return tasks
+def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
+    """Stop these tasks; returns those that can't be reached from here, which go on. What they have sampled stays."""
+    Everywhere(place).cancel([status.task for status in found])
+    unknown = [status.task for status in found if status.state == State.UNKNOWN]
+    return [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
 
 
 def _open(place: Place, tasks: list[Task]) -> list[TaskStatus]:

@@ -147,7 +147,7 @@ def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:
     """The whole files of a folder by the task they speak of; what isn't one of ours is passed over."""
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     found = {}
     for name in names:

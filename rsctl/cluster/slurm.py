@@ -118,7 +118,10 @@ class SlurmBackend:
             job = _job(submission, task.number, view)
             row = view.rows.get(job) if view else None
             if elsewhere := _elsewhere(submission, task, row):
-                seen[task.key] = elsewhere
+                # What files say of its end is true whoever submitted it, and where.
+                over = task.number in submission.cancelled or ended.of(task, submission) == "failed"
+                if one := _vanished(task, submission, ended) if over else elsewhere:
+                    seen[task.key] = one
             elif row is None and view is None:
                 seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
             elif row is None:

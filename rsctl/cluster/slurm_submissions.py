@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -82,7 +83,7 @@ def submissions(run: Run) -> dict[int, Submission]:
     """Task → its newest submission."""
     try:
         names = os.listdir(_folder(run))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     found: list[Submission] = []
     for name in names:
@@ -107,18 +108,30 @@ def handed_over(store: Store) -> set[str]:
     except (FileNotFoundError, NotADirectoryError):
         return set()
     found: set[str] = set()
-    unlisted = False
+    unlisted = []
     for folder in folders:
         try:
-            found.update(str(key) for key in list(read_json(Path(folder.path) / _LIST, "tasks")["tasks"]))
+            found.update(_listed(folder.path))
         except (InputError, TypeError):
             # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
-            unlisted |= time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE
-    if unlisted:
-        for kind in KINDS:
-            for run in store.runs(kind):
-                found.update(f"{kind}/{run.id}/{task}" for task in submissions(run))
-    return {key for key in found if is_key(key)}
+            if time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
+                unlisted.append(folder.name)
+    return found | (_recorded(store, frozenset(unlisted)) if unlisted else frozenset())
+
+
+@cache
+def _listed(folder: str) -> frozenset[str]:
+    """The list in the folder of a submission, which never changes; raises InputError or TypeError where there is none."""
+    listed = read_json(Path(folder) / _LIST, "tasks")["tasks"]
+    return frozenset(filter(is_key, map(str, list(listed))))
+
+
+@lru_cache(maxsize=1)
+def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
+    """Keys in the records of all runs, which were written before the folders of these submissions."""
+    return frozenset(
+        f"{kind}/{run.id}/{task}" for kind in KINDS for run in store.runs(kind) for task in submissions(run)
+    )
 
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission:

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from rsctl.cluster.control import TaskStatus, sweep_statuses
-from rsctl.cluster.dropped import dropped_tasks
+from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.everywhere import notices
+from rsctl.errors import InputError
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
@@ -83,12 +84,16 @@ class Progress:
 def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
+    held, wanted, unknown = held_keys(store), set[str](), []
     names = [sweep] if sweep else [*store.sweep_names(), *store.import_only()]
-    wanted: set[str] = set()
     sweeps = [_sweep_values(place, name, wanted, detailed=bool(sweep)) for name in names]
-    found = dropped_tasks(place, None if sweep else wanted)
+    try:
+        found = dropped_tasks(place, held - (wanted_keys(store) if sweep else wanted))
+    except InputError as error:
+        # Another sweep than the one asked about: of this one there is all to say.
+        found, unknown = [], [str(error)]
     dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
-    return {"store": str(place.store), "sweeps": sweeps, "dropped": dropped, "notices": notices()}
+    return {"store": str(place.store), "sweeps": sweeps, "dropped": dropped, "notices": notices() + unknown}
 
 
 def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) -> dict[str, Any]:

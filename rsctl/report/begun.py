@@ -14,29 +14,28 @@ def finished_prefix(table: Table[R], order: Sequence[int] | NDArray[np.int64]) -
     """The rows of the longest finished beginning of the order.
 
     Where every image takes equally long it is a random sample of the planned ones, unlike "whatever is in". Where an
-    image takes as long as its question stays open, it leaves out one that takes long: see `overstatement`.
+    image takes as long as its question stays open, it leaves out one that takes long: see `late_image`.
     """
     finished = np.isin(np.asarray(order, np.int64), table.rows.index)
     length = len(order) if finished.all() else int(finished.argmin())
     return table.restrict(order[:length])
 
 
-def overstatement(images: int, planned: int) -> float:
-    """How much too high the accuracy over a finished beginning of `images` images may be expected, in [0, 1].
+def late_image(images: int, planned: int) -> float:
+    """How far the first image that isn't in may move the accuracy over the `images` before it, in [0, 1].
 
-    The first unfinished image is the place of a stopping time in the order: with it, the beginning would be a fair sample
-    (Wald). Without it the share of certified images is larger by 1/(images + 1) at most, which is reached where the late
-    image is the one that isn't certified.
+    No bound on the error of the whole: the beginning ends before a late image because it is late, and where late images
+    are never certified it has only certified ones, however long it is; where certified ones take longest, none.
     """
     return 1 / (images + 1) if images < planned else 0.0
 
 
 def about_late_images(rows: Iterable[tuple[int, int]]) -> str:
     """The sentence on tables of (images, planned) whose images take as long as their question stays open; else empty."""
-    most = max((overstatement(images, planned) for images, planned in rows if images), default=0.0)
+    most = max((late_image(images, planned) for images, planned in rows if images), default=0.0)
     if not most:
         return ""
     return (
-        "Images that are settled early finish first, so that what is in leaves out a late one: until all are in, accuracy may be "
-        f"up to {100 * most:.1f} points too high."
+        "Images that are settled early finish first, and what is in ends before a late one: with it, accuracy could be up to "
+        f"{100 * most:.1f} points lower or higher. Until all are in, it speaks more of images that are settled early."
     )

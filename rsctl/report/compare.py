@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.notes import seedless
+from rsctl.report.notes import about_shared_noise, seedless
 from rsctl.report.significance import AtRadius, bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import Subject, of_run
 from rsctl.report.text import plain
@@ -167,6 +167,8 @@ def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
             notes.append(
                 f"{one.run}: {len(one.index) - images} of its images aren't in the other and are left out."
             )
+    if shared := sorted({one.count.seed for one in (first, second) if one.count and one.count.shares_noise}):
+        notes.append(about_shared_noise(shared))
     if first.split == "test":
         notes.append("Choosing a method or a setting by this comparison is tuning on test images.")
     return notes

@@ -186,6 +186,10 @@ class CountSpec(DrawnSpec):
         return self.noise != "splitting"
 
     @property
+    def shares_noise(self) -> bool:
+        return self.estimated and super().shares_noise
+
+    @property
     def halves(self) -> tuple[int, int]:
         """Estimation draws in blocks of even number, and of odd number."""
         return halves_of(self.n, self.block)

@@ -79,15 +79,14 @@ def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
 
 def _drawn(point: Point, train: TrainSpec) -> dict[str, Any]:
     """The same of a table that depends on draws: those of the test split keep the keys they always had."""
-    keys = "shared" if point.certification.split == "test" else "split"
-    return {**_about(point, train), "keys": keys}
+    return {**_about(point, train), "keys": "shared" if point.certification.split == "test" else "split"}
 
 
 def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     settings = point.certification
     everything = point.noise == "splitting"
     spec = CountSpec(
-        **_drawn(point, train),
+        **(_about if everything else _drawn)(point, train),
         sigma=point.noise_level,
         noise="generalised-gaussian" if point.exponent else point.noise,
         exponent=point.exponent,

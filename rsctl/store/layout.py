@@ -239,10 +239,29 @@ class Store:
                 f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
             )
         plan = read_json(file, "raw", "entries", "description", "cluster")
-        for entry in plan["entries"]:
-            if "counts" in entry:  # before there were other tables than counts
-                entry |= {"kind": "counts", "run": entry.pop("counts")}
-        return plan
+        entries = plan["entries"]
+        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
+            for entry in entries:
+                if "counts" in entry:  # before there were other tables than counts
+                    entry |= {"kind": "counts", "run": entry.pop("counts")}
+            if all(map(_names_tasks, entries)):
+                return plan
+        raise InputError(
+            f"{file}: its 'entries' don't all name a model, a table and its tasks: it was edited. Restore it, or move it away and "
+            "submit again."
+        )
+
+
+def _names_tasks(entry: dict[str, Any]) -> bool:
+    """Whether an entry of a plan says which tasks it wants."""
+    parents, tasks = entry.get("parents", []), entry.get("tasks")
+    names = [entry.get("model"), entry.get("run"), *(parents if isinstance(parents, list) else [None])]
+    return (
+        entry.get("kind") in TABLES
+        and all(isinstance(name, str) for name in names)
+        and isinstance(tasks, list)
+        and all(type(task) is int for task in tasks)
+    )
 
 
 def read_spec(file: Path) -> Spec:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from rsctl.cluster.control import TaskStatus, statuses
-from rsctl.cluster.dropped import dropped_tasks
+from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import UserError
@@ -48,14 +48,16 @@ class Watcher:
         store = Store(place.store)
         problems: list[str] = []
         found: dict[str, Sweep] = {}
-        for name in (*store.sweep_names(), *store.import_only()):
+        held = held_keys(store)
+        names = [*store.sweep_names(), *store.import_only()]
+        for name in names:
             try:
                 found[name] = read_sweep(store, name, self._sweeps.get(name))
             except (UserError, KeyError, TypeError) as error:
                 problems.append(plain(f"sweep {name}: {error}"))
                 continue
             problems += found[name].problems
-        complete = not problems
+        complete = len(found) == len(names)
         """Whether all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
         self._sweeps = found
         tasks = self._statuses(place, found)
@@ -70,11 +72,11 @@ class Watcher:
             time.time(),
             _unheard(),
             place.settings.notify,
-            self._dropped(place, found) if complete else (),
+            self._dropped(place, found, held) if complete else (),
         )
 
-    def _dropped(self, place: Place, sweeps: dict[str, Sweep]) -> tuple[TaskView, ...]:
-        """Open tasks that none of the sweeps wants."""
+    def _dropped(self, place: Place, sweeps: dict[str, Sweep], held: set[str]) -> tuple[TaskView, ...]:
+        """Open tasks that none of the sweeps wants, of those held before the sweeps were read."""
         wanted = {
             key
             for sweep in sweeps.values()
@@ -82,7 +84,7 @@ class Watcher:
             for tasks in entry.tasks.values()
             for key in tasks
         }
-        return tuple(_task_view(status) for status in dropped_tasks(place, wanted))
+        return tuple(_task_view(status) for status in dropped_tasks(place, held - wanted))
 
     def _statuses(self, place: Place, sweeps: dict[str, Sweep]) -> dict[str, TaskView]:
         """Views by task key: one question for all open tasks, and none about those that are done."""

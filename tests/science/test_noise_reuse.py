@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from chain import Chain, tiny
 from numpy.typing import NDArray
 
+from jobs.attacks.search import Search
 from jobs.models.load import load_trained, to_sample
 from jobs.sampling.sampler import ImageCounts, Sampler
 from jobs.sampling.shown import Shown
 from rsctl.certificates import CountTable, find_certificate
-from rsctl.spec.runs import CountSpec, parse_spec
+from rsctl.spec.runs import AttackSpec, CountSpec, parse_spec
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader
 
@@ -94,9 +96,23 @@ def test_the_noise_of_a_split_is_its_own_and_that_of_its_data() -> None:
     assert np.array_equal(ours, noise(spec_of(split="val", holdout=0.2, keys="split"), 7))
 
 
-def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(chain: Chain) -> None:
-    """Both identities, and that counting takes its noise from the key of its table."""
-    chain.run_all(tiny(certification={"split": "val", "max_images": 4, "shards": 1}))
+def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both identities, and that counting and attacking take their noise from the key of their table."""
+    keys = []
+
+    def noted(*arguments: Any, key: tuple[int | str, ...], **options: Any) -> Search:
+        keys.append(key)
+        return Search(*arguments, key=key, **options)
+
+    monkeypatch.setattr("jobs.attack.Search", noted)
+    attack = {"attack": "ddn", "norm": "l2", "steps": 1}
+    chain.run_all(tiny(certification={"split": "val", "max_images": 4, "shards": 1}, attack=attack))
+    (attacked,) = chain.store.runs("attacks")
+    assert isinstance(attacked.spec, AttackSpec)
+    assert keys == [attacked.spec.noise_key]
+    assert keys[0][1] == "val"
     run = chain.counts_run()
     spec = run.count_spec
     assert spec.keys == "split"
@@ -107,6 +123,17 @@ def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(cha
     stored = Reader(run, Rows).read().rows
     assert np.array_equal(stored.counts, counted(chain, spec, stored))
     assert not np.array_equal(stored.counts, counted(chain, before, stored))
+
+
+def test_where_everything_is_counted_nothing_is_drawn_and_tables_of_held_out_images_stay(
+    chain: Chain,
+) -> None:
+    chain.plan(
+        tiny(noise="splitting", sigma=0.3, certification={"split": "val", "certificates": ["splitting-l1"]})
+    )
+    spec = chain.counts_run().count_spec
+    assert spec.keys == "shared"
+    assert not spec.shares_noise
 
 
 def counted(chain: Chain, spec: CountSpec, rows: Rows) -> NDArray[np.int32]:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
 from chain import Chain, tiny, wait_until
 
-from rsctl.cluster import dropped
+from rsctl.cluster import dropped, status
 from rsctl.cluster.again import retry
 from rsctl.cluster.control import submit, sweep_statuses
 from rsctl.cluster.requests import own_queue
-from rsctl.errors import RefusedError
+from rsctl.cluster.slurm_commands import QueueView
+from rsctl.cluster.slurm_submissions import Submission, list_tasks
+from rsctl.cluster.status import status_values
+from rsctl.errors import InputError, RefusedError
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, State, attempt_numbers, here
 from rsctl.store.layout import Store
+from rsctl.tui import watch
 
 TWO = tiny(grid={"sigma": [0.25, 0.5]})
 del TWO["sigma"]
@@ -92,6 +97,128 @@ def test_stop_dropped_alone_is_refused(chain: Chain) -> None:
     assert "--dropped" in chain.cli("cancel").err
 
 
+def test_another_sweep_that_is_damaged_ends_nothing_and_hides_nothing(chain: Chain, asleep: None) -> None:
+    """What no sweep wants isn't known then, which is said; nothing passes for unwanted, and nothing else fails."""
+    submit(chain.file(TWO), chain.place)
+    submit(chain.file({**ONE, "name": "other", "sigma": 0.25}, "other.toml"), chain.place)
+    plan = chain.store.sweep_folder("other") / "plan.json"
+    values = json.loads(plan.read_text())
+    (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]
+    entries: list[Any] = [5, {"a": 1}, [5], [[]], [{}]]
+    entries += [[{**values["entries"][0], key: bad}] for key, bad in [("tasks", 5), ("tasks", ["0"]), ("parents", None), ("kind", "x")]]  # fmt: skip
+    for bad in entries:
+        plan.write_text(json.dumps({**values, "entries": bad}))
+        with pytest.raises(InputError, match="it was edited"):
+            chain.store.sweep("other")
+        with pytest.raises(InputError, match="which tasks no sweep wants isn't known, for sweep 'other'"):
+            dropped.dropped_tasks(chain.place)
+        shown = status_values(chain.place, "tiny")
+        assert shown["sweeps"][0]["states"] == {"queued": 2, "waiting": 4}
+        assert any("sweep 'other' can't be read" in notice for notice in shown["notices"])
+        assert retry(chain.place, run.id) == ([], "")
+    plan.write_text("{")
+    assert "isn't known" in chain.cli("status", "tiny").out
+    done, found = dropped.submit(chain.file(ONE), chain.place, update=True)
+    assert not found
+    assert any("isn't known" in note for note in done.committed.notes)
+    assert chain.cli("cancel", "--dropped").code == 2
+
+
+def test_what_is_submitted_while_one_looks_is_not_dropped(
+    chain: Chain, asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sweep that comes before one reads what is held comes before one reads what is wanted: of two looks that one is the first."""
+    submit(chain.file(ONE), chain.place)
+    levels = iter((0.25, 0.75, 1.0, 1.25))
+
+    def read(store: Store) -> set[str]:
+        level = next(levels)
+        submit(chain.file({**ONE, "name": f"late-{level}", "sigma": level}, "late.toml"), chain.place)
+        return held(store)
+
+    held = dropped.held_keys
+    for module in (status, watch, dropped):
+        monkeypatch.setattr(module, "held_keys", read)
+    assert not status_values(chain.place)["dropped"]
+    assert not status_values(chain.place, "tiny")["dropped"]
+    assert not dropped.dropped_tasks(chain.place)
+    assert not watch.Watcher().look().dropped
+    assert next(levels, None) is None
+
+
+def test_the_dashboard_lists_them_beside_a_damaged_run_but_not_beside_a_damaged_plan(
+    chain: Chain, asleep: None
+) -> None:
+    """Of a run that can't be read it is known which tasks of it are wanted, of a plan that can't be read nothing is."""
+    submit(chain.file(TWO), chain.place)
+    submit(chain.file(ONE), chain.place, update=True)
+    (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]
+    (run.path / "spec.json").write_text("{")
+    seen = watch.Watcher().look()
+    assert seen.problems
+    assert len(seen.dropped) == 3
+    (chain.store.sweep_folder("tiny") / "plan.json").write_text("{")
+    assert not watch.Watcher().look().dropped
+
+
+def test_damaged_lists_of_tasks_and_strange_processes_are_passed_over(
+    chain: Chain, asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(chain.file(ONE), chain.place)
+    (run,) = chain.store.runs("counts")
+    (chain.store.root / "models" / "notes.txt").write_text("a file among runs")
+    (chain.store.root / "queue" / "notes.txt").write_text("a file among queues")
+    known = {"tasks": [f"counts/{run.id}/7", "a/b/c", "counts/../0", 1, [2], None]}
+    for number, listed in enumerate(
+        [known, [], 5, None, "x", *({"tasks": bad} for bad in (5, None, {"a": 1}))]
+    ):
+        folder = chain.store.root / "submissions" / str(number)
+        folder.mkdir(parents=True)
+        (folder / "tasks.json").write_text(json.dumps(listed))
+    strange = {f"counts/{run.id}/zero": (1, "0"), "imports/x/0": (1, "0")}
+    monkeypatch.setattr(dropped, "task_processes", lambda _: strange)
+    assert not dropped.dropped_tasks(chain.place)
+    queued = own_queue(chain.store).wanted().keys()
+    assert dropped.held_keys(chain.store) == {*queued, f"counts/{run.id}/7"}
+
+
+def test_what_cannot_be_reached_from_here_is_not_called_stopped(chain: Chain, asleep: None) -> None:
+    """A claim of a machine whose processes nobody here can see."""
+    submit(chain.file(TWO), chain.place)
+    (run,) = [run for run in chain.store.runs("counts") if "s0.25" in run.id]
+    Claim.take(run, 1, {**here(), "host": "elsewhere", "boot": "elsewhere"})
+    own_queue(chain.store).finish(f"counts/{run.id}/1")
+    folder = chain.store.root / "submissions" / "one"
+    list_tasks(folder, [f"counts/{run.id}/1"])
+    done = chain.cli("submit", chain.file(ONE), "--update", "--stop-dropped")
+    assert done.err.count(": stopped") == 2
+    assert f"dropped: {run.id} task 1: not stopped: claimed on elsewhere" in done.err
+    again = chain.cli("cancel", "--dropped")
+    assert again.out == "nothing to be cancelled\n"
+    assert f"not stopped: {run.id} task 1: claimed on elsewhere" in again.err
+
+
+def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_ended(
+    chain: Chain, asleep: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit(chain.file(ONE), chain.place)
+    (run,) = chain.store.runs("counts")
+    monkeypatch.setattr("rsctl.cluster.slurm.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
+    folder = chain.store.root / "submissions" / "theirs"
+    theirs = Submission(
+        "theirs", "slurm", "c", os.getuid() + 1, 0.0, str(folder), {5: 0, 6: 1, 7: 2}, True, "9"
+    )
+    theirs.write(run)
+    list_tasks(folder, [f"counts/{run.id}/{number}" for number in (5, 6, 7)])
+    assert [one.state for one in dropped.dropped_tasks(chain.place)] == [State.UNKNOWN] * 3
+    theirs.note_cancelled(run, [6])
+    Claim.take(run, 7, {**here(), "submission": "theirs"}).end("failed", "by the test")
+    (left,) = dropped.dropped_tasks(chain.place)
+    assert left.task.number == 5
+    assert "whose jobs aren't shown to you" in left.reason
+    assert dropped.stop(chain.place, [left]) == [left]
+
+
 # ---------------------------------------------------------------- one run, one task
 
 
@@ -125,6 +252,23 @@ def test_a_run_or_a_task_is_retried_alone_with_the_training_that_it_needs(chain:
     assert chain.cli("retry", table.id).out == "nothing to be started again\n"
 
 
+def test_of_several_sweeps_the_one_that_wants_all_of_a_run_retries_it(chain: Chain, asleep: None) -> None:
+    submit(chain.file(ONE), chain.place)
+    (run,) = chain.store.runs("counts")
+    submit(chain.file(tiny(sigma=0.5, name="all", certification={"max_images": 30}), "all.toml"), chain.place)
+    submit(chain.file(ONE), chain.place)
+    assert chain.store.sweep_names() == ["tiny", "all"]
+    for task in chain_tasks(chain, "all"):
+        fail(task)
+        own_queue(chain.store).finish(task.key)
+    assert len(chain_tasks(chain, "tiny")) < len(chain_tasks(chain, "all"))
+    assert len(retry(chain.place, run.id)[0]) == len(chain_tasks(chain, "all"))
+
+
+def chain_tasks(chain: Chain, sweep: str) -> list[Task]:
+    return [one.task for one in sweep_statuses(chain.place, sweep).values()]
+
+
 def test_a_run_that_no_sweep_wants_is_not_retried(chain: Chain, asleep: None) -> None:
     tasks = failed_sweep(chain)
     submit(chain.file(ONE), chain.place, update=True)
@@ -155,3 +299,14 @@ def test_progress_that_goes_back_says_what_is_done_again(chain: Chain) -> None:
         "progress", done=4.0, total=100, unit="images", rate=1.0
     )
     assert sweep_statuses(chain.place, "tiny")[table.task.key].reason == ""
+
+
+def test_progress_of_a_damaged_run_is_told_as_far_as_it_can_be(chain: Chain) -> None:
+    (_, table, *_) = chain.plan(ONE).requests
+    Claim.take(table.task.run, table.task.number, here()).write("progress", done=3, total=10, unit="images")
+    again = Claim.take(table.task.run, table.task.number, here())
+    again.write("progress", done="x", total=None, unit=5, rate=[])
+    (table.task.run.path / "spec.json").write_text("{")
+    found = sweep_statuses(chain.place, "tiny")[table.task.key]
+    assert found.reason == "3 5 again, which attempt 1 hadn't saved"
+    assert (found.done, found.total, found.rate) == (0, 0, 0)

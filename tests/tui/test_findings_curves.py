@@ -95,7 +95,7 @@ def test_nothing_proved_leaves_the_axis_at_the_radii_asked_for(found: Chain) -> 
     assert curve.radii[-1] == pytest.approx(0.05)
 
 
-def test_a_verifier_that_isnt_done_says_how_far_too_high_it_may_read(found: Chain) -> None:
+def test_a_verifier_that_isnt_done_says_how_far_a_late_image_may_move_it(found: Chain) -> None:
     (run,) = found.store.runs("verifications")
     (curve,) = [Curves().of(str(found.store.root), runs(found)["verifications"])]
     assert not curve.problems
@@ -110,7 +110,7 @@ def test_a_verifier_that_isnt_done_says_how_far_too_high_it_may_read(found: Chai
     )
     curve = Curves().of(str(found.store.root), runs(found)["verifications"])
     assert curve.images == 2
-    assert "up to 33.3 points too high" in curve.problems[0]
+    assert "up to 33.3 points lower or higher" in curve.problems[0]
 
 
 def test_counts_with_the_noise_of_test_images_say_so(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -221,6 +221,20 @@ def test_a_few_lucky_noises_are_no_adversarial_image() -> None:
         assert not target.wrong(target.votes(near, label, list(range(12)), trial), label).any()
 
 
+def test_an_attack_takes_all_its_noise_from_all_of_its_key() -> None:
+    """Starts, gradients and confirmations: what follows the seed tells the noise of splits apart."""
+    drawn = []
+    for key in ((0,), (0, "val", "data")):
+        searching = search(linear(2)[0], 2, "pgd", sigma=SIGMA, noises=8, n=500, alpha=0.001, key=key)
+        target = searching.smoothed
+        assert target is not None
+        near = torch.full((1, 1, SIDE, SIDE), 0.5)
+        votes = target.votes(near, torch.zeros(1, dtype=torch.int64), [0], 0)
+        attacker: Any = searching._attacker(target.classify([0]), [0])
+        drawn.append((attacker.draw(), target._noise([0], (1, SIDE, SIDE), 0), torch.from_numpy(votes)))
+    assert [torch.equal(one, other) for one, other in zip(*drawn, strict=True)] == [False] * 3
+
+
 @dataclass
 class Liar:
     """Calls the image of a small step adversarial, unseen."""

@@ -25,6 +25,7 @@ from rsctl.report.reproduce import Compared, reproduce, reproduction_text, same_
 from rsctl.report.rows import sweep_results
 from rsctl.report.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import open_subject
+from rsctl.spec import tables
 from rsctl.store.layout import Store
 
 SEEDS = {"grid": {"seed": [0, 1, 2], "sigma": [0.25, 0.5]}}
@@ -322,3 +323,32 @@ def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
     assert "0 of 0" in reproduction_text(found)
     with pytest.raises(InputError, match="no image in common"):
         compare(store, open_subject(store, one.id), open_subject(store, one.id))
+
+
+def test_a_choice_by_held_out_images_with_the_noise_of_test_images_needs_another_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In comparisons, and in every form that a table is exported in."""
+    held_out = {
+        "n0": 10,
+        "n": 1000,
+        "certificates": ["cohen"],
+        "radii": [0.0],
+        "split": "val",
+        "max_images": 20,
+    }
+    with monkeypatch.context() as before:
+        before.setattr(tables, "_drawn", tables._about)
+        store, runs = make_store(tmp_path / "old", certification=held_out, grid={"seed": [0, 1]})
+    first, second = (open_subject(store, one.id) for one in runs)
+    said = "another certification.seed than 0"
+    assert any(said in warning for warning in compare(store, first, second).warnings)
+    monkeypatch.setenv("RSCTL_STORE", str(store.root))
+    for form in ("md", "latex", "json", "csv"):
+        file = tmp_path / f"table.{form}"
+        assert run(["export", "sweep", "--format", form, "--output", str(file)]) == 0
+        told = capsys.readouterr().err if form == "csv" else file.read_text()
+        assert said in " ".join(told.split()), form
+    new, runs = make_store(tmp_path / "new", certification=held_out, grid={"seed": [0, 1]})
+    found = compare(new, *(open_subject(new, one.id) for one in runs))
+    assert not any("certification.seed" in warning for warning in found.warnings)
