@@ -113,29 +113,61 @@ def import_(
         str, typer.Option("--name", help="The sweep to show them beside; made if there is none.")
     ],
     sigma: Annotated[
-        float | None, typer.Option("--sigma", help="Noise level; by default from the path, as in sigma_0.25.")
+        float | None,
+        typer.Option(
+            "--sigma", help="Noise level of the certificate; by default from the path, as in sigma_0.25."
+        ),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", help="What to call it; by default what is left of the path.")
     ] = "",
     dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
     model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
-    seed: Annotated[int | None, typer.Option("--seed", help="Training seed, where it is known.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which images the positions speak of.")] = "test",
-    certificate: Annotated[str, typer.Option("--certificate", help="What computed the radii.")] = "cohen",
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Training seed; by default from the path, as in noise_0.25_77."),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", help="Which images the positions speak of; by default from the path, else test."
+        ),
+    ] = "",
+    certificate: Annotated[
+        str,
+        typer.Option(
+            "--certificate", help="What computed the radii; by default cohen, of lists of classes top-K."
+        ),
+    ] = "",
     n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
     n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, likewise.")] = None,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, likewise.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take per-image logs of Cohen's format into the store: radii known, counts unknown. Safe to repeat."""
-    from rsctl.report.import_logs import Said, describe, import_logs
+    """Take per-image logs of Cohen's format into the store, of radii or of counts. Safe to repeat."""
+    from rsctl.report.import_logs import Said, import_logs, require_one
+    from rsctl.report.said_of_import import describe
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
-    said = Said(sigma, method or None, dataset or None, model or None, seed, split, certificate, n, n0, alpha)
+    said = Said(
+        sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
+    )  # fmt: skip
     found = import_logs(Store(load_settings().store), name, logs, said)
-    print(json.dumps([one.__dict__ for one in found], indent=1) if as_json else describe(found))
+    if as_json:
+        print(json.dumps([one.__dict__ for one in found], indent=1))
+    require_one(found)
+    if not as_json:
+        print(describe(found))
+    unclear = sum(
+        "Give it with --" in remark for one in found if one.state == "skipped" for remark in one.remarks
+    )
+    if unclear:
+        tell(
+            [
+                f"{counted(unclear, 'log')} skipped for want of a word; give it as said above, and import these again."
+            ]
+        )
     unstated = [option for option, value in (("--n", n), ("--n0", n0), ("--alpha", alpha)) if value is None]
     if unstated:
         tell([

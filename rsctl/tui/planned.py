@@ -90,8 +90,10 @@ def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
     settings = {
         "method": spec.method,
         "sigma": spec.sigma,
+        "training sigma": spec.trained_sigma,
         "seed": spec.seed,
         "dataset": spec.dataset,
+        "split": spec.split,
         "model": spec.model,
     }
     values = {
@@ -105,7 +107,14 @@ def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
         "source": shown.source,
         "remarks": shown.remarks,
     }
-    parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": "(log)"}
+    kind = "(logged counts)" if spec.counts else "(log)"
+    parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": kind}
+    if spec.trained_elsewhere is not None:
+        parts["trained"] = f"trained at σ {spec.trained_elsewhere:g}"
+    if spec.seed is not None:
+        parts["seed"] = f"seed {spec.seed}"
+    if spec.certificate != "cohen":
+        parts["certificate"] = spec.certificate
     return Entry(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
 
 
