@@ -168,7 +168,10 @@ def import_(
                 f"{counted(unclear, 'log')} skipped for want of a word; give it as said above, and import these again."
             ]
         )
-    unstated = [option for option, value in (("--n", n), ("--n0", n0), ("--alpha", alpha)) if value is None]
+    shown = [one for one in found if one.run]
+    unstated = [
+        f"--{name}" for name in ("n", "n0", "alpha") if any(getattr(one, name) is None for one in shown)
+    ]
     if unstated:
         tell([
             f"{' and '.join(unstated)} not given: a log stands in one table and one panel with runs of the same images, n, n0 "

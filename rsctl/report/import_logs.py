@@ -7,11 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
 from rsctl.report.bare_lines import is_bare
 from rsctl.report.cells import NotALog
 from rsctl.report.export_logs import MANIFEST, exported
-from rsctl.report.log_alpha import alpha_shown, impossible
+from rsctl.report.log_alpha import alpha_shown, impossible, low_cap
 from rsctl.report.log_counts import with_draws
 from rsctl.report.log_paths import read_path
 from rsctl.report.log_sigma import Unclear, settle
@@ -52,7 +53,7 @@ class Imported:
     """`new`, `changed`, `unchanged`, or `skipped`."""
     method: str = ""
     method_from: str = ""
-    """`path`, or `--method`."""
+    """`path`, `--method`, or `export` where rsctl's own export says it."""
     rows: int = 0
     subset: str = ""
     sigma: float | None = None
@@ -60,6 +61,10 @@ class Imported:
     split: str = ""
     seed: int | None = None
     certificate: str = ""
+    n: int | None = None
+    n0: int | None = None
+    alpha: float | None = None
+    """As it is shown: not as it was stated, where its radii contradict that."""
     counts: bool = False
     """It holds counts: any alpha and certificate can be derived."""
     remarks: list[str] = field(default_factory=list)
@@ -165,14 +170,16 @@ def _import(book: _Book, file: Path, below: Path, given: Path, said: Said) -> li
         log = with_draws(log, spec, told.n, told.n0, told.alpha)
         spec = spec.model_copy(update={"rows": log.radii.sha256, "counts": log.counts})
         reason = impossible(spec, log.radii, told.n, told.alpha)
-        if reason:
-            raise NotALog(reason)
+        low, doubtful = low_cap(spec, log.radii, told.n, told.alpha)
+        if reason or (doubtful and told.sigma is None):
+            raise NotALog(f"{reason or low} Give it with --sigma")
         alpha, about_alpha = alpha_shown(spec, log.radii, told.n, told.alpha)
+        about_alpha += [low] if low else []
         n, n0 = told.n, told.n0 if log.chosen else None
         if log.radii.draws is not None:
             n = int(log.radii.draws.max())
             remarks += [f"--n says {said.n}, its counts {n}"] if said.n not in (None, n) else []
-        one.method_from = "--method" if said.method else "path"
+        one.method_from = "--method" if said.method else "export" if told.method else "path"
         public = about_alpha + log.losses
         found = [_keep(book, one, spec, log.radii, (n, n0, alpha), public)]
         found[0].remarks = remarks + found[0].remarks + log.quirks
@@ -193,7 +200,7 @@ def _keep(
     one = replace(
         blank, method=spec.method, run=kept.id, rows=len(radii), subset=describe_subset(radii.index), sigma=spec.sigma,
         trained_sigma=spec.trained_sigma, split=spec.split, seed=spec.seed, certificate=spec.certificate, counts=bool(spec.counts),
-        remarks=list(public),
+        n=told[0], n0=told[1], alpha=told[2], remarks=list(public),
     )  # fmt: skip
     if kept.id in book.kept:
         return replace(one, state="unchanged", remarks=[f"the same log as {book.kept[kept.id]}"])
@@ -238,7 +245,7 @@ def _spec(file: Path, below: Path, given: Path, log: ReadLog, said: Said) -> tup
         sigma=noise.sigma,
         trained_sigma=noise.trained if said.trained_sigma is None else said.trained_sigma,
         seed=said.seed if said.seed is not None else told.seed,
-        certificate=said.certificate or own,
+        certificate=said.certificate or (told.certificate if told.certificate in certificates() else own),
         rows="",
     )
     return spec, remarks

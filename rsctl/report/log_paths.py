@@ -15,7 +15,8 @@ _CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std))?[_=-]?({_VALUE})"
 _NOISE = re.compile(rf"{_CALLED}(?=([^/]*))", re.IGNORECASE)
 _NOISE_AND_SEED = re.compile(rf"{_CALLED}(?:_\d+(?=_|$))?", re.IGNORECASE)
 _LOOSE = re.compile(r"(?<![A-Za-z0-9.])(?:n|s|sd|std|stddev)[_=-]?(0\d+|\d*\.\d+)(?![\d.])", re.IGNORECASE)
-_BARE = re.compile(r"(?<![\d.])(\d*\.\d+)(?![\d.]|[A-Za-z])")
+_BARE = re.compile(r"(?:^|(?<=/))(\d*\.\d+)(?=/|$)")
+"""A folder or file that is called by a number alone: `eta_0.5` is no noise level."""
 _SEED = re.compile(r"(?<![A-Za-z])seed[_=-]?(\d+)", re.IGNORECASE)
 _BEHIND = re.compile(r"_(\d+)(?=_|$)")
 _SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
@@ -36,6 +37,10 @@ _HABITS = (
 _NETWORK = re.compile(
     r"(?:cifar[_-])?((?:wide)?(?:resnet|densenet|vgg|wrn)[_-]?\d+(?:[_-]\d+)?)", re.IGNORECASE
 )
+_OWN = re.compile(r"-s([\d.]+(?:e-?\d+)?)-[0-9a-f]{8}(-[0-9a-f]{8})?-([a-z0-9-]+)(?=-sigma_)")
+"""In the name of a log that rsctl exported: σ of the training, hashes, certificate."""
+_NOTHING = re.compile(r"\d*\.\d+|copy(?: ?\(\d+\))?|\(\d+\)|", re.IGNORECASE)
+"""What says nothing of a method: a number, or the name of a copy."""
 _UPWARDS = 6
 """Folders above the given one that may say what a log is of."""
 
@@ -67,13 +72,17 @@ class Told:
     model: str
     split: str
     seed: int | None
+    certificate: str
 
 
 def read_path(file: Path, below: Path, given: Path) -> Told:
     """What the path of a log says; `below` is the part that tells it from other logs of the same import."""
     text = file.as_posix()
     stem = _stem(text)
+    own = _OWN.search(file.name)
     levels = _levels(stem)
+    if own and own[2]:
+        levels.insert(0, Level(own[0], "noise", float(own[1]), True))
     seeds = [int(match) for match in _SEED.findall(text)] + [
         one.seed for one in levels if one.seed is not None
     ]
@@ -82,7 +91,7 @@ def read_path(file: Path, below: Path, given: Path) -> Told:
     model = model or (network[-1] if network else "")
     method = _method(below, (dataset, model)) or _above(given, (dataset, model)) or "log"
     split = _split(_stem((Path(given.name) / below).as_posix()))
-    return Told(levels, method, dataset, model, split, seeds[-1] if seeds else None)
+    return Told(levels, method, dataset, model, split, seeds[-1] if seeds else None, own[3] if own else "")
 
 
 def _levels(stem: str) -> list[Level]:
@@ -145,7 +154,7 @@ def _method(below: Path, known: Sequence[str]) -> str:
 
 
 def _left(part: str, known: Sequence[str]) -> str:
-    left = _SEED.sub("", _NOISE_AND_SEED.sub("", part))
+    left = _SEED.sub("", _NOISE_AND_SEED.sub("", _OWN.sub("", part)))
     if left == part:
         left = _LOOSE.sub("", part)
     for name in known:
@@ -155,7 +164,7 @@ def _left(part: str, known: Sequence[str]) -> str:
     words = re.split(r"([-_.\s])", left)
     if len(words) > 1 and words[-1].lower() in _SPLITS:
         left = "".join(words[:-2])
-    return "" if re.fullmatch(r"[\d.]*", left) and left.count(".") == 1 else left
+    return "" if _NOTHING.fullmatch(left) else left
 
 
 def _above(given: Path, known: Sequence[str]) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 
 from rsctl.catalog import known_datasets
@@ -49,7 +47,6 @@ def count_table(spec: ImportSpec, log: Radii) -> CountTable:
     return CountTable(selection, counts, log.draws, spec.sigma, _dimension(spec.dataset), label=label)
 
 
-@cache
 def _dimension(dataset: str) -> int:
     """Coordinates of an image; 0 where the catalogue doesn't know."""
     known = known_datasets().get(dataset)

@@ -156,6 +156,11 @@ class OwnRow(Measured):
         return self.train.method
 
     @property
+    def trained_sigma(self) -> float:
+        """Noise level of the training."""
+        return self.train.sigma
+
+    @property
     def dataset(self) -> str:
         return self.train.dataset
 
