@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from rsctl.report.log_sigma import Unclear, settle
 from rsctl.report.logged import PLAIN, describe_subset
 from rsctl.report.logs import ReadLog, parse_log
 from rsctl.report.text import printable
-from rsctl.store.imports import ImportSpec, Radii, Shown, keep, show, shown_by
+from rsctl.store.imports import ImportSpec, Radii, Shown, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
@@ -94,7 +95,16 @@ class _Book:
         """Files by the id of their import."""
         self.earlier: dict[str, list[Shown]] = {}
         for shown in shown_by(store, sweep):
-            self.earlier.setdefault(os.path.abspath(shown.source), []).append(shown)
+            self.earlier.setdefault(shown.source, []).append(shown)
+
+    def replace(self, file: Path, found: Sequence[Imported]) -> None:
+        """Take from the sweep what the same file was before: importing again, with another method or σ, corrects."""
+        now = {one.run for one in found}
+        before = [shown for shown in self.earlier.get(os.path.abspath(file), ()) if shown.log.id not in now]
+        for shown in before:
+            hide(self.store, self.sweep, shown)
+        if before and found[0].state == "new":
+            found[0].state = "changed"
 
 
 def require_one(found: Sequence[Imported]) -> None:
@@ -189,6 +199,7 @@ def _import(book: _Book, file: Path, below: Path, given: Path, said: Said) -> li
     except (NotALog, Unclear, UserError) as reason:
         one.remarks = [str(reason)]
         return [one]
+    book.replace(file, found)
     return found
 
 
@@ -205,8 +216,9 @@ def _keep(
     if kept.id in book.kept:
         return replace(one, state="unchanged", remarks=[f"the same log as {book.kept[kept.id]}"])
     book.kept[kept.id] = one.file
-    earlier = book.earlier.get(os.path.abspath(one.file), ())
-    return replace(one, state=show(book.store, book.sweep, Shown(kept, *told, one.file, public), earlier))
+    # Whole: the same name in another folder is another file.
+    shown = Shown(kept, *told, os.path.abspath(one.file), public)
+    return replace(one, state=show(book.store, book.sweep, shown))
 
 
 _NO_LOG = "its first line names no columns"
@@ -218,7 +230,11 @@ def _read(file: Path) -> ReadLog:
             # A look at the first line spares reading checkpoints and images that lie in the same tree.
             first = opened.read(4096)
             line = first.split(b"\n")[0].decode("utf-8", "replace")
-            if not is_bare(line) and "\t" not in line and not ("," in line and "label" in line.lower()):
+            if (
+                not is_bare(line)
+                and "\t" not in line
+                and not {"idx", "index", "label"} & set(re.split(r"\W+", line.lower()))
+            ):
                 raise NotALog(_NO_LOG)
             rest = opened.read(MOST_BYTES)
         return parse_log((first + rest).decode("utf-8"))

@@ -57,15 +57,15 @@ class Layout:
 
 
 def split_line(line: str, delimiter: str) -> list[str]:
-    """The cells of a line; a list in quotes is one cell of a comma-separated file."""
+    """The cells of a line; a list in quotes is one cell of a comma-separated file, and spaces part however many there are."""
     if delimiter == ",":
         return next(csv.reader([line], skipinitialspace=True), [""])
-    return line.split(delimiter)
+    return line.split(None if delimiter == " " else delimiter)
 
 
 def layout_of(header: str, sample: Sequence[str]) -> Layout:
     """The meaning of a header, and of the first few rows where a heading alone doesn't tell."""
-    delimiter = "\t" if "\t" in header else ","
+    delimiter = next((one for one in ("\t", ",") if one in header), " ")
     heads = [head.strip() for head in split_line(header, delimiter)]
     rows = [row for line in sample if len(row := split_line(line, delimiter)) == len(heads)]
     # An abstention is a single number where others are lists.

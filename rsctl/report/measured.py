@@ -280,8 +280,9 @@ class LoggedRow(Measured):
         """The method, the noise level of its training where that isn't the certificate's, and what else tells it apart."""
         told = [] if self.trained_sigma in (None, self.sigma) else [f"trained at σ = {self.trained_sigma:g}"]
         told += [self.told] if self.told else []
-        about = f" ({', '.join(told)})" if told else ""
-        return f"{self.method}{about} ({'logged counts' if self.counted else 'log'})"
+        about = ", ".join([*told, "logged counts" if self.counted else "log"])
+        # In one bracket, also where the method of an export brings its own.
+        return f"{self.method[:-1]}, {about})" if self.method.endswith(")") else f"{self.method} ({about})"
 
 
 AnyRow = Row | ProvedRow | LoggedRow

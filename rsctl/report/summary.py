@@ -73,10 +73,7 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
     tables: dict[Any, dict[Any, list[AnyRow]]] = {}
     for row in rows:
         line = tables.setdefault(_table_key(row), {})
-        key = _line_key(row)
-        if isinstance(row, LoggedRow) and any(row.seed == other.seed for other in line.get(key, ())):
-            key = (*key, row.run)  # the same seed twice isn't two trainings
-        line.setdefault(key, []).append(row)
+        line.setdefault(_line_key(row), []).append(row)
     found = []
     for lines in tables.values():
         by_seed = [

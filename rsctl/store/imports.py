@@ -25,7 +25,7 @@ import hashlib
 import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -193,22 +193,14 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
     return kept, publish(kept.path / "spec.json", to_json(values))
 
 
-def show(store: Store, sweep: str, shown: Shown, earlier: Sequence[Shown] = ()) -> str:
-    """Put an import beside the runs of a sweep; returns `new`, `changed` or `unchanged`.
-
-    It takes the place of `earlier` ones with the same rows, what the same file was called before: importing again, with
-    another method or σ, corrects.
-    """
-    folder = store.sweep_folder(sweep) / "imports"
-    file = folder / f"{shown.log.id}.json"
+def show(store: Store, sweep: str, shown: Shown) -> str:
+    """Put an import beside the runs of a sweep; returns `new`, `changed` or `unchanged`."""
+    file = store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json"
     values = {
         "schema": SCHEMA, "n": shown.n, "n0": shown.n0, "alpha": shown.alpha, "source": shown.source, "remarks": shown.remarks,
     }  # fmt: skip
     if not file.exists() and publish(file, to_json(values)):
-        replaced = [other for other in earlier if _same_rows(other.log, shown.log)]
-        for other in replaced:
-            (folder / f"{other.log.id}.json").unlink(missing_ok=True)
-        return "changed" if replaced else "new"
+        return "new"
     before = read_json(file)
     if all(before.get(key) == values[key] for key in ("n", "n0", "alpha", "remarks")):
         return "unchanged"
@@ -216,9 +208,9 @@ def show(store: Store, sweep: str, shown: Shown, earlier: Sequence[Shown] = ()) 
     return "changed"
 
 
-def _same_rows(one: Import, other: Import) -> bool:
-    """Whether two imports of different names hold the same rows."""
-    return one.id != other.id and (one.path / "spec.json").is_file() and one.spec.rows == other.spec.rows
+def hide(store: Store, sweep: str, shown: Shown) -> None:
+    """Take an import from beside a sweep; the store keeps it."""
+    (store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json").unlink(missing_ok=True)
 
 
 def shown_by(store: Store, sweep: str) -> list[Shown]:

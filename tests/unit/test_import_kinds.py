@@ -8,7 +8,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
-from report_cases import make_store
+from report_cases import make_row, make_store
 
 from rsctl import results
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
@@ -169,6 +169,7 @@ def test_a_radius_below_0_is_not_certified(tmp_path: Path) -> None:
 
 
 def test_an_impossible_value_is_shown() -> None:
+    assert parse_log("\n".join([HEADER, "0\t3\t-1\tnan\t0\t1", *ROWS[1:]]) + "\n").radii.radius[0] == 0
     for bad, told in (
         ("nan", "row 1: its radius, nan, is impossible"),
         ("inf", "inf"),
@@ -285,7 +286,7 @@ def test_lines_that_differ_in_the_training_noise_never_look_alike(tmp_path: Path
     found = sweep_results(store, "s", radii=[0.0])
     (group,) = groups(found.every)
     assert [line.label for line in group.lines] == [
-        "cohen (trained at σ = 0.12) (log)", "cohen (log)", "cohen (trained at σ = 1) (log)",
+        "cohen (trained at σ = 0.12, log)", "cohen (log)", "cohen (trained at σ = 1, log)",
     ]  # fmt: skip
     rows = json.loads(render(found, "json"))["rows"]
     assert [row["trained_sigma"] for row in rows] == [0.12, 0.5, 1.0]
@@ -323,6 +324,9 @@ def test_seeds_of_one_method_are_one_line(tmp_path: Path) -> None:
     assert line.accuracy(1).deviation == pytest.approx(np.std([0.2, 0.4, 0.4], ddof=1))
     (apart,) = groups(rows_of(store), merge_seeds=False)
     assert [one.first.seed for one in apart.lines] == [77, 919, 3870]
+    own = [make_row(seed=seed, run=f"r{seed}") for seed in (10, 9, 0)]
+    (apart,) = groups(own, merge_seeds=False)
+    assert [one.first.seed for one in apart.lines] == [0, 9, 10]
 
 
 def test_one_seed_twice_is_not_two_trainings(tmp_path: Path) -> None:
@@ -338,7 +342,7 @@ def test_what_nothing_else_tells_apart_is_called_by_its_file(tmp_path: Path) -> 
     put(tmp_path / "logs" / "names", "N0.25.tsv")
     put(tmp_path / "logs" / "names", "noise025.tsv", [*ROWS[:3], "60\t0\t0\t0.5\t1\t1"])
     store, _ = bring(tmp_path / "logs")
-    assert {row.label for row in rows_of(store)} == {"names (N0.25.tsv) (log)", "names (noise025.tsv) (log)"}
+    assert {row.label for row in rows_of(store)} == {"names (N0.25.tsv, log)", "names (noise025.tsv, log)"}
 
 
 def test_folders_given_together_keep_their_names(tmp_path: Path) -> None:
@@ -397,6 +401,13 @@ def test_importing_again_corrects_what_a_file_was_called(tmp_path: Path) -> None
     _, (one,) = bring(tmp_path / "logs", Said(method="cohen", n=100_000, alpha=0.001))
     assert one.state == "changed"
     assert [row.method for row in rows_of(store)] == ["cohen"]
+    put(tmp_path / "logs", "x/sigma_0.25", ROWS[:2])  # the file was written anew
+    _, (one,) = bring(tmp_path / "logs", Said(method="cohen", n=100_000, alpha=0.001))
+    assert (one.state, len(rows_of(store))) == ("changed", 1)
+    # The same name in another folder is another file.
+    put(tmp_path / "elsewhere" / "logs", "x/sigma_0.25", ROWS[1:])
+    import_logs(store, "s", [tmp_path / "elsewhere" / "logs"], COHEN)
+    assert len(rows_of(store)) == 2
 
 
 def test_what_was_imported_before_keeps_its_name_and_its_numbers(tmp_path: Path) -> None:
@@ -432,8 +443,9 @@ def test_spaces_before_tabs_and_other_names_of_columns() -> None:
         read = parse_log("\n".join([header, *ROWS]) + "\n")
         assert read.radii.radius.tolist() == [0.25, 0.9, 0.0, 0.5]
         assert read.quirks == []
-    read = parse_log("\n".join(row.replace("\t", ",") for row in [HEADER, *ROWS]) + "\n")
-    assert read.radii.radius.tolist() == [0.25, 0.9, 0.0, 0.5]
+    for between in (",", "   "):
+        read = parse_log("\n".join(row.replace("\t", between) for row in [HEADER, *ROWS]) + "\n")
+        assert read.radii.radius.tolist() == [0.25, 0.9, 0.0, 0.5]
 
 
 def test_a_second_norm_is_a_second_import(tmp_path: Path) -> None:
@@ -616,7 +628,7 @@ def test_settings_stay_apart_on_the_way_back(tmp_path: Path) -> None:
     other = Store(tmp_path / "other")
     import_logs(other, "back", [tmp_path / "logs"], Said())
     labels = {row.label for row in sweep_results(other, "back").logged}
-    assert labels == {"adre-reg (lbd=0.1) (log)", "adre-reg (lbd=0.2) (log)"}
+    assert labels == {"adre-reg (lbd=0.1, log)", "adre-reg (lbd=0.2, log)"}
 
 
 def test_families_of_logs_alone_are_refused_in_a_sentence(
