@@ -14,7 +14,8 @@ class NotALog(Exception):
 
 def numbers(column: Sequence[str], name: str) -> NDArray[np.float64]:
     try:
-        return np.array(column).astype(np.float64)
+        with np.errstate(over="ignore"):  # what is too large is infinite, and told as such
+            return np.array(column).astype(np.float64)
     except ValueError:
         row, value = next((i, value) for i, value in enumerate(column, 1) if not is_number(value))
         raise NotALog(f"row {row}: its {name}, '{value}', isn't a number") from None

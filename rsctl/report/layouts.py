@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 HEADER = ("idx", "label", "predict", "radius", "correct", "time")
@@ -58,8 +59,9 @@ class Layout:
 
 def split_line(line: str, delimiter: str) -> list[str]:
     """The cells of a line; a list in quotes is one cell of a comma-separated file, and spaces part however many there are."""
-    if delimiter == ",":
-        return next(csv.reader([line], skipinitialspace=True), [""])
+    if delimiter == "," and '"' in line:
+        with suppress(csv.Error):
+            return next(csv.reader([line], skipinitialspace=True), [""])
     return line.split(None if delimiter == " " else delimiter)
 
 
@@ -113,9 +115,12 @@ def _numbered(names: Sequence[str], stem: str, first: int) -> list[int]:
 
 def is_list(cell: str) -> bool:
     """Whether a cell holds several whole numbers, as `[3, 5]`, `3,5` or `3 5`."""
-    return _LIST.fullmatch(cell.strip()) is not None and len(numbers_of(cell)) > 1
+    return _LIST.fullmatch(cell.strip()) is not None and len(_PARTS.findall(cell.strip().strip("[]() "))) > 0
 
 
 def numbers_of(cell: str) -> list[int]:
-    """The whole numbers of such a list; raises ValueError for anything else."""
-    return [int(part) for part in _PARTS.split(cell.strip().strip("[]()")) if part]
+    """The whole numbers of such a list; raises ValueError for anything else, and for numbers of unusual size."""
+    found = [int(part) for part in _PARTS.split(cell.strip().strip("[]()")) if part]
+    if any(abs(number) >= 2**31 for number in found):
+        raise ValueError(f"a number of '{cell.strip()[:40]}' is too large")
+    return found

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_NUMBER = re.compile(r"[+-]?(\d*)\.?(\d*)(?:[eE]([+-]?\d+))?")
+_NUMBER = re.compile(r"[+-]?(\d*)\.?(\d*)(?:[eE]([+-]?\d{1,9}))?")
 
 
 def half_units(texts: Sequence[str]) -> NDArray[np.float64]:
@@ -23,7 +23,7 @@ def half_units(texts: Sequence[str]) -> NDArray[np.float64]:
     digits = max((digits for digits, _, _ in real), default=0)
     decimals = max((decimals for _, decimals, _ in real), default=0)
     halves = {
-        text: 0.0 if part is None else 0.5 * 10.0 ** max(part[2] - digits + 1, -decimals)
+        text: 0.0 if part is None else 0.5 * 10.0 ** min(max(part[2] - digits + 1, -decimals), 300)
         for text, part in parts.items()
     }
     return np.array([halves[text] for text in texts], np.float64)

@@ -592,6 +592,51 @@ def test_a_log_of_the_k_largest_is_one_of_top_k(tmp_path: Path, header: str) -> 
     assert (row.k, row.cells[0].certified, row.abstain_rate) == (3, 1, pytest.approx(1 / 3))
 
 
+def test_no_layout_brings_a_traceback(tmp_path: Path) -> None:
+    texts = [
+        "\n".join([HEADER, *ROWS]),
+        "\n".join(["idx\tlabel\tpredict\tcount\tn\tcorrect", *COUNTS]),
+        "idx\tlabel\tpredict\tcounts\n0\t0\t0\t[990, 8, 2]\n1\t1\t0\t[700, 290, 10]",
+        "idx\tlabel\tc0\tc1\tc2\n0\t0\t990\t8\t2\n1\t1\t700\t290\t10",
+        "idx\tlabel\tpredict\tradius\n0\t3\t[5, 3, 1]\t0.4\n1\t2\t-1\t0.0",
+        "10 990 0 1\n200 300 500 2\n1000 0 0 1",
+        'idx,label,predict,radius,linf_radius\n0,1,1,0.3,0.01\n1,1,1,"0.2",0.01',
+    ]
+    rng = np.random.default_rng(0)
+    odd = [
+        "\t",
+        "\n",
+        "",
+        "9",
+        "-",
+        "e",
+        ".",
+        "\x00",
+        "é",
+        "\r",
+        "1e300",
+        "1e999",
+        "[",
+        "]",
+        ",",
+        " ",
+        "nan",
+        '"',
+        "1" * 30,
+    ]
+    for number in range(80):
+        text = list(texts[number % len(texts)] + "\n")
+        for place in rng.integers(0, len(text), rng.integers(0, 4)):
+            text[place] = str(rng.choice(odd))
+        put(tmp_path / "logs", f"{number}/sigma_0.5.tsv", ["".join(text)], "")
+    store, found = bring(tmp_path / "logs")
+    assert {one.state for one in found} == {"new", "skipped"}
+    assert all(one.remarks for one in found if one.state == "skipped")
+    for options in ({}, {"alpha": 0.01}, {"certificate": "runner-up"}, {"certificate": "top-2"}):
+        for row in rows_of(store, **options):
+            assert np.isfinite(row.acr)
+
+
 # ---------------------------------------------------------------- our own, and figures
 
 
