@@ -32,6 +32,9 @@ from rsctl.report.subjects import open_subject
 from rsctl.report.summary import best_sigmas, groups
 from rsctl.store.imports import ImportSpec, Radii, imports
 from rsctl.store.layout import Store
+from rsctl.tui.curves import Curves
+from rsctl.tui.planned import read_sweep
+from rsctl.tui.views import RunView
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime"
 ROWS = ["0\t3\t3\t0.25\t1\t1", "20\t8\t8\t0.9\t1\t1", "40\t8\t-1\t0.0\t0\t1", "60\t0\t1\t0.5\t0\t1"]
@@ -635,6 +638,39 @@ def test_no_layout_brings_a_traceback(tmp_path: Path) -> None:
     for options in ({}, {"alpha": 0.01}, {"certificate": "runner-up"}, {"certificate": "top-2"}):
         for row in rows_of(store, **options):
             assert np.isfinite(row.acr)
+
+
+# ---------------------------------------------------------------- in the dashboard
+
+
+def test_the_dashboard_tells_logs_apart_and_derives_from_counts(tmp_path: Path) -> None:
+    header = "idx\tlabel\tpredict\tcount\tn\tcorrect"
+    for seed in (3, 77):
+        put(tmp_path / "logs" / "cohen", f"noise_1.00_{seed}/test/sigma_0.50", [*COUNTS[seed % 2 :]], header)
+    put(tmp_path / "logs" / "cohen", "noise_0.50/test/sigma_0.50")
+    store, _ = bring(tmp_path / "logs")
+    entries = {entry.title: entry for entry in read_sweep(store, "s", None).entries}
+    assert set(entries) == {
+        "cohen σ 0.5 (log)", "cohen σ 0.5 (logged counts) · trained at σ 1 · seed 3", "cohen σ 0.5 (logged counts) · trained at σ 1 · seed 77",
+    }  # fmt: skip
+    views = {
+        title: RunView(title, "s", title, title, "", entry.counts, entry.settings, entry.values, ())
+        for title, entry in entries.items()
+    }
+    log, counted, _ = (views[title] for title in sorted(views))
+    curves = Curves()
+    own, other = (curves.of(str(store.root), counted, None, alpha) for alpha in (None, 0.01))
+    assert (own.alpha, other.alpha) == (0.001, 0.01)
+    assert own.acr < other.acr
+    assert own.cap_share > 0
+    assert curves.of(str(store.root), counted, "cohen-linf", None).norm == "linf"
+    assert "needs the counts of every class" in curves.of(str(store.root), counted, "top-3", None).problems[0]
+    assert "no counts to derive others from" in curves.of(str(store.root), log, None, 0.01).problems[0]
+    assert {sample.first for sample in curves.samples(str(store.root), counted, "cohen", 0.01)} >= {
+        61200,
+        100_000,
+    }
+    assert {sample.first for sample in curves.samples(str(store.root), log, "cohen", 0.001)} == {0}
 
 
 # ---------------------------------------------------------------- our own, and figures
