@@ -96,7 +96,7 @@ def export(
 
 
 def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choice: dict[str, Any]) -> None:
-    from rsctl.report.export_logs import export_logs
+    from rsctl.report.export_logs import MANIFEST, export_logs
 
     if folder is None:
         raise InputError("--format tsv writes one log per run: name a folder for them with -o.")
@@ -104,7 +104,9 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
-    print(f"{folder}: {counted(len(written), 'log')}")
+    print(
+        f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, from which 'rsctl import' reads what they are of"
+    )
 
 
 def import_(
