@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rsctl.cli_common import AsJson, leave, loudly, show, tell
-from rsctl.errors import InputError, unknown
+from rsctl.errors import InputError, UserError, unknown
 from rsctl.words import counted
 
 Methods = Annotated[
@@ -155,7 +155,12 @@ def import_(
     said = Said(
         sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
     )  # fmt: skip
-    found = import_logs(Store(load_settings().store), name, logs, said)
+    try:
+        found = import_logs(Store(load_settings().store), name, logs, said)
+    except (UserError, OSError):
+        if as_json:
+            print("[]")  # nothing was imported, and why is on stderr
+        raise
     if as_json:
         print(json.dumps([one.__dict__ for one in found], indent=1))
     require_one(found)

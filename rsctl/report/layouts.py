@@ -79,6 +79,8 @@ def layout_of(header: str, sample: Sequence[str]) -> Layout:
     for i, (name, cell) in enumerate(zip(names, cells, strict=True)):
         if i not in (*found.histogram, *found.top):
             _place(found, i, name, bool(cell))
+    if "idx" not in found.place and heads[0] == "":
+        found.place["idx"] = 0  # as pandas writes the index of a table
     return found
 
 
@@ -95,7 +97,7 @@ def _place(found: Layout, i: int, name: str, lists: bool) -> None:
         found.place[known] = i
     elif norm and (norm[1] or norm[2]) not in found.norms:
         found.norms[norm[1] or norm[2]] = i
-    else:
+    elif name:
         found.left_out.append(found.heads[i])
         found.other_noise = found.other_noise or (found.heads[i] if _OTHER_NOISE.search(name) else "")
 

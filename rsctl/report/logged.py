@@ -41,7 +41,7 @@ def logged_rows(
     coarse: list[Radii] = []
     left_out = 0
     columns = list(radii) or list(Certification().radii)
-    alike = _alike(beside)
+    alike = alike_logs(beside)
     for shown in sorted(beside, key=_order):
         try:
             row = _row(shown, columns, certificate, alpha)
@@ -79,7 +79,7 @@ def _order(shown: Shown) -> tuple[Any, ...]:
     )
 
 
-def _alike(beside: Sequence[Shown]) -> dict[str, str]:
+def alike_logs(beside: Sequence[Shown]) -> dict[str, str]:
     """For logs of which all that is known agrees what of their files' paths tells them apart, by their ids."""
     found: dict[str, list[Shown]] = {}
     for shown in beside:

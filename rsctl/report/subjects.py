@@ -61,6 +61,13 @@ class Subject:
         return np.where(self.certified.predicted == self.label, self.certified.radius, -1.0)
 
     @property
+    def trained_sigma(self) -> float | None:
+        """Noise level of the training; the certificate's where a log's path says no other."""
+        if self.train is not None:
+            return self.train.sigma
+        return self.sigma if self.logged is None else self.logged.log.spec.trained_sigma or self.sigma
+
+    @property
     def progress(self) -> str:
         """How much is in, empty when all is."""
         return (

@@ -332,6 +332,24 @@ def test_seeds_of_one_method_are_one_line(tmp_path: Path) -> None:
     assert [one.first.seed for one in apart.lines] == [0, 9, 10]
 
 
+def test_three_seeds_of_logs_speak_of_the_methods(tmp_path: Path) -> None:
+    for method, first in (("cohen", 1), ("macer", 5)):
+        for seed in range(3):
+            put(
+                tmp_path / "logs", f"{method}/noise_0.25_{seed}", [*ROWS, f"80\t1\t1\t0.{first + seed}\t1\t1"]
+            )
+    put(tmp_path / "logs", "cohen/noise_0.50/sigma_0.25")
+    store, found = bring(tmp_path / "logs")
+    one, other = (next(log.run for log in found if log.method == name) for name in ("cohen", "macer"))
+    compared = compare(store, open_subject(store, one), open_subject(store, other))
+    assert compared.seeds == (3, 3)
+    assert compared.methods[0].first == pytest.approx((0.25 + 0.9 + 0.2) / 5)
+    elsewhere = next(log.run for log in found if log.trained_sigma == 0.5)
+    compared = compare(store, open_subject(store, one), open_subject(store, elsewhere))
+    assert "trained_sigma differs: 0.25 and 0.5." in compared.warnings
+    assert compared.seeds == (3, 1)
+
+
 def test_one_seed_twice_is_not_two_trainings(tmp_path: Path) -> None:
     put(tmp_path / "logs", "cohen/noise_0.25_77.tsv")
     put(tmp_path / "logs", "cohen/noise_0.25_77.txt", [*ROWS, "80\t1\t1\t0.3\t1\t1"])
@@ -393,6 +411,8 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_come_in(
     assert [one["state"] for one in json.loads(out)] == ["skipped", "skipped"]
     assert "nothing was imported" in err
     assert not (tmp_path / "runs" / "sweeps" / "t").exists()
+    assert run(["import", str(logs / "none"), "--name", "t", "--json"]) == 2
+    assert json.loads(capsys.readouterr().out) == []
     # A path that isn't there is seen before anything is kept.
     assert run(["import", str(logs / "a"), str(logs / "none"), "--name", "u"]) == 2
     assert not (tmp_path / "runs" / "sweeps" / "u").exists()
@@ -446,6 +466,8 @@ def test_spaces_before_tabs_and_other_names_of_columns() -> None:
         read = parse_log("\n".join([header, *ROWS]) + "\n")
         assert read.radii.radius.tolist() == [0.25, 0.9, 0.0, 0.5]
         assert read.quirks == []
+    unnamed = parse_log(",label,predict,radius\n4,1,1,0.3\n")  # as pandas writes it
+    assert (unnamed.radii.index.tolist(), unnamed.quirks) == ([4], [])
     for between in (",", "   "):
         read = parse_log("\n".join(row.replace("\t", between) for row in [HEADER, *ROWS]) + "\n")
         assert read.radii.radius.tolist() == [0.25, 0.9, 0.0, 0.5]
