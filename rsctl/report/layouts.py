@@ -79,7 +79,7 @@ def layout_of(header: str, sample: Sequence[str]) -> Layout:
     for i, (name, cell) in enumerate(zip(names, cells, strict=True)):
         if i not in (*found.histogram, *found.top):
             _place(found, i, name, bool(cell))
-    if "idx" not in found.place and heads[0] == "":
+    if "idx" not in found.place and heads[:1] == [""]:
         found.place["idx"] = 0  # as pandas writes the index of a table
     return found
 
@@ -117,12 +117,13 @@ def _numbered(names: Sequence[str], stem: str, first: int) -> list[int]:
 
 def is_list(cell: str) -> bool:
     """Whether a cell holds several whole numbers, as `[3, 5]`, `3,5` or `3 5`."""
-    return _LIST.fullmatch(cell.strip()) is not None and len(_PARTS.findall(cell.strip().strip("[]() "))) > 0
+    bare = cell.strip().strip('"')
+    return _LIST.fullmatch(bare) is not None and len(_PARTS.findall(bare.strip("[]() "))) > 0
 
 
 def numbers_of(cell: str) -> list[int]:
     """The whole numbers of such a list; raises ValueError for anything else, and for numbers of unusual size."""
-    found = [int(part) for part in _PARTS.split(cell.strip().strip("[]()")) if part]
+    found = [int(part) for part in _PARTS.split(cell.strip().strip('"').strip("[]()")) if part]
     if any(abs(number) >= 2**31 for number in found):
         raise ValueError(f"a number of '{cell.strip()[:40]}' is too large")
     return found

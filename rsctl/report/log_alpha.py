@@ -51,7 +51,11 @@ def low_cap(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) ->
             True,
         )
     draws = math.log(alpha) / float(log_ndtr(largest / spec.sigma))
-    return f"{said} at the stated alpha it is of n = {draws:.2g}, not {n}", False
+    likely = shortest_between(*implied_alpha(largest, half, spec.sigma, n))
+    return (
+        f"{said} at the stated alpha it is of n = {draws:.2g}, not {n}, or at this n of alpha = {likely:.2g}",
+        False,
+    )
 
 
 def alpha_shown(

@@ -11,7 +11,7 @@ from rsctl.catalog import known_datasets, known_models
 from rsctl.report.text import printable
 
 _VALUE = r"(?:0[p_]\d+|\d+(?:\.\d+)?|\.\d+)"
-_CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std))?[_=-]?({_VALUE})"
+_CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std|level))?[ _=-]?({_VALUE})"
 _NOISE = re.compile(rf"{_CALLED}(?=([^/]*))", re.IGNORECASE)
 _NOISE_AND_SEED = re.compile(rf"{_CALLED}(?:_\d+(?=_|$))?", re.IGNORECASE)
 _LOOSE = re.compile(r"(?<![A-Za-z0-9.])(?:n|s|sd|std|stddev)[_=-]?(0\d+|\d*\.\d+)(?![\d.])", re.IGNORECASE)

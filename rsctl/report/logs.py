@@ -107,7 +107,7 @@ def _rows(
 
 
 def _cells(line: str, layout: Layout) -> list[str]:
-    return [cell.strip() for cell in split_line(line, layout.delimiter)]
+    return [cell.strip().strip('"') for cell in split_line(line, layout.delimiter)]
 
 
 def _reads(row: list[str], layout: Layout) -> bool:

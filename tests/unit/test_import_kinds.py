@@ -197,6 +197,7 @@ def test_an_impossible_value_is_shown() -> None:
         ("consistency/lbd_10.0/eta_0.5/cifar_resnet110/noise_0.50", 1.9, 0.5, None, None, "", "consistency/lbd_10.0/eta_0.5"),
         ("N0.25.tsv", 0.95, 0.25, None, None, "", "given"),
         ("noise025.tsv", 0.95, 0.25, None, None, "", "given"),
+        ("x/noise_std_0.5/sigma 0.25.tsv", 0.95, 0.25, 0.5, None, "", "x"),
         ("macer/0.25.csv", 0.95, 0.25, None, None, "", "macer"),
         ("x/sigma_1", 3.8, 1.0, None, None, "", "x"),
         ("x/noise_0.25/sigma_25", 0.95, 0.25, 0.25, None, "", "x"),
@@ -541,6 +542,8 @@ def test_counts_without_n_ask_for_it_and_impossible_ones_are_refused(tmp_path: P
     ("header", "row"),
     [
         ("idx\tlabel\tpredict\tcounts", "{i}\t{label}\t{predict}\t[{a}, {b}, {c}]"),
+        ("idx\tlabel\tpredict\thistogram", '{i}\t{label}\t{predict}\t"{a} {b}  {c}"'),
+        ("idx,label,predict,counts", '{i},{label},{predict},"[{a}, {b}, {c}]"'),
         ("idx\tlabel\tpredict\tc0\tc1\tc2", "{i}\t{label}\t{predict}\t{a}\t{b}\t{c}"),
         ("idx\tlabel\tpredict\tcount_0\tcount_1\tcount_2\tn", "{i}\t{label}\t{predict}\t{a}\t{b}\t{c}\t1000"),
     ],
