@@ -154,7 +154,12 @@ class Import:
         try:
             with h5py.File(io.BytesIO(read_bytes(file)), "r") as stored:
                 kinds = {**_COLUMNS, **{name: kind for name, kind in _FURTHER.items() if name in stored}}
-                return Radii(**{name: stored[name][()].astype(kind) for name, kind in kinds.items()})
+                found = Radii(**{name: stored[name][()].astype(kind) for name, kind in kinds.items()})
+            if {len(column) for column in found.columns.values()} != {len(found)}:
+                raise ValueError("its columns have different lengths")
+            if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
+                raise ValueError("its counts aren't what spec.json says")
+            return found
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(
                 f"{file}: can't be read ({error}). Remove the folder and import again."

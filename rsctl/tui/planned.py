@@ -67,12 +67,15 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
     _name(entries)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     radii = next(sampled, Certification().radii)
-    alike, several = alike_logs(beside), _several(beside)
+    readable = []
     for shown in beside:
         try:
-            entries.append(_logged(name, shown, radii, several, alike.get(shown.log.id, "")))
+            readable.append((shown, shown.log.spec))
         except UserError as error:
             problems.append(plain(str(error)))
+    logs = [shown for shown, _ in readable]
+    alike, several = alike_logs(logs), _several(logs)
+    entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
     return Sweep(stamp, plan, entries, problems)
 

@@ -13,6 +13,7 @@ from report_cases import make_row, make_store
 from rsctl import results
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
 from rsctl.cli import run
+from rsctl.errors import InputError
 from rsctl.report.cells import NotALog
 from rsctl.report.compare import compare
 from rsctl.report.export_logs import MANIFEST, export_logs
@@ -454,6 +455,10 @@ def test_what_was_imported_before_keeps_its_name_and_its_numbers(tmp_path: Path)
     with h5py.File(file, "r+") as stored:
         del stored["printed"]
     assert rows_of(store)[0].cap_share == pytest.approx(1 / 3)
+    with h5py.File(file, "r+") as stored:
+        stored["printed"] = np.zeros(2)
+    with pytest.raises(InputError, match="different lengths"):
+        rows_of(store)
 
 
 # ---------------------------------------------------------------- layouts
@@ -696,6 +701,12 @@ def test_the_dashboard_tells_logs_apart_and_derives_from_counts(tmp_path: Path) 
         100_000,
     }
     assert {sample.first for sample in curves.samples(str(store.root), log, "cohen", 0.001)} == {0}
+    # A damaged import is told, and the others stay.
+    spoilt = store.root / "imports" / log.counts / "spec.json"
+    spoilt.chmod(0o644)
+    spoilt.write_text("{}")
+    sweep = read_sweep(store, "s", None)
+    assert (len(sweep.entries), len(sweep.problems)) == (2, 1)
 
 
 # ---------------------------------------------------------------- our own, and figures
