@@ -42,7 +42,7 @@ def low_cap(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) ->
     if n is None or alpha is None or largest == 0 or spec.certificate != PLAIN:
         return "", False
     limit, sharing = cap(spec.sigma, n, alpha), int((log.radius == largest).sum())
-    if sharing < max(LEAST_SHARING, SHARING * len(log)) or largest + half >= limit * (1 - SLACK):
+    if sharing < max(LEAST_SHARING, SHARING * len(log)) or largest + 2 * half >= limit * (1 - SLACK):
         return "", False
     said = f"{counted(sharing, 'image')} share the largest radius, {largest:g} = {largest / spec.sigma:.3g} sigma, as if it were the cap, which"
     if 2 * largest < limit:

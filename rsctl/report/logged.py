@@ -191,7 +191,8 @@ def as_certified(shown: Shown) -> Certified:
     log, at_cap = shown.log.radii, np.zeros(len(shown.log.radii), bool)
     if shown.log.spec.certificate == PLAIN and shown.n is not None and shown.alpha is not None:
         largest = cap(shown.log.spec.sigma, shown.n, shown.alpha)
-        at_cap = log.radius + half_units(log) >= largest * (1 - SLACK)
+        # A whole unit of the last digit: some print radii rounded down.
+        at_cap = log.radius + 2 * half_units(log) >= largest * (1 - SLACK)
     return Certified(log.predicted.astype(np.int64), log.radius, at_cap)
 
 
@@ -202,7 +203,7 @@ def _cap_shows(shown: Shown) -> bool:
         return False
     sigma = shown.log.spec.sigma
     below = float(gaussian_radius(one_minus_lower(n - 1, n, alpha), sigma)) if n > 1 else 0.0
-    return 2 * float(half_units(log).max(initial=0.0)) < cap(sigma, n, alpha) - below
+    return 3 * float(half_units(log).max(initial=0.0)) < cap(sigma, n, alpha) - below
 
 
 def half_units(log: Radii) -> NDArray[np.float64]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 
 import h5py
@@ -103,6 +104,19 @@ def test_radii_at_the_cap_count_as_such_in_every_format(tmp_path: Path, write: s
     rows = rows_of(store)
     assert [(row.alpha, row.cap_share) for row in rows] == [(alpha, 0.4)] * 4
     assert len(groups(rows)) == 1
+
+
+def test_radii_rounded_down_reach_the_cap_too(tmp_path: Path) -> None:
+    for sigma in (0.12, 0.25, 0.5, 1.0):
+        at_cap = math.floor(cap(sigma, 100_000, 0.001) * 1000) / 1000
+        put(
+            tmp_path / "logs",
+            f"sigma_{sigma:.2f}",
+            radii(*[f"{at_cap:.3f}"] * 8, f"{0.98 * at_cap:.3f}", "0.123"),
+        )
+    store, found = bring(tmp_path / "logs")
+    assert [one.remarks for one in found] == [[]] * 4
+    assert [row.cap_share for row in rows_of(store)] == [0.8] * 4
 
 
 def test_single_precision_is_no_contradiction(tmp_path: Path) -> None:
