@@ -25,6 +25,8 @@ from rsctl.store.layout import Store
 from rsctl.words import counted
 
 MOST_BYTES = 1 << 30
+REASONS = 6
+"""That are told where nothing could be imported."""
 
 
 @dataclass(frozen=True)
@@ -110,12 +112,21 @@ class _Book:
 def require_one(found: Sequence[Imported]) -> None:
     """Raises InputError with the reasons where no file could be imported."""
     if all(one.state == "skipped" for one in found):
-        # Those that nearly were logs tell most.
-        told = sorted(found, key=lambda one: _NO_LOG in one.remarks)
-        reasons = "; ".join(f"{printable(one.file)}: {', '.join(one.remarks)}" for one in told[:5])
+        reasons: dict[str, list[str]] = {}
+        for one in found:
+            reasons.setdefault(", ".join(one.remarks), []).append(one.file)
+        # What nearly were logs tells most.
+        told = sorted(reasons.items(), key=lambda item: item[0] == _NO_LOG)[:REASONS]
+        files = [
+            f"{printable(names[0])}{_more(len(names) - 1)}: {printable(reason)}" for reason, names in told
+        ]
         raise InputError(
-            f"nothing was imported: no log of certified radii among {counted(len(found), 'file')}. {reasons}"
+            f"nothing was imported: no log of certified radii among {counted(len(found), 'file')}. {'; '.join(files)}"
         )
+
+
+def _more(number: int) -> str:
+    return f" and {counted(number, 'more file')}" if number else ""
 
 
 def _check(paths: Sequence[Path], said: Said) -> None:
