@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from rsctl.cli_common import AsJson, leave, loudly, show, tell
-from rsctl.errors import InputError, unknown
+from rsctl.errors import InputError, UserError, unknown
 from rsctl.words import counted
 
 Methods = Annotated[
@@ -96,7 +96,7 @@ def export(
 
 
 def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choice: dict[str, Any]) -> None:
-    from rsctl.report.export_logs import export_logs
+    from rsctl.report.export_logs import MANIFEST, export_logs
 
     if folder is None:
         raise InputError("--format tsv writes one log per run: name a folder for them with -o.")
@@ -104,7 +104,9 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
-    print(f"{folder}: {counted(len(written), 'log')}")
+    print(
+        f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, from which 'rsctl import' reads what they are of"
+    )
 
 
 def import_(
@@ -113,30 +115,70 @@ def import_(
         str, typer.Option("--name", help="The sweep to show them beside; made if there is none.")
     ],
     sigma: Annotated[
-        float | None, typer.Option("--sigma", help="Noise level; by default from the path, as in sigma_0.25.")
+        float | None,
+        typer.Option(
+            "--sigma", help="Noise level of the certificate; by default from the path, as in sigma_0.25."
+        ),
     ] = None,
     method: Annotated[
         str, typer.Option("--method", help="What to call it; by default what is left of the path.")
     ] = "",
     dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
     model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
-    seed: Annotated[int | None, typer.Option("--seed", help="Training seed, where it is known.")] = None,
-    split: Annotated[str, typer.Option("--split", help="Which images the positions speak of.")] = "test",
-    certificate: Annotated[str, typer.Option("--certificate", help="What computed the radii.")] = "cohen",
+    seed: Annotated[
+        int | None,
+        typer.Option("--seed", help="Training seed; by default from the path, as in noise_0.25_77."),
+    ] = None,
+    split: Annotated[
+        str,
+        typer.Option(
+            "--split", help="Which images the positions speak of; by default from the path, else test."
+        ),
+    ] = "",
+    certificate: Annotated[
+        str,
+        typer.Option(
+            "--certificate", help="What computed the radii; by default cohen, of lists of classes top-K."
+        ),
+    ] = "",
     n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
     n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, likewise.")] = None,
     alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, likewise.")] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take per-image logs of Cohen's format into the store: radii known, counts unknown. Safe to repeat."""
-    from rsctl.report.import_logs import Said, describe, import_logs
+    """Take per-image logs of Cohen's format into the store, of radii or of counts. Safe to repeat."""
+    from rsctl.report.import_logs import Said, import_logs, require_one
+    from rsctl.report.said_of_import import describe
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
-    said = Said(sigma, method or None, dataset or None, model or None, seed, split, certificate, n, n0, alpha)
-    found = import_logs(Store(load_settings().store), name, logs, said)
-    print(json.dumps([one.__dict__ for one in found], indent=1) if as_json else describe(found))
-    unstated = [option for option, value in (("--n", n), ("--n0", n0), ("--alpha", alpha)) if value is None]
+    said = Said(
+        sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
+    )  # fmt: skip
+    try:
+        found = import_logs(Store(load_settings().store), name, logs, said)
+    except (UserError, OSError):
+        if as_json:
+            print("[]")  # nothing was imported, and why is on stderr
+        raise
+    if as_json:
+        print(json.dumps([one.__dict__ for one in found], indent=1))
+    require_one(found)
+    if not as_json:
+        print(describe(found))
+    unclear = sum(
+        "Give it with --" in remark for one in found if one.state == "skipped" for remark in one.remarks
+    )
+    if unclear:
+        tell(
+            [
+                f"{counted(unclear, 'log')} skipped for want of a word; give it as said above, and import these again."
+            ]
+        )
+    shown = [one for one in found if one.run]
+    unstated = [
+        f"--{name}" for name in ("n", "n0", "alpha") if any(getattr(one, name) is None for one in shown)
+    ]
     if unstated:
         tell([
             f"{' and '.join(unstated)} not given: a log stands in one table and one panel with runs of the same images, n, n0 "

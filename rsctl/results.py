@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
 from rsctl.report.formats import long_rows
+from rsctl.report.logged import reading
 from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run, of_verification
@@ -100,7 +101,12 @@ class RunResults:
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """(N, C): the n estimation draws; raises InputError where there are radii alone, of a log or a verifier."""
+        """(N, C): the n estimation draws; raises InputError where there are radii alone, of a log or a verifier.
+
+        Of a log that counted the predicted class alone (N, 1).
+        """
+        if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
+            return self.about.logged.log.radii.counts.astype(np.int32)
         return self._table.rows.counts
 
     @property
@@ -123,6 +129,8 @@ class RunResults:
 
     def certify(self, certificate: str, alpha: float) -> Certified:
         """Another certificate or alpha from the same counts; raises RefusedError where it isn't sound for them."""
+        if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
+            return reading(self.about.logged, certificate, alpha).certified
         return certify_run(self._table.run, self._table, certificate, alpha)
 
     def frame(self) -> Any:

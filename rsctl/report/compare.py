@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.notes import about_shared_noise, seedless
 from rsctl.report.significance import AtRadius, bootstrap, holm, mcnemar, welch
-from rsctl.report.subjects import Subject, of_run
+from rsctl.report.subjects import Subject, of_import, of_run
 from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.spec.sections import Certification
+from rsctl.store.imports import ImportSpec, Shown, imports
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
@@ -93,7 +94,9 @@ def compare(
 
 
 def siblings(store: Store, subject: Subject) -> list[Subject]:
-    """The runs of the store that differ from this one in the training seed alone, itself among them; a log stands alone."""
+    """The runs or logs of the store that differ from this one in the training seed alone, itself among them."""
+    if subject.logged is not None:
+        return _logs_like(store, subject, subject.logged)
     if subject.train is None or subject.count is None:
         return [subject]
 
@@ -108,6 +111,27 @@ def siblings(store: Store, subject: Subject) -> list[Subject]:
             if len(one.index):
                 found.append(one)
     return found or [subject]
+
+
+def _logs_like(store: Store, subject: Subject, shown: Shown) -> list[Subject]:
+    """The same for logs, by what their paths say; a log without a seed stands alone."""
+    if subject.seed is None:
+        return [subject]
+
+    def known(spec: ImportSpec) -> dict[str, Any]:
+        return spec.model_dump(exclude={"seed", "rows"})
+
+    wanted, found = known(shown.log.spec), {subject.seed: subject}
+    for log in imports(store):
+        if log.spec.seed is not None and log.spec.seed not in found and known(log.spec) == wanted:
+            one = of_import(
+                log,
+                subject.certificate if shown.log.spec.counts else None,
+                subject.alpha if shown.log.spec.counts else None,
+            )
+            if (one.n, one.alpha) == (subject.n, subject.alpha):
+                found[log.spec.seed] = one
+    return list(found.values())
 
 
 def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]) -> list[OverSeeds]:
@@ -156,7 +180,7 @@ def _columns(first: Subject, second: Subject) -> list[float]:
 
 def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
     notes = []
-    for key in ("sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
+    for key in ("sigma", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = getattr(first, key), getattr(second, key)
         if a != b:
             notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")

@@ -1,4 +1,4 @@
-"""Our own runs as logs of Cohen's format, so that other people's notebooks read them."""
+"""Our own runs as logs of Cohen's format, so that other people's notebooks read them, and `rsctl import` as what they are."""
 
 from __future__ import annotations
 
@@ -7,12 +7,22 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctl.errors import RefusedError, UserError
+from rsctl.report.logged import reading
 from rsctl.report.logs import log_text
-from rsctl.report.measured import Results
+from rsctl.report.measured import AnyRow, LoggedRow, Results
 from rsctl.report.output import write as write_file
 from rsctl.report.rows import Sample, sweep_results
+from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Store
+
+MANIFEST = "rsctl-logs.json"
+"""Beside exported logs: what they are of, which a log has no place for."""
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "method": str, "dataset": str, "split": str, "model": str, "certificate": str, "sigma": (int, float),
+    "trained_sigma": (int, float), "seed": int, "n": int, "n0": int, "alpha": (int, float),
+}  # fmt: skip
 
 
 def export_logs(
@@ -20,35 +30,78 @@ def export_logs(
 ) -> tuple[list[Path], Results]:
     """One log per row of a sweep, imported ones included; `options` as for `sweep_results`.
 
-    The file's name carries run, certificate and σ. A log has no place for n and alpha: they are in the results.
+    The file's name carries run, certificate and σ; all that a log has no place for is in a file beside the logs, which
+    an import reads.
     """
-    written: list[Path] = []
+    written: list[tuple[Path, AnyRow]] = []
     names: Counter[str] = Counter()
+    before = _manifest(folder, force)
 
-    def write(stem: str, rows: Iterator[tuple[int, int, int, float, float]]) -> None:
+    def write(row: AnyRow, rows: Iterator[tuple[int, int, int, float, float]]) -> None:
+        stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
         file = folder / f"{stem}{again}.tsv"
         write_file(file, "tsv", log_text(rows).encode(), force=force)
-        written.append(file)
+        written.append((file, row))
 
     def each(sample: Sample) -> None:
-        row, rows, certified = sample.row, sample.table.rows, sample.certified
+        rows, certified = sample.table.rows, sample.certified
         write(
-            f"{row.run}-{row.certificate}-sigma_{row.sigma:g}",
+            sample.row,
             _zipped((rows.index, rows.label, certified.predicted, certified.radius, rows.seconds)),
         )
 
     results = sweep_results(store, name, each=each, **options)
-    shown = {row.run for row in results.logged}
+    logged = {row.run: row for row in results.logged}
     for one in find_sweep(store, name)[1]:
-        if one.log.id in shown:
-            spec, radii = one.log.spec, one.log.radii
-            write(
-                f"{one.log.id}-{spec.certificate}-sigma_{spec.sigma:g}",
-                _zipped((radii.index, radii.label, radii.predicted, radii.radius, radii.seconds)),
-            )
-    return written, results
+        if one.log.id in logged:
+            row, radii = logged[one.log.id], one.log.radii
+            found = reading(one, row.certificate, row.alpha).certified
+            write(row, _zipped((radii.index, radii.label, found.predicted, found.radius, radii.seconds)))
+    # Only now is it known what tells rows of one method apart.
+    about = {**before, **{file.name: _about(row) for file, row in written}}
+    data = to_json({"rsctl": "logs", "logs": about})
+    if not publish(folder / MANIFEST, data):
+        replace(folder / MANIFEST, data)
+    return [file for file, _ in written], results
+
+
+def exported(file: Path) -> dict[str, Any]:
+    """What an export said of this log; empty where there is none beside it."""
+    try:
+        said = read_json(file.parent / MANIFEST)["logs"][file.name]
+        found = {key: said[key] for key, kind in _KINDS.items() if isinstance(said.get(key), kind)}
+        # Somebody may have edited it: what can't be is left to the path.
+        return {key: value for key, value in found.items() if value or key == "seed"}
+    except (UserError, OSError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+def _about(row: AnyRow) -> dict[str, Any]:
+    return {
+        "method": row.method if isinstance(row, LoggedRow) else row.label, "dataset": row.dataset, "split": row.split, "model": row.model,
+        "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
+        "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
+    }  # fmt: skip
+
+
+def _manifest(folder: Path, force: bool) -> dict[str, Any]:
+    """What earlier exports into this folder said; raises RefusedError where a file of that name is something else."""
+    file = folder / MANIFEST
+    if not file.exists():
+        return {}
+    try:
+        stored = read_json(file)
+        if stored.get("rsctl") == "logs" and isinstance(stored.get("logs"), dict):
+            return dict(stored["logs"])
+    except UserError:
+        pass
+    if force:
+        return {}
+    raise RefusedError(
+        f"{file}: isn't what rsctl wrote there. Give another folder, or --force to replace it."
+    )
 
 
 def _zipped(columns: Sequence[Any]) -> Iterator[Any]:

@@ -41,13 +41,22 @@ def plot(
     panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only)
     if not panels:
         raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")
+    notes = list(results.notes)
     if kind == "families":
         panels = by_norm(panels)
+        if not panels:
+            raise InputError(
+                f"{sweep}: --kind families puts the certificates and verifiers of one's own runs side by side, and there are imported "
+                "logs alone. Another --kind draws them, such as curve."
+            )
+        if results.logged:
+            notes.append(
+                f"Left out: {counted(len(results.logged), 'imported log')}; --kind curve draws them."
+            )
     if len(panels) > MOST_PANELS:
         raise InputError(
             f"{sweep}: its runs fall into {len(panels)} groups (data set, images, certificate, n, alpha); at most {MOST_PANELS} fit one figure."
         )
-    notes = list(results.notes)
     if kind == "hours":
         panels = _timed(panels, store, sweep, notes)
     data = _draw(panels, results, store, kind, radius, width, file.suffix.lower(), notes)

@@ -14,7 +14,7 @@ from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
 from rsctl.report.legend import legend
 from rsctl.report.measured import AnyRow, Results
-from rsctl.report.published import Published, beside
+from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups
 from rsctl.report.tables import best_table, condensed, lines_table, published_table
 from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, printable, three_down
@@ -75,7 +75,7 @@ def markdown(
     for text, table in attack_tables(results.attacked):
         add(text, table)
     for published in baselines:
-        add(f"Published, not measured here: {published.heading}", published_table(published))
+        add(f"Published, not measured here: {published.heading} {ROUNDED}", published_table(published))
     meanings = legend(heads)
     lines += [escape_markdown(meanings), ""] if meanings else []
     notes = results.notes + beside(results.every, baselines)
@@ -95,7 +95,7 @@ def _pipes(table: Sequence[Sequence[str]]) -> list[str]:
 
 
 COLUMNS = (
-    "run", "source", "method", "dataset", "split", "model", "sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",
+    "run", "source", "method", "dataset", "split", "model", "sigma", "trained_sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",
     "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "population_accuracy", "worst_class_accuracy",
     "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings",
 )  # fmt: skip
@@ -113,7 +113,7 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
     for row in results.every:
         common = {
             "run": row.run, "source": row.source, "method": row.method, "dataset": row.dataset, "split": row.split,
-            "model": row.model, "sigma": row.sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
+            "model": row.model, "sigma": row.sigma, "trained_sigma": row.trained_sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
             "guarantee": row.guarantee, "norm": row.norm, "k": row.k, "alpha": row.alpha if row.estimated else None, "n": row.n, "n0": row.n0, "stopping": row.stopping, "mean_draws": _number(row.mean_draws),
             "images": row.images, "planned": row.planned, "subset": row.subset, "acr": _number(row.acr),
             "clean_accuracy": _number(row.clean_accuracy), "abstain_rate": _number(row.abstain_rate),

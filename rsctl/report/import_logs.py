@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from rsctl.catalog import known_datasets, known_models
-from rsctl.errors import InputError
-from rsctl.report.logged import cap, describe_subset, implied_alpha, shortest_between
-from rsctl.report.logs import NotALog, ReadLog, parse_log
-from rsctl.report.text import plain, printable
-from rsctl.store.imports import ImportSpec, Shown, keep, show
+from rsctl.certificates import certificates
+from rsctl.errors import InputError, UserError
+from rsctl.report.bare_lines import is_bare
+from rsctl.report.cells import NotALog
+from rsctl.report.export_logs import MANIFEST, exported
+from rsctl.report.log_alpha import alpha_shown, impossible, low_cap
+from rsctl.report.log_counts import with_draws
+from rsctl.report.log_paths import read_path
+from rsctl.report.log_sigma import Unclear, settle
+from rsctl.report.logged import PLAIN, describe_subset
+from rsctl.report.logs import ReadLog, parse_log
+from rsctl.report.text import printable
+from rsctl.store.imports import ImportSpec, Radii, Shown, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
-_NOISE = re.compile(r"(sigma|noise)[_=-]?(\d+(?:\.\d+)?)", re.IGNORECASE)
-_SEED = re.compile(r"seed[_=-]?(\d+)", re.IGNORECASE)
-_ENDINGS = (".tsv", ".txt", ".csv", ".log")
-_HABITS = ("data", "certify", "test")
-"""Folders of the authors' code that say nothing about the method."""
 MOST_BYTES = 1 << 30
-MOST_SIGMAS = 7.0
-"""A thousand billion full draws at alpha = 0.001 show 6.6 sigma."""
+REASONS = 6
+"""That are told where nothing could be imported."""
 
 
 @dataclass(frozen=True)
@@ -32,12 +34,13 @@ class Said:
     """What the importer says of all logs; None leaves it to their paths, or unknown."""
 
     sigma: float | None = None
+    trained_sigma: float | None = None
     method: str | None = None
     dataset: str | None = None
     model: str | None = None
     seed: int | None = None
-    split: str = "test"
-    certificate: str = "cohen"
+    split: str | None = None
+    certificate: str | None = None
     n: int | None = None
     n0: int | None = None
     alpha: float | None = None
@@ -53,27 +56,83 @@ class Imported:
     """`new`, `changed`, `unchanged`, or `skipped`."""
     method: str = ""
     method_from: str = ""
-    """`path`, or `--method`."""
+    """`path`, `--method`, or `export` where rsctl's own export says it."""
     rows: int = 0
     subset: str = ""
+    sigma: float | None = None
+    trained_sigma: float | None = None
+    split: str = ""
+    seed: int | None = None
+    certificate: str = ""
+    n: int | None = None
+    n0: int | None = None
+    alpha: float | None = None
+    """As it is shown: not as it was stated, where its radii contradict that."""
+    counts: bool = False
+    """It holds counts: any alpha and certificate can be derived."""
     remarks: list[str] = field(default_factory=list)
 
 
 def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: Said) -> list[Imported]:
     """Keep every log below these paths and show it beside the sweep. Safe to repeat.
 
-    Raises InputError for a path that isn't there, a σ that nothing tells, or if no file is a log.
+    A file that can't be used is named in what is returned, and the others are kept. Raises InputError for a path that
+    isn't there, before anything is kept.
     """
     store.sweep_folder(sweep)  # refuses a name that can't be a folder's before anything is written
-    _check(said)
-    found = [_import(store, sweep, file, below, said) for file, below in _files(paths)]
-    if all(one.state == "skipped" for one in found):
-        reasons = "; ".join(f"{printable(one.file)}: {', '.join(one.remarks)}" for one in found[:5])
-        raise InputError(f"no log of certified radii among {counted(len(found), 'file')}. {reasons}")
+    _check(paths, said)
+    found: list[Imported] = []
+    book = _Book(store, sweep)
+    for file, below, given in _files(paths):
+        found += _import(book, file, below, given, said)
     return found
 
 
-def _check(said: Said) -> None:
+class _Book:
+    """What a sweep shows already, by its file, and what this import has kept."""
+
+    def __init__(self, store: Store, sweep: str) -> None:
+        self.store, self.sweep = store, sweep
+        self.kept: dict[str, str] = {}
+        """Files by the id of their import."""
+        self.earlier: dict[str, list[Shown]] = {}
+        for shown in shown_by(store, sweep):
+            self.earlier.setdefault(shown.source, []).append(shown)
+
+    def replace(self, file: Path, found: Sequence[Imported]) -> None:
+        """Take from the sweep what the same file was before: importing again, with another method or σ, corrects."""
+        now = {one.run for one in found}
+        before = [shown for shown in self.earlier.get(os.path.abspath(file), ()) if shown.log.id not in now]
+        for shown in before:
+            hide(self.store, self.sweep, shown)
+        if before and found[0].state == "new":
+            found[0].state = "changed"
+
+
+def require_one(found: Sequence[Imported]) -> None:
+    """Raises InputError with the reasons where no file could be imported."""
+    if all(one.state == "skipped" for one in found):
+        reasons: dict[str, list[str]] = {}
+        for one in found:
+            reasons.setdefault(", ".join(one.remarks), []).append(one.file)
+        # What nearly were logs tells most.
+        told = sorted(reasons.items(), key=lambda item: item[0] == _NO_LOG)[:REASONS]
+        files = [
+            f"{printable(names[0])}{_more(len(names) - 1)}: {printable(reason)}" for reason, names in told
+        ]
+        raise InputError(
+            f"nothing was imported: no log of certified radii among {counted(len(found), 'file')}. {'; '.join(files)}"
+        )
+
+
+def _more(number: int) -> str:
+    return f" and {counted(number, 'more file')}" if number else ""
+
+
+def _check(paths: Sequence[Path], said: Said) -> None:
+    for path in paths:
+        if not path.exists():
+            raise InputError(f"{path}: no such file or folder.")
     if said.sigma is not None and not 0 < said.sigma < float("inf"):
         raise InputError(f"--sigma: must be above 0, but it is {said.sigma}.")
     if said.alpha is not None and not 0 < said.alpha < 1:
@@ -83,44 +142,97 @@ def _check(said: Said) -> None:
             raise InputError(f"{name}: must be 1 or more, but it is {value}.")
 
 
-def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path]]:
-    """Every file, with its path below the folder it was found in."""
+def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path, Path]]:
+    """Every file once, with the part of its path that tells it from the others, and the folder that was given."""
+    seen: set[Path] = set()
+    length = _telling(paths)
     for path in paths:
-        if path.is_dir():
-            for folder, folders, names in os.walk(path):
-                folders.sort()
-                for name in sorted(names):
-                    if not name.startswith("."):
-                        yield Path(folder, name), Path(folder, name).relative_to(path)
-        elif path.is_file():
-            yield path, Path(path.name)
-        else:
-            raise InputError(f"{path}: no such file or folder.")
+        whole = path.resolve()
+        given = whole if path.is_dir() else whole.parent
+        parts = Path(*whole.parts[-length:]) if length else Path()
+        for file in sorted(_walk(path)) if path.is_dir() else [path]:
+            if file.resolve() not in seen:
+                seen.add(file.resolve())
+                below = file.relative_to(path) if path.is_dir() else Path() if length else Path(path.name)
+                yield file, parts / below, given
 
 
-def _import(store: Store, sweep: str, file: Path, below: Path, said: Said) -> Imported:
-    one = Imported(str(file))
+def _walk(path: Path) -> Iterator[Path]:
+    def unreadable(error: OSError) -> None:
+        unread.append(Path(error.filename))
+
+    unread: list[Path] = []
+    for folder, folders, names in os.walk(path, onerror=unreadable):
+        folders.sort()
+        yield from (Path(folder, name) for name in names if not name.startswith(".") and name != MANIFEST)
+    yield from unread
+
+
+def _telling(paths: Sequence[Path]) -> int:
+    """How many parts at the end of each path tell them from each other; 0 for one path."""
+    whole = {path.resolve() for path in paths}
+    longest = max((len(path.parts) for path in whole), default=0)
+    if len(whole) < 2:
+        return 0
+    return next(
+        (k for k in range(1, longest) if len({path.parts[-k:] for path in whole}) == len(whole)), longest
+    )
+
+
+def _import(book: _Book, file: Path, below: Path, given: Path, said: Said) -> list[Imported]:
+    """What became of a file: one log, or one for each norm of its radii."""
+    one = Imported(str(file), state="skipped")
     try:
         log = _read(file)
-    except NotALog as reason:
-        one.state, one.remarks = "skipped", [str(reason)]
-        return one
-    spec, about_sigma = _spec(file, below, log, said)
-    largest = float(log.radii.radius.max())
-    if largest > MOST_SIGMAS * spec.sigma:
-        one.state = "skipped"
-        one.remarks = [
-            f"its largest radius, {largest:g}, is {largest / spec.sigma:.3g} sigma, which no number of draws shows: is sigma = {spec.sigma:g} right?"
-        ]
-        return one
-    alpha, about_alpha = _alpha(largest, spec.sigma, said)
-    kept, _ = keep(store, spec, log.radii)
-    shown = Shown(kept, said.n, said.n0, alpha, str(file), about_alpha + log.losses)
-    one.state = show(store, sweep, shown)
-    one.method, one.method_from = spec.method, "--method" if said.method else "path"
-    one.run, one.rows, one.subset = kept.id, len(log.radii), describe_subset(log.radii.index)
-    one.remarks = about_sigma + about_alpha + log.losses + log.quirks
-    return one
+        told = replace(
+            said, **{key: value for key, value in exported(file).items() if getattr(said, key) is None}
+        )
+        spec, remarks = _spec(file, below, given, log, told)
+        log = with_draws(log, spec, told.n, told.n0, told.alpha)
+        spec = spec.model_copy(update={"rows": log.radii.sha256, "counts": log.counts})
+        reason = impossible(spec, log.radii, told.n, told.alpha)
+        low, doubtful = low_cap(spec, log.radii, told.n, told.alpha)
+        if reason or (doubtful and told.sigma is None):
+            raise NotALog(f"{reason or low} Give it with --sigma")
+        alpha, about_alpha = alpha_shown(spec, log.radii, told.n, told.alpha)
+        about_alpha += [low] if low else []
+        n, n0 = told.n, told.n0 if log.chosen else None
+        if log.radii.draws is not None:
+            n = int(log.radii.draws.max())
+            remarks += [f"--n says {said.n}, its counts {n}"] if said.n not in (None, n) else []
+        one.method_from = "--method" if said.method else "export" if told.method else "path"
+        public = about_alpha + log.losses
+        found = [_keep(book, one, spec, log.radii, (n, n0, alpha), public)]
+        found[0].remarks = remarks + found[0].remarks + log.quirks
+        for norm, radii in log.further.items():
+            changes = {"certificate": f"{spec.certificate}-{norm}", "rows": radii.sha256, "counts": ""}
+            found.append(_keep(book, one, spec.model_copy(update=changes), radii, (n, n0, alpha), public))
+    except (NotALog, Unclear, UserError) as reason:
+        one.remarks = [str(reason)]
+        return [one]
+    book.replace(file, found)
+    return found
+
+
+def _keep(
+    book: _Book, blank: Imported, spec: ImportSpec, radii: Radii, told: tuple[int | None, int | None, float | None], public: list[str]
+) -> Imported:  # fmt: skip
+    """Keep radii and show them with `told`, n, n0 and alpha; `public` is what readers of its numbers should know."""
+    kept, _ = keep(book.store, spec, radii)
+    one = replace(
+        blank, method=spec.method, run=kept.id, rows=len(radii), subset=describe_subset(radii.index), sigma=spec.sigma,
+        trained_sigma=spec.trained_sigma, split=spec.split, seed=spec.seed, certificate=spec.certificate, counts=bool(spec.counts),
+        n=told[0], n0=told[1], alpha=told[2], remarks=list(public),
+    )  # fmt: skip
+    if kept.id in book.kept:
+        return replace(one, state="unchanged", remarks=[f"the same log as {book.kept[kept.id]}"])
+    book.kept[kept.id] = one.file
+    # Whole: the same name in another folder is another file.
+    shown = Shown(kept, *told, os.path.abspath(one.file), public)
+    return replace(one, state=show(book.store, book.sweep, shown))
+
+
+_NO_LOG = "its first line names no columns"
 
 
 def _read(file: Path) -> ReadLog:
@@ -128,8 +240,13 @@ def _read(file: Path) -> ReadLog:
         with open(file, "rb") as opened:
             # A look at the first line spares reading checkpoints and images that lie in the same tree.
             first = opened.read(4096)
-            if b"\t" not in first.split(b"\n")[0]:
-                raise NotALog("its first line isn't tab-separated")
+            line = first.split(b"\n")[0].decode("utf-8", "replace")
+            if (
+                not is_bare(line)
+                and "\t" not in line
+                and not {"idx", "index", "label"} & set(re.split(r"\W+", line.lower()))
+            ):
+                raise NotALog(_NO_LOG)
             rest = opened.read(MOST_BYTES)
         return parse_log((first + rest).decode("utf-8"))
     except UnicodeDecodeError:
@@ -138,97 +255,24 @@ def _read(file: Path) -> ReadLog:
         raise NotALog(f"it can't be read ({error.strerror})") from error
 
 
-def _spec(file: Path, below: Path, log: ReadLog, said: Said) -> tuple[ImportSpec, list[str]]:
+def _spec(file: Path, below: Path, given: Path, log: ReadLog, said: Said) -> tuple[ImportSpec, list[str]]:
     """What was certified, and where the importer contradicts the path."""
-    text = file.as_posix()
-    levels = {kind.lower(): float(value) for kind, value in _NOISE.findall(_stem(text))}
-    sigma = said.sigma or levels.get("sigma") or levels.get("noise")
-    if not sigma:
-        raise InputError(f"{file}: nothing in its path tells σ (as in sigma_0.25). Give it with --sigma.")
-    seed = _SEED.search(text)
-    dataset = _named(text, known_datasets())
-    model = _named(text, known_models())
-    told = levels.get("sigma", sigma)
-    remarks = [f"its path says sigma = {told:g}, the import {sigma:g}"] if told != sigma else []
+    told = read_path(file, below, given)
+    largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0
+    noise = settle(told.levels, largest, said.sigma)
+    remarks = list(noise.remarks)
+    if said.split and told.split and said.split != told.split:
+        remarks.append(f"its path says split {told.split}, the import {said.split}")
+    own = f"top-{log.k}" if log.k > 1 else PLAIN if log.norm == "l2" else f"{PLAIN}-{log.norm}"
     spec = ImportSpec(
-        # A folder or a file that says nothing below itself is called as the folder it lies in.
-        method=said.method
-        or _method(below, (dataset, model))
-        or _method(Path(file.resolve().parent.name), (dataset, model))
-        or "log",
-        dataset=said.dataset or dataset or "unknown",
-        split=said.split,
-        model=said.model or model or "unknown",
-        sigma=sigma,
-        seed=said.seed if said.seed is not None else int(seed[1]) if seed else None,
-        certificate=said.certificate,
-        rows=log.radii.sha256,
+        method=said.method or told.method,
+        dataset=said.dataset or told.dataset or "unknown",
+        split=said.split or told.split or "test",
+        model=said.model or told.model or "unknown",
+        sigma=noise.sigma,
+        trained_sigma=noise.trained if said.trained_sigma is None else said.trained_sigma,
+        seed=said.seed if said.seed is not None else told.seed,
+        certificate=said.certificate or (told.certificate if told.certificate in certificates() else own),
+        rows="",
     )
     return spec, remarks
-
-
-def _stem(text: str) -> str:
-    # `sigma_0.25` has no ending to take off.
-    return next((text[: -len(ending)] for ending in _ENDINGS if text.endswith(ending)), text)
-
-
-def _named(text: str, names: Iterable[str]) -> str:
-    """The last of these names that stands in the path as a word of its own; the longer one first."""
-    places = {
-        name: [match.start() for match in re.finditer(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)]
-        for name in sorted(names, key=len, reverse=True)
-    }  # fmt: skip
-    found = {name: starts[-1] for name, starts in places.items() if starts}
-    return max(found, key=lambda name: found[name]) if found else ""
-
-
-def _method(below: Path, known: tuple[str, ...]) -> str:
-    """What is left of the path without noise levels, data set, model and the authors' folders; may be empty."""
-    parts = []
-    for part in _stem(below.as_posix()).split("/"):
-        left = _SEED.sub("", _NOISE.sub("", part))
-        for name in known:
-            left = left.replace(name, "") if name else left
-        left = re.sub(r"[-_]{2,}", "-", left).strip("-_. ")
-        if left and left not in _HABITS:
-            parts.append(left)
-    return printable("/".join(parts))
-
-
-def _alpha(largest: float, sigma: float, said: Said) -> tuple[float | None, list[str]]:
-    """The alpha to show, and what the largest radius has to say about the stated one."""
-    if said.n is None or largest == 0:
-        return said.alpha, []
-    low, high = implied_alpha(largest, sigma, said.n)
-    # Others' bounds may be off in the last digits.
-    if said.alpha is not None and low <= said.alpha * (1 + 1e-6):
-        return said.alpha, []
-    likely = shortest_between(low, high)
-    which = f"the largest radius, {largest:g} = {largest / sigma:.3g} sigma, needs alpha = {likely:g} or more at n = {said.n}"
-    if said.alpha is None:
-        return None, [f"alpha isn't stated; {which}"]
-    limit = cap(sigma, said.n, said.alpha)
-    return likely, [
-        f"alpha = {said.alpha:g} is contradicted: {which}, and at the stated alpha no radius exceeds {limit:.4g}; shown with alpha = {likely:g}"
-    ]
-
-
-def describe(found: Sequence[Imported]) -> str:
-    """One line per file, remarks below it, and the sum."""
-    lines = []
-    for one in found:
-        head = f"{one.state:9} {printable(one.file)}"
-        if one.run:
-            head += (
-                f": {one.run}, {counted(one.rows, 'image')} ({one.subset}), method '{printable(one.method)}'"
-            )
-        lines.append(head)
-        lines += [f"          {printable(remark)}" for remark in one.remarks]
-    counts = {
-        state: sum(one.state == state for one in found)
-        for state in ("new", "changed", "unchanged", "skipped")
-    }
-    lines.append(", ".join(f"{plain(number)} {state}" for state, number in counts.items() if number))
-    if any(one.method_from == "path" for one in found):
-        lines.append("The methods are called by their paths; --method says another name.")
-    return "\n".join(lines)

@@ -11,7 +11,7 @@ from rsctl.report.booktabs import Span, Tabular, floats
 from rsctl.report.families import family_table
 from rsctl.report.legend import legend
 from rsctl.report.measured import Results
-from rsctl.report.published import Published, beside
+from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import Best, Group, best_sigmas, caption, contests, groups, winners
 from rsctl.report.tables import BEFORE, MEASURES, best_table, lines_table, published_table, shared
 from rsctl.report.text import MISSING, escape_latex, latex_comment, radius_text
@@ -76,7 +76,7 @@ def latex(
         )
     for published in baselines:
         cells, span = _spanned(published_table(published), published.radii, "l2")
-        about = _prose(f"Published, not measured here: {published.heading}")
+        about = _prose(f"Published, not measured here: {published.heading} {ROUNDED}")
         tables.append(_short(Tabular(cells, about, f"{name}-{published.name}", spans=[span])))
     shown = [part for table in tables for part in floats(table.by_sigma())]
     notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]

@@ -4,40 +4,57 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import bdtrik, log_ndtr, ndtr
 
-from rsctl.certificates import ABSTAIN, Certified, certificates
+from rsctl.certificates import ABSTAIN, Certified, certificates, find_certificate
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
-from rsctl.report.logs import rounded
+from rsctl.errors import RefusedError
+from rsctl.report.clean import clean_accuracy
+from rsctl.report.logged_counts import certify_counts, count_table
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
+from rsctl.report.printed import of_numbers
 from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Radii, Shown
 from rsctl.words import counted, nth
 
+PLAIN = "cohen"
+"""The certificate whose largest radius is known: σ Φ⁻¹(α^{1/n})."""
+SLACK = 1e-4
+"""By this share a bound that was computed in single precision may be off near p = 1; one draw of n moves it by ten times more."""
+EXACT = 1e-9
+"""Radii that were printed this exactly aren't called rounded."""
+
 
 def logged_rows(
     beside: Sequence[Shown], radii: Sequence[float], certificate: str | None, alpha: float | None
 ) -> tuple[list[LoggedRow], list[str]]:
-    """A row for each log, and notes. Logs of another certificate or alpha than asked for are left out."""
+    """A row for each log, and notes. Logs of radii under another certificate or alpha than asked for are left out."""
     rows: list[LoggedRow] = []
     notes: list[str] = []
     coarse: list[Radii] = []
     left_out = 0
     columns = list(radii) or list(Certification().radii)
-    for shown in beside:
-        spec = shown.log.spec
-        if (certificate and certificate != spec.certificate) or (alpha and alpha != shown.alpha):
+    alike = alike_logs(beside)
+    for shown in sorted(beside, key=_order):
+        try:
+            row = _row(shown, columns, certificate, alpha)
+            rows.append(replace(row, told=alike.get(shown.log.id, "")))
+        except RefusedError as error:
+            notes.append(f"{shown.log.id}: left out: {error}")
+            continue
+        except NoCountsError:
             left_out += 1
             continue
-        log = shown.log.radii
-        rows.append(_row(shown, log, columns))
         notes += [f"{shown.log.id}: {remark}" for remark in shown.remarks]
-        if rounded(log.radius):
-            coarse.append(log)
+        if shown.log.radii.counts is None:
+            coarse.append(shown.log.radii)
     notes += _boundary(coarse, columns)
     if left_out:
         notes.append(
@@ -46,10 +63,86 @@ def logged_rows(
     return rows, notes
 
 
-def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
+def _order(shown: Shown) -> tuple[Any, ...]:
     spec = shown.log.spec
-    certified = as_certified(log, spec.sigma, shown.n, shown.alpha)
-    known = shown.n is not None and shown.alpha is not None
+    trained, seed = spec.trained_sigma or spec.sigma, -1 if spec.seed is None else spec.seed
+    return (
+        spec.dataset,
+        spec.split,
+        spec.method,
+        spec.model,
+        spec.sigma,
+        trained,
+        seed,
+        spec.certificate,
+        shown.log.id,
+    )
+
+
+def alike_logs(beside: Sequence[Shown]) -> dict[str, str]:
+    """For logs of which all that is known agrees what of their files' paths tells them apart, by their ids."""
+    found: dict[str, list[Shown]] = {}
+    for shown in beside:
+        known = shown.log.spec.model_dump_json(exclude={"rows"})
+        found.setdefault(known, []).append(shown)
+    told: dict[str, str] = {}
+    for several in found.values():
+        if len(several) > 1:
+            parts = [Path(shown.source).parts for shown in several]
+            lengths = range(1, max(map(len, parts)) + 1)
+            k = next((k for k in lengths if len({part[-k:] for part in parts}) == len(parts)), 0)
+            told |= {
+                shown.log.id: "/".join(part[-k:]) or shown.log.id
+                for shown, part in zip(several, parts, strict=True)
+            }
+    return told
+
+
+class NoCountsError(Exception):
+    """A log holds radii under one certificate at one alpha; another was asked for."""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The radii of a log under one certificate, and what qualifies them."""
+
+    certificate: str
+    alpha: float | None
+    certified: Certified
+    guarantee: str
+    norm: str
+    k: int
+    caps: bool
+    """Whether it is known which radii are the largest that n and alpha allow."""
+
+
+def reading(shown: Shown, certificate: str | None = None, alpha: float | None = None) -> Reading:
+    """A log under this certificate at this alpha, by default its own; from counts, or as it printed them.
+
+    Raises NoCountsError where it would have to be derived from counts that nobody has, RefusedError where those of the
+    log don't hold enough.
+    """
+    spec, log = shown.log.spec, shown.log.radii
+    name, level = certificate or spec.certificate, alpha or shown.alpha
+    rule = certificates().get(name)
+    norm, k = (rule.norm, rule.k) if rule else ("l2", 1)
+    if log.counts is not None:
+        level = level or Certification().alpha
+        found = certify_counts(spec, log, name, level, shown.n0)
+        told = f"{find_certificate(name).guarantee.label(level)}, from logged counts"
+        return Reading(name, level, found, told, norm, k, True)
+    if name != spec.certificate or level != shown.alpha:
+        raise NoCountsError
+    caps = name == PLAIN and _cap_shows(shown)
+    return Reading(name, level, as_certified(shown), log_guarantee(name, level), norm, k, caps)
+
+
+def _row(shown: Shown, radii: Sequence[float], certificate: str | None, alpha: float | None) -> LoggedRow:
+    spec, log = shown.log.spec, shown.log.radii
+    read = reading(shown, certificate, alpha)
+    every = spec.counts == "classes" and read.alpha is not None and len(log)
+    rule = certificates().get(read.certificate) if log.counts is not None else None
+    failure = rule.guarantee.times_alpha * read.alpha if rule and read.alpha else None
     return LoggedRow(
         run=shown.log.id,
         method=spec.method,
@@ -57,22 +150,28 @@ def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
         split=spec.split,
         model=spec.model,
         sigma=spec.sigma,
+        trained_sigma=spec.trained_sigma,
         noise=spec.noise,
         stopping="fixed",
         seed=spec.seed,
         n=shown.n,
         n0=shown.n0,
-        alpha=shown.alpha,
-        certificate=spec.certificate,
-        guarantee=log_guarantee(spec.certificate, shown.alpha),
-        norm="l2",
-        k=1,
+        alpha=read.alpha,
+        certificate=read.certificate,
+        guarantee=read.guarantee,
+        norm=read.norm,
+        k=read.k,
         images=len(log),
         planned=len(log),
-        cells=curve(certified, log.label, radii),
-        acr=average_radius(certified, log.label),
-        abstain_rate=float((certified.predicted == ABSTAIN).mean()) if len(log) else float("nan"),
-        cap_share=float(certified.at_cap.mean()) if known and len(log) else float("nan"),
+        cells=curve(read.certified, log.label, radii),
+        acr=average_radius(read.certified, log.label),
+        abstain_rate=float((read.certified.predicted == ABSTAIN).mean()) if len(log) else float("nan"),
+        cap_share=float(read.certified.at_cap.mean()) if read.caps and len(log) else float("nan"),
+        clean_accuracy=clean_accuracy(count_table(spec, log), log.label, read.alpha)
+        if every and read.alpha
+        else float("nan"),
+        failure=failure if failure and failure < 1 else None,
+        counted=log.counts is not None,
         subset=describe_subset(log.index),
         subset_key=subset_key(log.index),
     )
@@ -87,22 +186,29 @@ def log_guarantee(certificate: str, alpha: float | None) -> str:
     return f"{rule.guarantee.label(alpha)}, as logged (counts unknown)"
 
 
-def as_certified(log: Radii, sigma: float, n: int | None, alpha: float | None) -> Certified:
-    """The log's radii as a certificate would give them; `at_cap` needs n and alpha and is false without."""
-    at_cap = np.zeros(len(log), bool)
-    if n is not None and alpha is not None and len(log):
-        largest = float(log.radius.max())
-        # 1e-9: the cap keeps a margin to the safe side, which somebody else's code doesn't.
-        if largest + rounding(largest) >= cap(sigma, n, alpha) * (1 - 1e-9):
-            at_cap = log.radius == largest
+def as_certified(shown: Shown) -> Certified:
+    """A log's radii as a certificate would give them; `at_cap` needs n and alpha, and CERTIFY's cap, and is false without."""
+    log, at_cap = shown.log.radii, np.zeros(len(shown.log.radii), bool)
+    if shown.log.spec.certificate == PLAIN and shown.n is not None and shown.alpha is not None:
+        largest = cap(shown.log.spec.sigma, shown.n, shown.alpha)
+        # A whole unit of the last digit: some print radii rounded down.
+        at_cap = log.radius + 2 * half_units(log) >= largest * (1 - SLACK)
     return Certified(log.predicted.astype(np.int64), log.radius, at_cap)
 
 
-def rounding(radius: float) -> float:
-    """Half a unit of the third significant digit, by how much a printed radius may be off; 0 where it has more digits."""
-    if radius <= 0 or float(f"{radius:.3g}") != radius:
-        return 0.0
-    return 0.5 * 10.0 ** (math.floor(math.log10(radius)) - 2)
+def _cap_shows(shown: Shown) -> bool:
+    """Whether n and alpha are stated, and radii printed finely enough to tell the largest that they allow from the next."""
+    n, alpha, log = shown.n, shown.alpha, shown.log.radii
+    if n is None or alpha is None:
+        return False
+    sigma = shown.log.spec.sigma
+    below = float(gaussian_radius(one_minus_lower(n - 1, n, alpha), sigma)) if n > 1 else 0.0
+    return 3 * float(half_units(log).max(initial=0.0)) < cap(sigma, n, alpha) - below
+
+
+def half_units(log: Radii) -> NDArray[np.float64]:
+    """By how much each printed radius of a log may be off, (N,)."""
+    return of_numbers(log.radius) if log.printed is None else log.printed
 
 
 def cap(sigma: float, n: int, alpha: float) -> float:
@@ -110,9 +216,12 @@ def cap(sigma: float, n: int, alpha: float) -> float:
     return float(gaussian_radius(one_minus_lower(n, n, alpha), sigma))
 
 
-def implied_alpha(largest: float, sigma: float, n: int) -> tuple[float, float]:
-    """The alphas under which n draws reach the printed radius `largest` at most: α = Φ(R/σ)ⁿ at both ends of its rounding."""
-    ends = [(largest + side * rounding(largest)) / sigma for side in (-1, 1)]
+def implied_alpha(largest: float, half: float, sigma: float, n: int) -> tuple[float, float]:
+    """The alphas under which n draws reach the printed radius `largest` at most: α = Φ(R/σ)ⁿ at both ends of its rounding.
+
+    `half` is half a unit of its last digit; what single precision adds to it counts too.
+    """
+    ends = [(largest * (1 + side * SLACK) + side * half) / sigma for side in (-1, 1)]
     low, high = (float(np.exp(n * log_ndtr(end))) for end in ends)
     return low, high
 
@@ -156,16 +265,17 @@ def describe_subset(index: NDArray[np.int64]) -> str:
 
 
 def _boundary(logs: Sequence[Radii], radii: Sequence[float]) -> list[str]:
-    """Logs print three digits, which may round up: images that sit exactly on a column's radius."""
+    """Logs print few digits, which may round up: images that sit exactly on a column's radius."""
     told = []
+    right = [(log, (log.predicted == log.label) & (half_units(log) > EXACT)) for log in logs if len(log)]
     for r in radii:
-        shares = [float(((log.predicted == log.label) & (log.radius == r)).mean()) for log in logs if r > 0]
+        shares = [float((hit & (log.radius == r)).mean()) for log, hit in right if r > 0]
         share = max(shares, default=0.0)
         if share:
             told.append(f"{percent_up(share)} points at {r:g}")
     if not told:
         return []
     return [
-        "Imported radii are rounded to three digits, perhaps upward. Images exactly on a column's radius count as certified; "
+        "Imported radii are rounded as they were printed, perhaps upward. Images exactly on a column's radius count as certified; "
         f"their share of a log is up to {', '.join(told)}."
     ]

@@ -156,6 +156,11 @@ class OwnRow(Measured):
         return self.train.method
 
     @property
+    def trained_sigma(self) -> float:
+        """Noise level of the training."""
+        return self.train.sigma
+
+    @property
     def dataset(self) -> str:
         return self.train.dataset
 
@@ -246,7 +251,7 @@ class ProvedRow(OwnRow):
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRow(Measured):
-    """A log that was imported: radii as they were printed, counts unknown."""
+    """A log that was imported: radii as they were printed, or counts."""
 
     method: str
     dataset: str
@@ -259,6 +264,12 @@ class LoggedRow(Measured):
     n: int | None
     n0: int | None
     alpha: float | None
+    trained_sigma: float | None = None
+    """Noise level of the training, where the log's path says it."""
+    counted: bool = False
+    """The log holds counts, from which its radii are derived."""
+    told: str = ""
+    """Of its file, where nothing else tells it from another log."""
 
     source = "log"
     arithmetic = "float"
@@ -266,7 +277,12 @@ class LoggedRow(Measured):
 
     @property
     def label(self) -> str:
-        return f"{self.method} (log)"
+        """The method, the noise level of its training where that isn't the certificate's, and what else tells it apart."""
+        told = [] if self.trained_sigma in (None, self.sigma) else [f"trained at σ = {self.trained_sigma:g}"]
+        told += [self.told] if self.told else []
+        about = ", ".join([*told, "logged counts" if self.counted else "log"])
+        # In one bracket, also where the method of an export brings its own.
+        return f"{self.method[:-1]}, {about})" if self.method.endswith(")") else f"{self.method} ({about})"
 
 
 AnyRow = Row | ProvedRow | LoggedRow

@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.logs import HEADER
+from rsctl.report.layouts import HEADER
 from rsctl.store.files import publish, read_bytes, replace
 
 _COMMENT = b"<!-- rsctl %s -->\n"

@@ -15,8 +15,9 @@ transcribed from the printed table, where no public log gives these numbers.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from functools import cache, cached_property
 from importlib.resources import files
 from typing import Any
@@ -25,6 +26,9 @@ from rsctl.errors import InputError, unknown
 from rsctl.report.measured import AnyRow
 from rsctl.report.text import plain
 from rsctl.words import counted, nth
+
+ROUNDED = "Rounded to nearest as printed there, where one's own numbers are rounded down: equal ones may differ in their last digit."
+"""Said of a published table that stands beside one's own."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,16 @@ class Published:
         return [float(radius) for radius in self.values["radii"]]
 
     @cached_property
+    def decimals(self) -> int:
+        """Of the per cents as the table prints them: those of its most exact number, for `73.0` may be stored as 73."""
+        return places(value for row in self.rows for value in row.certified if value is not None)
+
+    @cached_property
+    def acr_decimals(self) -> int:
+        """Of the average certified radii."""
+        return places(row.acr for row in self.rows if row.acr is not None)
+
+    @cached_property
     def heading(self) -> str:
         """What it is, with its citation, its conditions and the remarks on its rows."""
         v = self.values
@@ -90,6 +104,12 @@ class Published:
             for radius, percent in zip(self.radii, row.certified, strict=True)
             if percent is not None
         ]  # fmt: skip
+
+
+def places(numbers: Iterable[float]) -> int:
+    """The decimals of the most exact of these numbers, as their shortest digits have them."""
+    found = (Decimal(repr(float(number))).normalize().as_tuple().exponent for number in numbers)
+    return max([0, *(-exponent for exponent in found if isinstance(exponent, int))])
 
 
 @cache

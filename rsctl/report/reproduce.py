@@ -29,16 +29,31 @@ class Compared:
     low: float
     high: float
     """95 % Clopper–Pearson interval of the measured share, over images."""
+    decimals: int = 1
+    """To which the published table rounds, to nearest."""
 
     @property
     def difference(self) -> float:
-        return self.measured - self.published
+        """Measured − published as far as the published digits go: 0 where the measured share would be printed as the same."""
+        return apart(self.measured, self.published, self.decimals)
+
+    @property
+    def rounded(self) -> float:
+        """The measured share as the published table would print it."""
+        return round(self.published + self.difference, self.decimals)
 
     @property
     def inside(self) -> bool:
         """Whether the published number, as far as its digits go, lies in the interval."""
-        half = 0.5 if self.published == int(self.published) else 0.05
+        half = 0.5 * 10.0**-self.decimals
         return self.low - half <= self.published <= self.high + half
+
+
+def apart(measured: float, published: float, decimals: int) -> float:
+    """Measured, rounded to nearest, − published; a measured number halfway between two is rounded towards the published one."""
+    steps = abs(measured - published) * 10.0**decimals
+    whole = max(math.ceil(steps - 0.5 - 1e-6), 0)
+    return math.copysign(whole * 10.0**-decimals, measured - published) if whole else 0.0
 
 
 @dataclass(frozen=True)
@@ -52,6 +67,7 @@ class ReproducedRow:
     cells: list[Compared]
     acr_published: float | None
     acr_measured: float | None
+    acr_decimals: int
     settings: list[str]
     """Every setting that differs, `key: there, here`."""
 
@@ -85,13 +101,15 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
         mine = [
             row for row in rows if row.sigma == published.sigma and same_method(published.method, row.method)
         ]
-        # Of a grid only the runs with the published hyper-parameters answer, where there are any.
+        # Of several only those trained at this noise level, and with the published hyper-parameters, answer, where there are any.
+        mine = [row for row in mine if row.trained_sigma in (None, row.sigma)] or mine
         mine = [row for row in mine if _same_hyperparameters(published, row)] or mine
         if not mine:
             missing.append(f"{published.method}, sigma = {published.sigma:g}")
         paired += [_pair(table, published, row) for row in mine]
     notes = [
         *results.notes,
+        "Measured numbers are rounded to nearest here, to the digits that the published table has; elsewhere one's own are rounded down.",
         "The interval is that of one's own images; the published share scatters likewise, and two trainings differ by "
         "their seeds: a number outside it is no proof of a mistake.",
     ]
@@ -106,23 +124,30 @@ def _same_hyperparameters(published: PublishedRow, row: AnyRow) -> bool:
 
 def same_method(published: str, mine: str) -> bool:
     """Whether names agree up to case, punctuation and what stands in brackets; `Basic` and `Cohen` are Gaussian augmentation."""
-    name = _bare(published.split("(")[0])
-    return _bare(mine.split("(")[0]) == {"basic": "gaussian", "cohen": "gaussian"}.get(name, name)
+    return _bare(published) == _bare(mine)
 
 
-def _bare(text: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", text.lower())
+def _bare(name: str) -> str:
+    bare = re.sub(r"[^a-z0-9]", "", name.split("(")[0].lower())
+    return {"basic": "gaussian", "cohen": "gaussian"}.get(bare, bare)
 
 
 def _pair(table: Published, published: PublishedRow, row: AnyRow) -> ReproducedRow:
     cells = [
-        Compared(cell.radius, value, 100 * cell.accuracy, 100 * cell.interval[0], 100 * cell.interval[1])
+        Compared(
+            cell.radius,
+            value,
+            100 * cell.accuracy,
+            100 * cell.interval[0],
+            100 * cell.interval[1],
+            table.decimals,
+        )
         for cell, value in zip(row.cells, published.certified, strict=True)
         if value is not None and cell.images
     ]
     return ReproducedRow(
         published.method, published.sigma, row.run, row.images, cells, published.acr,
-        row.acr if row.images else None, _settings(table, published, row),
+        row.acr if row.images else None, table.acr_decimals, _settings(table, published, row),
     )  # fmt: skip
 
 
@@ -130,6 +155,8 @@ def _settings(table: Published, published: PublishedRow, row: AnyRow) -> list[st
     found = differences([row], table, images=published.images)
     if published.remark:
         found.append(f"published: {published.remark}")
+    if row.trained_sigma not in (None, row.sigma):
+        found.append(f"trained at σ = {row.trained_sigma:g} here")
     if isinstance(row, Row):
         mine = settings_of(row.train, row.count)
         for key, theirs in published.settings.items():
@@ -156,8 +183,10 @@ def reproduction_text(found: Reproduction) -> str:
             f"{len(row.cells) - len(outside)} of {len(row.cells)} published numbers lie in the 95 % interval of this run.",
         ]  # fmt: skip
         if row.acr_published is not None and row.acr_measured is not None:
+            places = row.acr_decimals
+            difference = apart(row.acr_measured, row.acr_published, places)
             lines.append(
-                f"ACR {row.acr_published:.3f} there, {row.acr_measured:.4f} here: {row.acr_measured - row.acr_published:+.4f}."
+                f"ACR {row.acr_published:.{places}f} there, {row.acr_published + difference:.{places}f} here: {difference:+.{places}f}."
             )
         lines += [*(f"- {escape_markdown(setting)}" for setting in row.settings), ""]
     if found.missing:
@@ -175,11 +204,10 @@ def _cells(row: ReproducedRow) -> Sequence[str]:
         "|--------|-----------|----------|------------|----------------|---------|",
     ]
     for cell in row.cells:
-        # Down as the measured share is: the three numbers of a line agree.
-        difference = math.floor(cell.difference * 10 + 1e-6) / 10
+        places = cell.decimals
         interval = f"[{percent(cell.low / 100)}, {percent_up(cell.high / 100)}]"
         lines.append(
-            f"| {cell.radius:<6g} | {cell.published:9.1f} | {percent(cell.measured / 100):>8} | {difference:+10.1f} | {interval:14} | {'' if cell.inside else 'outside':7} |"
+            f"| {cell.radius:<6g} | {cell.published:9.{places}f} | {cell.rounded:8.{places}f} | {cell.difference:+10.{places}f} | {interval:14} | {'' if cell.inside else 'outside':7} |"
         )
     return lines
 
@@ -188,5 +216,5 @@ def reproduction_json(found: Reproduction) -> str:
     values: dict[str, Any] = asdict(found)
     for row, full in zip(values["rows"], found.rows, strict=True):
         for cell, one in zip(row["cells"], full.cells, strict=True):
-            cell |= {"difference": one.difference, "inside": one.inside}
+            cell |= {"difference": one.difference, "rounded": one.rounded, "inside": one.inside}
     return json.dumps(values, indent=1, allow_nan=False)

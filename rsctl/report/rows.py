@@ -11,15 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.catalog import known_verifiers
-from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
-from rsctl.certificates.cohen import predict
+from rsctl.certificates import Certificate, Certified, find_certificate
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
-from rsctl.certificates.protocol import spendable
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
+from rsctl.report.clean import clean_accuracy
 from rsctl.report.families import Scored, families
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
@@ -271,30 +270,6 @@ def _about_stopping(stopped: dict[str, list[tuple[Row, Any]]]) -> list[str]:
 def _failure(rule: Certificate, alpha: float) -> float | None:
     failure = rule.guarantee.times_alpha * alpha
     return failure if rule.guarantee.kind == "probabilistic" and failure < 1 else None
-
-
-def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
-    """Share of images whose label PREDICT (Cohen 2019, section 3.2) returns at `alpha`; NaN for a sequential table.
-
-    Of splitting noise, whose counts are exact, the share whose label has most of them.
-    """
-    if table.counts.shape[1] < 2 or table.stopping != "fixed":
-        # PREDICT has its level for a fixed n only.
-        return float("nan")
-    alpha = spendable(table, alpha)
-    rows, counts = np.arange(len(labels)), table.counts
-    own = counts[rows, labels].astype(np.int64)
-    others = counts.copy()
-    others[rows, labels] = -1
-    second = others.max(axis=1)
-    if table.noise == "splitting":
-        return float((own > second).mean())  # all there is was counted
-    # Hoeffding: far apart the two-sided test passes for certain; only the rest needs the incomplete beta function.
-    lead = own - second
-    clear = (lead > 0) & (lead * lead >= 2 * np.log(2 / alpha) * (own + second))
-    close = (lead > 0) & ~clear
-    hits = int(clear.sum()) + int((predict(counts[close], alpha) == labels[close]).sum())
-    return hits / len(labels)
 
 
 def _subset(chosen: dict[str, Any]) -> str:

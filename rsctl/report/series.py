@@ -12,7 +12,7 @@ from scipy.special import betaincinv
 from rsctl.certificates import Certified
 from rsctl.report.attacked import AttackedRow
 from rsctl.report.hours import task_hours
-from rsctl.report.logged import as_certified, p_a_estimate, p_a_lower
+from rsctl.report.logged import p_a_estimate, p_a_lower, reading
 from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, OwnRow, ProvedRow, Results
 from rsctl.report.notes import data_of
 from rsctl.report.proved import as_certified as proved_radii
@@ -113,7 +113,7 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
         )
     beside = {shown.log.id: shown for shown in find_sweep(store, sweep)[1]}
     for row in results.logged:
-        found[key(row)] = _of_log(beside[row.run])
+        found[key(row)] = _of_log(beside[row.run], row)
     panels = []
     for group in groups([row for row in results.every if row.images]):
         panels.append(
@@ -166,10 +166,17 @@ def _only(images: Images, positions: NDArray[np.int64]) -> Images:
     return Images(images.score[keep], images.label[keep], images.p[keep], images.index[keep])
 
 
-def _of_log(shown: Shown) -> Images:
+def _of_log(shown: Shown, row: LoggedRow) -> Images:
     log, sigma = shown.log.radii, shown.log.spec.sigma
-    certified = as_certified(log, sigma, shown.n, shown.alpha)
-    if shown.n is None or shown.alpha is None:
+    certified = reading(shown, row.certificate, row.alpha).certified
+    if log.counts is not None and log.draws is not None:
+        whole = log.counts.shape[1] > 1
+        hits = log.counts[np.arange(len(log)), log.label if whole else 0]
+        p = np.where(whole | (log.predicted == log.label), hits / log.draws, np.nan)
+        return Images(_score(certified, log.label), log.label, p, log.index)
+    if row.norm != "l2":
+        p = np.full(len(log), np.nan)
+    elif shown.n is None or shown.alpha is None:
         p = p_a_lower(log.radius, sigma)
     else:
         p = p_a_estimate(log.radius, sigma, shown.n, shown.alpha)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.errors import InputError
-from rsctl.report.logged import as_certified, log_guarantee
+from rsctl.report.logged import NoCountsError, reading
 from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.compaction import assigned_images
-from rsctl.store.imports import Import, imports, said_of
+from rsctl.store.imports import Import, Shown, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table, read_findings, read_table
@@ -53,11 +52,20 @@ class Subject:
     count: CountSpec | None = None
     table: Table[Rows] | None = None
     """The counts; None for a log, or what a verifier proved."""
+    logged: Shown | None = None
+    """The log, of an import."""
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
         """(N,) float64: the radius where the prediction is right, -1 elsewhere: certified at r where it is ≥ r."""
         return np.where(self.certified.predicted == self.label, self.certified.radius, -1.0)
+
+    @property
+    def trained_sigma(self) -> float | None:
+        """Noise level of the training; the certificate's where a log's path says no other."""
+        if self.train is not None:
+            return self.train.sigma
+        return self.sigma if self.logged is None else self.logged.log.spec.trained_sigma or self.sigma
 
     @property
     def progress(self) -> str:
@@ -144,17 +152,18 @@ def of_verification(run: Run, certificate: str | None = None, alpha: float | Non
 
 
 def of_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Subject:
-    """An imported log; its radii can't be derived anew."""
-    spec, radii, said = log.spec, log.radii, said_of(log)
-    stated: Any = said.alpha if said else None
-    if (certificate and certificate != spec.certificate) or (alpha and alpha != stated):
+    """An imported log; radii can be derived anew where it holds counts."""
+    spec, radii = log.spec, log.radii
+    said = said_of(log) or Shown(log, None, None, None, "", [])
+    try:
+        found = reading(said, certificate, alpha)
+    except NoCountsError:
         raise InputError(
-            f"{log.id}: is an imported log of '{spec.certificate}' at alpha = {stated}; without counts it has no other radii."
-        )
-    n, n0 = (said.n, said.n0) if said else (None, None)
+            f"{log.id}: is an imported log of '{spec.certificate}' at alpha = {said.alpha}; without counts it has no other radii."
+        ) from None
     return Subject(
         run=log.id, method=spec.method, dataset=spec.dataset, split=spec.split, model=spec.model, sigma=spec.sigma,
-        noise=spec.noise, seed=spec.seed, n=n, n0=n0, alpha=stated, certificate=spec.certificate,
-        guarantee=log_guarantee(spec.certificate, stated), norm="l2", index=radii.index, label=radii.label,
-        seconds=radii.seconds, certified=as_certified(radii, spec.sigma, n, stated), planned=len(radii),
+        noise=spec.noise, seed=spec.seed, n=said.n, n0=said.n0, alpha=found.alpha, certificate=found.certificate,
+        guarantee=found.guarantee, norm=found.norm, index=radii.index, label=radii.label,
+        seconds=radii.seconds, certified=found.certified, planned=len(radii), logged=said,
     )  # fmt: skip

@@ -73,8 +73,15 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
     tables: dict[Any, dict[Any, list[AnyRow]]] = {}
     for row in rows:
         line = tables.setdefault(_table_key(row), {})
-        line.setdefault(_line_key(row) if merge_seeds else (row.run,), []).append(row)
-    return [Group([Line(rows[0].label, rows) for rows in lines.values()]) for lines in tables.values()]
+        line.setdefault(_line_key(row), []).append(row)
+    found = []
+    for lines in tables.values():
+        by_seed = [
+            sorted(rows, key=lambda row: -1 if row.seed is None else row.seed) for rows in lines.values()
+        ]
+        apart = by_seed if merge_seeds else [[row] for rows in by_seed for row in rows]
+        found.append(Group([Line(rows[0].label, rows) for rows in apart]))
+    return found
 
 
 def _table_key(row: AnyRow) -> tuple[Any, ...]:
@@ -90,7 +97,16 @@ def _line_key(row: AnyRow) -> tuple[Any, ...]:
     """The same for runs that differ in the training seed alone."""
     if isinstance(row, LoggedRow):
         # Without a seed nothing says that two logs are two trainings of one method.
-        return ("log", row.method, row.model, row.sigma, row.run if row.seed is None else "")
+        return (
+            "log",
+            row.method,
+            row.model,
+            row.sigma,
+            row.trained_sigma,
+            row.counted,
+            row.told,
+            row.run if row.seed is None else "",
+        )
     recipe = row.recipe or row.train.model_dump_json(exclude={"seed"})
     return ("run", recipe, row.spec.model_dump_json(exclude={"model_hash", "model_run"}))
 

@@ -95,15 +95,14 @@ def published_table(published: Published) -> list[list[str]]:
     """One line per method and σ, as it was published; a gap where the paper has none."""
     header = ["Method", "σ", *(radius_text(radius) for radius in published.radii), "ACR"]
     # As printed in the source, in whole per cent or with a decimal: no second rounding.
-    decimals = int(any(value % 1 for row in published.rows for value in row.certified if value is not None))
     return [
         header,
         *(
             [
                 row.method,
                 f"{row.sigma:g}",
-                *(_published(value, decimals) for value in row.certified),
-                _acr(row.acr),
+                *(_published(value, published.decimals) for value in row.certified),
+                _published(row.acr, published.acr_decimals),
             ]
             for row in published.rows
         ),
@@ -112,7 +111,3 @@ def published_table(published: Published) -> list[list[str]]:
 
 def _published(value: float | None, decimals: int) -> str:
     return MISSING if value is None else f"{value:.{decimals}f}"
-
-
-def _acr(value: float | None) -> str:
-    return MISSING if value is None else f"{value:.3f}"

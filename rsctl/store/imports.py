@@ -1,4 +1,4 @@
-"""Other people's results in the store: radii of single images without counts, from their per-image logs.
+"""Other people's results in the store: radii of single images, or counts of them, from their per-image logs.
 
 ```
 <store>/
@@ -8,8 +8,11 @@
 
 `radii.h5` holds `index` (N,) int64, `label` (N,) int32, `predicted` (N,) int32 (-1 where it abstained),
 `radius` (N,) float64 (0 there) and `seconds` (N,) float64 (NaN where the log has none), in ascending order of
-`index`; the attribute `counts` is `unknown`. Nothing can be derived again from it: not another alpha, not
-another certificate.
+`index`, and `printed` (N,) float64, half a unit of the last digit of each printed radius. The attribute `counts` is
+`unknown`: nothing can be derived again from it, not another alpha, not another certificate.
+
+A log of counts has `counts` (N, C) int64, where the attribute is `classes`, or (N, 1), those of the predicted class
+alone, where it is `top`; `draws` (N,) int64; and radii of 0: those are derived at whatever alpha is asked for.
 
 A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are what
 somebody says of it and belong to the sweep. So an import can be repeated and corrected. Both files are
@@ -31,15 +34,17 @@ from typing import Any, Literal
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsctl.errors import InputError, RefusedError
-from rsctl.spec.identity import content_hash
+from rsctl.spec.identity import content_hash, identity
 from rsctl.store.files import publish, read_bytes, read_json, replace, to_json
 from rsctl.store.layout import Store
 
 SCHEMA = 1
 _COLUMNS = {"index": "i8", "label": "i4", "predicted": "i4", "radius": "f8", "seconds": "f8"}
+_FURTHER = {"printed": "f8", "counts": "i8", "draws": "i8"}
+"""Columns that not every log has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,20 +56,32 @@ class Radii:
     predicted: NDArray[np.int32]
     radius: NDArray[np.float64]
     seconds: NDArray[np.float64]
+    printed: NDArray[np.float64] | None = None
+    """Half a unit of the last digit of each printed radius; None in what was imported before that was kept."""
+    counts: NDArray[np.int64] | None = None
+    """(N, C), or (N, 1) of the predicted class alone; None where there are radii alone."""
+    draws: NDArray[np.int64] | None = None
+    """What was counted of each image; None without counts."""
 
     def __len__(self) -> int:
         return len(self.index)
 
     def take(self, rows: Any) -> Radii:
-        return Radii(**{name: getattr(self, name)[rows] for name in _COLUMNS})
+        return Radii(**{name: column[rows] for name, column in self.columns.items()})
+
+    @property
+    def columns(self) -> dict[str, NDArray[Any]]:
+        """Those that it has, by name."""
+        every = {name: getattr(self, name) for name in (*_COLUMNS, *_FURTHER)}
+        return {name: column for name, column in every.items() if column is not None}
 
     @property
     def sha256(self) -> str:
-        """Of the rows without the times."""
+        """Of the rows without the times, and without how the radii were printed."""
         digest = hashlib.sha256()
-        for name, kind in _COLUMNS.items():
-            if name != "seconds":
-                digest.update(getattr(self, name).astype(f"<{kind}").tobytes())
+        for name, column in self.columns.items():
+            if name not in ("seconds", "printed"):
+                digest.update(column.astype(f"<{_COLUMNS.get(name) or _FURTHER[name]}").tobytes())
         return digest.hexdigest()
 
 
@@ -85,10 +102,19 @@ class ImportSpec(BaseModel):
     certificate: str
     rows: str
     """SHA-256 of the rows."""
+    trained_sigma: float | None = Field(default=None, json_schema_extra={"neutral": None})
+    """Noise level of the training, where the path says it; None where it says one level alone."""
+    counts: Literal["", "top", "classes"] = Field(default="", json_schema_extra={"neutral": ""})
+    """Counts of the predicted class or of every class; empty for radii alone."""
 
     @property
     def hash(self) -> str:
-        return content_hash(self.model_dump(mode="json"))
+        return content_hash(identity(self))
+
+    @property
+    def trained_elsewhere(self) -> float | None:
+        """The noise level of the training where it isn't the certificate's."""
+        return None if self.trained_sigma in (None, self.sigma) else self.trained_sigma
 
     @property
     def run_id(self) -> str:
@@ -127,7 +153,13 @@ class Import:
         file = self.path / "radii.h5"
         try:
             with h5py.File(io.BytesIO(read_bytes(file)), "r") as stored:
-                return Radii(**{name: stored[name][()].astype(kind) for name, kind in _COLUMNS.items()})
+                kinds = {**_COLUMNS, **{name: kind for name, kind in _FURTHER.items() if name in stored}}
+                found = Radii(**{name: stored[name][()].astype(kind) for name, kind in kinds.items()})
+            if {len(column) for column in found.columns.values()} != {len(found)}:
+                raise ValueError("its columns have different lengths")
+            if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
+                raise ValueError("its counts aren't what spec.json says")
+            return found
         except (OSError, KeyError, ValueError, TypeError) as error:
             raise InputError(
                 f"{file}: can't be read ({error}). Remove the folder and import again."
@@ -157,12 +189,12 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
             )
         return kept, False
     with h5py.File.in_memory() as file:
-        file.attrs["schema"], file.attrs["counts"] = SCHEMA, "unknown"
-        for name, kind in _COLUMNS.items():
-            file[name] = np.asarray(getattr(radii, name), kind)
+        file.attrs["schema"], file.attrs["counts"] = SCHEMA, spec.counts or "unknown"
+        for name, column in radii.columns.items():
+            file[name] = np.asarray(column, _COLUMNS.get(name) or _FURTHER[name])
         file.flush()
         publish(kept.path / "radii.h5", bytes(file.id.get_file_image()))
-    values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
+    values = {"schema": SCHEMA, "hash": spec.hash, "spec": identity(spec)}
     return kept, publish(kept.path / "spec.json", to_json(values))
 
 
@@ -179,6 +211,11 @@ def show(store: Store, sweep: str, shown: Shown) -> str:
         return "unchanged"
     replace(file, to_json(values))
     return "changed"
+
+
+def hide(store: Store, sweep: str, shown: Shown) -> None:
+    """Take an import from beside a sweep; the store keeps it."""
+    (store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json").unlink(missing_ok=True)
 
 
 def shown_by(store: Store, sweep: str) -> list[Shown]:

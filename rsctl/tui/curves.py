@@ -86,7 +86,7 @@ class Curves:
     def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
         """The images of a run one by one, in ascending order of their position."""
         if run.entry["kind"] == "imports":
-            return logged_samples(Path(store) / "imports" / run.counts, run.entry["n"])
+            return logged_samples(Path(store) / "imports" / run.counts, run, certificate, alpha)
         if run.entry["kind"] != "counts":
             found = read_findings(Run(Path(store) / run.entry["kind"] / run.counts)).rows
             distances = found.broken if run.entry["kind"] == "attacks" else found.radius
@@ -156,11 +156,11 @@ class Curves:
         """Of an imported log, which never changes."""
         key = (run.key, certificate or "", alpha or 0.0)
         if key not in self._known or self._known[key][0] is not run.entry:
-            about, certified = logged_curve(folder.path, run, certificate, alpha)
-            if certified is not None and about.images:
+            about, found = logged_curve(folder.path, run, certificate, alpha)
+            if found is not None and about.images:
                 labels = Import(folder.path).radii.label
-                about = certified_line(about, certified, labels, run.entry["radii"])
-                if run.entry["n"] is None or run.entry["alpha"] is None:
+                about = certified_line(about, found.certified, labels, run.entry["radii"])
+                if not found.caps:
                     about = replace(about, cap_share=float("nan"))
             self._known[key] = (run.entry, about)
         return self._known[key][1]

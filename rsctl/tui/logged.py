@@ -7,45 +7,51 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsctl.certificates import Certified
+import numpy as np
+
 from rsctl.errors import UserError
-from rsctl.report.logged import as_certified, log_guarantee
-from rsctl.store.imports import Import
+from rsctl.report.logged import NoCountsError, Reading, reading
+from rsctl.store.imports import Import, Shown
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
 
 def logged_curve(
     folder: Path, run: RunView, certificate: str | None, alpha: float | None
-) -> tuple[Curve, Certified | None]:
-    """What is known of a log, and its radii; none where another certificate or alpha is asked for."""
+) -> tuple[Curve, Reading | None]:
+    """What is known of a log, and its radii; none where another certificate or alpha is asked for, and it has no counts."""
     log, entry = Import(folder), run.entry
     own, level, n = str(entry["certificates"][0]), entry["alpha"], entry["n"]
     try:
-        spec, radii = log.spec, log.radii
+        found = reading(Shown(log, n, entry["n0"], level, "", []), certificate, alpha)
         about = Curve(
-            run.key, run.title, own, log_guarantee(own, level), "l2", level or 0.0, n or 0, len(radii), len(radii),
-            problems=tuple(plain(remark) for remark in entry["remarks"]),
+            run.key, run.title, found.certificate, found.guarantee, found.norm, found.alpha or 0.0, n or 0, len(log.radii),
+            len(log.radii), problems=tuple(plain(remark) for remark in entry["remarks"]),
         )  # fmt: skip
-        certified = as_certified(radii, spec.sigma, n, level)
-    except UserError as error:
-        return _without(run, own, level, str(error)), None
-    if (certificate or own) != own or (alpha or level) != level:
+    except NoCountsError:
         said = f"alpha = {level:g}" if level else "an alpha that nobody stated"
         why = f"an imported log holds radii of {own} at {said}, and no counts to derive others from"
         return _without(run, own, level, why), None
-    return about, certified
+    except UserError as error:
+        return _without(run, certificate or own, level, str(error)), None
+    return about, found
 
 
 def _without(run: RunView, certificate: str, alpha: float | None, why: str) -> Curve:
     return Curve(run.key, run.title, certificate, "", "l2", alpha or 0.0, 0, 0, 0, problems=(plain(why),))
 
 
-def logged_samples(folder: Path, n: int | None) -> list[Sample]:
-    """The images of a log in ascending order of their position; its counts are unknown."""
-    radii = Import(folder).radii
-    columns = (radii.index, radii.label, radii.predicted, radii.radius, radii.seconds)
-    return [
-        Sample(index, label, predicted, radius, 0, 0, n or 0, seconds)
-        for index, label, predicted, radius, seconds in zip(*(c.tolist() for c in columns), strict=True)
-    ]
+def logged_samples(folder: Path, run: RunView, certificate: str, alpha: float) -> list[Sample]:
+    """The images of a log in ascending order of their position; 0 for counts that are unknown."""
+    log, entry = Import(folder), run.entry
+    radii, shown = log.radii, Shown(log, entry["n"], entry["n0"], entry["alpha"], "", [])
+    found = (
+        reading(shown, certificate, alpha).certified if radii.counts is not None else reading(shown).certified
+    )
+    first, second = np.zeros(len(radii), np.int64), np.zeros(len(radii), np.int64)
+    draws = np.full(len(radii), entry["n"] or 0) if radii.draws is None else radii.draws
+    if radii.counts is not None:
+        ordered = np.sort(radii.counts, axis=1)[:, ::-1]
+        first, second = ordered[:, 0], ordered[:, 1] if ordered.shape[1] > 1 else second
+    columns = (radii.index, radii.label, found.predicted, found.radius, first, second, draws, radii.seconds)
+    return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]

@@ -13,6 +13,7 @@ from typing import Any
 
 from rsctl.errors import UserError
 from rsctl.plan.tasks import Task
+from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of
 from rsctl.spec.runs import TrainSpec
 from rsctl.spec.sections import Certification
@@ -66,11 +67,15 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
     _name(entries)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     radii = next(sampled, Certification().radii)
+    readable = []
     for shown in beside:
         try:
-            entries.append(_logged(name, shown, radii))
+            readable.append((shown, shown.log.spec))
         except UserError as error:
             problems.append(plain(str(error)))
+    logs = [shown for shown, _ in readable]
+    alike, several = alike_logs(logs), _several(logs)
+    entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
     return Sweep(stamp, plan, entries, problems)
 
@@ -83,15 +88,24 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (status.st_mtime_ns, status.st_ino)
 
 
-def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
-    """An imported log: it has no tasks, and radii without counts."""
+def _several(beside: Sequence[Shown]) -> list[str]:
+    """In which of data set, split, model and certificate imported logs differ."""
+    specs = [shown.log.spec for shown in beside]
+    keys = ("dataset", "split", "model", "certificate")
+    return [key for key in keys if len({getattr(spec, key) for spec in specs}) > 1]
+
+
+def _logged(sweep: str, shown: Shown, radii: Sequence[float], several: Sequence[str], told: str) -> Entry:
+    """An imported log: it has no tasks."""
     spec = shown.log.spec
     alpha = f"{shown.alpha:g}" if shown.alpha else ""
     settings = {
         "method": spec.method,
         "sigma": spec.sigma,
+        "training sigma": spec.trained_sigma,
         "seed": spec.seed,
         "dataset": spec.dataset,
+        "split": spec.split,
         "model": spec.model,
     }
     values = {
@@ -105,7 +119,15 @@ def _logged(sweep: str, shown: Shown, radii: Sequence[float]) -> Entry:
         "source": shown.source,
         "remarks": shown.remarks,
     }
-    parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": "(log)"}
+    kind = "(logged counts)" if spec.counts else "(log)"
+    parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": kind}
+    if spec.trained_elsewhere is not None:
+        parts["trained"] = f"trained at σ {spec.trained_elsewhere:g}"
+    if spec.seed is not None:
+        parts["seed"] = f"seed {spec.seed}"
+    parts |= {key: str(getattr(spec, key)) for key in several}
+    if told:
+        parts["file"] = told
     return Entry(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
 
 

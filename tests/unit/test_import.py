@@ -15,11 +15,12 @@ from report_cases import make_store
 
 from rsctl.cli import run
 from rsctl.errors import InputError
+from rsctl.report.cells import NotALog
 from rsctl.report.export_logs import export_logs
 from rsctl.report.formats import render
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.logged import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
-from rsctl.report.logs import NotALog, parse_log
+from rsctl.report.logs import parse_log
 from rsctl.report.rows import sweep_results
 from rsctl.store.files import read_json
 from rsctl.store.imports import imports
@@ -95,7 +96,6 @@ def test_a_damaged_line_in_the_middle_refuses_the_file() -> None:
     for bad in (
         "1\t8\t8\tnan\t1\t1",
         "1\t8\t8\tinf\t1\t1",
-        "1\t8\t8\t-0.5\t1\t1",
         "-1\t8\t8\t0.5\t1\t1",
         "1\t8\t-2\t0.5\t1\t1",
         "1\t8.5\t8\t0.5\t1\t1",
@@ -143,7 +143,7 @@ def test_an_abstention_has_no_radius_whatever_the_log_says() -> None:
 
 def test_the_largest_radius_tells_alpha() -> None:
     assert cap(0.25, 100_000, 0.001) == pytest.approx(0.9528, abs=1e-4)  # 3.8115 sigma
-    low, high = implied_alpha(0.978, 0.25, 100_000)
+    low, high = implied_alpha(0.978, 0.0005, 0.25, 100_000)
     assert low < 0.01 < high
     assert shortest_between(low, high) == 0.01
     assert shortest_between(0.00995, 0.00999) == 0.00999

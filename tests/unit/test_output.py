@@ -10,6 +10,7 @@ from report_cases import make_store
 
 from rsctl.cli import run
 from rsctl.errors import InputError, RefusedError
+from rsctl.report.export_logs import MANIFEST
 from rsctl.report.figures import plot
 from rsctl.report.formats import FORMATS
 from rsctl.report.output import is_ours, write
@@ -78,10 +79,16 @@ def test_a_figure_replaces_a_figure_of_rsctl_alone(tmp_path: Path, suffix: str) 
 def test_logs_replace_their_own(folder: Path) -> None:
     for _ in range(2):
         assert run(["export", "sweep", "--format", "tsv", "-o", "logs"]) == 0
-    (log,) = Path("logs").iterdir()
+    (log,) = Path("logs").glob("*.tsv")
     log.write_text("mine")
     assert run(["export", "sweep", "--format", "tsv", "-o", "logs"]) == 2
     assert log.read_text() == "mine"
+    log.unlink()
+    said = Path("logs", MANIFEST)
+    said.write_text("{}")
+    assert run(["export", "sweep", "--format", "tsv", "-o", "logs"]) == 2
+    assert said.read_text() == "{}"
+    assert run(["export", "sweep", "--format", "tsv", "-o", "logs", "--force"]) == 0
 
 
 def test_a_device_or_a_folder_is_never_replaced(tmp_path: Path) -> None:

@@ -20,8 +20,15 @@ from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare import compare, comparison_text
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.measured import Row
-from rsctl.report.published import beside, differences, matching, published_tables
-from rsctl.report.reproduce import Compared, reproduce, reproduction_text, same_method
+from rsctl.report.published import (
+    Published,
+    PublishedRow,
+    beside,
+    differences,
+    matching,
+    published_tables,
+)
+from rsctl.report.reproduce import Compared, apart, reproduce, reproduction_text, same_method
 from rsctl.report.rows import sweep_results
 from rsctl.report.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import open_subject
@@ -261,9 +268,34 @@ def test_methods_answer_to_their_published_names() -> None:
 
 
 def test_a_published_number_is_inside_up_to_its_own_rounding() -> None:
-    assert Compared(0.0, 81, 79.0, 77.0, 80.6).inside  # whole per cent: it may be 80.5
+    assert Compared(0.0, 81, 79.0, 77.0, 80.6, decimals=0).inside  # whole per cent: it may be 80.5
+    # A whole number of a table with one decimal is 81.0: it isn't 80.5.
+    assert not Compared(0.0, 81, 79.0, 77.0, 80.6, decimals=1).inside
     assert not Compared(0.0, 81.2, 79.0, 77.0, 80.6).inside
     assert Compared(0.0, 80.7, 79.0, 77.0, 80.66).inside
+
+
+def test_a_table_rounds_as_its_most_exact_number_does() -> None:
+    def table(*certified: float | None, acr: float = 0.5) -> Published:
+        return Published("t", {}, [PublishedRow("m", 0.5, list(certified), acr, 500)])
+
+    assert table(73, 65.2, None).decimals == 1
+    assert table(73.0, 65.0).decimals == 0
+    assert table(73, 65.25, acr=0.43).decimals == 2
+    assert table(73, acr=0.43).acr_decimals == 2
+    assert published_tables()["cohen2019-cifar10"].decimals == 1
+    assert published_tables()["adre2020-table1-cifar10"].decimals == 0
+
+
+def test_shares_that_would_be_printed_alike_do_not_differ() -> None:
+    cell = Compared(0.0, 74.8, 74.76, 70, 78)
+    assert (cell.difference, cell.rounded) == (0.0, 74.8)  # rounded down it would be 74.7
+    assert Compared(0.0, 74.8, 74.74, 70, 78).difference == pytest.approx(-0.1)
+    assert Compared(0.0, 75, 74.5, 70, 78, decimals=0).difference == 0
+    assert Compared(0.0, 74, 74.5, 70, 78, decimals=0).difference == 0  # halfway: printed as either
+    assert Compared(0.0, 76, 74.5, 70, 78, decimals=0).rounded == 75
+    assert apart(0.5478, 0.548, 3) == 0
+    assert apart(0.5474, 0.548, 3) == pytest.approx(-0.001)
 
 
 def test_reproduce_pairs_cells_and_names_every_setting_that_differs(
@@ -292,7 +324,7 @@ def test_reproduce_pairs_cells_and_names_every_setting_that_differs(
     assert len(found.missing) == 3
     assert "95 % interval" in reproduction_text(found)
     row.cells[0] = replace(row.cells[0], published=60.0, measured=61.17)
-    assert re.search(r"60\.0 \| +61\.1 \| +\+1\.1 \|", reproduction_text(found))
+    assert re.search(r"60\.0 \| +61\.2 \| +\+1\.2 \|", reproduction_text(found))
     assert run(["reproduce", "cohen2019-cifar10", "sweep", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["rows"][0]["cells"][0]["published"] == 65.2
     assert run(["reproduce", "cohen2019-imagenet", "sweep"]) == 2

@@ -17,11 +17,12 @@ from scipy.stats import beta, binom
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.cli import run
+from rsctl.report.clean import clean_accuracy
 from rsctl.report.formats import FORMATS, render
 from rsctl.report.legend import MEANINGS
 from rsctl.report.measured import Cell, Results, Row
 from rsctl.report.notes import mark_varying, warnings
-from rsctl.report.rows import _subset, clean_accuracy, curve, sweep_results
+from rsctl.report.rows import _subset, curve, sweep_results
 from rsctl.report.text import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
 from rsctl.store.tables import read_table
 

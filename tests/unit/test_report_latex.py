@@ -13,7 +13,7 @@ from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
 from rsctl.report.booktabs import Span, Tabular, floats
-from rsctl.report.export_logs import export_logs
+from rsctl.report.export_logs import MANIFEST, export_logs
 from rsctl.report.formats import render
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.measured import Results, Row
@@ -210,6 +210,8 @@ def test_what_follows_a_number_is_as_wide_in_every_line() -> None:
 def test_a_log_beside_merged_seeds_needs_no_column_of_seeds(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, grid={"seed": [0, 1]})
     logs, _ = export_logs(store, "sweep", tmp_path / "logs")
+    # A log of somebody else's, which doesn't say its seed.
+    (tmp_path / "logs" / MANIFEST).unlink()
     import_logs(
         store,
         "sweep",

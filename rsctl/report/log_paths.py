@@ -1,0 +1,178 @@
+"""What the path of a log tells of it: noise levels, seed, split, data set, model, and what is left of it as the method."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsctl.catalog import known_datasets, known_models
+from rsctl.report.text import printable
+
+_VALUE = r"(?:0[p_]\d+|\d+(?:\.\d+)?|\.\d+)"
+_CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std|level))?[ _=-]?({_VALUE})"
+_NOISE = re.compile(rf"{_CALLED}(?=([^/]*))", re.IGNORECASE)
+_NOISE_AND_SEED = re.compile(rf"{_CALLED}(?:_\d+(?=_|$))?", re.IGNORECASE)
+_LOOSE = re.compile(r"(?<![A-Za-z0-9.])(?:n|s|sd|std|stddev)[_=-]?(0\d+|\d*\.\d+)(?![\d.])", re.IGNORECASE)
+_BARE = re.compile(r"(?:^|(?<=/))(\d*\.\d+)(?=/|$)")
+"""A folder or file that is called by a number alone: `eta_0.5` is no noise level."""
+_SEED = re.compile(r"(?<![A-Za-z])seed[_=-]?(\d+)", re.IGNORECASE)
+_BEHIND = re.compile(r"_(\d+)(?=_|$)")
+_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
+_ENDINGS = (".tsv", ".txt", ".csv", ".log")
+_HABITS = (
+    "data",
+    "certify",
+    "certified",
+    "certification",
+    "log",
+    "logs",
+    "result",
+    "results",
+    "output",
+    "outputs",
+)
+"""Folders of the authors' code that say nothing about the method."""
+_NETWORK = re.compile(
+    r"(?:cifar[_-])?((?:wide)?(?:resnet|densenet|vgg|wrn)[_-]?\d+(?:[_-]\d+)?)", re.IGNORECASE
+)
+_OWN = re.compile(r"-s([\d.]+(?:e-?\d+)?)-[0-9a-f]{8}(-[0-9a-f]{8})?-([a-z0-9-]+)(?=-sigma_)")
+"""In the name of a log that rsctl exported: σ of the training, hashes, certificate."""
+_NOTHING = re.compile(r"\d*\.\d+|copy(?: ?\(\d+\))?|\(\d+\)|", re.IGNORECASE)
+"""What says nothing of a method: a number, or the name of a copy."""
+_UPWARDS = 6
+"""Folders above the given one that may say what a log is of."""
+
+
+@dataclass(frozen=True)
+class Level:
+    """A noise level that a path names."""
+
+    called: str
+    """As it stands there."""
+    kind: str
+    """`sigma`, `noise`, or empty for a number that isn't called so."""
+    value: float
+    plain: bool
+    """Written as a decimal fraction, so that it can't be meant otherwise."""
+    odd: str = ""
+    """What makes it doubtful however well it fits."""
+    seed: int | None = None
+    """The number behind it, as in `noise_0.25_3870`."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a path says; empty or None where it doesn't."""
+
+    levels: list[Level]
+    method: str
+    dataset: str
+    model: str
+    split: str
+    seed: int | None
+    certificate: str
+
+
+def read_path(file: Path, below: Path, given: Path) -> Told:
+    """What the path of a log says; `below` is the part that tells it from other logs of the same import."""
+    text = file.as_posix()
+    stem = _stem(text)
+    own = _OWN.search(file.name)
+    levels = _levels(stem)
+    if own and own[2]:
+        levels.insert(0, Level(own[0], "noise", float(own[1]), True))
+    seeds = [int(match) for match in _SEED.findall(text)] + [
+        one.seed for one in levels if one.seed is not None
+    ]
+    dataset, model = _named(text, known_datasets()), _named(text, known_models())
+    network = [match[1] for match in _NETWORK.finditer(stem)]
+    model = model or (network[-1] if network else "")
+    method = _method(below, (dataset, model)) or _above(given, (dataset, model)) or "log"
+    split = _split(_stem((Path(given.name) / below).as_posix()))
+    return Told(levels, method, dataset, model, split, seeds[-1] if seeds else None, own[3] if own else "")
+
+
+def _levels(stem: str) -> list[Level]:
+    """Every noise level of a path in order; numbers that aren't called so only where no other is."""
+    found = []
+    for match in _NOISE.finditer(stem):
+        kind = "noise" if match[1].lower() == "noise" else "sigma"
+        found.append(_level(match[0], kind, match[2], match[3]))
+    if not found:
+        loose = [(match[0], match[1]) for match in _LOOSE.finditer(stem)]
+        bare = [(match[0], match[1]) for match in _BARE.finditer(stem)]
+        found = [_level(called, "", value, "") for called, value in loose or bare]
+    return found
+
+
+def _level(called: str, kind: str, text: str, behind: str) -> Level:
+    fraction = text.replace("p", ".").replace("_", ".") if text.startswith("0") else text
+    if re.fullmatch(r"0\d+", fraction):
+        fraction = f"0.{fraction[1:]}"
+    seed = _BEHIND.match(behind)
+    odd = ""
+    if "." not in text and behind and not re.match(r"[_-]|\.(tsv|txt|csv|log)$", behind):
+        odd = f"'{called}{behind}' goes on behind its number"
+    return Level(
+        called, kind, float(fraction), "." in text and bool(kind), odd, int(seed[1]) if seed else None
+    )
+
+
+def _stem(text: str) -> str:
+    # `sigma_0.25` has no ending to take off.
+    return next((text[: -len(ending)] for ending in _ENDINGS if text.endswith(ending)), text)
+
+
+def _split(stem: str) -> str:
+    """The last folder called as a split, or the last word of the file's name."""
+    *folders, name = stem.split("/")
+    last = re.split(r"[-_.\s]", name)[-1]
+    found = [_SPLITS[part.lower()] for part in [*folders, last] if part.lower() in _SPLITS]
+    return found[-1] if found else ""
+
+
+def _named(text: str, names: Iterable[str]) -> str:
+    """The last of these names that stands in the path as a word of its own; the longer one first."""
+    places = {
+        name: [match.start() for match in re.finditer(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", text)]
+        for name in sorted(names, key=len, reverse=True)
+    }  # fmt: skip
+    found = {name: starts[-1] for name, starts in places.items() if starts}
+    return max(found, key=lambda name: found[name]) if found else ""
+
+
+def _method(below: Path, known: Sequence[str]) -> str:
+    """What is left of the path without noise levels, seed, split, data set, model and the authors' folders; may be empty."""
+    parts = []
+    for part in _stem(below.as_posix()).split("/"):
+        left = _left(part, known)
+        if left and left.lower() not in (*_HABITS, *_SPLITS):
+            parts.append(left)
+    return printable("/".join(parts))
+
+
+def _left(part: str, known: Sequence[str]) -> str:
+    left = _SEED.sub("", _NOISE_AND_SEED.sub("", _OWN.sub("", part)))
+    if left == part:
+        left = _LOOSE.sub("", part)
+    for name in known:
+        if name:
+            left = re.sub(rf"(?:cifar[_-])?{re.escape(name)}", "", left)
+    left = re.sub(r"[-_]{2,}", "-", left).strip("-_. ")
+    words = re.split(r"([-_.\s])", left)
+    if len(words) > 1 and words[-1].lower() in _SPLITS:
+        left = "".join(words[:-2])
+    return "" if _NOTHING.fullmatch(left) else left
+
+
+def _above(given: Path, known: Sequence[str]) -> str:
+    """What the given folder is called, or the first above it that isn't called by a noise level, a model or the like."""
+    for folder in [given, *given.parents][:_UPWARDS]:
+        if folder.name.lower() in _HABITS:
+            return ""
+        name = _method(Path(folder.name), known)
+        if name:
+            return name
+    return ""

@@ -1,0 +1,53 @@
+"""Certificates from the counts of an imported log."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsctl.catalog import known_datasets
+from rsctl.certificates import ABSTAIN, Certified, CountTable, find_certificate
+from rsctl.errors import RefusedError
+from rsctl.store.imports import ImportSpec, Radii
+
+
+def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float, n0: int | None) -> Certified:
+    """Radii from the counts of a log; raises RefusedError for a certificate that these counts don't hold enough for."""
+    rule = find_certificate(certificate)
+    table = count_table(spec, log)
+    if spec.counts == "top":
+        if rule.k > 1:
+            raise RefusedError(
+                f"{rule.name} needs the counts of every class; this log has those of the predicted one."
+            )
+        certified = rule.certify(table, alpha)
+        # The table's first class is the predicted one, whichever that is.
+        predicted = np.where(certified.predicted == 0, log.predicted, ABSTAIN).astype(np.int64)
+    else:
+        # Without draws of its own to choose it the class is one of C that might have come out on top: a union over them.
+        level = alpha if n0 is not None or rule.k > 1 else alpha / table.counts.shape[1]
+        certified = rule.certify(table, level)
+        predicted = certified.predicted
+    # What the log itself leaves open stays open.
+    kept = (predicted != ABSTAIN) & (log.predicted != ABSTAIN)
+    return Certified(
+        np.where(kept, predicted, ABSTAIN), np.where(kept, certified.radius, 0.0), certified.at_cap & kept
+    )
+
+
+def count_table(spec: ImportSpec, log: Radii) -> CountTable:
+    """The counts as certificates take them; of a log that counted the predicted class alone all others are one class."""
+    assert log.counts is not None
+    assert log.draws is not None
+    counts, chosen, label = log.counts, np.maximum(log.predicted, 0), log.label
+    if spec.counts == "top":
+        counts = np.hstack([counts, log.draws[:, None] - counts])
+        chosen, label = np.zeros(len(log), np.int32), (log.label != log.predicted).astype(np.int32)
+    selection = np.zeros(counts.shape, np.int64)
+    selection[np.arange(len(log)), chosen] = 1
+    return CountTable(selection, counts, log.draws, spec.sigma, _dimension(spec.dataset), label=label)
+
+
+def _dimension(dataset: str) -> int:
+    """Coordinates of an image; 0 where the catalogue doesn't know."""
+    known = known_datasets().get(dataset)
+    return known.channels * known.size**2 if known and known.size else 0
