@@ -58,18 +58,25 @@ def pgd(
     *,
     norm: str = "l2",
     start: Tensor | None = None,
+    last_cut: str = "ball",
 ) -> Tensor:
     """x + δ with ‖δ‖ ≤ `radius`: steps of 2 `radius` / `steps` along the normalised direction (its sign in `linf`).
 
-    After each step the image is cut to [0, 1] and then δ to the ball, in the order of the public code. Where
+    After each step the image is cut to [0, 1] and then δ to the ball, in the order of Salman's code; with `last_cut`
+    "box" to the ball and then to [0, 1]. Both orders end within both. Where
     the direction is zero the image stays (the public code takes a random one there). `radius` may be one per image,
     (B, 1, 1, 1), and `start` the first δ in place of zero.
     """
-    forward, cut = (unit, within) if norm == "l2" else (torch.sign, within_box)
-    delta = torch.zeros_like(x) if start is None else cut((x + start).clamp(0, 1) - x, radius)
+    forward, to_ball = (unit, within) if norm == "l2" else (torch.sign, within_box)
+
+    def cut(delta: Tensor) -> Tensor:
+        if last_cut == "box":
+            return (x + to_ball(delta, radius)).clamp(0, 1) - x
+        return to_ball((x + delta).clamp(0, 1) - x, radius)
+
+    delta = torch.zeros_like(x) if start is None else cut(start)
     for _ in range(steps):
-        delta = delta + (2 * radius / steps) * forward(direction(x + delta))
-        delta = cut((x + delta).clamp(0, 1) - x, radius)
+        delta = cut(delta + (2 * radius / steps) * forward(direction(x + delta)))
     return (x + delta).detach()
 
 

@@ -14,8 +14,9 @@ from jobs.data import Images
 from jobs.metrics import diverged
 from jobs.models.normalize import Normalize, of_dataset
 from jobs.state import TrainingState
+from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.store.files import publish, replace
 from rsctl.store.work import Work
 
@@ -47,8 +48,10 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
         return 0
     try:
         # Not to "cpu:0", as several CPU processes call their device: torch knows no such place.
-        saved = torch.load(file, map_location=state.device.type, weights_only=True)
+        saved = load_tensors(file, state.device.type)
         same = saved["spec_hash"] == work.run.spec.hash
+    except UserError:
+        raise
     except Exception as error:
         raise InputError(f"{file}: can't be read ({error}). Move it away to train from the start.") from error
     if not same:

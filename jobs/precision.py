@@ -7,6 +7,7 @@ import platform
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from jobs.memory import keep_freed
 
@@ -34,6 +35,16 @@ def float32_flags(precision: str) -> None:
     tf32 = precision == "tf32"
     torch.set_float32_matmul_precision("high" if tf32 else "highest")
     torch.backends.cudnn.allow_tf32 = tf32
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """A result of lowered precision in float32, before it is summed or exponentiated; float64 stays."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
+
+
+def in_full(like: Tensor) -> torch.autocast:
+    """A context in which nothing is lowered, where a difference of large numbers counts, or a kernel takes one type."""
+    return torch.autocast(like.device.type, enabled=False)
 
 
 def device_name(device: torch.device) -> str:

@@ -21,7 +21,9 @@ from jobs.models.load import to_sample
 from jobs.precision import configure
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl.catalog.declare import DataShape
 from rsctl.certificates.exact_noise import level_left
+from rsctl.certificates.possible import Draws, too_few_to_predict
 from rsctl.errors import InputError, UserError
 from rsctl.spec.sections import Arithmetic, Compile, Precision_
 
@@ -71,7 +73,21 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
                 "p": p,
             }
         )
-    return {**known, "sigma": options.sigma, "n": options.n, "alpha": options.alpha, "rows": rows}
+    return {
+        **known, "sigma": options.sigma, "n": options.n, "alpha": options.alpha, "notes": notes_of(options, images.shape), "rows": rows
+    }  # fmt: skip
+
+
+def notes_of(options: argparse.Namespace, shape: DataShape) -> list[str]:
+    """That n is too small for alpha, whatever the votes, and which n could do."""
+    if options.alpha == 1:
+        return []
+    draws = Draws(
+        sigma=options.sigma or 1.0, noise="gaussian", exponent=0, shell_edges=(), selection="noise", n0=0, stopping="fixed",
+        stop_radii=(), stop_delta=0.0, gradient=False, transfer=0, block=BLOCK, arithmetic=options.arithmetic,
+        classes=shape.classes, dimension=shape.dimension,
+    )  # fmt: skip
+    return list(filter(None, [too_few_to_predict(draws, options.n, options.alpha)]))
 
 
 def decide(votes: NDArray[np.int64]) -> tuple[int, float]:

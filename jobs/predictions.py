@@ -17,7 +17,8 @@ from jobs.data import Images
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from jobs.state import TrainingState
-from rsctl.errors import InputError
+from jobs.tensors import load_tensors
+from rsctl.errors import InputError, UserError
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.work import Work
@@ -109,9 +110,11 @@ def known_predictions(run: Run, images: Images) -> Tensor | None:
         )
         return None
     try:
-        stored = torch.load(source.model_file, map_location="cpu", weights_only=True)
+        stored = load_tensors(source.model_file)
         same = stored["spec_hash"] == source.spec.hash and stored["data"] == images.fingerprint
         shares: Tensor = stored["shares"]
+    except UserError:
+        raise
     except Exception as error:
         raise InputError(
             f"{source.model_file}: can't be read ({error}). Move it away and submit again to compute it anew."

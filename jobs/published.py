@@ -9,13 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from jobs.checkpoint import publish_model
-from jobs.data import Images, load
+from jobs.data import Images, load, require_planned
+from jobs.models.contest import LOOKS
 from jobs.models.judge import judge
 from jobs.models.published import read_weights
 from jobs.models.recognise import assumptions, recognise
@@ -31,7 +33,7 @@ from rsctl.store.work import Work
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
-"""How many images are classified before anything else: 400 of CIFAR-10, 100 of ImageNet."""
+"""How many images are classified before anything else: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where they don't tell."""
 
 
 def take(work: Work) -> None:
@@ -45,28 +47,42 @@ def take(work: Work) -> None:
             f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…). Delete it and submit again."
         )
     dataset = find("data set", spec.dataset, known_datasets())
-    images = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
-        )
+    more = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
+    images = next(more)
+    require_planned(images, spec.dataset, spec.data)
     given = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
     name, parameters = recognise(weights, dataset, images.shape, spec.model, given)
     normalisation = hyperparameters["normalisation"]
-    model, found = judge(
-        weights, name, parameters, normalisation, dataset, images, spec.sigma, device, anyway=hyperparameters["anyway"]
+    model, found, told = judge(
+        weights, name, parameters, normalisation, dataset, images, spec.sigma, device,
+        more=more, stated=work.launch.get("stated", False), anyway=hyperparameters["anyway"],
     )  # fmt: skip
-    print(f"{weights.layout}; {name}; normalisation '{normalisation}': {found[normalisation]}", flush=True)
+    print(
+        f"{weights.layout}; {name}; normalisation '{normalisation}': {found[normalisation]}",
+        *told,
+        sep="\n",
+        flush=True,
+    )
     publish_model(work, model, images)
     run.published_file.unlink(missing_ok=True)
 
 
-def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Images:
-    """Test images, the same ones every time."""
+def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Iterator[Images]:
+    """Test images, the same ones every time; then as many again as there were so far, where the test split has no more of training."""
     shape = shape_of(dataset, parameters, data_root)
     most = max(FEWEST, min(MOST, NUMBERS // shape.dimension))
-    positions = images_of(shape.counts["test"], 0.0, 0, 1, most)
-    return load(dataset, parameters, "test", data_root, positions=positions)
+    begun = 0
+    for split, count in (("test", shape.counts["test"]), ("train", shape.counts["train"])):
+        order = images_of(count, 0.0, 0, 1, most * 2 ** (LOOKS - 1))
+        while order:
+            lot, order = order[: begun or most], order[begun or most :]
+            try:
+                yield load(dataset, parameters, split, data_root, positions=lot)
+            except InputError:
+                if split == "test":
+                    raise
+                return  # whoever certifies needs no training images
+            begun += len(lot)
 
 
 def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential, dict[str, Any]]:
@@ -79,9 +95,11 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
     name, architecture = recognise(weights, dataset, shape, options.arch, options.model_parameters)
     normalisation = options.normalisation or weights.normalisation
     device = configure("fp32", options.threads)
-    images = some_images(dataset.name, parameters, options.data)
-    model, found = judge(
-        weights, name, architecture, normalisation, dataset, images, options.sigma, device, anyway=options.anyway
+    more = some_images(dataset.name, parameters, options.data)
+    images = next(more)
+    model, found, told = judge(
+        weights, name, architecture, normalisation, dataset, images, options.sigma, device,
+        more=more, stated=bool(options.normalisation), anyway=options.anyway,
     )  # fmt: skip
     known = {
         "sha256": weights.sha256,
@@ -93,6 +111,7 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
         "images": len(images),
         "says": {weights.claim[0]: weights.claim[1]} if weights.claim else {},
         "assumes": assumptions(name, architecture, weights, shape),
+        "told": told,
         "accuracy": {key: {"clean": one.clean, "noisy": one.noisy} for key, one in found.items()},
     }
     return known, model, parameters

@@ -5,7 +5,8 @@ Epochs count from 0. A recipe prints reductions as torch's StepLR means them: `s
 scheduler.step(epoch) before the epoch (Cohen 2019, Salman 2019). Called after the epoch, with the number of the
 epoch that has just ended, the same StepLR gives epoch e the rate of e - 1: epochs 0 to 50, 51 to 100 and 101 to 149
 (Jeong 2020, 2021, 2023 and, from their code, DSRS), which is `step_shift` = 1; the rates in the training logs of
-Jeong 2023 change there. MACER steps before its epochs 1, 2, ...: its milestones come one epoch early, -1.
+Jeong 2023 change there. MACER and HeatSmoothing step before their epochs 1, 2, ...: their milestones come one
+epoch early, -1.
 """
 
 from __future__ import annotations
@@ -33,4 +34,5 @@ def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     if recipe.schedule == "constant":
         return recipe.lr
     # `cosine` and `onecycle` differ in their warm-up only: both fall along half a cosine to zero.
-    return recipe.lr * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1.0, total - warmup)))
+    start = warmup + recipe.hold_epochs * steps_per_epoch
+    return recipe.lr * 0.5 * (1 + math.cos(math.pi * max(0.0, step - start) / max(1.0, total - start)))

@@ -6,9 +6,9 @@ import time
 from abc import ABC, abstractmethod
 from typing import Any
 
-from jobs.data import Images, load
+from jobs.data import Images, load, require_planned
 from rsctl import __version__
-from rsctl.errors import InputError, RefusedError
+from rsctl.errors import RefusedError
 from rsctl.store.compaction import compact
 from rsctl.store.files import replace
 from rsctl.store.provenance import git_state
@@ -23,10 +23,7 @@ def load_images(work: Work) -> Images:
     split = "train" if spec.split == "val" else "test"
     positions = work.run.images(work.task)
     images = load(spec.dataset, work.launch["dataset_parameters"], split, work.data_root, positions=positions)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
-        )
+    require_planned(images, spec.dataset, spec.data)
     return images
 
 

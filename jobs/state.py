@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from jobs.data import Images
 from jobs.noise import smoothing_noise
+from jobs.precision import at_least_float32
 from jobs.random import generator
 from jobs.splitting import levels_of, split
 from rsctl.catalog.pixels import splitting_width
@@ -128,4 +129,4 @@ class TrainingState:
 
     def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
         """Mean cross-entropy with the recipe's label smoothing."""
-        return functional.cross_entropy(logits.float(), y, label_smoothing=self.label_smoothing)
+        return functional.cross_entropy(at_least_float32(logits), y, label_smoothing=self.label_smoothing)

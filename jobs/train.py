@@ -17,12 +17,15 @@ from torch import Tensor, nn
 
 from jobs import published
 from jobs.checkpoint import publish_model, resume, save_checkpoint
-from jobs.data import augment, load, split_train
+from jobs.data import augment, load, require_planned, split_train
 from jobs.memory import sized_by
 from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
+from jobs.models.normalize import untouched
+from jobs.models.statistics import batch_statistics, least_images
 from jobs.moving import moved
+from jobs.optimizers import make_optimizer
 from jobs.precision import configure, device_name
 from jobs.predictions import known_predictions, publish_predictions
 from jobs.random import generator, hash32
@@ -63,10 +66,7 @@ def _train(work: Work) -> None:
     # Data: positions of the training split, without those held out for tuning.
     dataset = find("data set", spec.dataset, known_datasets())
     images = load(spec.dataset, work.launch["dataset_parameters"], "train", work.data_root)
-    if spec.data and images.shape.fingerprint != spec.data:
-        raise InputError(
-            f"{spec.dataset}: the files differ from those this run was planned for. Restore them, or submit again with --update to plan anew."
-        )
+    require_planned(images, spec.dataset, spec.data)
     rows = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
     rows = torch.as_tensor(rows)
     images = images.to(device)
@@ -74,8 +74,10 @@ def _train(work: Work) -> None:
     # Model, drawn on the CPU so that its first weights don't depend on the device.
     architecture = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
 
+    recipe = spec.recipe
+    shown = untouched(images.shape.channels) if recipe.normalisation == "none" else None
     # Weights that are taken over go on seeing images as they did.
-    shown = load_parent(work, "start", images.shape)[0].values() if spec.start else None
+    shown = load_parent(work, "start", images.shape)[0].values() if spec.start else shown
 
     def build(purpose: str) -> nn.Sequential:
         torch.manual_seed(hash32(spec.seed, purpose))
@@ -85,13 +87,12 @@ def _train(work: Work) -> None:
     model = model.to(device, memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
-    recipe = spec.recipe
     declared = find("method", spec.method, {**known_methods(), PREDICTIONS.name: PREDICTIONS})
     method = importlib.import_module(declared.module)
     hyperparameters = completed(declared.parameters, spec.hyperparameters)
     optimizer = make_optimizer(recipe, model)
     step_images = step_size(recipe, hyperparameters)
-    batches = Batches(len(rows), step_images, spec.seed, accelerator.num_processes)
+    batches = Batches(len(rows), step_images, spec.seed, accelerator.num_processes, least_images(model))
     total = recipe.epochs * batches.per_epoch
     state = TrainingState(
         spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, total,
@@ -194,10 +195,11 @@ def _train(work: Work) -> None:
 class Batches:
     """The order of images: a permutation per epoch, a function of the seed and the epoch alone."""
 
-    def __init__(self, count: int, batch_size: int, seed: int, processes: int) -> None:
-        if min(batch_size, count) < processes:
+    def __init__(self, count: int, batch_size: int, seed: int, processes: int, least: int = 1) -> None:
+        if min(batch_size, count) < least * processes:
             raise InputError(
-                f"training.batch_size: {batch_size} images (of {count}) can't be shared by {processes} processes; give each at least one."
+                f"training.batch_size: {batch_size} images (of {count}) can't be shared by {processes} "
+                f"process{'es' if processes > 1 else ''}; this network needs at least {least} in each."
             )
         self.count, self.batch_size, self.seed, self.processes = (
             count,
@@ -205,8 +207,8 @@ class Batches:
             seed,
             processes,
         )
-        # A last batch too small to give every process an image is left out.
-        self.per_epoch = count // self.batch_size + (count % self.batch_size >= processes)
+        # A last batch too small to give every process enough images is left out.
+        self.per_epoch = count // self.batch_size + (count % self.batch_size >= least * processes)
 
     def since(self, step: int, total: int) -> Iterator[Tensor]:
         """Row numbers of each step's whole batch, from `step` on; int64 (B,)."""
@@ -245,14 +247,6 @@ def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
     return model.requires_grad_(False)
 
 
-def batch_statistics(model: nn.Module, processes: int) -> str:
-    """Over which images batch normalisation takes its statistics, for the attempt's record."""
-    kinds = {type(layer) for layer in model.modules()}
-    if nn.SyncBatchNorm in kinds or (nn.BatchNorm2d in kinds and processes == 1):
-        return "of the whole step"
-    return "of each process by itself" if nn.BatchNorm2d in kinds else "none"
-
-
 def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
     """Sum the gradients over all processes, in one message.
 
@@ -266,21 +260,6 @@ def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
     flat = accelerator.reduce(torch.cat([gradient.reshape(-1) for gradient in gradients]), "sum")
     for parameter, part in zip(parameters, flat.split([p.numel() for p in parameters]), strict=True):
         parameter.grad = part.view_as(parameter)
-
-
-def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    if recipe.optimizer == "adam":
-        betas = (recipe.momentum, 0.999)
-        return torch.optim.Adam(
-            model.parameters(), lr=recipe.lr, betas=betas, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.SGD(
-        model.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        nesterov=recipe.nesterov,
-        weight_decay=recipe.weight_decay,
-    )
 
 
 def crop(pixels: Tensor, kind: str, state: TrainingState) -> Tensor:

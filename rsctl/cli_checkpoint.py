@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from rsctl.cli_common import AsJson, leave
+from rsctl.cli_common import AsJson, leave, tell
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
 
@@ -159,6 +159,7 @@ def predict(
         "--arithmetic", arithmetic,
     ]  # fmt: skip
     found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
+    tell(found["notes"])
     if as_json:
         print(json.dumps(found))
         return
@@ -216,7 +217,8 @@ def examine(
         f"{chosen['clean']:.1%} of {found['images']} clean test images are classified correctly"
         + (f", {chosen['noisy']:.1%} with one noise each" if sigma else "")
         + (f" (with {others})" if others else "")
-        + says,
+        + says
+        + "".join(f"\n{one}" for one in found["told"]),
         file=sys.stderr,
     )
     return found
@@ -283,10 +285,16 @@ def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, An
 
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
+    from rsctl.spec.names import check_name
     from rsctl.tui.draft import to_toml
 
+    try:
+        # It becomes a file's name before the sweep file's own checks see it.
+        name = check_name(str(values["name"]))
+    except ValueError as error:
+        raise InputError(f"--name: '{values['name']}': {error}.") from error
     with tempfile.TemporaryDirectory() as folder:
-        sweep = Path(folder) / f"{values['name']}.toml"
+        sweep = Path(folder) / f"{name}.toml"
         sweep.write_text(to_toml(values))
         code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
     leave(code)

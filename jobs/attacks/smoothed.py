@@ -25,17 +25,17 @@ from jobs.attacks import Classify, Found, distances
 from jobs.noise import smoothing_noise
 from jobs.random import generator, hash32
 from jobs.sampling.sampler import ImageCounts, Sampler
+from rsctl.spec.runs import CONFIRMATIONS
 
 SELECTION = 100
 """Draws that name the classes to be tested against the label."""
 TILE, BLOCK = 400, 100
 """Of the confirming draws, as certification has them by default."""
-DOUBLINGS = 9
-"""A found image is moved on by 0, ½, 1, 2 … 64 units until it is confirmed (a unit: see `Smoothed._further`)."""
+DOUBLINGS = CONFIRMATIONS - 5
+"""A found image is moved on by 0, ½, 1, 2 … 64 units until it is confirmed (a unit: see `Smoothed._further`). Of all confirmations one is of
+the unchanged image, four narrow down how far."""
 FINEST = 0.25
 """Units, between the last image that wasn't confirmed and the first that was."""
-TRIALS = 1 + DOUBLINGS + 4
-"""Confirmations that an image is given at most, that of the unchanged image among them."""
 
 
 class Smoothed:
@@ -139,7 +139,7 @@ class Smoothed:
     def wrong(self, votes: NDArray[np.int64], labels: Tensor) -> Tensor:
         """(N,) bool: where these votes confirm that g doesn't return the label."""
         p = outvoted(votes, labels.cpu().numpy(), self.topk)
-        return torch.from_numpy(p <= self.alpha / TRIALS).to(labels.device)
+        return torch.from_numpy(p <= self.alpha / CONFIRMATIONS).to(labels.device)
 
     def confirm(
         self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
@@ -154,7 +154,7 @@ class Smoothed:
         low = torch.zeros_like(found.distance)
         high = torch.full_like(low, math.inf)
         open_ = torch.isfinite(found.distance)
-        for trial in range(1, TRIALS):
+        for trial in range(1, CONFIRMATIONS):
             # First as it was found, then doubling; where one was wrong, the middle between it and the last that wasn't.
             push = torch.where(
                 high.isinf(), 0.25 * 2.0 ** (trial - 1) if trial > 1 else 0.0, (low + high) / 2

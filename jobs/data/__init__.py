@@ -14,7 +14,7 @@ from rsctl.catalog.holdout import split_train
 from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.errors import InputError
 
-__all__ = ["ArrayImages", "FileImages", "Images", "augment", "load", "split_train"]
+__all__ = ["ArrayImages", "FileImages", "Images", "augment", "load", "require_planned", "split_train"]
 
 
 def load(
@@ -61,3 +61,12 @@ def load(
     checked = parameters_of("dataset", declaration, parameters)
     images: Images = read(declaration, checked, split, data_root, shape, positions)
     return images
+
+
+def require_planned(images: Images, dataset: str, data: str) -> None:
+    """Raises InputError unless these are the images that a run was planned for, by `data` of its spec."""
+    if data and images.shape.fingerprint != data:
+        raise InputError(
+            f"{dataset}: the files, or the order of its classes, differ from those this run was planned for. Restore them, or submit "
+            "again with --update to plan anew."
+        )

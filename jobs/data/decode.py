@@ -11,8 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 
+from rsctl.catalog.datasets import ImageFolder
+from rsctl.catalog.depth import ENDINGS, depth_of, white_of
 from rsctl.errors import InputError
 
 Pixels = NDArray[np.uint8]
@@ -21,22 +23,60 @@ SCALE, RATIO, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
 THREADED_BYTES = 16_384
 
 
-def read_image(path: Path) -> Image.Image:
-    """The decoded RGB image.
+def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
+    """The decoded RGB image, 8 bits a channel.
+
+    Values of more bits are brought to 256 levels of equal width: of 16 bits the high byte is left, as Pillow leaves it of
+    colours, so that an image of 8 bits that was stored in 16 comes back as it was.
+
+    Parameters
+    ----------
+    path
+        The file.
+    folder
+        What its data set says of white values and of orientation. None takes files of 8 bits alone, as they are stored.
 
     Raises
     ------
     InputError
-        The file is missing, truncated, or no image.
+        The file is missing, truncated, or no image; or its values are none that `folder` tells how to read.
     """
     try:
         with Image.open(path) as image:
-            return image.convert("RGB")
+            depth = depth_of(image)
+            if folder is not None and folder.orientation == "exif":
+                image.load()
+                ImageOps.exif_transpose(image, in_place=True)
+            if depth is None:
+                return image.convert("RGB")
+            values = np.asarray(image)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise InputError(
             f"{path} can't be decoded as an image ({error}). Copy it again from its source, or remove it: "
             "the split then has other positions, and its models and counts are new ones."
         ) from error
+    if folder is None:
+        raise InputError(
+            f"{path} holds {depth.kind}, where this data set has 8 bits a channel. Convert it, or take the folder as an `imagefolder`."
+        )
+    if not path.name.lower().endswith(ENDINGS):
+        raise InputError(
+            f"{path} holds {depth.kind}, though its name is that of a format of 8 bits. Give it the ending of what it is."
+        )
+    return Image.fromarray(to_bytes(values, white_of(depth, folder.white, path), path)).convert("RGB")
+
+
+def to_bytes(values: NDArray[np.generic], white: float, path: Path) -> Pixels:
+    """Whole numbers from 0 to white, or others, in 256 levels of equal width; raises InputError where one lies outside."""
+    low, high = float(values.min()), float(values.max())
+    if not (low >= 0 and high <= white):  # also where one is no number
+        raise InputError(
+            f"dataset.white: {path} has values from {low:g} to {high:g}, which don't lie between 0 and {white:g} (white). "
+            "Give another value, or convert the file."
+        )
+    if np.issubdtype(values.dtype, np.integer):
+        return (values.astype(np.int64) * 256 // (int(white) + 1)).astype(np.uint8)
+    return np.minimum(values.astype(np.float64) * 256 / white, 255).astype(np.uint8)
 
 
 def centre_crop(image: Image.Image, resize: int, size: int) -> Pixels:

@@ -18,7 +18,9 @@ from torch import Tensor
 
 from jobs.data.decode import centre_crop, decode_each, read_image
 from jobs.data.images import ArrayImages, FileImages, Images
+from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.catalog.depth import deep_files
 from rsctl.catalog.folders import contents, folder_root, image_files
 from rsctl.catalog.holdout import fixed_permutation
 from rsctl.catalog.presence import incomplete
@@ -44,7 +46,7 @@ def read(
 ) -> Images:
     """The images of `split` at `positions` (None: all), as `jobs.data.load` describes them."""
     if dataset.name == "imagefolder":
-        return read_folder(parameters, split, folder_root(data_root, parameters), shape, positions)
+        return read_folder(parameters, split, folder_root(data_root, parameters.path), shape, positions)
     if dataset.name == "imagenet":
         return read_imagenet(dataset, split, data_root / "imagenet", shape, positions)
     if dataset.name == "digits":
@@ -62,8 +64,13 @@ def from_arrays(
     Raises
     ------
     InputError
-        Another number of images, another image size, or a label outside the classes.
+        Another number of images, another image size or depth, or a label outside the classes.
     """
+    if pixels.dtype != torch.uint8:
+        raise InputError(
+            f"The {split} split of {name} holds {str(pixels.dtype).removeprefix('torch.')} values, not 8 bits a channel: its files are of "
+            "another data set, or were changed. Fetch them again."
+        )
     expected = (shape.counts[split], shape.channels, shape.size, shape.size)
     if tuple(pixels.shape) != expected or len(labels) != len(pixels):
         raise InputError(
@@ -148,18 +155,26 @@ def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[T
     return pixels, labels
 
 
-def listing_fingerprint(files: Sequence[tuple[str, int, int]], size: int, root: Path) -> str:
-    """SHA-256 over (path, label, bytes) of every image, what is in those of uncompressed formats, and the side they are brought to."""
+def listing_fingerprint(
+    files: Sequence[tuple[str, int, int]], size: int, root: Path, folder: ImageFolder | None = None
+) -> str:
+    """SHA-256 over (path, label, bytes) of every image, what is in those of uncompressed formats, the side they are brought to,
+    and what of `folder` or of their depth says that they aren't read as most are."""
     content = hashlib.sha256(f"{size}\n".encode())
     for file, label, length in files:
         content.update(f"{file}\0{label}\0{length}\n".encode("utf-8", "surrogateescape"))
     for digest in contents(root, files):
         content.update(f"{digest}\n".encode())
+    if folder is not None:
+        for file in (name for name, depth in deep_files(root, files).items() if not depth.colours):
+            content.update(f"deep {file} {folder.white}\n".encode("utf-8", "surrogateescape"))
+        if folder.orientation != "stored":
+            content.update(f"{folder.orientation}\n".encode())
     return content.hexdigest()
 
 
 def read_folder(
-    parameters: Any, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
+    parameters: ImageFolder, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
 ) -> ArrayImages:
     """An `imagefolder`: the chosen files are decoded into memory, shorter side to `size`, centre crop."""
     files = image_files(root, split, shape.class_names)
@@ -167,14 +182,13 @@ def read_folder(
     pixels = np.empty((len(chosen), 3, shape.size, shape.size), dtype=np.uint8)
 
     def decode(row: int) -> None:
-        with read_image(root / chosen[row][0]) as image:
+        with read_image(root / chosen[row][0], parameters) as image:
             pixels[row] = centre_crop(image, shape.size, shape.size).transpose(2, 0, 1)
 
     decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
     labels = torch.tensor([label for _, label, _ in chosen], dtype=torch.int64)
-    return ArrayImages(
-        torch.from_numpy(pixels), labels, shape, listing_fingerprint(files, shape.size, root), positions
-    )
+    fingerprint = listing_fingerprint(files, shape.size, root, parameters)
+    return ArrayImages(torch.from_numpy(pixels), labels, shape, fingerprint, positions)
 
 
 def read_imagenet(

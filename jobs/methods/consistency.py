@@ -22,7 +22,7 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     if p["steps"]:
         objective, radius = smoothed_loss(model, noise, y), warmed_up(p["epsilon"], p["warmup"], state.epoch)
         with evaluating(model):
-            x = pgd(x, lambda at: gradient(objective, at), radius, p["steps"])
+            x = pgd(x, lambda at: gradient(objective, at), radius, p["steps"], last_cut=p["last_cut"])
     logits = noisy_logits(model, x, noise)
     mean = mean_softmax(logits)
     regular = p["lbd"] * kl(mean, logits).mean(0) + p["eta"] * entropy(mean)

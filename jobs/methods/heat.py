@@ -8,6 +8,10 @@ The penalty's factor is γ·h·σ²/2 with h = 1/timesteps. γ = 1 is the printe
 asks for γ = ½, for ½‖v − f‖² has its minimum where v − f = γhσ²Δv (Appendix A keeps a ½ that (15) loses). The authors'
 code takes γ = 5 on CIFAR-10 and 1 on ImageNet. The κ projections are summed, as in (16) and the code: unbiased for
 κ = the number of classes.
+
+Noise has the standard deviation σ in [0, 1] pixels, always. The gradient is taken in them too, or in those that the
+network's first layer makes of them, as the code does on ImageNet: divided by their standard deviations, in which the
+same γ weighs a twentieth (0.051) and the step δ is as much shorter.
 """
 
 from __future__ import annotations
@@ -18,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.losses import unit
+from jobs.precision import at_least_float32
 from jobs.state import TrainingState
 
 
@@ -27,19 +32,19 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
     yield from ()
 
 
-def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
+def loss(model: nn.Sequential, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
     """Mean of ½‖a(v(x + η)) − a(f(x))‖² + γ·h·σ²/2·‖∇v(x + η)‖², a the softmax or nothing; y isn't used."""
     p = state.parameters
     begin_timestep(model, state)
     target = state.kept["target"].eval()
     with torch.no_grad():
-        wanted = target(x).float()
+        wanted = at_least_float32(target(x))
     noisy = x
     if p["noisy_share"]:
         chosen = state.uniform("noisy", 1)[:, :, None, None] < p["noisy_share"]
         noisy = x + chosen * state.noise()
     noisy = noisy.detach().requires_grad_()
-    logits = model(noisy).float()
+    logits = at_least_float32(model(noisy))
     if p["softmax"]:
         distance = (logits.softmax(dim=1) - wanted.softmax(dim=1)).square().sum(dim=1)
     else:
@@ -49,14 +54,19 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     return (distance / 2 + factor * penalty).mean(), logits
 
 
-def squared_jacobian(model: nn.Module, x: Tensor, logits: Tensor, state: TrainingState) -> Tensor:
-    """Estimates ‖∇v(x)‖² per image: Σ_κ ((w·v(x + dt·ĝ) − w·v(x))/dt)², w ~ N(0, I/C), ĝ the direction of ∇(w·v)."""
+def squared_jacobian(model: nn.Sequential, x: Tensor, logits: Tensor, state: TrainingState) -> Tensor:
+    """Estimates ‖∇v(x)‖² per image: Σ_κ ((w·v(x + dt·ĝ) − w·v(x))/dt)², w ~ N(0, I/C), ĝ the direction of ∇(w·v).
+
+    In normalised pixels z = (x − mean)/std the gradient is std·∇, and a step along it is std times as long in x.
+    """
     p = state.parameters
-    total = torch.zeros(len(x), device=x.device)
+    std = model[0].std if p["pixels"] == "normalised" else 1.0
+    total = logits.new_zeros(len(x))
     for number in range(p["projections"]):
         w = state.normal(f"projection {number}", logits.shape[1]) / logits.shape[1] ** 0.5
         (g,) = torch.autograd.grad((w * logits).sum(), x, retain_graph=True)
-        ahead = model((x + p["difference"] * unit(g.float())).detach()).float()
+        step = p["difference"] * std * unit(std * at_least_float32(g))
+        ahead = at_least_float32(model((x + step).detach()))
         total = total + ((w * (ahead - logits)).sum(dim=1) / p["difference"]).square()
     return total
 

@@ -3,7 +3,8 @@ gain on its own within the radius, the Lipschitz constant of f_c − f_y times t
 
 Norms of layers come from power iteration, one step per optimiser step, with gradients: an estimate to train with; the
 verifier bounds them from above. ℓ∞-distance layers need none, and let p grow from `p_start` to `p_end`, then ∞ (Zhang et al.
-2021, section 4.2).
+2021, section 4.2). With `scaled`, as in LMT's own code, what is added is cut to the margin that there is: all classes of
+an image get the same share of it, which has no gradient.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from torch.nn import functional
 from torch.nn.utils.parametrize import cached
 
 from jobs.models.distance import set_p
+from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState
 from jobs.verifiers.network import Network, trace
@@ -51,13 +53,27 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     with cached():  # an orthogonal weight is computed once, for the logits and for the constants
         logits = model(x)
         network = trace(model, tuple(x.shape[1:]), live=True)
-    constants = margin_constants(network, p["norm"], state.kept["directions"])
+    with in_full(x):
+        constants = margin_constants(network, p["norm"], state.kept["directions"])
     radius = p["radius"] * ramp(state.epoch, 0.0, p["radius_epochs"])
-    worst = logits + radius * (constants[y] if constants.dim() else constants * (1 - one_hot(y, logits)))
+    own = one_hot(y, logits)
+    added = radius * (constants[y] if constants.dim() else constants.expand_as(logits)) * (1 - own)
+    if p["scaled"]:
+        added = share_of_margin(logits.detach(), added.detach(), y) * added
+    worst = logits + added
     if p["hinge"]:
-        gap = (worst - logits.gather(1, y[:, None])).masked_fill(one_hot(y, logits).bool(), -math.inf)
-        return gap.amax(dim=1).relu().mean(), logits
+        # 0 for the class itself, which the mean counts too.
+        gaps = (worst - logits.gather(1, y[:, None])).relu() * (1 - own)
+        mix = p["hinge_mix"]
+        return (mix * gaps.amax(dim=1) + (1 - mix) * gaps.mean(dim=1)).mean(), logits
     return state.cross_entropy(worst, y), logits
+
+
+def share_of_margin(logits: Tensor, added: Tensor, y: Tensor) -> Tensor:
+    """min over c ≠ y of (f_y − f_c)/added_c, between 0 and 1; (B, 1)."""
+    margin = logits.gather(1, y[:, None]) - logits
+    share = torch.where(margin >= added, 1.0, margin / added.clamp(min=1e-20)).clamp(0, 1)
+    return share.masked_fill(one_hot(y, logits).bool(), 1.0).amin(dim=1, keepdim=True)
 
 
 def one_hot(y: Tensor, logits: Tensor) -> Tensor:
@@ -65,10 +81,11 @@ def one_hot(y: Tensor, logits: Tensor) -> Tensor:
 
 
 def exponent(epoch: float, p: dict[str, float]) -> float:
-    """p of the distance layers: grows geometrically over `p_epochs`, then ∞."""
-    if epoch >= p["p_epochs"]:
+    """p of the distance layers: `p_start` for `p_hold` epochs, grows geometrically over `p_epochs`, then ∞."""
+    growing = epoch - p["p_hold"]
+    if growing >= p["p_epochs"]:
         return math.inf
-    return p["p_start"] * (p["p_end"] / p["p_start"]) ** (epoch / p["p_epochs"])
+    return p["p_start"] * (p["p_end"] / p["p_start"]) ** (max(0.0, growing) / max(p["p_epochs"], 1e-9))
 
 
 def margin_constants(network: Network, norm: str, directions: nn.Module) -> Tensor:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from jobs.adversary import ddn, evaluating, gradient, loss_of_mean, pgd, smoothed_loss
 from jobs.losses import mean_cross_entropy, mean_softmax, noisy_logits, unit, within
@@ -39,15 +40,23 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
     def look(at: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether F̄ is wrong there (the authors' code counts votes of the m noises), and its gradient."""
+        """Whether that many noises, or F̄, are wrong there, and its gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             logits = noisy_logits(model, at, noise)
             (g,) = torch.autograd.grad(loss_of_mean(logits, y).sum(), at)
-        return mean_softmax(logits.detach()).argmax(dim=1) != y, g.float()
+        return decided(logits.detach(), p["decision"]) != y, g.float()
 
-    # As in the authors' code the norm begins at ε, and what was found is cut to it.
+    # As in the authors' code the norm begins at ε, and what was found is cut to it. (There δ, once cut, is rounded to whole
+    # pixel values again, which may leave the ball.)
     return (x + within(ddn(x, look, epsilon, p["steps"]), epsilon)).detach()
+
+
+def decided(logits: Tensor, decision: str) -> Tensor:
+    """The class of images under m noises, (m, B, classes) → (B,): of F̄, or most `votes`, the lowest class where two have as many."""
+    if decision == "votes":
+        return functional.one_hot(logits.argmax(dim=2), logits.shape[2]).sum(dim=0).argmax(dim=1)
+    return mean_softmax(logits).argmax(dim=1)
 
 
 @torch.no_grad()

@@ -1,30 +1,43 @@
 """ℓ∞-distance networks (Zhang, Cai, Lu, He, Wang 2021): 1-Lipschitz in ℓ∞ whatever their weights are.
 
 Every unit is u(x) = ‖x − w‖_p + b, with p = ∞ where the network is used; training begins at p = 8 and lets it grow. Written
-in plain torch, a layer holds batch × units × inputs numbers: for networks of some hundred units.
+in plain torch, a layer holds batch × units × inputs numbers: for networks of some hundred units. (The authors', of 5,120 in
+each layer, would need 54 GB for one of them at batches of 512; their own kernels hold none.)
 """
 
 from __future__ import annotations
 
 import math
 from itertools import pairwise
+from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
+
+from jobs.precision import at_least_float32
+
+FAR = -10.0
+"""What an input is compared with whose distance shall be the largest."""
 
 
 class Distance(nn.Module):
     """A layer of ℓp-distance units: (B, in) → (B, out), ‖x − w_j‖_p less its mean over the training's batches.
 
-    In eval mode p is ∞. Subtracting the mean (section 4.1) is a bias that changes no Lipschitz constant; the last layer
-    has a plain one instead.
+    In eval mode p is ∞. Subtracting the mean (section 4.1) is a bias that changes no Lipschitz constant, and is taken over
+    all processes of a training; the last layer has a plain one instead. With `identity`, where there are as many units
+    as inputs or more, unit j begins as (almost) x_j plus a constant: w_j is −10 at input j modulo their number.
     """
 
     running_mean: Tensor
 
-    def __init__(self, inputs: int, outputs: int, *, centred: bool = True) -> None:
+    def __init__(self, inputs: int, outputs: int, *, centred: bool = True, identity: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs))
+        weight = torch.randn(outputs, inputs)
+        if identity and inputs <= outputs:
+            rows = torch.arange(outputs)
+            weight[rows, rows % inputs] = FAR
+        self.weight = nn.Parameter(weight)
+        self.centred = centred
         self.register_buffer("running_mean", torch.zeros(outputs))
         self.bias = None if centred else nn.Parameter(torch.zeros(outputs))
         self.p = math.inf
@@ -34,7 +47,7 @@ class Distance(nn.Module):
         if self.bias is not None:
             return distance + self.bias
         if self.training:
-            mean = distance.mean(dim=0)
+            mean = batch_mean(distance)
             with torch.no_grad():
                 self.running_mean.lerp_(mean, 0.1)
             return distance - mean
@@ -49,6 +62,33 @@ class Distance(nn.Module):
         return (apart / largest).pow(self.p).sum(dim=2).pow(1 / self.p) * largest[:, :, 0]
 
 
+def batch_mean(x: Tensor) -> Tensor:
+    """The mean over the step's images, of all processes of this training, (B, …) → (…), with its gradient to all of them."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return x.mean(dim=0)
+    x = at_least_float32(x)
+    total = cast(Tensor, _Sum.apply(x.sum(dim=0)))
+    count = x.new_tensor(float(len(x)))
+    distributed.all_reduce(count)
+    return total / count
+
+
+class _Sum(torch.autograd.Function):
+    """Of a tensor over all processes. Each one's loss is its part of the step's, so that gradients are summed as well."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        x = x.clone()
+        distributed.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (gradient,) = (each.contiguous().clone() for each in gradients)
+        distributed.all_reduce(gradient)
+        return gradient
+
+
 class Negate(nn.Module):
     """−x: the nearest prototype's class has the largest logit."""
 
@@ -56,10 +96,11 @@ class Negate(nn.Module):
         return -x
 
 
-def distance_network(inputs: int, widths: list[int], classes: int) -> nn.Sequential:
-    """Layers of distance units; the logits are the last one's, negated."""
-    hidden = [Distance(before, after) for before, after in pairwise([inputs, *widths])]
-    last = Distance(widths[-1] if widths else inputs, classes, centred=False)
+def distance_network(inputs: int, widths: list[int], classes: int, initial: str = "normal") -> nn.Sequential:
+    """Layers of distance units; the logits are the last one's, negated. `initial` is `normal` or `identity`."""
+    identity = initial == "identity"
+    hidden = [Distance(before, after, identity=identity) for before, after in pairwise([inputs, *widths])]
+    last = Distance(widths[-1] if widths else inputs, classes, centred=False, identity=identity)
     return nn.Sequential(nn.Flatten(), *hidden, last, Negate())
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import chain, count
+from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from jobs.data import Images
+from jobs.models.contest import ALIKE, LEVEL, LOOKS, Contest, contest
 from jobs.models.normalize import normalisation_values
 from jobs.models.published import Weights
 from jobs.models.recognise import assemble
@@ -51,22 +53,52 @@ class Accuracy:
 
 
 @torch.no_grad()
+def answers(
+    model: nn.Module, images: Images, sigmas: Sequence[float], device: torch.device, begun: int = 0
+) -> Tensor:
+    """bool (sigmas, N): which of these images it gets right under one noise of each sigma; `begun` images were asked before."""
+    model = model.to(device).eval()
+    right = torch.zeros(len(sigmas), len(images), dtype=torch.bool)
+    for first in range(0, len(images), 100):
+        rows = torch.arange(first, min(first + 100, len(images)))
+        pixels, labels = images.batch(rows, device)
+        clean = pixels.float() / 255
+        for kind, sigma in enumerate(sigmas):
+            key = generator(device, "accuracy", begun + first)
+            x = clean + smoothing_noise(tuple(clean.shape), sigma, 0, key) if sigma else clean
+            right[kind, rows] = (model(x).argmax(dim=1) == labels).cpu()
+    return right
+
+
 def accuracy(model: nn.Module, images: Images, sigma: float, device: torch.device) -> Accuracy:
     """On all of these images."""
-    model = model.to(device).eval()
-    right = [0, 0]
-    for first in range(0, len(images), 100):
-        pixels, labels = images.batch(torch.arange(first, min(first + 100, len(images))), device)
-        clean = pixels.float() / 255
-        noise = smoothing_noise(tuple(clean.shape), sigma, 0, generator(device, "accuracy", first))
-        for kind, x in enumerate((clean, clean + noise) if sigma else (clean,)):
-            right[kind] += int((model(x).argmax(dim=1) == labels).sum())
-    return Accuracy(len(images), right[0] / len(images), right[bool(sigma)] / len(images))
+    return accuracy_of(answers(model, images, kinds(sigma), device))
+
+
+def accuracy_of(right: Tensor) -> Accuracy:
+    """From `answers` on clean images, and on noisy ones if there were any."""
+    shares = right.float().mean(dim=1).tolist()
+    return Accuracy(right.shape[1], shares[0], shares[-1])
+
+
+def kinds(sigma: float) -> tuple[float, ...]:
+    """Under which noise a network is asked: none, and that of sigma."""
+    return (0.0, sigma) if sigma else (0.0,)
 
 
 def least(classes: int) -> float:
     """What a classifier must reach, on clean or on noisy images: a fifth of the way from chance to perfect."""
     return 1 / classes + 0.2 * (1 - 1 / classes)
+
+
+class Judged(NamedTuple):
+    """What is known of a checkpoint as a classifier."""
+
+    model: nn.Sequential
+    accuracy: dict[str, Accuracy]
+    """With each normalisation, on the first images."""
+    told: list[str]
+    """What a user should know of the other normalisations, a sentence each."""
 
 
 def judge(
@@ -79,37 +111,154 @@ def judge(
     sigma: float,
     device: torch.device,
     *,
+    more: Iterable[Images] = (),
+    stated: bool = False,
     anyway: bool = False,
-) -> tuple[nn.Sequential, dict[str, Accuracy]]:
-    """The model, and its accuracy with each normalisation.
+) -> Judged:
+    """The model, and how it does with this normalisation and with others.
 
-    Raises RefusedError, unless `anyway`, where it classifies next to nothing, or clearly worse (by three standard errors)
-    than with another normalisation or than the file itself says.
+    Parameters
+    ----------
+    more
+        Further images, for another normalisation that does nearly as well.
+    stated
+        The user has said that it is this normalisation: then only a much better one speaks against it.
+    anyway
+        Whatever it does will do.
+
+    Raises
+    ------
+    RefusedError
+        It classifies next to nothing, or clearly worse (by three standard errors) than with another normalisation or than
+        the file itself says; or, unless it is `stated`, images don't tell this normalisation from another.
     """
     shape = images.shape
     built = {
         name: assemble(weights, model, parameters, name, dataset, shape)
         for name in candidates(dataset, shape, normalisation)
     }
-    found = {name: accuracy(network, images, sigma, device) for name, network in built.items()}
+    right = {name: answers(network, images, kinds(sigma), device) for name, network in built.items()}
+    found = {name: accuracy_of(answer) for name, answer in right.items()}
+    if not anyway:
+        _refuse(weights, model, normalisation, found, shape)
+    if anyway or stated:
+        return Judged(built[normalisation], found, [])
+    # Of clean and of noisy images those that the network is better on: what it was trained for.
+    kind = max(
+        range(len(kinds(sigma))),
+        key=lambda kind: max(float(one[kind].float().mean()) for one in right.values()),
+    )
+    further = _Further(built, more, kinds(sigma)[kind], device, len(images))
+    rivals = sorted(built.keys() - {normalisation}, key=lambda name: -found[name].best)
+    contests = {
+        rival: contest(
+            chain([(right[normalisation][kind], right[rival][kind])], further.pairs(normalisation, rival))
+        )
+        for rival in rivals
+    }
+    what = "images under noise" if kind else "clean images"
+    return Judged(
+        built[normalisation], found, _told(weights, model, normalisation, contests, what, len(images))
+    )
+
+
+class _Further:
+    """Answers on further images, each network asked once about each."""
+
+    def __init__(
+        self,
+        built: Mapping[str, nn.Module],
+        more: Iterable[Images],
+        sigma: float,
+        device: torch.device,
+        begun: int,
+    ) -> None:
+        self._built, self._more, self._sigma, self._device = built, iter(more), sigma, device
+        self._images: list[tuple[int, Images]] = []
+        self._begun = begun
+        self._known: dict[tuple[str, int], Tensor] = {}
+
+    def pairs(self, one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
+        """Which images of each lot either gets right."""
+        for lot in count():
+            if lot == LOOKS - 1:  # beside those of the first look
+                return
+            if lot == len(self._images):
+                images = next(self._more, None)
+                if images is None:
+                    return
+                self._images.append((self._begun, images))
+                self._begun += len(images)
+            yield self._right(one, lot), self._right(other, lot)
+
+    def _right(self, name: str, lot: int) -> Tensor:
+        if (name, lot) not in self._known:
+            begun, images = self._images[lot]
+            self._known[name, lot] = answers(self._built[name], images, (self._sigma,), self._device, begun)[
+                0
+            ]
+        return self._known[name, lot]
+
+
+def _told(
+    weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str, first: int
+) -> list[str]:
+    """What the contests came to that needed more images than the `first`; raises RefusedError where one was lost, or is open."""
+    for rival, one in contests.items():
+        if one.verdict in ("worse", "open"):
+            said = (
+                f"with the normalisation '{chosen}' this {model} classifies {one.ours:.1%} of {one.images:,} {what} correctly, with "
+                f"'{rival}' {one.theirs:.1%}"
+            )
+            which = (
+                f"--normalisation {chosen} or --normalisation {rival} (in a sweep file method.normalisation)"
+            )
+            if one.verdict == "worse":
+                raise RefusedError(
+                    f"{said}, which is no accident (McNemar's test at {LEVEL:.0%}). Say which it is: {which}."
+                )
+            others = [
+                f"'{name}'" for name, other in contests.items() if other.verdict == "open" and name != rival
+            ]
+            also = f" Nor do they tell it from {', '.join(others)}." if others else ""
+            layout = (
+                f" The file's layout speaks for '{chosen}': {weights.why}."
+                if weights.normalisation == chosen
+                else ""
+            )
+            raise RefusedError(
+                f"{said}: too near for these images to tell which one it was trained with (McNemar's test at {LEVEL:.0%}).{also}{layout} "
+                f"Say which it is: {which}."
+            )
+    return [
+        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: "
+        + (f"alike (less than {ALIKE:.0%} apart)" if one.verdict == "alike" else "told apart by more images")
+        for rival, one in contests.items()
+        if one.verdict == "alike" or one.images > first
+    ]
+
+
+def _refuse(
+    weights: Weights, model: str, normalisation: str, found: Mapping[str, Accuracy], shape: DataShape
+) -> None:
+    """Raises RefusedError where the first images already speak against the model."""
     chosen = found[normalisation]
     other = max(found, key=lambda name: found[name].best)
     margin = 3 * (0.25 / chosen.images) ** 0.5
     text = f"with the normalisation '{normalisation}' this {model} classifies {chosen} correctly"
-    if not anyway and found[other].best > chosen.best + margin and found[other].best >= least(shape.classes):
+    if found[other].best > chosen.best + margin and found[other].best >= least(shape.classes):
         raise RefusedError(
             f"{text}; with '{other}' {found[other]}. Say normalisation '{other}', or go on with this one anyway (--anyway)."
         )
-    if not anyway and chosen.best < least(shape.classes):
+    if chosen.best < least(shape.classes):
         raise RefusedError(
             f"{text}, at least {least(shape.classes):.0%} on one of them are asked for; the other normalisations do no better. "
-            "It may be another data set, another order of classes or another architecture; --anyway goes on all the same."
+            "It may be another data set, another order of classes (an imagefolder's dataset.classes gives it) or another architecture; --anyway goes on all the same."
         )
-    if not anyway and weights.claim is not None and weights.claim[1] > chosen.best + margin:
+    if weights.claim is not None and weights.claim[1] > chosen.best + margin:
         raise RefusedError(
             f"{text}; the file says {weights.claim[0]} = {weights.claim[1]:.1%}, and no other normalisation comes nearer. "
             "It may be another data set or lossy copies of its images, another activation or stride than the weights tell, or an "
             "accuracy of something else; "
             "--anyway goes on all the same."
         )
-    return built[normalisation], found

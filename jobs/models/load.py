@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,9 +16,10 @@ from torch.fx.proxy import TraceError
 from jobs.models import build_model
 from jobs.models.fused import available, fused
 from jobs.precision import executed_function, float32_flags
+from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
-from rsctl.errors import InputError, RefusedError
+from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.spec.identity import completed
 from rsctl.spec.runs import TrainSpec
 
@@ -35,8 +35,10 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequ
     except FileNotFoundError as error:
         raise InputError(f"{file}: there is no model. Its training must finish first.") from error
     try:
-        stored = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+        stored = load_tensors(data)
         spec = TrainSpec.model_validate(stored["spec"])
+    except UserError:
+        raise
     except Exception as error:
         raise InputError(
             f"{file}: can't be read as a model ({error}). Move it away and submit again to train anew."

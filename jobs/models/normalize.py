@@ -20,6 +20,11 @@ def of_dataset(dataset: DataSet, channels: int) -> Values:
     return dataset.mean or (0.0,) * channels, dataset.std or (1.0,) * channels
 
 
+def untouched(channels: int) -> Values:
+    """Values that do nothing."""
+    return (0.0,) * channels, (1.0,) * channels
+
+
 USUAL: dict[str, Values] = {
     "imagenet": ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
     "mnist": ((0.1307,), (0.3081,)),

@@ -22,7 +22,8 @@ import torch
 from numpy._core.multiarray import scalar
 from torch import Tensor
 
-from rsctl.errors import InputError
+from jobs.tensors import TorchScriptArchive, load_tensors
+from rsctl.errors import InputError, UserError
 
 WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
 """Where a checkpoint may keep its weights, besides the optimiser and the like."""
@@ -74,7 +75,9 @@ def read_weights(file: Path) -> Weights:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(NUMBERS):
             warnings.simplefilter("ignore")  # of formats, which are named below where they hinder
-            stored = torch.load(file, map_location="cpu", weights_only=True)
+            stored = load_tensors(file)
+    except UserError:
+        raise
     except Exception as error:
         raise InputError(_unreadable(file, error)) from error
     if not isinstance(stored, Mapping):
@@ -229,7 +232,7 @@ def _cascade(file: Path, wrapping: str, count: int) -> str:
 
 
 def _unreadable(file: Path, error: Exception) -> str:
-    if "TorchScript" in str(error):
+    if isinstance(error, TorchScriptArchive):
         return (
             f"{file}: is a TorchScript program, not weights; loading it would run code of the file, so it is refused. Where you "
             "trust it, write its weights to a file of their own:\n"

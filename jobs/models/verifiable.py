@@ -19,7 +19,13 @@ HIDDEN = {"ibp-small": [100], "ibp-medium": [512, 512], "ibp-large": [512]}
 
 
 def build(
-    name: str, classes: int, channels: int, size: int, *, widths: tuple[int, ...] = ()
+    name: str,
+    classes: int,
+    channels: int,
+    size: int,
+    *,
+    widths: tuple[int, ...] = (),
+    initial: str = "normal",
 ) -> nn.Sequential:
     """An architecture without its normalisation layer: float (B, channels, size, size) → logits (B, classes)."""
     inputs = channels * size * size
@@ -28,7 +34,7 @@ def build(
     if name == "lipschitz-mlp":
         return lipschitz_mlp(inputs, list(widths), classes)
     if name == "linf-distance":
-        return distance_network(inputs, list(widths), classes)
+        return distance_network(inputs, list(widths), classes, initial)
     return convolutional(name, classes, channels, size)
 
 

@@ -71,6 +71,9 @@ class Lines:
     may be cut further, for a part of the ball where its sign is fixed.
     """
 
+    unit, slack = U, 1e-9
+    """What is allowed for the rounding of sums, and of the upper lines' constants; 0 in exact arithmetic."""
+
     def __init__(self, network: Network, intervals: list[Interval]) -> None:
         self.network, self.intervals = network, intervals
         self.errors: dict[int, Tensor] = {}
@@ -130,7 +133,7 @@ class Lines:
         left = pending.get(0)
         if left is None:
             left = a.new_zeros((*constant.shape, *network.ops[0].shape))
-        return left, constant - 8 * len(network.ops) * U * seen
+        return left, constant - 8 * len(network.ops) * self.unit * seen
 
     def paid(self, a: Tensor, number: int) -> Tensor:
         """|a|·E, (N, S)."""
@@ -145,11 +148,11 @@ class Lines:
         below = torch.where(unstable, below, (low >= 0).to(low.dtype))
         steep = torch.where(unstable, high / torch.where(unstable, high - low, 1.0), below)
         # The upper line meets the ReLU at both ends: lifted until it does in floating point too.
-        lift = torch.maximum(-steep * low, (1 - steep) * high) * (1 + 16 * U)
+        lift = torch.maximum(-steep * low, (1 - steep) * high) * (1 + 16 * self.unit)
         lift = torch.where(unstable, lift, 0.0)
         negative = a.clamp(max=0)
         carried = a.clamp(min=0) * below[:, None] + negative * steep[:, None]
-        return carried, (negative.flatten(2) @ lift.flatten(1)[:, :, None])[:, :, 0] * (1 + 1e-9)
+        return carried, (negative.flatten(2) @ lift.flatten(1)[:, :, None])[:, :, 0] * (1 + self.slack)
 
     def least(self, ball: Ball, a: Tensor, start: int) -> Tensor:
         """Lower bounds of a·z over the ball, (N, S, *shape) → (N, S); in chunks that fit into memory."""

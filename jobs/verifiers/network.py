@@ -18,6 +18,7 @@ from torch.fx.proxy import TraceError
 
 from jobs.models.distance import Distance as DistanceLayer
 from jobs.models.distance import Negate
+from jobs.models.heat_resnet import Shift
 from jobs.models.lipschitz import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from jobs.verifiers.operations import (
@@ -131,11 +132,12 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) 
             f"The model's forward depends on its input's values ({error}): it can't be verified. Supported: {SUPPORTED}."
         ) from error
     tensors = [*model.parameters(), *model.buffers()]
-    builder = _Builder(shape, tensors[0].device if tensors else torch.device("cpu"), live)
+    first = tensors[0] if tensors else torch.empty(0)
+    builder = _Builder(shape, first.device, live, first.dtype if live else torch.float32)
     layers = dict(model.named_modules())
     for node in graph.nodes:
         builder.add(node, layers)
-    network = Network(builder.ops, roomy=True if live else None)
+    network = Network(builder.ops, builder.dtype)
     if len(network.ops[-1].shape) != 1:
         raise InputError(f"The model's last layer gives {network.ops[-1].shape}, not logits.")
     return network
@@ -143,21 +145,21 @@ def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) 
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, (Normalize, DistanceLayer, MaxMinLayer, Negate)) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        return isinstance(
+            m, (Normalize, DistanceLayer, MaxMinLayer, Negate, Shift)
+        ) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Builder:
     """Turns nodes of a traced graph into operations, one after the other."""
 
-    def __init__(self, shape: tuple[int, ...], device: torch.device, live: bool) -> None:
-        self.device, self.live = device, live
+    def __init__(self, shape: tuple[int, ...], device: torch.device, live: bool, dtype: torch.dtype) -> None:
+        self.device, self.live, self.dtype = device, live, dtype
         self.ops: list[Op] = [Input("image", (), tuple(shape))]
         self.numbers: dict[fx.Node, int] = {}
 
     def take(self, value: Tensor) -> Tensor:
-        return value.float() if self.live else value.detach().float()
+        return value if self.live else value.detach().float()
 
     def add(self, node: fx.Node, layers: dict[str, nn.Module]) -> None:
         if node.op == "placeholder":
@@ -233,7 +235,7 @@ class _Builder:
     def scale(self, name: str, weight: Tensor, bias: Tensor, size: Tensor, source: int) -> int:
         """Weights are rounded to float32 here, and computed otherwise where they are used: a few roundings each."""
         return self.append(
-            Scale(name, (source,), self.ops[source].shape, bias.float(), size.float() * (1 + 1e-6), 8, weight.float())
+            Scale(name, (source,), self.ops[source].shape, bias.to(self.dtype), size.to(self.dtype) * (1 + 1e-6), 8, weight.to(self.dtype))
         )  # fmt: skip
 
     def linear(self, name: str, layer: nn.Linear, source: int) -> int:
@@ -267,13 +269,15 @@ class _Builder:
         op = Conv(name, (source,), (), bias, bias.abs(), weight[0].numel(), weight, weight.abs(), size,
                   tuple(stride), tuple(padding), tuple(dilation), groups)  # fmt: skip
         with torch.no_grad():
-            shape = op.linear(torch.zeros((1, *size), device=weight.device)).shape[1:]
+            shape = op.linear(torch.zeros((1, *size), dtype=weight.dtype, device=weight.device)).shape[1:]
         return self.append(replace(op, shape=tuple(shape)))
 
     def pool(self, name: str, source: int, kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]) -> int:  # fmt: skip
         """The mean over windows: a convolution of every channel by itself."""
         channels = self.ops[source].shape[0]
-        weight = torch.full((channels, 1, *kernel), 1 / (kernel[0] * kernel[1]), device=self.device)
+        weight = torch.full(
+            (channels, 1, *kernel), 1 / (kernel[0] * kernel[1]), dtype=self.dtype, device=self.device
+        )
         return self.convolution(
             name, weight, weight.new_zeros(channels), source, stride, padding, groups=channels
         )
@@ -304,12 +308,16 @@ class _Builder:
     def distance(self, name: str, layer: DistanceLayer, source: int) -> int:
         bias = -layer.running_mean if layer.bias is None else self.take(layer.bias)
         weight = self.take(layer.weight)
-        return self.append(Distance(name, (source,), (len(weight),), weight, bias.float()))
+        return self.append(Distance(name, (source,), (len(weight),), weight, bias.to(self.dtype)))
 
     def negate(self, name: str, layer: nn.Module, source: int) -> int:
         shape = self.ops[source].shape
-        one = torch.ones(shape, device=self.device)
+        one = torch.ones(shape, dtype=self.dtype, device=self.device)
         return self.append(Scale(name, (source,), shape, 0 * one, 0 * one, 1, -one))
+
+    def shift(self, name: str, layer: Shift, source: int) -> int:
+        bias = self.take(layer.bias).view(-1, *(1 for _ in self.ops[source].shape[1:]))
+        return self.scale(name, torch.ones_like(bias), bias, bias.abs(), source)
 
     def max_min(self, name: str, layer: nn.Module, source: int) -> int:
         return self.append(MaxMin(name, (source,), self.ops[source].shape))
@@ -326,6 +334,7 @@ _LAYERS: dict[Any, Callable[..., int]] = {
     DistanceLayer: _Builder.distance,
     MaxMinLayer: _Builder.max_min,
     Negate: _Builder.negate,
+    Shift: _Builder.shift,
     nn.Conv2d: _Builder.conv,
     nn.Linear: _Builder.linear,
     nn.BatchNorm2d: _Builder.batch_norm,

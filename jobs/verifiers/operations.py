@@ -233,11 +233,16 @@ class Distance(Op):
     def apply(self, *inputs: Tensor) -> Tensor:
         return torch.cdist(inputs[0], self.weight, p=math.inf) + self.bias
 
-    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
-        """Bounds from those of x, each (N, in): a difference and the bias are rounded once each, as executed and here."""
+    def reach(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """The least and the largest distance of points between these, each (N, in), from every w_j."""
         low, high = lower[:, None], upper[:, None]
         nearest = torch.maximum(low - self.weight, self.weight - high).clamp_(min=0).amax(dim=2)
         farthest = torch.maximum(self.weight - low, high - self.weight).amax(dim=2)
+        return nearest, farthest
+
+    def interval(self, lower: Tensor, upper: Tensor) -> tuple[Tensor, Tensor]:
+        """Bounds from those of x: a difference and the bias are rounded once each, as executed and here."""
+        nearest, farthest = self.reach(lower, upper)
         u = 4 * (UNIT[torch.float32] + UNIT[lower.dtype])
         return (
             nearest + self.bias - u * (nearest + self.bias.abs()) - TINY,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -19,11 +19,16 @@ class ImageFolder(Parameters):
     size: Annotated[int, Field(ge=4)] = 32
     """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
     classes: list[str] = []
-    """Take only these class folders."""
+    """Take only these class folders. Their order is that of the labels, as a published checkpoint may need it."""
     class_count: Annotated[int, Field(ge=0)] = 0
     """Take this many classes, drawn with `class_seed`; 0 takes all."""
     class_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draw of `class_count` classes."""
+    white: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
+    """The value that is white in files of more than 8 bits a channel, which are brought to 256 levels of equal width. 0 takes the
+    largest one of 16 bits (or of 12, in TIFF); floating-point numbers and 32-bit integers need it, such as 1.0."""
+    orientation: Literal["stored", "exif"] = Field("stored", json_schema_extra={"neutral": "stored"})
+    """`stored` takes pixels as they lie in the file, as torchvision does; `exif` turns them as its EXIF entry says."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> ImageFolder:

@@ -189,6 +189,8 @@ class DataShape:
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
     """Identifies the files where the name doesn't: a model trained on other images is another model."""
+    deep: int = 0
+    """Grey files of more than 8 bits, which are brought to 8."""
 
     @property
     def dimension(self) -> int:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog.declare import DataShape
+from rsctl.catalog.depth import check_range, deep_files, of_file, white_of
+from rsctl.catalog.orientation import Turned, turned_files
 from rsctl.errors import InputError, unknown
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
@@ -20,7 +22,7 @@ UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
 def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
-    """The chosen class folders of `root/train`, sorted by name; their position is the label."""
+    """The chosen class folders of `root/train`; their position is the label. `classes` says their order, else it is that of the names."""
     train = root / "train"
     if not train.is_dir():
         raise InputError(
@@ -33,7 +35,7 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
         for name in parameters.classes:
             if name not in names:
                 raise InputError(f"dataset.classes: {unknown('class folder', name, names)}")
-        names = sorted(set(parameters.classes))
+        names = list(dict.fromkeys(parameters.classes))
     elif parameters.class_count:
         if parameters.class_count > len(names):
             raise InputError(
@@ -81,32 +83,36 @@ def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[st
 
 def contents(root: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
     """SHA-256 of each file of an uncompressed format, in order: names and lengths don't tell such files apart."""
-    found = []
-    for file, _, _ in files:
-        if file.lower().endswith(UNCOMPRESSED):
-            status = os.stat(root / file)
-            found.append(_content(root / file, status.st_size, status.st_ctime_ns, status.st_ino))
-    return found
+    return [of_file(_content, root / file) for file, _, _ in files if file.lower().endswith(UNCOMPRESSED)]
 
 
 @lru_cache(maxsize=1 << 18)
 def _content(path: Path, size: int, changed: int, inode: int) -> str:
-    """The points of a sweep ask for the same files over and over."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def folder_root(data_root: Path, parameters: Any) -> Path:
-    path = Path(os.path.expanduser(parameters.path))
-    return path if path.is_absolute() else data_root / path
+def folder_root(data_root: Path, path: str) -> Path:
+    """Where an `imagefolder` lies that a sweep file calls so."""
+    found = Path(os.path.expanduser(path))
+    return found if found.is_absolute() else data_root / found
+
+
+def turned_in(data_root: Path, path: str, names: tuple[str, ...]) -> Turned:
+    """The files of an `imagefolder` with these classes that their EXIF entry turns."""
+    root = folder_root(data_root, path)
+    return turned_files(
+        root, [file for split in ("train", "test") for file, _, _ in image_files(root, split, names)]
+    )
 
 
 def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
     """Class folders and image counts of an `imagefolder`, without decoding an image.
 
-    Its fingerprint is of the files' names and lengths, and of what is in files of uncompressed formats. A JPEG, PNG or
-    WebP file of the same name and the same number of bytes is taken for the same image.
+    Its fingerprint is of the files' names and lengths, of what is in files of uncompressed formats, and of which have more
+    than 8 bits a channel: those were read as white once. A JPEG, PNG or WebP file of the same name and the same number of
+    bytes is taken for the same image. Raises InputError where nothing says which value of a file is white.
     """
-    root = folder_root(data_root, parameters)
+    root = folder_root(data_root, parameters.path)
     if not root.is_dir():
         raise InputError(
             f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
@@ -117,6 +123,13 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
     files = {split: image_files(root, split, names) for split in ("train", "test")}
     counts = {split: len(found) for split, found in files.items()}
     raw = {split: contents(root, found) for split, found in files.items()}
-    identified = {**files, "contents": raw} if any(raw.values()) else files
+    identified: dict[str, Any] = {**files, "contents": raw} if any(raw.values()) else {**files}
+    deep = {file: depth for found in files.values() for file, depth in deep_files(root, found).items()}
+    for file, depth in deep.items():
+        white_of(depth, parameters.white, root / file)
+    if not parameters.white:
+        check_range(root, deep)
+    if grey := sorted(file for file, depth in deep.items() if not depth.colours):
+        identified["deep"] = grey
     fingerprint = hashlib.sha256(json.dumps(identified).encode()).hexdigest()
-    return DataShape(3, parameters.size, len(names), counts, names, fingerprint)
+    return DataShape(3, parameters.size, len(names), counts, names, fingerprint, len(grey))

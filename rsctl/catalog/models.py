@@ -87,6 +87,9 @@ class DistanceParameters(Parameters):
 
     widths: Widths = [128, 128]
     """Units of each hidden layer."""
+    initial: Literal["normal", "identity"] = Field("normal", json_schema_extra={"neutral": "normal"})
+    """First weights: `normal`, or the `identity` where a layer has as many units as inputs or more (−10 at one input each,
+    as the authors' code begins)."""
 
 
 GOWAL = (
@@ -108,6 +111,14 @@ MODELS: tuple[Model, ...] = (
     *(
         Model(f"resnet{depth}", f"ResNet-{depth} with a 3x3 stem, for 32x32 images", HE, smallest=8)
         for depth in (18, 34)
+    ),
+    Model(
+        "heat-resnet34",
+        "ResNet-34 of HeatSmoothing's code: three stages of 16 to 64 channels, identities as shortcuts",
+        "Campbell, Finlay, Oberman: Adversarial Boot Camp: label free certified robustness in one epoch, 2020, authors' code: "
+        "cifar10/train_utils/cvmodels",
+        smallest=4,
+        implementation="jobs.models.heat_resnet",
     ),
     Model(
         "wideresnet",

@@ -19,8 +19,9 @@ class Recipe(Parameters):
     """Passes over the training images."""
     batch_size: Annotated[int, Field(ge=1)] = 400
     """Images per optimiser step, over all processes together."""
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    """`sgd` (with momentum) or `adam`."""
+    optimizer: Literal["sgd", "adam", "adamw-lp"] = "sgd"
+    """`sgd` (with momentum), `adam`, or `adamw-lp`: with decoupled weight decay, of ℓ∞-distance layers in their own ℓp, as the
+    code of Zhang et al. 2021."""
     lr: Positive = 0.1
     """Learning rate: the initial one (`step`, `cosine`, `constant`), or the peak (`onecycle`)."""
     momentum: Share = 0.9
@@ -28,7 +29,7 @@ class Recipe(Parameters):
     nesterov: bool = False
     """Nesterov momentum (SGD only)."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """L2 penalty on all weights."""
+    """L2 penalty on all weights; of `adamw-lp` the share of the rate by which they decay."""
     schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
     """How the learning rate moves, by optimiser step."""
     step_epochs: Annotated[int, Field(ge=1)] = 30
@@ -39,11 +40,13 @@ class Recipe(Parameters):
     """`step`: the epochs of the reductions, where they aren't `step_epochs` apart."""
     step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0})
     """`step`: epochs by which code executes its reductions later than `step_epochs` or `milestones` print them: 1 where
-    it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 where it steps first and counts from 1 (MACER)."""
+    it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 where it steps first and counts from 1 (MACER, HeatSmoothing)."""
     cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
     """Epochs after which the schedule begins again; 0: never."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
+    hold_epochs: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
+    """`cosine`, `onecycle`: epochs at the full rate, after the warm-up, before it falls."""
     label_smoothing: Share = 0.0
     """Share of the target spread over all classes."""
     noise_steps: Literal["one", "smaller"] = Field("one", json_schema_extra={"neutral": "one"})
@@ -54,6 +57,9 @@ class Recipe(Parameters):
     exponent_warmup: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
     """Epochs over which the exponent k of generalised Gaussian noise grows to its value, ⌈k − k^(1 − e/exponent_warmup)⌉
     in epoch e = 0, 1, ..., as DSRS trains (100 of 150 epochs); 0: k from the start."""
+    normalisation: Literal["dataset", "none"] = Field("dataset", json_schema_extra={"neutral": "dataset"})
+    """First layer of the network: subtracts the data set's mean and divides by its standard deviation, or `none`. Weights
+    that are taken over (`start`) keep the one that they were trained with."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
 
@@ -69,6 +75,14 @@ class Recipe(Parameters):
         if self.exponent_warmup > self.epochs:
             raise ValueError(
                 f"exponent_warmup = {self.exponent_warmup} is longer than epochs = {self.epochs}: the exponent wouldn't reach its value"
+            )
+        if self.hold_epochs and self.schedule not in ("cosine", "onecycle"):
+            raise ValueError(
+                f"hold_epochs is of the schedules 'cosine' and 'onecycle'; this one is '{self.schedule}'"
+            )
+        if self.hold_epochs and self.warmup_epochs + self.hold_epochs > self.epochs:
+            raise ValueError(
+                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} are more than epochs = {self.epochs}"
             )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")

@@ -55,6 +55,17 @@ class NeymanPearson:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where the class's bounds sum to ½ or less."""
+        least, shells = self._bounds(table, alpha)
+        radius = table.sigma * certified_shift(least, table.dimension, table.exponent, shells)
+        chosen = selected_classes(table)
+        return abstain_unless(radius > 0, chosen, radius, counts_of(chosen, table.counts) == table.n)
+
+    def excess(self, table: CountTable, alpha: float) -> Floats:
+        """(N,): by how much the bounds sum to more than ½; where they don't, `certify` abstains, and no table is needed to see it."""
+        return np.asarray(self._bounds(table, alpha)[0].sum(axis=1) - 0.5)
+
+    def _bounds(self, table: CountTable, alpha: float) -> tuple[Floats, list[Shell]]:
+        """(N, S): the lower bounds in the shells; raises RefusedError for a table that it isn't sound for."""
         alpha = spendable(table, alpha)
         if table.noise not in ("gaussian", "generalised-gaussian"):
             raise RefusedError(
@@ -72,7 +83,6 @@ class NeymanPearson:
                 f"{self.name} needs inputs of at least {SMALLEST_DIMENSION} coordinates and an exponent from 0 to "
                 f"d/2 - 4; this table has d = {d} and exponent {exponent}."
             )
-        chosen = selected_classes(table)
         if self._by_shell and table.shells is not None:
             counts, edges = (
                 table.shells.counts,
@@ -81,9 +91,7 @@ class NeymanPearson:
         else:
             counts, edges = table.counts[:, None, :], ()
         shells = shells_between(edges)
-        least = shell_probabilities(counts, chosen, d, exponent, shells, alpha)
-        radius = table.sigma * certified_shift(least, d, exponent, shells)
-        return abstain_unless(radius > 0, chosen, radius, counts_of(chosen, table.counts) == table.n)
+        return shell_probabilities(counts, selected_classes(table), d, exponent, shells, alpha), shells
 
 
 def shell_probabilities(

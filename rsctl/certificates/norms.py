@@ -18,7 +18,7 @@ class InNorm:
     """
 
     def __init__(self, inner: Certificate, norm: str) -> None:
-        self._inner = inner
+        self.inner = inner
         self.norm = norm
         self.name = f"{inner.name}-{norm}"
         self.title = f"{inner.title}, {'ℓ1' if norm == 'l1' else 'ℓ∞'}"
@@ -28,7 +28,7 @@ class InNorm:
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """As the ℓ2 certificate, its radius in this norm. Raises RefusedError where d isn't known."""
-        certified = self._inner.certify(table, alpha)
+        certified = self.inner.certify(table, alpha)
         if self.norm == "l1":
             return certified
         if table.dimension < 1:

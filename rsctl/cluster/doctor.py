@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
+import stat
 from dataclasses import dataclass
 
 from rsctl.catalog import known_datasets, known_methods, known_models
@@ -16,7 +17,7 @@ from rsctl.cluster.slurm_doctor import examine_slurm
 from rsctl.errors import UserError
 from rsctl.spec.settings import Place
 from rsctl.store.files import replace
-from rsctl.store.layout import Store
+from rsctl.store.layout import KINDS, Store
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "scikit-learn", "h5py", "submitit", "textual")
 _LOW_DISK_GB = 1.0
@@ -73,4 +74,17 @@ def _store(place: Place) -> list[Finding]:
     if waiting and not running:
         state += f", though {waiting} tasks wait: submit again"
     found.append(Finding(running or not waiting, "queue", f"{state} ({queue.log})"))
+    found += [
+        Finding(False, "queue", f"{file}: is no request that can be worked with; remove it")
+        for file in queue.unreadable()
+    ]
+    found += [
+        Finding(
+            False,
+            "store",
+            f"{folder} can be written to by everybody: others can change results there. chmod o-w {folder}",
+        )
+        for folder in (place.store, *(place.store / name for name in (*KINDS, "code", "queue", "sweeps")))
+        if folder.is_dir() and folder.stat().st_mode & stat.S_IWOTH
+    ]
     return found

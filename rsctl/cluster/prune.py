@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 import shutil
 import time
@@ -16,13 +17,14 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.files import explained
+from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
 
 RECENT = 3600.0
 """Seconds for which a run is left alone after its last submission: another one may be about to speak of it."""
 _TRASH = ".pruned-"
+_CODE = re.compile(r"[0-9a-f]{16}")
 _BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
@@ -51,7 +53,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
             for entry in store.sweep(name)["entries"]:
                 kept.add(store.run(entry["kind"], entry["run"]))
                 kept |= {store.run("models", model) for model in (*entry.get("parents", ()), entry["model"])}
-    orphans = [run for kind in KINDS for run in store.runs(kind) if run not in kept]
+    orphans = [run for kind in KINDS for run in store.runs(kind) if run not in kept and _is_ours(run)]
     busy = _busy(place, orphans)
     given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
     if given_up:
@@ -69,6 +71,17 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
     found += [Leftover(path, _size(path), "left by a prune that was interrupted") for path in _trash(store)]
     return found
+
+
+def _is_ours(run: Run) -> bool:
+    """Whether a folder is a run of this store: its spec bears the hash that its name ends in.
+
+    The store may lie in a folder that has a `models` or `code` of its own.
+    """
+    try:
+        return run.id.endswith(f"-{str(read_json(run.path / 'spec.json', 'hash')['hash'])[:8]}")
+    except UserError:
+        return False
 
 
 def given_up(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
@@ -157,7 +170,8 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
     folder = store.root / "code"
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         path = folder / name
-        if not name.startswith(".") and name not in used and time.time() - path.stat().st_mtime > recent:
+        ours = _CODE.fullmatch(name) and (path / "rsctl" / "__init__.py").is_file()
+        if ours and name not in used and time.time() - path.stat().st_mtime > recent:
             yield path
 
 

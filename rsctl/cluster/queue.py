@@ -36,6 +36,7 @@ from rsctl.store.attempts import (
 )
 from rsctl.store.files import explained, make_folder
 from rsctl.store.layout import Store
+from rsctl.store.provenance import ONLY_VERIFIED, verify_code
 
 TICK = 0.25
 _ASK_AGAIN = 8
@@ -102,7 +103,13 @@ class QueueProcess:
         self._reap(wanted)
         for key, request in wanted.items():
             if key not in self.running:
-                self._consider(key, request, wanted)
+                try:
+                    self._consider(key, request, wanted)
+                except (TypeError, ValueError, KeyError, AttributeError) as error:
+                    # Of files that somebody else wrote or that are damaged; the others' tasks go on.
+                    self._end(
+                        key, State.FAILED, f"its files can't be worked with ({type(error).__name__}: {error})"
+                    )
         return bool(self.running or self.queue.wanted())
 
     def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
@@ -157,8 +164,6 @@ class QueueProcess:
                 State.FAILED,
                 f"its process ended {self.unclaimed[key]} times before it could begin; see its log ({log})",
             )
-        elif not self._code(request).is_dir():
-            self._end(key, State.FAILED, f"its code ({self._code(request)}) is gone; submit again")
         elif blocked := self._blocked(request, wanted):
             self._end(key, State.CANCELLED, blocked)
         elif self._ready(request):
@@ -172,9 +177,6 @@ class QueueProcess:
     def _end(self, key: str, state: State, reason: str) -> None:
         self.queue.end(key, state, reason)
         say(f"{key}: {reason}")
-
-    def _code(self, request: dict[str, Any]) -> Path:
-        return self.queue.store.root / "code" / str(request["code"])
 
     def _attempt(self, key: str) -> Attempt | None:
         task = task_of(self.queue.store, key)
@@ -213,9 +215,14 @@ class QueueProcess:
         # A task that asks for more threads than there are runs alone.
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
-        code = self._code(request)
+        try:
+            code = verify_code(self.queue.store.root, request["code"], task.run.launch().get("plugins", ()))
+        except (UserError, TypeError) as error:  # TypeError: of a launch file that is none
+            self._end(key, State.FAILED, str(error))
+            return
         environment = {
             **os.environ,
+            **ONLY_VERIFIED,
             "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
@@ -224,7 +231,8 @@ class QueueProcess:
         with explained(log), open(log, "ab") as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
-                cwd=task.run.path, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+                # A file in the run's folder could be taken for one of Python's own modules.
+                cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
         say(f"{key}: started, pid {child.pid}")

@@ -92,12 +92,22 @@ class Queue:
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Every request by task key, oldest first."""
+        found = _read_folder(self.requests, *_REQUEST)
         return dict(
             sorted(
-                _read_folder(self.requests, *_REQUEST).items(),
+                ((key, values) for key, values in found.items() if _is_request(values)),
                 key=lambda item: (item[1]["submitted"], item[0]),
             )
         )
+
+    def unreadable(self) -> list[Path]:
+        """Files among the requests that are none, which nobody works at."""
+        try:
+            names = sorted(name for name in os.listdir(self.requests) if not name.startswith("."))
+        except FileNotFoundError:
+            return []
+        known = {self.request_file(key).name for key in self.wanted()}
+        return [self.requests / name for name in names if name not in known]
 
     def endings(self) -> dict[str, dict[str, Any]]:
         return _read_folder(self.ended, "task", "state", "reason")
@@ -119,6 +129,18 @@ def all_queues(store: Store) -> list[Queue]:
 def task_of(store: Store, key: str) -> Task:
     kind, run_id, number = key.split("/")
     return Task(store.run(kind, run_id), int(number))
+
+
+def _is_request(values: dict[str, Any]) -> bool:
+    """Whether the values of a request are of the kinds that the queue works with: others may have written it."""
+    numbers = [values["threads"], values["after"], *([values["gpus"]] if values["gpus"] != "auto" else [])]
+    return (
+        isinstance(values["needs"], list)
+        and all(isinstance(need, str) and is_key(need) for need in values["needs"])
+        and all(type(number) is int and 0 <= number < 2**31 for number in numbers)
+        and type(values["submitted"]) in (int, float)
+        and isinstance(values["code"], str)
+    )
 
 
 def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:

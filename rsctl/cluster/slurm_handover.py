@@ -21,6 +21,7 @@ from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.spec.settings import SlurmProfile
 from rsctl.store.layout import Run, Store
+from rsctl.store.provenance import ONLY_VERIFIED, verify_code
 
 _REQUEUES = 1_000_000
 """submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
@@ -67,8 +68,10 @@ class HandOver:
         number = uuid.uuid4().hex
         folder = self.store.root / "submissions" / number
         claims = self._claim(number, folder, array)
-        code = shlex.quote(str(self.store.root / "code" / array.code))
-        setup = [*self.profile.setup, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+        plugins = array.requests[0].task.run.launch().get("plugins", ())
+        code = shlex.quote(str(verify_code(self.store.root, array.code, plugins)))
+        safe = [f"export {name}={value}" for name, value in ONLY_VERIFIED.items()]
+        setup = [*self.profile.setup, *safe, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
         parameters = sbatch_parameters(array, self.profile, self.partition, setup)
         parameters["comment"] = claims[0][1].comment
         # The working directory comes first on the path of `python -m`: it must be one without Python files.

@@ -62,9 +62,22 @@ def other_files(store: Store, plan: Plan) -> str:
             when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
             return (
                 f"the files of {called(model)} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
-                f"(submitted {when}, {_results(store, dropped)})."
+                f"(submitted {when}, {_results(store, dropped)})." + _read_otherwise(plan, model)
             )
     return ""
+
+
+def _read_otherwise(plan: Plan, model: ModelPlan) -> str:
+    """What of the difference may lie in older versions, which took the same files for other images."""
+    classes = model.dataset_parameters.get("classes", [])
+    deep = any(one.shape.deep for one in plan.sweep.points if one.train.run_id == model.spec.run_id)
+    said = (
+        ["sorted dataset.classes, whose order is now that of the labels"]
+        if classes != sorted(classes)
+        else []
+    )
+    said += ["read grey values above 255 as white"] if deep else []
+    return f" Older versions {' and '.join(said)}." if said else ""
 
 
 def called(model: ModelPlan) -> str:

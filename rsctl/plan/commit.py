@@ -51,7 +51,12 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             continue
         run = store.create(model.spec)
         run.write_launch(
-            {**common, "dataset_parameters": model.dataset_parameters, **_resources(model.resources)}
+            {
+                **common,
+                "dataset_parameters": model.dataset_parameters,
+                "stated": model.stated,
+                **_resources(model.resources),
+            }
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 
 from rsctl.catalog import find, known_datasets
+from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
+from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan
 from rsctl.plan.tasks import STAGES
+from rsctl.spec.runs import AttackSpec, CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
@@ -21,8 +24,14 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
-    """Those of them that a submission repeats: its tasks may fail, or take much longer than they have to."""
-    return [*_absent(plan, place), *_threads(plan, place)]
+    """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
+    return [
+        *_absent(plan, place),
+        *_threads(plan, place),
+        *_too_few(plan),
+        *_deep(plan),
+        *_turned(plan, place),
+    ]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
@@ -52,6 +61,52 @@ def _threads(plan: Plan, place: Place) -> list[str]:
         f"slower than with {cores}."
         for stage, threads in sorted(set(asked))
         if threads > cores
+    ]
+
+
+def _too_few(plan: Plan) -> list[str]:
+    asked = []
+    for entry in plan.entries:
+        spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
+        if isinstance(spec, CountSpec) and spec.estimated:
+            draws = Draws.of(spec, shape.classes, shape.dimension)
+            asked += [
+                Asked(name, draws, spec.n, settings.alpha, tuple(entry.table.radii))
+                for name in settings.certificates
+            ]
+    attacks = [spec for entry in plan.entries if isinstance(spec := entry.table.spec, AttackSpec)]
+    return [
+        *(f"certification.n: {text}" for text in too_few(asked)),
+        *(f"attack.n: {text}" for text in too_few_to_confirm(attacks)),
+    ]
+
+
+def _deep(plan: Plan) -> list[str]:
+    """Older versions read such files as white."""
+    found = {}
+    for resolved in plan.sweep.points:
+        if deep := resolved.shape.deep:
+            name, white = called(plan.models[resolved.train.run_id]), resolved.dataset_parameters.get("white")
+            found[name] = (
+                f"{counted(deep, 'file')} of {name} with grey values of more than 8 bits: 256 levels are made of these, white is "
+                f"{f'{white:g}' if white else 'the largest that their format has'} (dataset.white)."
+            )
+    return list(found.values())
+
+
+def _turned(plan: Plan, place: Place) -> list[str]:
+    """Viewers show such files otherwise than networks see them."""
+    folders = {
+        (called(plan.models[one.train.run_id]), one.dataset_parameters["path"], one.shape.class_names)
+        for one in plan.sweep.points
+        if one.train.dataset == "imagefolder" and one.dataset_parameters["orientation"] == "stored"
+    }
+    looked = {name: turned_in(place.data, path, classes) for name, path, classes in sorted(folders)}
+    return [
+        f"{turned.files} of {counted(turned.looked_at, 'file')} of {name} that were looked at ({turned.first}, …) have an EXIF entry that "
+        "turns them when they are shown. Pixels are taken as they are stored, as torchvision does; dataset.orientation = 'exif' turns them."
+        for name, turned in looked.items()
+        if turned.files
     ]
 
 

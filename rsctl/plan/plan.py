@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
-from rsctl.certificates import CountTable, Halves, Looks, Shells, certificates
-from rsctl.certificates.stopping import make_rule
+from rsctl.certificates import certificates
+from rsctl.certificates.possible import Draws, ask, best_table
 from rsctl.errors import RefusedError, unknown
 from rsctl.plan.tasks import STAGES
 from rsctl.spec.permutation import images_of
@@ -29,6 +27,8 @@ class ModelPlan:
     resources: StageResources
     images: int
     """Training images per epoch."""
+    stated: bool
+    """Of a published checkpoint: whether the sweep file says which normalisation it expects."""
 
     @property
     def needs(self) -> list[str]:
@@ -102,10 +102,10 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         for spec in (*resolved.parents, train):
-            plan.models.setdefault(
-                spec.run_id,
-                ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch),
-            )
+            stated = spec.run_id in resolved.stated
+            model = ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch, stated)
+            planned = plan.models.setdefault(spec.run_id, model)
+            planned.stated |= stated
         for table in resolved.tables:
             images = images_of(total, train.holdout, settings.seed, settings.skip, table.max_images)
             if not images:
@@ -138,51 +138,11 @@ def _add(plan: Plan, entry: Entry) -> None:
 
 def refused(name: str, resolved: Resolved) -> str:
     """Why this certificate won't take a table of this spec, or empty: it is shown one image, before any is drawn."""
-    spec, classes = resolved.count, resolved.shape.classes
+    spec, shape, alpha = resolved.count, resolved.shape, resolved.point.certification.alpha
     if spec is None:
         return ""
-    counts = np.zeros((1, classes), np.int32)
-    counts[0, 0] = spec.n
-    looks = None
-    rule = make_rule(
-        spec.stopping,
-        radii=spec.stop_radii,
-        delta=spec.stop_delta,
-        sigma=spec.sigma,
-        alpha=spec.stop_alpha,
-        n=spec.n,
-        block=spec.block,
-    )
-    if rule is not None:
-        at_looks = np.zeros((1, len(rule.draws), classes), np.int32)
-        at_looks[0, :, 0] = rule.draws
-        looks = Looks(rule.draws, at_looks)
-    shells = None
-    if spec.shell_edges:
-        by_shell = np.zeros((1, len(spec.shell_edges) + 1, classes), np.int32)
-        by_shell[0, 0] = counts[0]
-        shells = Shells(tuple(spec.shell_edges), by_shell)
-    n, label = np.array([spec.n]), np.zeros(1, np.int32)
-    table = CountTable(
-        np.minimum(counts, 1),
-        counts,
-        n,
-        spec.sigma,
-        resolved.shape.dimension,
-        spec.noise,
-        spec.stopping,
-        label=label,
-        looks=looks,
-        selection=spec.selection,
-        exponent=spec.exponent,
-        shells=shells,
-        disagreements=np.zeros_like(counts) if spec.transfer else None,
-        compared=spec.transfer,
-        halves=Halves(spec.halves, np.zeros((1, 2), np.int32), np.zeros((1, 3))) if spec.gradient else None,
-        arithmetic=spec.arithmetic,
-    )
     try:
-        certificates()[name].certify(table, resolved.point.certification.alpha)
+        ask(name, best_table(Draws.of(spec, shape.classes, shape.dimension), spec.n, alpha), alpha)
     except RefusedError as error:
         return str(error)
     return ""

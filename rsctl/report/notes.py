@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsctl.certificates.possible import Asked, Draws
 from rsctl.report.measured import OwnRow, Row
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
@@ -111,6 +112,15 @@ def about_shared_noise(seeds: Sequence[int]) -> str:
         f"setting chosen by them must be certified with another certification.seed than {', '.join(map(str, seeds))}, or chosen "
         "again by new counts."
     )
+
+
+def asked_of(certificate: str, table: Table[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
+    """The question of `rsctl.certificates.possible.too_few` about some images; none where all there is was counted, or nothing yet."""
+    spec = table.run.count_spec
+    if not (spec.estimated and len(table.rows)):
+        return []
+    draws = Draws.of(spec, table.rows.counts.shape[1], int(table.attributes.get("dimension", 0)))
+    return [Asked(certificate, draws, spec.n, alpha, tuple(radii))]
 
 
 def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:

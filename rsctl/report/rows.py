@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, CountTable, find_certificate
 from rsctl.certificates.cohen import predict
+from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.protocol import spendable
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
@@ -35,7 +36,7 @@ from rsctl.report.measured import (
     curve,
     subset_key,
 )
-from rsctl.report.notes import about_functions, mark_varying, seedless, settings_of, warnings
+from rsctl.report.notes import about_functions, asked_of, mark_varying, seedless, settings_of, warnings
 from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
@@ -99,6 +100,7 @@ def sweep_results(
     proved: list[ProvedRow] = []
     scored: list[Scored] = []
     attacked: list[AttackedRow] = []
+    asked: list[Asked] = []
     compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
     for entry in each_once(plan["entries"], certificate, alpha, radii):
         run = store.run(entry["kind"], entry["run"])
@@ -123,6 +125,7 @@ def sweep_results(
                 begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
             )
             rows.append(sample.row)
+            asked += asked_of(wanted, begun, sample.row.alpha, radii or entry["radii"])
             if compared:
                 scored.append(_scored(sample.row, begun, sample.certified))
             if sample.row.stopping != "fixed" and sample.row.images:
@@ -150,7 +153,12 @@ def sweep_results(
         name,
         plan["description"],
         rows,
-        told + _about_stopping(stopped) + about_proofs(proved) + about_logs,
+        told
+        + too_few(asked)
+        + too_few_to_confirm(row.spec for row in attacked)
+        + _about_stopping(stopped)
+        + about_proofs(proved)
+        + about_logs,
         logged,
         proved,
         families(scored, radii),

@@ -37,6 +37,8 @@ class Resolved:
     shape: DataShape
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
+    stated: frozenset[str] = frozenset()
+    """Of these, and of itself, the checkpoints whose normalisation the sweep file gives: for others images have to tell it."""
 
     @property
     def count(self) -> CountSpec | None:
@@ -97,6 +99,16 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
+    start = parents.get("start")
+    if start and recipe.normalisation not in ("dataset", start.train.recipe.normalisation):
+        problems.append(
+            Problem(
+                "training.normalisation",
+                f"'{recipe.normalisation}', but the weights that this training starts from have another. "
+                "Leave it out here, and set it in method.start.training where they are trained.",
+            )
+        )
+        return None
     shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
         problems.append(
@@ -151,6 +163,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         return None
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     ancestors += [predictions] if predictions else []
+    stated = frozenset([train.run_id] if taken and "normalisation" in method_values else [])
     return Resolved(
         point,
         train,
@@ -158,6 +171,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
+        stated.union(*(parent.stated for parent in parents.values())),
     )
 
 

@@ -137,6 +137,13 @@ class DrawnSpec(TableSpec):
         return self.split != "test" and self.keys == "shared"
 
 
+def halves_of(n: int, block: int) -> tuple[int, int]:
+    """How many of n draws are made in blocks of even number, and in those of odd number."""
+    pairs, rest = divmod(n, 2 * block)
+    odd = pairs * block + max(rest - block, 0)
+    return n - odd, odd
+
+
 class CountSpec(DrawnSpec):
     """Class counts of one model under noise."""
 
@@ -185,9 +192,7 @@ class CountSpec(DrawnSpec):
     @property
     def halves(self) -> tuple[int, int]:
         """Estimation draws in blocks of even number, and of odd number."""
-        pairs, rest = divmod(self.n, 2 * self.block)
-        odd = pairs * self.block + max(rest - self.block, 0)
-        return self.n - odd, odd
+        return halves_of(self.n, self.block)
 
     @property
     def run_id(self) -> str:
@@ -210,6 +215,10 @@ class VerifySpec(TableSpec):
     @property
     def run_id(self) -> str:
         return f"{self.model_run}-{self.verifier}-{self.hash[:8]}"
+
+
+CONFIRMATIONS = 14
+"""Of an adversarial image of the smoothed classifier at most, which share the attack's alpha."""
 
 
 class AttackSpec(DrawnSpec):

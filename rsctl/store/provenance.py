@@ -7,20 +7,28 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rsctl import __version__
 from rsctl.catalog import plugins
-from rsctl.errors import InputError
+from rsctl.errors import InputError, RefusedError
 from rsctl.store.files import TEMPORARY, explained, make_folder
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "scikit-learn", "pydantic")
+
+
+ONLY_VERIFIED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+"""Environment of a task: nothing is imported from the folder it starts in (from Python 3.11 on), and no bytecode is kept beside
+sources, where no hash covers it."""
+_HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @cache
@@ -68,12 +76,10 @@ def snapshot_code(store_root: Path) -> str:
     Tasks run from there, so that edits made while they wait change nothing. The same code is kept once.
     """
     files = [(name, path) for package in ("rsctl", "jobs", *plugins()) for name, path in _sources(package)]
-    digest = hashlib.sha256()
-    for name, path in files:
-        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
-    code = digest.hexdigest()[:16]
+    code = _digest(files)
     target = store_root / "code" / code
     if target.is_dir():
+        verify_code(store_root, code, plugins())
         return code
     making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
@@ -92,6 +98,47 @@ def snapshot_code(store_root: Path) -> str:
     return code
 
 
+def verify_code(store_root: Path, code: str, packages: Sequence[str]) -> Path:
+    """The folder of a snapshot, after its sources were hashed again; `packages` are the plugins beside rsctl's own.
+
+    Others may be able to write to the store, or it came from somebody else: what runs as you is what the name stands for. Kept
+    bytecode, which no hash covers and Python would prefer, is removed.
+
+    Raises
+    ------
+    InputError
+        The name is no hash, or the snapshot is gone.
+    RefusedError
+        Its files are others, or more, than its name stands for.
+    """
+    if not _HASH.fullmatch(code):
+        raise InputError(f"code '{code}': not the hash of a snapshot in {store_root / 'code'}; submit again.")
+    folder = store_root / "code" / code
+    if not folder.is_dir():
+        raise InputError(f"its code ({folder}) is gone; submit again")
+    for kept in folder.rglob("__pycache__"):
+        shutil.rmtree(kept, ignore_errors=True)
+    there = {path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
+    files: list[tuple[str, Path]] = []
+    for package in ("rsctl", "jobs", *packages):
+        single = folder / f"{package}.py"
+        files += [(single.name, single)] if single.is_file() else _package_sources(package, folder / package)
+    same = {path for _, path in files} == there and not any(path.is_symlink() for path in there)
+    if not same or _digest(files) != code:
+        raise RefusedError(
+            f"{folder}: its files are not the ones that its name stands for. Somebody changed them: move the folder away, look into it, "
+            "and submit again."
+        )
+    return folder
+
+
+def _digest(files: Sequence[tuple[str, Path]]) -> str:
+    digest = hashlib.sha256()
+    for name, path in files:
+        digest.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()[:16]
+
+
 def _sources(package: str) -> list[tuple[str, Path]]:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.origin:
@@ -99,7 +146,10 @@ def _sources(package: str) -> list[tuple[str, Path]]:
     origin = Path(spec.origin)
     if origin.name != "__init__.py":
         return [(origin.name, origin)]
-    root = origin.parent
+    return _package_sources(package, origin.parent)
+
+
+def _package_sources(package: str, root: Path) -> list[tuple[str, Path]]:
     return [
         (f"{package}/{path.relative_to(root).as_posix()}", path)
         for path in sorted(root.rglob("*"))

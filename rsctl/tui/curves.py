@@ -15,9 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from rsctl.certificates import CountTable, certificates, find_certificate
+from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
 from rsctl.report.begun import about_late_images, finished_prefix
-from rsctl.report.notes import about_shared_noise
+from rsctl.report.notes import about_shared_noise, asked_of
 from rsctl.spec.permutation import images_of
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
@@ -143,8 +144,12 @@ class Curves:
             return about
         if _kind(run) not in self._refused:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
+        short = too_few(asked_of(name, begun, alpha, run.entry["radii"]))
         return certified_line(
-            about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"]
+            replace(about, problems=(*about.problems, *short)),
+            rule.certify(begun.counts(), alpha),
+            begun.rows.label,
+            run.entry["radii"],
         )
 
     def _logged(self, folder: Run, run: RunView, certificate: str | None, alpha: float | None) -> Curve:

@@ -148,3 +148,24 @@ def test_what_is_listed_goes_and_nothing_else_the_sweep_itself_included(chain: C
     assert runs(chain) == kept
     assert chain.store.sweep_names() == ["other"]
     assert os.listdir(chain.store.root / "sweeps") == ["other"]
+
+
+def test_folders_that_are_not_runs_of_the_store_are_left_alone(chain: Chain) -> None:
+    """The store may be a project's own folder, with a `code` and `models` of its own."""
+    chain.plan(tiny())
+    root = chain.store.root
+    own = [
+        root / "code" / "src",
+        root / "code" / "0123456789abcdef",
+        root / "models" / "mine",
+        root / "counts" / "notes-12345678",
+    ]
+    for folder in own:
+        folder.mkdir(parents=True)
+        (folder / "file.py").write_text("precious")
+    (root / "models" / "mine" / "spec.json").write_text("{}")
+    listed = gone(chain, "tiny")
+    assert listed
+    assert not listed & {str(folder.relative_to(root)) for folder in own}
+    assert chain.cli("prune", "tiny", "--now", "--yes").code == 0
+    assert all((folder / "file.py").read_text() == "precious" for folder in own)

@@ -113,11 +113,11 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
     common = (file, "--dataset", "digits", "--sigma", "0.25")
     counted = chain.cli(
         "certify", *common, "--n", "100", "--n0", "10", "--max-images", "8", "--tile", "100",
-        "--json",
+        "--json", "--normalisation", "none",
     )  # fmt: skip
     assert counted.code == 0, counted.err
     assert "{net, epoch} with keys of no prefix: cnn width 4" in counted.err
-    assert "normalisation 'none': MACER's layout" in counted.err
+    assert "normalisation 'none': as you say" in counted.err
     (row,) = {(row["run"], row["images"]) for row in json.loads(counted.out)["rows"]}
     assert row[1] == 8
     said = chain.cli(
@@ -149,6 +149,11 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
     assert predict.main([*asked, *same]) == 0
     again = [image["votes"] for image in json.loads(capsys.readouterr().out)["rows"]]
     assert again != table.rows.counts.max(axis=1).tolist()
+    assert json.loads(said.out)["notes"] == []
+    assert predict.main([*asked, "--n", "10", "--alpha", "0.001"]) == 0
+    few = json.loads(capsys.readouterr().out)
+    assert "n = 11 could" in few["notes"][0]
+    assert [image["predicted"] for image in few["rows"]] == [-1, -1]
     assert predict.main([*asked, "--alpha", "1e-13"]) == 2
     assert "may depart from the Gaussian law" in capsys.readouterr().err
     for image in votes:
@@ -165,7 +170,7 @@ def test_wrong_words_about_a_file_are_refused(chain: Chain) -> None:
         (("certify", *common, "--arch", "resnet20"), 2, "the weights aren't those of resnet20"),
         (("certify", *common, "--normalisation", "center"), 2, "Did you mean 'centre'"),
         (
-            ("predict", *common, "--images", "0,360"),
+            ("predict", *common, "--images", "0,360", "--normalisation", "none"),
             2,
             "360 is no position in the test split; it has 0 to 359",
         ),

@@ -59,7 +59,14 @@ def test_two_submissions_at_once_and_a_sweep_that_shares_the_model_run_nothing_t
     assert set(chain.attempts().values()) == {1}
     assert len(chain.attempts()) == 4
     again = chain.cli("submit", file, "--json")
-    assert json.loads(again.out) == {"sweep": "tiny", "tasks": 3, "done": 3, "started": 0, "held_back": 0}
+    assert json.loads(again.out) == {
+        "sweep": "tiny",
+        "tasks": 3,
+        "done": 3,
+        "started": 0,
+        "held_back": 0,
+        "dropped": 0,
+    }
     wait_until(lambda: not chain.queue_pid())
     assert chain.pids() == []
 
@@ -177,10 +184,16 @@ def test_no_wake_up_is_lost_when_a_submission_races_with_a_leaving_queue(chain: 
     assert "Traceback" not in queue.log.read_text()
 
 
-def test_a_task_that_dies_before_it_can_begin_is_given_up_with_a_reason(chain: Chain) -> None:
+def test_a_task_that_dies_before_it_can_begin_is_given_up_with_a_reason(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     committed = chain.plan(tiny())
-    for broken in (chain.store.root / "code").glob("*/rsctl/cluster/task.py"):
-        broken.write_text("raise SystemExit('a broken installation')")
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'rsctl.cluster.task' in sys.orig_argv:\n"
+        "    print('a broken installation', flush=True)\n    os._exit(1)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     for request in committed.requests:
         own_queue(chain.store).add(request)
     start_detached(chain.store.root, "local")

@@ -54,7 +54,9 @@ def test_an_update_asks_about_what_it_drops_and_the_cluster_mode_lists_it(
         left = {status.task.key for status in dropped.dropped_tasks(synthetic.place)}
         assert left
         await pilot.press("n", "4")
-        await until(pilot, lambda: "no sweep" in text_of(grid(app, "cluster-queue")), "the open tasks")
+        await until(
+            pilot, lambda: "no sweep wants it" in text_of(grid(app, "cluster-queue")), "the open tasks"
+        )
         key = next(row.key for row in grid(app, "cluster-queue").rows if row.key in left)
         grid(app, "cluster-queue").move_to(key)
         await until(pilot, lambda: "No sweep wants it any more: x stops it" in note(app), "the note")

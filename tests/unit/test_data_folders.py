@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -154,13 +157,51 @@ def test_a_test_class_that_training_lacks_is_named(animals: Path) -> None:
 
 
 def test_a_class_subset_numbers_its_own_classes(animals: Path) -> None:
-    images = load("imagefolder", {**FOLDER, "classes": ["cat", "ant"]}, "test", animals)
+    images = load("imagefolder", {**FOLDER, "classes": ["ant", "cat"]}, "test", animals)
     assert images.shape.class_names == ("ant", "cat")
     assert images.labels.tolist() == [0, 0, 0, 1, 1, 1]
     everything = load("imagefolder", FOLDER, "test", animals)
     assert torch.equal(images.pixels, everything.pixels[[0, 1, 2, 6, 7, 8]])
     drawn = shape_of("imagefolder", {**FOLDER, "class_count": 2, "class_seed": 5}, animals)
     assert len(drawn.class_names) == 2
+    assert list(drawn.class_names) == sorted(drawn.class_names)
+
+
+def test_the_order_of_classes_is_that_of_the_labels(animals: Path) -> None:
+    given = {**FOLDER, "classes": ["cat", "ant", "bee", "cat"]}
+    images = load("imagefolder", given, "test", animals)
+    assert images.shape.class_names == ("cat", "ant", "bee")
+    everything = load("imagefolder", FOLDER, "test", animals)
+    assert torch.equal(images.pixels, everything.pixels[[6, 7, 8, 0, 1, 2, 3, 4, 5]])
+    assert images.labels.tolist() == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+
+
+def listed(root: Path, names: Sequence[str]) -> str:
+    """The fingerprint of an image folder of compressed files, as it was when `classes` was sorted whatever order it had."""
+    files = {
+        split: [
+            (f"{split}/{name}/{file.name}", label, file.stat().st_size)
+            for label, name in enumerate(sorted(set(names)))
+            for file in sorted((root / split / name).iterdir())
+        ]
+        for split in ("train", "test")
+    }
+    return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+@pytest.mark.parametrize("classes", [["ant", "cat"], ["ant", "ant", "bee"], ["ant", "bee", "cat"]])
+def test_a_list_of_classes_that_is_sorted_keeps_its_fingerprint(classes: list[str], animals: Path) -> None:
+    shape = shape_of("imagefolder", {**FOLDER, "classes": classes}, animals)
+    assert shape.fingerprint == listed(animals / "animals", classes)
+
+
+def test_runs_of_an_unsorted_list_are_others_than_when_it_was_sorted(animals: Path) -> None:
+    found = [
+        shape_of("imagefolder", {**FOLDER, "classes": [*classes]}, animals).fingerprint
+        for classes in itertools.permutations(ANIMALS)
+    ]
+    assert found[0] == listed(animals / "animals", ANIMALS)
+    assert len(set(found)) == 6
 
 
 WNIDS = ("n01", "n02")

@@ -8,6 +8,7 @@ import pytest
 from chain import Chain, tiny
 from pydantic import Field
 
+from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.declare import Parameters
 from rsctl.catalog.recipe import Recipe
 from rsctl.spec.identity import completed, content_hash, identity
@@ -24,13 +25,22 @@ GOLDEN = {
 }
 
 
+# Of the tiny sweep with another method, and of that method on CIFAR-10: what a method is given later, stays out of these.
+METHODS = {
+    "heat": ("4afa2496fc0cd938",),
+    "macer": ("6b2a34942c98506c", "31f290b653215009"),
+    "consistency": ("7dc8958fa1829b51", "dc71acbf5411468a"),
+    "smoothadv": ("fa0282f49aa3b21e", "71cf96f01376c428"),
+}
+
+
 def resolved(chain: Chain, **changes: Any) -> Resolved:
     sweep = build_sweep(tiny(**changes), "sweep.toml", chain.place.data)
     return sweep.points[0]
 
 
-def cohen(chain: Chain) -> Resolved:
-    raw = {"name": "c", "dataset": "cifar10", "model": "resnet110", "method": "gaussian", "sigma": 0.25}
+def cohen(chain: Chain, method: str = "gaussian") -> Resolved:
+    raw = {"name": "c", "dataset": "cifar10", "model": "resnet110", "method": method, "sigma": 0.25}
     return build_sweep(raw, "sweep.toml", chain.place.data).points[0]
 
 
@@ -42,6 +52,29 @@ def test_hashes_of_yesterday_hold(chain: Chain) -> None:
         "cohen train": theirs.train.hash[:16],
         "cohen count": theirs.count.hash[:16],
     } == GOLDEN
+
+
+def test_what_margins_and_distance_networks_were_given_later_is_neutral() -> None:
+    """Their method's revision is another, so that its hashes say nothing."""
+    margins = known_methods()["lipschitz-margin"].parameters()
+    assert set(identity(margins)) == {
+        "norm",
+        "radius",
+        "radius_epochs",
+        "hinge",
+        "p_start",
+        "p_end",
+        "p_epochs",
+    }
+    assert identity(known_models()["linf-distance"].parameters()) == {"widths": [128, 128]}
+    assert identity(known_methods()["lipschitz-margin"].parameters(p_hold=1.0))["p_hold"] == 1.0
+    assert identity(known_models()["linf-distance"].parameters(initial="identity"))["initial"] == "identity"
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_hashes_of_methods_hold(chain: Chain, name: str) -> None:
+    mine = resolved(chain, method={"name": name}), cohen(chain, name)
+    assert [one.train.hash[:16] for one in mine[: len(METHODS[name])]] == [*METHODS[name]]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +118,8 @@ def test_what_computes_nothing_else_changes_no_hash(chain: Chain, change: dict[s
                 "epochs": 3, "batch_size": 32, "optimizer": "adam", "lr": 0.01, "momentum": 0.8, "nesterov": True,
                 "weight_decay": 0.0, "schedule": "step", "step_epochs": 7, "step_factor": 0.2, "warmup_epochs": 1.0,
                 "label_smoothing": 0.1, "gradient_clip": 1.0, "augment": False,
-                "milestones": [1.0], "step_shift": 1, "cycle_epochs": 1, "noise_steps": "smaller",
+                "milestones": [1.0], "step_shift": 1, "cycle_epochs": 1, "noise_steps": "smaller", "normalisation": "none",
+                "hold_epochs": 1.0,
             }.items()
         ),
         {"exponent": 4, "certification": {"certificates": ["dsrs"]}, "training": {"exponent_warmup": 1}},

@@ -47,15 +47,18 @@ def mean_loss(f: Any, x: Tensor, y: int, noises: list[Tensor]) -> Tensor:
     return sum(cross_entropy(f(x + noise), y) for noise in noises) / len(noises)
 
 
-def ascent(objective: Any, x: Tensor, length: float, steps: int, radius: float = math.inf) -> list[Tensor]:
-    """The points of a projected gradient ascent, one image."""
+def ascent(
+    objective: Any, x: Tensor, length: float, steps: int, radius: float = math.inf, last: str = "ball"
+) -> list[Tensor]:
+    """The points of a projected gradient ascent, one image; cut to [0, 1] and then to the ball, or the other way round."""
     at, points = x, []
     for _ in range(steps):
         variable = at.detach().requires_grad_()
         (g,) = torch.autograd.grad(objective(variable), variable)
-        at = (at + length * g / g.norm()).clamp(0, 1)
-        moved = at - x
+        at = at + length * g / g.norm()
+        moved = (at.clamp(0, 1) if last == "ball" else at) - x
         at = x + moved * min(1.0, radius / float(moved.norm()))
+        at = at if last == "ball" else at.clamp(0, 1)
         points.append(at.detach())
     return points
 
@@ -105,15 +108,23 @@ def test_consistency() -> None:
     agree(case("consistency", noises=3, lbd=7.0, eta=0.5, scale=2.0), formula)
 
 
-def test_consistency_at_adversarial_images() -> None:
+@pytest.mark.parametrize("last", ["ball", "box"])
+def test_consistency_at_adversarial_images(last: str) -> None:
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
-        at = ascent(lambda v: -smoothed(f, v, noises)[y].log(), x, 2 * 0.3 / 3, 3, 0.3)[-1]
+        found = [
+            ascent(lambda v: -smoothed(f, v, noises)[y].log(), x, 2 * 0.9 / 3, 3, 0.9, order)[-1]
+            for order in (last, "ball")
+        ]
+        apart.append(float((found[0] - found[1]).abs().max()))
+        at = found[0]
         mean = smoothed(f, at, noises)
         spread = sum(divergence(mean, softmax(f(at + noise))) for noise in noises) / len(noises)
         return mean_loss(f, at, y, noises) + 2.0 * spread - 0.5 * sum(m * m.log() for m in mean)
 
-    changes = {"steps": 3, "epsilon": 0.6, "warmup": 4, "epoch": 1.0}
+    apart: list[float] = []
+    changes = {"steps": 3, "epsilon": 1.8, "warmup": 4, "epoch": 1.0, "last_cut": last}
     agree(case("consistency", noises=2, lbd=2.0, eta=0.5, scale=2.0, **changes), formula, digits=5e-4)
+    assert (max(apart) > 0.01) == (last == "box")
 
 
 @pytest.mark.parametrize(("gamma", "epoch"), [(8.0, 5.0), (1.0, 5.0), (8.0, 1.0)])
@@ -166,11 +177,19 @@ def test_smoothadv_without_gradients_follows_steins_direction_and_may_train_on_o
     agree(case("smoothadv", noises=6, steps=2, epsilon=0.5, scale=3.0, **changes), formula)
 
 
-def test_smoothadv_with_ddn() -> None:
+@pytest.mark.parametrize("decision", ["mean", "votes"])
+def test_smoothadv_with_ddn(decision: str) -> None:
+    def votes(f: Any, at: Tensor, noises: list[Tensor]) -> int:
+        classes = [int(f(at + noise).argmax()) for noise in noises]
+        return max(range(CLASSES), key=classes.count)
+
     def formula(f: Any, x: Tensor, y: int, noises: list[Tensor], i: int) -> Tensor:
         delta, norm, best = torch.zeros_like(x), 0.8, None
         for step in range(4):
-            fooled = int(smoothed(f, x + delta, noises).argmax()) != y
+            by_mean = int(smoothed(f, x + delta, noises).argmax())
+            by_votes = votes(f, x + delta, noises)
+            differ.append(by_mean != by_votes)
+            fooled = (by_votes if decision == "votes" else by_mean) != y
             if fooled and (best is None or delta.norm() < best.norm()):
                 best = delta
             at = (x + delta).detach().requires_grad_()
@@ -182,7 +201,10 @@ def test_smoothadv_with_ddn() -> None:
         at = x if best is None else x + best * (min(1.0, 0.8 / float(best.norm())) if best.norm() else 1.0)
         return mean_loss(f, at.detach(), y, noises)
 
-    agree(case("smoothadv", noises=2, attack="ddn", steps=4, epsilon=0.8, warmup=1, scale=3.0), formula)
+    differ: list[bool] = []
+    changes = {"attack": "ddn", "steps": 4, "epsilon": 0.8, "warmup": 1, "decision": decision}
+    agree(case("smoothadv", noises=4, scale=3.0, **changes), formula)
+    assert any(differ)
 
 
 def test_attacks_stay_in_their_ball_and_among_images() -> None:

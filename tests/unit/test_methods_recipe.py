@@ -12,9 +12,10 @@ from method_cases import CLASSES, agree, case
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from jobs.models.statistics import batch_statistics
 from jobs.noise import smoothing_noise
+from jobs.optimizers import make_optimizer
 from jobs.schedule import learning_rate
-from jobs.train import batch_statistics, make_optimizer
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.store.files import read_records

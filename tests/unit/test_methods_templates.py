@@ -191,5 +191,10 @@ def test_the_rate_falls_where_the_authors_code_lowers_it(template: Any, data: Pa
         elif spec.method == "macer" and spec.dataset == "cifar10":
             expected = {440: [199, 399], 270: [199], 90: [29, 59]}[recipe.epochs]
             assert falls == expected, spec.run_id
+        elif recipe.milestones == [60.0, 120.0, 160.0]:
+            # HeatSmoothing: anew in each of its timesteps of 200 epochs.
+            assert falls == [
+                200 * time + fall for time in range(recipe.epochs // 200) for fall in (59, 119, 159)
+            ]
         else:
             assert recipe.step_shift == 0, spec.run_id

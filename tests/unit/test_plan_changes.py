@@ -10,7 +10,8 @@ import tomli
 from chain import Chain, tiny
 from PIL import Image
 
-from jobs.data import load
+from jobs.data import load, require_planned
+from rsctl.catalog import folders
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.cli import run
 from rsctl.cluster import control
@@ -66,6 +67,26 @@ def test_data_that_changed_is_no_new_sweep_without_being_asked(chain: Chain, own
     (own / "train" / "ant" / "1.png").unlink()
     with pytest.raises(RefusedError, match="differ"):
         control.submit(file, chain.place)
+
+
+def test_runs_of_when_classes_were_sorted_are_not_taken_for_those_of_their_order(
+    chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = tiny(dataset={"name": "imagefolder", "path": "own", "size": 8, "classes": ["bee", "ant"]})
+    file = chain.file(values)
+    given = folders.class_names
+    with monkeypatch.context() as then:
+        then.setattr(folders, "class_names", lambda root, parameters: tuple(sorted(given(root, parameters))))
+        control.submit(file, chain.place)
+        old = chain.counts_run()
+    with pytest.raises(
+        RefusedError, match=r"differ .* Older versions sorted dataset\.classes, whose order is now"
+    ):
+        control.submit(file, chain.place)
+    images = load("imagefolder", old.launch()["dataset_parameters"], "test", own.parent)
+    with pytest.raises(InputError, match="the files, or the order of its classes, differ"):
+        require_planned(images, "imagefolder", old.table_spec.data)
+    assert "update: drops" in "\n".join(control.submit(file, chain.place, update=True).committed.notes)
 
 
 def test_a_file_that_stands_for_other_runs_asks_too(chain: Chain, own: Path) -> None:

@@ -265,7 +265,7 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     def judged(normalisation: str, mean: float = 2.0, **changes: Any) -> Any:
         return judge(weights, "cnn", {"width": 4}, normalisation, shifted(mean), images, 0.1, CPU, **changes)
 
-    model, found = judged("centre")
+    model, found, _ = judged("centre")
     assert found["centre"].clean > 0.8
     assert found["centre"] == accuracy(model, images, 0.1, CPU)
     for wrong in ("dataset", "none"):

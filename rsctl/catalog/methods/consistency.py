@@ -1,6 +1,6 @@
 """Consistency regularisation (Jeong, Shin 2020)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -35,6 +35,9 @@ class ConsistencyParameters(Parameters):
     """ε: ℓ2 radius of that attack, for images in [0, 1]."""
     warmup: Annotated[int, Field(ge=1)] = Field(10, json_schema_extra={"neutral": 10})
     """Epochs over which ε grows to its value."""
+    last_cut: Literal["ball", "box"] = Field("ball", json_schema_extra={"neutral": "ball"})
+    """What an image of that attack is cut to last after each step: the `ball`, as in Salman's code, or the `box` [0, 1], as in
+    the authors' own."""
 
 
 METHOD = Method(

@@ -1,6 +1,6 @@
 """HeatSmoothing (Campbell, Finlay, Oberman 2020)."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -22,6 +22,8 @@ class HeatParameters(Parameters):
     """κ: random projections of the logits per step."""
     difference: Annotated[float, Field(gt=0)] = 0.1
     """δ: length of the finite difference."""
+    pixels: Literal["unit", "normalised"] = Field("unit", json_schema_extra={"neutral": "unit"})
+    """Of the gradient and of δ: `unit` for [0, 1], or as the network's first layer has `normalised` them."""
     softmax: bool = True
     """Compare probabilities; false compares logits."""
     noisy_share: Annotated[float, Field(ge=0, le=1)] = 0.5
@@ -50,7 +52,11 @@ METHOD = Method(
             },
             source=f"{PAPER}, section 4.1 (the one-epoch variant)",
         ),
-        Defaults({"projections": 6, "difference": 0.01}, source=CODE, dataset="imagenet"),
+        Defaults(
+            {"projections": 6, "difference": 0.01, "pixels": "normalised"},
+            source=f"{CODE}: imagenet/train_ours.py",
+            dataset="imagenet",
+        ),
         Defaults(
             {
                 "epochs": 1000,
@@ -58,6 +64,7 @@ METHOD = Method(
                 "lr": 0.1,
                 "schedule": "step",
                 "milestones": [60.0, 120.0, 160.0],
+                "step_shift": -1,
                 "step_factor": 0.2,
                 "cycle_epochs": 200,
                 "weight_decay": 0.0,
@@ -69,7 +76,7 @@ METHOD = Method(
                 "noisy_share": 0.0,
                 "reinitialize": True,
             },
-            source=f"{PAPER}, Appendix E; rates and γ of the authors' code",
+            source=f"{PAPER}, Appendix E; rates and γ of the authors' code, which steps its schedule before its epochs 1, 2, …",
             dataset="cifar10",
         ),
         Defaults(

@@ -33,7 +33,7 @@ METHOD = Method(
     name="ibp",
     title="Interval bound propagation",
     citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
-    revision=1,
+    revision=2,
     parameters=BoundTraining,
     defaults=(
         Defaults(
@@ -72,7 +72,7 @@ METHOD = Method(
                 "epsilon_epochs": 1600.0,
                 "epsilon_shape": "smoothed",
             },
-            source=f"{CIFAR} (batches of 512, two of them per step)",
+            source=f"{CIFAR} (two batches of 512 per step, of which its train.py uses one: rsctl/catalog/methods/crown_ibp.py)",
             dataset="cifar10",
         ),
         Defaults(

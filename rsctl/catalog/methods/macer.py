@@ -1,4 +1,8 @@
-"""MACER (Zhai et al. 2020)."""
+"""MACER (Zhai et al. 2020).
+
+The authors' networks have no normalisation layer (`[training] normalisation = "none"`, as templates/macer2020-cifar10.toml
+sets it); those who train MACER to compare with it keep the layer of all their networks, and so do the defaults.
+"""
 
 from typing import Annotated
 

@@ -33,6 +33,9 @@ class SmoothAdvParameters(Parameters):
     """ε: ℓ2 radius of the attack, for images in [0, 1]. The authors' code divides its values by 256."""
     warmup: Annotated[int, Field(ge=1)] = 1
     """Epochs over which ε grows to its value."""
+    decision: Literal["mean", "votes"] = Field("mean", json_schema_extra={"neutral": "mean"})
+    """`ddn`, m > 1: what says that an image fools, the class of the `mean` probabilities, or most `votes` of the noises, as in the
+    authors' code."""
     train_multi_noise: bool = True
     """Train with all m noises; false keeps the first for the training step (one step per batch in the authors' code:
     noise_steps = "one")."""

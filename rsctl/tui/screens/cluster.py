@@ -99,6 +99,8 @@ class ClusterScreen(ModeScreen):
     def on_mount(self) -> None:
         self._tasks: dict[str, tuple[str, TaskView]] = {}
         """Title and task of the queue's rows, by key."""
+        self._wanted: set[str] = set()
+        """Keys of those that a sweep wants."""
         self._full: dict[str, str] = {}
         """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
         self._problems: dict[str, str] = {}
@@ -126,7 +128,7 @@ class ClusterScreen(ModeScreen):
                         names += [sweep.name] if sweep.name not in names else []
         for task in overview.dropped:
             found.setdefault(task.key, (f"{task.run.partition('/')[2]} · {task.name}", task))
-        self._tasks = found
+        self._tasks, self._wanted = found, set(wanted)
         # What runs comes first, then what is next.
         ordered = sorted(found.values(), key=lambda pair: STATES.index(pair[1].state))
         self.query_one("#cluster-queue", Grid).show(
@@ -143,9 +145,11 @@ class ClusterScreen(ModeScreen):
             told if wanted else f"{told}. No sweep wants it any more: x stops it."
         )
         share = f"{int(100 * task.progress)}%"
+        # On a narrow screen the column with the sweeps is left out.
+        why = task.reason if wanted else "; ".join(filter(None, ["no sweep wants it", task.reason]))
         return Row(
             task.key,
-            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, task.reason),
+            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why),
         )
 
     def tick(self) -> None:
@@ -223,7 +227,8 @@ class ClusterScreen(ModeScreen):
             if yes:
                 self.background.ask(f"act {title}", partial(steer.cancel, title, [task.key]), self)
 
-        text = f"{title}. What is trained and sampled so far stays; retry goes on from there."
+        text = f"{title}. What is trained and sampled so far stays"
+        text += "; retry goes on from there." if task.key in self._wanted else "."
         self.app.push_screen(ConfirmScreen("Cancel task?", text, "Cancel it"), answered)
 
     def on_acted(self, message: steer.Acted) -> None:
