@@ -21,7 +21,7 @@ What proves what (all on a real cluster; L: marked long, run with `-m long`):
 | OUT_OF_MEMORY and TIMEOUT: said, retried with more | exceeded |
 | a user's own scancel is not undone; no endless requeues | interruptions |
 | edits while it waits, a user's jobs.py | arrays: what_is_edited |
-| tasks that an update drops, also of an older rsctl: seen, and stopped alone | dropped (L) |
+| tasks that an update drops, also of an older rsctl: seen, and stopped alone | unwanted (L) |
 | 1 node x 2 processes, 2 nodes x 1; a rendezvous that fails is a sentence | real_tasks: training_in_two_processes; rendezvous |
 | what nobody remembers; other clusters; all of SLURM's states | forgotten; controller |
 | staging; GPUs; logs across requeues; doctor | staging; arrays; interruptions: a_warned_task; doctor |

@@ -322,7 +322,12 @@ def test_reproduce_and_the_best_sigma_compare_like_with_like(tmp_path: Path) -> 
         "alpha": 0.1, "images": 4, "skip": 20, "title": "", "citation": "", "source": "",
     }  # fmt: skip
     table = Published(
-        "t", values, [PublishedRow("cohen", 0.25, [50.0], 0.3, 4), PublishedRow("cohen", 0.5, [50], 0.3, 4)]
+        "t",
+        values,
+        [
+            PublishedRow("cohen", 0.25, [50.0], 0.3, 4, "a table", False),
+            PublishedRow("cohen", 0.5, [50], 0.3, 4, "a table", False),
+        ],
     )
     found = reproduce(store, table, "s")
     assert [row.sigma for row in found.rows] == [0.25, 0.5]

@@ -277,7 +277,7 @@ def test_a_published_number_is_inside_up_to_its_own_rounding() -> None:
 
 def test_a_table_rounds_as_its_most_exact_number_does() -> None:
     def table(*certified: float | None, acr: float = 0.5) -> Published:
-        return Published("t", {}, [PublishedRow("m", 0.5, list(certified), acr, 500)])
+        return Published("t", {}, [PublishedRow("m", 0.5, list(certified), acr, 500, "a table", False)])
 
     assert table(73, 65.2, None).decimals == 1
     assert table(73.0, 65.0).decimals == 0
