@@ -16,6 +16,7 @@ def augment(
     *,
     whole: int | None = None,
     mine: slice = slice(None),
+    mirror: bool = True,
 ) -> Tensor:
     """Augmented images, same shape and dtype.
 
@@ -32,6 +33,8 @@ def augment(
     whole, mine
         Where `pixels` is one process's part of a batch: the size of the whole batch, and which part it is. Draws
         are made for the whole batch, so that an image is cropped alike whatever the number of processes.
+    mirror
+        False leaves left and right as they are; the crops are the same.
     """
     if kind in ("none", "resized-crop-flip"):
         return pixels
@@ -39,13 +42,15 @@ def augment(
         raise ValueError(f"unknown augmentation '{kind}'")
     count, channels, height, width = pixels.shape
     drawn = (count if whole is None else whole, 1)
-    top, left, mirror = (
+    top, left, mirrored = (
         torch.randint(high, drawn, generator=generator, device=generator.device)[mine].to(pixels.device)
         for high in (2 * PADDING + 1, 2 * PADDING + 1, 2)
     )
+    if not mirror:
+        mirrored = torch.zeros_like(mirrored)
     rows = torch.arange(height, device=pixels.device) + top
     columns = torch.arange(width, device=pixels.device)
-    columns = torch.where(mirror == 1, width - 1 - columns, columns) + left
+    columns = torch.where(mirrored == 1, width - 1 - columns, columns) + left
     padded = functional.pad(pixels, (PADDING,) * 4)
     cut = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width + 2 * PADDING))
     return cut.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

@@ -50,6 +50,8 @@ class Recipe(Parameters):
     """Largest L2 norm of the gradient; 0 means no clipping."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
+    mirror: bool = Field(True, json_schema_extra={"neutral": True})
+    """With `augment`: mirror half of the images. false where left and right tell classes apart."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

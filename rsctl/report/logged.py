@@ -15,7 +15,9 @@ from rsctl.report.logs import rounded
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
 from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
+from rsctl.store.degenerate import judge
 from rsctl.store.imports import Radii, Shown
+from rsctl.store.tally import tally
 from rsctl.words import counted, nth
 
 
@@ -75,6 +77,7 @@ def _row(shown: Shown, log: Radii, radii: Sequence[float]) -> LoggedRow:
         cap_share=float(certified.at_cap.mean()) if known and len(log) else float("nan"),
         subset=describe_subset(log.index),
         subset_key=subset_key(log.index),
+        degenerate=judge(tally(log.label, log.predicted), training=False),
     )
 
 

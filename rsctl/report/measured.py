@@ -21,6 +21,7 @@ from rsctl.certificates.dataset_level import (
 )
 from rsctl.report.text import plain
 from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.store.degenerate import Verdict
 
 if TYPE_CHECKING:
     from rsctl.report.families import Family
@@ -72,6 +73,13 @@ def average_radius(certified: Certified, labels: NDArray[Any]) -> float:
     return math.fsum(certified.radius[correct].tolist()) / len(labels) if len(labels) else float("nan")
 
 
+def marked(name: str, mark: str) -> str:
+    """`gaussian (ONE CLASS)`, `gaussian (lr=0.1, ONE CLASS)`."""
+    if not mark:
+        return name
+    return f"{name[:-1]}, {mark})" if name.endswith(")") else f"{name} ({mark})"
+
+
 def subset_key(positions: NDArray[np.int64]) -> str:
     """The same for the same images, in whatever order."""
     return hashlib.sha256(np.sort(positions).astype("<i8").tobytes()).hexdigest()[:16]
@@ -104,6 +112,18 @@ class Measured:
     subset: str = ""
     """Which images, in words."""
     subset_key: str = ""
+    degenerate: Verdict | None = None
+    """That the network learned nothing."""
+
+    @property
+    def name(self) -> str:
+        """The method with the settings that tell it from its neighbours."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """The same, with a mark where the network learned nothing."""
+        return marked(self.name, self.degenerate.mark if self.degenerate else "")
 
     @property
     def complete(self) -> bool:
@@ -172,8 +192,7 @@ class OwnRow(Measured):
         return self.train.seed
 
     @property
-    def label(self) -> str:
-        """The method with the settings that tell it from its neighbours."""
+    def name(self) -> str:
         told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
         return f"{self.method} ({', '.join(told)})" if told else self.method
 
@@ -265,7 +284,7 @@ class LoggedRow(Measured):
     estimated = True
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
         return f"{self.method} (log)"
 
 

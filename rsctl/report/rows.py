@@ -19,6 +19,7 @@ from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.families import Scored, families
+from rsctl.report.learned import about_degenerate, about_missing
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
     CONFIDENCE,
@@ -39,10 +40,12 @@ from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
+from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import R, Reader, Table, read_findings
+from rsctl.store.tally import verdict
 from rsctl.words import nth
 
 __all__ = [
@@ -138,7 +141,8 @@ def sweep_results(
         mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
-    told = tell(broken) + notes + warnings(rows, attacked)
+    told = tell(broken) + about_degenerate([*rows, *proved, *attacked]) + notes + warnings(rows, attacked)
+    told += about_missing(store, [*rows, *proved])
     _mark_broken([*rows, *proved], broken)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     columns = list(radii or next(sampled, ()))
@@ -147,7 +151,7 @@ def sweep_results(
         name,
         plan["description"],
         rows,
-        told + _about_stopping(stopped) + about_proofs(proved) + about_logs,
+        told + _about_stopping(stopped) + about_proofs(proved) + about_degenerate(logged) + about_logs,
         logged,
         proved,
         families(scored, radii),
@@ -247,6 +251,8 @@ def _sample(
         failure=_failure(rule, alpha),
         subset=_subset(chosen),
         subset_key=subset_key(order),
+        degenerate=verdict(table.rows)
+        or of_folder(table.run.store.run("models", table.run.count_spec.model_run).path),
     )
     return Sample(row, table, certified)
 

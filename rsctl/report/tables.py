@@ -13,6 +13,8 @@ from rsctl.report.text import MISSING, percent, percent_up, radius_text, three_d
 BEFORE = ("Method", "Model", "σ", "Seed")
 SETTINGS = ("Model", "Seed", "Images", "Certified by", "Attack")
 MEASURES = ("Clean", "Abstain", "At cap", "Worst class", "Found")
+AVERAGED = ("Clean", "Abstain", "At cap", "Worst class")
+"""Of a line with several seeds these are means without a deviation."""
 WIDEST = 120
 """Characters of a line that fit most terminals."""
 AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
@@ -76,6 +78,40 @@ def shared(table: list[list[str]], further: Sequence[str] = ()) -> list[int]:
     return [
         i for i, head in enumerate(table[0]) if head in may_go and len({line[i] for line in table[1:]}) == 1
     ]
+
+
+def seed_counts(lines: Sequence[Line]) -> str:
+    """`2 training seeds`, `2 to 5 training seeds`, of the lines that have several; empty where none has."""
+    counts = sorted({len(line.rows) for line in lines if len(line.rows) > 1})
+    if not counts:
+        return ""
+    return f"{' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} training seeds"
+
+
+def means(group: Group) -> str:
+    """Over how many seeds what is measured beside accuracies and ACR is a mean; empty where no line has several."""
+    seeds = seed_counts(group.lines)
+    return f"{_listed(AVERAGED)}: means over {seeds}." if seeds else ""
+
+
+def deviations(group: Group) -> str:
+    """What a number of a line with several seeds is, and of how many; empty where none has several."""
+    seeds = seed_counts(group.lines)
+    if not seeds:
+        return ""
+    some = " of a line with several" if any(len(line.rows) == 1 for line in group.lines) else ""
+    return f"Numbers{some}: mean ± standard deviation over {seeds}; {_listed(AVERAGED)} the mean over them alone."
+
+
+def _listed(heads: Sequence[str]) -> str:
+    return f"{', '.join(heads[:-1])} and {heads[-1]}"
+
+
+def about_best(best: Sequence[Best]) -> str:
+    """What the numbers of the table of best noise levels are chosen from, and over what."""
+    seeds = seed_counts([line for one in best for line in one.lines])
+    by = f" by the mean over {seeds}" if seeds else ""
+    return f"The best σ (in brackets) for each radius, chosen{by} on these images among finished lines"
 
 
 def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:

@@ -18,10 +18,12 @@ from rsctl.certificates import CountTable, certificates, find_certificate
 from rsctl.errors import RefusedError, UserError
 from rsctl.report.rows import finished_prefix
 from rsctl.spec.permutation import images_of
+from rsctl.store.degenerate import judge, said
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader, Table, data_files, read_findings
+from rsctl.store.tally import tally, verdict
 from rsctl.tui.findings import findings_curve
 from rsctl.tui.lines import certified_line
 from rsctl.tui.logged import logged_curve, logged_samples
@@ -140,6 +142,7 @@ class Curves:
             return about
         if _kind(run) not in self._refused:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
+        about = replace(about, warning=said(verdict(begun.rows)) or run.warning)
         return certified_line(
             about, rule.certify(begun.counts(), alpha), begun.rows.label, run.entry["radii"]
         )
@@ -151,6 +154,8 @@ class Curves:
             about, certified = logged_curve(folder.path, run, certificate, alpha)
             if certified is not None and about.images:
                 labels = Import(folder.path).radii.label
+                wrong = judge(tally(labels, certified.predicted), training=False)
+                about = replace(about, warning=said(wrong))
                 about = certified_line(about, certified, labels, run.entry["radii"])
                 if run.entry["n"] is None or run.entry["alpha"] is None:
                     about = replace(about, cap_share=float("nan"))

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rsctl.report.text import radius_text
+from rsctl.tui.sweep_rows import DEAD
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.tui.widgets.cells import Cell, Column, Row
 
@@ -60,6 +61,7 @@ def result_row(
     mark: Cell = (
         (("━ " if colour is not None else "  "), str(colour) if colour is not None else ""),
         (run.name, ""),
+        *(DEAD if run.warning or (curve and curve.warning) else ()),
     )
     blank = ("",) * len(radii)
     if curve is None:

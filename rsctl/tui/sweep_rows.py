@@ -21,6 +21,8 @@ COLUMNS = (
 )
 
 
+DEAD: Cell = (("  LEARNED NOTHING", "failed"),)
+"""After the name of a run."""
 SORTS = ("planned", "state", "progress", "left")
 _SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
 
@@ -87,7 +89,12 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
         counted(number, what) for number, what in ((len(sweep.runs) - logs, "run"), (logs, "log")) if number
     ]
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
-    name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
+    wrong = sum(bool(run.warning) for run in sweep.runs)
+    name: Cell = (
+        (sweep.name, "strong"),
+        (f"  {', '.join(told)}", "muted"),
+        *(((f"  {wrong} LEARNED NOTHING", "failed"),) if wrong else ()),
+    )
     return Row(
         sweep.name,
         (name, state, _share(progress) if sweep.tasks else "", "", "", "", ""),
@@ -105,9 +112,10 @@ def _run_row(run: RunView, opened: bool) -> Row:
     text = whole.text
     if whole.state == "running":
         text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")
+    name: Cell = ((run.name, ""), *DEAD) if run.warning else run.name
     return Row(
         run.key,
-        (run.name, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
+        (name, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
         1,
         opened,
     )
