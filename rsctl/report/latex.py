@@ -103,7 +103,7 @@ def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
     measures = [head for head in whole.heads if head in MEASURES]
     told = _prose(means(group))
     if whole.fits_column or not measures:
-        return [_with(whole, told) if measures else whole]
+        return [_with(whole, told)]
     main = _short(table.without(MEASURES))
     names = {"Method" if head == "Settings" else head for head in main.heads if head in (*BEFORE, "Settings")}
     beside_it = replace(

@@ -13,8 +13,6 @@ from rsctl.report.text import MISSING, percent, percent_up, radius_text, three_d
 BEFORE = ("Method", "Model", "σ", "Seed")
 SETTINGS = ("Model", "Seed", "Images", "Certified by", "Attack")
 MEASURES = ("Clean", "Abstain", "At cap", "Worst class", "Found")
-AVERAGED = ("Clean", "Abstain", "At cap", "Worst class")
-"""Of a line with several seeds these are means without a deviation."""
 WIDEST = 120
 """Characters of a line that fit most terminals."""
 AFTER = ("ACR", "Clean", "Abstain", "At cap", "Worst class", "Images")
@@ -90,21 +88,32 @@ def seed_counts(lines: Sequence[Line]) -> str:
 
 def means(group: Group) -> str:
     """Over how many seeds what is measured beside accuracies and ACR is a mean; empty where no line has several."""
-    seeds = seed_counts(group.lines)
-    return f"{_listed(AVERAGED)}: means over {seeds}." if seeds else ""
+    seeds, measured = seed_counts(group.lines), _measured(group)
+    return f"{_listed(measured)}: mean over {seeds}." if seeds and measured else ""
 
 
 def deviations(group: Group) -> str:
     """What a number of a line with several seeds is, and of how many; empty where none has several."""
-    seeds = seed_counts(group.lines)
+    seeds, measured = seed_counts(group.lines), _measured(group)
     if not seeds:
         return ""
     some = " of a line with several" if any(len(line.rows) == 1 for line in group.lines) else ""
-    return f"Numbers{some}: mean ± standard deviation over {seeds}; {_listed(AVERAGED)} the mean over them alone."
+    alone = f"; {_listed(measured)} the mean over them alone" if measured else ""
+    return f"Numbers{some}: mean ± standard deviation over {seeds}{alone}."
+
+
+def _measured(group: Group) -> list[str]:
+    """The columns of `MEASURES` in which something stands."""
+    header, *lines = lines_table(group)
+    return [
+        head
+        for head in MEASURES
+        if head in header and any(line[header.index(head)] != MISSING for line in lines)
+    ]
 
 
 def _listed(heads: Sequence[str]) -> str:
-    return f"{', '.join(heads[:-1])} and {heads[-1]}"
+    return " and ".join(filter(None, (", ".join(heads[:-1]), heads[-1])))
 
 
 def about_best(best: Sequence[Best]) -> str:
