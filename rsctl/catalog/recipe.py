@@ -13,7 +13,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(Parameters):
-    """`[training]` of a sweep file. Defaults are Cohen 2019's, overlaid by the method's own for this data set and σ."""
+    """`[training]` of a sweep file. Defaults are Cohen 2019's, overlaid by the method's own for this data set and σ, or by one
+    that is fitted to network and images where nobody published one (`rsctl.catalog.fitted`)."""
 
     epochs: Annotated[int, Field(ge=1)] = 90
     """Passes over the training images."""

@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.report.measured import marked
-from rsctl.report.text import percent, percent_up, plain, radius_text
+from rsctl.report.text import marked, percent, percent_up, plain, radius_text
 from rsctl.spec.runs import AttackSpec, TrainSpec
 from rsctl.store.degenerate import Verdict, of_folder
 from rsctl.store.rows import Findings

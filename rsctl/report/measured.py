@@ -19,7 +19,7 @@ from rsctl.certificates.dataset_level import (
     accuracy_of_these_images,
     wrong_claims,
 )
-from rsctl.report.text import plain
+from rsctl.report.text import marked, plain
 from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.degenerate import Verdict
 
@@ -71,13 +71,6 @@ def average_radius(certified: Certified, labels: NDArray[Any]) -> float:
     """ACR: the mean of correct · radius, correctly summed; NaN for no images."""
     correct = certified.predicted == labels
     return math.fsum(certified.radius[correct].tolist()) / len(labels) if len(labels) else float("nan")
-
-
-def marked(name: str, mark: str) -> str:
-    """`gaussian (ONE CLASS)`, `gaussian (lr=0.1, ONE CLASS)`."""
-    if not mark:
-        return name
-    return f"{name[:-1]}, {mark})" if name.endswith(")") else f"{name} ({mark})"
 
 
 def subset_key(positions: NDArray[np.int64]) -> str:

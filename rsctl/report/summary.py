@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rsctl.report.measured import RHO, AnyRow, LoggedRow, marked
+from rsctl.report.measured import RHO, AnyRow, LoggedRow
 from rsctl.report.notes import data_of
-from rsctl.report.text import percent_up, plain
+from rsctl.report.text import marked, percent_up, plain
 
 
 @dataclass(frozen=True)
