@@ -111,7 +111,7 @@ def _recipe(rate: float, given: Mapping[str, Any], images: int, size: int, own: 
         "weight_decay": WEIGHT_DECAY if sgd else 0.0,
         "schedule": "onecycle",
         "milestones": [],
-        "step_epochs": math.ceil(epochs / 3),
+        **({"step_epochs": math.ceil(epochs / 3)} if given.get("schedule") == "step" else {}),
         "cycle_epochs": 0,
         "warmup_epochs": round(WARMUP * epochs, 1),
         "noise_steps": "one",
@@ -129,7 +129,7 @@ def _length(given: Mapping[str, Any], images: int) -> tuple[int, int]:
         wanted = min(images / 20, images * epochs / STEPS) if epochs else images / 20
         batch = min(max(2 ** round(math.log2(max(wanted, 1))), SMALLEST_BATCH), LARGEST_BATCH)
     if not epochs:
-        epochs = min(max(math.ceil(STEPS / math.ceil(images / batch)), SHORTEST), LONGEST)
+        epochs = min(max(math.ceil(STEPS / max(math.ceil(images / batch), 1)), SHORTEST), LONGEST)
     return epochs, batch
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tarfile
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from PIL import Image
 
 from jobs.data import load
 from jobs.models.load import load_trained
+from rsctl.plan.tasks import Task
 from rsctl.store import degenerate
 from rsctl.store.layout import Run
 
@@ -33,6 +36,7 @@ TUNED: tuple[dict[str, Any], ...] = (
 )
 """Recipes to choose from by the very images that judge; with the fitted number of steps."""
 SIGMA, SIZE = 0.25, 16
+CIFAR = Path(__file__).parents[3] / "shared" / "data" / "cifar10-imagefolder.tar.gz"
 
 
 def stripes(root: Path) -> None:
@@ -54,10 +58,28 @@ def stripes(root: Path) -> None:
                 Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")
 
 
+def photographs(root: Path) -> None:
+    """A hundred CIFAR-10 images of each class."""
+    if not CIFAR.exists():
+        pytest.skip(f"{CIFAR} isn't there")
+    with tarfile.open(CIFAR) as archive:
+        for split, count in (("train", 100), ("test", 50)):
+            taken: Counter[str] = Counter()
+            for member in archive.getmembers():
+                parts = Path(member.name).parts
+                if member.isfile() and parts[0] == split and taken[parts[1]] < count:
+                    taken[parts[1]] += 1
+                    (root / split / parts[1]).mkdir(parents=True, exist_ok=True)
+                    data = archive.extractfile(member)
+                    assert data is not None
+                    (root / member.name).write_bytes(data.read())
+
+
 FOLDERS = {
     "three shapes": lambda root: shapes(root, train=(100, 100, 100), test=(60, 60, 60), size=SIZE),
     "uneven": lambda root: shapes(root, train=(180, 20), test=(100, 100), size=SIZE, seed=1),
     "stripes": stripes,
+    "photographs": photographs,
 }
 
 
@@ -66,10 +88,11 @@ def trained(chain: Chain, name: str, model: dict[str, Any], training: dict[str, 
         "name": name, "dataset": {"name": "imagefolder", "path": "own", "size": SIZE}, "model": model, "method": "gaussian",
         "sigma": SIGMA, "training": training, "certification": {"n0": 10, "n": 100, "max_images": 1},
     }  # fmt: skip
-    committed = chain.plan(values)
-    task = next(request.task for request in committed.requests if request.task.run.kind == "models")
-    chain.run(task)
-    return task.run
+    chain.plan(values)
+    run = chain.store.run("models", chain.store.sweep(name)["entries"][0]["model"])
+    if not run.model_file.exists():  # a tuned recipe may be the fitted one
+        chain.run(Task(run, 0))
+    return run
 
 
 def accuracy(chain: Chain, run: Run) -> float:

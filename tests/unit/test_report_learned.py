@@ -102,11 +102,12 @@ def test_a_training_that_ended_at_chance_marks_its_tables(tmp_path: Path) -> Non
 
 
 def test_a_dead_network_is_never_the_best(tmp_path: Path) -> None:
-    store, _ = store_of(tmp_path, {0: None, 1: 0}, grid={"sigma": [0.25, 0.5]})
+    store, _ = store_of(tmp_path, {0: None, 1: None, 2: 0}, grid={"sigma": [0.25, 0.5, 1.0]})
     found = sweep_results(store, "sweep")
     # Its share of class 0 is certified far out.
-    assert found.rows[1].cells[1].accuracy > 0
-    assert json.loads(render(found, "json"))["best_sigmas"] == []
+    assert found.rows[2].cells[1].accuracy > 0
+    best = json.loads(render(found, "json"))["best_sigmas"]
+    assert {one["settings"] for one in best} == {"gaussian"}
     alive = make_row("b", (0.2,))
     dead = make_row("c", (0.9,), degenerate=degenerate.Verdict("ONE CLASS", "gives class 0 to all"))
     assert "textbf" not in render(results(alive, dead), "latex")
