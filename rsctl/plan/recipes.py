@@ -65,14 +65,15 @@ class Told:
 def recipes_of(plan: Plan) -> list[Told]:
     """Each recipe once, in the order of the sweep file; models that are taken from a file have none."""
     found: dict[str, Told] = {}
-    for resolved in plan.sweep.points:
-        train, recipe = resolved.train, resolved.train.recipe
-        if train.file:
+    told = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
+    for run, model in plan.models.items():
+        train, recipe = model.spec, model.spec.recipe
+        if train.file or run not in told:  # of predictions nothing is said
             continue
         sources = {
-            key: resolved.sources[key]
+            key: told[run][key]
             for key in Recipe.model_fields
-            if key in resolved.sources and (key not in OF_STEPS or recipe.schedule == "step")
+            if key in told[run] and (key not in OF_STEPS or recipe.schedule == "step")
         }
         key = f"{recipe.model_dump_json()} {sources}"
         found.setdefault(key, Told(recipe, sources)).trained.append(train)

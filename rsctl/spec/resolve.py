@@ -38,8 +38,8 @@ class Resolved:
     shape: DataShape
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
-    sources: dict[str, str] = field(default_factory=dict)
-    """Field of the recipe → where its value comes from; of a recipe's own default nothing is said."""
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Run of a model → field of its recipe → where the value comes from; of a recipe's own default nothing is said."""
 
     @property
     def count(self) -> CountSpec | None:
@@ -171,6 +171,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
+    own_sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
+    own_sources |= dict.fromkeys(given, FILE)
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     ancestors += [predictions] if predictions else []
     return Resolved(
@@ -180,8 +182,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
-        {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
-        | dict.fromkeys(given, FILE),
+        {run: told for parent in parents.values() for run, told in parent.sources.items()}
+        | {train.run_id: own_sources},
     )
 
 

@@ -21,7 +21,9 @@ from rsctl.catalog.declare import Defaults, Method
 from rsctl.catalog.fitted import LARGEST_BATCH, LONGEST, SMALLEST_BATCH, SOURCE, STEPS, defaults, published
 from rsctl.catalog.recipe import Recipe
 from rsctl.cli import run
-from rsctl.plan.recipes import in_words
+from rsctl.plan.plan import make_plan
+from rsctl.plan.recipes import in_words, recipes_of
+from rsctl.spec.sweep import build_sweep
 from rsctl.spec.templates import find_template
 from rsctl.store.files import read_records
 from rsctl.tui.draft import Draft
@@ -204,6 +206,14 @@ def test_check_names_the_paper(chain: Chain, capsys: pytest.CaptureFixture[str])
     assert "From Cohen 2019, authors' code: experiments.MD." in text
     assert "lr 0.01 × 0.1 at epochs 200, 400" in text
     assert "From Zhai et al. 2020, authors' code: main.py." in text
+
+
+def test_models_that_others_start_from_have_a_recipe_too(chain: Chain, tmp_path: Path) -> None:
+    shapes(tmp_path / "data" / "shapes", train=(60, 60), test=(20, 20), size=16)
+    plan = make_plan(build_sweep({**folder_sweep(), "method": "heat"}, "x", chain.place.data), "x")
+    (told,) = recipes_of(plan)
+    assert told.of("method") == ["gaussian", "heat"]
+    assert told.of("sigma") == [0.0, 0.5]
 
 
 def test_recipes_in_words() -> None:

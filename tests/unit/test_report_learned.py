@@ -162,6 +162,8 @@ def test_a_seed_that_failed_is_missing_and_the_other_is_shown(tmp_path: Path) ->
     assert "deviation" not in render(found, "md")
     lines = json.loads(render(found, "json"))["lines"]
     assert {(one["seeds"], one["missing_seeds"]) for one in lines} == {(1, 1)}
+    (panel,), _ = collect(store, "sweep")
+    assert label(panel.series[0], panel) == "gaussian, seed 0 (1 missing)"
 
 
 def test_a_seed_that_has_not_begun_and_two_that_are_there(tmp_path: Path) -> None:
