@@ -60,8 +60,8 @@ class Method:
     defaults: tuple[Defaults, ...] = ()
     """Later entries win where several match."""
     printed_for: tuple[str, ...] = ()
-    """Data sets that the epochs of an entry without a data set were printed for; empty: it is meant for any. The others get
-    the recipe of `rsctl.catalog.fitted`."""
+    """Data sets that the recipe of entries without a data set is for; empty: it is for any, if it says the epochs. The others
+    get the recipe of `rsctl.catalog.fitted`."""
     parents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models that must be trained first, by role: `start` gives the first weights, `teacher` is learned from.
     Each is a `[method]` table; it may also name `sigma`, `seed` and `model`, by default those of the run itself."""

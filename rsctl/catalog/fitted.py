@@ -47,8 +47,10 @@ def published(method: Method, dataset: str, sigma: float) -> bool:
     ]
     if any(entry.dataset == dataset for entry in entries):
         return True
+    if method.printed_for:
+        return dataset in method.printed_for
     if any(entry.dataset is None for entry in entries):
-        return not method.printed_for or dataset in method.printed_for
+        return True
     brings_its_own = any(key in Recipe.model_fields for entry in method.defaults for key in entry.values)
     return dataset in OF_COHEN and not brings_its_own
 

@@ -30,22 +30,13 @@ from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 
 EVERY = ("gaussian", "stability", "consistency", "smoothmix", "smoothadv", "macer", "cat-rs", "adre-reg", "adre-adv", "sodm")  # fmt: skip
+MNIST = {"gaussian", "stability", "consistency", "smoothmix", "smoothadv", "macer", "cat-rs", "ibp", "crown-ibp", "lipschitz-margin"}  # fmt: skip
 PUBLISHED = {
     "digits": {*known_methods()},
-    "cifar10": {*EVERY, "heat", "ibp", "crown-ibp"},
+    "cifar10": {*EVERY, "heat", "ibp", "crown-ibp", "lipschitz-margin"},
     "imagenet": {*EVERY, "heat"},
     "cifar100": {*EVERY},
-    "mnist": {
-        "gaussian",
-        "stability",
-        "consistency",
-        "smoothmix",
-        "smoothadv",
-        "macer",
-        "cat-rs",
-        "ibp",
-        "crown-ibp",
-    },
+    "mnist": MNIST,
     "svhn": set(),
     "imagefolder": set(),
 }
