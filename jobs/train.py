@@ -164,9 +164,7 @@ def _train(work: Work) -> None:
         state.step, state.epoch = step, step / batches.per_epoch
         state.mine = batches.share(size, accelerator.process_index)
         state.batch = (size, *pixels.shape[1:])
-        x = (crop(pixels, kind, state, recipe.mirror).float() / 255).contiguous(
-            memory_format=torch.channels_last
-        )
+        x = (crop(pixels, kind, state, recipe).float() / 255).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, batches.per_epoch)
         state.x = x
@@ -286,12 +284,20 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     )
 
 
-def crop(pixels: Tensor, kind: str, state: TrainingState, mirror: bool) -> Tensor:
+def crop(pixels: Tensor, kind: str, state: TrainingState, recipe: Recipe) -> Tensor:
     """Augment this process's part of the batch with draws made for the whole batch."""
     if kind == "none":
         return pixels
     draws = generator(state.device, state.seed, "crops", state.step)
-    return augment(pixels, kind, draws, whole=state.batch[0], mine=state.mine, mirror=mirror)
+    return augment(
+        pixels,
+        kind,
+        draws,
+        whole=state.batch[0],
+        mine=state.mine,
+        mirror=recipe.mirror,
+        padding=recipe.crop_padding,
+    )
 
 
 def agreed_stop(work: Work, accelerator: Accelerator) -> str:

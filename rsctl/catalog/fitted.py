@@ -34,8 +34,6 @@ CLIP = 5.0
 """Largest norm of a gradient."""
 WARMUP = 0.2
 """Share of the epochs in which the rate grows to its peak."""
-CROPPED_FROM = 24
-"""Smallest side in pixels of images that are shifted by up to four of them."""
 COUNTED_IN_EPOCHS = ("warmup", "lbd_from_epoch", "doubling_epoch", "beta_epoch", "radius_epochs", "p_epochs", "epsilon_start", "epsilon_epochs")  # fmt: skip
 """Hyper-parameters that say when something of a training happens."""
 
@@ -118,8 +116,8 @@ def _recipe(rate: float, given: Mapping[str, Any], images: int, size: int, own: 
         "warmup_epochs": round(WARMUP * epochs, 1),
         "noise_steps": "one",
         "gradient_clip": CLIP,
-        "augment": size >= CROPPED_FROM,
         "mirror": False,
+        "crop_padding": min(size // 8, 4),
     }
 
 

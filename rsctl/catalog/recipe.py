@@ -53,6 +53,8 @@ class Recipe(Parameters):
     """Apply the data set's standard augmentation (crops and mirrors)."""
     mirror: bool = Field(True, json_schema_extra={"neutral": True})
     """With `augment`: mirror half of the images. false where left and right tell classes apart."""
+    crop_padding: Annotated[int, Field(ge=0)] = Field(4, json_schema_extra={"neutral": 4})
+    """With `augment`: pixels put around an image of which a random crop is taken, where crops have its size."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -108,9 +108,18 @@ def in_words(recipe: Recipe) -> str:
         f"label smoothing {recipe.label_smoothing:g}" if recipe.label_smoothing else "",
         f"gradient clipped at {recipe.gradient_clip:g}" if recipe.gradient_clip else "",
         "one step per noise" if recipe.noise_steps == "smaller" else "",
-        "no augmentation" if not recipe.augment else "" if recipe.mirror else "no mirrors",
+        *(["no augmentation"] if not recipe.augment else _augmented(recipe)),
     ]  # fmt: skip
     return ", ".join(filter(None, said))
+
+
+def _augmented(recipe: Recipe) -> list[str]:
+    """What of the augmentation isn't as usual."""
+    usual = Recipe()
+    return [
+        f"crops by {recipe.crop_padding} pixels" if recipe.crop_padding != usual.crop_padding else "",
+        "no mirrors" if not recipe.mirror else "",
+    ]
 
 
 def counted_epochs(epochs: float) -> str:

@@ -89,9 +89,8 @@ def test_rates_follow_network_batch_and_optimizer() -> None:
     assert fitted("ibp", nesterov=True).optimizer == "sgd"
 
 
-def test_images_are_shifted_where_they_are_large_enough_and_never_mirrored() -> None:
-    assert fitted().augment
-    assert not fitted(size=8).augment
+def test_images_are_shifted_by_an_eighth_of_their_side_and_never_mirrored() -> None:
+    assert [fitted(size=size).crop_padding for size in (6, 8, 16, 32, 224)] == [0, 1, 2, 4, 4]
     assert not fitted().mirror
 
 
@@ -137,6 +136,8 @@ def test_images_without_mirrors_are_those_with_them_turned_back() -> None:
     kept = augment(ramp, "crop-flip", torch.Generator().manual_seed(0), mirror=False).int()
     inside = (kept[..., 1:] > 0) & (kept[..., :-1] > 0)
     assert (kept.diff(dim=-1)[inside] == 1).all()
+    near = augment(ramp, "crop-flip", torch.Generator().manual_seed(0), mirror=False, padding=1)
+    assert ((near == 0).flatten(1).sum(1) <= 3 * (16 + 15)).all()
     gradient = Image.fromarray(np.tile(np.arange(64, dtype=np.uint8)[None, :, None] * 4, (64, 1, 3)))
     files = [resized_crop_flip(gradient, 16, f"{i}", mirror=False).astype(int) for i in range(40)]
     assert all((np.diff(one[8, :, 0]) >= 0).all() for one in files)
