@@ -30,9 +30,7 @@ MODELS: dict[str, dict[str, Any]] = {
 TUNED: tuple[dict[str, Any], ...] = (
     {"lr": 0.003},
     {"lr": 0.01},
-    {"lr": 0.03},
     {"optimizer": "adam", "lr": 1e-3},
-    {"optimizer": "adam", "lr": 3e-3},
 )
 """Recipes to choose from by the very images that judge; with the fitted number of steps."""
 SIGMA, SIZE = 0.25, 16
