@@ -11,12 +11,13 @@ import torch
 from torch import nn
 
 from jobs.data import Images
-from jobs.metrics import diverged
+from jobs.metrics import Metrics, diverged
 from jobs.models.normalize import Normalize, of_dataset
 from jobs.state import TrainingState
 from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets
 from rsctl.errors import InputError, UserError
+from rsctl.store import degenerate
 from rsctl.store.files import publish, replace
 from rsctl.store.work import Work
 
@@ -65,6 +66,15 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
         torch.cuda.set_rng_state(saved["rng_cuda"][0].cpu(), state.device)
     print(f"resumed at step {saved['step']}", flush=True)
     return int(saved["step"])
+
+
+def say_how_it_ended(work: Work, metrics: Metrics, classes: int) -> None:
+    """Keep what the last images of a training were taken for, and say it where the network learned nothing."""
+    if not metrics.last:  # resumed after its last step
+        return
+    degenerate.write(work.run.path, metrics.ended(classes), training=True)
+    if found := degenerate.of_folder(work.run.path):
+        print(f"warning: the network learned nothing: {found.text}", flush=True)
 
 
 def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:

@@ -1,29 +1,35 @@
-"""The training curve, and the word that a training has diverged."""
+"""The training curve, how it ended, and the word that a training has diverged."""
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 
 import torch
 from torch import Tensor
 
 from rsctl.errors import InputError
+from rsctl.store.degenerate import Tally
 from rsctl.store.files import append, explained
 from rsctl.store.work import Work
 
 METRICS_EVERY = 1.0
 """Seconds between two records of the training curve."""
+LAST = 500
+"""Images by which the end of a training is judged, or those of its last step where it has more."""
 
 
 class Metrics:
     """The training curve: means over the images since the last record. Synchronises with the device only there."""
 
-    def __init__(self, work: Work, writes: bool, step: int, per_epoch: int) -> None:
+    def __init__(self, work: Work, writes: bool, step: int, per_epoch: int, step_images: int) -> None:
         self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
         self.writes, self.per_epoch = writes, per_epoch
         if writes:
             with explained(self.file):
                 self.file.touch()
+        self.last: deque[tuple[Tensor, Tensor]] = deque(maxlen=math.ceil(LAST / step_images))
         self._start(step)
 
     def _start(self, step: int) -> None:
@@ -38,7 +44,9 @@ class Metrics:
         """One step: `size` counts the images of all processes, the sums those of this one."""
         # Kept as they are until the next record: the device isn't waited for, and little is asked of it.
         self.values.append(value)
-        self.correct.append((logits.argmax(dim=1) == y).sum())
+        predicted = logits.argmax(dim=1)
+        self.last.append((predicted, y))
+        self.correct.append((predicted == y).sum())
         self.images.append(len(y))
         self.seen += size
 
@@ -70,6 +78,12 @@ class Metrics:
                 },
             )
         self._start(step)
+
+    def ended(self, classes: int) -> Tally:
+        """What this process's last images were taken for."""
+        predicted, labels = (torch.cat(found).cpu() for found in zip(*self.last, strict=True))
+        each = (labels, predicted, labels[predicted == labels])
+        return Tally(*(torch.bincount(found, minlength=classes).tolist() for found in each))
 
 
 def diverged(what: str) -> InputError:

@@ -16,7 +16,7 @@ from accelerate import Accelerator, AutocastKwargs
 from torch import Tensor, nn
 
 from jobs import published
-from jobs.checkpoint import publish_model, resume, save_checkpoint
+from jobs.checkpoint import publish_model, resume, save_checkpoint, say_how_it_ended
 from jobs.data import augment, load, require_planned, split_train
 from jobs.memory import sized_by
 from jobs.metrics import Metrics
@@ -124,7 +124,7 @@ def _train(work: Work) -> None:
 
     # A loss may run a forward without gradients first: a cached cast of the weights would then have none either.
     arithmetic = AutocastKwargs(cache_enabled=False)
-    metrics = Metrics(work, first, step, batches.per_epoch)
+    metrics = Metrics(work, first, step, batches.per_epoch, batches.batch_size)
     if hasattr(method, "prepare"):
         with accelerator.autocast(arithmetic):
             for done in method.prepare(model, state):
@@ -157,7 +157,7 @@ def _train(work: Work) -> None:
 
     positions, ahead = tee(mine())  # files are decoded some steps ahead
     stream = images.stream(
-        ahead, hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, workers=work.launch.get("workers")
+        ahead, hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, mirror=recipe.mirror, workers=work.launch.get("workers")
     )  # fmt: skip
     for state.rows, (pixels, y) in zip(positions, stream, strict=True):
         pixels, y = moved(pixels, device), moved(y, device)
@@ -165,7 +165,7 @@ def _train(work: Work) -> None:
         state.step, state.epoch = step, step / batches.per_epoch
         state.mine = batches.share(size, accelerator.process_index)
         state.batch = (size, *pixels.shape[1:])
-        x = (crop(pixels, kind, state).float() / 255).contiguous(memory_format=torch.channels_last)
+        x = (crop(pixels, kind, state, recipe).float() / 255).contiguous(memory_format=torch.channels_last)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(recipe, step, batches.per_epoch)
         state.x = x
@@ -188,6 +188,7 @@ def _train(work: Work) -> None:
     work.progress(step, total, "steps", force=True, epoch=recipe.epochs, **about)
     accelerator.wait_for_everyone()
     if first:
+        say_how_it_ended(work, metrics, images.shape.classes)
         publish_model(work, model, images)
     accelerator.end_training()
 
@@ -262,12 +263,20 @@ def add_up_gradients(model: nn.Module, accelerator: Accelerator) -> None:
         parameter.grad = part.view_as(parameter)
 
 
-def crop(pixels: Tensor, kind: str, state: TrainingState) -> Tensor:
+def crop(pixels: Tensor, kind: str, state: TrainingState, recipe: Recipe) -> Tensor:
     """Augment this process's part of the batch with draws made for the whole batch."""
     if kind == "none":
         return pixels
     draws = generator(state.device, state.seed, "crops", state.step)
-    return augment(pixels, kind, draws, whole=state.batch[0], mine=state.mine)
+    return augment(
+        pixels,
+        kind,
+        draws,
+        whole=state.batch[0],
+        mine=state.mine,
+        mirror=recipe.mirror,
+        padding=recipe.crop_padding,
+    )
 
 
 def agreed_stop(work: Work, accelerator: Accelerator) -> str:

@@ -28,6 +28,7 @@ from rsctl.report.logged import reading
 from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run, of_verification
+from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
@@ -69,7 +70,7 @@ class RunResults:
 
     def __repr__(self) -> str:
         """One line, for the last line of a notebook's cell; the arrays would fill pages."""
-        return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}>"
+        return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}{', LEARNED NOTHING' if self.about.degenerate else ''}>"
 
     @property
     def index(self) -> NDArray[np.int64]:
@@ -89,6 +90,11 @@ class RunResults:
     def radius(self) -> NDArray[np.float64]:
         """0 where it abstains."""
         return self.about.certified.radius
+
+    @property
+    def learned_nothing(self) -> str:
+        """Why the numbers are no result: one class for every image, or a training that ended at chance; else empty."""
+        return said(self.about.degenerate)
 
     @property
     def correct(self) -> NDArray[np.bool_]:

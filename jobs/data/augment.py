@@ -16,6 +16,8 @@ def augment(
     *,
     whole: int | None = None,
     mine: slice = slice(None),
+    mirror: bool = True,
+    padding: int = PADDING,
 ) -> Tensor:
     """Augmented images, same shape and dtype.
 
@@ -24,7 +26,7 @@ def augment(
     pixels
         (B, C, H, W), uint8 or float.
     kind
-        ``crop-flip``: 4 black pixels around, a random crop of the old size, mirrored with probability ½ (He et
+        ``crop-flip``: `padding` black pixels around, a random crop of the old size, mirrored with probability ½ (He et
         al. 2016, section 4.2). ``none`` and ``resized-crop-flip`` leave the batch as it is and draw nothing; the
         latter is done while decoding (`Images.stream`).
     generator
@@ -32,6 +34,10 @@ def augment(
     whole, mine
         Where `pixels` is one process's part of a batch: the size of the whole batch, and which part it is. Draws
         are made for the whole batch, so that an image is cropped alike whatever the number of processes.
+    mirror
+        False leaves left and right as they are; the crops are the same.
+    padding
+        Black pixels around an image.
     """
     if kind in ("none", "resized-crop-flip"):
         return pixels
@@ -39,13 +45,15 @@ def augment(
         raise ValueError(f"unknown augmentation '{kind}'")
     count, channels, height, width = pixels.shape
     drawn = (count if whole is None else whole, 1)
-    top, left, mirror = (
+    top, left, mirrored = (
         torch.randint(high, drawn, generator=generator, device=generator.device)[mine].to(pixels.device)
-        for high in (2 * PADDING + 1, 2 * PADDING + 1, 2)
+        for high in (2 * padding + 1, 2 * padding + 1, 2)
     )
+    if not mirror:
+        mirrored = torch.zeros_like(mirrored)
     rows = torch.arange(height, device=pixels.device) + top
     columns = torch.arange(width, device=pixels.device)
-    columns = torch.where(mirror == 1, width - 1 - columns, columns) + left
-    padded = functional.pad(pixels, (PADDING,) * 4)
-    cut = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width + 2 * PADDING))
+    columns = torch.where(mirrored == 1, width - 1 - columns, columns) + left
+    padded = functional.pad(pixels, (padding,) * 4)
+    cut = padded.gather(2, rows[:, None, :, None].expand(-1, channels, -1, width + 2 * padding))
     return cut.gather(3, columns[:, None, None, :].expand(-1, channels, height, -1))

@@ -92,8 +92,8 @@ def centre_crop(image: Image.Image, resize: int, size: int) -> Pixels:
     return np.array(image.crop((left, top, left + size, top + size)))
 
 
-def resized_crop_flip(image: Image.Image, size: int, seed: str) -> Pixels:
-    """A random part of 8 to 100 % of the area, aspect 3/4 to 4/3, resized, mirrored with probability ½: uint8 (size, size, 3).
+def resized_crop_flip(image: Image.Image, size: int, seed: str, mirror: bool = True) -> Pixels:
+    """A random part of 8 to 100 % of the area, aspect 3/4 to 4/3, resized, mirrored with probability ½ where `mirror` allows it: uint8 (size, size, 3).
 
     Szegedy et al.: Going Deeper with Convolutions, 2015, section 6; ten attempts and the central fallback as
     in torchvision. Only `random()` is drawn, whose stream Python keeps for ever.
@@ -111,7 +111,7 @@ def resized_crop_flip(image: Image.Image, size: int, seed: str) -> Pixels:
         across, down = min(width, round(height * RATIO[1])), min(height, round(width / RATIO[0]))
         left, top = (width - across) // 2, (height - down) // 2
     part = image.crop((left, top, left + across, top + down)).resize((size, size), Image.Resampling.BILINEAR)
-    return np.array(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw() < 0.5 else part)
+    return np.array(part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if draw() < 0.5 and mirror else part)
 
 
 def decode_each(count: int, mean_bytes: float, decode: Callable[[int], object]) -> None:

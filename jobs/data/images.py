@@ -65,6 +65,7 @@ class Images(ABC):
         *,
         first_step: int = 0,
         augment: bool = True,
+        mirror: bool = True,
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches to train on: uint8 (B, C, H, W) and int64 (B,) for each tensor of rows.
@@ -80,8 +81,8 @@ class Images(ABC):
         generator_seed, first_step
             The crop of an image is a function of `generator_seed`, of its step (counted on from `first_step`) and
             of its position: a training resumed at a step draws what an uninterrupted one draws.
-        augment
-            False decodes as `batch` does.
+        augment, mirror
+            Without `augment` files are decoded as `batch` does; without `mirror` they are cropped only.
         workers
             Decoding processes; None takes the cores this process may use, but one.
         """
@@ -121,6 +122,7 @@ class ArrayImages(Images):
         *,
         first_step: int = 0,
         augment: bool = True,
+        mirror: bool = True,
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         return (self.batch(rows) for rows in batches)
@@ -152,14 +154,14 @@ class FileImages(Images):
     def to(self, device: torch.device | str) -> FileImages:
         return self
 
-    def decode(self, row: int, seed: str | None = None) -> Tensor:
-        """uint8 (3, size, size); with a seed randomly cropped and mirrored, else centred."""
+    def decode(self, row: int, seed: str | None = None, mirror: bool = True) -> Tensor:
+        """uint8 (3, size, size); with a seed randomly cropped, and mirrored unless told not to; else centred."""
         with read_image(self.root / os.fsdecode(self.files[row])) as image:
             size = self.shape.size
             pixels = (
                 centre_crop(image, self.resize, size)
                 if seed is None
-                else resized_crop_flip(image, size, seed)
+                else resized_crop_flip(image, size, seed, mirror)
             )
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
@@ -175,11 +177,12 @@ class FileImages(Images):
         *,
         first_step: int = 0,
         augment: bool = True,
+        mirror: bool = True,
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         keyed = ([(step, row) for row in rows.tolist()] for step, rows in enumerate(batches, first_step))
         loader: DataLoader[tuple[Tensor, Tensor] | InputError] = DataLoader(
-            _Decoder(self, generator_seed if augment else None),
+            _Decoder(self, generator_seed if augment else None, mirror),
             batch_sampler=keyed,
             num_workers=max(1, len(os.sched_getaffinity(0)) - 1) if workers is None else workers,
             collate_fn=_collate,
@@ -193,14 +196,14 @@ class FileImages(Images):
 
 
 class _Decoder(Dataset[tuple[Tensor, int] | InputError]):
-    def __init__(self, images: FileImages, seed: int | None) -> None:
-        self.images, self.seed = images, seed
+    def __init__(self, images: FileImages, seed: int | None, mirror: bool) -> None:
+        self.images, self.seed, self.mirror = images, seed, mirror
 
     def __getitem__(self, key: tuple[int, int]) -> tuple[Tensor, int] | InputError:
         step, row = key
         seed = None if self.seed is None else f"{self.seed} {step} {int(self.images.positions[row])}"
         try:
-            return self.images.decode(row, seed), int(self.images.labels[row])
+            return self.images.decode(row, seed, self.mirror), int(self.images.labels[row])
         except InputError as error:
             return error  # raised in the parent: DataLoader would put a traceback into its message
 

@@ -59,6 +59,9 @@ class Method:
     parameters: type[Parameters] = NoParameters
     defaults: tuple[Defaults, ...] = ()
     """Later entries win where several match."""
+    printed_for: tuple[str, ...] = ()
+    """Data sets that the recipe of entries without a data set is for; empty: it is for any, if it says the epochs. The others
+    get the recipe of `rsctl.catalog.fitted`."""
     parents: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """Models that must be trained first, by role: `start` gives the first weights, `teacher` is learned from.
     Each is a `[method]` table; it may also name `sigma`, `seed` and `model`, by default those of the run itself."""
@@ -74,8 +77,12 @@ class Method:
 
     def default_values(self, dataset: str, sigma: float) -> dict[str, Any]:
         """The recipe and hyper-parameters the paper uses here, before the user's own values."""
+        return {key: value for key, (value, _) in self.sourced_defaults(dataset, sigma).items()}
+
+    def sourced_defaults(self, dataset: str, sigma: float) -> dict[str, tuple[Any, str]]:
+        """The same, each with its source."""
         return {
-            key: value
+            key: (value, entry.source)
             for entry in self.defaults
             if entry.matches(dataset, sigma)
             for key, value in entry.values.items()
@@ -136,6 +143,9 @@ class Model:
     parameters: type[Parameters] = NoParameters
     smallest: int = 1
     """The smallest image side it takes, in pixels."""
+    rate: float = 0.03
+    """Peak learning rate of SGD with batches of 64 for data sets without a published recipe: what trains a network without
+    normalisation."""
     implementation: str = ""
 
     @property

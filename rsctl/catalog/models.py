@@ -96,6 +96,8 @@ GOWAL = (
     "Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019, table 1"
 )
 VERIFIABLE = "jobs.models.verifiable"
+NORMALISED = 0.1
+"""Rate of networks with batch normalisation."""
 
 MODELS: tuple[Model, ...] = (
     Model(
@@ -105,11 +107,24 @@ MODELS: tuple[Model, ...] = (
         CnnParameters,
     ),
     *(
-        Model(f"resnet{depth}", f"CIFAR ResNet-{depth}", f"{HE}, section 4.2", ResNetParameters, smallest=8)
+        Model(
+            f"resnet{depth}",
+            f"CIFAR ResNet-{depth}",
+            f"{HE}, section 4.2",
+            ResNetParameters,
+            smallest=8,
+            rate=NORMALISED,
+        )
         for depth in (20, 32, 44, 56, 110)
     ),
     *(
-        Model(f"resnet{depth}", f"ResNet-{depth} with a 3x3 stem, for 32x32 images", HE, smallest=8)
+        Model(
+            f"resnet{depth}",
+            f"ResNet-{depth} with a 3x3 stem, for 32x32 images",
+            HE,
+            smallest=8,
+            rate=NORMALISED,
+        )
         for depth in (18, 34)
     ),
     Model(
@@ -126,9 +141,10 @@ MODELS: tuple[Model, ...] = (
         "Zagoruyko, Komodakis: Wide Residual Networks, BMVC 2016",
         WideResNetParameters,
         smallest=8,
+        rate=NORMALISED,
         implementation="jobs.models.wide_resnet",
     ),
-    Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32),
+    Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32, rate=NORMALISED),
     Model(
         "lenet",
         "LeNet with two convolutions and max-pooling, for 28x28 images",

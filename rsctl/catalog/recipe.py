@@ -13,7 +13,8 @@ Share = Annotated[float, Field(ge=0, lt=1)]
 
 
 class Recipe(Parameters):
-    """`[training]` of a sweep file. Defaults are Cohen 2019's, overlaid by the method's own for this data set and σ."""
+    """`[training]` of a sweep file. Defaults are Cohen 2019's, overlaid by the method's own for this data set and σ, or by one
+    that is fitted to network and images where nobody published one (`rsctl.catalog.fitted`)."""
 
     epochs: Annotated[int, Field(ge=1)] = 90
     """Passes over the training images."""
@@ -62,6 +63,10 @@ class Recipe(Parameters):
     that are taken over (`start`) keep the one that they were trained with."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
+    mirror: bool = Field(True, json_schema_extra={"neutral": True})
+    """With `augment`: mirror half of the images. false where left and right tell classes apart."""
+    crop_padding: Annotated[int, Field(ge=0)] = Field(4, json_schema_extra={"neutral": 4})
+    """With `augment`: pixels put around an image of which a random crop is taken, where crops have its size."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

@@ -18,6 +18,7 @@ from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
+from rsctl.store.degenerate import Verdict, of_folder, said
 from rsctl.store.layout import Run, Store
 from rsctl.words import duration
 
@@ -44,6 +45,8 @@ class TaskStatus:
     """Unix time of its last record; 0 if it has none."""
     again: float = 0.0
     """What an attempt that was lost had done and this one has yet to do again, in its unit."""
+    warning: str = ""
+    """That the network of its run learned nothing."""
 
     @property
     def progress(self) -> float:
@@ -127,6 +130,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     found: dict[str, TaskStatus] = {}
     open_tasks: list[tuple[Task, Attempt | None]] = []
     attempts: dict[Path, dict[int, list[int]]] = {}
+    verdicts: dict[Path, Verdict | None] = {}
     tasks = list(tasks)
     for task in tasks:
         if task.run.path not in attempts:
@@ -136,7 +140,9 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
         if (attempt and attempt.ended == "done") or (
             task.run.kind == "models" and task.run.model_file.exists()
         ):
-            found[task.key] = _status(task, attempt, State.DONE)
+            if task.run.path not in verdicts:
+                verdicts[task.run.path] = of_folder(task.run.path)
+            found[task.key] = _status(task, attempt, State.DONE, verdict=verdicts[task.run.path])
         else:
             open_tasks.append((task, attempt))
     seen = backend.poll([task for task, _ in open_tasks]) if open_tasks else {}
@@ -168,10 +174,16 @@ def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> Task
 
 
 def _status(
-    task: Task, attempt: Attempt | None, state: State, reason: str = "", node: str = ""
+    task: Task,
+    attempt: Attempt | None,
+    state: State,
+    reason: str = "",
+    node: str = "",
+    verdict: Verdict | None = None,
 ) -> TaskStatus:
+    warning = said(verdict)
     if attempt is None:
-        return TaskStatus(task, state, reason, node)
+        return TaskStatus(task, state, reason, node, warning=warning)
     progress, last = attempt.progress, attempt.end or attempt.progress
     again = _again(task, attempt) if state == State.RUNNING else 0.0
     told = [_redone(task, attempt, again), _under_way(progress)] if state == State.RUNNING else []
@@ -187,6 +199,7 @@ def _status(
         _number(progress, "rate") if state == State.RUNNING else 0.0,
         _number(last, "time"),
         again,
+        warning,
     )
 
 

@@ -105,9 +105,15 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
-    values: dict[str, Any] = {"name": name, "states": summary.states, "progress": progress, "imports": logs,
+    wrong = {f"{s.task.run.kind}/{s.task.run.id}": s.warning for s in found.values() if s.warning}
+    values: dict[str, Any] = {
+        "name": name,
+        "states": summary.states,
+        "progress": progress,
+        "imports": logs,
         "again": summary.again,
-    }  # fmt: skip
+        "learned_nothing": wrong,
+    }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
@@ -127,6 +133,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
         "unit": next((s.unit for s in found if s.unit), ""),
         "rate": round(rate, 3),
         "seconds_left": round(left / rate) if rate and summary.states.keys() <= {"running", "done"} else None,
+        "learned_nothing": next((s.warning for s in found if s.warning), ""),
         "tasks": [_task_values(s) for s in found],
     }
 
@@ -149,6 +156,8 @@ def status_text(values: dict[str, Any]) -> str:
             told.append(f"{sweep['again']} doing again what was lost")
         if logs := len(sweep["imports"]):
             told.append(counted(logs, "imported log"))
+        if wrong := len(sweep["learned_nothing"]):
+            told.append(f"{counted(wrong, 'run')} LEARNED NOTHING")
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
@@ -160,6 +169,8 @@ def status_text(values: dict[str, Any]) -> str:
             lines.append(
                 f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )
+            if run["learned_nothing"]:
+                lines.append(f"        LEARNED NOTHING: {run['learned_nothing']}")
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")

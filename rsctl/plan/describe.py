@@ -8,6 +8,7 @@ from typing import Any
 from rsctl.plan.cost import estimate
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import Entry, Plan
+from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
 from rsctl.plan.tasks import VERBS
 from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.spec.settings import Place
@@ -31,15 +32,16 @@ def describe(plan: Plan, place: Place) -> Description:
     stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
     draws = sum(stage.draws for stage in stages)
-    sweep, notes = plan.sweep, notes_of(plan, place)
+    sweep, notes, recipes = plan.sweep, notes_of(plan, place), recipes_of(plan)
     lines = [
         f"{sweep.name}: valid. {counted(len(sweep.points), 'point')} → "
         f"{counted(len(plan.models), 'model')}, {counted(len(plan.tables), 'table')}.",
         "",
-        f"{'train':{_WIDE}}{counted(len(plan.models), 'task')}"
+        f"{'train':{WIDE}}{counted(len(plan.models), 'task')}"
         + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
         *(stage.text for stage in stages),
-        f"{'cost':{_WIDE}}{cost.text}",
+        f"{'cost':{WIDE}}{cost.text}",
+        *recipe_lines(recipes),
         *(f"note: {note}" for note in notes),
         "",
     ]
@@ -60,6 +62,7 @@ def describe(plan: Plan, place: Place) -> Description:
         "points": len(sweep.points),
         "models": list(plan.models),
         "trained": trained,
+        "recipes": [one.values for one in recipes],
         **{
             folder: {
                 table.spec.run_id: {
@@ -79,9 +82,6 @@ def describe(plan: Plan, place: Place) -> Description:
     return Description("\n".join(lines), values)
 
 
-_WIDE = 9
-
-
 @dataclass(frozen=True)
 class _Stage:
     """All tables of one folder."""
@@ -94,7 +94,7 @@ class _Stage:
     @property
     def text(self) -> str:
         draws = f", {counted(self.draws, 'draw')}" if self.draws else ""
-        return f"{VERBS[self.folder]:{_WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
+        return f"{VERBS[self.folder]:{WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
 
 
 def _stage(plan: Plan, folder: str) -> _Stage | None:

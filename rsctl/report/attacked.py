@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.report.text import percent, percent_up, plain, radius_text
+from rsctl.report.text import marked, percent, percent_up, plain, radius_text
 from rsctl.spec.runs import AttackSpec, TrainSpec
+from rsctl.store.degenerate import Verdict, of_folder
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table
 from rsctl.words import counted
@@ -30,12 +31,15 @@ class AttackedRow:
     """(N,): of the nearest adversarial image found; 0 where the image itself is misclassified, inf where none was found."""
     radii: Sequence[float]
     varying: dict[str, Any] = field(default_factory=dict)
+    degenerate: Verdict | None = None
+    """That the training of its model learned nothing."""
 
     @property
     def label(self) -> str:
-        """The method with the settings that tell it from its neighbours."""
+        """The method with the settings that tell it from its neighbours, and a mark where the network learned nothing."""
         told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
-        return f"{self.train.method} ({', '.join(told)})" if told else self.train.method
+        name = f"{self.train.method} ({', '.join(told)})" if told else self.train.method
+        return marked(name, self.degenerate.mark if self.degenerate else "")
 
     @property
     def images(self) -> int:
@@ -86,7 +90,10 @@ def attacked_row(
     """The row of the images that are in."""
     spec = table.run.spec
     assert isinstance(spec, AttackSpec)
-    return AttackedRow(table.run.id, train, spec, planned, table.rows.broken, list(radii))
+    model = table.run.store.run("models", spec.model_run)
+    return AttackedRow(
+        table.run.id, train, spec, planned, table.rows.broken, list(radii), degenerate=of_folder(model.path)
+    )
 
 
 def attack_tables(rows: Sequence[AttackedRow]) -> list[tuple[str, list[list[str]]]]:

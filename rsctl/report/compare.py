@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.errors import InputError, RefusedError
+from rsctl.report.learned import told
 from rsctl.report.notes import about_shared_noise, seedless
 from rsctl.report.significance import AtRadius, bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import Subject, of_import, of_run
@@ -185,6 +186,8 @@ def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
         if a != b:
             notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
     for one in (first, second):
+        if one.degenerate:
+            notes.insert(0, told(one.run, one.degenerate))
         if one.progress:
             notes.append(f"{one.run}: {one.progress}.")
         if images < len(one.index):

@@ -16,7 +16,7 @@ from rsctl.report.legend import legend
 from rsctl.report.measured import AnyRow, Results
 from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups
-from rsctl.report.tables import best_table, condensed, lines_table, published_table
+from rsctl.report.tables import about_best, best_table, condensed, deviations, lines_table, published_table
 from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, printable, three_down
 
 __all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
@@ -66,10 +66,10 @@ def markdown(
     if results.description:
         lines += [escape_markdown(results.description), ""]
     for group in groups(results.every, merge_seeds=merge_seeds):
-        add(caption(group), lines_table(group, intervals=intervals))
+        add(f"{caption(group)} {deviations(group)}".rstrip(), lines_table(group, intervals=intervals))
         best = best_sigmas(group)
         if best:
-            add("The best σ (in brackets) for each radius, chosen on these images.", best_table(group, best))
+            add(f"{about_best(best)}.", best_table(group, best))
     for family in results.families:
         add(family.caption, family_table(family))
     for text, table in attack_tables(results.attacked):
@@ -97,7 +97,7 @@ def _pipes(table: Sequence[Sequence[str]]) -> list[str]:
 COLUMNS = (
     "run", "source", "method", "dataset", "split", "model", "sigma", "trained_sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",
     "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "population_accuracy", "worst_class_accuracy",
-    "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings",
+    "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings", "learned_nothing",
 )  # fmt: skip
 """Of the CSV, and the keys of a JSON row."""
 
@@ -118,6 +118,7 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
             "images": row.images, "planned": row.planned, "subset": row.subset, "acr": _number(row.acr),
             "clean_accuracy": _number(row.clean_accuracy), "abstain_rate": _number(row.abstain_rate),
             "cap_share": _number(row.cap_share), "settings": row.label,
+            "learned_nothing": row.degenerate.text if row.degenerate else None,
         }  # fmt: skip
         for cell in row.cells:
             low, high = cell.interval
@@ -156,7 +157,7 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
                 spread = line.accuracy(column)
                 lines.append(
                     {"runs": [row.run for row in line.rows], "method": line.first.method, "settings": line.label,
-                     "model": line.first.model, "sigma": line.first.sigma, "seeds": len(line.rows), "radius": radius,
+                     "model": line.first.model, "sigma": line.first.sigma, "seeds": len(line.rows), "missing_seeds": len(line.missing), "radius": radius,
                      "certified_accuracy": _number(spread.mean), "deviation": _number(spread.deviation)}
                 )  # fmt: skip
         for method in best_sigmas(group):
@@ -167,6 +168,7 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
                         "model": method.model,
                         "radius": radius,
                         "sigma": line.first.sigma,
+                        "seeds": len(line.rows),
                     }
                 )
     values: dict[str, Any] = {

@@ -13,7 +13,16 @@ from rsctl.report.legend import legend
 from rsctl.report.measured import Results
 from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import Best, Group, best_sigmas, caption, contests, groups, winners
-from rsctl.report.tables import BEFORE, MEASURES, best_table, lines_table, published_table, shared
+from rsctl.report.tables import (
+    BEFORE,
+    MEASURES,
+    about_best,
+    best_table,
+    lines_table,
+    means,
+    published_table,
+    shared,
+)
 from rsctl.report.text import MISSING, escape_latex, latex_comment, radius_text
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
@@ -92,21 +101,26 @@ def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
     )
     whole = _short(table)
     measures = [head for head in whole.heads if head in MEASURES]
+    told = _prose(means(group))
     if whole.fits_column or not measures:
-        return [whole]
+        return [_with(whole, told)]
     main = _short(table.without(MEASURES))
     names = {"Method" if head == "Settings" else head for head in main.heads if head in (*BEFORE, "Settings")}
     beside_it = replace(
         table, caption=f"Table~\\ref{{{label}}} continued: more of the same runs.", label=f"{label}-measures"
     )
     beside_it = beside_it.without([head for head in table.heads if head not in (*names, *MEASURES)])
-    return [main, _short(beside_it)]
+    return [main, _with(_short(beside_it), told)]
+
+
+def _with(table: Tabular, told: str) -> Tabular:
+    return replace(table, caption=f"{table.caption} {told}".rstrip())
 
 
 def _of_best(group: Group, best: Sequence[Best], label: str) -> Tabular:
     """The best σ of each method at each radius; none of them in bold where one method stands there with several settings."""
     cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
-    about = f"The best $\\sigma$ (in brackets) for each radius, chosen on these images; all else as in Table~\\ref{{{label}}}."
+    about = f"{_prose(about_best(best))}; all else as in Table~\\ref{{{label}}}."
     names = {(one.lines[0].first.method, one.model) for one in best}
     contest = [range(1, len(cells))] if len(names) == len(best) else []
     return _short(_emboldened(Tabular(cells, about, f"{label}-best", spans=[span]), contest, span.heads))

@@ -21,7 +21,9 @@ from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
 from rsctl.report.printed import of_numbers
 from rsctl.report.text import percent_up
 from rsctl.spec.sections import Certification
+from rsctl.store.degenerate import judge
 from rsctl.store.imports import Radii, Shown
+from rsctl.store.tally import tally
 from rsctl.words import counted, nth
 
 PLAIN = "cohen"
@@ -174,6 +176,7 @@ def _row(shown: Shown, radii: Sequence[float], certificate: str | None, alpha: f
         counted=log.counts is not None,
         subset=describe_subset(log.index),
         subset_key=subset_key(log.index),
+        degenerate=judge(tally(log.label, log.predicted), training=False),
     )
 
 

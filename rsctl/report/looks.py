@@ -130,12 +130,18 @@ def _name(one: Series, panel: Panel) -> str:
     model = f", {one.line.first.model}" if len(models) > 1 else ""
     several = len({len(other.line.rows) for other in panel.series}) > 1
     seeds = f", {one.line.seeds}" if several and len(one.line.rows) > 1 else ""
+    if one.line.missing:
+        seeds = f", {'seed ' if len(one.line.rows) == 1 else ''}{one.line.seeds}"
     return f"{one.line.label}{model}{seeds}"
 
 
 def _progress(one: Series) -> str:
     line = one.line
-    return "" if line.complete else f", {min(r.images for r in line.rows)} of {line.first.planned} images"
+    return (
+        ""
+        if all(row.complete for row in line.rows)
+        else f", {min(r.images for r in line.rows)} of {line.first.planned} images"
+    )
 
 
 # ---------------------------------------------------------------- legends

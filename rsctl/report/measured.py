@@ -19,8 +19,9 @@ from rsctl.certificates.dataset_level import (
     accuracy_of_these_images,
     wrong_claims,
 )
-from rsctl.report.text import plain
+from rsctl.report.text import marked, plain
 from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.store.degenerate import Verdict
 
 if TYPE_CHECKING:
     from rsctl.report.families import Family
@@ -104,6 +105,18 @@ class Measured:
     subset: str = ""
     """Which images, in words."""
     subset_key: str = ""
+    degenerate: Verdict | None = None
+    """That the network learned nothing."""
+
+    @property
+    def name(self) -> str:
+        """The method with the settings that tell it from its neighbours."""
+        raise NotImplementedError
+
+    @property
+    def label(self) -> str:
+        """The same, with a mark where the network learned nothing."""
+        return marked(self.name, self.degenerate.mark if self.degenerate else "")
 
     @property
     def complete(self) -> bool:
@@ -177,8 +190,7 @@ class OwnRow(Measured):
         return self.train.seed
 
     @property
-    def label(self) -> str:
-        """The method with the settings that tell it from its neighbours."""
+    def name(self) -> str:
         told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
         return f"{self.method} ({', '.join(told)})" if told else self.method
 
@@ -276,7 +288,7 @@ class LoggedRow(Measured):
     estimated = True
 
     @property
-    def label(self) -> str:
+    def name(self) -> str:
         """The method, the noise level of its training where that isn't the certificate's, and what else tells it apart."""
         told = [] if self.trained_sigma in (None, self.sigma) else [f"trained at σ = {self.trained_sigma:g}"]
         told += [self.told] if self.told else []

@@ -15,9 +15,11 @@ from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
 from rsctl.report.notes import seedless
 from rsctl.report.text import percent_up, radius_text
 from rsctl.spec.runs import TrainSpec, VerifySpec
+from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table
+from rsctl.store.tally import verdict
 
 
 def proved_guarantee(spec: VerifySpec) -> str:
@@ -64,6 +66,7 @@ def proved_row(
         subset=subset,
         subset_key=subset_key(np.asarray(order, np.int64)),
         undecided=undecided,
+        degenerate=verdict(findings) or of_folder(run.store.run("models", spec.model_run).path),
     )
 
 

@@ -20,6 +20,7 @@ from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.clean import clean_accuracy
 from rsctl.report.families import Scored, families
+from rsctl.report.learned import about_degenerate, about_missing
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
     CONFIDENCE,
@@ -40,10 +41,12 @@ from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import TrainSpec
+from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import Reader, Table, read_findings
+from rsctl.store.tally import verdict
 from rsctl.words import nth
 
 __all__ = [
@@ -140,10 +143,11 @@ def sweep_results(
         mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
-    told = tell(broken) + notes + warnings(rows, attacked)
+    told = tell(broken) + about_degenerate([*rows, *proved, *attacked]) + notes + warnings(rows, attacked)
     open_ended = [row for row in rows if row.stopping != "fixed"]
     late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
     told += [late] if late else []
+    told += about_missing(store, [*rows, *proved])
     _mark_broken([*rows, *proved], broken)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     columns = list(radii or next(sampled, ()))
@@ -157,6 +161,7 @@ def sweep_results(
         + too_few_to_confirm(row.spec for row in attacked)
         + _about_stopping(stopped)
         + about_proofs(proved)
+        + about_degenerate(logged)
         + about_logs,
         logged,
         proved,
@@ -250,6 +255,8 @@ def _sample(
         failure=_failure(rule, alpha),
         subset=_subset(chosen),
         subset_key=subset_key(order),
+        degenerate=verdict(table.rows)
+        or of_folder(table.run.store.run("models", table.run.count_spec.model_run).path),
     )
     return Sample(row, table, certified)
 

@@ -115,7 +115,10 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
     for row in results.logged:
         found[key(row)] = _of_log(beside[row.run], row)
     panels = []
-    for group in groups([row for row in results.every if row.images]):
+    for whole in groups(results.every):
+        group = Group([line for line in whole.lines if line.first.images])
+        if not group.lines:
+            continue
         panels.append(
             Panel(
                 group,

@@ -17,10 +17,12 @@ from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.compaction import assigned_images
+from rsctl.store.degenerate import Verdict, judge, of_folder
 from rsctl.store.imports import Import, Shown, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table, read_findings, read_table
+from rsctl.store.tally import tally, verdict
 from rsctl.words import counted
 
 
@@ -54,6 +56,9 @@ class Subject:
     """The counts; None for a log, or what a verifier proved."""
     logged: Shown | None = None
     """The log, of an import."""
+
+    degenerate: Verdict | None = None
+    """That the network learned nothing."""
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
@@ -130,7 +135,7 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
         guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
         planned=len(assigned_images(run)),
-        train=train, count=count, table=table,
+        train=train, count=count, table=table, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
     )  # fmt: skip
 
 
@@ -147,7 +152,7 @@ def of_verification(run: Run, certificate: str | None = None, alpha: float | Non
         run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
         noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
         norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
-        planned=len(assigned_images(run)), train=train,
+        planned=len(assigned_images(run)), train=train, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
     )  # fmt: skip
 
 
@@ -166,4 +171,5 @@ def of_import(log: Import, certificate: str | None = None, alpha: float | None =
         noise=spec.noise, seed=spec.seed, n=said.n, n0=said.n0, alpha=found.alpha, certificate=found.certificate,
         guarantee=found.guarantee, norm=found.norm, index=radii.index, label=radii.label,
         seconds=radii.seconds, certified=found.certified, planned=len(radii), logged=said,
+        degenerate=judge(tally(radii.label, radii.predicted), training=False),
     )  # fmt: skip

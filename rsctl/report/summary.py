@@ -6,11 +6,12 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from rsctl.report.measured import RHO, AnyRow, LoggedRow
 from rsctl.report.notes import data_of
-from rsctl.report.text import percent_up, plain
+from rsctl.report.text import marked, percent_up, plain
 
 
 @dataclass(frozen=True)
@@ -26,21 +27,44 @@ class Spread:
 class Line:
     """One line of a table: a method at one σ; several rows where they differ in the training seed alone."""
 
-    label: str
-    rows: list[AnyRow]
+    every: list[AnyRow]
+
+    @cached_property
+    def rows(self) -> list[AnyRow]:
+        """Those with an image, which its numbers are of; all where none has any."""
+        return [row for row in self.every if row.images] or self.every
+
+    @property
+    def missing(self) -> list[AnyRow]:
+        """Seeds without an image beside others that have some."""
+        return [row for row in self.every if not row.images] if self.rows != self.every else []
 
     @property
     def first(self) -> AnyRow:
         return self.rows[0]
 
     @property
+    def label(self) -> str:
+        """The method and its settings; with a mark where the network of a seed learned nothing."""
+        marks = [row.degenerate.mark for row in self.rows if row.degenerate]
+        share = f" in {len(marks)} of {len(self.rows)} seeds" if len(marks) < len(self.rows) else ""
+        return marked(self.first.name, " and ".join(dict.fromkeys(marks)) + share if marks else "")
+
+    @property
+    def degenerate(self) -> bool:
+        """Whether the network of a seed learned nothing."""
+        return any(row.degenerate for row in self.rows)
+
+    @property
     def complete(self) -> bool:
-        return all(row.complete for row in self.rows)
+        return all(row.complete for row in self.every)
 
     @property
     def seeds(self) -> str:
+        """`0`, `3 seeds`, and how many are missing beside them."""
         seed = self.first.seed
-        return f"{len(self.rows)} seeds" if len(self.rows) > 1 else "–" if seed is None else str(seed)
+        told = f"{len(self.rows)} seeds" if len(self.rows) > 1 else "–" if seed is None else str(seed)
+        return f"{told} ({len(self.missing)} missing)" if self.missing else told
 
     def over(self, number: Callable[[AnyRow], float]) -> Spread:
         """Mean and standard deviation over the seeds."""
@@ -80,7 +104,7 @@ def groups(rows: Sequence[AnyRow], *, merge_seeds: bool = True) -> list[Group]:
             sorted(rows, key=lambda row: -1 if row.seed is None else row.seed) for rows in lines.values()
         ]
         apart = by_seed if merge_seeds else [[row] for rows in by_seed for row in rows]
-        found.append(Group([Line(rows[0].label, rows) for rows in apart]))
+        found.append(Group([Line(rows) for rows in apart]))
     return found
 
 
@@ -124,12 +148,13 @@ class Best:
 def best_sigmas(group: Group) -> list[Best]:
     """Per method and model the line with the highest mean accuracy at each radius; methods with one σ have no choice.
 
-    Only finished lines compete, and seeds are merged: the best of several is no result. Empty where no method has several σ.
+    Only finished lines of networks that learned something compete, and seeds are merged: the best of several is no result.
+    Empty where no method has several σ.
     """
     methods: dict[tuple[str, str], list[Line]] = {}
-    (merged,) = groups([row for line in group.lines for row in line.rows])
+    (merged,) = groups([row for line in group.lines for row in line.every])
     for line in merged.lines:
-        if line.complete and line.first.images:
+        if line.complete and line.first.images and not line.degenerate:
             methods.setdefault((line.label, line.first.model), []).append(line)
     if not any(len({line.first.sigma for line in lines}) > 1 for lines in methods.values()):
         return []
@@ -144,7 +169,8 @@ def _best(lines: list[Line], column: int) -> Line:
 
 
 def contests(group: Group) -> list[list[int]]:
-    """Per σ the lines among which a best one may be named: finished, and not contradicted by an attack.
+    """Per σ the lines among which a best one may be named: finished, of networks that learned something, and not
+    contradicted by an attack.
 
     None of a σ at which lines of one method and model compete: the best of several seeds is no result, and the best of
     several settings was tuned on these images.
@@ -152,7 +178,7 @@ def contests(group: Group) -> list[list[int]]:
     sigmas: dict[float, list[int]] = {}
     for i, line in enumerate(group.lines):
         told = {} if isinstance(line.first, LoggedRow) else line.first.varying
-        if line.complete and line.first.images and "BROKEN certificates" not in told:
+        if line.complete and line.first.images and not line.degenerate and "BROKEN certificates" not in told:
             sigmas.setdefault(line.first.sigma, []).append(i)
 
     def name(i: int) -> tuple[str, str, str]:

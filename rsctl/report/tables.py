@@ -78,6 +78,51 @@ def shared(table: list[list[str]], further: Sequence[str] = ()) -> list[int]:
     ]
 
 
+def seed_counts(lines: Sequence[Line]) -> str:
+    """`2 training seeds`, `2 to 5 training seeds`, of the lines that have several; empty where none has."""
+    counts = sorted({len(line.rows) for line in lines if len(line.rows) > 1})
+    if not counts:
+        return ""
+    return f"{' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))} training seeds"
+
+
+def means(group: Group) -> str:
+    """Over how many seeds what is measured beside accuracies and ACR is a mean; empty where no line has several."""
+    seeds, measured = seed_counts(group.lines), _measured(group)
+    return f"{_listed(measured)}: mean over {seeds}." if seeds and measured else ""
+
+
+def deviations(group: Group) -> str:
+    """What a number of a line with several seeds is, and of how many; empty where none has several."""
+    seeds, measured = seed_counts(group.lines), _measured(group)
+    if not seeds:
+        return ""
+    some = " of a line with several" if any(len(line.rows) == 1 for line in group.lines) else ""
+    alone = f"; {_listed(measured)} the mean over them alone" if measured else ""
+    return f"Numbers{some}: mean ± standard deviation over {seeds}{alone}."
+
+
+def _measured(group: Group) -> list[str]:
+    """The columns of `MEASURES` in which something stands."""
+    header, *lines = lines_table(group)
+    return [
+        head
+        for head in MEASURES
+        if head in header and any(line[header.index(head)] != MISSING for line in lines)
+    ]
+
+
+def _listed(heads: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(heads[:-1]), heads[-1])))
+
+
+def about_best(best: Sequence[Best]) -> str:
+    """What the numbers of the table of best noise levels are chosen from, and over what."""
+    seeds = seed_counts([line for one in best for line in one.lines])
+    by = f" by the mean over {seeds}" if seeds else ""
+    return f"The best σ (in brackets) for each radius, chosen{by} on these images among finished lines"
+
+
 def best_table(group: Group, best: Sequence[Best]) -> list[list[str]]:
     """One line per method and model; the σ behind each number in brackets."""
     header = ["Method", "Model", *(radius_text(radius) for radius in group.radii)]

@@ -30,6 +30,13 @@ def three_up(value: float) -> str:
     return MISSING if math.isnan(value) else f"{math.ceil(value * 1000 - 1e-9) / 1000:.3f}"
 
 
+def marked(name: str, mark: str) -> str:
+    """`gaussian (ONE CLASS)`, `gaussian (lr=0.1, ONE CLASS)`."""
+    if not mark:
+        return name
+    return f"{name[:-1]}, {mark})" if name.endswith(")") else f"{name} ({mark})"
+
+
 def plain(value: Any) -> str:
     """A setting's value as a person writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +12,7 @@ from pydantic import Field
 
 from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.declare import DataShape, Method, Parameters
+from rsctl.catalog.fitted import defaults
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.published import CHECKPOINT, identified
 from rsctl.catalog.recipe import Recipe
@@ -39,6 +40,8 @@ class Resolved:
     """Models that must be trained before this one, the first first."""
     stated: frozenset[str] = frozenset()
     """Of these, and of itself, the checkpoints whose normalisation the sweep file gives: for others images have to tell it."""
+    sources: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Run of a model → field of its recipe → where the value comes from; of a recipe's own default nothing is said."""
 
     @property
     def count(self) -> CountSpec | None:
@@ -47,6 +50,8 @@ class Resolved:
 
 
 ROLES = ("start", "teacher")
+FILE = "this file"
+"""Source of a value that the sweep file gives."""
 ADDS_TO_THE_IMAGE = ("gaussian", "stability", "consistency", CHECKPOINT.name)
 """Methods that add a noise to the image itself, so that one which depends on the image will do."""
 
@@ -77,18 +82,31 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         return None
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
-    defaults = method.default_values(dataset.name, point.sigma)
-    _check_declaration(method, defaults, problems)
-    hyperparameters = check(
-        method.parameters, {**_of(defaults, method.parameters), **method_values}, "method", problems
-    )
     if not isinstance(own_training, dict):
         problems.append(Problem("method.training", "must be a table of recipe values."))
         own_training = {}
-    training = {} if taken else {**_of(defaults, Recipe), **point.training, **own_training}
-    recipe = check(Recipe, training, "training", problems)
+    _check_declaration(method, method.default_values(dataset.name, point.sigma), problems)
+    shape, missing = None, None
+    if data is not None:
+        try:
+            shape = shape_of(dataset.name, data, data_root)
+        except InputError as error:
+            missing = error  # said where nothing else is wrong
+    given = {} if taken else {**point.training, **own_training}
+    sourced = (
+        defaults(method, model, dataset.name, point.sigma, given, shape.counts["train"], shape.size)
+        if shape
+        else method.sourced_defaults(dataset.name, point.sigma)
+    )
+    own = {key: value for key, (value, _) in sourced.items()}
+    hyperparameters = check(
+        method.parameters, {**_of(own, method.parameters), **method_values}, "method", problems
+    )
+    recipe = check(Recipe, {} if taken else {**_of(own, Recipe), **given}, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
         return None
+    if shape is None:
+        raise missing or InputError(f"the data set '{dataset.name}' can't be read.")
     noises = getattr(hyperparameters, "noises", 1)
     if recipe.noise_steps == "smaller" and recipe.batch_size % noises:
         problems.append(
@@ -109,7 +127,6 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
-    shape = shape_of(dataset.name, data, data_root)
     if shape.size < model.smallest:
         problems.append(
             Problem(
@@ -161,6 +178,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
+    own_sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
+    own_sources |= dict.fromkeys(given, FILE)
     ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     ancestors += [predictions] if predictions else []
     stated = frozenset([train.run_id] if taken and "normalisation" in method_values else [])
@@ -172,6 +191,8 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
         stated.union(*(parent.stated for parent in parents.values())),
+        {run: told for parent in parents.values() for run, told in parent.sources.items()}
+        | {train.run_id: own_sources},
     )
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from rsctl.certificates import Certified, find_certificate
+from rsctl.store import degenerate
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, reader_of
+from rsctl.store.tally import shown_by
 
 
 def assigned_images(run: Run) -> set[int]:
@@ -47,6 +49,8 @@ def compact(run: Run) -> bool:
         file = compacted_file(run, 1 + max(compacted_numbers(run), default=0))
         shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
         published = publish(file, encode_shard(shard, *_derived(run, fresh)))
+        if run.kind != "attacks":  # an attacked image's class says what the attack found
+            degenerate.write(run.path, shown_by(table.rows), training=False)
     safe = _compacted(run)
     for path in data_files(run):
         if path.parent == run.shards_folder:

@@ -20,10 +20,12 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.notes import about_shared_noise, asked_of
 from rsctl.spec.permutation import images_of
+from rsctl.store.degenerate import judge, said
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader, Table, data_files, read_findings
+from rsctl.store.tally import tally, verdict
 from rsctl.tui.findings import findings_curve
 from rsctl.tui.lines import certified_line
 from rsctl.tui.logged import logged_curve, logged_samples
@@ -145,6 +147,7 @@ class Curves:
         if _kind(run) not in self._refused:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
         short = too_few(asked_of(name, begun, alpha, run.entry["radii"]))
+        about = replace(about, warning=said(verdict(begun.rows)) or run.warning)
         return certified_line(
             replace(about, problems=(*about.problems, *short)),
             rule.certify(begun.counts(), alpha),
@@ -159,6 +162,8 @@ class Curves:
             about, found = logged_curve(folder.path, run, certificate, alpha)
             if found is not None and about.images:
                 labels = Import(folder.path).radii.label
+                wrong = judge(tally(labels, found.certified.predicted), training=False)
+                about = replace(about, warning=said(wrong))
                 about = certified_line(about, found.certified, labels, run.entry["radii"])
                 if not found.caps:
                     about = replace(about, cap_share=float("nan"))

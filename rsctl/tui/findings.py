@@ -13,8 +13,10 @@ from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
 from rsctl.spec.permutation import images_of
 from rsctl.spec.runs import AttackSpec, VerifySpec
+from rsctl.store.degenerate import said
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_findings
+from rsctl.store.tally import verdict
 from rsctl.tui.lines import attacked_line, certified_line
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView
@@ -34,9 +36,16 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
     rows, radii = begun.rows, run.entry["radii"]
     about = replace(about, norm=spec.norm, images=len(rows), problems=tuple(begun.problems))
     if isinstance(spec, AttackSpec):
-        about = replace(about, certificate=spec.attack, guarantee=attack_guarantee(spec), attacked=True)
+        about = replace(
+            about,
+            certificate=spec.attack,
+            guarantee=attack_guarantee(spec),
+            attacked=True,
+            warning=run.warning,
+        )
         return attacked_line(about, rows.broken, radii) if len(rows) else about
-    about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec))
+    wrong = said(verdict(rows)) or run.warning
+    about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec), warning=wrong)
     late = about_late_images([(len(rows), planned)])
     about = replace(about, problems=(*about.problems, late) if late else about.problems)
     if not len(rows):

@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
 from rsctl.catalog.declare import Method
+from rsctl.catalog.fitted import said_before
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import UserError
@@ -195,11 +196,7 @@ def _method_defaults(draft: Draft, method: Method) -> dict[str, tuple[Any, str]]
     dataset, _ = draft.get("dataset.name")
     sigma, several = draft.get("sigma")
     first = sigma[0] if several and sigma else sigma
-    found: dict[str, tuple[Any, str]] = {}
-    for entry in method.defaults:
-        if entry.matches(str(dataset), float(first) if isinstance(first, (int, float)) else 0.0):
-            found |= {key: (value, entry.source) for key, value in entry.values.items()}
-    return found
+    return said_before(method, str(dataset or ""), float(first) if isinstance(first, (int, float)) else 0.0)
 
 
 def _fields(

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 from rsctl.report.text import radius_text
+from rsctl.tui.sweep_rows import mark_of
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.tui.widgets.cells import Cell, Column, Row
 
@@ -57,8 +58,10 @@ def result_row(
     run: RunView, curve: Curve | None, radii: Sequence[float], colour: int | None, intervals: bool
 ) -> Row:
     """A run's line; `colour` is that of its curve, None where it isn't drawn."""
+    wrong = run.warning or (curve.warning if curve else "")
     mark: Cell = (
         (("━ " if colour is not None else "  "), str(colour) if colour is not None else ""),
+        *(((f"{mark_of(wrong)}: ", "failed"),) if wrong else ()),
         (run.name, ""),
     )
     blank = ("",) * len(radii)

@@ -21,6 +21,8 @@ def facts(here: Curve | None, baseline: Baseline | None) -> Text:
     elif here is not None:
         text.append(here.title, "bold")
         text.append("  " + ("; ".join(here.problems) or "no image is in yet"))
+    if here is not None and here.warning:
+        text.append(f"\nLEARNED NOTHING: {here.warning}", "bold red")
     if here is not None and here.images and here.problems:
         text.append(f"\n{here.problems[0]}", "bold")
     if baseline is not None:

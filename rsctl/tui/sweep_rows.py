@@ -82,11 +82,14 @@ def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None
 
 def _sweep_row(sweep: SweepView, opened: bool) -> Row:
     progress = sweep.progress
+    dead = sum(bool(run.warning) for run in sweep.runs)
     logs = sum(run.imported for run in sweep.runs)
     told = [
         counted(number, what) for number, what in ((len(sweep.runs) - logs, "run"), (logs, "log")) if number
     ]
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
+    if dead:
+        state = (*state, (f" {dead} dead", "failed"))
     name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
     return Row(
         sweep.name,
@@ -105,9 +108,10 @@ def _run_row(run: RunView, opened: bool) -> Row:
     text = whole.text
     if whole.state == "running":
         text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")
+    shown = state_cell("failed", mark_of(run.warning)) if run.warning else state_cell(whole.state, text)
     return Row(
         run.key,
-        (run.name, state_cell(whole.state, text), _share(stage), _rate(stage), _left(stage), "", ""),
+        (run.name, shown, _share(stage), _rate(stage), _left(stage), "", ""),
         1,
         opened,
     )
@@ -128,6 +132,11 @@ def _task_row(run: RunView, task: TaskView) -> Row:
         ),
         2,
     )
+
+
+def mark_of(warning: str) -> str:
+    """`one class` or `at chance`: what is wrong with a network, in two words."""
+    return warning.partition(":")[0].lower()
 
 
 def state_cell(state: str, text: str) -> Cell:

@@ -35,6 +35,8 @@ class TaskView:
     node: str = ""
     attempt: int = 0
     updated: float = 0.0
+    warning: str = ""
+    """That the network of its run learned nothing."""
 
     @property
     def progress(self) -> float:
@@ -59,6 +61,11 @@ class RunView:
     tasks: tuple[TaskView, ...]
     problem: str = ""
     """Why its files can't be read, if they can't."""
+
+    @cached_property
+    def warning(self) -> str:
+        """That its network learned nothing, else empty."""
+        return next((task.warning for task in self.tasks if task.warning), "")
 
     @property
     def imported(self) -> bool:
@@ -155,6 +162,8 @@ class Curve:
     problems: tuple[str, ...] = ()
     columns: tuple[tuple[float, float, float, float], ...] = ()
     """Radius, certified accuracy and its interval at the radii of the sweep's table."""
+    warning: str = ""
+    """That the network learned nothing."""
     attacked: bool = False
     """Whether it is what an attack left standing, which certifies nothing."""
 

@@ -144,6 +144,7 @@ def _task_view(status: TaskStatus) -> TaskView:
         plain(status.node, 40),
         status.attempt,
         status.updated,
+        plain(status.warning, 500),
     )
 
 

@@ -58,15 +58,21 @@ def make_store(
     return Store(root), runs
 
 
-def write_counts(run: Run, images: list[int], *, seed: int = 0, skill: float = 0.8) -> None:
-    """One compacted file with plausible counts for these images; labels are a function of the image."""
+def write_counts(
+    run: Run, images: list[int], *, seed: int = 0, skill: float = 0.8, only: int | None = None
+) -> None:
+    """One compacted file with plausible counts for these images; labels are a function of the image.
+
+    With `only` every draw of every image gives that class.
+    """
     rng = np.random.default_rng(seed)
     index = np.array(sorted(images), np.int64)
     label = (index * 7 % CLASSES).astype(np.int32)
     top = np.where(rng.random(len(index)) < skill, label, (label + 1) % CLASSES)
+    top = top if only is None else np.full_like(top, only)
     rows = np.arange(len(index))
     counts = np.zeros((len(index), CLASSES), np.int32)
-    hits = rng.binomial(N, rng.beta(3, 0.6, len(index)))
+    hits = rng.binomial(N, rng.beta(3, 0.6, len(index))) if only is None else np.full(len(index), N)
     counts[rows, top] = hits
     counts[rows, (top + 3) % CLASSES] += (N - hits).astype(np.int32)
     selection = np.zeros_like(counts)

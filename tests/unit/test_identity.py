@@ -117,7 +117,7 @@ def test_what_computes_nothing_else_changes_no_hash(chain: Chain, change: dict[s
             for name, value in {
                 "epochs": 3, "batch_size": 32, "optimizer": "adam", "lr": 0.01, "momentum": 0.8, "nesterov": True,
                 "weight_decay": 0.0, "schedule": "step", "step_epochs": 7, "step_factor": 0.2, "warmup_epochs": 1.0,
-                "label_smoothing": 0.1, "gradient_clip": 1.0, "augment": False,
+                "label_smoothing": 0.1, "gradient_clip": 1.0, "augment": False, "mirror": False, "crop_padding": 2,
                 "milestones": [1.0], "step_shift": 1, "cycle_epochs": 1, "noise_steps": "smaller", "normalisation": "none",
                 "hold_epochs": 1.0,
             }.items()

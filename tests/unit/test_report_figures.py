@@ -89,7 +89,7 @@ def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
     assert isinstance(row, Row)
 
     def last_words(kind: str = "curve", **changes: Any) -> list[str]:
-        other = Panel(Group([Line("", [replace(row, **changes)])]), panel.series)
+        other = Panel(Group([Line([replace(row, **changes)])]), panel.series)
         return [title.rpartition(", ")[2] for title in titles([panel, other], kind)]
 
     assert titles([panel], "curve") == ["digits test, cohen, n = 1000, α = 0.001"]
@@ -115,7 +115,7 @@ def test_an_attack_on_float_noise_is_not_drawn_with_exact_arithmetic_but_told(tm
     attack = AttackedRow(run="attack", train=row.train, spec=spec, planned=1, distance=np.ones(1), radii=[])
     assert _attacks_on(panel.group, [attack]) == [attack]
     exact = replace(row, count=row.count.model_copy(update={"arithmetic": "exact"}))
-    assert _attacks_on(Group([Line("", [exact])]), [attack]) == []
+    assert _attacks_on(Group([Line([exact])]), [attack]) == []
     assert warnings([row], [attack]) == warnings([exact]) == []
     assert "another classifier" in warnings([row, exact], [attack])[0]
 

@@ -27,6 +27,7 @@ METHOD = Method(
     citation=REGULARISED.citation,
     revision=1,
     parameters=AdreAdvParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"lbd": 0.1}, source=f"{PAPER}, Table 1 (none is printed for ADRE-ADV)"),
         Defaults({"floor": 1e-4}, source="this project: the paper gives none"),

@@ -39,6 +39,7 @@ METHOD = Method(
     citation="Feng, Wu, Chen, Zhang, Ning: Regularized Training and Tight Certification for Randomized Smoothed Classifier with Provable Robustness, AAAI 2020",
     revision=1,
     parameters=AdreParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"lbd": 0.1}, source=f"{PAPER}, Table 1"),
         Defaults({"floor": 1e-4}, source="this project: the paper gives none"),

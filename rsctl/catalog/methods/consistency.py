@@ -46,6 +46,7 @@ METHOD = Method(
     citation="Jeong, Shin: Consistency Regularization for Certified Robustness of Smoothed Classifiers, NeurIPS 2020",
     revision=1,
     parameters=ConsistencyParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"noises": 2, "lbd": 10.0, "eta": 0.5}, source=CODE),
         Defaults({**CIFAR_150, **SMALLER_STEPS}, source=CODE),

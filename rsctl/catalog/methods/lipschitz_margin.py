@@ -61,6 +61,7 @@ METHOD = Method(
     citation="Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
     revision=2,
     parameters=LipschitzMarginParameters,
+    printed_for=("mnist", "fashion-mnist", "cifar10"),
     defaults=(
         Defaults({"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine"}, source=CHOSEN),
         Defaults(

@@ -36,6 +36,7 @@ METHOD = Method(
     citation="Zhai et al.: MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius, ICLR 2020",
     revision=1,
     parameters=MacerParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"noises": 16, "beta": 16.0, "gamma": 8.0, "lbd": 12.0}, source=CODE),
         Defaults(

@@ -47,6 +47,7 @@ METHOD = Method(
     citation="Salman et al.: Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers, NeurIPS 2019",
     revision=1,
     parameters=SmoothAdvParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"attack": "pgd"}, source=CODE),
         Defaults({**CIFAR_150, **SMALLER_STEPS, "warmup": 10}, source=CODE),

@@ -40,6 +40,7 @@ METHOD = Method(
     citation="SODM: Maximize Certified Robustness In Randomized Smoothing By Solvable Optimization Via Differentiable Mapping, CVPR 2021 submission 4750",
     revision=1,
     parameters=SodmParameters,
+    printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"rho": 0.99, "mapping_noises": 128, "mapping_interval": 5}, source=PAPER),
         Defaults({"mapping_width": 64, "mapping_lr": 1e-3, "batch_size": 64}, source=CHOSEN),

@@ -80,6 +80,8 @@ def _run(table: Table, run: RunView, origin: list[tuple[str, str]]) -> None:
         _import(table, run)
         return
     _line(table, "tasks", _states(run.tasks))
+    if run.warning:
+        _line(table, "LEARNED NOTHING", run.warning)
     _why(table, run.tasks)
     entry: Mapping[str, Any] = run.entry
     _line(table, "model", run.model)
@@ -125,6 +127,8 @@ def _task(table: Table, task: TaskView) -> None:
     _line(table, "state", f"{GLYPHS[task.state]} {task.state}")
     if task.reason:
         _line(table, "why", task.reason)
+    if task.warning:
+        _line(table, "LEARNED NOTHING", task.warning)
     if task.total:
         _line(table, "done", f"{task.done:,.0f} of {task.total:,.0f} {task.unit}")
     _line(table, "attempt", task.attempt or "none yet")

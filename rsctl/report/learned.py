@@ -1,0 +1,60 @@
+"""What a reader must be told of runs whose network learned nothing, and of seeds that are missing from a line."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rsctl.report.attacked import AttackedRow
+from rsctl.report.measured import AnyRow, LoggedRow
+from rsctl.report.summary import Line, groups
+from rsctl.store.attempts import latest_attempt
+from rsctl.store.degenerate import Verdict, said
+from rsctl.store.layout import Store
+from rsctl.words import counted
+
+
+def about_degenerate(rows: Sequence[AnyRow | AttackedRow]) -> list[str]:
+    """A sentence per network, whatever the number of its tables and certificates."""
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.degenerate:
+            network = row.run if isinstance(row, LoggedRow) else row.train.run_id
+            found.setdefault(network, told(network, row.degenerate))
+    return list(found.values())
+
+
+def told(run: str, verdict: Verdict) -> str:
+    """That the numbers of a network are no result."""
+    return (
+        f"{run} LEARNED NOTHING: {said(verdict)}. Or it isn't shown images as in its training. "
+        "Its numbers are no result."
+    )
+
+
+def about_missing(store: Store, rows: Sequence[AnyRow]) -> list[str]:
+    """Which seeds the lines of a table lack, and why as far as it is known."""
+    notes: dict[str, None] = {}
+    for group in groups(rows):
+        for line in group.lines:
+            for row in line.missing:
+                notes[_missing(store, line, row)] = None
+    return list(notes)
+
+
+def _missing(store: Store, line: Line, row: AnyRow) -> str:
+    seeds = ", ".join(str(one.seed) for one in line.rows)
+    why = "" if isinstance(row, LoggedRow) else _why(store, row.spec.model_run, row.spec.folder, row.run)
+    return (
+        f"{line.label}, σ = {row.sigma:g}: of {counted(len(line.every), 'seed')} {row.seed} is missing"
+        f"{f' ({why})' if why else ', no image of it is in yet'}; the numbers are of {'seed' if len(line.rows) == 1 else 'seeds'} {seeds}."
+    )
+
+
+def _why(store: Store, model: str, kind: str, table: str) -> str:
+    """How the last attempt at its training failed, or at a task of its table."""
+    for run, what in ((store.run("models", model), "training"), (store.run(kind, table), "certification")):
+        for task in [0] if what == "training" else run.task_numbers():
+            attempt = latest_attempt(run, task)
+            if attempt and attempt.ended == "failed":
+                return f"its {what} failed: {attempt.reason.rstrip('.')}"
+    return ""

@@ -1,0 +1,118 @@
+"""Networks that learned nothing: what a training and a table of counts show of them, and who decides.
+
+Kept free of numpy: `rsctl status` asks too.
+
+**One class.** Nearly all images (99 %) have one predicted class, and of the images of *other* classes, which must be at least
+ten, nearly none (2 %) is right. A network that is right on half of the images of other classes passes for such a one with
+probability 2⁻¹⁰ < 0.001; images of one class alone, or of too few others, say nothing.
+
+**At chance.** Asked of a training only, whose images are many: the number of right predictions is what it would be if
+predictions had nothing to do with labels (their numbers per class kept): within 3.09 standard deviations of the mean over all
+pairings. 99.8 % of networks that ignore their images are found. One in a thousand is called so of networks that are right on
+21 % of 500 images of ten equal classes, on 64 % of those of two, on 37 % of 100 images of ten.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import InputError
+from rsctl.store.files import read_json, replace, to_json
+
+FEWEST_OTHERS = 10
+"""Images of other classes than the predicted one."""
+FEWEST = 100
+"""Training images for the word that they are classified by chance."""
+NEARLY_ALL, NEARLY_NONE = 0.99, 0.02
+DEVIATIONS = 3.09
+FILE = "seen.json"
+"""In the folder of a model or a table."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """Images by class, one entry each: how many have that label, how many that prediction, and how many both."""
+
+    labels: Sequence[int]
+    predicted: Sequence[int]
+    right: Sequence[int]
+    abstained: int = 0
+    """Further images, of which no class is known."""
+
+    @property
+    def images(self) -> int:
+        return sum(self.labels)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with a network."""
+
+    mark: str
+    """In a name: `ONE CLASS` or `AT CHANCE`."""
+    text: str
+    """The end of a sentence: `gives class 1 to all 20 images, which are of 3 classes`."""
+
+
+def judge(tally: Tally, *, training: bool) -> Verdict | None:
+    """What is wrong with a network of which this was seen; None where nothing is, or too little was seen."""
+    return _one_class(tally) or (_at_chance(tally) if training else None)
+
+
+def said(verdict: Verdict | None) -> str:
+    """The verdict as a sentence without its full stop; empty where there is none."""
+    return f"{verdict.mark}: the network {verdict.text}" if verdict else ""
+
+
+def _one_class(tally: Tally) -> Verdict | None:
+    images = tally.images
+    if not images:
+        return None
+    most = max(range(len(tally.predicted)), key=lambda c: tally.predicted[c])
+    others, right = images - tally.labels[most], sum(tally.right) - tally.right[most]
+    given = tally.predicted[most]
+    if others < FEWEST_OTHERS or right > NEARLY_NONE * others or given < NEARLY_ALL * images:
+        return None
+    classes = sum(count > 0 for count in tally.labels)
+    which = f"all {images} images" if given == images else f"{given} of {images} images"
+    which += " that it doesn't abstain on" if tally.abstained else ""
+    return Verdict("ONE CLASS", f"gives class {most} to {which}, which are of {classes} classes")
+
+
+def _at_chance(tally: Tally) -> Verdict | None:
+    images, right = tally.images, sum(tally.right)
+    if images < FEWEST or sum(count > 0 for count in tally.labels) < 2:
+        return None
+    pairs = list(zip(tally.labels, tally.predicted, strict=True))
+    both = sum(a * b for a, b in pairs)
+    mean = both / images
+    # Second moment of the number of matches when the predictions are dealt out to the labels at random.
+    square = mean + (both**2 - sum(a * b * (a + b - 1) for a, b in pairs)) / (images * (images - 1))
+    deviation = math.sqrt(max(square - mean**2, 0.0))
+    if abs(right - mean) > DEVIATIONS * deviation + 1e-9:
+        return None
+    return Verdict(
+        "AT CHANCE", f"is right on {right} of {images} images; by chance it would be on {mean:.0f}"
+    )
+
+
+def write(folder: Path, tally: Tally, *, training: bool) -> None:
+    """Keep beside a run what was seen of its network, for those who don't read HDF5."""
+    replace(folder / FILE, to_json({"training": training, **vars(tally)}))
+
+
+def of_folder(folder: Path) -> Verdict | None:
+    """What is wrong with the network of a run; None where nothing is, or nothing was kept or can be read."""
+    try:
+        values: dict[str, Any] = read_json(folder / FILE, "training", "labels", "predicted", "right")
+        counts = [[int(count) for count in values[name]] for name in ("labels", "predicted", "right")]
+        found = judge(Tally(counts[0], counts[1], counts[2]), training=bool(values["training"]))
+    except (InputError, TypeError, ValueError, IndexError, OverflowError):
+        return None
+    if found and values["training"]:
+        return Verdict(found.mark, f"in the end of its training {found.text}")
+    return found

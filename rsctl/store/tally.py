@@ -1,0 +1,33 @@
+"""Arrays of labels and predictions as `rsctl.store.degenerate` judges them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.store.degenerate import Tally, Verdict, judge
+from rsctl.store.rows import Findings, ImageRows, Rows
+
+
+def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
+    """Of (N,) labels and predictions each; an image that was abstained on (-1) doesn't count."""
+    known = predicted >= 0
+    labels, predicted = labels[known], predicted[known]
+    classes = 1 + int(max(labels.max(), predicted.max())) if len(labels) else 0
+    each = (labels, predicted, labels[labels == predicted])
+    by_class = [np.bincount(found, minlength=classes).tolist() for found in each]
+    return Tally(by_class[0], by_class[1], by_class[2], int((~known).sum()))
+
+
+def shown_by(rows: ImageRows) -> Tally:
+    """What a table shows: the class that most draws give, or that of the image as it is; nothing of anything else."""
+    if isinstance(rows, Rows):
+        return tally(rows.label, rows.counts.argmax(axis=1) if len(rows) else rows.label)
+    return tally(rows.label, rows.predicted) if isinstance(rows, Findings) else Tally((), (), ())
+
+
+def verdict(rows: ImageRows) -> Verdict | None:
+    """What is wrong with the network that a table is of."""
+    return judge(shown_by(rows), training=False)
