@@ -9,6 +9,7 @@ import pytest
 import torch
 from chain import Chain, tiny
 from method_cases import CLASSES, agree, case
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
@@ -108,6 +109,14 @@ def test_what_was_executed_is_torchs_scheduler_called_as_the_authors_code_calls_
         learning_rate(ours, epoch * PER_EPOCH + last, PER_EPOCH) for epoch in range(ours.epochs)
     ] == pytest.approx(theirs)
     assert [epoch for epoch in range(1, ours.epochs) if theirs[epoch] < theirs[epoch - 1]] == falls
+
+
+def test_a_shift_beyond_the_training_is_refused() -> None:
+    assert Recipe(epochs=1, step_shift=1).step_shift == 1  # a template tried for an epoch
+    with pytest.raises(
+        ValidationError, match="step_shift = 31 is more than epochs = 30: the rate would never fall"
+    ):
+        Recipe(epochs=30, step_shift=31)
 
 
 def test_a_cosine_by_step_is_torchs() -> None:
