@@ -153,11 +153,28 @@ def lowered() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+CONVOLUTIONS = {"name": "convolutions", "convolutions": [[4, 3, 2, 1], [4, 3, 1, 1]], "widths": [8]}
+ORTHOGONAL = {"name": "lipschitz-mlp", "widths": [8, 8]}
+DISTANCES = {"name": "linf-distance", "widths": [8]}
+
+
 @pytest.mark.usefixtures("lowered")
-@pytest.mark.parametrize("name", ["ibp", "crown-ibp", "lipschitz-margin"])
-def test_bfloat16_trains_past_the_beginning_of_epsilon(chain: Chain, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("ibp", CONVOLUTIONS),
+        ("crown-ibp", CONVOLUTIONS),
+        ("lipschitz-margin", CONVOLUTIONS),
+        ("lipschitz-margin", ORTHOGONAL),
+        ("lipschitz-margin", DISTANCES),
+        ("ibp", ORTHOGONAL),
+        ("ibp", DISTANCES),
+    ],
+)
+def test_bfloat16_trains_past_the_beginning_of_epsilon(
+    chain: Chain, name: str, layers: dict[str, Any]
+) -> None:
     method = {"name": name, "epsilon_start": 0.3, "epsilon_epochs": 1.0} if "ibp" in name else {"name": name}
-    layers = {"name": "convolutions", "convolutions": [[4, 3, 2, 1], [4, 3, 1, 1]], "widths": [8]}
     values = tiny(
         method=method, model=layers, sigma=0.0, training={"epochs": 2, "batch_size": 400},
         precision={"training": "bf16"}, verification=[{"verifier": "ibp", "norm": "linf", "radii": [0.01]}],
