@@ -161,6 +161,27 @@ def test_sgd_is_the_formula(nesterov: bool) -> None:
         assert torch.allclose(model.weight, w, atol=1e-6)
 
 
+def test_decay_in_lp_is_that_of_adamw_for_layers_without_a_p() -> None:
+    torch.manual_seed(0)
+    mine, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)) for _ in range(2))
+    theirs.load_state_dict(mine.state_dict())
+    recipe = Recipe(optimizer="adamw-lp", lr=0.1, momentum=0.8, weight_decay=0.5)
+    for model, optimizer in (
+        (mine, make_optimizer(recipe, mine)),
+        (
+            theirs,
+            torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(0.8, 0.99), eps=1e-10, weight_decay=0.5),
+        ),
+    ):
+        torch.manual_seed(1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(torch.rand(6, 4)).square().sum().backward()
+            optimizer.step()
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+
 def test_adam_is_the_formula() -> None:
     recipe = Recipe(optimizer="adam", lr=0.2, momentum=0.8, weight_decay=0.03)
     model = nn.Linear(3, 1, bias=False)
