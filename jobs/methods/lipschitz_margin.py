@@ -15,7 +15,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrize import cached
+from torch.nn.utils.parametrize import cached, is_parametrized
 
 from jobs.models.distance import set_p
 from jobs.precision import in_full
@@ -50,7 +50,9 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     """Cross-entropy, or the hinge at 0, of the logits after that."""
     p = state.parameters
     set_p(model, exponent(state.epoch, p))
-    with cached():  # an orthogonal weight is computed once, for the logits and for the constants
+    with cached():  # an orthogonal weight is computed once and in full, for the logits and for the constants
+        with in_full(x):
+            compute_weights(model)
         logits = model(x)
         network = trace(model, tuple(x.shape[1:]), live=True)
     with in_full(x):
@@ -67,6 +69,14 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
         mix = p["hinge_mix"]
         return (mix * gaps.amax(dim=1) + (1 - mix) * gaps.mean(dim=1)).mean(), logits
     return state.cross_entropy(worst, y), logits
+
+
+def compute_weights(model: nn.Module) -> None:
+    """Every weight that is a function of others, for the cache."""
+    for layer in model.modules():
+        if is_parametrized(layer):
+            for name in layer.parametrizations:
+                getattr(layer, name)
 
 
 def share_of_margin(logits: Tensor, added: Tensor, y: Tensor) -> Tensor:

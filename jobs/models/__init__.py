@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from jobs.models.normalize import Normalize, Values, of_dataset
@@ -68,5 +69,7 @@ def build_model(
             f"for {shape.channels} channels."
         )
     build = importlib.import_module(declaration.module).build
-    network = build(name, shape.classes, shape.channels, shape.size, **checked.model_dump())
+    # A method may build networks in the middle of its lowered arithmetic; first weights are drawn in full.
+    with torch.autocast("cpu", enabled=False):
+        network = build(name, shape.classes, shape.channels, shape.size, **checked.model_dump())
     return nn.Sequential(Normalize(mean, std), network)

@@ -127,6 +127,9 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
             )
         )
         return None
+    if start:
+        # One training, one identity, whichever of the two tables says it.
+        recipe = recipe.model_copy(update={"normalisation": start.train.recipe.normalisation})
     if shape.size < model.smallest:
         problems.append(
             Problem(

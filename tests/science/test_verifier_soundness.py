@@ -13,10 +13,12 @@ from bound_audit import IMAGES, SHAPE, around, networks, violations
 from torch import Tensor, nn
 
 from jobs.models import Normalize
+from jobs.models.distance import Distance
 from jobs.models.lipschitz import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz, operations
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import trace
+from jobs.worst_case import WorstCase, _Unrounded
 from rsctl.catalog import known_verifiers
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
@@ -194,6 +196,36 @@ def test_margins_pay_for_the_rounding_of_sums_that_cancel(activation: nn.Module)
     error = 1000 * 2.0**-24 * 1000 * size  # n·u·|W||x|, of one logit
     assert (found[0, 1:] <= -2 * error).all()
     assert (found[0, 1:] >= -20 * error).all()
+
+
+def test_distances_are_bounded_in_exact_numbers_too() -> None:
+    """A difference and a bias, rounded once each: float64 holds what they are of float32 numbers."""
+    torch.manual_seed(0)
+    layer, images = Distance(4, 500, centred=False), torch.rand(40, *SHAPE)
+    nn.init.normal_(layer.bias)
+    network = trace(nn.Sequential(nn.Flatten(), layer).eval(), SHAPE)
+    lower, upper = ibp.propagate(network, Interval(images, images))[-1]
+    apart = images.flatten(1).double()[:, None] - layer.weight.detach().double()
+    exact = apart.abs().amax(2) + layer.bias.detach().double()
+    assert (lower <= exact).all()
+    assert (exact <= upper).all()
+    assert float((upper - lower).max()) < 1e-5
+
+
+def test_only_training_carries_lines_as_in_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A verifier's constants are lower even where what is executed were free: sums in float64 are rounded, too."""
+    monkeypatch.setattr(crown.Lines, "paid", lambda self, a, number: a.new_zeros(a.shape[:2]))
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3)]
+    model = nn.Sequential(Normalize([0.3], [0.4]), *layers).double().eval()
+    training = WorstCase(model, torch.rand(IMAGES, *SHAPE, dtype=torch.float64), 0.2)
+    rows = torch.randn(IMAGES, 5, 3, dtype=torch.float64)
+    end = len(training.network.ops) - 1
+    slopes, exact = _Unrounded(training.network, training.found).carry(rows, end)
+    same, lower = crown.Lines(training.network, training.found).carry(rows, end)
+    torch.testing.assert_close(slopes, same, rtol=0, atol=0)
+    assert (lower < exact).all()
+    torch.testing.assert_close(lower, exact, rtol=1e-6, atol=1e-8)
 
 
 def test_bounds_are_exact_where_nothing_is_relaxed() -> None:

@@ -143,6 +143,10 @@ def test_bounds_in_bfloat16_are_as_wide_as_in_float32() -> None:
         torch.testing.assert_close(other.upper - other.lower, one.upper - one.lower, rtol=0.03, atol=1e-6)
     for one, other in zip((wide.interval_margins(y), wide.linear_margins(y)), rough, strict=True):
         torch.testing.assert_close(other, one, rtol=0.03, atol=0.03)
+    # What is made of these bounds is computed in full.
+    in_full = lowered.interval_margins(y), lowered.linear_margins(y)
+    for one, other in zip(in_full, rough, strict=True):
+        torch.testing.assert_close(other, one, rtol=1e-6, atol=1e-7)
 
 
 @pytest.fixture
@@ -153,11 +157,28 @@ def lowered() -> Iterator[None]:
     AcceleratorState._reset_state(reset_partial_state=True)
 
 
+CONVOLUTIONS = {"name": "convolutions", "convolutions": [[4, 3, 2, 1], [4, 3, 1, 1]], "widths": [8]}
+ORTHOGONAL = {"name": "lipschitz-mlp", "widths": [8, 8]}
+DISTANCES = {"name": "linf-distance", "widths": [8]}
+
+
 @pytest.mark.usefixtures("lowered")
-@pytest.mark.parametrize("name", ["ibp", "crown-ibp", "lipschitz-margin"])
-def test_bfloat16_trains_past_the_beginning_of_epsilon(chain: Chain, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("ibp", CONVOLUTIONS),
+        ("crown-ibp", CONVOLUTIONS),
+        ("lipschitz-margin", CONVOLUTIONS),
+        ("lipschitz-margin", ORTHOGONAL),
+        ("lipschitz-margin", DISTANCES),
+        ("ibp", ORTHOGONAL),
+        ("ibp", DISTANCES),
+    ],
+)
+def test_bfloat16_trains_past_the_beginning_of_epsilon(
+    chain: Chain, name: str, layers: dict[str, Any]
+) -> None:
     method = {"name": name, "epsilon_start": 0.3, "epsilon_epochs": 1.0} if "ibp" in name else {"name": name}
-    layers = {"name": "convolutions", "convolutions": [[4, 3, 2, 1], [4, 3, 1, 1]], "widths": [8]}
     values = tiny(
         method=method, model=layers, sigma=0.0, training={"epochs": 2, "batch_size": 400},
         precision={"training": "bf16"}, verification=[{"verifier": "ibp", "norm": "linf", "radii": [0.01]}],

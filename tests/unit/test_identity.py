@@ -71,6 +71,21 @@ def test_what_margins_and_distance_networks_were_given_later_is_neutral() -> Non
     assert identity(known_models()["linf-distance"].parameters(initial="identity"))["initial"] == "identity"
 
 
+@pytest.mark.parametrize(
+    ("name", "before", "now"),
+    [
+        ("ibp", "2bdc89c18290356d", "7110ddc17a918bf8"),
+        ("crown-ibp", "6b34ed208917859b", "62cde6b693e675a2"),
+        ("lipschitz-margin", "9733fc307e3d0663", "d5856e39155f2982"),
+    ],
+)
+def test_what_is_computed_otherwise_since_is_another_run(
+    chain: Chain, name: str, before: str, now: str
+) -> None:
+    """Bounds without an allowance for rounding; means over all processes."""
+    assert resolved(chain, method=name).train.hash[:16] == now != before
+
+
 @pytest.mark.parametrize("name", sorted(METHODS))
 def test_hashes_of_methods_hold(chain: Chain, name: str) -> None:
     mine = resolved(chain, method={"name": name}), cohen(chain, name)

@@ -188,7 +188,12 @@ def test_a_rate_is_held_before_it_falls() -> None:
     assert rates[10:51] == pytest.approx([0.1] * 41)
     assert rates[75] == pytest.approx(0.05)
     assert rates[99] < 1e-3
-    for wrong, said in (({"schedule": "step"}, "schedules 'cosine'"), ({"warmup_epochs": 7.0}, "are more than epochs = 10")):  # fmt: skip
+    wrongs = (
+        ({"schedule": "step"}, "schedules 'cosine'"),
+        ({"warmup_epochs": 7.0}, "are more than epochs = 10"),
+        ({"cycle_epochs": 2}, "are more than cycle_epochs = 2: the rate would never fall"),
+    )
+    for wrong, said in wrongs:
         with pytest.raises(ValidationError, match=said):
             Recipe(**{"epochs": 10, "schedule": "cosine", "hold_epochs": 4.0, **wrong})
 

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 from method_cases import CLASSES, IMAGES, agree, case, value_and_gradients, written_out
+from pydantic import ValidationError
 from torch import Tensor, nn
 
 import jobs.methods
@@ -205,6 +206,23 @@ def test_smoothadv_with_ddn(decision: str) -> None:
     changes = {"attack": "ddn", "steps": 4, "epsilon": 0.8, "warmup": 1, "decision": decision}
     agree(case("smoothadv", noises=4, scale=3.0, **changes), formula)
     assert any(differ)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "said"),
+    [
+        (
+            "smoothadv",
+            {"decision": "votes"},
+            "decision = 'votes' is of attack = 'ddn', and this one is 'pgd'",
+        ),
+        ("consistency", {"last_cut": "box"}, "last_cut = 'box' is of the attack: set steps"),
+    ],
+)
+def test_what_an_attack_is_told_wants_that_attack(name: str, values: dict[str, str], said: str) -> None:
+    """Otherwise one training would have two names."""
+    with pytest.raises(ValidationError, match=said):
+        known_methods()[name].parameters(**values)
 
 
 def test_attacks_stay_in_their_ball_and_among_images() -> None:

@@ -15,7 +15,7 @@ from jobs.models import Normalize, build_model
 from jobs.models.load import to_sample
 from jobs.models.statistics import least_images
 from jobs.train import Batches
-from rsctl.catalog import known_datasets
+from rsctl.catalog import known_datasets, known_methods
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 from rsctl.spec.sweep import load_sweep
@@ -98,6 +98,13 @@ def test_in_unit_pixels_the_penalty_is_19_6_times_that_of_imagenets_normalised_o
     ratio = found["unit"] / found["normalised"]
     torch.testing.assert_close(ratio, torch.full_like(ratio, 3 / sum(s * s for s in STD)), rtol=1e-6, atol=0)
     assert float(ratio.mean()) == pytest.approx(19.58, abs=0.005)
+
+
+def test_imagenets_default_is_where_the_authors_differentiate() -> None:
+    heat = known_methods()["heat"]
+    pixels = {name: heat.default_values(name, 0.25).get("pixels") for name in ("imagenet", "cifar10")}
+    assert pixels == {"imagenet": "normalised", "cifar10": None}
+    assert heat.parameters().model_dump()["pixels"] == "unit"
 
 
 def campbell(classes: int = 10) -> nn.Sequential:

@@ -42,6 +42,24 @@ def test_what_starts_from_such_a_network_is_one(chain: Chain) -> None:
     assert torch.equal(second[0](x), x)
 
 
+def test_a_layer_that_is_taken_over_has_one_name(chain: Chain) -> None:
+    """Said once for both trainings, or where the weights are trained: the same network, the same run."""
+    once = chain.plan(tiny(name="once", method="heat", training=PLAIN))
+    there = chain.plan(
+        tiny(
+            name="there",
+            method={"name": "heat", "start": {"name": "gaussian", "sigma": 0.0, "training": PLAIN}},
+        )
+    )
+    usual = chain.plan(tiny(name="usual", method="heat"))
+    ids = [
+        {r.task.run.id for r in each.requests if r.task.run.kind == "models"} for each in (once, there, usual)
+    ]
+    assert ids[0] == ids[1]
+    assert len(ids[0]) == 2
+    assert not ids[0] & ids[2]
+
+
 def test_another_layer_than_that_of_the_weights_is_refused(chain: Chain) -> None:
     method = {"name": "heat", "training": PLAIN}
     with pytest.raises(Invalid, match=r"training\.normalisation.*starts from.*method\.start\.training"):

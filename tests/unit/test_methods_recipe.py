@@ -9,6 +9,7 @@ import pytest
 import torch
 from chain import Chain, tiny
 from method_cases import CLASSES, agree, case
+from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
@@ -110,6 +111,14 @@ def test_what_was_executed_is_torchs_scheduler_called_as_the_authors_code_calls_
     assert [epoch for epoch in range(1, ours.epochs) if theirs[epoch] < theirs[epoch - 1]] == falls
 
 
+def test_a_shift_beyond_the_training_is_refused() -> None:
+    assert Recipe(epochs=1, step_shift=1).step_shift == 1  # a template tried for an epoch
+    with pytest.raises(
+        ValidationError, match="step_shift = 31 is more than epochs = 30: the rate would never fall"
+    ):
+        Recipe(epochs=30, step_shift=31)
+
+
 def test_a_cosine_by_step_is_torchs() -> None:
     rates = torchs(lambda o: lr_scheduler.CosineAnnealingLR(o, 10 * PER_EPOCH), 10 * PER_EPOCH)
     ours = Recipe(epochs=10, schedule="cosine")
@@ -150,6 +159,27 @@ def test_sgd_is_the_formula(nesterov: bool) -> None:
         v = d if step == 0 else 0.8 * v + d
         w = w - 0.2 * (d + 0.8 * v if nesterov else v)
         assert torch.allclose(model.weight, w, atol=1e-6)
+
+
+def test_decay_in_lp_is_that_of_adamw_for_layers_without_a_p() -> None:
+    torch.manual_seed(0)
+    mine, theirs = (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 2)) for _ in range(2))
+    theirs.load_state_dict(mine.state_dict())
+    recipe = Recipe(optimizer="adamw-lp", lr=0.1, momentum=0.8, weight_decay=0.5)
+    for model, optimizer in (
+        (mine, make_optimizer(recipe, mine)),
+        (
+            theirs,
+            torch.optim.AdamW(theirs.parameters(), lr=0.1, betas=(0.8, 0.99), eps=1e-10, weight_decay=0.5),
+        ),
+    ):
+        torch.manual_seed(1)
+        for _ in range(5):
+            optimizer.zero_grad()
+            model(torch.rand(6, 4)).square().sum().backward()
+            optimizer.step()
+    for one, other in zip(mine.parameters(), theirs.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
 
 
 def test_adam_is_the_formula() -> None:

@@ -132,6 +132,18 @@ def test_normalisation_is_the_first_layer_and_follows_the_model() -> None:
     assert model.to("meta")[0].mean.device.type == "meta"
 
 
+def test_first_weights_are_those_of_full_precision_wherever_a_network_is_built() -> None:
+    """HeatSmoothing, SODM and CAT-RS build one in the middle of a training in bfloat16."""
+    found = []
+    for lowered in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=lowered):
+            found.append(model_for("lipschitz-mlp", "digits", widths=[6, 6]))  # type: ignore[arg-type]
+    with torch.no_grad():
+        x = torch.rand(3, 1, 8, 8)
+        torch.testing.assert_close(found[0](x), found[1](x), rtol=0, atol=0)
+
+
 def test_a_data_set_without_statistics_is_left_as_it_is() -> None:
     plain = replace(known_datasets()["digits"], mean=(), std=())
     model = build_model("cnn", {}, dataset=plain, shape=DataShape(1, 8, 10, {}))

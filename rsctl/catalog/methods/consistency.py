@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import (
@@ -38,6 +38,14 @@ class ConsistencyParameters(Parameters):
     last_cut: Literal["ball", "box"] = Field("ball", json_schema_extra={"neutral": "ball"})
     """What an image of that attack is cut to last after each step: the `ball`, as in Salman's code, or the `box` [0, 1], as in
     the authors' own."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "ConsistencyParameters":
+        if self.last_cut != "ball" and not self.steps:
+            raise ValueError(
+                f"last_cut = '{self.last_cut}' is of the attack: set steps, such as 10, or leave it out"
+            )
+        return self
 
 
 METHOD = Method(

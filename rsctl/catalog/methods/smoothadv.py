@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rsctl.catalog.declare import Defaults, Method, Parameters
 from rsctl.catalog.recipes import (
@@ -39,6 +39,14 @@ class SmoothAdvParameters(Parameters):
     train_multi_noise: bool = True
     """Train with all m noises; false keeps the first for the training step (one step per batch in the authors' code:
     noise_steps = "one")."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "SmoothAdvParameters":
+        if self.decision != "mean" and self.attack != "ddn":
+            raise ValueError(
+                f"decision = '{self.decision}' is of attack = 'ddn', and this one is '{self.attack}', which asks for no decision: leave it out"
+            )
+        return self
 
 
 METHOD = Method(
