@@ -80,7 +80,7 @@ class Metrics:
         self._start(step)
 
     def ended(self, classes: int) -> Tally:
-        """What this process's last images were taken for."""
+        """The tally of the classes that this process's last images were taken for."""
         predicted, labels = (torch.cat(found).cpu() for found in zip(*self.last, strict=True))
         each = (labels, predicted, labels[predicted == labels])
         return Tally(*(torch.bincount(found, minlength=classes).tolist() for found in each))

@@ -33,7 +33,7 @@ from rsctl.store.work import Work
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
-"""How many images are classified before anything else: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where they don't tell."""
+"""Images classified before anything else: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where they don't tell."""
 
 
 def take(work: Work) -> None:

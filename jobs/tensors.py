@@ -20,7 +20,7 @@ class TorchScriptArchive(Exception):
 
 
 def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
-    """What `torch.load(…, weights_only=True)` gives; archives of TorchScript are refused before torch sees them.
+    """Load a file as `torch.load(…, weights_only=True)` does; archives of TorchScript are refused before torch sees them.
 
     Raises
     ------

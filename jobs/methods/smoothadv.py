@@ -40,7 +40,7 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
     def look(at: Tensor) -> tuple[Tensor, Tensor]:
-        """Whether that many noises, or F̄, are wrong there, and its gradient."""
+        """Return whether that many noises, or F̄, are wrong there, and its gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             logits = noisy_logits(model, at, noise)

@@ -1,4 +1,4 @@
-"""Which of two normalisations a published network was trained with, by images that it classifies with both."""
+"""A test of which of two normalisations a published network was trained with, by images that it classifies with both."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 LOOKS = 4
 """So often at most are images looked at; each time there are twice as many as before."""
 LEVEL = 0.01
-"""How often at most, over all looks, two that are equally good are taken for different."""
+"""Largest probability, over all looks, that two equally good ones are taken for different."""
 ALIKE = 0.02
 """Share of the images: two that differ by less are as good as one another."""
 
 
 @dataclass(frozen=True)
 class Contest:
-    """How one normalisation stands against another, on the same images."""
+    """A comparison of one normalisation with another, on the same images."""
 
     ours: float
     """Share of the images that the network gets right."""

@@ -17,7 +17,7 @@ from torch import Tensor, distributed, nn
 from jobs.precision import at_least_float32
 
 FAR = -10.0
-"""What an input is compared with whose distance shall be the largest."""
+"""Weight that an input is compared with whose distance shall be the largest."""
 
 
 class Distance(nn.Module):
@@ -74,7 +74,7 @@ def batch_mean(x: Tensor) -> Tensor:
 
 
 class _Sum(torch.autograd.Function):
-    """Of a tensor over all processes. Each one's loss is its part of the step's, so that gradients are summed as well."""
+    """Sum of a tensor over all processes. Each one's loss is its part of the step's, so that gradients are summed as well."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -92,13 +92,13 @@ def least(classes: int) -> float:
 
 
 class Judged(NamedTuple):
-    """What is known of a checkpoint as a classifier."""
+    """The findings on a checkpoint as a classifier."""
 
     model: nn.Sequential
     accuracy: dict[str, Accuracy]
     """With each normalisation, on the first images."""
     told: list[str]
-    """What a user should know of the other normalisations, a sentence each."""
+    """Remarks for the user on the other normalisations, a sentence each."""
 
 
 def judge(
@@ -179,7 +179,7 @@ class _Further:
         self._known: dict[tuple[str, int], Tensor] = {}
 
     def pairs(self, one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Which images of each lot either gets right."""
+        """Yield which images of each lot either gets right."""
         for lot in count():
             if lot == LOOKS - 1:  # beside those of the first look
                 return
@@ -203,7 +203,7 @@ class _Further:
 def _told(
     weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str, first: int
 ) -> list[str]:
-    """What the contests came to that needed more images than the `first`; raises RefusedError where one was lost, or is open."""
+    """The outcomes of contests that needed more images than the `first`; raises RefusedError where one was lost, or is open."""
     for rival, one in contests.items():
         if one.verdict in ("worse", "open"):
             said = (

@@ -1,4 +1,4 @@
-"""What layers in training take from the whole batch: means and variances of batch normalisation, means of distance layers."""
+"""Whole-batch statistics of layers in training: means and variances of batch normalisation, means of distance layers."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ class Lines:
     """
 
     unit, slack = U, 1e-9
-    """What is allowed for the rounding of sums, and of the upper lines' constants; 0 in exact arithmetic."""
+    """Allowances for the rounding of sums, and of the upper lines' constants; 0 in exact arithmetic."""
 
     def __init__(self, network: Network, intervals: list[Interval]) -> None:
         self.network, self.intervals = network, intervals

@@ -23,28 +23,28 @@ FULL = 65_535
 BITS, WHITE_IS_ZERO, LARGEST = 258, 262, 281
 """Tags of TIFF: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
 TOGETHER, THREADS = 500, 16
-"""How many files a thread opens one after the other, and how many threads there are."""
+"""Number of files that a thread opens one after the other, and number of threads."""
 TRIED = 16
-"""How many files are looked into for values that fill their range."""
+"""Number of files that are looked into for values that fill their range."""
 
 
 @dataclass(frozen=True)
 class Depth:
-    """What an image of more than 8 bits a channel says of its values."""
+    """The values of an image of more than 8 bits a channel, as far as the image describes them."""
 
     kind: str
-    """What they are, in a few words."""
+    """Description of the values, in a few words."""
     white: int = 0
     """The one that is white; 0 where nothing says it."""
     whole: bool = True
     inverted: bool = False
     """0 is white."""
     colours: bool = False
-    """Of which Pillow itself takes the high bytes, as is done here with grey."""
+    """True for colours, of which Pillow itself takes the high bytes, as is done here with grey."""
 
 
 def depth_of(image: Image.Image) -> Depth | None:
-    """Of an opened file; None where Pillow gives 8 bits a channel, as it does of colours, or 1."""
+    """The depth of an opened file; None where Pillow gives 8 bits a channel, as it does of colours, or 1."""
     if not image.mode.startswith(("I", "F")):
         return None
     tags = getattr(image, "tag_v2", {})
@@ -124,7 +124,7 @@ def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
 
 
 def of_file(look: Callable[[Path, int, int, int], T], path: Path) -> T:
-    """What `look` says of a file, as long as it is the same: the points of a sweep ask for it over and over."""
+    """The result of `look` for a file, kept as long as it is the same: the points of a sweep ask for it over and over."""
     status = os.stat(path)
     return look(path, status.st_size, status.st_ctime_ns, status.st_ino)
 

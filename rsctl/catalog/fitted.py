@@ -32,7 +32,7 @@ SHORTEST, LONGEST = 60, 300
 """Epochs."""
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 RATED_BATCH = 64
-"""Of the rates that models declare; a smaller batch has a rate in proportion."""
+"""Batch size of the rates that models declare; a smaller batch has a rate in proportion."""
 ADAM_RATE = 1e-3
 WEIGHT_DECAY = 5e-4
 CLIP = 5.0
@@ -44,7 +44,7 @@ COUNTED_IN_EPOCHS = ("warmup", "lbd_from_epoch", "doubling_epoch", "beta_epoch",
 
 
 def published(method: Method, dataset: str, sigma: float) -> bool:
-    """Whether somebody's recipe of this method is for this data set."""
+    """Return whether somebody's recipe of this method is for this data set."""
     entries = [
         entry for entry in method.defaults if "epochs" in entry.values and entry.sigma in (None, sigma)
     ]
@@ -90,7 +90,7 @@ def defaults(
 
 
 def said_before(method: Method, dataset: str, sigma: float) -> Sourced:
-    """What can be said of these defaults before the images are counted: `fitted` stands for what depends on them."""
+    """These defaults as far as they are known before the images are counted: `fitted` stands for what depends on them."""
     found = method.sourced_defaults(dataset, sigma)
     if not dataset or published(method, dataset, sigma):
         return found

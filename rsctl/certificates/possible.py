@@ -1,4 +1,4 @@
-"""What a table can say at best: the radius where all draws agree, and how many draws it takes for one."""
+"""The best that a table can say: the radius where all draws agree, and how many draws it takes for one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ MOST = 2**31 - 1
 
 @dataclass(frozen=True)
 class Draws:
-    """How images are sampled, but for how often; the fields are those of a `CountSpec`."""
+    """The settings that images are sampled with, but for the number of draws; the fields are those of a `CountSpec`."""
 
     sigma: float
     noise: str

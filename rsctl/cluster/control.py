@@ -44,7 +44,7 @@ class TaskStatus:
     updated: float = 0.0
     """Unix time of its last record; 0 if it has none."""
     again: float = 0.0
-    """What an attempt that was lost had done and this one has yet to do again, in its unit."""
+    """Work that a lost attempt had done and this one has yet to do again, in its unit."""
     warning: str = ""
     """That the network of its run learned nothing."""
 
@@ -204,7 +204,7 @@ def _status(
 
 
 def _again(task: Task, attempt: Attempt) -> float:
-    """How far the attempt before was ahead of this one: what it hadn't written when it died."""
+    """The lead of the attempt before over this one: the work that it hadn't written when it died."""
     if attempt.number < 2 or not attempt.progress:
         return 0.0
     before = read_attempt(task.run, task.number, attempt.number - 1).progress
@@ -218,7 +218,7 @@ def _number(record: dict[str, Any], key: str) -> float:
 
 
 def _redone(task: Task, attempt: Attempt, again: float) -> str:
-    """What is done again, in draws where an image takes a fixed number of them."""
+    """The work that is done again, in draws where an image takes a fixed number of them."""
     if not again:
         return ""
     what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()

@@ -74,7 +74,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
 
 
 def _is_ours(run: Run) -> bool:
-    """Whether a folder is a run of this store: its spec bears the hash that its name ends in.
+    """Return whether a folder is a run of this store: its spec bears the hash that its name ends in.
 
     The store may lie in a folder that has a `models` or `code` of its own.
     """

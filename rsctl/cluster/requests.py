@@ -132,7 +132,7 @@ def task_of(store: Store, key: str) -> Task:
 
 
 def _is_request(values: dict[str, Any]) -> bool:
-    """Whether the values of a request are of the kinds that the queue works with: others may have written it."""
+    """Return whether the values of a request are of the kinds that the queue works with: others may have written it."""
     numbers = [values["threads"], values["after"], *([values["gpus"]] if values["gpus"] != "auto" else [])]
     return (
         isinstance(values["needs"], list)

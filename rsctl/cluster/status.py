@@ -97,7 +97,7 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
 
 
 def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) -> dict[str, Any]:
-    """Of one sweep; the keys of its tasks are added to `wanted`."""
+    """The values of one sweep; the keys of its tasks are added to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
     planned = (store.sweep_folder(name) / "plan.json").is_file() or not logs

@@ -68,7 +68,7 @@ def other_files(store: Store, plan: Plan) -> str:
 
 
 def _read_otherwise(plan: Plan, model: ModelPlan) -> str:
-    """What of the difference may lie in older versions, which took the same files for other images."""
+    """The part of the difference that may lie in older versions, which took the same files for other images."""
     classes = model.dataset_parameters.get("classes", [])
     deep = any(one.shape.deep for one in plan.sweep.points if one.train.run_id == model.spec.run_id)
     said = (

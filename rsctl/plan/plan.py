@@ -28,7 +28,7 @@ class ModelPlan:
     images: int
     """Training images per epoch."""
     stated: bool
-    """Of a published checkpoint: whether the sweep file says which normalisation it expects."""
+    """True where the sweep file says which normalisation a published checkpoint expects."""
 
     @property
     def needs(self) -> list[str]:

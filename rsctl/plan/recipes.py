@@ -41,7 +41,7 @@ class Told:
         }
 
     def of(self, name: str) -> list[Any]:
-        """What its trainings have of this field, each value once."""
+        """The values of this field in its trainings, each once."""
         return list(dict.fromkeys(getattr(one, name) for one in self.trained))
 
     def text(self, every: Sequence[Told]) -> str:
@@ -120,7 +120,7 @@ def in_words(recipe: Recipe) -> str:
 
 
 def _augmented(recipe: Recipe) -> list[str]:
-    """What of the augmentation isn't as usual."""
+    """Phrases for the settings of the augmentation that aren't as usual."""
     usual = Recipe()
     return [
         f"crops by {recipe.crop_padding} pixels" if recipe.crop_padding != usual.crop_padding else "",

@@ -14,7 +14,7 @@ LEAST_CLASSES = 2
 
 
 def is_bare(line: str) -> bool:
-    """Whether a line is numbers alone, two or more."""
+    """Return whether a line is numbers alone, two or more."""
     return _NUMBERS.fullmatch(line) is not None
 
 
@@ -47,7 +47,7 @@ def what_is_missing(lines: Sequence[str]) -> str:
 
 
 def _counts_up(lines: Sequence[str]) -> bool:
-    """Whether the lines begin with positions of images."""
+    """Return whether the lines begin with positions of images."""
     first = [line.split()[0] for line in lines]
     if not all(text.isdecimal() and len(text) < 19 for text in first):
         return False

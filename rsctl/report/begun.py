@@ -22,7 +22,7 @@ def finished_prefix(table: Table[R], order: Sequence[int] | NDArray[np.int64]) -
 
 
 def late_image(images: int, planned: int) -> float:
-    """How far the first image that isn't in may move the accuracy over the `images` before it, in [0, 1].
+    """The most by which the first image that isn't in may move the accuracy over the `images` before it, in [0, 1].
 
     No bound on the error of the whole: the beginning ends before a late image because it is late, and where late images
     are never certified it has only certified ones, however long it is; where certified ones take longest, none.

@@ -56,7 +56,7 @@ def _time(text: str) -> float:
 
 
 def said_right(correct: Sequence[str] | None, quirks: list[str]) -> NDArray[np.bool_] | None:
-    """What the column `correct` says of each row, (N,); None where it isn't there or can't be read."""
+    """True for each row that is right by the column `correct`, (N,); None where it isn't there or can't be read."""
     if correct is None:
         return None
     words = {"true": "1", "false": "0"}

@@ -68,7 +68,7 @@ def export_logs(
 
 
 def exported(file: Path) -> dict[str, Any]:
-    """What an export said of this log; empty where there is none beside it."""
+    """The values that an export stated of this log; empty where there is none beside it."""
     try:
         said = read_json(file.parent / MANIFEST)["logs"][file.name]
         found = {key: said[key] for key, kind in _KINDS.items() if isinstance(said.get(key), kind)}
@@ -87,7 +87,7 @@ def _about(row: AnyRow) -> dict[str, Any]:
 
 
 def _manifest(folder: Path, force: bool) -> dict[str, Any]:
-    """What earlier exports into this folder said; raises RefusedError where a file of that name is something else."""
+    """The entries of earlier exports into this folder; raises RefusedError where a file of that name is something else."""
     file = folder / MANIFEST
     if not file.exists():
         return {}

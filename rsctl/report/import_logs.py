@@ -89,7 +89,7 @@ def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: Said) -> 
 
 
 class _Book:
-    """What a sweep shows already, by its file, and what this import has kept."""
+    """The logs that a sweep shows already, by their file, and those that this import has kept."""
 
     def __init__(self, store: Store, sweep: str) -> None:
         self.store, self.sweep = store, sweep
@@ -169,7 +169,7 @@ def _walk(path: Path) -> Iterator[Path]:
 
 
 def _telling(paths: Sequence[Path]) -> int:
-    """How many parts at the end of each path tell them from each other; 0 for one path."""
+    """The number of parts at the end of each path that tell them from each other; 0 for one path."""
     whole = {path.resolve() for path in paths}
     longest = max((len(path.parts) for path in whole), default=0)
     if len(whole) < 2:
@@ -180,7 +180,7 @@ def _telling(paths: Sequence[Path]) -> int:
 
 
 def _import(book: _Book, file: Path, below: Path, given: Path, said: Said) -> list[Imported]:
-    """What became of a file: one log, or one for each norm of its radii."""
+    """The outcome for a file: one log, or one for each norm of its radii."""
     one = Imported(str(file), state="skipped")
     try:
         log = _read(file)

@@ -35,7 +35,7 @@ class Layout:
     heads: list[str]
     """As the first line has them, without spaces at their ends."""
     place: dict[str, int] = field(default_factory=dict)
-    """Of idx, label, predict, radius, correct, time; `hits` and `draws` of counts; `selection` of a list of counts."""
+    """Columns of idx, label, predict, radius, correct, time; `hits` and `draws` of counts; `selection` of a list of counts."""
     norms: dict[str, int] = field(default_factory=dict)
     """Columns of radii in further norms."""
     histogram: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Layout:
 
     @property
     def missing(self) -> list[str]:
-        """What has to be there and isn't."""
+        """Columns that have to be there and aren't."""
         needed = ["idx", "label"]
         if not self.histogram:
             needed.append("predict")
@@ -116,7 +116,7 @@ def _numbered(names: Sequence[str], stem: str, first: int) -> list[int]:
 
 
 def is_list(cell: str) -> bool:
-    """Whether a cell holds several whole numbers, as `[3, 5]`, `3,5` or `3 5`."""
+    """Return whether a cell holds several whole numbers, as `[3, 5]`, `3,5` or `3 5`."""
     bare = cell.strip().strip('"')
     return _LIST.fullmatch(bare) is not None and len(_PARTS.findall(bare.strip("[]() "))) > 0
 

@@ -1,4 +1,4 @@
-"""What a reader must be told of runs whose network learned nothing, and of seeds that are missing from a line."""
+"""Warnings for a reader about runs whose network learned nothing, and about seeds that are missing from a line."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def told(run: str, verdict: Verdict) -> str:
 
 
 def about_missing(store: Store, rows: Sequence[AnyRow]) -> list[str]:
-    """Which seeds the lines of a table lack, and why as far as it is known."""
+    """The seeds that the lines of a table lack, and why as far as it is known."""
     notes: dict[str, None] = {}
     for group in groups(rows):
         for line in group.lines:
@@ -51,7 +51,7 @@ def _missing(store: Store, line: Line, row: AnyRow) -> str:
 
 
 def _why(store: Store, model: str, kind: str, table: str) -> str:
-    """How the last attempt at its training failed, or at a task of its table."""
+    """The reason why the last attempt at its training failed, or at a task of its table."""
     for run, what in ((store.run("models", model), "training"), (store.run(kind, table), "certification")):
         for task in [0] if what == "training" else run.task_numbers():
             attempt = latest_attempt(run, task)

@@ -1,4 +1,4 @@
-"""What the largest radius of a log has to say about the stated n, alpha and σ."""
+"""Checks of the stated n, alpha and σ against the largest radius of a log."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def impossible(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None)
 
 
 def low_cap(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) -> tuple[str, bool]:
-    """What many images with one largest radius below the cap say of n, or else of σ; and whether σ is the likelier one to be wrong.
+    """A remark on n, or else σ, from many images with one largest radius below the cap; and whether σ is likelier to be wrong.
 
     Empty where the largest radius is the cap, or no more than a few have it.
     """

@@ -46,7 +46,7 @@ def with_draws(log: ReadLog, spec: ImportSpec, n: int | None, n0: int | None, al
 
 
 def _agree(radii: Radii, bare: Radii, spec: ImportSpec, n0: int | None, alpha: float | None) -> bool:
-    """Whether counts give the printed radii, at the stated alpha or the usual one, up to their rounding."""
+    """Return whether counts give the printed radii, at the stated alpha or the usual one, up to their rounding."""
     if spec.certificate not in certificates():
         return False
     found = certify_counts(spec, bare, spec.certificate, alpha or Certification().alpha, n0 or 1)

@@ -1,4 +1,4 @@
-"""What the path of a log tells of it: noise levels, seed, split, data set, model, and what is left of it as the method."""
+"""Facts about a log that its path states: noise levels, seed, split, data set, model, and the rest of it as the method."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _NETWORK = re.compile(
 _OWN = re.compile(r"-s([\d.]+(?:e-?\d+)?)-[0-9a-f]{8}(-[0-9a-f]{8})?-([a-z0-9-]+)(?=-sigma_)")
 """In the name of a log that rsctl exported: σ of the training, hashes, certificate."""
 _NOTHING = re.compile(r"\d*\.\d+|copy(?: ?\(\d+\))?|\(\d+\)|", re.IGNORECASE)
-"""What says nothing of a method: a number, or the name of a copy."""
+"""Names that say nothing of a method: a number, or the name of a copy."""
 _UPWARDS = 6
 """Folders above the given one that may say what a log is of."""
 
@@ -57,14 +57,14 @@ class Level:
     plain: bool
     """Written as a decimal fraction, so that it can't be meant otherwise."""
     odd: str = ""
-    """What makes it doubtful however well it fits."""
+    """Reason to doubt it, however well it fits."""
     seed: int | None = None
     """The number behind it, as in `noise_0.25_3870`."""
 
 
 @dataclass(frozen=True)
 class Told:
-    """What a path says; empty or None where it doesn't."""
+    """Facts about a log that its path states; empty or None where it doesn't."""
 
     levels: list[Level]
     method: str
@@ -76,7 +76,7 @@ class Told:
 
 
 def read_path(file: Path, below: Path, given: Path) -> Told:
-    """What the path of a log says; `below` is the part that tells it from other logs of the same import."""
+    """The facts that the path of a log states; `below` is the part that tells it from other logs of the same import."""
     text = file.as_posix()
     stem = _stem(text)
     own = _OWN.search(file.name)
@@ -144,7 +144,7 @@ def _named(text: str, names: Iterable[str]) -> str:
 
 
 def _method(below: Path, known: Sequence[str]) -> str:
-    """What is left of the path without noise levels, seed, split, data set, model and the authors' folders; may be empty."""
+    """The rest of the path without noise levels, seed, split, data set, model and the authors' folders; may be empty."""
     parts = []
     for part in _stem(below.as_posix()).split("/"):
         left = _left(part, known)
@@ -168,7 +168,7 @@ def _left(part: str, known: Sequence[str]) -> str:
 
 
 def _above(given: Path, known: Sequence[str]) -> str:
-    """What the given folder is called, or the first above it that isn't called by a noise level, a model or the like."""
+    """The name of the given folder, or of the first above it, that isn't called by a noise level, a model or the like."""
     for folder in [given, *given.parents][:_UPWARDS]:
         if folder.name.lower() in _HABITS:
             return ""

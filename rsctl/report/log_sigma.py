@@ -75,7 +75,7 @@ def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: flo
 
 
 def _fits(value: float, largest: float) -> bool:
-    """Whether the radii support this level: not above what draws show at it, and above what they show at a tenth of it."""
+    """Return whether the radii support this level: not above what draws show at it, but above what they show at a tenth."""
     return value > 0 and USUAL_SIGMAS * value / 10 < largest <= MOST_SIGMAS * value
 
 

@@ -115,7 +115,7 @@ class Reading:
     norm: str
     k: int
     caps: bool
-    """Whether it is known which radii are the largest that n and alpha allow."""
+    """True where it is known which radii are the largest that n and alpha allow."""
 
 
 def reading(shown: Shown, certificate: str | None = None, alpha: float | None = None) -> Reading:
@@ -200,7 +200,7 @@ def as_certified(shown: Shown) -> Certified:
 
 
 def _cap_shows(shown: Shown) -> bool:
-    """Whether n and alpha are stated, and radii printed finely enough to tell the largest that they allow from the next."""
+    """Return whether n and alpha are stated, and radii printed finely enough to tell the largest they allow from the next."""
     n, alpha, log = shown.n, shown.alpha, shown.log.radii
     if n is None or alpha is None:
         return False

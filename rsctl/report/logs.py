@@ -39,7 +39,7 @@ class ReadLog:
     losses: list[str]
     """What was left out: readers of its numbers should know."""
     norm: str = "l2"
-    """Of its radii."""
+    """Norm of its radii."""
     k: int = 1
     """Predicted classes of each image, among which the label has to be."""
     further: dict[str, Radii] = field(default_factory=dict)

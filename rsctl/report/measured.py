@@ -281,7 +281,7 @@ class LoggedRow(Measured):
     counted: bool = False
     """The log holds counts, from which its radii are derived."""
     told: str = ""
-    """Of its file, where nothing else tells it from another log."""
+    """The part of its file's path that tells it from another log, where nothing else does."""
 
     source = "log"
     arithmetic = "float"

@@ -44,7 +44,7 @@ class PublishedRow:
     source: str
     """The printed table, or the log as `repository: path`."""
     recomputed: bool
-    """Whether a public per-image log gives every number of the row; else it was transcribed."""
+    """True where a public per-image log gives every number of the row; else it was transcribed."""
     settings: dict[str, Any] = field(default_factory=dict)
     """Training settings that the source names, by the keys of a sweep file."""
     remark: str = ""
@@ -65,12 +65,12 @@ class Published:
 
     @cached_property
     def decimals(self) -> int:
-        """Of the per cents as the table prints them: those of its most exact number, for `73.0` may be stored as 73."""
+        """Decimals of the per cents as the table prints them: those of its most exact one, for `73.0` may be stored as 73."""
         return places(value for row in self.rows for value in row.certified if value is not None)
 
     @cached_property
     def acr_decimals(self) -> int:
-        """Of the average certified radii."""
+        """Decimals of the average certified radii."""
         return places(row.acr for row in self.rows if row.acr is not None)
 
     @cached_property

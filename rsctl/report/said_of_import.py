@@ -1,4 +1,4 @@
-"""What `rsctl import` says of the files that it went through."""
+"""The report of `rsctl import` on the files that it went through."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ class Line:
 
     @property
     def degenerate(self) -> bool:
-        """Whether the network of a seed learned nothing."""
+        """True where the network of a seed learned nothing."""
         return any(row.degenerate for row in self.rows)
 
     @property

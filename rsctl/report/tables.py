@@ -93,7 +93,7 @@ def means(group: Group) -> str:
 
 
 def deviations(group: Group) -> str:
-    """What a number of a line with several seeds is, and of how many; empty where none has several."""
+    """A sentence on what the numbers of a line with several seeds are, and of how many; empty where none has several."""
     seeds, measured = seed_counts(group.lines), _measured(group)
     if not seeds:
         return ""
@@ -117,7 +117,7 @@ def _listed(heads: Sequence[str]) -> str:
 
 
 def about_best(best: Sequence[Best]) -> str:
-    """What the numbers of the table of best noise levels are chosen from, and over what."""
+    """A sentence on what the numbers of the table of best noise levels are chosen from, and over what."""
     seeds = seed_counts([line for one in best for line in one.lines])
     by = f" by the mean over {seeds}" if seeds else ""
     return f"The best σ (in brackets) for each radius, chosen{by} on these images among finished lines"

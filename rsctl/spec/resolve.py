@@ -39,7 +39,7 @@ class Resolved:
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
     stated: frozenset[str] = frozenset()
-    """Of these, and of itself, the checkpoints whose normalisation the sweep file gives: for others images have to tell it."""
+    """Checkpoints, of these and itself, whose normalisation the sweep file gives: for others images have to tell it."""
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
     """Run of a model → field of its recipe → where the value comes from; of a recipe's own default nothing is said."""
 

@@ -133,12 +133,12 @@ class DrawnSpec(TableSpec):
 
     @property
     def shares_noise(self) -> bool:
-        """Whether held-out images got the noise of test images, so that what they choose must be certified with another seed."""
+        """True where held-out images got the noise of test images: what they choose must be certified with another seed."""
         return self.split != "test" and self.keys == "shared"
 
 
 def halves_of(n: int, block: int) -> tuple[int, int]:
-    """How many of n draws are made in blocks of even number, and in those of odd number."""
+    """The numbers of draws, among n, that are made in blocks of even number and in those of odd number."""
     pairs, rest = divmod(n, 2 * block)
     odd = pairs * block + max(rest - block, 0)
     return n - odd, odd
@@ -218,7 +218,7 @@ class VerifySpec(TableSpec):
 
 
 CONFIRMATIONS = 14
-"""Of an adversarial image of the smoothed classifier at most, which share the attack's alpha."""
+"""Largest number of confirmations of an adversarial image of the smoothed classifier, which share the attack's alpha."""
 
 
 class AttackSpec(DrawnSpec):

@@ -61,7 +61,7 @@ class Radii:
     counts: NDArray[np.int64] | None = None
     """(N, C), or (N, 1) of the predicted class alone; None where there are radii alone."""
     draws: NDArray[np.int64] | None = None
-    """What was counted of each image; None without counts."""
+    """Number of draws counted of each image; None without counts."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -77,7 +77,7 @@ class Radii:
 
     @property
     def sha256(self) -> str:
-        """Of the rows without the times, and without how the radii were printed."""
+        """SHA-256 of the rows without the times, and without how the radii were printed."""
         digest = hashlib.sha256()
         for name, column in self.columns.items():
             if name not in ("seconds", "printed"):

@@ -26,7 +26,7 @@ _KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 def is_key(text: str) -> bool:
-    """Whether a text has the form of a task's key: `<kind>/<run>/<number>`."""
+    """Return whether a text has the form of a task's key: `<kind>/<run>/<number>`."""
     return _KEY.fullmatch(text) is not None
 
 
@@ -253,7 +253,7 @@ class Store:
 
 
 def _names_tasks(entry: dict[str, Any]) -> bool:
-    """Whether an entry of a plan says which tasks it wants."""
+    """Return whether an entry of a plan says which tasks it wants."""
     parents, tasks = entry.get("parents", []), entry.get("tasks")
     names = [entry.get("model"), entry.get("run"), *(parents if isinstance(parents, list) else [None])]
     return (

@@ -12,7 +12,7 @@ from rsctl.store.rows import Findings, ImageRows, Rows
 
 
 def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
-    """Of (N,) labels and predictions each; an image that was abstained on (-1) doesn't count."""
+    """The tally of (N,) labels and predictions each; an image that was abstained on (-1) doesn't count."""
     known = predicted >= 0
     labels, predicted = labels[known], predicted[known]
     classes = 1 + int(max(labels.max(), predicted.max())) if len(labels) else 0
@@ -22,12 +22,12 @@ def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
 
 
 def shown_by(rows: ImageRows) -> Tally:
-    """What a table shows: the class that most draws give, or that of the image as it is; nothing of anything else."""
+    """The tally of the classes that a table shows: the one that most draws give, or that of the image as it is; else empty."""
     if isinstance(rows, Rows):
         return tally(rows.label, rows.counts.argmax(axis=1) if len(rows) else rows.label)
     return tally(rows.label, rows.predicted) if isinstance(rows, Findings) else Tally((), (), ())
 
 
 def verdict(rows: ImageRows) -> Verdict | None:
-    """What is wrong with the network that a table is of."""
+    """The fault of the network that a table is of."""
     return judge(shown_by(rows), training=False)

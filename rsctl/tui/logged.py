@@ -19,7 +19,7 @@ from rsctl.tui.views import Curve, RunView, Sample
 def logged_curve(
     folder: Path, run: RunView, certificate: str | None, alpha: float | None
 ) -> tuple[Curve, Reading | None]:
-    """What is known of a log, and its radii; none where another certificate or alpha is asked for, and it has no counts."""
+    """The curve of a log, and its radii; none where another certificate or alpha is asked for, and it has no counts."""
     log, entry = Import(folder), run.entry
     own, level, n = str(entry["certificates"][0]), entry["alpha"], entry["n"]
     try:

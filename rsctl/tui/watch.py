@@ -58,7 +58,7 @@ class Watcher:
                 continue
             problems += found[name].problems
         complete = len(found) == len(names)
-        """Whether all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
+        """True where all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
         self._sweeps = found
         tasks = self._statuses(place, found)
         problems += [plain(notice, 500) for notice in notices()]

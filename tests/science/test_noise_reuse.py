@@ -44,7 +44,7 @@ def noise(spec: CountSpec, position: int) -> NDArray[np.float64]:
 
 
 def false_certificates(chosen_by: CountSpec, judged_by: CountSpec) -> float:
-    """How often the luckiest of some half-spaces on one split gets a radius beyond its boundary on the other."""
+    """The rate at which the luckiest of some half-spaces on one split gets a radius beyond its boundary on the other."""
     rng = np.random.default_rng(0)
     distance, wrong = 0.5, 0  # of every boundary, in units of sigma
     for position in range(TRIALS):

@@ -94,7 +94,7 @@ def trained(chain: Chain, name: str, model: dict[str, Any], training: dict[str, 
 
 
 def accuracy(chain: Chain, run: Run) -> float:
-    """Of the network on noisy test images, each class weighing the same."""
+    """The accuracy of the network on noisy test images, each class weighing the same."""
     images = load("imagefolder", {"path": "own", "size": SIZE}, "test", chain.place.data)
     network, _ = load_trained(run.model_file, run.spec.hash, images.shape)
     draws = torch.Generator().manual_seed(0)

@@ -99,7 +99,7 @@ def test_stop_dropped_alone_is_refused(chain: Chain) -> None:
 
 
 def test_another_sweep_that_is_damaged_ends_nothing_and_hides_nothing(chain: Chain, asleep: None) -> None:
-    """What no sweep wants isn't known then, which is said; nothing passes for unwanted, and nothing else fails."""
+    """The tasks that no sweep wants aren't known then, which is said; nothing passes for unwanted, and nothing else fails."""
     submit(chain.file(TWO), chain.place)
     submit(chain.file({**ONE, "name": "other", "sigma": 0.25}, "other.toml"), chain.place)
     plan = chain.store.sweep_folder("other") / "plan.json"
@@ -150,7 +150,7 @@ def test_what_is_submitted_while_one_looks_is_not_dropped(
 def test_the_dashboard_lists_them_beside_a_damaged_run_but_not_beside_a_damaged_plan(
     chain: Chain, asleep: None
 ) -> None:
-    """Of a run that can't be read it is known which tasks of it are wanted, of a plan that can't be read nothing is."""
+    """It is known which tasks of a run that can't be read are wanted; of a plan that can't be read nothing is known."""
     submit(chain.file(TWO), chain.place)
     submit(chain.file(ONE), chain.place, update=True)
     (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]

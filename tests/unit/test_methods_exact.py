@@ -181,7 +181,7 @@ def test_a_network_that_normalises_its_logits_is_never_given_a_single_image() ->
 
 
 def trained(template: str, tmp_path: Path) -> list[Any]:
-    """What a template trains, parents first."""
+    """The trainings of a template, parents first."""
     for split in ("train", "val"):
         folder = tmp_path / "imagenet" / split / "n00000001"
         folder.mkdir(parents=True)

@@ -36,8 +36,8 @@ class ConsistencyParameters(Parameters):
     warmup: Annotated[int, Field(ge=1)] = Field(10, json_schema_extra={"neutral": 10})
     """Epochs over which ε grows to its value."""
     last_cut: Literal["ball", "box"] = Field("ball", json_schema_extra={"neutral": "ball"})
-    """What an image of that attack is cut to last after each step: the `ball`, as in Salman's code, or the `box` [0, 1], as in
-    the authors' own."""
+    """Set that images of that attack are cut to last after each step: the `ball`, as in Salman's code, or the `box` [0, 1],
+    as in the authors' own."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "ConsistencyParameters":

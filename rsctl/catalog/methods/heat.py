@@ -23,7 +23,7 @@ class HeatParameters(Parameters):
     difference: Annotated[float, Field(gt=0)] = 0.1
     """δ: length of the finite difference."""
     pixels: Literal["unit", "normalised"] = Field("unit", json_schema_extra={"neutral": "unit"})
-    """Of the gradient and of δ: `unit` for [0, 1], or as the network's first layer has `normalised` them."""
+    """Pixel scale of the gradient and of δ: `unit` for [0, 1], or `normalised` as by the network's first layer."""
     softmax: bool = True
     """Compare probabilities; false compares logits."""
     noisy_share: Annotated[float, Field(ge=0, le=1)] = 0.5
