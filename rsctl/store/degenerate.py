@@ -50,7 +50,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Verdict:
-    """The fault of a network."""
+    """The failure of a network."""
 
     mark: str
     """In a name: `ONE CLASS` or `AT CHANCE`."""
@@ -59,7 +59,7 @@ class Verdict:
 
 
 def judge(tally: Tally, *, training: bool) -> Verdict | None:
-    """The fault of a network of which this was seen; None where it has none, or too little was seen."""
+    """The failure of a network of which this was seen; None where it has none, or too little was seen."""
     return _one_class(tally) or (_at_chance(tally) if training else None)
 
 
@@ -106,7 +106,7 @@ def write(folder: Path, tally: Tally, *, training: bool) -> None:
 
 
 def of_folder(folder: Path) -> Verdict | None:
-    """The fault of the network of a run; None where it has none, or nothing was kept or can be read."""
+    """The failure of the network of a run; None where it has none, or nothing was kept or can be read."""
     try:
         values: dict[str, Any] = read_json(folder / FILE, "training", "labels", "predicted", "right")
         counts = [[int(count) for count in values[name]] for name in ("labels", "predicted", "right")]

@@ -29,5 +29,5 @@ def shown_by(rows: ImageRows) -> Tally:
 
 
 def verdict(rows: ImageRows) -> Verdict | None:
-    """The fault of the network that a table is of."""
+    """The failure of the network that a table is of."""
     return judge(shown_by(rows), training=False)
