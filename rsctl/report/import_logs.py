@@ -258,13 +258,13 @@ def _read(file: Path) -> ReadLog:
 def _spec(file: Path, below: Path, given: Path, log: ReadLog, said: Said) -> tuple[ImportSpec, list[str]]:
     """What was certified, and where the importer contradicts the path."""
     told = read_path(file, below, given)
+    largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0
+    noise = settle(told.levels, largest, said.sigma)
     if told.other_noise and (said.certificate or told.certificate) not in certificates():
         raise NotALog(
             f"'{told.other_noise}' in its path speaks of other noise than Gaussian noise of the pixels, under which its radii would be "
             f"other quantities. If they are of Gaussian noise after all, say so with --certificate {PLAIN}"
         )
-    largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0
-    noise = settle(told.levels, largest, said.sigma)
     remarks = list(noise.remarks)
     if said.split and told.split and said.split != told.split:
         remarks.append(f"its path says split {told.split}, the import {said.split}")

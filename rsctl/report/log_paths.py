@@ -37,7 +37,11 @@ _HABITS = (
     "outputs",
 )
 """Folders of the authors' code that say nothing about the method."""
-_SETS = ("tiny-imagenet", "imagenet32", "imagenet64", "kmnist", "emnist", "stl10", "celeba", "gtsrb")
+_CORRUPTED = ("cifar10-c", "cifar100-c", "mnist-c", "imagenet-c")
+"""Whose folders are called by a brightness or a blur that the images have, whatever the noise."""
+_SETS = (
+    *_CORRUPTED, "tiny-imagenet", "imagenet32", "imagenet64", "imagenet100", "kmnist", "emnist", "stl10", "celeba", "gtsrb",
+)  # fmt: skip
 """Data sets of public logs that the catalogue lacks, so that none is taken for one whose name is in its own."""
 _OTHERWISE = {"fmnist": "fashion-mnist"}
 _NETWORK = r"(?:wide|pre-?act|se)[_-]?resnet[_-]?\d+(?:[_-]\d+)?|(?:wrn|densenet)[_-]?\d+(?:[_-]\d+)?|(?:resnet|vgg)[_-]?\d+"
@@ -110,7 +114,7 @@ def read_path(file: Path, below: Path, given: Path) -> Told:
     known += [_spelled([model])] if model else []
     method = _method(below, known) or _above(given, known) or "log"
     split = _split(_stem((Path(given.name) / below).as_posix()))
-    other = _OTHER.search(method)
+    other = None if dataset in _CORRUPTED else _OTHER.search(method)
     return Told(
         levels, method, dataset, model, split, seeds[-1] if seeds else None, own[3] if own else "", other[0] if other else ""
     )  # fmt: skip
@@ -163,7 +167,7 @@ def _spelled(names: Iterable[str], further: str = "") -> re.Pattern[str]:
         for name in sorted(names, key=len, reverse=True)
     ]
     either = "|".join([further, *parts] if further else parts)
-    return re.compile(rf"(?<![A-Za-z0-9])(?:cifar[_-])?({either})(?![A-Za-z0-9])", re.IGNORECASE)
+    return re.compile(rf"(?<![A-Za-z0-9])(?:cifar[_-])?({either})(?![A-Za-z0-9]|\.\d)", re.IGNORECASE)
 
 
 def _last(text: str, names: re.Pattern[str], called: Mapping[str, str]) -> str:

@@ -23,6 +23,8 @@ HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime"
         ("tiny-imagenet/macer/sigma_0.25", "tiny-imagenet", "", "macer"),
         ("TinyImageNet/macer/sigma_0.25", "tiny-imagenet", "", "macer"),
         ("imagenet32/macer/sigma_0.25", "imagenet32", "", "macer"),
+        ("cifar10c/severity_2/stab/sigma_0.25", "cifar10-c", "", "severity_2/stab"),
+        ("cifar10.1/stab/sigma_0.25", "", "", "cifar10.1/stab"),
         ("CIFAR-10/ResNet-110/x/sigma_0.25", "cifar10", "resnet110", "x"),
         ("cifar_100/cifar_resnet110/x/sigma_0.25", "cifar100", "resnet110", "x"),
         ("ImageNet/x/seresnet50/sigma_0.25", "imagenet", "seresnet50", "x"),
@@ -59,12 +61,12 @@ def test_a_level_that_is_called_the_trainings_is_its() -> None:
 )
 def test_other_noise_is_asked_about(tmp_path: Path, folder: str) -> None:
     logs = tmp_path / "logs"
-    for name in (folder, "l2", "contrastive"):
+    for i, name in enumerate((folder, "l2", "contrastive", "cifar10-c/brightness")):
         (logs / name).mkdir(parents=True)
-        (logs / name / "sigma_0.25").write_text(f"{HEADER}\n0\t3\t3\t0.25\t1\t1\n")
+        (logs / name / "sigma_0.25").write_text(f"{HEADER}\n{i}\t3\t3\t0.25\t1\t1\n")
     store = Store(tmp_path / "runs")
     found = {Path(one.file).parent.name: one for one in import_logs(store, "s", [logs], Said())}
-    assert found["l2"].state == found["contrastive"].state == "new"
+    assert {found[name].state for name in ("l2", "contrastive", "brightness")} == {"new"}
     assert found[folder].state == "skipped"
     assert "--certificate cohen" in found[folder].remarks[0]
     # A name that rsctl doesn't know would stand above radii in ℓ2.
