@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,6 +238,8 @@ _NO_LOG = "its first line names no columns"
 
 def _read(file: Path) -> ReadLog:
     try:
+        if not (stat.S_ISREG(mode := os.stat(file).st_mode) or stat.S_ISDIR(mode)):
+            raise NotALog("it is a pipe, a socket or a device")  # which may be waited for without end
         with open(file, "rb") as opened:
             # A look at the first line spares reading checkpoints and images that lie in the same tree.
             first = opened.read(4096)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.import_logs import Imported, Said, import_logs
 from rsctl.report.log_paths import read_path
 from rsctl.report.log_sigma import settle
 from rsctl.report.logs import parse_log
@@ -82,3 +84,15 @@ def test_numbers_that_torch_printed_are_read() -> None:
     assert log.radii.label.tolist() == [7, 2]
     assert log.radii.radius.tolist() == [0.616, 0.5]
     assert log.losses == []
+
+
+def test_what_is_no_file_is_waited_for_by_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "sigma_0.25")
+    found: list[Imported] = []
+    store = Store(tmp_path / "runs")
+    reader = Thread(target=lambda: found.extend(import_logs(store, "s", [tmp_path], Said())), daemon=True)
+    reader.start()
+    reader.join(10)
+    assert [(one.state, one.remarks) for one in found] == [
+        ("skipped", ["it is a pipe, a socket or a device"])
+    ]
