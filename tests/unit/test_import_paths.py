@@ -96,3 +96,22 @@ def test_what_is_no_file_is_waited_for_by_nobody(tmp_path: Path) -> None:
     assert [(one.state, one.remarks) for one in found] == [
         ("skipped", ["it is a pipe, a socket or a device"])
     ]
+
+
+@pytest.mark.parametrize("alpha", [None, 0.001])
+@pytest.mark.parametrize("radius", ["0.1", "0.3", "0.55", "0.6", "0.8"])
+def test_radii_far_below_the_cap_of_the_stated_n_come_in(
+    tmp_path: Path, radius: str, alpha: float | None
+) -> None:
+    rows = "".join(f"{i}\t1\t1\t{radius}\t1\t1\n" for i in range(10))
+    (tmp_path / "sigma_0.25").write_text(f"{HEADER}\n{rows}")
+    said = Said(n=100_000, alpha=alpha, sigma=0.25)
+    (one,) = import_logs(Store(tmp_path / "runs"), "s", [tmp_path / "sigma_0.25"], said)
+    assert (one.state, one.alpha) == ("new", alpha)
+    if alpha is None:
+        assert one.remarks == []
+    elif float(radius) < 0.5:
+        assert one.remarks[0].endswith("is sigma = 0.25 right?")
+    else:
+        assert "as if it were the cap; at the stated alpha it is that of n = " in one.remarks[0]
+        assert "or at this n of alpha" not in one.remarks[0]
