@@ -168,7 +168,7 @@ def test_a_class_subset_numbers_its_own_classes(animals: Path) -> None:
 
 
 def test_one_class_named_is_not_one_class_there(animals: Path) -> None:
-    with pytest.raises(InputError, match="dataset.classes: names 'cat' alone; at least two"):
+    with pytest.raises(InputError, match=r"dataset\.classes: names 'cat' alone; at least two"):
         shape_of("imagefolder", {**FOLDER, "classes": ["cat", "cat"]}, animals)
 
 
