@@ -36,6 +36,8 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
             if name not in names:
                 raise InputError(f"dataset.classes: {unknown('class folder', name, names)}")
         names = list(dict.fromkeys(parameters.classes))
+        if len(names) < 2:
+            raise InputError(f"dataset.classes: names '{names[0]}' alone; at least two classes are needed.")
     elif parameters.class_count:
         if parameters.class_count > len(names):
             raise InputError(

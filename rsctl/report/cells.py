@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +11,16 @@ from numpy.typing import NDArray
 
 class NotALog(Exception):
     """The text isn't such a log, or nothing of it can be used; the message says why."""
+
+
+_TENSOR = re.compile(r"tensor\(\[?\s*([^\s\],()]+)\s*\]?(?:,[^()]*)?\)")
+
+
+def bare(cell: str) -> str:
+    """A cell without spaces and quotes at its ends; of a number that torch printed, `tensor([7])`, the number."""
+    cell = cell.strip().strip('"')
+    tensor = _TENSOR.fullmatch(cell) if cell.startswith("tensor") else None
+    return tensor[1] if tensor else cell
 
 
 def numbers(column: Sequence[str], name: str) -> NDArray[np.float64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -237,6 +238,8 @@ _NO_LOG = "its first line names no columns"
 
 def _read(file: Path) -> ReadLog:
     try:
+        if not (stat.S_ISREG(mode := os.stat(file).st_mode) or stat.S_ISDIR(mode)):
+            raise NotALog("it is a pipe, a socket or a device")  # which may be waited for without end
         with open(file, "rb") as opened:
             # A look at the first line spares reading checkpoints and images that lie in the same tree.
             first = opened.read(4096)
@@ -260,6 +263,11 @@ def _spec(file: Path, below: Path, given: Path, log: ReadLog, said: Said) -> tup
     told = read_path(file, below, given)
     largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0
     noise = settle(told.levels, largest, said.sigma)
+    if told.other_noise and (said.certificate or told.certificate) not in certificates():
+        raise NotALog(
+            f"'{told.other_noise}' in its path speaks of other noise than Gaussian noise of the pixels, under which its radii would be "
+            f"other quantities. If they are of Gaussian noise after all, say so with --certificate {PLAIN}"
+        )
     remarks = list(noise.remarks)
     if said.split and told.split and said.split != told.split:
         remarks.append(f"its path says split {told.split}, the import {said.split}")

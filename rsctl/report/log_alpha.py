@@ -16,6 +16,9 @@ LEAST_SHARING, SHARING = 5, 0.02
 NO_ALPHA = 0.1
 """Nobody certifies at this failure probability: what needs more has another n or σ."""
 
+LEAST_ALPHA = 1e-12
+"""Nor at a smaller one: radii that need no more tell nothing of it."""
+
 
 def impossible(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) -> str:
     """Why these radii can't be of this σ, or of the n and alpha that are stated; empty where they can."""
@@ -44,18 +47,16 @@ def low_cap(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) ->
     limit, sharing = cap(spec.sigma, n, alpha), int((log.radius == largest).sum())
     if sharing < max(LEAST_SHARING, SHARING * len(log)) or largest + 2 * half >= limit * (1 - SLACK):
         return "", False
-    said = f"{counted(sharing, 'image')} share the largest radius, {largest:g} = {largest / spec.sigma:.3g} sigma, as if it were the cap, which"
+    said = f"{counted(sharing, 'image')} share the largest radius, {largest:g} = {largest / spec.sigma:.3g} sigma, as if it were the cap;"
     if 2 * largest < limit:
         return (
-            f"{said} at n = {n} and alpha = {alpha:g} it is of sigma = {largest / cap(1.0, n, alpha):.3g}: is sigma = {spec.sigma:g} right?",
+            f"{said} at n = {n} and alpha = {alpha:g} it is that of sigma = {largest / cap(1.0, n, alpha):.3g}: is sigma = {spec.sigma:g} right?",
             True,
         )
     draws = math.log(alpha) / float(log_ndtr(largest / spec.sigma))
-    likely = shortest_between(*implied_alpha(largest, half, spec.sigma, n))
-    return (
-        f"{said} at the stated alpha it is of n = {draws:.2g}, not {n}, or at this n of alpha = {likely:.2g}",
-        False,
-    )
+    low, high = implied_alpha(largest, half, spec.sigma, n)
+    other = f", or at this n of alpha = {shortest_between(low, high):.2g}" if high >= LEAST_ALPHA else ""
+    return f"{said} at the stated alpha it is that of n = {draws:.2g}, not {n}{other}", False
 
 
 def alpha_shown(
@@ -66,7 +67,7 @@ def alpha_shown(
     if n is None or largest == 0 or spec.certificate != PLAIN:
         return alpha, []
     low, high = implied_alpha(largest, half, spec.sigma, n)
-    if alpha is not None and low <= alpha:
+    if low <= alpha if alpha is not None else high < LEAST_ALPHA:
         return alpha, []
     if low > NO_ALPHA and alpha is not None:
         draws = math.log(alpha) / float(log_ndtr(largest / spec.sigma))

@@ -14,9 +14,10 @@ from scipy.special import bdtrik, log_ndtr, ndtr
 
 from rsctl.certificates import ABSTAIN, Certified, certificates, find_certificate
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
+from rsctl.certificates.possible import Asked, too_few
 from rsctl.errors import RefusedError
 from rsctl.report.clean import clean_accuracy
-from rsctl.report.logged_counts import certify_counts, count_table
+from rsctl.report.logged_counts import asked_of_counts, certify_counts, count_table
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
 from rsctl.report.printed import of_numbers
 from rsctl.report.text import percent_up
@@ -42,6 +43,7 @@ def logged_rows(
     notes: list[str] = []
     coarse: list[Radii] = []
     left_out = 0
+    asked: list[Asked] = []
     columns = list(radii) or list(Certification().radii)
     alike = alike_logs(beside)
     for shown in sorted(beside, key=_order):
@@ -57,6 +59,9 @@ def logged_rows(
         notes += [f"{shown.log.id}: {remark}" for remark in shown.remarks]
         if shown.log.radii.counts is None:
             coarse.append(shown.log.radii)
+        elif len(shown.log.radii) and row.alpha:
+            asked.append(asked_of_counts(shown, row.certificate, row.alpha, columns))
+    notes += too_few(asked)
     notes += _boundary(coarse, columns)
     if left_out:
         notes.append(

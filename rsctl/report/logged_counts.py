@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from rsctl.catalog import known_datasets
 from rsctl.certificates import ABSTAIN, Certified, CountTable, find_certificate
+from rsctl.certificates.possible import Asked, Draws
 from rsctl.errors import RefusedError
-from rsctl.store.imports import ImportSpec, Radii
+from rsctl.store.imports import ImportSpec, Radii, Shown
 
 
 def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float, n0: int | None) -> Certified:
@@ -23,15 +26,35 @@ def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float,
         # The table's first class is the predicted one, whichever that is.
         predicted = np.where(certified.predicted == 0, log.predicted, ABSTAIN).astype(np.int64)
     else:
-        # Without draws of its own to choose it the class is one of C that might have come out on top: a union over them.
-        level = alpha if n0 is not None or rule.k > 1 else alpha / table.counts.shape[1]
-        certified = rule.certify(table, level)
+        certified = rule.certify(table, _level(spec, table.counts.shape[1], rule.k, alpha, n0))
         predicted = certified.predicted
     # What the log itself leaves open stays open.
     kept = (predicted != ABSTAIN) & (log.predicted != ABSTAIN)
     return Certified(
         np.where(kept, predicted, ABSTAIN), np.where(kept, certified.radius, 0.0), certified.at_cap & kept
     )
+
+
+def _level(spec: ImportSpec, classes: int, k: int, alpha: float, n0: int | None) -> float:
+    """Without draws of its own to choose it the class is one of C that might have come out on top: a union over them."""
+    return alpha / classes if spec.counts == "classes" and n0 is None and k == 1 else alpha
+
+
+def asked_of_counts(shown: Shown, certificate: str, alpha: float, radii: Sequence[float]) -> Asked:
+    """The question of `rsctl.certificates.possible.too_few` about the counts of a log."""
+    spec, log = shown.log.spec, shown.log.radii
+    assert log.counts is not None
+    assert log.draws is not None
+    classes = log.counts.shape[1]
+    level = _level(spec, classes, find_certificate(certificate).k, alpha, shown.n0)
+    # PREDICT needs the counts of every class, and no part of alpha for their choice.
+    classes = classes if level == alpha else 1
+    draws = Draws(
+        sigma=spec.sigma, noise=spec.noise, exponent=0, shell_edges=(), selection="noise", n0=shown.n0 or 1, stopping="fixed",
+        stop_radii=(), stop_delta=0.0, gradient=False, transfer=0, block=1, arithmetic="float", classes=classes,
+        dimension=_dimension(spec.dataset),
+    )  # fmt: skip
+    return Asked(certificate, draws, int(log.draws.max()), level, tuple(radii))
 
 
 def count_table(spec: ImportSpec, log: Radii) -> CountTable:

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.report.bare_lines import histograms, is_bare, what_is_missing
-from rsctl.report.cells import NotALog, integers, is_number, numbers, said_right, seconds_of
+from rsctl.report.cells import NotALog, bare, integers, is_number, numbers, said_right, seconds_of
 from rsctl.report.layouts import HEADER, Layout, layout_of, numbers_of, split_line
 from rsctl.report.printed import half_units
 from rsctl.store.imports import Radii
@@ -107,7 +107,7 @@ def _rows(
 
 
 def _cells(line: str, layout: Layout) -> list[str]:
-    return [cell.strip().strip('"') for cell in split_line(line, layout.delimiter)]
+    return [bare(cell) for cell in split_line(line, layout.delimiter)]
 
 
 def _reads(row: list[str], layout: Layout) -> bool:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rsctl.certificates.possible import too_few
 from rsctl.errors import UserError
 from rsctl.report.logged import NoCountsError, Reading, reading
+from rsctl.report.logged_counts import asked_of_counts
 from rsctl.store.imports import Import, Shown
 from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
@@ -23,10 +25,14 @@ def logged_curve(
     log, entry = Import(folder), run.entry
     own, level, n = str(entry["certificates"][0]), entry["alpha"], entry["n"]
     try:
-        found = reading(Shown(log, n, entry["n0"], level, "", []), certificate, alpha)
+        shown = Shown(log, n, entry["n0"], level, "", [])
+        found = reading(shown, certificate, alpha)
+        short: list[str] = []
+        if log.radii.counts is not None and len(log.radii) and found.alpha:
+            short = too_few([asked_of_counts(shown, found.certificate, found.alpha, entry["radii"])])
         about = Curve(
             run.key, run.title, found.certificate, found.guarantee, found.norm, found.alpha or 0.0, n or 0, len(log.radii),
-            len(log.radii), problems=tuple(plain(remark) for remark in entry["remarks"]),
+            len(log.radii), problems=tuple(plain(remark) for remark in [*entry["remarks"], *short]),
         )  # fmt: skip
     except NoCountsError:
         said = f"alpha = {level:g}" if level else "an alpha that nobody stated"

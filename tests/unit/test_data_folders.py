@@ -167,6 +167,11 @@ def test_a_class_subset_numbers_its_own_classes(animals: Path) -> None:
     assert list(drawn.class_names) == sorted(drawn.class_names)
 
 
+def test_one_class_named_is_not_one_class_there(animals: Path) -> None:
+    with pytest.raises(InputError, match=r"dataset\.classes: names 'cat' alone; at least two"):
+        shape_of("imagefolder", {**FOLDER, "classes": ["cat", "cat"]}, animals)
+
+
 def test_the_order_of_classes_is_that_of_the_labels(animals: Path) -> None:
     given = {**FOLDER, "classes": ["cat", "ant", "bee", "cat"]}
     images = load("imagefolder", given, "test", animals)

@@ -24,7 +24,10 @@ from rsctl.cli import run
 from rsctl.cluster import control
 from rsctl.plan.describe import describe
 from rsctl.report.formats import render
+from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.rows import sweep_results
 from rsctl.spec.runs import CONFIRMATIONS
+from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
 from rsctl.tui.planned import read_sweep
 from rsctl.tui.views import RunView
@@ -252,3 +255,24 @@ def test_the_command_says_so_on_stderr_and_in_its_document(
     assert "abstains" in said.out
     assert run([*asked, "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == known
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "n0", "level"),
+    [
+        ("idx\tlabel\tpredict\tcount\tn", "0\t1\t1\t9\t9", 100, "0.001"),
+        ("idx\tlabel\tpredict\tcount_0\tcount_1\tcount_2", "0\t1\t1\t0\t9\t0", None, "0.000333333"),
+    ],
+)
+def test_counts_of_logs_say_it_too(tmp_path: Path, header: str, row: str, n0: int | None, level: str) -> None:
+    (tmp_path / "sigma_0.50").write_text(f"{header}\n{row}\n")
+    store = Store(tmp_path / "runs")
+    import_logs(store, "s", [tmp_path / "sigma_0.50"], Said(n0=n0, alpha=0.001))
+    needed = first(lambda n: float(level) ** (1 / n) > 0.5)
+    said = f"n = 9 is too small for alpha = {level}: even where all draws agree cohen certifies no image; n = {needed} could."
+    notes = sweep_results(store, "s").notes
+    assert [note for note in notes if "too small" in note] == [said]
+    assert not any("too small" in note for note in sweep_results(store, "s", alpha=0.9).notes)
+    (entry,) = read_sweep(store, "s", None).entries
+    view = RunView("s", "s", "s", "s", "", entry.counts, entry.settings, entry.values, ())
+    assert said in Curves().of(str(store.root), view).problems
