@@ -103,6 +103,8 @@ class ClusterScreen(ModeScreen):
         """Keys of those that a sweep wants."""
         self._full: dict[str, str] = {}
         """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
+        self._noted = ""
+        """The grid that the note is about."""
         self._problems: dict[str, str] = {}
         """Why a pane isn't up to date."""
         self._heard: dict[str, str] = {}
@@ -131,9 +133,11 @@ class ClusterScreen(ModeScreen):
         self._tasks, self._wanted = found, set(wanted)
         # What runs comes first, then what is next.
         ordered = sorted(found.values(), key=lambda pair: STATES.index(pair[1].state))
-        self.query_one("#cluster-queue", Grid).show(
-            [self._row(title, task, wanted.get(task.key, [])) for title, task in ordered]
-        )
+        grid = self.query_one("#cluster-queue", Grid)
+        grid.show([self._row(title, task, wanted.get(task.key, [])) for title, task in ordered])
+        if self._noted == grid.id:
+            # What is said of the row under the cursor may be another, though the cursor hasn't moved.
+            self._tell(grid)
 
     def _row(self, title: str, task: TaskView, wanted: list[str]) -> Row:
         """An open task and the sweeps that want it."""
@@ -200,6 +204,7 @@ class ClusterScreen(ModeScreen):
     def _tell(self, grid: Grid) -> None:
         """The whole text of the row under the cursor, or what is wrong with all of them."""
         if grid.id in ("cluster-queue", self.pane):
+            self._noted = str(grid.id)
             text = self._full.get(f"{grid.id} {grid.key}", "") or self._problems.get(str(grid.id), "")
             self.query_one("#cluster-note", Static).update(text)
 
