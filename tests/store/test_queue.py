@@ -278,7 +278,7 @@ def test_a_model_that_another_host_trains_is_waited_for(chain: Chain) -> None:
 @pytest.mark.long
 def test_two_live_copies_of_a_task_end_with_one_result_and_the_older_stops(chain: Chain) -> None:
     own_model(chain)
-    values = tiny(name="copies", certification={"n": 30_000, "max_images": 6, "shards": 1})
+    values = tiny(name="copies", certification={"n": 150_000, "max_images": 6, "shards": 1})
     task = chain.plan(values).requests[0].task
     command = [sys.executable, "-m", "rsctl.cluster.task", str(task.run.path), "0"]
     older = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
