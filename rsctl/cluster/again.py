@@ -26,8 +26,11 @@ def retry(
     model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
     """
     store = Store(place.store)
-    sweep = name if name in store.sweep_names() else _sweep_of(store, named_tasks(place, [name]), name)
-    only = None if sweep == name else _with_models(named_tasks(place, [name]))
+    if name in store.sweep_names():
+        sweep, only = name, None
+    else:
+        named = named_tasks(place, [name])
+        sweep, only = _sweep_of(store, named, name), _with_models(named)
     found = [
         status
         for status in sweep_statuses(place, sweep).values()
@@ -60,10 +63,7 @@ def _with_models(tasks: list[Task]) -> set[str]:
     """Keys of these tasks and of the trainings that they need."""
     found = {task.key for task in tasks}
     for run in {task.run for task in tasks}:
-        if run.kind != "models":
-            found |= _trainings(run.store, run.table_spec.model_run)
-        else:
-            found |= _trainings(run.store, run.id)
+        found |= _trainings(run.store, run.id if run.kind == "models" else run.table_spec.model_run)
     return found
 
 

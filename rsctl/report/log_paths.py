@@ -38,7 +38,7 @@ _HABITS = (
 )
 """Folders of the authors' code that say nothing about the method."""
 _CORRUPTED = ("cifar10-c", "cifar100-c", "mnist-c", "imagenet-c")
-"""Whose folders are called by a brightness or a blur that the images have, whatever the noise."""
+"""Data sets whose folders are called by a brightness or a blur that the images have, whatever the noise."""
 _SETS = (
     *_CORRUPTED, "tiny-imagenet", "imagenet32", "imagenet64", "imagenet100", "kmnist", "emnist", "stl10", "celeba", "gtsrb",
 )  # fmt: skip
@@ -203,7 +203,7 @@ def _left(part: str, known: Sequence[re.Pattern[str]]) -> str:
 
 
 def _above(given: Path, known: Sequence[re.Pattern[str]]) -> str:
-    """What the given folder is called, or the first above it that isn't called by a noise level, a model or the like."""
+    """The name of the given folder, or of the first above it, that isn't called by a noise level, a model or the like."""
     for folder in [given, *given.parents][:_UPWARDS]:
         if folder.name.lower() in _HABITS:
             return ""

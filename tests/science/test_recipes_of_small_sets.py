@@ -9,13 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from chain import Chain
-from folders import shapes
+from folders import noisy_accuracy, shapes
 from PIL import Image
 
-from jobs.data import load
-from jobs.models.load import load_trained
 from rsctl.plan.tasks import Task
 from rsctl.store import degenerate
 from rsctl.store.layout import Run
@@ -93,20 +90,6 @@ def trained(chain: Chain, name: str, model: dict[str, Any], training: dict[str, 
     return run
 
 
-def accuracy(chain: Chain, run: Run) -> float:
-    """The accuracy of the network on noisy test images, each class weighing the same."""
-    images = load("imagefolder", {"path": "own", "size": SIZE}, "test", chain.place.data)
-    network, _ = load_trained(run.model_file, run.spec.hash, images.shape)
-    draws = torch.Generator().manual_seed(0)
-    hits = torch.zeros(len(images))
-    with torch.no_grad():
-        for _ in range(8):
-            noisy = images.pixels / 255
-            noisy = noisy + SIGMA * torch.randn(noisy.shape, generator=draws)
-            hits += (network(noisy).argmax(1) == images.labels).float() / 8
-    return float(np.mean([hits[images.labels == kind].mean() for kind in range(images.shape.classes)]))
-
-
 @pytest.mark.long
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("folder", FOLDERS)
@@ -116,10 +99,15 @@ def test_it_reaches_what_a_tuned_recipe_reaches(
     FOLDERS[folder](tmp_path / "data" / "own")
     fitted = trained(chain, "fitted", MODELS[model], {})
     assert degenerate.of_folder(fitted.path) is None
-    reached = accuracy(chain, fitted)
+    reached = noisy_accuracy(fitted, chain.place.data, SIZE, SIGMA)
     epochs = fitted.train_spec.recipe.epochs
     best = max(
-        accuracy(chain, trained(chain, f"tuned-{i}", MODELS[model], {"epochs": epochs, **one}))
+        noisy_accuracy(
+            trained(chain, f"tuned-{i}", MODELS[model], {"epochs": epochs, **one}),
+            chain.place.data,
+            SIZE,
+            SIGMA,
+        )
         for i, one in enumerate(TUNED)
     )
     print(f"{folder:14} {model:12} fitted {reached:.3f}  tuned {best:.3f}")

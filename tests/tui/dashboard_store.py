@@ -69,6 +69,15 @@ class Synthetic:
         save_sweep_file(self.place, name, file)
         return committed
 
+    def let_go(self, name: str) -> None:
+        """End the claims of this process on a sweep's tasks: stopping them would send it a signal."""
+        for run in [*self.models(name), *self.counts(name)]:
+            for number in run.task_numbers():
+                attempt = latest_attempt(run, number)
+                if attempt and not attempt.ended:
+                    claim = Claim(run, number, attempt.number)
+                    claim.write("end", state="stopped", reason="signal SIGTERM")
+
     def models(self, name: str) -> list[Run]:
         return [self.store.run("models", entry["model"]) for entry in self.store.sweep(name)["entries"]]
 

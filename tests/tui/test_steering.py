@@ -12,7 +12,6 @@ from test_sweeps import asked, grid_of, text_of
 
 from rsctl.cluster import control, dropped
 from rsctl.cluster.requests import own_queue
-from rsctl.store.attempts import Claim, latest_attempt
 from rsctl.tui.app import Dashboard
 from rsctl.tui.screens.confirm import ConfirmScreen
 
@@ -27,13 +26,18 @@ def asleep(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def hand_over(synthetic: Synthetic) -> None:
-    """All open tasks of `going` wait in the queue: none is claimed by this process, which stopping them would end."""
-    for run in [*synthetic.models("going"), *synthetic.counts("going")]:
-        for number in run.task_numbers():
-            attempt = latest_attempt(run, number)
-            if attempt and not attempt.ended:
-                Claim(run, number, attempt.number).write("end", state="stopped", reason="signal SIGTERM")
+    """All open tasks of `going` wait in the queue: none is claimed by this process."""
+    synthetic.let_go("going")
     control.submit(synthetic.store.sweep_folder("going") / "sweep.toml", synthetic.place)
+
+
+async def update(app, pilot) -> None:
+    """Edit the sweep `going` and submit it, up to the question about what was dropped."""
+    grid_of(app).move_to("going")
+    await pilot.press("e")
+    await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "2 models" in asked(app), "the plan")
+    await pilot.press("y")
+    await until(pilot, lambda: "No sweep wants" in asked(app), "the question")
 
 
 def test_an_update_asks_about_what_it_drops_and_the_cluster_mode_lists_it(
@@ -43,13 +47,7 @@ def test_an_update_asks_about_what_it_drops_and_the_cluster_mode_lists_it(
     hand_over(synthetic)
 
     async def steps(app, pilot):
-        grid_of(app).move_to("going")
-        await pilot.press("e")
-        await until(
-            pilot, lambda: isinstance(app.screen, ConfirmScreen) and "2 models" in asked(app), "the plan"
-        )
-        await pilot.press("y")
-        await until(pilot, lambda: "No sweep wants" in asked(app), "the question")
+        await update(app, pilot)
         assert "s0.12" in asked(app)
         left = {status.task.key for status in dropped.dropped_tasks(synthetic.place)}
         assert left
@@ -76,13 +74,7 @@ def test_dropped_tasks_are_stopped_where_one_agrees(synthetic: Synthetic, drive)
     hand_over(synthetic)
 
     async def steps(app, pilot):
-        grid_of(app).move_to("going")
-        await pilot.press("e")
-        await until(
-            pilot, lambda: isinstance(app.screen, ConfirmScreen) and "2 models" in asked(app), "the plan"
-        )
-        await pilot.press("y")
-        await until(pilot, lambda: "No sweep wants" in asked(app), "the question")
+        await update(app, pilot)
         await pilot.press("y")
         await until(pilot, lambda: not any("s0.12" in key for key in queue.wanted()), "their end")
         assert any("s0.75" in key for key in queue.wanted())

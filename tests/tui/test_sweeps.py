@@ -15,7 +15,6 @@ from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.requests import own_queue
 from rsctl.plan.tasks import Task
-from rsctl.store.attempts import Claim, latest_attempt
 from rsctl.tui import steer
 from rsctl.tui.app import Dashboard
 from rsctl.tui.screens.confirm import ConfirmScreen
@@ -254,12 +253,7 @@ def test_cancel_asks_first_and_stops_the_sweep(synthetic: Synthetic, drive) -> N
 
 
 def with_no_signals(synthetic: Synthetic, drive, steps) -> None:
-    """End the claims of this process first: cancelling would send it a signal."""
-    for run in [*synthetic.models("going"), *synthetic.counts("going")]:
-        for number in run.task_numbers():
-            attempt = latest_attempt(run, number)
-            if attempt and not attempt.ended:
-                Claim(run, number, attempt.number).write("end", state="stopped", reason="signal SIGTERM")
+    synthetic.let_go("going")
     drive(steps)
 
 
