@@ -9,6 +9,7 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.errors import UnavailableError
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
@@ -16,11 +17,13 @@ from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
+from rsctl.store.checks import check_shard
+from rsctl.store.compaction import compact, lacks_digests
 from rsctl.store.files import explained, publish, publish_all, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
-from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
+from rsctl.store.tables import data_files, reader_of, set_aside
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,11 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             }
         )
         notes += set_unusable_aside(run)
+        if lacks_digests(run) and compact(run):
+            notes.append(
+                f"{run.path}: its data files had no digest, as earlier versions wrote them. They agree with the run's spec and were "
+                "written anew with one: from now on a changed byte is noticed."
+            )
         tasks = assign(run, table)
         numbers[table.key] = list(tasks)
         # Attempts are looked at before the table: one that is done by then has its rows in it.
@@ -148,11 +156,15 @@ def set_unusable_aside(run: Run) -> list[str]:
     notes = []
     for path in data_files(run):
         try:
-            check_shard(run, read_shard(path))
+            check_shard(run, path, read_shard(path))
         except Corrupt as problem:
             notes.append(set_aside(path, str(problem)))
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise UnavailableError(
+                f"{path}: can't be read now ({error.strerror}). Its images would be sampled again: make it readable, or move it away."
+            ) from error
     return notes
 
 

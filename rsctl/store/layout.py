@@ -114,6 +114,15 @@ class Run:
             raise InputError(f"{file}: 'images' is no list of positions: it was edited. Restore it.")
         return images
 
+    def assigned_images(self) -> set[int]:
+        """Positions that some task of this table has."""
+        return {image for number in self.task_numbers() for image in self.images(number)}
+
+    @cached_property
+    def has_digests(self) -> bool:
+        """True where every data file was written with a digest: the run was made by a version that writes them."""
+        return read_json(self.path / "spec.json").get("digests") is True
+
     def launch(self) -> dict[str, Any]:
         """How to run it now: data, threads, code. The last submission wins; none of it is identity."""
         return read_json(self.path / "launch.json", "code", "data", "plugins", "threads")
@@ -180,7 +189,7 @@ class Store:
     def create(self, spec: Spec | TableSpec) -> Run:
         """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""
         run = self.run(spec.folder, spec.run_id)
-        values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
+        values = {"schema": SCHEMA, "digests": True, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
         if not (run.path / "spec.json").exists() and publish(run.path / "spec.json", to_json(values)):
             return run
         stored = read_spec(run.path / "spec.json")

@@ -12,8 +12,9 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from rsctl.certificates import CountTable
-from rsctl.errors import RefusedError
-from rsctl.spec.runs import CountSpec
+from rsctl.errors import RefusedError, UnavailableError
+from rsctl.store.checks import check_shard, count_table
+from rsctl.store.files import explained
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, read_shard
@@ -21,6 +22,8 @@ from rsctl.store.shards import Corrupt, Shard, read_shard
 _SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
 _COMPACTED = re.compile(r"(?:counts|findings)(?:\.(\d+))?\.h5")
 
+
+_TRIES = 100
 
 R = TypeVar("R", bound=ImageRows)
 
@@ -52,28 +55,6 @@ class Table(Generic[R]):
         return count_table(self.run.count_spec, self.rows, int(self.attributes.get("dimension", 0)))
 
 
-def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
-    """Stored rows as certificates take them."""
-    return CountTable(
-        rows.selection_counts,
-        rows.counts,
-        rows.n,
-        spec.sigma,
-        dimension,
-        spec.noise,
-        spec.stopping,
-        label=rows.label,
-        looks=rows.looks,
-        selection=spec.selection,
-        exponent=spec.exponent,
-        shells=rows.shells,
-        disagreements=rows.disagreements,
-        compared=spec.transfer,
-        halves=rows.halves,
-        arithmetic=spec.arithmetic,
-    )
-
-
 class Reader(Generic[R]):
     """Reads a run's files; a second call reads only those that changed. `kind` is that of its rows."""
 
@@ -84,8 +65,11 @@ class Reader(Generic[R]):
     def read(self) -> Table[R]:
         """Merge everything there is; raises RefusedError if tables of two checkpoints lie in one run."""
         found = None
-        while found is None:
-            found = self._parts()
+        for _ in range(_TRIES):
+            if found := self._parts():
+                break
+        else:
+            raise UnavailableError(f"{self.run.path}: its files come and go faster than they can be read.")
         parts, problems = found
         checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
         if len(checkpoints) > 1:
@@ -133,12 +117,12 @@ class Reader(Generic[R]):
             status = os.stat(path)
         except FileNotFoundError:
             self._seen.pop(path, None)
-            return None
+            return "it is a link to nowhere" if path.is_symlink() else None
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if path in self._seen and self._seen[path][0] == stamp:
             return self._seen[path][1]
         try:
-            result: Shard | str = check_shard(self.run, read_shard(path))
+            result: Shard | str = check_shard(self.run, path, read_shard(path))
         except FileNotFoundError:
             return None
         except (Corrupt, OSError) as error:
@@ -162,35 +146,11 @@ def reader_of(run: Run) -> Reader[Rows] | Reader[Findings]:
     return Reader(run, Rows) if run.kind == "counts" else Reader(run, Findings)
 
 
-def check_shard(run: Run, shard: Shard) -> Shard:
-    """The shard, if it belongs to this run; raises Corrupt."""
-    if shard.attributes.get("spec_hash") != run.spec.hash:
-        raise Corrupt("it belongs to another run (its spec hash differs)")
-    if not shard.attributes.get("model_sha256"):
-        raise Corrupt("it doesn't say which checkpoint it is about")
-    rows = shard.rows
-    if isinstance(rows, Rows) != (run.kind == "counts"):
-        raise Corrupt(f"its rows are none of a run in '{run.kind}'")
-    if isinstance(rows, Rows):
-        spec = run.count_spec
-        if spec.stopping == "fixed" and (rows.n != spec.n).any():
-            raise Corrupt(f"it holds images of other draws than n = {spec.n}")
-        if (rows.selection_counts.sum(axis=1) != spec.n0).any():
-            raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
-        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
-            raise Corrupt("it doesn't say how often another precision chose another class")
-        if len(rows) and (rows.halves.draws if rows.halves else None) != (
-            spec.halves if spec.gradient else None
-        ):
-            raise Corrupt("its sums of noise are not those of this run's halves of the draws")
-    return shard
-
-
 def data_files(run: Run) -> list[Path]:
     """Compacted files first, then shards by attempt and task."""
-    compacted = [compacted_file(run, number) for number in compacted_numbers(run)]
+    compacted = [(int(m[1] or 1), run.path / m[0]) for m in _matches(run.path, _COMPACTED)]
     shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
-    return compacted + [path for _, _, path in sorted(shards)]
+    return [path for _, path in sorted(compacted)] + [path for _, _, path in sorted(shards)]
 
 
 def compacted_numbers(run: Run) -> list[int]:
@@ -220,7 +180,7 @@ def shard_file(run: Run, task: int, attempt: int) -> Path:
 def _matches(folder: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
     try:
         names = os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
     return [match for name in names if (match := pattern.fullmatch(name))]
 
@@ -230,11 +190,16 @@ def set_aside(path: Path, reason: str) -> str:
     for number in range(1, 1000):
         aside = path.with_name(f"{path.name}.unusable-{number}")
         try:
-            os.link(path, aside)
+            os.link(path, aside, follow_symlinks=False)
         except FileExistsError:
             continue
         except FileNotFoundError:
             return f"{path}: {reason}; it was set aside meanwhile."
+        except OSError:  # no hard links here, or of a folder
+            if os.path.lexists(aside):
+                continue
+            with explained(path):
+                os.rename(path, aside)
         path.unlink(missing_ok=True)
         return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
     raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")
