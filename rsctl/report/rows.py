@@ -14,7 +14,7 @@ from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, find_certificate
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
-from rsctl.errors import InputError
+from rsctl.errors import InputError, RefusedError
 from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
@@ -45,7 +45,7 @@ from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import Reader, Table, read_findings
+from rsctl.store.tables import R, Reader, Table
 from rsctl.store.tally import verdict
 from rsctl.words import nth
 
@@ -116,7 +116,7 @@ def sweep_results(
         if entry["kind"] != "counts" or certificate in known_verifiers():
             continue
         reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
-        table = reader.read()
+        table = _table(reader)
         notes += [problem for problem in table.problems if problem not in notes]
         chosen = entry["images"]
         order = _order(run, chosen, orders)
@@ -171,6 +171,14 @@ def sweep_results(
     )
 
 
+def _table(reader: Reader[R]) -> Table[R]:
+    """What is in of a run; nothing, and why, where its files contradict each other, so that the other runs are still shown."""
+    try:
+        return reader.read()
+    except RefusedError as error:
+        return Table(reader.run, reader.kind.empty(), problems=[str(error)])
+
+
 def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
     """A row whose certificates an attack broke says so in its name."""
     for row in rows:
@@ -187,7 +195,7 @@ def _attacked(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     notes: list[str],
 ) -> AttackedRow:  # fmt: skip
-    table = read_findings(run)
+    table = _table(Reader(run, Findings))
     notes += [problem for problem in table.problems if problem not in notes]
     order = _order(run, entry["images"], orders)
     return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
@@ -201,7 +209,7 @@ def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     notes: list[str],
 ) -> tuple[ProvedRow, Table[Findings]]:  # fmt: skip
-    table = read_findings(run)
+    table = _table(Reader(run, Findings))
     notes += [problem for problem in table.problems if problem not in notes]
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)

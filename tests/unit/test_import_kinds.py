@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-import h5py
+from edited import edited
 import numpy as np
 import pytest
 from report_cases import make_row, make_store
@@ -471,10 +471,10 @@ def test_what_was_imported_before_keeps_its_name_and_its_numbers(tmp_path: Path)
     store, (one,) = bring(tmp_path / "logs")
     file = store.root / "imports" / one.run / "radii.h5"
     file.chmod(0o644)
-    with h5py.File(file, "r+") as stored:
+    with edited(file) as stored:
         del stored["printed"]
     assert rows_of(store)[0].cap_share == pytest.approx(1 / 3)
-    with h5py.File(file, "r+") as stored:
+    with edited(file) as stored:
         stored["printed"] = np.zeros(2)
     with pytest.raises(InputError, match="different lengths"):
         rows_of(store)
