@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -58,6 +59,8 @@ class Subject:
 
     degenerate: Verdict | None = None
     """That the network learned nothing."""
+    problems: Sequence[str] = ()
+    """Files of the run that couldn't be used; their images are missing."""
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
@@ -134,7 +137,7 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
         guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
         planned=len(run.assigned_images()),
-        train=train, count=count, table=table, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
+        train=train, count=count, table=table, problems=table.problems, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
     )  # fmt: skip
 
 
@@ -146,12 +149,13 @@ def of_verification(run: Run, certificate: str | None = None, alpha: float | Non
             f"{run.id}: holds what '{spec.verifier}' proved, which has no alpha; without counts it has no other radii."
         )
     train = run.store.run("models", spec.model_run).train_spec
-    rows = read_findings(run).rows
+    table = read_findings(run)
+    rows = table.rows
     return Subject(
         run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
         noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
         norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
-        planned=len(run.assigned_images()), train=train, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
+        planned=len(run.assigned_images()), train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
     )  # fmt: skip
 
 

@@ -58,11 +58,6 @@ def compact(run: Run) -> bool:
     return published
 
 
-def lacks_digests(run: Run) -> bool:
-    """Return whether a file of this run was written before files had digests."""
-    return not run.has_digests and any(not shard.digest for _, shard in _usable(run))
-
-
 def _compacted(run: Run) -> set[int]:
     """Positions that lie in published compacted files with a digest."""
     found: set[int] = set()

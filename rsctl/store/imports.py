@@ -151,6 +151,7 @@ class Import:
 
     @cached_property
     def radii(self) -> Radii:
+        """What the log says; raises RefusedError where that isn't what was imported."""
         file = self.path / "radii.h5"
         try:
             content = read_data_file(file)
@@ -163,20 +164,24 @@ class Import:
             reason = f"it has no column {error}"
         except (Corrupt, OSError) as error:
             reason = str(error)
-        raise InputError(f"{file}: can't be used: {reason}. Move the folder away and import again.")
+        raise RefusedError(f"{file}: can't be used: {reason}. Move its folder away and import again.")
 
     def _problem(self, found: Radii, digest: bool) -> str:
         """What is wrong with these rows, or empty."""
         for name, column in found.columns.items():
             kind, rank = _COLUMNS.get(name) or _FURTHER[name], 2 if name == "counts" else 1
             if column.dtype != np.dtype(kind) or column.ndim != rank or len(column) != len(found):
-                return f"'{name}' has shape {column.shape} and type {column.dtype}: different lengths or types"
+                return (
+                    f"'{name}' has shape {column.shape} and type {column.dtype}: different lengths or types"
+                )
         if not digest and read_json(self.path / "spec.json").get("digests"):
             return "it has no digest, and it was written with one: it was replaced or edited"
         if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
             return "its counts aren't what spec.json says"
         if found.sha256 != self.spec.rows:
-            return "its rows are not those that were imported: their SHA-256 differs from the one in spec.json"
+            return (
+                "its rows are not those that were imported: their SHA-256 differs from the one in spec.json"
+            )
         if found.printed is not None and not ((found.printed >= 0) & (found.printed < np.inf)).all():
             return "how its radii were printed can't be right"
         return ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -40,11 +40,13 @@ class Table(Generic[R]):
     functions: list[dict[str, object]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Files that couldn't be used, each with its reason."""
+    without_digest: int = 0
+    """Files of an earlier version, in which a changed byte can't be noticed."""
 
     def restrict(self, images: Iterable[int]) -> Table[R]:
         """Only these positions."""
         keep = np.isin(self.rows.index, np.fromiter(images, np.int64))
-        return Table(self.run, self.rows.take(keep), self.attributes, self.functions, self.problems)
+        return replace(self, rows=self.rows.take(keep))
 
     @property
     def model_sha256(self) -> str:
@@ -95,7 +97,8 @@ class Reader(Generic[R]):
         # Files come in the order compacted, then by attempt: the first row of an image is the one that counts.
         everything = merged[0].concatenate(merged)
         _, first = np.unique(everything.index, return_index=True)
-        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems)
+        bare = sum(not shard.digest for shard in parts)
+        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems, bare)
 
     def _parts(self) -> tuple[list[Shard], list[str]] | None:
         """Shards with rows, and problems; None if a file went away meanwhile: its rows are in a newer one by then."""
