@@ -51,18 +51,17 @@ def encode(write: Callable[[Any], None]) -> bytes:
 
 
 def decode(data: bytes, *, digest: bool) -> Content:
-    """What these bytes hold; unless the digest of them was found right, every array's storage is looked at before it is read.
+    """What these bytes hold, every array of it stored in them; `digest`: theirs was found right.
 
     Raises Corrupt.
     """
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            arrays, texts, left = {}, [], LARGEST
-            for number, (path, dataset) in enumerate(_datasets(file, "", digest)):
-                if not digest:
-                    if number >= _MOST:
-                        raise Corrupt(f"it has more than {_MOST} data sets")
-                    left -= _size(path, dataset, left)
+            arrays, texts, left = {}, [], _TIGHTEST * len(data) if digest else LARGEST
+            for path, dataset in _datasets(file):
+                left -= _size(path, dataset, left)
+                if len(arrays) > _MOST:
+                    raise Corrupt(f"it has more than {_MOST} data sets")
                 if path == _TEXTS:
                     texts = [_text(text) for text in dataset.asstr()[()].tolist()]
                 else:
@@ -72,56 +71,58 @@ def decode(data: bytes, *, digest: bool) -> Content:
         raise
     except Exception as error:
         # Damaged files make h5py raise nearly anything; whatever it is, it is about this file.
-        told = str(error).splitlines()[:1] or [""]
-        raise Corrupt(f"it can't be read as HDF5 ({type(error).__name__}: {told[0][:200]})") from error
+        told = "".join(letter for letter in str(error)[:200] if letter.isprintable())
+        raise Corrupt(f"it can't be read as HDF5 ({type(error).__name__}: {told})") from error
 
 
-def _datasets(group: Any, above: str, trusted: bool, depth: int = 0) -> Iterator[tuple[str, Any]]:
+def _datasets(group: Any, above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     for name in group:
         path = above + name
         if path == _UNREAD:
             continue
-        if not trusted and not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        if not path.isprintable():
+            raise Corrupt("it has data sets of unprintable names")
+        if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise Corrupt(f"'{path}' is a link to somewhere else")
         item = group[name]
         if isinstance(item, h5py.Dataset):
             yield path, item
         elif isinstance(item, h5py.Group) and depth < _DEEPEST:
-            yield from _datasets(item, f"{path}/", trusted, depth + 1)
+            yield from _datasets(item, f"{path}/", depth + 1)
         else:
             raise Corrupt(f"'{path}' is neither a data set nor a group of them")
 
 
 def _size(path: str, dataset: Any, most: int) -> int:
-    """Bytes that the array takes, all of them stored in this file; raises Corrupt where it isn't so."""
-    created = dataset.id.get_create_plist()
-    if dataset.is_virtual or created.get_external_count():
+    """Bytes that the array takes; raises Corrupt where it is of no kind that a table has, or not all in this file."""
+    created, shape, kind = dataset.id.get_create_plist(), dataset.id.shape, dataset.id.dtype
+    layout, filters = created.get_layout(), [created.get_filter(i)[0] for i in range(created.get_nfilters())]
+    if layout == h5py.h5d.VIRTUAL or created.get_external_count():
         raise Corrupt(f"'{path}' keeps its data in other files")
-    kind = dataset.dtype
-    if dataset.shape is None or not 1 <= len(dataset.shape) <= _RANK:
-        raise Corrupt(f"'{path}' has shape {dataset.shape}")
+    if (
+        shape is None
+        or not 1 <= len(shape) <= _RANK
+        or dataset.id.get_space().get_simple_extent_type() != h5py.h5s.SIMPLE
+    ):
+        raise Corrupt(f"'{path}' has shape {shape}")
     if path == _TEXTS:
-        if h5py.check_string_dtype(kind) is None or dataset.size > _MOST:
-            raise Corrupt(f"'{path}' has type {kind} and shape {dataset.shape}")
+        if h5py.check_string_dtype(kind) is None or math.prod(shape) > _MOST:
+            raise Corrupt(f"'{path}' has type {kind} and shape {shape}")
         return 0
     if kind.str not in KINDS:
         raise Corrupt(f"'{path}' has type {kind}, which no table has")
-    size: int = math.prod(dataset.shape) * kind.itemsize
-    stored = dataset.id.get_storage_size()
+    size: int = math.prod(shape) * kind.itemsize
     if size > most:
-        raise Corrupt(f"'{path}' has shape {dataset.shape}: more than is read of a file without a digest")
-    filters = [created.get_filter(i)[0] for i in range(created.get_nfilters())]
+        raise Corrupt(f"'{path}' has shape {shape}: more than is read of a file like this")
     if not set(filters) <= set(_FILTERS):
         raise Corrupt(f"'{path}' is stored with filters that rsctl doesn't use")
-    if dataset.chunks:
-        there = math.prod(
-            -(-side // chunk) for side, chunk in zip(dataset.shape, dataset.chunks, strict=True)
-        )
-        whole = dataset.id.get_num_chunks() == there and math.prod(dataset.chunks) * kind.itemsize <= LARGEST
-    else:
-        whole = stored == size
+    stored, whole = dataset.id.get_storage_size(), True
+    if layout == h5py.h5d.CHUNKED:
+        chunk = created.get_chunk()
+        there = math.prod(-(-side // part) for side, part in zip(shape, chunk, strict=True))
+        whole = dataset.id.get_num_chunks() == there and math.prod(chunk) * kind.itemsize <= LARGEST
     if not whole or size > stored * (_TIGHTEST if filters else 1):
-        raise Corrupt(f"'{path}' has shape {dataset.shape}, and the file doesn't hold all of it")
+        raise Corrupt(f"'{path}' has shape {shape}, and the file doesn't hold all of it")
     return size
 
 
@@ -130,8 +131,8 @@ def _attributes(file: Any) -> dict[str, Attribute]:
         raise Corrupt(f"it has more than {_MOST} attributes")
     found: dict[str, Attribute] = {}
     for name in file.attrs:
-        if file.attrs.get_id(name).shape != ():
-            raise Corrupt(f"the attribute '{name}' is no single value")
+        if not name.isprintable() or file.attrs.get_id(name).shape != ():
+            raise Corrupt(f"the attribute {name!r} is no single value")
         value = file.attrs[name]
         value = value.item() if isinstance(value, np.generic) else value
         if not isinstance(value, (int, float, str)):

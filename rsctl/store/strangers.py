@@ -30,7 +30,7 @@ from rsctl.store.hdf5 import KINDS, LARGEST, Content, decode
 
 _PATIENCE = 30.0
 """Seconds of wall time after which the process is given up, where the machine is too busy for the limit on computing."""
-_COMPUTING = 2.0
+_COMPUTING = 1.0
 """Seconds of computing that a small file may take."""
 _MEMORY = 900_000_000
 """Bytes beyond those that the process has at its start."""

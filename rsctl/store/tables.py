@@ -121,6 +121,8 @@ class Reader(Generic[R]):
         except FileNotFoundError:
             self._seen.pop(path, None)
             return "it is a link to nowhere" if path.is_symlink() else None
+        except OSError as error:
+            return str(error)
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if path in self._seen and self._seen[path][0] == stamp:
             return self._seen[path][1]
