@@ -8,10 +8,15 @@ a file can write its digest.
 from __future__ import annotations
 
 import hashlib
+import os
+import stat
+from pathlib import Path
 
 SIZE = 512
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BEGINNING = b"rsctl data file, "
+
+MISSING = "it has no digest, and every file of this run was written with one: it was replaced or edited"
 
 
 class Corrupt(Exception):
@@ -45,6 +50,24 @@ def check_digest(data: bytes) -> None:
     """Raises Corrupt unless the whole file is, byte by byte, as it was written."""
     if data[:SIZE] != _line(memoryview(data)[SIZE:]):
         raise Corrupt("it was damaged or changed after it was written: its bytes don't match their SHA-256")
+
+
+def own_bytes(path: Path) -> bytes | None:
+    """The whole file, if its digest is right and this user or root wrote it; None of plain HDF5, and of somebody else's file.
+
+    Raises Corrupt, or OSError where it can't be read.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with open(descriptor, "rb", buffering=0) as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise Corrupt("it is no regular file")
+        beginning = file.read(SIZE)
+        if not has_digest(beginning, status.st_size) or status.st_uid not in (os.geteuid(), 0):
+            return None
+        data = beginning + file.readall()
+    check_digest(data)
+    return data
 
 
 def _line(content: bytes | memoryview) -> bytes:

@@ -57,7 +57,8 @@ def decode(data: bytes, *, digest: bool) -> Content:
     """
     try:
         with h5py.File(io.BytesIO(data), "r") as file:
-            arrays, texts, left = {}, [], _TIGHTEST * len(data) if digest else LARGEST
+            arrays: dict[str, NDArray[Any]] = {}
+            texts, left = list[str](), _TIGHTEST * len(data) if digest else LARGEST
             for path, dataset in _datasets(file):
                 left -= _size(path, dataset, left)
                 if len(arrays) > _MOST:

@@ -14,7 +14,6 @@ import os
 import resource
 import select
 import signal
-import stat
 import struct
 import subprocess
 import sys
@@ -25,7 +24,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from rsctl.store.digest import SIZE, Corrupt, check_digest, has_digest
+from rsctl.store.digest import SIZE, Corrupt, check_digest, has_digest, own_bytes
 from rsctl.store.hdf5 import KINDS, LARGEST, Content, decode
 
 _PATIENCE = 30.0
@@ -144,7 +143,7 @@ def read_data_file(path: Path) -> Content:
     """
     for attempt in range(3):
         try:
-            data, own = _own_bytes(path)
+            data = own_bytes(path)
             break
         except FileNotFoundError:
             if path.is_symlink():
@@ -155,22 +154,7 @@ def read_data_file(path: Path) -> Content:
             if error.errno != errno.ESTALE or attempt == 2:
                 raise
             time.sleep(0.05)
-    return decode(data, digest=True) if own else _HELPER.read(path)
-
-
-def _own_bytes(path: Path) -> tuple[bytes, bool]:
-    """The bytes of a file whose digest is right and that is ours; nothing, and False, of another."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    with open(descriptor, "rb", buffering=0) as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise Corrupt("it is no regular file")
-        beginning = file.read(SIZE)
-        if not has_digest(beginning, status.st_size) or status.st_uid not in (os.geteuid(), 0):
-            return b"", False
-        data = beginning + file.readall()
-    check_digest(data)
-    return data, True
+    return _HELPER.read(path) if data is None else decode(data, digest=True)
 
 
 def _send(pipe: int, *parts: bytes | memoryview) -> None:

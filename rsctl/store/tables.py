@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,14 +13,23 @@ import numpy as np
 from rsctl.certificates import CountTable
 from rsctl.errors import RefusedError, UnavailableError
 from rsctl.store.checks import check_shard, count_table
-from rsctl.store.files import explained
+from rsctl.store.damage import ADVICE
+from rsctl.store.data_files import (
+    compacted_file,
+    compacted_numbers,
+    data_files,
+    set_aside,
+    shard_file,
+    shard_files,
+)
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, read_shard
 
-_SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
-_COMPACTED = re.compile(r"(?:counts|findings)(?:\.(\d+))?\.h5")
-
+__all__ = [
+    "Reader", "Table", "compacted_file", "compacted_numbers", "data_files", "read_findings", "read_table", "reader_of", "set_aside",
+    "shard_file", "shard_files",
+]  # fmt: skip
 
 _TRIES = 100
 
@@ -109,7 +117,7 @@ class Reader(Generic[R]):
             if shard is None:
                 return None
             if isinstance(shard, str):
-                problems.append(f"{path}: {shard}. 'rsctl submit' sets it aside and runs its images again.")
+                problems.append(f"{path}: {shard}. {ADVICE}")
             elif len(shard.rows):
                 parts.append(shard)
         return parts, problems
@@ -149,62 +157,3 @@ def read_findings(run: Run) -> Table[Findings]:
 def reader_of(run: Run) -> Reader[Rows] | Reader[Findings]:
     """A reader of whatever rows the run has."""
     return Reader(run, Rows) if run.kind == "counts" else Reader(run, Findings)
-
-
-def data_files(run: Run) -> list[Path]:
-    """Compacted files first, then shards by attempt and task."""
-    compacted = [(int(m[1] or 1), run.path / m[0]) for m in _matches(run.path, _COMPACTED)]
-    shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
-    return [path for _, path in sorted(compacted)] + [path for _, _, path in sorted(shards)]
-
-
-def compacted_numbers(run: Run) -> list[int]:
-    """Numbers of the compacted files, ascending."""
-    return sorted(int(match[1] or 1) for match in _matches(run.path, _COMPACTED))
-
-
-def compacted_file(run: Run, number: int) -> Path:
-    stem = "counts" if run.kind == "counts" else "findings"
-    return run.path / (f"{stem}.h5" if number == 1 else f"{stem}.{number}.h5")
-
-
-def shard_files(run: Run, task: int) -> list[Path]:
-    """The shards of one task by attempt, ascending."""
-    found = [
-        (int(m[2]), run.shards_folder / m[0])
-        for m in _matches(run.shards_folder, _SHARD)
-        if int(m[1]) == task
-    ]
-    return [path for _, path in sorted(found)]
-
-
-def shard_file(run: Run, task: int, attempt: int) -> Path:
-    return run.shards_folder / f"{task:04d}.{attempt}.h5"
-
-
-def _matches(folder: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [match for name in names if (match := pattern.fullmatch(name))]
-
-
-def set_aside(path: Path, reason: str) -> str:
-    """Rename a file that can't be used, so that its images run again; returns a sentence. It is never deleted."""
-    for number in range(1, 1000):
-        aside = path.with_name(f"{path.name}.unusable-{number}")
-        try:
-            os.link(path, aside, follow_symlinks=False)
-        except FileExistsError:
-            continue
-        except FileNotFoundError:
-            return f"{path}: {reason}; it was set aside meanwhile."
-        except OSError:  # no hard links here, or of a folder
-            if os.path.lexists(aside):
-                continue
-            with explained(path):
-                os.rename(path, aside)
-        path.unlink(missing_ok=True)
-        return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
-    raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")

@@ -392,6 +392,8 @@ def crashing(path: Path) -> None:
 
 
 DAMAGES = (cut, lost_sector, crafted("virtual"), crafted("terabytes"), flipped_label, crashing)
+NOT_AS_WRITTEN = (0, 1, 4, 5)
+"""Those that their digest gives away: the crafted ones have a right one, and `status` reads no HDF5."""
 
 
 def test_commands_go_on_with_the_rest_name_what_is_damaged_and_sample_it_again(chain: Chain) -> None:
@@ -407,6 +409,11 @@ def test_commands_go_on_with_the_rest_name_what_is_damaged_and_sample_it_again(c
     assert [rows[run.id] for run in runs] == [0] * len(DAMAGES) + [20]
     named = [f"{run.id}/counts.h5: " in " ".join(json.loads(shown.out)["notes"]) for run in runs]
     assert named == [True] * len(DAMAGES) + [False]
+    for _ in range(2):  # the second look relies on what the first found right
+        status = chain.cli("status", "tiny", "--json")
+        assert status.code == 0
+        (told,) = json.loads(status.out)["sweeps"]
+        assert told["damaged"].keys() == {f"counts/{run.id}" for run in (runs[k] for k in NOT_AS_WRITTEN)}
     committed = chain.plan(values)
     notes = "\n".join(committed.notes)
     assert [str(file) in notes for file in files] == [True] * len(DAMAGES) + [False]
