@@ -11,7 +11,7 @@ import json
 import os
 
 from rsctl.errors import UserError
-from rsctl.store.data_files import data_files
+from rsctl.store.data_files import data_file_names
 from rsctl.store.digest import MISSING, Corrupt, own_bytes
 from rsctl.store.files import read_json, replace
 from rsctl.store.layout import Run, Store
@@ -33,16 +33,16 @@ class Damage:
     def of(self, run: Run) -> list[str]:
         """What is wrong with the files of a run, a sentence each."""
         found = []
-        for path in data_files(run):
-            name = f"{run.kind}/{run.id}/{path.name}"
+        prefix = f"{run.kind}/{run.id}/"
+        for name, path in data_file_names(run):
             try:
                 status = os.stat(path)
                 stamp = [status.st_ino, status.st_size, status.st_mtime_ns]
-                if self._known.get(name) != stamp and own_bytes(path) is None and run.has_digests:
+                if self._known.get(prefix + name) != stamp and own_bytes(path) is None and run.has_digests:
                     raise Corrupt(MISSING)
-                self._right[name] = stamp
+                self._right[prefix + name] = stamp
             except FileNotFoundError:
-                if path.is_symlink():
+                if os.path.islink(path):
                     found.append(f"{path}: it is a link to nowhere. {ADVICE}")
             except (Corrupt, OSError) as error:
                 found.append(f"{path}: {error}. {ADVICE}")

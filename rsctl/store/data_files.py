@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
@@ -19,6 +20,15 @@ def data_files(run: Run) -> list[Path]:
     compacted = [(int(m[1] or 1), run.path / m[0]) for m in _matches(run.path, _COMPACTED)]
     shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
     return [path for _, path in sorted(compacted)] + [path for _, _, path in sorted(shards)]
+
+
+def data_file_names(run: Run) -> list[tuple[str, str]]:
+    """Names and paths of the same files, in no order: cheap enough for every run of a large store."""
+    found = []
+    for folder, pattern in ((f"{run.path}/", _COMPACTED), (f"{run.path}/shards/", _SHARD)):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            found += [(name, folder + name) for name in os.listdir(folder) if pattern.fullmatch(name)]
+    return found
 
 
 def compacted_numbers(run: Run) -> list[int]:

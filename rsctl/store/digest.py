@@ -52,7 +52,7 @@ def check_digest(data: bytes) -> None:
         raise Corrupt("it was damaged or changed after it was written: its bytes don't match their SHA-256")
 
 
-def own_bytes(path: Path) -> bytes | None:
+def own_bytes(path: Path | str) -> bytes | None:
     """The whole file, if its digest is right and this user or root wrote it; None of plain HDF5, and of somebody else's file.
 
     Raises Corrupt, or OSError where it can't be read.
