@@ -13,6 +13,7 @@
 
 A log of counts has `counts` (N, C) int64, where the attribute is `classes`, or (N, 1), those of the predicted class
 alone, where it is `top`; `draws` (N,) int64; and radii of 0: those are derived at whatever alpha is asked for.
+The file begins with a digest (`rsctl.store.digest`), and the SHA-256 of the rows is in the spec: both are compared.
 
 A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are what
 somebody says of it and belong to the sweep. So an import can be repeated and corrected. Both files are

@@ -351,6 +351,16 @@ def test_a_file_without_a_digest_is_none_of_a_run_that_writes_them(tmp_path: Pat
     assert "it has no digest" in problem
 
 
+@pytest.mark.skipif(not SHARED.exists(), reason="the samples that crash HDF5 aren't here")
+def test_a_file_that_crashes_hdf5_is_a_sentence_and_the_next_one_is_read(tmp_path: Path) -> None:
+    subject = of_run(finished_run(Store(tmp_path), "counts"), digest=False)
+    for _ in range(2):  # the second time nothing is tried
+        subject.path.write_bytes((SHARED / "shard_flip_segv_1745_1.h5").read_bytes())
+        assert subject.outcome() in ("crash kept out", "refused")  # as the version of HDF5 has it
+        subject.path.write_bytes(subject.content)
+        assert subject.outcome() == "unchanged"
+
+
 # ------------------------------------------------------------------ commands
 
 
