@@ -195,8 +195,8 @@ def _answer(path: Path) -> list[bytes | memoryview]:
 
 
 def _serve() -> NoReturn:
-    used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    with contextlib.suppress(OSError, ValueError):
+    with contextlib.suppress(OSError, ValueError):  # where the system has no such limit, that on time remains
+        used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + _MEMORY, used + _MEMORY))
     while True:
         length = b""
