@@ -16,6 +16,10 @@ MODE = "RSCTL_STORE_MODE"
 """Environment variable by which a backend tells a task the store mode of its profile."""
 
 
+_READ = (".json", ".jsonl", ".pt", ".h5", ".log")
+"""Endings of the files that a task reads or goes on with; what else lies in a run's folder is never opened."""
+
+
 def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
     """Refuse a run with files of others: its own, and those of the tasks whose numbers match (none if empty).
 
@@ -25,11 +29,12 @@ def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
         Another user wrote one of them and, with `group`, not as a member of the store's group.
     """
     root = run.path.parent.parent
-    for path in (run.path, *_files(run.path)):
+    for path in (run.path, *(path for path in _files(run.path) if path.suffix in _READ)):
         check_owner(path, root, group=group)
     for folder in (run.tasks_folder, run.shards_folder, run.log_file(0).parent) if tasks else ():
         for path in folder.glob(f"{tasks}.*"):
-            check_owner(path, root, group=group)
+            if path.suffix in _READ:
+                check_owner(path, root, group=group)
 
 
 def check_task(run: Run, number: int, *, group: bool) -> None:
