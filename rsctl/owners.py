@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
@@ -85,11 +86,10 @@ def _up_to(path: Path, root: Path) -> Iterator[Path]:
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
     """Of the file and, where it is a link, of what it leads to."""
-    for look in (os.lstat, os.stat):
-        try:
-            yield look(path)
-        except OSError:
-            return
+    with contextlib.suppress(OSError):
+        yield (found := os.lstat(path))
+        if stat.S_ISLNK(found.st_mode):
+            yield os.stat(path)
 
 
 def _ours(found: os.stat_result, path: Path) -> bool:

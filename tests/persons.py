@@ -56,7 +56,7 @@ class Person:
 
     def cli(self, *arguments: str | Path, **env: str) -> Finished:
         """The command line in this person's own folder, with their own rsctl.toml."""
-        done = self.run(sys.executable, "-P", "-m", "rsctl", *arguments, **env)
+        done = self.run(sys.executable, "-m", "rsctl", *arguments, **env)
         assert "Traceback" not in done.stderr + done.stdout, done.stderr
         return Finished(done.returncode, done.stdout, done.stderr)
 

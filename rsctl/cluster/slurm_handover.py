@@ -36,7 +36,7 @@ _KEPT_DEFAULTS = {
 }
 """A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
 _DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
-_OWN = (
+OWN_FOLDER = (
     'for own in {folder} {folder}/*.pkl; do [ ! -e "$own" ] || [ -O "$own" ] || '
     '{{ echo "error: $own belongs to another user" >&2; exit 1; }}; done'
 )
@@ -79,7 +79,7 @@ class HandOver:
         group = self.profile.of_group
         code = shlex.quote(str(verify_code(self.store.root, array.code, plugins, group=group)))
         environment = {**ONLY_VERIFIED, MODE: self.profile.store_mode}
-        safe = [_OWN.format(folder=shlex.quote(str(folder)))]
+        safe = [OWN_FOLDER.format(folder=shlex.quote(str(folder)))]
         safe += [f"export {name}={value}" for name, value in environment.items()]
         setup = [*self.profile.setup, *safe, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
         parameters = sbatch_parameters(array, self.profile, self.partition, setup)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +22,7 @@ from rsctl.cluster.control import submit, sweep_statuses
 from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.queue import QueueProcess
 from rsctl.cluster.requests import Queue, own_queue
+from rsctl.cluster.slurm_handover import OWN_FOLDER
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
@@ -205,6 +207,25 @@ def test_requests_of_an_older_version_are_taken_over(chain: Chain) -> None:
     mine.take_over()
     assert list(mine.wanted()) == [committed.requests[0].task.key]
     assert not older.wanted()
+
+
+@AS_ROOT
+def test_a_batch_script_stops_before_it_unpickles_what_another_user_wrote(tmp_path: Path) -> None:
+    folder = tmp_path / "with a space"
+    pickle = touched(folder / "1_submitted.pkl")
+
+    def run() -> subprocess.CompletedProcess[str]:
+        line = OWN_FOLDER.format(folder=shlex.quote(str(folder)))
+        return subprocess.run(["bash", "-c", f"{line}\necho went on"], capture_output=True, text=True)
+
+    assert run().stdout == "went on\n"
+    for file in (pickle, folder):
+        give(file, STRANGER, 0)
+        assert (run().returncode, run().stdout) == (1, "")
+        assert f"error: {file} belongs to another user" in run().stderr
+        give(file, 0, 0)
+    pickle.unlink()
+    assert run().stdout == "went on\n"
 
 
 @AS_ROOT
