@@ -11,6 +11,7 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import UnavailableError, UserError
+from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
@@ -26,6 +27,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
+from rsctl.store.trust import check_run, kept_from_group, open_to_all
 from rsctl.words import counted
 
 
@@ -45,8 +47,14 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     Raises RefusedError if a sweep of this name has another file or other runs and `update` is false.
     """
     store = Store(place.store)
-    notes = check_name(store, plan, update)
-    code = snapshot_code(store.root)
+    group = place.settings.profile(plan.sweep.cluster).of_group
+    for path in (store.root, store.sweep_folder(plan.sweep.name) / "plan.json"):
+        check_owner(path, store.root, group=group)
+    first, *more = open_to_all(place) or [""]
+    cautions = [f"{first} ('rsctl doctor' lists {len(more)} more)" if more else first]
+    cautions += kept_from_group(store.root) if group else []
+    notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
+    code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
     requests: list[Request] = []
     done = 0
@@ -56,6 +64,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if model.spec.run_id in needless:
             continue
         run = store.create(model.spec)
+        check_run(run, group=group)
         run.write_launch(
             {
                 **common,
@@ -79,6 +88,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     labels, bare = Labels(), list[Run]()
     for table in plan.tables.values():
         run = store.create(table.spec)
+        check_run(run, group=group)
         run.write_launch(
             {
                 **common,
