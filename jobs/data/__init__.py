@@ -64,8 +64,8 @@ def load(
 
 
 def require_planned(images: Images, dataset: str, data: str) -> None:
-    """Raises InputError unless these are the images that a run was planned for, by `data` of its spec."""
-    if data and images.shape.fingerprint != data:
+    """Raises InputError unless these are the images that a run was planned for, by `data` of its spec: of a split, or of both."""
+    if data and data not in (images.shape.fingerprint, *images.shape.splits.values()):
         raise InputError(
             f"{dataset}: the files, or the order of its classes, differ from those this run was planned for. Restore them, or submit "
             "again with --update to plan anew."

@@ -198,9 +198,19 @@ class DataShape:
     counts: Mapping[str, int]
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Identifies the files where the name doesn't: a model trained on other images is another model."""
+    """Identifies the files of both splits where the name doesn't: what runs were planned with that older versions made."""
     deep: int = 0
     """Grey files of more than 8 bits, which are brought to 8."""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """The same of each split: a model trained on other images is another model, whatever it is tested on."""
+    left_out: str = ""
+    """The files that aren't taken for images, in a sentence."""
+    nested: bool = False
+    """Images lie in folders below those of their classes, too."""
+
+    def files(self, split: str) -> str:
+        """The fingerprint of a split; that of both where no other is known."""
+        return self.splits.get(split, self.fingerprint)
 
     @property
     def dimension(self) -> int:

@@ -78,7 +78,7 @@ def plan_file(file: Path, place: Place) -> Plan:
     from rsctl.plan.plan import make_plan
     from rsctl.spec.sweep import load_sweep
 
-    plan = make_plan(load_sweep(file, place.data), str(file))
+    plan = make_plan(load_sweep(file, place.data, Store(place.store).planned), str(file))
     try:
         place.settings.profile(plan.sweep.cluster)
     except InputError as error:
