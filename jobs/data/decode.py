@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rsctl.catalog.datasets import ImageFolder
+from rsctl.catalog.defects import told
 from rsctl.catalog.depth import ENDINGS, depth_of, white_of
 from rsctl.errors import InputError
 
@@ -52,8 +53,7 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
             values = np.asarray(image)
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise InputError(
-            f"{path} can't be decoded as an image ({error}). Copy it again from its source, or remove it: "
-            "the split then has other positions, and its models and counts are new ones."
+            f"{path} {told(path, error)} `rsctl data check` lists every such file at once."
         ) from error
     if folder is None:
         raise InputError(

@@ -23,7 +23,8 @@ from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.depth import deep_files
 from rsctl.catalog.folders import contents, folder_root, image_files
 from rsctl.catalog.holdout import fixed_permutation
-from rsctl.catalog.presence import incomplete
+from rsctl.catalog.listing import folders_in
+from rsctl.catalog.presence import incomplete, misplaced
 from rsctl.errors import InputError
 
 IMAGENET_RESIZE = 256 / 224
@@ -201,11 +202,12 @@ def read_imagenet(
     )
     if not (root / folder).is_dir():
         raise InputError(f"dataset: {root / folder} is missing. {place}")
-    names = tuple(sorted(entry.name for entry in (root / folder).iterdir() if entry.is_dir()))
+    if wrong := misplaced(dataset, root.parent):
+        raise InputError(f"dataset: {wrong}. {place}")
+    names = tuple(name for name in folders_in(root / folder) if not name.startswith("."))
     if len(names) != shape.classes:
         raise InputError(
-            f"dataset: {root / folder} has {len(names)} class folders, ImageNet has {shape.classes}. {place} "
-            "A part of ImageNet is an `imagefolder`."
+            f"dataset: {root / folder} has {len(names)} class folders, ImageNet has {shape.classes}. {place}"
         )
     files = image_files(root, folder, names)
     if len(files) != shape.counts[split]:

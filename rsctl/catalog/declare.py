@@ -179,6 +179,8 @@ class DataSet:
     """What has to lie where below the data root, for the message when it doesn't."""
     paths: tuple[str, ...] = ()
     """Files or folders below the data root that show it is there."""
+    layout: Callable[[Path, int], str] | None = None
+    """Says of a data root and the number of classes what is wrong with folders that are there, without opening a file."""
     inspect: Callable[[Path, Any], DataShape] | None = None
     """Looks at the files (no decoding) for `classes` and `counts` that the declaration doesn't know."""
     implementation: str = ""

@@ -18,6 +18,8 @@ from rsctl.catalog.orientation import Turned, turned_files
 from rsctl.errors import InputError, unknown
 
 SPLITS = ("train", "test")
+Files = list[tuple[str, int, int]]
+"""(path below root, label, bytes) of each."""
 UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 """Formats whose files keep their length when the pixels change; TIFF may be one of them."""
 
@@ -73,7 +75,7 @@ def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
         )
 
 
-def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
+def image_files(root: Path, split: str, names: tuple[str, ...]) -> Files:
     """(path below root, label, bytes) of every image of a split, in the order of `Listing.files`."""
     return list_split(root, split, names, whole=False).files
 
@@ -100,12 +102,25 @@ def turned_in(data_root: Path, path: str, names: tuple[str, ...]) -> Turned:
     return turned_files(root, [file for split in SPLITS for file, _, _ in image_files(root, split, names)])
 
 
-def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
+def grey_files(root: Path, parameters: Any, files: Mapping[str, Files]) -> dict[str, list[str]]:
+    """Those of the files of each split that have grey values of more than 8 bits; raises InputError where nothing says which is white."""
+    deep = {split: deep_files(root, taken) for split, taken in files.items()}
+    together = {file: depth for depths in deep.values() for file, depth in depths.items()}
+    for file, depth in together.items():
+        white_of(depth, parameters.white, root / file)
+    if not parameters.white:
+        check_range(root, together)
+    return {
+        split: [file for file, depth in depths.items() if not depth.colours] for split, depths in deep.items()
+    }
+
+
+def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> DataShape:
     """Class folders and image counts of an `imagefolder`, without decoding an image.
 
     A fingerprint, of each split and of both together, is of the files' names and lengths, of what is in files of uncompressed formats, and of which have more
     than 8 bits a channel: those were read as white once. A JPEG, PNG or WebP file of the same name and the same number of
-    bytes is taken for the same image. Raises InputError where nothing says which value of a file is white.
+    bytes is taken for the same image. Without `values` the files are counted alone. Raises InputError where nothing says which value of a file is white.
     """
     root = folder_root(data_root, parameters.path)
     if not root.is_dir():
@@ -118,17 +133,13 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
         _no_other_class(root, names)
     found = {split: list_split(root, split, names, whole=whole) for split in SPLITS}
     files = {split: listing.files for split, listing in found.items()}
-    counts = {split: len(listed) for split, listed in files.items()}
-    raw = {split: contents(root, listed) for split, listed in files.items()}
-    deep = {split: deep_files(root, listed) for split, listed in files.items()}
-    both_deep = {file: depth for depths in deep.values() for file, depth in depths.items()}
-    for file, depth in both_deep.items():
-        white_of(depth, parameters.white, root / file)
-    if not parameters.white:
-        check_range(root, both_deep)
-    grey = {
-        split: [file for file, depth in depths.items() if not depth.colours] for split, depths in deep.items()
-    }
+    counts = {split: len(taken) for split, taken in files.items()}
+    if not values:
+        return DataShape(
+            3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values()))
+        )
+    raw = {split: contents(root, taken) for split, taken in files.items()}
+    grey = grey_files(root, parameters, files)
     return DataShape(
         3,
         parameters.size,
@@ -142,12 +153,12 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
             for split in SPLITS
         },
         sentence(both(found.values())),
-        nested=any(file.count("/") > 2 for listed in files.values() for file, _, _ in listed),
+        nested=any(file.count("/") > 2 for taken in files.values() for file, _, _ in taken),
     )
 
 
 def _fingerprint(
-    files: Mapping[str, list[tuple[str, int, int]]],
+    files: Mapping[str, Files],
     raw: Mapping[str, list[str]],
     grey: Mapping[str, list[str]],
 ) -> str:

@@ -40,6 +40,8 @@ class Listing:
 
     files: list[tuple[str, int, int]] = field(default_factory=list)
     """(path below the root, label, bytes): classes in order; in each the folders by their paths, in each folder the files by name."""
+    changed: list[int] = field(default_factory=list)
+    """When each of them was changed, in nanoseconds."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Paths below the root, by the reason."""
 
@@ -69,29 +71,46 @@ def class_folder(place: Path, name: str, others: Iterable[str]) -> Path:
     raise InputError(f"dataset: the class folder {place / name} is missing.")
 
 
-def list_split(root: Path, split: str, names: tuple[str, ...], *, whole: bool = True) -> Listing:
-    """What is taken of a split and what isn't; `whole`: the classes are all there are, so that images beside them are left out."""
+def list_split(
+    root: Path, split: str, names: tuple[str, ...], *, whole: bool = True, problems: list[str] | None = None
+) -> Listing:
+    """What is taken of a split and what isn't; `whole`: the classes are all there are, so that images beside them are left out.
+
+    Raises InputError for a class folder that isn't there or has no image, or adds the sentence to `problems`.
+    """
     found = Listing()
     above = tuple(_identity(place) for place in (root, root / split) if place.is_dir())
     for label, name in enumerate(names):
-        folder = class_folder(root / split, name, names)
-        taken: list[tuple[str, int]] = []
-        _walk(folder, f"{split}/{folder.name}", above, taken, found)
-        if not taken:
-            beside = sentence(found.left_out)
-            raise InputError(
-                f"dataset: {folder} has no image file ({', '.join(EXTENSIONS)})."
-                + (f" It has {beside}" if beside else "")
-            )
+        taken: list[tuple[str, int, int]] = []
+        try:
+            folder = class_folder(root / split, name, names)
+            own = Listing()
+            _walk(folder, f"{split}/{folder.name}", above, taken, own)
+            for why, paths in own.left_out.items():
+                found.left_out.setdefault(why, []).extend(paths)
+            if not taken:
+                raise InputError(
+                    f"dataset: {folder} has no image file ({', '.join(EXTENSIONS)})."
+                    + (f" It has {sentence(own.left_out)}" if own.left_out else "")
+                )
+        except InputError as error:
+            if problems is None:
+                raise
+            problems.append(str(error))
         taken.sort(key=lambda one: one[0].rpartition("/")[::2])
-        found.files += [(file, label, size) for file, size in taken]
+        found.files += [(file, label, size) for file, size, _ in taken]
+        found.changed += [changed for _, _, changed in taken]
     if whole:
         _beside(root / split, split, found)
     return found
 
 
 def _walk(
-    folder: Path, below: str, above: tuple[tuple[int, int], ...], taken: list[tuple[str, int]], found: Listing
+    folder: Path,
+    below: str,
+    above: tuple[tuple[int, int], ...],
+    taken: list[tuple[str, int, int]],
+    found: Listing,
 ) -> None:
     above = (*above, _identity(folder))
     for entry in entries_of(folder):
@@ -106,7 +125,8 @@ def _walk(
         elif kind != "file":
             found.leave(kind, path)
         elif entry.name.lower().endswith(EXTENSIONS):
-            taken.append((path, entry.stat().st_size))
+            status = entry.stat()
+            taken.append((path, status.st_size, status.st_mtime_ns))
         elif not (entry.name.startswith(".") or entry.name.lower() in NO_IMAGES):
             ending = os.path.splitext(entry.name)[1].lower()
             found.leave(f"ending in {ending}" if ending else NO_ENDING, path)
