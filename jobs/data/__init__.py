@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.data.augment import augment
-from jobs.data.images import ArrayImages, FileImages, Images
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.holdout import split_train
 from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.errors import InputError
 
-__all__ = ["ArrayImages", "FileImages", "Images", "augment", "load", "require_planned", "split_train"]
+if TYPE_CHECKING:
+    from jobs.data.images import ArrayImages, FileImages, Images
+
+__all__ = ["ArrayImages", "FileImages", "Images", "load", "require_planned", "split_train"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to load, and whoever only opens files (`jobs.data.check`) needs none of it.
+    if name in ("ArrayImages", "FileImages", "Images"):
+        return getattr(importlib.import_module("jobs.data.images"), name)
+    raise AttributeError(f"module 'jobs.data' has no attribute '{name}'")
 
 
 def load(

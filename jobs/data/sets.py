@@ -145,7 +145,7 @@ def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[T
         reason = str(error).partition(". You can use")[0]  # torchvision's advice is for its own callers
         raise InputError(
             f"{incomplete(dataset, data_root, reason)} Compute nodes have no internet: run `rsctl data fetch {dataset.name}` where "
-            "there is some, or set RSCTL_DATA to the folder that has it."
+            "there is some, or set RSCTL_DATA to the folder that has it; then 'rsctl retry'."
         ) from error
     pixels = torch.as_tensor(stored.data)
     labels = torch.as_tensor(stored.labels if dataset.name == "svhn" else stored.targets, dtype=torch.int64)

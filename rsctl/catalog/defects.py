@@ -75,7 +75,10 @@ def told(path: Path, error: BaseException) -> str:
         )
     if isinstance(error, MemoryError):
         return "needs more memory than there is. Store it smaller, or remove it."
-    return told_by_head(path, undecodable=True) or (
+    known = told_by_head(path, undecodable=True)
+    if not known and type(error).__name__ == "UnidentifiedImageError":
+        return f"can't be decoded as an image (it begins as none of a known format does). {AGAIN}"
+    return known or (
         f"is cut off ({error}). {AGAIN}"
         if "truncated" in str(error).lower() or isinstance(error, EOFError)
         else f"can't be decoded as an image ({error}). {AGAIN}"

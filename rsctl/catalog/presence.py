@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rsctl.catalog import known_datasets
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet
-from rsctl.catalog.folders import SPLITS, inspect_folder
+from rsctl.catalog.folders import SPLITS, folder_root, inspect_folder
 from rsctl.catalog.listing import folders_in
 from rsctl.errors import UserError
 from rsctl.words import counted
@@ -32,6 +34,17 @@ def absent(dataset: DataSet, data_root: Path) -> str:
     lacking = [path for path in dataset.paths if not (data_root / path).exists()]
     wrong = f"{' and '.join(lacking)} not there" if lacking else misplaced(dataset, data_root)
     return incomplete(dataset, data_root, wrong) if wrong else ""
+
+
+def lies_below(data_root: Path, name: str, parameters: Mapping[str, Any]) -> bool:
+    """Return whether the files of a data set are found with this data root, as far as their folders tell."""
+    dataset = known_datasets().get(name)
+    if dataset is None:
+        return False
+    path = parameters.get("path")
+    if isinstance(path, str):
+        return all((folder_root(data_root, path) / split).is_dir() for split in SPLITS)
+    return not absent(dataset, data_root)
 
 
 def misplaced(dataset: DataSet, data_root: Path) -> str:

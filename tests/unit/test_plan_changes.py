@@ -14,11 +14,12 @@ from jobs.data import load, require_planned
 from rsctl.catalog import folders
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.cli import run
-from rsctl.cluster import control
+from rsctl.cluster import again, control
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
 from rsctl.spec.sweep import overridden
 from rsctl.spec.templates import all_templates, find_template
+from rsctl.store.attempts import Claim, here
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 
@@ -184,3 +185,25 @@ def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
     with pytest.raises(RefusedError, match=r"used the noise of test images, which new ones don't.*--update"):
         control.submit(file, chain.place)
     assert any("adds" in note for note in control.submit(file, chain.place, update=True).committed.notes)
+
+
+def test_a_retry_finds_data_that_was_moved(chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = chain.file(folder_sweep(certification={"max_images": 2}))
+    committed = control.submit(file, chain.place).committed
+    moved = own.parent.with_name("elsewhere")
+    own.parent.rename(moved)
+    with pytest.raises(InputError, match="is not a folder"):
+        chain.run(committed.requests[0].task)
+    Claim.take(committed.requests[0].task.run, 0, here()).end("failed", "its data isn't there")
+    empty = moved.with_name("empty")
+    empty.mkdir()
+    monkeypatch.setenv("RSCTL_DATA", str(empty))
+    again.retry(chain.place, "tiny")  # nothing is there: what was submitted stays
+    assert committed.requests[0].task.run.launch()["data"] == str(own.parent)
+    Claim.take(committed.requests[0].task.run, 0, here()).end("failed", "its data isn't there")
+    monkeypatch.setenv("RSCTL_DATA", str(moved))
+    tasks, _ = again.retry(chain.place, "tiny")
+    assert {task.run.launch()["data"] for task in tasks} == {str(moved)}
+    work = chain.work(tasks[0])
+    images = load("imagefolder", work.launch["dataset_parameters"], "train", Path(work.launch["data"]))
+    require_planned(images, "imagefolder", work.run.train_spec.data)
