@@ -187,7 +187,10 @@ def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
     assert any("adds" in note for note in control.submit(file, chain.place, update=True).committed.notes)
 
 
-def test_a_retry_finds_data_that_was_moved(chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("lies_there", [True, False])
+def test_a_retry_finds_data_that_was_moved(
+    lies_there: bool, chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file = chain.file(folder_sweep(certification={"max_images": 2}))
     committed = control.submit(file, chain.place).committed
     moved = own.parent.with_name("elsewhere")
@@ -195,15 +198,15 @@ def test_a_retry_finds_data_that_was_moved(chain: Chain, own: Path, monkeypatch:
     with pytest.raises(InputError, match="is not a folder"):
         chain.run(committed.requests[0].task)
     Claim.take(committed.requests[0].task.run, 0, here()).end("failed", "its data isn't there")
-    empty = moved.with_name("empty")
-    empty.mkdir()
-    monkeypatch.setenv("RSCTL_DATA", str(empty))
-    again.retry(chain.place, "tiny")  # nothing is there: what was submitted stays
-    assert committed.requests[0].task.run.launch()["data"] == str(own.parent)
-    Claim.take(committed.requests[0].task.run, 0, here()).end("failed", "its data isn't there")
-    monkeypatch.setenv("RSCTL_DATA", str(moved))
+    if lies_there:
+        monkeypatch.setenv("RSCTL_DATA", str(moved))
+    else:
+        (moved / "nothing").mkdir()
+        monkeypatch.setenv("RSCTL_DATA", str(moved / "nothing"))
     tasks, _ = again.retry(chain.place, "tiny")
-    assert {task.run.launch()["data"] for task in tasks} == {str(moved)}
+    assert {task.run.launch()["data"] for task in tasks} == {str(moved if lies_there else own.parent)}
+    if not lies_there:
+        return
     work = chain.work(tasks[0])
     images = load("imagefolder", work.launch["dataset_parameters"], "train", Path(work.launch["data"]))
     require_planned(images, "imagefolder", work.run.train_spec.data)
