@@ -19,7 +19,6 @@ from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
 from rsctl.spec.sweep import overridden
 from rsctl.spec.templates import all_templates, find_template
-from rsctl.store.attempts import Claim, here
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 
@@ -191,22 +190,18 @@ def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
 def test_a_retry_finds_data_that_was_moved(
     lies_there: bool, chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    file = chain.file(folder_sweep(certification={"max_images": 2}))
-    committed = control.submit(file, chain.place).committed
+    training = chain.plan(folder_sweep(certification={"max_images": 2})).requests[0].task
     moved = own.parent.with_name("elsewhere")
     own.parent.rename(moved)
+    work = chain.work(training)
     with pytest.raises(InputError, match="is not a folder"):
-        chain.run(committed.requests[0].task)
-    Claim.take(committed.requests[0].task.run, 0, here()).end("failed", "its data isn't there")
-    if lies_there:
-        monkeypatch.setenv("RSCTL_DATA", str(moved))
-    else:
-        (moved / "nothing").mkdir()
-        monkeypatch.setenv("RSCTL_DATA", str(moved / "nothing"))
+        load("imagefolder", work.launch["dataset_parameters"], "train", work.data_root)
+    work.claim.end("failed", "its data isn't there")
+    (moved / "nothing").mkdir()
+    monkeypatch.setenv("RSCTL_DATA", str(moved if lies_there else moved / "nothing"))
     tasks, _ = again.retry(chain.place, "tiny")
-    assert {task.run.launch()["data"] for task in tasks} == {str(moved if lies_there else own.parent)}
-    if not lies_there:
-        return
-    work = chain.work(tasks[0])
-    images = load("imagefolder", work.launch["dataset_parameters"], "train", Path(work.launch["data"]))
-    require_planned(images, "imagefolder", work.run.train_spec.data)
+    launches = [task.run.launch() for task in tasks]
+    assert {launch["data"] for launch in launches} == {str(moved if lies_there else own.parent)}
+    if lies_there:
+        images = load("imagefolder", launches[0]["dataset_parameters"], "train", Path(launches[0]["data"]))
+        require_planned(images, "imagefolder", training.run.train_spec.data)
