@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rsctl.catalog.depth import of_file
-from rsctl.words import counted
+from rsctl.words import counted, path_text
 
 HEAD = 512
 """Bytes that are looked at."""
@@ -109,6 +109,6 @@ def grouped(root: Path, defects: Mapping[str, str], most: int = 0) -> list[str]:
     lines = []
     for why, files in sorted(kinds.items(), key=lambda one: -len(one[1])):
         lines.append(f"{counted(len(files), 'file')}: {'each ' if len(files) > 1 else ''}{why}")
-        lines += [f"  {root / file}" for file in (files[:most] if most else files)]
+        lines += [f"  {path_text(str(root / file))}" for file in (files[:most] if most else files)]
         lines += [f"  and {len(files) - most:,} more"] if most and len(files) > most else []
     return lines

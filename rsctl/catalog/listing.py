@@ -13,19 +13,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsctl.errors import InputError
-from rsctl.words import counted
+from rsctl.words import counted, path_text
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
-DEAD = "a link that leads nowhere"
-LOOP = "a link to a folder above it"
-NO_FILE = "a pipe, socket or device"
+DEAD = "links that lead nowhere"
+LOOP = "links to a folder above them"
+NO_FILE = "pipes, sockets or devices"
 NO_CLASS = "in no class folder"
 HIDDEN = "in a folder whose name begins with a dot"
 NO_ENDING = "without an ending"
 ADVICE = {
     DEAD: "Fetch what the links stand for (`git annex get .`, `dvc pull`), or copy the folder with `cp -rL`.",
-    LOOP: "Remove such links.",
-    NO_FILE: "Remove it.",
+    LOOP: "Remove the links to folders above them.",
+    NO_FILE: "Remove what is no file.",
     NO_CLASS: "Move the images into the folder of their class.",
     HIDDEN: "Rename the folder; one of a class can also be named in dataset.classes.",
 }
@@ -188,7 +188,7 @@ def sentence(left_out: Mapping[str, list[str]]) -> str:
     if not left_out:
         return ""
     kinds = [
-        f"{len(paths):,} {why} ({paths[0]}{', …' if len(paths) > 1 else ''})"
+        f"{len(paths):,} {why} ({path_text(paths[0])}{', …' if len(paths) > 1 else ''})"
         for why, paths in sorted(left_out.items())
     ]
     advice = [ADVICE[why] for why in ADVICE if why in left_out]

@@ -88,24 +88,24 @@ LEFT_OUT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no ending": (lambda root: draw(root / "train/ant/a", format="PNG"), r"1 without an ending"),
     "dead link": (
         lambda root: (root / "train/ant/a.jpg").symlink_to("../../.git/annex/objects/x"),
-        r"1 a link that leads nowhere \(train/ant/a\.jpg\).*git annex get",
+        r"1 links that lead nowhere \(train/ant/a\.jpg\).*git annex get",
     ),
     "dead class": (
         lambda root: (root / "train/cat").symlink_to("/nowhere"),
-        r"1 a link that leads nowhere \(train/cat\)",
+        r"1 links that lead nowhere \(train/cat\)",
     ),
     "link to itself": (
         lambda root: (root / "train/ant/a.jpg").symlink_to("a.jpg"),
-        r"1 a link that leads nowhere",
+        r"1 links that lead nowhere",
     ),
-    "loop": (lambda root: (root / "train/ant/all").symlink_to(".."), r"1 a link to a folder above it"),
+    "loop": (lambda root: (root / "train/ant/all").symlink_to(".."), r"1 links to a folder above them"),
     "dotted class": (lambda root: draw(root / "train/.cat/a.png"), r"1 in a folder whose name begins with a"),
     "dotted folder": (
         lambda root: draw(root / "train/ant/.ipynb_checkpoints/a.png"),
         r"1 in a folder whose name begins",
     ),
     "no class": (lambda root: draw(root / "train/a.png"), r"1 in no class folder \(train/a\.png\)"),
-    "pipe": (lambda root: os.mkfifo(root / "train/ant/a.png"), r"1 a pipe, socket or device"),
+    "pipe": (lambda root: os.mkfifo(root / "train/ant/a.png"), r"1 pipes, sockets or devices"),
 }
 
 
