@@ -242,6 +242,11 @@ def test_a_list_that_grows_is_no_other_data_without_being_asked(
 def test_a_test_image_that_goes_leaves_the_training_what_it_is(chain: Chain, own: Path) -> None:
     committed = chain.run_all(SWEEP)
     model = next(request.task.run for request in committed.requests if request.task.run.kind == "models")
+    shape = shape_of("imagefolder", FOLDER, own.parent)
+    assert (model.train_spec.data, chain.counts_run().table_spec.data) == (
+        shape.splits["train"],
+        shape.splits["test"],
+    )
     (own / "test" / "bee" / "1.png").unlink()
     with pytest.raises(
         RefusedError, match=r"the test files of imagefolder 'own' differ .*Its models are kept.*--update"
