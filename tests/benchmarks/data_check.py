@@ -1,8 +1,8 @@
 """Seconds that `rsctl data check` takes for a folder: first, when nothing has changed, and when one file has.
 
 `python tests/benchmarks/data_check.py FOLDER`, of `train/<class>/*` and `test/<class>/*`. Measured for the 60,000 JPEG files of CIFAR-10
-(32x32) on 2 cores of which others used about one: 8.3 s first (limit 60), of which 6.2 s on the processor; 0.62 s on the processor
-when nothing has changed (limit 0.7).
+(32x32) on 2 cores that others kept busy: 8.3 s to 37 s first (limit 60), 6 s to 11 s of them on the processor; 1.2 s to 1.8 s when
+nothing has changed, 0.6 s to 0.7 s of them on the processor (limit 0.7, on idle cores).
 """
 
 from __future__ import annotations
