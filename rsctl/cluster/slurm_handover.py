@@ -16,6 +16,15 @@ from typing import Any
 
 from rsctl.cluster.slurm_arrays import Array, explain_refusal, sbatch_parameters
 from rsctl.cluster.slurm_commands import Partition, cancel_jobs, look_at_queue
+from rsctl.cluster.slurm_script import (
+    NOT_YET_LISTENING,
+    RUN,
+    SETUP_FAILED,
+    batch_log,
+    escaped,
+    prepared,
+    step_log,
+)
 from rsctl.cluster.slurm_submissions import Submission, list_tasks
 from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.errors import InputError, UnavailableError, UserError
@@ -33,7 +42,10 @@ _KEPT_DEFAULTS = {
     "SBATCH_TIMELIMIT": "time",
 }
 """A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
-_DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
+_DROPPED = (
+    *("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_"),
+    *("RSCTL_ATTEMPT", "RSCTL_SUBMISSION", NOT_YET_LISTENING, SETUP_FAILED),
+)
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
@@ -62,29 +74,45 @@ class HandOver:
         UnavailableError
             The controller doesn't answer.
         """
-        from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
+
+        from rsctl.cluster.slurm_executor import Executor
 
         number = uuid.uuid4().hex
         folder = self.store.root / "submissions" / number
-        claims = self._claim(number, folder, array)
+        claims, many = self._claim(number, folder, array), len(array.requests) > 1
         plugins = array.requests[0].task.run.launch().get("plugins", ())
         code = shlex.quote(str(verify_code(self.store.root, array.code, plugins)))
         safe = [f"export {name}={value}" for name, value in ONLY_VERIFIED.items()]
-        setup = [*self.profile.setup, *safe, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+        setup = [
+            *prepared(str(folder), self.profile.attempts, self.profile.setup),
+            *safe,
+            f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        ]
         parameters = sbatch_parameters(array, self.profile, self.partition, setup)
         parameters["comment"] = claims[0][1].comment
         # The working directory comes first on the path of `python -m`: it must be one without Python files.
-        further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
+        further: dict[str, Any] = {
+            "chdir": str(folder),
+            "requeue": True,
+            "output": batch_log(str(folder), many),
+            # To the script, which hands it on: a step may not have begun, or not listen yet.
+            "signal": f"B:USR2@{parameters.pop('signal_delay_s')}",
+        }
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
         if after:
             parameters["dependency"] = f"afterok:{':'.join(after)}"
             further["kill-on-invalid-dep"] = "yes"
         folder.mkdir(parents=True)
         list_tasks(folder, [request.task.key for request in array.requests])
-        python = self.profile.python or shlex.quote(sys.executable)
-        executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES, python=python)
-        executor.update_parameters(**parameters, additional_parameters=further)
+        srun = shlex.join(
+            ["srun", "--unbuffered", f"--output={step_log(str(folder), many)}", *parameters.pop("srun_args")]
+        )
+        python = f"{RUN} {srun} {self.profile.python or shlex.quote(sys.executable)}"
+        executor = Executor(folder, max_num_timeout=_REQUEUES, python=python)
+        options = {name: escaped(value) for name, value in parameters.items()}
+        further = {name: escaped(value) for name, value in further.items()}
+        executor.update_parameters(**options, use_srun=False, additional_parameters=further)
         tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
         with _submission_environment(parameters):
             try:
