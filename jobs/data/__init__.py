@@ -9,6 +9,7 @@ from typing import Any
 
 from jobs.data.augment import augment
 from jobs.data.images import ArrayImages, FileImages, Images
+from jobs.memory import sized_by
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.holdout import split_train
 from rsctl.catalog.shape import parameters_of, shape_of
@@ -59,7 +60,9 @@ def load(
                 )
     read = importlib.import_module(declaration.module).read
     checked = parameters_of("dataset", declaration, parameters)
-    images: Images = read(declaration, checked, split, data_root, shape, positions)
+    advice = "Its images don't fit: give the task more memory (memory_gb under resources), or take a smaller dataset.size."
+    with sized_by("dataset.name", dataset, advice):
+        images: Images = read(declaration, checked, split, data_root, shape, positions)
     return images
 
 

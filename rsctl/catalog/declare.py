@@ -188,6 +188,10 @@ class DataSet:
         return self.implementation or "jobs.data.sets"
 
 
+HELD_MOST = 8 * 2**30
+"""Bytes of images that a task holds in memory at the most; it reads the others from their files whenever it needs them."""
+
+
 @dataclass(frozen=True)
 class DataShape:
     """What a data set turns out to hold on this machine."""
@@ -206,3 +210,7 @@ class DataShape:
     def dimension(self) -> int:
         """d, the coordinates of an image."""
         return self.channels * self.size**2
+
+    def held_bytes(self, images: int) -> int:
+        """What so many of its images take in memory."""
+        return images * self.dimension
