@@ -18,6 +18,8 @@ from rsctl.errors import UnavailableError
 
 _PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
 """Seconds before each look for a job that sbatch has just taken."""
+_PLAIN = re.compile(r"Submitted batch job (\d+)")
+"""sbatch's own words, and nothing else."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -73,7 +75,13 @@ def job_of(submission: str, said: str) -> str:
         # One job is asked for by its number, which costs a controller less than a user's whole queue.
         if len(numbers) == 1 and (job := _ours(submission, _shown(*queue, f"--jobs={numbers[0]}"))):
             return job
-        if job := _ours(submission, ask(*queue, f"--user={os.getuid()}")):
+        try:
+            shown = ask(*queue, f"--user={os.getuid()}")
+        except UnavailableError:
+            if plain := _PLAIN.fullmatch(words):
+                return plain[1]  # the controller left right after it had answered
+            raise
+        if job := _ours(submission, shown):
             return job
     jobs = f"--jobs={','.join(numbers)}"
     over = (

@@ -72,6 +72,7 @@ class Entry:
             "skip": settings.skip,
             "max": self.table.max_images,
             "count": len(self.images),
+            **{key: at for key, at in (("start", settings.start), ("stop", settings.stop)) if at},
         }
 
 
@@ -107,11 +108,18 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
             planned = plan.models.setdefault(spec.run_id, model)
             planned.stated |= stated
         for table in resolved.tables:
-            images = images_of(total, train.holdout, settings.seed, settings.skip, table.max_images)
+            images = images_of(
+                total,
+                train.holdout,
+                settings.seed,
+                settings.skip,
+                table.max_images,
+                settings.start,
+                settings.stop,
+            )
             if not images:
-                problem = Problem(
-                    "certification.skip", f"leaves no image of the {total} of split '{settings.split}'."
-                )
+                key = "certification.start" if settings.start else "certification.skip"
+                problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
                 problems.setdefault(str(problem), problem)
             _add(plan, Entry(resolved, table, images, total))
     if problems:
