@@ -7,10 +7,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsctl.catalog.declare import HELD_MOST
+from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
 
-SHARE = 0.5
-"""Of what the task may use; the rest is for the network and its workers."""
 PROCESS, SYSTEM = Path("/proc/self/cgroup"), Path("/proc/meminfo")
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -18,7 +16,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 def too_large(size: int) -> str:
     """Why so many bytes of images aren't held, or empty: each process of a training holds its own."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-    most = min([HELD_MOST, *(limit * SHARE / processes for limit in _limits())])
+    most = min([HELD_MOST, *(limit * HELD_SHARE / processes for limit in _limits())])
     return f"{size / 2**30:.1f} GB, of which {most / 2**30:.1f} GB would be held" if size > most else ""
 
 

@@ -190,6 +190,8 @@ class DataSet:
 
 HELD_MOST = 8 * 2**30
 """Bytes of images that a task holds in memory at the most; it reads the others from their files whenever it needs them."""
+HELD_SHARE = 0.5
+"""Of the memory that a task may use; the rest is for its network and the processes that decode."""
 
 
 @dataclass(frozen=True)

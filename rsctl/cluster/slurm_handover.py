@@ -114,15 +114,19 @@ class HandOver:
         further = {name: escaped(value) for name, value in further.items()}
         executor.update_parameters(**options, use_srun=False, additional_parameters=further)
         tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
+        given = array.resources.memory_gb or self.profile.memory_gb
         with _submission_environment(parameters):
             try:
-                # submitit prints what it raises, too; it is told once, with the key that it is about.
-                with contextlib.redirect_stderr(io.StringIO()):
-                    submitted = (
-                        executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
-                    )
+                submitted = _submit(executor, tasks)
             except FailedJobError as error:
-                raise _refusal(str(error), self.name) from error
+                if given or not parameters["mem"] or "memory" not in str(error).lower():
+                    raise _refusal(str(error), self.name) from error
+                # Nobody asked for it but us.
+                executor.parameters.pop("mem")
+                try:
+                    submitted = _submit(executor, tasks)
+                except FailedJobError as again:
+                    raise _refusal(str(again), self.name) from again
         job = submitted[0].job_id.partition("_")[0]
         self.records[number] = [(run, replace(claim, job=job)) for run, claim in claims]
         for run, record in self.records[number]:
@@ -178,6 +182,12 @@ class HandOver:
             for run, record in records:
                 record.remove(run)
         return True
+
+
+def _submit(executor: Any, tasks: list[SlurmTask]) -> list[Any]:
+    # submitit prints what it raises, too; it is told once, with the key that it is about.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
 
 
 def _refusal(words: str, profile: str) -> UserError:

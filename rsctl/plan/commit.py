@@ -11,6 +11,8 @@ from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
+from rsctl.plan.cost import measure
+from rsctl.plan.memory import reckon
 from rsctl.plan.plan import Entry, Plan, TablePlan
 from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
@@ -42,6 +44,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     notes = check_name(store, plan, update)
     code = snapshot_code(store.root)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
+    reckoned = reckon(plan, measure(store))
     requests: list[Request] = []
     done = 0
     models: dict[str, Task] = {}
@@ -56,6 +59,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 "dataset_parameters": model.dataset_parameters,
                 "stated": model.stated,
                 **_resources(model.resources),
+                "reckoned_gb": reckoned[f"models/{run.id}"],
             }
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
@@ -77,6 +81,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 **common,
                 "dataset_parameters": table.dataset_parameters,
                 **_resources(table.resources),
+                "reckoned_gb": reckoned[table.key],
                 **table.launch,
             }
         )

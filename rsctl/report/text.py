@@ -112,7 +112,7 @@ def _latex_character(c: str) -> str:
         return c if c.isprintable() else "?"
     if not c.isprintable():
         return "?"
-    base, *marks = unicodedata.normalize("NFD", c)
+    base, *marks = list(unicodedata.normalize("NFD", c))
     if base.isascii() and base.isalpha() and marks and all(mark in _ACCENTS for mark in marks):
         base = f"\\{base}" if base in "ij" and marks[0] not in "\u0323\u0327\u0331" else base
         for mark in marks:
