@@ -43,7 +43,7 @@ def checked(chain: Chain, text: str | bytes) -> list[str]:
         (lambda t: t.replace("sigma = 0.5\n", "").replace("[certification]", "[certification]\nsigma = 0.5"), ["sigma: is required. It stands under [certification]"]),
         (lambda t: t.replace("[training]", "[training]\nnoise = 'uniform'"), ["training.noise", "belongs to the top"]),
         (lambda t: t.replace("[model]", "[model]\nseed = 3"), ["model.seed", "belongs to the top"]),
-        (lambda t: t.encode("utf-16"), ["is not UTF-8 text", "Save it as UTF-8"]),
+        (lambda t: t.encode("utf-16"), ["it is not UTF-8 text", "Save it as UTF-8"]),
     ],
 )  # fmt: skip
 def test_a_key_that_lands_in_the_last_table_is_asked_about(
