@@ -150,7 +150,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder, not a TOML file.") from error
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: can't be read: it is not UTF-8 text ({error.reason}). Save it as UTF-8.") from error
+        raise InputError(
+            f"{path}: can't be read: it is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error
     except OSError as error:
         raise InputError(f"{path}: can't be read: {error}.") from error
     except (tomli.TOMLDecodeError, RecursionError) as error:

@@ -50,7 +50,9 @@ def submit(site: Site, folder: Path, tasks: int) -> list[str]:
     (folder / name).mkdir()
     executor = Executor(folder / name)
     executor.update_parameters(
-        comment=f"rsctl:{name}", additional_parameters={"chdir": str(folder / name), "hold": True}
+        job_name="rsctl:train:wrapped",
+        comment=f"rsctl:{name}",
+        additional_parameters={"chdir": str(folder / name), "hold": True},
     )
     jobs = executor.submit_array([print] * tasks) if tasks > 1 else [executor.submit(print)]
     right = [
