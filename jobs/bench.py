@@ -23,8 +23,9 @@ from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
 from jobs.sampling.tiles import ON_A_GPU, fastest, rates_of, samples_per_second
-from rsctl.catalog import find, known_datasets
+from rsctl.catalog import find, known_datasets, known_models
 from rsctl.errors import UserError
+from rsctl.spec.identity import identity
 from rsctl.store.layout import Run
 
 BLOCK = 100
@@ -95,6 +96,10 @@ def bench(
     return {
         "model": model,
         "dataset": dataset,
+        "model_parameters": run.train_spec.model_parameters
+        if run
+        else identity(find("model", model, known_models()).parameters()),
+        "dataset_parameters": run.train_spec.dataset_parameters if run else {},
         "device": device_name(device),
         "threads": threads,
         "time": time.time(),

@@ -148,8 +148,8 @@ def _train(work: Work) -> None:
         "batch_statistics": batch_statistics(model, accelerator.num_processes),
     }
     print(*(f"{key} {value}" for key, value in about.items()), sep="; ", flush=True)
-    # In-memory sets are augmented here in batches; files were cropped by the processes that decoded them.
-    kind = dataset.augmentation if recipe.augment and images.pixels is not None else "none"
+    # Augmented here in batches, unless the processes that decoded the files have cropped them.
+    kind = dataset.augmentation if recipe.augment and not images.crops else "none"
 
     def mine() -> Iterator[Tensor]:
         """Positions in the training split of this process's part of each step's batch."""

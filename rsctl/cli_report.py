@@ -25,8 +25,12 @@ Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever
 def export(
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
     form: Annotated[
-        str, typer.Option("--format", help="md, csv, latex, json; or tsv: one log per run, in the folder -o.")
-    ] = "md",
+        str | None,
+        typer.Option(
+            "--format",
+            help="md, csv, latex, json; or tsv: one log per run, in the folder -o. By default what the ending of -o says, else md.",
+        ),
+    ] = None,
     certificate: Annotated[
         str, typer.Option("--certificate", help="Another certificate, from the same counts.")
     ] = "",
@@ -59,7 +63,7 @@ def export(
     force: Force = False,
 ) -> None:
     """The certified-accuracy table, from stored counts; works while shards are still being written."""
-    from rsctl.report.formats import FORMATS, render
+    from rsctl.report.formats import FORMATS, by_ending, render
     from rsctl.report.only import Only
     from rsctl.report.output import check, write
     from rsctl.report.published import find_published, matching
@@ -67,6 +71,7 @@ def export(
     from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
+    form = form or by_ending(output)
     if form not in (*FORMATS, "tsv"):
         raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
     chosen = [find_published(name, "--baseline") for name in baseline or ()]

@@ -67,7 +67,11 @@ def load(
                 )
     read = importlib.import_module(declaration.module).read
     checked = parameters_of("dataset", declaration, parameters)
-    images: Images = read(declaration, checked, split, data_root, shape, positions)
+    from jobs.memory import sized_by  # imports torch
+
+    advice = "Its images don't fit: give the task more memory (memory_gb under resources), or take a smaller dataset.size."
+    with sized_by("dataset.name", dataset, advice):
+        images: Images = read(declaration, checked, split, data_root, shape, positions)
     return images
 
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from jobs.data.decode import centre_crop, read_image, resized_crop_flip
 from jobs.moving import moved
+from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
@@ -32,6 +33,8 @@ class Images(ABC):
     """Hex; says which content the whole split has, whichever positions were loaded."""
     pixels: Tensor | None
     """uint8 (N, C, H, W) where the set is in memory, else None."""
+    crops = False
+    """True where `stream` takes the random crop and mirror itself."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -71,8 +74,8 @@ class Images(ABC):
         """Batches to train on: uint8 (B, C, H, W) and int64 (B,) for each tensor of rows.
 
         In-memory sets are indexed, and augmented afterwards on the device (`jobs.data.augment`). Files are
-        decoded ahead by worker processes, which also take the random crop and mirror, while the whole image
-        is at hand. `batches` may therefore be read ahead of what has been yielded.
+        decoded ahead by worker processes, which, where `crops` says so, also take the random crop and mirror, while
+        the whole image is at hand. `batches` may therefore be read ahead of what has been yielded.
 
         Parameters
         ----------
@@ -106,6 +109,9 @@ class ArrayImages(Images):
         self.positions = as_positions(positions, len(labels))
 
     def to(self, device: torch.device | str) -> ArrayImages:
+        device = torch.device(device)
+        if device.type == "cuda" and self.pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+            return self  # they stay beside the device, whose memory the network needs
         moved = ArrayImages(self.pixels.to(device), self.labels.to(device), self.shape, self.fingerprint)
         moved.positions = self.positions
         return moved
@@ -132,6 +138,7 @@ class FileImages(Images):
     """A set too large for memory."""
 
     pixels = None
+    crops = True
 
     def __init__(
         self,
@@ -193,6 +200,29 @@ class FileImages(Images):
             if isinstance(item, InputError):
                 raise item
             yield item
+
+
+class FolderImages(FileImages):
+    """An `imagefolder` too large for memory: every batch is the one that it would be if its images were held."""
+
+    crops = False
+
+    def __init__(
+        self,
+        root: Path,
+        files: Sequence[str],
+        labels: Sequence[int],
+        shape: DataShape,
+        fingerprint: str,
+        folder: ImageFolder,
+        positions: Sequence[int] | None = None,
+    ) -> None:
+        super().__init__(root, files, labels, shape, fingerprint, shape.size, positions)
+        self.folder = folder
+
+    def decode(self, row: int, seed: str | None = None, mirror: bool = True) -> Tensor:
+        with read_image(self.root / os.fsdecode(self.files[row]), self.folder) as image:
+            return torch.from_numpy(centre_crop(image, self.resize, self.shape.size)).permute(2, 0, 1)
 
 
 class _Decoder(Dataset[tuple[Tensor, int] | InputError]):

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.data.decode import centre_crop, decode_each, read_image
-from jobs.data.images import ArrayImages, FileImages, Images
+from jobs.data.images import ArrayImages, FileImages, FolderImages, Images
+from jobs.data.room import too_large
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.depth import deep_files
@@ -176,10 +177,17 @@ def listing_fingerprint(
 
 def read_folder(
     parameters: ImageFolder, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
-) -> ArrayImages:
-    """An `imagefolder`: the chosen files are decoded into memory, shorter side to `size`, centre crop."""
+) -> Images:
+    """An `imagefolder`: the chosen files, shorter side to `size`, centre crop; in memory, or from their files where they don't fit."""
     files = image_files(root, split, shape.class_names)
     chosen = files if positions is None else [files[position] for position in positions]
+    fingerprint = listing_fingerprint(files, shape.size, root, parameters)
+    if refusal := too_large(shape.held_bytes(len(chosen))):
+        print(f"images are read from their files: {refusal}", flush=True)
+        labels = [label for _, label, _ in chosen]
+        return FolderImages(
+            root, [file for file, _, _ in chosen], labels, shape, fingerprint, parameters, positions
+        )
     pixels = np.empty((len(chosen), 3, shape.size, shape.size), dtype=np.uint8)
 
     def decode(row: int) -> None:
@@ -187,9 +195,13 @@ def read_folder(
             pixels[row] = centre_crop(image, shape.size, shape.size).transpose(2, 0, 1)
 
     decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
-    labels = torch.tensor([label for _, label, _ in chosen], dtype=torch.int64)
-    fingerprint = listing_fingerprint(files, shape.size, root, parameters)
-    return ArrayImages(torch.from_numpy(pixels), labels, shape, fingerprint, positions)
+    return ArrayImages(
+        torch.from_numpy(pixels),
+        torch.tensor([label for _, label, _ in chosen], dtype=torch.int64),
+        shape,
+        fingerprint,
+        positions,
+    )
 
 
 def read_imagenet(

@@ -190,6 +190,12 @@ class DataSet:
         return self.implementation or "jobs.data.sets"
 
 
+HELD_MOST = 8 * 2**30
+"""Bytes of images that a task holds in memory at the most; it reads the others from their files whenever it needs them."""
+HELD_SHARE = 0.5
+"""Of the memory that a task may use; the rest is for its network and the processes that decode."""
+
+
 @dataclass(frozen=True)
 class DataShape:
     """What a data set turns out to hold on this machine."""
@@ -218,3 +224,7 @@ class DataShape:
     def dimension(self) -> int:
         """d, the coordinates of an image."""
         return self.channels * self.size**2
+
+    def held_bytes(self, images: int) -> int:
+        """What so many of its images take in memory."""
+        return images * self.dimension

@@ -11,7 +11,7 @@ from pathlib import Path
 from rsctl.cluster.backend import HandedOver, Seen
 from rsctl.cluster.slurm_adopt import adopt
 from rsctl.cluster.slurm_arrays import check_profile, first_tasks, make_arrays
-from rsctl.cluster.slurm_commands import QueueView, Row, cancel_jobs, limits, partitions
+from rsctl.cluster.slurm_commands import QueueView, Row, cancel_jobs, limits, partitions, with_memory
 from rsctl.cluster.slurm_handover import HandOver
 from rsctl.cluster.slurm_last_words import explain
 from rsctl.cluster.slurm_limits import room_for
@@ -63,7 +63,7 @@ class SlurmBackend:
         """Everything that can be refused is refused before the first sbatch."""
         cluster = limits()
         arrays = make_arrays(fresh, cluster.longest_array)
-        partition = check_profile(self.name, self.profile, partitions(), arrays)
+        partition = with_memory(check_profile(self.name, self.profile, partitions(), arrays), cluster)
         check_store(self.store.root, partition)
         room = room_for(self.profile, partition, cluster, view)
         if not room.jobs:

@@ -13,6 +13,9 @@ from rsctl.plan.tasks import STAGES, VERBS, Request
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import SlurmProfile
 
+ON_A_GPU = 3.0
+"""GB that CUDA takes beside the device's own."""
+
 
 @dataclass(frozen=True)
 class Array:
@@ -86,8 +89,12 @@ def sbatch_parameters(
     processes = resources.processes if array.kind == "models" else 1
     nodes = resources.nodes if array.kind == "models" else 1
     minutes = resources.minutes or profile.minutes
-    memory = resources.memory_gb or profile.memory_gb
     gpus, gres = gpus_of(resources, profile, partition, processes)
+    memory = (
+        resources.memory_gb
+        or profile.memory_gb
+        or reckoned_memory(array, profile, partition, bool(gpus or gres))
+    )
     return {
         "job_name": array.name,
         "partition": profile.partition,
@@ -109,6 +116,24 @@ def sbatch_parameters(
         "wckey": None,
         "setup": setup,
     }
+
+
+def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool) -> float | None:
+    """GB that nobody asked for and that the tasks will take; None where jobs get as much anyway, or all of a node.
+
+    Never more than the partition gives: what was reckoned may be wrong, and SLURM would refuse it or let it wait for ever.
+    """
+    if not partition.memory or {"mem", "mem-per-cpu", "mem-per-gpu"} & profile.extra.keys():
+        return None
+    runs = {request.task.run for request in array.requests}
+    wanted = max(float(run.launch().get("reckoned_gb", 0)) for run in runs)
+    resources = array.resources
+    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    cpus = resources.threads * processes // nodes
+    if not wanted or partition.memory.default(cpus) >= wanted:
+        return None
+    wanted += ON_A_GPU if on_gpus else 0
+    return min(wanted, partition.memory.most(cpus), partition.memory_gb)
 
 
 def warning_seconds(profile: SlurmProfile, minutes: int | None) -> int:

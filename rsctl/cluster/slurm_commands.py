@@ -6,9 +6,10 @@ import os
 import re
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
+from rsctl.cluster.slurm_memory import Memory
 from rsctl.errors import UnavailableError
 
 TIMEOUT = 60
@@ -169,6 +170,8 @@ class Limits:
     accounting: bool
     limits_enforced: bool
     """Whether the limits of associations and QOS hold."""
+    memory: Memory | None = None
+    """Of a job that asks for none; None where memory isn't handed out, and jobs see all of their node's."""
 
 
 @dataclass(frozen=True)
@@ -186,6 +189,8 @@ class Partition:
     """Memory of its largest node."""
     gpus: int
     """GPUs of the node that has most."""
+    memory: Memory | None = None
+    """Of a job that asks for none; None where it isn't handed out, or wasn't asked for."""
 
 
 @cache
@@ -205,6 +210,7 @@ def limits() -> Limits:
         # Nothing but slurmdbd can be asked by sacct in the versions that are in use.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
         limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
+        memory=Memory.of(values) if "MEMORY" in values.get("SelectTypeParameters", "").upper() else None,
     )
 
 
@@ -225,6 +231,19 @@ def partitions() -> dict[str, Partition]:
         up, minutes = parts[1] == "up", _minutes(parts[2])
         found[name] = Partition(name, parts[0].endswith("*"), up, minutes, cpus, memory_gb, gpus)
     return found
+
+
+def with_memory(partition: Partition, cluster: Limits) -> Partition:
+    """The partition with what it says of memory before what the cluster says."""
+    if cluster.memory is None:
+        return partition
+    own = dict(re.findall(r"(\w+)=(\S*)", ask("scontrol", "show", "partition", partition.name, "--oneliner")))
+    if (
+        own.get("SelectTypeParameters", "NONE").upper() not in ("NONE", "")
+        and "MEMORY" not in own["SelectTypeParameters"].upper()
+    ):
+        return partition
+    return replace(partition, memory=Memory.of(own).over(cluster.memory))
 
 
 def _minutes(text: str) -> float:

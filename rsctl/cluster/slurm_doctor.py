@@ -14,6 +14,7 @@ from pathlib import Path
 from rsctl.cluster.slurm_arrays import explain_refusal, partition_of
 from rsctl.cluster.slurm_commands import Partition, ask, limits, look_at_queue, partitions
 from rsctl.cluster.slurm_limits import room_for
+from rsctl.cluster.slurm_script import SETUP_FAILED, watched
 from rsctl.errors import UnavailableError, UserError
 from rsctl.spec.settings import Place, SlurmProfile
 from rsctl.store.files import replace
@@ -33,14 +34,14 @@ _NEEDED = (
 )
 _PATIENCE = 20
 """Seconds to wait for a free node."""
-_PROBE = """
+_PROBE = f"""
 import importlib.util, json, os, pathlib, socket, sys
 here = pathlib.Path(sys.argv[1])
-print(json.dumps({
+print(json.dumps({{
     "node": socket.gethostname(), "read": here.joinpath("from-login").read_text(),
     "missing": [name for name in sys.argv[2:] if importlib.util.find_spec(name) is None],
-    "failed": os.environ.get("RSCTL_FAILED", ""),
-}))
+    "failed": os.environ.get("{SETUP_FAILED}", ""),
+}}))
 here.joinpath("from-node").write_text("node")
 """
 
@@ -131,15 +132,13 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
     flags = [f"--{key}={value}" for key, value in options.items() if value]
     python = profile.python or shlex.quote(sys.executable)
     line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
-    # A task goes on after a line of setup that fails; here the last such line is told.
-    watched = [
+    # A task goes on after a line of setup that fails; here such lines are told.
+    lines = [
         "exec 3>&1 >&2",
-        "trap 'export RSCTL_FAILED=$BASH_COMMAND' ERR",
-        *profile.setup,
-        "trap - ERR",
+        *watched(profile.setup),
         "exec >&3 3>&-",
     ]
-    script = "\n".join([*watched, line])
+    script = "\n".join([*lines, line])
     replace(folder / "from-login", b"login")
     try:
         said = ask(
@@ -155,7 +154,7 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
             return (
                 False,
                 what,
-                f"setup: '{seen['failed']}' fails on {seen['node']}; tasks would go on without it",
+                f"setup: {seen['failed']} fails on {seen['node']}; tasks would go on without it",
             )
         return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
     except UnavailableError as error:

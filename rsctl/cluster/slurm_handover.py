@@ -16,6 +16,15 @@ from typing import Any
 
 from rsctl.cluster.slurm_arrays import Array, explain_refusal, sbatch_parameters
 from rsctl.cluster.slurm_commands import Partition, cancel_jobs, look_at_queue
+from rsctl.cluster.slurm_script import (
+    NOT_YET_LISTENING,
+    RUN,
+    SETUP_FAILED,
+    batch_log,
+    escaped,
+    prepared,
+    step_log,
+)
 from rsctl.cluster.slurm_submissions import Submission, list_tasks
 from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.errors import InputError, UnavailableError, UserError
@@ -35,7 +44,10 @@ _KEPT_DEFAULTS = {
     "SBATCH_TIMELIMIT": "time",
 }
 """A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
-_DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
+_DROPPED = (
+    *("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_"),
+    *("RSCTL_ATTEMPT", "RSCTL_SUBMISSION", NOT_YET_LISTENING, SETUP_FAILED),
+)
 OWN_FOLDER = (
     'for own in {folder} {folder}/*.pkl; do [ ! -e "$own" ] || [ -O "$own" ] || '
     '{{ echo "error: $own belongs to another user" >&2; exit 1; }}; done'
@@ -69,42 +81,64 @@ class HandOver:
         UnavailableError
             The controller doesn't answer.
         """
-        from submitit import SlurmExecutor
         from submitit.core.utils import FailedJobError
+
+        from rsctl.cluster.slurm_executor import Executor
 
         number = uuid.uuid4().hex
         folder = self.store.root / "submissions" / number
-        claims = self._claim(number, folder, array)
+        claims, many = self._claim(number, folder, array), len(array.requests) > 1
         plugins = array.requests[0].task.run.launch().get("plugins", ())
         group = self.profile.of_group
         code = shlex.quote(str(verify_code(self.store.root, array.code, plugins, group=group)))
         environment = {**ONLY_VERIFIED, MODE: self.profile.store_mode}
-        safe = [OWN_FOLDER.format(folder=shlex.quote(str(folder)))]
-        safe += [f"export {name}={value}" for name, value in environment.items()]
-        setup = [*self.profile.setup, *safe, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
+        setup = [
+            *prepared(str(folder), self.profile.attempts, self.profile.setup),
+            OWN_FOLDER.format(folder=shlex.quote(str(folder))),
+            # The working directory comes first on the path of `python -m`: only root may write there. Logs with a backslash in
+            # their path are named without it (`step_log`).
+            *([] if "\\" in str(folder) else ["cd /"]),
+            *(f"export {name}={value}" for name, value in environment.items()),
+            f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"',
+        ]
         parameters = sbatch_parameters(array, self.profile, self.partition, setup)
         parameters["comment"] = claims[0][1].comment
-        # The working directory comes first on the path of `python -m`: it must be one where only root writes.
-        further: dict[str, Any] = {"chdir": "/", "requeue": True}
+        further: dict[str, Any] = {
+            # A site's wrapper may change the comment; the job is known by this folder, too.
+            "chdir": str(folder),
+            "requeue": True,
+            "output": batch_log(str(folder), many),
+            # To the script, which hands it on: a step may not have begun, or not listen yet.
+            "signal": f"B:USR2@{parameters.pop('signal_delay_s')}",
+        }
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
         if after:
             parameters["dependency"] = f"afterok:{':'.join(after)}"
             further["kill-on-invalid-dep"] = "yes"
         make_folder(folder, 0o755)
         list_tasks(folder, [request.task.key for request in array.requests])
-        python = self.profile.python or shlex.quote(sys.executable)
-        executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES, python=python)
-        executor.update_parameters(**parameters, additional_parameters=further)
+        srun = shlex.join(
+            ["srun", "--unbuffered", f"--output={step_log(str(folder), many)}", *parameters.pop("srun_args")]
+        )
+        python = f"{RUN} {srun} {self.profile.python or shlex.quote(sys.executable)}"
+        executor = Executor(folder, max_num_timeout=_REQUEUES, python=python)
+        options = {name: escaped(value) for name, value in parameters.items()}
+        further = {name: escaped(value) for name, value in further.items()}
+        executor.update_parameters(**options, use_srun=False, additional_parameters=further)
         tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
+        given = array.resources.memory_gb or self.profile.memory_gb
         with _submission_environment(parameters):
             try:
-                # submitit prints what it raises, too; it is told once, with the key that it is about.
-                with contextlib.redirect_stderr(io.StringIO()):
-                    submitted = (
-                        executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
-                    )
+                submitted = _submit(executor, tasks)
             except FailedJobError as error:
-                raise _refusal(str(error), self.name) from error
+                if given or not parameters["mem"] or "memory" not in str(error).lower():
+                    raise _refusal(str(error), self.name) from error
+                # Nobody asked for it but us.
+                executor.parameters.pop("mem")
+                try:
+                    submitted = _submit(executor, tasks)
+                except FailedJobError as again:
+                    raise _refusal(str(again), self.name) from again
         job = submitted[0].job_id.partition("_")[0]
         self.records[number] = [(run, replace(claim, job=job)) for run, claim in claims]
         for run, record in self.records[number]:
@@ -160,6 +194,12 @@ class HandOver:
             for run, record in records:
                 record.remove(run)
         return True
+
+
+def _submit(executor: Any, tasks: list[SlurmTask]) -> list[Any]:
+    # submitit prints what it raises, too; it is told once, with the key that it is about.
+    with contextlib.redirect_stderr(io.StringIO()):
+        return executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
 
 
 def _refusal(words: str, profile: str) -> UserError:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.slurm_processes import join
+from rsctl.cluster.slurm_script import NOT_YET_LISTENING, SAID_OF_SETUP, SETUP_FAILED
 from rsctl.cluster.slurm_staging import stage
 from rsctl.cluster.task import Outcome, Stop, perform, take_claim
 from rsctl.errors import UserError
@@ -40,9 +41,13 @@ class SlurmTask:
         stop = Stop()
         run = Run(Path(self.run))
         os.environ["RSCTL_SUBMISSION"] = self.submission
-        first = os.environ.get("SLURM_PROCID", "0") == "0"
+        first, setup = os.environ.get("SLURM_PROCID", "0") == "0", os.environ.get(SETUP_FAILED)
         if first:
+            if starts := os.environ.get(NOT_YET_LISTENING):
+                Path(starts).unlink(missing_ok=True)
             _write_to(run.log_file(self.number))
+            if setup:
+                print(f"{SAID_OF_SETUP}{setup}; the task goes on", flush=True)
         try:
             here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
             if self.staging:
@@ -50,6 +55,8 @@ class SlurmTask:
             if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
                 os.environ.update(join(run, self.number))
             outcome = perform(run, self.number, stop, **here)
+            if outcome.state == "failed" and setup and first:
+                outcome.claim.end("failed", f"{outcome.reason} (setup failed before it: {setup})")
         except UserError as error:
             print(error, file=sys.stderr, flush=True)
             sys.exit(1)

@@ -14,6 +14,8 @@ from rsctl.errors import UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
+from rsctl.plan.cost import measure
+from rsctl.plan.memory import reckon
 from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
 from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
@@ -56,6 +58,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
     code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
+    reckoned = reckon(plan, measure(store))
     requests: list[Request] = []
     done = 0
     models: dict[str, Task] = {}
@@ -71,6 +74,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 "dataset_parameters": model.dataset_parameters,
                 "stated": model.stated,
                 **_resources(model.resources),
+                "reckoned_gb": reckoned[f"models/{run.id}"],
             }
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
@@ -94,6 +98,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 **common,
                 "dataset_parameters": table.dataset_parameters,
                 **_resources(table.resources),
+                "reckoned_gb": reckoned[table.key],
                 **table.launch,
             }
         )

@@ -1,12 +1,13 @@
-"""What a plan will cost, from throughput measured in this store; nothing is guessed."""
+"""What a plan will cost, from throughput measured in this store, for another shape or width carried over by FLOPs."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import UserError
+from rsctl.plan.forward import Network, flops, network, with_defaults
 from rsctl.plan.plan import Plan
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
@@ -14,7 +15,7 @@ from rsctl.store.files import read_json
 from rsctl.store.layout import TABLES, Run, Store
 from rsctl.words import duration
 
-Key = tuple[str, ...]
+Key = tuple[str | Network, ...]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Measured:
     per_second: float
     device: str
     time: float
+    memory_gb: float = 0.0
+    """The largest memory that such a task has had, 0 where it isn't known."""
 
 
 @dataclass(frozen=True)
@@ -34,22 +37,28 @@ class Cost:
     devices: tuple[str, ...]
     unknown: tuple[str, ...]
     """Kinds of work that this store has never done."""
+    scaled: tuple[str, ...] = ()
+    """Networks whose speed isn't measured here but carried over from others, by the FLOPs of a forward pass."""
 
     @property
     def text(self) -> str:
         if self.unknown:
             return f"unknown (never measured here: {', '.join(self.unknown)})"
+        if not self.devices:
+            return "nothing (everything is there)"
+        about = f" (by FLOPs from what was measured of {', '.join(self.scaled)})" if self.scaled else ""
         return (
-            f"{duration(3600 * self.hours)} on {' and '.join(self.devices)}"
-            if self.devices
-            else "nothing (everything is there)"
+            f"{'about ' if about else ''}{duration(3600 * self.hours)} on {' and '.join(self.devices)}{about}"
         )
 
 
-def estimate(plan: Plan, store: Store) -> Cost:
-    """Hours for what isn't done yet, at the throughput last measured for the same network, images and precision."""
-    measured = measure(store)
-    seconds, devices, unknown = 0.0, set(), set()
+def estimate(plan: Plan, store: Store, measured: dict[Key, Measured] | None = None) -> Cost:
+    """Hours for what isn't done yet, at the throughput last measured for the same network, images and precision.
+
+    Where only another width, other images or another side were measured, the speed goes with the FLOPs of a forward pass.
+    """
+    measured = measure(store) if measured is None else measured
+    seconds, devices, unknown, scaled = 0.0, set(), set(), set()
     work: list[tuple[Key, float]] = []
     for model in plan.models.values():
         run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
@@ -61,13 +70,37 @@ def estimate(plan: Plan, store: Store) -> Cost:
         if left > 0:
             parts = table_work(plan.models[table.spec.model_run].spec, table.spec)
             work += [(key, left * each) for key, each in parts]
+    near = {key: _nearest(key, measured) for key, _ in work if key not in measured}
+    known = flops(store, {_of(key) for pair in near.items() for key in pair if key and pair[1]})
     for key, amount in work:
-        if key in measured:
-            seconds += amount / measured[key].per_second
-            devices.add(measured[key].device)
-        else:
-            unknown.add(" ".join(key))
-    return Cost(seconds / 3600, tuple(sorted(devices)), tuple(sorted(unknown)))
+        source = key if key in measured else near[key]
+        if source is None or (source != key and not {_of(key), _of(source)} <= known.keys()):
+            unknown.add(" ".join(map(str, key)))
+            continue
+        if source != key:
+            amount *= known[_of(key)] / known[_of(source)]
+            scaled.add(str(_of(source)))
+        seconds += amount / measured[source].per_second
+        devices.add(measured[source].device)
+    return Cost(seconds / 3600, tuple(sorted(devices)), tuple(sorted(unknown)), tuple(sorted(scaled)))
+
+
+def _of(key: Key) -> Network:
+    return next(part for part in key if isinstance(part, Network))
+
+
+def _nearest(key: Key, measured: dict[Key, Measured]) -> Key | None:
+    """The same work, last measured with another size of the same architecture; proofs and attacks don't go with FLOPs alone."""
+    if key[0] not in ("training", "sampling"):
+        return None
+    wanted = _of(key)
+    same = [
+        other
+        for other in measured
+        if _of(other).model == wanted.model
+        and [part for part in other if part != _of(other)] == [part for part in key if part != wanted]
+    ]
+    return max(same, key=lambda other: measured[other].time, default=None)
 
 
 def predicts(spec: TrainSpec) -> bool:
@@ -77,27 +110,29 @@ def predicts(spec: TrainSpec) -> bool:
 
 def training_key(spec: TrainSpec) -> Key:
     """What training speed depends on; that of smoothed predictions is in draws."""
-    return ("training", spec.method, spec.model, spec.dataset, spec.precision)
+    of = network(spec.model, spec.model_parameters, spec.dataset, spec.dataset_parameters)
+    return ("training", spec.method, of, spec.precision)
 
 
 def table_work(train: TrainSpec, spec: TableSpec) -> list[tuple[Key, int]]:
     """The kinds of work in a table: what the speed of each depends on, and the units of it that one image stands for."""
+    of = network(train.model, train.model_parameters, spec.dataset, spec.dataset_parameters)
     if isinstance(spec, CountSpec):
-        key = sampling_key(train.model, spec.dataset, spec.precision, spec.compile)
+        key = sampling_key(of, spec.precision, spec.compile)
         work = [(key, spec.n0 + spec.n + spec.transfer)]
         if spec.transfer:
-            work.append((sampling_key(train.model, spec.dataset, "fp32", spec.compile), spec.transfer))
+            work.append((sampling_key(of, "fp32", spec.compile), spec.transfer))
         return work
     if isinstance(spec, VerifySpec):
-        return [(("verification", spec.verifier, spec.norm, train.model, spec.dataset), 1)]
+        return [(("verification", spec.verifier, spec.norm, of), 1)]
     if isinstance(spec, AttackSpec):
-        return [(("attack", spec.attack, spec.target, train.model, spec.dataset), 1)]
+        return [(("attack", spec.attack, spec.target, of), 1)]
     raise TypeError(type(spec).__name__)
 
 
-def sampling_key(model: str, dataset: str, precision: str, compiled: str) -> Key:
+def sampling_key(of: Network, precision: str, compiled: str) -> Key:
     """What sampling speed depends on."""
-    return ("sampling", model, dataset, precision) + (() if compiled == "off" else (f"compiled: {compiled}",))
+    return ("sampling", of, precision) + (() if compiled == "off" else (f"compiled: {compiled}",))
 
 
 def done_images(run: Run) -> set[int]:
@@ -112,10 +147,12 @@ def done_images(run: Run) -> set[int]:
 def measure(store: Store) -> dict[Key, Measured]:
     """The newest throughput of every kind of work in the store."""
     found: dict[Key, Measured] = {}
+    peaks: dict[Key, float] = {}
     for key, measured in _everything(store):
+        peaks[key] = max(measured.memory_gb, peaks.get(key, 0.0))
         if key not in found or measured.time > found[key].time:
             found[key] = measured
-    return found
+    return {key: replace(one, memory_gb=peaks[key]) for key, one in found.items()}
 
 
 def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
@@ -143,10 +180,11 @@ def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
     """What `rsctl bench` measured."""
     for file in sorted((store.root / "bench").glob("*.json")):
         figures = read_json(file)
+        # Older files are of architectures with their defaults, on data sets of one size.
+        parameters = figures.get("model_parameters", with_defaults(figures["model"]))
+        of = network(figures["model"], parameters, figures["dataset"], figures.get("dataset_parameters", {}))
         for row in figures["rows"]:
-            key = sampling_key(
-                figures["model"], figures["dataset"], row["precision"], row.get("compile", "off")
-            )
+            key = sampling_key(of, row["precision"], row.get("compile", "off"))
             yield key, Measured(row["samples_per_second"], figures["device"], figures["time"])
 
 
@@ -157,5 +195,10 @@ def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:
         if progress.get("rate") and progress.get("device"):
             yield (
                 key,
-                Measured(float(progress["rate"]) * each, str(progress["device"]), float(progress["time"])),
+                Measured(
+                    float(progress["rate"]) * each,
+                    str(progress["device"]),
+                    float(progress["time"]),
+                    float(progress.get("memory_gb", 0)),
+                ),
             )

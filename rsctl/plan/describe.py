@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.plan.cost import estimate
+from rsctl.plan.cost import estimate, measure
+from rsctl.plan.memory import memory_text, reckon
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import Entry, Plan
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
@@ -27,7 +28,8 @@ class Description:
 def describe(plan: Plan, place: Place) -> Description:
     """Runs, tasks and draws of a plan, and which runs the store has already."""
     store = Store(place.store)
-    cost = estimate(plan, store)
+    measured = measure(store)
+    cost, memory = estimate(plan, store, measured), reckon(plan, measured)
     trained = [run_id for run_id in plan.models if store.run("models", run_id).model_file.exists()]
     stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
@@ -41,6 +43,7 @@ def describe(plan: Plan, place: Place) -> Description:
         + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
         *(stage.text for stage in stages),
         f"{'cost':{WIDE}}{cost.text}",
+        f"{'memory':{WIDE}}{memory_text(memory)}",
         *recipe_lines(recipes),
         *(f"note: {note}" for note in notes),
         "",
@@ -77,6 +80,8 @@ def describe(plan: Plan, place: Place) -> Description:
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
+        "scaled": list(cost.scaled),
+        "memory_gb": memory,
         "notes": notes,
     }
     return Description("\n".join(lines), values)

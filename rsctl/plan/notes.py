@@ -18,6 +18,14 @@ from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
+SAID_AT_THE_TOP = {
+    "seed": "the seed of the training (by default 0)",
+    "sigma": "the noise of the training",
+    "noise": "the law of all noise (by default gaussian)",
+    "exponent": "that of all noise (by default 0)",
+}
+"""Keys of a sweep that some table of it has, too, and what they are there."""
+
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Sentences, the gravest first."""
@@ -27,6 +35,7 @@ def notes_of(plan: Plan, place: Place) -> list[str]:
 def cautions(plan: Plan, place: Place) -> list[str]:
     """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
     return [
+        *_beneath(plan),
         *_absent(plan, place),
         *(one.told() for one in unreadable(plan, place)),
         *dict.fromkeys(filter(None, map(left_out, plan.sweep.points))),
@@ -49,6 +58,21 @@ def _absent(plan: Plan, place: Place) -> list[str]:
     names = sorted({model.spec.dataset for model in plan.models.values()})
     missing = [absent(find("data set", name, known_datasets()), place.data) for name in names]
     return [f"{text} Tasks that see the same disks will fail." for text in missing if text]
+
+
+def _beneath(plan: Plan) -> list[str]:
+    """TOML has no way back to the top: a key that is added at the end of a file lands in its last table."""
+    raw = plan.sweep.raw
+    tables = [("certification", raw.get("certification")), ("method", raw.get("method"))]
+    above = {*raw, *(raw["grid"] if isinstance(raw.get("grid"), dict) else ())}
+    return [
+        f"{name}.{key} = {table[key]!r} stands under [{name}], and {key} isn't given at the top of the file, where it is "
+        f"{SAID_AT_THE_TOP[key]}. Which one is meant? For that one move the line above the first table; for this one write {key} at the top, too."
+        for name, table in tables
+        if isinstance(table, dict)
+        for key in SAID_AT_THE_TOP
+        if key in table and key not in above
+    ]
 
 
 def _threads(plan: Plan, place: Place) -> list[str]:

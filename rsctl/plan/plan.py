@@ -29,6 +29,8 @@ class ModelPlan:
     """Training images per epoch."""
     stated: bool
     """True where the sweep file says which normalisation a published checkpoint expects."""
+    pixels: int = 0
+    """Bytes of one image in memory."""
 
     @property
     def needs(self) -> list[str]:
@@ -47,6 +49,8 @@ class TablePlan:
     launch: dict[str, Any]
     """What its tasks need to know besides, none of it identity."""
     images: list[int] = field(default_factory=list)
+    pixels: int = 0
+    """Bytes of one image in memory."""
 
     @property
     def key(self) -> str:
@@ -72,6 +76,7 @@ class Entry:
             "skip": settings.skip,
             "max": self.table.max_images,
             "count": len(self.images),
+            **{key: at for key, at in (("start", settings.start), ("stop", settings.stop)) if at},
         }
 
 
@@ -103,15 +108,29 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         for spec in (*resolved.parents, train):
             stated = spec.run_id in resolved.stated
-            model = ModelPlan(spec, resolved.dataset_parameters, resources.training, images_per_epoch, stated)
+            model = ModelPlan(
+                spec,
+                resolved.dataset_parameters,
+                resources.training,
+                images_per_epoch,
+                stated,
+                resolved.shape.dimension,
+            )
             planned = plan.models.setdefault(spec.run_id, model)
             planned.stated |= stated
         for table in resolved.tables:
-            images = images_of(total, train.holdout, settings.seed, settings.skip, table.max_images)
+            images = images_of(
+                total,
+                train.holdout,
+                settings.seed,
+                settings.skip,
+                table.max_images,
+                settings.start,
+                settings.stop,
+            )
             if not images:
-                problem = Problem(
-                    "certification.skip", f"leaves no image of the {total} of split '{settings.split}'."
-                )
+                key = "certification.start" if settings.start else "certification.skip"
+                problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
                 problems.setdefault(str(problem), problem)
             _add(plan, Entry(resolved, table, images, total))
     if problems:
@@ -128,6 +147,7 @@ def _add(plan: Plan, entry: Entry) -> None:
         getattr(resolved.point.resources, stage),
         table.shards,
         table.launch,
+        pixels=resolved.shape.dimension,
     )
     planned = plan.tables.setdefault(planned.key, planned)
     # Image sets with one seed are prefixes of one order: the longer one first keeps that order.

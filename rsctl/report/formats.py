@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from rsctl.report.attacked import attack_tables, attack_values
@@ -22,6 +23,13 @@ from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, 
 __all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
 
 FORMATS = ("md", "csv", "latex", "json")
+ENDINGS = {".tex": "latex", ".csv": "csv", ".json": "json"}
+"""What a file holds, by the ending of its name; any other one Markdown."""
+
+
+def by_ending(file: Path | None) -> str:
+    """The format of a file that nobody named one for."""
+    return ENDINGS.get(file.suffix.lower(), "md") if file else "md"
 
 
 def label(row: AnyRow) -> str:
@@ -64,7 +72,7 @@ def markdown(
         lines.extend([escape_markdown(f"{about} {said}".rstrip()), "", *_pipes(table), ""])
 
     if results.description:
-        lines += [escape_markdown(results.description), ""]
+        lines += [*map(escape_markdown, results.description.splitlines()), ""]
     for group in groups(results.every, merge_seeds=merge_seeds):
         add(f"{caption(group)} {deviations(group)}".rstrip(), lines_table(group, intervals=intervals))
         best = best_sigmas(group)

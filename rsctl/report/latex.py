@@ -23,7 +23,7 @@ from rsctl.report.tables import (
     published_table,
     shared,
 )
-from rsctl.report.text import MISSING, escape_latex, latex_comment, radius_text
+from rsctl.report.text import CODE_POINT, MISSING, escape_latex, latex_comment, radius_text
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
 _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it as it is.
@@ -37,6 +37,11 @@ _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it
   \def\rsctlend{\end{document}}
 \fi"""
 _END = r"\rsctlend"
+_CHARACTERS = r"""\DeclareRobustCommand{\rsctlchar}[1]{\mbox{U+#1}\hspace{0.2em}}
+% LuaLaTeX and XeLaTeX print these characters where the font has them, such as \setmainfont{Noto Serif CJK SC} of fontspec.
+\ifdefined\Umathcode
+  \DeclareRobustCommand{\rsctlchar}[1]{\iffontchar\font"#1 \char"#1 \else\mbox{U+#1}\hspace{0.2em}\fi}
+\fi"""
 _IN_WORDS = {
     "Method": "method {}", "Model": "model {}", "σ": "σ = {}", "Seed": "seed {}", "Images": "{} images",
     "Certified by": "certified by {}", "Attack": "attack {}",
@@ -89,7 +94,8 @@ def latex(
         tables.append(_short(Tabular(cells, about, f"{name}-{published.name}", spans=[span])))
     shown = [part for table in tables for part in floats(table.by_sigma())]
     notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]
-    return "\n\n".join([_BEGIN, *shown, *notes, _END]) + "\n"
+    begin = [_BEGIN, _CHARACTERS] if any(CODE_POINT in part for part in shown) else [_BEGIN]
+    return "\n\n".join([*begin, *shown, *notes, _END]) + "\n"
 
 
 def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:

@@ -40,7 +40,7 @@ from rsctl.report.measured import (
 from rsctl.report.notes import about_functions, asked_of, mark_varying, seedless, settings_of, warnings
 from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
-from rsctl.spec.permutation import images_of
+from rsctl.spec.permutation import chosen_by, images_of
 from rsctl.spec.runs import TrainSpec
 from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
@@ -221,7 +221,7 @@ def _order(
 ) -> NDArray[np.int64]:
     """Positions of an entry in the order in which they are drawn; most runs of a sweep share one."""
     spec = run.table_spec
-    key = (chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+    key = chosen_by(chosen, spec.holdout, spec.seed)
     if key not in known:
         known[key] = np.array(images_of(*key), np.int64)
     return known[key]
@@ -289,4 +289,6 @@ def _failure(rule: Certificate, alpha: float) -> float | None:
 def _subset(chosen: dict[str, Any]) -> str:
     part = "all" if chosen["skip"] == 1 else f"every {nth(chosen['skip'])}"
     drawn = f"{chosen['count']} drawn by seed from " if chosen["max"] else ""
-    return f"{drawn}{part} of {chosen['of']}"
+    first, stop = chosen.get("start", 0), chosen.get("stop", 0) or chosen["of"]
+    between = f" from {first} to {stop - 1}," if "start" in chosen or "stop" in chosen else ""
+    return f"{drawn}{part}{between} of {chosen['of']}"

@@ -84,9 +84,25 @@ _LATEX = {
 }  # fmt: skip
 
 
+_LATEX |= {
+    "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}", "å": "\\aa{}", "Å": "\\AA{}", "æ": "\\ae{}", "Æ": "\\AE{}", "œ": "\\oe{}",
+    "Œ": "\\OE{}", "ł": "\\l{}", "Ł": "\\L{}", "ı": "\\i{}",
+}  # fmt: skip
+_ACCENTS = dict(
+    zip(
+        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0323\u0327\u0331",
+        "`'^~=u.\"rHvdcb",
+        strict=True,
+    )
+)
+"""Combining marks, and the commands that set them over or under a letter."""
+CODE_POINT = "\\rsctlchar"
+"""Command for a character that LaTeX's own fonts may lack: a document's font has it, or its number is printed."""
+
+
 def escape_latex(text: str) -> str:
-    """Text that LaTeX prints, in ASCII: accents are dropped, what has no counterpart becomes a question mark."""
-    return "".join(_latex_character(c) for c in text)
+    """Text that LaTeX prints, in ASCII: accents as commands, letters of other scripts by their code points."""
+    return "".join(_latex_character(c) for c in unicodedata.normalize("NFC", text))
 
 
 def _latex_character(c: str) -> str:
@@ -94,8 +110,16 @@ def _latex_character(c: str) -> str:
         return _LATEX[c]
     if c.isascii():
         return c if c.isprintable() else "?"
-    base = "".join(part for part in unicodedata.normalize("NFKD", c) if part.isascii() and part.isprintable())
-    return "".join(_LATEX.get(part, part) for part in base) or "?"
+    if not c.isprintable():
+        return "?"
+    base, *marks = list(unicodedata.normalize("NFD", c))
+    if base.isascii() and base.isalpha() and marks and all(mark in _ACCENTS for mark in marks):
+        base = f"\\{base}" if base in "ij" and marks[0] not in "\u0323\u0327\u0331" else base
+        for mark in marks:
+            base = f"\\{_ACCENTS[mark]}{{{base}}}"
+        return base
+    plain = unicodedata.normalize("NFKC", c)
+    return "".join(map(_latex_character, plain)) if plain != c else f"{CODE_POINT}{{{ord(c):04X}}}"
 
 
 def latex_comment(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,17 +18,28 @@ def permutation(count: int, seed: int, purpose: str = "images") -> NDArray[np.in
     return np.argsort(words, kind="stable").astype(np.int64)
 
 
-def images_of(count: int, holdout: float, seed: int, skip: int, most: int) -> list[int]:
+def images_of(
+    count: int, holdout: float, seed: int, skip: int, most: int, start: int = 0, stop: int = 0
+) -> list[int]:
     """Positions in the split to certify, in the order in which they are drawn.
 
     `count` is the size of the split the positions speak of: the test split, or with `holdout` > 0 the
-    training split, of which only the held-out rows are taken. Every subset with the same seed is a
-    prefix of one order (after `skip`), so raising `most` only adds images.
+    training split, of which only the held-out rows are taken. Of these every `skip`-th one from `start` to before
+    `stop` (0: the end). Every subset with the same seed is a prefix of one order (after these three), so raising `most`
+    only adds images.
     """
     rows = split_train(count, holdout)[1] if holdout else np.arange(count)
-    kept = rows[::skip]
+    kept = rows[start : stop or None : skip]
     # The order is that of the whole split, so that another `skip` keeps it too.
     rank = np.empty(count, np.int64)
     rank[permutation(count, seed)] = np.arange(count)
     ordered = kept[np.argsort(rank[kept], kind="stable")]
     return [int(i) for i in (ordered[:most] if most else ordered)]
+
+
+def chosen_by(
+    selection: Mapping[str, int], holdout: float, seed: int
+) -> tuple[int, float, int, int, int, int, int]:
+    """What `images_of` is to be called with, from how a sweep wrote down its selection; older versions had no start and stop."""
+    start, stop = selection.get("start", 0), selection.get("stop", 0)
+    return selection["of"], holdout, seed, selection["skip"], selection["max"], start, stop

@@ -62,6 +62,10 @@ class Certification(Parameters):
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
+    start: Annotated[int, Field(ge=0)] = 0
+    """Position of the first image of the split that is taken."""
+    stop: Annotated[int, Field(ge=0)] = 0
+    """Position before which the last one lies; 0 goes to the end. `start = 500, stop = 1000` are the images 500 to 999 of MACER."""
     max_images: Annotated[int, Field(ge=0)] = 0
     """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
     shards: Count = 1
@@ -99,6 +103,12 @@ class Certification(Parameters):
     def _consistent(self) -> Certification:
         if self.tile != "auto" and self.tile % self.block:
             raise ValueError(f"tile = {self.tile} is not a multiple of block = {self.block}")
+        return self
+
+    @model_validator(mode="after")
+    def _some_between(self) -> Certification:
+        if self.stop and self.stop <= self.start:
+            raise ValueError(f"stop = {self.stop} is not above start = {self.start}")
         return self
 
     @field_validator("certificates", "radii")

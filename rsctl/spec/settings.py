@@ -156,12 +156,16 @@ class Place(Parameters):
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict; every way it can fail is an InputError that names it."""
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        return tomli.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
     except IsADirectoryError as error:
         raise InputError(f"{path}: is a folder, not a TOML file.") from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: can't be read: it is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error
+    except OSError as error:
         raise InputError(f"{path}: can't be read: {error}.") from error
     except (tomli.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from error

@@ -54,7 +54,7 @@ def build_sweep(
                 found.append(Problem("", str(error)))
             else:
                 resolved += [one] if one else []
-        for problem in found:
+        for problem in (_placed(one, values) for one in found):
             marked = Problem(f"grid.{problem.key}", problem.text) if problem.key in from_grid else problem
             if str(marked) not in seen:
                 seen.add(str(marked))
@@ -63,6 +63,23 @@ def build_sweep(
         raise Invalid(file, problems)
     first = resolved[0].point
     return Sweep(first.name, first.description, first.cluster, raw, tuple(resolved))
+
+
+def _placed(problem: Problem, values: Mapping[str, Any]) -> Problem:
+    """The problem, with where the key belongs: one that is added at the end of a file lands in its last table."""
+    *tables, key = problem.key.split(".")
+    if tables and key in Point.model_fields and "key" in problem.text:
+        return Problem(
+            problem.key,
+            f"{problem.text} '{key}' belongs to the top of the file: move it above the first table.",
+        )
+    under = [name for name, table in values.items() if isinstance(table, dict) and key in table]
+    if not tables and under and problem.text == "is required.":
+        return Problem(
+            key,
+            f"is required. It stands under [{under[0]}]: if it is meant for all, move it above the first table.",
+        )
+    return problem
 
 
 def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], set[str]]]:

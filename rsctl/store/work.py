@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from pathlib import Path
 from typing import Any
@@ -71,4 +72,6 @@ class Work:
         self._last_progress = now
         start, before = self._first_done
         rate = (done - before) / (now - start) if now > start else 0.0
+        if force:  # of the whole process, in KB on Linux
+            values["memory_gb"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20, 2)
         self.claim.write("progress", done=done, total=total, unit=unit, rate=round(rate, 3), **values)

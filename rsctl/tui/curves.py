@@ -19,7 +19,7 @@ from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.notes import about_shared_noise, asked_of
-from rsctl.spec.permutation import images_of
+from rsctl.spec.permutation import chosen_by, images_of
 from rsctl.store.degenerate import judge, said
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
@@ -119,7 +119,7 @@ class Curves:
         """The finished beginning of the run's images, and how many are planned."""
         reader, _ = self._readers.pop(folder.path, (Reader(folder, Rows), 0))
         spec, chosen = reader.run.count_spec, run.entry["images"]
-        order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+        order = images_of(*chosen_by(chosen, spec.holdout, spec.seed))
         table = reader.read()
         rows = table.rows
         self._readers[folder.path] = (

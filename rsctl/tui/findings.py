@@ -11,7 +11,7 @@ from rsctl.errors import UserError
 from rsctl.report.attacked import attack_guarantee
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
-from rsctl.spec.permutation import images_of
+from rsctl.spec.permutation import chosen_by, images_of
 from rsctl.spec.runs import AttackSpec, VerifySpec
 from rsctl.store.degenerate import said
 from rsctl.store.layout import Run
@@ -29,7 +29,7 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
     try:
         spec = folder.spec
         assert isinstance(spec, VerifySpec | AttackSpec)
-        order = images_of(chosen["of"], spec.holdout, spec.seed, chosen["skip"], chosen["max"])
+        order = images_of(*chosen_by(chosen, spec.holdout, spec.seed))
         begun = finished_prefix(read_findings(folder), order)
     except UserError as error:
         return replace(about, problems=(plain(str(error)),))

@@ -22,6 +22,7 @@ from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.cost import table_work
+from rsctl.plan.forward import network
 from rsctl.store.tables import read_table
 from rsctl.store.work import Stopped, Work
 
@@ -188,9 +189,10 @@ def test_hours_count_the_compared_draws_in_both_precisions(chain: Chain, precisi
     chain.plan(tiny(precision={"certification": precision}, certification=transfer))
     (model,) = chain.store.runs("models")
     work = table_work(model.train_spec, chain.counts_run().count_spec)
+    of = network("cnn", {"width": 4}, "digits", {})
     assert work == [
-        (("sampling", "cnn", "digits", precision), 50 + 200 + 230),
-        (("sampling", "cnn", "digits", "fp32"), 230),
+        (("sampling", of, precision), 50 + 200 + 230),
+        (("sampling", of, "fp32"), 230),
     ]
 
 

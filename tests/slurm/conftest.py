@@ -24,6 +24,9 @@ What proves what (all on a real cluster; L: marked long, run with `-m long`):
 | tasks that an update drops, also of an older rsctl: seen, and stopped alone | unwanted (L) |
 | 1 node x 2 processes, 2 nodes x 1; a rendezvous that fails is a sentence | real_tasks: training_in_two_processes; rendezvous |
 | what nobody remembers; other clusters; all of SLURM's states | forgotten; controller |
+| whatever sbatch prints, the job is ours | wrappers |
+| setup that fails; paths with backslashes; a warning before Python listens | batch_scripts (L: on a cluster) |
+| memory that nobody gave is asked for, and not where a site refuses it | memory_asked |
 | staging; GPUs; logs across requeues; doctor | staging; arrays; interruptions: a_warned_task; doctor |
 """
 

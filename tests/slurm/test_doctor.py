@@ -30,6 +30,9 @@ def test_doctor_tries_every_profile_on_a_node(accounted_site: Site) -> None:
     assert not found["profile bare"]["ok"]
     assert "Look at profiles.vast" in found["profile vast"]["text"]
     assert "unrecognized option '--mail-typo=END'" in found["profile typo"]["text"]
-    assert "setup: 'module-of-no-cluster load cuda' fails on" in found["profile unloaded"]["text"]
+    assert (
+        "setup: 'module-of-no-cluster load cuda' (exit code 127) fails on"
+        in found["profile unloaded"]["text"]
+    )
     assert not any(found[f"profile {name}"]["ok"] for name in ("vast", "typo", "unloaded"))
     assert not list((site.folder / "runs").glob("doctor-*"))

@@ -70,7 +70,11 @@ class Asking(Filtering):
     def action_sweep(self) -> None:
         """Choose whose results are shown."""
         overview = self.dashboard.overview
-        options = [(sweep.name, sweep.description) for sweep in overview.sweeps] if overview else []
+        options = (
+            [(sweep.name, " ".join(sweep.description.split())) for sweep in overview.sweeps]
+            if overview
+            else []
+        )
         if options:
             self.app.push_screen(ChooseScreen("Sweep", options, self._question.sweep), self._take_sweep)
 

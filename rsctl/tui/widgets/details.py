@@ -63,7 +63,7 @@ def _line(table: Table, name: str, value: object) -> None:
 def _sweep(table: Table, sweep: SweepView) -> None:
     _line(table, "sweep", sweep.name)
     if sweep.description:
-        _line(table, "what for", sweep.description)
+        _line(table, "what for", " ".join(sweep.description.split()))
     _line(table, "submitted", _clock(sweep.submitted))
     _line(table, "cluster", sweep.cluster)
     _line(table, "runs", len(sweep.runs))

@@ -1,0 +1,118 @@
+"""The shell around a task in its batch script: setup lines that fail, and a warning that comes before Python listens."""
+
+from __future__ import annotations
+
+import shlex
+
+SETUP_FAILED = "RSCTL_SETUP_FAILED"
+"""Variable with the setup lines that failed and their exit codes."""
+NOT_YET_LISTENING = "RSCTL_NOT_YET_LISTENING"
+"""Variable with a file that has a line for each start of the job since its Python last listened to signals."""
+GAVE_UP = "rsctl: error: "
+"""What the line begins with that tells why a job that never got to its task isn't requeued any more."""
+SAID_OF_SETUP = "rsctl: setup: "
+"""What the lines begin with that tell of a setup line that failed."""
+RUN = "rsctl_run"
+"""Shell function that runs the step of a job."""
+
+# A function such as `module` or `conda` hides its own call from ERR, so DEBUG keeps it. DEBUG also sees the call of
+# the ERR trap: the line that failed is the one before. EXIT is for lines that end the script, as with `set -e`.
+_WATCH = f"""\
+rsctl_failed() {{
+    case "$2" in "eval "*) set -- "$1" "its lines can't be read by bash" ;; *) set -- "$1" "'$2'" ;; esac
+    case "${{{SETUP_FAILED}:-}}" in *"$2"*) return 0 ;; esac
+    export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$2 (exit code $1)"
+    echo "{SAID_OF_SETUP}$2 (exit code $1)" >&2
+}}
+rsctl_left() {{
+    case "$3" in "eval "*) rsctl_failed "$1" "$2" ;; *) rsctl_failed "$1" "$3" ;; esac
+    exit 1
+}}
+rsctl_line= rsctl_before=
+trap 'rsctl_before=$rsctl_line rsctl_line=$BASH_COMMAND' DEBUG
+trap 'rsctl_failed "$?" "$rsctl_before"' ERR
+trap 'rsctl_left "$?" "$rsctl_before" "$rsctl_line"' EXIT"""
+_WATCHED = "trap - DEBUG ERR EXIT"
+
+_WARNED = f"""\
+rsctl_job=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
+rsctl_job=${{rsctl_job:-$SLURM_JOB_ID}}
+export {NOT_YET_LISTENING}=FOLDER/$rsctl_job.starts
+echo "$(date +%s)" >> "${NOT_YET_LISTENING}"
+rsctl_requeue() {{
+    trap - EXIT
+    # One that was cancelled or pre-empted isn't ours to revive.
+    case " $(scontrol show job --oneliner "$SLURM_JOB_ID") " in
+        *" JobState=RUNNING "* | *" JobState=TIMEOUT "* | *" JobState=CONFIGURING "*) ;;
+        *) exit 1 ;;
+    esac
+    if [ "$(wc -l < "${NOT_YET_LISTENING}")" -ge ATTEMPTS ]; then
+        echo "GAVE_UPSLURM's warning came ATTEMPTS times before Python had started. Give it more time: retry with --minutes" >&2
+        exit 1
+    fi
+    echo "rsctl: warned before Python listened; requeued as $rsctl_job" >&2
+    scontrol requeue "$rsctl_job" && exit 0
+    exit 1
+}}
+trap rsctl_requeue USR2
+{RUN}() {{
+    rsctl_step= rsctl_warned= rsctl_again=
+    trap 'rsctl_warned=1 rsctl_again=1; [ -z "$rsctl_step" ] || kill -USR2 "$rsctl_step" || true' USR2
+    "$@" &
+    rsctl_step=$!
+    [ -z "$rsctl_warned" ] || kill -USR2 "$rsctl_step" || true
+    rsctl_again=1
+    while [ -n "$rsctl_again" ]; do
+        rsctl_again=
+        rsctl_code=0
+        wait "$rsctl_step" || rsctl_code=$?
+    done
+    # 140 and 143: killed by USR2 or TERM.
+    if [ -e "${NOT_YET_LISTENING}" ]; then
+        case "${{rsctl_warned:-0}} $rsctl_code" in "1 "[1-9]* | *" 140" | *" 143") rsctl_requeue ;; esac
+    fi
+    exit "$rsctl_code"
+}}"""
+
+
+def watched(setup: list[str]) -> list[str]:
+    """Setup lines after which a variable names those that failed; the script goes on, unless one of them ends it."""
+    # The empty line ends a line that a backslash at the very end continues.
+    return [_WATCH, f"eval {shlex.quote(chr(10).join([*setup, '', ':']))}", _WATCHED] if setup else []
+
+
+def prepared(folder: str, attempts: int, setup: list[str]) -> list[str]:
+    """The lines before a task: from the first one on a warning requeues the job, `attempts` times in a row at the most."""
+    warned = (
+        _WARNED.replace("FOLDER", shlex.quote(folder))
+        .replace("ATTEMPTS", str(attempts))
+        .replace("GAVE_UP", GAVE_UP)
+    )
+    return [*_own_log(folder), warned, *watched(setup)]
+
+
+def batch_log(folder: str, array: bool) -> str:
+    """SLURM's own log, for sbatch. With a backslash in it SLURM fills in no number: then the script opens the file itself."""
+    return "/dev/null" if "\\" in folder else f"{folder.replace('%', '%%')}/{_name(array)}_0_log.out"
+
+
+def step_log(folder: str, array: bool) -> str:
+    """Likewise for srun, a file for each process; a name alone is taken as it is wherever its folder lies."""
+    name = f"{_name(array)}_%t_log.out"
+    return name if "\\" in folder else f"{folder.replace('%', '%%')}/{name}"
+
+
+def _name(array: bool) -> str:
+    return "%A_%a" if array else "%j"
+
+
+def _own_log(folder: str) -> list[str]:
+    if "\\" not in folder:
+        return []
+    job = "${SLURM_ARRAY_JOB_ID:+${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID}"
+    return [f'rsctl_job={job}; exec >> {shlex.quote(folder)}/"${{rsctl_job:-$SLURM_JOB_ID}}"_0_log.out 2>&1']
+
+
+def escaped(value: object) -> object:
+    """A value for an #SBATCH line: there a backslash takes the meaning of what follows, also between quotes."""
+    return value.replace("\\", "\\\\") if isinstance(value, str) else value

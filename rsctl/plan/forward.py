@@ -1,0 +1,76 @@
+"""Forward passes of networks in FLOPs, by which a speed that was measured for one shape is carried over to another."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from rsctl.catalog import known_datasets, known_models
+from rsctl.spec.identity import content_hash, identity
+from rsctl.store.files import read_json, replace, to_json
+from rsctl.store.layout import Store
+
+
+@dataclass(frozen=True)
+class Network:
+    """An architecture on images of one shape: what the speed of all work depends on."""
+
+    model: str
+    parameters: str
+    """Of the architecture, as JSON."""
+    dataset: str
+    size: int
+    """Side of the images in pixels; 0 where the data set has but one."""
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{key}={value}" for key, value in json.loads(self.parameters).items())
+        return f"{self.model}{f'({values})' if values else ''} {self.dataset}{f' {self.size} px' if self.size else ''}"
+
+
+def network(
+    model: str, parameters: Mapping[str, Any], dataset: str, dataset_parameters: Mapping[str, Any]
+) -> Network:
+    """The network of a run, by what its spec says."""
+    size = int(dataset_parameters.get("size", 0))
+    return Network(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
+
+
+def with_defaults(model: str) -> dict[str, Any]:
+    """The parameters of an architecture for which nobody gave any, as a spec has them."""
+    declared = known_models().get(model)
+    return identity(declared.parameters()) if declared else {}
+
+
+def flops(store: Store, networks: set[Network]) -> dict[Network, float]:
+    """FLOPs per image of those that can be built; counted once by torch in a process of its own, then kept in the store."""
+    files = {one: store.root / "bench" / "forward" / f"{content_hash(asdict(one))}.json" for one in networks}
+    unknown = [one for one in networks if not files[one].exists()]
+    if unknown:
+        asked = json.dumps([_described(one) for one in unknown])
+        done = subprocess.run(
+            [sys.executable, "-m", "jobs.forward"], input=asked, capture_output=True, text=True
+        )
+        for one, counted in zip(
+            unknown, json.loads(done.stdout) if done.returncode == 0 else (), strict=False
+        ):
+            with contextlib.suppress(OSError):
+                replace(files[one], to_json({"flops": counted}))
+    found = {one: read_json(file)["flops"] for one, file in files.items() if file.exists()}
+    return {one: float(counted) for one, counted in found.items() if counted}
+
+
+def _described(one: Network) -> dict[str, Any]:
+    declared = known_datasets().get(one.dataset)
+    return {
+        "model": one.model,
+        "parameters": json.loads(one.parameters),
+        "dataset": one.dataset,
+        "channels": declared.channels if declared else 3,
+        "size": one.size or (declared.size if declared else 0) or 0,
+        "classes": (declared.classes if declared else 0) or 10,
+    }

@@ -1,0 +1,51 @@
+"""Memory that the tasks of a plan will take: what was measured of such tasks here, else what their images take."""
+
+from __future__ import annotations
+
+from rsctl.catalog import known_datasets
+from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
+from rsctl.plan.cost import Key, Measured, table_work, training_key
+from rsctl.plan.plan import Plan
+
+PYTHON = 1.0
+"""GB of a process that has loaded what it runs on, with a small network."""
+MARGIN = 1.25
+"""Of a peak that was measured once."""
+
+
+def reckon(plan: Plan, measured: dict[Key, Measured]) -> dict[str, float]:
+    """GB of a task of each model and table that isn't imported, by `models/<id>` and `counts/<id>`; of a device nothing."""
+    found = {}
+    for name, model in plan.models.items():
+        processes = model.resources.processes // model.resources.nodes or 1
+        images = round(model.images / (1 - model.spec.holdout))
+        keys = [training_key(model.spec)]
+        found[f"models/{name}"] = _task(keys, measured, model.spec.dataset, images * model.pixels, processes)
+    for key, table in plan.tables.items():
+        keys = [kind for kind, _ in table_work(plan.models[table.spec.model_run].spec, table.spec)]
+        images = -(-len(table.images) // table.shards)
+        found[key] = _task(keys, measured, table.spec.dataset, images * table.pixels, 1)
+    return found
+
+
+def _task(keys: list[Key], measured: dict[Key, Measured], dataset: str, size: int, processes: int) -> float:
+    declared = known_datasets().get(dataset)
+    held = size / 2**30 if declared and declared.in_memory and size <= HELD_MOST else 0.0
+    peak = max((measured[key].memory_gb * MARGIN for key in keys if key in measured), default=0.0)
+    return round(processes * max(peak, PYTHON + held, held / HELD_SHARE), 1)
+
+
+def memory_text(reckoned: dict[str, float]) -> str:
+    """The largest task of each stage, for people."""
+    stages: dict[str, float] = {}
+    for key, amount in reckoned.items():
+        stage = key.partition("/")[0]
+        stages[stage] = max(amount, stages.get(stage, 0.0))
+    names = {
+        "models": "training",
+        "counts": "certification",
+        "verifications": "verification",
+        "attacks": "attack",
+    }
+    parts = [f"{amount:g} GB for {names[stage]}" for stage, amount in stages.items()]
+    return f"at least {', '.join(parts)} (a task; beside a device's own)"
