@@ -16,6 +16,7 @@ import typer
 from rsctl.cli_common import AsJson, leave, tell
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
+from rsctl.plain import plain
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
@@ -165,7 +166,7 @@ def predict(
         return
     print("image   label   predicted          votes")
     for row in found["rows"]:
-        print(f"{row['index']:5}   {row['label']:5}   {row['name']:16}   {row['votes']}/{n}")
+        print(f"{row['index']:5}   {row['label']:5}   {plain(row['name'], 60):16}   {row['votes']}/{n}")
 
 
 def examine(

@@ -11,6 +11,7 @@ import typer
 
 from rsctl.cli_common import AsJson, leave, loudly
 from rsctl.errors import InputError
+from rsctl.plain import steer
 
 if TYPE_CHECKING:
     from rsctl.plan.tasks import Task
@@ -31,7 +32,7 @@ def status(
     while True:
         values = status_values(place, sweep)
         if watch and sys.stdout.isatty():
-            print("\x1b[H\x1b[2J", end="")
+            steer(sys.stdout, "\x1b[H\x1b[2J")
         print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
         if not watch:
             _broken_of(place, sweep)
@@ -85,7 +86,8 @@ def logs(
         return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
+        # A line that was rewritten in place, as progress bars are, becomes several.
+        sys.stdout.write(text.replace("\r\n", "\n").replace("\r", "\n"))
         sys.stdout.flush()
 
     control.tail(run, task, write, follow=going if follow else None)

@@ -12,6 +12,7 @@ from rsctl.cluster.control import TaskStatus, sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.everywhere import notices
 from rsctl.errors import InputError
+from rsctl.plain import plain, steer
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
@@ -66,15 +67,21 @@ class Progress:
         """The line, after what a person has to know that wasn't said yet."""
         for notice in notices:
             if notice not in self.noticed:
-                self.stream.write(("\r\x1b[K" if self.stream.isatty() else "") + notice + "\n")
+                self._begin()
+                self.stream.write(f"{notice}\n")
         self.noticed = notices
         if self.stream.isatty():
             seconds = int(time.monotonic() - self.started)
-            self.stream.write(f"\r\x1b[K{summary.progress:4.0%}  {summary.text}  {seconds} s")
+            self._begin()
+            self.stream.write(f"{summary.progress:4.0%}  {summary.text}  {seconds} s")
         elif summary.text != self.shown:
             self.stream.write(f"{summary.progress:4.0%}  {summary.text}\n")
         self.shown = summary.text
         self.stream.flush()
+
+    def _begin(self) -> None:
+        if self.stream.isatty():
+            steer(self.stream, "\r\x1b[K")
 
     def end(self) -> None:
         if self.stream.isatty():
@@ -149,7 +156,7 @@ def status_text(values: dict[str, Any]) -> str:
     """The same for a terminal."""
     if not values["sweeps"] and not values["dropped"]:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
-    lines = list(values["notices"])
+    lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
         told = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
@@ -170,17 +177,17 @@ def status_text(values: dict[str, Any]) -> str:
                 f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )
             if run["learned_nothing"]:
-                lines.append(f"        LEARNED NOTHING: {run['learned_nothing']}")
+                lines.append(f"        LEARNED NOTHING: {plain(run['learned_nothing'])}")
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
-                    lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
+                    lines.append(f"        task {task['task']}: {task['state']}: {plain(task['reason'])}")
     if dropped := values["dropped"]:
         lines.append(
             f"{counted(len(dropped), 'open task')} that no sweep wants; 'rsctl cancel --dropped' stops them:"
         )
         lines += [
             f"  {task['run']} task {task['task']}: "
-            + ": ".join(filter(None, [task["state"], task["reason"]]))
+            + ": ".join(filter(None, [task["state"], plain(task["reason"])]))
             for task in dropped
         ]
     return "\n".join(lines)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
+from rsctl.plain import printable
 from rsctl.report.bare_lines import is_bare
 from rsctl.report.cells import NotALog
 from rsctl.report.export_logs import MANIFEST, exported
@@ -20,7 +21,6 @@ from rsctl.report.log_paths import read_path
 from rsctl.report.log_sigma import Unclear, settle
 from rsctl.report.logged import PLAIN, describe_subset
 from rsctl.report.logs import ReadLog, parse_log
-from rsctl.report.text import printable
 from rsctl.store.imports import ImportSpec, Radii, Shown, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.words import counted

@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.tui.plain import plain
+from rsctl.plain import plain
 
 WINDOW = 128 * 1024
 _CHUNK = 4 * 1024 * 1024

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import UserError
+from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of
@@ -19,7 +20,6 @@ from rsctl.spec.runs import TrainSpec
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Shown, find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.tui.plain import plain
 
 
 @dataclass
