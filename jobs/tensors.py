@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from rsctl.errors import UnavailableError
 
 NEEDED = (2, 6)
 """Before this release torch hands TorchScript archives to its interpreter, also where only weights are asked for."""
+
+MOST_REPEATED = 16 << 20
+"""Bytes up to which a tensor may repeat stored values, as a constant that was expanded does."""
 
 
 class TorchScriptArchive(Exception):
@@ -45,3 +50,25 @@ def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
     if isinstance(file, io.BytesIO):
         file.seek(0)
     return torch.load(file, map_location=device, weights_only=True)
+
+
+def unusable(stored: Any) -> str:
+    """The sentence about the first tensor, of a file as it was loaded, that has no values of its own in memory; else empty."""
+    left, seen = [stored], set[int]()
+    while left:
+        one = left.pop()
+        if isinstance(one, Tensor):
+            if one.is_meta:
+                return "holds a tensor on torch's 'meta' device: its shape without its values. Save the weights from a CPU or GPU"
+            if one.layout != torch.strided or one.is_nested:
+                return f"holds a sparse or nested tensor ({one.layout}). Save the weights dense: tensor.to_dense()"
+            wanted = one.numel() * one.element_size()
+            if not one.is_quantized and wanted > max(MOST_REPEATED, one.untyped_storage().nbytes()):
+                return (
+                    f"holds a tensor of shape {tuple(one.shape)} that repeats a few stored values: written out it would take "
+                    f"{wanted / 1e9:,.1f} GB"
+                )
+        elif isinstance(one, (Mapping, list, tuple)) and id(one) not in seen:
+            seen.add(id(one))
+            left += one.values() if isinstance(one, Mapping) else one
+    return ""

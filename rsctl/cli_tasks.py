@@ -64,7 +64,7 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
     ] = False,
 ) -> None:
-    """Print the log of a task, all attempts in one."""
+    """Print the log of a task, all attempts in one; of a very long one the end."""
     from rsctl.cluster import control
     from rsctl.cluster.everywhere import Everywhere
     from rsctl.plan.tasks import Task

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -22,8 +23,9 @@ import torch
 from numpy._core.multiarray import scalar
 from torch import Tensor
 
-from jobs.tensors import TorchScriptArchive, load_tensors
+from jobs.tensors import TorchScriptArchive, load_tensors, unusable
 from rsctl.errors import InputError, UserError
+from rsctl.regular import read_regular
 
 WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
 """Where a checkpoint may keep its weights, besides the optimiser and the like."""
@@ -69,17 +71,20 @@ def read_weights(file: Path) -> Weights:
         The file isn't there, isn't a checkpoint, needs more than weights to be read, or holds no weights.
     """
     try:
-        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        data = read_regular(file)
+        sha256 = hashlib.sha256(data).hexdigest()
     except OSError as error:
         raise InputError(f"{file}: can't be read ({error.strerror}).") from error
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(NUMBERS):
             warnings.simplefilter("ignore")  # of formats, which are named below where they hinder
-            stored = load_tensors(file)
+            stored = load_tensors(data)
     except UserError:
         raise
     except Exception as error:
         raise InputError(_unreadable(file, error)) from error
+    if problem := unusable(stored):
+        raise InputError(f"{file}: {problem}.")
     if not isinstance(stored, Mapping):
         raise InputError(f"{file}: holds a {type(stored).__name__}, not weights by name.")
     wrapping = "" if _weights(stored) else next((key for key in WRAPPINGS if _weights(stored.get(key))), None)
@@ -222,12 +227,19 @@ def _assumed(
     )
 
 
+def in_shell(code: str) -> str:
+    """The command that runs this code, for a shell, whatever the file in it is called."""
+    return f"python -c {shlex.quote(code)}"
+
+
 def _cascade(file: Path, wrapping: str, count: int) -> str:
     return (
         f"{file}: holds {count} networks under '{wrapping}', a cascade whose later ones see what earlier ones can't certify; "
         "rsctl certifies one network. The first to a file of its own:\n"
-        f'python -c "import torch; c = torch.load({str(file)!r}, map_location={"cpu"!r}, weights_only=True); '
-        f'torch.save(c[{wrapping!r}][0], {file.stem + ".first.pt"!r})"'
+        + in_shell(
+            f"import torch; c = torch.load({str(file)!r}, map_location='cpu', weights_only=True); "
+            f"torch.save(c[{wrapping!r}][0], {file.stem + '.first.pt'!r})"
+        )
     )
 
 
@@ -236,8 +248,10 @@ def _unreadable(file: Path, error: Exception) -> str:
         return (
             f"{file}: is a TorchScript program, not weights; loading it would run code of the file, so it is refused. Where you "
             "trust it, write its weights to a file of their own:\n"
-            f'python -c "import torch; c = torch.jit.load({str(file)!r}, map_location={"cpu"!r}); '
-            f'torch.save(c.state_dict(), {file.stem + ".weights.pt"!r})"'
+            + in_shell(
+                f"import torch; c = torch.jit.load({str(file)!r}, map_location='cpu'); "
+                f"torch.save(c.state_dict(), {file.stem + '.weights.pt'!r})"
+            )
         )
     # What PyTorch says when it refuses to import or to call something.
     needs = re.search(r"GLOBAL ([\w.]+)|unrecognized function <\w+ ([^>]+)>|class ([\w.]+)", str(error))
@@ -255,7 +269,9 @@ def _unreadable(file: Path, error: Exception) -> str:
         f"{file}: holds Python objects besides weights ({name}); loading it would run code of the file, "
         "so it is refused. Where you trust it, write its weights to a file of their own"
         f"{where}:\n"
-        f'python -c "import torch; c = torch.load({str(file)!r}, map_location={"cpu"!r}, weights_only=False); '
-        "torch.save(c.state_dict() if hasattr(c, 'state_dict') else {k: c[k] for k in ('arch', 'state_dict', 'net') if k in c}, "
-        f'{file.stem + ".weights.pt"!r})"'
+        + in_shell(
+            f"import torch; c = torch.load({str(file)!r}, map_location='cpu', weights_only=False); "
+            "torch.save(c.state_dict() if hasattr(c, 'state_dict') else {k: c[k] for k in ('arch', 'state_dict', 'net') if k in c}, "
+            f"{file.stem + '.weights.pt'!r})"
+        )
     )

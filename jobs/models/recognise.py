@@ -111,6 +111,10 @@ GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 
 """Kernel → strides and paddings that published networks have, the usual first."""
 
 
+MOST_KERNELS = 6
+"""Different ones in a network; each multiplies what has to be tried, and those that are published have three at most."""
+
+
 def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
     """Every [channels, kernel, stride, padding] per convolution with which the first linear layer has its inputs.
 
@@ -119,7 +123,9 @@ def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
     convolutions = [layer for layer in layers if layer.dim() == 4]
     inputs = layers[len(convolutions)].shape[1]
     kernels = sorted({layer.shape[-1] for layer in convolutions})
-    found = []
+    found: list[list[list[int]]] = []
+    if len(kernels) > MOST_KERNELS:
+        return found
     for choice in product(
         *(GEOMETRIES.get(kernel, [(1, kernel // 2), (1, 0), (2, 0)]) for kernel in kernels)
     ):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,8 +17,11 @@ from pydantic import AfterValidator, Field
 
 from rsctl.catalog.declare import Method, Parameters
 from rsctl.errors import InputError, unknown
+from rsctl.regular import open_regular
 
 NORMALISATIONS = ("dataset", "none", "centre", "half", "imagenet", "mnist")
+MOST_BYTES = 16 << 30
+"""Of a checkpoint."""
 
 
 def explicit(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -77,15 +81,33 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     file, said = values.get("file"), values.get("sha256", "")
     if not isinstance(file, str) or not file:
         raise InputError("method.file: is required: the checkpoint to take.")
-    path = Path(file).expanduser().resolve()
     try:
-        status = path.stat()
+        path = Path(file).expanduser().resolve()
+        status = require_weights(path)
         found = _sha256(path, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise InputError(f"method.file: {path} can't be read ({error.strerror}).") from error
+    except InputError as error:
+        raise InputError(f"method.file: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"method.file: {file} can't be read ({reason}).") from error
     if said and said != found:
         raise InputError(f"method.sha256: {path} has {found}: it is another file than the sweep asks for.")
     return {**values, "file": str(path), "sha256": found}
+
+
+def require_weights(path: Path) -> os.stat_result:
+    """Refuse what can't hold weights: a sweep file of somebody else's may name any file of its reader's, and others may read the store."""
+    with open_regular(path, MOST_BYTES) as stream:
+        status = os.fstat(stream.fileno())
+        head = stream.read(
+            min(512, status.st_size)
+        )  # the kernel's own files wait, and say that they are empty
+    pickled = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
+    if not (pickled or head.startswith(b"PK\x03\x04") or head[8:9] == b"{" or head[257:262] == b"ustar"):
+        raise InputError(
+            f"{path}: is no file of weights (PyTorch's, or safetensors): nothing of it is copied."
+        )
+    return status
 
 
 @lru_cache(maxsize=64)

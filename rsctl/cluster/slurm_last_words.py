@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.slurm_states import advice_for
+from rsctl.regular import open_regular
 from rsctl.store.layout import Run
 
 _TAIL = 8192
@@ -16,7 +17,7 @@ _MEMORY = re.compile(
     rb"^.*(?:exceeded (?:job )?memory limit|oom[-_ ]kill|out-of-memory handler).*$", re.I | re.M
 )
 """What slurmstepd writes. Where a job step hits its limit, the job itself is often just FAILED."""
-_ERROR = re.compile(rb"^.*?((?:\w*Error|error): .*)$", re.M)
+_ERROR = re.compile(rb"^.*?((?:\b\w*Error|error): .*)$", re.M)
 
 
 def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
@@ -41,6 +42,6 @@ def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
 
 
 def _tail(log: Path) -> bytes:
-    with open(log, "rb") as file:
+    with open_regular(log) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
         return file.read()

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
 from rsctl.errors import InputError, unknown
+from rsctl.regular import read_regular
 from rsctl.spec.names import SafeName
 from rsctl.spec.validate import Invalid, Problem, check
 
@@ -96,6 +97,8 @@ class SlurmProfile(Parameters):
 
 
 Profile = LocalProfile | SlurmProfile
+MOST_BYTES = 2 << 20
+"""Of a TOML file: a hundred times what a long sweep file has."""
 BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
 
 
@@ -144,15 +147,29 @@ class Place(Parameters):
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict; every way it can fail is an InputError that names it."""
     try:
-        return tomli.loads(path.read_text(encoding="utf-8"))
+        values = tomli.loads(read_regular(path, MOST_BYTES).decode("utf-8"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, not a TOML file.") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: can't be read: {error}.") from error
     except (tomli.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from error
+    except ValueError as error:  # Python's own, of a number with thousands of digits
+        raise InputError(f"{path}: is not valid TOML: an integer has more than 64 bits.") from error
+    if (key := _too_large(values)) is not None:
+        raise InputError(f"{path}: {key}: is not valid TOML: an integer has at most 64 bits.")
+    return values
+
+
+def _too_large(value: Any) -> str | None:
+    """The dotted key of an integer that TOML has no room for; None where there is none."""
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else ""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if (below := _too_large(part)) is not None:
+            return f"{key}.{below}".rstrip(".")
+    return None
 
 
 def find_settings() -> Path | None:
