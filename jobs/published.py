@@ -29,7 +29,7 @@ from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.errors import InputError, UserError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import images_of
-from rsctl.store.work import Work
+from rsctl.store.work import Stopped, Work
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
@@ -37,9 +37,25 @@ MOST, FEWEST = 400, 100
 
 
 def take(work: Work) -> None:
-    """Publish the model of this run from the checkpoint that was copied into it."""
+    """Publish the model of this run from the checkpoint that was copied into it; of that nothing but tensors is kept."""
+    try:
+        _take(work)
+    except Stopped:
+        raise  # and goes on later
+    except Exception:
+        # It may be anything that a sweep file named.
+        work.run.published_file.unlink(missing_ok=True)
+        raise
+    work.run.published_file.unlink(missing_ok=True)
+
+
+def _take(work: Work) -> None:
     run, spec = work.run, work.run.train_spec
     device = configure("fp32", int(work.launch["threads"]))
+    if not run.published_file.exists():
+        raise InputError(
+            f"{run.published_file}: is gone, as is the copy of every file that couldn't be used. 'rsctl submit' copies it again."
+        )
     weights = read_weights(run.published_file)
     hyperparameters = completed(CHECKPOINT.parameters, spec.hyperparameters)
     if weights.sha256 != hyperparameters["sha256"]:
@@ -64,7 +80,6 @@ def take(work: Work) -> None:
         flush=True,
     )
     publish_model(work, model, images)
-    run.published_file.unlink(missing_ok=True)
 
 
 def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Iterator[Images]:

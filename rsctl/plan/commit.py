@@ -60,8 +60,10 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
-            with explained(Path(model.spec.file)):
-                publish(run.published_file, Path(model.spec.file).read_bytes())
+            source = Path(model.spec.file)
+            with explained(source):
+                # Whoever may not read the file may not read its copy either.
+                publish(run.published_file, source.read_bytes(), source.stat().st_mode & 0o666)
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():

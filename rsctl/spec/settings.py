@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -12,6 +13,7 @@ from pydantic import Field, field_validator
 from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
 from rsctl.errors import InputError, unknown
+from rsctl.plain import printable
 from rsctl.regular import read_regular
 from rsctl.spec.names import SafeName
 from rsctl.spec.validate import Invalid, Problem, check
@@ -30,6 +32,7 @@ class LocalProfile(Parameters):
     """How often a task that dies without a word and without progress is started again."""
 
 
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _OURS = {
     "array",
     "chdir",
@@ -83,10 +86,31 @@ class SlurmProfile(Parameters):
     extra: dict[str, str | int | bool] = {}
     """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
 
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, value: Any) -> Any:
+        """Each becomes part of a batch script, in which a second line would be a command or an option of its own."""
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list)
+            else [value]
+        )
+        if any(
+            printable(part.replace("\t", " ")) != part.replace("\t", " ")
+            for part in parts
+            if isinstance(part, str)
+        ):
+            raise ValueError("must be one line without control characters (of setup, each entry)")
+        return value
+
     @field_validator("extra")
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if taken := sorted(_OURS & value.keys()):
+        if wrong := [key for key in value if not _OPTION.fullmatch(key)]:
+            raise ValueError(f"'{wrong[0]}' is no long name of an option of sbatch, such as mail-type")
+        if taken := sorted(key for key in value if key.lower().replace("_", "-") in _OURS):
             raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
         if taken := sorted({"cluster", "clusters", "M"} & value.keys()):
             raise ValueError(
@@ -194,6 +218,11 @@ def load_settings() -> Place:
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
     data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
+    for key, path in (("store", store), ("data", data)):
+        if printable(str(path)) != str(path):
+            raise InputError(
+                f"{key}: '{path}' has control characters in its name, which no batch script can hold."
+            )
     return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
 
 

@@ -110,7 +110,7 @@ def test_the_kernels_own_files_are_empty_and_large_ones_refused(tmp_path: Path) 
 )
 def test_numbers_of_any_length_are_answered_at_once(line: str, chain: Chain) -> None:
     file = chain.file(toml(tiny()).replace("block = 50", line))
-    with pytest.raises(InputError, match="give a number, or a fraction|at most 64 bits|more than 64 bits"):
+    with pytest.raises(InputError, match=r"give a number, or a fraction|at most 64 bits|more than 64 bits"):
         within(2, lambda: load_sweep(file, chain.folder))
 
 
