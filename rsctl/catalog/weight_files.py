@@ -1,0 +1,60 @@
+"""The files that one checkpoint consists of: a file, or a folder as accelerate and transformers write it, in one piece or several."""
+
+from __future__ import annotations
+
+import io
+import json
+import zipfile
+from pathlib import Path, PurePath
+
+from rsctl.errors import InputError
+
+WHOLE = ("model.safetensors", "pytorch_model.bin")
+INDEX = ".index.json"
+_MADE = (1980, 1, 1, 0, 0, 0)
+"""Date of every entry, so that the same files are the same bytes."""
+
+
+def weights_file(path: Path) -> Path:
+    """The file to read, of a folder the weights in it or the index of their pieces; raises InputError where there is none."""
+    if not path.is_dir():
+        return path
+    names = [*WHOLE, *(name + INDEX for name in WHOLE)]
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    there = sorted(one.name for one in path.iterdir())
+    raise InputError(
+        f"{path}: is a folder with none of {', '.join(names)} in it; it holds {', '.join(there[:8]) or 'nothing'}"
+        f"{', …' * (len(there) > 8)}. Give the file with the weights."
+    )
+
+
+def content(path: Path) -> bytes:
+    """The bytes that are hashed and kept: of an index, an archive of it and of the pieces that it names; raises InputError."""
+    if not path.name.endswith(INDEX):
+        return path.read_bytes()
+    index = path.read_bytes()
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr(zipfile.ZipInfo(path.name, _MADE), index)
+        for name in pieces(index, str(path)):
+            try:
+                piece = (path.parent / name).read_bytes()
+            except OSError as error:
+                raise InputError(
+                    f"{path}: names {name}, which can't be read ({error.strerror}). All pieces have to lie beside it."
+                ) from error
+            archive.writestr(zipfile.ZipInfo(name, _MADE), piece)
+    return packed.getvalue()
+
+
+def pieces(index: bytes, where: str) -> list[str]:
+    """The names of the files that an index lists; raises InputError where it is none."""
+    try:
+        names = sorted({*json.loads(index)["weight_map"].values()})
+        if any(PurePath(name).name != name for name in names):
+            raise ValueError("a piece lies elsewhere")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{where}: is no index of weights in several files ({error}).") from error
+    return names
