@@ -30,6 +30,12 @@ def weights_file(path: Path) -> Path:
     )
 
 
+def called(file: str) -> str:
+    """What people call a checkpoint by: the name of its file, and of its folder where all such folders have a file of that name."""
+    path = PurePath(file)
+    return f"{path.parent.name}/{path.name}" if path.name.removesuffix(INDEX) in WHOLE else path.name
+
+
 def content(path: Path) -> bytes:
     """The bytes that are hashed and kept: of an index, an archive of it and of the pieces that it names; raises InputError."""
     if not path.name.endswith(INDEX):

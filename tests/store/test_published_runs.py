@@ -152,7 +152,7 @@ def test_a_stored_normalisation_is_used_and_no_sweep_file_may_contradict_it(
     chain.plan({**stated, "name": "anyway", "method": {**stated["method"], "anyway": True}})
     asked = [str(file), "--dataset", "digits", "--data", str(chain.place.data), "--sigma", "0.25"]
     assert published.main(asked) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["normalisation"], found["told"]) == ("3.0/1.0", ["left beside it: extra"])
     assert published.main([*asked, "--normalisation", "none"]) == 2
     assert (
