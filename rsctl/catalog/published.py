@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import os
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,12 +15,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog.weight_files import content, require_weights, weights_file
 from rsctl.errors import InputError, unknown
-from rsctl.regular import open_regular
 
 NORMALISATIONS = ("dataset", "none", "centre", "half", "imagenet", "mnist")
-MOST_BYTES = 16 << 30
-"""Of a checkpoint."""
 
 
 def explicit(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -71,7 +68,9 @@ class CheckpointParameters(Parameters):
     normalisation: Normalisation = "dataset"
     """What the network expects to be done to images in [0, 1]: `dataset` subtracts the data set's mean and divides by its
     standard deviation, `centre` only subtracts the mean, `none` leaves them, `half` is (x - 0.5) / 0.5, `imagenet` and `mnist` are the values
-    usual there; or numbers, `mean,…/standard deviation,…`."""
+    usual there; or numbers, `mean,…/standard deviation,…`. A file that stores its own is taken with that, and another refused."""
+    part: str = Field("", json_schema_extra={"neutral": ""})
+    """The branch of the file to take the network from, such as `ema`, where it holds several; empty takes the usual one."""
     anyway: bool = Field(False, json_schema_extra={"neutral": False})
     """Take it even where it classifies next to nothing, or another normalisation does better."""
 
@@ -82,7 +81,7 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     if not isinstance(file, str) or not file:
         raise InputError("method.file: is required: the checkpoint to take.")
     try:
-        path = Path(file).expanduser().resolve()
+        path = weights_file(Path(file).expanduser().resolve())
         status = require_weights(path)
         found = _sha256(path, status.st_mtime_ns, status.st_size)
     except InputError as error:
@@ -95,28 +94,9 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     return {**values, "file": str(path), "sha256": found}
 
 
-def require_weights(path: Path) -> os.stat_result:
-    """Refuse what can't hold weights: a sweep file of somebody else's may name any file of its reader's, and others may read the store."""
-    with open_regular(path, MOST_BYTES) as stream:
-        status = os.fstat(stream.fileno())
-        head = stream.read(
-            min(512, status.st_size)
-        )  # the kernel's own files wait, and say that they are empty
-    pickled = head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05")
-    if not (pickled or head.startswith(b"PK\x03\x04") or head[8:9] == b"{" or head[257:262] == b"ustar"):
-        raise InputError(
-            f"{path}: is no file of weights (PyTorch's, or safetensors): nothing of it is copied."
-        )
-    return status
-
-
 @lru_cache(maxsize=64)
 def _sha256(path: Path, changed: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.sha256(content(path)).hexdigest()
 
 
 CHECKPOINT = Method(

@@ -8,14 +8,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from rsctl.catalog.published import CHECKPOINT
+from rsctl.catalog.weight_files import called
 from rsctl.cluster.control import TaskStatus, sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.everywhere import notices
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.layout import Store
+from rsctl.store.layout import Run, Store
 from rsctl.words import counted, duration, per_second
 
 _ORDER = (
@@ -135,6 +137,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
     left = sum(s.total - s.done for s in found if s.state == State.RUNNING)
     return {
         "run": key,
+        "file": _checkpoint_of(found[0].task.run),
         "states": summary.states,
         "progress": round(summary.progress, 4),
         "unit": next((s.unit for s in found if s.unit), ""),
@@ -143,6 +146,16 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
         "learned_nothing": next((s.warning for s in found if s.warning), ""),
         "tasks": [_task_values(s) for s in found],
     }
+
+
+def _checkpoint_of(run: Run) -> str:
+    """The name of the file that a model is taken from; empty for others, whose specs needn't be read."""
+    if run.kind != "models" or not run.id.startswith(f"{CHECKPOINT.name}-"):
+        return ""
+    try:
+        return called(run.train_spec.file)
+    except UserError:
+        return ""
 
 
 def _task_values(status: TaskStatus) -> dict[str, Any]:
@@ -173,8 +186,9 @@ def status_text(values: dict[str, Any]) -> str:
                 if run["seconds_left"] is not None and run["rate"]
                 else ""
             )
+            named = f" ({plain(run['file'])})" if run["file"] else ""
             lines.append(
-                f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
+                f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )
             if run["learned_nothing"]:
                 lines.append(f"        LEARNED NOTHING: {plain(run['learned_nothing'])}")

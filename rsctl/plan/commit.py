@@ -9,6 +9,8 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.catalog.weight_files import content
+from rsctl.errors import InputError
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
@@ -16,7 +18,7 @@ from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
-from rsctl.store.files import explained, publish, publish_all, replace, to_json
+from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.shards import Corrupt, read_shard
@@ -63,10 +65,12 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             source = Path(model.spec.file)
             with explained(source):
                 # Whoever may not read the file may not read its copy either.
-                publish(run.published_file, source.read_bytes(), source.stat().st_mode & 0o666)
+                publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():
+            if model.stated:
+                _require_taken_so(run)
             done += 1
         else:
             needs = tuple(models[need] for need in model.needs if need in models)
@@ -103,6 +107,20 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 requests.append(Request(task, needs, table.resources, code, after))
     _write_sweep(store, plan, numbers, update, needless)
     return Committed(requests, done, notes)
+
+
+def _require_taken_so(run: Run) -> None:
+    """Refuse a normalisation in a sweep file where the checkpoint stores another, which an earlier one left it to."""
+    asked = run.train_spec.hyperparameters.get("normalisation")
+    try:
+        taken = read_json(run.taken_file, "normalisation", "stored", "stated")
+    except InputError:
+        return  # of a release that kept no record
+    if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
+        raise InputError(
+            f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
+            "was taken. Leave it out, or set method.anyway = true."
+        )
 
 
 def _reopened(task: Task, attempt: Attempt | None) -> int:
