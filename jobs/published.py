@@ -18,9 +18,10 @@ from torch import nn
 from jobs.checkpoint import publish_model
 from jobs.data import Images, load, require_planned
 from jobs.models.contest import LOOKS
+from jobs.models.fitting import fitting, normalisation_for
 from jobs.models.judge import judge
-from jobs.models.published import read_weights
-from jobs.models.recognise import assumptions, recognise
+from jobs.models.published import Weights, read_weights
+from jobs.models.recognise import assumptions
 from jobs.precision import configure
 from rsctl.catalog import find, known_datasets, known_models, use_plugins
 from rsctl.catalog.declare import DataSet, DataShape
@@ -29,7 +30,8 @@ from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.errors import InputError, UserError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import images_of
-from rsctl.store.work import Work
+from rsctl.store.files import replace, to_json
+from rsctl.store.work import Stopped, Work
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
@@ -37,11 +39,27 @@ MOST, FEWEST = 400, 100
 
 
 def take(work: Work) -> None:
-    """Publish the model of this run from the checkpoint that was copied into it."""
+    """Publish the model of this run from the checkpoint that was copied into it; of that nothing but tensors is kept."""
+    try:
+        _take(work)
+    except Stopped:
+        raise  # and goes on later
+    except Exception:
+        # It may be anything that a sweep file named.
+        work.run.published_file.unlink(missing_ok=True)
+        raise
+    work.run.published_file.unlink(missing_ok=True)
+
+
+def _take(work: Work) -> None:
     run, spec = work.run, work.run.train_spec
     device = configure("fp32", int(work.launch["threads"]))
-    weights = read_weights(run.published_file)
+    if not run.published_file.exists():
+        raise InputError(
+            f"{run.published_file}: is gone, as is the copy of every file that couldn't be used. 'rsctl submit' copies it again."
+        )
     hyperparameters = completed(CHECKPOINT.parameters, spec.hyperparameters)
+    weights = read_weights(run.published_file, hyperparameters["part"])
     if weights.sha256 != hyperparameters["sha256"]:
         raise InputError(
             f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…). Delete it and submit again."
@@ -51,20 +69,39 @@ def take(work: Work) -> None:
     images = next(more)
     require_planned(images, spec.dataset, spec.data)
     given = completed(find("model", spec.model, known_models()).parameters, spec.model_parameters)
-    name, parameters = recognise(weights, dataset, images.shape, spec.model, given)
-    normalisation = hyperparameters["normalisation"]
+    fit = fitting(weights, dataset, images.shape, spec.model, given)
+    weights, stated, anyway = fit.weights, work.launch.get("stated", False), hyperparameters["anyway"]
+    # What a sweep file doesn't say, the file does where it can.
+    asked = hyperparameters["normalisation"] if stated or not weights.stored else ""
+    normalisation = normalisation_for(weights, asked, dataset, images.shape, anyway=anyway)
     model, found, told = judge(
-        weights, name, parameters, normalisation, dataset, images, spec.sigma, device,
-        more=more, stated=work.launch.get("stated", False), anyway=hyperparameters["anyway"],
+        weights, fit.model, fit.parameters, normalisation, dataset, images, spec.sigma, device,
+        more=more, stated=stated or single(weights), anyway=anyway,
     )  # fmt: skip
+    record = {
+        "layout": weights.layout,
+        "part": weights.part.name if weights.part else "",
+        "left": weights.left,
+        "also": fit.also,
+        "normalisation": normalisation,
+        "why": weights.why if normalisation == weights.normalisation else "as asked for",
+        "stored": [one.text for one in weights.stored],
+        "stated": stated,
+    }
+    replace(run.taken_file, to_json(record))
     print(
-        f"{weights.layout}; {name}; normalisation '{normalisation}': {found[normalisation]}",
+        f"{weights.layout}; {fit.model}; normalisation '{normalisation}': {found[normalisation]}",
+        *fit.told,
         *told,
         sep="\n",
         flush=True,
     )
     publish_model(work, model, images)
-    run.published_file.unlink(missing_ok=True)
+
+
+def single(weights: Weights) -> bool:
+    """Whether the file stores one normalisation, which can be read in one way: then no images have to tell it from others."""
+    return len({text for one in weights.stored for text in one.texts}) == 1
 
 
 def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> Iterator[Images]:
@@ -90,16 +127,18 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
     use_plugins(options.plugins)
     dataset: DataSet = find("data set", options.dataset, known_datasets())
     parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
-    weights = read_weights(options.file)
     shape: DataShape = shape_of(dataset.name, parameters, options.data)
-    name, architecture = recognise(weights, dataset, shape, options.arch, options.model_parameters)
-    normalisation = options.normalisation or weights.normalisation
+    fit = fitting(
+        read_weights(options.file, options.part), dataset, shape, options.arch, options.model_parameters
+    )
+    weights, name, architecture = fit.weights, fit.model, fit.parameters
+    normalisation = normalisation_for(weights, options.normalisation, dataset, shape, anyway=options.anyway)
     device = configure("fp32", options.threads)
     more = some_images(dataset.name, parameters, options.data)
     images = next(more)
     model, found, told = judge(
         weights, name, architecture, normalisation, dataset, images, options.sigma, device,
-        more=more, stated=bool(options.normalisation), anyway=options.anyway,
+        more=more, stated=bool(options.normalisation) or single(weights), anyway=options.anyway,
     )  # fmt: skip
     known = {
         "sha256": weights.sha256,
@@ -111,7 +150,10 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
         "images": len(images),
         "says": {weights.claim[0]: weights.claim[1]} if weights.claim else {},
         "assumes": assumptions(name, architecture, weights, shape),
-        "told": told,
+        "part": weights.part.name if weights.part else "",
+        "left": weights.left,
+        "also": fit.also,
+        "told": [*fit.told, *told],
         "accuracy": {key: {"clean": one.clean, "noisy": one.noisy} for key, one in found.items()},
     }
     return known, model, parameters
@@ -126,6 +168,7 @@ def options_of(command: str) -> argparse.ArgumentParser:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sigma", type=float, required=True)
     parser.add_argument("--normalisation", default="")
+    parser.add_argument("--part", default="")
     parser.add_argument("--arch", default="")
     parser.add_argument("--model-parameters", type=json.loads, default={})
     parser.add_argument("--anyway", action="store_true")

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 
 
 def main() -> None:
     from rsctl.cli import run
+    from rsctl.plain import guard
 
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            # A terminal that knows no sigma gets a question mark, not a traceback.
-            stream.reconfigure(errors="replace")
+    guard(brief=True)
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

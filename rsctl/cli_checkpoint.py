@@ -14,10 +14,14 @@ from typing import Annotated, Any, get_args
 import typer
 
 from rsctl.cli_common import AsJson, leave, tell
+from rsctl.cli_set import given_tables, merged
 from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
+from rsctl.plain import plain
 
-File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A file of weights, as others publish it.")]
+File = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="Weights as others publish them: a file, or a folder.")
+]
 Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
 Sigma = Annotated[
     float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
@@ -29,6 +33,7 @@ Normalisation = Annotated[
         help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default by the file's layout.",
     ),
 ]
+Part = Annotated[str, typer.Option("--part", help="Of a file with several networks the branch to take: ema.")]
 Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default by the shapes of its layers.")]
 Anyway = Annotated[
     bool,
@@ -64,6 +69,7 @@ def certify(
     ] = "400",
     shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
+    part: Part = "",
     arch: Arch = "",
     anyway: Anyway = False,
     settings: Settings = None,
@@ -73,7 +79,7 @@ def certify(
     as_json: AsJson = False,
 ) -> None:
     """Certify a published checkpoint. Again with more images: only the new ones are sampled."""
-    given = _given(settings)
+    given = given_tables(settings, part)
     known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {
         "n0": n0, "n": n, "alpha": alpha, "certificates": certificate or ["runner-up"], "skip": skip, "max_images": max_images, "shards": shards,
@@ -95,6 +101,7 @@ def attack(
     max_images: Images = 100,
     shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
+    part: Part = "",
     arch: Arch = "",
     anyway: Anyway = False,
     settings: Settings = None,
@@ -104,7 +111,7 @@ def attack(
     as_json: AsJson = False,
 ) -> None:
     """Look for adversarial images of a published checkpoint, or of its smoothed classifier."""
-    given = _given(settings)
+    given = given_tables(settings, part)
     known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {"attack": which, "target": target, "norm": norm}
     certification = {"certificates": [], "max_images": max_images, "shards": shards}
@@ -133,6 +140,7 @@ def predict(
         str, typer.Option("--arithmetic", help="float or exact, as in [certification].")
     ] = "float",
     normalisation: Normalisation = "",
+    part: Part = "",
     arch: Arch = "",
     anyway: Anyway = False,
     settings: Settings = None,
@@ -158,14 +166,15 @@ def predict(
         "--precision", precision, "--tile", str(tile), "--compile", compile_mode,
         "--arithmetic", arithmetic,
     ]  # fmt: skip
-    found = examine(file, dataset, sigma, normalisation, arch, anyway, _given(settings), "jobs.predict", more)
+    given = given_tables(settings, part)
+    found = examine(file, dataset, sigma, normalisation, arch, anyway, given, "jobs.predict", more)
     tell(found["notes"])
     if as_json:
         print(json.dumps(found))
         return
     print("image   label   predicted          votes")
     for row in found["rows"]:
-        print(f"{row['index']:5}   {row['label']:5}   {row['name']:16}   {row['votes']}/{n}")
+        print(f"{row['index']:5}   {row['label']:5}   {plain(row['name'], 60):16}   {row['votes']}/{n}")
 
 
 def examine(
@@ -190,12 +199,12 @@ def examine(
             checked(normalisation)
         except InputError as error:
             raise InputError(f"--normalisation: {error}") from error
-    data, architecture = ({**given.get(part, {})} for part in ("dataset", "model"))
+    data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
     dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
     # torch is loaded in a process of its own.
     command = [
         sys.executable, "-m", module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
-        "--normalisation", normalisation, "--arch", arch, "--plugins", json.dumps(list(plugins())),
+        "--normalisation", normalisation, "--part", str(method.get("part", "")), "--arch", arch, "--plugins", json.dumps(list(plugins())),
         "--parameters", json.dumps(data), "--model-parameters", json.dumps(architecture), *more,
     ]  # fmt: skip
     done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
@@ -248,40 +257,7 @@ def _sweep(
         "sigma": sigma,
         **tables,
     }  # fmt: skip
-    return _merged(values, given)
-
-
-def _given(settings: list[str] | None) -> dict[str, Any]:
-    """What --set says, as tables."""
-    given: dict[str, Any] = {}
-    for setting in settings or ():
-        key, equals, text = setting.partition("=")
-        if not equals or not key:
-            raise InputError(f"--set: '{setting}' is not KEY=VALUE, such as certification.split=val.")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text
-        *parts, last = key.strip().split(".")
-        table = given
-        for part in parts:
-            table = table.setdefault(part, {})
-            if not isinstance(table, dict):
-                raise InputError(f"--set: {key}: '{part}' is not a table.")
-        table[last] = value
-    return given
-
-
-def _merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with those given in their place, table by table."""
-    merged = dict(values)
-    for key, value in given.items():
-        if isinstance(merged.get(key), Mapping):
-            if not isinstance(value, Mapping):
-                raise InputError(f"--set: {key} is a table; say {key}.KEY=VALUE.")
-            value = _merged(merged[key], value)
-        merged[key] = value
-    return merged
+    return merged(values, given)
 
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:

@@ -29,7 +29,7 @@ def show(markdown: str) -> None:
 
 def tell(notes: Sequence[str]) -> None:
     """Notes that the output has no place for, on stderr."""
-    from rsctl.report.text import printable
+    from rsctl.plain import printable
 
     for note in notes:
         print(f"note: {printable(note)}", file=sys.stderr)

@@ -45,7 +45,7 @@ def data_check(
     A file that was opened before is opened again only if its size or its time of change is another.
     """
     from rsctl.cluster.data_check import check, check_all, text_of
-    from rsctl.report.text import printable
+    from rsctl.plain import printable
     from rsctl.spec.settings import load_settings
 
     if orientation not in ("stored", "exif"):
@@ -74,7 +74,7 @@ def data_prepare(
 ) -> None:
     """Sort ImageNet's validation images into class folders, in the data root. Interrupted, it goes on when it is called again."""
     from rsctl.catalog.imagenet import prepare
-    from rsctl.report.text import printable
+    from rsctl.plain import printable
     from rsctl.spec.settings import load_settings
 
     if name != "imagenet":

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from rsctl.cli_common import AsJson, leave
+from rsctl.plain import plain
 
 
 def bench(
@@ -42,7 +43,7 @@ def doctor(as_json: AsJson = False) -> None:
         print(json.dumps([finding.__dict__ for finding in findings], indent=1))
     else:
         for finding in findings:
-            print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {finding.text}")
+            print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {plain(finding.text)}")
     leave(0 if all(finding.ok for finding in findings) else 3)
 
 
@@ -50,7 +51,7 @@ def data_list() -> None:
     """The data sets, whether they are here, and what a [dataset] table may say of them."""
     from rsctl.catalog import known_datasets
     from rsctl.catalog.presence import folder_sentence, own_folders, parameter_lines, presence
-    from rsctl.report.text import printable
+    from rsctl.plain import printable
     from rsctl.spec.settings import load_settings
 
     place = load_settings()

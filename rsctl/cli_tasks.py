@@ -12,6 +12,7 @@ import typer
 
 from rsctl.cli_common import AsJson, leave, loudly
 from rsctl.errors import InputError
+from rsctl.plain import steer
 
 if TYPE_CHECKING:
     from rsctl.plan.tasks import Task
@@ -32,7 +33,7 @@ def status(
     while True:
         values = status_values(place, sweep)
         if watch and sys.stdout.isatty():
-            print("\x1b[H\x1b[2J", end="")
+            steer(sys.stdout, "\x1b[H\x1b[2J")
         print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
         if not watch:
             _broken_of(place, sweep)
@@ -64,7 +65,7 @@ def logs(
         bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
     ] = False,
 ) -> None:
-    """Print the log of a task, all attempts in one."""
+    """Print the log of a task, all attempts in one; of a very long one the end."""
     from rsctl.cluster import control
     from rsctl.cluster.everywhere import Everywhere
     from rsctl.plan.tasks import Task
@@ -86,7 +87,8 @@ def logs(
         return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
     def write(text: str) -> None:
-        sys.stdout.write(text)
+        # A line that was rewritten in place, as progress bars are, becomes several.
+        sys.stdout.write(text.replace("\r\n", "\n").replace("\r", "\n"))
         sys.stdout.flush()
 
     control.tail(run, task, write, follow=going if follow else None)

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.defects import told
-from rsctl.catalog.depth import ENDINGS, depth_of, white_of
+from rsctl.catalog.depth import ENDINGS, FORMATS, depth_of, white_of
 from rsctl.errors import InputError
 
 Pixels = NDArray[np.uint8]
@@ -45,7 +45,7 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
         The file is missing, truncated, or no image; or its values are none that `folder` tells how to read.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             depth, size = depth_of(image), image.size
             if max(size) > NARROWEST * min(size):
                 raise InputError(

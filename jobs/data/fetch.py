@@ -9,6 +9,7 @@ from pathlib import Path
 from jobs.data.sets import TORCHVISION, open_torchvision
 from rsctl.catalog import find, known_datasets
 from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.plain import harmless
 
 
 def fetch(name: str, data_root: Path) -> None:
@@ -44,7 +45,7 @@ def main(arguments: list[str]) -> int:
     try:
         fetch(name, Path(data_root))
     except UserError as error:
-        print(error, file=sys.stderr)
+        print(harmless(str(error)), file=sys.stderr)
         return error.exit_code
     return 0
 

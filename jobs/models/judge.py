@@ -15,6 +15,7 @@ from jobs.models.contest import ALIKE, LEVEL, LOOKS, Contest, contest
 from jobs.models.normalize import normalisation_values
 from jobs.models.published import Weights
 from jobs.models.recognise import assemble
+from jobs.models.stored import Stored
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from rsctl.catalog.declare import DataSet, DataShape
@@ -22,10 +23,10 @@ from rsctl.catalog.published import NORMALISATIONS
 from rsctl.errors import InputError, RefusedError
 
 
-def candidates(dataset: DataSet, shape: DataShape, chosen: str) -> list[str]:
-    """The normalisations worth trying, `chosen` first: those with this many channels, none twice."""
+def candidates(dataset: DataSet, shape: DataShape, chosen: str, stored: Sequence[Stored] = ()) -> list[str]:
+    """The normalisations worth trying, `chosen` first: those the file stores, and those with this many channels, none twice."""
     found = {normalisation_values(chosen, dataset, shape): chosen}
-    for name in NORMALISATIONS:
+    for name in (*(text for one in stored for text in one.texts), *NORMALISATIONS):
         try:
             found.setdefault(normalisation_values(name, dataset, shape), name)
         except InputError:
@@ -135,7 +136,7 @@ def judge(
     shape = images.shape
     built = {
         name: assemble(weights, model, parameters, name, dataset, shape)
-        for name in candidates(dataset, shape, normalisation)
+        for name in candidates(dataset, shape, normalisation, weights.stored)
     }
     right = {name: answers(network, images, kinds(sigma), device) for name, network in built.items()}
     found = {name: accuracy_of(answer) for name, answer in right.items()}
@@ -248,7 +249,9 @@ def _refuse(
     text = f"with the normalisation '{normalisation}' this {model} classifies {chosen} correctly"
     if found[other].best > chosen.best + margin and found[other].best >= least(shape.classes):
         raise RefusedError(
-            f"{text}; with '{other}' {found[other]}. Say normalisation '{other}', or go on with this one anyway (--anyway)."
+            f"{text}; with '{other}' {found[other]}. Say normalisation '{other}'"
+            + (" and --anyway, for the file stores another" if weights.stored else "")
+            + ", or go on with this one anyway (--anyway)."
         )
     if chosen.best < least(shape.classes):
         raise RefusedError(

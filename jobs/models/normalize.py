@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from rsctl.catalog.declare import DataSet, DataShape
-from rsctl.catalog.published import explicit
+from rsctl.catalog.published import NORMALISATIONS, explicit
 from rsctl.errors import InputError
 
 Values = tuple[Sequence[float], Sequence[float]]
@@ -46,11 +47,30 @@ def normalisation_values(
         "dataset": (mean, std), "centre": (mean, one), "none": (zero, one), "half": (half, half), **USUAL,
     }  # fmt: skip
     chosen = named[name] if name in named else explicit(name)
+    if name not in named and len(chosen[0]) == 1:
+        chosen = (chosen[0] * channels, chosen[1] * channels)
     if not len(chosen[0]) == len(chosen[1]) == channels:
         raise InputError(
             f"normalisation '{name}' is of {len(chosen[0])} channels; images of {dataset.name} have {channels}."
         )
     return tuple(chosen[0]), tuple(chosen[1])
+
+
+def named_as(text: str, dataset: DataSet, shape: DataShape) -> str:
+    """The name of a normalisation that is given in numbers, or the same numbers where it has none here."""
+    for name in NORMALISATIONS:
+        try:
+            if same(text, name, dataset, shape):
+                return name
+        except InputError:
+            continue  # of another number of channels
+    return text
+
+
+def same(one: str, other: str, dataset: DataSet, shape: DataShape) -> bool:
+    """Whether two normalisations do the same to float32 images; raises what `normalisation_values` raises."""
+    pair = [np.array(normalisation_values(text, dataset, shape)) for text in (one, other)]
+    return bool(np.allclose(*pair, rtol=0, atol=1e-6))
 
 
 class Normalize(nn.Module):

@@ -12,7 +12,9 @@ from torch import Tensor, nn
 
 from jobs.models import build_model
 from jobs.models.normalize import normalisation_values
+from jobs.models.parts import COUNTERS
 from jobs.models.published import Weights
+from jobs.models.stored import per_channel
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
@@ -46,12 +48,11 @@ def recognise(
             )
             continue
         try:
-            network = _outline(name, parameters, dataset, shape, asked_for=bool(arch))
+            wanted = entries_of(name, parameters, dataset, shape, bool(arch))
         except UserError as error:
             differences[name] = str(error)
             continue
-        wanted = {k: v for k, v in network.state_dict().items() if not k.endswith("num_batches_tracked")}
-        difference = _difference(wanted, weights.state_dict)
+        difference = _difference(name, wanted, weights)
         if not difference:
             return name, parameters
         differences[name] = difference
@@ -66,6 +67,21 @@ def recognise(
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
         + f". Nearest is {nearest}: {differences[nearest]}. An architecture of your own can come from a plugin."
     )
+
+
+def entries_of(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, asked_for: bool = True
+) -> dict[str, Tensor]:
+    """The entries of such a network, without the counters of batch normalisation."""
+    key = (name, repr(parameters), shape.channels, shape.size, shape.classes, asked_for)
+    if key not in _OUTLINES:
+        network = _outline(name, parameters, dataset, shape, asked_for=asked_for)
+        _OUTLINES[key] = {k: v for k, v in network.state_dict().items() if not k.endswith(COUNTERS)}
+    return _OUTLINES[key]
+
+
+_OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
+"""Every part of a file is compared with every architecture."""
 
 
 def _outline(
@@ -96,6 +112,14 @@ def told(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str
     ):
         projects = any("downsample" in key for key in weights)
         return {} if projects else {"shortcut": "padding"}
+    if name == "wideresnet" and "1.conv1.weight" in weights:
+        blocks = sum(re.fullmatch(r"\d+\.conv1\.weight", key) is not None for key in weights)
+        found_here = {"depth": 2 * blocks + 4, "widen": len(weights["1.conv1.weight"]) // 16}
+        return {
+            key: value
+            for key, value in found_here.items()
+            if (key, value) not in (("depth", 40), ("widen", 2))
+        }
     layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
     kinds = {layer.dim() for layer in layers}
     widths = [len(layer) for layer in layers if layer.dim() == 2][:-1]
@@ -111,6 +135,10 @@ GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 
 """Kernel → strides and paddings that published networks have, the usual first."""
 
 
+MOST_KERNELS = 6
+"""Different ones in a network; each multiplies what has to be tried, and those that are published have three at most."""
+
+
 def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
     """Every [channels, kernel, stride, padding] per convolution with which the first linear layer has its inputs.
 
@@ -119,7 +147,9 @@ def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
     convolutions = [layer for layer in layers if layer.dim() == 4]
     inputs = layers[len(convolutions)].shape[1]
     kernels = sorted({layer.shape[-1] for layer in convolutions})
-    found = []
+    found: list[list[list[int]]] = []
+    if len(kernels) > MOST_KERNELS:
+        return found
     for choice in product(
         *(GEOMETRIES.get(kernel, [(1, kernel // 2), (1, 0), (2, 0)]) for kernel in kernels)
     ):
@@ -153,12 +183,17 @@ def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shap
     ]
 
 
-def _difference(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> str:
-    """What is missing, superfluous or of another shape; empty where nothing is."""
-    said = []
+def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> str:
+    """What is missing, too much or of another shape; empty where nothing is. What lies beside the network isn't too much."""
+    said, there = [], weights.state_dict
     missing = [key for key in wanted if key not in there]
-    besides = [key for key in there if key not in wanted]
+    besides = _of_the_network(wanted, there) or (_further_layers(weights) if name in GENERIC else [])
     shapes = [key for key in wanted if key in there and wanted[key].shape != there[key].shape]
+    kinds = [
+        key
+        for key in wanted
+        if key in there and wanted[key].is_floating_point() and not there[key].is_floating_point()
+    ]
     if missing:
         said.append(
             f"{len(missing)} entries are missing ({', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
@@ -168,7 +203,35 @@ def _difference(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> st
     said += [
         f"{key} has shape {tuple(there[key].shape)} and not {tuple(wanted[key].shape)}" for key in shapes[:3]
     ]
-    return "; ".join(said)
+    return "; ".join(
+        said + [f"{key} is of {there[key].dtype}, no number with a fraction" for key in kinds[:1]]
+    )
+
+
+def _of_the_network(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> list[str]:
+    """Entries within the network's own modules, or of one that continues them (conv3 after conv2): it is another network."""
+    own = {re.sub(r"\d+$", "", key.partition(".")[0]) for key in wanted}
+    return [
+        key
+        for key in there
+        if key not in wanted and "." in key and re.sub(r"\d+$", "", key.partition(".")[0]) in own
+    ]
+
+
+def _further_layers(weights: Weights) -> list[str]:
+    """Matrices beside a network that has nothing but its shapes to be known by, unless they are those of one like it."""
+    part, held = weights.part, weights.held
+    if part is None or held is None:
+        return []
+    own = {old: weights.state_dict[new].shape for new, old in weights.origin.items()}
+    there = next(values for path, values in held.dictionaries if path == part.path)
+    used = {part.prefix + key for key in own}
+    return [
+        name
+        for name, value in there.items()
+        if value.dim() > 1 and name not in used and len(per_channel(value)) == 0
+        and not any(name.endswith("." + key) and value.shape == size for key, size in own.items())
+    ]  # fmt: skip
 
 
 def assemble(
@@ -183,6 +246,5 @@ def assemble(
     shown = normalisation_values(normalisation, dataset, shape)
     built = build_model(model, parameters, dataset=dataset, shape=shape, normalisation=shown)
     own = built[1].state_dict()
-    counters = {key: value for key, value in own.items() if key.endswith("num_batches_tracked")}
-    built[1].load_state_dict({**counters, **weights.state_dict})
+    built[1].load_state_dict({key: weights.state_dict.get(key, value) for key, value in own.items()})
     return built.float().eval()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+"""Those of data sets, whatever a file is called: others that Pillow knows start programs (PostScript) or are read by few."""
 ENDINGS = (".png", ".ppm", ".pgm", ".tif", ".tiff")
 """Formats that can hold such images."""
 FULL = 65_535
@@ -141,7 +143,7 @@ def _depth(path: Path, size: int, changed: int, inode: int) -> Depth | None:
                 return Depth("16 bits", FULL, colours=colours) if head[24] == 16 else None
         from PIL import Image  # not before it is needed: most folders have none
 
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             depth = depth_of(image)
             bits = getattr(image, "tag_v2", {}).get(BITS, ())
             return Depth("16 bits", FULL, colours=True) if depth is None and 16 in bits else depth
@@ -155,7 +157,7 @@ def _largest(path: Path, size: int, changed: int, inode: int) -> int:
     from PIL import Image
 
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             if depth_of(image) is not None:
                 return int(np.asarray(image).max())
             return 257 * int(np.asarray(image.convert("RGB")).max())

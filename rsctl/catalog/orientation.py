@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from rsctl.catalog.depth import of_file
+from rsctl.catalog.depth import FORMATS, of_file
 
 ORIENTATION = 274
 UPRIGHT = 1
@@ -43,7 +43,7 @@ def _is_turned(path: Path, size: int, changed: int, inode: int) -> bool:
             return False
         from PIL import Image
 
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             return image.getexif().get(ORIENTATION, UPRIGHT) in range(2, 9)
     except Exception:  # a damaged file is named where it is needed
         return False

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field
 
 from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog.weight_files import content, require_weights, weights_file
 from rsctl.errors import InputError, unknown
 
 NORMALISATIONS = ("dataset", "none", "centre", "half", "imagenet", "mnist")
@@ -67,7 +68,9 @@ class CheckpointParameters(Parameters):
     normalisation: Normalisation = "dataset"
     """What the network expects to be done to images in [0, 1]: `dataset` subtracts the data set's mean and divides by its
     standard deviation, `centre` only subtracts the mean, `none` leaves them, `half` is (x - 0.5) / 0.5, `imagenet` and `mnist` are the values
-    usual there; or numbers, `mean,…/standard deviation,…`."""
+    usual there; or numbers, `mean,…/standard deviation,…`. A file that stores its own is taken with that, and another refused."""
+    part: str = Field("", json_schema_extra={"neutral": ""})
+    """The branch of the file to take the network from, such as `ema`, where it holds several; empty takes the usual one."""
     anyway: bool = Field(False, json_schema_extra={"neutral": False})
     """Take it even where it classifies next to nothing, or another normalisation does better."""
 
@@ -77,12 +80,15 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     file, said = values.get("file"), values.get("sha256", "")
     if not isinstance(file, str) or not file:
         raise InputError("method.file: is required: the checkpoint to take.")
-    path = Path(file).expanduser().resolve()
     try:
-        status = path.stat()
+        path = weights_file(Path(file).expanduser().resolve())
+        status = require_weights(path)
         found = _sha256(path, status.st_mtime_ns, status.st_size)
-    except OSError as error:
-        raise InputError(f"method.file: {path} can't be read ({error.strerror}).") from error
+    except InputError as error:
+        raise InputError(f"method.file: {error}") from error
+    except (OSError, ValueError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"method.file: {file} can't be read ({reason}).") from error
     if said and said != found:
         raise InputError(f"method.sha256: {path} has {found}: it is another file than the sweep asks for.")
     return {**values, "file": str(path), "sha256": found}
@@ -90,11 +96,7 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
 
 @lru_cache(maxsize=64)
 def _sha256(path: Path, changed: int, size: int) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as stream:
-        while chunk := stream.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return hashlib.sha256(content(path)).hexdigest()
 
 
 CHECKPOINT = Method(

@@ -16,6 +16,7 @@ from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_submissions import submissions
 from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Request, Task
+from rsctl.regular import open_regular
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.degenerate import Verdict, of_folder, said
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
     from rsctl.plan.commit import Committed
     from rsctl.plan.plan import Plan
+
+
+LONGEST_LOG = 8 << 20
+"""Bytes of a log that are printed: what is longer begins there."""
 
 
 @dataclass(frozen=True)
@@ -306,6 +311,11 @@ def tail(
 ) -> None:
     """Write a task's logs; with `follow`, go on with what is added as long as it returns True."""
     position: dict[Path, int] = {}
+    for file in log_files(run, number):
+        size = file.stat().st_size if file.is_file() else 0
+        if size > LONGEST_LOG:
+            position[file] = size - LONGEST_LOG
+            write(f"… the last {LONGEST_LOG:,} of {size:,} bytes of {file}:\n")
     shown: Path | None = None
     while True:
         going = follow() if follow else False
@@ -324,7 +334,7 @@ def tail(
 
 def _added(file: Path, position: dict[Path, int]) -> Iterator[str]:
     """What a file has that wasn't read yet."""
-    with contextlib.suppress(FileNotFoundError), open(file, "rb") as log:
+    with contextlib.suppress(FileNotFoundError), open_regular(file) as log:
         log.seek(position.get(file, 0))
         while chunk := log.read(65536):
             position[file] = log.tell()

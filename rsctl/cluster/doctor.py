@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from rsctl.catalog import known_datasets, known_methods, known_models
 from rsctl.catalog.presence import presence
 from rsctl.certificates import certificates
-from rsctl.cluster.processes import visible_gpus
+from rsctl.cluster.processes import stopped_queues, visible_gpus
 from rsctl.cluster.queue import served
 from rsctl.cluster.requests import own_queue
 from rsctl.cluster.slurm_doctor import examine_slurm
@@ -74,7 +74,9 @@ def _store(place: Place) -> list[Finding]:
     state = "runs" if running else "is not running"
     if waiting and not running:
         state += f", though {waiting} tasks wait: submit again"
-    found.append(Finding(running or not waiting, "queue", f"{state} ({queue.log})"))
+    if stopped := stopped_queues(queue.store):
+        state += f", but process {stopped[0]} was stopped: 'kill -CONT {stopped[0]}' lets it go on"
+    found.append(Finding(not stopped and (running or not waiting), "queue", f"{state} ({queue.log})"))
     by = (
         "those of the file system"
         if has_locks(place.store)

@@ -59,3 +59,20 @@ def task_processes(store: Store) -> dict[str, tuple[int, str]]:
                 key = f"{run.parent.name}/{run.name}/{number}"
                 found.setdefault(key, (int(name), process_start(int(name))))
     return found
+
+
+def stopped_queues(store: Store) -> list[int]:
+    """Queue processes of this store that were stopped (Ctrl+Z, SIGSTOP): they hold their lock and do nothing."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
+            if b"rsctl.cluster.queue" not in words:
+                continue
+            given = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
+            state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            continue
+        if os.fsencode(f"RSCTL_STORE={store.root}") in given and state in ("T", "t"):
+            found.append(int(name))
+    return found

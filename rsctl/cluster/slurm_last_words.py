@@ -10,15 +10,18 @@ from pathlib import Path
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.slurm_script import GAVE_UP, SAID_OF_SETUP
 from rsctl.cluster.slurm_states import advice_for
+from rsctl.plain import plain
+from rsctl.regular import open_regular
 from rsctl.store.layout import Run
 
-_TAIL = 8192
+_TAIL, _WIDEST, _LONGEST = 1 << 18, 4096, 600
+"""Bytes of a log, and of one of its lines, that are looked at; and characters of a line that are told."""
 _MEMORY = re.compile(
     rb"^.*(?:exceeded (?:job )?memory limit|oom[-_ ]kill|out-of-memory handler).*$", re.I | re.M
 )
 """What slurmstepd writes. Where a job step hits its limit, the job itself is often just FAILED."""
 _ERROR = re.compile(
-    rb"^.*?((?:\w*Error|error|ERROR)(?::\d+)?: .*|\w*NotFound: .*|.*: command not found)$", re.M
+    rb"^.*?((?:\b\w*Error|error|ERROR)(?::\d+)?: .*|\b\w*NotFound: .*|.*: command not found)$", re.M
 )
 _GAVE_UP = re.compile(rb"^" + GAVE_UP.encode() + rb"(.*)$", re.M)
 _SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
@@ -34,7 +37,7 @@ def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
         where = f"does {seen.node or 'its node'} see {run.store.root}? 'rsctl doctor' tries it"
         return replace(seen, reason=f"{seen.reason}; it wrote nothing, not even {log}: {where}")
     if found := _MEMORY.search(words):
-        line = " ".join(found[0].decode("utf-8", "replace").split())
+        line = _line(found[0])
         return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
     if not began and (told := _told(words)):
         # What kept the task from beginning stands nowhere else: a Python that isn't there, a library that is missing.
@@ -44,15 +47,18 @@ def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
 
 def _told(words: bytes) -> str:
     """The first error in a log, and the setup lines that failed before it."""
-    failed = [" ".join(line.decode("utf-8", "replace").split()) for line in _SETUP.findall(words)]
+    failed = dict.fromkeys(_line(line) for line in _SETUP.findall(words))
     error = _GAVE_UP.search(words) or _ERROR.search(words)
-    said = " ".join(error[1].decode("utf-8", "replace").split()) if error else ""
-    return ": ".join(
-        filter(None, [f"setup failed: {', '.join(dict.fromkeys(failed))}" if failed else "", said])
-    )
+    said = [f"setup failed: {', '.join(failed)}"] if failed else []
+    return ": ".join([*said, *([_line(error[1])] if error else [])])
+
+
+def _line(words: bytes) -> str:
+    return plain(" ".join(words.decode("utf-8", "replace").split()), _LONGEST)
 
 
 def _tail(log: Path) -> bytes:
-    with open(log, "rb") as file:
+    """The end of a log, its lines cut: what is looked for takes the square of their length."""
+    with open_regular(log) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
-        return file.read()
+        return b"\n".join(line[:_WIDEST] for line in file.read().split(b"\n"))

@@ -8,14 +8,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from rsctl.catalog.published import CHECKPOINT
+from rsctl.catalog.weight_files import called
 from rsctl.cluster.control import TaskStatus, sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.everywhere import notices
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
+from rsctl.plain import plain, steer
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
-from rsctl.store.layout import TABLES, Store
+from rsctl.store.layout import TABLES, Run, Store
 from rsctl.words import counted, duration, per_second
 
 _ORDER = (
@@ -67,15 +70,21 @@ class Progress:
         """The line, after what a person has to know that wasn't said yet."""
         for notice in notices:
             if notice not in self.noticed:
-                self.stream.write(("\r\x1b[K" if self.stream.isatty() else "") + notice + "\n")
+                self._begin()
+                self.stream.write(f"{notice}\n")
         self.noticed = notices
         if self.stream.isatty():
             seconds = int(time.monotonic() - self.started)
-            self.stream.write(f"\r\x1b[K{summary.progress:4.0%}  {summary.text}  {seconds} s")
+            self._begin()
+            self.stream.write(f"{summary.progress:4.0%}  {summary.text}  {seconds} s")
         elif summary.text != self.shown:
             self.stream.write(f"{summary.progress:4.0%}  {summary.text}\n")
         self.shown = summary.text
         self.stream.flush()
+
+    def _begin(self) -> None:
+        if self.stream.isatty():
+            steer(self.stream, "\r\x1b[K")
 
     def end(self) -> None:
         if self.stream.isatty():
@@ -136,6 +145,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
     left = sum(s.total - s.done for s in found if s.state == State.RUNNING)
     return {
         "run": key,
+        "file": _checkpoint_of(found[0].task.run),
         "states": summary.states,
         "progress": round(summary.progress, 4),
         "unit": next((s.unit for s in found if s.unit), ""),
@@ -144,6 +154,16 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
         "learned_nothing": next((s.warning for s in found if s.warning), ""),
         "tasks": [_task_values(s) for s in found],
     }
+
+
+def _checkpoint_of(run: Run) -> str:
+    """The name of the file that a model is taken from; empty for others, whose specs needn't be read."""
+    if run.kind != "models" or not run.id.startswith(f"{CHECKPOINT.name}-"):
+        return ""
+    try:
+        return called(run.train_spec.file)
+    except UserError:
+        return ""
 
 
 def _task_values(status: TaskStatus) -> dict[str, Any]:
@@ -157,7 +177,7 @@ def status_text(values: dict[str, Any]) -> str:
     """The same for a terminal."""
     if not values["sweeps"] and not values["dropped"]:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
-    lines = list(values["notices"])
+    lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
         told = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
@@ -178,22 +198,25 @@ def status_text(values: dict[str, Any]) -> str:
                 if run["seconds_left"] is not None and run["rate"]
                 else ""
             )
+            named = f" ({plain(run['file'])})" if run["file"] else ""
             lines.append(
-                f"  {run['progress']:4.0%}  {run['run']}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
+                f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )
             if run["learned_nothing"]:
-                lines.append(f"        LEARNED NOTHING: {run['learned_nothing']}")
-            lines += [f"        DAMAGED: {problem}" for problem in sweep["damaged"].get(run["run"], ())]
+                lines.append(f"        LEARNED NOTHING: {plain(run['learned_nothing'])}")
+            lines += [
+                f"        DAMAGED: {plain(problem)}" for problem in sweep["damaged"].get(run["run"], ())
+            ]
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
-                    lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
+                    lines.append(f"        task {task['task']}: {task['state']}: {plain(task['reason'])}")
     if dropped := values["dropped"]:
         lines.append(
             f"{counted(len(dropped), 'open task')} that no sweep wants; 'rsctl cancel --dropped' stops them:"
         )
         lines += [
             f"  {task['run']} task {task['task']}: "
-            + ": ".join(filter(None, [task["state"], task["reason"]]))
+            + ": ".join(filter(None, [task["state"], plain(task["reason"])]))
             for task in dropped
         ]
     return "\n".join(lines)

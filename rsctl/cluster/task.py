@@ -21,6 +21,7 @@ from typing import Any
 
 from rsctl.catalog import use_plugins
 from rsctl.errors import InputError, UserError
+from rsctl.plain import guard
 from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
@@ -220,4 +221,5 @@ def main(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    guard()
     sys.exit(main(sys.argv[1:]))

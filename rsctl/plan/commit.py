@@ -10,7 +10,8 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
-from rsctl.errors import UnavailableError, UserError
+from rsctl.catalog.weight_files import content
+from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
@@ -23,7 +24,7 @@ from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
-from rsctl.store.files import explained, publish, publish_all, replace, to_json
+from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.labels import Labels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
@@ -79,11 +80,15 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
-            with explained(Path(model.spec.file)):
-                publish(run.published_file, Path(model.spec.file).read_bytes())
+            source = Path(model.spec.file)
+            with explained(source):
+                # Whoever may not read the file may not read its copy either.
+                publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():
+            if model.stated:
+                _require_taken_so(run)
             done += 1
         else:
             needs = tuple(models[need] for need in model.needs if need in models)
@@ -129,6 +134,20 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     notes += _with_digests([run for run in bare if f"{run.kind}/{run.id}" not in labels.doubtful])
     _write_sweep(store, plan, numbers, update, needless)
     return Committed(requests, done, notes)
+
+
+def _require_taken_so(run: Run) -> None:
+    """Refuse a normalisation in a sweep file where the checkpoint stores another, which an earlier one left it to."""
+    asked = run.train_spec.hyperparameters.get("normalisation")
+    try:
+        taken = read_json(run.taken_file, "normalisation", "stored", "stated")
+    except InputError:
+        return  # of a release that kept no record
+    if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
+        raise InputError(
+            f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
+            "was taken. Leave it out, or set method.anyway = true."
+        )
 
 
 def _reopened(task: Task, attempt: Attempt | None) -> int:

@@ -21,7 +21,7 @@ from rsctl.store.layout import Store
 from rsctl.words import counted
 
 SUFFIXES = (".pdf", ".svg", ".png")
-MOST_PANELS = 6
+MOST_PANELS, WIDEST = 6, 100
 
 
 def plot(
@@ -37,6 +37,10 @@ def plot(
     if kind not in KINDS:
         explained = "; ".join(f"{name}: {draw.__doc__}" for name, draw in KINDS.items())
         raise InputError(f"--kind: {unknown('kind', kind, KINDS)} {explained}")
+    if not 1 <= width <= WIDEST:
+        raise InputError(f"--width: {width:g} inches; a figure has 1 to {WIDEST}.")
+    if not 0 <= radius < float("inf"):
+        raise InputError(f"--radius: must be 0 or more, and finite, but it is {radius:g}.")
     check(file, force=force)
     panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only)
     if not panels:

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctl.plain import printable
 from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
@@ -18,7 +19,7 @@ from rsctl.report.measured import AnyRow, Results
 from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups
 from rsctl.report.tables import about_best, best_table, condensed, deviations, lines_table, published_table
-from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, printable, three_down
+from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, three_down
 
 __all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
 

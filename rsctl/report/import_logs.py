@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
+from rsctl.plain import printable
+from rsctl.regular import open_regular
 from rsctl.report.bare_lines import is_bare
 from rsctl.report.cells import NotALog
 from rsctl.report.export_logs import MANIFEST, exported
@@ -20,12 +21,11 @@ from rsctl.report.log_paths import read_path
 from rsctl.report.log_sigma import Unclear, settle
 from rsctl.report.logged import PLAIN, describe_subset
 from rsctl.report.logs import ReadLog, parse_log
-from rsctl.report.text import printable
 from rsctl.store.imports import ImportSpec, Radii, Shown, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
-MOST_BYTES = 1 << 30
+MOST_BYTES, MOST_FILES = 128 << 20, 50_000
 REASONS = 6
 """That are told where nothing could be imported."""
 
@@ -163,8 +163,14 @@ def _walk(path: Path) -> Iterator[Path]:
         unread.append(Path(error.filename))
 
     unread: list[Path] = []
+    seen = 0
     for folder, folders, names in os.walk(path, onerror=unreadable):
         folders.sort()
+        seen += len(folders) + len(names)
+        if seen > MOST_FILES:
+            raise InputError(
+                f"{path}: holds more than {MOST_FILES:,} files and folders. Name the folder that the logs are in."
+            )
         yield from (Path(folder, name) for name in names if not name.startswith(".") and name != MANIFEST)
     yield from unread
 
@@ -238,11 +244,12 @@ _NO_LOG = "its first line names no columns"
 
 def _read(file: Path) -> ReadLog:
     try:
-        if not (stat.S_ISREG(mode := os.stat(file).st_mode) or stat.S_ISDIR(mode)):
-            raise NotALog("it is a pipe, a socket or a device")  # which may be waited for without end
-        with open(file, "rb") as opened:
+        with open_regular(file) as opened:
+            size = os.fstat(
+                opened.fileno()
+            ).st_size  # the kernel's own files wait, and say that they are empty
             # A look at the first line spares reading checkpoints and images that lie in the same tree.
-            first = opened.read(4096)
+            first = opened.read(min(4096, size))
             line = first.split(b"\n")[0].decode("utf-8", "replace")
             if (
                 not is_bare(line)
@@ -250,8 +257,12 @@ def _read(file: Path) -> ReadLog:
                 and not {"idx", "index", "label"} & set(re.split(r"\W+", line.lower()))
             ):
                 raise NotALog(_NO_LOG)
-            rest = opened.read(MOST_BYTES)
+            if size > MOST_BYTES:
+                raise NotALog(f"it has {size:,} bytes, and a log at most {MOST_BYTES:,}")
+            rest = opened.read()
         return parse_log((first + rest).decode("utf-8"))
+    except InputError as error:
+        raise NotALog(f"it {str(error).removeprefix(f'{file}: ').rstrip('.')}") from error
     except UnicodeDecodeError:
         raise NotALog("it isn't text") from None
     except OSError as error:

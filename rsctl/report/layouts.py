@@ -22,7 +22,7 @@ _CALLED = {
 _HISTOGRAMS = ("count", "counts", "class_counts", "histogram", "hist", "votes")
 _SELECTIONS = ("selection_counts", "counts_selection", "n0_counts", "counts_n0", "counts0")
 _TOP_K = re.compile(r"(?:predict(?:ion)?_)?top_?k?\d*(?:_predict(?:ion)?s?)?|predict(?:ion)?s")
-_LIST = re.compile(r"[\[(]?\s*-?\d+(?:\s*[,;\s]\s*-?\d+)*\s*[,;]?\s*[\])]?")
+_LIST = re.compile(r"[\[(]?\s*-?\d+(?:(?:\s*[,;]\s*|\s+)-?\d+)*\s*(?:[,;]\s*)?[\])]?")
 _PARTS = re.compile(r"[,;\s]+")
 _OTHER_NOISE = re.compile(r"iid|general(?:is|iz)ed|laplace|uniform|exponential")
 
@@ -106,7 +106,7 @@ def _numbered(names: Sequence[str], stem: str, first: int) -> list[int]:
     """Columns called `stem0`, `stem1`, … in this order; none unless there are two at least and no number is missing."""
     places: dict[str, dict[int, int]] = {}
     for i, name in enumerate(names):
-        match = re.fullmatch(rf"({stem})(\d+)", name)
+        match = re.fullmatch(rf"({stem})(\d{{1,9}})", name)
         if match:
             places.setdefault(match[1], {})[int(match[2])] = i
     for numbers in places.values():
@@ -123,7 +123,8 @@ def is_list(cell: str) -> bool:
 
 def numbers_of(cell: str) -> list[int]:
     """The whole numbers of such a list; raises ValueError for anything else, and for numbers of unusual size."""
-    found = [int(part) for part in _PARTS.split(cell.strip().strip('"').strip("[]()")) if part]
-    if any(abs(number) >= 2**31 for number in found):
+    parts = [part for part in _PARTS.split(cell.strip().strip('"').strip("[]()")) if part]
+    found = [int(part[:20]) for part in parts]
+    if any(len(part) > 20 or abs(number) >= 2**31 for part, number in zip(parts, found, strict=True)):
         raise ValueError(f"a number of '{cell.strip()[:40]}' is too large")
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rsctl.catalog import known_datasets, known_models
-from rsctl.report.text import printable
+from rsctl.plain import printable
 
 _VALUE = r"(?:0[p_]\d+|\d+(?:\.\d+)?|\.\d+)"
 _CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std|level))?[ _=-]?({_VALUE})"

@@ -24,6 +24,8 @@ from rsctl.report.printed import half_units
 from rsctl.store.imports import Radii
 from rsctl.words import counted
 
+LONGEST_LINE = 1 << 20
+"""Of a header: enough for a column per class of the largest data sets."""
 SAMPLE = 50
 """Rows that are looked at to see what a column holds."""
 
@@ -58,6 +60,8 @@ def parse_log(text: str) -> ReadLog:
     lines = [line.rstrip("\r") for line in text.removeprefix("\ufeff").split("\n")]
     cut = lines.pop() if lines else ""
     header = lines[0] if lines else cut
+    if len(header) > LONGEST_LINE:
+        raise NotALog(f"its first line has {len(header):,} characters")
     if is_bare(header):
         return _without_header([*lines, cut])
     layout = layout_of(header, lines[1 : SAMPLE + 1])

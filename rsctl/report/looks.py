@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from rsctl.catalog import known_methods
+from rsctl.plain import printable
 from rsctl.report.series import Panel, Series
-from rsctl.report.text import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

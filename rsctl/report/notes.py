@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsctl.catalog.weight_files import called
 from rsctl.certificates.possible import Asked, Draws
 from rsctl.report.measured import OwnRow, Row
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
@@ -25,14 +26,17 @@ _CERTIFICATION = (
 
 
 def settings_of(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
-    """Everything that may differ between two runs, by the key a sweep file gives it."""
+    """Everything that may differ between two runs, by the key a sweep file gives it; a checkpoint's file by its name and hash."""
+    own = {f"method.{key}": value for key, value in train.hyperparameters.items()}
+    if train.file and (digest := own.pop("method.sha256", "")):
+        own["method.file"] = f"{called(train.file)} {digest[:8]}"
     return {
         "dataset": train.dataset,
         "model": train.model,
         "precision": train.precision,
         **{f"dataset.{key}": value for key, value in train.dataset_parameters.items()},
         **{f"model.{key}": value for key, value in train.model_parameters.items()},
-        **{f"method.{key}": value for key, value in train.hyperparameters.items()},
+        **own,
         **{f"training.{key}": value for key, value in train.recipe.model_dump().items()},
         "exponent": train.exponent,
         "noise": train.noise,
@@ -62,6 +66,17 @@ def _of_table(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
     return {}
 
 
+def told_apart(key: str, column: list[Any]) -> list[Any]:
+    """The values of a setting; checkpoints by their names alone where no two of them share one."""
+    if key != "method.file":
+        return column
+    hashes: dict[str, set[str]] = {}
+    for name, _, digest in (str(value).rpartition(" ") for value in column):
+        hashes.setdefault(name, set()).add(digest)
+    names = [str(value).rpartition(" ")[0] for value in column]
+    return [name if len(hashes[name]) == 1 else value for name, value in zip(names, column, strict=True)]
+
+
 def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
     """A training without its seed, and so the models it learned from: equal for seeds of one recipe."""
     values = train.model_dump(mode="json", exclude={"seed"})
@@ -89,7 +104,7 @@ def mark_varying(rows: Sequence[OwnRow]) -> None:
     for group in groups.values():
         values = [settings_of(row.train, row.spec) for row in group]
         for key in dict.fromkeys(key for one in values for key in one):
-            column = [one.get(key) for one in values]
+            column = told_apart(key, [one.get(key) for one in values])
             if any(value != column[0] for value in column):
                 for row, value in zip(group, column, strict=True):
                     row.varying[key] = value

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-_NUMBER = re.compile(r"[+-]?(\d*)\.?(\d*)(?:[eE]([+-]?\d{1,9}))?")
+_NUMBER = re.compile(r"[+-]?(\d*)(?:\.(\d*))?(?:[eE]([+-]?\d{1,9}))?")
 
 
 def half_units(texts: Sequence[str]) -> NDArray[np.float64]:
@@ -39,7 +39,7 @@ def _parts(text: str) -> tuple[int, int, int] | None:
     match = _NUMBER.fullmatch(text.strip())
     if match is None:
         return None
-    whole, fraction, power = match[1], match[2], int(match[3] or 0)
+    whole, fraction, power = match[1], match[2] or "", int(match[3] or 0)
     significant = (whole + fraction).lstrip("0")
     if not significant:
         return None

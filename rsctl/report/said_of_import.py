@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from rsctl.plain import printable
 from rsctl.report.import_logs import Imported
-from rsctl.report.text import plain, printable
+from rsctl.report.text import plain
 from rsctl.words import counted
 
 NAMED = 10

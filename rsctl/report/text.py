@@ -6,6 +6,8 @@ import math
 import unicodedata
 from typing import Any
 
+from rsctl.plain import printable
+
 MISSING = "–"
 
 
@@ -46,11 +48,6 @@ def radius_text(radius: float) -> str:
     """A radius in a table's head: `0.25`, and `2/255` where the number is one and no shorter."""
     text, steps = f"{radius:g}", round(radius * 255)
     return f"{steps}/255" if len(text) > 5 and radius == steps / 255 else text
-
-
-def printable(text: str) -> str:
-    """Without anything that steers a terminal or hides itself: each such character becomes �."""
-    return text if text.isprintable() else "".join(c if c.isprintable() else "�" for c in text)
 
 
 def escape_markdown(text: str) -> str:

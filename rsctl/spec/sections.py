@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -19,12 +20,18 @@ Probability = Annotated[float, Field(gt=0, lt=1)]
 Norm = Literal["l1", "l2", "linf"]
 
 
+_ENDLESS = re.compile(r".{100}|[eE][+-]?\d{4}", re.DOTALL)
+"""What an exact fraction may need gigabytes for, and no radius has."""
+
+
 def fraction(value: Any) -> Any:
     """`"2/255"` as the float nearest to it; anything else unchanged."""
     if isinstance(value, str):
         try:
+            if _ENDLESS.search(value):
+                raise ValueError(value)
             return float(Fraction(value))
-        except (ValueError, ZeroDivisionError) as error:
+        except (ValueError, ArithmeticError) as error:
             raise ValueError("give a number, or a fraction such as '2/255'") from error
     return value
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,6 +14,8 @@ from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
 from rsctl.errors import InputError, unknown
 from rsctl.owners import is_mine
+from rsctl.plain import printable
+from rsctl.regular import read_regular
 from rsctl.spec.names import SafeName
 from rsctl.spec.validate import Invalid, Problem, check
 
@@ -41,6 +44,7 @@ class LocalProfile(SharedStore):
     """How often a task that dies without a word and without progress is started again."""
 
 
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _OURS = {
     "array",
     "chdir",
@@ -94,10 +98,31 @@ class SlurmProfile(SharedStore):
     extra: dict[str, str | int | bool] = {}
     """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
 
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, value: Any) -> Any:
+        """Each becomes part of a batch script, in which a second line would be a command or an option of its own."""
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list)
+            else [value]
+        )
+        if any(
+            printable(part.replace("\t", " ")) != part.replace("\t", " ")
+            for part in parts
+            if isinstance(part, str)
+        ):
+            raise ValueError("must be one line without control characters (of setup, each entry)")
+        return value
+
     @field_validator("extra")
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
-        if taken := sorted(_OURS & value.keys()):
+        if wrong := [key for key in value if not _OPTION.fullmatch(key)]:
+            raise ValueError(f"'{wrong[0]}' is no long name of an option of sbatch, such as mail-type")
+        if taken := sorted(key for key in value if key.lower().replace("_", "-") in _OURS):
             raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
         if taken := sorted({"cluster", "clusters", "M"} & value.keys()):
             raise ValueError(
@@ -108,6 +133,8 @@ class SlurmProfile(SharedStore):
 
 
 Profile = LocalProfile | SlurmProfile
+MOST_BYTES = 2 << 20
+"""Of a TOML file: a hundred times what a long sweep file has."""
 BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
 
 
@@ -156,11 +183,9 @@ class Place(Parameters):
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as a dict; every way it can fail is an InputError that names it."""
     try:
-        return tomli.loads(path.read_text(encoding="utf-8-sig"))
+        values = tomli.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, not a TOML file.") from error
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}: can't be read: it is not UTF-8 text ({error.reason}). Save it as UTF-8."
@@ -169,6 +194,22 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: can't be read: {error}.") from error
     except (tomli.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path}: is not valid TOML: {error}.") from error
+    except ValueError as error:  # Python's own, of a number with thousands of digits
+        raise InputError(f"{path}: is not valid TOML: an integer has more than 64 bits.") from error
+    if (key := _too_large(values)) is not None:
+        raise InputError(f"{path}: {key}: is not valid TOML: an integer has at most 64 bits.")
+    return values
+
+
+def _too_large(value: Any) -> str | None:
+    """The dotted key of an integer that TOML has no room for; None where there is none."""
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else ""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if (below := _too_large(part)) is not None:
+            return f"{key}.{below}".rstrip(".")
+    return None
 
 
 def find_settings() -> Path | None:
@@ -208,6 +249,11 @@ def load_settings() -> Place:
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
     data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
+    for key, path in (("store", store), ("data", data)):
+        if printable(str(path)) != str(path):
+            raise InputError(
+                f"{key}: '{path}' has control characters in its name, which no batch script can hold."
+            )
     return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
 
 

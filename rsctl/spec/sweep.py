@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ from rsctl.spec.resolve import Planned, Resolved, resolve
 from rsctl.spec.settings import read_toml
 from rsctl.spec.validate import Invalid, Problem, check
 
-MOST_POINTS = 20_000
+MOST_TABLES = 5_000
+"""Points, times what is found out about each: so many are planned within seconds."""
 ONE_PER_SWEEP = ("name", "description", "cluster")
 LEVELS = ("sigma", "seed")
 """What `[method.grid]` may have in place of the sweep's own list: a paper's values often differ by noise level."""
@@ -84,14 +86,21 @@ def _placed(problem: Problem, values: Mapping[str, Any]) -> Problem:
 
 def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], set[str]]]:
     """Every point of the grid as a raw table, with the dotted keys whose values came from the grid."""
-    for base, axes in _branches(raw, file):
-        size = 1
-        for values in axes.values():
-            size *= len(values)
-        if size > MOST_POINTS:
-            raise InputError(
-                f"{file}: grid: {size} points; at most {MOST_POINTS} are allowed. Split the sweep."
-            )
+    branches = list(_branches(raw, file))
+    points = sum(math.prod(len(values) for values in axes.values()) for _, axes in branches)
+    further = [raw.get(key) for key in ("verification", "attack")]
+    tables = points * (1 + sum(len(entries) for entries in further if isinstance(entries, list)))
+    if tables > MOST_TABLES:
+        of = (
+            "points"
+            if tables == points
+            else "tables (points of the grid, times what is verified and attacked)"
+        )
+        told = f"{tables:,}" if tables < 10**12 else "10¹² or more"
+        raise InputError(
+            f"{file}: {told} {of}; at most {MOST_TABLES:,} are allowed. Split it into several sweeps."
+        )
+    for base, axes in branches:
         for combination in itertools.product(*axes.values()):
             point = deepcopy(base)
             for key, value in zip(axes, combination, strict=True):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from rsctl.errors import InputError
+from rsctl.plain import harmless, printable
 
 Validated = TypeVar("Validated", bound=BaseModel)
 
@@ -22,7 +23,7 @@ class Problem:
     text: str
 
     def __str__(self) -> str:
-        return f"{self.key}: {self.text}" if self.key else self.text
+        return f"{printable(harmless(self.key))}: {self.text}" if self.key else self.text
 
 
 class Invalid(InputError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import socket
@@ -136,12 +137,20 @@ class Claim:
             "end",
             host=socket.gethostname(),
             state=state,
-            reason=reason if len(reason) <= _REASON else reason[:_REASON] + " …",
+            reason=_cut(reason),
         )
 
     def superseded(self) -> bool:
         """Whether a later attempt exists: then this copy stops, for its work is somebody else's now."""
         return attempt_file(self.run, self.task, self.number + 1).exists()
+
+
+def _cut(reason: str) -> str:
+    """A reason that a record in the tail of its file has room for, however many bytes its characters take."""
+    cut = reason[:_REASON]
+    while len(json.dumps(cut)) > _TAIL // 2:
+        cut = cut[: len(cut) * 3 // 4]
+    return cut if cut == reason else f"{cut} …"
 
 
 def _record(kind: str, values: dict[str, Any]) -> dict[str, Any]:

@@ -27,9 +27,9 @@ def replace(path: Path, data: bytes) -> None:
         _sync_folder(path.parent)
 
 
-def publish(path: Path, data: bytes) -> bool:
+def publish(path: Path, data: bytes, mode: int = 0o666) -> bool:
     """Create `path` whole, or leave the one that exists: the first wins. Returns whether this call created it."""
-    temporary = _write_temporary(path, data)
+    temporary = _write_temporary(path, data, mode)
     try:
         with explained(path):
             os.link(temporary, path)
@@ -66,12 +66,12 @@ def publish_all(folder: Path, files: Mapping[str, bytes]) -> int:
     return created
 
 
-def _write_temporary(path: Path, data: bytes) -> Path:
+def _write_temporary(path: Path, data: bytes, mode: int = 0o666) -> Path:
     temporary = path.parent / f"{TEMPORARY}{path.name}-{os.getpid()}-{secrets.token_hex(4)}"
     try:
         with explained(path):
             make_folder(path.parent)
-            with open(temporary, "xb") as file:
+            with open(temporary, "xb", opener=lambda name, flags: os.open(name, flags, mode)) as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())

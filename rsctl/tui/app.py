@@ -16,8 +16,8 @@ from textual.events import Event, Key
 from textual.screen import Screen
 from textual.widgets import Input
 
+from rsctl.plain import plain
 from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.plain import plain
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.sweeps import SweepsScreen

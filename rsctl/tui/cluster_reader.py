@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from rsctl.plain import plain
 from rsctl.tui.background import Answer
-from rsctl.tui.plain import plain
 from rsctl.words import duration
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from rsctl.certificates import CountTable, certificates, find_certificate
 from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
+from rsctl.plain import plain
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.notes import about_shared_noise, asked_of
 from rsctl.spec.permutation import chosen_by, images_of
@@ -29,7 +30,6 @@ from rsctl.store.tally import tally, verdict
 from rsctl.tui.findings import findings_curve
 from rsctl.tui.lines import certified_line
 from rsctl.tui.logged import logged_curve, logged_samples
-from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
 KEPT_BYTES = 32_000_000

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from rsctl.errors import UserError
+from rsctl.plain import plain
 from rsctl.report.attacked import attack_guarantee
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
@@ -18,7 +19,6 @@ from rsctl.store.layout import Run
 from rsctl.store.tables import read_findings
 from rsctl.store.tally import verdict
 from rsctl.tui.lines import attacked_line, certified_line
-from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from rich.text import Text
 
+from rsctl.plain import plain, plain_lines
 from rsctl.tui.form_views import Composed, Field, Section
-from rsctl.tui.plain import plain, plain_lines
 from rsctl.tui.widgets.cells import Cell, Row
 from rsctl.words import counted
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from rsctl.certificates.possible import too_few
 from rsctl.errors import UserError
+from rsctl.plain import plain
 from rsctl.report.logged import NoCountsError, Reading, reading
 from rsctl.report.logged_counts import asked_of_counts
 from rsctl.store.imports import Import, Shown
-from rsctl.tui.plain import plain
 from rsctl.tui.views import Curve, RunView, Sample
 
 

@@ -7,9 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rsctl.plain import plain
 from rsctl.tui.background import Answer
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
-from rsctl.tui.plain import plain
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
 from rsctl.words import counted

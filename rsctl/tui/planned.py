@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import UserError
+from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.report.logged import alike_logs
-from rsctl.report.notes import settings_of
+from rsctl.report.notes import settings_of, told_apart
 from rsctl.spec.runs import TrainSpec
 from rsctl.spec.sections import Certification
 from rsctl.store.imports import Shown, find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.tui.plain import plain
 
 
 @dataclass
@@ -169,10 +169,11 @@ def _name(entries: list[Entry]) -> None:
     for (method, sigma, by), group in alike.items():
         keys = dict.fromkeys(key for entry in group for key in entry.settings)
         differing = [key for key in keys if len({repr(entry.settings.get(key)) for entry in group}) > 1]
-        for entry in group:
+        columns = {key: told_apart(key, [entry.settings.get(key) for entry in group]) for key in differing}
+        for at, entry in enumerate(group):
             entry.parts = {"method": method, "by": by, "sigma": f"σ {sigma:g}"}
-            for key in differing:
-                value = entry.settings.get(key)
+            for key, column in columns.items():
+                value = column[at]
                 # An attack on the network itself has no noise, and 0 says so of each of its settings.
                 if value is not None and (value or not key.startswith("attack.")):
                     entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"

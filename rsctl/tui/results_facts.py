@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.text import Text
 
-from rsctl.tui.plain import plain
+from rsctl.plain import plain
 from rsctl.tui.results_reader import Baseline
 from rsctl.tui.views import Curve
 from rsctl.tui.widgets.certified import images, settings

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
-from rsctl.tui.plain import plain
+from rsctl.plain import plain
 
 BELL = "\x07"
 

@@ -15,11 +15,11 @@ from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.everywhere import Everywhere, notices
 from rsctl.cluster.slurm_watch import WATCH
 from rsctl.errors import UserError
+from rsctl.plain import plain
 from rsctl.plan.tasks import VERBS, Task
 from rsctl.spec.settings import Place, load_settings
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
-from rsctl.tui.plain import plain
 from rsctl.tui.planned import Entry, Sweep, read_sweep
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 

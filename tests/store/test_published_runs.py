@@ -11,7 +11,7 @@ import torch
 from chain import Chain, tiny
 from torch import nn
 
-from jobs import predict
+from jobs import predict, published
 from jobs.data import load
 from jobs.models import build_model
 from jobs.models.load import load_trained
@@ -106,6 +106,60 @@ def test_a_model_that_classifies_nothing_is_refused_before_anything_is_sampled(c
     values["method"]["anyway"] = True
     for request in chain.plan({**values, "name": "anyway"}).requests:
         chain.run(request.task)
+
+
+def test_a_stored_normalisation_is_used_and_no_sweep_file_may_contradict_it(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    net = torch.load(trained(chain.folder, shift=3.0), weights_only=True)["net"]
+    file = chain.folder / "robust.pt"
+    # As for images in [0, 255], whose mean is 3: what the network saw.
+    kept = {
+        "module.normalizer.new_mean": torch.tensor([765.0]),
+        "module.normalizer.new_std": torch.tensor([255.0]),
+    }
+    torch.save(
+        {
+            "model": {**kept, **{f"module.model.{k}": v for k, v in net.items()}},
+            "ema": {},
+            "extra": torch.rand(2),
+        },
+        file,
+    )
+    values = sweep(file, method={"file": str(file)})
+    del values["method"]["normalisation"]
+    committed = chain.plan(values)
+    for request in committed.requests:
+        chain.run(request.task)
+    (run,) = chain.store.runs("models")
+    record = json.loads(run.taken_file.read_text())
+    assert (record["part"], record["left"], record["normalisation"]) == (
+        "model.module.model",
+        ["extra"],
+        "3.0/1.0",
+    )
+    model, _ = load_trained(run.model_file, run.spec.hash, load("digits", {}, "test", chain.folder).shape)
+    assert model[0].values() == ([3.0], [1.0])
+    table = read_table(chain.counts_run())
+    assert (table.rows.counts.argmax(axis=1) == table.rows.label).mean() > 0.7
+    stated = {**values, "name": "stated", "method": {**values["method"], "normalisation": "dataset"}}
+    with pytest.raises(
+        InputError,
+        match=r"'dataset', but the checkpoint stores another, 3.0/1.0.* Leave it out, or set method.anyway",
+    ):
+        chain.plan(stated)
+    chain.plan({**values, "name": "left-out"})
+    chain.plan({**stated, "name": "anyway", "method": {**stated["method"], "anyway": True}})
+    asked = [str(file), "--dataset", "digits", "--data", str(chain.place.data), "--sigma", "0.25"]
+    assert published.main(asked) == 0
+    found = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert (found["normalisation"], found["told"]) == ("3.0/1.0", ["left beside it: extra"])
+    assert published.main([*asked, "--normalisation", "none"]) == 2
+    assert (
+        "'none' is asked for, but the file stores another beside its network: 3.0/1.0"
+        in capsys.readouterr().err
+    )
+    assert published.main([*asked, "--normalisation", "3/1"]) == 0
 
 
 def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:

@@ -94,7 +94,7 @@ def test_what_is_no_file_is_waited_for_by_nobody(tmp_path: Path) -> None:
     reader.start()
     reader.join(10)
     assert [(one.state, one.remarks) for one in found] == [
-        ("skipped", ["it is a pipe, a socket or a device"])
+        ("skipped", ["it is a pipe, where a file is needed"])
     ]
 
 

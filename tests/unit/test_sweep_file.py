@@ -82,7 +82,7 @@ def test_the_tiny_sweep_is_valid(chain: Chain, capsys: Any) -> None:
         ({"grid": {"name": ["a", "b"]}}, ["grid.name", "a sweep has one name"]),
         ({"grid": {"sigma": [[0.25]]}}, ["grid.sigma"]),
         ({"grid": {"sigma": {"sigma": [1.0]}}}, ["sigma"]),
-        ({"grid": {"seed": list(range(200)), "sigma": [0.1 + i / 10 for i in range(101)]}}, ["20200 points"]),
+        ({"grid": {"seed": list(range(200)), "sigma": [0.1 + i / 10 for i in range(101)]}}, ["20,200 points"]),
         ({"training": {"warmup_epochs": 3.0}}, ["warmup_epochs = 3 ", "longer than epochs = 2", "such as warmup_epochs = 0.4"]),
     ],
 )  # fmt: skip

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 
 from rsctl.errors import InputError
+from rsctl.plain import plain
 from rsctl.tui import results_reader
-from rsctl.tui.plain import plain
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.filtering import Filtering

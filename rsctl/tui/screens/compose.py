@@ -12,10 +12,10 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from rsctl.plain import plain
 from rsctl.tui.draft import LISTS
 from rsctl.tui.form_rows import called, field_row, heading, help_text, highlighted, plan_text, said_default
 from rsctl.tui.form_views import Composed, Field
-from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.filing import Filing
 from rsctl.tui.widgets.cells import Column, Row

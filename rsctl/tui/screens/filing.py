@@ -6,11 +6,11 @@ from functools import partial
 from pathlib import Path
 
 from rsctl.errors import InputError
+from rsctl.plain import plain
 from rsctl.tui import steer, sweep_files
 from rsctl.tui.draft import START, Draft
 from rsctl.tui.form_rows import first_lines
 from rsctl.tui.form_views import Composed
-from rsctl.tui.plain import plain
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.dropped import ask_about_dropped

@@ -10,8 +10,8 @@ from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Footer
 
+from rsctl.plain import plain
 from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.plain import plain
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.topbar import TopBar
 

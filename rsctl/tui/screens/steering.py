@@ -11,9 +11,9 @@ from pathlib import Path
 from textual.app import SuspendNotSupported
 
 from rsctl.errors import InputError
+from rsctl.plain import plain_lines
 from rsctl.tui import steer
 from rsctl.tui.background import Failed
-from rsctl.tui.plain import plain_lines
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.dropped import ask_about_dropped

@@ -12,7 +12,7 @@ from textual.app import ComposeResult
 from textual.containers import VerticalScroll
 from textual.widgets import Static
 
-from rsctl.tui.plain import plain
+from rsctl.plain import plain
 from rsctl.tui.views import GLYPHS, Overview, RunView, SweepView, TaskView, progress_of
 
 

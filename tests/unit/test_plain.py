@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsctl.tui.plain import LONGEST, plain
+from rsctl.plain import LONGEST, plain
 
 
 @pytest.mark.parametrize(

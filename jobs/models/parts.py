@@ -1,0 +1,143 @@
+"""The networks that a file may hold: every sub-tree of its weights by name, whatever wraps it and whatever lies beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
+"""Where a checkpoint keeps its weights, besides the optimiser and the like; the usual first."""
+PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.")
+"""What wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
+COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
+"""Entries that count batches or operations, and that no output depends on."""
+FEWEST = 4
+"""Entries of the smallest network: two layers."""
+DEEPEST = 6
+
+
+@dataclass(frozen=True)
+class Part:
+    """A sub-tree of weights."""
+
+    path: tuple[str, ...]
+    """Of dictionaries and lists, from the file's root."""
+    prefix: str
+    """What its keys begin with."""
+    weights: Mapping[str, Tensor]
+    """Without that, and without counters."""
+
+    @property
+    def name(self) -> str:
+        """What the user calls it by."""
+        return ".".join([*self.path, *filter(None, [self.prefix.rstrip(".")])])
+
+    def full(self, key: str) -> str:
+        """The name in the file of one of its entries."""
+        return ".".join([*self.path, self.prefix + key])
+
+
+Found = list[tuple[tuple[str, ...], dict[str, Tensor]]]
+
+
+def dictionaries(stored: Any) -> Found:
+    """Every dictionary that tensors are in by name, with the way to it."""
+    return list(_walk(stored, ()))
+
+
+def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], dict[str, Tensor]]]:
+    if len(path) > DEEPEST:  # a file may hold itself
+        return
+    if isinstance(value, Mapping):
+        own = {key: one for key, one in value.items() if isinstance(one, Tensor) and isinstance(key, str)}
+        if own:
+            yield path, own
+        for key, one in value.items():
+            yield from _walk(one, (*path, str(key)))
+    elif isinstance(value, (list, tuple)):
+        for at, one in enumerate(value):
+            if isinstance(one, (Mapping, list, tuple)):
+                yield from _walk(one, (*path, str(at)))
+
+
+def plain_values(stored: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:
+    """Tensors, numbers and lists of them by their full names."""
+    if len(path) > DEEPEST:
+        return
+    if isinstance(stored, Mapping):
+        for key, one in stored.items():
+            yield from plain_values(one, (*path, str(key)))
+    elif isinstance(stored, (list, tuple)) and any(isinstance(one, (Mapping, list, tuple)) for one in stored):
+        for at, one in enumerate(stored):
+            yield from plain_values(one, (*path, str(at)))
+    else:
+        yield ".".join(path), stored
+
+
+def parts_of(found: Found) -> list[Part]:
+    """All of them: first what the usual wrappers hold, without the usual prefixes, then the largest first."""
+    parts = [part for path, weights in found for part in _sub_trees(path, weights)]
+    parts.sort(key=lambda part: (-len(part.weights), _rank(part.path), len(part.prefix)))
+    first = min(parts, key=_usual, default=None)
+    return [first, *(part for part in parts if part is not first)] if first else []
+
+
+def _sub_trees(path: tuple[str, ...], weights: Mapping[str, Tensor]) -> Iterator[Part]:
+    kept = {key: one for key, one in weights.items() if not key.endswith(COUNTERS)}
+    members: dict[str, list[str]] = {"": list(kept)}
+    for key in kept:
+        at = key.find(".")
+        while at >= 0:
+            members.setdefault(key[: at + 1], []).append(key)
+            at = key.find(".", at + 1)
+    for prefix, keys in members.items():
+        if not prefix or len(keys) >= FEWEST:
+            yield Part(path, prefix, {key[len(prefix) :]: kept[key] for key in keys})
+
+
+def _rank(path: tuple[str, ...]) -> int:
+    return 0 if not path else WRAPPINGS.index(path[0]) + 1 if path[0] in WRAPPINGS else len(WRAPPINGS) + 1
+
+
+def _usual(part: Part) -> tuple[float, ...]:
+    """Lower for what is taken where nothing else is known: the longest of the usual prefixes that all keys have."""
+    steps = part.prefix
+    while step := next((one for one in PREFIXES if steps.startswith(one)), ""):
+        steps = steps[len(step) :]
+    few = len(part.weights) < FEWEST
+    return (few, len(part.path) > 1, _rank(part.path), bool(steps), -len(part.weights), -len(part.prefix))
+
+
+def left_beside(found: Found, used: set[str]) -> list[str]:
+    """What the file holds besides these entries, by the branch it grows on."""
+    left: dict[str, list[str]] = {}
+    for path, weights in found:
+        for key in weights:
+            full = ".".join([*path, key])
+            if full in used or key.endswith(COUNTERS):
+                continue
+            branch = _branch(full, used)
+            left.setdefault(branch, []).append(full)
+    return [
+        names[0] if len(names) == 1 else f"{branch}.… ({len(names)} entries)"
+        for branch, names in left.items()
+    ]
+
+
+def _branch(name: str, used: set[str]) -> str:
+    """The shortest beginning of a name that leads to nothing that is used."""
+    steps = name.split(".")
+    for count in range(1, len(steps)):
+        branch = ".".join(steps[:count])
+        if not any(one.startswith(branch + ".") for one in used):
+            return branch
+    return name
+
+
+def alike(one: Part, other: Part, keys: Iterable[str]) -> bool:
+    """Whether both have the same values under these names: a copy, or a part that the other lies in."""
+    return all(torch.equal(one.weights[key], other.weights[key]) for key in keys)
