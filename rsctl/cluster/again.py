@@ -37,8 +37,8 @@ def retry(
         if status.state in AGAIN and (only is None or status.task.key in only)
     ]
     limits = {"minutes": minutes, "memory_gb": memory_gb}
-    # A retry after a fix runs the fixed code.
-    changed: dict[str, Any] = {"code": snapshot_code(store.root)}
+    # A retry after a fix runs the fixed code, on data that may lie elsewhere by now.
+    changed: dict[str, Any] = {"code": snapshot_code(store.root), "data": str(place.data)}
     changed |= {key: value for key, value in limits.items() if value is not None}
     plan = store.sweep(sweep)
     handed = backend_of(place, cluster_of(place, plan)).submit(_requests(store, plan, found, changed))
