@@ -94,7 +94,7 @@ def test_what_is_moved_away_is_made_anew_by_submitting_again(what: str, chain: C
     chain.run_all(tiny(**SMALL))
     before = read_table(chain.counts_run()).rows.counts.tolist()
     file = damage(chain)
-    with pytest.raises(UserError, match=said):
+    with pytest.raises(UserError, match=f"(?s){said}"):
         ask(chain)
     away(file)
     for request in chain.plan(tiny(**SMALL)).requests:
@@ -107,7 +107,7 @@ def test_a_snapshot_of_a_training_that_is_spoilt_may_be_moved_away(chain: Chain)
     (training, *_) = chain.plan(tiny(**SMALL)).requests
     run = training.task.run
     run.checkpoint_file.write_bytes(b"spoilt")
-    with pytest.raises(InputError, match=r"Move it away to train from the start"):
+    with pytest.raises(InputError, match=r"(?s)Move it away to train from the start"):
         chain.run(training.task)
     away(run.checkpoint_file)
     chain.run(training.task)
