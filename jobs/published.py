@@ -27,6 +27,7 @@ from rsctl.catalog import find, known_datasets, known_models, use_plugins
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.published import CHECKPOINT
 from rsctl.catalog.shape import parameters_of, shape_of
+from rsctl.catalog.weight_files import TAKEN
 from rsctl.errors import InputError, UserError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import images_of
@@ -88,7 +89,7 @@ def _take(work: Work) -> None:
         "stored": [one.text for one in weights.stored],
         "stated": stated,
     }
-    replace(run.taken_file, to_json(record))
+    replace(run.path / TAKEN, to_json(record))
     print(
         f"{weights.layout}; {fit.model}; normalisation '{normalisation}': {found[normalisation]}",
         *fit.told,

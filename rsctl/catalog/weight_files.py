@@ -15,6 +15,8 @@ WHOLE = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
 MOST_BYTES = 16 << 30
 """Of a file of weights."""
+TAKEN = "taken.json"
+"""In a model's run: the part of a published checkpoint that it is, what was left beside it, and the normalisation."""
 _MADE = (1980, 1, 1, 0, 0, 0)
 """Date of every entry, so that the same files are the same bytes."""
 

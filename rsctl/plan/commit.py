@@ -10,7 +10,7 @@ from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
-from rsctl.catalog.weight_files import content
+from rsctl.catalog.weight_files import TAKEN, content
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
@@ -140,7 +140,7 @@ def _require_taken_so(run: Run) -> None:
     """Refuse a normalisation in a sweep file where the checkpoint stores another, which an earlier one left it to."""
     asked = run.train_spec.hyperparameters.get("normalisation")
     try:
-        taken = read_json(run.taken_file, "normalisation", "stored", "stated")
+        taken = read_json(run.path / TAKEN, "normalisation", "stored", "stated")
     except InputError:
         return  # of a release that kept no record
     if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:

@@ -91,11 +91,6 @@ class Run:
         return self.path / "published.pt"
 
     @property
-    def taken_file(self) -> Path:
-        """What of a published checkpoint became the model, what was left beside it, and the normalisation."""
-        return self.path / "taken.json"
-
-    @property
     def checkpoint_file(self) -> Path:
         return self.path / "checkpoint.pt"
 

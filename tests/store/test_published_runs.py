@@ -132,7 +132,7 @@ def test_a_stored_normalisation_is_used_and_no_sweep_file_may_contradict_it(
     for request in committed.requests:
         chain.run(request.task)
     (run,) = chain.store.runs("models")
-    record = json.loads(run.taken_file.read_text())
+    record = json.loads((run.path / "taken.json").read_text())
     assert (record["part"], record["left"], record["normalisation"]) == (
         "model.module.model",
         ["extra"],
