@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from rsctl.report.text import radius_text
 from rsctl.tui.sweep_rows import mark_of
@@ -52,6 +53,41 @@ def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
         *(Column(radius_text(radius), max(wide, len(radius_text(radius))), right=True) for radius in radii),
         *LAST,
     ]
+
+
+def sorts(radii: Sequence[float]) -> list[str]:
+    """Titles of the columns that runs can be ordered by; the first one leaves them as planned."""
+    return ["Run", "Images", *map(radius_text, radii), *(column.title for column in LAST)]
+
+
+def marked(columns: Sequence[Column], sort: str) -> list[Column]:
+    """The columns, the one that orders the runs marked."""
+    return [
+        replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
+        if one.title == sort and i
+        else one
+        for i, one in enumerate(columns)
+    ]
+
+
+def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) -> list[RunView]:
+    """Runs with the largest number of a column first, those without one last; runs that are alike stay as planned."""
+
+    def number(run: RunView) -> float:
+        curve = curves.get(run.key)
+        if curve is None or not curve.images:
+            return math.nan
+        own = {
+            "Images": curve.images,
+            "ACR": curve.acr,
+            "Abstain": curve.abstain_rate,
+            "At cap": curve.cap_share,
+        }
+        return own.get(sort, next((a for r, a, _, _ in curve.columns if radius_text(r) == sort), math.nan))
+
+    if sort == "Run":
+        return list(runs)
+    return sorted(runs, key=lambda run: -number(run) if not math.isnan(number(run)) else math.inf)
 
 
 def result_row(

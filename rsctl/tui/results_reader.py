@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.words import counted
 
 if TYPE_CHECKING:
+    from rsctl.store.layout import Store
     from rsctl.tui.curves import Curves
 
 FORMATS = {
@@ -75,6 +76,22 @@ class Exported(Answer):
     def __init__(self, text: str, problem: str) -> None:
         super().__init__()
         self.text, self.problem = text, problem
+
+
+class Kinds(Answer):
+    """The kinds of figures there are, each with what it shows."""
+
+    def __init__(self, kinds: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.kinds = kinds
+
+
+class Compared(Answer):
+    """What two runs say of each other."""
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self.title, self.text = title, text
 
 
 class ResultsReader:
@@ -148,33 +165,78 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
 
     Of these `runs` alone, by id, where there are any; `said` is how a note calls them.
     """
-    from rsctl.errors import RefusedError, UserError
     from rsctl.report.formats import render
-    from rsctl.report.only import Only
     from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
-    path = Path(file).expanduser().absolute()
-    try:
-        store = Store(load_settings().store)
-        choice: dict[str, Any] = {
-            "certificate": question.certificate or None,
-            "alpha": question.alpha or None,
-            "only": Only(runs=runs, said=said),
-        }
+    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
         if form == "tsv":
             from rsctl.report.export_logs import export_logs
 
             written, _ = export_logs(store, question.sweep, path, **choice)
-            return Exported(f"written: {counted(len(written), 'log')} into {path}", "")
-        results = sweep_results(store, question.sweep, **choice)
-        write(path, form, render(results, form).encode())
+            return f"written: {counted(len(written), 'log')} into {path}"
+        write(path, form, render(sweep_results(store, question.sweep, **choice), form).encode())
+        return f"written: {path}"
+
+    return _saved(question, runs, said, file, save)
+
+
+def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Answer:
+    """Draw one kind of figure of the sweep; as `export` otherwise."""
+    from rsctl.report.figures import plot
+
+    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
+        return "\n".join([f"written: {path}", *plot(store, question.sweep, path, kind=kind, **choice)])
+
+    return _saved(question, runs, said, file, save)
+
+
+def _saved(
+    question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
+) -> Answer:  # fmt: skip
+    from rsctl.errors import RefusedError, UserError
+    from rsctl.report.only import Only
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    path = Path(file).expanduser().absolute()
+    choice = {
+        "certificate": question.certificate or None,
+        "alpha": question.alpha or None,
+        "only": Only(runs=runs, said=said),
+    }
+    try:
+        return Exported(save(Store(load_settings().store), path, choice), "")
     except RefusedError:
         return Exported(
             "", f"{path}: exists, and rsctl didn't write it, or it was edited since: choose another name."
         )
     except (UserError, OSError) as error:
         return Exported("", str(error))
-    return Exported(f"written: {path}", "")
+
+
+def figure_kinds() -> Answer:
+    """The kinds of figures, in a sentence each."""
+    from rsctl.report.kinds import KINDS
+
+    return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
+
+
+def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
+    """Test the difference of two runs, under the certificate and alpha of the question where they have counts."""
+    from rsctl.report.compare import compare, comparison_text
+    from rsctl.report.subjects import open_subject
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    store = Store(load_settings().store)
+    a, b = (
+        open_subject(
+            store,
+            str(store.root / run.entry["kind"] / run.counts),
+            question.certificate or None,
+            question.alpha or None,
+        )
+        for run in (first, second)
+    )
+    return Compared(f"{first.title} against {second.title}", comparison_text(compare(store, a, b)))
