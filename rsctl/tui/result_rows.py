@@ -6,7 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from rsctl.catalog.labels import Labels
 from rsctl.report.text import radius_text
+from rsctl.tui.plain import plain
 from rsctl.tui.sweep_rows import mark_of
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.tui.widgets.cells import Cell, Column, Row
@@ -15,16 +17,6 @@ LAST = (
     Column("ACR", 6, right=True),
     Column("Abstain", 7, right=True),
     Column("At cap", 6, right=True),
-)
-SAMPLE_COLUMNS = (
-    Column("Image"),
-    Column("Label", 6, right=True),
-    Column("Predicted", 10, right=True),
-    Column("Radius", 8, right=True),
-    Column("Top count", 10, right=True),
-    Column("Second", 8, right=True),
-    Column("n", 9, right=True),
-    Column("Seconds", 8, right=True, drop=1),
 )
 SAMPLE_SORTS = ("image", "radius, largest first", "radius, smallest first", "wrong first")
 
@@ -42,6 +34,11 @@ def up(share: float) -> str:
 def three(value: float) -> str:
     """Three decimals, rounded down."""
     return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
+
+
+def four(value: float) -> str:
+    """Four decimals, rounded down."""
+    return f"{math.floor(value * 10000) / 10000:.4f}" if math.isfinite(value) else "none"
 
 
 def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
@@ -129,7 +126,22 @@ def result_row(
     )
 
 
-def sample_rows(samples: Sequence[Sample], order: str) -> list[Row]:
+def sample_columns(labels: Labels) -> list[Column]:
+    """The columns, wide enough for the names of classes where there are some."""
+    wide = min(16, max(map(len, labels.names), default=0))
+    return [
+        Column("Image"),
+        Column("Label", 6 + wide, right=not wide),
+        Column("Predicted", 10 + wide, right=not wide),
+        Column("Radius", 8, right=True),
+        Column("Top count", 10, right=True),
+        Column("Second", 8, right=True, drop=3 if wide else 0),
+        Column("n", 9, right=True, drop=2 if wide else 0),
+        Column("Seconds", 8, right=True, drop=4),
+    ]
+
+
+def sample_rows(samples: Sequence[Sample], order: str, labels: Labels) -> list[Row]:
     """Images one by one, in one of `SAMPLE_SORTS`."""
     keys = {
         "image": lambda s: s.index,
@@ -137,23 +149,24 @@ def sample_rows(samples: Sequence[Sample], order: str) -> list[Row]:
         "radius, smallest first": lambda s: s.radius,
         "wrong first": lambda s: (s.predicted == s.label, s.predicted == -1, s.index),
     }
-    return [_sample_row(sample) for sample in sorted(samples, key=keys[order])]
+    return [_sample_row(sample, labels) for sample in sorted(samples, key=keys[order])]
 
 
-def _sample_row(sample: Sample) -> Row:
+def _sample_row(sample: Sample, labels: Labels) -> Row:
+    named = plain(labels.name(sample.predicted), 40)
     if sample.predicted == -1:
         predicted: Cell = (("abstains", "cancelled"),)
     elif sample.predicted == sample.label:
-        predicted = ((str(sample.predicted), "done"),)
+        predicted = ((named, "done"),)
     else:
-        predicted = ((f"{sample.predicted} wrong", "failed"),)
+        predicted = ((f"{named} wrong", "failed"),)
     return Row(
         str(sample.index),
         (
             str(sample.index),
-            str(sample.label),
+            plain(labels.name(sample.label), 40),
             predicted,
-            f"{math.floor(sample.radius * 10000) / 10000:.4f}" if math.isfinite(sample.radius) else "none",
+            four(sample.radius),
             # Of a log the counts aren't known, nor has a proof any.
             f"{sample.first:,}" if sample.first else "",
             f"{sample.second:,}" if sample.first else "",

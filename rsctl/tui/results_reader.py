@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +17,7 @@ from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.words import counted
 
 if TYPE_CHECKING:
+    from rsctl.catalog.labels import Labels
     from rsctl.store.layout import Store
     from rsctl.tui.curves import Curves
 
@@ -63,11 +67,21 @@ class Known(Answer):
 
 
 class Sampled(Answer):
-    """The images of a run."""
+    """The images of a run; `folder` is the run's, from which their pictures can be had, None of a log."""
 
-    def __init__(self, title: str, samples: list[Sample], about: str) -> None:
+    def __init__(
+        self, title: str, samples: list[Sample], about: str, labels: Labels, folder: Path | None
+    ) -> None:
         super().__init__()
-        self.title, self.samples, self.about = title, samples, about
+        self.title, self.samples, self.about, self.labels, self.folder = title, samples, about, labels, folder
+
+
+class Pictured(Answer):
+    """An image as pictures (`jobs.picture`), or why there are none."""
+
+    def __init__(self, position: int, values: dict[str, Any], problem: str) -> None:
+        super().__init__()
+        self.position, self.values, self.problem = position, values, problem
 
 
 class Exported(Answer):
@@ -156,8 +170,42 @@ class ResultsReader:
         return Computed(question, fresh, True, self.curves.refused(runs))
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
+        from rsctl.catalog.labels import labels_of
+        from rsctl.spec.settings import load_settings
+        from rsctl.store.imports import Import
+        from rsctl.store.layout import Run
+
         samples = self.curves.samples(store, run, certificate, alpha)
-        return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}" if alpha else certificate)
+        folder = None if run.imported else Path(store) / run.entry["kind"] / run.counts
+        if folder is None:
+            spec: Any = Import(Path(store) / "imports" / run.counts).spec
+            parameters: dict[str, Any] = {}
+        else:
+            spec, parameters = Run(folder).table_spec, Run(folder).launch()["dataset_parameters"]
+        labels = labels_of(spec.dataset, parameters, spec.split, load_settings().data)
+        about = f"{certificate}, alpha = {alpha:g}" if alpha else certificate
+        return Sampled(run.title, samples, about, labels, folder)
+
+
+def pictures(folder: Path, position: int) -> Answer:
+    """Have an image of a run drawn; torch is loaded in a process of its own."""
+    from rsctl.spec.settings import load_settings
+
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.picture",
+        str(folder),
+        str(position),
+        "--data",
+        str(load_settings().data),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return Pictured(
+            position, {}, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it died"
+        )
+    return Pictured(position, json.loads(done.stdout), "")
 
 
 def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Answer:

@@ -167,7 +167,7 @@ class ResultsScreen(Asking):
             self.background.ask("results", errand, self)
 
     def on_sampled(self, message: Sampled) -> None:
-        self.app.push_screen(SamplesScreen(message.title, message.samples, message.about))
+        self.app.push_screen(SamplesScreen(message))
 
     def on_grid_headed(self, message: Grid.Headed) -> None:
         titles = sorts(self._radii())
