@@ -22,6 +22,7 @@ from jobs.precision import configure
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog.declare import DataShape
+from rsctl.catalog.labels import NAMES
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.possible import Draws, too_few_to_predict
 from rsctl.errors import InputError, UserError
@@ -57,7 +58,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     with sized_by("--tile", options.tile, "Take a smaller one, or a device with more memory."):
         for _ in sampler.run(asked):
             pass
-    names = images.shape.class_names
+    names = images.shape.class_names or NAMES.get(options.dataset, ())
     rows = []
     for image in asked:
         votes = image.counts[1].numpy()

@@ -46,8 +46,8 @@ def retry(
     check_owner(store.sweep_folder(sweep) / "plan.json", store.root, group=group)
     for run in {status.task.run for status in found}:
         check_run(run, group=group)
-    # A retry after a fix runs the fixed code, on data that may lie elsewhere by now.
-    changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group), "data": str(place.data)}
+    # A retry after a fix runs the fixed code.
+    changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}
     requests = _requests(store, plan, found, changed, place.data)
     handed = backend_of(place, cluster_of(place, plan)).submit(requests)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rsctl.catalog.labels import Labels, labels_of
 from rsctl.report.looks import COLOURS, STYLES, below, label, look, looks, name_series, text
-from rsctl.report.measured import OwnRow, ProvedRow
+from rsctl.report.measured import LoggedRow, OwnRow, ProvedRow
 from rsctl.report.series import Panel, Series, at_least, hours_of
 from rsctl.store.layout import Store
 from rsctl.words import counted
@@ -200,12 +202,29 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
         offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
         axes.plot(np.arange(len(every)) + offset, shares, **its.point, label=label(one, panel))
     step = math.ceil(len(every) / 25)
-    axes.set_xticks(np.arange(len(every))[::step], [str(c) for c in every[::step]])
+    labels = _labels(panel.group.first, store)
+    shown = [text(labels.name(int(c))) for c in every[::step]]
+    # Names lie across one another where they are level.
+    axes.set_xticks(
+        np.arange(len(every))[::step],
+        shown,
+        rotation=60 if labels.names else 0,
+        rotation_mode="anchor",
+        ha="right" if labels.names else "center",
+    )
     axes.set_xlabel("class")
     axes.set_ylabel(f"certified accuracy at {radius:g}")
     axes.set_ylim(0, 1)
     name_series(axes, panel, drawn, points=True)
     return []
+
+
+def _labels(row: OwnRow | LoggedRow, store: Store) -> Labels:
+    """The names of the classes of a row's data set, as far as they can be read here."""
+    if not isinstance(row, OwnRow):
+        return labels_of(row.dataset, {}, row.split, Path())
+    launch = store.find_run(row.run).launch()
+    return labels_of(row.dataset, launch["dataset_parameters"], row.split, Path(launch["data"]))
 
 
 def _share(hits: Any) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from rsctl.plain import plain
 from rsctl.tui.background import Answer
+from rsctl.tui.log_search import find_text
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
@@ -52,11 +53,11 @@ class Read(Answer):
 
 
 class Found(Answer):
-    """The part of a log with its last error, if there is one."""
+    """The part of a log with the line that was looked for; without one `none` says so."""
 
-    def __init__(self, window: Window | None) -> None:
+    def __init__(self, window: Window | None, none: str = "") -> None:
         super().__init__()
-        self.window = window
+        self.window, self.none = window, none
 
 
 class PaneReader:
@@ -120,10 +121,20 @@ class PaneReader:
 
     def log_error(self, path: Path, before: int) -> Answer:
         source = _source(path)
-        if size_of(source) < 0:
-            return Found(None)
-        byte = last_error(source, before)
-        return Found(replace(window_around(source, byte), path=path) if byte is not None else None)
+        byte = last_error(source, before) if size_of(source) >= 0 else None
+        return _found(path, source, byte, "no line above this one speaks of an error")
+
+    def log_text(self, path: Path, text: str, byte: int, forward: bool) -> Answer:
+        """The next line from this byte on, or the last one before it, that holds a text in whatever case."""
+        source = _source(path)
+        found = find_text(source, text, byte, forward) if size_of(source) >= 0 else None
+        return _found(
+            path, source, found, f"no line {'below' if forward else 'above'} this one holds '{text}'"
+        )
+
+
+def _found(path: Path, source: Path, byte: int | None, none: str) -> Found:
+    return Found(replace(window_around(source, byte), path=path) if byte is not None else None, none)
 
 
 def _source(path: Path) -> Path:

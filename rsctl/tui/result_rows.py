@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
+from rsctl.catalog.labels import Labels
+from rsctl.plain import plain
 from rsctl.report.text import radius_text
 from rsctl.tui.sweep_rows import mark_of
 from rsctl.tui.views import Curve, RunView, Sample
@@ -14,16 +17,6 @@ LAST = (
     Column("ACR", 6, right=True),
     Column("Abstain", 7, right=True),
     Column("At cap", 6, right=True),
-)
-SAMPLE_COLUMNS = (
-    Column("Image"),
-    Column("Label", 6, right=True),
-    Column("Predicted", 10, right=True),
-    Column("Radius", 8, right=True),
-    Column("Top count", 10, right=True),
-    Column("Second", 8, right=True),
-    Column("n", 9, right=True),
-    Column("Seconds", 8, right=True, drop=1),
 )
 SAMPLE_SORTS = ("image", "radius, largest first", "radius, smallest first", "wrong first")
 
@@ -43,6 +36,11 @@ def three(value: float) -> str:
     return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
 
 
+def four(value: float) -> str:
+    """Four decimals, rounded down."""
+    return f"{math.floor(value * 10000) / 10000:.4f}" if math.isfinite(value) else "none"
+
+
 def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
     """The run, its images, a column per radius, and what qualifies them."""
     wide = 15 if intervals else 6
@@ -52,6 +50,41 @@ def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
         *(Column(radius_text(radius), max(wide, len(radius_text(radius))), right=True) for radius in radii),
         *LAST,
     ]
+
+
+def sorts(radii: Sequence[float]) -> list[str]:
+    """Titles of the columns that runs can be ordered by; the first one leaves them as planned."""
+    return ["Run", "Images", *map(radius_text, radii), *(column.title for column in LAST)]
+
+
+def marked(columns: Sequence[Column], sort: str) -> list[Column]:
+    """The columns, the one that orders the runs marked."""
+    return [
+        replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
+        if one.title == sort and i
+        else one
+        for i, one in enumerate(columns)
+    ]
+
+
+def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) -> list[RunView]:
+    """Runs with the largest number of a column first, those without one last; runs that are alike stay as planned."""
+
+    def number(run: RunView) -> float:
+        curve = curves.get(run.key)
+        if curve is None or not curve.images:
+            return math.nan
+        own = {
+            "Images": curve.images,
+            "ACR": curve.acr,
+            "Abstain": curve.abstain_rate,
+            "At cap": curve.cap_share,
+        }
+        return own.get(sort, next((a for r, a, _, _ in curve.columns if radius_text(r) == sort), math.nan))
+
+    if sort == "Run":
+        return list(runs)
+    return sorted(runs, key=lambda run: -number(run) if not math.isnan(number(run)) else math.inf)
 
 
 def result_row(
@@ -93,7 +126,22 @@ def result_row(
     )
 
 
-def sample_rows(samples: Sequence[Sample], order: str) -> list[Row]:
+def sample_columns(labels: Labels) -> list[Column]:
+    """The columns, wide enough for the names of classes where there are some."""
+    wide = min(16, max(map(len, labels.names), default=0))
+    return [
+        Column("Image"),
+        Column("Label", 6 + wide, right=not wide),
+        Column("Predicted", 10 + wide, right=not wide),
+        Column("Radius", 8, right=True),
+        Column("Top count", 10, right=True),
+        Column("Second", 8, right=True, drop=3 if wide else 0),
+        Column("n", 9, right=True, drop=2 if wide else 0),
+        Column("Seconds", 8, right=True, drop=4),
+    ]
+
+
+def sample_rows(samples: Sequence[Sample], order: str, labels: Labels) -> list[Row]:
     """Images one by one, in one of `SAMPLE_SORTS`."""
     keys = {
         "image": lambda s: s.index,
@@ -101,23 +149,24 @@ def sample_rows(samples: Sequence[Sample], order: str) -> list[Row]:
         "radius, smallest first": lambda s: s.radius,
         "wrong first": lambda s: (s.predicted == s.label, s.predicted == -1, s.index),
     }
-    return [_sample_row(sample) for sample in sorted(samples, key=keys[order])]
+    return [_sample_row(sample, labels) for sample in sorted(samples, key=keys[order])]
 
 
-def _sample_row(sample: Sample) -> Row:
+def _sample_row(sample: Sample, labels: Labels) -> Row:
+    named = plain(labels.name(sample.predicted), 40)
     if sample.predicted == -1:
         predicted: Cell = (("abstains", "cancelled"),)
     elif sample.predicted == sample.label:
-        predicted = ((str(sample.predicted), "done"),)
+        predicted = ((named, "done"),)
     else:
-        predicted = ((f"{sample.predicted} wrong", "failed"),)
+        predicted = ((f"{named} wrong", "failed"),)
     return Row(
         str(sample.index),
         (
             str(sample.index),
-            str(sample.label),
+            plain(labels.name(sample.label), 40),
             predicted,
-            f"{math.floor(sample.radius * 10000) / 10000:.4f}" if math.isfinite(sample.radius) else "none",
+            four(sample.radius),
             # Of a log the counts aren't known, nor has a proof any.
             f"{sample.first:,}" if sample.first else "",
             f"{sample.second:,}" if sample.first else "",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +17,8 @@ from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.words import counted
 
 if TYPE_CHECKING:
+    from rsctl.catalog.labels import Labels
+    from rsctl.store.layout import Store
     from rsctl.tui.curves import Curves
 
 FORMATS = {
@@ -62,11 +67,21 @@ class Known(Answer):
 
 
 class Sampled(Answer):
-    """The images of a run."""
+    """The images of a run; `folder` is the run's, from which their pictures can be had, None of a log."""
 
-    def __init__(self, title: str, samples: list[Sample], about: str) -> None:
+    def __init__(
+        self, title: str, samples: list[Sample], about: str, labels: Labels, folder: Path | None
+    ) -> None:
         super().__init__()
-        self.title, self.samples, self.about = title, samples, about
+        self.title, self.samples, self.about, self.labels, self.folder = title, samples, about, labels, folder
+
+
+class Pictured(Answer):
+    """An image as pictures (`jobs.picture`), or why there are none."""
+
+    def __init__(self, position: int, values: dict[str, Any], problem: str) -> None:
+        super().__init__()
+        self.position, self.values, self.problem = position, values, problem
 
 
 class Exported(Answer):
@@ -75,6 +90,22 @@ class Exported(Answer):
     def __init__(self, text: str, problem: str) -> None:
         super().__init__()
         self.text, self.problem = text, problem
+
+
+class Kinds(Answer):
+    """The kinds of figures there are, each with what it shows."""
+
+    def __init__(self, kinds: list[tuple[str, str]]) -> None:
+        super().__init__()
+        self.kinds = kinds
+
+
+class Compared(Answer):
+    """What two runs say of each other."""
+
+    def __init__(self, title: str, text: str) -> None:
+        super().__init__()
+        self.title, self.text = title, text
 
 
 class ResultsReader:
@@ -139,8 +170,42 @@ class ResultsReader:
         return Computed(question, fresh, True, self.curves.refused(runs))
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
+        from rsctl.catalog.labels import labels_of
+        from rsctl.spec.settings import load_settings
+        from rsctl.store.imports import Import
+        from rsctl.store.layout import Run
+
         samples = self.curves.samples(store, run, certificate, alpha)
-        return Sampled(run.title, samples, f"{certificate}, alpha = {alpha:g}" if alpha else certificate)
+        folder = None if run.imported else Path(store) / run.entry["kind"] / run.counts
+        if folder is None:
+            spec: Any = Import(Path(store) / "imports" / run.counts).spec
+            parameters: dict[str, Any] = {}
+        else:
+            spec, parameters = Run(folder).table_spec, Run(folder).launch()["dataset_parameters"]
+        labels = labels_of(spec.dataset, parameters, spec.split, load_settings().data)
+        about = f"{certificate}, alpha = {alpha:g}" if alpha else certificate
+        return Sampled(run.title, samples, about, labels, folder)
+
+
+def pictures(folder: Path, position: int) -> Answer:
+    """Have an image of a run drawn; torch is loaded in a process of its own."""
+    from rsctl.spec.settings import load_settings
+
+    command = [
+        sys.executable,
+        "-m",
+        "jobs.picture",
+        str(folder),
+        str(position),
+        "--data",
+        str(load_settings().data),
+    ]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        return Pictured(
+            position, {}, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it died"
+        )
+    return Pictured(position, json.loads(done.stdout), "")
 
 
 def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Answer:
@@ -148,33 +213,78 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
 
     Of these `runs` alone, by id, where there are any; `said` is how a note calls them.
     """
-    from rsctl.errors import RefusedError, UserError
     from rsctl.report.formats import render
-    from rsctl.report.only import Only
     from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
-    path = Path(file).expanduser().absolute()
-    try:
-        store = Store(load_settings().store)
-        choice: dict[str, Any] = {
-            "certificate": question.certificate or None,
-            "alpha": question.alpha or None,
-            "only": Only(runs=runs, said=said),
-        }
+    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
         if form == "tsv":
             from rsctl.report.export_logs import export_logs
 
             written, _ = export_logs(store, question.sweep, path, **choice)
-            return Exported(f"written: {counted(len(written), 'log')} into {path}", "")
-        results = sweep_results(store, question.sweep, **choice)
-        write(path, form, render(results, form).encode())
+            return f"written: {counted(len(written), 'log')} into {path}"
+        write(path, form, render(sweep_results(store, question.sweep, **choice), form).encode())
+        return f"written: {path}"
+
+    return _saved(question, runs, said, file, save)
+
+
+def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Answer:
+    """Draw one kind of figure of the sweep; as `export` otherwise."""
+    from rsctl.report.figures import plot
+
+    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
+        return "\n".join([f"written: {path}", *plot(store, question.sweep, path, kind=kind, **choice)])
+
+    return _saved(question, runs, said, file, save)
+
+
+def _saved(
+    question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
+) -> Answer:  # fmt: skip
+    from rsctl.errors import RefusedError, UserError
+    from rsctl.report.only import Only
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    path = Path(file).expanduser().absolute()
+    choice = {
+        "certificate": question.certificate or None,
+        "alpha": question.alpha or None,
+        "only": Only(runs=runs, said=said),
+    }
+    try:
+        return Exported(save(Store(load_settings().store), path, choice), "")
     except RefusedError:
         return Exported(
             "", f"{path}: exists, and rsctl didn't write it, or it was edited since: choose another name."
         )
     except (UserError, OSError) as error:
         return Exported("", str(error))
-    return Exported(f"written: {path}", "")
+
+
+def figure_kinds() -> Answer:
+    """The kinds of figures, in a sentence each."""
+    from rsctl.report.kinds import KINDS
+
+    return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
+
+
+def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
+    """Test the difference of two runs, under the certificate and alpha of the question where they have counts."""
+    from rsctl.report.compare import compare, comparison_text
+    from rsctl.report.subjects import open_subject
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    store = Store(load_settings().store)
+    a, b = (
+        open_subject(
+            store,
+            str(store.root / run.entry["kind"] / run.counts),
+            question.certificate or None,
+            question.alpha or None,
+        )
+        for run in (first, second)
+    )
+    return Compared(f"{first.title} against {second.title}", comparison_text(compare(store, a, b)))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Store
 
 MOST_NOTES = 4
+MOST_LISTED = 12
 
 
 class Acted(Answer):
@@ -132,6 +133,50 @@ def submit(file: Path, update: bool) -> Answer:
     already = f", {done.committed.done} done already" if done.committed.done else ""
     text = f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over{already}{notes}"
     return Acted(text, [status.task.key for status in left])
+
+
+class Leaves(Answer):
+    """What giving up a sweep would remove, or why it can't be given up now."""
+
+    def __init__(self, sweep: str, text: str, problem: str, folders: frozenset[Path] = frozenset()) -> None:
+        super().__init__()
+        self.sweep, self.text, self.problem, self.folders = sweep, text, problem, folders
+
+
+def what_leaves(sweep: str) -> Answer:
+    """List what would be removed with a sweep; nothing is touched."""
+    from rsctl.cluster.prune import RECENT, given_up, leftovers
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    try:
+        found = leftovers(place, [sweep])
+        young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
+    except UserError as error:
+        return Leaves(sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
+    listed = [*given_up(place, [sweep]), *found]
+    total = sum(one.size for one in listed) / 1e6
+    lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be removed for good:", ""]
+    lines += [
+        f"{one.size / 1e6:8.1f} MB  {one.path.relative_to(place.store)}" for one in listed[:MOST_LISTED]
+    ]
+    lines += [f"… and {len(listed) - MOST_LISTED} more"] if len(listed) > MOST_LISTED else []
+    if young:
+        lines += [
+            "",
+            f"{young} more were submitted within {RECENT / 60:.0f} minutes and stay; 'rsctl prune' removes them later.",
+        ]
+    return Leaves(sweep, "\n".join(lines), "", frozenset(one.path for one in found))
+
+
+def give_up(sweep: str, folders: frozenset[Path]) -> Answer:
+    """Remove a sweep, and of these folders, which were shown, those that still no other sweep shares."""
+    from rsctl.cluster.prune import leftovers, remove
+    from rsctl.spec.settings import load_settings
+
+    place = load_settings()
+    remove(place, [one for one in leftovers(place, [sweep]) if one.path in folders], [sweep])
+    return Acted(f"{sweep}: removed")
 
 
 def editor() -> list[str]:

@@ -112,7 +112,7 @@ def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synt
         await until(pilot, lambda: app.current_mode == "results" and len(app.screen_stack) == 1, "the answer")
         assert app.screen._question.alpha == 0.2
         # A dialogue after a dialogue: the format, then the file.
-        type_at_once(app, "o", "down", "enter", "1", "x", "4")
+        type_at_once(app, "w", "down", "enter", "1", "x", "4")
         await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "1x4", "the file's name")
         assert app.current_mode == "results"

@@ -68,16 +68,16 @@ def test_profiles_and_partitions(synthetic: Synthetic, drive, monkeypatch) -> No
     async def steps(app, pilot):
         await pilot.press("4")
         await until(pilot, lambda: app.current_mode == "cluster" and grid(app, "Profiles").rows, "profiles")
-        await pilot.press("m")
+        await pilot.press("right_square_bracket")
         assert app.screen.query_one(ContentSwitcher).current == "Profiles"
         assert "partition = gpu" in text_of(grid(app, "Profiles"))
-        await pilot.press("n")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "command not found" in note(app), "word of it")
-        await pilot.press("o")
+        await pilot.press("right_square_bracket")
         assert "command not found" in note(app)
-        await pilot.press("u")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: "can't be asked" in text_of(grid(app, "Usage")), "word of it")
-        await pilot.press("f")
+        await pilot.press("right_square_bracket")
         assert app.screen.query_one(ContentSwitcher).current == "Findings"
 
     drive(steps)
@@ -113,21 +113,21 @@ def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch
         monkeypatch.setattr(f"rsctl.cluster.{place}.ask", says)
 
     async def steps(app, pilot):
-        await pilot.press("4", "n")
+        await pilot.press("4", "right_square_bracket", "right_square_bracket")
         await until(pilot, lambda: grid(app, "Partitions").rows, "partitions")
         assert grid(app, "Partitions").rows[0].cells == (
             "gpu (default)", "up", "24 h 00", "4 of 128", "1 of 8", "64", "500 GB", "4",
         )  # fmt: skip
-        await pilot.press("o")
+        await pilot.press("right_square_bracket")
         nodes = grid(app, "Nodes").rows
         assert nodes[0].cells == ("n1", "mixed", "1 of 4", "a100", "4 of 64", "250 of 500 GB", "gpu, long")
         assert nodes[1].cells[2:5] == ("0 of 4", "a100", "0 of 64")
-        await pilot.press("u")
+        await pilot.press("right_square_bracket")
         await until(pilot, lambda: grid(app, "Usage").rows, "usage")
         assert grid(app, "Usage").rows[0].cells == ("lab", "2", "20.0", "4.0")
         monkeypatch.setattr("rsctl.cluster.slurm_commands.ask", away)
         monkeypatch.setitem(ASKED, "Nodes", (0.0, "hardware"))
-        await pilot.press("o")
+        await pilot.press("left_square_bracket")
         await until(pilot, lambda: "command not found (shown: as of" in note(app), "word of it")
         assert grid(app, "Nodes").rows == nodes
 

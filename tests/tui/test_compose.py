@@ -199,7 +199,7 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
 def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
-        for key, name, title in (("v", "ibp", "Verification"), ("x", "ddn", "Attack")):
+        for key, name, title in (("V", "ibp", "Verification"), ("A", "ddn", "Attack")):
             await pilot.press(key)
             await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the choice")
             names = [found for found, _ in app.screen._options]
@@ -241,7 +241,7 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
 
     async def steps(app, pilot):
         await open_form(app, pilot)
-        await pilot.press("t")
+        await pilot.press("T")
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "templates")
         names = [name for name, _ in app.screen._options]
         app.screen.query_one(OptionList).highlighted = names.index("quickstart")
@@ -302,11 +302,11 @@ def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, 
     async def steps(app, pilot):
         await open_form(app, pilot)
         # In the form x would add an attack.
-        type_at_once(app, "t", "x", "enter")
+        type_at_once(app, "T", "x", "enter")
         await until(pilot, lambda: app.mode_screen._draft.raw["name"] == "quickstart", "the first template")
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         await checked(app, pilot)
-        type_at_once(app, "t", "down", "enter", "u")
+        type_at_once(app, "T", "down", "enter", "u")
         await pilot.pause()
         asked = "".join(str(widget.render()) for widget in app.screen.query("#confirm-text"))
         assert "quickstart: valid" not in asked, "it asked about the sweep before"
@@ -317,19 +317,19 @@ def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, 
 def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
-        type_at_once(app, "t", *"smoothmix2021", "space", *"mnist", "enter")
+        type_at_once(app, "T", *"smoothmix2021", "space", *"mnist", "enter")
         await until(
             pilot, lambda: app.mode_screen._draft.raw["name"] == "smoothmix2021-mnist", "the template"
         )
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
-        await pilot.press("t", *"imagenet")
+        await pilot.press("T", *"imagenet")
         await until(pilot, lambda: app.screen._left != app.screen._options, "fewer")
         assert all("imagenet" in " ".join(option).lower() for option in app.screen._left)
         second = app.screen._left[1][0]
         type_at_once(app, "down", "enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         assert app.mode_screen._draft.raw["name"] == second
-        await pilot.press("t", *"nothing", "enter")
+        await pilot.press("T", *"nothing", "enter")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("escape")
         assert len(app.screen_stack) == 1

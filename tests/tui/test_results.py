@@ -68,7 +68,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         assert float(cell(app, 0, 3)) > float(before)
         facts = app.screen.query_one("#results-facts")
         assert "probabilistic 0.6 per image" in str(facts.render())
-        await pilot.press("c")
+        await pilot.press("C")
         assert isinstance(app.screen, ChooseScreen)
         names = [name for name, _ in app.screen._options]
         app.screen.query_one(OptionList).highlighted = names.index("cohen")
@@ -82,7 +82,7 @@ def test_certificates_that_refuse_these_counts_say_why(synthetic: Synthetic, dri
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
         await until(pilot, lambda: app.mode_screen._complete, "every curve")
-        await pilot.press("c")
+        await pilot.press("C")
         shown = {str(option.prompt): option.prompt for option in app.screen.query_one(OptionList).options}
         refused = shown["second-order  needs the sums of the noise that left the class"]
         assert (str(refused.style), str(shown["cohen"].style)) == ("dim", "")
@@ -90,7 +90,7 @@ def test_certificates_that_refuse_these_counts_say_why(synthetic: Synthetic, dri
         await pilot.press("enter")
         await until(pilot, lambda: cell(app, 0, 1) == "refused", "the refusal")
         # What was computed anew has no counts that would say otherwise.
-        await pilot.press("c")
+        await pilot.press("C")
         assert "second-order  needs the sums of the noise that left the class" in [
             str(option.prompt) for option in app.screen.query_one(OptionList).options
         ]
@@ -147,7 +147,7 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
         other = tmp_path / "notes.txt"
         other.write_text("mine")
         for place in range(3):
-            await pilot.press("o")
+            await pilot.press("w")
             app.screen.query_one(OptionList).highlighted = 3
             await pilot.press("enter")
             assert isinstance(app.screen, AskScreen)
@@ -164,7 +164,7 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
             )
         assert other.read_text() == "mine"
         assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 8
-        await pilot.press("o")
+        await pilot.press("w")
         app.screen.query_one(OptionList).highlighted = 4
         await pilot.press("enter")
         app.screen.query_one(Input).value = str(tmp_path / "logs")
@@ -178,7 +178,7 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
 
 def test_what_the_filter_shows_is_drawn_and_exported(synthetic: Synthetic, drive, tmp_path) -> None:
     async def export(app, pilot, form, file):
-        await pilot.press("o")
+        await pilot.press("w")
         app.screen.query_one(OptionList).highlighted = form
         await pilot.press("enter")
         said = str(app.screen.query_one("#ask-help").render())
@@ -199,7 +199,7 @@ def test_what_the_filter_shows_is_drawn_and_exported(synthetic: Synthetic, drive
         await export(app, pilot, 4, "logs")
         type_at_once(app, "slash", *"none")
         await until(pilot, lambda: not app.screen.grid.rows, "an empty table")
-        await pilot.press("enter", "o")
+        await pilot.press("enter", "w")
         assert not isinstance(app.screen, ChooseScreen)
         await pilot.press("escape")
         assert len(app.screen.grid.rows) == 2
@@ -217,7 +217,7 @@ def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) ->
         await open_results(app, pilot, "finished")
         await pilot.press("b")
         assert any("no published table" in n.message for n in app._notifications)
-        await pilot.press("w")
+        await pilot.press("o")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("home", "enter")
         await until(pilot, lambda: app.mode_screen._question.sweep == "going", "the other sweep")

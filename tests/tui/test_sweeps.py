@@ -8,7 +8,7 @@ import threading
 
 import pytest
 from dashboard_store import Synthetic, waits_for_its_model
-from piloting import until
+from piloting import on_screen, until
 from test_app import type_at_once
 from textual.events import Key
 from textual.widgets import ContentSwitcher
@@ -389,5 +389,22 @@ def test_a_done_task_that_runs_again_is_seen(synthetic: Synthetic, drive) -> Non
             lambda: app.overview.sweeps[1].runs[0].certification[0].state == "running",
             "the new attempt",
         )
+
+    drive(steps)
+
+
+def test_long_values_stand_on_lines_of_their_own(synthetic: Synthetic, drive) -> None:
+    """An id or an error is read, and selected, as one."""
+    reason = "training diverged: the loss is nan at step 9"
+
+    async def steps(app, pilot):
+        app.screen.query_one("#sweeps-grid", Grid).move_to("failed")
+        await pilot.press("right", "down", "d")
+        for width in (80, 160):
+            await pilot.resize_terminal(width, 40)
+            await pilot.pause()
+            lines = [line.strip() for line in on_screen(app)]
+            assert any(line.endswith(reason) for line in lines), lines
+            assert any(synthetic.models("failed")[0].id in line for line in lines)
 
     drive(steps)

@@ -10,6 +10,7 @@ from rsctl.tui import results_reader
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.filtering import Filtering
+from rsctl.tui.screens.reading import ReadScreen
 from rsctl.tui.views import Curve, RunView, SweepView
 from rsctl.tui.widgets.grid import Grid
 from rsctl.words import counted
@@ -54,6 +55,14 @@ class Asking(Filtering):
 
     def _ask_for(self, question: Question) -> None:
         """Show something else."""
+        raise NotImplementedError
+
+    def _run(self, key: str) -> RunView | None:
+        """The run of a row."""
+        raise NotImplementedError
+
+    def _marked(self) -> list[RunView]:
+        """The runs whose curves are drawn."""
         raise NotImplementedError
 
     def _draw(self) -> None:
@@ -142,8 +151,7 @@ class Asking(Filtering):
         if not form:
             return
 
-        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
-        some = [run.counts for run in runs] if len(runs) < every else []
+        some, what = self._written()
         said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
 
         def take(file: str | None) -> None:
@@ -152,13 +160,72 @@ class Asking(Filtering):
                 self.background.ask("export", errand, self)
 
         name = f"{self._question.sweep}{SUFFIXES[form]}"
-        what = (
-            f"{len(some)} of {counted(every, 'run')} will be written: those of {said}."
-            if some
-            else f"Every run of the sweep will be written ({every})."
-        )
         where = f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced."
         self.app.push_screen(AskScreen("Export to", f"{what}\n{where}", name, _need_text), take)
+
+    def action_figure(self) -> None:
+        """Draw the runs shown into a file."""
+        if self.runs:
+            self.background.ask("export", results_reader.figure_kinds, self)
+        elif self.sweep:
+            self.notify("no run is shown that could be drawn", markup=False)
+
+    def on_kinds(self, message: results_reader.Kinds) -> None:
+        def chosen(kind: str | None) -> None:
+            if kind:
+                self._ask_figure(kind)
+
+        self.app.push_screen(ChooseScreen("Figure", message.kinds), chosen)
+
+    def _ask_figure(self, kind: str) -> None:
+        some, told = self._written()
+
+        def take(file: str | None) -> None:
+            if file:
+                said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
+                errand = partial(results_reader.figure, self._question, some, said, kind, file)
+                self.background.ask("export", errand, self)
+
+        text = f"{told}\nIts ending says the format: .pdf, .svg or .png; only what rsctl wrote there is replaced."
+        self.app.push_screen(
+            AskScreen("Figure to", text, f"{self._question.sweep}-{kind}.pdf", _need_text), take
+        )
+
+    def _written(self) -> tuple[list[str], str]:
+        """Ids of the runs that are shown, where a filter hides others, and a sentence that says which are written."""
+        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
+        if len(runs) == every:
+            return [], f"Every run of the sweep will be written ({every})."
+        shown = f"the filter '{self.only.text.strip()}'" if self.only else "this filter"
+        return [
+            run.counts for run in runs
+        ], f"{len(runs)} of {counted(every, 'run')} will be written: those of {shown}."
+
+    def action_compare(self) -> None:
+        """Is the difference real? Of the two runs drawn, or of the one under the cursor and another."""
+        drawn, here = self._marked(), self._run(self.grid.key)
+        others = {run.title: run for run in self.runs if run is not here}
+        if len(drawn) == 2:
+            self._compare(*drawn)
+        elif here is None or not others:
+            self.notify("there is no other run to compare with", markup=False)
+        else:
+            here_ = here
+
+            def take(title: str | None) -> None:
+                if title:
+                    self._compare(here_, others[title])
+
+            options = [(title, run.counts) for title, run in others.items()]
+            self.app.push_screen(ChooseScreen(f"Compare {here.title} with", options), take)
+
+    def _compare(self, first: RunView, second: RunView) -> None:
+        errand = partial(results_reader.compare_runs, self._question, first, second)
+        self.background.ask("compare", errand, self)
+        self.notify("comparing …", timeout=2, markup=False)
+
+    def on_compared(self, message: results_reader.Compared) -> None:
+        self.app.push_screen(ReadScreen(message.title, message.text))
 
     def on_exported(self, message: Exported) -> None:
         self.notify(

@@ -23,7 +23,8 @@ from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 from rsctl.words import counted, duration
 
-PANES = [("f", "Findings"), ("m", "Profiles"), ("n", "Partitions"), ("o", "Nodes"), ("u", "Usage")]
+PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
+"""Reached with [ and ]: letters mean the same in every mode, and there are none left for these."""
 QUEUE = (
     Column("Open task"),
     Column("Sweep", 18, drop=3),
@@ -79,8 +80,8 @@ class ClusterScreen(ModeScreen):
         "Longest": "the longest time limit that a job may ask for",
         "Free …": "what no job holds now, of all there is",
     }
+    PANES = PANES
     BINDINGS: ClassVar[list[BindingType]] = [
-        *(Binding(key, f"pane('{name}')", name, show=False) for key, name in PANES),
         Binding("x", "cancel", "Cancel"),
         Binding("D", "examine", "Doctor"),
     ]
@@ -210,6 +211,20 @@ class ClusterScreen(ModeScreen):
 
     # Actions
 
+    def copyable(self) -> list[tuple[str, str]]:
+        grid = self.focused
+        if not isinstance(grid, Grid):
+            return []
+        told = self._full.get(f"{grid.id} {grid.key}", "")
+        if grid.id != "cluster-queue" or grid.key not in self._tasks:
+            return [("line", told)]
+        _, task = self._tasks[grid.key]
+        return [
+            ("task", f"{task.run.partition('/')[2]}/{task.number}"),
+            ("why", task.reason),
+            ("node", task.node),
+        ]
+
     def on_tab_line_wanted(self, message: TabLine.Wanted) -> None:
         self.action_pane(message.name)
 
@@ -249,7 +264,7 @@ class ClusterScreen(ModeScreen):
     def commands(self) -> Iterable[SystemCommand]:
         yield SystemCommand("Cancel", "Stop the task under the cursor (x)", self.action_cancel)
         yield SystemCommand("Doctor", "Store, data, packages, queue and SLURM (D)", self.action_examine)
-        for key, name in PANES:
+        for _, name in PANES:
             yield SystemCommand(
-                f"Show {name.lower()}", f"Below the queue ({key})", partial(self.action_pane, name)
+                f"Show {name.lower()}", "Below the queue ([ and ])", partial(self.action_pane, name)
             )

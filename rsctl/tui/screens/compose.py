@@ -26,12 +26,12 @@ CLOSED = ("Precision", "Resources for ")
 """How the titles of sections begin that are closed at first."""
 ACTIONS = (
     ("Open a sweep file", "Into the form (o)", "open"),
-    ("Start from a template", "Into the form (t)", "template"),
+    ("Start from a template", "Into the form (T)", "template"),
     ("Save the sweep file", "As a new file, or the one that was opened (w)", "save"),
     ("Submit", "After a question that states what it costs (u)", "submit"),
     ("Add a method", "The sweep compares it with the others (plus)", "add"),
-    ("Add a verifier", "Radii proved without sampling, on the same images (v)", "add_verifier"),
-    ("Add an attack", "On the network or on the smoothed classifier (x)", "add_attack"),
+    ("Add a verifier", "Radii proved without sampling, on the same images (V)", "add_verifier"),
+    ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
     ("Take a table away", "The method, verifier or attack that the cursor is in (minus)", "remove"),
     ("Reset the field", "To its default (delete)", "reset"),
 )
@@ -53,12 +53,12 @@ class ComposeScreen(Filing):
         # The form itself would tell this screen by a message, later than the next key.
         Binding("enter,space", "set", "Set the field", show=False, priority=True),
         Binding("o", "open", "Open"),
-        Binding("t", "template", "Template"),
+        Binding("T", "template", "Template"),
         Binding("w", "save", "Save"),
         Binding("u", "submit", "Submit"),
         Binding("plus", "add", "Add a method", show=False),
-        Binding("v", "add_verifier", "Add a verifier", show=False),
-        Binding("x", "add_attack", "Add an attack", show=False),
+        Binding("V", "add_verifier", "Add a verifier", show=False),
+        Binding("A", "add_attack", "Add an attack", show=False),
         Binding("minus", "remove", "Take the table away", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
     ]

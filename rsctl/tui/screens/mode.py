@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, cast
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult, SystemCommand
+from textual.binding import Binding, BindingType
 from textual.events import Event
 from textual.screen import Screen
 from textual.widgets import Footer
 
 from rsctl.plain import plain
 from rsctl.tui.background import Answer, Background, Failed
+from rsctl.tui.screens.ask import ChooseScreen
 from rsctl.tui.views import Overview
+from rsctl.tui.widgets.tabline import TabLine
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
@@ -31,6 +34,15 @@ class ModeScreen(Screen[None]):
     """What this screen is for, above its keys on the help screen."""
     HEADS: ClassVar[dict[str, str]] = {}
     """What the heads of its columns mean, below them."""
+    PANES: ClassVar[list[tuple[str, str]]] = []
+    """Key, or nothing, and name of the panels that its tab line switches between."""
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "y", "copy", "Copy", show=False, tooltip="Copy an id, an error, a command or a line of the log"
+        ),
+        Binding("left_square_bracket", "next_pane(-1)", "Previous panel", show=False, key_display="["),
+        Binding("right_square_bracket", "next_pane(1)", "Next panel", show=False, key_display="]"),
+    ]
 
     def compose(self) -> ComposeResult:
         yield TopBar(MODE_KEYS, self.MODE)
@@ -69,6 +81,25 @@ class ModeScreen(Screen[None]):
         """The sweep one looks at, if it is one."""
         return ""
 
+    def copyable(self) -> list[tuple[str, str]]:
+        """Names and texts of what can be copied where the cursor is, the likeliest first."""
+        return []
+
+    def action_copy(self) -> None:
+        """Copy what is under the cursor; of several things, ask which."""
+        copy_one(self, self.copyable())
+
+    def action_next_pane(self, by: int) -> None:
+        """Show the panel beside the one that is shown."""
+        names = [name for _, name in self.PANES]
+        if names:
+            here = names.index(self.query_one(TabLine).here)
+            self.action_pane(names[(here + by) % len(names)])
+
+    def action_pane(self, name: str) -> None:
+        """Show a panel."""
+        raise NotImplementedError
+
     def tick(self) -> None:
         """A second passed while this mode is on the screen."""
 
@@ -78,3 +109,21 @@ class ModeScreen(Screen[None]):
 
     def on_failed(self, message: Failed) -> None:
         self.notify(plain(message.text, 600), severity="error", markup=False)
+
+
+def copy_one(screen: Screen[Any], texts: Sequence[tuple[str, str]]) -> None:
+    """Copy one of these texts to the clipboard of the terminal (OSC 52), which reaches the user's own machine over SSH."""
+    known = {name: text for name, text in texts if text}
+
+    def take(name: str | None) -> None:
+        if name:
+            screen.app.copy_to_clipboard(known[name])
+            screen.notify(f"copied: {plain(known[name], 200)}", markup=False)
+
+    if not known:
+        screen.notify("nothing to copy is under the cursor", markup=False)
+    elif len(known) == 1:
+        take(*known)
+    else:
+        options = [(name, plain(text, 200)) for name, text in known.items()]
+        screen.app.push_screen(ChooseScreen("Copy", options), take)

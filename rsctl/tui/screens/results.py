@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 
 from rsctl.report.legend import MEANINGS
-from rsctl.tui.result_rows import result_columns, result_row
+from rsctl.tui.result_rows import in_order, marked, result_columns, result_row, sorts
 from rsctl.tui.results_facts import facts
 from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled
 from rsctl.tui.screens.asking import OWN, Asking
@@ -24,13 +24,17 @@ from rsctl.tui.widgets.styles import SERIES, Lines
 from rsctl.tui.widgets.tabline import TabLine
 
 ACTIONS = (
-    ("Choose the sweep", "Whose results are shown (w)", "sweep"),
-    ("Choose the certificate", "Recomputed from the stored counts (c)", "certificate"),
+    ("Choose the sweep", "Whose results are shown (o)", "sweep"),
+    ("Choose the certificate", "Recomputed from the stored counts (C)", "certificate"),
     ("Set alpha", "The failure probability, recomputed from the stored counts (a)", "alpha"),
     ("Choose a published baseline", "Drawn as a dashed line (b)", "baseline"),
     ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
     ("Filter runs", "Also of what is exported (/)", "filter"),
-    ("Export the table", "The runs shown, as Markdown, CSV, LaTeX, JSON or logs (o)", "export"),
+    ("Export the table", "The runs shown, as Markdown, CSV, LaTeX, JSON or logs (w)", "export"),
+    ("Save a figure", "Of the runs shown, as PDF, SVG or PNG (f)", "figure"),
+    ("Sort runs", "By the next column; a click on a title, too (s)", "sort"),
+    ("Compare two runs", "McNemar at each radius, the ACR by bootstrap (m)", "compare"),
+    ("Copy", "A run's id, or the command that prints this table (y)", "copy"),
 )
 
 
@@ -50,12 +54,17 @@ class ResultsScreen(Asking):
         "Top count": "of an image's draws, those that gave the most frequent class; Second: the next one",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("w", "sweep", "Sweep"),
-        Binding("c", "certificate", "Certificate"),
+        Binding("o", "sweep", "Open", tooltip="Results of another sweep"),
+        Binding("C", "certificate", "Certificate"),
         Binding("a", "alpha", "Alpha"),
         Binding("b", "baseline", "Baseline", show=False),
         Binding("i", "intervals", "Intervals", show=False),
-        Binding("o", "export", "Export"),
+        Binding("s", "sort", "Sort", show=False, tooltip="By the next column"),
+        Binding(
+            "m", "compare", "Compare", tooltip="The two runs drawn, or the one under the cursor with another"
+        ),
+        Binding("f", "figure", "Figure", show=False, tooltip="Save a figure of the runs shown"),
+        Binding("w", "export", "Save", tooltip="Save the table: Markdown, CSV, LaTeX, JSON or logs"),
     ]
 
     def __init__(self) -> None:
@@ -63,6 +72,8 @@ class ResultsScreen(Asking):
         self._drawn: list[str] | None = None
         """Keys of the runs whose curves were chosen, None until somebody does."""
         self._complete = False
+        self._sort = "Run"
+        """Title of the column that orders the runs."""
         self._columns_of = ""
         """The norm whose radii the table's columns are."""
         self._reader = ResultsReader(self)
@@ -156,15 +167,48 @@ class ResultsScreen(Asking):
             self.background.ask("results", errand, self)
 
     def on_sampled(self, message: Sampled) -> None:
-        self.app.push_screen(SamplesScreen(message.title, message.samples, message.about))
+        self.app.push_screen(SamplesScreen(message))
+
+    def on_grid_headed(self, message: Grid.Headed) -> None:
+        titles = sorts(self._radii())
+        self._sort = titles[message.column] if titles[message.column] != self._sort else titles[0]
+        self._draw()
+
+    def action_sort(self) -> None:
+        """Order the runs by the next column."""
+        titles = sorts(self._radii())
+        self._sort = (
+            titles[(titles.index(self._sort) + 1) % len(titles)] if self._sort in titles else titles[0]
+        )
+        self._draw()
+
+    def copyable(self) -> list[tuple[str, str]]:
+        run = self._run(self.grid.key)
+        asked = [("--certificate", self._question.certificate), ("--alpha", f"{self._question.alpha or ''}")]
+        command = " ".join(
+            ["rsctl export", self._question.sweep, *(f"{name} {text}" for name, text in asked if text)]
+        )
+        return [
+            ("run", run.counts if run else ""),
+            ("command that prints this table", command if self.sweep else ""),
+        ]
 
     def _chosen(self) -> list[str]:
         """Keys of the runs whose curves are drawn, of those that are shown."""
         shown = [run.key for run in self.runs]
         return shown[:SERIES] if self._drawn is None else [key for key in self._drawn if key in shown]
 
+    def _marked(self) -> list[RunView]:
+        return [run for run in self.runs if run.key in self._chosen()]
+
     def _run(self, key: str) -> RunView | None:
         return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
+
+    def _radii(self) -> list[float]:
+        """The radii of the table's columns: of the runs in the norm of the one under the cursor."""
+        runs = self.runs
+        norm = self._norm(self._run(self.grid.key) or next(iter(runs), None))
+        return sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
 
     def _norm(self, run: RunView | None) -> str:
         """In which norm a run's radii are."""
@@ -186,15 +230,15 @@ class ResultsScreen(Asking):
             return
         runs = self.runs
         norm = self._norm(self._run(self.grid.key) or next(iter(runs), None))
-        radii = sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
+        radii = self._radii()
         self._columns_of = norm
         colours = {key: place for place, key in enumerate(self._chosen())}
         rows = [
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
-            for run in runs
+            for run in in_order(runs, self._curves, self._sort)
         ]
         self.grid.empty = "no run matches the filter (Esc shows all)" if self.only else "no run in this sweep"
-        self.grid.show(rows, result_columns(radii, self._intervals))
+        self.grid.show(rows, marked(result_columns(radii, self._intervals), self._sort))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
         line.note(
             f"{sweep.name}{f', {len(runs)} of {len(sweep.runs)} runs' if self.only else ''} · certificate {self._question.certificate or OWN} · α {alpha}"

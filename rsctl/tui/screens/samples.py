@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,38 +11,81 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from rsctl.tui.result_rows import SAMPLE_COLUMNS, SAMPLE_SORTS, sample_rows
+from rsctl.plain import plain
+from rsctl.tui import results_reader
+from rsctl.tui.result_rows import SAMPLE_SORTS, sample_columns, sample_rows
+from rsctl.tui.results_reader import Sampled
+from rsctl.tui.screens.image import ImageScreen
+from rsctl.tui.screens.mode import copy_one
 from rsctl.tui.views import Sample
 from rsctl.tui.widgets.grid import Grid
 from rsctl.words import counted
 
+if TYPE_CHECKING:
+    from rsctl.tui.app import Dashboard
+
 
 class SamplesScreen(ModalScreen[None]):
-    """Index, label, prediction, radius and counts."""
+    """Index, label, prediction, radius and counts; Enter shows an image."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+g,q", "dismiss", "Close"),
         Binding("s", "sort", "Sort"),
+        Binding("y", "copy", "Copy"),
     ]
 
-    def __init__(self, title: str, samples: Sequence[Sample], about: str) -> None:
+    def __init__(self, sampled: Sampled) -> None:
         super().__init__()
-        self._title, self._samples, self._about = title, samples, about
+        self._title, self._about = sampled.title, sampled.about
+        self._samples, self._labels, self._folder = sampled.samples, sampled.labels, sampled.folder
         self._sort = SAMPLE_SORTS[0]
 
     def compose(self) -> ComposeResult:
         with Vertical(id="samples"):
             yield Static("", id="samples-title", markup=False)
-            yield Grid(SAMPLE_COLUMNS, empty="no image is certified yet", id="samples-grid")
+            yield Grid(sample_columns(self._labels), empty="no image is certified yet", id="samples-grid")
+            yield Static("", id="samples-file", markup=False)
 
     def on_mount(self) -> None:
         self._show()
+        self._tell()
 
     def action_sort(self) -> None:
         """Order the images by something else."""
         self._sort = SAMPLE_SORTS[(SAMPLE_SORTS.index(self._sort) + 1) % len(SAMPLE_SORTS)]
         self._show()
         self.query_one(Grid).action_edge(-1)
+
+    def action_copy(self) -> None:
+        """Copy the number or the file of the image under the cursor."""
+        here = self._here()
+        file = self._labels.file(here.index) if here else ""
+        copy_one(self, [("file", file), ("image", str(here.index) if here else "")])
+
+    def _here(self) -> Sample | None:
+        key = self.query_one(Grid).key
+        return next((sample for sample in self._samples if str(sample.index) == key), None)
+
+    def on_grid_moved(self, _message: Grid.Moved) -> None:
+        self._tell()
+
+    def _tell(self) -> None:
+        """The file of the image under the cursor."""
+        here = self._here()
+        file = plain(self._labels.file(here.index), 300) if here else ""
+        asks = "Enter shows it with its noise" if self._folder and here else ""
+        self.query_one("#samples-file", Static).update(" · ".join(filter(None, [file, asks])))
+
+    def on_grid_chosen(self, _message: Grid.Chosen) -> None:
+        here = self._here()
+        if here is None or self._folder is None:
+            self.notify("a log has no network that could be shown an image", markup=False)
+            return
+        screen = ImageScreen(self._title, here, self._labels)
+        self.app.push_screen(screen)
+        cast("Dashboard", self.app).background.ask(
+            "pictures", partial(results_reader.pictures, self._folder, here.index), screen
+        )
 
     def _show(self) -> None:
         wrong = sum(sample.predicted not in (-1, sample.label) for sample in self._samples)
@@ -51,4 +94,4 @@ class SamplesScreen(ModalScreen[None]):
             f"{self._title} · {self._about}\n{counted(len(self._samples), 'image')}, {wrong:,} wrong, {abstained:,} abstain; "
             f"by {self._sort} (s: other order, q: close)"
         )
-        self.query_one(Grid).show(sample_rows(self._samples, self._sort))
+        self.query_one(Grid).show(sample_rows(self._samples, self._sort, self._labels))

@@ -32,6 +32,8 @@ class Steering(Filtering):
         self._asked: tuple[Path, ConfirmScreen] | None = None
         """The edited sweep file that a question is open about."""
         self._invalid = False
+        self._leaving: tuple[str, ConfirmScreen | None, frozenset[Path]] = ("", None, frozenset())
+        """The sweep that may be given up, the question about it, and the folders that it lists."""
         """Whether it can't be submitted."""
 
     def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
@@ -130,6 +132,32 @@ class Steering(Filtering):
             f"Schedulers hold tasks to them; the local queue doesn't.{beyond}"
         )
         self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
+
+    def action_give_up(self) -> None:
+        """Remove the sweep under the cursor from the store, with the results that no other sweep shares."""
+        sweep, _, _ = self.chosen()
+        if sweep is None:
+            self.notify("no sweep is under the cursor", markup=False)
+            return
+        question = ConfirmScreen(f"Give up {sweep.name}?", "looking at what would be removed …")
+        self._leaving = (sweep.name, question, frozenset())
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                errand = partial(steer.give_up, sweep.name, self._leaving[2])
+                self.background.ask(f"act {sweep.name}", errand, self)
+
+        self.app.push_screen(question, answered)
+        self.background.ask("leaves", partial(steer.what_leaves, sweep.name), self)
+
+    def on_leaves(self, message: steer.Leaves) -> None:
+        name, question, _ = self._leaving
+        if message.sweep == name and question is not None:
+            self._leaving = (name, question, message.folders)
+            title = f"{name} can't be given up now" if message.problem else f"Give up {name}?"
+            question.tell(
+                title, plain_text(message.problem or message.text), "" if message.problem else "Remove it"
+            )
 
     def on_acted(self, message: steer.Acted) -> None:
         self.notify(plain_text(message.text), markup=False)

@@ -13,7 +13,9 @@ from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
 from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
-from rsctl.tui.screens.steering import Steering
+from rsctl.tui.screens.ask import AskScreen
+from rsctl.tui.screens.asking import void
+from rsctl.tui.screens.steering import AGAIN, Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.certified import CertifiedPane
@@ -36,6 +38,8 @@ ACTIONS = (
     ("Retry with other limits", "More minutes or memory for those tasks (R)", "retry_larger"),
     ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
     ("Jump to the last error", "In the log (E)", "error"),
+    ("Give up the sweep", "Remove it and what no other sweep shares, after a question (X)", "give_up"),
+    ("Copy", "An id, an error, a command, a line of the log (y)", "copy"),
 )
 
 
@@ -53,6 +57,7 @@ class SweepsScreen(Steering):
         "Left": "until they and those that wait have ended, at that rate",
         "Try": "how many times the task was begun",
     }
+    PANES = PANES
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
         Binding("s", "sort", "Sort"),
@@ -61,6 +66,7 @@ class SweepsScreen(Steering):
         Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit"),
         Binding("E", "error", "Last error in the log", show=False),
+        Binding("X", "give_up", "Give up the sweep", show=False),
     ]
 
     def __init__(self) -> None:
@@ -208,6 +214,38 @@ class SweepsScreen(Steering):
     def on_read(self, message: Read) -> None:
         self.query_one(LogView).show(message.window)
 
+    def copyable(self) -> list[tuple[str, str]]:
+        sweep, run, task = self.chosen()
+        if sweep is None:
+            return []
+        log = self.query_one(LogView)
+        line = [("line of the log", log.line())] if self.pane == "Log" else []
+        if run is None:
+            return [*line, ("sweep", sweep.name), ("command", f"rsctl status {sweep.name}")]
+        wrong = task.reason if task else next((one.reason for one in run.tasks if one.reason), "")
+        again = any(one.state in AGAIN for one in ([task] if task else run.tasks))
+        named = f"{task.run.partition('/')[2]} {task.number}" if task else run.counts
+        command = f"rsctl {'retry' if again else 'logs'} {named}"
+        return [
+            *line, ("run", run.counts), ("model", run.model if run.model != run.counts else ""), ("error", wrong),
+            ("command", command), ("log file", str(log.path or "")),
+        ]  # fmt: skip
+
+    def on_log_view_text_wanted(self, message: LogView.TextWanted) -> None:
+        def take(text: str | None) -> None:
+            if text:
+                self.query_one(LogView).search(text)
+
+        help_text = (
+            "Upper and lower case are alike. n goes to the next line that holds it, N to the one before."
+        )
+        self.app.push_screen(AskScreen("Find in the log", help_text, message.before, void), take)
+
+    def on_log_view_sought(self, message: LogView.Sought) -> None:
+        if message.path is not None:
+            errand = partial(self._reader.log_text, message.path, message.text, message.byte, message.forward)
+            self.background.ask("log", errand, self)
+
     def on_log_view_needed(self, message: LogView.Needed) -> None:
         path = self.query_one(LogView).path
         if path is not None:
@@ -223,7 +261,7 @@ class SweepsScreen(Steering):
     def on_found(self, message: Found) -> None:
         log = self.query_one(LogView)
         if message.window is None:
-            self.notify("no line above this one speaks of an error", markup=False)
+            self.notify(message.none, markup=False)
         elif message.window.path == log.path and message.window.anchor is not None:
             log.mark(message.window.anchor)
             log.show(message.window)
@@ -233,6 +271,12 @@ class SweepsScreen(Steering):
     def action_sort(self) -> None:
         """Order the runs of each sweep by something else."""
         self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
+        self.show_again()
+
+    def on_grid_headed(self, message: Grid.Headed) -> None:
+        """Order by the column whose title was clicked; by another click as planned again."""
+        title = COLUMNS[message.column].title.lower()
+        self._sort = title if title in SORTS and title != self._sort else SORTS[0]
         self.show_again()
 
     def commands(self) -> Iterable[SystemCommand]:

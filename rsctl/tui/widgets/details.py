@@ -6,14 +6,18 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from rich.table import Table
+from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.containers import VerticalScroll
+from textual.events import Resize
 from textual.widgets import Static
 
 from rsctl.plain import plain
 from rsctl.tui.views import GLYPHS, Overview, RunView, SweepView, TaskView, progress_of
+
+NAMES = 18
+"""Cells for the names; what doesn't fit beside them stands on lines of its own, so that it can be selected whole."""
 
 
 class DetailsPane(VerticalScroll):
@@ -24,6 +28,7 @@ class DetailsPane(VerticalScroll):
         self._shown: object = None
         self._origin: tuple[str, list[tuple[str, str]]] = ("", [])
         """A run's key, and where its numbers come from."""
+        self._facts: list[tuple[str, str]] = []
 
     def came(self, key: str, facts: list[tuple[str, str]]) -> None:
         """The origin of a run was read; it is shown with the next look."""
@@ -42,9 +47,7 @@ class DetailsPane(VerticalScroll):
         if state == self._shown:
             return
         self._shown = state
-        table = Table.grid(padding=(0, 2))
-        table.add_column(no_wrap=True, min_width=16)
-        table.add_column(overflow="fold")
+        table: list[tuple[str, str]] = []
         if task and run:
             _task(table, task)
         elif run:
@@ -53,14 +56,31 @@ class DetailsPane(VerticalScroll):
             _sweep(table, sweep)
         for problem in overview.problems:
             _line(table, "problem", problem)
-        self.query_one(Static).update(table)
+        self._facts = table
+        self._lay_out()
+
+    def on_resize(self, _event: Resize) -> None:
+        self._lay_out()
+
+    def _lay_out(self) -> None:
+        self.query_one(Static).update(laid_out(self._facts, self.scrollable_content_region.width))
 
 
-def _line(table: Table, name: str, value: object) -> None:
-    table.add_row(Text(name, style="dim"), Text(plain(str(value))))
+def laid_out(facts: list[tuple[str, str]], width: int) -> Text:
+    """Names and values in a width: side by side, or a long value on the lines below its name."""
+    text = Text()
+    for name, value in facts:
+        beside = cell_len(value) <= width - NAMES
+        text.append(f"{name:<{NAMES - 1}} " if beside else f"{name}\n", "dim")
+        text.append(f"{value}\n")
+    return text
 
 
-def _sweep(table: Table, sweep: SweepView) -> None:
+def _line(table: list[tuple[str, str]], name: str, value: object) -> None:
+    table.append((name, plain(str(value))))
+
+
+def _sweep(table: list[tuple[str, str]], sweep: SweepView) -> None:
     _line(table, "sweep", sweep.name)
     if sweep.description:
         _line(table, "what for", " ".join(sweep.description.split()))
@@ -71,7 +91,7 @@ def _sweep(table: Table, sweep: SweepView) -> None:
     _why(table, sweep.tasks)
 
 
-def _run(table: Table, run: RunView, origin: list[tuple[str, str]]) -> None:
+def _run(table: list[tuple[str, str]], run: RunView, origin: list[tuple[str, str]]) -> None:
     if run.problem:
         _line(table, "problem", run.problem)
         return
@@ -92,13 +112,13 @@ def _run(table: Table, run: RunView, origin: list[tuple[str, str]]) -> None:
         _line(table, "alpha", f"{entry['alpha']:g}")
     for name, text in origin:
         _line(table, name, text)
-    table.add_row("", "")
+    table.append(("", ""))
     for key, value in run.settings.items():
         if value is not None:
             _line(table, key, f"{value:g}" if isinstance(value, float) else value)
 
 
-def _import(table: Table, run: RunView) -> None:
+def _import(table: list[tuple[str, str]], run: RunView) -> None:
     entry = run.entry
     _line(table, "from", entry["source"])
     _line(table, "kept as", run.counts)
@@ -115,13 +135,13 @@ def _import(table: Table, run: RunView) -> None:
         )
     for remark in entry["remarks"]:
         _line(table, "remark", remark)
-    table.add_row("", "")
+    table.append(("", ""))
     for key, value in run.settings.items():
         if value is not None:
             _line(table, key, f"{value:g}" if isinstance(value, float) else value)
 
 
-def _task(table: Table, task: TaskView) -> None:
+def _task(table: list[tuple[str, str]], task: TaskView) -> None:
     _line(table, "task", task.name)
     _line(table, "of", task.run)
     _line(table, "state", f"{GLYPHS[task.state]} {task.state}")
@@ -142,7 +162,7 @@ def _states(tasks: tuple[TaskView, ...]) -> str:
     return ", ".join(f"{count} {state}" for state, count in progress_of(tasks).states.items())
 
 
-def _why(table: Table, tasks: tuple[TaskView, ...]) -> None:
+def _why(table: list[tuple[str, str]], tasks: tuple[TaskView, ...]) -> None:
     """Each reason once, with how many tasks have it."""
     counted: dict[tuple[str, str], int] = {}
     for task in tasks:

@@ -56,6 +56,17 @@ class Grid(ScrollView, can_focus=True):
     class Marked(Moved):
         """The space bar, on a row that doesn't fold."""
 
+    class Headed(Message):
+        """The title of a column was clicked."""
+
+        def __init__(self, grid: Grid, column: int) -> None:
+            super().__init__()
+            self.grid, self.column = grid, column
+
+        @property
+        def control(self) -> Grid:
+            return self.grid
+
     class Folded(Moved):
         """A row is to be opened or closed."""
 
@@ -162,7 +173,10 @@ class Grid(ScrollView, can_focus=True):
 
     def on_click(self, event: Click) -> None:
         place = event.get_content_offset(self)
-        if place is None or place.y == 0:
+        if place is None:
+            return
+        if place.y == 0:
+            self._head_clicked(place.x)
             return
         index = place.y - 1 + round(self.scroll_offset.y)
         if index >= len(self.rows):
@@ -174,6 +188,14 @@ class Grid(ScrollView, can_focus=True):
             self.post_message(self.Folded(self, row.key, not row.open))
         elif row.open is None and again:
             self.post_message(self.Chosen(self, row.key))
+
+    def _head_clicked(self, x: int) -> None:
+        edge = -round(self.scroll_offset.x)
+        for column, width in enumerate(self._widths):
+            edge += width + 1 if width else 0
+            if x < edge:
+                self.post_message(self.Headed(self, column))
+                return
 
     def _put(self, place: int) -> None:
         place = max(0, min(place, len(self.rows) - 1))

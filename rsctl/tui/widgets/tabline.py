@@ -12,7 +12,7 @@ from rsctl.tui.widgets.styles import tone
 
 
 class TabLine(Widget):
-    """`tabs` are (key, name) pairs."""
+    """`tabs` are (key, name) pairs; the key may be empty."""
 
     class Wanted(Message):
         """A name was clicked."""
@@ -46,10 +46,10 @@ class TabLine(Widget):
         for key, name in self._tabs:
             chosen = name == self.here
             segments += [
-                Segment(f" {key} ", style["chosen" if chosen else "key"]),
+                Segment(f" {key} " if key else " ", style["chosen" if chosen else "key"]),
                 Segment(f"{name} ", style["chosen" if chosen else "tab"]),
             ]
-            self._places.append((place, place + len(key) + len(name) + 3, name))
+            self._places.append((place, place + len(name) + (len(key) + 3 if key else 2), name))
             place = self._places[-1][1]
         room = self.size.width - place - 2
         if room > 8 and self._note:
