@@ -63,7 +63,7 @@ def _take(work: Work) -> None:
     weights = read_weights(run.published_file, hyperparameters["part"])
     if weights.sha256 != hyperparameters["sha256"]:
         raise InputError(
-            f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…). Delete it and submit again."
+            f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…), and is removed. 'rsctl submit' copies it again."
         )
     dataset = find("data set", spec.dataset, known_datasets())
     more = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
