@@ -25,7 +25,7 @@ def field_row(section: Section, field: Field) -> Row:
     style = "failed" if field.problem else "" if field.is_set else "muted"
     value = plain(field.value if field.is_set else field.default, 300)
     shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
-    source = "" if field.is_set else field.source
+    source = field.source if not field.is_set or field.source.startswith("but of ") else ""
     return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), 1)
 
 

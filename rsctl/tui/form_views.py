@@ -21,7 +21,7 @@ class Field:
     is_set: bool
     default: str
     source: str
-    """Where the default comes from."""
+    """Where the default comes from; of a value that is set, for which methods it doesn't hold."""
     options: tuple[tuple[str, str], ...]
     """What is allowed with a remark each, if it is only so much."""
     parse: Callable[[str], tuple[Any, bool]]
@@ -30,6 +30,13 @@ class Field:
     """Its values span the grid."""
     many: bool = False
     """It is a list by itself."""
+    several: bool = False
+    """Its default isn't one value: methods or noise levels differ."""
+
+    @property
+    def proposed(self) -> str:
+        """What stands in its prompt at first."""
+        return self.value or ("" if self.several else self.default)
 
     def told(self, problem: str) -> Field:
         return replace(self, problem=problem) if problem else self

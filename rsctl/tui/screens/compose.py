@@ -141,7 +141,7 @@ class ComposeScreen(Filing):
         default = f"\nEmpty: {said_default(field)}." if field.default else ""
         told = plain(field.help, 600) + allowed + several + default
         self.app.push_screen(
-            AskScreen(called(field), told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
+            AskScreen(called(field), told, field.proposed, partial(_check_text, field)), partial(self._take, field)
         )  # fmt: skip
 
     def _take(self, field: Field, text: str | None) -> None:
