@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -18,6 +18,7 @@ from rsctl.catalog import known_attacks, known_datasets, known_methods, known_mo
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import UserError
+from rsctl.plan.columns import possible_radii
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.spec.point import Point
@@ -48,7 +49,11 @@ def compose(draft: Draft) -> Composed:
     """The form for what is chosen so far, with the problems at their fields, and the plan if there are none."""
     place = load_settings()
     effective = InEffect(draft, place.data)
-    problems, general, plan_text, replaces = _check(draft, place)
+    checked = _check(draft, place)
+
+    def certification(name: str, info: FieldInfo) -> Default:
+        return (checked.radii if name == "radii" else None) or own(info)
+
     sections = [
         Section("Sweep", tuple(_point_fields(draft, ONCE, place))),
         Section("Data set", tuple(_chosen(draft, "dataset", known_datasets()))),
@@ -60,7 +65,7 @@ def compose(draft: Draft) -> Composed:
     sections += [
         Section("Noise and repetition", tuple(_point_fields(draft, NOISE, place))),
         Section("Training", tuple(_recipe_fields(draft, effective))),
-        Section("Certification", tuple(_fields(draft, "certification.", Certification))),
+        Section("Certification", tuple(_fields(draft, "certification.", Certification, certification))),
         *_image_tables(draft, "verification", Verification, known_verifiers()),
         *_image_tables(draft, "attack", Attack, known_attacks()),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
@@ -69,19 +74,31 @@ def compose(draft: Draft) -> Composed:
         sections.append(
             Section(f"Resources for {stage}", tuple(_fields(draft, f"resources.{stage}.", StageResources)))
         )
-    placed = tuple(_with_problems(section, problems) for section in sections)
+    placed = tuple(_with_problems(section, checked.problems) for section in sections)
     known = {field.key for section in sections for field in section.fields}
-    leftover = [f"{key}: {text}" for key, text in problems.items() if _own_key(key, known) is None]
+    leftover = [f"{key}: {text}" for key, text in checked.problems.items() if _own_key(key, known) is None]
     tables = {"verification": _titles(known_verifiers()), "attack": _titles(known_attacks())}
-    return Composed(draft, placed, tuple(general + leftover), plan_text, replaces, tables)
+    return Composed(draft, placed, tuple(checked.general + leftover), checked.text, checked.replaces, tables)
 
 
 def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, declared.title) for name, declared in sorted(known.items()))
 
 
-def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, str]:
-    """Problems by key, other problems, the plan's text, and what it would change of the sweep of its name."""
+@dataclass(frozen=True)
+class _Checked:
+    """A draft that was planned, or why it can't be."""
+
+    problems: dict[str, str]
+    """By key."""
+    general: list[str]
+    text: str = ""
+    replaces: str = ""
+    radii: Default | None = None
+    """The default columns, as far as they are possible."""
+
+
+def _check(draft: Draft, place: Place) -> _Checked:
     raw = draft.plain()
     try:
         plan = make_plan(build_sweep(raw, FILE, place.data), FILE)
@@ -95,10 +112,11 @@ def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, 
                 found.setdefault(problem.key.removeprefix("grid."), problem.text)
             else:
                 general.append(problem.text)
-        return found, general, "", ""
+        return _Checked(found, general)
     except UserError as error:
-        return {}, [str(error).removeprefix(f"{FILE}: ")], "", ""
-    return {}, [], text, what_changes(Store(place.store), plan)
+        return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
+    radii = Default(shown(possible_radii(plan.entries)), "as far as sigma, n and alpha allow any")
+    return _Checked({}, [], text, what_changes(Store(place.store), plan), radii)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:
