@@ -18,6 +18,7 @@ from textual.widgets import Input
 
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
+from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.help import HelpScreen
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
@@ -29,6 +30,7 @@ from rsctl.tui.widgets.topbar import TopBar
 from rsctl.words import counted
 
 if TYPE_CHECKING:
+    from rsctl.tui.screens.drafting import Drafting
     from rsctl.tui.watch import Watcher
 
 TICK = 1.0
@@ -75,9 +77,13 @@ class Dashboard(App[None]):
         self.paused = False
         self.watcher: Watcher | None = None
         """Used on the background thread `store` only."""
+        self.form: Drafting | None = None
+        """The compose mode, once it was on the screen."""
         self.sweep_in_sight = ""
         """The sweep one was looking at, for the mode one goes to."""
         self._away = False
+        self._just_left = False
+        """The key before was a q in a dialogue, which closes it: a second one, or one held down, must not leave rsctl."""
         self._passed_on: Key | None = None
         """A key that what it is bound to first had no use for."""
         for theme in THEMES:
@@ -178,11 +184,16 @@ class Dashboard(App[None]):
         if isinstance(field, Input):
             # What was typed before is on its way: a Backspace or Enter must not overtake it.
             await _caught_up(field)
-            if key.is_printable:
+            if field is self.focused and field.check_consume_key(key.key, key.character):
                 return False
         bound = self.screen.active_bindings.get(key.key)
         if bound is None or not bound.enabled:
             return False
+        screen, left, self._just_left = self.screen, self._just_left, False
+        if left and (key.key, bound.binding.action) == ("q", "quit"):
+            self.notify("the q before closed a dialogue; q again leaves rsctl", markup=False)
+            return True
+        self._just_left = key.key == "q" and screen.is_modal
         if not await self.run_action(bound.binding.action, bound.node):
             # What it is bound to has no use for it now, as Ctrl+C where nothing is selected: others may.
             self._passed_on = key
@@ -216,6 +227,22 @@ class Dashboard(App[None]):
         """Something was changed: don't wait for the ticker."""
         self.background.ask("store", self._look, self)
 
+    async def action_quit(self) -> None:
+        """Leave, after a question where something in the form is unsaved."""
+        form = self.form
+        if form is None or not form.unsaved:
+            self.exit()
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                form.keep()
+                self.background.finish("draft", 1.0)
+                self.exit()
+
+        text = f"'{plain(form.unsaved, 60)}' has changes that aren't saved (3, then w saves them). They are kept, and offered next time."
+        self.push_screen(ConfirmScreen("Leave rsctl?", text, "Leave", "Stay"), answered)
+
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:
@@ -232,7 +259,7 @@ class Dashboard(App[None]):
         yield SystemCommand("Read everything again", "Forget what was read (F5)", self.action_read_again)
         yield SystemCommand("Keys", "What this screen is for, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave; the tasks go on (q)", self.exit)
+        yield SystemCommand("Quit", "Leave; the tasks go on (q)", partial(self.run_action, "quit"))
 
 
 def _screen(mode: str) -> ModeScreen:

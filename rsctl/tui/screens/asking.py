@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
+from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.tui import results_reader
 from rsctl.tui.plain import plain
@@ -142,10 +143,9 @@ class Asking(Filtering):
         some = [run.counts for run in runs] if len(runs) < every else []
         said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
 
-        def take(file: str | None) -> None:
-            if file:
-                errand = partial(results_reader.export, self._question, some, said, form, file)
-                self.background.ask("export", errand, self)
+        def attempt(file: str) -> None:
+            errand = partial(results_reader.export, self._question, some, said, form, file)
+            self.background.ask("export", errand, self)
 
         name = f"{self._question.sweep}{SUFFIXES[form]}"
         what = (
@@ -154,14 +154,13 @@ class Asking(Filtering):
             else f"Every run of the sweep will be written ({every})."
         )
         where = f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced."
-        self.app.push_screen(AskScreen("Export to", f"{what}\n{where}", name, _need_text), take)
+        told = f"{what}\n{where}"
+        self.app.push_screen(AskScreen("Export to", told, name, _need_text, attempt=attempt, complete=files))
 
     def on_exported(self, message: Exported) -> None:
-        self.notify(
-            message.problem or message.text,
-            severity="error" if message.problem else "information",
-            markup=False,
-        )
+        self.settle(message.problem)
+        if not message.problem:
+            self.notify(message.text, markup=False)
 
 
 def parse_alpha(text: str) -> float:

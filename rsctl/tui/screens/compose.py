@@ -34,6 +34,7 @@ ACTIONS = (
     ("Add an attack", "On the network or on the smoothed classifier (x)", "add_attack"),
     ("Take a table away", "The method, verifier or attack that the cursor is in (minus)", "remove"),
     ("Reset the field", "To its default (delete)", "reset"),
+    ("Take the last change back", "One step; once more brings it back (Ctrl+Z)", "undo"),
 )
 
 
@@ -61,6 +62,7 @@ class ComposeScreen(Filing):
         Binding("x", "add_attack", "Add an attack", show=False),
         Binding("minus", "remove", "Take the table away", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
+        Binding("ctrl+z", "undo", "Take the last change back", show=False),
     ]
 
     def __init__(self) -> None:
@@ -77,6 +79,7 @@ class ComposeScreen(Filing):
                 yield Static("", id="compose-toml", markup=False)
 
     def on_mount(self) -> None:
+        super().on_mount()
         self.grid.focus()
         self._check()
 

@@ -12,6 +12,7 @@ from textual.widgets import Footer
 
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
+from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.topbar import TopBar
 
@@ -31,6 +32,8 @@ class ModeScreen(Screen[None]):
     """What this screen is for, above its keys on the help screen."""
     HEADS: ClassVar[dict[str, str]] = {}
     """What the heads of its columns mean, below them."""
+    ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
+    """Groups of errands that a dialogue waits for."""
 
     def compose(self) -> ComposeResult:
         yield TopBar(MODE_KEYS, self.MODE)
@@ -76,5 +79,19 @@ class ModeScreen(Screen[None]):
         """What the command palette offers here."""
         return ()
 
+    def settle(self, problem: str) -> None:
+        """What a dialogue attempts is done: it closes, or says what was wrong; where it was left, that is said here."""
+        dialogue = self.app.screen
+        if not isinstance(dialogue, AskScreen) or not dialogue.trying:
+            if problem:
+                self.notify(plain(problem, 600), severity="error", markup=False)
+        elif problem:
+            dialogue.refuse(plain(problem, 600))
+        else:
+            dialogue.dismiss()
+
     def on_failed(self, message: Failed) -> None:
-        self.notify(plain(message.text, 600), severity="error", markup=False)
+        if message.group in self.ATTEMPTS:
+            self.settle(message.text)
+        else:
+            self.notify(plain(message.text, 600), severity="error", markup=False)
