@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rsctl.errors import UserError
+
+if TYPE_CHECKING:
+    from rsctl.store.layout import Store
 
 Names = Callable[[str], list[str]]
 """What is typed → the whole texts that begin so."""
@@ -52,3 +57,115 @@ def listed(names: Iterable[str]) -> Names:
         return [lead + name for name in known if name.startswith(last.strip()) and name not in given]
 
     return complete
+
+
+def sweeps(incomplete: str) -> list[str]:
+    """Sweeps of the store."""
+    return among(lambda: _store().sweep_names())(incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Runs of the store."""
+    return among(_run_names)(incomplete)
+
+
+def sweeps_and_runs(incomplete: str) -> list[str]:
+    """Both, as `cancel` and `retry` take them."""
+    return sweeps(incomplete) + runs(incomplete)
+
+
+def subjects(incomplete: str) -> list[str]:
+    """What `compare` takes: runs, and imported logs."""
+    return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
+
+
+def templates(incomplete: str) -> list[str]:
+    """Sweep files that come with rsctl."""
+    from rsctl.spec.templates import all_templates
+
+    return among(lambda: [one.name for one in all_templates()])(incomplete)
+
+
+def certificates(incomplete: str) -> list[str]:
+    """Certificates, those of plugins too."""
+    return _of_catalog("certificates")(incomplete)
+
+
+def methods(incomplete: str) -> list[str]:
+    """Training methods."""
+    return _of_catalog("methods")(incomplete)
+
+
+def models(incomplete: str) -> list[str]:
+    """Architectures."""
+    return _of_catalog("models")(incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Data sets."""
+    return _of_catalog("datasets")(incomplete)
+
+
+def profiles(incomplete: str) -> list[str]:
+    """Profiles of rsctl.toml, and the two that always exist."""
+
+    def names() -> Iterable[str]:
+        from rsctl.spec.settings import load_settings
+
+        return load_settings().settings.everywhere
+
+    return among(names)(incomplete)
+
+
+def published(incomplete: str) -> list[str]:
+    """Published tables."""
+
+    def names() -> Iterable[str]:
+        from rsctl.report.published import published_tables
+
+        return published_tables()
+
+    return among(names)(incomplete)
+
+
+def one_of(*names: str) -> Names:
+    """Completes one of a few fixed words."""
+    return among(lambda: names)
+
+
+def _store() -> Store:
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    return Store(load_settings().store)
+
+
+def _run_names() -> list[str]:
+    from rsctl.store.layout import KINDS
+
+    return [name for kind in KINDS for name in _names(_store().root / kind)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _of_catalog(kind: str) -> Names:
+    def names() -> Iterable[str]:
+        from rsctl import catalog
+        from rsctl.certificates import certificates
+        from rsctl.spec.settings import load_settings
+
+        load_settings()  # makes the plugins known
+        known: dict[str, Callable[[], Iterable[str]]] = {
+            "certificates": certificates,
+            "methods": catalog.known_methods,
+            "models": catalog.known_models,
+            "datasets": catalog.known_datasets,
+        }
+        return sorted(known[kind]())
+
+    return among(names)

@@ -42,12 +42,32 @@ class Field:
         return replace(self, problem=problem) if problem else self
 
 
+BASIC: dict[str, tuple[str, ...]] = {
+    "Noise and repetition": ("sigma", "seed"),
+    "Training": ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
+    "Certification": ("n0", "n", "alpha", "certificates", "split", "skip", "max_images", "shards", "radii"),
+}
+"""Sections that have fields for experts → the others; of all other sections every field is shown."""
+
+
 @dataclass(frozen=True)
 class Section:
     """Fields that belong together."""
 
     title: str
     fields: tuple[Field, ...]
+
+    @property
+    def basic(self) -> list[Field]:
+        """Those that most sweeps set; of a section that has none of them, all."""
+        wanted = BASIC.get(self.title)
+        return [field for field in self.fields if wanted is None or field.label in wanted]
+
+    @property
+    def expert(self) -> list[Field]:
+        """The others."""
+        basic = self.basic
+        return [field for field in self.fields if field not in basic]
 
 
 class Composed(Answer):
