@@ -98,7 +98,7 @@ def test_slurm_commands_without_a_cluster_are_no_problem(
         file.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     done = chain.cli("doctor")
-    lines = [line for line in done.out.splitlines() if "slurm" in line]
+    lines = [line for line in done.out.splitlines() if " slurm: " in line]
     assert lines == [
         "ok       slurm: its commands are here, but no cluster answers; tasks run on this machine"
     ]

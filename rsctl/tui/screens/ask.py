@@ -199,7 +199,7 @@ class ChooseScreen(ModalScreen[str]):
             for option in self._options
             if all(word in " ".join(option).lower() for word in typed.lower().split())
         ]
-        self._left = sorted(found, key=lambda option: not option[0].lower().startswith(typed.lower()))
+        self._left = sorted(found, key=lambda option: f".{typed}".lower() not in f".{option[0]}".lower())
         shown = self.query_one(OptionList)
         shown.clear_options()
         shown.add_options(self._shown())

@@ -89,7 +89,6 @@ class ComposeScreen(Filing):
                 yield Static("", id="compose-toml", markup=False)
 
     def on_mount(self) -> None:
-        super().on_mount()
         self.grid.focus()
         self._check()
 

@@ -105,7 +105,6 @@ class Drafting(ModeScreen):
         self._offer()
 
     def on_screen_resume(self) -> None:
-        super().on_screen_resume()
         self._offer()
 
     def _offer(self) -> None:
