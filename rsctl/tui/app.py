@@ -19,7 +19,7 @@ from textual.widgets import Input
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.plain import plain
 from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.help import HelpScreen
+from rsctl.tui.screens.help import HelpScreen, keys_of
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
@@ -246,7 +246,9 @@ class Dashboard(App[None]):
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:
-            self.push_screen(HelpScreen(screen.MODE.capitalize(), screen.GUIDE, _keys(screen), screen.HEADS))
+            self.push_screen(
+                HelpScreen(screen.MODE.capitalize(), screen.GUIDE, keys_of(screen), screen.HEADS)
+            )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from self.mode_screen.commands()
@@ -274,25 +276,6 @@ async def _caught_up(field: Input) -> None:
     if field.call_later(done.set):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), 0.5)
-
-
-def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
-    """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
-    found: dict[str, tuple[int, list[str], str]] = {}
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        ours = type(active.node).__module__.startswith("rsctl.")
-        if (
-            binding.description
-            and ours
-            and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
-        ):
-            rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
-            found.setdefault(binding.action, (rank, [], active.tooltip or binding.description))[1].append(
-                screen.app.get_key_display(binding)
-            )
-    ordered = sorted(found.values(), key=lambda entry: entry[0])
-    return [(", ".join(dict.fromkeys(keys)), text) for _, keys, text in ordered]
 
 
 def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
