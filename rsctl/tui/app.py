@@ -83,7 +83,7 @@ class Dashboard(App[None]):
         """The sweep one was looking at, for the mode one goes to."""
         self._away = False
         self._just_left = False
-        """The key before was a q in a dialogue, which closes it: a second one, or one held down, must not leave rsctl."""
+        """The last key was a q in a dialogue: a second one, or one held down, must not leave rsctl."""
         self._passed_on: Key | None = None
         """A key that what it is bound to first had no use for."""
         for theme in THEMES:
@@ -189,11 +189,10 @@ class Dashboard(App[None]):
         bound = self.screen.active_bindings.get(key.key)
         if bound is None or not bound.enabled:
             return False
-        screen, left, self._just_left = self.screen, self._just_left, False
+        left, self._just_left = self._just_left, key.key == "q" and self.screen.is_modal
         if left and (key.key, bound.binding.action) == ("q", "quit"):
             self.notify("the q before closed a dialogue; q again leaves rsctl", markup=False)
             return True
-        self._just_left = key.key == "q" and screen.is_modal
         if not await self.run_action(bound.binding.action, bound.node):
             # What it is bound to has no use for it now, as Ctrl+C where nothing is selected: others may.
             self._passed_on = key
@@ -229,8 +228,7 @@ class Dashboard(App[None]):
 
     async def action_quit(self) -> None:
         """Leave, after a question where something in the form is unsaved."""
-        form = self.form
-        if form is None or not form.unsaved:
+        if (form := self.form) is None or not form.unsaved:
             self.exit()
             return
 
