@@ -8,15 +8,19 @@ import torch there: a declaration names its code as text.
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 import pkgutil
 import traceback
 from collections.abc import Iterable, Sequence
 from functools import cache
+from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.errors import InputError, unknown
+from rsctl.owners import is_mine, user_name
 
 Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
@@ -48,6 +52,7 @@ def plugin_modules() -> list[ModuleType]:
     modules = []
     for name in _plugins:
         try:
+            _check_owner(name)
             modules.append(importlib.import_module(name))
         except ImportError as error:
             raise InputError(
@@ -63,6 +68,14 @@ def plugin_modules() -> list[ModuleType]:
                 f"plugins of rsctl.toml: importing '{name}' fails{where}: {type(error).__name__}: {error}."
             ) from error
     return modules
+
+
+def _check_owner(name: str) -> None:
+    """ImportError for a package of another user than this one and the one that rsctl itself is run from."""
+    spec = importlib.util.find_spec(name.partition(".")[0])
+    for place in map(Path, [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else ()):
+        if not is_mine(place) and place.stat().st_uid != os.stat(__file__).st_uid:
+            raise ImportError(f"{place} belongs to user {user_name(place.stat().st_uid)}")
 
 
 def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:

@@ -163,7 +163,8 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
         for run in store.runs(kind):
             if run not in going:
                 try:
-                    used.add(str(run.launch().get("code", "")))
+                    # A member of a group that shares the store may have one of their own.
+                    used |= {str(read_json(file, "code")["code"]) for file in run.path.glob("launch*.json")}
                 except UserError:
                     return  # what can't be read may use any of them
     used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}

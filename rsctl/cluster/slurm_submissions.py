@@ -9,7 +9,6 @@ submission, so that those are found whose runs no sweep names any more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import time
@@ -20,6 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import InputError
+from rsctl.owners import is_mine
+from rsctl.store.exclusion import exclusive
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.layout import KINDS, Run, Store, is_key
 
@@ -135,13 +136,14 @@ def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
 
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission:
-    values: dict[str, Any] = read_json(_folder(run) / name)
+    file = _folder(run) / name
+    values: dict[str, Any] = read_json(file)
     cancelled = {int(task) for note in notes for task in read_json(_folder(run) / note)["tasks"]}
     return Submission(
         id=str(values["submission"]),
         profile=str(values["profile"]),
         cluster=str(values["cluster"]),
-        user=int(values["user"]),
+        user=int(values["user"]) if is_mine(file) else file.lstat().st_uid,
         claimed=float(values["claimed"]),
         folder=str(values["folder"]),
         tasks={int(task): int(index) for task, index in values["tasks"].items()},
@@ -158,13 +160,5 @@ def _folder(run: Run) -> Path:
 @contextlib.contextmanager
 def only_submitter(store: Store) -> Iterator[None]:
     """Two submissions to one store follow each other, so that no task is handed over twice."""
-    folder = store.root / "submissions"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        # A file system without locks costs only a task computed twice.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with exclusive(store.root / "submissions" / "lock", wait=True):
         yield
-    finally:
-        os.close(descriptor)

@@ -14,7 +14,8 @@ from rsctl.cluster.everywhere import notices
 from rsctl.errors import InputError
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.layout import Store
+from rsctl.store.damage import Damage
+from rsctl.store.layout import TABLES, Store
 from rsctl.words import counted, duration, per_second
 
 _ORDER = (
@@ -86,7 +87,9 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     store = Store(place.store)
     held, wanted, unknown = held_keys(store), set[str](), []
     names = [sweep] if sweep else [*store.sweep_names(), *store.import_only()]
-    sweeps = [_sweep_values(place, name, wanted, detailed=bool(sweep)) for name in names]
+    damage = Damage(store)
+    sweeps = [_sweep_values(place, name, wanted, damage, detailed=bool(sweep)) for name in names]
+    damage.keep()
     try:
         found = dropped_tasks(place, held - (wanted_keys(store) if sweep else wanted))
     except InputError as error:
@@ -96,7 +99,9 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     return {"store": str(place.store), "sweeps": sweeps, "dropped": dropped, "notices": notices() + unknown}
 
 
-def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) -> dict[str, Any]:
+def _sweep_values(
+    place: Place, name: str, wanted: set[str], damage: Damage, *, detailed: bool
+) -> dict[str, Any]:
     """The values of one sweep; the keys of its tasks are added to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
@@ -105,6 +110,8 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
+    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind in TABLES)
+    damaged = {f"{run.kind}/{run.id}": problems for run in tables if (problems := damage.of(run))}
     wrong = {f"{s.task.run.kind}/{s.task.run.id}": s.warning for s in found.values() if s.warning}
     values: dict[str, Any] = {
         "name": name,
@@ -113,6 +120,7 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
         "imports": logs,
         "again": summary.again,
         "learned_nothing": wrong,
+        "damaged": damaged,
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -158,6 +166,10 @@ def status_text(values: dict[str, Any]) -> str:
             told.append(counted(logs, "imported log"))
         if wrong := len(sweep["learned_nothing"]):
             told.append(f"{counted(wrong, 'run')} LEARNED NOTHING")
+        if wrong := sum(map(len, sweep["damaged"].values())):
+            told.append(
+                f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"
+            )
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
@@ -171,6 +183,7 @@ def status_text(values: dict[str, Any]) -> str:
             )
             if run["learned_nothing"]:
                 lines.append(f"        LEARNED NOTHING: {run['learned_nothing']}")
+            lines += [f"        DAMAGED: {problem}" for problem in sweep["damaged"].get(run["run"], ())]
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")
