@@ -43,7 +43,7 @@ class Field:
 
 
 BASIC: dict[str, tuple[str, ...]] = {
-    "Noise and repetition": ("sigma", "seed"),
+    "Noise and repetition": ("sigma", "noise", "seed"),
     "Training": ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
     "Certification": ("n0", "n", "alpha", "certificates", "split", "skip", "max_images", "shards", "radii"),
 }
