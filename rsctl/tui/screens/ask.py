@@ -27,6 +27,8 @@ MOVES = (
     ("down", "cursor_down", "Down"),
     ("pageup", "page_up", "Page up"),
     ("pagedown", "page_down", "Page down"),
+    ("home", "first", "First"),
+    ("end", "last", "Last"),
 )
 
 
