@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from rsctl.cli_checkpoint import attack, certify, predict
+from rsctl.cli_completion import completed
 from rsctl.cli_data import data_check, data_prepare
 from rsctl.cli_machine import bench, data_fetch, data_list, doctor
 from rsctl.cli_prune import prune
@@ -85,8 +86,8 @@ for command in (
     templates, new, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, bench,
     doctor, task, certify, predict, attack, prune,
 ):  # fmt: skip
-    app.command(command.__name__.rstrip("_"))(command)
+    app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)
-data_app.command("fetch")(data_fetch)
-data_app.command("check")(data_check)
-data_app.command("prepare")(data_prepare)
+data_app.command("fetch")(completed(data_fetch))
+data_app.command("check")(completed(data_check))
+data_app.command("prepare")(completed(data_prepare))

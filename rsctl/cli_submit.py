@@ -45,7 +45,14 @@ def submit_sweep(
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )
-    return _wait(place, name, as_json, held_back=bool(done.held_back)) if wait else 0
+    if wait:
+        return _wait(place, name, as_json, held_back=bool(done.held_back))
+    if committed.requests:
+        print(
+            f"'rsctl status {name} --watch' shows how far it is, 'rsctl' the dashboard, 'rsctl logs RUN --follow' what a run prints.",
+            file=sys.stderr,
+        )
+    return 0
 
 
 def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:

@@ -66,7 +66,10 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         known = partitions()
         view = look_at_queue()
     except UnavailableError as error:
-        yield False, "slurm", str(error)
+        if named:
+            yield False, "slurm", str(error)
+        else:
+            yield True, "slurm", "its commands are here, but no cluster answers; tasks run on this machine"
         return
     accounting = (
         "with accounting" if cluster.accounting else "no accounting (the queue and the files suffice)"

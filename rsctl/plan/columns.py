@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from rsctl.certificates import certificates
+from rsctl.certificates.possible import Draws, reach
 from rsctl.plan.plan import Entry
 from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.spec.sections import Certification
@@ -16,7 +18,8 @@ LINF = [0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 0.1, 0.2, 0.3]
 def columns(entries: Sequence[Entry]) -> list[list[float]]:
     """Radii of each entry's columns.
 
-    `certification.radii` are radii of the certificates' norms, and a verification may name radii of its own. An attack,
+    `certification.radii` are radii of the certificates' norms; the default ones end where sigma, n and alpha allow none. A
+    verification may name radii of its own. An attack,
     and a verification that looks for the largest radius, have the columns that any of these ask for in their norm.
     """
     asked: dict[str, set[float]] = {}
@@ -29,12 +32,36 @@ def columns(entries: Sequence[Entry]) -> list[list[float]]:
                 asked.setdefault(certificates()[name].norm, set()).update(settings.radii)
         elif isinstance(spec, VerifySpec):
             asked.setdefault(spec.norm, set()).update(spec.radii)
-    return [_of(entry, asked, sampled) for entry in entries]
+    possible = possible_radii(entries)
+    return [_of(entry, asked, sampled, possible) for entry in entries]
 
 
-def _of(entry: Entry, asked: dict[str, set[float]], sampled: bool) -> list[float]:
+def possible_radii(entries: Sequence[Entry]) -> list[float]:
+    """The default radii up to the largest that any of these can certify: one list, so that all stand in one table."""
+    best = max((_reach(entry) for entry in entries if not _given(entry)), default=inf)
+    return [radius for radius in Certification().radii if radius <= best]
+
+
+def _given(entry: Entry) -> bool:
+    return "radii" in entry.resolved.point.certification.model_fields_set
+
+
+def _reach(entry: Entry) -> float:
+    """The radius of its best certificate where all draws agree."""
+    spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
+    if not isinstance(spec, CountSpec):
+        return 0.0
+    if not spec.estimated:
+        return inf
+    draws = Draws.of(spec, shape.classes, shape.dimension)
+    return max(reach(name, draws, spec.n, settings.alpha) for name in settings.certificates)
+
+
+def _of(entry: Entry, asked: dict[str, set[float]], sampled: bool, possible: list[float]) -> list[float]:
     spec, said = entry.table.spec, entry.resolved.point.certification.radii
-    if not isinstance(spec, VerifySpec | AttackSpec) or (isinstance(spec, VerifySpec) and spec.radii):
+    if not isinstance(spec, VerifySpec | AttackSpec):
+        return list(said if _given(entry) else possible)
+    if isinstance(spec, VerifySpec) and spec.radii:
         return list(entry.table.radii)
     if asked.get(spec.norm):
         return sorted(asked[spec.norm])

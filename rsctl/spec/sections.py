@@ -104,7 +104,8 @@ class Certification(Parameters):
     """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
     minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
     radii: list[Radius] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too."""
+    """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too. The default ones end where
+    sigma, n and alpha allow none."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Certification:

@@ -18,7 +18,8 @@ from textual.widgets import Input
 
 from rsctl.plain import plain
 from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.screens.help import HelpScreen
+from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.help import HelpScreen, keys_of
 from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.screens.sweeps import SweepsScreen
 from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
@@ -29,6 +30,7 @@ from rsctl.tui.widgets.topbar import TopBar
 from rsctl.words import counted
 
 if TYPE_CHECKING:
+    from rsctl.tui.screens.drafting import Drafting
     from rsctl.tui.watch import Watcher
 
 TICK = 1.0
@@ -75,9 +77,13 @@ class Dashboard(App[None]):
         self.paused = False
         self.watcher: Watcher | None = None
         """Used on the background thread `store` only."""
+        self.form: Drafting | None = None
+        """The compose mode, once it was on the screen."""
         self.sweep_in_sight = ""
         """The sweep one was looking at, for the mode one goes to."""
         self._away = False
+        self._just_left = False
+        """The last key was a q in a dialogue: a second one, or one held down, must not leave rsctl."""
         self._passed_on: Key | None = None
         """A key that what it is bound to first had no use for."""
         for theme in THEMES:
@@ -178,11 +184,15 @@ class Dashboard(App[None]):
         if isinstance(field, Input):
             # What was typed before is on its way: a Backspace or Enter must not overtake it.
             await _caught_up(field)
-            if key.is_printable:
+            if field is self.focused and field.check_consume_key(key.key, key.character):
                 return False
         bound = self.screen.active_bindings.get(key.key)
         if bound is None or not bound.enabled:
             return False
+        left, self._just_left = self._just_left, key.key == "q" and self.screen.is_modal
+        if left and (key.key, bound.binding.action) == ("q", "quit"):
+            self.notify("the q before closed a dialogue; q again leaves rsctl", markup=False)
+            return True
         if not await self.run_action(bound.binding.action, bound.node):
             # What it is bound to has no use for it now, as Ctrl+C where nothing is selected: others may.
             self._passed_on = key
@@ -216,10 +226,27 @@ class Dashboard(App[None]):
         """Something was changed: don't wait for the ticker."""
         self.background.ask("store", self._look, self)
 
+    async def action_quit(self) -> None:
+        """Leave, after a question where something in the form is unsaved."""
+        if (form := self.form) is None or not form.unsaved:
+            self.exit()
+            return
+
+        def answered(yes: bool | None) -> None:
+            if yes:
+                form.keep()
+                self.background.finish("draft", 1.0)
+                self.exit()
+
+        text = f"'{plain(form.unsaved, 60)}' has changes that aren't saved (3, then w saves them). They are kept, and offered next time."
+        self.push_screen(ConfirmScreen("Leave rsctl?", text, "Leave", "Stay"), answered)
+
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:
-            self.push_screen(HelpScreen(screen.MODE.capitalize(), screen.GUIDE, _keys(screen), screen.HEADS))
+            self.push_screen(
+                HelpScreen(screen.MODE.capitalize(), screen.GUIDE, keys_of(screen), screen.HEADS)
+            )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from self.mode_screen.commands()
@@ -232,7 +259,7 @@ class Dashboard(App[None]):
         yield SystemCommand("Read everything again", "Forget what was read (F5)", self.action_read_again)
         yield SystemCommand("Keys", "What this screen is for, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave; the tasks go on (q)", self.exit)
+        yield SystemCommand("Quit", "Leave; the tasks go on (q)", partial(self.run_action, "quit"))
 
 
 def _screen(mode: str) -> ModeScreen:
@@ -247,25 +274,6 @@ async def _caught_up(field: Input) -> None:
     if field.call_later(done.set):
         with contextlib.suppress(asyncio.TimeoutError):
             await asyncio.wait_for(done.wait(), 0.5)
-
-
-def _keys(screen: ModeScreen) -> list[tuple[str, str]]:
-    """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
-    found: dict[str, tuple[int, list[str], str]] = {}
-    for active in screen.active_bindings.values():
-        binding = active.binding
-        ours = type(active.node).__module__.startswith("rsctl.")
-        if (
-            binding.description
-            and ours
-            and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
-        ):
-            rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
-            found.setdefault(binding.action, (rank, [], active.tooltip or binding.description))[1].append(
-                screen.app.get_key_display(binding)
-            )
-    ordered = sorted(found.values(), key=lambda entry: entry[0])
-    return [(", ".join(dict.fromkeys(keys)), text) for _, keys, text in ordered]
 
 
 def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:

@@ -73,6 +73,12 @@ class Background:
         entry = self._groups.get(group)
         return time.monotonic() - entry.started if entry and entry.started else 0.0
 
+    def finish(self, group: str, seconds: float) -> None:
+        """Wait until a group has nothing to do, and no longer than this."""
+        entry, end = self._groups.get(group), time.monotonic() + seconds
+        while entry and (entry.waiting or entry.started) and time.monotonic() < end:
+            time.sleep(0.01)
+
     def _serve(self, group: str, entry: _Group) -> None:
         while True:
             with entry.wake:

@@ -6,19 +6,19 @@ Imported on a background thread only.
 from __future__ import annotations
 
 import typing
-from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
-from rsctl.catalog.declare import Method
-from rsctl.catalog.fitted import said_before
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.errors import UserError
+from rsctl.plan.columns import possible_radii
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.spec.point import Point
@@ -36,6 +36,7 @@ from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
 from rsctl.store.layout import Store
 from rsctl.tui.draft import LISTS, ONCE, Draft
+from rsctl.tui.form_defaults import Default, InEffect, own
 from rsctl.tui.form_text import choices, names_parser, parser, shown, single
 from rsctl.tui.form_views import Composed, Field, Section
 from rsctl.tui.steer import what_changes
@@ -47,7 +48,12 @@ NOISE = ("sigma", "noise", "exponent", "seed")
 def compose(draft: Draft) -> Composed:
     """The form for what is chosen so far, with the problems at their fields, and the plan if there are none."""
     place = load_settings()
-    problems, general, plan_text, replaces = _check(draft, place)
+    effective = InEffect(draft, place.data)
+    checked = _check(draft, place)
+
+    def certification(name: str, info: FieldInfo) -> Default:
+        return (checked.radii if name == "radii" else None) or own(info)
+
     sections = [
         Section("Sweep", tuple(_point_fields(draft, ONCE, place))),
         Section("Data set", tuple(_chosen(draft, "dataset", known_datasets()))),
@@ -55,11 +61,11 @@ def compose(draft: Draft) -> Composed:
     ]
     for place_, _entry in enumerate(draft.methods):
         title = "Method" if len(draft.methods) == 1 else f"Method {place_ + 1}"
-        sections.append(Section(title, tuple(_chosen(draft, f"method.{place_}", known_methods()))))
+        sections.append(Section(title, tuple(_chosen(draft, f"method.{place_}", known_methods(), effective))))
     sections += [
         Section("Noise and repetition", tuple(_point_fields(draft, NOISE, place))),
-        Section("Training", tuple(_recipe_fields(draft))),
-        Section("Certification", tuple(_fields(draft, "certification.", Certification))),
+        Section("Training", tuple(_recipe_fields(draft, effective))),
+        Section("Certification", tuple(_fields(draft, "certification.", Certification, certification))),
         *_image_tables(draft, "verification", Verification, known_verifiers()),
         *_image_tables(draft, "attack", Attack, known_attacks()),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
@@ -68,19 +74,31 @@ def compose(draft: Draft) -> Composed:
         sections.append(
             Section(f"Resources for {stage}", tuple(_fields(draft, f"resources.{stage}.", StageResources)))
         )
-    placed = tuple(_with_problems(section, problems) for section in sections)
+    placed = tuple(_with_problems(section, checked.problems) for section in sections)
     known = {field.key for section in sections for field in section.fields}
-    leftover = [f"{key}: {text}" for key, text in problems.items() if _own_key(key, known) is None]
+    leftover = [f"{key}: {text}" for key, text in checked.problems.items() if _own_key(key, known) is None]
     tables = {"verification": _titles(known_verifiers()), "attack": _titles(known_attacks())}
-    return Composed(draft, placed, tuple(general + leftover), plan_text, replaces, tables)
+    return Composed(draft, placed, tuple(checked.general + leftover), checked.text, checked.replaces, tables)
 
 
 def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
     return tuple((name, declared.title) for name, declared in sorted(known.items()))
 
 
-def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, str]:
-    """Problems by key, other problems, the plan's text, and what it would change of the sweep of its name."""
+@dataclass(frozen=True)
+class _Checked:
+    """A draft that was planned, or why it can't be."""
+
+    problems: dict[str, str]
+    """By key."""
+    general: list[str]
+    text: str = ""
+    replaces: str = ""
+    radii: Default | None = None
+    """The default columns, as far as they are possible."""
+
+
+def _check(draft: Draft, place: Place) -> _Checked:
     raw = draft.plain()
     try:
         plan = make_plan(build_sweep(raw, FILE, place.data, Store(place.store).planned), FILE)
@@ -94,10 +112,11 @@ def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, 
                 found.setdefault(problem.key.removeprefix("grid."), problem.text)
             else:
                 general.append(problem.text)
-        return found, general, "", ""
+        return _Checked(found, general)
     except UserError as error:
-        return {}, [str(error).removeprefix(f"{FILE}: ")], "", ""
-    return {}, [], text, what_changes(Store(place.store), plan)
+        return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
+    radii = Default(shown(possible_radii(plan.entries)), "as far as sigma, n and alpha allow any")
+    return _Checked({}, [], text, what_changes(Store(place.store), plan), radii)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:
@@ -135,7 +154,9 @@ def _point_fields(draft: Draft, names: Iterable[str], place: Place) -> Iterable[
         yield _field(draft, name, name, Point.model_fields[name], options=options)
 
 
-def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Field]:
+def _chosen(
+    draft: Draft, prefix: str, known: Mapping[str, Any], effective: InEffect | None = None
+) -> Iterable[Field]:
     """The choice of a data set, model or method, and the parameters of what is chosen."""
     options = _titles(known)
     name, in_grid = draft.get(f"{prefix}.name")
@@ -155,8 +176,8 @@ def _chosen(draft: Draft, prefix: str, known: Mapping[str, Any]) -> Iterable[Fie
         grid=in_grid,
     )
     if declared is not None:
-        defaults = _method_defaults(draft, declared) if isinstance(declared, Method) else {}
-        yield from _fields(draft, f"{prefix}.", declared.parameters, defaults)
+        find = None if effective is None else partial(effective.hyperparameter, int(prefix.split(".")[1]))
+        yield from _fields(draft, f"{prefix}.", declared.parameters, find)
 
 
 def _image_tables(
@@ -176,48 +197,30 @@ def _image_tables(
         yield Section(title, tuple(replace(field, parse=single(field.parse)) for field in found))
 
 
-def _recipe_fields(draft: Draft) -> Iterable[Field]:
-    """Defaults of the paper's recipe, where all chosen methods agree."""
-    found = [
-        _method_defaults(draft, known_methods()[m["name"]])
-        for m in draft.methods
-        if m.get("name") in known_methods()
-    ]
-    agreed = {
-        key: value
-        for key, value in (found[0] if found else {}).items()
-        if all(one.get(key) == value for one in found)
-    }
-    return _fields(draft, "training.", Recipe, agreed)
-
-
-def _method_defaults(draft: Draft, method: Method) -> dict[str, tuple[Any, str]]:
-    """Field → value and source, for the chosen data set and the first σ."""
-    dataset, _ = draft.get("dataset.name")
-    sigma, several = draft.get("sigma")
-    first = sigma[0] if several and sigma else sigma
-    return said_before(method, str(dataset or ""), float(first) if isinstance(first, (int, float)) else 0.0)
+def _recipe_fields(draft: Draft, effective: InEffect) -> Iterable[Field]:
+    """The recipe's fields, with what methods say of them in tables of their own."""
+    for field in _fields(draft, "training.", Recipe, effective.recipe):
+        apart = effective.apart(field.label) if field.is_set else ""
+        yield replace(field, source=f"but of {apart}") if apart else field
 
 
 def _fields(
-    draft: Draft, prefix: str, model: type[BaseModel], defaults: Mapping[str, tuple[Any, str]] | None = None
+    draft: Draft,
+    prefix: str,
+    model: type[BaseModel],
+    default: Callable[[str, FieldInfo], Default] | None = None,
 ) -> Iterable[Field]:
     for name, info in model.model_fields.items():
         options = tuple((c, find.title) for c, find in certificates().items()) if prefix + name == "certification.certificates" else ()  # fmt: skip
-        yield _field(draft, f"{prefix}{name}", name, info, (defaults or {}).get(name), options)
+        yield _field(draft, f"{prefix}{name}", name, info, default and default(name, info), options)
 
 
 def _field(
-    draft: Draft, key: str, label: str, info: FieldInfo, default: tuple[Any, str] | None = None,
+    draft: Draft, key: str, label: str, info: FieldInfo, default: Default | None = None,
     options: tuple[tuple[str, str], ...] = (),
 ) -> Field:  # fmt: skip
     value, in_grid = draft.get(key)
-    fallback, source = default or (
-        None if info.is_required() else info.get_default(call_default_factory=True),
-        "default",
-    )
-    if info.is_required() and default is None:
-        source = "required"
+    default = default or own(info)
     many = typing.get_origin(info.annotation) is list
     return Field(
         key,
@@ -225,10 +228,11 @@ def _field(
         " ".join((info.description or "").split()),
         shown(value),
         value is not None,
-        "" if fallback is None else shown(fallback),
-        source,
+        default.text,
+        default.source,
         options or tuple((choice, "") for choice in choices(info.annotation)),
         parser(info, many, key in ONCE),
         grid=in_grid,
         many=many,
+        several=default.several,
     )

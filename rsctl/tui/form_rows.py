@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from rich.text import Text
 
 from rsctl.plain import plain, plain_lines
@@ -10,23 +12,48 @@ from rsctl.tui.widgets.cells import Cell, Row
 from rsctl.words import counted
 
 MOST_LINES = 14
+CLOSED = ("Precision", "Resources for ")
+"""How the titles of sections begin that are closed at first."""
 
 
-def heading(section: Section) -> tuple[Cell, ...]:
-    """The cells of a section's own row."""
-    problems = sum(bool(field.problem) for field in section.fields)
-    given = sum(field.is_set for field in section.fields)
+def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Row]:
+    """Every section with its fields, those for experts folded apart; `folds` has what somebody opened or closed."""
+    rows: list[Row] = []
+    for section in sections:
+        opened = folds.get(section.title, not section.title.startswith(CLOSED))
+        rows.append(Row(section.title, heading(section.title, section.fields), 0, opened))
+        if not opened:
+            continue
+        rows += [field_row(section, field) for field in section.basic]
+        if expert := section.expert:
+            key = expert_key(section)
+            # What is set, or wrong, is in sight.
+            opened = folds.get(key, any(field.is_set or field.problem for field in expert))
+            rows.append(Row(key, heading(f"expert ({len(expert)})", expert), 1, opened))
+            rows += [field_row(section, field, 2) for field in expert if opened]
+    return rows
+
+
+def expert_key(section: Section) -> str:
+    """The row that folds the section's fields for experts."""
+    return f"{section.title} expert"
+
+
+def heading(title: str, fields: Iterable[Field]) -> tuple[Cell, ...]:
+    """The cells of a row that folds fields."""
+    problems = sum(bool(field.problem) for field in fields)
+    given = sum(field.is_set for field in fields)
     note = f"✗ {problems}" if problems else f"{given} set" if given else ""
-    return (((section.title, "strong"),), ((note, "failed" if problems else "muted"),), "")
+    return (((title, "strong"),), ((note, "failed" if problems else "muted"),), "")
 
 
-def field_row(section: Section, field: Field) -> Row:
+def field_row(section: Section, field: Field, depth: int = 1) -> Row:
     """A field: its value, or its default with where that comes from."""
     style = "failed" if field.problem else "" if field.is_set else "muted"
     value = plain(field.value if field.is_set else field.default, 300)
     shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
-    source = "" if field.is_set else field.source
-    return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), 1)
+    source = field.source if not field.is_set or field.source.startswith("but of ") else ""
+    return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), depth)
 
 
 def highlighted(toml: str) -> Text:
@@ -47,6 +74,11 @@ def highlighted(toml: str) -> Text:
 def said_default(field: Field) -> str:
     """The default, with its source where it has one of its own."""
     return field.default if field.source == "default" else f"{field.default} ({field.source})"
+
+
+def first_sentence(text: str) -> str:
+    """As much of a help text as stands beside a name in a list."""
+    return plain(text.partition(". ")[0], 60)
 
 
 def called(field: Field) -> str:

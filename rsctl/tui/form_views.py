@@ -21,7 +21,7 @@ class Field:
     is_set: bool
     default: str
     source: str
-    """Where the default comes from."""
+    """Where the default comes from; of a value that is set, for which methods it doesn't hold."""
     options: tuple[tuple[str, str], ...]
     """What is allowed with a remark each, if it is only so much."""
     parse: Callable[[str], tuple[Any, bool]]
@@ -30,9 +30,24 @@ class Field:
     """Its values span the grid."""
     many: bool = False
     """It is a list by itself."""
+    several: bool = False
+    """Its default isn't one value: methods or noise levels differ."""
+
+    @property
+    def proposed(self) -> str:
+        """What stands in its prompt at first."""
+        return self.value or ("" if self.several else self.default)
 
     def told(self, problem: str) -> Field:
         return replace(self, problem=problem) if problem else self
+
+
+BASIC: dict[str, tuple[str, ...]] = {
+    "Noise and repetition": ("sigma", "noise", "seed"),
+    "Training": ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
+    "Certification": ("n0", "n", "alpha", "certificates", "split", "skip", "max_images", "shards", "radii"),
+}
+"""Sections that have fields for experts → the others; of all other sections every field is shown."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +56,18 @@ class Section:
 
     title: str
     fields: tuple[Field, ...]
+
+    @property
+    def basic(self) -> list[Field]:
+        """Those that most sweeps set; of a section that has none of them, all."""
+        wanted = BASIC.get(self.title)
+        return [field for field in self.fields if wanted is None or field.label in wanted]
+
+    @property
+    def expert(self) -> list[Field]:
+        """The others."""
+        basic = self.basic
+        return [field for field in self.fields if field not in basic]
 
 
 class Composed(Answer):

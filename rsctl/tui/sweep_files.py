@@ -26,9 +26,9 @@ class Opened(Answer):
 class Saved(Answer):
     """A sweep file was written, or why it wasn't."""
 
-    def __init__(self, file: Path, problem: str) -> None:
+    def __init__(self, draft: Draft, file: Path, problem: str) -> None:
         super().__init__()
-        self.file, self.problem = file, problem
+        self.draft, self.file, self.problem = draft, file, problem
 
 
 def compose(draft: Draft) -> Answer:
@@ -67,19 +67,20 @@ def open_file(name: str) -> Answer:
         return Opened(None, None, str(error))
 
 
-def save(file: Path, toml: str, own: bool) -> Answer:
+def save(file: Path, draft: Draft, own: bool) -> Answer:
     """Write a sweep file; over one that exists only if it is one's `own`."""
     from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
 
+    text = draft.toml().encode()
     try:
         if own:
-            replace(file, toml.encode())
-        elif not publish(file, toml.encode()):
-            return Saved(file, f"{file}: exists already; choose another name.")
+            replace(file, text)
+        elif not publish(file, text):
+            return Saved(draft, file, f"{file}: exists already; choose another name.")
     except (UserError, OSError) as error:
-        return Saved(file, str(error))
-    return Saved(file, "")
+        return Saved(draft, file, str(error))
+    return Saved(draft, file, "")
 
 
 def submit(name: str, toml: str, update: bool) -> Answer:

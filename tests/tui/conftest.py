@@ -42,7 +42,8 @@ def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def synthetic(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Synthetic:
-    """A copy of that store for each test."""
+    """A copy of that store for each test, and no draft of the form that another one left."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     shutil.copytree(made_once, tmp_path, dirs_exist_ok=True)
     return make_store(tmp_path, monkeypatch)
 

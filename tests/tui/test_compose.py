@@ -135,6 +135,11 @@ async def checked(app, pilot) -> None:
     )
 
 
+async def answered_with(app, pilot, text: str) -> None:
+    app.screen.query_one(Input).value = text
+    await pilot.press("enter")
+
+
 def shown(app, widget: str) -> str:
     return str(app.mode_screen.query_one(widget).render())
 
@@ -232,12 +237,13 @@ def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, driv
     drive(steps)
 
 
+def asked(app) -> str:
+    """What the dialogue says is wrong."""
+    return "".join(str(found.render()) for found in app.screen.query("#ask-problem"))
+
+
 def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
     file = tmp_path / "mine.toml"
-
-    async def answer(app, pilot, value):
-        app.screen.query_one(Input).value = value
-        await pilot.press("enter")
 
     async def steps(app, pilot):
         await open_form(app, pilot)
@@ -248,7 +254,7 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await pilot.press("enter")
         await until(pilot, lambda: 'name = "quickstart"' in shown(app, "#compose-toml"), "the template")
         await pilot.press("w")
-        await answer(app, pilot, str(file))
+        await answered_with(app, pilot, str(file))
         await until(pilot, lambda: app.mode_screen._file == file, "word that it is written")
         assert tomli.loads(file.read_text())["name"] == "quickstart"
         app.mode_screen._draft.put("seed", 5, grid=False)
@@ -257,13 +263,13 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await until(pilot, lambda: tomli.loads(file.read_text()).get("seed") == 5, "the file replaced")
         (tmp_path / "other.toml").write_text('name = "other"\n')
         await pilot.press("w")
-        await answer(app, pilot, str(tmp_path / "other.toml"))
-        await until(pilot, lambda: any("exists already" in n.message for n in app._notifications), "refusal")
-        await pilot.press("o")
-        await answer(app, pilot, str(tmp_path / "none.toml"))
-        await until(pilot, lambda: any("no such file" in n.message for n in app._notifications), "word of it")
-        await pilot.press("o")
-        await answer(app, pilot, str(tmp_path / "other.toml"))
+        await answered_with(app, pilot, str(tmp_path / "other.toml"))
+        await until(pilot, lambda: "exists already" in asked(app), "refusal")
+        await pilot.press("escape", "o")
+        await answered_with(app, pilot, str(tmp_path / "none.toml"))
+        await until(pilot, lambda: "no such file" in asked(app), "word of it")
+        await pilot.press("escape", "o")
+        await answered_with(app, pilot, str(tmp_path / "other.toml"))
         await until(pilot, lambda: 'name = "other"' in shown(app, "#compose-toml"), "the other file")
         await checked(app, pilot)
         await pilot.press("u")
@@ -337,7 +343,10 @@ def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> N
     drive(steps, (80, 24))
 
 
-def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(synthetic: Synthetic, drive) -> None:
+@pytest.mark.parametrize("size", [(80, 24), (60, 15)])
+def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
+    synthetic: Synthetic, drive, size: tuple[int, int]
+) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
         app.mode_screen._draft.put("seed", list(range(20)), grid=True)
@@ -355,8 +364,7 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(syntheti
         await pilot.press("pagedown")
         assert on_screen(app) != before
 
-    for size in ((80, 24), (60, 15)):
-        drive(steps, size)
+    drive(steps, size)
 
 
 def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatch) -> None:

@@ -132,7 +132,7 @@ def test_the_columns_of_an_attack_are_radii_of_its_norm(
 def test_a_search_for_the_largest_radius_has_columns_of_its_norm(chain: Chain) -> None:
     chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown", "radii": [0.1, 0.05]}]))
     counts, largest, asked = (entry["radii"] for entry in chain.store.sweep("tiny")["entries"])
-    assert (counts, largest, asked) == (Certification().radii, [0.05, 0.1], [0.1, 0.05])
+    assert (counts, largest, asked) == ([0.0, 0.25, 0.5, 0.75], [0.05, 0.1], [0.1, 0.05])
     chain.plan(tiny(verification={"verifier": "ibp"}), update=True)
     assert chain.store.sweep("tiny")["entries"][1]["radii"] == LINF
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.plain import plain
 from rsctl.tui import results_reader
+from rsctl.tui.background import Answer
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.filtering import Filtering
@@ -151,22 +154,30 @@ class Asking(Filtering):
         if not form:
             return
 
-        some, what = self._written()
-        said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
-
-        def take(file: str | None) -> None:
-            if file:
-                errand = partial(results_reader.export, self._question, some, said, form, file)
-                self.background.ask("export", errand, self)
-
-        name = f"{self._question.sweep}{SUFFIXES[form]}"
         where = f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced."
-        self.app.push_screen(AskScreen("Export to", f"{what}\n{where}", name, _need_text), take)
+        self._save("Export to", where, f"{self._question.sweep}{SUFFIXES[form]}", results_reader.export, form)
+
+    def _save(self, title: str, where: str, name: str, write: Callable[..., Answer], kind: str) -> None:
+        """Ask for a file and have one of the writers of `results_reader` write the runs shown into it."""
+        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
+        some, said, what = [], "", f"Every run of the sweep will be written ({every})."
+        if len(runs) < every:
+            some, said = (
+                [run.counts for run in runs],
+                f"the filter '{self.only.text.strip() if self.only else ''}'",
+            )
+            what = f"{len(some)} of {counted(every, 'run')} will be written: those of {said}."
+
+        def attempt(file: str) -> None:
+            self.background.ask("export", partial(write, self._question, some, said, kind, file), self)
+
+        told = f"{what}\n{where}"
+        self.app.push_screen(AskScreen(title, told, name, _need_text, attempt=attempt, complete=files))
 
     def action_figure(self) -> None:
         """Draw the runs shown into a file."""
         if self.runs:
-            self.background.ask("export", results_reader.figure_kinds, self)
+            self.background.ask("kinds", results_reader.figure_kinds, self)
         elif self.sweep:
             self.notify("no run is shown that could be drawn", markup=False)
 
@@ -178,28 +189,8 @@ class Asking(Filtering):
         self.app.push_screen(ChooseScreen("Figure", message.kinds), chosen)
 
     def _ask_figure(self, kind: str) -> None:
-        some, told = self._written()
-
-        def take(file: str | None) -> None:
-            if file:
-                said = f"the filter '{self.only.text.strip()}'" if some and self.only else ""
-                errand = partial(results_reader.figure, self._question, some, said, kind, file)
-                self.background.ask("export", errand, self)
-
-        text = f"{told}\nIts ending says the format: .pdf, .svg or .png; only what rsctl wrote there is replaced."
-        self.app.push_screen(
-            AskScreen("Figure to", text, f"{self._question.sweep}-{kind}.pdf", _need_text), take
-        )
-
-    def _written(self) -> tuple[list[str], str]:
-        """Ids of the runs that are shown, where a filter hides others, and a sentence that says which are written."""
-        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
-        if len(runs) == every:
-            return [], f"Every run of the sweep will be written ({every})."
-        shown = f"the filter '{self.only.text.strip()}'" if self.only else "this filter"
-        return [
-            run.counts for run in runs
-        ], f"{len(runs)} of {counted(every, 'run')} will be written: those of {shown}."
+        where = "Its ending says the format: .pdf, .svg or .png; only what rsctl wrote there is replaced."
+        self._save("Figure to", where, f"{self._question.sweep}-{kind}.pdf", results_reader.figure, kind)
 
     def action_compare(self) -> None:
         """Is the difference real? Of the two runs drawn, or of the one under the cursor and another."""
@@ -228,11 +219,9 @@ class Asking(Filtering):
         self.app.push_screen(ReadScreen(message.title, message.text))
 
     def on_exported(self, message: Exported) -> None:
-        self.notify(
-            message.problem or message.text,
-            severity="error" if message.problem else "information",
-            markup=False,
-        )
+        self.settle(message.problem)
+        if not message.problem:
+            self.notify(message.text, markup=False)
 
 
 def parse_alpha(text: str) -> float:

@@ -12,19 +12,28 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
+from rsctl.completion import files, listed
 from rsctl.plain import plain
 from rsctl.tui.draft import LISTS
-from rsctl.tui.form_rows import called, field_row, heading, help_text, highlighted, plan_text, said_default
-from rsctl.tui.form_views import Composed, Field
+from rsctl.tui.form_rows import (
+    called,
+    expert_key,
+    first_sentence,
+    form_rows,
+    help_text,
+    highlighted,
+    plan_text,
+    said_default,
+)
+from rsctl.tui.form_views import Composed, Field, Section
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.filing import Filing
-from rsctl.tui.widgets.cells import Column, Row
+from rsctl.tui.widgets.cells import Column
 from rsctl.tui.widgets.grid import Grid
 
 COLUMNS = (Column("Field", 25), Column("Value"), Column("Default from", drop=1))
-CLOSED = ("Precision", "Resources for ")
-"""How the titles of sections begin that are closed at first."""
 ACTIONS = (
+    ("Find a field", "By typing its name (/)", "find"),
     ("Open a sweep file", "Into the form (o)", "open"),
     ("Start from a template", "Into the form (T)", "template"),
     ("Save the sweep file", "As a new file, or the one that was opened (w)", "save"),
@@ -34,6 +43,7 @@ ACTIONS = (
     ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
     ("Take a table away", "The method, verifier or attack that the cursor is in (minus)", "remove"),
     ("Reset the field", "To its default (delete)", "reset"),
+    ("Take the last change back", "One step; once more brings it back (Ctrl+Z)", "undo"),
 )
 
 
@@ -44,7 +54,7 @@ class ComposeScreen(Filing):
     GUIDE = (
         "A sweep file, field by field. Enter sets the field under the cursor; several values with commas between them make "
         "a grid. Muted values are defaults, with their source. The file and what it would run stand beside the form; "
-        "nothing is written before you save or submit."
+        "no sweep file is written before you save or submit. What is unsaved when you leave is offered next time."
     )
     HEADS: ClassVar[dict[str, str]] = {
         "Default from": "whose value holds while you set none: a paper's for this data set and noise level, or rsctl's (default)",
@@ -52,6 +62,7 @@ class ComposeScreen(Filing):
     BINDINGS: ClassVar[list[BindingType]] = [
         # The form itself would tell this screen by a message, later than the next key.
         Binding("enter,space", "set", "Set the field", show=False, priority=True),
+        Binding("slash", "find", "Find", key_display="/", tooltip="Find a field by its name"),
         Binding("o", "open", "Open"),
         Binding("T", "template", "Template"),
         Binding("w", "save", "Save"),
@@ -61,12 +72,13 @@ class ComposeScreen(Filing):
         Binding("A", "add_attack", "Add an attack", show=False),
         Binding("minus", "remove", "Take the table away", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
+        Binding("ctrl+z", "undo", "Take the last change back", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
-        self._toggled: set[str] = set()
-        """Titles of sections that somebody opened or closed."""
+        self._folds: dict[str, bool] = {}
+        """What somebody opened or closed."""
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):
@@ -95,19 +107,17 @@ class ComposeScreen(Filing):
     def _show_form(self) -> None:
         if self._composed is None:
             return
-        rows: list[Row] = []
-        for section in self._composed.sections:
-            opened = section.title.startswith(CLOSED) == (section.title in self._toggled)
-            rows.append(Row(section.title, heading(section), 0, opened))
-            if opened:
-                rows += [field_row(section, field) for field in section.fields]
-        self.grid.show(rows)
+        self.grid.show(form_rows(self._composed.sections, self._folds))
         self._show_help()
 
+    def _here(self) -> tuple[Section | None, Field | None]:
+        """The field under the cursor, and its section."""
+        sections, key = self._composed.sections if self._composed else (), self.grid.key
+        found = ((s, f) for s in sections for f in s.fields if f"{s.title} {f.key}" == key)
+        return next(found, (None, None))
+
     def _field(self) -> Field | None:
-        sections = self._composed.sections if self._composed else ()
-        key = self.grid.key
-        return next((f for s in sections for f in s.fields if f"{s.title} {f.key}" == key), None)
+        return self._here()[1]
 
     def _show_help(self) -> None:
         self.query_one("#compose-help", Static).update(help_text(self._field()))
@@ -116,11 +126,33 @@ class ComposeScreen(Filing):
         self._show_help()
 
     def on_grid_folded(self, message: Grid.Folded) -> None:
-        self._toggled ^= {message.key}
+        self._folds[message.key] = message.opened
         self._show_form()
 
     def on_grid_chosen(self, _message: Grid.Chosen) -> None:
         self.action_set()
+
+    def action_find(self) -> None:
+        """Go to a field by its name, whatever it is folded in."""
+        sections = self._composed.sections if self._composed else ()
+        places = {called(field): (section, field) for section in sections for field in section.fields}
+
+        def take(name: str | None) -> None:
+            if name:
+                section, field = places[name]
+                self._folds |= {section.title: True}
+                self._keep_open(section, field)
+                self._show_form()
+                self.grid.move_to(f"{section.title} {field.key}")
+
+        here = self._field()
+        options = [(name, first_sentence(field.help)) for name, (_, field) in places.items()]
+        self.app.push_screen(ChooseScreen("Find a field", options, called(here) if here else ""), take)
+
+    def _keep_open(self, section: Section | None, field: Field) -> None:
+        """A field for experts stays in sight while somebody sets it."""
+        if section is not None and field in section.expert:
+            self._folds[expert_key(section)] = True
 
     def action_set(self) -> None:
         """Set the field under the cursor, or open the section."""
@@ -140,9 +172,17 @@ class ComposeScreen(Filing):
         )
         default = f"\nEmpty: {said_default(field)}." if field.default else ""
         told = plain(field.help, 600) + allowed + several + default
+        names = (
+            listed([name for name, _ in field.options])
+            if field.options
+            else files
+            if field.label == "file"
+            else None
+        )
         self.app.push_screen(
-            AskScreen(called(field), told, field.value or field.default, partial(_check_text, field)), partial(self._take, field)
-        )  # fmt: skip
+            AskScreen(called(field), told, field.proposed, partial(_check_text, field), complete=names),
+            partial(self._take, field),
+        )
 
     def _take(self, field: Field, text: str | None) -> None:
         if text is None:
@@ -159,6 +199,9 @@ class ComposeScreen(Filing):
     def _show_meanwhile(self, field: Field, text: str, grid: bool) -> None:
         """Show what is set now: the check of a large sweep on a slow file system takes a while."""
         if self._composed is not None:
+            section, here = self._here()
+            if here is not None:
+                self._keep_open(section, here)
             self._composed.put(replace(field, value=text, is_set=bool(text), grid=grid, problem=""))
             self._show_form()
 

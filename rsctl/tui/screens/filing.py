@@ -4,48 +4,48 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from rsctl.completion import files
 from rsctl.errors import InputError
-from rsctl.plain import plain
 from rsctl.tui import steer, sweep_files
-from rsctl.tui.draft import START, Draft
+from rsctl.tui.draft import Draft
 from rsctl.tui.form_rows import first_lines
 from rsctl.tui.form_views import Composed
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.screens.drafting import Drafting
 from rsctl.tui.screens.dropped import ask_about_dropped
-from rsctl.tui.screens.mode import ModeScreen
 from rsctl.tui.sweep_files import Opened, Saved
 
 
-class Filing(ModeScreen):
+class Filing(Drafting):
     """The part of the compose mode that reads and writes files and starts sweeps."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._draft = Draft(START)
-        self._file: Path | None = None
-        """The file that was opened or saved: saving may replace it."""
         self._composed: Composed | None = None
         self._submitted = ""
-        """The sweep that was submitted last."""
+        """The sweep that was submitted last, and its table."""
+        self._submitted_raw: dict[str, Any] = {}
 
     def _check(self) -> None:
         """Have the draft checked and its form made anew."""
+        self.remember()
         draft = self._draft.copy()
         self.background.ask("compose", partial(sweep_files.compose, draft), self)
 
     def action_open(self) -> None:
         """Open a sweep file into the form; its comments don't survive saving."""
 
-        def take(name: str | None) -> None:
-            if name:
-                # Until it is read there is nothing to submit.
-                self._composed = None
-                self.background.ask("file", partial(sweep_files.open_file, name), self)
+        def attempt(name: str) -> None:
+            self.background.ask("file", partial(sweep_files.open_file, name), self)
 
-        self.app.push_screen(
-            AskScreen("Open a sweep file", "Comments in it don't survive saving.", "", need_name), take
+        help_text = "Comments in it don't survive saving."
+        self.unless_unsaved(
+            lambda: self.app.push_screen(
+                AskScreen("Open a sweep file", help_text, "", need_name, attempt=attempt, complete=files)
+            )
         )
 
     def action_template(self) -> None:
@@ -55,18 +55,19 @@ class Filing(ModeScreen):
 
         def take(name: str | None) -> None:
             if name:
-                self._draft, self._file = sweep_files.draft_of(known[name]), None
+                self.take_up(sweep_files.draft_of(known[name]), None)
                 self._check()
 
         options = [(name, template.summary) for name, template in known.items()]
-        self.app.push_screen(ChooseScreen("Start from", options), take)
+        self.unless_unsaved(lambda: self.app.push_screen(ChooseScreen("Start from", options), take))
 
     def on_opened(self, message: Opened) -> None:
-        if message.draft is None:
-            self.notify(plain(message.problem, 600), severity="error", markup=False)
-        else:
-            self._draft, self._file = message.draft, message.file
-        self._check()
+        self.settle(message.problem)
+        if message.draft is not None:
+            # Until it is checked there is nothing to submit.
+            self._composed = None
+            self.take_up(message.draft, message.file)
+            self._check()
 
     def action_save(self) -> None:
         """Write the sweep file."""
@@ -74,21 +75,20 @@ class Filing(ModeScreen):
         proposed = str(self._file) if self._file else f"{name if isinstance(name, str) else 'sweep'}.toml"
         own = self._file
 
-        def take(text: str | None) -> None:
-            if text:
-                file = Path(text).expanduser().absolute()
-                self.background.ask(
-                    "file", partial(sweep_files.save, file, self._draft.toml(), file == own), self
-                )
+        def attempt(text: str) -> None:
+            file = Path(text).expanduser().absolute()
+            errand = partial(sweep_files.save, file, self._draft.copy(), file == own)
+            self.background.ask("file", errand, self)
 
         help_text = "Problems in it don't hinder saving. " + ("This file is replaced." if own else "A new file; nothing is overwritten.")  # fmt: skip
-        self.app.push_screen(AskScreen("Save as", help_text, proposed, need_name), take)
+        self.app.push_screen(
+            AskScreen("Save as", help_text, proposed, need_name, attempt=attempt, complete=files)
+        )
 
     def on_saved(self, message: Saved) -> None:
-        if message.problem:
-            self.notify(plain(message.problem, 600), severity="error", markup=False)
-        else:
-            self._file = message.file
+        self.settle(message.problem)
+        if not message.problem:
+            self.saved(message.draft, message.file)
             self.notify(f"written: {message.file}", markup=False)
 
     def action_submit(self) -> None:
@@ -107,7 +107,7 @@ class Filing(ModeScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self._submitted = name
+                self._submitted, self._submitted_raw = name, composed.draft.raw
                 self.background.ask("submit", partial(sweep_files.submit, name, toml, replaces), self)
 
         self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
@@ -117,6 +117,7 @@ class Filing(ModeScreen):
         # Where one goes to watch it, it is what one sees.
         self.dashboard.sweep_in_sight = self._submitted
         self.dashboard.look_now()
+        self.saved(Draft(self._submitted_raw), self._file)
         self._check()
         ask_about_dropped(self, message.dropped)
 

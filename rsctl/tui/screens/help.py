@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
-from textual.screen import ModalScreen
+from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 
@@ -34,3 +34,22 @@ class HelpScreen(ModalScreen[None]):
             box.border_subtitle = "q or Esc closes"
             yield Static(Text(self._guide), id="help-guide")
             yield Static(table)
+
+
+def keys_of(screen: Screen[Any]) -> list[tuple[str, str]]:
+    """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
+    found: dict[str, tuple[int, list[str], str]] = {}
+    for active in screen.active_bindings.values():
+        binding = active.binding
+        ours = type(active.node).__module__.startswith("rsctl.")
+        if (
+            binding.description
+            and ours
+            and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
+        ):
+            rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
+            found.setdefault(binding.action, (rank, [], active.tooltip or binding.description))[1].append(
+                screen.app.get_key_display(binding)
+            )
+    ordered = sorted(found.values(), key=lambda entry: entry[0])
+    return [(", ".join(dict.fromkeys(keys)), text) for _, keys, text in ordered]

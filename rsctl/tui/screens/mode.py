@@ -13,7 +13,7 @@ from textual.widgets import Footer
 
 from rsctl.plain import plain
 from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.screens.ask import ChooseScreen
+from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.tabline import TabLine
 from rsctl.tui.widgets.topbar import TopBar
@@ -36,6 +36,8 @@ class ModeScreen(Screen[None]):
     """What the heads of its columns mean, below them."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
+    ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
+    """Groups of errands that a dialogue waits for."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "y", "copy", "Copy", show=False, tooltip="Copy an id, an error, a command or a line of the log"
@@ -107,8 +109,22 @@ class ModeScreen(Screen[None]):
         """What the command palette offers here."""
         return ()
 
+    def settle(self, problem: str) -> None:
+        """What a dialogue attempts is done: it closes, or says what was wrong; where it was left, that is said here."""
+        dialogue = self.app.screen
+        if not isinstance(dialogue, AskScreen) or not dialogue.trying:
+            if problem:
+                self.notify(plain(problem, 600), severity="error", markup=False)
+        elif problem:
+            dialogue.refuse(plain(problem, 600))
+        else:
+            dialogue.dismiss()
+
     def on_failed(self, message: Failed) -> None:
-        self.notify(plain(message.text, 600), severity="error", markup=False)
+        if message.group in self.ATTEMPTS:
+            self.settle(message.text)
+        else:
+            self.notify(plain(message.text, 600), severity="error", markup=False)
 
 
 def copy_one(screen: Screen[Any], texts: Sequence[tuple[str, str]]) -> None:

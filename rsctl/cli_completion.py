@@ -1,0 +1,51 @@
+"""How the arguments of commands are completed in the shell: by their names, for what has one name has one meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, get_args, get_type_hints
+
+from typer.models import ParameterInfo
+
+from rsctl import completion
+from rsctl.completion import Names, one_of
+
+BY_NAME: dict[str, Names] = {
+    "sweep": completion.sweeps,
+    "sweeps": completion.sweeps,
+    "name": completion.sweeps,
+    "names": completion.sweeps_and_runs,
+    "run_name": completion.runs,
+    "first": completion.subjects,
+    "second": completion.subjects,
+    "template": completion.templates,
+    "certificate": completion.certificates,
+    "method": completion.methods,
+    "model": completion.models,
+    "arch": completion.models,
+    "dataset": completion.datasets,
+    "cluster": completion.profiles,
+    "table": completion.published,
+    "baseline": completion.published,
+    "form": one_of("md", "csv", "latex", "json", "tsv"),
+    "kind": one_of("curve", "envelope", "ecdf", "hours", "classes", "families"),
+}
+OF_COMMAND: dict[str, dict[str, Names]] = {
+    "retry": {"name": completion.sweeps_and_runs},
+    "data_fetch": {"name": completion.datasets},
+    "data_check": {"name": completion.datasets},
+    "data_prepare": {"name": one_of("imagenet")},
+}
+"""Where a name means something else."""
+
+
+def completed(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The command, with the completions of its arguments; files are completed by their type."""
+    known = {**BY_NAME, **OF_COMMAND.get(command.__name__, {})}
+    hints = get_type_hints(command, include_extras=True)
+    for name, hint in hints.items():
+        for info in get_args(hint):
+            if isinstance(info, ParameterInfo) and name in known:
+                info.autocompletion = known[name]
+    command.__annotations__ = hints
+    return command

@@ -1,0 +1,171 @@
+"""How what is typed can go on: names that the store and the catalog know, and files.
+
+The shell and the dashboard's prompts ask here. A completion never fails: where nothing can be known, nothing follows.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rsctl.errors import UserError
+
+if TYPE_CHECKING:
+    from rsctl.store.layout import Store
+
+Names = Callable[[str], list[str]]
+"""What is typed → the whole texts that begin so."""
+
+
+def files(typed: str) -> list[str]:
+    """Files and folders whose path begins as what is typed does; a folder ends in a slash, so that one can go on."""
+    folder, begun = os.path.split(typed)
+    try:
+        with os.scandir(os.path.expanduser(folder) or ".") as found:
+            names = sorted(
+                os.path.join(folder, entry.name) + ("/" if entry.is_dir() else "")
+                for entry in found
+                if entry.name.startswith(begun) and (begun.startswith(".") or not entry.name.startswith("."))
+            )
+    except OSError:
+        return []
+    return names
+
+
+def among(names: Callable[[], Iterable[str]]) -> Names:
+    """Completes one of these names."""
+
+    def complete(incomplete: str) -> list[str]:
+        try:
+            return [name for name in names() if name.startswith(incomplete)]
+        except (UserError, OSError):
+            return []
+
+    return complete
+
+
+def listed(names: Iterable[str]) -> Names:
+    """Completes the last of several names with commas between them."""
+    known = list(names)
+
+    def complete(typed: str) -> list[str]:
+        before, comma, last = typed.rpartition(",")
+        lead = before + comma + last[: len(last) - len(last.lstrip())]
+        given = {part.strip() for part in before.split(",")}
+        return [lead + name for name in known if name.startswith(last.strip()) and name not in given]
+
+    return complete
+
+
+def sweeps(incomplete: str) -> list[str]:
+    """Sweeps of the store."""
+    return among(lambda: _store().sweep_names())(incomplete)
+
+
+def runs(incomplete: str) -> list[str]:
+    """Runs of the store."""
+    return among(_run_names)(incomplete)
+
+
+def sweeps_and_runs(incomplete: str) -> list[str]:
+    """Both, as `cancel` and `retry` take them."""
+    return sweeps(incomplete) + runs(incomplete)
+
+
+def subjects(incomplete: str) -> list[str]:
+    """What `compare` takes: runs, and imported logs."""
+    return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
+
+
+def templates(incomplete: str) -> list[str]:
+    """Sweep files that come with rsctl."""
+    from rsctl.spec.templates import all_templates
+
+    return among(lambda: [one.name for one in all_templates()])(incomplete)
+
+
+def certificates(incomplete: str) -> list[str]:
+    """Certificates, those of plugins too."""
+    return _of_catalog("certificates")(incomplete)
+
+
+def methods(incomplete: str) -> list[str]:
+    """Training methods."""
+    return _of_catalog("methods")(incomplete)
+
+
+def models(incomplete: str) -> list[str]:
+    """Architectures."""
+    return _of_catalog("models")(incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Data sets."""
+    return _of_catalog("datasets")(incomplete)
+
+
+def profiles(incomplete: str) -> list[str]:
+    """Profiles of rsctl.toml, and the two that always exist."""
+
+    def names() -> Iterable[str]:
+        from rsctl.spec.settings import load_settings
+
+        return load_settings().settings.everywhere
+
+    return among(names)(incomplete)
+
+
+def published(incomplete: str) -> list[str]:
+    """Published tables."""
+
+    def names() -> Iterable[str]:
+        from rsctl.report.published import published_tables
+
+        return published_tables()
+
+    return among(names)(incomplete)
+
+
+def one_of(*names: str) -> Names:
+    """Completes one of a few fixed words."""
+    return among(lambda: names)
+
+
+def _store() -> Store:
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    return Store(load_settings().store)
+
+
+def _run_names() -> list[str]:
+    from rsctl.store.layout import KINDS
+
+    return [name for kind in KINDS for name in _names(_store().root / kind)]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _of_catalog(kind: str) -> Names:
+    def names() -> Iterable[str]:
+        from rsctl import catalog
+        from rsctl.certificates import certificates
+        from rsctl.spec.settings import load_settings
+
+        load_settings()  # makes the plugins known
+        known: dict[str, Callable[[], Iterable[str]]] = {
+            "certificates": certificates,
+            "methods": catalog.known_methods,
+            "models": catalog.known_models,
+            "datasets": catalog.known_datasets,
+        }
+        return sorted(known[kind]())
+
+    return among(names)

@@ -1,0 +1,70 @@
+"""Unsaved sweep files of the form, kept from one session to the next: one per user and store.
+
+They lie in `$XDG_STATE_HOME/rsctl/drafts`, by default under `~/.local/state`. Used on a background thread only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from rsctl.errors import UserError
+from rsctl.tui.background import Answer
+from rsctl.tui.draft import Draft, to_toml
+
+
+class Kept(Answer):
+    """The draft that was left, if there is one, with the file it was of and when; or why it can't be read."""
+
+    def __init__(
+        self, draft: Draft | None = None, file: Path | None = None, when: float = 0.0, problem: str = ""
+    ) -> None:
+        super().__init__()
+        self.draft, self.file, self.when, self.problem = draft, file, when, problem
+
+
+def place() -> Path:
+    """The file that the draft of this store is kept in."""
+    from rsctl.spec.settings import load_settings
+
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    name = hashlib.sha256(str(load_settings().store).encode()).hexdigest()[:16]
+    return Path(state) / "rsctl" / "drafts" / f"{name}.toml"
+
+
+def keep(draft: Draft, file: Path | None) -> None:
+    """Write a draft; raises UserError where it can't be."""
+    from rsctl.store.files import replace
+
+    replace(place(), to_toml({"file": str(file or ""), "draft": draft.raw}).encode())
+
+
+def forget() -> None:
+    """Remove the draft: what it says is saved, or submitted."""
+    place().unlink(missing_ok=True)
+
+
+def find() -> Kept:
+    """The draft that was left unsaved."""
+    from rsctl.spec.settings import read_toml
+
+    path = place()
+    if not path.exists():
+        return Kept()
+    try:
+        found = read_toml(path)
+        file = str(found.get("file", ""))
+        draft = Draft(found["draft"])
+        return Kept(draft, Path(file) if file else None, path.stat().st_mtime)
+    except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        return Kept(problem=f"{path}: the draft that was kept there can't be read: {error}")
+
+
+def age(when: float) -> str:
+    """How long ago, in words: `5 minutes ago`, or the date."""
+    minutes = (time.time() - when) / 60
+    if minutes < 120:
+        return "just now" if minutes < 2 else f"{minutes:.0f} minutes ago"
+    return f"on {time.strftime('%Y-%m-%d at %H:%M', time.localtime(when))}"
