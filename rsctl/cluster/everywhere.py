@@ -12,6 +12,7 @@ from rsctl.cluster.slurm_watch import WATCH
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, SlurmProfile
 from rsctl.store.layout import Store
+from rsctl.store.records import passed_over
 
 
 class Everywhere:
@@ -47,5 +48,5 @@ class Everywhere:
 
 
 def notices() -> list[str]:
-    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows nobody understood."""
-    return WATCH.notices()
+    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
+    return WATCH.notices() + passed_over()

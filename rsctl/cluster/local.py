@@ -119,7 +119,7 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
         if attempt and not attempt.ended and is_alive(attempt.claim):
-            found[int(attempt.claim["pid"])] = str(attempt.claim["start"])
+            found[attempt.claim["pid"]] = attempt.claim["start"]
     return found
 
 

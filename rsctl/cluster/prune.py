@@ -17,6 +17,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
+from rsctl.store.fields import SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
@@ -79,7 +80,7 @@ def _is_ours(run: Run) -> bool:
     The store may lie in a folder that has a `models` or `code` of its own.
     """
     try:
-        return run.id.endswith(f"-{str(read_json(run.path / 'spec.json', 'hash')['hash'])[:8]}")
+        return run.id.endswith(f"-{read_json(run.path / 'spec.json', SPEC).get('hash', '?')[:8]}")
     except UserError:
         return False
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -125,7 +126,7 @@ def refusal(plan: Plan, difference: str) -> RefusedError:
 
 
 def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
-    there = (store.sweep_folder(plan.sweep.name) / "plan.json").is_file()
+    there = os.path.lexists(store.sweep_folder(plan.sweep.name) / "plan.json")
     return store.sweep(plan.sweep.name) if there else None
 
 

@@ -16,9 +16,11 @@ from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
+from rsctl.store.fields import ENTRY
 from rsctl.store.files import explained, publish, publish_all, replace, to_json
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.records import seal
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
 
@@ -200,7 +202,7 @@ def _entry(
 ) -> dict[str, Any]:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = spec.folder == "counts"
-    return {
+    values = {
         "model": entry.resolved.train.run_id,
         "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
         "kind": spec.folder,
@@ -211,6 +213,7 @@ def _entry(
         "certificates": list(settings.certificates) if sampled else [],
         "radii": radii,
     }
+    return seal(values, ENTRY)
 
 
 def save_sweep_file(place: Place, name: str, source: Path) -> None:

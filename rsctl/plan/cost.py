@@ -10,8 +10,9 @@ from rsctl.errors import UserError
 from rsctl.plan.plan import Plan
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
-from rsctl.store.files import read_json
+from rsctl.store.fields import BENCH
 from rsctl.store.layout import TABLES, Run, Store
+from rsctl.store.records import read_or_pass
 from rsctl.words import duration
 
 Key = tuple[str, ...]
@@ -142,7 +143,7 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
 def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
     """What `rsctl bench` measured."""
     for file in sorted((store.root / "bench").glob("*.json")):
-        figures = read_json(file)
+        figures = read_or_pass(file, BENCH) or {"rows": []}
         for row in figures["rows"]:
             key = sampling_key(
                 figures["model"], figures["dataset"], row["precision"], row.get("compile", "off")
@@ -157,5 +158,5 @@ def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:
         if progress.get("rate") and progress.get("device"):
             yield (
                 key,
-                Measured(float(progress["rate"]) * each, str(progress["device"]), float(progress["time"])),
+                Measured(progress["rate"] * each, progress["device"], progress.get("time", 0.0)),
             )
