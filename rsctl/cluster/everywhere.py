@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rsctl.catalog import plugin_problems
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.slurm import SlurmBackend
@@ -49,4 +50,4 @@ class Everywhere:
 
 def notices() -> list[str]:
     """What a person has to know about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
-    return WATCH.notices() + passed_over()
+    return WATCH.notices() + plugin_problems() + passed_over()
