@@ -12,7 +12,7 @@ import reprlib
 import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -96,6 +96,8 @@ def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
         _pass(path, problem)
         return None
     except InputError:
+        if os.path.lexists(path):
+            _pass(path, Unreadable(path, "is a link to nothing"))
         return None
     return found
 
@@ -115,12 +117,16 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def passed_over() -> list[str]:
-    """A sentence for each record that could not be read, as long as it lies there as it is."""
+def passed_over(within: Sequence[Path] = ()) -> list[str]:
+    """A sentence for each record that could not be read, as long as it lies there as it is; of these folders, or of all."""
     for path, (stamp, _) in list(_passed.items()):
         if not stamp or _stamp(path) != stamp:
             _passed.pop(path, None)
-    told = sorted(sentence for _, sentence in _passed.values())
+    told = sorted(
+        sentence
+        for path, (_, sentence) in list(_passed.items())
+        if not within or any(path.is_relative_to(folder) for folder in within)
+    )
     more = len(told) - _NAMED
     return told[:_NAMED] + ([f"and {more} more records that can't be read"] if more > 0 else [])
 
