@@ -100,11 +100,11 @@ PLAN = Kind(Plan)
 class Shown(TypedDict):
     """`sweeps/<name>/imports/<import>.json`."""
 
-    n: NotRequired[Annotated[int, Field(ge=1, lt=2**53)] | None]
-    n0: NotRequired[Annotated[int, Field(ge=0, lt=2**53)] | None]
-    alpha: NotRequired[Alpha | None]
-    source: NotRequired[Text]
-    remarks: NotRequired[Texts]
+    n: Annotated[int, Field(ge=1, lt=2**53)] | None
+    n0: Annotated[int, Field(ge=0, lt=2**53)] | None
+    alpha: Alpha | None
+    source: Text
+    remarks: Texts
     digest: NotRequired[str]
 
 

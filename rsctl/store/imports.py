@@ -140,11 +140,14 @@ class Import:
         stored = read_json(file, SPEC)
         try:
             spec = ImportSpec.model_validate(stored.get("spec"))
+            found = spec.hash
         except ValidationError as error:
             raise Unreadable(
                 file, f"is not an import that this version of rsctl can read: {what_is_wrong(error)}"
             ) from error
-        if spec.hash != stored.get("hash"):
+        except ValueError as error:  # of a number that is none
+            raise Unreadable(file, str(error)) from error
+        if found != stored.get("hash"):
             raise RefusedError(
                 f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
             )
@@ -235,8 +238,8 @@ def shown_by(store: Store, sweep: str) -> list[Shown]:
     for name in store.import_names(sweep):
         if said := read_or_pass(folder / f"{name}.json", SHOWN):
             found.append(
-                Shown(Import(store.root / "imports" / name), said.get("n"), said.get("n0"), said.get("alpha"),
-                      said.get("source", ""), said.get("remarks", []))
+                Shown(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
+                      said["source"], said["remarks"])
             )  # fmt: skip
     return found
 

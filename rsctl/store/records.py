@@ -36,8 +36,9 @@ class Unreadable(InputError):
 
     def __init__(self, path: Path, why: str) -> None:
         self.why = why
+        again = "import its log" if "imports" in path.parts[-3:] else "submit"
         super().__init__(
-            f"{path}: {why}: it was edited or damaged. Restore it, or submit again: that sets it aside."
+            f"{path}: {why}: it was edited or damaged. Restore it, or {again} again: that sets it aside."
         )
 
 
