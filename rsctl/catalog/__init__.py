@@ -11,11 +11,13 @@ import importlib
 import pkgutil
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
-from rsctl.catalog.plugins import load
 from rsctl.errors import InputError, unknown
+
+if TYPE_CHECKING:
+    from rsctl.catalog.plugins import Plugin
 
 Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
@@ -32,9 +34,17 @@ def use_plugins(names: Iterable[str]) -> None:
         lookup.cache_clear()
 
 
+def _load() -> Sequence[Plugin]:
+    if not _named:
+        return ()
+    from rsctl.catalog.plugins import load
+
+    return load(_named)
+
+
 def plugins() -> tuple[str, ...]:
     """Names of the plugins that can be used."""
-    return tuple(plugin.name for plugin in load(_named) if not plugin.problem)
+    return tuple(plugin.name for plugin in _load() if not plugin.problem)
 
 
 def plugin_problems() -> list[str]:
@@ -43,13 +53,13 @@ def plugin_problems() -> list[str]:
         for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
             lookup()
     clashes = [text for (name, *_), text in _clashes.items() if name in _named]
-    return [plugin.problem for plugin in load(_named) if plugin.problem] + clashes
+    return [plugin.problem for plugin in _load() if plugin.problem] + clashes
 
 
 def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
     """The project's own declarations and those of the plugins, by name."""
     found = {declaration.name: declaration for declaration in own}
-    for plugin in load(_named):
+    for plugin in _load():
         for declaration in plugin.declared.get(attribute, ()):
             if declaration.name in found:
                 _clashes[plugin.name, attribute, declaration.name] = (

@@ -117,7 +117,7 @@ def _free(requests: list[Request], backend: Backend, place: Place) -> list[Reque
 
 def sweep_tasks(store: Store, name: str) -> list[Task]:
     """The tasks of a sweep, models first and after the models they need, each once."""
-    entries = store.sweep(name)["entries"]
+    entries = store.sweep(name, numbers=False)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
     models = {name: Task(store.run("models", name), 0) for name in names}
     tables = {

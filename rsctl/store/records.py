@@ -62,11 +62,13 @@ ANY = Kind(dict[str, Any])
 def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     """The record of this file; InputError where there is none, Unreadable where it isn't of its kind."""
     try:
-        data = read_bytes(path)
+        data = read_bytes(path, first=MOST_BYTES + 1)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
     except OSError as error:
         raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
+    if len(data) > MOST_BYTES:
+        raise Unreadable(path, f"has more than {MOST_BYTES >> 20} MB")
     if sum(data.count(mark) for mark in b",[{") > MOST_VALUES:
         raise Unreadable(path, f"has more than {MOST_VALUES:,} values")
     try:
@@ -146,11 +148,7 @@ def read_records(
     itself can't be read.
     """
     try:
-        with open_file(path) as file:
-            size = os.fstat(file.fileno()).st_size
-            if last is not None:
-                file.seek(max(0, size - last))
-            lines = file.read(MOST_BYTES if first is None else first).split(b"\n")
+        lines = read_bytes(path, first=MOST_BYTES if first is None else first, last=last).split(b"\n")
     except FileNotFoundError:
         return
     except OSError as error:
@@ -166,14 +164,21 @@ def read_records(
             yield record
 
 
-def read_bytes(path: Path) -> bytes:
-    """The whole file in one read; once more where a network file system says its handle is stale."""
+def read_bytes(path: Path, *, first: int | None = None, last: int | None = None) -> bytes:
+    """The file, or as much of its beginning or end; once more where a network file system says its handle is stale."""
     for attempt in range(3):
         try:
-            with open_file(path) as file:
-                if os.fstat(file.fileno()).st_size > MOST_BYTES:
-                    raise OSError(errno.EFBIG, f"it has more than {MOST_BYTES >> 20} MB", str(path))
-                return file.read(MOST_BYTES + 1)
+            descriptor, size = _open(path)
+            try:
+                start = 0 if last is None else max(0, size - last)
+                end = size if first is None else min(size, start + first)
+                parts = []
+                while start < end and (part := os.pread(descriptor, end - start, start)):
+                    parts.append(part)
+                    start += len(part)
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            finally:
+                os.close(descriptor)
         except OSError as error:
             if error.errno != errno.ESTALE or attempt == 2:
                 raise
@@ -182,17 +187,19 @@ def read_bytes(path: Path) -> bytes:
 
 
 def open_file(path: Path) -> BinaryIO:
-    """A file, opened to be read without a buffer. What isn't one raises OSError, and a pipe is never waited for."""
+    """A file, opened to be read without a buffer; raises as `read_bytes` does."""
+    return cast("BinaryIO", open(_open(path)[0], "rb", buffering=0))
+
+
+def _open(path: Path) -> tuple[int, int]:
+    """Descriptor and size of a file. What isn't one raises OSError, and a pipe is never waited for."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    try:
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            what = "a folder" if stat.S_ISDIR(mode) else "no regular file"
-            raise OSError(errno.EINVAL, f"it is {what}", str(path))
-        return cast("BinaryIO", open(descriptor, "rb", buffering=0))
-    except BaseException:
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        raise
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise OSError(errno.EINVAL, f"it is {what}", str(path))
+    return descriptor, status.st_size
 
 
 def what_is_wrong(error: ValidationError) -> str:
