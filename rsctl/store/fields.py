@@ -87,7 +87,7 @@ class Plan(TypedDict):
     submitted: NotRequired[Time]
     entries: Annotated[
         list[Annotated[Entry, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
-        Field(max_length=1_000_000),
+        Field(min_length=1, max_length=1_000_000),
         FailFast(),
     ]
     raw: dict[str, Any]
