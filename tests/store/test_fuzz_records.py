@@ -372,7 +372,7 @@ def test_an_import_sets_aside_what_is_damaged(
     (shown,) = (root / "sweeps/tiny/imports").iterdir()
     for damage in (shown, root / "imports" / shown.stem / "spec.json"):
         damage.write_text("{}")
-        assert str(damage) in "".join(command("export", "tiny")[1:])
+        assert damage.name in "".join(command("export", "tiny")[1:])  # Markdown escapes its folder
         assert command("import", str(log), "--name", "tiny", "--n", "1000", "--n0", "100", "--alpha", "0.001")[0] == 0  # fmt: skip
         (aside,) = damage.parent.glob(f"{damage.name}.unusable-*")
         assert aside.read_text() == "{}"
