@@ -63,7 +63,7 @@ def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     """The record of this file; InputError where there is none, Unreadable where it isn't of its kind."""
     try:
         data = read_bytes(path, first=MOST_BYTES + 1)
-    except FileNotFoundError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such file.") from error
     except OSError as error:
         raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
@@ -149,7 +149,7 @@ def read_records(
     """
     try:
         lines = read_bytes(path, first=MOST_BYTES if first is None else first, last=last).split(b"\n")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
         raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
