@@ -22,8 +22,9 @@ from rsctl.certificates import Halves, Looks, Shells, find_certificate
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.spec.runs import CountSpec
+from rsctl.store.checks import check_shard, count_table
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
-from rsctl.store.tables import count_table, shard_files
+from rsctl.store.tables import shard_files
 from rsctl.store.work import Stopped, Work
 
 
@@ -161,7 +162,7 @@ class CountWriter(ShardWriter):
         """
         for path in shard_files(self.work.run, self.work.task):
             try:
-                shard = read_shard(path)
+                shard = check_shard(self.work.run, path, read_shard(path))
             except (Corrupt, FileNotFoundError):
                 continue
             same = [number for number, function in enumerate(shard.functions) if function == self.function]

@@ -9,11 +9,12 @@ from typing import Any
 from jobs.data import Images, load, require_planned
 from rsctl import __version__
 from rsctl.errors import RefusedError
+from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
 from rsctl.store.files import replace
 from rsctl.store.provenance import git_state
 from rsctl.store.shards import Corrupt, read_shard
-from rsctl.store.tables import check_shard, data_files, set_aside, shard_file
+from rsctl.store.tables import data_files, set_aside, shard_file
 from rsctl.store.work import Work
 
 
@@ -71,7 +72,7 @@ class ShardWriter(ABC):
         found: set[int] = set()
         for path in data_files(self.work.run):
             try:
-                shard = check_shard(self.work.run, read_shard(path))
+                shard = check_shard(self.work.run, path, read_shard(path))
             except Corrupt as problem:
                 print(set_aside(path, str(problem)), flush=True)
                 continue

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 import time
 from typing import TYPE_CHECKING, Annotated, Any
@@ -110,10 +111,12 @@ def cancel(
     if not names and not dropped:
         raise InputError("cancel: name a sweep, a run or a task (RUN/N), or give --dropped.")
     place = load_settings()
-    tasks = control.cancel(place, names) if names else []
+    tasks, others = control.cancel(place, names) if names else ([], {})
     found = unwanted.dropped_tasks(place) if dropped else []
     left = unwanted.stop(place, found)
     _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
+    for key, user in others.items():
+        print(f"not stopped: {key}: user {user} asked for it, and only they can cancel it", file=sys.stderr)
     for status in left:
         print(
             f"not stopped: {status.task.run.id} task {status.task.number}: {status.reason}", file=sys.stderr
@@ -157,8 +160,11 @@ def task(
     from rsctl.spec.settings import load_settings
     from rsctl.store.attempts import latest_attempt
     from rsctl.store.layout import Store
+    from rsctl.store.trust import MODE
 
-    run = Store(load_settings().store).find_run(run_name)
+    place = load_settings()
+    os.environ.setdefault(MODE, place.settings.local().store_mode)
+    run = Store(place.store).find_run(run_name)
     attempt = latest_attempt(run, number)
     if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
         print(f"task {number} of {run.id} is done: nothing is left to do")

@@ -70,7 +70,7 @@ class RunResults:
 
     def __repr__(self) -> str:
         """One line, for the last line of a notebook's cell; the arrays would fill pages."""
-        return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}{', LEARNED NOTHING' if self.about.degenerate else ''}>"
+        return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}{', LEARNED NOTHING' if self.about.degenerate else ''}{', FILES DAMAGED' if self.problems else ''}>"
 
     @property
     def index(self) -> NDArray[np.int64]:
@@ -95,6 +95,11 @@ class RunResults:
     def learned_nothing(self) -> str:
         """Why the numbers are no result: one class for every image, or a training that ended at chance; else empty."""
         return said(self.about.degenerate)
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Files that couldn't be used, each with its reason; their images are missing here."""
+        return self.about.problems
 
     @property
     def correct(self) -> NDArray[np.bool_]:

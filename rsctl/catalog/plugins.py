@@ -5,17 +5,21 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import importlib
+import importlib.util
+import os
 import re
 import reprlib
 import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from rsctl.catalog.declare import Attack, DataSet, Defaults, Method, Model, Verifier
+from rsctl.owners import is_mine, user_name
 
 KINDS: dict[str, type] = {
     "METHODS": Method,
@@ -67,6 +71,7 @@ def _load(name: str) -> Plugin:
     try:
         # What it prints must not stand in a command's output.
         with contextlib.redirect_stdout(sys.stderr):
+            _check_owner(name)
             module = importlib.import_module(name)
             if not getattr(module, "__file__", None):
                 raise ImportError("it is a folder without __init__.py, or no file")
@@ -81,6 +86,14 @@ def _load(name: str) -> Plugin:
         # A plugin is anybody's code: sys.exit() at its import must not end a command that doesn't use it.
         return Plugin(name, problem=f"plugins of rsctl.toml: {_why(name, error)}")
     return Plugin(name, declared)
+
+
+def _check_owner(name: str) -> None:
+    """ImportError for a package of another user than this one and the one that rsctl itself is run from."""
+    spec = importlib.util.find_spec(name.partition(".")[0])
+    for place in map(Path, [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else ()):
+        if not is_mine(place) and place.stat().st_uid != os.stat(__file__).st_uid:
+            raise ImportError(f"{place} belongs to user {user_name(place.stat().st_uid)}")
 
 
 def _why(name: str, error: BaseException) -> str:

@@ -47,7 +47,7 @@ def _some(d: int, k: int, shell: Shell, part: int) -> list[Tangents]:
 
 def folder() -> Path:
     """Where the files are."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rsctl" / "dsrs"
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "rsctl" / "dsrs"
 
 
 @lru_cache(maxsize=1)

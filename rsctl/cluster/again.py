@@ -7,12 +7,14 @@ from typing import Any
 
 from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
 from rsctl.errors import RefusedError, UnavailableError, UserError
+from rsctl.owners import check_owner
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.provenance import snapshot_code
+from rsctl.store.trust import check_run
 
 AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
 
@@ -37,10 +39,14 @@ def retry(
         if status.state in AGAIN and (only is None or status.task.key in only)
     ]
     limits = {"minutes": minutes, "memory_gb": memory_gb}
-    # A retry after a fix runs the fixed code.
-    changed: dict[str, Any] = {"code": snapshot_code(store.root)}
-    changed |= {key: value for key, value in limits.items() if value is not None}
     plan = store.sweep(sweep)
+    group = place.settings.profile(cluster_of(place, plan)).of_group
+    check_owner(store.sweep_folder(sweep) / "plan.json", store.root, group=group)
+    for run in {status.task.run for status in found}:
+        check_run(run, group=group)
+    # A retry after a fix runs the fixed code.
+    changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
+    changed |= {key: value for key, value in limits.items() if value is not None}
     handed = backend_of(place, cluster_of(place, plan)).submit(_requests(store, plan, found, changed))
     held_back = {task.key for task in handed.held_back}
     return [status.task for status in found if status.task.key not in held_back], handed.note

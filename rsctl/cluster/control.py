@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsctl.cluster.backend import Backend, Observer, Seen
 from rsctl.cluster.everywhere import Everywhere
-from rsctl.cluster.local import LocalBackend
+from rsctl.cluster.local import LocalBackend, of_others
 from rsctl.cluster.slurm import SlurmBackend
 from rsctl.cluster.slurm_submissions import submissions
 from rsctl.errors import InputError, UserError
@@ -277,15 +277,20 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
     return list(found.values())
 
 
-def cancel(place: Place, names: list[str]) -> list[Task]:
-    """Stop the unfinished ones of these sweeps, runs or tasks; returns them. What is sampled stays."""
+def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
+    """Stop the unfinished ones of these sweeps, runs or tasks, as far as they are this user's. What is sampled stays.
+
+    Returns the tasks that were stopped, and by key those of other users, with the user's name.
+    """
     backend = Everywhere(place)
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
     open_tasks = [
         s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states
     ]
-    backend.cancel(open_tasks)
-    return open_tasks
+    others = of_others(Store(place.store), open_tasks)
+    mine = [task for task in open_tasks if task.key not in others]
+    backend.cancel(mine)
+    return mine, others
 
 
 def log_files(run: Run, number: int) -> list[Path]:

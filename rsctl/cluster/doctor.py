@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-import stat
 from dataclasses import dataclass
 
 from rsctl.catalog import known_datasets, known_methods, known_models, plugin_problems
@@ -16,8 +15,10 @@ from rsctl.cluster.requests import own_queue
 from rsctl.cluster.slurm_doctor import examine_slurm
 from rsctl.errors import UserError
 from rsctl.spec.settings import Place
+from rsctl.store.exclusion import has_locks
 from rsctl.store.files import replace
-from rsctl.store.layout import KINDS, Store
+from rsctl.store.layout import Store
+from rsctl.store.trust import kept_from_group, open_to_all
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "scikit-learn", "h5py", "submitit", "textual")
 _LOW_DISK_GB = 1.0
@@ -75,17 +76,16 @@ def _store(place: Place) -> list[Finding]:
     if waiting and not running:
         state += f", though {waiting} tasks wait: submit again"
     found.append(Finding(running or not waiting, "queue", f"{state} ({queue.log})"))
+    by = (
+        "those of the file system"
+        if has_locks(place.store)
+        else "none in this file system; files that name their process stand in"
+    )
+    found.append(Finding(True, "locks", by))
     found += [
-        Finding(False, "queue", f"{file}: is no request that can be worked with; remove it")
+        Finding(False, "queue", f"{file}: is no request of yours that can be worked with; remove it")
         for file in queue.unreadable()
     ]
-    found += [
-        Finding(
-            False,
-            "store",
-            f"{folder} can be written to by everybody: others can change results there. chmod o-w {folder}",
-        )
-        for folder in (place.store, *(place.store / name for name in (*KINDS, "code", "queue", "sweeps")))
-        if folder.is_dir() and folder.stat().st_mode & stat.S_IWOTH
-    ]
-    return found
+    group = any(profile.of_group for profile in place.settings.profiles.values())
+    warnings = open_to_all(place, runs=True) + (kept_from_group(place.store) if group else [])
+    return found + [Finding(False, "store", text) for text in warnings]

@@ -13,8 +13,9 @@ from typing import Any
 from rsctl.cluster.backend import HandedOver, Seen
 from rsctl.cluster.processes import task_processes, visible_gpus
 from rsctl.cluster.queue import KILL_AFTER, served, start_detached
-from rsctl.cluster.requests import all_queues, own_queue
+from rsctl.cluster.requests import Queue, all_queues, own_queue, task_of
 from rsctl.errors import InputError
+from rsctl.owners import is_mine, user_name
 from rsctl.plan.tasks import Request, Task
 from rsctl.spec.settings import LocalProfile
 from rsctl.store.attempts import State, is_alive, latest_attempt, process_start
@@ -30,7 +31,10 @@ class LocalBackend:
     store: Store
 
     def submit(self, requests: list[Request]) -> HandedOver:
-        """Add requests to this host's queue and see that it runs; a task that any host's queue holds is left to it."""
+        """Add requests to this user's queue on this host and see that it runs; a task that another queue holds is left to it.
+
+        Queues of other users count in the store of a group only: elsewhere they have no business.
+        """
         wanted_gpus = max(
             (r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0
         )
@@ -39,8 +43,12 @@ class LocalBackend:
                 f"resources: {wanted_gpus} GPUs asked for; this machine shows {len(found)}. Set gpus = 0, or another profile."
             )
         mine = own_queue(self.store)
+        mine.take_over()
         elsewhere = {
-            key for queue in all_queues(self.store) if queue.host != mine.host for key in queue.wanted()
+            key
+            for queue in all_queues(self.store)
+            if queue != mine and (queue.is_mine or queue.user is None or self.profile.of_group)
+            for key in queue.wanted()
         }
         added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
         if requests:
@@ -51,21 +59,22 @@ class LocalBackend:
         """Queue files and living processes; reads nothing of a task that no queue has heard of."""
         wanted: dict[str, dict[str, Any]] = {}
         ended: dict[str, dict[str, Any]] = {}
-        hosts: dict[str, str] = {}
+        queues: dict[str, Queue] = {}
         for queue in all_queues(self.store):
-            ended |= queue.endings()
+            ended |= queue.endings() if queue.is_mine or queue.user is None else _lasting(queue)
             for key, request in queue.wanted().items():
-                wanted[key], hosts[key] = request, queue.host
+                wanted[key], queues[key] = request, queue
         seen: dict[str, Seen] = {}
         for task in tasks:
             if task.key in wanted:
-                seen[task.key] = self._wanted(task, wanted[task.key], hosts[task.key])
+                seen[task.key] = self._wanted(task, wanted[task.key], queues[task.key])
             elif task.key in ended:
                 note = ended[task.key]
                 seen[task.key] = Seen(State(note["state"]), note["reason"])
         return seen
 
-    def _wanted(self, task: Task, request: dict[str, Any], host: str) -> Seen:
+    def _wanted(self, task: Task, request: dict[str, Any], queue: Queue) -> Seen:
+        host = queue.where
         attempt = latest_attempt(task.run, task.number)
         if attempt and not attempt.ended:
             alive = is_alive(attempt.claim)
@@ -81,25 +90,28 @@ class LocalBackend:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
                 return Seen(State.WAITING, f"waits for the model {model.id}", host)
-        if host == own_queue(self.store).host and not served(own_queue(self.store)):
+        if queue.host == own_queue(self.store).host and not served(queue):
             return Seen(State.QUEUED, "waits for the queue to start; if that lasts, submit again", host)
         return Seen(State.QUEUED, f"waits for a free slot on {host}", host)
 
     def revive(self) -> None:
         """Start this host's queue again if it died while tasks wait."""
         queue = own_queue(self.store)
+        queue.take_over()
         if queue.wanted() and not served(queue):
             start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Take the requests out and stop this host's processes; another host's queue stops its own.
+        """Take the requests out and stop this host's processes; another host's queue stops its own. What another user asked for
+        or runs goes on.
 
         Returns once this host's processes are gone: SIGTERM first, so that they write a snapshot.
         """
         tasks = list(tasks)
         for queue in all_queues(self.store):
-            for task in tasks:
-                queue.end(task.key, State.CANCELLED, "cancelled by you")
+            if queue.is_mine or queue.user is None:
+                for task in tasks:
+                    queue.end(task.key, State.CANCELLED, "cancelled by you")
         living = processes_of(self.store, tasks)
         count, started, kill = len(living), time.monotonic(), signal.SIGTERM
         _send(living, kill)
@@ -118,8 +130,35 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
     found = dict(running[task.key] for task in tasks if task.key in running)
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
-        if attempt and not attempt.ended and is_alive(attempt.claim):
+        # Another user's claim may name any process of this one.
+        if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
             found[attempt.claim["pid"]] = attempt.claim["start"]
+    return found
+
+
+def _lasting(queue: Queue) -> dict[str, dict[str, Any]]:
+    """Notes of another user's queue, without those of tasks that have failed since in somebody else's."""
+    found = {}
+    for key, note in queue.endings().items():
+        task = task_of(queue.store, key)
+        attempt = latest_attempt(task.run, task.number)
+        if attempt is None or attempt.ended != "failed":
+            by = f"by user {user_name(queue.user or 0)}"
+            found[key] = {**note, "reason": str(note["reason"]).replace("by you", by)}
+    return found
+
+
+def of_others(store: Store, tasks: Iterable[Task]) -> dict[str, str]:
+    """The tasks, by key, that another user asked for or runs, with that user's name: only they can stop them."""
+    keys = {task.key: task for task in tasks}
+    found: dict[str, str] = {}
+    for queue in all_queues(store):
+        if queue.user is not None and not queue.is_mine:
+            found |= {key: user_name(queue.user) for key in queue.wanted() if key in keys}
+    for key, task in keys.items():
+        attempt = latest_attempt(task.run, task.number)
+        if attempt and not attempt.ended and not is_mine(attempt.file) and is_alive(attempt.claim):
+            found[key] = user_name(attempt.file.stat().st_uid)
     return found
 
 

@@ -40,13 +40,15 @@ def gpus_of(pid: int) -> list[int]:
 
 
 def task_processes(store: Store) -> dict[str, tuple[int, str]]:
-    """Task key → (pid, start time) of the processes that run this store's tasks on this machine.
+    """Task key → (pid, start time) of this user's processes that run this store's tasks on this machine.
 
     A queue that was killed may have started one that hasn't claimed its task yet; this is how the next sees it.
     """
     found: dict[str, tuple[int, str]] = {}
     for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
         try:
+            if os.stat(f"/proc/{name}").st_uid != os.geteuid():
+                continue
             words = [os.fsdecode(word) for word in Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")]
         except OSError:
             continue

@@ -17,7 +17,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.fields import SPEC
+from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
@@ -164,7 +164,8 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
         for run in store.runs(kind):
             if run not in going:
                 try:
-                    used.add(str(run.launch().get("code", "")))
+                    # A member of a group that shares the store may have one of their own.
+                    used |= {str(read_json(file, LAUNCH)["code"]) for file in run.path.glob("launch*.json")}
                 except UserError:
                     return  # what can't be read may use any of them
     used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}

@@ -1,6 +1,6 @@
 """The local queue: a small detached process that starts tasks as slots, GPUs and dependencies allow.
 
-At most one per store and host (it holds a lock). It decides from files alone: requests, attempt files and
+At most one per store, user and host (it holds a lock). It decides from files alone: requests, attempt files and
 artifacts. Killed at any moment it loses nothing: its tasks live on in sessions of their own, and the next
 queue sees their claims.
 """
@@ -8,21 +8,21 @@ queue sees their claims.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.processes import TASK_MODULE, gpus_of, task_processes, visible_gpus
 from rsctl.cluster.requests import Queue, all_queues, own_queue, task_of
-from rsctl.errors import UnavailableError, UserError
+from rsctl.errors import UserError
+from rsctl.owners import is_mine
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import LocalProfile, find_settings, load_settings
 from rsctl.store.attempts import (
@@ -34,9 +34,11 @@ from rsctl.store.attempts import (
     process_start,
     read_attempt,
 )
-from rsctl.store.files import explained, make_folder
+from rsctl.store.exclusion import exclusive, is_held
+from rsctl.store.files import open_log
 from rsctl.store.layout import Store
 from rsctl.store.provenance import ONLY_VERIFIED, verify_code
+from rsctl.store.trust import MODE, check_task
 
 TICK = 0.25
 _ASK_AGAIN = 8
@@ -64,7 +66,7 @@ class Running:
 
 
 class QueueProcess:
-    """Starts, watches and stops the tasks of one host's queue."""
+    """Starts, watches and stops the tasks of one user's queue on one host."""
 
     def __init__(self, queue: Queue, profile: LocalProfile) -> None:
         self.queue, self.profile = queue, profile
@@ -141,11 +143,18 @@ class QueueProcess:
             if n > request["after"]
         ]
         last = since[-1] if since else latest_attempt(task.run, task.number)
-        if last and not last.ended and is_alive(last.claim):
+        lives = last is not None and not last.ended and is_alive(last.claim)
+        ended = bool(since) and since[-1].ended in ("done", "failed")
+        others = last is not None and (lives or ended) and not is_mine(last.file)
+        if others and (refusal := self._refusal(task)):
+            self._end(key, State.FAILED, refusal)
+        elif last and lives:
+            if others:
+                return  # another member of the group works at it
             self._adopt(key, request, last.claim["pid"], last.claim["start"])
         elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
             self._adopt(key, request, *self.earlier[key])
-        elif since and since[-1].ended in ("done", "failed"):
+        elif ended:
             self.queue.finish(key)
             say(f"{key}: {since[-1].ended} {since[-1].reason}")
         elif deaths_without_progress(since) >= self.profile.attempts:
@@ -166,6 +175,14 @@ class QueueProcess:
             self._end(key, State.CANCELLED, blocked)
         elif self._ready(request):
             self._start(key, task, request)
+
+    def _refusal(self, task: Task) -> str:
+        """Why another user's files keep a task from being run here, or empty."""
+        try:
+            check_task(task.run, task.number, group=self.profile.of_group)
+        except UserError as error:
+            return str(error)
+        return ""
 
     def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
         """Watch a process that this queue didn't start, with the GPUs it was given."""
@@ -212,20 +229,23 @@ class QueueProcess:
         # A task that asks for more threads than there are runs alone.
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
+        group = self.profile.of_group
         try:
-            code = verify_code(self.queue.store.root, request["code"], task.run.launch()["plugins"])
+            check_task(task.run, task.number, group=group)
+            packages = task.run.launch()["plugins"]
+            code = verify_code(self.queue.store.root, request["code"], packages, group=group)
         except UserError as error:
             self._end(key, State.FAILED, str(error))
             return
         environment = {
             **os.environ,
             **ONLY_VERIFIED,
+            MODE: self.profile.store_mode,
             "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
         }
         environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
         log = task.run.log_file(task.number)
-        make_folder(log.parent)
-        with explained(log), open(log, "ab") as output:
+        with open_log(log) as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
                 # A file in the run's folder could be taken for one of Python's own modules.
@@ -249,47 +269,23 @@ def say(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
 
 
-@contextlib.contextmanager
-def only_one(queue: Queue) -> Any:
+def only_one(queue: Queue) -> AbstractContextManager[bool]:
     """Hold the queue's lock, yielding whether it was free."""
-    make_folder(queue.folder)
-    with explained(queue.lock):
-        descriptor = os.open(queue.lock, os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            if error.errno not in (errno.EWOULDBLOCK, errno.EACCES):
-                raise UnavailableError(
-                    f"can't lock {queue.lock}: {error}. The store's file system must support flock."
-                ) from error
-            yield False
-            return
-        yield True
-    finally:
-        os.close(descriptor)
+    queue.make()
+    return exclusive(queue.lock, wait=False)
 
 
 def served(queue: Queue) -> bool:
     """Whether a queue process holds the lock now."""
-    try:
-        descriptor = os.open(queue.lock, os.O_RDONLY)
-    except OSError:
-        return False
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
-    finally:
-        os.close(descriptor)
-    return False
+    return is_held(queue.lock)
 
 
 def main() -> None:
-    """Serve this host's queue until it is empty; leave at once if another process does."""
+    """Serve this user's queue on this host until it is empty; leave at once if another process does."""
     place = load_settings()
     queue = own_queue(Store(place.store))
     profile = place.settings.local(os.environ.get("RSCTL_PROFILE", "local"))
+    queue.take_over()
     refused = 0
     while True:
         with only_one(queue) as mine:
@@ -312,16 +308,16 @@ def main() -> None:
 def start_detached(store_root: Path, profile: str) -> None:
     """Make sure that a queue serves this store; returns at once."""
     queue = own_queue(Store(store_root))
-    make_folder(queue.folder)
-    environment = {**os.environ, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
+    queue.make()
+    environment = {**os.environ, **ONLY_VERIFIED, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
     settings = find_settings()
     if settings:
         environment["RSCTL_CONFIG"] = str(settings.absolute())
-    with explained(queue.log), open(queue.log, "ab") as output:
+    with open_log(queue.log) as output:
         subprocess.Popen(
             [sys.executable, "-m", "rsctl.cluster.queue"],
-            # Not the caller's folder: a file there could be taken for one of Python's or rsctl's own modules.
-            cwd=queue.folder, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            # A file in the caller's or the store's folder could be taken for one of Python's or rsctl's own modules.
+            cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 
 

@@ -1,12 +1,13 @@
 """The local queue's files: one request per task, and one note per task that ended without running to an end.
 
-`<store>/queue/<host>/requests/<task>.json` is what is wanted; a submission creates it, the queue removes it
+`<store>/queue/<user>@<host>/requests/<task>.json` is what is wanted; a submission creates it, the queue removes it
 when the task is done or failed, `cancel` moves it to `ended/` with a reason. All of it is on disk, so the
-queue process itself remembers nothing that matters.
+queue process itself remembers nothing that matters. Nobody's queue works at what somebody else asked for.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import socket
@@ -15,9 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsctl.owners import check_owner, is_mine, user_name
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
-from rsctl.store.files import publish, replace, to_json
+from rsctl.store.exclusion import is_held
+from rsctl.store.files import make_folder, publish, replace, to_json
 from rsctl.store.layout import Store, is_key
 from rsctl.store.records import ASIDE, Kind, move_aside, read_or_pass, wrong
 from rsctl.store.task_fields import ENDING, REQUEST
@@ -25,14 +28,32 @@ from rsctl.store.task_fields import ENDING, REQUEST
 
 @dataclass(frozen=True)
 class Queue:
-    """The queue folder of one host in one store."""
+    """The queue folder of one user on one host in one store."""
 
     store: Store
     host: str
+    user: int | None = None
+    """None for the folder of an older rsctl, which all users of a host shared."""
 
     @property
     def folder(self) -> Path:
-        return self.store.root / "queue" / self.host
+        name = self.host if self.user is None else f"{self.user}@{self.host}"
+        return self.store.root / "queue" / name
+
+    @property
+    def is_mine(self) -> bool:
+        return self.user == os.geteuid()
+
+    @property
+    def where(self) -> str:
+        """Its host and, if that is another one, its user."""
+        return self.host if self.is_mine or self.user is None else f"{self.host}, user {user_name(self.user)}"
+
+    def make(self) -> None:
+        """Make its folder: only its user writes there, whatever a group may do elsewhere in the store."""
+        for folder in (self.folder, self.requests, self.ended):
+            make_folder(folder, 0o755)
+            check_owner(folder, self.store.root, group=False)
 
     @property
     def requests(self) -> Path:
@@ -62,6 +83,7 @@ class Queue:
         for file, kind in ((self.ended_file(task.key), ENDING), (self.request_file(task.key), REQUEST)):
             if wrong(file, kind):
                 move_aside(file)
+        self.make()
         self.ended_file(task.key).unlink(missing_ok=True)
         values = {
             "task": task.key,
@@ -92,12 +114,32 @@ class Queue:
         self.request_file(key).unlink(missing_ok=True)
 
     def wanted(self) -> dict[str, dict[str, Any]]:
-        """Every request by task key, oldest first."""
+        """Every request of its own user by task key, oldest first."""
         found = _read_folder(self.requests, REQUEST)
-        return dict(sorted(found.items(), key=lambda item: (item[1]["submitted"], item[0])))
+        own = [(key, values) for key, values in found.items() if self._is_own(self.request_file(key))]
+        return dict(sorted(own, key=lambda item: (item[1]["submitted"], item[0])))
+
+    def _is_own(self, file: Path) -> bool:
+        """Return whether its user wrote a file; in a folder of an older rsctl, whoever did."""
+        if self.is_mine:
+            return is_mine(file)
+        with contextlib.suppress(OSError):
+            return self.user in (None, file.lstat().st_uid)
+        return False
+
+    def take_over(self) -> None:
+        """Move this user's requests here from the folder that an older rsctl kept for the whole host, if none serves it."""
+        old = Queue(self.store, self.host)
+        if not old.requests.is_dir() or is_held(old.lock):
+            return
+        self.make()
+        for key in old.wanted():
+            if is_mine(old.request_file(key)):
+                with contextlib.suppress(OSError):
+                    os.rename(old.request_file(key), self.request_file(key))
 
     def unreadable(self) -> list[Path]:
-        """Files among the requests that are none, which nobody works at."""
+        """Files among the requests that are none, or another user's, which nobody works at."""
         try:
             names = sorted(
                 name for name in os.listdir(self.requests) if not name.startswith(".") and ASIDE not in name
@@ -112,16 +154,21 @@ class Queue:
 
 
 def own_queue(store: Store) -> Queue:
-    """This host's queue."""
-    return Queue(store, re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()))
+    """This user's queue on this host."""
+    return Queue(store, re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()), os.geteuid())
 
 
 def all_queues(store: Store) -> list[Queue]:
-    """The queues of every host that ever submitted to this store."""
+    """The queues of every user and host that ever submitted to this store."""
     try:
-        return [Queue(store, name) for name in sorted(os.listdir(store.root / "queue"))]
+        names = sorted(os.listdir(store.root / "queue"))
     except (FileNotFoundError, NotADirectoryError):
         return []
+    split = [(name, *name.partition("@")[::2]) for name in names]
+    return [
+        Queue(store, host, int(user)) if host and user.isdecimal() else Queue(store, name)
+        for name, user, host in split
+    ]
 
 
 def task_of(store: Store, key: str) -> Task:

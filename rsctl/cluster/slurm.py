@@ -165,7 +165,8 @@ class SlurmBackend:
         jobs = []
         for task, submission in held:
             job = _job(submission, task.number, view)
-            if job in view.rows and seen_of(view.rows[job]).state in ACTIVE:
+            mine = submission.user == os.getuid()
+            if mine and job in view.rows and seen_of(view.rows[job]).state in ACTIVE:
                 jobs.append(job)
                 notes.setdefault((task.run.path, submission.id), (submission, []))[1].append(task.number)
         for (path, _), (submission, numbers) in notes.items():

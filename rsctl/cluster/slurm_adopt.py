@@ -10,6 +10,7 @@ from typing import Any
 
 from rsctl.cluster.slurm_commands import QueueView
 from rsctl.cluster.slurm_submissions import Submission, submissions
+from rsctl.owners import is_mine
 from rsctl.plan.tasks import Task
 from rsctl.store.layout import Run
 
@@ -25,7 +26,7 @@ def adopt(held: Iterable[tuple[Task, Submission]], view: QueueView) -> None:
     orphans = {
         submission.id: (submission, view.comments[submission.comment][0].partition("_")[0])
         for _, submission in held
-        if not submission.job and submission.comment in view.comments
+        if not submission.job and submission.user == os.getuid() and submission.comment in view.comments
     }
     for submission, job in orphans.values():
         _name_pickles(submission, job)
@@ -39,7 +40,7 @@ def _name_pickles(submission: Submission, job: str) -> None:
 
     folder = Path(submission.folder)
     for file in folder.glob("*.pkl"):
-        if not file.stem.endswith(_NAMED):
+        if not file.stem.endswith(_NAMED) and is_mine(file):
             task: Any = DelayedSubmission.load(file).function
             record = submissions(Run(Path(task.run))).get(task.number)
             if record is not None and record.id == submission.id:

@@ -20,8 +20,10 @@ from rsctl.cluster.slurm_submissions import Submission, list_tasks
 from rsctl.cluster.slurm_task import SlurmTask
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.spec.settings import SlurmProfile
+from rsctl.store.files import make_folder
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import ONLY_VERIFIED, verify_code
+from rsctl.store.trust import MODE
 
 _REQUEUES = 1_000_000
 """submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
@@ -34,6 +36,11 @@ _KEPT_DEFAULTS = {
 }
 """A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
 _DROPPED = ("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_", "RSCTL_ATTEMPT", "RSCTL_SUBMISSION")
+OWN_FOLDER = (
+    'for own in {folder} {folder}/*.pkl; do [ ! -e "$own" ] || [ -O "$own" ] || '
+    '{{ echo "error: $own belongs to another user" >&2; exit 1; }}; done'
+)
+"""A line of the batch script: Python unpickles what stands in this folder, and whoever can write to the one above could swap it."""
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
@@ -69,18 +76,21 @@ class HandOver:
         folder = self.store.root / "submissions" / number
         claims = self._claim(number, folder, array)
         plugins = array.requests[0].task.run.launch().get("plugins", ())
-        code = shlex.quote(str(verify_code(self.store.root, array.code, plugins)))
-        safe = [f"export {name}={value}" for name, value in ONLY_VERIFIED.items()]
+        group = self.profile.of_group
+        code = shlex.quote(str(verify_code(self.store.root, array.code, plugins, group=group)))
+        environment = {**ONLY_VERIFIED, MODE: self.profile.store_mode}
+        safe = [OWN_FOLDER.format(folder=shlex.quote(str(folder)))]
+        safe += [f"export {name}={value}" for name, value in environment.items()]
         setup = [*self.profile.setup, *safe, f'export PYTHONPATH={code}"${{PYTHONPATH:+:$PYTHONPATH}}"']
         parameters = sbatch_parameters(array, self.profile, self.partition, setup)
         parameters["comment"] = claims[0][1].comment
-        # The working directory comes first on the path of `python -m`: it must be one without Python files.
-        further: dict[str, Any] = {"chdir": str(folder), "requeue": True}
+        # The working directory comes first on the path of `python -m`: it must be one where only root writes.
+        further: dict[str, Any] = {"chdir": "/", "requeue": True}
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
         if after:
             parameters["dependency"] = f"afterok:{':'.join(after)}"
             further["kill-on-invalid-dep"] = "yes"
-        folder.mkdir(parents=True)
+        make_folder(folder, 0o755)
         list_tasks(folder, [request.task.key for request in array.requests])
         python = self.profile.python or shlex.quote(sys.executable)
         executor = SlurmExecutor(folder, max_num_timeout=_REQUEUES, python=python)

@@ -9,13 +9,13 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import pwd
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from rsctl.cluster.slurm_commands import Limits, Partition, QueueView, ask
 from rsctl.errors import UnavailableError
+from rsctl.owners import user_name
 from rsctl.spec.settings import SlurmProfile
 
 
@@ -63,7 +63,7 @@ def room_for(profile: SlurmProfile, partition: Partition, cluster: Limits, view:
 
 
 def _limits(profile: SlurmProfile, partition: Partition, cluster: str) -> Iterator[_Limit]:
-    user = pwd.getpwuid(os.getuid()).pw_name
+    user = user_name(os.getuid())
     shown = ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=assoc,qos")
     records = [dict(re.findall(r"(\w+)=(\S*)", text)) | {"text": text} for text in _records(shown)]
     accounts = {r["Account"]: r for r in records if "Account" in r and not r["UserName"]}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 from pathlib import Path
 
 from rsctl.catalog import find, known_datasets
 from rsctl.errors import InputError
+from rsctl.store.exclusion import exclusive
 from rsctl.store.files import TEMPORARY, explained
 from rsctl.store.layout import Run
 
@@ -29,9 +29,7 @@ def stage(run: Run, folder: str) -> Path:
     own = launch["dataset_parameters"].get("path")
     if own and not os.path.isabs(os.path.expanduser(str(own))):
         names.append(str(own))
-    target.mkdir(parents=True, exist_ok=True)
-    with open(target / ".lock", "a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(target / ".lock", wait=True):
         for name in names:
             if not (target / name).exists() and (source / name).exists():
                 print(f"staging {source / name} to {target / name}", flush=True)

@@ -9,7 +9,6 @@ submission, so that those are found whose runs no sweep names any more.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import time
@@ -18,6 +17,8 @@ from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
 
+from rsctl.owners import is_mine
+from rsctl.store.exclusion import exclusive
 from rsctl.store.files import publish, replace, to_json
 from rsctl.store.layout import KINDS, Run, Store, is_key
 from rsctl.store.records import read_or_pass
@@ -134,7 +135,8 @@ def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
 
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
-    values = read_or_pass(_folder(run) / name, SUBMISSION)
+    file = _folder(run) / name
+    values = read_or_pass(file, SUBMISSION)
     if values is None:
         return None
     read = [read_or_pass(_folder(run) / note, CANCELLED) for note in notes]
@@ -142,7 +144,7 @@ def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
         id=values["submission"],
         profile=values["profile"],
         cluster=values["cluster"],
-        user=values["user"],
+        user=values["user"] if is_mine(file) else file.lstat().st_uid,
         claimed=values["claimed"],
         folder=values["folder"],
         tasks={int(task): index for task, index in values["tasks"].items()},
@@ -159,13 +161,5 @@ def _folder(run: Run) -> Path:
 @contextlib.contextmanager
 def only_submitter(store: Store) -> Iterator[None]:
     """Two submissions to one store follow each other, so that no task is handed over twice."""
-    folder = store.root / "submissions"
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        # A file system without locks costs only a task computed twice.
-        with contextlib.suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with exclusive(store.root / "submissions" / "lock", wait=True):
         yield
-    finally:
-        os.close(descriptor)

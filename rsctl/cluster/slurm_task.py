@@ -14,6 +14,7 @@ from rsctl.cluster.slurm_staging import stage
 from rsctl.cluster.task import Outcome, Stop, perform, take_claim
 from rsctl.errors import UserError
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
+from rsctl.store.files import open_log
 from rsctl.store.layout import Run
 
 _REQUEUED_BY_US = ("RUNNING", "TIMEOUT", "CONFIGURING")
@@ -39,7 +40,6 @@ class SlurmTask:
         stop = Stop()
         run = Run(Path(self.run))
         os.environ["RSCTL_SUBMISSION"] = self.submission
-        os.chdir(run.path)
         first = os.environ.get("SLURM_PROCID", "0") == "0"
         if first:
             _write_to(run.log_file(self.number))
@@ -110,12 +110,10 @@ def attempts_without_progress(attempts: list[Attempt]) -> int:
 
 def _write_to(log: Path) -> None:
     """The task's own log, one for all attempts and all backends."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(log, os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()
-        os.dup2(descriptor, stream.fileno())
-    os.close(descriptor)
+    with open_log(log) as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
 
 
 def _own_job() -> str:

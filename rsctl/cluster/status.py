@@ -15,7 +15,8 @@ from rsctl.cluster.everywhere import notices
 from rsctl.errors import InputError, UserError
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
-from rsctl.store.layout import Store
+from rsctl.store.damage import Damage
+from rsctl.store.layout import TABLES, Store
 from rsctl.words import counted, duration, per_second
 
 _ORDER = (
@@ -88,13 +89,15 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     held, wanted, unknown = held_keys(store), set[str](), []
     sweeps: list[dict[str, Any]] = []
     damaged: list[dict[str, str]] = []
+    damage = Damage(store)
     for name in [sweep] if sweep else [*store.sweep_names(), *store.import_only()]:
         try:
-            sweeps.append(_sweep_values(place, name, wanted, detailed=bool(sweep)))
+            sweeps.append(_sweep_values(place, name, wanted, damage, detailed=bool(sweep)))
         except (UserError, OSError) as error:
             if sweep:
                 raise
             damaged.append({"name": name, "problem": str(error)})
+    damage.keep()
     try:
         if damaged:
             wanted_keys(store)  # says that what no sweep wants isn't known
@@ -108,7 +111,9 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) -> dict[str, Any]:
+def _sweep_values(
+    place: Place, name: str, wanted: set[str], damage: Damage, *, detailed: bool
+) -> dict[str, Any]:
     """The values of one sweep; the keys of its tasks are added to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
@@ -117,6 +122,8 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
+    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind in TABLES)
+    damaged = {f"{run.kind}/{run.id}": problems for run in tables if (problems := damage.of(run))}
     wrong = {f"{s.task.run.kind}/{s.task.run.id}": s.warning for s in found.values() if s.warning}
     values: dict[str, Any] = {
         "name": name,
@@ -125,6 +132,7 @@ def _sweep_values(place: Place, name: str, wanted: set[str], *, detailed: bool) 
         "imports": logs,
         "again": summary.again,
         "learned_nothing": wrong,
+        "damaged": damaged,
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -170,6 +178,10 @@ def status_text(values: dict[str, Any]) -> str:
             told.append(counted(logs, "imported log"))
         if wrong := len(sweep["learned_nothing"]):
             told.append(f"{counted(wrong, 'run')} LEARNED NOTHING")
+        if wrong := sum(map(len, sweep["damaged"].values())):
+            told.append(
+                f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"
+            )
         lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
@@ -183,6 +195,7 @@ def status_text(values: dict[str, Any]) -> str:
             )
             if run["learned_nothing"]:
                 lines.append(f"        LEARNED NOTHING: {run['learned_nothing']}")
+            lines += [f"        DAMAGED: {problem}" for problem in sweep["damaged"].get(run["run"], ())]
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {task['reason']}")

@@ -25,6 +25,7 @@ from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
+from rsctl.store.trust import check_task, told_group
 from rsctl.store.work import Stopped, Work
 
 MODULES = {
@@ -96,6 +97,7 @@ def _launch(run: Run, number: int) -> dict[str, Any]:
         raise InputError(
             f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
         )
+    check_task(run, number, group=told_group())
     return run.launch()
 
 

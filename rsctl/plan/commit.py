@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.errors import UnavailableError, UserError
+from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.plan import Entry, Plan, TablePlan
@@ -16,13 +19,18 @@ from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
+from rsctl.store.checks import check_shard
+from rsctl.store.compaction import compact
 from rsctl.store.fields import ENTRY
 from rsctl.store.files import explained, publish, publish_all, replace, to_json
+from rsctl.store.labels import Labels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.records import seal
 from rsctl.store.shards import Corrupt, read_shard
-from rsctl.store.tables import check_shard, data_files, reader_of, set_aside
+from rsctl.store.tables import data_files, reader_of, set_aside
+from rsctl.store.trust import check_run, kept_from_group, open_to_all
+from rsctl.words import counted
 
 
 @dataclass(frozen=True)
@@ -41,8 +49,14 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     Raises RefusedError if a sweep of this name has another file or other runs and `update` is false.
     """
     store = Store(place.store)
-    notes = check_name(store, plan, update)
-    code = snapshot_code(store.root)
+    group = place.settings.profile(plan.sweep.cluster).of_group
+    for path in (store.root, store.sweep_folder(plan.sweep.name) / "plan.json"):
+        check_owner(path, store.root, group=group)
+    first, *more = open_to_all(place) or [""]
+    cautions = [f"{first} ('rsctl doctor' lists {len(more)} more)" if more else first]
+    cautions += kept_from_group(store.root) if group else []
+    notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
+    code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
     requests: list[Request] = []
     done = 0
@@ -52,6 +66,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if model.spec.run_id in needless:
             continue
         run = store.create(model.spec)
+        check_run(run, group=group)
         run.write_launch(
             {
                 **common,
@@ -72,8 +87,10 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             needs = tuple(models[need] for need in model.needs if need in models)
             requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
+    labels, bare = Labels(), list[Run]()
     for table in plan.tables.values():
         run = store.create(table.spec)
+        check_run(run, group=group)
         run.write_launch(
             {
                 **common,
@@ -90,7 +107,11 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             number: read_attempt(run, number, numbers_so_far[-1])
             for number, numbers_so_far in attempt_numbers(run).items()
         }
-        finished = set(reader_of(run).read().rows.index.tolist())
+        read = reader_of(run).read()
+        labels.add(read)
+        if read.without_digest:
+            bare.append(run)
+        finished = set(read.rows.index.tolist())
         needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
@@ -101,6 +122,8 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 task = Task(run, number)
                 after = _reopened(task, attempt)
                 requests.append(Request(task, needs, table.resources, code, after))
+    notes += labels.notes
+    notes += _with_digests([run for run in bare if f"{run.kind}/{run.id}" not in labels.doubtful])
     _write_sweep(store, plan, numbers, update, needless)
     return Committed(requests, done, notes)
 
@@ -150,11 +173,31 @@ def set_unusable_aside(run: Run) -> list[str]:
     notes = []
     for path in data_files(run):
         try:
-            check_shard(run, read_shard(path))
+            check_shard(run, path, read_shard(path))
         except Corrupt as problem:
             notes.append(set_aside(path, str(problem)))
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise UnavailableError(
+                f"{path}: can't be read now ({error.strerror}). Its images would be sampled again: make it readable, or move it away."
+            ) from error
+    return notes
+
+
+def _with_digests(runs: Sequence[Run]) -> list[str]:
+    """Write the files of finished runs anew that were written before files had digests; returns what there is to say."""
+    written, notes = 0, []
+    for run in runs:
+        try:
+            written += compact(run)
+        except UserError as error:
+            notes.append(f"{run.path}: its files couldn't be written anew with a digest: {error}")
+    if written:
+        notes.append(
+            f"The data files of {counted(written, 'run')} had no digest, as earlier versions wrote them. They agree with their specs "
+            "and tasks and were written anew with one: from now on a changed byte is noticed."
+        )
     return notes
 
 

@@ -14,7 +14,7 @@ from rsctl.store.layout import Run, Store, read_spec
 from rsctl.store.records import Kind, Unreadable, move_aside, wrong
 from rsctl.store.task_fields import CANCELLED, SUBMISSION, TASK
 
-_RECORDS = {"launch.json": LAUNCH, FILE: SEEN, "tile.json": TILE}
+_RECORDS = {"launch.json": LAUNCH, f"launch-{os.geteuid()}.json": LAUNCH, FILE: SEEN, "tile.json": TILE}
 _FOLDERS = ("tasks", "submissions", "logs", "shards")
 
 

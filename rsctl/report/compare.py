@@ -188,6 +188,7 @@ def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
     for one in (first, second):
         if one.degenerate:
             notes.insert(0, told(one.run, one.degenerate))
+        notes += one.problems
         if one.progress:
             notes.append(f"{one.run}: {one.progress}.")
         if images < len(one.index):

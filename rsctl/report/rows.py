@@ -19,6 +19,7 @@ from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.clean import clean_accuracy
+from rsctl.report.data_files import Files
 from rsctl.report.families import Scored, families
 from rsctl.report.learned import about_degenerate, about_missing
 from rsctl.report.logged import logged_rows
@@ -46,7 +47,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import Reader, Table, read_findings
+from rsctl.store.tables import Reader, Table
 from rsctl.store.tally import verdict
 from rsctl.words import nth
 
@@ -99,6 +100,7 @@ def sweep_results(
     if only is not None:
         plan, imports, notes = only.of(store, plan, imports)
     orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
+    files = Files()
     stopped: dict[str, list[tuple[Row, Any]]] = {}
     proved: list[ProvedRow] = []
     scored: list[Scored] = []
@@ -109,16 +111,15 @@ def sweep_results(
         run = store.run(entry["kind"], entry["run"])
         train = store.run("models", entry["model"]).train_spec
         if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):
-            row, table_of_proofs = _proved(run, train, entry, radii, orders, notes)
+            row, table_of_proofs = _proved(run, train, entry, radii, orders, files)
             proved.append(row)
             scored.append(_scored(row, table_of_proofs, as_certified(table_of_proofs.rows)))
         if entry["kind"] == "attacks":
-            attacked.append(_attacked(run, train, entry, radii, orders, notes))
+            attacked.append(_attacked(run, train, entry, radii, orders, files))
         if entry["kind"] != "counts" or certificate in known_verifiers():
             continue
         reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
-        table = reader.read()
-        notes += [problem for problem in table.problems if problem not in notes]
+        table = files.read(reader)
         chosen = entry["images"]
         order = _order(run, chosen, orders)
         begun = finished_prefix(table, order)
@@ -144,7 +145,13 @@ def sweep_results(
         mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
         mark_varying([row for row in proved if row.certificate == verifier])
-    told = tell(broken) + about_degenerate([*rows, *proved, *attacked]) + notes + warnings(rows, attacked)
+    told = (
+        tell(broken)
+        + about_degenerate([*rows, *proved, *attacked])
+        + files.notes
+        + notes
+        + warnings(rows, attacked)
+    )
     open_ended = [row for row in rows if row.stopping != "fixed"]
     late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
     told += [late] if late else []
@@ -189,10 +196,9 @@ def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
 
 def _attacked(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
-    notes: list[str],
+    files: Files,
 ) -> AttackedRow:  # fmt: skip
-    table = read_findings(run)
-    notes += [problem for problem in table.problems if problem not in notes]
+    table = files.read(Reader(run, Findings))
     order = _order(run, entry["images"], orders)
     return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
 
@@ -203,10 +209,9 @@ def _scored(row: OwnRow, table: Table[Rows] | Table[Findings], certified: Certif
 
 def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
-    notes: list[str],
+    files: Files,
 ) -> tuple[ProvedRow, Table[Findings]]:  # fmt: skip
-    table = read_findings(run)
-    notes += [problem for problem in table.problems if problem not in notes]
+    table = files.read(Reader(run, Findings))
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)
     row = proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))

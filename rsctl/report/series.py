@@ -104,6 +104,8 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
 
     results = sweep_results(store, sweep, each=each, **options)
     for proved in results.proved:
+        if not proved.images:
+            continue
         findings = read_findings(store.run("verifications", proved.run)).rows
         found[key(proved)] = Images(
             _score(proved_radii(findings), findings.label),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,6 @@ from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
 from rsctl.spec.runs import CountSpec, TrainSpec
-from rsctl.store.compaction import assigned_images
 from rsctl.store.degenerate import Verdict, judge, of_folder
 from rsctl.store.imports import Import, Shown, imports, said_of
 from rsctl.store.layout import Run, Store
@@ -59,6 +59,8 @@ class Subject:
 
     degenerate: Verdict | None = None
     """That the network learned nothing."""
+    problems: Sequence[str] = ()
+    """Files of the run that couldn't be used; their images are missing."""
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
@@ -134,8 +136,8 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
         noise=count.noise, seed=train.seed, n=count.n, n0=count.n0, alpha=alpha, certificate=certificate,
         guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
-        planned=len(assigned_images(run)),
-        train=train, count=count, table=table, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
+        planned=len(run.assigned_images()),
+        train=train, count=count, table=table, problems=table.problems, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
     )  # fmt: skip
 
 
@@ -147,12 +149,13 @@ def of_verification(run: Run, certificate: str | None = None, alpha: float | Non
             f"{run.id}: holds what '{spec.verifier}' proved, which has no alpha; without counts it has no other radii."
         )
     train = run.store.run("models", spec.model_run).train_spec
-    rows = read_findings(run).rows
+    table = read_findings(run)
+    rows = table.rows
     return Subject(
         run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
         noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
         norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
-        planned=len(assigned_images(run)), train=train, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
+        planned=len(run.assigned_images()), train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
     )  # fmt: skip
 
 

@@ -12,11 +12,23 @@ from pydantic import Field, field_validator
 from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
 from rsctl.errors import InputError, unknown
+from rsctl.owners import is_mine
 from rsctl.spec.names import SafeName
 from rsctl.spec.validate import Invalid, Problem, check
 
 
-class LocalProfile(Parameters):
+class SharedStore(Parameters):
+    """What the profiles of all backends say of the store."""
+
+    store_mode: Literal["private", "group"] = "private"
+    """Whose files in the store are run or loaded: `private`: your own only; `group`: also those that the store's group owns."""
+
+    @property
+    def of_group(self) -> bool:
+        return self.store_mode == "group"
+
+
+class LocalProfile(SharedStore):
     """`[profiles.NAME]` with `backend = "local"`: this machine."""
 
     backend: Literal["local"] = "local"
@@ -44,7 +56,7 @@ _OURS = {
 }
 
 
-class SlurmProfile(Parameters):
+class SlurmProfile(SharedStore):
     """`[profiles.NAME]` with `backend = "slurm"`: a SLURM cluster. What isn't set is the cluster's own default."""
 
     backend: Literal["slurm"] = "slurm"
@@ -160,14 +172,29 @@ def find_settings() -> Path | None:
     named = os.environ.get("RSCTL_CONFIG")
     if named:
         return Path(named)
-    own = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "rsctl" / "rsctl.toml"
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "rsctl" / "rsctl.toml"
     return next((path for path in (Path("rsctl.toml"), own) if path.is_file()), None)
+
+
+def _check_trust(file: Path, raw: dict[str, Any]) -> None:
+    """Refuse to be told what to run by a stranger's rsctl.toml that merely lies in the current folder."""
+    if os.environ.get("RSCTL_CONFIG") or is_mine(file):
+        return
+    profiles = raw.get("profiles")
+    tables = [raw, *(profiles.values() if isinstance(profiles, dict) else ())]
+    if told := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
+        raise InputError(
+            f"{file.absolute()}: belongs to another user, and what it names under '{told[0]}' would run as you. Read it; if you trust "
+            f"it, set RSCTL_CONFIG={file.absolute()}, else work in another folder."
+        )
 
 
 def load_settings() -> Place:
     """Read the settings in force and make the plugins known."""
     file = find_settings()
     raw = read_toml(file) if file else {}
+    if file:
+        _check_trust(file, raw)
     problems: list[Problem] = []
     profiles = _profiles(raw.pop("profiles", {}), problems)
     settings = check(Settings, {**raw, "profiles": profiles}, "", problems)

@@ -178,13 +178,21 @@ def process_start(pid: int) -> str:
 def here() -> dict[str, Any]:
     """Who this process is, for a claim."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "boot": boot_id(), "pid": pid, "start": process_start(pid)}
+    return {
+        "host": socket.gethostname(),
+        "boot": boot_id(),
+        "pid": pid,
+        "start": process_start(pid),
+        "user": os.geteuid(),
+    }
 
 
 def is_alive(claim: dict[str, Any]) -> bool | None:
-    """Whether the process of a claim lives; None if it is on another host."""
+    """Whether the process of a claim lives; None if it is on another host, or another user's that this system hides."""
     if not boot_id() or claim.get("boot") != boot_id():
         # This host before it restarted; else another one (a host that was only renamed keeps its boot).
         return False if claim.get("host") == socket.gethostname() else None
     start = process_start(claim.get("pid", -1))
+    if not start and claim.get("user", os.geteuid()) != os.geteuid() and not process_start(1):
+        return None
     return bool(start) and start == claim.get("start")

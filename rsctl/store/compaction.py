@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.store import degenerate
+from rsctl.store.checks import check_shard
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, reader_of
 from rsctl.store.tally import shown_by
-
-
-def assigned_images(run: Run) -> set[int]:
-    """Positions that some task of this run has."""
-    return {image for number in run.task_numbers() for image in run.images(number)}
 
 
 def written_certificates(run: Run, table: Table[Rows]) -> tuple[dict[str, Certified], float]:
@@ -34,14 +32,14 @@ def _derived(run: Run, table: Table[Rows] | Table[Findings]) -> tuple[dict[str, 
 
 
 def compact(run: Run) -> bool:
-    """If every assigned image is in, publish the rows in one file and remove the shards that it holds.
+    """If every assigned image is in, publish the rows in one file and remove the files that it replaces.
 
-    The file has a number of its own (`counts.h5`; `counts.2.h5` after an extension): the first writer wins
-    and nothing is overwritten, so two tasks that finish at once do no harm. A shard goes only once all
-    its rows lie in a published file. Returns whether this call published one.
+    Those are the shards, and what an earlier version compacted without a digest. The file has a number of its own
+    (`counts.h5`; `counts.2.h5` after an extension): the first writer wins and nothing is overwritten, so two tasks that finish at
+    once do no harm. A file goes only once all its rows lie in a published one. Returns whether this call published one.
     """
     table: Table[Rows] | Table[Findings] = reader_of(run).read()
-    if not len(table.rows) or not assigned_images(run) <= set(table.rows.index.tolist()):
+    if not len(table.rows) or not run.assigned_images() <= set(table.rows.index.tolist()):
         return False
     fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))
     published = False
@@ -52,12 +50,8 @@ def compact(run: Run) -> bool:
         if run.kind != "attacks":  # an attacked image's class says what the attack found
             degenerate.write(run.path, shown_by(table.rows), training=False)
     safe = _compacted(run)
-    for path in data_files(run):
-        if path.parent == run.shards_folder:
-            try:
-                shard = read_shard(path)
-            except (Corrupt, FileNotFoundError):
-                continue
+    for path, shard in _usable(run):
+        if path.parent == run.shards_folder or not shard.digest:
             under_way = {int(image.index) for image in shard.pending}
             if under_way.union(shard.rows.index.tolist()) <= safe:
                 path.unlink(missing_ok=True)
@@ -65,12 +59,18 @@ def compact(run: Run) -> bool:
 
 
 def _compacted(run: Run) -> set[int]:
-    """Positions that lie in published compacted files."""
+    """Positions that lie in published compacted files with a digest."""
     found: set[int] = set()
-    for path in data_files(run):
-        if path.parent == run.path:
-            try:
-                found |= set(read_shard(path).rows.index.tolist())
-            except (Corrupt, FileNotFoundError):
-                continue
+    for path, shard in _usable(run):
+        if path.parent == run.path and shard.digest:
+            found |= set(shard.rows.index.tolist())
     return found
+
+
+def _usable(run: Run) -> Iterator[tuple[Path, Shard]]:
+    """The files that belong to this run, one by one."""
+    for path in data_files(run):
+        try:
+            yield path, check_shard(run, path, read_shard(path))
+        except (Corrupt, OSError):
+            continue

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from rsctl.errors import UnavailableError, UserError
 from rsctl.store.records import read_bytes, read_json, read_records
@@ -99,11 +99,11 @@ def _write_temporary(path: Path, data: bytes) -> Path:
     return temporary
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = 0o777) -> None:
     """Make a folder and those above it; a file in its place is UnavailableError, as other disk trouble is."""
     with explained(folder):
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode, parents=True, exist_ok=True)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
 
@@ -120,6 +120,13 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def open_log(path: Path) -> BinaryIO:
+    """A file to add to; one that others put there as a link to somewhere else is refused."""
+    make_folder(path.parent)
+    with explained(path):
+        return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+
+
 def as_line(record: dict[str, Any]) -> bytes:
     """One JSON record; it begins with a newline, so that a torn one spoils only itself."""
     return b"\n" + json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
@@ -129,7 +136,7 @@ def append(path: Path, record: dict[str, Any]) -> None:
     """Append one JSON record."""
     data = as_line(record)
     with explained(path):
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
         try:
             os.write(descriptor, data)
         finally:
@@ -163,8 +170,11 @@ def explained(path: Path) -> Iterator[None]:
             errno.EFBIG: "the file would be larger than this process may write",
             errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission is denied",
+            errno.EACCES: "permission is denied (who shares a store works with umask 002)",
             errno.EPERM: "it is not permitted (does this file system support hard links?)",
+            errno.ENOSYS: "this file system can't do it (hard links?)",
+            errno.ENOTSUP: "this file system can't do it (hard links?)",
+            errno.ELOOP: "it is a link, where a file of the store must be; remove it",
             errno.ENOTDIR: "a part of the path is a file",
         }.get(error.errno or 0)
         if reason is None:

@@ -13,6 +13,7 @@
 
 A log of counts has `counts` (N, C) int64, where the attribute is `classes`, or (N, 1), those of the predicted class
 alone, where it is `top`; `draws` (N,) int64; and radii of 0: those are derived at whatever alpha is asked for.
+The file begins with a digest (`rsctl.store.digest`), and the SHA-256 of the rows is in the spec: both are compared.
 
 A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are what
 somebody says of it and belong to the sweep. So an import can be repeated and corrected. Both files are
@@ -22,7 +23,6 @@ published whole, radii first: a folder with a `spec.json` is complete.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import re
 from collections.abc import Iterator
@@ -31,17 +31,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsctl.errors import InputError, RefusedError
 from rsctl.spec.identity import content_hash, identity
+from rsctl.store.digest import Corrupt
 from rsctl.store.fields import SHOWN, SPEC
-from rsctl.store.files import publish, read_bytes, read_json, replace, to_json
+from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
 from rsctl.store.records import Unreadable, move_aside, read_or_pass, seal, what_is_wrong, wrong
+from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
 _COLUMNS = {"index": "i8", "label": "i4", "predicted": "i4", "radius": "f8", "seconds": "f8"}
@@ -155,20 +157,40 @@ class Import:
 
     @cached_property
     def radii(self) -> Radii:
+        """What the log says; raises RefusedError where that isn't what was imported."""
         file = self.path / "radii.h5"
         try:
-            with h5py.File(io.BytesIO(read_bytes(file)), "r") as stored:
-                kinds = {**_COLUMNS, **{name: kind for name, kind in _FURTHER.items() if name in stored}}
-                found = Radii(**{name: stored[name][()].astype(kind) for name, kind in kinds.items()})
-            if {len(column) for column in found.columns.values()} != {len(found)}:
-                raise ValueError("its columns have different lengths")
-            if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
-                raise ValueError("its counts aren't what spec.json says")
+            content = read_data_file(file)
+            kinds = {**_COLUMNS, **{name: kind for name, kind in _FURTHER.items() if name in content.arrays}}
+            found = Radii(**{name: content.arrays[name] for name in kinds})
+            if problem := self._problem(found, content.digest):
+                raise Corrupt(problem)
             return found
-        except (OSError, KeyError, ValueError, TypeError) as error:
-            raise InputError(
-                f"{file}: can't be read ({error}). Remove the folder and import again."
-            ) from error
+        except KeyError as error:
+            reason = f"it has no column {error}"
+        except (Corrupt, OSError) as error:
+            reason = str(error)
+        raise RefusedError(f"{file}: can't be used: {reason}. Move its folder away and import again.")
+
+    def _problem(self, found: Radii, digest: bool) -> str:
+        """What is wrong with these rows, or empty."""
+        for name, column in found.columns.items():
+            kind, rank = _COLUMNS.get(name) or _FURTHER[name], 2 if name == "counts" else 1
+            if column.dtype != np.dtype(kind) or column.ndim != rank or len(column) != len(found):
+                return (
+                    f"'{name}' has shape {column.shape} and type {column.dtype}: different lengths or types"
+                )
+        if not digest and read_json(self.path / "spec.json").get("digests"):
+            return "it has no digest, and it was written with one: it was replaced or edited"
+        if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
+            return "its counts aren't what spec.json says"
+        if found.sha256 != self.spec.rows:
+            return (
+                "its rows are not those that were imported: their SHA-256 differs from the one in spec.json"
+            )
+        if found.printed is not None and not ((found.printed >= 0) & (found.printed < np.inf)).all():
+            return "how its radii were printed can't be right"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -199,13 +221,14 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
                 f"{kept.path}: holds another log of the same name. Move it away and import again."
             )
         return kept, False
-    with h5py.File.in_memory() as file:
+
+    def write(file: Any) -> None:
         file.attrs["schema"], file.attrs["counts"] = SCHEMA, spec.counts or "unknown"
         for name, column in radii.columns.items():
             file[name] = np.asarray(column, _COLUMNS.get(name) or _FURTHER[name])
-        file.flush()
-        publish(kept.path / "radii.h5", bytes(file.id.get_file_image()))
-    values = {"schema": SCHEMA, "hash": spec.hash, "spec": identity(spec)}
+
+    publish(kept.path / "radii.h5", encode(write))
+    values = {"schema": SCHEMA, "digests": True, "hash": spec.hash, "spec": identity(spec)}
     return kept, publish(kept.path / "spec.json", to_json(values))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from rsctl.errors import InputError, RefusedError
+from rsctl.owners import is_mine
 from rsctl.spec.identity import identity
 from rsctl.spec.names import check_name
 from rsctl.spec.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
@@ -119,12 +120,28 @@ class Run:
         images: list[int] = read_json(self.task_file(number), TASK)["images"]
         return images
 
+    def assigned_images(self) -> set[int]:
+        """Positions that some task of this table has."""
+        return {image for number in self.task_numbers() for image in self.images(number)}
+
+    @cached_property
+    def has_digests(self) -> bool:
+        """True where every data file was written with a digest: the run was made by a version that writes them."""
+        return read_json(self.path / "spec.json").get("digests") is True
+
     def launch(self) -> dict[str, Any]:
-        """How to run it now: data, threads, code. The last submission wins; none of it is identity."""
-        return read_json(self.path / "launch.json", LAUNCH)
+        """How to run it now: data, threads, code. This user's last submission wins; none of it is identity."""
+        own, first = self._launch_files()
+        return read_json(own if os.path.lexists(own) else first, LAUNCH)
 
     def write_launch(self, values: dict[str, Any]) -> None:
-        replace(self.path / "launch.json", to_json(seal(values, LAUNCH)))
+        """Write this user's; who shares the store has other paths and other code, and keeps the file that is there."""
+        own, first = self._launch_files()
+        replace(first if is_mine(first) and not own.exists() else own, to_json(seal(values, LAUNCH)))
+
+    def _launch_files(self) -> tuple[Path, Path]:
+        """This user's own, and that of who made the run."""
+        return self.path / f"launch-{os.geteuid()}.json", self.path / "launch.json"
 
 
 @dataclass(frozen=True)
@@ -185,7 +202,7 @@ class Store:
     def create(self, spec: Spec | TableSpec) -> Run:
         """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""
         run = self.run(spec.folder, spec.run_id)
-        values = {"schema": SCHEMA, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
+        values = {"schema": SCHEMA, "digests": True, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
         if not (run.path / "spec.json").exists() and publish(run.path / "spec.json", to_json(values)):
             return run
         stored = read_spec(run.path / "spec.json")

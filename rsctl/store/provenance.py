@@ -20,14 +20,15 @@ from typing import Any
 from rsctl import __version__
 from rsctl.catalog import plugins
 from rsctl.errors import InputError, RefusedError
+from rsctl.owners import check_owner
 from rsctl.store.files import TEMPORARY, explained, make_folder
 
 _PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "scikit-learn", "pydantic")
 
 
 ONLY_VERIFIED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Environment of a task: nothing is imported from the folder it starts in (from Python 3.11 on), and no bytecode is kept beside
-sources, where no hash covers it."""
+"""Environment of a task: nothing is imported from the folder it starts in (Python 3.10 doesn't know this one: there, that folder is
+`/`, where only root writes), and no bytecode is kept beside sources, where no hash covers it."""
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
@@ -70,7 +71,7 @@ def provenance() -> dict[str, Any]:
     return {"versions": versions(), "git": git_state(), "command": sys.argv, "cwd": os.getcwd()}
 
 
-def snapshot_code(store_root: Path) -> str:
+def snapshot_code(store_root: Path, *, group: bool = False) -> str:
     """Copy the sources of rsctl, jobs and the plugins to `<store>/code/<hash>`; returns the hash.
 
     Tasks run from there, so that edits made while they wait change nothing. The same code is kept once.
@@ -79,14 +80,19 @@ def snapshot_code(store_root: Path) -> str:
     code = _digest(files)
     target = store_root / "code" / code
     if target.is_dir():
-        verify_code(store_root, code, plugins())
+        verify_code(store_root, code, plugins(), group=group)
         return code
     making = target.with_name(f"{TEMPORARY}{code}-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         with explained(target):
             for name, path in files:
-                make_folder((making / name).parent)
-                shutil.copyfile(path, making / name)
+                for folder in reversed(Path(name).parents):
+                    make_folder(making / folder, 0o755)
+                # Of a store that a group shares, too, only its maker may change a snapshot.
+                with open(
+                    making / name, "xb", opener=lambda file, flags: os.open(file, flags, 0o644)
+                ) as copy:
+                    copy.write(path.read_bytes())
             try:
                 os.rename(making, target)
             except OSError:
@@ -98,8 +104,9 @@ def snapshot_code(store_root: Path) -> str:
     return code
 
 
-def verify_code(store_root: Path, code: str, packages: Sequence[str]) -> Path:
-    """The folder of a snapshot, after its sources were hashed again; `packages` are the plugins beside rsctl's own.
+def verify_code(store_root: Path, code: str, packages: Sequence[str], *, group: bool = False) -> Path:
+    """The folder of a snapshot, after its sources were hashed again; `packages` are the plugins beside rsctl's own, and with `group`
+    members of the store's group may have made it.
 
     Others may be able to write to the store, or it came from somebody else: what runs as you is what the name stands for. Kept
     bytecode, which no hash covers and Python would prefer, is removed.
@@ -109,7 +116,7 @@ def verify_code(store_root: Path, code: str, packages: Sequence[str]) -> Path:
     InputError
         The name is no hash, or the snapshot is gone.
     RefusedError
-        Its files are others, or more, than its name stands for.
+        Its files are others, or more, than its name stands for, or belong to somebody else.
     """
     if not _HASH.fullmatch(code):
         raise InputError(f"code '{code}': not the hash of a snapshot in {store_root / 'code'}; submit again.")
@@ -118,6 +125,8 @@ def verify_code(store_root: Path, code: str, packages: Sequence[str]) -> Path:
         raise InputError(f"its code ({folder}) is gone; submit again")
     for kept in folder.rglob("__pycache__"):
         shutil.rmtree(kept, ignore_errors=True)
+    for path in (folder, *folder.rglob("*")):
+        check_owner(path, store_root, group=group)
     there = {path for path in folder.rglob("*") if not path.is_dir() or path.is_symlink()}
     files: list[tuple[str, Path]] = []
     for package in ("rsctl", "jobs", *packages):

@@ -50,9 +50,9 @@ class ImageRows:
         return ()
 
     @classmethod
-    def read(cls: type[_Rows], file: Any) -> _Rows:
-        """From an open HDF5 file; raises KeyError where a column is missing."""
-        return cls(**{name: file[name][()] for name in cls.COLUMNS})
+    def read(cls: type[_Rows], arrays: Mapping[str, NDArray[Any]]) -> _Rows:
+        """From the arrays of a file, by path; raises KeyError where a column is missing."""
+        return cls(**{name: arrays[name] for name in cls.COLUMNS})
 
     def write(self, file: Any) -> None:
         for name, kind in self.COLUMNS.items():
@@ -62,8 +62,13 @@ class ImageRows:
         """What is inconsistent in them, or empty; `functions` is how many the file names."""
         for name, kind in self.COLUMNS.items():
             column = getattr(self, name)
-            if len(column) != len(self) or column.dtype != np.dtype(kind):
+            rank = 2 if name in ("counts", "selection_counts") else 1
+            if column.ndim != rank or len(column) != len(self) or column.dtype != np.dtype(kind):
                 return f"'{name}' has shape {column.shape} and type {column.dtype}"
+        if (self.index < 0).any() or len(np.unique(self.index)) != len(self):
+            return "an image is in it twice, or at a position below 0"
+        if (self.label < 0).any() or not ((self.seconds >= 0) & (self.seconds < np.inf)).all():
+            return "a label or a time is below 0"
         if len(self) and (self.fingerprint.min() < 0 or self.fingerprint.max() >= functions):
             return "a fingerprint points outside 'functions'"
         return ""
@@ -131,19 +136,16 @@ class Rows(ImageRows):
         return joined
 
     @classmethod
-    def read(cls, file: Any) -> Rows:
-        rows = super().read(file)
-        if "looks" in file:
-            rows.looks = Looks(file["looks/draws"][()], file["looks/counts"][()])
-        if "shells" in file:
-            edges = tuple(float(edge) for edge in file["shells/edges"][()])
-            rows.shells = Shells(edges, file["shells/counts"][()])
-        rows.disagreements = file["disagreements"][()] if "disagreements" in file else None
-        if "halves" in file:
-            first, second = file["halves/draws"][()]
-            rows.halves = Halves(
-                (int(first), int(second)), file["halves/others"][()], file["halves/products"][()]
-            )
+    def read(cls, arrays: Mapping[str, NDArray[Any]]) -> Rows:
+        rows = super().read(arrays)
+        if "looks/counts" in arrays:
+            rows.looks = Looks(arrays["looks/draws"], arrays["looks/counts"])
+        if "shells/counts" in arrays:
+            rows.shells = Shells(tuple(arrays["shells/edges"].tolist()), arrays["shells/counts"])
+        rows.disagreements = arrays.get("disagreements")
+        if "halves/products" in arrays:
+            first, second = arrays["halves/draws"].tolist()
+            rows.halves = Halves((first, second), arrays["halves/others"], arrays["halves/products"])
         return rows
 
     def write(self, file: Any) -> None:
@@ -167,6 +169,10 @@ class Rows(ImageRows):
         if self.counts.ndim != 2 or self.counts.shape != self.selection_counts.shape:
             return f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} differ in shape"
         size, classes = self.counts.shape
+        if (self.label >= classes).any():
+            return f"label {self.label.max()} is none of {classes} classes"
+        if self.looks and self.looks.counts.dtype.kind != "i":
+            return f"looks of type {self.looks.counts.dtype}"
         if self.looks and self.looks.counts.shape != (size, len(self.looks.draws), classes):
             return f"looks of shape {self.looks.counts.shape} don't fit counts {self.counts.shape}"
         if self.shells and self.shells.counts.shape != (size, len(self.shells.edges) + 1, classes):
@@ -215,9 +221,9 @@ class Findings(ImageRows):
         return joined
 
     @classmethod
-    def read(cls, file: Any) -> Findings:
-        rows = super().read(file)
-        rows.adversarial = file["adversarial"][()] if "adversarial" in file else None
+    def read(cls, arrays: Mapping[str, NDArray[Any]]) -> Findings:
+        rows = super().read(arrays)
+        rows.adversarial = arrays.get("adversarial")
         return rows
 
     def write(self, file: Any) -> None:
@@ -232,7 +238,11 @@ class Findings(ImageRows):
             return "a radius is negative or no number"
         if np.isnan(self.broken).any() or (self.broken < 0).any():
             return "a distance is negative or no number"
-        if self.adversarial is not None and len(self.adversarial) != len(self):
+        if (self.radius > self.broken).any():
+            return "an image is proved within a distance at which it is broken"
+        if self.adversarial is not None and (
+            self.adversarial.ndim != 4 or len(self.adversarial) != len(self)
+        ):
             return f"adversarial images of shape {self.adversarial.shape} don't fit {len(self)} rows"
         return ""
 

@@ -20,11 +20,12 @@ The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerpri
 | `predicted` | (N,) int32 | class of the image as it is |
 | `radius`, `broken` | (N,) float64 | proved within; distance of a known adversarial image, inf where there is none |
 | `adversarial` | (N, channels, size, size) float32 | that image, where they are kept |
+
+Its first 512 bytes hold a digest of the others (`rsctl.store.digest`).
 """
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -36,8 +37,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
-from rsctl.store.files import read_bytes
+from rsctl.store.digest import Corrupt
+from rsctl.store.hdf5 import encode
 from rsctl.store.rows import Findings, ImageRows, Rows, put
+from rsctl.store.strangers import read_data_file
 
 __all__ = ["Corrupt", "Pending", "Rows", "Shard", "encode_shard", "read_shard"]
 
@@ -52,10 +55,6 @@ _SUMS = {"sums": "i8", "others": "i8"}
 """Likewise, of images whose noise is summed up."""
 _COMPARED = {"compared": "i8", "disagreements": "i4"}
 """Likewise, of images that are compared with another network."""
-
-
-class Corrupt(Exception):
-    """The file isn't a shard of this format; the message says what is wrong with it."""
 
 
 @dataclass
@@ -94,11 +93,14 @@ class Shard:
     functions: list[dict[str, Any]]
     """The functions as executed; `fingerprint` of a row points here."""
     pending: list[Pending] = field(default_factory=list)
+    digest: bool = True
+    """False where the file has none, or came from before there were any: nothing vouches for its numbers."""
 
 
 def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alpha: float = 0.0) -> bytes:
     """The bytes of a shard's file, with the radii of these certificates at `alpha` beside the counts."""
-    with h5py.File.in_memory() as file:
+
+    def write(file: Any) -> None:
         file.attrs["schema"] = SCHEMA
         for name, value in shard.attributes.items():
             file.attrs[name] = value if isinstance(value, (int, float, str)) else json.dumps(value)
@@ -120,39 +122,41 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alp
             for name, kind in further.items():
                 values = np.array([getattr(image, name) for image in shard.pending], kind)
                 put(group, name, values, compressed=name in _SUMS)
-        file.flush()
-        return bytes(file.id.get_file_image())
+
+    return encode(write)
 
 
 def read_shard(path: Path) -> Shard:
     """Read a shard in one go; raises Corrupt if the file isn't one, FileNotFoundError if it isn't there."""
-    data = read_bytes(path)
+    content = read_data_file(path)
+    arrays, attributes = content.arrays, content.attributes
+    if attributes.get("schema") != SCHEMA:
+        raise Corrupt(f"schema {attributes.get('schema')!r} instead of {SCHEMA}")
     try:
-        with h5py.File(io.BytesIO(data), "r") as file:
-            if file.attrs.get("schema") != SCHEMA:
-                raise Corrupt(f"schema {file.attrs.get('schema')!r} instead of {SCHEMA}")
-            rows: ImageRows = (Rows if "counts" in file else Findings).read(file)
-            functions = [json.loads(text) for text in file["functions"].asstr()[()]]
-            attributes = {name: _attribute(value) for name, value in file.attrs.items()}
-            pending = []
-            if "pending" in file:
-                columns = {name: file["pending"][name][()] for name in _PENDING}
-                size = len(columns["index"])
-                for name in (*_SUMS, *_COMPARED):
-                    if name in file["pending"]:
-                        columns[name] = file["pending"][name][()]
-                pending = [
-                    Pending(**{name: column[i] for name, column in columns.items()}) for i in range(size)
-                ]
-    except Corrupt:
-        raise
-    except (OSError, KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+        rows: ImageRows = (Rows if "counts" in arrays else Findings).read(arrays)
+        functions = [json.loads(text) for text in content.texts]
+        pending = _pending(arrays)
+    except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         raise Corrupt(f"it can't be read as a shard ({error})") from error
+    if not all(isinstance(function, dict) for function in functions):
+        raise Corrupt("its 'functions' are no JSON objects")
     problem = rows.problem(len(functions))
     if problem:
         raise Corrupt(problem)
-    return Shard(rows, attributes, functions, pending)
+    return Shard(rows, attributes, functions, pending, content.digest)
 
 
-def _attribute(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
+def _pending(arrays: Mapping[str, NDArray[Any]]) -> list[Pending]:
+    """Images under way; raises KeyError where a column is missing, ValueError where one doesn't fit."""
+    if not any(name.startswith("pending/") for name in arrays):
+        return []
+    kinds = _PENDING | {
+        name: kind for name, kind in (_SUMS | _COMPARED).items() if f"pending/{name}" in arrays
+    }
+    columns = {name: arrays[f"pending/{name}"] for name in kinds}
+    for name, column in columns.items():
+        if column.dtype != np.dtype(kinds[name]) or len(column) != len(columns["index"]):
+            raise ValueError(f"'pending/{name}' has shape {column.shape} and type {column.dtype}")
+    return [
+        Pending(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+    ]

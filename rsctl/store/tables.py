@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from rsctl.certificates import CountTable
-from rsctl.errors import RefusedError
-from rsctl.spec.runs import CountSpec
+from rsctl.errors import RefusedError, UnavailableError
+from rsctl.store.checks import check_shard, count_table
+from rsctl.store.damage import ADVICE
+from rsctl.store.data_files import (
+    compacted_file,
+    compacted_numbers,
+    data_files,
+    set_aside,
+    shard_file,
+    shard_files,
+)
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, read_shard
 
-_SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
-_COMPACTED = re.compile(r"(?:counts|findings)(?:\.(\d+))?\.h5")
+__all__ = [
+    "Reader", "Table", "compacted_file", "compacted_numbers", "data_files", "read_findings", "read_table", "reader_of", "set_aside",
+    "shard_file", "shard_files",
+]  # fmt: skip
 
+_TRIES = 100
 
 R = TypeVar("R", bound=ImageRows)
 
@@ -37,11 +48,13 @@ class Table(Generic[R]):
     functions: list[dict[str, object]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Files that couldn't be used, each with its reason."""
+    without_digest: int = 0
+    """Files of an earlier version, in which a changed byte can't be noticed."""
 
     def restrict(self, images: Iterable[int]) -> Table[R]:
         """Only these positions."""
         keep = np.isin(self.rows.index, np.fromiter(images, np.int64))
-        return Table(self.run, self.rows.take(keep), self.attributes, self.functions, self.problems)
+        return replace(self, rows=self.rows.take(keep))
 
     @property
     def model_sha256(self) -> str:
@@ -50,28 +63,6 @@ class Table(Generic[R]):
     def counts(self: Table[Rows]) -> CountTable:
         """The table as certificates take it."""
         return count_table(self.run.count_spec, self.rows, int(self.attributes.get("dimension", 0)))
-
-
-def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
-    """Stored rows as certificates take them."""
-    return CountTable(
-        rows.selection_counts,
-        rows.counts,
-        rows.n,
-        spec.sigma,
-        dimension,
-        spec.noise,
-        spec.stopping,
-        label=rows.label,
-        looks=rows.looks,
-        selection=spec.selection,
-        exponent=spec.exponent,
-        shells=rows.shells,
-        disagreements=rows.disagreements,
-        compared=spec.transfer,
-        halves=rows.halves,
-        arithmetic=spec.arithmetic,
-    )
 
 
 class Reader(Generic[R]):
@@ -84,8 +75,11 @@ class Reader(Generic[R]):
     def read(self) -> Table[R]:
         """Merge everything there is; raises RefusedError if tables of two checkpoints lie in one run."""
         found = None
-        while found is None:
-            found = self._parts()
+        for _ in range(_TRIES):
+            if found := self._parts():
+                break
+        else:
+            raise UnavailableError(f"{self.run.path}: its files come and go faster than they can be read.")
         parts, problems = found
         checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
         if len(checkpoints) > 1:
@@ -111,7 +105,8 @@ class Reader(Generic[R]):
         # Files come in the order compacted, then by attempt: the first row of an image is the one that counts.
         everything = merged[0].concatenate(merged)
         _, first = np.unique(everything.index, return_index=True)
-        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems)
+        bare = sum(not shard.digest for shard in parts)
+        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems, bare)
 
     def _parts(self) -> tuple[list[Shard], list[str]] | None:
         """Shards with rows, and problems; None if a file went away meanwhile: its rows are in a newer one by then."""
@@ -122,7 +117,7 @@ class Reader(Generic[R]):
             if shard is None:
                 return None
             if isinstance(shard, str):
-                problems.append(f"{path}: {shard}. 'rsctl submit' sets it aside and runs its images again.")
+                problems.append(f"{path}: {shard}. {ADVICE}")
             elif len(shard.rows):
                 parts.append(shard)
         return parts, problems
@@ -133,12 +128,14 @@ class Reader(Generic[R]):
             status = os.stat(path)
         except FileNotFoundError:
             self._seen.pop(path, None)
-            return None
+            return "it is a link to nowhere" if path.is_symlink() else None
+        except OSError as error:
+            return str(error)
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
         if path in self._seen and self._seen[path][0] == stamp:
             return self._seen[path][1]
         try:
-            result: Shard | str = check_shard(self.run, read_shard(path))
+            result: Shard | str = check_shard(self.run, path, read_shard(path))
         except FileNotFoundError:
             return None
         except (Corrupt, OSError) as error:
@@ -160,81 +157,3 @@ def read_findings(run: Run) -> Table[Findings]:
 def reader_of(run: Run) -> Reader[Rows] | Reader[Findings]:
     """A reader of whatever rows the run has."""
     return Reader(run, Rows) if run.kind == "counts" else Reader(run, Findings)
-
-
-def check_shard(run: Run, shard: Shard) -> Shard:
-    """The shard, if it belongs to this run; raises Corrupt."""
-    if shard.attributes.get("spec_hash") != run.spec.hash:
-        raise Corrupt("it belongs to another run (its spec hash differs)")
-    if not shard.attributes.get("model_sha256"):
-        raise Corrupt("it doesn't say which checkpoint it is about")
-    rows = shard.rows
-    if isinstance(rows, Rows) != (run.kind == "counts"):
-        raise Corrupt(f"its rows are none of a run in '{run.kind}'")
-    if isinstance(rows, Rows):
-        spec = run.count_spec
-        if spec.stopping == "fixed" and (rows.n != spec.n).any():
-            raise Corrupt(f"it holds images of other draws than n = {spec.n}")
-        if (rows.selection_counts.sum(axis=1) != spec.n0).any():
-            raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
-        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
-            raise Corrupt("it doesn't say how often another precision chose another class")
-        if len(rows) and (rows.halves.draws if rows.halves else None) != (
-            spec.halves if spec.gradient else None
-        ):
-            raise Corrupt("its sums of noise are not those of this run's halves of the draws")
-    return shard
-
-
-def data_files(run: Run) -> list[Path]:
-    """Compacted files first, then shards by attempt and task."""
-    compacted = [compacted_file(run, number) for number in compacted_numbers(run)]
-    shards = [(int(m[2]), int(m[1]), run.shards_folder / m[0]) for m in _matches(run.shards_folder, _SHARD)]
-    return compacted + [path for _, _, path in sorted(shards)]
-
-
-def compacted_numbers(run: Run) -> list[int]:
-    """Numbers of the compacted files, ascending."""
-    return sorted(int(match[1] or 1) for match in _matches(run.path, _COMPACTED))
-
-
-def compacted_file(run: Run, number: int) -> Path:
-    stem = "counts" if run.kind == "counts" else "findings"
-    return run.path / (f"{stem}.h5" if number == 1 else f"{stem}.{number}.h5")
-
-
-def shard_files(run: Run, task: int) -> list[Path]:
-    """The shards of one task by attempt, ascending."""
-    found = [
-        (int(m[2]), run.shards_folder / m[0])
-        for m in _matches(run.shards_folder, _SHARD)
-        if int(m[1]) == task
-    ]
-    return [path for _, path in sorted(found)]
-
-
-def shard_file(run: Run, task: int, attempt: int) -> Path:
-    return run.shards_folder / f"{task:04d}.{attempt}.h5"
-
-
-def _matches(folder: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    try:
-        names = os.listdir(folder)
-    except FileNotFoundError:
-        return []
-    return [match for name in names if (match := pattern.fullmatch(name))]
-
-
-def set_aside(path: Path, reason: str) -> str:
-    """Rename a file that can't be used, so that its images run again; returns a sentence. It is never deleted."""
-    for number in range(1, 1000):
-        aside = path.with_name(f"{path.name}.unusable-{number}")
-        try:
-            os.link(path, aside)
-        except FileExistsError:
-            continue
-        except FileNotFoundError:
-            return f"{path}: {reason}; it was set aside meanwhile."
-        path.unlink(missing_ok=True)
-        return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
-    raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")

@@ -42,10 +42,14 @@ def cancel(what: str, names: list[str]) -> Answer:
     from rsctl.cluster import control
     from rsctl.spec.settings import load_settings
 
-    tasks = control.cancel(load_settings(), names)
-    return Acted(
-        f"{what}: cancelled {counted(len(tasks), 'task')}" if tasks else f"{what}: nothing was left to cancel"
+    tasks, others = control.cancel(load_settings(), names)
+    done = f"cancelled {counted(len(tasks), 'task')}" if tasks else "nothing was left to cancel"
+    left = (
+        f"; {counted(len(others), 'task')} of {', '.join(sorted(set(others.values())))} left"
+        if others
+        else ""
     )
+    return Acted(f"{what}: {done}{left}")
 
 
 def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:

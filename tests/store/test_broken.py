@@ -7,10 +7,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 import pytest
 from chain import Chain, tiny
+from edited import edited
 
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.figures import plot
@@ -36,7 +36,7 @@ def attacked(chain: Chain, **changes: Any) -> Run:
 def edit(run: Run, image: int, distance: float) -> None:
     """Write into the table that the attack came this near."""
     (file,) = data_files(run)
-    with h5py.File(file, "r+") as table:
+    with edited(file) as table:
         table["broken"][int(np.flatnonzero(table["index"][()] == image)[0])] = distance
 
 

@@ -213,20 +213,20 @@ def test_what_does_not_go_together_is_refused_before_anything_runs(
 
 
 def test_a_file_whose_sums_are_not_those_of_its_counts_is_no_part_of_the_table(chain: Chain) -> None:
-    from rsctl.store.tables import check_shard
+    from rsctl.store.checks import check_shard
 
     chain.run_all(tiny(certification=SUMMED))
     run = chain.counts_run()
     (path,) = data_files(run)
-    shard = check_shard(run, read_shard(path))
+    shard = check_shard(run, path, read_shard(path))
     rows = shard.rows
     halves = rows.halves
     rows.halves = None
     with pytest.raises(Corrupt, match="halves of the draws"):
-        check_shard(run, shard)
+        check_shard(run, path, shard)
     rows.halves = type(halves)((150, 50), halves.others, halves.products)
     with pytest.raises(Corrupt, match="halves of the draws"):
-        check_shard(run, shard)
+        check_shard(run, path, shard)
     rows.halves = type(halves)(halves.draws, halves.others, halves.products[:, :2])
     assert "sums of noise" in rows.problem(1)
 

@@ -1,0 +1,108 @@
+"""Who owns files: another user's must not run or be loaded as this one unless a group shares the store."""
+
+from __future__ import annotations
+
+import contextlib
+import grp
+import os
+import pwd
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+
+from rsctl.errors import RefusedError
+
+ROOT = 0
+"""Can change everything anyway: its files are as good as one's own."""
+
+
+def user_name(user: int) -> str:
+    """The name of a user, or the number where the system has none for it."""
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def group_name(group: int) -> str:
+    try:
+        return grp.getgrgid(group).gr_name
+    except KeyError:
+        return str(group)
+
+
+def is_mine(path: Path) -> bool:
+    """Return whether a file, and what it links to, is this user's own or root's; one that isn't there is nobody else's."""
+    return all(_ours(found, path) for found in _stats(path))
+
+
+def check_owner(path: Path, root: Path, *, group: bool) -> None:
+    """Refuse a file of somebody else, unless the store below `root` is a group's (`group`) and this file is the group's, too.
+
+    Raises
+    ------
+    RefusedError
+        The file belongs to another user, or strangers to the group can write where it lies.
+    """
+    for found in _stats(path):
+        if _ours(found, path):
+            continue
+        whose = f"{path} belongs to user {user_name(found.st_uid)}, and would be run or loaded as yours"
+        owners = root.stat().st_gid
+        if not group:
+            raise RefusedError(
+                f'{whose}. Where a group shares the store, set store_mode = "group" in the profile (rsctl.toml); else use a store of '
+                "your own, or move that file away."
+            )
+        if found.st_gid != owners:
+            raise RefusedError(
+                f"{whose}; its group is {group_name(found.st_gid)}, not the store's, {group_name(owners)}. "
+                f"Its owner can give it to the group: chgrp -R {group_name(owners)} {path}"
+            )
+        if opened := next(world_writable(_up_to(path, root)), None):
+            raise RefusedError(f"{whose}; everybody can write to {opened}. Do chmod o-w {opened}")
+
+
+def world_writable(paths: Iterable[Path]) -> Iterator[Path]:
+    """Those of these files and folders that everybody can write to."""
+    for path in paths:
+        try:
+            found = path.stat()
+        except OSError:
+            continue
+        if found.st_mode & stat.S_IWOTH:
+            yield path
+
+
+def _up_to(path: Path, root: Path) -> Iterator[Path]:
+    """The file and the folders that it lies in, up to the store's own."""
+    for folder in (path, *path.parents):
+        yield folder
+        if folder == root:
+            return
+
+
+def _stats(path: Path) -> Iterator[os.stat_result]:
+    """Of the file and, where it is a link, of what it leads to."""
+    with contextlib.suppress(OSError):
+        yield (found := os.lstat(path))
+        if stat.S_ISLNK(found.st_mode):
+            yield os.stat(path)
+
+
+def _ours(found: os.stat_result, path: Path) -> bool:
+    if found.st_uid in (os.geteuid(), ROOT):
+        return True
+    try:
+        return found.st_uid == _shown_as(path.parent, found.st_dev)
+    except OSError:
+        return False
+
+
+@cache
+def _shown_as(folder: Path, _device: int) -> int:
+    """The owner that a new file of this user has there: some network mounts show all files as another user's."""
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_uid

@@ -1,0 +1,168 @@
+"""A data file against its run: are its rows those that the run's spec and tasks ask for?"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from rsctl.catalog import known_datasets
+from rsctl.certificates import CountTable
+from rsctl.errors import UserError
+from rsctl.spec.runs import CountSpec
+from rsctl.store.digest import Corrupt
+from rsctl.store.layout import Run
+from rsctl.store.rows import Findings, Rows
+from rsctl.store.shards import Pending, Shard
+
+
+def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
+    """Stored rows as certificates take them."""
+    return CountTable(
+        rows.selection_counts,
+        rows.counts,
+        rows.n,
+        spec.sigma,
+        dimension,
+        spec.noise,
+        spec.stopping,
+        label=rows.label,
+        looks=rows.looks,
+        selection=spec.selection,
+        exponent=spec.exponent,
+        shells=rows.shells,
+        disagreements=rows.disagreements,
+        compared=spec.transfer,
+        halves=rows.halves,
+        arithmetic=spec.arithmetic,
+    )
+
+
+def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
+    """The shard, if it belongs to this run; raises Corrupt.
+
+    With a digest it is as its task wrote it. Without one, which only runs of an earlier version may have, everything that the run
+    knows is compared.
+    """
+    if run.has_digests and not shard.digest:
+        raise Corrupt(
+            "it has no digest, and every file of this run was written with one: it was replaced or edited"
+        )
+    if shard.attributes.get("spec_hash") != run.spec.hash:
+        raise Corrupt("it belongs to another run (its spec hash differs)")
+    if not shard.attributes.get("model_sha256"):
+        raise Corrupt("it doesn't say which checkpoint it is about")
+    rows = shard.rows
+    if isinstance(rows, Rows) != (run.kind == "counts"):
+        raise Corrupt(f"its rows are none of a run in '{run.kind}'")
+    if isinstance(rows, Rows):
+        spec = run.count_spec
+        if spec.stopping == "fixed" and (rows.n != spec.n).any():
+            raise Corrupt(f"it holds images of other draws than n = {spec.n}")
+        if (rows.selection_counts.sum(axis=1) != spec.n0).any():
+            raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
+        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
+            raise Corrupt("it doesn't say how often another precision chose another class")
+        if len(rows) and (rows.halves.draws if rows.halves else None) != (
+            spec.halves if spec.gradient else None
+        ):
+            raise Corrupt("its sums of noise are not those of this run's halves of the draws")
+    if not shard.digest:
+        _check_attributes(run, shard)
+        _check_images(run, path, shard)
+        if isinstance(rows, Rows):
+            _check_counts(run.count_spec, shard, rows)
+        if isinstance(rows, Findings):
+            _check_findings(run, rows)
+    return shard
+
+
+def _check_attributes(run: Run, shard: Shard) -> None:
+    """Those that numbers depend on, or that are shown."""
+    said = shard.attributes
+    sha256, dimension = said["model_sha256"], said.get("dimension")
+    if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
+        raise Corrupt("the SHA-256 of its checkpoint is none")
+    known = known_datasets().get(run.table_spec.dataset)
+    right = known.channels * known.size**2 if known and known.size and known.inspect is None else dimension
+    if type(dimension) is not int or dimension < 1 or dimension != right:
+        raise Corrupt(
+            f"its images have {dimension} coordinates, which those of {run.table_spec.dataset} don't"
+        )
+    spec = run.spec
+    for name in ("sigma", "noise", "arithmetic", "seed", "n0"):
+        if isinstance(spec, CountSpec) and said.get(name, getattr(spec, name)) != getattr(spec, name):
+            raise Corrupt(f"its {name} is {said[name]!r}, and that of the run {getattr(spec, name)!r}")
+    for function in shard.functions:
+        if not all(isinstance(value, (str, bool, int, float, dict)) for value in function.values()):
+            raise Corrupt("what it says of the executed functions can't be right")
+
+
+def _check_images(run: Run, path: Path, shard: Shard) -> None:
+    """Positions and labels."""
+    index = shard.rows.index
+    compacted = path.parent == run.path
+    try:
+        wanted = run.assigned_images() if compacted else set(run.images(int(path.name.split(".")[0])))
+    except UserError:
+        wanted = set(index.tolist())  # who reads the task says what is wrong with it
+    under_way = [image.index for image in shard.pending]
+    for image in [*index.tolist(), *map(int, under_way)]:
+        if image not in wanted:
+            raise Corrupt(f"it holds image {image}, which no task gave to it")
+    if compacted and (np.diff(index) <= 0).any():
+        raise Corrupt("its images are not in ascending order")
+    known = known_datasets().get(run.table_spec.dataset)
+    classes = known.classes if known and known.inspect is None else None
+    wide = shard.rows.counts.shape[1] if isinstance(shard.rows, Rows) else classes
+    if classes is not None and len(index) and wide != classes:
+        raise Corrupt(f"it counts {wide} classes, and {run.table_spec.dataset} has {classes}")
+    labels = np.array([*shard.rows.label, *(image.label for image in shard.pending)])
+    if wide is not None and (labels >= wide).any():
+        raise Corrupt(f"label {labels.max()} is none of {wide} classes")
+
+
+def _check_counts(spec: CountSpec, shard: Shard, rows: Rows) -> None:
+    if rows.shells and list(rows.shells.edges) != spec.shell_edges:
+        raise Corrupt("its shells are not those of this run")
+    if len(rows) and (
+        (rows.shells is None) != (not spec.shell_edges) or (rows.looks is None) != (spec.stopping == "fixed")
+    ):
+        raise Corrupt("it lacks what this run counts apart, or has what it doesn't")
+    try:
+        count_table(spec, rows, int(shard.attributes["dimension"]))
+    except UserError as error:
+        raise Corrupt(str(error).removesuffix(".")) from error
+    for image in shard.pending:
+        _check_pending(spec, image)
+
+
+def _check_pending(spec: CountSpec, image: Pending) -> None:
+    """Raises Corrupt unless the counts of an image under way are those of its blocks."""
+    for counts, blocks, draws in (
+        (image.selection_counts, image.selection_blocks, spec.n0),
+        (image.counts, image.estimation_blocks, spec.n),
+    ):
+        if (
+            counts.ndim != 1
+            or (counts < 0).any()
+            or blocks < 0
+            or counts.sum() != min(blocks * spec.block, draws)
+        ):
+            raise Corrupt(
+                f"the counts of image {image.index}, which is under way, are not those of its blocks"
+            )
+    classes = len(image.counts)
+    shells, looks = (len(spec.shell_edges) + 1 if spec.shell_edges else 0, classes), image.looks.shape
+    if len(image.selection_counts) != classes or image.shells.shape != shells or looks[1:] != (classes,):
+        raise Corrupt(f"the counts of image {image.index}, which is under way, don't fit each other")
+
+
+def _check_findings(run: Run, rows: Findings) -> None:
+    known = known_datasets().get(run.table_spec.dataset)
+    classes = known.classes if known and known.inspect is None else None
+    if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
+        raise Corrupt("a predicted class is none of the data set")
+    if run.kind == "attacks" and rows.radius.any():
+        raise Corrupt("an attack proves nothing, and it holds radii")

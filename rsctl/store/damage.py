@@ -1,0 +1,56 @@
+"""Data files that aren't what was written, found without HDF5 and numpy: `rsctl status` names them, and must answer at once.
+
+What was found right is kept in `checked.json` of the store by size, time and inode: the next look costs a `stat` per file. Whoever
+reads the numbers of a file compares its digest every time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+
+from rsctl.errors import UserError
+from rsctl.store.data_files import data_file_names
+from rsctl.store.digest import MISSING, Corrupt, own_bytes
+from rsctl.store.files import read_json, replace
+from rsctl.store.layout import Run, Store
+
+ADVICE = "'rsctl submit' sets it aside and runs its images again."
+
+
+class Damage:
+    """Looks at the files of a store, and remembers those that are right."""
+
+    def __init__(self, store: Store) -> None:
+        self._cache = store.root / "checked.json"
+        try:
+            self._known = read_json(self._cache)
+        except UserError:
+            self._known = {}
+        self._right: dict[str, list[int]] = {}
+
+    def of(self, run: Run) -> list[str]:
+        """What is wrong with the files of a run, a sentence each."""
+        found = []
+        prefix = f"{run.kind}/{run.id}/"
+        for name, path in data_file_names(run):
+            try:
+                status = os.stat(path)
+                stamp = [status.st_ino, status.st_size, status.st_mtime_ns]
+                if self._known.get(prefix + name) != stamp and own_bytes(path) is None and run.has_digests:
+                    raise Corrupt(MISSING)
+                self._right[prefix + name] = stamp
+            except FileNotFoundError:
+                if os.path.islink(path):
+                    found.append(f"{path}: it is a link to nowhere. {ADVICE}")
+            except (Corrupt, OSError) as error:
+                found.append(f"{path}: {error}. {ADVICE}")
+        return found
+
+    def keep(self) -> None:
+        """Write down what was right, for the next look."""
+        if not self._right.items() <= self._known.items():
+            # A store that isn't ours, or a full disk: the next look takes longer.
+            with contextlib.suppress(UserError, OSError):
+                replace(self._cache, json.dumps({**self._known, **self._right}).encode())

@@ -1,0 +1,89 @@
+"""What of a store a task may work with: this user's own files, or those of a group that shares the store."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsctl.owners import check_owner, world_writable
+from rsctl.spec.runs import TrainSpec
+from rsctl.spec.settings import Place
+from rsctl.store.layout import KINDS, Run
+
+MODE = "RSCTL_STORE_MODE"
+"""Environment variable by which a backend tells a task the store mode of its profile."""
+
+
+_READ = (".json", ".jsonl", ".pt", ".h5", ".log")
+"""Endings of the files that a task reads or goes on with; what else lies in a run's folder is never opened."""
+
+
+def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
+    """Refuse a run with files of others: its own, and those of the tasks whose numbers match (none if empty).
+
+    Raises
+    ------
+    RefusedError
+        Another user wrote one of them and, with `group`, not as a member of the store's group.
+    """
+    root = run.path.parent.parent
+    for path in (run.path, *(path for path in _files(run.path) if path.suffix in _READ)):
+        check_owner(path, root, group=group)
+    for folder in (run.tasks_folder, run.shards_folder, run.log_file(0).parent) if tasks else ():
+        for path in folder.glob(f"{tasks}.*"):
+            if path.suffix in _READ:
+                check_owner(path, root, group=group)
+
+
+def check_task(run: Run, number: int, *, group: bool) -> None:
+    """Refuse a task whose files, or whose model's, are another user's; see `check_run`."""
+    check_run(run, group=group, tasks=f"{number:04d}")
+    spec = run.spec
+    for name in spec.needs if isinstance(spec, TrainSpec) else [spec.model_run]:
+        check_run(run.store.run("models", name), group=group, tasks="")
+
+
+def told_group() -> bool:
+    """Return whether this process was told that a group shares the store."""
+    return os.environ.get(MODE) == "group"
+
+
+def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
+    """A sentence for every place that leads to results, or to what runs, and that everybody can write to."""
+    kinds = [place.store / name for name in (*KINDS, "code", "imports", "queue", "submissions", "sweeps")]
+    inner = [entry for folder in kinds for entry in _files(folder)] if runs else []
+    around = [
+        *place.store.parents,
+        place.data,
+        *([place.file, place.file.absolute().parent] if place.file else []),
+    ]
+    # Where only owners can replace files, as in /tmp, what lies beside them does no harm.
+    around = [path for path in around if path.exists() and not path.stat().st_mode & stat.S_ISVTX]
+    found = world_writable(dict.fromkeys([place.store, *kinds, *inner, *around]))
+    return [
+        f"{path} can be written to by everybody: others can change results there, or what runs as you. chmod o-w {path}"
+        for path in found
+    ]
+
+
+def kept_from_group(root: Path) -> list[str]:
+    """Why members of the group that shares a store can't add to what this user makes there; a sentence each."""
+    os.umask(umask := os.umask(0o077))
+    told = []
+    if umask & stat.S_IRWXG:
+        told.append(
+            f"with umask {umask:04o} the store's group can't add to what you make: say 'umask 002' first (in ~/.profile)"
+        )
+    if root.is_dir() and ~root.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP):
+        told.append(f"{root} doesn't pass its group on, or the group can't write there: chmod g+ws {root}")
+    return told
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return
+    yield from (folder / name for name in names if not name.startswith("."))
