@@ -143,12 +143,9 @@ class Import:
         try:
             spec = ImportSpec.model_validate(stored.get("spec"))
             found = spec.hash
-        except ValidationError as error:
-            raise Unreadable(
-                file, f"is not an import that this version of rsctl can read: {what_is_wrong(error)}"
-            ) from error
-        except ValueError as error:  # of a number that is none
-            raise Unreadable(file, str(error)) from error
+        except ValueError as error:
+            why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
+            raise Unreadable(file, f"is no import that this version of rsctl can read: {why}") from error
         if found != stored.get("hash"):
             raise RefusedError(
                 f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
