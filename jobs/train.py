@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from jobs import published
 from jobs.checkpoint import publish_model, resume, save_checkpoint, say_how_it_ended
-from jobs.data import augment, load, require_planned, split_train
+from jobs.data import load, require_planned, split_train
+from jobs.data.augment import augment
 from jobs.memory import sized_by
 from jobs.metrics import Metrics
 from jobs.models import build_model

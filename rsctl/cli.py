@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from rsctl.cli_checkpoint import attack, certify, predict
+from rsctl.cli_data import data_check, data_prepare
 from rsctl.cli_machine import bench, data_fetch, data_list, doctor
 from rsctl.cli_prune import prune
 from rsctl.cli_report import compare, export, import_, plot, reproduce
@@ -24,7 +25,8 @@ app = typer.Typer(
     add_completion=True, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 data_app = typer.Typer(
-    help="Data sets: which exist, and downloading them (an explicit act).", rich_markup_mode=None
+    help="Data sets: which exist, whether their files can be read, downloading and preparing them (explicit acts).",
+    rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
 
@@ -86,3 +88,5 @@ for command in (
     app.command(command.__name__.rstrip("_"))(command)
 data_app.command("list")(data_list)
 data_app.command("fetch")(data_fetch)
+data_app.command("check")(data_check)
+data_app.command("prepare")(data_prepare)

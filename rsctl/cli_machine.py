@@ -49,7 +49,8 @@ def doctor(as_json: AsJson = False) -> None:
 def data_list() -> None:
     """The data sets, whether they are here, and what a [dataset] table may say of them."""
     from rsctl.catalog import known_datasets
-    from rsctl.catalog.presence import parameter_lines, presence
+    from rsctl.catalog.presence import folder_sentence, own_folders, parameter_lines, presence
+    from rsctl.report.text import printable
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
@@ -58,6 +59,8 @@ def data_list() -> None:
         print(f"{name:16} {text}")
         for line in parameter_lines(known_datasets()[name]):
             print(f"{'':18} {line}")
+    for name in own_folders(place.data):
+        print(f"{printable(f'imagefolder {name!r}')} {printable(folder_sentence(place.data, name))}")
 
 
 def data_fetch(

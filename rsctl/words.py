@@ -28,3 +28,8 @@ def duration(seconds: float) -> str:
     if seconds < 48 * 3600:
         return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60):02d}"
     return f"{int(seconds // 86400)} d {int(seconds % 86400 // 3600):02d} h"
+
+
+def path_text(path: str) -> str:
+    """A path as a message shows it: quoted and escaped where it has what steers a terminal or breaks a line."""
+    return path if path.isprintable() else repr(path)

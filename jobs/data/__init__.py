@@ -5,16 +5,24 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from jobs.data.augment import augment
-from jobs.data.images import ArrayImages, FileImages, Images
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.holdout import split_train
 from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.errors import InputError
 
-__all__ = ["ArrayImages", "FileImages", "Images", "augment", "load", "require_planned", "split_train"]
+if TYPE_CHECKING:
+    from jobs.data.images import ArrayImages, FileImages, Images
+
+__all__ = ["ArrayImages", "FileImages", "Images", "load", "require_planned", "split_train"]
+
+
+def __getattr__(name: str) -> Any:
+    # torch takes seconds to load, and whoever only opens files (`jobs.data.check`) needs none of it.
+    if name in ("ArrayImages", "FileImages", "Images"):
+        return getattr(importlib.import_module("jobs.data.images"), name)
+    raise AttributeError(f"module 'jobs.data' has no attribute '{name}'")
 
 
 def load(
@@ -64,8 +72,8 @@ def load(
 
 
 def require_planned(images: Images, dataset: str, data: str) -> None:
-    """Raises InputError unless these are the images that a run was planned for, by `data` of its spec."""
-    if data and images.shape.fingerprint != data:
+    """Raises InputError unless these are the images that a run was planned for, by `data` of its spec: of a split, or of both."""
+    if data and data not in (images.shape.fingerprint, *images.shape.splits.values()):
         raise InputError(
             f"{dataset}: the files, or the order of its classes, differ from those this run was planned for. Restore them, or submit "
             "again with --update to plan anew."

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rsctl.catalog.datasets import ImageFolder
+from rsctl.catalog.defects import told
 from rsctl.catalog.depth import ENDINGS, depth_of, white_of
 from rsctl.errors import InputError
 
@@ -21,6 +22,8 @@ Pixels = NDArray[np.uint8]
 
 SCALE, RATIO, ATTEMPTS = (0.08, 1.0), (3 / 4, 4 / 3), 10
 THREADED_BYTES = 16_384
+NARROWEST = 2000
+"""Times that an image may be longer than it is wide: the shorter side is resized first, and the other would have gigabytes."""
 
 
 def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
@@ -43,17 +46,22 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
     """
     try:
         with Image.open(path) as image:
-            depth = depth_of(image)
+            depth, size = depth_of(image), image.size
+            if max(size) > NARROWEST * min(size):
+                raise InputError(
+                    f"{path} has {size[0]}x{size[1]} pixels, which is too narrow. Crop it, or remove it."
+                )
             if folder is not None and folder.orientation == "exif":
                 image.load()
                 ImageOps.exif_transpose(image, in_place=True)
             if depth is None:
                 return image.convert("RGB")
             values = np.asarray(image)
+    except InputError:
+        raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise InputError(
-            f"{path} can't be decoded as an image ({error}). Copy it again from its source, or remove it: "
-            "the split then has other positions, and its models and counts are new ones."
+            f"{path} {told(path, error)} `rsctl data check` lists every such file at once."
         ) from error
     if folder is None:
         raise InputError(

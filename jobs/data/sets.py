@@ -23,7 +23,8 @@ from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.depth import deep_files
 from rsctl.catalog.folders import contents, folder_root, image_files
 from rsctl.catalog.holdout import fixed_permutation
-from rsctl.catalog.presence import incomplete
+from rsctl.catalog.listing import folders_in
+from rsctl.catalog.presence import incomplete, misplaced
 from rsctl.errors import InputError
 
 IMAGENET_RESIZE = 256 / 224
@@ -144,7 +145,7 @@ def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[T
         reason = str(error).partition(". You can use")[0]  # torchvision's advice is for its own callers
         raise InputError(
             f"{incomplete(dataset, data_root, reason)} Compute nodes have no internet: run `rsctl data fetch {dataset.name}` where "
-            "there is some, or set RSCTL_DATA to the folder that has it."
+            "there is some, or set RSCTL_DATA to the folder that has it; then 'rsctl retry'."
         ) from error
     pixels = torch.as_tensor(stored.data)
     labels = torch.as_tensor(stored.labels if dataset.name == "svhn" else stored.targets, dtype=torch.int64)
@@ -201,11 +202,12 @@ def read_imagenet(
     )
     if not (root / folder).is_dir():
         raise InputError(f"dataset: {root / folder} is missing. {place}")
-    names = tuple(sorted(entry.name for entry in (root / folder).iterdir() if entry.is_dir()))
+    if wrong := misplaced(dataset, root.parent):
+        raise InputError(f"dataset: {wrong}. {place}")
+    names = tuple(name for name in folders_in(root / folder) if not name.startswith("."))
     if len(names) != shape.classes:
         raise InputError(
-            f"dataset: {root / folder} has {len(names)} class folders, ImageNet has {shape.classes}. {place} "
-            "A part of ImageNet is an `imagefolder`."
+            f"dataset: {root / folder} has {len(names)} class folders, ImageNet has {shape.classes}. {place}"
         )
     files = image_files(root, folder, names)
     if len(files) != shape.counts[split]:

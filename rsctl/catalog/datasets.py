@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from rsctl.catalog.declare import DataSet, Parameters
 from rsctl.catalog.folders import inspect_folder
+from rsctl.catalog.imagenet import layout
 
 
 class ImageFolder(Parameters):
@@ -65,7 +66,7 @@ DATASETS: tuple[DataSet, ...] = (
     DataSet(
         "imagenet", "ImageNet (ILSVRC 2012)", "Russakovsky et al. 2015", channels=3, size=224, classes=1000,
         counts={"train": 1281167, "test": 50000}, mean=IMAGENET_MEAN, std=IMAGENET_STD, augmentation="resized-crop-flip",
-        in_memory=False, where="imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG below the data root", paths=("imagenet/train", "imagenet/val"),
+        in_memory=False, where="imagenet/train/<wnid>/*.JPEG and imagenet/val/<wnid>/*.JPEG below the data root", paths=("imagenet/train", "imagenet/val"), layout=layout,
     ),
     DataSet(
         "imagefolder", "Any folder of class folders", "your own", channels=3, size=None, classes=None,

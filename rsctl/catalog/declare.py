@@ -179,6 +179,8 @@ class DataSet:
     """What has to lie where below the data root, for the message when it doesn't."""
     paths: tuple[str, ...] = ()
     """Files or folders below the data root that show it is there."""
+    layout: Callable[[Path, int], str] | None = None
+    """Says of a data root and the number of classes what is wrong with folders that are there, without opening a file."""
     inspect: Callable[[Path, Any], DataShape] | None = None
     """Looks at the files (no decoding) for `classes` and `counts` that the declaration doesn't know."""
     implementation: str = ""
@@ -198,9 +200,19 @@ class DataShape:
     counts: Mapping[str, int]
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Identifies the files where the name doesn't: a model trained on other images is another model."""
+    """Identifies the files of both splits where the name doesn't: what runs were planned with that older versions made."""
     deep: int = 0
     """Grey files of more than 8 bits, which are brought to 8."""
+    splits: Mapping[str, str] = field(default_factory=dict)
+    """The same of each split: a model trained on other images is another model, whatever it is tested on."""
+    left_out: str = ""
+    """The files that aren't taken for images, in a sentence."""
+    nested: bool = False
+    """Images lie in folders below those of their classes, too."""
+
+    def files(self, split: str) -> str:
+        """The fingerprint of a split; that of both where no other is known."""
+        return self.splits.get(split, self.fingerprint)
 
     @property
     def dimension(self) -> int:

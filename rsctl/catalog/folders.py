@@ -6,17 +6,20 @@ import hashlib
 import json
 import os
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.depth import check_range, deep_files, of_file, white_of
+from rsctl.catalog.listing import alike, both, folders_in, list_split, sentence
 from rsctl.catalog.orientation import Turned, turned_files
 from rsctl.errors import InputError, unknown
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
+SPLITS = ("train", "test")
+Files = list[tuple[str, int, int]]
+"""(path below root, label, bytes) of each."""
 UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 """Formats whose files keep their length when the pixels change; TIFF may be one of them."""
 
@@ -28,17 +31,20 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
         raise InputError(
             f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>."
         )
-    names = sorted(
-        entry.name for entry in os.scandir(train) if entry.is_dir() and not entry.name.startswith(".")
-    )
+    there = folders_in(train)
+    names = [name for name in there if not name.startswith(".")]
     if parameters.classes:
-        for name in parameters.classes:
-            if name not in names:
-                raise InputError(f"dataset.classes: {unknown('class folder', name, names)}")
-        names = list(dict.fromkeys(parameters.classes))
+        names = list(dict.fromkeys(_named(name, there) for name in parameters.classes))
         if len(names) < 2:
             raise InputError(f"dataset.classes: names '{names[0]}' alone; at least two classes are needed.")
-    elif parameters.class_count:
+        return tuple(names)
+    twins = [name for name in names if alike(name) != name and alike(name) in names]
+    if twins:
+        raise InputError(
+            f"dataset.path: {train} has two class folders '{alike(twins[0])}', whose letters are composed in one name and decomposed in the "
+            "other (macOS writes them so). Put their images into one folder."
+        )
+    if parameters.class_count:
         if parameters.class_count > len(names):
             raise InputError(
                 f"dataset.class_count: {parameters.class_count} asked for, {train} has {len(names)} class folders."
@@ -49,38 +55,29 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
+def _named(name: str, there: list[str]) -> str:
+    """The class folder that is called so, or looks so."""
+    found = [one for one in there if one == name] or [one for one in there if alike(one) == alike(name)]
+    if not found:
+        raise InputError(f"dataset.classes: {unknown('class folder', name, there)}")
+    return found[0]
+
+
 def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
     """A test class that nothing was trained on would be left out without a word, and the table say `all of` the rest."""
     test = root / "test"
-    there = (
-        {entry.name for entry in os.scandir(test) if entry.is_dir() and not entry.name.startswith(".")}
-        if test.is_dir()
-        else set()
-    )
-    if others := sorted(there - set(names)):
+    known = {alike(name) for name in names}
+    there = folders_in(test) if test.is_dir() else []
+    if others := [name for name in there if not name.startswith(".") and alike(name) not in known]:
         raise InputError(
             f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}. "
             "Remove them, or say with dataset.classes which classes to take."
         )
 
 
-def image_files(root: Path, split: str, names: tuple[str, ...]) -> list[tuple[str, int, int]]:
-    """(path below root, label, bytes) of every image of a split: classes in order, files by name."""
-    files: list[tuple[str, int, int]] = []
-    for label, name in enumerate(names):
-        folder = root / split / name
-        if not folder.is_dir():
-            raise InputError(f"dataset: the class folder {folder} is missing.")
-        with os.scandir(folder) as entries:
-            found = [
-                (e.name, e.stat().st_size)
-                for e in entries
-                if e.is_file() and e.name.lower().endswith(EXTENSIONS)
-            ]
-        if not found:
-            raise InputError(f"dataset: {folder} has no image file ({', '.join(EXTENSIONS)}).")
-        files += [(f"{split}/{name}/{file}", label, size) for file, size in sorted(found)]
-    return files
+def image_files(root: Path, split: str, names: tuple[str, ...]) -> Files:
+    """(path below root, label, bytes) of every image of a split, in the order of `Listing.files`."""
+    return list_split(root, split, names, whole=False).files
 
 
 def contents(root: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
@@ -102,17 +99,28 @@ def folder_root(data_root: Path, path: str) -> Path:
 def turned_in(data_root: Path, path: str, names: tuple[str, ...]) -> Turned:
     """The files of an `imagefolder` with these classes that their EXIF entry turns."""
     root = folder_root(data_root, path)
-    return turned_files(
-        root, [file for split in ("train", "test") for file, _, _ in image_files(root, split, names)]
-    )
+    return turned_files(root, [file for split in SPLITS for file, _, _ in image_files(root, split, names)])
 
 
-def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
+def grey_files(root: Path, parameters: Any, files: Mapping[str, Files]) -> dict[str, list[str]]:
+    """Those of the files of each split that have grey values of more than 8 bits; raises InputError where nothing says which is white."""
+    deep = {split: deep_files(root, taken) for split, taken in files.items()}
+    together = {file: depth for depths in deep.values() for file, depth in depths.items()}
+    for file, depth in together.items():
+        white_of(depth, parameters.white, root / file)
+    if not parameters.white:
+        check_range(root, together)
+    return {
+        split: [file for file, depth in depths.items() if not depth.colours] for split, depths in deep.items()
+    }
+
+
+def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> DataShape:
     """Class folders and image counts of an `imagefolder`, without decoding an image.
 
-    Its fingerprint is of the files' names and lengths, of what is in files of uncompressed formats, and of which have more
+    A fingerprint, of each split and of both together, is of the files' names and lengths, of what is in files of uncompressed formats, and of which have more
     than 8 bits a channel: those were read as white once. A JPEG, PNG or WebP file of the same name and the same number of
-    bytes is taken for the same image. Raises InputError where nothing says which value of a file is white.
+    bytes is taken for the same image. Without `values` the files are counted alone. Raises InputError where nothing says which value of a file is white.
     """
     root = folder_root(data_root, parameters.path)
     if not root.is_dir():
@@ -120,18 +128,43 @@ def inspect_folder(data_root: Path, parameters: Any) -> DataShape:
             f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
         )
     names = class_names(root, parameters)
-    if not (parameters.classes or parameters.class_count):
+    whole = not (parameters.classes or parameters.class_count)
+    if whole:
         _no_other_class(root, names)
-    files = {split: image_files(root, split, names) for split in ("train", "test")}
-    counts = {split: len(found) for split, found in files.items()}
-    raw = {split: contents(root, found) for split, found in files.items()}
-    identified: dict[str, Any] = {**files, "contents": raw} if any(raw.values()) else {**files}
-    deep = {file: depth for found in files.values() for file, depth in deep_files(root, found).items()}
-    for file, depth in deep.items():
-        white_of(depth, parameters.white, root / file)
-    if not parameters.white:
-        check_range(root, deep)
-    if grey := sorted(file for file, depth in deep.items() if not depth.colours):
-        identified["deep"] = grey
-    fingerprint = hashlib.sha256(json.dumps(identified).encode()).hexdigest()
-    return DataShape(3, parameters.size, len(names), counts, names, fingerprint, len(grey))
+    found = {split: list_split(root, split, names, whole=whole) for split in SPLITS}
+    files = {split: listing.files for split, listing in found.items()}
+    counts = {split: len(taken) for split, taken in files.items()}
+    if not values:
+        return DataShape(
+            3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values()))
+        )
+    raw = {split: contents(root, taken) for split, taken in files.items()}
+    grey = grey_files(root, parameters, files)
+    return DataShape(
+        3,
+        parameters.size,
+        len(names),
+        counts,
+        names,
+        _fingerprint(files, raw, grey),
+        sum(map(len, grey.values())),
+        {
+            split: _fingerprint({split: files[split]}, {split: raw[split]}, {split: grey[split]})
+            for split in SPLITS
+        },
+        sentence(both(found.values())),
+        nested=any(file.count("/") > 2 for taken in files.values() for file, _, _ in taken),
+    )
+
+
+def _fingerprint(
+    files: Mapping[str, Files],
+    raw: Mapping[str, list[str]],
+    grey: Mapping[str, list[str]],
+) -> str:
+    identified: dict[str, Any] = {**files}
+    if any(raw.values()):
+        identified["contents"] = raw
+    if any(grey.values()):
+        identified["deep"] = sorted(file for listed in grey.values() for file in listed)
+    return hashlib.sha256(json.dumps(identified).encode()).hexdigest()

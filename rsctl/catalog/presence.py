@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rsctl.catalog import known_datasets
+from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet
+from rsctl.catalog.folders import SPLITS, folder_root, inspect_folder
+from rsctl.catalog.listing import folders_in
+from rsctl.errors import UserError
+from rsctl.words import counted
 
 
 def presence(data_root: Path) -> list[tuple[str, str]]:
@@ -23,9 +30,26 @@ def incomplete(dataset: DataSet, data_root: Path, reason: str) -> str:
 
 
 def absent(dataset: DataSet, data_root: Path) -> str:
-    """The same sentence, where a folder that belongs to it isn't there; else empty. No file is read."""
+    """The same sentence, where a folder that belongs to it isn't there or isn't laid out as it is read; else empty. No file is read."""
     lacking = [path for path in dataset.paths if not (data_root / path).exists()]
-    return incomplete(dataset, data_root, f"{' and '.join(lacking)} not there") if lacking else ""
+    wrong = f"{' and '.join(lacking)} not there" if lacking else misplaced(dataset, data_root)
+    return incomplete(dataset, data_root, wrong) if wrong else ""
+
+
+def lies_below(data_root: Path, name: str, parameters: Mapping[str, Any]) -> bool:
+    """Return whether the files of a data set are found with this data root, as far as their folders tell."""
+    dataset = known_datasets().get(name)
+    if dataset is None:
+        return False
+    path = parameters.get("path")
+    if isinstance(path, str):
+        return all((folder_root(data_root, path) / split).is_dir() for split in SPLITS)
+    return not absent(dataset, data_root)
+
+
+def misplaced(dataset: DataSet, data_root: Path) -> str:
+    """What is wrong with the folders of a data set that are there; else empty."""
+    return dataset.layout(data_root, dataset.classes or 0) if dataset.layout else ""
 
 
 def _sentence(dataset: DataSet, data_root: Path) -> str:
@@ -33,9 +57,36 @@ def _sentence(dataset: DataSet, data_root: Path) -> str:
         return f"here: {dataset.title}"
     if not dataset.paths:
         return f"{dataset.title}: give its `path`; expected {dataset.where}"
-    if all((data_root / path).exists() for path in dataset.paths):
-        return f"here: {dataset.title}"
-    return f"missing: {dataset.title}. Expected: {dataset.where}"
+    if not all((data_root / path).exists() for path in dataset.paths):
+        return f"missing: {dataset.title}. Expected: {dataset.where}"
+    wrong = misplaced(dataset, data_root)
+    return (
+        f"unprepared: {dataset.title}: {wrong}. Expected: {dataset.where}"
+        if wrong
+        else f"here: {dataset.title}"
+    )
+
+
+def own_folders(data_root: Path) -> list[str]:
+    """Names of the folders in the data root that can be taken as an `imagefolder`."""
+    if not data_root.is_dir():
+        return []
+    declared = {path.partition("/")[0] for one in known_datasets().values() for path in one.paths}
+    return [
+        name
+        for name in folders_in(data_root)
+        if name not in declared and all((data_root / name / split).is_dir() for split in SPLITS)
+    ]
+
+
+def folder_sentence(data_root: Path, path: str) -> str:
+    """How many classes and images an `imagefolder` has, and what is left out; or what is wrong with it."""
+    try:
+        shape = inspect_folder(data_root, ImageFolder(path=path), values=False)
+    except UserError as error:
+        return str(error)
+    images = ", ".join(f"{count:,} {split}" for split, count in shape.counts.items())
+    return f"here: {counted(shape.classes, 'class', 'classes')}, {images} images. {shape.left_out}".rstrip()
 
 
 def parameter_lines(dataset: DataSet) -> list[str]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 from typing import Any
 
+from rsctl.catalog.presence import lies_below
 from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
 from rsctl.errors import RefusedError, UnavailableError, UserError
 from rsctl.owners import check_owner
@@ -47,7 +49,8 @@ def retry(
     # A retry after a fix runs the fixed code.
     changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}
-    handed = backend_of(place, cluster_of(place, plan)).submit(_requests(store, plan, found, changed))
+    requests = _requests(store, plan, found, changed, place.data)
+    handed = backend_of(place, cluster_of(place, plan)).submit(requests)
     held_back = {task.key for task in handed.held_back}
     return [status.task for status in found if status.task.key not in held_back], handed.note
 
@@ -102,16 +105,30 @@ def hand_over_rest(place: Place, name: str) -> str:
 
 
 def _requests(
-    store: Store, sweep: dict[str, Any], found: list[TaskStatus], changed: dict[str, Any]
+    store: Store,
+    sweep: dict[str, Any],
+    found: list[TaskStatus],
+    changed: dict[str, Any],
+    data_root: Path | None = None,
 ) -> list[Request]:
-    """What a backend needs to take these tasks, with some values of their launch files replaced."""
+    """What a backend needs to take these tasks, with some values of their launch files replaced, and with another data root where
+    their data set lies below it."""
     model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
-    return [_request(store, status, model_of, changed) for status in found]
+    return [_request(store, status, model_of, changed, data_root) for status in found]
 
 
-def _request(store: Store, status: TaskStatus, model_of: dict[str, str], changed: dict[str, Any]) -> Request:
+def _request(
+    store: Store,
+    status: TaskStatus,
+    model_of: dict[str, str],
+    changed: dict[str, Any],
+    data_root: Path | None,
+) -> Request:
     run = status.task.run
     launch = {**run.launch(), **changed}
+    dataset = (run.train_spec if run.kind == "models" else run.table_spec).dataset
+    if data_root is not None and lies_below(data_root, dataset, launch["dataset_parameters"]):
+        launch["data"] = str(data_root)
     if changed:
         run.write_launch(launch)
     missing = run.train_spec.needs if run.kind == "models" else [model_of[run.id]]

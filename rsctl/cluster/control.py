@@ -76,13 +76,15 @@ def backend_of(place: Place, cluster: str) -> Backend:
 def plan_file(file: Path, place: Place) -> Plan:
     """Read and plan a sweep file; nothing is written."""
     from rsctl.plan.plan import make_plan
+    from rsctl.plan.unreadable import require_readable
     from rsctl.spec.sweep import load_sweep
 
-    plan = make_plan(load_sweep(file, place.data), str(file))
+    plan = make_plan(load_sweep(file, place.data, Store(place.store).planned), str(file))
     try:
         place.settings.profile(plan.sweep.cluster)
     except InputError as error:
         raise InputError(f"{file}: {error}") from error
+    require_readable(plan, place)
     return plan
 
 

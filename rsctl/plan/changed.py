@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
-from rsctl.plan.plan import ModelPlan, Plan
-from rsctl.spec.runs import DrawnSpec, TrainSpec
+from rsctl.plan.plan import ModelPlan, Plan, TablePlan
+from rsctl.spec.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.store.layout import Store
 from rsctl.words import counted
 
@@ -50,38 +51,51 @@ def other_files(store: Store, plan: Plan) -> str:
     dropped = _dropped(before, plan) if before else []
     if not before or not dropped:
         return ""
-    old = []
-    for name in {entry["model"] for entry in before["entries"] if (entry["kind"], entry["run"]) in dropped}:
-        try:
-            old.append(store.run("models", name).train_spec)
-        except UserError:
-            continue  # pruned, or another version's: status and export name it
-    planned, then = _files(model.spec for model in plan.models.values()), _files(old)
-    for model in plan.models.values():
-        key = _data_set(model.spec)
-        if key in then and planned[key].isdisjoint(then[key]):
-            when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
-            return (
-                f"the files of {called(model)} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
-                f"(submitted {when}, {_results(store, dropped)})." + _read_otherwise(plan, model)
-            )
+    models = {entry["model"] for entry in before["entries"] if (entry["kind"], entry["run"]) in dropped}
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
+    for what, planned, kept, names in (
+        ("files", plan.models.values(), "", [("models", name) for name in models]),
+        ("test files", plan.tables.values(), " Its models are kept.", dropped),
+    ):
+        now, then = _files(one.spec for one in planned), _files(_specs(store, names))
+        for one in planned:
+            key = _data_set(one.spec)
+            if key in then and now[key].isdisjoint(then[key]):
+                return (
+                    f"the {what} of {called(one)} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
+                    f"(submitted {when}, {_results(store, dropped)}).{kept}" + _read_otherwise(plan, one)
+                )
     return ""
 
 
-def _read_otherwise(plan: Plan, model: ModelPlan) -> str:
+def _specs(store: Store, runs: Iterable[tuple[str, str]]) -> Iterator[TrainSpec | TableSpec]:
+    for kind, name in runs:
+        with contextlib.suppress(UserError):  # pruned, or another version's: status and export name it
+            spec = store.run(kind, name).spec
+            assert isinstance(spec, TrainSpec | TableSpec)
+            yield spec
+
+
+def _read_otherwise(plan: Plan, planned: ModelPlan | TablePlan) -> str:
     """The part of the difference that may lie in older versions, which took the same files for other images."""
-    classes = model.dataset_parameters.get("classes", [])
-    deep = any(one.shape.deep for one in plan.sweep.points if one.train.run_id == model.spec.run_id)
+    classes = planned.dataset_parameters.get("classes", [])
+    shapes = [one.shape for one in plan.sweep.points if one.dataset_parameters == planned.dataset_parameters]
+    deep = any(shape.deep for shape in shapes)
     said = (
         ["sorted dataset.classes, whose order is now that of the labels"]
         if classes != sorted(classes)
         else []
     )
     said += ["read grey values above 255 as white"] if deep else []
+    said += (
+        ["left out images in folders below those of the classes"]
+        if any(shape.nested for shape in shapes)
+        else []
+    )
     return f" Older versions {' and '.join(said)}." if said else ""
 
 
-def called(model: ModelPlan) -> str:
+def called(model: ModelPlan | TablePlan) -> str:
     """Its data set, with the folder where that tells it from others: `imagefolder 'animals'`."""
     path = model.dataset_parameters.get("path")
     return model.spec.dataset + (f" '{path}'" if path else "")
@@ -114,7 +128,7 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
 
 def refusal(plan: Plan, difference: str) -> RefusedError:
     """Why a sweep isn't changed, and what to do."""
-    if difference.startswith("the files"):
+    if difference.startswith(("the files", "the test files")):
         return RefusedError(
             f"dataset: {difference} Restore the files, give this sweep another name, or add --update: "
             "it then gets new runs and drops the old ones (their results are kept until they are pruned)."
@@ -143,11 +157,11 @@ def _results(store: Store, runs: list[tuple[str, str]]) -> str:
     return f"{counted(images, 'result')} in {counted(len(runs), 'table')}"
 
 
-def _data_set(spec: TrainSpec) -> str:
+def _data_set(spec: TrainSpec | TableSpec) -> str:
     return json.dumps([spec.dataset, spec.dataset_parameters], sort_keys=True)
 
 
-def _files(specs: Iterable[TrainSpec]) -> dict[str, set[str]]:
+def _files(specs: Iterable[TrainSpec | TableSpec]) -> dict[str, set[str]]:
     """Fingerprints by data set."""
     found: dict[str, set[str]] = {}
     for spec in specs:

@@ -14,7 +14,7 @@ from rsctl.errors import UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
-from rsctl.plan.plan import Entry, Plan, TablePlan
+from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
 from rsctl.plan.tasks import STAGES, Request, Task
 from rsctl.spec.sections import StageResources
 from rsctl.spec.settings import Place
@@ -255,6 +255,8 @@ def _entry(
         "alpha": settings.alpha if sampled else None,
         "certificates": list(settings.certificates) if sampled else [],
         "radii": radii,
+        # For the note of its tables: whoever prints them may not have the folder.
+        "left_out": left_out(entry.resolved),
     }
     return seal(values, ENTRY)
 

@@ -9,8 +9,9 @@ from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
 from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
 from rsctl.plan.changed import called, other_files
-from rsctl.plan.plan import Plan
+from rsctl.plan.plan import Plan, left_out
 from rsctl.plan.tasks import STAGES
+from rsctl.plan.unreadable import unreadable
 from rsctl.spec.runs import AttackSpec, CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
@@ -28,6 +29,8 @@ def cautions(plan: Plan, place: Place) -> list[str]:
     """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
     return [
         *_absent(plan, place),
+        *(one.told() for one in unreadable(plan, place)),
+        *dict.fromkeys(filter(None, map(left_out, plan.sweep.points))),
         *_threads(plan, place),
         *_too_few(plan),
         *_deep(plan),

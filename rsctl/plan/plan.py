@@ -137,6 +137,13 @@ def _add(plan: Plan, entry: Entry) -> None:
     plan.entries.append(entry)
 
 
+def left_out(resolved: Resolved) -> str:
+    """The files of its data set that aren't taken for images, in a sentence; empty where all are."""
+    path = resolved.dataset_parameters.get("path")
+    said = resolved.shape.left_out
+    return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {said}" if said else ""
+
+
 def refused(name: str, resolved: Resolved) -> str:
     """Why this certificate won't take a table of this spec, or empty: it is shown one image, before any is drawn."""
     spec, shape, alpha = resolved.count, resolved.shape, resolved.point.certification.alpha

@@ -165,8 +165,7 @@ def _require_same_data(first: Subject, second: Subject) -> None:
     if (
         first.train
         and second.train
-        and (first.train.dataset_parameters, first.train.data)
-        != (second.train.dataset_parameters, second.train.data)
+        and (first.train.dataset_parameters, first.files) != (second.train.dataset_parameters, second.files)
     ):
         raise RefusedError(
             f"{first.run} and {second.run} are on different images: dataset parameters or files differ."

@@ -75,7 +75,10 @@ def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
 def data_of(row: OwnRow) -> str:
     """The same for rows on the same images: data set, its parameters and files, split, held-out share."""
     train, spec = row.train, row.spec
-    return json.dumps([train.dataset, train.dataset_parameters, train.data, spec.split, spec.holdout])
+    tested = [spec.data] if spec.data != train.data else []
+    return json.dumps(
+        [train.dataset, train.dataset_parameters, train.data, spec.split, spec.holdout, *tested]
+    )
 
 
 def mark_varying(rows: Sequence[OwnRow]) -> None:

@@ -109,6 +109,8 @@ def sweep_results(
     compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
     for entry in each_once(plan["entries"], certificate, alpha, radii):
         run = store.run(entry["kind"], entry["run"])
+        if entry.get("left_out") and entry["left_out"] not in notes:
+            notes.append(entry["left_out"])
         train = store.run("models", entry["model"]).train_spec
         if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):
             row, table_of_proofs = _proved(run, train, entry, radii, orders, files)

@@ -50,6 +50,8 @@ class Subject:
     certified: Certified
     planned: int
     """Images that were asked for so far; for a log those it holds."""
+    files: str = ""
+    """Fingerprint of the files of its images; empty where the data set's name says them, and for a log."""
     train: TrainSpec | None = None
     count: CountSpec | None = None
     table: Table[Rows] | None = None
@@ -136,7 +138,7 @@ def of_run(run: Run, certificate: str | None = None, alpha: float | None = None)
         noise=count.noise, seed=train.seed, n=count.n, n0=count.n0, alpha=alpha, certificate=certificate,
         guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
-        planned=len(run.assigned_images()),
+        planned=len(run.assigned_images()), files=count.data,
         train=train, count=count, table=table, problems=table.problems, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
     )  # fmt: skip
 
@@ -155,7 +157,7 @@ def of_verification(run: Run, certificate: str | None = None, alpha: float | Non
         run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
         noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
         norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
-        planned=len(run.assigned_images()), train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
+        planned=len(run.assigned_images()), files=spec.data, train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -65,8 +65,18 @@ class Levels(Parameters):
     """Its seed."""
 
 
-def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved | None:
-    """Validate the open tables against the catalog; on failure add the problems and return None."""
+Planned = Callable[[str, str], bool]
+"""Tells of a data set's name and the fingerprint of both of its splits together whether runs were planned with it."""
+
+
+def resolve(
+    point: Point, data_root: Path, problems: list[Problem], planned: Planned = lambda dataset, files: False
+) -> Resolved | None:
+    """Validate the open tables against the catalog; on failure add the problems and return None.
+
+    A model depends on its training files alone. Where older versions planned runs with the files of both splits, they keep
+    their names: `planned` says so.
+    """
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", point.model, known_models(), problems)
     methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
@@ -77,7 +87,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
     taken = method is CHECKPOINT
     if taken:
         method_values = identified(method_values)
-    parents = _parents(point, method, method_values, data_root, problems)
+    parents = _parents(point, method, method_values, data_root, problems, planned)
     if parents is None:
         return None
     data = check(dataset.parameters, data_values, "dataset", problems)
@@ -161,7 +171,7 @@ def resolve(point: Point, data_root: Path, problems: list[Problem]) -> Resolved 
         recipe=recipe,
         dataset=dataset.name,
         dataset_parameters=identity(data),
-        data=shape.fingerprint,
+        data=shape.fingerprint if planned(dataset.name, shape.fingerprint) else shape.files("train"),
         holdout=holdout,
         model=model.name,
         model_parameters=identity(architecture),
@@ -236,7 +246,12 @@ def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
 
 
 def _parents(
-    point: Point, method: Method, values: dict[str, Any], data_root: Path, problems: list[Problem]
+    point: Point,
+    method: Method,
+    values: dict[str, Any],
+    data_root: Path,
+    problems: list[Problem],
+    planned: Planned,
 ) -> dict[str, Resolved] | None:
     """The models that this one starts from or learns from, resolved like points of their own; taken out of `values`."""
     found: dict[str, Resolved] = {}
@@ -269,7 +284,7 @@ def _parents(
             "seed": point.seed if levels.seed is None else levels.seed,
         }
         own: list[Problem] = []
-        parent = resolve(point.model_copy(update=changes), data_root, own)
+        parent = resolve(point.model_copy(update=changes), data_root, own, planned)
         # The parent's own tables are named as the user wrote them: method.teacher.epsilon, not method.epsilon.
         problems += [Problem(f"method.{role}.{p.key.removeprefix('method.')}", p.text) for p in own]
         if parent is None:

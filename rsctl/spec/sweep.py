@@ -11,7 +11,7 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.spec.point import Point
-from rsctl.spec.resolve import Resolved, resolve
+from rsctl.spec.resolve import Planned, Resolved, resolve
 from rsctl.spec.settings import read_toml
 from rsctl.spec.validate import Invalid, Problem, check
 
@@ -32,13 +32,15 @@ class Sweep:
     points: tuple[Resolved, ...]
 
 
-def load_sweep(path: Path, data_root: Path) -> Sweep:
+def load_sweep(path: Path, data_root: Path, planned: Planned = lambda dataset, files: False) -> Sweep:
     """Read, expand and validate a sweep file; raises Invalid with every problem found."""
-    return build_sweep(read_toml(path), str(path), data_root)
+    return build_sweep(read_toml(path), str(path), data_root, planned)
 
 
-def build_sweep(raw: dict[str, Any], file: str, data_root: Path) -> Sweep:
-    """Validate a sweep given as a dict; `file` is named in the problems."""
+def build_sweep(
+    raw: dict[str, Any], file: str, data_root: Path, planned: Planned = lambda dataset, files: False
+) -> Sweep:
+    """Validate a sweep given as a dict; `file` is named in the problems, `planned` is that of `resolve`."""
     problems: list[Problem] = []
     resolved: list[Resolved] = []
     seen: set[str] = set()
@@ -47,7 +49,7 @@ def build_sweep(raw: dict[str, Any], file: str, data_root: Path) -> Sweep:
         point = check(Point, values, "", found, beside=("grid",))
         if point is not None:
             try:
-                one = resolve(point, data_root, found)
+                one = resolve(point, data_root, found, planned)
             except InputError as error:
                 found.append(Problem("", str(error)))
             else:

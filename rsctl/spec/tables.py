@@ -45,7 +45,7 @@ def resolve_tables(
     ):
         found: list[list[Table]] = []
         for number, values in enumerate(sections):
-            one = resolve(point, train, values, f"{what}.{number}", problems)
+            one = resolve(point, train, shape, values, f"{what}.{number}", problems)
             if one and one in found:
                 problems.append(
                     Problem(
@@ -62,14 +62,15 @@ def _ordinal(place: int) -> str:
     return ("first", "second", "third")[place] if place < 3 else f"{place + 1}th"
 
 
-def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
+def _about(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
     """What every table of this point says of its model and its images."""
+    both = train.data == shape.fingerprint  # as older versions planned it
     return {
         "model_hash": train.hash,
         "model_run": train.run_id,
         "dataset": train.dataset,
         "dataset_parameters": train.dataset_parameters,
-        "data": train.data,
+        "data": train.data if both or point.certification.split == "val" else shape.files("test"),
         "split": point.certification.split,
         "holdout": train.holdout,
         "seed": point.certification.seed,
@@ -77,16 +78,19 @@ def _about(point: Point, train: TrainSpec) -> dict[str, Any]:
     }
 
 
-def _drawn(point: Point, train: TrainSpec) -> dict[str, Any]:
+def _drawn(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
     """The same of a table that depends on draws: those of the test split keep the keys they always had."""
-    return {**_about(point, train), "keys": "shared" if point.certification.split == "test" else "split"}
+    return {
+        **_about(point, train, shape),
+        "keys": "shared" if point.certification.split == "test" else "split",
+    }
 
 
 def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
     settings = point.certification
     everything = point.noise == "splitting"
     spec = CountSpec(
-        **(_about if everything else _drawn)(point, train),
+        **(_about if everything else _drawn)(point, train, shape),
         sigma=point.noise_level,
         noise="generalised-gaussian" if point.exponent else point.noise,
         exponent=point.exponent,
@@ -112,14 +116,19 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
 
 
 def _verification(
-    point: Point, train: TrainSpec, values: dict[str, Any], key: str, problems: list[Problem]
+    point: Point,
+    train: TrainSpec,
+    shape: DataShape,
+    values: dict[str, Any],
+    key: str,
+    problems: list[Problem],
 ) -> list[Table]:
     read = _read(Verification, "verifier", values, known_verifiers(), key, problems)
     if read is None:
         return []
     section, verifier, parameters = read
     spec = VerifySpec(
-        **_about(point, train),
+        **_about(point, train, shape),
         verifier=verifier.name,
         revision=verifier.revision,
         parameters=identity(parameters),
@@ -130,7 +139,12 @@ def _verification(
 
 
 def _attack(
-    point: Point, train: TrainSpec, values: dict[str, Any], key: str, problems: list[Problem]
+    point: Point,
+    train: TrainSpec,
+    shape: DataShape,
+    values: dict[str, Any],
+    key: str,
+    problems: list[Problem],
 ) -> list[Table]:
     read = _read(Attack, "attack", values, known_attacks(), key, problems)
     if read is None:
@@ -143,7 +157,7 @@ def _attack(
         )
         return []
     spec = AttackSpec(
-        **_drawn(point, train),
+        **_drawn(point, train, shape),
         attack=attack.name,
         revision=attack.revision,
         parameters=identity(parameters),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rsctl.errors import InputError, RefusedError
+from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
 from rsctl.spec.identity import identity
 from rsctl.spec.names import check_name
@@ -171,6 +172,15 @@ class Store:
             raise InputError(
                 f"store: {file} is a file, not a folder. Name another place in RSCTL_STORE, or as 'store' in rsctl.toml."
             )
+
+    def planned(self, dataset: str, files: str) -> bool:
+        """True where a model's run was planned with these files of a data set whose files identify it."""
+        for run in self.runs("models") if files else ():
+            if f"-{dataset}-s" in run.id:
+                with contextlib.suppress(UserError):  # another version's: status and export name it
+                    if run.train_spec.data == files:
+                        return True
+        return False
 
     def find_run(self, name: str) -> Run:
         """A run by its id (with or without its kind), its path, or a unique beginning of its id.

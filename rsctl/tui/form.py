@@ -83,7 +83,7 @@ def _check(draft: Draft, place: Place) -> tuple[dict[str, str], list[str], str, 
     """Problems by key, other problems, the plan's text, and what it would change of the sweep of its name."""
     raw = draft.plain()
     try:
-        plan = make_plan(build_sweep(raw, FILE, place.data), FILE)
+        plan = make_plan(build_sweep(raw, FILE, place.data, Store(place.store).planned), FILE)
         place.settings.profile(plan.sweep.cluster)
         text = describe(plan, place).text
     except Invalid as invalid:

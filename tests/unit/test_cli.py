@@ -95,8 +95,8 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
     ("words", "said"),
     [
         ("exprt mix", "unknown command 'exprt'. Did you mean 'export'? Allowed: attack, "),
-        ("data lst", "data: unknown command 'lst'. Did you mean 'list'? Allowed: fetch, list."),
-        ("data", "data: needs one of list, fetch. 'rsctl data --help' explains it."),
+        ("data lst", "data: unknown command 'lst'. Did you mean 'list'? Allowed: check, fetch, list, prepare."),
+        ("data", "data: needs one of list, fetch, check, prepare. 'rsctl data --help' explains it."),
         ("--foo", "unknown option '--foo'. Allowed: --help, "),
         ("export mix --formt csv", "export: unknown option '--formt'. Did you mean '--format'? Allowed: --alpha, "),
         ("export", "export: SWEEP is missing (Its name). 'rsctl export --help' explains it."),

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from jobs.data import augment, load, sets, split_train
+from jobs.data import load, sets, split_train
+from jobs.data.augment import augment
 from rsctl import catalog
 from rsctl.catalog.holdout import fixed_permutation
 from rsctl.errors import InputError

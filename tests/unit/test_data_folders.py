@@ -320,5 +320,5 @@ def test_imagenet_that_is_missing_or_incomplete_says_what_to_put_where(
     with pytest.raises(InputError, match="5 images, not 6"):
         load("imagenet", {}, "test", imagenet)
     (imagenet / "imagenet" / "val" / "n03").mkdir()
-    with pytest.raises(InputError, match="3 class folders, ImageNet has 2"):
+    with pytest.raises(InputError, match="has 3 class folders, ImageNet has 2"):
         load("imagenet", {}, "test", imagenet)

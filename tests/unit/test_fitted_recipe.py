@@ -14,7 +14,7 @@ from chain import Chain, tiny
 from folders import noisy_accuracy, shapes
 from PIL import Image
 
-from jobs.data import augment
+from jobs.data.augment import augment
 from jobs.data.decode import resized_crop_flip
 from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.declare import Defaults, Method

@@ -14,7 +14,7 @@ from jobs.data import load, require_planned
 from rsctl.catalog import folders
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.cli import run
-from rsctl.cluster import control
+from rsctl.cluster import again, control
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
 from rsctl.spec.sweep import overridden
@@ -184,3 +184,24 @@ def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
     with pytest.raises(RefusedError, match=r"used the noise of test images, which new ones don't.*--update"):
         control.submit(file, chain.place)
     assert any("adds" in note for note in control.submit(file, chain.place, update=True).committed.notes)
+
+
+@pytest.mark.parametrize("lies_there", [True, False])
+def test_a_retry_finds_data_that_was_moved(
+    lies_there: bool, chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = chain.plan(folder_sweep(certification={"max_images": 2})).requests[0].task
+    moved = own.parent.with_name("elsewhere")
+    own.parent.rename(moved)
+    work = chain.work(training)
+    with pytest.raises(InputError, match="is not a folder"):
+        load("imagefolder", work.launch["dataset_parameters"], "train", work.data_root)
+    work.claim.end("failed", "its data isn't there")
+    (moved / "nothing").mkdir()
+    monkeypatch.setenv("RSCTL_DATA", str(moved if lies_there else moved / "nothing"))
+    tasks, _ = again.retry(chain.place, "tiny")
+    launches = [task.run.launch() for task in tasks]
+    assert {launch["data"] for launch in launches} == {str(moved if lies_there else own.parent)}
+    if lies_there:
+        images = load("imagefolder", launches[0]["dataset_parameters"], "train", Path(launches[0]["data"]))
+        require_planned(images, "imagefolder", training.run.train_spec.data)

@@ -1,0 +1,81 @@
+"""Image files of a plan that surely can't be decoded, found before anything is trained on them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from rsctl.catalog.checked import known_defects
+from rsctl.catalog.defects import grouped, suspects
+from rsctl.catalog.folders import SPLITS, folder_root
+from rsctl.catalog.listing import Listing, list_split
+from rsctl.errors import InputError
+from rsctl.plan.changed import called
+from rsctl.plan.cost import done_images
+from rsctl.plan.plan import Plan
+from rsctl.spec.settings import Place
+from rsctl.store.layout import Store
+from rsctl.words import counted
+
+
+@dataclass(frozen=True)
+class Unreadable:
+    """The files of one folder that can't be decoded."""
+
+    name: str
+    root: Path
+    files: dict[str, str]
+    """Path below the root → why, and what to do."""
+    needed: frozenset[str]
+    """Those that a task of the plan would open."""
+
+    def told(self) -> str:
+        """One paragraph, a line for each reason."""
+        lines = "".join(f"\n  {line}" for line in grouped(self.root, self.files, most=20))
+        return (
+            f"{counted(len(self.files), 'file')} of {self.name} can't be read as "
+            f"{'an image' if len(self.files) == 1 else 'images'}:{lines}\n  `rsctl data check '{self.root}'` opens every file of it."
+        )
+
+
+def require_readable(plan: Plan, place: Place) -> None:
+    """Raises InputError with all such files where a task that isn't done yet would end at one of them."""
+    for one in unreadable(plan, place):
+        if one.needed:
+            raise InputError(f"dataset: {one.told()}")
+
+
+def unreadable(plan: Plan, place: Place) -> list[Unreadable]:
+    """What the names, the sizes and the first bytes of some files tell, and what `rsctl data check` found in all."""
+    folders = {
+        (one.dataset_parameters["path"], one.shape.class_names, one.dataset_parameters["white"], one.dataset_parameters["orientation"]): one
+        for one in plan.sweep.points
+        if one.train.dataset == "imagefolder"
+    }  # fmt: skip
+    found = []
+    for (path, names, white, orientation), point in folders.items():
+        root = folder_root(place.data, path)
+        listed = {split: list_split(root, split, names, whole=False) for split in SPLITS}
+        files: dict[str, str] = {}
+        for listing in listed.values():
+            files |= suspects(root, listing.files) | known_defects(root, listing, white, orientation)
+        if files:
+            needed = _needed(plan, Store(place.store), point.dataset_parameters, listed)
+            name = called(plan.models[point.train.run_id])
+            found.append(Unreadable(name, root, files, frozenset(files).intersection(needed)))
+    return found
+
+
+def _needed(plan: Plan, store: Store, parameters: dict[str, object], listed: dict[str, Listing]) -> set[str]:
+    """Files that tasks which aren't done would open: all of the training split, and the images of tables."""
+    needed: set[str] = set()
+    for model in plan.models.values():
+        there = store.run("models", model.spec.run_id).model_file.exists()
+        if model.dataset_parameters == parameters and not (there or model.spec.file):
+            needed.update(file for file, _, _ in listed["train"].files)
+    for table in plan.tables.values():
+        if table.dataset_parameters == parameters:
+            files = listed["test" if table.spec.split == "test" else "train"].files
+            done = done_images(store.run(table.spec.folder, table.spec.run_id))
+            needed.update(files[image][0] for image in table.images if image not in done)
+    return needed
