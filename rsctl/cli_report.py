@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from rsctl.cli_common import AsJson, leave, loudly, show, tell
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.words import counted
+
+if TYPE_CHECKING:
+    from rsctl.store.layout import Store
 
 Methods = Annotated[
     list[str] | None, typer.Option("--method", metavar="NAME", help="Only rows of this method; may be given again.")
@@ -20,6 +23,17 @@ Sigmas = Annotated[
     list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be given again.")
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever it is.")]
+
+
+def _store() -> Store:
+    """The store of the settings in force; plugins that can't be used are told."""
+    from rsctl.catalog import plugin_problems
+    from rsctl.spec.settings import load_settings
+    from rsctl.store.layout import Store
+
+    store = Store(load_settings().store)
+    tell(plugin_problems())
+    return store
 
 
 def export(
@@ -68,14 +82,12 @@ def export(
     from rsctl.report.output import check, write
     from rsctl.report.published import find_published, matching
     from rsctl.report.rows import sweep_results
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
     form = form or by_ending(output)
     if form not in (*FORMATS, "tsv"):
         raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
     chosen = [find_published(name, "--baseline") for name in baseline or ()]
-    store = Store(load_settings().store)
+    store = _store()
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
         "only": Only(method or (), sigma or ()),
@@ -154,14 +166,12 @@ def import_(
     """Take per-image logs of Cohen's format into the store, of radii or of counts. Safe to repeat."""
     from rsctl.report.import_logs import Said, import_logs, require_one
     from rsctl.report.said_of_import import describe
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
     said = Said(
         sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
     )  # fmt: skip
     try:
-        found = import_logs(Store(load_settings().store), name, logs, said)
+        found = import_logs(_store(), name, logs, said)
     except (UserError, OSError):
         if as_json:
             print("[]")  # nothing was imported, and why is on stderr
@@ -204,10 +214,8 @@ def compare(
     """Is the difference between two runs real? McNemar at each radius, and the ACR by bootstrap."""
     from rsctl.report.compare import compare, comparison_json, comparison_text
     from rsctl.report.subjects import open_subject
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
-    store = Store(load_settings().store)
+    store = _store()
     a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
     found = compare(store, a, b, parse_radii(radii) if radii else None)
     print(comparison_json(found) if as_json else comparison_text(found))
@@ -224,10 +232,8 @@ def reproduce(
     """Your sweep beside a published table, cell by cell, with intervals and every setting that differs."""
     from rsctl.report.published import find_published
     from rsctl.report.reproduce import reproduce, reproduction_json, reproduction_text
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
-    found = reproduce(Store(load_settings().store), find_published(table), sweep, certificate or None)
+    found = reproduce(_store(), find_published(table), sweep, certificate or None)
     if as_json:
         print(reproduction_json(found))
     else:
@@ -258,11 +264,9 @@ def plot(
     """A figure of a sweep, from stored counts; works while shards are still being written."""
     from rsctl.report.figures import plot as draw
     from rsctl.report.only import Only
-    from rsctl.spec.settings import load_settings
-    from rsctl.store.layout import Store
 
     notes = draw(
-        Store(load_settings().store), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
+        _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
         radius=radius, width=width, force=force, only=Only(method or (), sigma or ()),
     )  # fmt: skip
     tell(notes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsctl.cli_common import AsJson, leave, loudly
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.plain import steer
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def status(
         print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
         if not watch:
             _broken_of(place, sweep)
-        if not watch:
+            leave(InputError.exit_code if values["damaged"] else 0)
             return
         time.sleep(2)
 
@@ -51,8 +52,10 @@ def _broken_of(place: Any, sweep: str) -> None:
         return  # nothing is compared, and status answers at once
     from rsctl.report.broken import find_breaks
 
-    names = [name for name in store.sweep_names() if sweep in ("", name)]
-    entries = [entry for name in names for entry in store.sweep(name)["entries"]]
+    entries = []
+    for name in [name for name in store.sweep_names() if sweep in ("", name)]:
+        with contextlib.suppress(UserError):  # said above
+            entries += store.sweep(name)["entries"]
     loudly(find_breaks(store, entries))
 
 

@@ -13,6 +13,7 @@ from jobs.precision import device_name
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.errors import RefusedError
 from rsctl.spec.runs import CountSpec
+from rsctl.store.fields import TILE
 from rsctl.store.files import publish, read_json, to_json
 from rsctl.store.layout import Run
 
@@ -43,8 +44,8 @@ def tile_of(run: Run, spec: CountSpec, device: torch.device, rate: Rate) -> int:
         chosen = fastest(rates) if rates else tiles[0]
         found = {"tile": chosen, "device": device_name(device), "samples_per_second": rates}
         publish(file, to_json(found))
-    tile = read_json(file, "tile")["tile"]
-    if not isinstance(tile, int) or tile < 1 or tile % spec.block:
+    tile = read_json(file, TILE)["tile"]
+    if type(tile) is not int or tile < 1 or tile % spec.block:
         raise RefusedError(
             f"{file}: tile = {tile} is no multiple of block = {spec.block}. Restore the file; without it the run settles on a "
             "tile anew, and images under way begin again."

@@ -8,93 +8,66 @@ import torch there: a declaration names its code as text.
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import os
 import pkgutil
-import traceback
 from collections.abc import Iterable, Sequence
 from functools import cache
-from pathlib import Path
-from types import ModuleType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.errors import InputError, unknown
-from rsctl.owners import is_mine, user_name
+
+if TYPE_CHECKING:
+    from rsctl.catalog.plugins import Plugin
 
 Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
-_plugins: tuple[str, ...] = ()
-
-
-_KINDS: dict[str, type] = {
-    "METHODS": Method,
-    "MODELS": Model,
-    "DATASETS": DataSet,
-    "VERIFIERS": Verifier,
-    "ATTACKS": Attack,
-}
+_named: tuple[str, ...] = ()
+_clashes: dict[tuple[str, str, str], str] = {}
+"""What plugins declare by names that rsctl has itself: plugin, attribute and name."""
 
 
 def use_plugins(names: Iterable[str]) -> None:
     """Add the declarations of these packages; replaces what an earlier call named."""
-    global _plugins
-    _plugins = tuple(names)
+    global _named
+    _named = tuple(names)
     for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
         lookup.cache_clear()
 
 
+def _load() -> Sequence[Plugin]:
+    if not _named:
+        return ()
+    from rsctl.catalog.plugins import load
+
+    return load(_named)
+
+
 def plugins() -> tuple[str, ...]:
-    return _plugins
+    """Names of the plugins that can be used."""
+    return tuple(plugin.name for plugin in _load() if not plugin.problem)
 
 
-def plugin_modules() -> list[ModuleType]:
-    modules = []
-    for name in _plugins:
-        try:
-            _check_owner(name)
-            modules.append(importlib.import_module(name))
-        except ImportError as error:
-            raise InputError(
-                f"plugins of rsctl.toml: the package '{name}' can't be imported ({error}). Install it beside rsctl (pip), or remove it."
-            ) from error
-        except Exception as error:
-            # A SyntaxError says itself where it is.
-            frames = [
-                f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename
-            ]
-            where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-            raise InputError(
-                f"plugins of rsctl.toml: importing '{name}' fails{where}: {type(error).__name__}: {error}."
-            ) from error
-    return modules
-
-
-def _check_owner(name: str) -> None:
-    """ImportError for a package of another user than this one and the one that rsctl itself is run from."""
-    spec = importlib.util.find_spec(name.partition(".")[0])
-    for place in map(Path, [spec.origin or "", *(spec.submodule_search_locations or ())] if spec else ()):
-        if not is_mine(place) and place.stat().st_uid != os.stat(__file__).st_uid:
-            raise ImportError(f"{place} belongs to user {user_name(place.stat().st_uid)}")
+def plugin_problems() -> list[str]:
+    """A sentence for each plugin that can't be used, or not in whole. Sweeps that need it are refused; nothing else is."""
+    if _named:
+        for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
+            lookup()
+    clashes = [text for (name, *_), text in _clashes.items() if name in _named]
+    return [plugin.problem for plugin in _load() if plugin.problem] + clashes
 
 
 def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
     """The project's own declarations and those of the plugins, by name."""
-    found: dict[str, Any] = {}
-    for declaration in [
-        *own,
-        *(entry for module in plugin_modules() for entry in getattr(module, attribute, ())),
-    ]:
-        kind = _KINDS.get(attribute)
-        if kind and not isinstance(declaration, kind):
-            raise InputError(
-                f"plugins: {attribute} holds {declaration!r}; each entry is a rsctl.catalog.declare.{kind.__name__}."
-            )
-        if declaration.name in found:
-            raise InputError(
-                f"plugins: {attribute} declares '{declaration.name}', which exists already. Give it another name."
-            )
-        found[declaration.name] = declaration
+    found = {declaration.name: declaration for declaration in own}
+    for plugin in _load():
+        for declaration in plugin.declared.get(attribute, ()):
+            if declaration.name in found:
+                _clashes[plugin.name, attribute, declaration.name] = (
+                    f"plugins of rsctl.toml: '{plugin.name}': {attribute} declares '{declaration.name}', which exists already "
+                    "and is what a sweep gets. Give it another name."
+                )
+            else:
+                found[declaration.name] = declaration
     return found
 
 
@@ -139,5 +112,10 @@ def known_datasets() -> dict[str, DataSet]:
 def find(kind: str, name: str, among: dict[str, Declared]) -> Declared:
     """The declaration of this name; the error lists those that exist."""
     if name not in among:
-        raise InputError(unknown(kind, name, among))
+        raise InputError(unheard(kind, name, among))
     return among[name]
+
+
+def unheard(kind: str, name: str, among: Iterable[str]) -> str:
+    """The sentence for a name that nothing known bears; it may be one of a plugin that can't be used."""
+    return " ".join([unknown(kind, name, among), *plugin_problems()])

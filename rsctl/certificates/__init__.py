@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from rsctl.catalog import declared, plugins
+from rsctl.catalog import declared, plugins, unheard
 from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import (
     ABSTAIN,
@@ -18,7 +18,7 @@ from rsctl.certificates.protocol import (
     Looks,
     Shells,
 )
-from rsctl.errors import InputError, unknown
+from rsctl.errors import InputError
 
 __all__ = [
     "ABSTAIN",
@@ -57,5 +57,5 @@ def _certificates(plugins: tuple[str, ...]) -> dict[str, Certificate]:
 def find_certificate(name: str) -> Certificate:
     """The certificate of this name; raises InputError with the names that exist."""
     if name not in certificates():
-        raise InputError(unknown("certificate", name, certificates()))
+        raise InputError(unheard("certificate", name, certificates()))
     return certificates()[name]

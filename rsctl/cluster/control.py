@@ -96,12 +96,15 @@ def plan_file(file: Path, place: Place) -> Plan:
 def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
     """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
     from rsctl.plan.commit import commit, save_sweep_file
+    from rsctl.plan.damaged import set_damaged_aside
     from rsctl.plan.notes import cautions
 
     plan = plan_file(file, place)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
     backend = backend_of(place, plan.sweep.cluster)
+    aside = set_damaged_aside(Store(place.store), plan)
     committed = commit(plan, place, update=update)
+    committed.notes[:0] = aside
     save_sweep_file(place, plan.sweep.name, file)
     handed = backend.submit(_free(committed.requests, backend, place))
     if committed.requests:
@@ -121,7 +124,7 @@ def _free(requests: list[Request], backend: Backend, place: Place) -> list[Reque
 
 def sweep_tasks(store: Store, name: str) -> list[Task]:
     """The tasks of a sweep, models first and after the models they need, each once."""
-    entries = store.sweep(name)["entries"]
+    entries = store.sweep(name, numbers=False)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
     models = {name: Task(store.run("models", name), 0) for name in names}
     tables = {
@@ -167,6 +170,9 @@ def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> Task
         return _status(task, attempt, State.FAILED, attempt.reason)
     if attempt.ended:
         return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again and it goes on")
+    if not attempt.claim:
+        why = attempt.problem or f"{attempt.file} says nothing of who made it"
+        return _status(task, attempt, State.LOST, f"{why}; submit again and it goes on")
     alive = is_alive(attempt.claim)
     if alive:
         return _status(task, attempt, State.RUNNING)
@@ -200,11 +206,11 @@ def _status(
         reason or "; ".join(filter(None, told)),
         node or attempt.host,
         attempt.number,
-        _number(progress, "done"),
-        _number(progress, "total"),
-        str(progress.get("unit", "")),
-        _number(progress, "rate") if state == State.RUNNING else 0.0,
-        _number(last, "time"),
+        progress.get("done", 0.0),
+        progress.get("total", 0.0),
+        progress.get("unit", ""),
+        progress.get("rate", 0.0) if state == State.RUNNING else 0.0,
+        last.get("time", 0.0),
         again,
         warning,
     )
@@ -215,13 +221,7 @@ def _again(task: Task, attempt: Attempt) -> float:
     if attempt.number < 2 or not attempt.progress:
         return 0.0
     before = read_attempt(task.run, task.number, attempt.number - 1).progress
-    return max(0.0, _number(before, "done") - _number(attempt.progress, "done"))
-
-
-def _number(record: dict[str, Any], key: str) -> float:
-    """A number of a record; 0 where it has none, or something else."""
-    value = record.get(key)
-    return float(value) if isinstance(value, (int, float)) else 0.0
+    return max(0.0, float(before.get("done", 0.0)) - float(attempt.progress.get("done", 0.0)))
 
 
 def _redone(task: Task, attempt: Attempt, again: float) -> str:
@@ -238,11 +238,11 @@ def _redone(task: Task, attempt: Attempt, again: float) -> str:
 
 def _under_way(progress: dict[str, Any]) -> str:
     """Which images a verification is at that take long, and for how long it had been by its last word; else empty."""
-    if "so_far" not in progress:
+    if not {"so_far", "done", "at_once", "total"} <= progress.keys():
         return ""
-    first, several = int(progress["done"]) + 1, int(progress["at_once"])
+    first, several = int(progress["done"]) + 1, progress["at_once"]
     which = f"image {first}" if several == 1 else f"images {first} to {first + several - 1}"
-    told = duration(float(progress["so_far"]))
+    told = duration(progress["so_far"])
     return f"{which} of {int(progress['total'])}, {told} on {'it' if several == 1 else 'them'}"
 
 

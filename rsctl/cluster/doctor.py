@@ -6,7 +6,7 @@ import importlib.metadata
 import shutil
 from dataclasses import dataclass
 
-from rsctl.catalog import known_datasets, known_methods, known_models
+from rsctl.catalog import known_datasets, known_methods, known_models, plugin_problems
 from rsctl.catalog.presence import presence
 from rsctl.certificates import certificates
 from rsctl.cluster.processes import stopped_queues, visible_gpus
@@ -57,7 +57,8 @@ def _catalog(place: Place) -> list[Finding]:
         here = [name for name, text in presence(place.data) if text.startswith("here")]
     except UserError as error:
         return [Finding(False, "catalog", str(error))]
-    return [Finding(True, "data", f"{place.data}: {', '.join(here)}"), Finding(True, "catalog", counts)]
+    found = [Finding(True, "data", f"{place.data}: {', '.join(here)}"), Finding(True, "catalog", counts)]
+    return found + [Finding(False, "catalog", problem) for problem in plugin_problems()]
 
 
 def _store(place: Place) -> list[Finding]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from rsctl.catalog import plugin_problems
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.local import LocalBackend
 from rsctl.cluster.slurm import SlurmBackend
@@ -12,6 +13,7 @@ from rsctl.cluster.slurm_watch import WATCH
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place, SlurmProfile
 from rsctl.store.layout import Store
+from rsctl.store.records import passed_over
 
 
 class Everywhere:
@@ -47,5 +49,5 @@ class Everywhere:
 
 
 def notices() -> list[str]:
-    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows nobody understood."""
-    return WATCH.notices()
+    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
+    return WATCH.notices() + plugin_problems() + passed_over()

@@ -132,7 +132,7 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
         attempt = latest_attempt(task.run, task.number)
         # Another user's claim may name any process of this one.
         if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
-            found[int(attempt.claim["pid"])] = str(attempt.claim["start"])
+            found[attempt.claim["pid"]] = attempt.claim["start"]
     return found
 
 

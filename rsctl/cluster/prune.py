@@ -17,6 +17,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
+from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
@@ -79,7 +80,7 @@ def _is_ours(run: Run) -> bool:
     The store may lie in a folder that has a `models` or `code` of its own.
     """
     try:
-        return run.id.endswith(f"-{str(read_json(run.path / 'spec.json', 'hash')['hash'])[:8]}")
+        return run.id.endswith(f"-{read_json(run.path / 'spec.json', SPEC).get('hash', '?')[:8]}")
     except UserError:
         return False
 
@@ -164,7 +165,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
             if run not in going:
                 try:
                     # A member of a group that shares the store may have one of their own.
-                    used |= {str(read_json(file, "code")["code"]) for file in run.path.glob("launch*.json")}
+                    used |= {str(read_json(file, LAUNCH)["code"]) for file in run.path.glob("launch*.json")}
                 except UserError:
                     return  # what can't be read may use any of them
     used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}

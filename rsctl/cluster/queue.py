@@ -107,11 +107,9 @@ class QueueProcess:
             if key not in self.running:
                 try:
                     self._consider(key, request, wanted)
-                except (TypeError, ValueError, KeyError, AttributeError) as error:
-                    # Of files that somebody else wrote or that are damaged; the others' tasks go on.
-                    self._end(
-                        key, State.FAILED, f"its files can't be worked with ({type(error).__name__}: {error})"
-                    )
+                except (IsADirectoryError, NotADirectoryError) as error:
+                    # Of one run: something else lies in place of its files. The others' tasks go on.
+                    self._end(key, State.FAILED, f"its files can't be worked with: {error}")
         return bool(self.running or self.queue.wanted())
 
     def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
@@ -153,7 +151,7 @@ class QueueProcess:
         elif last and lives:
             if others:
                 return  # another member of the group works at it
-            self._adopt(key, request, int(last.claim["pid"]), str(last.claim["start"]))
+            self._adopt(key, request, last.claim["pid"], last.claim["start"])
         elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
             self._adopt(key, request, *self.earlier[key])
         elif ended:
@@ -188,7 +186,7 @@ class QueueProcess:
 
     def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
         """Watch a process that this queue didn't start, with the GPUs it was given."""
-        self.running[key] = Running(int(request["threads"]), gpus_of(pid), pid, start)
+        self.running[key] = Running(request["threads"], gpus_of(pid), pid, start)
         say(f"{key}: adopted, pid {pid}")
 
     def _end(self, key: str, state: State, reason: str) -> None:
@@ -224,9 +222,8 @@ class QueueProcess:
         return ""
 
     def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:
-        threads = int(request["threads"])
-        needed = request["gpus"]
-        gpus = min(1, len(self.gpus)) if needed == "auto" else int(needed)
+        threads, needed = request["threads"], request["gpus"]
+        gpus = min(1, len(self.gpus)) if needed == "auto" else needed
         free = [gpu for gpu in self.gpus if all(gpu not in entry.gpus for entry in self.running.values())]
         in_use = sum(entry.threads for entry in self.running.values())
         # A task that asks for more threads than there are runs alone.
@@ -235,9 +232,9 @@ class QueueProcess:
         group = self.profile.of_group
         try:
             check_task(task.run, task.number, group=group)
-            packages = task.run.launch().get("plugins", ())
+            packages = task.run.launch()["plugins"]
             code = verify_code(self.queue.store.root, request["code"], packages, group=group)
-        except (UserError, TypeError) as error:  # TypeError: of a launch file that is none
+        except UserError as error:
             self._end(key, State.FAILED, str(error))
             return
         environment = {

@@ -16,15 +16,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsctl.errors import InputError
 from rsctl.owners import check_owner, is_mine, user_name
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.exclusion import is_held
-from rsctl.store.files import make_folder, publish, read_json, replace, to_json
+from rsctl.store.files import make_folder, publish, replace, to_json
 from rsctl.store.layout import Store, is_key
-
-_REQUEST = ("task", "needs", "threads", "gpus", "code", "after", "submitted")
+from rsctl.store.records import ASIDE, Kind, move_aside, read_or_pass, wrong
+from rsctl.store.task_fields import ENDING, REQUEST
 
 
 @dataclass(frozen=True)
@@ -81,6 +80,9 @@ class Queue:
     def add(self, request: Request) -> bool:
         """Ask for a task; False if it was asked for already."""
         task = request.task
+        for file, kind in ((self.ended_file(task.key), ENDING), (self.request_file(task.key), REQUEST)):
+            if wrong(file, kind):
+                move_aside(file)
         self.make()
         self.ended_file(task.key).unlink(missing_ok=True)
         values = {
@@ -113,17 +115,9 @@ class Queue:
 
     def wanted(self) -> dict[str, dict[str, Any]]:
         """Every request of its own user by task key, oldest first."""
-        found = _read_folder(self.requests, *_REQUEST)
-        return dict(
-            sorted(
-                (
-                    (key, values)
-                    for key, values in found.items()
-                    if _is_request(values) and self._is_own(self.request_file(key))
-                ),
-                key=lambda item: (item[1]["submitted"], item[0]),
-            )
-        )
+        found = _read_folder(self.requests, REQUEST)
+        own = [(key, values) for key, values in found.items() if self._is_own(self.request_file(key))]
+        return dict(sorted(own, key=lambda item: (item[1]["submitted"], item[0])))
 
     def _is_own(self, file: Path) -> bool:
         """Return whether its user wrote a file; in a folder of an older rsctl, whoever did."""
@@ -147,14 +141,16 @@ class Queue:
     def unreadable(self) -> list[Path]:
         """Files among the requests that are none, or another user's, which nobody works at."""
         try:
-            names = sorted(name for name in os.listdir(self.requests) if not name.startswith("."))
+            names = sorted(
+                name for name in os.listdir(self.requests) if not name.startswith(".") and ASIDE not in name
+            )
         except FileNotFoundError:
             return []
         known = {self.request_file(key).name for key in self.wanted()}
         return [self.requests / name for name in names if name not in known]
 
     def endings(self) -> dict[str, dict[str, Any]]:
-        return _read_folder(self.ended, "task", "state", "reason")
+        return _read_folder(self.ended, ENDING)
 
 
 def own_queue(store: Store) -> Queue:
@@ -180,19 +176,7 @@ def task_of(store: Store, key: str) -> Task:
     return Task(store.run(kind, run_id), int(number))
 
 
-def _is_request(values: dict[str, Any]) -> bool:
-    """Return whether the values of a request are of the kinds that the queue works with: others may have written it."""
-    numbers = [values["threads"], values["after"], *([values["gpus"]] if values["gpus"] != "auto" else [])]
-    return (
-        isinstance(values["needs"], list)
-        and all(isinstance(need, str) and is_key(need) for need in values["needs"])
-        and all(type(number) is int and 0 <= number < 2**31 for number in numbers)
-        and type(values["submitted"]) in (int, float)
-        and isinstance(values["code"], str)
-    )
-
-
-def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:
+def _read_folder(folder: Path, kind: Kind) -> dict[str, dict[str, Any]]:
     """The whole files of a folder by the task they speak of; what isn't one of ours is passed over."""
     try:
         names = os.listdir(folder)
@@ -202,8 +186,7 @@ def _read_folder(folder: Path, *required: str) -> dict[str, dict[str, Any]]:
     for name in names:
         key = name.removesuffix(".json").replace("~", "/")
         if is_key(key):
-            with contextlib.suppress(InputError):
-                values = read_json(folder / name, *required)
-                if values["task"] == key:
-                    found[key] = values
+            values = read_or_pass(folder / name, kind)
+            if values and values["task"] == key:
+                found[key] = values
     return found

@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
-from rsctl.errors import InputError
 from rsctl.owners import is_mine
 from rsctl.store.exclusion import exclusive
-from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.files import publish, replace, to_json
 from rsctl.store.layout import KINDS, Run, Store, is_key
+from rsctl.store.records import read_or_pass
+from rsctl.store.task_fields import CANCELLED, LISTED, SUBMISSION
 
 _PREFIX = "rsctl:"
 _LIST = "tasks.json"
@@ -89,9 +89,9 @@ def submissions(run: Run) -> dict[int, Submission]:
     found: list[Submission] = []
     for name in names:
         if name.endswith(".json") and ".cancelled-" not in name and not name.startswith("."):
-            with contextlib.suppress(InputError, KeyError, ValueError):
-                notes = [n for n in names if n.startswith(f"{name[:-5]}.cancelled-")]
-                found.append(_read(run, name, notes))
+            notes = [n for n in names if n.startswith(f"{name[:-5]}.cancelled-")]
+            if one := _read(run, name, notes):
+                found.append(one)
     newest = sorted(found, key=lambda s: (s.claimed, s.id))
     return {task: submission for submission in newest for task in submission.tasks}
 
@@ -111,20 +111,19 @@ def handed_over(store: Store) -> set[str]:
     found: set[str] = set()
     unlisted = []
     for folder in folders:
-        try:
-            found.update(_listed(folder.path))
-        except (InputError, TypeError):
-            # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
-            if time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
-                unlisted.append(folder.name)
+        listed = _listed(folder.path)
+        found.update(listed or ())
+        # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
+        if listed is None and time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
+            unlisted.append(folder.name)
     return found | (_recorded(store, frozenset(unlisted)) if unlisted else frozenset())
 
 
 @cache
-def _listed(folder: str) -> frozenset[str]:
-    """The list in the folder of a submission, which never changes; raises InputError or TypeError where there is none."""
-    listed = read_json(Path(folder) / _LIST, "tasks")["tasks"]
-    return frozenset(filter(is_key, map(str, list(listed))))
+def _listed(folder: str) -> frozenset[str] | None:
+    """The list in the folder of a submission, which never changes; None where there is none that can be read."""
+    listed = read_or_pass(Path(folder) / _LIST, LISTED)
+    return None if listed is None else frozenset(filter(is_key, map(str, listed["tasks"])))
 
 
 @lru_cache(maxsize=1)
@@ -135,21 +134,23 @@ def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
     )
 
 
-def _read(run: Run, name: str, notes: list[str]) -> Submission:
+def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
     file = _folder(run) / name
-    values: dict[str, Any] = read_json(file)
-    cancelled = {int(task) for note in notes for task in read_json(_folder(run) / note)["tasks"]}
+    values = read_or_pass(file, SUBMISSION)
+    if values is None:
+        return None
+    read = [read_or_pass(_folder(run) / note, CANCELLED) for note in notes]
     return Submission(
-        id=str(values["submission"]),
-        profile=str(values["profile"]),
-        cluster=str(values["cluster"]),
-        user=int(values["user"]) if is_mine(file) else file.lstat().st_uid,
-        claimed=float(values["claimed"]),
-        folder=str(values["folder"]),
-        tasks={int(task): int(index) for task, index in values["tasks"].items()},
-        array=bool(values["array"]),
-        job=str(values["job"]),
-        cancelled=frozenset(cancelled),
+        id=values["submission"],
+        profile=values["profile"],
+        cluster=values["cluster"],
+        user=values["user"] if is_mine(file) else file.lstat().st_uid,
+        claimed=values["claimed"],
+        folder=values["folder"],
+        tasks={int(task): index for task, index in values["tasks"].items()},
+        array=values["array"],
+        job=values["job"],
+        cancelled=frozenset(task for note in read if note for task in note["tasks"]),
     )
 
 

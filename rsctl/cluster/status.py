@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -95,17 +96,28 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     """Every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
     held, wanted, unknown = held_keys(store), set[str](), []
-    names = [sweep] if sweep else [*store.sweep_names(), *store.import_only()]
+    sweeps: list[dict[str, Any]] = []
+    damaged: list[dict[str, str]] = []
     damage = Damage(store)
-    sweeps = [_sweep_values(place, name, wanted, damage, detailed=bool(sweep)) for name in names]
+    for name in [sweep] if sweep else [*store.sweep_names(), *store.import_only()]:
+        try:
+            sweeps.append(_sweep_values(place, name, wanted, damage, detailed=bool(sweep)))
+        except (UserError, OSError) as error:
+            if sweep:
+                raise
+            damaged.append({"name": name, "problem": str(error)})
     damage.keep()
     try:
+        if damaged:
+            wanted_keys(store)  # says that what no sweep wants isn't known
         found = dropped_tasks(place, held - (wanted_keys(store) if sweep else wanted))
     except InputError as error:
         # Another sweep than the one asked about: of this one there is all to say.
         found, unknown = [], [str(error)]
     dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
-    return {"store": str(place.store), "sweeps": sweeps, "dropped": dropped, "notices": notices() + unknown}
+    return {
+        "store": str(place.store), "sweeps": sweeps, "damaged": damaged, "dropped": dropped, "notices": notices() + unknown,
+    }  # fmt: skip
 
 
 def _sweep_values(
@@ -114,7 +126,7 @@ def _sweep_values(
     """The values of one sweep; the keys of its tasks are added to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
-    planned = (store.sweep_folder(name) / "plan.json").is_file() or not logs
+    planned = os.path.lexists(store.sweep_folder(name) / "plan.json") or not logs
     found = sweep_statuses(place, name) if planned else {}
     wanted.update(found)
     summary = summarize(found.values())
@@ -175,7 +187,7 @@ def _task_values(status: TaskStatus) -> dict[str, Any]:
 
 def status_text(values: dict[str, Any]) -> str:
     """The same for a terminal."""
-    if not values["sweeps"] and not values["dropped"]:
+    if not values["sweeps"] and not values["damaged"] and not values["dropped"]:
         return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
@@ -210,6 +222,7 @@ def status_text(values: dict[str, Any]) -> str:
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {plain(task['reason'])}")
+    lines += [f"{plain(one['name']):32} can't be read: {plain(one['problem'])}" for one in values["damaged"]]
     if dropped := values["dropped"]:
         lines.append(
             f"{counted(len(dropped), 'open task')} that no sweep wants; 'rsctl cancel --dropped' stops them:"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -139,7 +140,7 @@ def refusal(plan: Plan, difference: str) -> RefusedError:
 
 
 def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
-    there = (store.sweep_folder(plan.sweep.name) / "plan.json").is_file()
+    there = os.path.lexists(store.sweep_folder(plan.sweep.name) / "plan.json")
     return store.sweep(plan.sweep.name) if there else None
 
 

@@ -24,10 +24,12 @@ from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
+from rsctl.store.fields import ENTRY, TAKEN_RECORD
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.labels import Labels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.records import seal
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 from rsctl.store.trust import check_run, kept_from_group, open_to_all
@@ -140,7 +142,7 @@ def _require_taken_so(run: Run) -> None:
     """Refuse a normalisation in a sweep file where the checkpoint stores another, which an earlier one left it to."""
     asked = run.train_spec.hyperparameters.get("normalisation")
     try:
-        taken = read_json(run.path / TAKEN, "normalisation", "stored", "stated")
+        taken = read_json(run.path / TAKEN, TAKEN_RECORD)
     except InputError:
         return  # of a release that kept no record
     if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
@@ -267,7 +269,7 @@ def _entry(
 ) -> dict[str, Any]:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = spec.folder == "counts"
-    return {
+    values = {
         "model": entry.resolved.train.run_id,
         "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
         "kind": spec.folder,
@@ -280,6 +282,7 @@ def _entry(
         # For the note of its tables: whoever prints them may not have the folder.
         "left_out": left_out(entry.resolved),
     }
+    return seal(values, ENTRY)
 
 
 def save_sweep_file(place: Place, name: str, source: Path) -> None:

@@ -11,8 +11,9 @@ from rsctl.plan.forward import Network, flops, network, with_defaults
 from rsctl.plan.plan import Plan
 from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
-from rsctl.store.files import read_json
+from rsctl.store.fields import BENCH
 from rsctl.store.layout import TABLES, Run, Store
+from rsctl.store.records import read_or_pass
 from rsctl.words import duration
 
 Key = tuple[str | Network, ...]
@@ -179,7 +180,9 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
 def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
     """What `rsctl bench` measured."""
     for file in sorted((store.root / "bench").glob("*.json")):
-        figures = read_json(file)
+        figures = read_or_pass(file, BENCH)
+        if figures is None:
+            continue
         # Older files are of architectures with their defaults, on data sets of one size.
         parameters = figures.get("model_parameters", with_defaults(figures["model"]))
         of = network(figures["model"], parameters, figures["dataset"], figures.get("dataset_parameters", {}))
@@ -196,9 +199,9 @@ def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:
             yield (
                 key,
                 Measured(
-                    float(progress["rate"]) * each,
-                    str(progress["device"]),
-                    float(progress["time"]),
-                    float(progress.get("memory_gb", 0)),
+                    progress["rate"] * each,
+                    progress["device"],
+                    progress.get("time", 0.0),
+                    progress.get("memory_gb", 0.0),
                 ),
             )

@@ -12,8 +12,10 @@ from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
 from rsctl.spec.identity import content_hash, identity
-from rsctl.store.files import read_json, replace, to_json
+from rsctl.store.fields import FORWARD
+from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store
+from rsctl.store.records import read_or_pass
 
 
 @dataclass(frozen=True)
@@ -60,8 +62,8 @@ def flops(store: Store, networks: set[Network]) -> dict[Network, float]:
         ):
             with contextlib.suppress(OSError):
                 replace(files[one], to_json({"flops": counted}))
-    found = {one: read_json(file)["flops"] for one, file in files.items() if file.exists()}
-    return {one: float(counted) for one, counted in found.items() if counted}
+    found = {one: read_or_pass(file, FORWARD) for one, file in files.items() if file.exists()}
+    return {one: counted["flops"] for one, counted in found.items() if counted and counted["flops"]}
 
 
 def _described(one: Network) -> dict[str, Any]:

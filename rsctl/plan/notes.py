@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from rsctl.catalog import find, known_datasets
+from rsctl.catalog import find, known_datasets, plugin_problems
 from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
 from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
@@ -16,6 +16,7 @@ from rsctl.spec.runs import AttackSpec, CountSpec
 from rsctl.spec.settings import LocalProfile, Place
 from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
+from rsctl.store.records import Unreadable, passed_over
 from rsctl.words import counted
 
 SAID_AT_THE_TOP = {
@@ -43,11 +44,16 @@ def cautions(plan: Plan, place: Place) -> list[str]:
         *_too_few(plan),
         *_deep(plan),
         *_turned(plan, place),
+        *plugin_problems(),
+        *passed_over(),
     ]
 
 
 def _changed(plan: Plan, place: Place) -> list[str]:
-    files = other_files(Store(place.store), plan)
+    try:
+        files = other_files(Store(place.store), plan)
+    except Unreadable as error:
+        return [str(error)]
     return (
         [f"{files} Submitted with --update, the sweep gets new runs and drops the old ones."] if files else []
     )

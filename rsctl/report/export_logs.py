@@ -13,16 +13,17 @@ from rsctl.report.logs import log_text
 from rsctl.report.measured import AnyRow, LoggedRow, Results
 from rsctl.report.output import write as write_file
 from rsctl.report.rows import Sample, sweep_results
+from rsctl.store.fields import LOGS
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Store
+from rsctl.store.records import digest_of
 
 MANIFEST = "rsctl-logs.json"
 """Beside exported logs: what they are of, which a log has no place for."""
-_KINDS: dict[str, type | tuple[type, ...]] = {
-    "method": str, "dataset": str, "split": str, "model": str, "certificate": str, "sigma": (int, float),
-    "trained_sigma": (int, float), "seed": int, "n": int, "n0": int, "alpha": (int, float),
-}  # fmt: skip
+_STATED = (
+    "method", "dataset", "split", "model", "certificate", "sigma", "trained_sigma", "seed", "n", "n0", "alpha",
+)  # fmt: skip
 
 
 def export_logs(
@@ -70,20 +71,21 @@ def export_logs(
 def exported(file: Path) -> dict[str, Any]:
     """The values that an export stated of this log; empty where there is none beside it."""
     try:
-        said = read_json(file.parent / MANIFEST)["logs"][file.name]
-        found = {key: said[key] for key, kind in _KINDS.items() if isinstance(said.get(key), kind)}
-        # Somebody may have edited it: what can't be is left to the path.
-        return {key: value for key, value in found.items() if value or key == "seed"}
-    except (UserError, OSError, KeyError, TypeError, AttributeError):
+        said = read_json(file.parent / MANIFEST, LOGS)["logs"].get(file.name, {})
+    except UserError:
         return {}
+    if said.get("digest", digest := digest_of(said, _STATED)) != digest:
+        return {}
+    return {key: said[key] for key in _STATED if said.get(key) or (key == "seed" and said.get(key) == 0)}
 
 
 def _about(row: AnyRow) -> dict[str, Any]:
-    return {
+    values = {
         "method": row.method if isinstance(row, LoggedRow) else row.label, "dataset": row.dataset, "split": row.split, "model": row.model,
         "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
+    return {**values, "digest": digest_of(values, _STATED)}
 
 
 def _manifest(folder: Path, force: bool) -> dict[str, Any]:
@@ -92,16 +94,13 @@ def _manifest(folder: Path, force: bool) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        stored = read_json(file)
-        if stored.get("rsctl") == "logs" and isinstance(stored.get("logs"), dict):
-            return dict(stored["logs"])
-    except UserError:
-        pass
-    if force:
-        return {}
-    raise RefusedError(
-        f"{file}: isn't what rsctl wrote there. Give another folder, or --force to replace it."
-    )
+        return dict(read_json(file, LOGS)["logs"])
+    except UserError as error:
+        if force:
+            return {}
+        raise RefusedError(
+            f"{file}: isn't what rsctl wrote there. Give another folder, or --force to replace it."
+        ) from error
 
 
 def _zipped(columns: Sequence[Any]) -> Iterator[Any]:

@@ -21,5 +21,5 @@ def task_hours(run: Run) -> float:
             if "time" in attempt.claim:
                 claimed = True
                 last = attempt.end or attempt.progress or attempt.claim
-                seconds += max(0.0, float(last["time"]) - float(attempt.claim["time"]))
+                seconds += max(0.0, last.get("time", 0.0) - attempt.claim["time"])
     return processes * seconds / 3600 if claimed else float("nan")

@@ -45,6 +45,7 @@ from rsctl.spec.runs import TrainSpec
 from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import Reader, Table
 from rsctl.store.tally import verdict
@@ -157,6 +158,9 @@ def sweep_results(
     late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
     told += [late] if late else []
     told += about_missing(store, [*rows, *proved])
+    runs = {(entry["kind"], entry["run"]) for entry in plan["entries"]}
+    runs |= {("models", entry["model"]) for entry in plan["entries"]}
+    told += passed_over([store.sweep_folder(name), *(store.run(*one).path for one in runs)])
     _mark_broken([*rows, *proved], broken)
     sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
     columns = list(radii or next(sampled, ()))

@@ -15,8 +15,10 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from rsctl.store.files import append, as_line, publish, read_records
+from rsctl.store.files import append, as_line, publish
 from rsctl.store.layout import Run
+from rsctl.store.records import Unreadable, read_records
+from rsctl.store.task_fields import ATTEMPT
 
 _NAME = re.compile(r"(\d{4,})\.(\d+)\.jsonl")
 _TAIL = 4096
@@ -49,12 +51,17 @@ class Attempt:
     file: Path
     progress: dict[str, Any]
     end: dict[str, Any]
+    problem: str = ""
+    """Why its file can't be read."""
 
     @cached_property
     def claim(self) -> dict[str, Any]:
         """Who made it: read from the head of the file when somebody asks, for most tasks are done and nobody does."""
-        records = read_records(self.file, first=_HEAD)
-        return next((r for r in records if r.get("record") == "claim"), {})
+        with contextlib.suppress(Unreadable):
+            return next(
+                (r for r in read_records(self.file, ATTEMPT, first=_HEAD) if r["record"] == "claim"), {}
+            )
+        return {}
 
     @property
     def host(self) -> str:
@@ -77,7 +84,7 @@ def attempt_file(run: Run, task: int, attempt: int) -> Path:
 def attempt_numbers(run: Run) -> dict[int, list[int]]:
     """Task → its attempts so far, ascending."""
     found: dict[int, list[int]] = defaultdict(list)
-    with contextlib.suppress(FileNotFoundError):
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
         for name in os.listdir(run.tasks_folder):
             match = _NAME.fullmatch(name)
             if match:
@@ -90,13 +97,15 @@ def read_attempt(run: Run, task: int, number: int) -> Attempt:
     file = attempt_file(run, task, number)
     progress: dict[str, Any] = {}
     end: dict[str, Any] = {}
-    for record in read_records(file, last=_TAIL, newest_first=True):
-        kind = record.get("record")
-        if kind == "end" and not end:
-            end = record
-        elif kind == "progress":
-            progress = record
-            break
+    try:
+        for record in read_records(file, ATTEMPT, last=_TAIL, newest_first=True):
+            if record["record"] == "end" and not end:
+                end = record
+            elif record["record"] == "progress":
+                progress = record
+                break
+    except Unreadable as problem:
+        return Attempt(number, file, {}, {}, str(problem))
     return Attempt(number, file, progress, end)
 
 
@@ -192,7 +201,7 @@ def is_alive(claim: dict[str, Any]) -> bool | None:
     if not boot_id() or claim.get("boot") != boot_id():
         # This host before it restarted; else another one (a host that was only renamed keeps its boot).
         return False if claim.get("host") == socket.gethostname() else None
-    start = process_start(int(claim.get("pid", -1)))
+    start = process_start(claim.get("pid", -1))
     if not start and claim.get("user", os.geteuid()) != os.geteuid() and not process_start(1):
         return None
     return bool(start) and start == claim.get("start")

@@ -18,10 +18,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from rsctl.errors import InputError
-from rsctl.store.files import read_json, replace, to_json
+from rsctl.store.fields import SEEN
+from rsctl.store.files import replace, to_json
+from rsctl.store.records import read_or_pass, seal
 
 FEWEST_OTHERS = 10
 """Images of other classes than the predicted one."""
@@ -102,17 +102,15 @@ def _at_chance(tally: Tally) -> Verdict | None:
 
 def write(folder: Path, tally: Tally, *, training: bool) -> None:
     """Keep beside a run what was seen of its network, for those who don't read HDF5."""
-    replace(folder / FILE, to_json({"training": training, **vars(tally)}))
+    replace(folder / FILE, to_json(seal({"training": training, **vars(tally)}, SEEN)))
 
 
 def of_folder(folder: Path) -> Verdict | None:
     """The failure of the network of a run; None where it has none, or nothing was kept or can be read."""
-    try:
-        values: dict[str, Any] = read_json(folder / FILE, "training", "labels", "predicted", "right")
-        counts = [[int(count) for count in values[name]] for name in ("labels", "predicted", "right")]
-        found = judge(Tally(counts[0], counts[1], counts[2]), training=bool(values["training"]))
-    except (InputError, TypeError, ValueError, IndexError, OverflowError):
+    values = read_or_pass(folder / FILE, SEEN)
+    if values is None:
         return None
+    found = judge(Tally(values["labels"], values["predicted"], values["right"]), training=values["training"])
     if found and values["training"]:
         return Verdict(found.mark, f"in the end of its training {found.text}")
     return found

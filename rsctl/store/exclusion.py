@@ -124,6 +124,6 @@ def _holder_lives(lock: Path, number: int) -> bool:
     try:
         claim, age = json.loads(read_bytes(holder)), time.time() - holder.stat().st_mtime
         alive = is_alive(claim) if claim else False
-    except (FileNotFoundError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return False
     return age < _UNSEEN if alive is None else alive

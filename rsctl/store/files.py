@@ -13,7 +13,24 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.errors import UnavailableError, UserError
+from rsctl.store.records import read_bytes, read_json, read_records
+
+__all__ = [
+    "TEMPORARY",
+    "append",
+    "as_line",
+    "explained",
+    "make_folder",
+    "publish",
+    "publish_all",
+    "read_bytes",
+    "read_json",
+    "read_records",
+    "remove_temporaries",
+    "replace",
+    "to_json",
+]
 
 TEMPORARY = ".tmp-"
 _STALE_AFTER = 3600.0
@@ -112,7 +129,7 @@ def open_log(path: Path) -> BinaryIO:
 
 def as_line(record: dict[str, Any]) -> bytes:
     """One JSON record; it begins with a newline, so that a torn one spoils only itself."""
-    return b"\n" + json.dumps(record, separators=(",", ":")).encode()
+    return b"\n" + json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
 def append(path: Path, record: dict[str, Any]) -> None:
@@ -126,62 +143,9 @@ def append(path: Path, record: dict[str, Any]) -> None:
             os.close(descriptor)
 
 
-def read_records(
-    path: Path, *, first: int | None = None, last: int | None = None, newest_first: bool = False
-) -> Iterator[dict[str, Any]]:
-    """The JSON records of a file, one by one; unparsable lines are left out.
-
-    With `first` or `last`, only the records within that many bytes of its beginning or end.
-    """
-    try:
-        with open(path, "rb", buffering=0) as file:
-            if last is not None:
-                file.seek(max(0, os.fstat(file.fileno()).st_size - last))
-            lines = (file.read() if first is None else file.read(first)).split(b"\n")
-    except FileNotFoundError:
-        return
-    for line in reversed(lines) if newest_first else lines:
-        if line:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(record, dict):
-                yield record
-
-
-def read_bytes(path: Path) -> bytes:
-    """The whole file in one read; once more where a network file system says its handle is stale."""
-    for attempt in range(3):
-        try:
-            return path.read_bytes()
-        except OSError as error:
-            if error.errno != errno.ESTALE or attempt == 2:
-                raise
-            time.sleep(0.05)
-    raise AssertionError("unreachable")
-
-
-def read_json(path: Path, *required: str) -> dict[str, Any]:
-    """A JSON object with these keys; InputError names the file if it is missing or spoilt."""
-    try:
-        value = json.loads(read_bytes(path))
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file.") from error
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: can't be read as JSON: {error}.") from error
-    if not isinstance(value, dict):
-        raise InputError(f"{path}: is not a JSON object.")
-    for key in required:
-        if key not in value:
-            raise InputError(
-                f"{path}: has no '{key}': it was cut or edited. Restore it, or move it away and submit again."
-            )
-    return value
-
-
 def to_json(value: Any) -> bytes:
-    return (json.dumps(value, indent=1, sort_keys=False) + "\n").encode()
+    """A record as its file holds it; bytes of a name that are no UTF-8 become question marks, as no reader would take them."""
+    return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def remove_temporaries(folder: Path) -> None:

@@ -38,9 +38,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rsctl.errors import InputError, RefusedError
 from rsctl.spec.identity import content_hash, identity
 from rsctl.store.digest import Corrupt
+from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
+from rsctl.store.records import Unreadable, move_aside, read_or_pass, seal, what_is_wrong, wrong
 from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
@@ -137,14 +139,14 @@ class Import:
     @cached_property
     def spec(self) -> ImportSpec:
         file = self.path / "spec.json"
-        stored = read_json(file)
+        stored = read_json(file, SPEC)
         try:
-            spec = ImportSpec.model_validate(stored["spec"])
-        except (KeyError, ValidationError) as error:
-            raise InputError(
-                f"{file}: is not an import that this version of rsctl can read: {error}."
-            ) from error
-        if spec.hash != stored.get("hash"):
+            spec = ImportSpec.model_validate(stored.get("spec"))
+            found = spec.hash
+        except ValueError as error:
+            why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
+            raise Unreadable(file, f"is no import that this version of rsctl can read: {why}") from error
+        if found != stored.get("hash"):
             raise RefusedError(
                 f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
             )
@@ -204,8 +206,14 @@ class Shown:
 def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
     """Store a log; returns it and whether it is new."""
     kept = Import(store.root / "imports" / spec.run_id)
-    if (kept.path / "spec.json").exists():
-        if kept.spec != spec:
+    there = os.path.lexists(kept.path / "spec.json")
+    try:
+        before = kept.spec if there else None
+    except Unreadable:
+        move_aside(kept.path / "spec.json")
+        there = False
+    if there:
+        if before != spec:
             raise RefusedError(
                 f"{kept.path}: holds another log of the same name. Move it away and import again."
             )
@@ -224,12 +232,14 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
 def show(store: Store, sweep: str, shown: Shown) -> str:
     """Put an import beside the runs of a sweep; returns `new`, `changed` or `unchanged`."""
     file = store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json"
-    values = {
+    values = seal({
         "schema": SCHEMA, "n": shown.n, "n0": shown.n0, "alpha": shown.alpha, "source": shown.source, "remarks": shown.remarks,
-    }  # fmt: skip
+    }, SHOWN)  # fmt: skip
+    if wrong(file, SHOWN):
+        move_aside(file)
     if not file.exists() and publish(file, to_json(values)):
         return "new"
-    before = read_json(file)
+    before = read_json(file, SHOWN)
     if all(before.get(key) == values[key] for key in ("n", "n0", "alpha", "remarks")):
         return "unchanged"
     replace(file, to_json(values))
@@ -242,15 +252,15 @@ def hide(store: Store, sweep: str, shown: Shown) -> None:
 
 
 def shown_by(store: Store, sweep: str) -> list[Shown]:
-    """The imports that a sweep shows, by name."""
+    """The imports that a sweep shows, by name; a record that can't be read is passed over."""
     folder = store.sweep_folder(sweep) / "imports"
     found = []
     for name in store.import_names(sweep):
-        said = read_json(folder / f"{name}.json")
-        found.append(
-            Shown(Import(store.root / "imports" / name), said.get("n"), said.get("n0"), said.get("alpha"),
-                  str(said.get("source", "")), [str(remark) for remark in said.get("remarks", [])])
-        )  # fmt: skip
+        if said := read_or_pass(folder / f"{name}.json", SHOWN):
+            found.append(
+                Shown(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
+                      said["source"], said["remarks"])
+            )  # fmt: skip
     return found
 
 
@@ -274,9 +284,9 @@ def imports(store: Store) -> Iterator[Import]:
 def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[Shown]]:
     """A sweep's plan and the logs beside it; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
-    if (store.sweep_folder(name) / "plan.json").is_file():
+    if os.path.lexists(store.sweep_folder(name) / "plan.json"):
         return store.sweep(name), beside
-    if beside:
+    if store.import_names(name):
         return {"name": name, "description": "", "entries": []}, beside
     known = sorted({*store.sweep_names(), *store.import_only()})
     raise InputError(f"no sweep '{name}' in {store.root}. There: {', '.join(known) or '(none yet)'}.")

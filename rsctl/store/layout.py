@@ -18,7 +18,10 @@ from rsctl.owners import is_mine
 from rsctl.spec.identity import identity
 from rsctl.spec.names import check_name
 from rsctl.spec.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
+from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.records import Unreadable, digest_of, seal, what_is_wrong
+from rsctl.store.task_fields import TASK
 
 SCHEMA = 1
 TABLES = ("counts", "verifications", "attacks")
@@ -53,7 +56,12 @@ class Run:
     @cached_property
     def spec(self) -> Spec:
         """The run's resolved spec; refuses a format this version doesn't know."""
-        return read_spec(self.path / "spec.json")
+        spec = read_spec(self.path / "spec.json")
+        if isinstance(spec, TableSpec) and not self.id.startswith(f"{spec.model_run}-"):
+            raise RefusedError(
+                f"{self.path / 'spec.json'}: is about the model {spec.model_run}, and the run's name says another: it was edited. Restore it."
+            )
+        return spec
 
     @cached_property
     def train_spec(self) -> TrainSpec:
@@ -104,16 +112,13 @@ class Run:
         """The tasks that were created, ascending."""
         try:
             names = os.listdir(self.tasks_folder)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
     def images(self, number: int) -> list[int]:
         """Positions that a task of a table has, in its order."""
-        file = self.task_file(number)
-        images = read_json(file, "images")["images"]
-        if not isinstance(images, list) or not all(type(image) is int for image in images):
-            raise InputError(f"{file}: 'images' is no list of positions: it was edited. Restore it.")
+        images: list[int] = read_json(self.task_file(number), TASK)["images"]
         return images
 
     def assigned_images(self) -> set[int]:
@@ -128,12 +133,12 @@ class Run:
     def launch(self) -> dict[str, Any]:
         """How to run it now: data, threads, code. This user's last submission wins; none of it is identity."""
         own, first = self._launch_files()
-        return read_json(own if own.exists() else first, "code", "data", "plugins", "threads")
+        return read_json(own if os.path.lexists(own) else first, LAUNCH)
 
     def write_launch(self, values: dict[str, Any]) -> None:
         """Write this user's; who shares the store has other paths and other code, and keeps the file that is there."""
         own, first = self._launch_files()
-        replace(first if is_mine(first) and not own.exists() else own, to_json(values))
+        replace(first if is_mine(first) and not own.exists() else own, to_json(seal(values, LAUNCH)))
 
     def _launch_files(self) -> tuple[Path, Path]:
         """This user's own, and that of who made the run."""
@@ -227,14 +232,15 @@ class Store:
     def sweep_names(self) -> list[str]:
         """Sweeps by the time of their last submission, the newest first."""
         try:
-            entries = [e for e in os.scandir(self.root / "sweeps") if (Path(e.path) / "plan.json").is_file()]
+            plans = [Path(e.path) / "plan.json" for e in os.scandir(self.root / "sweeps")]
         except FileNotFoundError:
             return []
         except NotADirectoryError:
             self._need_folder()
             return []
-        newest = sorted(entries, key=lambda e: (Path(e.path) / "plan.json").stat().st_mtime, reverse=True)
-        return [entry.name for entry in newest]
+        # What lies in place of a plan is named where it is read.
+        dated = [(file.lstat().st_mtime, file.parent.name) for file in plans if os.path.lexists(file)]
+        return [name for _, name in sorted(dated, reverse=True)]
 
     def import_names(self, sweep: str) -> list[str]:
         """Ids of the imported logs that a sweep shows."""
@@ -257,51 +263,39 @@ class Store:
             if not name.startswith(".") and name not in planned and self.import_names(name)
         ]
 
-    def sweep(self, name: str) -> dict[str, Any]:
-        """The plan of a sweep as submitted; the error lists those that exist."""
+    def sweep(self, name: str, *, numbers: bool = True) -> dict[str, Any]:
+        """The plan of a sweep as submitted; the error lists those that exist. Without `numbers` their digests aren't checked."""
         file = self.sweep_folder(name) / "plan.json"
-        if not file.is_file():
+        if not os.path.lexists(file):
             known = self.sweep_names()
             raise InputError(
                 f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
             )
-        plan = read_json(file, "raw", "entries", "description", "cluster")
-        entries = plan["entries"]
-        if isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries):
-            for entry in entries:
-                if "counts" in entry:  # before there were other tables than counts
-                    entry |= {"kind": "counts", "run": entry.pop("counts")}
-            if all(map(_names_tasks, entries)):
-                return plan
-        raise InputError(
-            f"{file}: its 'entries' don't all name a model, a table and its tasks: it was edited. Restore it, or move it away and "
-            "submit again."
-        )
-
-
-def _names_tasks(entry: dict[str, Any]) -> bool:
-    """Return whether an entry of a plan says which tasks it wants."""
-    parents, tasks = entry.get("parents", []), entry.get("tasks")
-    names = [entry.get("model"), entry.get("run"), *(parents if isinstance(parents, list) else [None])]
-    return (
-        entry.get("kind") in TABLES
-        and all(isinstance(name, str) for name in names)
-        and isinstance(tasks, list)
-        and all(type(task) is int for task in tasks)
-    )
+        plan = read_json(file, PLAN)
+        for entry in plan["entries"] if numbers else ():
+            if entry.get("digest", digest := digest_of(entry, ENTRY.sealed)) != digest:
+                raise Unreadable(
+                    file, f"{', '.join(ENTRY.sealed)} of {entry['run']} aren't those that were written"
+                )
+        return plan
 
 
 def read_spec(file: Path) -> Spec:
-    stored = read_json(file)
-    if stored.get("schema") != SCHEMA:
+    stored = read_json(file, SPEC)
+    if stored["schema"] != SCHEMA:
         raise InputError(
-            f"{file}: has schema {stored.get('schema')!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it."
+            f"{file}: has schema {stored['schema']!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it."
         )
     try:
         spec = parse_spec(stored["spec"])
-    except (KeyError, ValidationError) as error:
-        raise InputError(f"{file}: is not a spec that this version of rsctl can read: {error}.") from error
-    if spec.hash != stored.get("hash"):
+        found = spec.hash
+    except ValidationError as error:
+        raise Unreadable(
+            file, f"is not a spec that this version of rsctl can read: {what_is_wrong(error)}"
+        ) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise Unreadable(file, f"is not a spec that this version of rsctl can read: {error}") from error
+    if found != stored.get("hash"):
         raise RefusedError(
             f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."
         )

@@ -98,14 +98,14 @@ class PaneReader:
         git = made.get("git", {})
         state = (
             f"{git['sha'][:12]}{' and uncommitted changes' if git.get('dirty') else ''}"
-            if git
+            if "sha" in git
             else "no git checkout"
         )
         versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
         facts = [
             ("code", f"{launch['code']} ({state})"),
-            ("submitted by", " ".join(map(str, made.get("command", [])))),
-            ("in", str(made.get("cwd", ""))),
+            ("submitted by", " ".join(made.get("command", []))),
+            ("in", made.get("cwd", "")),
             ("versions", versions),
         ]
         return Origin(run.key, [(name, plain(text, 1000)) for name, text in facts if text])

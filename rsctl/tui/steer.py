@@ -110,11 +110,14 @@ def plan(file: Path) -> Answer:
 def what_changes(store: Store, plan: Plan) -> str:
     """What submitting changes of the sweep of its name; empty where it goes on with it, or there is none."""
     from rsctl.plan.changed import check_name
+    from rsctl.store.records import Unreadable
 
     kept = " from the sweep (its results stay in the store)"
-    notes = [
-        note.removeprefix("update: ").removesuffix(kept) for note in check_name(store, plan, update=True)
-    ]
+    try:
+        found = check_name(store, plan, update=True)
+    except Unreadable as error:
+        return str(error)
+    notes = [note.removeprefix("update: ").removesuffix(kept) for note in found]
     if not notes:
         return ""
     rest = [f"… and {len(notes) - MOST_NOTES} more"] if len(notes) > MOST_NOTES else []

@@ -7,7 +7,6 @@ import re
 from collections import OrderedDict
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from rsctl.tui.views import TrainingCurve
 
@@ -54,11 +53,17 @@ class Training:
 
 def _extend(path: Path, file: _File) -> None:
     """Read what was added; records begin with a newline, so a torn last one waits for its rest."""
-    import json
+    from pydantic import ValidationError
 
-    with open(path, "rb") as stream:
-        stream.seek(file.position)
-        added = stream.read()
+    from rsctl.store.records import MOST_BYTES, open_file
+    from rsctl.store.task_fields import EPOCH
+
+    try:
+        with open_file(path) as stream:
+            stream.seek(file.position)
+            added = stream.read(MOST_BYTES)
+    except OSError:
+        return
     file.position += len(added)
     lines = (file.rest + added).split(b"\n")
     file.rest = b""
@@ -66,14 +71,12 @@ def _extend(path: Path, file: _File) -> None:
         if not line:
             continue
         try:
-            record: Any = json.loads(line)
-            row = (float(record["epoch"]), *(float(record[name]) for name in VALUES))
-        except (ValueError, KeyError, TypeError):
+            record = EPOCH.adapter.validate_json(line)
+        except ValidationError:
             if place == len(lines) - 1:
                 file.rest = line
             continue
-        if all(math.isfinite(value) for value in row):
-            file.records.append(row)
+        file.records.append((record["epoch"], *(record[name] for name in VALUES)))
 
 
 def _thin(records: list[tuple[float, ...]]) -> list[tuple[float, ...]]:

@@ -136,7 +136,7 @@ def test_one_step_back_of_each_kind_of_change(synthetic: Synthetic, drive) -> No
         await pilot.press("ctrl+z")
         assert any("nothing was changed" in n.message for n in app._notifications)
         draft = app.mode_screen._draft.copy().raw
-        for keys in (["plus", *"heat", "enter"], ["v", "enter"], ["x", "enter"]):
+        for keys in (["plus", *"heat", "enter"], ["V", "enter"], ["A", "enter"]):
             await pilot.press(*keys)
             assert app.mode_screen._draft.raw != draft
             await pilot.press("ctrl+z")

@@ -1,0 +1,281 @@
+"""The fields of every JSON record in the store, and what each may hold. Fields that aren't declared may hold anything.
+
+A field that came later, or that not every record of its kind has, is `NotRequired`: stores of older versions stay readable.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    ConfigDict,
+    FailFast,
+    Field,
+    with_config,
+)
+from typing_extensions import NotRequired, TypedDict
+
+from rsctl.store.records import Kind
+
+STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
+
+Name = Annotated[str, Field(pattern=r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,199}$")]
+"""Of a folder in the store: never a path that leads out of it."""
+Text = Annotated[str, Field(max_length=100_000)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Number = Annotated[float, Field(ge=-1e300, le=1e300)]
+Amount = Annotated[float, Field(ge=0, le=1e300)]
+Time = Annotated[float, Field(ge=0, lt=1e11)]
+"""Unix time in seconds."""
+Alpha = Annotated[float, Field(gt=0, lt=1)]
+Counts = Annotated[list[Count], Field(max_length=1_000_000), FailFast()]
+Texts = Annotated[list[Text], Field(max_length=10_000), FailFast()]
+
+
+@with_config(STRICT)
+class Images(TypedDict):
+    """How the images of a table are chosen."""
+
+    of: Annotated[int, Field(ge=0, le=20_000_000)]
+    start: NotRequired[Count]
+    stop: NotRequired[Count]
+    skip: Annotated[int, Field(ge=1, lt=2**31)]
+    max: Count
+    count: Count
+
+
+@with_config(STRICT)
+class Entry(TypedDict):
+    """One table of a sweep, as its plan has it."""
+
+    model: Name
+    parents: NotRequired[Annotated[list[Name], Field(max_length=1000), FailFast()]]
+    kind: Literal["counts", "verifications", "attacks"]
+    run: Name
+    tasks: Counts
+    images: Images
+    alpha: Alpha | None
+    certificates: Annotated[list[Text], Field(max_length=1000), FailFast()]
+    radii: Annotated[list[Amount], Field(max_length=10_000), FailFast()]
+    left_out: NotRequired[Text]
+    digest: NotRequired[str]
+
+
+ENTRY = Kind(Entry, sealed=("alpha", "certificates", "radii", "images"))
+
+
+def _of_before(entry: Any) -> Any:
+    """An entry from before there were other tables than counts, as one of today."""
+    if isinstance(entry, dict) and "counts" in entry:
+        entry = {"kind": "counts", "run": entry["counts"], **entry}
+        del entry["counts"]
+    return entry
+
+
+def _with_alpha(entry: Any) -> Any:
+    if entry["kind"] == "counts" and entry["alpha"] is None:
+        raise ValueError("alpha must be a number where images are sampled")
+    return entry
+
+
+@with_config(STRICT)
+class Plan(TypedDict):
+    """`sweeps/<name>/plan.json`."""
+
+    schema: NotRequired[Literal[1]]
+    description: Text
+    cluster: Text
+    submitted: NotRequired[Time]
+    entries: Annotated[
+        list[Annotated[Entry, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
+        Field(min_length=1, max_length=1_000_000),
+        FailFast(),
+    ]
+    raw: dict[str, Any]
+
+
+PLAN = Kind(Plan)
+
+
+@with_config(STRICT)
+class Shown(TypedDict):
+    """`sweeps/<name>/imports/<import>.json`."""
+
+    n: Annotated[int, Field(ge=1, lt=2**53)] | None
+    n0: Annotated[int, Field(ge=0, lt=2**53)] | None
+    alpha: Alpha | None
+    source: Text
+    remarks: Texts
+    digest: NotRequired[str]
+
+
+SHOWN = Kind(Shown, sealed=("n", "n0", "alpha"))
+
+
+@with_config(STRICT)
+class SpecFile(TypedDict):
+    """`spec.json` of a run or an import; the spec itself is checked against its class."""
+
+    schema: Annotated[int, Field(ge=1, lt=2**31)]
+    hash: NotRequired[str]
+    spec: NotRequired[dict[str, Any]]
+
+
+SPEC = Kind(SpecFile)
+
+
+@with_config(STRICT)
+class Launch(TypedDict):
+    """`launch.json` of a run: how its tasks run now."""
+
+    code: Text
+    data: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+    plugins: Annotated[list[Text], Field(max_length=1000), FailFast()]
+    threads: Annotated[int, Field(ge=1, le=65_536)]
+    gpus: NotRequired[Count | Literal["auto"]]
+    processes: NotRequired[Annotated[int, Field(ge=1, le=65_536)]]
+    minutes: NotRequired[Annotated[int, Field(ge=1, lt=2**31)] | None]
+    memory_gb: NotRequired[Annotated[float, Field(gt=0, le=1e6)] | None]
+    reckoned_gb: NotRequired[Amount]
+    workers: NotRequired[Count | None]
+    stated: NotRequired[bool]
+    keep_images: NotRequired[bool]
+    alpha: NotRequired[Alpha]
+    certificates: NotRequired[Annotated[list[Text], Field(max_length=1000), FailFast()]]
+    dataset_parameters: NotRequired[dict[str, Any]]
+    parameters: NotRequired[dict[str, Any]]
+    provenance: NotRequired[Provenance]
+    digest: NotRequired[str]
+
+
+@with_config(STRICT)
+class Provenance(TypedDict):
+    """Who submitted a run, and with what."""
+
+    versions: NotRequired[dict[str, Text]]
+    git: NotRequired[Git]
+    command: NotRequired[Texts]
+    cwd: NotRequired[Text]
+
+
+@with_config(STRICT)
+class Git(TypedDict, total=False):
+    """The state of a checkout; empty where there is none."""
+
+    sha: Text
+    dirty: bool
+
+
+LAUNCH = Kind(Launch, sealed=("alpha", "certificates"))
+
+
+def _by_class(seen: Any) -> Any:
+    if not len(seen["labels"]) == len(seen["predicted"]) == len(seen["right"]):
+        raise ValueError("labels, predicted and right must have an entry per class")
+    return seen
+
+
+@with_config(STRICT)
+class Seen(TypedDict):
+    """`seen.json` of a model or a table: its images by class."""
+
+    training: bool
+    labels: Counts
+    predicted: Counts
+    right: Counts
+    abstained: NotRequired[Count]
+    digest: NotRequired[str]
+
+
+SEEN = Kind(
+    Annotated[Seen, AfterValidator(_by_class)],
+    sealed=("training", "labels", "predicted", "right", "abstained"),
+)
+
+
+@with_config(STRICT)
+class Tile(TypedDict):
+    """`tile.json` of a table; it is checked against the block where it is used."""
+
+    tile: Any
+
+
+TILE = Kind(Tile)
+
+
+@with_config(STRICT)
+class Rate(TypedDict):
+    """One line of a measurement."""
+
+    precision: Text
+    compile: NotRequired[Text]
+    samples_per_second: Annotated[float, Field(gt=0, le=1e300)]
+
+
+@with_config(STRICT)
+class Bench(TypedDict):
+    """`bench/<name>.json`: what `rsctl bench` measured."""
+
+    model: Text
+    dataset: Text
+    model_parameters: NotRequired[dict[str, Any]]
+    dataset_parameters: NotRequired[dict[str, Any]]
+    device: Text
+    time: Time
+    rows: Annotated[list[Rate], Field(max_length=10_000), FailFast()]
+
+
+BENCH = Kind(Bench)
+
+
+@with_config(STRICT)
+class Forward(TypedDict):
+    """`bench/forward/<hash>.json`: the cost of a network on one image, null where it can't be built."""
+
+    flops: Amount | None
+
+
+FORWARD = Kind(Forward)
+
+
+@with_config(STRICT)
+class Taken(TypedDict):
+    """`taken.json` of a model: the part of a published checkpoint that it is, and its normalisation."""
+
+    normalisation: Text
+    stored: Texts
+    stated: bool
+
+
+TAKEN_RECORD = Kind(Taken)
+
+
+@with_config(STRICT)
+class Said(TypedDict, total=False):
+    """What an exported log is of."""
+
+    method: Text
+    dataset: Text
+    split: Text
+    model: Text
+    certificate: Text
+    sigma: Amount
+    trained_sigma: Amount | None
+    seed: int | None
+    n: Count | None
+    n0: Count | None
+    alpha: Alpha | None
+    digest: str
+
+
+@with_config(STRICT)
+class Logs(TypedDict):
+    """`rsctl-logs.json` beside exported logs."""
+
+    rsctl: Literal["logs"]
+    logs: dict[str, Said]
+
+
+LOGS = Kind(Logs)

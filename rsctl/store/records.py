@@ -1,0 +1,232 @@
+"""Reading the store's JSON records. They may be cut, edited, huge or somebody else's, so each kind declares its fields.
+
+What isn't a record of its kind is `Unreadable`: a sentence that names file, field and what is allowed. Readers of many records
+pass such a one over and go on (`read_or_pass`); `passed_over` says which, and a submission moves those of its runs aside.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import reprlib
+import secrets
+import stat
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from pydantic import TypeAdapter, ValidationError
+
+from rsctl.errors import InputError
+
+MOST_BYTES = 256 << 20
+MOST_VALUES = 8_000_000
+"""Of a record; the plan of 100,000 runs has 3 million."""
+ASIDE = ".unusable-"
+_TORN = ("json_invalid", "union_tag_invalid")
+_NAMED = 20
+"""Records that are named where many can't be read."""
+
+
+class Unreadable(InputError):
+    """What lies in place of a record is none; `why` says it without the file's name."""
+
+    def __init__(self, path: Path, why: str) -> None:
+        self.why = why
+        again = "import its log" if "imports" in path.parts[-3:] else "submit"
+        super().__init__(
+            f"{path}: {why}: it was edited or damaged. Restore it, or {again} again: that sets it aside."
+        )
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of record."""
+
+    fields: Any
+    """What it holds, as a type that pydantic checks in strict mode."""
+    sealed: tuple[str, ...] = ()
+    """Fields that numbers depend on: the record holds a digest of them (older ones don't)."""
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[Any]:
+        return TypeAdapter(self.fields)
+
+
+ANY = Kind(dict[str, Any])
+
+
+def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
+    """The record of this file; InputError where there is none, Unreadable where it isn't of its kind."""
+    try:
+        data = read_bytes(path, first=MOST_BYTES + 1)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise InputError(f"{path}: no such file.") from error
+    except OSError as error:
+        raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
+    if len(data) > MOST_BYTES:
+        raise Unreadable(path, f"has more than {MOST_BYTES >> 20} MB")
+    if sum(data.count(mark) for mark in b",[{") > MOST_VALUES:
+        raise Unreadable(path, f"has more than {MOST_VALUES:,} values")
+    try:
+        found: dict[str, Any] = kind.adapter.validate_json(data)
+    except ValidationError as error:
+        raise Unreadable(path, what_is_wrong(error)) from error
+    if kind.sealed and found.get("digest", digest := digest_of(found, kind.sealed)) != digest:
+        raise Unreadable(path, f"{', '.join(kind.sealed)} aren't those that were written")
+    return found
+
+
+def seal(values: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    """The values of a record with the digest of those that numbers depend on."""
+    return {**values, "digest": digest_of(values, kind.sealed)}
+
+
+def digest_of(values: dict[str, Any], fields: tuple[str, ...]) -> str:
+    from rsctl.spec.identity import content_hash
+
+    return content_hash({name: values[name] for name in fields if name in values})[:16]
+
+
+def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
+    """The record, or None where there is none or it can't be read; the latter is told by `passed_over`."""
+    try:
+        found = read_json(path, kind)
+    except Unreadable as problem:
+        _pass(path, problem)
+        return None
+    except InputError:
+        if os.path.lexists(path):
+            _pass(path, Unreadable(path, "is a link to nothing"))
+        return None
+    return found
+
+
+_passed: dict[Path, tuple[tuple[int, ...], str]] = {}
+
+
+def _pass(path: Path, problem: Unreadable) -> None:
+    _passed[path] = (_stamp(path), str(problem))
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return ()
+    return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+
+def passed_over(within: Sequence[Path] = ()) -> list[str]:
+    """A sentence for each record that could not be read, as long as it lies there as it is; of these folders, or of all."""
+    for path, (stamp, _) in list(_passed.items()):
+        if not stamp or _stamp(path) != stamp:
+            _passed.pop(path, None)
+    told = sorted(
+        sentence
+        for path, (_, sentence) in list(_passed.items())
+        if not within or any(path.is_relative_to(folder) for folder in within)
+    )
+    more = len(told) - _NAMED
+    return told[:_NAMED] + ([f"and {more} more records that can't be read"] if more > 0 else [])
+
+
+def read_records(
+    path: Path,
+    kind: Kind = ANY,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    newest_first: bool = False,
+) -> Iterator[dict[str, Any]]:
+    """The records of a file with one a line, one by one; lines that are none are left out, for a killed writer leaves half a one.
+
+    With `first` or `last`, only the records within that many bytes of its beginning or end. Raises Unreadable where the file
+    itself can't be read.
+    """
+    try:
+        lines = read_bytes(path, first=MOST_BYTES if first is None else first, last=last).split(b"\n")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
+    for line in reversed(lines) if newest_first else lines:
+        if line:
+            try:
+                record = kind.adapter.validate_json(line)
+            except ValidationError as error:
+                if error.errors(include_url=False)[0]["type"] not in _TORN:
+                    _pass(path, Unreadable(path, what_is_wrong(error)))
+                continue
+            yield record
+
+
+def read_bytes(path: Path, *, first: int | None = None, last: int | None = None) -> bytes:
+    """The file, or as much of its beginning or end; once more where a network file system says its handle is stale."""
+    for attempt in range(3):
+        try:
+            descriptor, size = _open(path)
+            try:
+                start = 0 if last is None else max(0, size - last)
+                end = size if first is None else min(size, start + first)
+                parts = []
+                while start < end and (part := os.pread(descriptor, end - start, start)):
+                    parts.append(part)
+                    start += len(part)
+                return parts[0] if len(parts) == 1 else b"".join(parts)
+            finally:
+                os.close(descriptor)
+        except OSError as error:
+            if error.errno != errno.ESTALE or attempt == 2:
+                raise
+            time.sleep(0.05)
+    raise AssertionError("unreachable")
+
+
+def open_file(path: Path) -> BinaryIO:
+    """A file, opened to be read without a buffer; raises as `read_bytes` does."""
+    return cast("BinaryIO", open(_open(path)[0], "rb", buffering=0))
+
+
+def _open(path: Path) -> tuple[int, int]:
+    """Descriptor and size of a file. What isn't one raises OSError, and a pipe is never waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(descriptor)
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        raise OSError(errno.EINVAL, f"it is {what}", str(path))
+    return descriptor, status.st_size
+
+
+def what_is_wrong(error: ValidationError) -> str:
+    """The first of pydantic's findings: which field, what it must be, and what it is."""
+    found = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in found["loc"])
+    if found["type"] == "json_invalid":
+        return f"can't be read as JSON: {found['msg'].removeprefix('Invalid JSON: ')}"
+    if found["type"] == "missing":
+        return f"has no '{field}'"
+    said = f"{found['msg'][0].lower()}{found['msg'][1:]}, but it is {reprlib.repr(found['input'])}"
+    return f"'{field}': {said}" if field else said
+
+
+def wrong(path: Path, kind: Kind) -> str:
+    """Why the file there is no record of its kind; empty where it is one, or nothing is there."""
+    try:
+        read_json(path, kind)
+    except Unreadable as problem:
+        return problem.why
+    except InputError:
+        return "is a link to nothing" if os.path.lexists(path) else ""
+    return ""
+
+
+def move_aside(path: Path) -> Path:
+    """Rename what lies in place of a record, so that a new one can be written. It is never deleted."""
+    aside = path.with_name(f"{path.name}{ASIDE}{secrets.token_hex(3)}")
+    os.rename(path, aside)
+    return aside

@@ -1,0 +1,164 @@
+"""The fields of the records about tasks: what they are of, their attempts, and who was asked to do them. See `rsctl.store.fields`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Discriminator, FailFast, Field, Tag, with_config
+from typing_extensions import NotRequired, TypedDict
+
+from rsctl.store.fields import STRICT, Amount, Count, Counts, Name, Number, Text, Texts, Time
+from rsctl.store.records import Kind
+
+Key = Annotated[str, Field(pattern=r"^(models|counts|verifications|attacks)/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{1,9}$")]  # fmt: skip
+"""Of a task: `<kind>/<run>/<number>`."""
+
+
+@with_config(STRICT)
+class TaskFile(TypedDict):
+    """`tasks/<number>.json` of a table."""
+
+    images: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], FailFast()]
+
+
+TASK = Kind(TaskFile)
+
+
+@with_config(STRICT)
+class Claim(TypedDict):
+    """The first record of an attempt: who made it."""
+
+    record: Literal["claim"]
+    time: NotRequired[Time]
+    host: NotRequired[Text]
+    boot: NotRequired[Text]
+    pid: NotRequired[Annotated[int, Field(ge=0, lt=2**31)]]
+    start: NotRequired[Text]
+    submission: NotRequired[Text]
+    rendezvous: NotRequired[Rendezvous]
+
+
+@with_config(STRICT)
+class Rendezvous(TypedDict):
+    """Where the first process of a training waits for the others."""
+
+    hosts: Texts
+    port: Annotated[int, Field(ge=0, le=65_535)]
+
+
+@with_config(STRICT)
+class Progress(TypedDict):
+    """How far an attempt is."""
+
+    record: Literal["progress"]
+    time: NotRequired[Time]
+    done: NotRequired[Amount]
+    total: NotRequired[Amount]
+    unit: NotRequired[Annotated[str, Field(max_length=200)]]
+    rate: NotRequired[Number]
+    memory_gb: NotRequired[Amount]
+    device: NotRequired[Text | None]
+    so_far: NotRequired[Amount]
+    at_once: NotRequired[Count]
+
+
+@with_config(STRICT)
+class End(TypedDict):
+    """How an attempt ended."""
+
+    record: Literal["end"]
+    time: NotRequired[Time]
+    host: NotRequired[Text]
+    state: Literal["done", "failed", "stopped"]
+    reason: NotRequired[Text]
+
+
+def _record(values: Any) -> str:
+    return str(values.get("record")) if isinstance(values, dict) else ""
+
+
+ATTEMPT = Kind(
+    Annotated[
+        Annotated[Claim, Tag("claim")] | Annotated[Progress, Tag("progress")] | Annotated[End, Tag("end")],
+        Discriminator(_record),
+    ]
+)
+
+
+@with_config(STRICT)
+class Epoch(TypedDict):
+    """A line of `metrics.<attempt>.jsonl`."""
+
+    epoch: Amount
+    loss: Number
+    accuracy: Number
+    lr: Number
+
+
+EPOCH = Kind(Epoch)
+
+
+@with_config(STRICT)
+class Request(TypedDict):
+    """`queue/<host>/requests/<task>.json`."""
+
+    task: Key
+    needs: Annotated[list[Key], Field(max_length=10_000), FailFast()]
+    threads: Count
+    gpus: Count | Literal["auto"]
+    code: Text
+    after: Count
+    submitted: Time
+
+
+REQUEST = Kind(Request)
+
+
+@with_config(STRICT)
+class Ending(TypedDict):
+    """`queue/<host>/ended/<task>.json`."""
+
+    task: Key
+    state: Literal["cancelled", "failed", "lost"]
+    reason: Text
+
+
+ENDING = Kind(Ending)
+
+
+@with_config(STRICT)
+class Submission(TypedDict):
+    """`<run>/submissions/<id>.json`: which tasks of a run a job of SLURM holds."""
+
+    submission: Name
+    profile: Text
+    cluster: Text
+    user: Count
+    claimed: Time
+    folder: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
+    tasks: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Count]
+    array: bool
+    job: Annotated[str, Field(pattern=r"^[0-9]{0,18}$")]
+
+
+SUBMISSION = Kind(Submission)
+
+
+@with_config(STRICT)
+class Cancelled(TypedDict):
+    """`<run>/submissions/<id>.cancelled-<n>.json`."""
+
+    tasks: Counts
+
+
+CANCELLED = Kind(Cancelled)
+
+
+@with_config(STRICT)
+class Listed(TypedDict):
+    """`submissions/<id>/tasks.json`: the keys of the tasks that a submission hands over."""
+
+    tasks: list[Any]
+
+
+LISTED = Kind(Listed)
