@@ -16,7 +16,7 @@ class Point(Parameters):
 
     name: SafeName
     """Name of the sweep, and of its folder in the store."""
-    description: str = ""
+    description: Annotated[str, Field(max_length=100_000)] = ""
     """What it is for; shown beside its table."""
     cluster: str = "local"
     """Profile of rsctl.toml that runs it; `submit --cluster` overrides."""

@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from rsctl.catalog.declare import Parameters
 
-Count = Annotated[int, Field(ge=1)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]  # bounds of this module are also those of the store's records
+Threads = Annotated[int, Field(ge=1, le=65_536)]
 Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
 Compile = Literal["off", "default", "graphs"]
@@ -36,7 +37,8 @@ def fraction(value: Any) -> Any:
     return value
 
 
-Radius = Annotated[float, Field(ge=0), BeforeValidator(fraction)]
+Radius = Annotated[float, Field(ge=0, le=1e9), BeforeValidator(fraction)]
+Radii = Annotated[list[Radius], Field(max_length=10_000)]
 
 
 class Certification(Parameters):
@@ -55,7 +57,7 @@ class Certification(Parameters):
     """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
     certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
-    stop_radii: list[Radius] = []
+    stop_radii: Radii = []
     """`certify-at-radii`: the radii to settle; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
@@ -69,11 +71,11 @@ class Certification(Parameters):
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
-    start: Annotated[int, Field(ge=0)] = 0
+    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Position of the first image of the split that is taken."""
-    stop: Annotated[int, Field(ge=0)] = 0
+    stop: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Position before which the last one lies; 0 goes to the end. `start = 500, stop = 1000` are the images 500 to 999 of MACER."""
-    max_images: Annotated[int, Field(ge=0)] = 0
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
     shards: Count = 1
     """Parallel tasks that share the images of one model."""
@@ -92,7 +94,7 @@ class Certification(Parameters):
     published code does."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the noise draws and of the order of images."""
-    transfer: Annotated[int, Field(ge=0)] = 0
+    transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
     certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
     tile: Count | Literal["auto"] = 400
@@ -103,7 +105,7 @@ class Certification(Parameters):
     compile: Compile = "off"
     """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
     minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
-    radii: list[Radius] = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
+    radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too. The default ones end where
     sigma, n and alpha allow none."""
 
@@ -146,7 +148,7 @@ class ImageTable(Parameters):
 
     norm: Norm
     """In which norm."""
-    max_images: Annotated[int, Field(ge=0)] | None = None
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     """At most this many images; by default as many as `certification.max_images` says, and the first ones of the same order."""
     shards: Count | None = None
     """Parallel tasks that share the images of one model; by default `certification.shards`."""
@@ -161,7 +163,7 @@ class Verification(ImageTable):
     """Which one."""
     norm: Norm = "linf"
     """In which norm."""
-    radii: list[Radius] = []
+    radii: Radii = []
     """What has to be settled, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
     largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
 
@@ -195,18 +197,18 @@ class Precision(Parameters):
 class StageResources(Parameters):
     """`[resources.training]`, `[resources.certification]`: what one task of the stage gets."""
 
-    threads: Count = 1
+    threads: Threads = 1
     """CPU threads. Training repeats bit by bit only for the same number; more than one pay where nobody else uses the cores
     (a busy neighbour makes a training with two threads many times slower: its threads wait for one another at every layer)."""
-    gpus: Annotated[int, Field(ge=0)] | Literal["auto"] = "auto"
+    gpus: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = "auto"
     """GPUs per task; `auto` is one where the machine has any."""
-    processes: Count = 1
+    processes: Threads = 1
     """Training processes (one per GPU); the batch is shared among them."""
     nodes: Count = 1
     """Nodes of a cluster that the training processes are spread over."""
-    workers: Annotated[int, Field(ge=0)] = 4
+    workers: Annotated[int, Field(ge=0, lt=2**31)] = 4
     """Processes that decode images, for data sets that don't fit in memory."""
-    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
     """Memory of the task, for schedulers that ask."""
     minutes: Count | None = None
     """Time limit of the task, for schedulers that ask."""
