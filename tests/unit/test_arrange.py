@@ -78,12 +78,12 @@ def test_classes_without_splits_and_what_is_no_class(tmp_path: Path) -> None:
     images(tmp_path / "caltech/ant", tmp_path / "caltech/bee", tmp_path / "flowers/jpg")
     with pytest.raises(InputError, match="class folders and no splits: move a part"):
         inspect_folder(tmp_path, ImageFolder(path="caltech"))
-    with pytest.raises(InputError, match="and test/<class>/<image>.$"):
+    with pytest.raises(InputError, match=r"and test/<class>/<image>\.$"):
         inspect_folder(tmp_path, ImageFolder(path="flowers"))
 
 
 def test_a_class_that_only_the_test_has_is_no_matter_of_the_layout(tmp_path: Path) -> None:
     split_as("train", "test")(tmp_path)
     images(tmp_path / "test/cat", tmp_path / "val/ant")
-    with pytest.raises(InputError, match="lacks: cat. Remove them, or say with dataset.classes"):
+    with pytest.raises(InputError, match=r"lacks: cat\. Remove them, or say with dataset.classes"):
         inspect_folder(tmp_path, ImageFolder(path="."))
