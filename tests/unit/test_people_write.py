@@ -114,10 +114,21 @@ def test_a_table_says_from_where_to_where(chain: Chain, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("x.tex", "latex"), ("X.TEX", "latex"), ("a.b.csv", "csv"), ("x.json", "json"), ("x.md", "md"), ("x", "md"), (".tex", "md")],
+    [("x.tex", "latex"), ("X.TEX", "latex"), ("a.b.csv", "csv"), ("x.json", "json"), ("x.md", "md"), ("x", "md"), (".tex", "md"), ("x.Txt", "md"), ("x.LaTeX", "latex")],
 )  # fmt: skip
 def test_the_ending_says_the_format(name: str, form: str) -> None:
     assert by_ending(Path(name)) == form
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.html", "x.tex.bak", "logs.tsv"])
+def test_an_ending_that_says_no_format_is_asked_about(
+    name: str, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain.plan(tiny())
+    assert run(["export", "tiny", "-o", str(chain.folder / name)]) == 2
+    assert f"no table is written by the ending {Path(name).suffix}; by .tex," in capsys.readouterr().err
+    assert not (chain.folder / name).exists()
+    assert run(["export", "tiny", "-o", str(chain.folder / name), "--format", "md"]) == 0
 
 
 def test_export_goes_by_the_ending_unless_told(chain: Chain) -> None:
