@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctl.errors import InputError
 from rsctl.plain import printable
 from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.families import family_table, family_values
 from rsctl.report.latex import latex
 from rsctl.report.legend import legend
-from rsctl.errors import InputError
 from rsctl.report.measured import AnyRow, Results
 from rsctl.report.published import ROUNDED, Published, beside
 from rsctl.report.summary import best_sigmas, caption, groups

@@ -11,6 +11,7 @@ import pytest
 from chain import Chain, tiny, toml
 from report_cases import make_row
 
+import rsctl.results
 from rsctl.cli import run
 from rsctl.errors import InputError
 from rsctl.plan.notes import notes_of
@@ -106,6 +107,14 @@ def test_a_table_says_from_where_to_where(chain: Chain, capsys: pytest.CaptureFi
     assert read_table(chain.counts_run()).rows.index.tolist() == list(range(100, 300, 20))
     assert run(["export", "tiny"]) == 0
     assert "every 20th from 100 to 299, of 360" in " ".join(capsys.readouterr().out.split())
+    # Another sweep of fewer of them: its runs in a notebook speak of the same images as its table.
+    chain.plan({**tiny(certification=certification | {"stop": 200}), "name": "fewer"})
+    fewer = rsctl.results.open(chain.store.sweep_folder("fewer"))
+    assert isinstance(fewer, rsctl.results.SweepResults)
+    (one,) = fewer.runs
+    assert one.index.tolist() == list(range(100, 200, 20))
+    assert one.about.planned == len(one.index) == fewer.rows([0.0])[0]["images"]
+    assert one.certified_accuracy([0.0])[0] == fewer.rows([0.0])[0]["certified_accuracy"]
     with pytest.raises(InputError, match="stop = 9 is not above start = 9"):
         checked(chain, toml(tiny(certification={"start": 9, "stop": 9})))
     with pytest.raises(InputError, match=r"certification\.start: leaves no image of the 360"):
