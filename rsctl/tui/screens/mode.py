@@ -34,6 +34,8 @@ class ModeScreen(Screen[None]):
     """What this screen is for, above its keys on the help screen."""
     HEADS: ClassVar[dict[str, str]] = {}
     """What the heads of its columns mean, below them."""
+    ROWS: ClassVar[dict[str, str]] = {}
+    """For the help: what the keys of a list's rows do here, by their actions; nothing for one without use."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
     ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
