@@ -42,7 +42,11 @@ class ModeScreen(Screen[None]):
     """Groups of errands that a dialogue waits for."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "y", "copy", "Copy", show=False, tooltip="Copy what is under the cursor: an id, an error, a command, a line of the log"
+            "y",
+            "copy",
+            "Copy",
+            show=False,
+            tooltip="Copy what is under the cursor: an id, an error, a line …",
         ),
         Binding("left_square_bracket", "next_pane(-1)", "Previous panel", show=False, key_display="["),
         Binding("right_square_bracket", "next_pane(1)", "Next panel", show=False, key_display="]"),
