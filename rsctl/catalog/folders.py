@@ -126,8 +126,14 @@ def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> 
     """
     root = folder_root(data_root, parameters.path)
     if not root.is_dir():
+        here = Path(parameters.path).absolute()
+        near = (
+            f" {here} is one, but no data root is there: give its whole path, or set `data` in rsctl.toml."
+            if here.is_dir()
+            else ""
+        )
         raise InputError(
-            f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
+            f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it.{near}"
         )
     whole = not (parameters.classes or parameters.class_count)
     try:
