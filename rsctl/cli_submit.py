@@ -57,10 +57,16 @@ def submit_sweep(
 
 def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
     """Stop what an update dropped, or say that it goes on."""
-    if not dropped:
-        return
     from rsctl.cluster import dropped as unwanted
 
+    if not dropped:
+        if stop and (before := len(unwanted.dropped_tasks(place))):
+            print(
+                f"This update drops no open task; {before} that no sweep wants {'goes' if before == 1 else 'go'} on since "
+                "earlier. 'rsctl cancel --dropped' stops them.",
+                file=sys.stderr,
+            )
+        return
     left = unwanted.stop(place, dropped) if stop else []
     reasons = {status.task.key: f"not stopped: {status.reason}" for status in left}
     for status in dropped:
@@ -69,7 +75,7 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
     if not stop:
         print(
             f"{counted(len(dropped), 'open task')} that no sweep wants any more {'goes' if len(dropped) == 1 else 'go'} on. "
-            "'rsctl cancel --dropped' stops them; --stop-dropped beside --update does it at once.",
+            "'rsctl cancel --dropped' stops them; the next update does it at once with --stop-dropped.",
             file=sys.stderr,
         )
 

@@ -186,14 +186,20 @@ class SweepResults:
 
     @cached_property
     def runs(self) -> list[RunResults]:
-        """Its certification runs, what verifiers proved, and imported logs, read whole."""
+        """Its certification runs and what verifiers proved, on its images, and imported logs, read whole."""
         plan, beside = find_sweep(self.store, self.name)
-        ids = dict.fromkeys(entry["run"] for entry in plan["entries"] if entry["kind"] == "counts")
-        own = [RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha)) for one in ids]
+        of_counts = {entry["run"]: entry["images"] for entry in plan["entries"] if entry["kind"] == "counts"}
+        own = [
+            RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha, chosen))
+            for one, chosen in of_counts.items()
+        ]
         if self.certificate or self.alpha:
             return own
-        proved = dict.fromkeys(entry["run"] for entry in plan["entries"] if entry["kind"] == "verifications")
-        own += [RunResults(of_verification(self.store.run("verifications", one))) for one in proved]
+        proved = {e["run"]: e["images"] for e in plan["entries"] if e["kind"] == "verifications"}
+        own += [
+            RunResults(of_verification(self.store.run("verifications", one), chosen=chosen))
+            for one, chosen in proved.items()
+        ]
         return own + [RunResults(of_import(shown.log)) for shown in beside]
 
 

@@ -9,7 +9,18 @@ from pathlib import Path
 import pytest
 from chain import Chain, end_processes
 
+from rsctl.catalog import plugin_packages
+from rsctl.cluster.slurm_watch import WATCH
+from rsctl.store import records
 from rsctl.store.layout import Store
+
+
+@pytest.fixture(autouse=True)
+def _as_in_a_new_process() -> None:
+    """What a process remembers of its store, its plugins and the scheduler is of one test alone."""
+    records._passed.clear()
+    plugin_packages.load.cache_clear()
+    WATCH.__init__()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import shlex
 import zipfile
@@ -12,6 +13,7 @@ from pathlib import Path
 from rsctl.catalog.weight_files import INDEX
 
 AGAIN = "Copy or download it again"
+CUT = "ends too early: it is the first part of a checkpoint."
 PACKED: tuple[tuple[bytes, str, str], ...] = (
     (b"\x1f\x8b", "compressed by gzip", "gzip -dc"),
     (b"BZh", "compressed by bzip2", "bzip2 -dc"),
@@ -43,9 +45,25 @@ def mistaken(file: Path, data: bytes) -> str:
 def _absent(file: Path, data: bytes) -> str:
     if not data:
         return f"is empty. {AGAIN}: the disk may have been full."
+    if (len(data) < 4 and b"PK\x03\x04".startswith(data)) or _cut_safetensors(data):
+        return f"{CUT} {AGAIN}."
     if not data.strip(b"\0"):
         return f"holds nothing but zeros. {AGAIN}: it was set aside and never written."
     return ""
+
+
+def _cut_safetensors(data: bytes) -> bool:
+    """Return whether a file of safetensors ends before the last tensor that its header lists."""
+    length = int.from_bytes(data[:8], "little")
+    if data[8:9] != b"{" or length >= 100_000_000:
+        return False
+    try:
+        header = json.loads(data[8 : 8 + length]) if len(data) >= 8 + length else None
+        return header is None or len(data) < 8 + length + max(
+            (one["data_offsets"][1] for name, one in header.items() if name != "__metadata__"), default=0
+        )
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError):  # damaged otherwise
+        return False
 
 
 def _text(file: Path, data: bytes) -> str:
@@ -89,7 +107,7 @@ def _archive(file: Path, data: bytes) -> str:
     if not data.startswith(b"PK\x03\x04"):
         return ""
     if not zipfile.is_zipfile(io.BytesIO(data)):
-        return f"ends too early: it is the first part of a checkpoint. {AGAIN}."
+        return f"{CUT} {AGAIN}."
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         names = archive.namelist()
         if any(name.endswith("data.pkl") for name in names):

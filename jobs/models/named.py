@@ -75,6 +75,8 @@ def wide(weights: Mapping[str, Tensor]) -> dict[str, str]:
 
 
 def _renamed(name: str) -> str:
+    if name[:1].isdigit():  # a wide ResNet's own
+        return name
     for theirs, ours in RENAMED:
         name = (
             name.replace(theirs, ours)

@@ -31,9 +31,10 @@ def cascade(file: Path, wrapping: str, count: int) -> str:
 
 KEPT = (
     "f = lambda v: f(v.state_dict()) if hasattr(v, 'state_dict') else {str(k): f(w) for k, w in v.items()} if hasattr(v, 'items') "
-    "else [f(w) for w in v] if isinstance(v, (list, tuple)) else v if isinstance(v, (torch.Tensor, int, float, str)) else None"
+    "else [f(w) for w in v] if isinstance(v, (list, tuple)) else torch.tensor(v) if hasattr(v, 'dtype') and v.dtype in ('f2', 'f4', "
+    "'f8', 'u1', 'i1', 'i2', 'i4', 'i8', '?') else v if isinstance(v, (torch.Tensor, int, float, str)) else None"
 )
-"""Python that keeps the weights of whatever holds them, and of the rest what is a number or a text."""
+"""Python that keeps the weights of whatever holds them, NumPy's arrays too, and of the rest what is a number or a text."""
 
 
 def unreadable(file: Path, error: Exception) -> str:

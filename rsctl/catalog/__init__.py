@@ -17,7 +17,7 @@ from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.errors import InputError, unknown
 
 if TYPE_CHECKING:
-    from rsctl.catalog.plugins import Plugin
+    from rsctl.catalog.plugin_packages import Plugin
 
 Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
@@ -37,7 +37,7 @@ def use_plugins(names: Iterable[str]) -> None:
 def _load() -> Sequence[Plugin]:
     if not _named:
         return ()
-    from rsctl.catalog.plugins import load
+    from rsctl.catalog.plugin_packages import load
 
     return load(_named)
 

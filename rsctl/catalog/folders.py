@@ -11,6 +11,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from rsctl.catalog.arrange import how_to
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.depth import check_range, deep_files, of_file, white_of
 from rsctl.catalog.listing import alike, both, folders_in, list_split, sentence
@@ -20,6 +21,7 @@ from rsctl.errors import InputError, unknown
 SPLITS = ("train", "test")
 Files = list[tuple[str, int, int]]
 """(path below root, label, bytes) of each."""
+OTHER_CLASSES = " Remove them, or say with dataset.classes which classes to take."
 UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 """Formats whose files keep their length when the pixels change; TIFF may be one of them."""
 
@@ -70,8 +72,8 @@ def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
     there = folders_in(test) if test.is_dir() else []
     if others := [name for name in there if not name.startswith(".") and alike(name) not in known]:
         raise InputError(
-            f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}. "
-            "Remove them, or say with dataset.classes which classes to take."
+            f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}."
+            + OTHER_CLASSES
         )
 
 
@@ -124,14 +126,25 @@ def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> 
     """
     root = folder_root(data_root, parameters.path)
     if not root.is_dir():
-        raise InputError(
-            f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it."
+        here = Path(parameters.path).absolute()
+        near = (
+            f" {here} is one, but no data root is there: give its whole path, or set `data` in rsctl.toml."
+            if here.is_dir()
+            else ""
         )
-    names = class_names(root, parameters)
+        raise InputError(
+            f"dataset.path: {root} is not a folder. Put train/<class>/<image> and test/<class>/<image> below it.{near}"
+        )
     whole = not (parameters.classes or parameters.class_count)
-    if whole:
-        _no_other_class(root, names)
-    found = {split: list_split(root, split, names, whole=whole) for split in SPLITS}
+    try:
+        names = class_names(root, parameters)
+        if whole:
+            _no_other_class(root, names)
+        found = {split: list_split(root, split, names, whole=whole) for split in SPLITS}
+    except InputError as error:
+        if advice := how_to(root):
+            raise InputError(f"{str(error).removesuffix(OTHER_CLASSES)} {advice}") from error
+        raise
     files = {split: listing.files for split, listing in found.items()}
     counts = {split: len(taken) for split, taken in files.items()}
     if not values:

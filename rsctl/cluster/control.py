@@ -127,9 +127,11 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
     entries = store.sweep(name, numbers=False)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
     models = {name: Task(store.run("models", name), 0) for name in names}
+    runs = {(entry["kind"], entry["run"]): store.run(entry["kind"], entry["run"]) for entry in entries}
     tables = {
-        (entry["kind"], entry["run"], n): Task(store.run(entry["kind"], entry["run"]), n)
+        (run, n): Task(run, n)
         for entry in entries
+        for run in [runs[entry["kind"], entry["run"]]]
         for n in entry["tasks"]
     }
     return [*models.values(), *tables.values()]

@@ -19,7 +19,7 @@ RUN = "rsctl_run"
 # the ERR trap: the line that failed is the one before. EXIT is for lines that end the script, as with `set -e`.
 _WATCH = f"""\
 rsctl_failed() {{
-    case "$2" in "eval "*) set -- "$1" "its lines can't be read by bash" ;; *) set -- "$1" "'$2'" ;; esac
+    case "$2" in "eval "*) set -- "$1" "its lines can't be read by bash, or one in brackets failed" ;; *) set -- "$1" "'$2'" ;; esac
     case "${{{SETUP_FAILED}:-}}" in *"$2"*) return 0 ;; esac
     export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$2 (exit code $1)"
     echo "{SAID_OF_SETUP}$2 (exit code $1)" >&2

@@ -151,6 +151,12 @@ def _sweep_values(
     return values
 
 
+def _network_of(key: str) -> str:
+    """The model of a run by its key: what is sampled or proved of a model is named after it, with a hash more."""
+    kind, _, run = key.partition("/")
+    return run if kind == "models" else run.rpartition("-")[0]
+
+
 def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
     summary = summarize(found)
     rate = sum(s.rate for s in found)
@@ -196,8 +202,8 @@ def status_text(values: dict[str, Any]) -> str:
             told.append(f"{sweep['again']} doing again what was lost")
         if logs := len(sweep["imports"]):
             told.append(counted(logs, "imported log"))
-        if wrong := len(sweep["learned_nothing"]):
-            told.append(f"{counted(wrong, 'run')} LEARNED NOTHING")
+        if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
+            told.append(f"{counted(wrong, 'network')} LEARNED NOTHING")
         if wrong := sum(map(len, sweep["damaged"].values())):
             told.append(
                 f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from rsctl.spec.sections import StageResources
 from rsctl.store.layout import Run
@@ -24,7 +25,7 @@ class Task:
     run: Run
     number: int
 
-    @property
+    @cached_property
     def key(self) -> str:
         """`models/<id>/0` or `counts/<id>/7`."""
         return f"{self.run.kind}/{self.run.id}/{self.number}"

@@ -81,7 +81,7 @@ def exported(file: Path) -> dict[str, Any]:
 
 def _about(row: AnyRow) -> dict[str, Any]:
     values = {
-        "method": row.method if isinstance(row, LoggedRow) else row.label, "dataset": row.dataset, "split": row.split, "model": row.model,
+        "method": row.method if isinstance(row, LoggedRow) else row.name, "dataset": row.dataset, "split": row.split, "model": row.model,
         "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip

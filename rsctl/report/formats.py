@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rsctl.errors import InputError
 from rsctl.plain import printable
 from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.families import family_table, family_values
@@ -24,13 +25,21 @@ from rsctl.report.text import escape_csv, escape_markdown, percent, percent_up, 
 __all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
 
 FORMATS = ("md", "csv", "latex", "json")
-ENDINGS = {".tex": "latex", ".csv": "csv", ".json": "json"}
-"""What a file holds, by the ending of its name; any other one Markdown."""
+ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
+    ("", ".md", ".markdown", ".txt"), "md"
+)
+"""What a file holds, by the ending of its name."""
 
 
 def by_ending(file: Path | None) -> str:
-    """The format of a file that nobody named one for."""
-    return ENDINGS.get(file.suffix.lower(), "md") if file else "md"
+    """The format of a file that nobody named one for; raises InputError where its name tells none."""
+    ending = file.suffix.lower() if file else ""
+    if ending not in ENDINGS:
+        raise InputError(
+            f"-o {file}: no table is written by the ending {ending}; by {', '.join(filter(None, ENDINGS))} it is. Say --format too. "
+            "Figures are made by `rsctl plot`."
+        )
+    return ENDINGS[ending]
 
 
 def label(row: AnyRow) -> str:

@@ -177,7 +177,7 @@ def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]
     if incomplete:
         images, planned = sum(row.images for row in rows), sum(row.planned for row in rows)
         notes.append(
-            f"{len(incomplete)} of {len(rows)} rows are not complete ({images} of {planned} images are in): their numbers speak "
+            f"{len(incomplete)} of {len(rows)} rows {'is' if len(incomplete) == 1 else 'are'} not complete ({images} of {planned} images are in): their numbers speak "
             "of the images that are in, the beginning of a random order of those planned."
         )
     return notes

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +17,13 @@ from rsctl.report.logged import NoCountsError, reading
 from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
+from rsctl.spec.permutation import chosen_by, images_of
 from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.degenerate import Verdict, judge, of_folder
 from rsctl.store.imports import Import, Shown, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Table, read_findings, read_table
+from rsctl.store.tables import R, Table, read_findings, read_table
 from rsctl.store.tally import tally, verdict
 from rsctl.words import counted
 
@@ -123,41 +125,60 @@ def open_subject(
     return of_run(run, certificate, alpha)
 
 
-def of_run(run: Run, certificate: str | None = None, alpha: float | None = None) -> Subject:
-    """Everything that is in of a certification run."""
+def _of_the_chosen(run: Run, table: Table[R], chosen: Mapping[str, Any] | None) -> tuple[Table[R], int]:
+    """What is in of the images that a sweep asked for, or of all, and how many those are."""
+    if chosen is None:
+        return table, len(run.assigned_images())
+    spec = run.table_spec
+    wanted = images_of(*chosen_by(chosen, spec.holdout, spec.seed))
+    return table.restrict(wanted), len(wanted)
+
+
+def of_run(
+    run: Run,
+    certificate: str | None = None,
+    alpha: float | None = None,
+    chosen: Mapping[str, Any] | None = None,
+) -> Subject:
+    """What is in of a certification run; of the `chosen` images of a sweep, or of all."""
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     launch = run.launch()
     certificate, alpha = certificate or str(launch["certificates"][0]), alpha or float(launch["alpha"])
     count = run.count_spec
     train = run.store.run("models", count.model_run).train_spec
-    table = read_table(run)
+    table, planned = _of_the_chosen(run, read_table(run), chosen)
     rule = find_certificate(certificate)
     return Subject(
         run=run.id, method=train.method, dataset=train.dataset, split=count.split, model=train.model, sigma=count.sigma,
         noise=count.noise, seed=train.seed, n=count.n, n0=count.n0, alpha=alpha, certificate=certificate,
         guarantee=rule.guarantee.label(alpha, count.arithmetic), norm=rule.norm, index=table.rows.index, label=table.rows.label,
         seconds=table.rows.seconds, certified=certify_run(run, table, certificate, alpha),
-        planned=len(run.assigned_images()), files=count.data,
+        planned=planned, files=count.data,
         train=train, count=count, table=table, problems=table.problems, degenerate=verdict(table.rows) or of_folder(run.store.run("models", count.model_run).path),
     )  # fmt: skip
 
 
-def of_verification(run: Run, certificate: str | None = None, alpha: float | None = None) -> Subject:
-    """Everything that a verifier has proved of a model; its radii can't be derived anew."""
+def of_verification(
+    run: Run,
+    certificate: str | None = None,
+    alpha: float | None = None,
+    chosen: Mapping[str, Any] | None = None,
+) -> Subject:
+    """What a verifier has proved of a model, on the `chosen` images of a sweep or on all; its radii can't be derived anew."""
     spec = verify_spec(run)
     if certificate not in (None, spec.verifier) or alpha is not None:
         raise InputError(
             f"{run.id}: holds what '{spec.verifier}' proved, which has no alpha; without counts it has no other radii."
         )
     train = run.store.run("models", spec.model_run).train_spec
-    table = read_findings(run)
+    table, planned = _of_the_chosen(run, read_findings(run), chosen)
     rows = table.rows
     return Subject(
         run=run.id, method=train.method, dataset=train.dataset, split=spec.split, model=train.model, sigma=train.sigma,
         noise="none", seed=train.seed, n=None, n0=None, alpha=None, certificate=spec.verifier, guarantee=proved_guarantee(spec),
         norm=spec.norm, index=rows.index, label=rows.label, seconds=rows.seconds, certified=as_proved(rows),
-        planned=len(run.assigned_images()), files=spec.data, train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
+        planned=planned, files=spec.data, train=train, problems=table.problems, degenerate=verdict(rows) or of_folder(run.store.run("models", spec.model_run).path),
     )  # fmt: skip
 
 

@@ -41,11 +41,12 @@ class Run:
 
     path: Path
 
-    @property
+    # Asked for again and again of every run of a large store.
+    @cached_property
     def id(self) -> str:
         return self.path.name
 
-    @property
+    @cached_property
     def kind(self) -> str:
         return self.path.parent.name
 
@@ -81,7 +82,7 @@ class Run:
             raise InputError(f"{self.path}: is a model's run; it has no table.")
         return self.spec
 
-    @property
+    @cached_property
     def tasks_folder(self) -> Path:
         return self.path / "tasks"
 

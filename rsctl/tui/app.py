@@ -66,7 +66,7 @@ class Dashboard(App[None]):
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("ctrl+p", "command_palette", "More", key_display="^p", tooltip="Every action, by name"),
-        Binding("p", "pause", "Pause", show=False),
+        Binding("p", "pause", "Pause", show=False, tooltip="Stop looking, or look again; tasks go on"),
         Binding("f5,ctrl+r", "read_again", "Read everything again", show=False),
     ]
 

@@ -11,7 +11,7 @@ from rsctl.plain import plain
 from rsctl.report.text import radius_text
 from rsctl.tui.sweep_rows import mark_of
 from rsctl.tui.views import Curve, RunView, Sample
-from rsctl.tui.widgets.cells import Cell, Column, Row
+from rsctl.tui.widgets.cells import Cell, Column, Row, size_of
 
 LAST = (
     Column("ACR", 6, right=True),
@@ -41,11 +41,12 @@ def four(value: float) -> str:
     return f"{math.floor(value * 10000) / 10000:.4f}" if math.isfinite(value) else "none"
 
 
-def result_columns(radii: Sequence[float], intervals: bool) -> list[Column]:
-    """The run, its images, a column per radius, and what qualifies them."""
+def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[Row] = ()) -> list[Column]:
+    """The run, its images, a column per radius, and what qualifies them; names of the rows are cut last."""
+    names = [2 + size_of(row.cells[0]) for row in rows]
     wide = 15 if intervals else 6
     return [
-        Column("Run"),
+        Column("Run", least=max(22, min(36, max(names, default=0)))),
         Column("Images", 13, right=True),
         *(Column(radius_text(radius), max(wide, len(radius_text(radius))), right=True) for radius in radii),
         *LAST,
@@ -130,8 +131,8 @@ def sample_columns(labels: Labels) -> list[Column]:
     """The columns, wide enough for the names of classes where there are some."""
     wide = min(16, max(map(len, labels.names), default=0))
     return [
-        Column("Image"),
-        Column("Label", 6 + wide, right=not wide),
+        Column("Image", 12 if wide else 0),
+        Column("Label", 4 + wide if wide else 6, right=not wide),
         Column("Predicted", 10 + wide, right=not wide),
         Column("Radius", 8, right=True),
         Column("Top count", 10, right=True),

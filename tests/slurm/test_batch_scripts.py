@@ -36,10 +36,14 @@ SETUPS = [
     (["module load cuda"], ["'module load cuda' (exit code 127)", "module: command not found"]),
     (["set -eu", "source /opt/none/env.sh"], ["'source /opt/none/env.sh' (exit code 1)"]),
     (["set -e", LMOD, "module load cuda/99"], ["'module load cuda/99' (exit code 1)", "are unknown"]),
-    (["if true; then", "echo half"], ["its lines can't be read by bash (exit code 2)"]),
+    (
+        ["if true; then", "echo half"],
+        ["its lines can't be read by bash, or one in brackets failed (exit code 2)"],
+    ),
     (["echo 'ends with a quote"], ["its lines can't be read by bash"]),
     (["if [ -d / ]; then", "cd /no\\such", "fi"], ["'cd /no\\such' (exit code 1)"]),
     (["exit 3"], ["'exit 3' (exit code 3)"]),
+    (["(exit 4)"], ["or one in brackets failed (exit code 4)"]),
 ]
 
 

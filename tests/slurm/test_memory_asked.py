@@ -40,6 +40,7 @@ def test_what_nobody_gave_is_reckoned(site: Site) -> None:
     assert "2G" in asked_for(site)
 
 
+@pytest.mark.long
 def test_a_site_that_refuses_it_is_asked_without(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -92,6 +92,17 @@ def test_what_runs_goes_on_until_the_update_is_told_to_stop_it(chain: Chain) -> 
     assert not dropped.dropped_tasks(chain.place)
 
 
+def test_an_update_that_drops_nothing_says_what_was_dropped_before(chain: Chain, asleep: None) -> None:
+    submit(chain.file(TWO), chain.place)
+    first = chain.cli("submit", chain.file(ONE), "--update")
+    assert "'rsctl cancel --dropped' stops them; the next update does it at once" in first.err
+    again = chain.cli("submit", chain.file(ONE), "--update", "--stop-dropped")
+    assert (
+        "drops no open task; 3 that no sweep wants go on since earlier. 'rsctl cancel --dropped'" in again.err
+    )
+    assert len(dropped.dropped_tasks(chain.place)) == 3
+
+
 def test_stop_dropped_alone_is_refused(chain: Chain) -> None:
     done = chain.cli("submit", chain.file(ONE), "--stop-dropped")
     assert done.code == 2

@@ -17,6 +17,8 @@ from test_published_runs import sweep, trained
 from rsctl.cluster.again import retry
 from rsctl.cluster.task import run_task
 from rsctl.errors import InputError, RefusedError, UnavailableError, UserError
+from rsctl.plan.damaged import set_damaged_aside
+from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.spec.sweep import build_sweep
 from rsctl.spec.validate import Invalid
@@ -82,8 +84,8 @@ def count_again(chain: Chain) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Chain], Path], Callable[[Chain], Any], str]] = {
     "model.pt": (damaged_model, count_again, r"can't be read as a model .*Move it away and submit again to train anew"),
-    "launch.json": (cut_launch, ask_launch, r"has no 'code'.* move it away and submit again"),
-    "plan.json": (edited_plan, ask_plan, r"it was edited\. Restore it, or move it away and submit again"),
+    "launch.json": (cut_launch, ask_launch, r"has no 'code'.* or submit again: that sets it aside"),
+    "plan.json": (edited_plan, ask_plan, r"it was edited or damaged\. Restore it, or submit again: that sets it aside"),
     "spec.json": (edited_spec, ask_spec, r"doesn't match its hash.* move the run away and submit again"),
 }  # fmt: skip
 
@@ -96,7 +98,13 @@ def test_what_is_moved_away_is_made_anew_by_submitting_again(what: str, chain: C
     file = damage(chain)
     with pytest.raises(UserError, match=f"(?s){said}"):
         ask(chain)
-    away(file)
+    if "sets it aside" in said:
+        sweep = build_sweep(tiny(**SMALL), "sweep.toml", chain.place.data)
+        (told,) = set_damaged_aside(chain.store, make_plan(sweep, "sweep.toml"))
+        assert str(file) in told
+        assert not file.exists()
+    else:
+        away(file)
     for request in chain.plan(tiny(**SMALL)).requests:
         chain.run(request.task)
     run = next(run for run in chain.store.runs("counts") if not run.id.endswith(".away"))

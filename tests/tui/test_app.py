@@ -10,7 +10,7 @@ import time
 
 import pytest
 from dashboard_store import Synthetic
-from piloting import until
+from piloting import on_screen, settled, until
 from textual.binding import Binding
 from textual.events import Key
 from textual.widgets import Input, Static
@@ -77,6 +77,38 @@ def test_help_lists_the_keys_of_each_mode_and_what_its_columns_mean(synthetic: S
             assert not isinstance(app.screen, HelpScreen)
 
     drive(steps)
+
+
+def test_help_says_what_the_keys_of_rows_do_in_each_mode(synthetic: Synthetic, drive) -> None:
+    async def steps(app, pilot):
+        told = {}
+        for mode in "124":
+            await pilot.press(mode, "question_mark")
+            told[mode] = dict(app.screen._keys)
+            await pilot.press("ctrl+g")
+        assert told["1"]["→"].startswith("Open the row")
+        assert told["2"]["→"] == "Further columns"
+        assert told["2"]["space"] == "Draw the run's curve, or take it away"
+        assert "images" in told["2"]["⏎"]
+        assert not {"⏎", "space"} & set(told["4"])
+        assert "tasks go on" in told["1"]["p"]
+
+    drive(steps)
+
+
+@pytest.mark.parametrize("filtered", [False, True])
+def test_the_last_line_has_room_for_its_keys_at_80_columns(
+    synthetic: Synthetic, drive, filtered: bool
+) -> None:
+    async def steps(app, pilot):
+        for mode in "1234":
+            await pilot.press(mode)
+            if filtered and mode in "12":
+                await pilot.press("slash", *"gauss", "enter")
+            await settled(app)
+            assert on_screen(app)[-1].endswith("^p More"), mode
+
+    drive(steps, (80, 24))
 
 
 def test_the_palette_has_every_action(synthetic: Synthetic, drive) -> None:

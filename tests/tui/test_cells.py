@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from rich.cells import cell_len
 
+from rsctl.catalog.labels import Labels
+from rsctl.tui.result_rows import result_columns, sample_columns
 from rsctl.tui.screens.compose import COLUMNS as FORM
 from rsctl.tui.sweep_rows import COLUMNS as SWEEPS
-from rsctl.tui.widgets.cells import Column, fit, pieces, widths
+from rsctl.tui.widgets.cells import Column, Row, fit, pieces, size_of, widths
 
 
 @pytest.mark.parametrize("room", range(31))
@@ -42,6 +44,25 @@ def test_the_widths_fill_the_room_up_to_a_scroll_bar() -> None:
     columns = [Column("name"), Column("a", 8), Column("b", 8, drop=1)]
     assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([21, 8, 8], 0)
     assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([29, 8, 0], 0)
+
+
+def test_the_radius_of_an_image_is_in_sight_beside_names_of_classes() -> None:
+    columns = sample_columns(Labels(names=("a class of sixteen",)))
+    found, _ = widths(columns, 70, 0)
+    assert {"Label", "Predicted", "Radius"} <= {
+        c.title for c, size in zip(columns, found, strict=True) if size
+    }
+
+
+def test_columns_of_numbers_give_way_to_the_names_of_runs() -> None:
+    name = (("━ ", "0"), ("at chance: ", "failed"), ("consistency σ 0.25", ""))
+    columns = result_columns([0.0, 0.25, 0.5, 0.75, 1.0], False, [Row("a", (name,))])
+    found, _ = widths(columns, 80, 0)
+    assert found[0] >= 2 + size_of(name)
+
+
+def test_a_word_of_a_name_is_cut_to_a_letter_without_an_ellipsis() -> None:
+    assert fit("consistency σ 0.5 · seed 0", 22, False, middle=True).rstrip() == "consistency σ 0.5 s 0"
 
 
 @pytest.mark.parametrize("columns", [SWEEPS, FORM])

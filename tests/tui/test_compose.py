@@ -16,6 +16,7 @@ from rsctl.errors import InputError
 from rsctl.spec.sweep import expand
 from rsctl.spec.templates import all_templates
 from rsctl.tui import sweep_files
+from rsctl.tui.app import Dashboard
 from rsctl.tui.draft import START, Draft, to_toml
 from rsctl.tui.form import compose
 from rsctl.tui.form_rows import help_text
@@ -300,6 +301,29 @@ def test_a_value_is_shown_before_it_is_checked(synthetic: Synthetic, drive, monk
         assert not any("sigma" in line and "1.5" in line for line in on_screen(app))
         ready.set()
         await checked(app, pilot)
+
+    drive(steps)
+
+
+def test_a_field_is_looked_for_when_there_are_any_and_the_sweep_file_is_copied(
+    synthetic: Synthetic, drive, monkeypatch
+) -> None:
+    """Before the declarations are read, a list of fields would be empty, and stay so."""
+    wait, copied = threading.Event(), []
+    real = sweep_files.compose
+    monkeypatch.setattr(sweep_files, "compose", lambda draft: (wait.wait(20), real(draft))[1])
+    monkeypatch.setattr(Dashboard, "copy_to_clipboard", lambda _app, text: copied.append(text))
+
+    async def steps(app, pilot):
+        await pilot.press("3", "slash")
+        assert not isinstance(app.screen, ChooseScreen)
+        assert any("still being read" in note.message for note in app._notifications)
+        wait.set()
+        await until(pilot, lambda: app.mode_screen.grid.rows, "the form")
+        await pilot.press("slash", *"epochs", "enter", "y")
+        assert [name for name, _ in app.screen._options] == ["field", "sweep file"]
+        await pilot.press("down", "enter")
+        assert copied == [Draft(START).toml()]
 
     drive(steps)
 

@@ -87,7 +87,13 @@ def test_a_kill_loses_nothing_and_what_is_saved_is_not_offered(
     drive(nothing)
 
 
-@pytest.mark.parametrize("text", ["no toml", "draft = 5", 'file = 3\n[draft]\nmethod = "x"\ndataset = 5', ""])
+DAMAGED = [
+    'file = 3\n[draft]\nmethod = "x"\ndataset = 5',
+    *(pytest.param(text, marks=pytest.mark.long) for text in ("no toml", "draft = 5", "")),
+]
+
+
+@pytest.mark.parametrize("text", DAMAGED)
 def test_a_damaged_draft_is_named_and_does_no_harm(synthetic: Synthetic, drive, text: str) -> None:
     drafts.place().parent.mkdir(parents=True)
     drafts.place().write_text(text)

@@ -89,8 +89,8 @@ def test_ids_errors_and_commands_are_copied(synthetic: Synthetic, drive, copied)
 
 def test_where_nothing_can_be_copied_that_is_said(synthetic: Synthetic, drive, copied) -> None:
     async def steps(app, pilot):
-        await pilot.press("3")
-        await until(pilot, lambda: app.current_mode == "compose", "the form")
+        await pilot.press("slash", *"no such run", "enter")
+        await until(pilot, lambda: not app.mode_screen.grid.rows, "an empty list")
         await pilot.press("y")
         assert [n.message for n in app._notifications] == ["nothing to copy is under the cursor"]
 

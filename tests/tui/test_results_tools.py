@@ -10,6 +10,7 @@ from test_results import cell, open_results, results_grid
 from textual.widgets import Input, OptionList
 
 from rsctl.tui.app import Dashboard
+from rsctl.tui.results_reader import Exported
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.reading import ReadScreen
 
@@ -89,3 +90,22 @@ def test_a_figure_of_the_runs_shown_is_saved(synthetic: Synthetic, drive, tmp_pa
     drive(steps)
     assert "gaussian" in (tmp_path / "curve.svg").read_text()
     assert not (tmp_path / "table.txt").exists()
+
+
+def test_long_notes_of_a_figure_are_read_in_a_window_of_their_own(
+    synthetic: Synthetic, drive, monkeypatch
+) -> None:
+    """A message of many lines would cover half of a small screen, and couldn't be closed."""
+
+    async def steps(app, pilot):
+        await open_results(app, pilot, "finished")
+        app.mode_screen.post_message(Exported("written: /x/curve.pdf\n" + "no result. " * 30, ""))
+        await until(pilot, lambda: isinstance(app.screen, ReadScreen), "the notes")
+        assert "written: /x/curve.pdf" in "\n".join(on_screen(app))
+        assert not app._notifications
+        await pilot.press("q")
+        app.mode_screen.post_message(Exported("written: /x/curve.pdf\nBands: 95 %", ""))
+        await until(pilot, lambda: list(app._notifications), "the message")
+        assert not isinstance(app.screen, ReadScreen)
+
+    drive(steps, (80, 24))

@@ -211,7 +211,9 @@ def test_certificates_of_a_plugin_appear_when_it_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     package = tmp_path / "my_certificates.py"
-    package.write_text("class Mine:\n    name = 'mine'\nCERTIFICATES = (Mine(),)\n")
+    package.write_text(
+        "from rsctl.certificates.cohen import Cohen\nclass Mine(Cohen):\n    name = 'mine'\nCERTIFICATES = (Mine(),)\n"
+    )
     monkeypatch.syspath_prepend(tmp_path)
     assert "mine" not in certificates()
     use_plugins(["my_certificates"])

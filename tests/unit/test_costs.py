@@ -73,6 +73,7 @@ def test_another_architecture_or_arithmetic_or_method_stays_unknown(measured: Ch
         assert cost(measured, values).unknown, changes
 
 
+@pytest.mark.long
 def test_a_forward_pass_is_counted_once_and_kept(measured: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = {network("cnn", {"width": width}, "digits", {}) for width in (4, 16)}
     found = flops(measured.store, wanted)

@@ -12,6 +12,8 @@ import torch
 from jobs.data import load, sets, split_train
 from jobs.data.augment import augment
 from rsctl import catalog
+from rsctl.catalog.datasets import ImageFolder
+from rsctl.catalog.folders import inspect_folder
 from rsctl.catalog.holdout import fixed_permutation
 from rsctl.errors import InputError
 
@@ -88,6 +90,15 @@ def test_what_cannot_be_loaded_is_explained(arguments: tuple[Any, ...], said: st
     *first, positions = arguments if len(arguments) == 5 else (*arguments, None)
     with pytest.raises(InputError, match=said):
         load(*first, positions=positions)
+
+
+def test_a_folder_that_lies_here_and_not_below_the_data_root_is_pointed_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "forms").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=f"{tmp_path}/forms is one, but .* its whole path, or set `data`"):
+        inspect_folder(tmp_path / "root", ImageFolder(path="forms"))
 
 
 def test_crop_flip_takes_every_crop_and_mirror_of_the_padded_image() -> None:

@@ -61,7 +61,8 @@ def test_names_in_files_steer_nothing(chain: Chain) -> None:
     (chain.folder / f"{HOSTILE}.toml").write_text("")
     assert SHOWN in said(rsctl("check", f"{HOSTILE}.toml"))
     (chain.folder / "rsctl.toml").write_text(f'store = "store"\nplugins = ["{toml_text}"]\n')
-    assert SHOWN in said(rsctl("data", "list"))
+    chain.file(toml(tiny()), "good.toml")
+    assert SHOWN in said(rsctl("check", "good.toml"))
 
 
 def test_logs_and_reasons_steer_nothing(chain: Chain) -> None:

@@ -11,6 +11,7 @@ import pytest
 from chain import Chain, tiny, toml
 from report_cases import make_row
 
+import rsctl.results
 from rsctl.cli import run
 from rsctl.errors import InputError
 from rsctl.plan.notes import notes_of
@@ -106,6 +107,14 @@ def test_a_table_says_from_where_to_where(chain: Chain, capsys: pytest.CaptureFi
     assert read_table(chain.counts_run()).rows.index.tolist() == list(range(100, 300, 20))
     assert run(["export", "tiny"]) == 0
     assert "every 20th from 100 to 299, of 360" in " ".join(capsys.readouterr().out.split())
+    # Another sweep of fewer of them: its runs in a notebook speak of the same images as its table.
+    chain.plan({**tiny(certification=certification | {"stop": 200}), "name": "fewer"})
+    fewer = rsctl.results.open(chain.store.sweep_folder("fewer"))
+    assert isinstance(fewer, rsctl.results.SweepResults)
+    (one,) = fewer.runs
+    assert one.index.tolist() == list(range(100, 200, 20))
+    assert one.about.planned == len(one.index) == fewer.rows([0.0])[0]["images"]
+    assert one.certified_accuracy([0.0])[0] == fewer.rows([0.0])[0]["certified_accuracy"]
     with pytest.raises(InputError, match="stop = 9 is not above start = 9"):
         checked(chain, toml(tiny(certification={"start": 9, "stop": 9})))
     with pytest.raises(InputError, match=r"certification\.start: leaves no image of the 360"):
@@ -114,10 +123,21 @@ def test_a_table_says_from_where_to_where(chain: Chain, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("x.tex", "latex"), ("X.TEX", "latex"), ("a.b.csv", "csv"), ("x.json", "json"), ("x.md", "md"), ("x", "md"), (".tex", "md")],
+    [("x.tex", "latex"), ("X.TEX", "latex"), ("a.b.csv", "csv"), ("x.json", "json"), ("x.md", "md"), ("x", "md"), (".tex", "md"), ("x.Txt", "md"), ("x.LaTeX", "latex")],
 )  # fmt: skip
 def test_the_ending_says_the_format(name: str, form: str) -> None:
     assert by_ending(Path(name)) == form
+
+
+@pytest.mark.parametrize("name", ["x.pdf", "x.html", "x.tex.bak", "logs.tsv"])
+def test_an_ending_that_says_no_format_is_asked_about(
+    name: str, chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
+    chain.plan(tiny())
+    assert run(["export", "tiny", "-o", str(chain.folder / name)]) == 2
+    assert f"no table is written by the ending {Path(name).suffix}; by .tex," in capsys.readouterr().err
+    assert not (chain.folder / name).exists()
+    assert run(["export", "tiny", "-o", str(chain.folder / name), "--format", "md"]) == 0
 
 
 def test_export_goes_by_the_ending_unless_told(chain: Chain) -> None:

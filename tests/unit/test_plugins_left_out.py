@@ -12,6 +12,7 @@ import pytest
 from chain import Chain, tiny
 from test_methods_plugin import DECLARATION
 
+from rsctl import catalog
 from rsctl.catalog import known_methods, plugin_problems, plugins, use_plugins
 from rsctl.cli import run
 from rsctl.spec.settings import load_settings
@@ -115,3 +116,15 @@ def test_everything_goes_on_and_says_why(chain: Chain, site: Path, capsys: Any) 
     wanting = str(chain.file(tiny(method="logit-norm"), "wanting.toml"))
     assert run(["check", wanting]) == 2
     assert all(one in capsys.readouterr().err for one in says[:1])
+
+
+def test_the_names_of_plugins_can_be_asked_for_once_they_are_loaded(tmp_path, monkeypatch) -> None:
+    """A module named as a function of its package takes its place there when it is imported."""
+    (tmp_path / "fine_plugin.py").write_text("METHODS = []\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    catalog.use_plugins(["fine_plugin"])
+    try:
+        assert "gaussian" in catalog.known_methods()
+        assert catalog.plugins() == ("fine_plugin",)
+    finally:
+        catalog.use_plugins([])

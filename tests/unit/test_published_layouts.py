@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 from test_published import CIFAR, dataset, network, prefixed
 from torch import Tensor, nn
 
@@ -324,6 +324,7 @@ def npz() -> bytes:
 
 
 WEIGHTS = saved({"state_dict": prefixed("")})
+PIECES = save({name: value.contiguous() for name, value in prefixed("").items()})
 
 
 @pytest.mark.parametrize(
@@ -347,7 +348,11 @@ WEIGHTS = saved({"state_dict": prefixed("")})
         (b"\x89HDF\r\n\x1a\n", "HDF5"),
         (b'model_checkpoint_path: "model.ckpt-1"\n', "checkpoints of TensorFlow"),
         (saved({"a": 1})[:0] + b"\x80\x02}q\x00.", "is no checkpoint that PyTorch can read|no weights by name"),
-        ((64).to_bytes(8, "little") + b'{"a": {"dtype": "F32"', "is no checkpoint that PyTorch can read"),
+        ((64).to_bytes(8, "little") + b'{"a": {"dtype": "F32"', "ends too early"),
+        (PIECES[: len(PIECES) // 2], "ends too early"),
+        (PIECES[:9], "ends too early"),
+        (WEIGHTS[:3], "ends too early"),
+        ((12).to_bytes(8, "little") + b"{'a': no JSON", "is no checkpoint that PyTorch can read"),
     ],
 )  # fmt: skip
 def test_what_is_no_checkpoint_is_called_what_it_is(data: bytes, said: str, tmp_path: Path) -> None:
@@ -385,6 +390,31 @@ def test_weights_that_are_no_numbers_are_named(value: float, tmp_path: Path) -> 
         fit_of(stored, tmp_path / "c.pt")
 
 
+def test_weights_of_eight_bits_are_read(tmp_path: Path) -> None:
+    stored = {
+        name: value.to(torch.float8_e4m3fn)
+        for name, value in prefixed("module.").items()
+        if value.is_floating_point()
+    }
+    fit = fit_of(stored, tmp_path / "c.pt")
+    assert fit.model == "resnet20"
+    assert (
+        assemble(fit.weights, "resnet20", {}, "none", dataset("cifar10"), CIFAR)(torch.zeros(1, 3, 32, 32))
+        .isfinite()
+        .all()
+    )
+
+
+@pytest.mark.parametrize("parameters", [{}, {"depth": 16, "widen": 4}, {"depth": 10, "widen": 1}])
+@pytest.mark.parametrize("prefix", ["", "module."])
+def test_a_wide_network_is_known_by_its_own_names(
+    prefix: str, parameters: dict[str, int], tmp_path: Path
+) -> None:
+    made = build_model("wideresnet", parameters, dataset=dataset("cifar10"), shape=CIFAR)[1]
+    fit = fit_of({"state_dict": prefixed(prefix, made)}, tmp_path / "c.pt")
+    assert (fit.model, fit.parameters) == ("wideresnet", parameters)
+
+
 def run(command: str, folder: Path) -> None:
     words = command.replace("python ", f"{shlex.quote(sys.executable)} ", 1)
     done = subprocess.run(words, shell=True, cwd=folder, capture_output=True)
@@ -401,6 +431,8 @@ NESTS: dict[str, Callable[[nn.Module], Any]] = {
     "with an optimiser": lambda made: {"model": made.state_dict(), "optimizer": torch.optim.SGD(made.parameters(), 0.1)},
     "deep": lambda made: {"best": {"network": [nn.Sequential(nn.Identity(), made)]}},
     "in half precision": lambda made: {"state_dict": OrderedDict(made.half().state_dict()), "f": np.zeros(1)},
+    "arrays of NumPy": lambda made: {name: value.numpy() for name, value in made.state_dict().items()},
+    "beside its normalisation": lambda made: {"state_dict": made.state_dict(), "mean": np.full(3, 0.5), "std": np.full(3, np.float32(0.125))},
 }  # fmt: skip
 
 
@@ -425,3 +457,5 @@ def test_the_command_that_converts_works_for_every_layout_it_is_printed_for(
     fit = fitting(read_weights(tmp_path / f"{file.stem}.weights.pt"), dataset("cifar10"), CIFAR)
     assert (fit.model, fit.parameters) == ("mlp", {"widths": [8]})
     assert torch.equal(fit.weights.state_dict["3.bias"], made.fc2.bias)  # type: ignore[arg-type]
+    if "beside" in name:
+        assert fit.weights.normalisation == "0.5,0.5,0.5/0.125,0.125,0.125"

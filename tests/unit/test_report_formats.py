@@ -153,7 +153,7 @@ def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path)
     write_counts(run, [*order[:50], *order[51:90]])
     found = sweep_results(store, "sweep")
     assert (found.rows[0].images, found.rows[0].planned) == (50, 360)
-    assert any("1 of 1 rows are not complete (50 of 360 images are in)" in note for note in found.notes)
+    assert any("1 of 1 rows is not complete (50 of 360 images are in)" in note for note in found.notes)
     assert "50 of 360" in render(found, "md")
 
 

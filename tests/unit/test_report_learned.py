@@ -17,6 +17,7 @@ from test_report_formats import results, table
 import rsctl.results
 from rsctl.cli import run
 from rsctl.report.compare import compare, comparison_text
+from rsctl.report.export_logs import export_logs
 from rsctl.report.formats import render
 from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.looks import label
@@ -61,6 +62,14 @@ def test_one_class_for_every_image_is_marked_in_every_form(tmp_path: Path) -> No
         assert row["learned_nothing"] == "gives class 3 to all 40 images, which are of 10 classes"
     (panel,), _ = collect(store, "sweep")
     assert "ONE CLASS" in label(panel.series[0], panel)
+
+
+def test_an_exported_log_has_the_name_of_the_method_without_the_mark(tmp_path: Path) -> None:
+    store, _ = store_of(tmp_path, {0: 3})
+    export_logs(store, "sweep", tmp_path / "logs")
+    other = Store(tmp_path / "other")
+    import_logs(other, "theirs", [tmp_path / "logs"], Said())
+    assert table(render(sweep_results(other, "theirs"), "md"))[1][0] == "gaussian (log, ONE CLASS)"
 
 
 def test_a_network_that_learned_is_not(tmp_path: Path) -> None:
@@ -231,10 +240,10 @@ def test_a_training_that_dies_is_said_wherever_one_looks(
     assert "warning: the network learned nothing: " in capsys.readouterr().out
     assert run(["status", "tiny"]) == 0
     out = capsys.readouterr().out
-    assert "2 runs LEARNED NOTHING" in out.splitlines()[0]
+    assert "1 network LEARNED NOTHING" in out.splitlines()[0]
     assert out.count("        LEARNED NOTHING: ") == 2
     assert run(["status"]) == 0
-    assert "2 runs LEARNED NOTHING" in capsys.readouterr().out
+    assert "1 network LEARNED NOTHING" in capsys.readouterr().out
     assert run(["status", "tiny", "--json"]) == 0
     (sweep,) = json.loads(capsys.readouterr().out)["sweeps"]
     assert set(sweep["learned_nothing"]) == {f"models/{model.id}", f"counts/{counts.id}"}

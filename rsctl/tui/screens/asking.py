@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from typing import ClassVar
 
 from rsctl.completion import files
 from rsctl.errors import InputError
@@ -24,6 +25,11 @@ NONE = "none"
 
 class Asking(Filtering):
     """The part of the results mode that asks its user something."""
+
+    ROWS: ClassVar[dict[str, str]] = {
+        "choose": "The images of the run, one by one", "mark": "Draw the run's curve, or take it away",
+        "fold(True)": "Further columns", "fold(False)": "The columns before",
+    }  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -220,7 +226,10 @@ class Asking(Filtering):
 
     def on_exported(self, message: Exported) -> None:
         self.settle(message.problem)
-        if not message.problem:
+        first, _, notes = message.text.partition("\n")
+        if len(notes) > 200:
+            self.app.push_screen(ReadScreen(first, notes.replace("\n", "\n\n")))
+        elif not message.problem:
             self.notify(message.text, markup=False)
 
 

@@ -81,6 +81,9 @@ class ClusterScreen(ModeScreen):
         "Free …": "what no job holds now, of all there is",
     }
     PANES = PANES
+    ROWS: ClassVar[dict[str, str]] = {
+        "choose": "", "mark": "", "fold(True)": "Further columns", "fold(False)": "The columns before"
+    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "cancel", "Cancel"),
         Binding("D", "examine", "Doctor"),

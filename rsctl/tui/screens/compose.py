@@ -132,9 +132,20 @@ class ComposeScreen(Filing):
     def on_grid_chosen(self, _message: Grid.Chosen) -> None:
         self.action_set()
 
+    def copyable(self) -> list[tuple[str, str]]:
+        here, composed = self._field(), self._composed
+        return [
+            ("problems", "\n".join(composed.problems) if composed else ""),
+            ("field", called(here) if here else ""),
+            ("sweep file", self._draft.toml()),
+        ]
+
     def action_find(self) -> None:
         """Go to a field by its name, whatever it is folded in."""
-        sections = self._composed.sections if self._composed else ()
+        if self._composed is None:
+            self.notify("the declarations are still being read", markup=False)
+            return
+        sections = self._composed.sections
         places = {called(field): (section, field) for section in sections for field in section.fields}
 
         def take(name: str | None) -> None:

@@ -39,17 +39,18 @@ class HelpScreen(ModalScreen[None]):
 def keys_of(screen: Screen[Any]) -> list[tuple[str, str]]:
     """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
     found: dict[str, tuple[int, list[str], str]] = {}
+    rows: dict[str, str] = getattr(screen, "ROWS", {})
     for active in screen.active_bindings.values():
         binding = active.binding
         ours = type(active.node).__module__.startswith("rsctl.")
         if (
             binding.description
             and ours
+            and rows.get(binding.action, "here")
             and not binding.action.startswith(("page_", "scroll_", "screen.", "app.focus"))
         ):
             rank = 0 if active.node is screen else 2 if active.node is screen.app else 1
-            found.setdefault(binding.action, (rank, [], active.tooltip or binding.description))[1].append(
-                screen.app.get_key_display(binding)
-            )
+            text = rows.get(binding.action) or active.tooltip or binding.description
+            found.setdefault(binding.action, (rank, [], text))[1].append(screen.app.get_key_display(binding))
     ordered = sorted(found.values(), key=lambda entry: entry[0])
     return [(", ".join(dict.fromkeys(keys)), text) for _, keys, text in ordered]

@@ -34,13 +34,19 @@ class ModeScreen(Screen[None]):
     """What this screen is for, above its keys on the help screen."""
     HEADS: ClassVar[dict[str, str]] = {}
     """What the heads of its columns mean, below them."""
+    ROWS: ClassVar[dict[str, str]] = {}
+    """For the help: what the keys of a list's rows do here, by their actions; nothing for one without use."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
     ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
     """Groups of errands that a dialogue waits for."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
-            "y", "copy", "Copy", show=False, tooltip="Copy an id, an error, a command or a line of the log"
+            "y",
+            "copy",
+            "Copy",
+            show=False,
+            tooltip="Copy what is under the cursor: an id, an error, a line …",
         ),
         Binding("left_square_bracket", "next_pane(-1)", "Previous panel", show=False, key_display="["),
         Binding("right_square_bracket", "next_pane(1)", "Next panel", show=False, key_display="]"),

@@ -56,12 +56,12 @@ class ResultsScreen(Asking):
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "sweep", "Open", tooltip="Results of another sweep"),
         Binding("C", "certificate", "Certificate"),
-        Binding("a", "alpha", "Alpha"),
+        Binding("a", "alpha", "α", tooltip="Another alpha, from the same counts"),
         Binding("b", "baseline", "Baseline", show=False),
         Binding("i", "intervals", "Intervals", show=False),
         Binding("s", "sort", "Sort", show=False, tooltip="By the next column"),
         Binding(
-            "m", "compare", "Compare", tooltip="The two runs drawn, or the one under the cursor with another"
+            "m", "compare", "Compare", show=False, tooltip="The two runs drawn, or this one with another"
         ),
         Binding("f", "figure", "Figure", show=False, tooltip="Save a figure of the runs shown"),
         Binding("w", "export", "Save", tooltip="Save the table: Markdown, CSV, LaTeX, JSON or logs"),
@@ -238,7 +238,7 @@ class ResultsScreen(Asking):
             for run in in_order(runs, self._curves, self._sort)
         ]
         self.grid.empty = "no run matches the filter (Esc shows all)" if self.only else "no run in this sweep"
-        self.grid.show(rows, marked(result_columns(radii, self._intervals), self._sort))
+        self.grid.show(rows, marked(result_columns(radii, self._intervals, rows), self._sort))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
         line.note(
             f"{sweep.name}{f', {len(runs)} of {len(sweep.runs)} runs' if self.only else ''} · certificate {self._question.certificate or OWN} · α {alpha}"

@@ -52,6 +52,7 @@ class SweepsScreen(Steering):
         "Tab goes to the panel and back. The panel shows the row under the cursor; its certified accuracy grows as shards arrive."
     )
     HEADS: ClassVar[dict[str, str]] = {
+        "State": "dead: runs whose network learned nothing: it is right as often as by chance, or gives one class to all",
         "Progress": "of a run: of its training, then of its images",
         "Rate": "steps or images per second, of what runs now",
         "Left": "until they and those that wait have ended, at that rate",

@@ -22,6 +22,8 @@ class Column:
     width: int = 0
     right: bool = False
     drop: int = 0
+    least: int = 22
+    """Of a column that takes what is left: so much is kept for it before others are shown."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +44,7 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
     shown = set(range(len(columns)))
 
     def needed() -> int:
-        return sum((columns[i].width or 22) + 1 for i in shown) - 1
+        return sum((columns[i].width or columns[i].least) + 1 for i in shown) - 1
 
     for i in sorted(shown, key=lambda i: -columns[i].drop):
         if needed() > room and columns[i].drop:
@@ -78,6 +80,11 @@ def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tup
     return [padding, *found] if right else [*found, padding]
 
 
+def size_of(cell: Cell) -> int:
+    """How wide a cell is where nothing is cut off."""
+    return cell_len(cell) if isinstance(cell, str) else sum(cell_len(text) for text, _ in cell)
+
+
 def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
     """Exactly `room` cells; what is cut off is shown by an ellipsis.
 
@@ -107,8 +114,12 @@ def narrowed(text: str, room: int) -> str:
 
     def joined() -> str:
         words = (
-            word if len(word) <= size or size < 1 else word[: size - 1] + "…" if size > 1 else word[0]
-            for (word, _, _), size in zip(parts, rooms, strict=True)
+            word
+            if len(word) <= size or size < 1
+            else word[: size - 1] + "…"
+            if size > 2 - (i in methods)
+            else word[0]
+            for i, ((word, _, _), size) in enumerate(zip(parts, rooms, strict=True))
         )
         return " ".join(word + gap + rest for word, (_, gap, rest) in zip(words, parts, strict=True))
 

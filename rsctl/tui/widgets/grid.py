@@ -33,10 +33,14 @@ class Grid(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home,g", "edge(-1)", "First", show=False),
         Binding("end,G", "edge(1)", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False),
-        Binding("space", "mark", "Open or mark", show=False),
-        Binding("right", "fold(True)", "Unfold", show=False),
-        Binding("left", "fold(False)", "Fold", show=False),
+        Binding("enter", "choose", "Open", show=False, tooltip="Open the row, or close it"),
+        Binding("space", "mark", "Open or mark", show=False, tooltip="Open the row, or close it"),
+        Binding(
+            "right", "fold(True)", "Unfold", show=False, tooltip="Open the row, or go on to its first one"
+        ),
+        Binding(
+            "left", "fold(False)", "Fold", show=False, tooltip="Close the row, or go to the one it belongs to"
+        ),
     ]
 
     class Moved(Message):

@@ -1,0 +1,74 @@
+"""Folders of images that aren't laid out as train/<class> and test/<class>, and the commands that make them so."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+from rsctl.catalog.listing import EXTENSIONS, alike, entries_of, folders_in, kind_of
+
+NAMED = {
+    "train": ("train", "training", "train_set", "training_set", "trainset"),
+    "test": ("test", "val", "valid", "validation", "testing", "dev", "test_set", "validation_set", "testset", "eval"),
+}  # fmt: skip
+"""What public data sets call the images to train on, and those whose classes are known and that nothing is trained on; the usual first."""
+ANNOTATIONS = "val_annotations.txt"
+"""Beside tiny-imagenet's validation images: a line for each, of its name, its class and a box, apart by tabs."""
+
+
+def how_to(root: Path) -> str:
+    """What to do so that a folder has class folders in `train` and `test`; empty where its folders don't tell."""
+    there = folders_in(root)
+    steps = [step for split in NAMED if (step := _split(root, split, there))]
+    if steps:
+        return f"Run:\n{' && '.join(steps)}"
+    if all(name in there for name in NAMED):
+        return ""
+    for name in there:
+        inside = folders_in(root / name) if not name.startswith(".") else []
+        if all(any(known in map(str.lower, inside) for known in names) for names in NAMED.values()):
+            return f"Its folder {name} has them: give that one as the path."
+    if root.name.lower() in NAMED["train"] + NAMED["test"] and _classes(root.parent) >= set(NAMED):
+        return f"Give the folder above it, {root.parent}."
+    if "train" not in there and "test" not in there and sum(_has_images(root / name) for name in there) > 1:
+        return (
+            f"{root} has class folders and no splits: move a part of the images of each class to {root / 'test'}/<class>/, the others to "
+            f"{root / 'train'}/<class>/."
+        )
+    return ""
+
+
+def _split(root: Path, split: str, there: list[str]) -> str:
+    """The commands that give a folder its split; empty where it has class folders in it, or nothing that could be it."""
+    place, train = root / split, root / "train"
+    if split in there and (split == "train" or _classes(place) & _classes(train) or not _classes(train)):
+        return ""
+    found = {name.lower(): name for name in there if name != split}
+    source = next((found[name] for name in NAMED[split] if name in found), None)
+    if source is None:
+        return ""
+    # What is called `test` and has no class folders is a challenge's, whose classes are secret.
+    aside = [f"mv {_quoted(place)} {_quoted(root / (split + '.without-classes'))}"] if split in there else []
+    if (root / source / ANNOTATIONS).is_file() and (root / source / "images").is_dir():
+        sort = (
+            f"(cd {_quoted(root / source)} && cut -f 1,2 {ANNOTATIONS} | tr -d '\\r' | while read -r f c; do "
+            'mkdir -p "$c" && mv "images/$f" "$c/" || exit 1; done && rmdir images)'
+        )
+        return " && ".join([*aside, sort, f"ln -s {_quoted(Path(source))} {_quoted(place)}"])
+    if aside and not _classes(root / source) & _classes(train):
+        return ""
+    return " && ".join([*aside, f"ln -s {_quoted(Path(source))} {_quoted(place)}"])
+
+
+def _classes(place: Path) -> set[str]:
+    return (
+        {alike(name) for name in folders_in(place) if not name.startswith(".")} if place.is_dir() else set()
+    )
+
+
+def _has_images(place: Path) -> bool:
+    return any(kind_of(one) == "file" and one.name.lower().endswith(EXTENSIONS) for one in entries_of(place))
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
