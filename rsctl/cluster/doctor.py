@@ -57,7 +57,13 @@ def _catalog(place: Place) -> list[Finding]:
         here = [name for name, text in presence(place.data) if text.startswith("here")]
     except UserError as error:
         return [Finding(False, "catalog", str(error))]
-    found = [Finding(True, "data", f"{place.data}: {', '.join(here)}"), Finding(True, "catalog", counts)]
+    usable = place.data.is_dir() or not place.data.exists()
+    told = (
+        ", ".join(here)
+        if usable
+        else "is no folder; name another one in RSCTL_DATA, or as 'data' in rsctl.toml"
+    )
+    found = [Finding(usable, "data", f"{place.data}: {told}"), Finding(True, "catalog", counts)]
     return found + [Finding(False, "catalog", problem) for problem in plugin_problems()]
 
 

@@ -169,7 +169,8 @@ class Store:
 
     def _need_folder(self) -> None:
         """A store that can't ever hold anything isn't an empty one."""
-        if file := next((path for path in (self.root, *self.root.parents) if path.is_file()), None):
+        there = (path for path in (self.root, *self.root.parents) if path.exists() and not path.is_dir())
+        if file := next(there, None):
             raise InputError(
                 f"store: {file} is a file, not a folder. Name another place in RSCTL_STORE, or as 'store' in rsctl.toml."
             )

@@ -60,7 +60,11 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
         *([place.file, place.file.absolute().parent] if place.file else []),
     ]
     # Where only owners can replace files, as in /tmp, what lies beside them does no harm.
-    around = [path for path in around if path.exists() and not path.stat().st_mode & stat.S_ISVTX]
+    around = [
+        path
+        for path in around
+        if (path.is_dir() or path.is_file()) and not path.stat().st_mode & stat.S_ISVTX
+    ]
     found = world_writable(dict.fromkeys([place.store, *kinds, *inner, *around]))
     return [
         f"{path} can be written to by everybody: others can change results there, or what runs as you. chmod o-w {path}"

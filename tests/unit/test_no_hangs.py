@@ -213,3 +213,15 @@ def test_kernels_of_many_sizes_are_no_published_network() -> None:
     layers = [torch.empty(1, 1, size, size) for size in range(3, 29)] + [torch.empty(10, 7)]
     within(1, lambda: geometries(layers, 8))
     assert geometries(layers, 8) == []
+
+
+def test_what_is_no_folder_is_no_store_and_no_data_root(chain: Chain) -> None:
+    """And nobody is told to change the mode of a device."""
+    os.mkfifo(chain.folder / "pipe")
+    for place in ("/dev/zero", str(chain.folder / "pipe")):
+        done = chain.cli("status", RSCTL_STORE=place)
+        assert done.code == 2
+        assert f"{place} is a file, not a folder" in done.err
+        done = chain.cli("doctor", RSCTL_DATA=place)
+        assert "is no folder" in done.out
+        assert "chmod" not in done.out
