@@ -101,7 +101,7 @@ def _take(work: Work) -> None:
 
 
 def single(weights: Weights) -> bool:
-    """Whether the file stores one normalisation, which can be read in one way: then no images have to tell it from others."""
+    """True where the file stores one normalisation, which can be read in one way: then no images have to tell it from others."""
     return len({text for one in weights.stored for text in one.texts}) == 1
 
 

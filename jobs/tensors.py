@@ -46,7 +46,7 @@ HARMLESS: list[Any] = [
         for pure in ("", "Pure")
     ),
 ]
-"""What checkpoints hold besides weights whose making runs nothing of the file: numbers of NumPy's, the options of a training,
+"""Objects that checkpoints hold besides weights and whose making runs nothing of the file: numbers of NumPy's, the options of a training,
 paths (which here name a place and can't reach it)."""
 
 

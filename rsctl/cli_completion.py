@@ -1,4 +1,4 @@
-"""How the arguments of commands are completed in the shell: by their names, for what has one name has one meaning."""
+"""Completes the arguments of commands in the shell: by their names, for what has one name has one meaning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What --set gives of the keys of a sweep file."""
+"""Values that --set gives to keys of a sweep file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsctl.errors import InputError
 
 
 def given_tables(settings: list[str] | None, part: str) -> dict[str, Any]:
-    """What --set says, and --part, as tables."""
+    """The values of --set and --part as tables."""
     given: dict[str, Any] = {}
     for setting in [*(settings or ()), *([f"method.part={json.dumps(part)}"] if part else [])]:
         key, equals, text = setting.partition("=")

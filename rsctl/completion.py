@@ -1,4 +1,4 @@
-"""How what is typed can go on: names that the store and the catalog know, and files.
+"""Completions of what is typed: names that the store and the catalog know, and files.
 
 The shell and the dashboard's prompts ask here. A completion never fails: where nothing can be known, nothing follows.
 """
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Store
 
 Names = Callable[[str], list[str]]
-"""What is typed → the whole texts that begin so."""
+"""Maps what is typed to the whole texts that begin so."""
 
 
 def files(typed: str) -> list[str]:
@@ -75,7 +75,7 @@ def sweeps_and_runs(incomplete: str) -> list[str]:
 
 
 def subjects(incomplete: str) -> list[str]:
-    """What `compare` takes: runs, and imported logs."""
+    """Names that `compare` takes: runs, and imported logs."""
     return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
 
 

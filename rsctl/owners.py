@@ -85,7 +85,7 @@ def _up_to(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Of the file and, where it is a link, of what it leads to."""
+    """Owners of the file and, where it is a link, of what it leads to."""
     with contextlib.suppress(OSError):
         yield (found := os.lstat(path))
         if stat.S_ISLNK(found.st_mode):

@@ -26,7 +26,7 @@ class Fit:
 
     @property
     def told(self) -> list[str]:
-        """What was left, a sentence each."""
+        """The entries that were left, a sentence each."""
         left, also = self.weights.left, " and ".join(f"'{name}'" for name in self.also)
         there = f"'{self.weights.part.name}'" if self.weights.part and self.weights.part.name else "the root"
         said = [f"left beside it: {', '.join(left[:8])}{', …' * (len(left) > 8)}"] if left else []

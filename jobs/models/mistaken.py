@@ -30,7 +30,7 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", "an archive of 7-Zip: unpack it"),
     (b"Rar!", "an archive of RAR: unpack it"),
 )
-"""How files begin, and what they are then."""
+"""First bytes of files, and the kind of file that each tells."""
 EXPORT = "rsctl reads weights of PyTorch (torch.save of a state dict) and safetensors: ask for those, or write them with its authors' code."
 
 
@@ -123,7 +123,7 @@ def _archive(file: Path, data: bytes) -> str:
 
 
 def _damaged(archive: zipfile.ZipFile) -> str:
-    """Of a checkpoint whose parts don't have their checksums."""
+    """The sentence about a checkpoint whose parts don't have their checksums."""
     check: Callable[[], str | None] = archive.testzip
     try:
         bad = check()

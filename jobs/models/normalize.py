@@ -68,7 +68,7 @@ def named_as(text: str, dataset: DataSet, shape: DataShape) -> str:
 
 
 def same(one: str, other: str, dataset: DataSet, shape: DataShape) -> bool:
-    """Whether two normalisations do the same to float32 images; raises what `normalisation_values` raises."""
+    """True where two normalisations do the same to float32 images; raises what `normalisation_values` raises."""
     pair = [np.array(normalisation_values(text, dataset, shape)) for text in (one, other)]
     return bool(np.allclose(*pair, rtol=0, atol=1e-6))
 

@@ -12,7 +12,7 @@ from torch import Tensor
 WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
 """Where a checkpoint keeps its weights, besides the optimiser and the like; the usual first."""
 PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.")
-"""What wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
+"""Prefixes that wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 """Entries that count batches or operations, and that no output depends on."""
 FEWEST = 4
@@ -25,15 +25,15 @@ class Part:
     """A sub-tree of weights."""
 
     path: tuple[str, ...]
-    """Of dictionaries and lists, from the file's root."""
+    """Depth of dictionaries and lists, from the file's root."""
     prefix: str
-    """What its keys begin with."""
+    """The prefix of its keys."""
     weights: Mapping[str, Tensor]
     """Without that, and without counters."""
 
     @property
     def name(self) -> str:
-        """What the user calls it by."""
+        """The name that a user gives for it."""
         return ".".join([*self.path, *filter(None, [self.prefix.rstrip(".")])])
 
     def full(self, key: str) -> str:
@@ -118,7 +118,7 @@ def _usual(part: Part) -> tuple[float, ...]:
 
 
 def left_beside(found: Found, used: set[str]) -> list[str]:
-    """What the file holds besides these entries, by the branch it grows on."""
+    """The entries that the file holds besides these, by the branch it grows on."""
     left: dict[str, list[str]] = {}
     for path, weights in found:
         for key in weights:
@@ -144,5 +144,5 @@ def _branch(name: str, used: set[str]) -> str:
 
 
 def alike(one: Part, other: Part, keys: Iterable[str]) -> bool:
-    """Whether both have the same values under these names: a copy, or a part that the other lies in."""
+    """True where both have the same values under these names: a copy, or a part that the other lies in."""
     return all(torch.equal(one.weights[key], other.weights[key]) for key in keys)

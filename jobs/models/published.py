@@ -104,7 +104,7 @@ class Weights:
 
     @property
     def left(self) -> list[str]:
-        """What lies beside it in the file and isn't used."""
+        """Entries that lie beside it in the file and aren't used."""
         if self.part is None or self.held is None:
             return []
         used = {self.part.full(key) for key in self.origin.values()}

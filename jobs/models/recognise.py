@@ -184,7 +184,7 @@ def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shap
 
 
 def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> str:
-    """What is missing, too much or of another shape; empty where nothing is. What lies beside the network isn't too much."""
+    """The entries that are missing, too many or of another shape; empty where none is. What lies beside the network isn't too much."""
     said, there = [], weights.state_dict
     missing = [key for key in wanted if key not in there]
     besides = _of_the_network(wanted, there) or (_further_layers(weights) if name in GENERIC else [])

@@ -12,7 +12,7 @@ from jobs.tensors import TorchScriptArchive
 
 
 def quantised(file: Path, kind: Any) -> str:
-    """Of weights that only integer arithmetic can use."""
+    """The sentence about weights that only integer arithmetic can use."""
     return (
         f"{file}: holds the weights of a quantised network ({kind}), whose integer arithmetic isn't run here. "
         "Take the checkpoint with floating-point weights that it was made from."
@@ -20,7 +20,7 @@ def quantised(file: Path, kind: Any) -> str:
 
 
 def cascade(file: Path, wrapping: str, count: int) -> str:
-    """Of several networks, each for what the ones before it can't do."""
+    """The sentence about several networks, each for what the ones before it can't do."""
     read = _read(file, "torch.load", ", weights_only=True")
     code = f"import torch; torch.save({read}[{wrapping!r}][0], {file.stem + '.first.pt'!r})"
     return (
@@ -38,7 +38,7 @@ KEPT = (
 
 
 def unreadable(file: Path, error: Exception) -> str:
-    """Of a file at which PyTorch's reader gave up."""
+    """The sentence about a file at which PyTorch's reader gave up."""
     if isinstance(error, TorchScriptArchive):
         return (
             f"{file}: is a TorchScript program, not weights; loading it would run code of the file, so it is refused. Where you "

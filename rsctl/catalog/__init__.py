@@ -23,7 +23,7 @@ Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
 
 _named: tuple[str, ...] = ()
 _clashes: dict[tuple[str, str, str], str] = {}
-"""What plugins declare by names that rsctl has itself: plugin, attribute and name."""
+"""Declarations of plugins by names that rsctl has itself: plugin, attribute and name."""
 
 
 def use_plugins(names: Iterable[str]) -> None:

@@ -11,13 +11,13 @@ NAMED = {
     "train": ("train", "training", "train_set", "training_set", "trainset"),
     "test": ("test", "val", "valid", "validation", "testing", "dev", "test_set", "validation_set", "testset", "eval"),
 }  # fmt: skip
-"""What public data sets call the images to train on, and those whose classes are known and that nothing is trained on; the usual first."""
+"""Names that public data sets have for the images to train on, and for those whose classes are known and that nothing is trained on; the usual first."""
 ANNOTATIONS = "val_annotations.txt"
 """Beside tiny-imagenet's validation images: a line for each, of its name, its class and a box, apart by tabs."""
 
 
 def how_to(root: Path) -> str:
-    """What to do so that a folder has class folders in `train` and `test`; empty where its folders don't tell."""
+    """The command after which a folder has class folders in `train` and `test`; empty where its folders don't tell."""
     there = folders_in(root)
     steps = [step for split in NAMED if (step := _split(root, split, there))]
     if steps:

@@ -1,4 +1,4 @@
-"""What `rsctl data check` found, kept by the size and the time of change of each file: what hasn't changed isn't opened again."""
+"""Findings of `rsctl data check`, kept by the size and the time of change of each file: what hasn't changed isn't opened again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from rsctl.catalog.listing import Listing
 
 RULES = 1
-"""Of what is taken for readable: raise it when `jobs.data.decode` reads other files."""
+"""Version of what is taken for readable: raise it when `jobs.data.decode` reads other files."""
 KEY = 8
 """Bytes that stand for a readable file."""
 
@@ -31,7 +31,7 @@ class Checked:
 
     @classmethod
     def of(cls, root: Path, white: float = 0.0, orientation: str = "stored") -> Checked:
-        """What is kept of a folder; nothing where there is none, or it can't be read."""
+        """The findings kept of a folder; nothing where there is none, or it can't be read."""
         from PIL import __version__ as pillow
 
         values = [RULES, pillow, str(root.resolve()), white, orientation]
@@ -66,7 +66,7 @@ class Checked:
 
 
 def keys_of(listing: Listing) -> list[bytes]:
-    """What stands for each file as long as its size and its time of change stay."""
+    """A stamp for each file that stays as long as its size and its time of change stay."""
     return [
         hashlib.blake2b(
             f"{file}\0{size}\0{changed}".encode("utf-8", "surrogateescape"), digest_size=KEY

@@ -193,7 +193,7 @@ class DataSet:
 HELD_MOST = 8 * 2**30
 """Bytes of images that a task holds in memory at the most; it reads the others from their files whenever it needs them."""
 HELD_SHARE = 0.5
-"""Of the memory that a task may use; the rest is for its network and the processes that decode."""
+"""Share of the memory that a task may use; the rest is for its network and the processes that decode."""
 
 
 @dataclass(frozen=True)
@@ -226,5 +226,5 @@ class DataShape:
         return self.channels * self.size**2
 
     def held_bytes(self, images: int) -> int:
-        """What so many of its images take in memory."""
+        """Bytes that so many of its images take in memory."""
         return images * self.dimension

@@ -1,4 +1,4 @@
-"""What is wrong with an image file that can't be decoded, told by its first bytes, and what to do about it."""
+"""Defects of an image file that can't be decoded, told by its first bytes, and what to do about it."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ PREPARE = "`rsctl data prepare imagenet` sorts it into class folders"
 
 
 def layout(data_root: Path, classes: int) -> str:
-    """What is wrong with the folders that are there, and what to do; empty where nothing is. No file is opened."""
+    """Problems of the folders that are there, and what to do; empty where there are none. No file is opened."""
     root = data_root / "imagenet"
     if not all((root / name).is_dir() for name in ("train", "val")):
         return ""  # said where absent ones are

@@ -74,7 +74,7 @@ def class_folder(place: Path, name: str, others: Iterable[str]) -> Path:
 def list_split(
     root: Path, split: str, names: tuple[str, ...], *, whole: bool = True, problems: list[str] | None = None
 ) -> Listing:
-    """What is taken of a split and what isn't; `whole`: the classes are all there are, so that images beside them are left out.
+    """The files that are taken of a split and those that aren't; `whole`: the classes are all there are, so that images beside them are left out.
 
     Raises InputError for a class folder that isn't there or has no image, or adds the sentence to `problems`.
     """
@@ -163,7 +163,7 @@ def _images_below(folder: Path, below: str) -> list[str]:
 
 
 def entries_of(folder: Path) -> list[os.DirEntry[str]]:
-    """What is in a folder, by name; raises InputError where it may not be read."""
+    """The entries of a folder, by name; raises InputError where it may not be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
@@ -184,7 +184,7 @@ def kind_of(entry: os.DirEntry[str]) -> str:
 
 
 def sentence(left_out: Mapping[str, list[str]]) -> str:
-    """How many files aren't taken, of each kind, with the first of them and what to do; empty where there are none."""
+    """Numbers of the files that aren't taken, of each kind, with the first of them and what to do; empty where there are none."""
     if not left_out:
         return ""
     kinds = [
@@ -198,7 +198,7 @@ def sentence(left_out: Mapping[str, list[str]]) -> str:
 
 
 def both(listings: Iterable[Listing]) -> dict[str, list[str]]:
-    """What is left out of several splits."""
+    """The files that are left out of several splits."""
     found: dict[str, list[str]] = {}
     for listing in listings:
         for why, paths in listing.left_out.items():

@@ -48,7 +48,7 @@ def lies_below(data_root: Path, name: str, parameters: Mapping[str, Any]) -> boo
 
 
 def misplaced(dataset: DataSet, data_root: Path) -> str:
-    """What is wrong with the folders of a data set that are there; else empty."""
+    """Problems of the folders of a data set that are there; else empty."""
     return dataset.layout(data_root, dataset.classes or 0) if dataset.layout else ""
 
 
@@ -80,7 +80,7 @@ def own_folders(data_root: Path) -> list[str]:
 
 
 def folder_sentence(data_root: Path, path: str) -> str:
-    """How many classes and images an `imagefolder` has, and what is left out; or what is wrong with it."""
+    """Numbers of classes and images of an `imagefolder`, and what is left out; or what is wrong with it."""
     try:
         shape = inspect_folder(data_root, ImageFolder(path=path), values=False)
     except UserError as error:

@@ -14,7 +14,7 @@ from rsctl.regular import open_regular, read_regular
 WHOLE = ("model.safetensors", "pytorch_model.bin")
 INDEX = ".index.json"
 MOST_BYTES = 16 << 30
-"""Of a file of weights."""
+"""Most bytes of a file of weights."""
 TAKEN = "taken.json"
 """In a model's run: the part of a published checkpoint that it is, what was left beside it, and the normalisation."""
 _MADE = (1980, 1, 1, 0, 0, 0)
@@ -37,7 +37,7 @@ def weights_file(path: Path) -> Path:
 
 
 def called(file: str) -> str:
-    """What people call a checkpoint by: the name of its file, and of its folder where all such folders have a file of that name."""
+    """The name that people give a checkpoint: that of its file, and of its folder where all such folders have a file of that name."""
     path = PurePath(file)
     return f"{path.parent.name}/{path.name}" if path.name.removesuffix(INDEX) in WHOLE else path.name
 

@@ -25,14 +25,14 @@ from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.words import counted
 
 KEEP_SECONDS = 20.0
-"""What was opened is kept so often, so that a check that is interrupted goes on from there."""
+"""Seconds between two writings of what was opened, so that a check that is interrupted goes on from there."""
 Advance = Callable[[int, int], None]
 """Told the number of files that are done, and of all."""
 
 
 @dataclass
 class Found:
-    """What a check says of one data set."""
+    """The findings of a check about one data set."""
 
     name: str
     root: Path
@@ -40,7 +40,7 @@ class Found:
     opened: int = 0
     """Files that were opened this time."""
     problems: list[str] = field(default_factory=list)
-    """What is wrong with the folders."""
+    """Problems of the folders."""
     defects: dict[str, str] = field(default_factory=dict)
     """Path of a file below the root → why it can't be decoded, and what to do."""
     left_out: str = ""
@@ -156,7 +156,7 @@ def _open_all(
 
 
 def _opened(asked: dict[str, Any]) -> Iterator[tuple[list[int], dict[str, str]]]:
-    """What the data plane says of some files, as it comes."""
+    """The data plane's findings about some files, as they arrive."""
     with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
         json.dump(asked, question)
         question.seek(0)
@@ -180,7 +180,7 @@ def _last_line(errors: IO[str]) -> str:
 
 
 def _data_plane(*arguments: str) -> str:
-    """What the data plane says of a data set that it loads whole."""
+    """The data plane's findings about a data set that it loads whole."""
     done = subprocess.run(
         [sys.executable, "-m", "jobs.data.check", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
     )  # fmt: skip

@@ -49,5 +49,5 @@ class Everywhere:
 
 
 def notices() -> list[str]:
-    """What a person has to know about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
+    """Notices about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
     return WATCH.notices() + plugin_problems() + passed_over()

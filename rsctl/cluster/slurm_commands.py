@@ -171,7 +171,7 @@ class Limits:
     limits_enforced: bool
     """Whether the limits of associations and QOS hold."""
     memory: Memory | None = None
-    """Of a job that asks for none; None where memory isn't handed out, and jobs see all of their node's."""
+    """Memory of a job that asks for none; None where it isn't handed out, and jobs see all of their node's."""
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class Partition:
     gpus: int
     """GPUs of the node that has most."""
     memory: Memory | None = None
-    """Of a job that asks for none; None where it isn't handed out, or wasn't asked for."""
+    """Memory of a job that asks for none; None where it isn't handed out, or wasn't asked for."""
 
 
 @cache

@@ -97,7 +97,7 @@ def job_of(submission: str, said: str) -> str:
 
 
 def _shown(*command: str) -> str:
-    """What a command shows; nothing where it knows no such job, or isn't there."""
+    """The output of a command; nothing where it knows no such job, or isn't there."""
     try:
         return ask(*command)
     except UnavailableError:

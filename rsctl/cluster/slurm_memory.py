@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Memory:
-    """What jobs get and may ask for, in GB; infinite where nothing is set."""
+    """Memory that jobs get and may ask for, in GB; infinite where nothing is set."""
 
     default_per_node: float
     default_per_cpu: float

@@ -43,7 +43,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 @dataclass(frozen=True)
 class Outcome:
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     state: str
     """`done`, `stopped` or `failed`."""

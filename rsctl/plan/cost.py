@@ -1,4 +1,4 @@
-"""What a plan will cost, from throughput measured in this store, for another shape or width carried over by FLOPs."""
+"""Reckons what a plan will cost, from throughput measured in this store, for another shape or width carried over by FLOPs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a submission moves out of its way: records of its sweep and runs that can't be read. Nothing is deleted."""
+"""Moves out of a submission's way: records of its sweep and runs that can't be read. Nothing is deleted."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ class Network:
 
     model: str
     parameters: str
-    """Of the architecture, as JSON."""
+    """Parameters of the architecture, as JSON."""
     dataset: str
     size: int
     """Side of the images in pixels; 0 where the data set has but one."""

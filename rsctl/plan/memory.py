@@ -10,7 +10,7 @@ from rsctl.plan.plan import Plan
 PYTHON = 1.0
 """GB of a process that has loaded what it runs on, with a small network."""
 MARGIN = 1.25
-"""Of a peak that was measured once."""
+"""Factor on a peak that was measured once."""
 
 
 def reckon(plan: Plan, measured: dict[Key, Measured]) -> dict[str, float]:

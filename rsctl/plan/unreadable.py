@@ -46,7 +46,7 @@ def require_readable(plan: Plan, place: Place) -> None:
 
 
 def unreadable(plan: Plan, place: Place) -> list[Unreadable]:
-    """What the names, the sizes and the first bytes of some files tell, and what `rsctl data check` found in all."""
+    """Defects that the names, the sizes and the first bytes of some files tell, and those that `rsctl data check` found in all."""
     folders = {
         (one.dataset_parameters["path"], one.shape.class_names, one.dataset_parameters["white"], one.dataset_parameters["orientation"]): one
         for one in plan.sweep.points

@@ -44,7 +44,7 @@ class OverSeeds:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What two runs say of each other."""
+    """The comparison of two runs."""
 
     first: str
     second: str

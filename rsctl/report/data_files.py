@@ -1,4 +1,4 @@
-"""What is said of the files behind a table: those that couldn't be used, and those that nothing vouches for."""
+"""Notes on the files behind a table: those that couldn't be used, and those that nothing vouches for."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Files:
         self._bare: dict[str, int] = {}
 
     def read(self, reader: Reader[R]) -> Table[R]:
-        """What is in of a run; nothing where its files contradict each other, so that the other runs are still shown."""
+        """The finished images of a run; nothing where its files contradict each other, so that the other runs are still shown."""
         try:
             table = reader.read()
         except RefusedError as error:

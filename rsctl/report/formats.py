@@ -28,7 +28,7 @@ FORMATS = ("md", "csv", "latex", "json")
 ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
     ("", ".md", ".markdown", ".txt"), "md"
 )
-"""What a file holds, by the ending of its name."""
+"""Formats of files, by the ending of their names."""
 
 
 def by_ending(file: Path | None) -> str:

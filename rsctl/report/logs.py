@@ -25,7 +25,7 @@ from rsctl.store.imports import Radii
 from rsctl.words import counted
 
 LONGEST_LINE = 1 << 20
-"""Of a header: enough for a column per class of the largest data sets."""
+"""Most columns of a header: enough for a column per class of the largest data sets."""
 SAMPLE = 50
 """Rows that are looked at to see what a column holds."""
 

@@ -126,7 +126,7 @@ def open_subject(
 
 
 def _of_the_chosen(run: Run, table: Table[R], chosen: Mapping[str, Any] | None) -> tuple[Table[R], int]:
-    """What is in of the images that a sweep asked for, or of all, and how many those are."""
+    """The finished ones of the images that a sweep asked for, or of all, and how many were asked for."""
     if chosen is None:
         return table, len(run.assigned_images())
     spec = run.table_spec
@@ -140,7 +140,7 @@ def of_run(
     alpha: float | None = None,
     chosen: Mapping[str, Any] | None = None,
 ) -> Subject:
-    """What is in of a certification run; of the `chosen` images of a sweep, or of all."""
+    """The finished images of a certification run; of the `chosen` images of a sweep, or of all."""
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     launch = run.launch()
@@ -165,7 +165,7 @@ def of_verification(
     alpha: float | None = None,
     chosen: Mapping[str, Any] | None = None,
 ) -> Subject:
-    """What a verifier has proved of a model, on the `chosen` images of a sweep or on all; its radii can't be derived anew."""
+    """Proofs of a verifier about a model, on the `chosen` images of a sweep or on all; its radii can't be derived anew."""
     spec = verify_spec(run)
     if certificate not in (None, spec.verifier) or alpha is not None:
         raise InputError(

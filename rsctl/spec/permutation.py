@@ -40,6 +40,6 @@ def images_of(
 def chosen_by(
     selection: Mapping[str, int], holdout: float, seed: int
 ) -> tuple[int, float, int, int, int, int, int]:
-    """What `images_of` is to be called with, from how a sweep wrote down its selection; older versions had no start and stop."""
+    """Arguments of `images_of`, from how a sweep wrote down its selection; older versions had no start and stop."""
     start, stop = selection.get("start", 0), selection.get("stop", 0)
     return selection["of"], holdout, seed, selection["skip"], selection["max"], start, stop

@@ -22,7 +22,7 @@ Norm = Literal["l1", "l2", "linf"]
 
 
 _ENDLESS = re.compile(r".{100}|[eE][+-]?\d{4}", re.DOTALL)
-"""What an exact fraction may need gigabytes for, and no radius has."""
+"""Exponents for which an exact fraction may need gigabytes, and that no radius has."""
 
 
 def fraction(value: Any) -> Any:

@@ -21,10 +21,10 @@ from rsctl.spec.validate import Invalid, Problem, check
 
 
 class SharedStore(Parameters):
-    """What the profiles of all backends say of the store."""
+    """Settings of the store that the profiles of all backends have."""
 
     store_mode: Literal["private", "group"] = "private"
-    """Whose files in the store are run or loaded: `private`: your own only; `group`: also those that the store's group owns."""
+    """Owners whose files in the store are run or loaded: `private`: your own only; `group`: also those that the store's group owns."""
 
     @property
     def of_group(self) -> bool:
@@ -134,7 +134,7 @@ class SlurmProfile(SharedStore):
 
 Profile = LocalProfile | SlurmProfile
 MOST_BYTES = 2 << 20
-"""Of a TOML file: a hundred times what a long sweep file has."""
+"""Most bytes of a TOML file: a hundred times what a long sweep file has."""
 BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
 
 

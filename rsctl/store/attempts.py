@@ -197,7 +197,7 @@ def here() -> dict[str, Any]:
 
 
 def is_alive(claim: dict[str, Any]) -> bool | None:
-    """Whether the process of a claim lives; None if it is on another host, or another user's that this system hides."""
+    """True where the process of a claim lives; None if it is on another host, or another user's that this system hides."""
     if not boot_id() or claim.get("boot") != boot_id():
         # This host before it restarted; else another one (a host that was only renamed keeps its boot).
         return False if claim.get("host") == socket.gethostname() else None

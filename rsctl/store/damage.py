@@ -31,7 +31,7 @@ class Damage:
         self._right: dict[str, list[int]] = {}
 
     def of(self, run: Run) -> list[str]:
-        """What is wrong with the files of a run, a sentence each."""
+        """Problems of the files of a run, a sentence each."""
         found = []
         prefix = f"{run.kind}/{run.id}/"
         for name, path in data_file_names(run):

@@ -22,7 +22,7 @@ from rsctl.store.records import Kind
 STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
 Name = Annotated[str, Field(pattern=r"^[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]{0,199}$")]
-"""Of a folder in the store: never a path that leads out of it."""
+"""Name of a folder in the store: never a path that leads out of it."""
 Text = Annotated[str, Field(max_length=100_000)]
 Count = Annotated[int, Field(ge=0, lt=2**31)]
 Number = Annotated[float, Field(ge=-1e300, le=1e300)]
@@ -36,7 +36,7 @@ Texts = Annotated[list[Text], Field(max_length=10_000), FailFast()]
 
 @with_config(STRICT)
 class Images(TypedDict):
-    """How the images of a table are chosen."""
+    """The choice of a table's images."""
 
     of: Annotated[int, Field(ge=0, le=20_000_000)]
     start: NotRequired[Count]
@@ -254,7 +254,7 @@ TAKEN_RECORD = Kind(Taken)
 
 @with_config(STRICT)
 class Said(TypedDict, total=False):
-    """What an exported log is of."""
+    """Where an exported log comes from."""
 
     method: Text
     dataset: Text

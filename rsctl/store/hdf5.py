@@ -30,7 +30,7 @@ Attribute = str | int | float
 
 @dataclass(frozen=True)
 class Content:
-    """What a data file holds."""
+    """The content of a data file."""
 
     arrays: dict[str, NDArray[Any]]
     """By path: `counts`, `looks/draws`, `pending/index`."""
@@ -51,7 +51,7 @@ def encode(write: Callable[[Any], None]) -> bytes:
 
 
 def decode(data: bytes, *, digest: bool) -> Content:
-    """What these bytes hold, every array of it stored in them; `digest`: theirs was found right.
+    """The content of these bytes, every array of it stored in them; `digest`: theirs was found right.
 
     Raises Corrupt.
     """

@@ -154,7 +154,7 @@ class Import:
 
     @cached_property
     def radii(self) -> Radii:
-        """What the log says; raises RefusedError where that isn't what was imported."""
+        """The rows of the log; raises RefusedError where that isn't what was imported."""
         file = self.path / "radii.h5"
         try:
             content = read_data_file(file)
@@ -170,7 +170,7 @@ class Import:
         raise RefusedError(f"{file}: can't be used: {reason}. Move its folder away and import again.")
 
     def _problem(self, found: Radii, digest: bool) -> str:
-        """What is wrong with these rows, or empty."""
+        """The problem of these rows, or empty."""
         for name, column in found.columns.items():
             kind, rank = _COLUMNS.get(name) or _FURTHER[name], 2 if name == "counts" else 1
             if column.dtype != np.dtype(kind) or column.ndim != rank or len(column) != len(found):

@@ -132,7 +132,7 @@ class Run:
         return read_json(self.path / "spec.json").get("digests") is True
 
     def launch(self) -> dict[str, Any]:
-        """How to run it now: data, threads, code. This user's last submission wins; none of it is identity."""
+        """The way it runs now: data, threads, code. This user's last submission wins; none of it is identity."""
         own, first = self._launch_files()
         return read_json(own if os.path.lexists(own) else first, LAUNCH)
 

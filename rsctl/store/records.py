@@ -24,7 +24,7 @@ from rsctl.errors import InputError
 
 MOST_BYTES = 256 << 20
 MOST_VALUES = 8_000_000
-"""Of a record; the plan of 100,000 runs has 3 million."""
+"""Most values of a record; the plan of 100,000 runs has 3 million."""
 ASIDE = ".unusable-"
 _TORN = ("json_invalid", "union_tag_invalid")
 _NAMED = 20
@@ -32,7 +32,7 @@ _NAMED = 20
 
 
 class Unreadable(InputError):
-    """What lies in place of a record is none; `why` says it without the file's name."""
+    """The file in place of a record is none; `why` says it without the file's name."""
 
     def __init__(self, path: Path, why: str) -> None:
         self.why = why
@@ -47,7 +47,7 @@ class Kind:
     """A kind of record."""
 
     fields: Any
-    """What it holds, as a type that pydantic checks in strict mode."""
+    """Its fields, as a type that pydantic checks in strict mode."""
     sealed: tuple[str, ...] = ()
     """Fields that numbers depend on: the record holds a digest of them (older ones don't)."""
 

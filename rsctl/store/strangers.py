@@ -50,7 +50,7 @@ class _Helper:
         self._deadly: dict[tuple[int, ...], str] = {}
 
     def read(self, path: Path) -> Content:
-        """What a file holds; raises Corrupt, or OSError where it can't be read now."""
+        """The content of a file; raises Corrupt, or OSError where it can't be read now."""
         status = os.stat(path)
         stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
         with self._lock:
@@ -137,7 +137,7 @@ _HELPER = _Helper()
 
 
 def read_data_file(path: Path) -> Content:
-    """What a data file holds, in this process only where its digest is right and nobody else wrote it.
+    """The content of a data file, read in this process only where its digest is right and nobody else wrote it.
 
     Raises Corrupt, FileNotFoundError, or another OSError where it can't be read now.
     """

@@ -11,7 +11,7 @@ from rsctl.store.fields import STRICT, Amount, Count, Counts, Name, Number, Text
 from rsctl.store.records import Kind
 
 Key = Annotated[str, Field(pattern=r"^(models|counts|verifications|attacks)/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{1,9}$")]  # fmt: skip
-"""Of a task: `<kind>/<run>/<number>`."""
+"""Key of a task: `<kind>/<run>/<number>`."""
 
 
 @with_config(STRICT)
@@ -48,7 +48,7 @@ class Rendezvous(TypedDict):
 
 @with_config(STRICT)
 class Progress(TypedDict):
-    """How far an attempt is."""
+    """The progress of an attempt."""
 
     record: Literal["progress"]
     time: NotRequired[Time]
@@ -64,7 +64,7 @@ class Progress(TypedDict):
 
 @with_config(STRICT)
 class End(TypedDict):
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     record: Literal["end"]
     time: NotRequired[Time]

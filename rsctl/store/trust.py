@@ -1,4 +1,4 @@
-"""What of a store a task may work with: this user's own files, or those of a group that shares the store."""
+"""Files of a store that a task may work with: this user's own files, or those of a group that shares the store."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ def find() -> Kept:
 
 
 def age(when: float) -> str:
-    """How long ago, in words: `5 minutes ago`, or the date."""
+    """The time since then, in words: `5 minutes ago`, or the date."""
     minutes = (time.time() - when) / 60
     if minutes < 120:
         return "just now" if minutes < 2 else f"{minutes:.0f} minutes ago"

@@ -29,7 +29,7 @@ Values = list[tuple[Any, str]]
 
 @dataclass(frozen=True)
 class Default:
-    """What holds where a field isn't set: `90 / 150` if two methods differ, `5, 10` if two noise levels of one do."""
+    """The value in effect where a field isn't set: `90 / 150` if two methods differ, `5, 10` if two noise levels of one do."""
 
     text: str
     source: str
@@ -58,12 +58,12 @@ class InEffect:
         ]
 
     def hyperparameter(self, place: int, name: str, info: FieldInfo) -> Default:
-        """Of a field of one method."""
+        """The default of a field of one method."""
         mine = [(one.name, _of(one, name, info)) for one in self._methods if one.place == place]
         return _joined(mine) if mine else own(info)
 
     def recipe(self, name: str, info: FieldInfo) -> Default:
-        """Of a field of the recipe, for all methods; what a method's own table says of it counts."""
+        """The default of a field of the recipe, for all methods; what a method's own table says of it counts."""
         said = []
         for one in self._methods:
             mine = _each(self._draft.get(f"method.{one.place}.training.{name}"), info)
@@ -71,7 +71,7 @@ class InEffect:
         return _joined(said) if said else own(info)
 
     def apart(self, name: str) -> str:
-        """What methods say of a field of the recipe in tables of their own, though the sweep sets it for all."""
+        """Values of a field of the recipe that methods set in tables of their own, though the sweep sets it for all."""
         found = [
             (one, _each(self._draft.get(f"method.{one.place}.training.{name}"), Recipe.model_fields[name]))
             for one in self._methods
@@ -97,7 +97,7 @@ class InEffect:
 
 
 def own(info: FieldInfo) -> Default:
-    """What the declaration of the field says."""
+    """The text of the field's declaration."""
     if info.is_required():
         return Default("", "required")
     return Default(shown(info.get_default(call_default_factory=True)), OWN)

@@ -13,7 +13,7 @@ from rsctl.words import counted
 
 MOST_LINES = 14
 CLOSED = ("Precision", "Resources for ")
-"""How the titles of sections begin that are closed at first."""
+"""Beginnings of the titles of sections that are closed at first."""
 
 
 def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Row]:

@@ -35,7 +35,7 @@ class Field:
 
     @property
     def proposed(self) -> str:
-        """What stands in its prompt at first."""
+        """The text in its prompt at first."""
         return self.value or ("" if self.several else self.default)
 
     def told(self, problem: str) -> Field:

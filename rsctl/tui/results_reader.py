@@ -101,7 +101,7 @@ class Kinds(Answer):
 
 
 class Compared(Answer):
-    """What two runs say of each other."""
+    """The comparison of two runs."""
 
     def __init__(self, title: str, text: str) -> None:
         super().__init__()

@@ -139,7 +139,7 @@ def submit(file: Path, update: bool) -> Answer:
 
 
 class Leaves(Answer):
-    """What giving up a sweep would remove, or why it can't be given up now."""
+    """The folders that giving up a sweep would remove, or why it can't be given up now."""
 
     def __init__(self, sweep: str, text: str, problem: str, folders: frozenset[Path] = frozenset()) -> None:
         super().__init__()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
 
 MOST_NAMES = 8
-"""Of those that could follow, so many are named."""
+"""Completions that are named at once."""
 MOVES = (
     ("up", "cursor_up", "Up"),
     ("down", "cursor_down", "Down"),
@@ -33,7 +33,7 @@ MOVES = (
 
 
 class Completed(Answer):
-    """How what was typed can go on."""
+    """Completions of what was typed."""
 
     def __init__(self, typed: str, names: list[str], wanted: bool) -> None:
         """`wanted`: the Tab key asked for it."""
@@ -132,7 +132,7 @@ class AskScreen(ModalScreen[str]):
 
 
 class Narrowing(Input):
-    """What is typed to see fewer names; the key `leaves` isn't text where it would be the first letter."""
+    """The text that leaves fewer names; the key `leaves` isn't text where it would be the first letter."""
 
     def __init__(self, leaves: str) -> None:
         super().__init__(placeholder="type to see fewer")

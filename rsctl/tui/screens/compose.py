@@ -78,7 +78,7 @@ class ComposeScreen(Filing):
     def __init__(self) -> None:
         super().__init__()
         self._folds: dict[str, bool] = {}
-        """What somebody opened or closed."""
+        """Sections that somebody opened or closed."""
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):

@@ -31,11 +31,11 @@ class Drafting(ModeScreen):
         self._file: Path | None = None
         """The file that was opened or saved: saving may replace it."""
         self._saved: dict[str, Any] = self._draft.copy().raw
-        """What is on disk of it."""
+        """The text that is on disk of it."""
         self._now = Step(self._draft.copy(), None, self._saved)
         self._before: Step | None = None
         self._asked_for_kept = False
-        """Whether a draft of the last time was looked for; until then none is written over it."""
+        """True once a draft of the last time was looked for; until then none is written over it."""
         self._offered: drafts.Kept | None = None
 
     def _check(self) -> None:

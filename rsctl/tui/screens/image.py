@@ -22,7 +22,7 @@ from rsctl.tui.views import Sample
 
 
 class ImageScreen(ModalScreen[None]):
-    """What is known of the image stands at once; its pictures come when torch has drawn them."""
+    """Facts about the image stand at once; its pictures come when torch has drawn them."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q", "dismiss", "Close")]

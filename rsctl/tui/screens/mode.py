@@ -116,7 +116,7 @@ class ModeScreen(Screen[None]):
         return ()
 
     def settle(self, problem: str) -> None:
-        """What a dialogue attempts is done: it closes, or says what was wrong; where it was left, that is said here."""
+        """An attempt of a dialogue has ended: it closes, or says what was wrong; where it was left, that is said here."""
         dialogue = self.app.screen
         if not isinstance(dialogue, AskScreen) or not dialogue.trying:
             if problem:

@@ -23,7 +23,7 @@ class Column:
     right: bool = False
     drop: int = 0
     least: int = 22
-    """Of a column that takes what is left: so much is kept for it before others are shown."""
+    """Cells of a column that takes what is left: so much is kept for it before others are shown."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tup
 
 
 def size_of(cell: Cell) -> int:
-    """How wide a cell is where nothing is cut off."""
+    """The width of a cell where nothing is cut off."""
     return cell_len(cell) if isinstance(cell, str) else sum(cell_len(text) for text, _ in cell)
 
 
