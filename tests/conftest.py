@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,16 +21,6 @@ def _as_in_a_new_process() -> None:
     records._passed.clear()
     plugin_packages.load.cache_clear()
     WATCH.__init__()
-
-
-@pytest.fixture
-def little_memory() -> Iterator[None]:
-    """This process may take 8 GB more and no more, whatever its system promises."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    before = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + 8 * 2**30, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture

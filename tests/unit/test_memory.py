@@ -43,11 +43,10 @@ def test_the_pages_of_a_tensor_that_was_freed_serve_the_next_one() -> None:
     assert faults("configured") < plain / 20
 
 
-HUGE = 2_147_483_600  # the largest that a record holds, in blocks of 50: half a terabyte of digits
+HUGE = 10**12
 """Images of a tile or a batch that no machine holds; the system refuses them at once."""
 
 
-@pytest.mark.usefixtures("little_memory")
 def test_a_tile_that_does_not_fit_names_its_key(chain: Chain) -> None:
     training, first, *_ = chain.plan(tiny(certification={"tile": HUGE, "block": 50})).requests
     chain.run(training.task)
