@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import base64
 import io
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,9 +19,9 @@ from torch import Tensor
 from jobs.data import load, require_planned
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure
+from jobs.printing import print_json
 from jobs.sampling.shown import Shown
 from rsctl.catalog import use_plugins
-from rsctl.errors import UserError
 from rsctl.spec.runs import CountSpec
 from rsctl.store.layout import Run
 
@@ -82,12 +81,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("position", type=int)
     parser.add_argument("--data", type=Path, required=True)
     options = parser.parse_args(arguments)
-    try:
-        print(json.dumps(pictures(Run(options.run), options.position, options.data)))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return print_json(lambda: pictures(Run(options.run), options.position, options.data))
 
 
 if __name__ == "__main__":

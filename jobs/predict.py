@@ -19,13 +19,14 @@ from jobs.data import load
 from jobs.memory import sized_by
 from jobs.models.load import to_sample
 from jobs.precision import configure
+from jobs.printing import print_json
 from jobs.published import examine, options_of
 from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.labels import NAMES
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.possible import Draws, too_few_to_predict
-from rsctl.errors import InputError, UserError
+from rsctl.errors import InputError
 from rsctl.spec.sections import Arithmetic, Compile, Precision_
 
 BLOCK = 100
@@ -112,12 +113,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--compile", choices=get_args(Compile), default="off")
     parser.add_argument("--arithmetic", choices=get_args(Arithmetic), default="float")
     parser.add_argument("--tile", type=int, default=400)
-    try:
-        print(json.dumps(predict(parser.parse_args(arguments))))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return print_json(lambda: predict(parser.parse_args(arguments)))
 
 
 if __name__ == "__main__":

@@ -23,12 +23,13 @@ from jobs.models.judge import judge
 from jobs.models.published import Weights, read_weights
 from jobs.models.recognise import assumptions
 from jobs.precision import configure
+from jobs.printing import print_json
 from rsctl.catalog import find, known_datasets, known_models, use_plugins
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.published import CHECKPOINT
 from rsctl.catalog.shape import parameters_of, shape_of
 from rsctl.catalog.weight_files import TAKEN
-from rsctl.errors import InputError, UserError
+from rsctl.errors import InputError
 from rsctl.spec.identity import completed
 from rsctl.spec.permutation import images_of
 from rsctl.store.files import replace, to_json
@@ -180,12 +181,7 @@ def options_of(command: str) -> argparse.ArgumentParser:
 
 def main(arguments: list[str]) -> int:
     """Entry point; what went wrong is a sentence on stderr."""
-    try:
-        print(json.dumps(examine(options_of("rsctl certify").parse_args(arguments))[0]))
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    return 0
+    return print_json(lambda: examine(options_of("rsctl certify").parse_args(arguments))[0])
 
 
 if __name__ == "__main__":

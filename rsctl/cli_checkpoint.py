@@ -191,6 +191,7 @@ def examine(
     """What the file is, said on stderr; raises what the look at it ended with."""
     from rsctl.catalog import plugins
     from rsctl.catalog.published import normalisation as checked
+    from rsctl.modules import module_command
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
@@ -202,11 +203,11 @@ def examine(
     data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
     dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
     # torch is loaded in a process of its own.
-    command = [
-        sys.executable, "-m", module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
+    command = module_command(
+        module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
         "--normalisation", normalisation, "--part", str(method.get("part", "")), "--arch", arch, "--plugins", json.dumps(list(plugins())),
         "--parameters", json.dumps(data), "--model-parameters", json.dumps(architecture), *more,
-    ]  # fmt: skip
+    )  # fmt: skip
     done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
     if done.returncode:
         text = done.stderr.strip() or "looking at the file died without a word"

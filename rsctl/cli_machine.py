@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Annotated
 
 import typer
@@ -71,9 +70,10 @@ def data_fetch(
     import subprocess
 
     from rsctl.catalog import find, known_datasets
+    from rsctl.modules import module_command
     from rsctl.spec.settings import load_settings
 
     place = load_settings()
     find("data set", name, known_datasets())
     # torchvision does the work, and torch is loaded in a process of its own.
-    leave(subprocess.run([sys.executable, "-m", "jobs.data.fetch", name, str(place.data)]).returncode)
+    leave(subprocess.run(module_command("jobs.data.fetch", name, str(place.data))).returncode)

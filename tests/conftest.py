@@ -17,7 +17,7 @@ from rsctl.store.layout import Store
 
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> None:
-    """What a process remembers of its store, its plugins and the scheduler is of one test alone."""
+    """Forget what a process remembers of its store, its plugins and the scheduler."""
     records._passed.clear()
     plugin_packages.load.cache_clear()
     WATCH.__init__()

@@ -28,7 +28,7 @@ class Person:
     umask: int = 0o002
 
     def command(self, words: list[str]) -> list[str]:
-        """What starts these words as this person, in a view of the file system in which everybody reaches Python."""
+        """The command that starts these words as this person, in a view of the file system in which everybody reaches Python."""
         change = ["setpriv", f"--reuid={self.user}", f"--regid={self.user}", f"--groups={GROUP}", "--"]
         inner = ["sh", "-c", f'umask {self.umask:03o}; cd "$0" && exec "$@"', str(self.home), *words]
         script = "".join(

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from typing import Any, get_args
 
 from rsctl.catalog import known_datasets, known_models
 from rsctl.errors import InputError, UnavailableError, unknown
+from rsctl.modules import module_command
 from rsctl.spec.sections import Compile
 from rsctl.spec.settings import Place
 from rsctl.store.files import replace, to_json
@@ -24,19 +24,9 @@ def bench(
     Raises InputError for names that don't exist, UnavailableError if the measurement fails.
     """
     store = Store(place.store)
-    command = [
-        sys.executable,
-        "-m",
-        "jobs.bench",
-        "--data",
-        str(place.data),
-        "--threads",
-        str(threads),
-        "--sigma",
-        str(sigma),
-        "--compile",
-        compile_mode,
-    ]
+    command = module_command(
+        "jobs.bench", "--data", str(place.data), "--threads", str(threads), "--sigma", str(sigma), "--compile", compile_mode,
+    )  # fmt: skip
     if model in known_models():
         if dataset not in known_datasets():
             raise InputError(f"--dataset: {unknown('data set', dataset, known_datasets())}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from rsctl.catalog.folders import SPLITS, class_names, folder_root, grey_files, 
 from rsctl.catalog.listing import Listing, alike, both, folders_in, list_split, sentence
 from rsctl.catalog.presence import absent, own_folders
 from rsctl.errors import InputError, UnavailableError, UserError
+from rsctl.modules import module_command
 from rsctl.words import counted
 
 KEEP_SECONDS = 20.0
@@ -161,7 +161,7 @@ def _opened(asked: dict[str, Any]) -> Iterator[tuple[list[int], dict[str, str]]]
         json.dump(asked, question)
         question.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobs.data.check"], stdin=question, stdout=subprocess.PIPE, stderr=errors, text=True
+            module_command("jobs.data.check"), stdin=question, stdout=subprocess.PIPE, stderr=errors, text=True
         )  # fmt: skip
         assert process.stdout is not None
         try:
@@ -182,7 +182,7 @@ def _last_line(errors: IO[str]) -> str:
 def _data_plane(*arguments: str) -> str:
     """The data plane's findings about a data set that it loads whole."""
     done = subprocess.run(
-        [sys.executable, "-m", "jobs.data.check", *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        module_command("jobs.data.check", *arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL
     )  # fmt: skip
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["the process was ended"])[-1]

@@ -21,6 +21,7 @@ from typing import Any
 
 from rsctl.catalog import use_plugins
 from rsctl.errors import InputError, UserError
+from rsctl.modules import module_command
 from rsctl.plain import guard
 from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
@@ -179,12 +180,14 @@ class FollowerClaim(Claim):
 def _run_processes(run: Run, number: int, processes: int) -> int:
     """Train in several processes of this machine: claim once, then start one process per GPU (or CPU share)."""
     claim = take_claim(run, number, run.launch())
-    command = [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
+    command = module_command(
+        "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
         "--module", "rsctl.cluster.task", str(run.path), str(number),
-    ]  # fmt: skip
+    )  # fmt: skip
     child = subprocess.Popen(
         command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True, preexec_fn=die_with_parent,
+        # Its processes are started by `python -m`, which imports from where it is.
+        cwd="/",
     )  # fmt: skip
     asked: list[int] = []
 

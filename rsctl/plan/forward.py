@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import subprocess
-import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
+from rsctl.modules import module_command
 from rsctl.spec.identity import content_hash, identity
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
@@ -54,9 +54,7 @@ def flops(store: Store, networks: set[Network]) -> dict[Network, float]:
     unknown = [one for one in networks if not files[one].exists()]
     if unknown:
         asked = json.dumps([_described(one) for one in unknown])
-        done = subprocess.run(
-            [sys.executable, "-m", "jobs.forward"], input=asked, capture_output=True, text=True
-        )
+        done = subprocess.run(module_command("jobs.forward"), input=asked, capture_output=True, text=True)
         for one, counted in zip(
             unknown, json.loads(done.stdout) if done.returncode == 0 else (), strict=False
         ):

@@ -16,7 +16,6 @@ import select
 import signal
 import struct
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -24,6 +23,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from rsctl.modules import module_command
 from rsctl.store.digest import SIZE, Corrupt, check_digest, has_digest, own_bytes
 from rsctl.store.hdf5 import KINDS, LARGEST, Content, decode
 
@@ -90,13 +90,11 @@ class _Helper:
     def _start(self) -> None:
         if self._process is not None and self._owner == os.getpid():
             self._process.communicate()
-        home = str(Path(__file__).parents[2])
-        known = [home, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
         limits = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         self._process, self._owner = (
             subprocess.Popen(
-                [sys.executable, "-m", "rsctl.store.strangers"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-                cwd="/", start_new_session=True, env={**os.environ, **limits, "PYTHONPATH": os.pathsep.join(map(os.path.abspath, known))},
+                module_command("rsctl.store.strangers"), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                cwd="/", start_new_session=True, env={**os.environ, **limits},
             ),
             os.getpid(),
         )  # fmt: skip

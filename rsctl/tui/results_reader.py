@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from textual.message_pump import MessagePump
 
+from rsctl.modules import module_command
 from rsctl.tui.background import Answer
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.words import counted
@@ -191,15 +191,7 @@ def pictures(folder: Path, position: int) -> Answer:
     """Have an image of a run drawn; torch is loaded in a process of its own."""
     from rsctl.spec.settings import load_settings
 
-    command = [
-        sys.executable,
-        "-m",
-        "jobs.picture",
-        str(folder),
-        str(position),
-        "--data",
-        str(load_settings().data),
-    ]
+    command = module_command("jobs.picture", str(folder), str(position), "--data", str(load_settings().data))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         return Pictured(

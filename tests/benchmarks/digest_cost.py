@@ -1,4 +1,4 @@
-"""What the digest of a shard costs, as a share of writing and of reading it: python tests/benchmarks/digest_cost.py [--json]."""
+"""Measures the cost of a shard's digest, as a share of writing and of reading it: python tests/benchmarks/digest_cost.py [--json]."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Subject:
     truth: dict[str, Any]
 
     def outcome(self) -> str:
-        """What comes of reading the file; fails where a number changed without a word."""
+        """The outcome of reading the file; fails where a number changed without a word."""
         started, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         columns, problem = self.read()
         assert time.monotonic() - started < 5, problem
@@ -314,7 +314,7 @@ CRAFTED: dict[str, Callable[[Any], None]] = {
     "other run": attribute("spec_hash", "0" * 64),
 }  # fmt: skip
 VALUES = ("another's position", "other dimension", "dimension of text", "no SHA-256")
-"""What is compared with the run's tasks and its data set only where nothing vouches for the file."""
+"""Columns that are compared with the run's tasks and its data set only where nothing vouches for the file."""
 
 
 @pytest.mark.parametrize("digest", [True, False], ids=["with digest", "without"])

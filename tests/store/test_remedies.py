@@ -1,4 +1,4 @@
-"""What an error message advises is done here, after the message itself: the way out of it works."""
+"""Remedies that error messages advise are executed, after the message itself: the way out of it works."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -11,11 +12,13 @@ from pathlib import Path
 import pytest
 from chain import Chain, tiny, wait_until
 
+import rsctl
 from rsctl.cluster.backend import Seen
 from rsctl.cluster.doctor import examine
 from rsctl.cluster.processes import stopped_queues
 from rsctl.cluster.slurm_last_words import explain
 from rsctl.errors import InputError
+from rsctl.modules import module_command
 from rsctl.spec.settings import load_settings
 from rsctl.store.attempts import Claim, State, here, latest_attempt
 from rsctl.store.layout import Run
@@ -109,3 +112,23 @@ def test_doctor_sees_a_stopped_queue(chain: Chain) -> None:
             process.kill()
     assert not found.ok
     assert f"process {process.pid} was stopped: 'kill -CONT {process.pid}'" in found.text
+
+
+def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
+    """Somebody's repository may have a `socket.py`; what runs in a process of its own must not take it for Python's."""
+    for name in ("socket", "json", "argparse", "jobs"):
+        (tmp_path / f"{name}.py").write_text("open('imported', 'w')\n")
+    for module in ("jobs.bench", "jobs.picture", "jobs.predict", "jobs.published"):
+        done = subprocess.run(
+            module_command(module, "--help"), cwd=tmp_path, capture_output=True, text=True, timeout=100
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+    assert not (tmp_path / "imported").exists()
+
+
+def test_no_command_starts_python_where_its_user_is() -> None:
+    """By the code itself: `-m` puts the current folder first on the path, so whoever uses it names another folder."""
+    for file in Path(rsctl.__file__).parent.rglob("*.py"):
+        text = file.read_text()
+        for place in re.finditer(r"sys\.executable, \"-m\"", text):
+            assert 'cwd="/"' in text[place.start() : place.start() + 400], file
