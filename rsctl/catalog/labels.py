@@ -9,6 +9,7 @@ from typing import Any
 
 from rsctl.catalog import known_datasets
 from rsctl.catalog.folders import class_names, folder_root, image_files
+from rsctl.catalog.listing import folders_in
 from rsctl.catalog.shape import parameters_of
 from rsctl.errors import UserError
 
@@ -72,7 +73,7 @@ def labels_of(dataset: str, parameters: Mapping[str, Any], split: str, data_root
             names = class_names(root, chosen)
         else:
             root, part = data_root / "imagenet", "val" if part == "test" else "train"
-            names = tuple(sorted(entry.name for entry in (root / part).iterdir() if entry.is_dir()))
+            names = tuple(name for name in folders_in(root / part) if not name.startswith("."))
         return Labels(names, tuple(file for file, _, _ in image_files(root, part, names)))
     except (UserError, OSError):
         return Labels()

@@ -127,3 +127,13 @@ def test_names_of_torchvision_sets(tmp_path) -> None:
     assert labels_of("cifar10", {}, "test", tmp_path).name(3) == "3 cat"
     assert labels_of("digits", {}, "test", tmp_path).name(3) == "3"
     assert labels_of("imagefolder", {"path": "none"}, "test", tmp_path).name(1) == "1"
+
+
+def test_names_of_imagenet_are_those_of_its_folders(tmp_path) -> None:
+    for name in ("n01440764", "n01443537", ".cache"):
+        folder = tmp_path / "imagenet" / "val" / name
+        folder.mkdir(parents=True)
+        (folder / "a.JPEG").touch()
+    found = labels_of("imagenet", {}, "test", tmp_path)
+    assert found.names == ("n01440764", "n01443537")
+    assert found.file(1) == "val/n01443537/a.JPEG"
