@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from jobs.certify.noisy_inputs import Shown
 from jobs.data import load, require_planned
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure
 from jobs.printing import print_json
-from jobs.sampling.shown import Shown
 from rsctl.catalog import use_plugins
-from rsctl.spec.runs import CountSpec
+from rsctl.config.runs import CountSpec
 from rsctl.store.layout import Run
 
 DRAWS = 8

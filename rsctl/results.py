@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
-from rsctl.report.formats import long_rows
 from rsctl.report.logged import reading
 from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run, of_verification
+from rsctl.report.tables.formats import long_rows
 from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table
-from rsctl.words import counted
+from rsctl.text import counted
 
 __all__ = ["RunResults", "SweepResults", "open"]
 

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.processes import task_processes
-from rsctl.cluster.requests import own_queue, task_of
+from rsctl.cluster.local.processes import task_processes
+from rsctl.cluster.local.requests import own_queue, task_of
 from rsctl.cluster.task import MODULES
+from rsctl.config.settings import Place, load_settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
-from rsctl.spec.settings import Place, load_settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import KINDS, Run, Store
 from rsctl.store.work import Work
@@ -182,7 +182,11 @@ def queue_pids(store: Store) -> list[int]:
             state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if b"rsctl.cluster.queue" in words and f"RSCTL_STORE={store.root}".encode() in given and state != "Z":
+        if (
+            b"rsctl.cluster.local.queue" in words
+            and f"RSCTL_STORE={store.root}".encode() in given
+            and state != "Z"
+        ):
             found.append(int(name))
     return found
 

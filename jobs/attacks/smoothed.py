@@ -22,10 +22,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jobs.attacks import Classify, Found, distances
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator, hash32
-from jobs.sampling.sampler import ImageCounts, Sampler
-from rsctl.spec.runs import CONFIRMATIONS
+from rsctl.config.runs import CONFIRMATIONS
 
 SELECTION = 100
 """Draws that name the classes to be tested against the label."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from jobs.data.decode import centre_crop, read_image, resized_crop_flip
-from jobs.moving import moved
+from jobs.device import moved
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError

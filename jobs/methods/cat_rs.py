@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from jobs.adversary import evaluating
+from jobs.device import moved
 from jobs.losses import cross_entropies, kl, noisy_logits, unit, within
-from jobs.moving import moved
 from jobs.predictions import gather
 from jobs.state import TrainingState
 

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)

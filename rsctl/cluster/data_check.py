@@ -22,7 +22,7 @@ from rsctl.catalog.listing import Listing, alike, both, folders_in, list_split, 
 from rsctl.catalog.presence import absent, own_folders
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.modules import module_command
-from rsctl.words import counted
+from rsctl.text import counted
 
 KEEP_SECONDS = 20.0
 """Seconds between two writings of what was opened, so that a check that is interrupted goes on from there."""

@@ -31,10 +31,10 @@ from rsctl.store.trust import check_task, told_group
 from rsctl.store.work import Stopped, Work
 
 MODULES = {
-    "models": "jobs.train",
-    "counts": "jobs.count",
-    "verifications": "jobs.verify",
-    "attacks": "jobs.attack",
+    "models": "jobs.training.train",
+    "counts": "jobs.certify.count",
+    "verifications": "jobs.per_image.verify",
+    "attacks": "jobs.per_image.attack",
 }
 """Whose `main(work)` does the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)

@@ -11,6 +11,8 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.weight_files import TAKEN, content
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
@@ -19,8 +21,6 @@ from rsctl.plan.cost import measure
 from rsctl.plan.memory import reckon
 from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
 from rsctl.plan.tasks import STAGES, Request, Task
-from rsctl.spec.sections import StageResources
-from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
@@ -33,7 +33,7 @@ from rsctl.store.records import seal
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 from rsctl.store.trust import check_run, kept_from_group, open_to_all
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.errors import UserError
 from rsctl.plan.forward import Network, flops, network, with_defaults
 from rsctl.plan.plan import Plan
-from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.fields import BENCH
 from rsctl.store.layout import TABLES, Run, Store
 from rsctl.store.records import read_or_pass
-from rsctl.words import duration
+from rsctl.text import duration
 
 Key = tuple[str | Network, ...]
 

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
+from rsctl.config.identity import content_hash, identity
 from rsctl.modules import module_command
-from rsctl.spec.identity import content_hash, identity
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store

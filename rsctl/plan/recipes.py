@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsctl.catalog.recipe import Recipe
+from rsctl.config.resolve import FILE
+from rsctl.config.runs import TrainSpec
 from rsctl.plan.plan import Plan
-from rsctl.spec.resolve import FILE
-from rsctl.spec.runs import TrainSpec
-from rsctl.words import counted
+from rsctl.text import counted
 
 COLUMNS, WIDE = 80, 9
 """Characters of a line, and of its first word."""

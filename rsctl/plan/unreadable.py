@@ -9,13 +9,13 @@ from rsctl.catalog.checked import known_defects
 from rsctl.catalog.defects import grouped, suspects
 from rsctl.catalog.folders import SPLITS, folder_root
 from rsctl.catalog.listing import Listing, list_split
+from rsctl.config.settings import Place
 from rsctl.errors import InputError
 from rsctl.plan.changed import called
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import Plan
-from rsctl.spec.settings import Place
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import find_certificate
+from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.errors import UserError
-from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
 from rsctl.store.tables import Table, read_findings, read_table
-from rsctl.words import counted
+from rsctl.text import counted
 
 SMOOTHED = "the smoothed classifier"
 SHOWN = 5

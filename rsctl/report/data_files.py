@@ -5,7 +5,7 @@ from __future__ import annotations
 from rsctl.errors import RefusedError
 from rsctl.store.labels import Labels
 from rsctl.store.tables import R, Reader, Table
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 class Files:

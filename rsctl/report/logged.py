@@ -15,17 +15,17 @@ from scipy.special import bdtrik, log_ndtr, ndtr
 from rsctl.certificates import ABSTAIN, Certified, certificates, find_certificate
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
 from rsctl.certificates.possible import Asked, too_few
+from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
 from rsctl.report.clean import clean_accuracy
 from rsctl.report.logged_counts import asked_of_counts, certify_counts, count_table
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
-from rsctl.report.printed import of_numbers
-from rsctl.report.text import percent_up
-from rsctl.spec.sections import Certification
+from rsctl.report.radius_logs.printed import of_numbers
+from rsctl.report.typeset import percent_up
 from rsctl.store.degenerate import judge
 from rsctl.store.imports import Radii, Shown
 from rsctl.store.tally import tally
-from rsctl.words import counted, nth
+from rsctl.text import counted, nth
 
 PLAIN = "cohen"
 """The certificate whose largest radius is known: σ Φ⁻¹(α^{1/n})."""

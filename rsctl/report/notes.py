@@ -10,8 +10,8 @@ import numpy as np
 
 from rsctl.catalog.weight_files import called
 from rsctl.certificates.possible import Asked, Draws
+from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.report.measured import OwnRow, Row
-from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Table

@@ -10,7 +10,7 @@ from typing import Any
 from rsctl.errors import InputError, unknown
 from rsctl.store.imports import Shown
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ import numpy as np
 
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
+from rsctl.config.runs import TrainSpec, VerifySpec
 from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
 from rsctl.report.notes import seedless
-from rsctl.report.text import percent_up, radius_text
-from rsctl.spec.runs import TrainSpec, VerifySpec
+from rsctl.report.typeset import percent_up, radius_text
 from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings

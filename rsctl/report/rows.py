@@ -14,13 +14,14 @@ from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, find_certificate
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.clean import clean_accuracy
 from rsctl.report.data_files import Files
-from rsctl.report.families import Scored, families
 from rsctl.report.learned import about_degenerate, about_missing
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
@@ -40,8 +41,7 @@ from rsctl.report.measured import (
 from rsctl.report.notes import about_functions, asked_of, mark_varying, seedless, settings_of, warnings
 from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.runs import TrainSpec
+from rsctl.report.tables.families import Scored, families
 from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
@@ -49,7 +49,7 @@ from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import Reader, Table
 from rsctl.store.tally import verdict
-from rsctl.words import nth
+from rsctl.text import nth
 
 __all__ = [
     "CONFIDENCE",

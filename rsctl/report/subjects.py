@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified, find_certificate
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.errors import InputError
 from rsctl.report.logged import NoCountsError, reading
 from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.degenerate import Verdict, judge, of_folder
 from rsctl.store.imports import Import, Shown, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import R, Table, read_findings, read_table
 from rsctl.store.tally import tally, verdict
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True, eq=False)

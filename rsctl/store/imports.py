@@ -35,8 +35,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rsctl.config.identity import content_hash, identity
 from rsctl.errors import InputError, RefusedError
-from rsctl.spec.identity import content_hash, identity
 from rsctl.store.digest import Corrupt
 from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from rsctl.store.tables import Table
-from rsctl.words import counted
+from rsctl.text import counted
 
 SHOWN = 5
 

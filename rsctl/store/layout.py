@@ -13,11 +13,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rsctl.config.identity import identity
+from rsctl.config.names import check_name
+from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
-from rsctl.spec.identity import identity
-from rsctl.spec.names import check_name
-from rsctl.spec.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.records import Unreadable, digest_of, seal, what_is_wrong

@@ -86,7 +86,7 @@ def seal(values: dict[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def digest_of(values: dict[str, Any], fields: tuple[str, ...]) -> str:
-    from rsctl.spec.identity import content_hash
+    from rsctl.config.identity import content_hash
 
     return content_hash({name: values[name] for name in fields if name in values})[:16]
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsctl.config.runs import TrainSpec
+from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of, told_apart
-from rsctl.spec.runs import TrainSpec
-from rsctl.spec.sections import Certification
 from rsctl.store.imports import Shown, find_sweep
 from rsctl.store.layout import Run, Store
 

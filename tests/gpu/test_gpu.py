@@ -14,13 +14,13 @@ import torch
 from chain import Chain, tiny
 from scipy.stats import chisquare
 
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sums import summed
 from jobs.models import build_model
 from jobs.models.load import Executed, to_sample
+from jobs.noise.splitting import split
+from jobs.noise.whole_pixels import WholePixels, noisy
 from jobs.random import stream
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.sums import summed
-from jobs.sampling.whole_pixels import WholePixels, noisy
-from jobs.splitting import split
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.certificates.exact_noise import BITS, reach, weights

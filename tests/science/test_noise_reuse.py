@@ -11,11 +11,11 @@ from chain import Chain, tiny
 from numpy.typing import NDArray
 
 from jobs.attacks.search import Search
+from jobs.certify.noisy_inputs import Shown
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.models.load import load_trained, to_sample
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.shown import Shown
 from rsctl.certificates import CountTable, find_certificate
-from rsctl.spec.runs import AttackSpec, CountSpec, parse_spec
+from rsctl.config.runs import AttackSpec, CountSpec, parse_spec
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader
 
@@ -106,7 +106,7 @@ def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(
         keys.append(key)
         return Search(*arguments, key=key, **options)
 
-    monkeypatch.setattr("jobs.attack.Search", noted)
+    monkeypatch.setattr("jobs.per_image.attack.Search", noted)
     attack = {"attack": "ddn", "norm": "l2", "steps": 1}
     chain.run_all(tiny(certification={"split": "val", "max_images": 4, "shards": 1}, attack=attack))
     (attacked,) = chain.store.runs("attacks")

@@ -13,8 +13,8 @@ import pytest
 import torch
 from chain import Chain, StopsAfter, tiny
 
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.splitting import offsets, split
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.noise.splitting import offsets, split
 from jobs.state import TrainingState
 from rsctl.catalog.pixels import splitting_width
 from rsctl.certificates import CountTable, find_certificate
@@ -221,7 +221,7 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
     assert (spec.noise, spec.n, spec.n0) == ("splitting", 221, 0)
     stopped = chain.work(counting.task, StopsAfter)
     stopped.tiles = 3
-    from jobs import count
+    from jobs.certify import count
 
     with pytest.raises(Stopped):
         count.main(stopped)

@@ -15,10 +15,10 @@ from chain import Chain, tiny
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
-from jobs import count
+from jobs.certify import count
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.models.load import Executed
 from jobs.precision import float32_flags
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.cost import table_work

@@ -13,9 +13,9 @@ import pytest
 from sites import Site, attempts
 
 from rsctl.cluster.backend import Seen
-from rsctl.cluster.slurm_commands import limits
-from rsctl.cluster.slurm_last_words import explain
-from rsctl.cluster.slurm_script import RUN, SETUP_FAILED, prepared, watched
+from rsctl.cluster.slurm.commands import limits
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.cluster.slurm.script import RUN, SETUP_FAILED, prepared, watched
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster import slurm_commands
-from rsctl.cluster.everywhere import notices
-from rsctl.cluster.slurm_commands import Row, compress, look_at_queue
-from rsctl.cluster.slurm_last_words import explain
-from rsctl.cluster.slurm_states import seen_of
+from rsctl.cluster.all_backends import notices
+from rsctl.cluster.slurm.backend import commands
+from rsctl.cluster.slurm.commands import Row, compress, look_at_queue
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.cluster.slurm.states import seen_of
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 
@@ -95,8 +95,8 @@ def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
         plan.read_text().replace('"tasks": [\n    0,\n    1\n   ]', f'"tasks": {list(range(5000))}')
     )
     from rsctl.cluster.control import backend_of, sweep_tasks
+    from rsctl.config.sections import StageResources
     from rsctl.plan.tasks import Request
-    from rsctl.spec.sections import StageResources
 
     run.path.parent.parent.joinpath("models", run.count_spec.model_run, "model.pt").write_bytes(b"a model")
     tasks = [task for task in sweep_tasks(site.store, "try") if task.run.kind == "counts"]
@@ -197,7 +197,7 @@ def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter
 
 def test_array_ranges_are_read_and_written() -> None:
     assert compress(["7_0", "7_1", "7_2", "7_5", "9"]) == ["9", "7_[0-2,5]"]
-    assert slurm_commands._job_keys("7_[0-2,5%4]") == ["7_0", "7_1", "7_2", "7_5"]
-    assert slurm_commands._job_keys("7_4") == ["7_4"]
-    assert slurm_commands._job_keys("7") == ["7"]
-    assert slurm_commands._job_keys("7.batch") == []
+    assert commands._job_keys("7_[0-2,5%4]") == ["7_0", "7_1", "7_2", "7_5"]
+    assert commands._job_keys("7_4") == ["7_4"]
+    assert commands._job_keys("7") == ["7"]
+    assert commands._job_keys("7.batch") == []

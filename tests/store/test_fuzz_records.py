@@ -24,9 +24,9 @@ import pytest
 import typer
 from chain import Chain, tiny
 
-from rsctl.cli import app, run
-from rsctl.cluster.requests import own_queue
-from rsctl.cluster.slurm_submissions import Submission, list_tasks
+from rsctl.cli.app import app, run
+from rsctl.cluster.local.requests import own_queue
+from rsctl.cluster.slurm.submissions import Submission, list_tasks
 from rsctl.plan.tasks import Request
 from rsctl.store.attempts import Claim, State, here
 from rsctl.store.degenerate import Tally
@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         patch.setenv("RSCTL_CONFIG", str(folder / "rsctl.toml"))
         patch.delenv("RSCTL_STORE", raising=False)
         patch.delenv("RSCTL_DATA", raising=False)
-        patch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+        patch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
         patch.setattr("rsctl.cli.app", typer.main.get_command(app))  # which is most of a command's time
         patch.chdir(folder)
         chain = Chain(folder)
@@ -329,7 +329,7 @@ def test_submit_sets_aside_what_is_damaged(
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     monkeypatch.setenv("RSCTL_STORE", str(root))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     file = str(made.sweep_file)
     assert command("submit", file)[0] == 0
     own = {"plan.json", "spec.json", "launch.json", "seen.json", "tile.json"}
@@ -385,7 +385,7 @@ def test_a_damaged_request_is_asked_for_again(
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     monkeypatch.setenv("RSCTL_STORE", str(root))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     queue = own_queue(Store(root))
     requests = sorted(queue.requests.iterdir())
     requests[0].write_text(requests[0].read_text().replace('"needs"', '"needless"'))

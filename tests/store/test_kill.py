@@ -18,7 +18,7 @@ from chain import Chain, queue_pids, tiny, wait_until
 from test_shards import fake_run, write_shard
 
 from rsctl.cluster.control import sweep_statuses
-from rsctl.cluster.processes import task_processes
+from rsctl.cluster.local.processes import task_processes
 from rsctl.plan.commit import Task
 from rsctl.store.attempts import State, latest_attempt, read_attempt
 from rsctl.store.compaction import compact

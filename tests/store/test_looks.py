@@ -11,10 +11,10 @@ from chain import Chain, StopsAfter, tiny
 
 from rsctl.certificates import find_certificate
 from rsctl.certificates.stopping import CertifyAtRadii
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
 from rsctl.errors import RefusedError
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
 from rsctl.store.files import replace
 from rsctl.store.tables import Table, read_table
 from rsctl.store.work import Stopped
@@ -64,7 +64,7 @@ def test_every_image_stops_where_the_rule_says_and_not_before(chain: Chain) -> N
 def test_stopping_at_any_tile_and_going_on_gives_the_same_table(
     chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import count
+    from jobs.certify import count
 
     first = sampled(chain, None, shards=1)
     (run,) = chain.store.runs("models")

@@ -12,7 +12,7 @@ from test_sweeps import grid_of, text_of
 from textual.widgets import Static
 
 from rsctl.cluster.status import status_text, status_values
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import Said, import_logs
 from rsctl.report.rows import sweep_results
 from rsctl.tui.result_rows import down
 from rsctl.tui.screens.samples import SamplesScreen

@@ -21,10 +21,10 @@ import rsctl.catalog.attacks
 from jobs.attacks import Found, distances, fooled
 from jobs.attacks.search import Attacked, Search
 from jobs.attacks.smoothed import outvoted
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.data import load
 from jobs.models import build_model
 from jobs.models.load import Executed
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog import find, known_attacks, known_datasets
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError

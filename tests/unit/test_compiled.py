@@ -11,15 +11,15 @@ import torch
 import torch._inductor.config
 from chain import Chain, tiny
 
-from jobs import count
+from jobs.certify import count
 from jobs.models import build_model
 from jobs.models.compiled import compiled, compiler_version
 from jobs.models.load import Executed, to_sample
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.config.identity import identity
 from rsctl.errors import RefusedError, UnavailableError
 from rsctl.plan.cost import table_work
-from rsctl.spec.identity import identity
 from rsctl.store.files import replace
 from rsctl.store.tables import Table, read_table
 from rsctl.store.work import Stopped, Work

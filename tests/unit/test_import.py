@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from report_cases import make_store
 
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import InputError
-from rsctl.report.cells import NotALog
-from rsctl.report.export_logs import export_logs
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.logged import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
-from rsctl.report.logs import parse_log
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import Said, import_logs
+from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.rows import sweep_results
+from rsctl.report.tables.formats import render
 from rsctl.store.files import read_json
 from rsctl.store.imports import imports
 from rsctl.store.layout import Store

@@ -13,25 +13,25 @@ from report_cases import make_row, make_store
 
 from rsctl import results
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import RefusedError
-from rsctl.report.cells import NotALog
-from rsctl.report.compare import compare
-from rsctl.report.export_logs import MANIFEST, export_logs
-from rsctl.report.figures import plot
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Imported, Said, import_logs
-from rsctl.report.log_paths import read_path
-from rsctl.report.log_sigma import Unclear, settle
+from rsctl.report.baselines import Published, PublishedRow
+from rsctl.report.compare.pairs import compare
+from rsctl.report.compare.reproduce import reproduce
+from rsctl.report.figures.draw import plot
 from rsctl.report.logged import cap
-from rsctl.report.logs import parse_log
 from rsctl.report.measured import LoggedRow
-from rsctl.report.printed import half_units
-from rsctl.report.published import Published, PublishedRow
-from rsctl.report.reproduce import reproduce
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+from rsctl.report.radius_logs.import_logs import Imported, Said, import_logs
+from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.paths import read_path
+from rsctl.report.radius_logs.printed import half_units
+from rsctl.report.radius_logs.sigma import Unclear, settle
 from rsctl.report.rows import sweep_results
 from rsctl.report.subjects import open_subject
-from rsctl.report.summary import best_sigmas, groups
+from rsctl.report.tables.formats import render
+from rsctl.report.tables.summary import best_sigmas, groups
 from rsctl.store.imports import Import, ImportSpec, Radii, imports
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves

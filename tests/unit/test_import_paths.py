@@ -8,10 +8,10 @@ from threading import Thread
 
 import pytest
 
-from rsctl.report.import_logs import Imported, Said, import_logs
-from rsctl.report.log_paths import read_path
-from rsctl.report.log_sigma import settle
-from rsctl.report.logs import parse_log
+from rsctl.report.radius_logs.import_logs import Imported, Said, import_logs
+from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.paths import read_path
+from rsctl.report.radius_logs.sigma import settle
 from rsctl.store.layout import Store
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime"

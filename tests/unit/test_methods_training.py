@@ -16,12 +16,12 @@ from jobs.data import load
 from jobs.models.load import load_trained
 from rsctl.catalog import known_methods
 from rsctl.cluster.control import sweep_tasks
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.commit import Task
 from rsctl.plan.cost import estimate, measure, training_key
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
 from rsctl.store.attempts import read_attempt
 from rsctl.store.work import Stopped, Work
 

@@ -15,24 +15,17 @@ import pytest
 from report_cases import make_store, write_counts
 from scipy.stats import ttest_ind
 
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config import tables
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.compare import compare, comparison_text
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.baselines import Published, PublishedRow, beside, differences, matching, published_tables
+from rsctl.report.compare.pairs import compare, comparison_text
+from rsctl.report.compare.reproduce import Compared, apart, reproduce, reproduction_text, same_method
+from rsctl.report.compare.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.measured import Row
-from rsctl.report.published import (
-    Published,
-    PublishedRow,
-    beside,
-    differences,
-    matching,
-    published_tables,
-)
-from rsctl.report.reproduce import Compared, apart, reproduce, reproduction_text, same_method
+from rsctl.report.radius_logs.import_logs import Said, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.report.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import open_subject
-from rsctl.spec import tables
 from rsctl.store.layout import Store
 
 SEEDS = {"grid": {"seed": [0, 1, 2], "sigma": [0.25, 0.5]}}

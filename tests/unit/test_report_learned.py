@@ -15,16 +15,16 @@ from report_cases import make_row, make_store, write_counts
 from test_report_formats import results, table
 
 import rsctl.results
-from rsctl.cli import run
-from rsctl.report.compare import compare, comparison_text
-from rsctl.report.export_logs import export_logs
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.looks import label
+from rsctl.cli.app import run
+from rsctl.config.permutation import images_of
+from rsctl.report.compare.pairs import compare, comparison_text
+from rsctl.report.figures.line_styles import label
+from rsctl.report.figures.series import collect
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import Said, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.report.series import collect
 from rsctl.report.subjects import open_subject
-from rsctl.spec.permutation import images_of
+from rsctl.report.tables.formats import render
 from rsctl.store import degenerate
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Run, Store

@@ -8,10 +8,10 @@ import pytest
 from report_cases import make_store
 
 from rsctl.errors import InputError
-from rsctl.report.export_logs import export_logs
-from rsctl.report.figures import plot
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.figures.draw import plot
 from rsctl.report.only import Only
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import Said, import_logs
 from rsctl.report.rows import sweep_results
 from rsctl.store.layout import Store
 

@@ -1,3 +1,3 @@
-from jobs.count import main
+from jobs.certify.count import main
 
 __all__ = ["main"]
