@@ -33,14 +33,14 @@ from rsctl.config.identity import completed
 from rsctl.config.permutation import images_of
 from rsctl.errors import InputError
 from rsctl.store.files import replace, to_json
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
 """Images classified before anything else: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where they don't tell."""
 
 
-def take(work: Work) -> None:
+def take(work: TaskContext) -> None:
     """Publish the model of this run from the checkpoint that was copied into it; of that nothing but tensors is kept."""
     try:
         _take(work)
@@ -53,7 +53,7 @@ def take(work: Work) -> None:
     work.run.published_file.unlink(missing_ok=True)
 
 
-def _take(work: Work) -> None:
+def _take(work: TaskContext) -> None:
     run, spec = work.run, work.run.train_spec
     device = configure("fp32", int(work.launch["threads"]))
     if not run.published_file.exists():

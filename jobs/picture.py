@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from jobs.certify.noisy_inputs import Shown
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.data import load, require_planned
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure
@@ -52,7 +52,7 @@ def pictures(run: Run, position: int, data_root: Path) -> dict[str, Any]:
         rows[0] = pixels
         found["clean"] = int(executed(rows)[0].argmax())
         if isinstance(spec, CountSpec):
-            shown = Shown(
+            shown = NoisyInputs(
                 spec.sigma, spec.noise_key, spec.n, device, spec.noise, spec.exponent, spec.arithmetic
             )
             # A block is drawn whole: its noise is a function of its key and its shape.

@@ -32,7 +32,7 @@ from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Table
+from rsctl.store.tables import StoredTable
 from rsctl.text import counted
 
 __all__ = ["RunResults", "SweepResults", "open"]
@@ -152,7 +152,7 @@ class RunResults:
         )  # fmt: skip
 
     @property
-    def _table(self) -> Table[Rows]:
+    def _table(self) -> StoredTable[Rows]:
         if self.about.table is None:
             raise InputError(f"{self.about.run}: holds radii without counts.")
         return self.about.table

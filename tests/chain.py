@@ -22,7 +22,7 @@ from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import KINDS, Run, Store
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -69,7 +69,7 @@ def toml(values: dict[str, Any], prefix: str = "") -> str:
     return "\n".join(plain + tables)
 
 
-class StopsAfter(Work):
+class StopsAfter(TaskContext):
     """A work that is told to stop after so many tiles, as by SIGTERM."""
 
     tiles = 0
@@ -114,12 +114,12 @@ class Chain:
         sweep = build_sweep(values, "sweep.toml", self.place.data, self.store.planned)
         return commit(make_plan(sweep, "sweep.toml"), self.place, update=update)
 
-    def work(self, task: Task, kind: type[Work] = Work) -> Work:
+    def work(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """A new attempt at a task, in this process."""
         claim = Claim.take(task.run, task.number, here())
         return kind(task.run, task.number, claim, self.place.data, task.run.launch())
 
-    def run(self, task: Task, kind: type[Work] = Work) -> Work:
+    def run(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """Do a task in this process; the work says how it went."""
         work = self.work(task, kind)
         importlib.import_module(MODULES[task.run.kind]).main(work)

@@ -1,1 +1,1 @@
-"""The hot path: noise, tiles, counts."""
+"""Sampling: noisy inputs in, counts of classes out."""

@@ -13,7 +13,7 @@ from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.certify.sums import empty_sums, products
 from jobs.certify.tiles import SECONDS, samples_per_second, tile_of
 from jobs.data import Images
-from jobs.device import moved
+from jobs.device import to_device
 from jobs.memory import sized_by
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
@@ -25,10 +25,10 @@ from rsctl.config.runs import CountSpec
 from rsctl.store.checks import check_shard, count_table
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
 from rsctl.store.tables import shard_files
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 
-def main(work: Work) -> None:
+def main(work: TaskContext) -> None:
     """Count this task's images that aren't in yet; compact the run when it was the last."""
     spec = work.run.count_spec
     device = configure(spec.precision, int(work.launch["threads"]))
@@ -49,7 +49,7 @@ def main(work: Work) -> None:
 
 
 def _network(
-    work: Work, images: Images, precision: str, compile_mode: str, tile: int, device: torch.device
+    work: TaskContext, images: Images, precision: str, compile_mode: str, tile: int, device: torch.device
 ) -> tuple[Executed, str]:
     """The run's network as executed, and the SHA-256 of its file. Read anew: lowering the precision changes weights in place."""
     spec = work.run.count_spec
@@ -58,7 +58,7 @@ def _network(
     return to_sample(model, precision, compile_mode, tile, images.shape, device), sha256
 
 
-def _count(work: Work, images: Images, tile: int, device: torch.device) -> None:
+def _count(work: TaskContext, images: Images, tile: int, device: torch.device) -> None:
     spec = work.run.count_spec
     executed, sha256 = _network(work, images, spec.precision, spec.compile, tile, device)
     reference = None
@@ -93,7 +93,7 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
     for row in rows:
         pixels, label = images.batch(torch.tensor([row]))
         position = int(images.positions[row])
-        shown = moved(pixels[0], device).float() / 255
+        shown = to_device(pixels[0], device).float() / 255
         image = ImageCounts(position, int(label), shown, torch.zeros(2, classes, dtype=torch.int64))
         before = shard.partial.pop(position, None)
         if before is not None:
@@ -105,7 +105,7 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
             if before.shells.size:
                 image.shells = torch.from_numpy(before.shells.astype(np.int64))
             if before.sums.size:
-                image.sums = moved(torch.from_numpy(before.sums.astype(np.int64)), device)
+                image.sums = to_device(torch.from_numpy(before.sums.astype(np.int64)), device)
                 image.others = [int(other) for other in before.others]
             if before.disagreements.size:
                 image.compared = int(before.compared)
@@ -131,7 +131,12 @@ class CountWriter(ShardWriter):
     """This attempt's shard file, and what earlier attempts left."""
 
     def __init__(
-        self, work: Work, images: Images, model_sha256: str, sampler: Sampler, function: dict[str, object]
+        self,
+        work: TaskContext,
+        images: Images,
+        model_sha256: str,
+        sampler: Sampler,
+        function: dict[str, object],
     ) -> None:
         spec = work.run.count_spec
         super().__init__(

@@ -13,7 +13,7 @@ from jobs.noise.whole_pixels import WholePixels, noisy
 from jobs.random import stream
 
 
-class Shown:
+class NoisyInputs:
     """Blocks of noisy images, each a function of (key, phase, position, number) and of no history.
 
     Parameters

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.certify.noisy_inputs import Shown
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sums import empty_sums, summed
-from jobs.device import moved
+from jobs.device import to_device
 from rsctl.certificates.stopping import Rule
 from rsctl.errors import RefusedError
 
@@ -92,7 +92,7 @@ class Sampler:
     rule
         Decides after which look an image has enough draws, n at the most; None draws n.
     key, noise, exponent, arithmetic
-        Of `jobs.certify.noisy_inputs.Shown`.
+        Of `jobs.certify.noisy_inputs.NoisyInputs`.
     clean_selection
         One pass over the image as it is chooses its class, and n0 is 1.
     shell_edges
@@ -133,7 +133,7 @@ class Sampler:
         # A fixed n is one look, at the end, that nobody asks anything.
         self.looks = [-(-int(draws) // block) for draws in rule.draws] if rule else [self.per_phase[1]]
         self.per_tile = tile // block
-        self.shown = Shown(sigma, key, n, device, noise, exponent, arithmetic)
+        self.shown = NoisyInputs(sigma, key, n, device, noise, exponent, arithmetic)
         self.clean_selection = clean_selection
         self.shells = len(shell_edges) + 1
         self.edges = torch.tensor(list(shell_edges), dtype=torch.float64, device=device)
@@ -271,7 +271,7 @@ class Sampler:
                 "Nothing was counted."
             )
         rows_of = [block.rows for block in blocks] + [0] * (self.per_tile - len(blocks))
-        used = moved(torch.tensor(rows_of), self.device)
+        used = to_device(torch.tensor(rows_of), self.device)
         counted = self.within < used[self.place]
         # A bin per (block, shell, class); rows that don't count go to one bin, logits that are no numbers to another.
         spare = self.per_tile * self.shells * self.classes

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import torch
 
-from jobs.attacks.search import Search
+from jobs.attacks.search import AttackSearch
 from jobs.models.load import Executed
-from jobs.per_image.findings import Batch, Outcome, open_run, parameters_of_run, run
+from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
 from jobs.precision import device_name
 from rsctl.catalog import find, known_attacks
 from rsctl.config.runs import AttackSpec
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 
-def main(work: Work) -> None:
+def main(work: TaskContext) -> None:
     """Attack this task's images that aren't in yet."""
     spec = work.run.table_spec
     assert isinstance(spec, AttackSpec)
@@ -21,18 +21,18 @@ def main(work: Work) -> None:
     images, model, sha256, device = open_run(work, attack, spec.revision)
     executed = Executed(model, spec.precision).to(device).eval()
     shape = (images.shape.channels, images.shape.size, images.shape.size)
-    search = Search(
+    search = AttackSearch(
         attack.module, parameters_of_run(work, attack.parameters, spec.parameters), executed, images.shape.classes, shape, norm=spec.norm,
         sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, key=spec.noise_key, device=device,
     )  # fmt: skip
 
-    def look(batch: Batch) -> Outcome:
+    def look(batch: Batch) -> BatchFindings:
         found = search(batch.images, batch.labels, batch.positions, batch.count)
         predicted = found.predicted
         if spec.target == "smoothed":
             # Votes name a class, but what is confirmed is only whether it is the label.
             predicted = torch.where(found.distance > 0, batch.labels, -1)
-        return Outcome(predicted, torch.zeros_like(found.distance), found.distance, found.image)
+        return BatchFindings(predicted, torch.zeros_like(found.distance), found.distance, found.image)
 
     function = {
         "attack": attack.name,

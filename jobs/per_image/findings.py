@@ -23,7 +23,7 @@ from rsctl.config.identity import completed
 from rsctl.errors import RefusedError, UserError
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 TELL_EVERY = 5.0
 """Seconds between two words about images that take long."""
@@ -44,7 +44,7 @@ class Batch:
 
 
 @dataclass
-class Outcome:
+class BatchFindings:
     """What was found out about a batch; arrays as in `rsctl.store.rows.Findings`, with the copies."""
 
     predicted: Tensor
@@ -54,7 +54,7 @@ class Outcome:
 
 
 def open_run(
-    work: Work, declared: Verifier | Attack, revision: int
+    work: TaskContext, declared: Verifier | Attack, revision: int
 ) -> tuple[Images, nn.Sequential, str, torch.device]:
     """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
     spec = work.run.table_spec
@@ -69,19 +69,21 @@ def open_run(
     return images, *load_trained(file, spec.model_hash, images.shape), device
 
 
-def parameters_of_run(work: Work, declared: type[Parameters], stored: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of_run(
+    work: TaskContext, declared: type[Parameters], stored: Mapping[str, Any]
+) -> dict[str, Any]:
     """Complete parameters: those that define the result as the run has them, the others as it was last submitted."""
     return {**work.launch["parameters"], **completed(declared, stored)}
 
 
 def run(
-    work: Work,
+    work: TaskContext,
     images: Images,
     model_sha256: str,
     function: dict[str, Any],
     batch: int,
     device: torch.device,
-    look: Callable[[Batch], Outcome],
+    look: Callable[[Batch], BatchFindings],
 ) -> None:
     """Look at every image of the task that isn't in yet, `batch` at a time; compact the run when it was the last.
 
@@ -142,12 +144,14 @@ def _batches(images: Images, rows: list[int], size: int, device: torch.device) -
 
 
 class _FindingsWriter(ShardWriter):
-    def __init__(self, work: Work, images: Images, model_sha256: str, function: dict[str, Any]) -> None:
+    def __init__(
+        self, work: TaskContext, images: Images, model_sha256: str, function: dict[str, Any]
+    ) -> None:
         super().__init__(work, images, model_sha256)
         self.function = function
         self.parts: list[Findings] = []
 
-    def add(self, batch: Batch, outcome: Outcome, seconds: float) -> None:
+    def add(self, batch: Batch, outcome: BatchFindings, seconds: float) -> None:
         """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
         count = batch.count
         columns = (batch.labels, outcome.predicted, outcome.radius, outcome.broken)

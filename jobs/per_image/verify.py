@@ -6,21 +6,21 @@ import importlib
 
 import torch
 
-from jobs.per_image.findings import Batch, Outcome, open_run, parameters_of_run, run
+from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
 from jobs.precision import device_name
-from jobs.verifiers import Prover
+from jobs.verifiers import PreparedVerifier
 from rsctl.catalog import find, known_verifiers
 from rsctl.config.runs import VerifySpec
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 
-def main(work: Work) -> None:
+def main(work: TaskContext) -> None:
     """Verify this task's images that aren't in yet."""
     spec = work.run.table_spec
     assert isinstance(spec, VerifySpec)
     verifier = find("verifier", spec.verifier, known_verifiers())
     images, model, sha256, device = open_run(work, verifier, spec.revision)
-    prover: Prover = importlib.import_module(verifier.module).prepare(
+    prover: PreparedVerifier = importlib.import_module(verifier.module).prepare(
         model.to(device),
         verifier.parameters(**parameters_of_run(work, verifier.parameters, spec.parameters)),
         shape=images.shape,
@@ -29,9 +29,9 @@ def main(work: Work) -> None:
         precision=spec.precision,
     )
 
-    def look(batch: Batch) -> Outcome:
+    def look(batch: Batch) -> BatchFindings:
         found = prover.verify(batch.images, batch.labels)
-        return Outcome(found.predicted, found.radius, found.broken, found.counterexample)
+        return BatchFindings(found.predicted, found.radius, found.broken, found.counterexample)
 
     function = {
         "verifier": verifier.name,

@@ -19,10 +19,10 @@ from rsctl.catalog import find, known_datasets
 from rsctl.errors import InputError, UserError
 from rsctl.store import degenerate
 from rsctl.store.files import publish, replace
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 
-def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: int) -> None:
+def save_checkpoint(work: TaskContext, model: nn.Module, state: TrainingState, step: int) -> None:
     """Everything a resumed training needs, replaced whole; refuses weights that are no numbers."""
     if work.superseded():
         return
@@ -42,7 +42,7 @@ def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: in
     work.snapshot_written(time.monotonic() - started)
 
 
-def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
+def resume(work: TaskContext, model: nn.Module, state: TrainingState) -> int:
     """Load the last checkpoint, if there is one; returns the step to go on with."""
     file = work.run.checkpoint_file
     if not file.exists():
@@ -68,7 +68,7 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
     return int(saved["step"])
 
 
-def say_how_it_ended(work: Work, metrics: Metrics, classes: int) -> None:
+def say_how_it_ended(work: TaskContext, metrics: Metrics, classes: int) -> None:
     """Keep what the last images of a training were taken for, and say it where the network learned nothing."""
     if not metrics.last:  # resumed after its last step
         return
@@ -77,7 +77,7 @@ def say_how_it_ended(work: Work, metrics: Metrics, classes: int) -> None:
         print(f"warning: the network learned nothing: {found.text}", flush=True)
 
 
-def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:
+def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> None:
     """Publish `model.pt`: the first copy wins, and no later one replaces it."""
     spec = work.run.train_spec
     weights = {

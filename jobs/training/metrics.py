@@ -12,7 +12,7 @@ from torch import Tensor
 from rsctl.errors import InputError
 from rsctl.store.degenerate import Tally
 from rsctl.store.files import append, explained
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 METRICS_EVERY = 1.0
 """Seconds between two records of the training curve."""
@@ -23,7 +23,7 @@ LAST = 500
 class Metrics:
     """The training curve: means over the images since the last record. Synchronises with the device only there."""
 
-    def __init__(self, work: Work, writes: bool, step: int, per_epoch: int, step_images: int) -> None:
+    def __init__(self, work: TaskContext, writes: bool, step: int, per_epoch: int, step_images: int) -> None:
         self.file = work.run.path / f"metrics.{work.claim.number}.jsonl"
         self.writes, self.per_epoch = writes, per_epoch
         if writes:

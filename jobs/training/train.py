@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from jobs import import_checkpoint
 from jobs.data import load, require_planned, split_train
 from jobs.data.augment import augment
-from jobs.device import moved
+from jobs.device import to_device
 from jobs.memory import sized_by
 from jobs.models import build_model
 from jobs.models.load import load_trained
@@ -40,10 +40,10 @@ from rsctl.config.identity import completed
 from rsctl.config.permutation import permutation
 from rsctl.errors import InputError
 from rsctl.store.layout import Run
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 
-def main(work: Work) -> None:
+def main(work: TaskContext) -> None:
     """Train the model of this run and publish it; returns at once if it is there."""
     run, spec = work.run, work.run.train_spec
     if run.model_file.exists():
@@ -56,7 +56,7 @@ def main(work: Work) -> None:
         _train(work)
 
 
-def _train(work: Work) -> None:
+def _train(work: TaskContext) -> None:
     spec = work.run.train_spec
     configure(spec.precision, int(work.launch["threads"]))
     accelerator = Accelerator(
@@ -161,7 +161,7 @@ def _train(work: Work) -> None:
         ahead, hash32(spec.seed, "crops"), first_step=step, augment=recipe.augment, mirror=recipe.mirror, workers=work.launch.get("workers")
     )  # fmt: skip
     for state.rows, (pixels, y) in zip(positions, stream, strict=True):
-        pixels, y = moved(pixels, device), moved(y, device)
+        pixels, y = to_device(pixels, device), to_device(y, device)
         size = batches.size(step)
         state.step, state.epoch = step, step / batches.per_epoch
         state.mine = batches.share(size, accelerator.process_index)
@@ -237,12 +237,12 @@ def step_size(recipe: Recipe, hyperparameters: dict[str, Any]) -> int:
     )
 
 
-def parent(work: Work, role: str) -> Run:
+def parent(work: TaskContext, role: str) -> Run:
     """The run that this one starts from (`start`) or learns from (`teacher`)."""
     return work.run.store.run("models", work.run.train_spec.parents[role].run)
 
 
-def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
+def load_parent(work: TaskContext, role: str, shape: DataShape) -> nn.Sequential:
     """Its model, frozen, in eval mode."""
     expected = work.run.train_spec.parents[role].hash
     model, _ = load_trained(parent(work, role).model_file, expected, shape)
@@ -280,7 +280,7 @@ def crop(pixels: Tensor, kind: str, state: TrainingState, recipe: Recipe) -> Ten
     )
 
 
-def agreed_stop(work: Work, accelerator: Accelerator) -> str:
+def agreed_stop(work: TaskContext, accelerator: Accelerator) -> str:
     """Why all processes stop now, or empty: one that stopped alone would leave the others waiting for ever."""
     reason = work.stopping()
     if accelerator.num_processes == 1:

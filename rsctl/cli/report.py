@@ -164,10 +164,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Take per-image logs of Cohen's format into the store, of radii or of counts. Safe to repeat."""
-    from rsctl.report.radius_logs.import_logs import Said, import_logs, require_one
+    from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs, require_one
     from rsctl.report.radius_logs.import_report import describe
 
-    said = Said(
+    said = GivenFacts(
         sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
     )  # fmt: skip
     try:

@@ -84,10 +84,10 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
     """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
     from rsctl.cluster import control, retry
     from rsctl.cluster.all_backends import notices
-    from rsctl.cluster.status import Progress, summarize
+    from rsctl.cluster.status import ProgressLine, summarize
     from rsctl.store.attempts import State
 
-    shown, looked = Progress(sys.stderr), time.monotonic()
+    shown, looked = ProgressLine(sys.stderr), time.monotonic()
     try:
         while True:
             found = control.sweep_statuses(place, name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from rsctl.catalog import plugin_problems
-from rsctl.cluster.backend import Seen
+from rsctl.cluster.backend import BackendState
 from rsctl.cluster.local.backend import LocalBackend
 from rsctl.cluster.slurm.backend import SlurmBackend
 from rsctl.cluster.slurm.states import ACTIVE
@@ -27,7 +27,7 @@ class Everywhere:
         self.local = LocalBackend("local", place.settings.local(), store)
         self.slurm = SlurmBackend("slurm", eager, store)
 
-    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+    def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """Who works at a task knows more than who once held it; of two memories the later one counts."""
         tasks = list(tasks)
         here, there = self.local.poll(tasks), self.slurm.poll(tasks)

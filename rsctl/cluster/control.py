@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rsctl.cluster.all_backends import Everywhere
-from rsctl.cluster.backend import Backend, Observer, Seen
+from rsctl.cluster.backend import Backend, BackendState, Observer
 from rsctl.cluster.local.backend import LocalBackend, of_others
 from rsctl.cluster.slurm.backend import SlurmBackend
 from rsctl.cluster.slurm.submissions import submissions
@@ -163,7 +163,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     return {task.key: found[task.key] for task in tasks}
 
 
-def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> TaskStatus:
+def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None) -> TaskStatus:
     if seen:
         return _status(task, attempt, seen.state, seen.reason, seen.node)
     if attempt is None:

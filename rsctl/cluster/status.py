@@ -60,7 +60,7 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
     return Summary(states, progress, sum(s.again > 0 for s in everything))
 
 
-class Progress:
+class ProgressLine:
     """One line on stderr that is rewritten in a terminal, and printed only when it changes elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:

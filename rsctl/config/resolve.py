@@ -20,7 +20,7 @@ from rsctl.catalog.shape import shape_of
 from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec, Origin, TrainSpec
-from rsctl.config.tables import Table, resolve_tables
+from rsctl.config.tables import PointTable, resolve_tables
 from rsctl.config.validate import Problem, check
 from rsctl.errors import InputError, unknown
 
@@ -31,7 +31,7 @@ class Resolved:
 
     point: Point
     train: TrainSpec
-    tables: tuple[Table, ...]
+    tables: tuple[PointTable, ...]
     """What is to be found out about the model, the counts first."""
     dataset_parameters: dict[str, Any]
     """With the fields that say where the files are."""

@@ -168,7 +168,7 @@ class Verification(ImageTable):
     largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
 
 
-class Attack(ImageTable):
+class AttackTable(ImageTable):
     """`[[attack]]`: a search for adversarial images. The attack's own parameters stand beside these."""
 
     attack: str

@@ -12,7 +12,7 @@ from rsctl.catalog.pixels import splitting_width
 from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
-from rsctl.config.sections import Attack, ImageTable, Verification
+from rsctl.config.sections import AttackTable, ImageTable, Verification
 from rsctl.config.validate import Problem, check
 from rsctl.errors import InputError, unknown
 
@@ -20,7 +20,7 @@ Section = TypeVar("Section", bound=ImageTable)
 
 
 @dataclass(frozen=True)
-class Table:
+class PointTable:
     """One table of a point: a row of the sweep's results."""
 
     spec: TableSpec
@@ -34,7 +34,7 @@ class Table:
 
 def resolve_tables(
     point: Point, train: TrainSpec, shape: DataShape, problems: list[Problem]
-) -> list[Table] | None:
+) -> list[PointTable] | None:
     """The tables of a point, the counts first; on failure add the problems and return None."""
     before = len(problems)
     sampled = point.noise_level and point.certification.certificates
@@ -43,7 +43,7 @@ def resolve_tables(
         ("verification", "verifier", point.verification, _verification),
         ("attack", "attack", point.attack, _attack),
     ):
-        found: list[list[Table]] = []
+        found: list[list[PointTable]] = []
         for number, values in enumerate(sections):
             one = resolve(point, train, shape, values, f"{what}.{number}", problems)
             if one and one in found:
@@ -86,7 +86,7 @@ def _drawn(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
     }
 
 
-def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
+def _counts(point: Point, train: TrainSpec, shape: DataShape) -> PointTable:
     settings = point.certification
     everything = point.noise == "splitting"
     spec = CountSpec(
@@ -112,7 +112,7 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> Table:
         arithmetic=settings.arithmetic,
     )
     launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
-    return Table(spec, settings.shards, settings.max_images, list(settings.radii), launch)
+    return PointTable(spec, settings.shards, settings.max_images, list(settings.radii), launch)
 
 
 def _verification(
@@ -122,7 +122,7 @@ def _verification(
     values: dict[str, Any],
     key: str,
     problems: list[Problem],
-) -> list[Table]:
+) -> list[PointTable]:
     read = _read(Verification, "verifier", values, known_verifiers(), key, problems)
     if read is None:
         return []
@@ -145,8 +145,8 @@ def _attack(
     values: dict[str, Any],
     key: str,
     problems: list[Problem],
-) -> list[Table]:
-    read = _read(Attack, "attack", values, known_attacks(), key, problems)
+) -> list[PointTable]:
+    read = _read(AttackTable, "attack", values, known_attacks(), key, problems)
     if read is None:
         return []
     section, attack, parameters = read
@@ -173,11 +173,11 @@ def _attack(
 
 def _table(
     point: Point, spec: TableSpec, section: ImageTable, parameters: Parameters, radii: list[float]
-) -> Table:
+) -> PointTable:
     settings = point.certification
     most = settings.max_images if section.max_images is None else section.max_images
     launch = {"keep_images": section.keep_images, "parameters": parameters.model_dump()}
-    return Table(spec, section.shards or settings.shards, most, list(radii), launch)
+    return PointTable(spec, section.shards or settings.shards, most, list(radii), launch)
 
 
 def _read(

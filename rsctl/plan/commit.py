@@ -26,7 +26,7 @@ from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
 from rsctl.store.fields import ENTRY, TAKEN_RECORD
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
-from rsctl.store.labels import Labels
+from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.records import seal
@@ -96,7 +96,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             needs = tuple(models[need] for need in model.needs if need in models)
             requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
-    labels, bare = Labels(), list[Run]()
+    labels, bare = KnownLabels(), list[Run]()
     for table in plan.tables.values():
         run = store.create(table.spec)
         check_run(run, group=group)

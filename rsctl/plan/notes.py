@@ -16,7 +16,7 @@ from rsctl.plan.plan import Plan, left_out
 from rsctl.plan.tasks import STAGES
 from rsctl.plan.unreadable import unreadable
 from rsctl.store.layout import Store
-from rsctl.store.records import Unreadable, passed_over
+from rsctl.store.records import UnreadableRecord, passed_over
 from rsctl.text import counted
 
 SAID_AT_THE_TOP = {
@@ -52,7 +52,7 @@ def cautions(plan: Plan, place: Place) -> list[str]:
 def _changed(plan: Plan, place: Place) -> list[str]:
     try:
         files = other_files(Store(place.store), plan)
-    except Unreadable as error:
+    except UnreadableRecord as error:
         return [str(error)]
     return (
         [f"{files} Submitted with --update, the sweep gets new runs and drops the old ones."] if files else []

@@ -13,7 +13,7 @@ from rsctl.config.resolve import Resolved
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.config.sections import StageResources
 from rsctl.config.sweep import Sweep
-from rsctl.config.tables import Table
+from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
 from rsctl.plan.tasks import STAGES
@@ -64,7 +64,7 @@ class Entry:
     """One table of one point of the sweep: one row of its results."""
 
     resolved: Resolved
-    table: Table
+    table: PointTable
     images: list[int]
     split_count: int
 

@@ -18,7 +18,7 @@ from rsctl.report.typeset import percent_up, radius_text
 from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
-from rsctl.store.tables import Table
+from rsctl.store.tables import StoredTable
 from rsctl.store.tally import verdict
 
 
@@ -35,7 +35,7 @@ def as_certified(findings: Findings) -> Certified:
 
 
 def proved_row(
-    table: Table[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
+    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
 ) -> ProvedRow:
     """The row of the images that are in."""
     findings, run = table.rows, table.run

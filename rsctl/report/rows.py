@@ -47,7 +47,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import Reader, Table
+from rsctl.store.tables import Reader, StoredTable
 from rsctl.store.tally import verdict
 from rsctl.text import nth
 
@@ -71,7 +71,7 @@ class Sample:
     """The images of one row, one by one: what curves, comparisons and logs are made of."""
 
     row: Row
-    table: Table[Rows]
+    table: StoredTable[Rows]
     certified: Certified
 
 
@@ -205,14 +205,14 @@ def _attacked(
     return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
 
 
-def _scored(row: OwnRow, table: Table[Rows] | Table[Findings], certified: Certified) -> Scored:
+def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certified: Certified) -> Scored:
     return Scored(row, table.rows.index, table.rows.label, certified)
 
 
 def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
-) -> tuple[ProvedRow, Table[Findings]]:  # fmt: skip
+) -> tuple[ProvedRow, StoredTable[Findings]]:  # fmt: skip
     table = files.read(Reader(run, Findings))
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)
@@ -231,7 +231,7 @@ def _order(
     return known[key]
 
 
-def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certified:
+def certify_run(run: Run, table: StoredTable[Rows], name: str, alpha: float) -> Certified:
     """Radii of the images that are in; raises RefusedError where the certificate isn't sound for these counts."""
     rule = find_certificate(name)
     if not len(table.rows):
@@ -240,7 +240,7 @@ def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certif
 
 
 def _sample(
-    table: Table[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
+    table: StoredTable[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
 ) -> Sample:  # fmt: skip
     rule = find_certificate(name)
     certified = certify_run(table.run, table, name, alpha)

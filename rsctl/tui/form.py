@@ -19,7 +19,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.point import Point
 from rsctl.config.sections import (
-    Attack,
+    AttackTable,
     Certification,
     ImageTable,
     Precision,
@@ -67,7 +67,7 @@ def compose(draft: Draft) -> Composed:
         Section("Training", tuple(_recipe_fields(draft, effective))),
         Section("Certification", tuple(_fields(draft, "certification.", Certification, certification))),
         *_image_tables(draft, "verification", Verification, known_verifiers()),
-        *_image_tables(draft, "attack", Attack, known_attacks()),
+        *_image_tables(draft, "attack", AttackTable, known_attacks()),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
     ]
     for stage in Resources.model_fields:

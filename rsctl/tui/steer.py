@@ -110,12 +110,12 @@ def plan(file: Path) -> Answer:
 def what_changes(store: Store, plan: Plan) -> str:
     """What submitting changes of the sweep of its name; empty where it goes on with it, or there is none."""
     from rsctl.plan.changed import check_name
-    from rsctl.store.records import Unreadable
+    from rsctl.store.records import UnreadableRecord
 
     kept = " from the sweep (its results stay in the store)"
     try:
         found = check_name(store, plan, update=True)
-    except Unreadable as error:
+    except UnreadableRecord as error:
         return str(error)
     notes = [note.removeprefix("update: ").removesuffix(kept) for note in found]
     if not notes:

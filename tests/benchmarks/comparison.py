@@ -25,7 +25,7 @@ from rsctl.plan.plan import make_plan
 from rsctl.report.rows import sweep_results
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Store
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 METHODS = (
     "gaussian", "consistency", "smoothadv", "macer", "stability", "smoothmix", "cat-rs",
@@ -56,7 +56,7 @@ def place_at(store: Path) -> Place:
     )
 
 
-class Limited(Work):
+class Limited(TaskContext):
     """Told to stop at a moment of this process's clock."""
 
     ends: float | None = None

@@ -31,13 +31,13 @@ from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
 from rsctl.store.attempts import Claim, here
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 FIRST = 3
 """Steps that warm up."""
 
 
-class Timed(Work):
+class Timed(TaskContext):
     """Between two steps of the loop the bare step is run; both are timed."""
 
     bare: BareStep

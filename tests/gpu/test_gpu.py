@@ -25,7 +25,7 @@ from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.certificates.exact_noise import BITS, reach, weights
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
 GPU, SHAPE, TILE = torch.device("cuda"), DataShape(1, 8, 10, {}), 400
@@ -185,7 +185,7 @@ def test_a_training_step_does_not_wait(chain: Chain) -> None:
 
 
 def test_a_checkpoint_from_a_node_with_more_gpus_is_resumed(chain: Chain) -> None:
-    class StopsAtTen(Work):
+    class StopsAtTen(TaskContext):
         steps = 10
 
         def stopping(self) -> str:

@@ -21,7 +21,7 @@ from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.clean import clean_accuracy
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 CPU = torch.device("cpu")
 RULE = find_certificate("splitting-l1")

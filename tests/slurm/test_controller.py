@@ -10,7 +10,7 @@ import pytest
 
 from rsctl.cluster.all_backends import notices
 from rsctl.cluster.slurm.backend import commands
-from rsctl.cluster.slurm.commands import Row, compress, look_at_queue
+from rsctl.cluster.slurm.commands import JobRow, compress, look_at_queue
 from rsctl.cluster.slurm.failure_reason import explain
 from rsctl.cluster.slurm.states import seen_of
 from rsctl.store.attempts import State
@@ -133,30 +133,30 @@ def publish_fast(file: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "state", "words"),
     [
-        (Row("PENDING", "Priority"), State.QUEUED, "Priority"),
-        (Row("PENDING", "Dependency"), State.WAITING, "waits for its model"),
-        (Row("PENDING", "launch failed requeued held"), State.QUEUED, "launch failed requeued held"),
-        (Row("CONFIGURING"), State.QUEUED, "CONFIGURING"),
-        (Row("RUNNING", "", "cpu1"), State.RUNNING, ""),
-        (Row("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
-        (Row("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
-        (Row("COMPLETED", ended=1.0), State.LOST, "left no result"),
-        (Row("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
-        (Row("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
-        (Row("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
-        (Row("DEADLINE"), State.FAILED, "DEADLINE"),
-        (Row("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
-        (Row("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "the job of its model failed"),
-        (Row("NODE_FAIL"), State.LOST, "NODE_FAIL"),
-        (Row("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
-        (Row("PREEMPTED"), State.LOST, "PREEMPTED"),
-        (Row("REQUEUE_HOLD"), State.QUEUED, "REQUEUE_HOLD"),
-        (Row("SPECIAL_EXIT"), State.QUEUED, "SPECIAL_EXIT"),
-        (Row("SUSPENDED"), State.QUEUED, "SUSPENDED"),
-        (Row("SOMETHING_NEW"), State.UNKNOWN, "SOMETHING_NEW"),
+        (JobRow("PENDING", "Priority"), State.QUEUED, "Priority"),
+        (JobRow("PENDING", "Dependency"), State.WAITING, "waits for its model"),
+        (JobRow("PENDING", "launch failed requeued held"), State.QUEUED, "launch failed requeued held"),
+        (JobRow("CONFIGURING"), State.QUEUED, "CONFIGURING"),
+        (JobRow("RUNNING", "", "cpu1"), State.RUNNING, ""),
+        (JobRow("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
+        (JobRow("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
+        (JobRow("COMPLETED", ended=1.0), State.LOST, "left no result"),
+        (JobRow("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
+        (JobRow("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
+        (JobRow("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
+        (JobRow("DEADLINE"), State.FAILED, "DEADLINE"),
+        (JobRow("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
+        (JobRow("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "the job of its model failed"),
+        (JobRow("NODE_FAIL"), State.LOST, "NODE_FAIL"),
+        (JobRow("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
+        (JobRow("PREEMPTED"), State.LOST, "PREEMPTED"),
+        (JobRow("REQUEUE_HOLD"), State.QUEUED, "REQUEUE_HOLD"),
+        (JobRow("SPECIAL_EXIT"), State.QUEUED, "SPECIAL_EXIT"),
+        (JobRow("SUSPENDED"), State.QUEUED, "SUSPENDED"),
+        (JobRow("SOMETHING_NEW"), State.UNKNOWN, "SOMETHING_NEW"),
     ],
 )  # fmt: skip
-def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: Row, state: State, words: str) -> None:
+def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: JobRow, state: State, words: str) -> None:
     seen = seen_of(row)
     assert seen.state == state
     assert words in seen.reason
@@ -167,7 +167,7 @@ def test_what_kept_a_task_from_beginning_is_told(tmp_path: Path) -> None:
     log.write_text(
         "slurmstepd-n1: error: execve(): /no/python: No such file or directory\nsrun: error: n1: task 0: Exited with exit code 2\n"
     )
-    seen = seen_of(Row("FAILED", "NonZeroExitCode"))
+    seen = seen_of(JobRow("FAILED", "NonZeroExitCode"))
     run = Store(tmp_path).run("models", "a")
     told = "SLURM: FAILED (NonZeroExitCode); error: execve(): /no/python: No such file or directory"
     assert explain(seen, run, log, began=False).reason == told
@@ -190,7 +190,7 @@ def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter
     monkeypatch.setenv("SQUEUE_FORMAT", "%i")
     view = look_at_queue()
     assert view.rows["12_3"].state == "RUNNING"
-    assert view.rows["13"] == Row("PENDING", "Priority")
+    assert view.rows["13"] == JobRow("PENDING", "Priority")
     assert view.comments == {"rsctl:x": ["12_3"]}
     assert view.unreadable == 1
 

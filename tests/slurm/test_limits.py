@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rsctl.cluster.slurm.commands import QueueView, Row, limits, look_at_queue, partitions
+from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, look_at_queue, partitions
 from rsctl.cluster.slurm.limits import room_for
 from rsctl.config.settings import SlurmProfile
 
@@ -101,7 +101,7 @@ def test_the_room_is_what_slurm_itself_accepts(
 
 
 def test_the_jobs_that_the_controller_keeps_count() -> None:
-    view = QueueView({f"7_{number}": Row("COMPLETED") for number in range(30)}, {})
+    view = QueueView({f"7_{number}": JobRow("COMPLETED") for number in range(30)}, {})
     known = limits_of_a_cluster()
     assert room_for(SlurmProfile(), partition(), known, view).jobs == 9
     full = room_for(SlurmProfile(), partition(), replace(known, max_job_count=20), view)

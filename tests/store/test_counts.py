@@ -18,8 +18,8 @@ from rsctl.plan.tasks import Task
 from rsctl.report.rows import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
-from rsctl.store.tables import Table, data_files, read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.tables import StoredTable, data_files, read_table
+from rsctl.store.task_context import Stopped, TaskContext
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def same(one: Table, other: Table) -> None:
+def same(one: StoredTable, other: StoredTable) -> None:
     for name in ("index", "label", "selection_counts", "counts", "n"):
         assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
 
@@ -41,7 +41,7 @@ def model_of(chain: Chain) -> Path:
     return run.model_file
 
 
-def certified(chain: Chain, model: Path | None = None, **certification: Any) -> Table:
+def certified(chain: Chain, model: Path | None = None, **certification: Any) -> StoredTable:
     """The table of the tiny sweep, in this process; with `model`, its training is taken over from there."""
     committed = chain.plan(tiny(certification=certification))
     for request in committed.requests:
@@ -285,7 +285,7 @@ def test_two_live_copies_of_a_task_change_no_count(chain: Chain, elsewhere: Any,
                 chain.run(task)
                 self._last_look = -1e9
                 same(first, read_table(task.run))
-            return Work.stopping(self) if notices else ""
+            return TaskContext.stopping(self) if notices else ""
 
     older = chain.work(task, Overtaken)
     if notices:

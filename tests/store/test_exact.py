@@ -18,7 +18,7 @@ from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
 from rsctl.store.files import replace
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 
 def exact(epochs: int = 2, **certification: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard, read_shard
 from rsctl.store.tables import read_findings, read_table, shard_file
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 SWEEP = tiny(
     sigma=0.0,
@@ -102,8 +102,8 @@ def test_the_image_that_was_found_is_kept_and_is_misclassified(chain: Chain) -> 
     assert (classes[broken] != rows.label[broken]).all()
 
 
-def stop_after(images: int) -> type[Work]:
-    class Stopping(Work):
+def stop_after(images: int) -> type[TaskContext]:
+    class Stopping(TaskContext):
         def progress(
             self, done: float, total: float, unit: str, *, force: bool = False, **values: Any
         ) -> None:

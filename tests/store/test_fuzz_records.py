@@ -33,7 +33,7 @@ from rsctl.store.degenerate import Tally
 from rsctl.store.degenerate import write as write_seen
 from rsctl.store.files import as_line, replace, to_json
 from rsctl.store.layout import Store
-from rsctl.store.records import MOST_BYTES, MOST_VALUES, Unreadable, read_json
+from rsctl.store.records import MOST_BYTES, MOST_VALUES, UnreadableRecord, read_json
 from rsctl.store.rows import Rows
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import shard_file
@@ -417,7 +417,7 @@ LIMITS = [
 def test_one_reader_has_limits(tmp_path: Path, data: bytes, says: str) -> None:
     file = tmp_path / "record.json"
     file.write_bytes(data)
-    with at_once(), pytest.raises(Unreadable, match=says):
+    with at_once(), pytest.raises(UnreadableRecord, match=says):
         read_json(file)
 
 
@@ -428,7 +428,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as large:
         large.truncate(MOST_BYTES + 1)
     for name, says in (("pipe", "no regular file"), ("zero", "no regular file"), ("folder", "a folder"), ("large", "has more than 256 MB")):  # fmt: skip
-        with at_once(), pytest.raises(Unreadable, match=says):
+        with at_once(), pytest.raises(UnreadableRecord, match=says):
             read_json(tmp_path / name)
 
 

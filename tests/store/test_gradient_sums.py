@@ -21,7 +21,7 @@ from rsctl.errors import InputError
 from rsctl.store.files import replace
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 CPU = torch.device("cpu")
 SUMMED = {"gradient": True, "certificates": ["second-order"]}

@@ -16,8 +16,8 @@ from rsctl.config.validate import Invalid
 from rsctl.errors import RefusedError
 from rsctl.plan.plan import make_plan
 from rsctl.store.files import replace
-from rsctl.store.tables import Table, read_table
-from rsctl.store.work import Stopped
+from rsctl.store.tables import StoredTable, read_table
+from rsctl.store.task_context import Stopped
 
 RULE = {
     "n": 1000, "tile": 200, "block": 50, "stopping": "certify-at-radii", "stop_radii": [0.1],
@@ -25,7 +25,7 @@ RULE = {
 }  # fmt: skip
 
 
-def sampled(chain: Chain, model: Path | None, **certification: Any) -> Table:
+def sampled(chain: Chain, model: Path | None, **certification: Any) -> StoredTable:
     committed = chain.plan(tiny(certification={**RULE, **certification}))
     for request in committed.requests:
         if request.task.run.kind == "models" and model is not None:
@@ -35,7 +35,7 @@ def sampled(chain: Chain, model: Path | None, **certification: Any) -> Table:
     return read_table(chain.counts_run())
 
 
-def same(one: Table, other: Table) -> None:
+def same(one: StoredTable, other: StoredTable) -> None:
     for name in ("index", "selection_counts", "counts", "n"):
         assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
     assert one.rows.looks is not None

@@ -13,7 +13,7 @@ import pytest
 from chain import Chain, tiny, wait_until
 
 import rsctl
-from rsctl.cluster.backend import Seen
+from rsctl.cluster.backend import BackendState
 from rsctl.cluster.doctor import examine
 from rsctl.cluster.local.processes import stopped_queues
 from rsctl.cluster.slurm.failure_reason import explain
@@ -91,7 +91,7 @@ def test_no_reason_is_too_long_for_the_tail(reason: str, chain: Chain) -> None:
 def test_a_long_last_word_of_a_log_is_told(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("ImportError: no module " + "x" * 50_000 + "\n")
-    seen = explain(Seen(State.FAILED, "FAILED; see the log"), Run(tmp_path), log, began=False)
+    seen = explain(BackendState(State.FAILED, "FAILED; see the log"), Run(tmp_path), log, began=False)
     assert seen.reason.startswith("FAILED; ImportError: no module xxx")
     assert len(seen.reason) < 700
 

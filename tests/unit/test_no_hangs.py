@@ -20,7 +20,7 @@ from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.errors import InputError
 from rsctl.regular import open_regular, read_regular
 from rsctl.report.radius_logs.cells import NotALog
-from rsctl.report.radius_logs.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.radius_logs.layouts import is_list, numbers_of
 from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.radius_logs.printed import half_units
@@ -68,7 +68,7 @@ def test_only_regular_files_are_opened(make: Callable[[Path], Path], kind: str, 
     with pytest.raises(InputError, match=kind):
         build_sweep(tiny(method={"name": "checkpoint", "file": str(path)}), "sweep.toml", chain.folder)
     if kind != "a folder":
-        [skipped] = import_logs(chain.store, "x", [path], Said())
+        [skipped] = import_logs(chain.store, "x", [path], GivenFacts())
         assert skipped.remarks == [f"it is {kind}, where a file is needed"]
     assert size_of(path) == last_window(path).size == -1
     with pytest.raises(InputError, match=kind):
@@ -195,7 +195,7 @@ def test_a_whole_system_is_no_folder_of_logs(chain: Chain, monkeypatch: pytest.M
     for i in range(4):
         (chain.folder / f"{i}.txt").write_text("")
     with pytest.raises(InputError, match="more than 3 files"):
-        import_logs(chain.store, "x", [chain.folder], Said())
+        import_logs(chain.store, "x", [chain.folder], GivenFacts())
 
 
 @pytest.mark.parametrize("option", [("--width", "100000"), ("--width", "nan"), ("--radius", "inf")])

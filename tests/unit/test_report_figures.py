@@ -27,7 +27,7 @@ from rsctl.report.figures.series import Panel, _attacks_on, at_least, by_norm, c
 from rsctl.report.figures.titles import titles
 from rsctl.report.measured import Row
 from rsctl.report.notes import warnings
-from rsctl.report.radius_logs.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.tables.summary import Group, Line
 from rsctl.store.attempts import Claim
 from rsctl.store.layout import Run
@@ -52,7 +52,7 @@ def test_every_kind_and_every_format(tmp_path: Path, kind: str, suffix: str) -> 
         took(run, 10)
     log = tmp_path / "_$x_{1}^$\\frac_sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "sweep", [log], Said())
+    import_logs(store, "sweep", [log], GivenFacts())
     file = tmp_path / f"figure{suffix}"
     plot(store, "sweep", file, kind=kind)
     assert file.read_bytes().startswith(MAGIC[suffix])
@@ -76,7 +76,7 @@ def test_hours_of_logs_alone_are_refused(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, counts=False)
     log = tmp_path / "a_sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "logs", [log], Said(dataset="digits", model="cnn"))
+    import_logs(store, "logs", [log], GivenFacts(dataset="digits", model="cnn"))
     with pytest.raises(InputError, match="no run with a recorded time"):
         plot(store, "logs", tmp_path / "a.pdf", kind="hours")
     assert not (tmp_path / "a.pdf").exists()
@@ -268,7 +268,7 @@ def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
     log = tmp_path / "sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "sweep", [log], Said(dataset="digits"))
+    import_logs(store, "sweep", [log], GivenFacts(dataset="digits"))
     sweep = rsctl.results.open(str(tmp_path / "sweeps" / "sweep"))
     assert isinstance(sweep, rsctl.results.SweepResults)
     assert {row["radius"] for row in sweep.rows([0.0, 0.1])} == {0.0, 0.1}

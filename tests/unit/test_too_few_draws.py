@@ -24,7 +24,7 @@ from rsctl.cli.app import run
 from rsctl.cluster import control
 from rsctl.config.runs import CONFIRMATIONS
 from rsctl.plan.describe import describe
-from rsctl.report.radius_logs.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
 from rsctl.report.tables.formats import render
 from rsctl.store.layout import Store
@@ -267,7 +267,7 @@ def test_the_command_says_so_on_stderr_and_in_its_document(
 def test_counts_of_logs_say_it_too(tmp_path: Path, header: str, row: str, n0: int | None, level: str) -> None:
     (tmp_path / "sigma_0.50").write_text(f"{header}\n{row}\n")
     store = Store(tmp_path / "runs")
-    import_logs(store, "s", [tmp_path / "sigma_0.50"], Said(n0=n0, alpha=0.001))
+    import_logs(store, "s", [tmp_path / "sigma_0.50"], GivenFacts(n0=n0, alpha=0.001))
     needed = first(lambda n: float(level) ** (1 / n) > 0.5)
     said = f"n = 9 is too small for alpha = {level}: even where all draws agree cohen certifies no image; n = {needed} could."
     notes = sweep_results(store, "s").notes

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.cluster.backend import HandedOver, Seen
+from rsctl.cluster.backend import BackendState, HandedOver
 from rsctl.cluster.local.processes import task_processes, visible_gpus
 from rsctl.cluster.local.queue import KILL_AFTER, served, start_detached
 from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
@@ -55,7 +55,7 @@ class LocalBackend:
             start_detached(self.store.root, self.name)
         return HandedOver(added)
 
-    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+    def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """Queue files and living processes; reads nothing of a task that no queue has heard of."""
         wanted: dict[str, dict[str, Any]] = {}
         ended: dict[str, dict[str, Any]] = {}
@@ -64,24 +64,24 @@ class LocalBackend:
             ended |= queue.endings() if queue.is_mine or queue.user is None else _lasting(queue)
             for key, request in queue.wanted().items():
                 wanted[key], queues[key] = request, queue
-        seen: dict[str, Seen] = {}
+        seen: dict[str, BackendState] = {}
         for task in tasks:
             if task.key in wanted:
                 seen[task.key] = self._wanted(task, wanted[task.key], queues[task.key])
             elif task.key in ended:
                 note = ended[task.key]
-                seen[task.key] = Seen(State(note["state"]), note["reason"])
+                seen[task.key] = BackendState(State(note["state"]), note["reason"])
         return seen
 
-    def _wanted(self, task: Task, request: dict[str, Any], queue: Queue) -> Seen:
+    def _wanted(self, task: Task, request: dict[str, Any], queue: Queue) -> BackendState:
         host = queue.where
         attempt = latest_attempt(task.run, task.number)
         if attempt and not attempt.ended:
             alive = is_alive(attempt.claim)
             if alive:
-                return Seen(State.RUNNING, node=host)
+                return BackendState(State.RUNNING, node=host)
             if alive is None:
-                return Seen(
+                return BackendState(
                     State.UNKNOWN,
                     f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
                     host,
@@ -89,10 +89,12 @@ class LocalBackend:
         for need in request["needs"]:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
-                return Seen(State.WAITING, f"waits for the model {model.id}", host)
+                return BackendState(State.WAITING, f"waits for the model {model.id}", host)
         if queue.host == own_queue(self.store).host and not served(queue):
-            return Seen(State.QUEUED, "waits for the queue to start; if that lasts, submit again", host)
-        return Seen(State.QUEUED, f"waits for a free slot on {host}", host)
+            return BackendState(
+                State.QUEUED, "waits for the queue to start; if that lasts, submit again", host
+            )
+        return BackendState(State.QUEUED, f"waits for a free slot on {host}", host)
 
     def revive(self) -> None:
         """Start this host's queue again if it died while tasks wait."""

@@ -11,6 +11,8 @@ from rsctl.store.attempts import process_start
 from rsctl.store.layout import Store
 
 TASK_MODULE = "rsctl.cluster.task"
+QUEUE_MODULES = {b"rsctl.cluster.local.queue", b"rsctl.cluster.queue"}
+"""Where the queue is, and where it was when queues that still run were started."""
 
 
 def visible_gpus(profile: LocalProfile) -> list[int]:
@@ -67,7 +69,7 @@ def stopped_queues(store: Store) -> list[int]:
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:
             words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-            if b"rsctl.cluster.local.queue" not in words:
+            if not QUEUE_MODULES.intersection(words):
                 continue
             given = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
             state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]

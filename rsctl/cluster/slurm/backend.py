@@ -8,10 +8,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rsctl.cluster.backend import HandedOver, Seen
+from rsctl.cluster.backend import BackendState, HandedOver
 from rsctl.cluster.slurm.adopt import adopt
 from rsctl.cluster.slurm.arrays import check_profile, first_tasks, make_arrays
-from rsctl.cluster.slurm.commands import QueueView, Row, cancel_jobs, limits, partitions, with_memory
+from rsctl.cluster.slurm.commands import JobRow, QueueView, cancel_jobs, limits, partitions, with_memory
 from rsctl.cluster.slurm.failure_reason import explain
 from rsctl.cluster.slurm.handover import HandOver
 from rsctl.cluster.slurm.limits import room_for
@@ -102,7 +102,7 @@ class SlurmBackend:
 
     # Looking
 
-    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+    def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """The queue's word, then accounting's, for every task that was ever handed to SLURM.
 
         A task whose own file says that this very job failed is left out: its files know more.
@@ -111,7 +111,7 @@ class SlurmBackend:
         if not held:
             return {}
         view = WATCH.look(self.profile.poll_seconds)
-        seen: dict[str, Seen] = {}
+        seen: dict[str, BackendState] = {}
         ended = Endings()
         gone: list[tuple[Task, Submission, str]] = []
         for task, submission in held:
@@ -123,7 +123,7 @@ class SlurmBackend:
                 if one := _vanished(task, submission, ended) if over else elsewhere:
                     seen[task.key] = one
             elif row is None and view is None:
-                seen[task.key] = Seen(State.UNKNOWN, WATCH.away, since=submission.claimed)
+                seen[task.key] = BackendState(State.UNKNOWN, WATCH.away, since=submission.claimed)
             elif row is None:
                 gone.append((task, submission, job))
             elif (one := _of_row(task, submission, row, ended)) is not None:
@@ -176,7 +176,7 @@ class SlurmBackend:
         return len(jobs)
 
 
-def _elsewhere(submission: Submission, task: Task, row: Row | None) -> Seen | None:
+def _elsewhere(submission: Submission, task: Task, row: JobRow | None) -> BackendState | None:
     """A job that this machine or this user can't see; None if they can."""
     if submission.cluster != WATCH.cluster and WATCH.cluster:
         whose = f"on the cluster '{submission.cluster}'; this machine talks to '{WATCH.cluster}'"
@@ -185,7 +185,7 @@ def _elsewhere(submission: Submission, task: Task, row: Row | None) -> Seen | No
     else:
         return None
     file = task.run.path / "submissions" / f"{submission.id}.json"
-    return Seen(
+    return BackendState(
         State.UNKNOWN, f"was submitted {whose}. To take it over, remove {file}", since=submission.claimed
     )
 
@@ -215,7 +215,7 @@ class Endings:
         return attempt.ended if attempt and mine else None
 
 
-def _of_row(task: Task, submission: Submission, row: Row, ended: Endings) -> Seen | None:
+def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> BackendState | None:
     """What a row means for a task; None if the task's own file says how this job ended."""
     seen = replace(seen_of(row), since=submission.claimed)
     cancelled = task.number in submission.cancelled
@@ -231,20 +231,20 @@ def _of_row(task: Task, submission: Submission, row: Row, ended: Endings) -> See
     return seen
 
 
-def _vanished(task: Task, submission: Submission, ended: Endings) -> Seen | None:
+def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendState | None:
     """A task that neither queue nor accounting knows."""
     end, since = ended.of(task, submission), submission.claimed
     if task.number in submission.cancelled:
-        return Seen(State.CANCELLED, "cancelled by you", since=since)
+        return BackendState(State.CANCELLED, "cancelled by you", since=since)
     if end == "failed":
         return None
     if time.time() - since < _APPEARS_WITHIN:
-        return Seen(State.QUEUED, "was submitted just now", since=since)
+        return BackendState(State.QUEUED, "was submitted just now", since=since)
     if not submission.job:
-        return Seen(State.LOST, "its submission was interrupted; submit again", since=since)
+        return BackendState(State.LOST, "its submission was interrupted; submit again", since=since)
     when = "before it started" if end is None else "while it ran"
-    return Seen(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
+    return BackendState(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
 
 
-def _stale(seen: Seen) -> Seen:
+def _stale(seen: BackendState) -> BackendState:
     return replace(seen, reason=f"{WATCH.away}; last known: {seen.reason or seen.state.value}")

@@ -22,7 +22,7 @@ _WORDS_OF_AN_ABSENT_CONTROLLER = re.compile(
 
 
 @dataclass(frozen=True)
-class Row:
+class JobRow:
     """What SLURM says of one task of a job."""
 
     state: str
@@ -37,7 +37,7 @@ class Row:
 class QueueView:
     """One look at the queue."""
 
-    rows: dict[str, Row]
+    rows: dict[str, JobRow]
     """By `<job>_<index>`, or `<job>` for what isn't an array."""
     comments: dict[str, list[str]]
     """Comment → the jobs that carry it."""
@@ -91,7 +91,7 @@ def look_at_queue() -> QueueView:
         f"--user={os.getuid()}",
         f"--format={_QUEUE_FORMAT}",
     )
-    rows: dict[str, Row] = {}
+    rows: dict[str, JobRow] = {}
     comments: dict[str, list[str]] = {}
     unreadable = 0
     for line in output.splitlines():
@@ -101,13 +101,13 @@ def look_at_queue() -> QueueView:
             continue
         job, index, state, reason, node, ended, comment = (part.strip() for part in parts)
         key = f"{job}_{index}" if index.isdigit() else job
-        rows[key] = Row(state, "" if reason == "None" else reason, node, _unix(ended))
+        rows[key] = JobRow(state, "" if reason == "None" else reason, node, _unix(ended))
         if comment and comment != "(null)":
             comments.setdefault(comment, []).append(key)
     return QueueView(rows, comments, unreadable)
 
 
-def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, Row], int]:
+def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow], int]:
     """What accounting says of these jobs (without index), and how many rows couldn't be parsed.
 
     `since` is the Unix time of the oldest submission: without a start, sacct shows only today.
@@ -117,7 +117,7 @@ def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, Row], in
         "sacct", "--allocations", "--noheader", "--parsable2", f"--starttime={start}",
         f"--format={','.join(_ACCOUNTING_FORMAT)}", f"--jobs={','.join(sorted(jobs))}",
     )  # fmt: skip
-    rows: dict[str, Row] = {}
+    rows: dict[str, JobRow] = {}
     unreadable = 0
     for line in output.splitlines():
         parts = line.split(_SEPARATOR)
@@ -128,7 +128,7 @@ def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, Row], in
         state, reason, node, ended = parts[1:]
         # "CANCELLED by 1000": the word is the state, the rest is who.
         word, _, rest = state.partition(" ")
-        row = Row(
+        row = JobRow(
             word, rest or ("" if reason == "None" else reason), "" if "None" in node else node, _unix(ended)
         )
         rows |= dict.fromkeys(keys, row)

@@ -7,7 +7,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from rsctl.cluster.backend import Seen
+from rsctl.cluster.backend import BackendState
 from rsctl.cluster.slurm.script import GAVE_UP, SAID_OF_SETUP
 from rsctl.cluster.slurm.states import advice_for
 from rsctl.plain import plain
@@ -27,7 +27,7 @@ _GAVE_UP = re.compile(rb"^" + GAVE_UP.encode() + rb"(.*)$", re.M)
 _SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
 
 
-def explain(seen: Seen, run: Run, log: Path, began: bool) -> Seen:
+def explain(seen: BackendState, run: Run, log: Path, began: bool) -> BackendState:
     """The same state with a better reason; `began` tells whether the task made an attempt."""
     try:
         words = _tail(log)

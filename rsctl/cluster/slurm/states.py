@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 
-from rsctl.cluster.backend import Seen
-from rsctl.cluster.slurm.commands import Row
+from rsctl.cluster.backend import BackendState
+from rsctl.cluster.slurm.commands import JobRow
 from rsctl.store.attempts import State
 
 ACTIVE = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
@@ -49,21 +49,25 @@ _ADVICE = {
 _DEPENDENCY = ("Dependency", "DependencyNeverSatisfied")
 
 
-def seen_of(row: Row) -> Seen:
+def seen_of(row: JobRow) -> BackendState:
     """What a row of the queue or of accounting means for its task."""
     words = f"{row.state} ({row.reason})" if row.reason else row.state
     if row.state in ("COMPLETED", "CD"):
         if time.time() - row.ended < _FILES_APPEAR_WITHIN:
-            return Seen(State.UNKNOWN, "SLURM says COMPLETED; its result isn't visible here yet", row.node)
-        return Seen(State.LOST, "SLURM says COMPLETED, but it left no result; see its log", row.node)
+            return BackendState(
+                State.UNKNOWN, "SLURM says COMPLETED; its result isn't visible here yet", row.node
+            )
+        return BackendState(State.LOST, "SLURM says COMPLETED, but it left no result; see its log", row.node)
     state = _STATES.get(row.state, State.UNKNOWN)
     if state == State.QUEUED and row.reason in _DEPENDENCY:
-        return Seen(State.WAITING, "waits for its model")
+        return BackendState(State.WAITING, "waits for its model")
     if state == State.CANCELLED and row.reason in _DEPENDENCY:
-        return Seen(state, "the job of its model failed, so SLURM cancelled it; retry runs what is left")
+        return BackendState(
+            state, "the job of its model failed, so SLURM cancelled it; retry runs what is left"
+        )
     if state == State.RUNNING:
-        return Seen(state, "" if row.state == "RUNNING" else words, row.node)
-    return Seen(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
+        return BackendState(state, "" if row.state == "RUNNING" else words, row.node)
+    return BackendState(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
 
 
 def advice_for(state: str) -> str:

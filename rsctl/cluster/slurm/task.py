@@ -12,7 +12,7 @@ from typing import Any
 from rsctl.cluster.slurm.processes import join
 from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SAID_OF_SETUP, SETUP_FAILED
 from rsctl.cluster.slurm.staging import stage
-from rsctl.cluster.task import Outcome, Stop, perform, take_claim
+from rsctl.cluster.task import AttemptEnd, Stop, perform, take_claim
 from rsctl.errors import UserError
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
 from rsctl.store.files import open_log
@@ -78,7 +78,7 @@ class SlurmTask:
 
         return DelayedSubmission(self)
 
-    def _requeue(self, run: Run, outcome: Outcome) -> bool:
+    def _requeue(self, run: Run, outcome: AttemptEnd) -> bool:
         """Put this job back into the queue after a signal, unless it was cancelled or gets nowhere."""
         if outcome.claim.superseded():
             return False

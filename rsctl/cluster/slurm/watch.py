@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Iterable
 
-from rsctl.cluster.slurm.commands import QueueView, Row, limits, look_at_accounting, look_at_queue
+from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, look_at_accounting, look_at_queue
 from rsctl.errors import UnavailableError
 
 _LONGEST_PAUSE = 60.0
@@ -27,7 +27,7 @@ class Watch:
         self.unreadable = 0
         self._asked = float("-inf")
         self._failures = 0
-        self._accounting: dict[str, Row] = {}
+        self._accounting: dict[str, JobRow] = {}
         self._accounting_asked: dict[str, float] = {}
 
     def look(self, every: float) -> QueueView | None:
@@ -51,7 +51,7 @@ class Watch:
         with self.lock:
             self._asked = float("-inf")
 
-    def accounting(self, jobs: Iterable[str], since: float) -> dict[str, Row]:
+    def accounting(self, jobs: Iterable[str], since: float) -> dict[str, JobRow]:
         """What accounting says of jobs that the queue no longer shows; empty where there is no accounting."""
         with self.lock:
             wanted = [job for job in jobs if job not in self._accounting]

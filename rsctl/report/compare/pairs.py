@@ -19,7 +19,7 @@ from rsctl.report.learned import told
 from rsctl.report.notes import about_shared_noise, seedless
 from rsctl.report.subjects import Subject, of_import, of_run
 from rsctl.report.typeset import plain
-from rsctl.store.imports import ImportSpec, Shown, imports
+from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -114,7 +114,7 @@ def siblings(store: Store, subject: Subject) -> list[Subject]:
     return found or [subject]
 
 
-def _logs_like(store: Store, subject: Subject, shown: Shown) -> list[Subject]:
+def _logs_like(store: Store, subject: Subject, shown: ShownImport) -> list[Subject]:
     """The same for logs, by what their paths say; a log without a seed stands alone."""
     if subject.seed is None:
         return [subject]

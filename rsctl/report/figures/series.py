@@ -18,7 +18,7 @@ from rsctl.report.notes import data_of
 from rsctl.report.proved import as_certified as proved_radii
 from rsctl.report.rows import Sample, sweep_results
 from rsctl.report.tables.summary import Group, Line, groups
-from rsctl.store.imports import Shown, find_sweep
+from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Store
 from rsctl.store.tables import read_findings
 
@@ -171,7 +171,7 @@ def _only(images: Images, positions: NDArray[np.int64]) -> Images:
     return Images(images.score[keep], images.label[keep], images.p[keep], images.index[keep])
 
 
-def _of_log(shown: Shown, row: LoggedRow) -> Images:
+def _of_log(shown: ShownImport, row: LoggedRow) -> Images:
     log, sigma = shown.log.radii, shown.log.spec.sigma
     certified = reading(shown, row.certificate, row.alpha).certified
     if log.counts is not None and log.draws is not None:

@@ -21,7 +21,7 @@ from rsctl.report.radius_logs.export_logs import MANIFEST, exported
 from rsctl.report.radius_logs.logs import ReadLog, parse_log
 from rsctl.report.radius_logs.paths import read_path
 from rsctl.report.radius_logs.sigma import Unclear, settle
-from rsctl.store.imports import ImportSpec, Radii, Shown, hide, keep, show, shown_by
+from rsctl.store.imports import ImportSpec, Radii, ShownImport, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -31,7 +31,7 @@ REASONS = 6
 
 
 @dataclass(frozen=True)
-class Said:
+class GivenFacts:
     """What the importer says of all logs; None leaves it to their paths, or unknown."""
 
     sigma: float | None = None
@@ -74,7 +74,7 @@ class Imported:
     remarks: list[str] = field(default_factory=list)
 
 
-def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: Said) -> list[Imported]:
+def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: GivenFacts) -> list[Imported]:
     """Keep every log below these paths and show it beside the sweep. Safe to repeat.
 
     A file that can't be used is named in what is returned, and the others are kept. Raises InputError for a path that
@@ -96,7 +96,7 @@ class _Book:
         self.store, self.sweep = store, sweep
         self.kept: dict[str, str] = {}
         """Files by the id of their import."""
-        self.earlier: dict[str, list[Shown]] = {}
+        self.earlier: dict[str, list[ShownImport]] = {}
         for shown in shown_by(store, sweep):
             self.earlier.setdefault(shown.source, []).append(shown)
 
@@ -130,7 +130,7 @@ def _more(number: int) -> str:
     return f" and {counted(number, 'more file')}" if number else ""
 
 
-def _check(paths: Sequence[Path], said: Said) -> None:
+def _check(paths: Sequence[Path], said: GivenFacts) -> None:
     for path in paths:
         if not path.exists():
             raise InputError(f"{path}: no such file or folder.")
@@ -186,7 +186,7 @@ def _telling(paths: Sequence[Path]) -> int:
     )
 
 
-def _import(book: _Book, file: Path, below: Path, given: Path, said: Said) -> list[Imported]:
+def _import(book: _Book, file: Path, below: Path, given: Path, said: GivenFacts) -> list[Imported]:
     """The outcome for a file: one log, or one for each norm of its radii."""
     one = Imported(str(file), state="skipped")
     try:
@@ -235,7 +235,7 @@ def _keep(
         return replace(one, state="unchanged", remarks=[f"the same log as {book.kept[kept.id]}"])
     book.kept[kept.id] = one.file
     # Whole: the same name in another folder is another file.
-    shown = Shown(kept, *told, os.path.abspath(one.file), public)
+    shown = ShownImport(kept, *told, os.path.abspath(one.file), public)
     return replace(one, state=show(book.store, book.sweep, shown))
 
 
@@ -269,7 +269,9 @@ def _read(file: Path) -> ReadLog:
         raise NotALog(f"it can't be read ({error.strerror})") from error
 
 
-def _spec(file: Path, below: Path, given: Path, log: ReadLog, said: Said) -> tuple[ImportSpec, list[str]]:
+def _spec(
+    file: Path, below: Path, given: Path, log: ReadLog, said: GivenFacts
+) -> tuple[ImportSpec, list[str]]:
     """What was certified, and where the importer contradicts the path."""
     told = read_path(file, below, given)
     largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0

@@ -77,7 +77,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class Told:
+class PathFacts:
     """Facts about a log that its path states; empty or None where it doesn't."""
 
     levels: list[Level]
@@ -91,7 +91,7 @@ class Told:
     """A word that speaks of other noise than Gaussian noise of the pixels."""
 
 
-def read_path(file: Path, below: Path, given: Path) -> Told:
+def read_path(file: Path, below: Path, given: Path) -> PathFacts:
     """The facts that the path of a log states; `below` is the part that tells it from other logs of the same import."""
     text = file.as_posix()
     stem = _stem(text)
@@ -115,7 +115,7 @@ def read_path(file: Path, below: Path, given: Path) -> Told:
     method = _method(below, known) or _above(given, known) or "log"
     split = _split(_stem((Path(given.name) / below).as_posix()))
     other = None if dataset in _CORRUPTED else _OTHER.search(method)
-    return Told(
+    return PathFacts(
         levels, method, dataset, model, split, seeds[-1] if seeds else None, own[3] if own else "", other[0] if other else ""
     )  # fmt: skip
 

@@ -18,7 +18,7 @@ class Stopped(Exception):
     """The task was told to stop, or a later copy took over; its snapshot is written."""
 
 
-class Work:
+class TaskContext:
     """One attempt at one task, as the data plane sees it.
 
     Attributes
