@@ -26,16 +26,16 @@ def added(code: Path) -> None:
 
 
 def changed(code: Path) -> None:
-    with open(code / "jobs" / "count.py", "a") as file:
+    with open(code / "jobs" / "certify" / "count.py", "a") as file:
         file.write("\n")
 
 
 def removed(code: Path) -> None:
-    (code / "jobs" / "verify.py").unlink()
+    (code / "jobs" / "per_image" / "verify.py").unlink()
 
 
 def linked(code: Path) -> None:
-    file = code / "jobs" / "count.py"
+    file = code / "jobs" / "certify" / "count.py"
     elsewhere = code.parent.parent / "count.py"
     elsewhere.write_bytes(file.read_bytes())
     file.unlink()

@@ -67,7 +67,7 @@ def test_every_file_that_leads_to_a_run_is_refused_if_it_is_somebody_elses(chain
         touched(task.run.tasks_folder / f"{number}.1.jsonl"), touched(task.run.shards_folder / f"{number}.1.h5"),
         touched(task.run.path / "counts.h5"), touched(task.run.log_file(task.number)), model.path,
         model.path / "spec.json", touched(model.model_file), touched(model.checkpoint_file), touched(model.published_file),
-        root / "code" / code, root / "code" / code / "jobs" / "count.py", root / "code" / code / "rsctl" / "store",
+        root / "code" / code, root / "code" / code / "jobs" / "certify" / "count.py", root / "code" / code / "rsctl" / "store",
     ]  # fmt: skip
     os.chown(root, 0, GROUP)
     check(group=False)
