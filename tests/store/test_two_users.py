@@ -287,8 +287,8 @@ def test_files_follow_the_umask_and_logs_follow_no_links(
 def plan(person: Person, file: Path, *, update: bool = False) -> int:
     """Have somebody submit a sweep file, and nothing started; returns how many tasks went to their queue."""
     code = (
-        "import sys, pathlib\nfrom rsctl.cluster import control, local\nfrom rsctl.config.settings import load_settings\n"
-        "local.start_detached = lambda *_: None\n"
+        "import sys, pathlib\nfrom rsctl.cluster import control\nfrom rsctl.cluster.local import backend\nfrom rsctl.config.settings import load_settings\n"
+        "backend.start_detached = lambda *_: None\n"
         f"print(control.submit(pathlib.Path(sys.argv[1]), load_settings(), update={update}).added)"
     )
     done = person.run(sys.executable, "-c", code, file)
