@@ -44,7 +44,7 @@ def loss_of_mean(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient(objective: Objective, x: Tensor) -> Tensor:
-    """Of the objective's sum with respect to the images; the model's own gradients stay untouched."""
+    """Gradient of the objective's sum with respect to the images; the model's own gradients stay untouched."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return torch.autograd.grad(objective(x).sum(), x)[0].float()

@@ -1,4 +1,4 @@
-"""What a training leaves on disk: checkpoints to resume from, and the model at its end."""
+"""Files that a training writes: checkpoints to resume from, and the model at its end."""
 
 from __future__ import annotations
 

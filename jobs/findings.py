@@ -1,4 +1,4 @@
-"""What verifying and attacking have in common: images in batches of one shape, rows into shards, resume at the batch."""
+"""The loop that verifications and attacks share: images in batches of one shape, rows into shards, resumed at the batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.work import Stopped, Work
 
 TELL_EVERY = 5.0
-"""Seconds between two words about images that take long."""
+"""Seconds between two progress reports while a batch is under way."""
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Batch:
 
 @dataclass
 class Outcome:
-    """What was found out about a batch; arrays as in `rsctl.store.rows.Findings`, with the copies."""
+    """Results of one batch, the copies included; tensors as in `rsctl.store.rows.Findings`."""
 
     predicted: Tensor
     radius: Tensor
@@ -106,7 +106,7 @@ def run(
 
 @contextlib.contextmanager
 def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
-    """Say every few seconds how long the images under way have taken so far: a solver may need minutes for one of them."""
+    """Report every few seconds how long the current batch has taken: a solver may need minutes for one image."""
     started, over = time.monotonic(), threading.Event()
 
     def tell() -> None:

@@ -1,4 +1,4 @@
-"""What several methods share: logits under several noises, and divergences of distributions."""
+"""Losses that several methods share: logits under several noises, and divergences of distributions."""
 
 from __future__ import annotations
 

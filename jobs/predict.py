@@ -33,7 +33,7 @@ BLOCK = 100
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any]:
-    """What is known of the file, and a row per image."""
+    """Classify test images with a published checkpoint; returns a report on the file and one row per image."""
     known, model, parameters = examine(options)
     if options.tile < 1 or options.tile % BLOCK:
         raise InputError(f"--tile: {options.tile} is not a multiple of {BLOCK}.")

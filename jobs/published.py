@@ -125,7 +125,7 @@ def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> It
 
 
 def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential, dict[str, Any]]:
-    """What a file is, its model, and the data set's parameters; raises UserError where it can't be told or used."""
+    """Identify the model that a file holds; returns a report, the model and the data set's parameters, or raises UserError."""
     use_plugins(options.plugins)
     dataset: DataSet = find("data set", options.dataset, known_datasets())
     parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
@@ -162,7 +162,7 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
 
 
 def options_of(command: str) -> argparse.ArgumentParser:
-    """What is said of a checkpoint."""
+    """Command-line options that describe a checkpoint."""
     parser = argparse.ArgumentParser(prog=command)
     parser.add_argument("file", type=Path)
     parser.add_argument("--dataset", required=True)

@@ -72,7 +72,7 @@ def _state(words: np.ndarray) -> Tensor:
 
 @cache
 def _layout_known() -> bool:
-    """Whether the words that a seed stands for (Matsumoto, Nishimura 1998), put in by hand, give that seed's numbers."""
+    """True if a seed's initial state (Matsumoto, Nishimura 1998), written into a generator by hand, gives that seed's numbers."""
     words = [5489]
     for number in range(1, WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + number) % 2**32)

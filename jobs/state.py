@@ -1,4 +1,4 @@
-"""What a method's loss may know of the training it is part of."""
+"""State of a training that a method's loss may use."""
 
 from __future__ import annotations
 
@@ -52,15 +52,15 @@ class TrainingState:
     sum: Callable[[Tensor], Tensor]
     """The sum of a tensor over all processes."""
     optimizer: torch.optim.Optimizer
-    """Of the base classifier, for methods that begin anew within one training."""
+    """The base classifier's optimiser, for methods that start over within one training."""
     predictions: Callable[[], Tensor | None] = lambda: None
     """The teacher's smoothed predictions (images of the training split, classes), where a run of their own has them."""
     exponent: int = 0
-    """Of generalised Gaussian noise; 0 is Gaussian."""
+    """Exponent of generalised Gaussian noise; 0 is Gaussian."""
     exponent_warmup: int = 0
-    """Epochs over which it grows to its value."""
+    """Epochs over which the exponent grows to its value."""
     law: str = "gaussian"
-    """Of the noise's coordinates (`jobs.noise`)."""
+    """Distribution of the noise's coordinates (`jobs.noise`)."""
     process: int = 0
     """Number of this process, of `processes`."""
     processes: int = 1
@@ -77,7 +77,7 @@ class TrainingState:
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     """Positions of these images in the training split, int64 (B,)."""
     saved: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the checkpoint holds under the names given to `keep`."""
+    """States restored from the checkpoint, under the names given to `keep`."""
     kept: dict[str, Stateful] = field(default_factory=dict)
 
     def keep(self, name: str, thing: Kept) -> Kept:

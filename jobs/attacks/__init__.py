@@ -26,7 +26,7 @@ are those that `Attacker.search` was given, in its order; a new call may draw ne
 
 @dataclass
 class Found:
-    """What a search found for N images."""
+    """Results of a search for N images."""
 
     distance: Tensor
     """(N,) float64: of the nearest image in [0, 1] that was classified wrongly, in the attack's norm and in units of
@@ -81,7 +81,7 @@ class Nearest:
 def looking(
     classify: Classify, nearest: Nearest, parameters: Mapping[str, Any]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """What an attack does at every step: images → which of them fool (N,), and where to go on (N, C, H, W).
+    """One step of an attack: images → a mask of those that fool (N,), and directions to move in (N, C, H, W).
 
     One forward and one backward pass. The images are first cut to [0, 1] and then offered to `nearest`, so that what
     is kept is what was classified.

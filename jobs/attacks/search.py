@@ -18,14 +18,14 @@ from jobs.random import generator
 from rsctl.errors import InputError, RefusedError
 
 IMAGES = 128
-"""In a batch, where the base model is attacked."""
+"""Images per batch in attacks on the base model."""
 ROWS, PIXELS = 512, 12_000_000
 """At most so many images, and numbers in them, in one pass of the model: the backward pass keeps every activation."""
 
 
 @dataclass
 class Attacked(Found):
-    """What an attack came to."""
+    """Results of an attack."""
 
     predicted: Tensor
     """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
@@ -88,7 +88,7 @@ class Search:
                 fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
             )  # fmt: skip
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
-        """How many images are attacked together."""
+        """Images attacked together."""
 
     def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
         """Attack a batch, N = `batch`.

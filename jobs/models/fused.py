@@ -55,7 +55,7 @@ class FusedConv(nn.Module):
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Whether this build and this processor have the operators for float32 or bfloat16."""
+    """True if this build and this processor have the operators for float32 or bfloat16."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

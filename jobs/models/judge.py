@@ -83,12 +83,12 @@ def accuracy_of(right: Tensor) -> Accuracy:
 
 
 def kinds(sigma: float) -> tuple[float, ...]:
-    """Under which noise a network is asked: none, and that of sigma."""
+    """Noise levels at which a network is evaluated: none, and sigma."""
     return (0.0, sigma) if sigma else (0.0,)
 
 
 def least(classes: int) -> float:
-    """What a classifier must reach, on clean or on noisy images: a fifth of the way from chance to perfect."""
+    """Accuracy that a classifier must reach, on clean or on noisy images: a fifth of the way from chance to perfect."""
     return 1 / classes + 0.2 * (1 - 1 / classes)
 
 

@@ -17,7 +17,7 @@ Values = tuple[Sequence[float], Sequence[float]]
 
 
 def of_dataset(dataset: DataSet, channels: int) -> Values:
-    """What the data set declares; nothing is done to images where it declares nothing."""
+    """Mean and standard deviation that the data set declares; without them images stay as they are."""
     return dataset.mean or (0.0,) * channels, dataset.std or (1.0,) * channels
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
-"""Where a checkpoint keeps its weights, besides the optimiser and the like; the usual first."""
+"""Keys under which checkpoints keep the weights beside optimiser state and the like; the most common first."""
 PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.")
 """Prefixes that wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")

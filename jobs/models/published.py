@@ -37,7 +37,7 @@ from rsctl.catalog.weight_files import content, weights_file
 from rsctl.errors import InputError, UserError, unknown
 
 CLAIMS = ("best_prec1", "prec1", "best_acc1", "best_acc", "test_acc", "acc", "accuracy", "best_sa")
-"""Under which names checkpoints keep the accuracy that their authors measured: per cent, or a share."""
+"""Keys under which checkpoints keep the accuracy that their authors measured: per cent, or a share."""
 
 
 @dataclass(frozen=True)
@@ -83,13 +83,13 @@ class Weights:
     """A network that a file holds."""
 
     state_dict: dict[str, Tensor]
-    """Of the network without what wraps it; the counters of batch normalisation left out."""
+    """Weights of the bare network, without wrappers and without the counters of batch normalisation."""
     layout: str
     """In a few words."""
     said: str
     """The architecture that the file names, or empty."""
     normalisation: str
-    """What goes with this layout (`rsctl.catalog.published.NORMALISATIONS`)."""
+    """Normalisation that belongs to this layout (`rsctl.catalog.published.NORMALISATIONS`)."""
     why: str
     sha256: str
     """Hex, of the file."""

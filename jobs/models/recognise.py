@@ -1,4 +1,4 @@
-"""Which declared architecture the weights of a published checkpoint belong to, and the network made of them."""
+"""Recognises the declared architecture that a published checkpoint's weights belong to, and builds the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
 
 GENERIC = ("convolutions", "mlp")
-"""Of any depth: there is nothing to compare where the weights don't tell it."""
+"""Architectures of any depth: without a depth in the weights there is nothing to compare."""
 
 
 def recognise(
@@ -164,7 +164,7 @@ def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
 
 
 def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shape: DataShape) -> list[str]:
-    """What weights don't tell and was taken for granted, a sentence each."""
+    """Assumptions about the network that its weights don't show, one sentence each."""
     if name == "mlp":
         return ["a ReLU after each layer but the last"]
     if name != "convolutions":

@@ -135,7 +135,7 @@ class Tree:
         return False
 
     def _try(self, points: Tensor, target: Tensor) -> bool:
-        """Whether one of the points that minimise bounds is a counterexample; the likeliest are executed."""
+        """True if one of the points that minimise bounds is a counterexample; the likeliest are executed."""
         logits = self.case.net.network(points.view(-1, *self.case.net.network.ops[0].shape))
         margin = logits[:, self.case.label] - logits.gather(1, target[:, None])[:, 0]
         likely = (margin < self.slack[target]).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""What complete verifiers share: one image at a time, three answers about a radius, and the time that is left."""
+"""The search that complete verifiers share: one image at a time, three possible answers about a radius, a time limit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rsctl.catalog.declare import DataShape
 SLOPE_STEPS = 20
 """Gradient steps on the slopes of the bounds of what goes into the ReLUs."""
 SURE = 1e-9
-"""Of the slack: the rounding of float64, with room; that of float32, which is in it already, is ten million times larger."""
+"""Share added to the slack for the rounding of float64; that of float32, which it holds already, is ten million times larger."""
 TRIES = 6
 """Searches for a nearer counterexample."""
 
 
 @dataclass(frozen=True)
 class Relaxed:
-    """What linear bounds say of one ball."""
+    """Linear bounds of the network over one ball."""
 
     ball: Ball
     bounds: list[Bounds]

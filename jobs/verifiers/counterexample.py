@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from jobs.verifiers.ball import Ball
 
 STEPS = 30
-"""Of the search in one ball."""
+"""Steps of the search in one ball."""
 HALVINGS = 20
 FURTHER = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-"""How far a solver's point is pushed: it lies where the margin is within the solver's and the executed rounding of 0."""
+"""Distances by which a solver's point is pushed: its margin is 0 up to the rounding of the solver and of the execution."""
 
 
 class Counterexamples:

@@ -44,7 +44,7 @@ class Ball:
 
     @property
     def box(self) -> Interval:
-        """Of every pixel, rounded outward."""
+        """The interval of every pixel, rounded outward."""
         return box(self.images, self.radius, torch.float64)
 
     def lower(self, a: Tensor, constant: Tensor) -> Tensor:

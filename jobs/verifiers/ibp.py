@@ -20,7 +20,7 @@ from jobs.verifiers.prover import Prover, SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 PASSES = 2.3
-"""What interval bounds cost, in forward passes: two convolutions for one, and making their intervals."""
+"""Cost of interval bounds, in forward passes: two convolutions for one, and making their intervals."""
 ALL_PAIRS = 16
 """Classes up to which every pair's difference is bounded in one product, and the label's taken from it."""
 
@@ -80,7 +80,7 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
 
 
 def roomy(network: Network) -> bool:
-    """Whether bounds over all images stay far below what overflows; if not, every step has to look."""
+    """True if bounds over all images stay far below overflow; if not, every step has to check."""
     if network.roomy is None:
         whole = torch.zeros((1, *network.ops[0].shape), dtype=torch.float64, device=network.device)
         network.roomy = True  # for this propagation

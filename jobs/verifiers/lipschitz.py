@@ -130,7 +130,7 @@ def layer_constant(op: Op, norm: str) -> float:
 
 
 class Constants:
-    """Of every operation's result as a function of the image, in `l2` or `linf`; `network` in float64."""
+    """Lipschitz constants of every operation's result as a function of the image, in `l2` or `linf`; `network` in float64."""
 
     def __init__(self, network: Network, norm: str) -> None:
         self.network, self.norm = network, norm
@@ -187,7 +187,7 @@ class Constants:
 
     @staticmethod
     def own(op: Op, reach: list[Tensor]) -> Tensor:
-        """What rounding adds to each number of this operation's result."""
+        """Bound on the rounding error of each number in this operation's result."""
         if isinstance(op, Affine):
             sums = op.absolute(reach[0], op.bias_size)
             return torch.where(sums < HUGE, sums * op.error(torch.float64) * 1.01 + TINY, math.inf)

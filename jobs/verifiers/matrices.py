@@ -37,7 +37,7 @@ class Matrices:
     """Layers in order: v_j = max(z_j, 0) for all but the last, whose z are the logits."""
 
     layers: list[Layer]
-    """What goes into ReLU layer j is `layers[j - 1]`, so layer k takes v_0 … v_k."""
+    """`layers[j - 1]` gives the inputs of ReLU layer j, so layer k takes v_0 … v_k."""
     network: Network
     """The same, as operations in float64."""
 
@@ -75,7 +75,7 @@ class Matrices:
 
 
 def relu_count(network: Network) -> int:
-    """Of units behind ReLUs."""
+    """Number of units behind ReLUs."""
     return sum(torch.Size(network.ops[number].shape).numel() for number in network.relus)
 
 

@@ -19,7 +19,7 @@ from jobs.verifiers.program import TOLERANCE, Answer, Program
 from rsctl.catalog.declare import DataShape
 
 INSIDE = 1e-4
-"""How far another class has to lie above the label where a point on the edge of its region is no counterexample."""
+"""Margin of another class over the label that is asked for where a point on the edge of its region is no counterexample."""
 
 
 def prepare(
@@ -31,7 +31,7 @@ def prepare(
 
 
 def settle(case: Case, radius: float, seconds: float) -> bool | None:
-    """Whether the ball of this radius holds no image that is classified otherwise; None where that isn't known."""
+    """True if no image in the ball of this radius is classified otherwise, False if one is, None if undecided."""
     # The solver may take what is off by its tolerance for outside.
     ball = case.ball(radius + 2 * TOLERANCE)
     relaxed = case.relax(ball)
@@ -91,7 +91,7 @@ def _nearest(case: Case, most: float, seconds: float) -> float:
 
 
 def _counts(case: Case, program: Program, target: int, answer: Answer, ball: Ball, seconds: float) -> bool:
-    """Whether the solver's point leads to a counterexample."""
+    """True if the solver's point leads to a counterexample."""
     if answer.point is None:
         return False
     if case.counterexamples.push(torch.from_numpy(answer.point), ball):

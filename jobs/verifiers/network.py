@@ -49,7 +49,7 @@ class Network:
     ops: list[Op]
     dtype: torch.dtype = torch.float32
     roomy: bool | None = None
-    """Whether no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has looked."""
+    """True if no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has checked."""
     users: dict[int, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Network:
         return [number for number, op in enumerate(self.ops) if isinstance(op, Relu)]
 
     def positive(self, number: int) -> bool:
-        """Whether a result, and every bound of it, is 0 or more: pixels and what a ReLU gives."""
+        """True for results that are 0 or more, as is every bound of them: pixels, and outputs of a ReLU."""
         op = self.ops[number]
         return isinstance(op, (Input, Relu)) or (isinstance(op, Reshape) and self.positive(op.inputs[0]))
 
@@ -82,7 +82,7 @@ class Network:
         return Network([op.to(dtype) for op in self.ops], dtype, self.roomy)
 
     def results(self, x: Tensor) -> list[Tensor]:
-        """Of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""
+        """Results of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""
         found = [x.to(self.dtype)]
         for op in self.ops[1:]:
             found.append(op.apply(*(found[source] for source in op.inputs)))
@@ -353,7 +353,7 @@ def unsupported(what: str) -> InputError:
 
 
 def _flattens(target: str, node: fx.Node) -> bool:
-    """Whether these arguments make a vector of every image."""
+    """True if these arguments make a vector of every image."""
     further = [*node.args[1:], *node.kwargs.values()]
     if target == "flatten":
         return further == [1]

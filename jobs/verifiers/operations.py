@@ -40,19 +40,19 @@ class Op:
     """One operation; `inputs` are the numbers of the operations whose results it takes."""
 
     name: str
-    """Of the layer, for messages."""
+    """Name of the layer, for messages."""
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
-    """Of its result for one image."""
+    """Shape of its result for one image."""
 
     def to(self, dtype: torch.dtype) -> Op:
-        """With its weights in this precision; they are float32 numbers, so nothing is rounded."""
+        """The operation with its weights in this precision; they are float32 numbers, so nothing is rounded."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         changes = {name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)}
         return replace(self, **changes)
 
     def apply(self, *inputs: Tensor) -> Tensor:
-        """What it computes, (N, …) → (N, *shape)."""
+        """Compute the result, (N, …) → (N, *shape)."""
         raise NotImplementedError
 
 

@@ -78,7 +78,7 @@ class Prover:
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))
 
     def ask(self, images: Tensor, labels: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
-        """Which of some images are proved, each at its radius."""
+        """Attempt proofs of the images in `rows`, each at its radius; returns a mask of those that are proved."""
         answers = []
         for some, each in zip(rows.split(self.batch), radius.split(self.batch), strict=True):
             padded, radii = filled(some, self.batch), filled(each, self.batch)
@@ -89,7 +89,7 @@ class Prover:
         return torch.cat(answers)
 
     def classes(self, images: Tensor, rows: Tensor) -> Tensor:
-        """What the executed function says of some images; a few at once, for it may be only few."""
+        """Classes that the executed function gives the images in `rows`; in small batches, for there may be only few."""
         if not len(rows):
             return rows
         few = min(PIECE, self.batch)
