@@ -12,7 +12,7 @@ from torch import nn
 
 from jobs.data import Images
 from jobs.metrics import Metrics, diverged
-from jobs.models.normalize import Normalize, of_dataset
+from jobs.models.normalize import Normalize, normalisation_of, of_dataset
 from jobs.state import TrainingState
 from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets
@@ -87,7 +87,7 @@ def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
         raise diverged("a weight is not a number at the end")
     dataset = find("data set", spec.dataset, known_datasets())
-    shown, usual = model[0].values(), Normalize(*of_dataset(dataset, images.shape.channels))
+    shown, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
     data = _bytes(
         {
             "format": 1,

@@ -21,6 +21,7 @@ from jobs.shard import ShardWriter, load_images
 from rsctl.catalog.declare import Attack, Parameters, Verifier
 from rsctl.errors import RefusedError, UserError
 from rsctl.spec.identity import completed
+from rsctl.spec.runs import AttackSpec, VerifySpec
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.work import Stopped, Work
@@ -54,13 +55,12 @@ class Outcome:
 
 
 def open_run(
-    work: Work, declared: Verifier | Attack, revision: int
+    work: Work, declared: Verifier | Attack, spec: VerifySpec | AttackSpec
 ) -> tuple[Images, nn.Sequential, str, torch.device]:
     """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
-    spec = work.run.table_spec
-    if declared.revision != revision:
+    if declared.revision != spec.revision:
         raise RefusedError(
-            f"{work.run.path}: was planned with revision {revision} of {declared.name}, and the code has {declared.revision}. "
+            f"{work.run.path}: was planned with revision {spec.revision} of {declared.name}, and the code has {declared.revision}. "
             "Submit the sweep again: it becomes a run of its own."
         )
     device = configure(spec.precision, int(work.launch["threads"]))

@@ -83,7 +83,8 @@ class Metrics:
         """The tally of the classes that this process's last images were taken for."""
         predicted, labels = (torch.cat(found).cpu() for found in zip(*self.last, strict=True))
         each = (labels, predicted, labels[predicted == labels])
-        return Tally(*(torch.bincount(found, minlength=classes).tolist() for found in each))
+        true, taken, right = (torch.bincount(found, minlength=classes).tolist() for found in each)
+        return Tally(true, taken, right)
 
 
 def diverged(what: str) -> InputError:

@@ -32,6 +32,9 @@ EVERY = 64
 class SoftPredictions(nn.Module):
     """Class shares of every training image, and how many images are done."""
 
+    shares: Tensor
+    done: Tensor
+
     def __init__(self, images: int, classes: int, device: torch.device) -> None:
         super().__init__()
         self.register_buffer("shares", torch.zeros(images, classes, device=device))

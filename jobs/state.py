@@ -87,6 +87,12 @@ class TrainingState:
             thing.load_state_dict(self.saved[name])
         return thing
 
+    def get(self, name: str, kind: type[Kept]) -> Kept:
+        """The object of this class that is kept under this name."""
+        thing = self.kept[name]
+        assert isinstance(thing, kind)
+        return thing
+
     def noise(self, draw: int = 0) -> Tensor:
         """δ with standard deviation σ per coordinate (N(0, σ²I) unless a law or an exponent says otherwise) for this process's images, float32 (B, C, H, W); `draw` numbers the noises of one step.
 
@@ -107,7 +113,7 @@ class TrainingState:
         k, warmup, epoch = self.exponent, self.exponent_warmup, int(self.epoch)
         if not k or not warmup or epoch > warmup:
             return k
-        return math.ceil(k - k ** (1 - epoch / warmup))
+        return math.ceil(k - math.pow(k, 1 - epoch / warmup))
 
     def noises(self, count: int, *, first: int = 0) -> Tensor:
         """`count` noises per image, float32 (count, B, C, H, W): the draws from `first` on."""

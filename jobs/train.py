@@ -23,12 +23,12 @@ from jobs.memory import sized_by
 from jobs.metrics import Metrics
 from jobs.models import build_model
 from jobs.models.load import load_trained
-from jobs.models.normalize import untouched
+from jobs.models.normalize import normalisation_of, untouched
 from jobs.models.statistics import batch_statistics, least_images
 from jobs.moving import moved
 from jobs.optimizers import make_optimizer
 from jobs.precision import configure, device_name
-from jobs.predictions import known_predictions, publish_predictions
+from jobs.predictions import SoftPredictions, known_predictions, publish_predictions
 from jobs.random import generator, hash32
 from jobs.schedule import learning_rate
 from jobs.state import TrainingState
@@ -68,8 +68,8 @@ def _train(work: Work) -> None:
     dataset = find("data set", spec.dataset, known_datasets())
     images = load(spec.dataset, work.launch["dataset_parameters"], "train", work.data_root)
     require_planned(images, spec.dataset, spec.data)
-    rows = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
-    rows = torch.as_tensor(rows)
+    kept = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
+    rows = torch.as_tensor(kept)
     images = images.to(device)
 
     # Model, drawn on the CPU so that its first weights don't depend on the device.
@@ -78,14 +78,13 @@ def _train(work: Work) -> None:
     recipe = spec.recipe
     shown = untouched(images.shape.channels) if recipe.normalisation == "none" else None
     # Weights that are taken over go on seeing images as they did.
-    shown = load_parent(work, "start", images.shape)[0].values() if spec.start else shown
+    shown = normalisation_of(load_parent(work, "start", images.shape)).values() if spec.start else shown
 
     def build(purpose: str) -> nn.Sequential:
         torch.manual_seed(hash32(spec.seed, purpose))
         return build_model(spec.model, architecture, dataset=dataset, shape=images.shape, normalisation=shown)
 
-    model = build("weights")
-    model = model.to(device, memory_format=torch.channels_last)
+    model = build("weights").to(device).to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
     declared = find("method", spec.method, {**known_methods(), PREDICTIONS.name: PREDICTIONS})
@@ -98,7 +97,7 @@ def _train(work: Work) -> None:
     state = TrainingState(
         spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, total,
         build=build,
-        load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
+        load=lambda role: load_parent(work, role, images.shape).to(device).to(memory_format=torch.channels_last),
         sigma_of=lambda role: parent(work, role).train_spec.sigma,
         sum=lambda tensor: accelerator.reduce(tensor, "sum"),
         predictions=lambda: known_predictions(work.run, images),
@@ -136,7 +135,7 @@ def _train(work: Work) -> None:
         work.progress(len(images), len(images), "images", force=True, device=device_name(device))
         accelerator.wait_for_everyone()
         if first:
-            publish_predictions(work, state.kept["soft"].shares, images)
+            publish_predictions(work, state.get("soft", SoftPredictions).shares, images)
         accelerator.end_training()
         return
     model.train()

@@ -54,7 +54,9 @@ def fooled(scores: Tensor, labels: Tensor, topk: int) -> Tensor:
 def distances(images: Tensor, others: Tensor, norm: str) -> Tensor:
     """(N,) float64: between two images, in `l2` or `linf`."""
     difference = (others.double() - images.double()).flatten(1)
-    return torch.linalg.vector_norm(difference, ord={"l2": 2.0, "linf": math.inf}[norm], dim=1)
+    order = {"l2": 2.0, "linf": math.inf}[norm]
+    distance: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1)
+    return distance
 
 
 class Nearest:

@@ -113,7 +113,8 @@ class Smoothed:
 
         def some(x: Tensor, part: Tensor) -> Tensor:
             noisy = (x + part).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            return self.model(noisy).float().log_softmax(dim=1).unflatten(0, part.shape[:2])
+            each: Tensor = self.model(noisy).float().log_softmax(dim=1).unflatten(0, part.shape[:2])
+            return each
 
         parts = noise.split(max(1, self.rows // len(images)))
         if len(parts) == 1 or not torch.is_grad_enabled():

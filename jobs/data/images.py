@@ -188,7 +188,7 @@ class FileImages(Images):
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         keyed = ([(step, row) for row in rows.tolist()] for step, rows in enumerate(batches, first_step))
-        loader: DataLoader[tuple[Tensor, Tensor] | InputError] = DataLoader(
+        loader: DataLoader[tuple[Tensor, int] | InputError] = DataLoader(
             _Decoder(self, generator_seed if augment else None, mirror),
             batch_sampler=keyed,
             num_workers=max(1, len(os.sched_getaffinity(0)) - 1) if workers is None else workers,

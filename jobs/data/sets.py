@@ -85,8 +85,8 @@ def from_arrays(
             f"{shape.classes} classes are declared."
         )
     content = hashlib.sha256(repr(expected).encode())
-    content.update(pixels.contiguous().numpy())
-    content.update(labels.contiguous().numpy())
+    content.update(pixels.contiguous().numpy().data)
+    content.update(labels.contiguous().numpy().data)
     if positions is not None:
         rows = torch.as_tensor(positions, dtype=torch.int64)
         pixels, labels = pixels[rows], labels[rows]

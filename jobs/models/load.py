@@ -71,7 +71,7 @@ class Executed(nn.Module):
     (`jobs.models.fused`) where that is possible: recorded likewise.
     """
 
-    def __init__(self, model: nn.Module, precision: str, *, example: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Sequential, precision: str, *, example: Tensor | None = None) -> None:
         super().__init__()
         self.precision, self.lowered = precision, precision == "bf16"
         # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
@@ -122,11 +122,12 @@ class Executed(nn.Module):
 
     def _as_it_is(self, x: Tensor) -> Tensor:
         x = self.normalise(x)
-        return self.network(x.to(torch.bfloat16)).float() if self.lowered else self.network(x)
+        logits: Tensor = self.network(x.to(torch.bfloat16) if self.lowered else x)
+        return logits.float() if self.lowered else logits
 
 
 def to_sample(
-    model: nn.Module, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
+    model: nn.Sequential, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
 ) -> Executed:
     """The function that is sampled, counted or asked: fused where this CPU can, or compiled for (tile, C, H, W).
 

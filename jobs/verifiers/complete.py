@@ -202,7 +202,7 @@ class CompleteProver:
 
 
 def matrices_of(
-    model: nn.Module, shape: DataShape, verifier: str, most: int, precision: str
+    model: nn.Sequential, shape: DataShape, verifier: str, most: int, precision: str
 ) -> tuple[nn.Module, Matrices]:
     """The function as executed, and its matrices on the CPU; raises InputError for what can't be solved."""
     executed = SumsOfProducts(model, precision).requires_grad_(False)

@@ -177,7 +177,7 @@ class Margins:
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> Prover:
     """Interval bounds of the executed float32 function; see `jobs.verifiers`."""
     executed = SumsOfProducts(model, precision)

@@ -143,7 +143,8 @@ class Constants:
         if self.last is not None:
             apart = self.last.weight[:, None] - self.last.weight
             order = 2.0 if norm == "l2" else 1.0
-            self.apart = torch.linalg.vector_norm(apart, ord=order, dim=2) * (1 + gamma(apart.shape[2]))
+            norms: Tensor = torch.linalg.vector_norm(apart, ord=order, dim=2)
+            self.apart = norms * (1 + gamma(apart.shape[2]))
 
     def margins(self, y: Tensor) -> Tensor:
         """At least the constant of f_y − f_c, (N, classes); 0 at c = y."""
@@ -157,7 +158,8 @@ class Constants:
         """Norm of each image's result, (N, …) → (N,), rounded up."""
         flat = value.flatten(1)
         order = 2.0 if self.norm == "l2" else math.inf
-        return torch.linalg.vector_norm(flat, ord=order, dim=1) * (1 + gamma(flat.shape[1]))
+        norms: Tensor = torch.linalg.vector_norm(flat, ord=order, dim=1)
+        return norms * (1 + gamma(flat.shape[1]))
 
     def rounding(self, results: list[Tensor], radius: Tensor, y: Tensor) -> Tensor:
         """At most this lies between f_y − f_c as executed and in exact arithmetic, within `radius` of each image, (N, classes).
@@ -199,7 +201,7 @@ class Constants:
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> Prover:
     """The Lipschitz constants of the executed float32 function; see `jobs.verifiers`."""
     return Prover(SumsOfProducts(model, precision), shape, norm, parameters.batch)

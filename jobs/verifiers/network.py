@@ -105,7 +105,7 @@ class Network:
         return columns.flatten(1).T.contiguous(), bias
 
 
-def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) -> Network:
+def trace(model: nn.Module, shape: tuple[int, ...], *, live: bool = False) -> Network:
     """The operations of a classifier of images of this shape (channels, height, width).
 
     With `live`, for training, the operations hold the model's own parameters, and gradients reach them; a batch
@@ -165,7 +165,8 @@ class _Builder:
         if node.op == "placeholder":
             self.numbers[node] = 0
         elif node.op == "output":
-            if self.numbers.get(node.args[0]) != len(self.ops) - 1:  # type: ignore[arg-type, call-overload]
+            source = node.args[0]
+            if not isinstance(source, fx.Node) or self.numbers.get(source) != len(self.ops) - 1:
                 raise InputError("The model gives something else than the result of its last layer.")
         elif node.op == "call_module":
             layer = layers[str(node.target)]
@@ -357,8 +358,8 @@ def _flattens(target: str, node: fx.Node) -> bool:
     further = [*node.args[1:], *node.kwargs.values()]
     if target == "flatten":
         return further == [1]
-    return len(further) == 2 and further[1] == -1
+    return len(further) == 2 and bool(further[1] == -1)
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) or value is None else tuple(value)  # type: ignore[return-value]
+    return (value, value) if isinstance(value, int) or value is None else tuple(value)

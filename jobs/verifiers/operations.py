@@ -20,10 +20,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from rsctl.errors import InputError
 
@@ -48,7 +50,9 @@ class Op:
     def to(self, dtype: torch.dtype) -> Op:
         """The operation with its weights in this precision; they are float32 numbers, so nothing is rounded."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        changes = {name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)}
+        changes: dict[str, Any] = {
+            name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)
+        }
         return replace(self, **changes)
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -209,9 +213,10 @@ class Conv(Affine):
 
     def transpose(self, a: Tensor) -> Tensor:
         size = (len(a), *self.size)
-        return nn.grad.conv2d_input(
+        image: Tensor = conv2d_input(
             size, self.weight, a, self.stride, self.padding, self.dilation, self.groups
         )
+        return image
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ PIECE = 8
 class SumsOfProducts(Executed):
     """The executed function, with every convolution on a GPU a sum of products too: cuDNN may take Winograd's instead."""
 
-    def __init__(self, model: nn.Module, precision: str) -> None:
+    def __init__(self, model: nn.Sequential, precision: str) -> None:
         if precision != "fp32":
             raise InputError(
                 f"precision.certification: bounds are proved for float32 arithmetic, not for '{precision}'. Set it to 'fp32'."
@@ -49,7 +49,7 @@ class Prover:
     ) -> None:  # fmt: skip
         self.executed, self.proved, self.radii, self.passes = executed, proved, radii, passes
         self.batch, self.tolerance = parameters.batch, parameters.tolerance
-        self.smallest = min((radius for radius in radii if radius > 0), default=None)
+        self.smallest = min((radius for radius in radii if radius > 0), default=math.inf)
         self.sure = self.wrong = 0  # images so far: proved at the smallest radius, and classified wrongly
 
     @torch.inference_mode()
@@ -58,7 +58,7 @@ class Prover:
         rows = torch.arange(len(images), device=images.device)
         radius = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         sure = None
-        if self.smallest is not None and self.sure > self.passes * self.wrong:
+        if self.smallest < math.inf and self.sure > self.passes * self.wrong:
             sure = self.ask(images, labels, rows, torch.full_like(radius, self.smallest))
         predicted = labels.clone()
         unsure = rows if sure is None else rows[~sure]
