@@ -82,7 +82,7 @@ def pgd(
 
 def within_box(x: Tensor, radius: float | Tensor) -> Tensor:
     """Each pixel cut to at most this size."""
-    return x.clamp(min=-radius, max=radius)  # type: ignore[arg-type]
+    return x.clamp(min=-radius, max=radius)  # type: ignore[arg-type]  # torch declares two numbers or two tensors
 
 
 def ddn(

@@ -135,5 +135,7 @@ def _layer(columns: dict[int, Tensor], constant: Tensor) -> Layer:
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor:
-    assert a is not None or b is not None
-    return b if a is None else a if b is None else a + b  # type: ignore[return-value]
+    if a is None:
+        assert b is not None
+        return b
+    return a if b is None else a + b

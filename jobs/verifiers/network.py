@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -184,7 +184,7 @@ class _Builder:
         if node.op == "call_method" and target == "size":
             return  # only to flatten, which looks at nothing else
         if node.target in (operator.add, operator.iadd, torch.add) or target in ("add", "add_"):
-            sources = [self.numbers.get(arg) for arg in node.args[:2]]  # type: ignore[arg-type]
+            sources = [self.numbers.get(arg) for arg in node.args[:2] if isinstance(arg, fx.Node)]
             if len(sources) == 2 and None not in sources and not node.kwargs:
                 first, second = (int(source) for source in sources if source is not None)
                 if self.ops[first].shape == self.ops[second].shape:
@@ -203,7 +203,7 @@ class _Builder:
                           if target in ("add", "flatten", "view", "reshape") else f"'{node.name}' in its forward is `{target or node.target}`")  # fmt: skip
 
     def source(self, node: fx.Node) -> int:
-        return self.numbers[node.args[0]]  # type: ignore[index]
+        return self.numbers[cast(fx.Node, node.args[0])]
 
     def append(self, op: Op) -> int:
         self.ops.append(op)
