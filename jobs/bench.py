@@ -117,7 +117,7 @@ def classes_of(network: nn.Module, x: Tensor, tile: int) -> Tensor:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point; what went wrong is a sentence on stderr."""
+    """Entry point; errors go to stderr."""
     parser = argparse.ArgumentParser(prog="rsctl bench")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--model", required=True)

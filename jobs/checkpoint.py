@@ -27,7 +27,7 @@ def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: in
     if work.superseded():
         return
     if not all(value.isfinite().all() for value in model.parameters()):
-        raise diverged(f"a weight is not a number after step {step}")
+        raise diverged(f"a weight is NaN or infinite after step {step}")
     started = time.monotonic()
     checkpoint = {
         "spec_hash": work.run.spec.hash,
@@ -69,7 +69,7 @@ def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
 
 
 def say_how_it_ended(work: Work, metrics: Metrics, classes: int) -> None:
-    """Keep what the last images of a training were taken for, and say it where the network learned nothing."""
+    """Record the classes predicted for a training's last images, and warn where the network learned nothing."""
     if not metrics.last:  # resumed after its last step
         return
     degenerate.write(work.run.path, metrics.ended(classes), training=True)
@@ -85,7 +85,7 @@ def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:
         for name, value in model.state_dict().items()
     }
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
-        raise diverged("a weight is not a number at the end")
+        raise diverged("a weight is NaN or infinite at the end")
     dataset = find("data set", spec.dataset, known_datasets())
     shown, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
     data = _bytes(
@@ -102,7 +102,7 @@ def publish_model(work: Work, model: nn.Sequential, images: Images) -> None:
     )
     won = publish(work.run.model_file, data)
     print(
-        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another copy was first; that one stands)'}",
+        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another attempt published first: its model is kept)'}",
         flush=True,
     )
     if won:

@@ -60,8 +60,8 @@ def open_run(
     """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
     if declared.revision != spec.revision:
         raise RefusedError(
-            f"{work.run.path}: was planned with revision {spec.revision} of {declared.name}, and the code has {declared.revision}. "
-            "Submit the sweep again: it becomes a run of its own."
+            f"{work.run.path}: was planned with revision {spec.revision} of {declared.name}, but the code has revision {declared.revision}. "
+            "Submit the sweep again to create a new run."
         )
     device = configure(spec.precision, int(work.launch["threads"]))
     images = load_images(work)
@@ -83,7 +83,7 @@ def run(
     device: torch.device,
     look: Callable[[Batch], Outcome],
 ) -> None:
-    """Look at every image of the task that isn't in yet, `batch` at a time; compact the run when it was the last.
+    """Process every image of the task without a result, `batch` at a time; compact the run when its last task ends.
 
     The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
     same result whatever its neighbours.
@@ -157,7 +157,7 @@ class _FindingsWriter(ShardWriter):
             adversarial = outcome.adversarial[:count].cpu().numpy().astype(np.float32)
         for place in np.flatnonzero(radius > broken):
             raise RuntimeError(
-                f"image {batch.positions[place]} is proved within {radius[place]:g} and broken at {broken[place]:g}: "
+                f"image {batch.positions[place]} has a proved radius of {radius[place]:g} and a counterexample at {broken[place]:g}: "
                 "a proof is wrong. Nothing of this batch was kept; please report it"
             )
         self.parts.append(

@@ -40,7 +40,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
     images = load(options.dataset, parameters, "test", options.data, positions=[])
     count = images.shape.counts["test"]
     if outside := [position for position in options.images if not 0 <= position < count]:
-        raise InputError(f"--images: {outside[0]} is no position in the test split; it has 0 to {count - 1}.")
+        raise InputError(f"--images: {outside[0]} isn't a position in the test split (0 to {count - 1}).")
     images = load(options.dataset, parameters, "test", options.data, positions=options.images)
     device = configure(options.precision, options.threads)
     alpha = options.alpha
@@ -81,7 +81,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def notes_of(options: argparse.Namespace, shape: DataShape) -> list[str]:
-    """That n is too small for alpha, whatever the votes, and which n could do."""
+    """Warning that n is too small for alpha, whatever the votes, with an n that would suffice."""
     if options.alpha == 1:
         return []
     draws = Draws(

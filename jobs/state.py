@@ -67,11 +67,11 @@ class TrainingState:
     step: int = 0
     """Optimiser steps taken so far."""
     epoch: float = 0.0
-    """The same in passes over the training images."""
+    """Passes over the training images taken so far."""
     batch: tuple[int, ...] = ()
     """Shape of the step's whole batch, over all processes."""
     mine: slice = field(default_factory=lambda: slice(None))
-    """This process's images of it."""
+    """This process's part of the batch."""
     x: Tensor = field(default_factory=lambda: torch.empty(0))
     """These images, as the loss is given them: float32 (B, C, H, W)."""
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
@@ -81,7 +81,7 @@ class TrainingState:
     kept: dict[str, Stateful] = field(default_factory=dict)
 
     def keep(self, name: str, thing: Kept) -> Kept:
-        """Have the method's own network, optimiser or table saved with every checkpoint; restores it when resumed."""
+        """Save the method's own network, optimiser or table with every checkpoint, and restore it when resumed."""
         self.kept[name] = thing
         if name in self.saved:
             thing.load_state_dict(self.saved[name])

@@ -113,7 +113,7 @@ def _train(work: Work) -> None:
         model.load_state_dict(state.load("start").state_dict())
 
     def snapshot_or_stop() -> None:
-        """Between two steps: stop if told to, all processes together; save what is due."""
+        """Stop between two steps if requested, all processes together; save a snapshot when due."""
         stopping = agreed_stop(work, accelerator)
         if stopping or (first and work.snapshot_due()):
             metrics.write(step, optimizer.param_groups[0]["lr"])
@@ -199,7 +199,7 @@ class Batches:
     def __init__(self, count: int, batch_size: int, seed: int, processes: int, least: int = 1) -> None:
         if min(batch_size, count) < least * processes:
             raise InputError(
-                f"training.batch_size: {batch_size} images (of {count}) can't be shared by {processes} "
+                f"training.batch_size: {batch_size} images (of {count}) can't be split among {processes} "
                 f"process{'es' if processes > 1 else ''}; this network needs at least {least} in each."
             )
         self.count, self.batch_size, self.seed, self.processes = (
@@ -242,7 +242,7 @@ def parent(work: Work, role: str) -> Run:
 
 
 def load_parent(work: Work, role: str, shape: DataShape) -> nn.Sequential:
-    """Its model, frozen, in eval mode."""
+    """Model of that run, frozen, in eval mode."""
     expected = work.run.train_spec.parents[role].hash
     model, _ = load_trained(parent(work, role).model_file, expected, shape)
     return model.requires_grad_(False)
@@ -280,9 +280,9 @@ def crop(pixels: Tensor, kind: str, state: TrainingState, recipe: Recipe) -> Ten
 
 
 def agreed_stop(work: Work, accelerator: Accelerator) -> str:
-    """Why all processes stop now, or empty: one that stopped alone would leave the others waiting for ever."""
+    """Reason for all processes to stop now, or empty: one that stopped alone would leave the others waiting for ever."""
     reason = work.stopping()
     if accelerator.num_processes == 1:
         return reason
     asked = accelerator.reduce(torch.tensor(float(bool(reason)), device=accelerator.device), "sum")
-    return (reason or "another process of this training was told to stop") if asked.item() else ""
+    return (reason or "another process of this training received a stop request") if asked.item() else ""

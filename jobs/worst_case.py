@@ -48,7 +48,7 @@ class WorstCase:
             return self._interval_margins(y)
 
     def linear_margins(self, y: Tensor) -> Tensor:
-        """The same by linear bounds over these intervals (CROWN-IBP)."""
+        """f_y − f_c likewise, from linear bounds over these intervals (CROWN-IBP)."""
         with in_full(y):
             return self._linear_margins(y)
 

@@ -39,7 +39,7 @@ class Attacker(Protocol):
     """An attack made ready for one model."""
 
     def search(self, images: Tensor, labels: Tensor) -> Found:
-        """Look for the nearest image that isn't classified as its label, for each of N images.
+        """Search for the nearest image that isn't classified as its label, for each of N images.
 
         That the unchanged image may be wrong already is decided elsewhere: it needn't be looked at.
         """
@@ -69,7 +69,7 @@ class Nearest:
         )
 
     def offer(self, candidates: Tensor, scores: Tensor) -> Tensor:
-        """Look at images in [0, 1] and their scores; returns which of them fool, (N,) bool. The unchanged image isn't kept."""
+        """Consider images in [0, 1] with their scores; returns a mask of those that fool, (N,) bool. The unchanged image isn't kept."""
         fooling = fooled(scores, self.labels, self.topk)
         distance = distances(self.images, candidates, self.norm)
         better = fooling & (distance > 0) & (distance < self.found.distance)

@@ -78,7 +78,7 @@ class Search:
         self.topk, self.most = int(parameters.get("topk", 1)), float(parameters.get("epsilon", math.inf))
         if self.topk >= classes:
             raise InputError(
-                f"attack: topk = {self.topk} of {classes} classes can't be attacked; give less than {classes}."
+                f"attack: topk = {self.topk} must be less than the number of classes, {classes}."
             )
         rows = max(16, min(ROWS, PIXELS // math.prod(shape)))
         self.smoothed: Smoothed | None = None
@@ -166,7 +166,7 @@ def finite(scores: Tensor) -> Tensor:
     """The scores; raises RefusedError where one is not a number."""
     if not torch.isfinite(scores).all():
         raise RefusedError(
-            "the model gives logits that are not numbers: its checkpoint is spoilt, or its precision overflows. "
-            "Nothing is attacked."
+            "the model's logits are NaN or infinite: its checkpoint is damaged, or its precision overflows. "
+            "Nothing was attacked."
         )
     return scores

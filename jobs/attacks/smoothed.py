@@ -28,7 +28,7 @@ from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.spec.runs import CONFIRMATIONS
 
 SELECTION = 100
-"""Draws that name the classes to be tested against the label."""
+"""Draws that select the classes to test against the label."""
 TILE, BLOCK = 400, 100
 """Tile and block of the confirming draws: the defaults of certification."""
 DOUBLINGS = CONFIRMATIONS - 5

@@ -66,5 +66,5 @@ def worst_noises(
 
 
 def _mean(noise: Tensor) -> Tensor:
-    """Over the coordinates of each noise, kept broadcastable."""
+    """Mean over the coordinates of each noise, kept broadcastable."""
     return noise.mean(dim=(-3, -2, -1), keepdim=True)

@@ -28,7 +28,7 @@ from jobs.worst_case import ramp
 
 
 class Directions(nn.Module):
-    """One vector per layer: where power iteration has come to."""
+    """One vector per layer: the current state of its power iteration."""
 
     def __init__(self, network: Network, state: TrainingState) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, or the hinge at 0, of the logits after that."""
+    """Cross-entropy, or the hinge at 0, of the logits with these margins added."""
     p = state.parameters
     set_p(model, exponent(state.epoch, p))
     with cached():  # an orthogonal weight is computed once and in full, for the logits and for the constants

@@ -44,7 +44,7 @@ def attack(
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
     def look(at: Tensor) -> tuple[Tensor, Tensor]:
-        """Return whether that many noises, or F̄, are wrong there, and its gradient."""
+        """Return a mask of images that enough noises, or F̄, misclassify, and the gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             logits = noisy_logits(model, at, noise)

@@ -51,7 +51,7 @@ def normalisation_values(
         chosen = (tuple(chosen[0]) * channels, tuple(chosen[1]) * channels)
     if not len(chosen[0]) == len(chosen[1]) == channels:
         raise InputError(
-            f"normalisation '{name}' is of {len(chosen[0])} channels; images of {dataset.name} have {channels}."
+            f"normalisation '{name}' has {len(chosen[0])} channels; images of {dataset.name} have {channels}."
         )
     return tuple(chosen[0]), tuple(chosen[1])
 

@@ -27,7 +27,7 @@ from rsctl.catalog.declare import DataShape
 def prepare(
     model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> Prover:
-    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    """Prepare the verifier (see `jobs.verifiers`). Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "branch-and-bound", parameters.max_relus, precision)
 
     def settle(case: Case, radius: float, seconds: float) -> bool | None:

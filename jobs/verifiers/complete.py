@@ -50,7 +50,7 @@ class Case:
     norm: str
     counterexamples: Counterexamples
     deadline: float
-    """On the monotonic clock."""
+    """Deadline on the monotonic clock."""
     classes: int = field(init=False)
 
     def __post_init__(self) -> None:

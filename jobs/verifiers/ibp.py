@@ -149,7 +149,7 @@ class Margins:
         return self.of(logits(self.network, start, last=last), y)
 
     def of(self, before: Interval, y: Tensor) -> Tensor:
-        """The same from bounds of what goes into the last layer, or of the logits if that isn't linear."""
+        """Lower bounds of f_y − f_c from bounds of the last layer's input, or of the logits if that layer isn't linear."""
         last, rows = self.last, torch.arange(len(y), device=y.device)
         if last is None:
             worst = before.lower[rows, y][:, None] - before.upper

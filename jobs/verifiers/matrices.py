@@ -39,7 +39,7 @@ class Matrices:
     layers: list[Layer]
     """`layers[j - 1]` gives the inputs of ReLU layer j, so layer k takes v_0 … v_k."""
     network: Network
-    """The same, as operations in float64."""
+    """The network as operations in float64."""
 
     @property
     def relus(self) -> int:
@@ -101,7 +101,7 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
         )
     if not roomy(network):
         raise InputError(
-            f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic says nothing of "
+            f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic doesn't describe "
             "the function as executed. Train it anew, or verify it with ibp."
         )
     network = network.to(torch.float64)

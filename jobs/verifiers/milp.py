@@ -25,7 +25,7 @@ INSIDE = 1e-4
 def prepare(
     model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> Prover:
-    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    """Prepare the verifier (see `jobs.verifiers`). Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "milp", parameters.max_relus, precision)
     return CompleteProver(executed, net, norm, radii, parameters.time_limit, settle, largest)
 

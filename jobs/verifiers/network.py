@@ -167,7 +167,7 @@ class _Builder:
         elif node.op == "output":
             source = node.args[0]
             if not isinstance(source, fx.Node) or self.numbers.get(source) != len(self.ops) - 1:
-                raise InputError("The model gives something else than the result of its last layer.")
+                raise InputError("The model's forward must return the result of its last layer.")
         elif node.op == "call_module":
             layer = layers[str(node.target)]
             for kind, build in _LAYERS.items():
@@ -350,7 +350,7 @@ _LAYERS: dict[Any, Callable[..., int]] = {
 
 
 def unsupported(what: str) -> InputError:
-    return InputError(f"model: {what}, which no bound is known for here. Supported: {SUPPORTED}.")
+    return InputError(f"model: {what}, for which no bound is implemented. Supported: {SUPPORTED}.")
 
 
 def _flattens(target: str, node: fx.Node) -> bool:

@@ -257,7 +257,7 @@ class Distance(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same numbers in another shape."""
+    """Reshapes the numbers."""
 
     before: tuple[int, ...]
     """Shape of one input."""

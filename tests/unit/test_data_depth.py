@@ -280,7 +280,7 @@ def test_imagenet_takes_8_bits_alone(tmp_path: Path, declare: Callable[..., None
     for split, calls in (("test", lambda images: images.batch(torch.tensor([0]))),
                          ("train", lambda images: next(images.stream([torch.tensor([0])], 0, workers=0)))):  # fmt: skip
         with pytest.raises(
-            InputError, match=r"n1/0.png holds 16 bits, where this data set has 8 bits a channel"
+            InputError, match=r"n1/0.png holds 16 bits, but this data set has 8 bits a channel"
         ):
             calls(load("imagenet", {}, split, tmp_path))
 

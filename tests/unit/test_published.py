@@ -218,7 +218,7 @@ def test_a_quantised_network_is_named_and_nothing_is_printed(
         (torch.zeros(3), "holds a Tensor, not weights by name"),
         (
             {"epoch": 3, "optimizer": {}},
-            "holds no weights by name. Looked under state_dict, net.*there are: epoch, optimizer",
+            "holds no weights by name. Searched state_dict, net.*its keys are: epoch, optimizer",
         ),
         ({}, "there are: .nothing"),
     ],
@@ -271,7 +271,7 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     for wrong in ("dataset", "none"):
         with pytest.raises(
             RefusedError,
-            match=f"'{wrong}' this cnn classifies .*; with 'centre' 9?.*Say normalisation 'centre'",
+            match=f"'{wrong}' this cnn classifies .*; with 'centre' 9?.*Take normalisation 'centre'",
         ):
             judged(wrong)
         assert judged(wrong, anyway=True)[1][wrong].best < found["centre"].best
@@ -279,7 +279,7 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     weights.state_dict["fc.weight"] = weights.state_dict["fc.weight"].roll(1, 0)
     weights.state_dict["fc.bias"] = weights.state_dict["fc.bias"].roll(1, 0)
     with pytest.raises(
-        RefusedError, match="at least 28% on one of them are asked for; the other normalisations do no better"
+        RefusedError, match="at least 28% on one of them are required; the other normalisations do no better"
     ):
         judged("centre")
     judged("centre", anyway=True)
@@ -294,7 +294,7 @@ def test_an_accuracy_that_the_file_states_is_asked_for() -> None:
     swapped = torch.tensor([1, 0, *range(2, 10)])  # two classes
     worse = {key: value[swapped] if key.startswith("fc.") else value for key, value in state.items()}
     spoilt = read_from({"state_dict": worse, "best_prec1": torch.tensor(0.965)})
-    with pytest.raises(RefusedError, match=r"the file says best_prec1 = 96\.5%, and no other"):
+    with pytest.raises(RefusedError, match=r"the file claims best_prec1 = 96\.5%, and no other"):
         judge(spoilt, *arguments)
     assert measured.clean > judge(spoilt, *arguments, anyway=True)[1]["centre"].clean + 0.1
 
@@ -418,7 +418,7 @@ def test_a_normalisation_is_a_name_or_numbers() -> None:
             normalisation(wrong)
     assert normalisation("0.5/0.25") == "0.5/0.25"
     grey = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
-    with pytest.raises(InputError, match="is of 3 channels; images of mnist have 1"):
+    with pytest.raises(InputError, match="has 3 channels; images of mnist have 1"):
         assemble(read_from(prefixed("1.")), "resnet20", {}, "imagenet", dataset("mnist"), grey)
     # Those of another number of channels aren't tried, nor the same values twice: MNIST's own leave images as they are.
     assert candidates(dataset("mnist"), grey, "none") == ["none", "half", "mnist"]
