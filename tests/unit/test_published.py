@@ -116,7 +116,8 @@ def test_torchvision_weights_are_resnet50s_and_no_cifar_network() -> None:
     weights = read_from(resnet50(weights=None).state_dict())
     assert recognise(weights, dataset("imagenet"), IMAGENET) == ("resnet50", {})
     with pytest.raises(
-        InputError, match=r"fit no architecture .*fc.weight has shape \(1000, 2048\) and not \(10, 2048\)"
+        InputError,
+        match=r"fit none of the known architectures .*fc.weight has shape \(1000, 2048\) and not \(10, 2048\)",
     ):
         recognise(weights, dataset("cifar10"), CIFAR)
     # The 7x7 stem of the ImageNet ResNet-18 isn't that of small images.
@@ -214,13 +215,13 @@ def test_a_quantised_network_is_named_and_nothing_is_printed(
     ("stored", "said"),
     [
         (None, "can't be read"),
-        (b"no checkpoint", "is no checkpoint that PyTorch can read"),
+        (b"no checkpoint", "a checkpoint that PyTorch can read"),
         (torch.zeros(3), "holds a Tensor, not weights by name"),
         (
             {"epoch": 3, "optimizer": {}},
             "holds no weights by name. Searched state_dict, net.*its keys are: epoch, optimizer",
         ),
-        ({}, "there are: .nothing"),
+        ({}, "its keys are: .nothing"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(stored: Any, said: str, tmp_path: Path) -> None:
@@ -370,7 +371,7 @@ def test_plain_networks_are_recognised_by_their_numbered_layers() -> None:
     pooled = public(conv(1, 4, 3, padding=1), relu(), nn.MaxPool2d(2), flat(), linear(784, 10))
     named = {"conv1.weight": torch.zeros(4, 1, 4, 4), "conv1.bias": torch.zeros(4), "fc.weight": torch.zeros(10, 784), "fc.bias": torch.zeros(10)}  # fmt: skip
     for stored in (pooled.state_dict(), named):
-        with pytest.raises(InputError, match="fit no architecture"):
+        with pytest.raises(InputError, match="fit none of the known architectures"):
             recognise(read_from(stored), dataset("mnist"), mnist)
 
 

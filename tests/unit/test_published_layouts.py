@@ -181,7 +181,7 @@ def test_of_several_networks_the_usual_one_is_taken_and_the_user_may_say_which(
     ],
 )
 def test_layers_of_the_network_itself_are_not_left_out(entries: dict[str, Tensor], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"fit no architecture .*1 are extra"):
+    with pytest.raises(InputError, match=r"fit none of the known architectures .*1 are extra"):
         fit_of(beside("", entries), tmp_path / "c.pt")
 
 
@@ -195,7 +195,7 @@ def test_a_piece_of_a_larger_network_is_no_network_of_its_own(tmp_path: Path) ->
     from rsctl.catalog.declare import DataShape
 
     mnist = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
-    with pytest.raises(InputError, match="fit no architecture"):
+    with pytest.raises(InputError, match="fit none of the known architectures"):
         fitting(read_weights(tmp_path / "c.pt"), dataset("mnist"), mnist)
     alone = {f"model.{key}": value for key, value in made["classifier"].state_dict().items()}
     torch.save({**alone, "loss.weight": torch.rand(10), **pair_of_mnist("norm.")}, tmp_path / "c.pt")

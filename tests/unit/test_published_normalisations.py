@@ -141,7 +141,7 @@ def test_what_the_first_images_tell_needs_no_more(judged: Judge) -> None:
 def test_where_no_images_tell_it_asks_with_both_accuracies_and_the_option(judged: Judge) -> None:
     with pytest.raises(
         RefusedError,
-        match=r"'centre' this cnn classifies 85\.0% of 400 clean images correctly, with 'dataset' 80\.0%: too near .*McNemar's test at 1%.*"
+        match=r"'centre' this cnn classifies 85\.0% of 400 clean images correctly, with 'dataset' 80\.0%: too close .*McNemar's test at 1%.*"
         r"The file's layout suggests 'centre': it always does\. Name the right one: --normalisation centre or --normalisation dataset "
         r"\(in a sweep file method\.normalisation\)",
     ):
@@ -151,7 +151,7 @@ def test_where_no_images_tell_it_asks_with_both_accuracies_and_the_option(judged
 
 
 def test_it_looks_no_more_often_than_its_level_is_for(judged: Judge) -> None:
-    with pytest.raises(RefusedError, match=r"of 160 clean images.*too near"):
+    with pytest.raises(RefusedError, match=r"of 160 clean images.*too close"):
         judged("centre", 2, 1, (40,) * 9)
 
 
