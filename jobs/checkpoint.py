@@ -43,7 +43,7 @@ def save_checkpoint(work: Work, model: nn.Module, state: TrainingState, step: in
 
 
 def resume(work: Work, model: nn.Module, state: TrainingState) -> int:
-    """Load the last checkpoint, if there is one; returns the step to go on with."""
+    """Load the last checkpoint, if any; returns the step to resume at."""
     file = work.run.checkpoint_file
     if not file.exists():
         return 0

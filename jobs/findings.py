@@ -32,7 +32,7 @@ TELL_EVERY = 5.0
 
 @dataclass
 class Batch:
-    """Images that are looked at together, always as many: what is left over is filled up with copies of the first."""
+    """Images processed together, always the same number: the last batch is filled up with copies of its first image."""
 
     positions: list[int]
     """(B,) in the data split."""

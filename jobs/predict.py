@@ -1,4 +1,4 @@
-"""PREDICT (Cohen 2019): what the smoothed classifier of a published checkpoint says of some images.
+"""PREDICT (Cohen 2019): classes that the smoothed classifier of a published checkpoint gives some images.
 
 `python -m jobs.predict`, behind `rsctl predict`; prints one JSON document. Nothing is stored.
 """

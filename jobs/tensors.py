@@ -20,7 +20,7 @@ from rsctl.catalog.weight_files import INDEX, pieces
 from rsctl.errors import InputError, UnavailableError
 
 NEEDED = (2, 6)
-"""Before this release torch hands TorchScript archives to its interpreter, also where only weights are asked for."""
+"""First safe release: earlier ones run TorchScript archives in torch's interpreter, even with `weights_only`."""
 
 MOST_REPEATED = 16 << 20
 """Bytes up to which a tensor may repeat stored values, as a constant that was expanded does."""

@@ -93,7 +93,7 @@ def _finite(weights: Weights) -> None:
 def normalisation_for(
     weights: Weights, asked: str, dataset: DataSet, shape: DataShape, *, anyway: bool
 ) -> str:
-    """The normalisation to use, where `asked` is what the user says, or empty; raises InputError where the file stores another."""
+    """The normalisation to use; `asked` is the user's, or empty. Raises InputError where the file stores another."""
     if not asked:
         return weights.normalisation
     readings = [(one, text) for one in weights.stored for text in one.texts]

@@ -57,7 +57,7 @@ class Accuracy:
 def answers(
     model: nn.Module, images: Images, sigmas: Sequence[float], device: torch.device, begun: int = 0
 ) -> Tensor:
-    """bool (sigmas, N): which of these images it gets right under one noise of each sigma; `begun` images were asked before."""
+    """bool (sigmas, N): images it classifies correctly under one noise of each sigma; `begun` images were classified before."""
     model = model.to(device).eval()
     right = torch.zeros(len(sigmas), len(images), dtype=torch.bool)
     for first in range(0, len(images), 100):
@@ -164,7 +164,7 @@ def judge(
 
 
 class _Further:
-    """Answers on further images, each network asked once about each."""
+    """Answers on further images, each image classified once by each network."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class _Further:
         self._known: dict[tuple[str, int], Tensor] = {}
 
     def pairs(self, one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield which images of each lot either gets right."""
+        """Yield, lot by lot, masks of the images that each classifies correctly."""
         for lot in count():
             if lot == LOOKS - 1:  # beside those of the first look
                 return

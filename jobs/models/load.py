@@ -129,7 +129,7 @@ class Executed(nn.Module):
 def to_sample(
     model: nn.Sequential, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
 ) -> Executed:
-    """The function that is sampled, counted or asked: fused where this CPU can, or compiled for (tile, C, H, W).
+    """The function to sample: fused where this CPU can, or compiled for (tile, C, H, W).
 
     Raises what `jobs.models.compiled.compiled` raises.
     """

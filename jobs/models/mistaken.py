@@ -1,4 +1,4 @@
-"""Names what a file is that was taken for a checkpoint and is none, and says what to do about it."""
+"""Identifies files that aren't checkpoints, for an error message with a remedy."""
 
 from __future__ import annotations
 

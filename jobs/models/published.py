@@ -1,4 +1,4 @@
-"""Checkpoints that others published: what a file holds, in which layout, and what it says of itself.
+"""Published checkpoints: contents of a file, its layout, and the metadata it states.
 
 A file of weights doesn't say what was done to the images before the first convolution, and the wrong answer is what is
 reported most often of pretrained smoothed classifiers. So the layout is recognised and named, the normalisation is taken from

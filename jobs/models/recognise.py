@@ -87,7 +87,7 @@ _OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
 def _outline(
     name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, *, asked_for: bool
 ) -> nn.Module:
-    """A network of that shape without memory for its weights; one that can't be built so, only where it is asked for."""
+    """A network of that shape without memory for its weights; one that can't be built so only if it was requested."""
     try:
         with torch.device("meta"):
             return build_model(name, parameters, dataset=dataset, shape=shape)[1]

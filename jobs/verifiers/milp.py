@@ -19,7 +19,7 @@ from jobs.verifiers.program import TOLERANCE, Answer, Program
 from rsctl.catalog.declare import DataShape
 
 INSIDE = 1e-4
-"""Margin of another class over the label that is asked for where a point on the edge of its region is no counterexample."""
+"""Required margin of another class over the label where a point on the edge of its region is no counterexample."""
 
 
 def prepare(

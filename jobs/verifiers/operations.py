@@ -32,7 +32,7 @@ from rsctl.errors import InputError
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 """Unit roundoff u."""
 HUGE = 1e30
-"""An interval this wide says nothing: its sums may be 1e7 times as large, and overflow where the function is executed."""
+"""Width from which an interval is useless: its sums may be 1e7 times as large, and overflow in the executed function."""
 TINY = 1e-30
 """Added to every error: what may be lost where products underflow, or are flushed to zero."""
 

@@ -1,4 +1,4 @@
-"""Radii from proofs: images in batches of one shape, given radii or the search for the largest, predictions where no proof says them."""
+"""Radii from proofs: images in batches of one shape, at given radii or by search for the largest, predicted where no proof does."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PIECE = 8
 
 
 class SumsOfProducts(Executed):
-    """The executed function, with every convolution on a GPU a sum of products too: cuDNN may take Winograd's instead."""
+    """The executed function, with every convolution on a GPU a sum of products too: cuDNN might use Winograd's algorithm."""
 
     def __init__(self, model: nn.Sequential, precision: str) -> None:
         if precision != "fp32":
