@@ -54,6 +54,6 @@ class PGD:
         """A random point of each ball: any direction, a norm that is uniform up to the radius."""
         direction = self.draw()
         if self.norm == "linf":
-            return ball * torch.special.erf(direction / 2**0.5)
-        share = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
+            return ball * torch.erf(direction / 2**0.5)
+        share: Tensor = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
         return ball * share * unit(direction)

@@ -18,14 +18,14 @@ from jobs.random import generator
 from rsctl.errors import InputError, RefusedError
 
 IMAGES = 128
-"""In a batch, where the base model is attacked."""
+"""Images per batch in attacks on the base model."""
 ROWS, PIXELS = 512, 12_000_000
 """At most so many images, and numbers in them, in one pass of the model: the backward pass keeps every activation."""
 
 
 @dataclass
 class Attacked(AttackResult):
-    """What an attack came to."""
+    """Results of an attack."""
 
     predicted: Tensor
     """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
@@ -78,7 +78,7 @@ class AttackSearch:
         self.topk, self.most = int(parameters.get("topk", 1)), float(parameters.get("epsilon", math.inf))
         if self.topk >= classes:
             raise InputError(
-                f"attack: topk = {self.topk} of {classes} classes can't be attacked; give less than {classes}."
+                f"attack: topk = {self.topk} must be less than the number of classes, {classes}."
             )
         rows = max(16, min(ROWS, PIXELS // math.prod(shape)))
         self.smoothed: Smoothed | None = None
@@ -88,7 +88,7 @@ class AttackSearch:
                 fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
             )  # fmt: skip
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
-        """How many images are attacked together."""
+        """Images attacked together."""
 
     def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
         """Attack a batch, N = `batch`.
@@ -166,7 +166,7 @@ def finite(scores: Tensor) -> Tensor:
     """The scores; raises RefusedError where one is not a number."""
     if not torch.isfinite(scores).all():
         raise RefusedError(
-            "the model gives logits that are not numbers: its checkpoint is spoilt, or its precision overflows. "
-            "Nothing is attacked."
+            "the model's logits are NaN or infinite: its checkpoint is damaged, or its precision overflows. "
+            "Nothing was attacked."
         )
     return scores

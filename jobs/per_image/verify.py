@@ -19,7 +19,7 @@ def main(work: TaskContext) -> None:
     spec = work.run.table_spec
     assert isinstance(spec, VerifySpec)
     verifier = find("verifier", spec.verifier, known_verifiers())
-    images, model, sha256, device = open_run(work, verifier, spec.revision)
+    images, model, sha256, device = open_run(work, verifier, spec)
     prover: PreparedVerifier = importlib.import_module(verifier.module).prepare(
         model.to(device),
         verifier.parameters(**parameters_of_run(work, verifier.parameters, spec.parameters)),

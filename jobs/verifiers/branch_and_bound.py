@@ -25,9 +25,9 @@ from rsctl.catalog.declare import DataShape
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> PreparedVerifier:
-    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    """Prepare the verifier (see `jobs.verifiers`). Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "branch-and-bound", parameters.max_relus, precision)
 
     def settle(case: Case, radius: float, seconds: float) -> bool | None:
@@ -135,7 +135,7 @@ class Tree:
         return False
 
     def _try(self, points: Tensor, target: Tensor) -> bool:
-        """Whether one of the points that minimise bounds is a counterexample; the likeliest are executed."""
+        """True if one of the points that minimise bounds is a counterexample; the likeliest are executed."""
         logits = self.case.net.network(points.view(-1, *self.case.net.network.ops[0].shape))
         margin = logits[:, self.case.label] - logits.gather(1, target[:, None])[:, 0]
         likely = (margin < self.slack[target]).nonzero()[:, 0]

@@ -129,7 +129,7 @@ def test_a_copy_of_a_checkpoint_that_is_another_is_copied_again(chain: Chain) ->
     torch.save({**stored, "epoch": 9}, model.task.run.published_file)
     with pytest.raises(
         InputError,
-        match=r"isn't the file this run was planned for .*is removed. 'rsctl submit' copies it again",
+        match=r"isn't the file this run was planned for .*was removed. 'rsctl submit' copies it again",
     ):
         chain.run(model.task)
     assert not model.task.run.published_file.exists()

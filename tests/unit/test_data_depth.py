@@ -225,7 +225,7 @@ REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
     "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Say that 4095 is white, if they are of fewer bits"),
     "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Say that 255 is white, if they are of fewer bits"),
     "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, and hold no value above .*Convert them to 8 bits"),
-    "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "though its name is that of a format of 8 bits"),
+    "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "but its extension is that of an 8-bit format"),
 }  # fmt: skip
 
 
@@ -280,7 +280,7 @@ def test_imagenet_takes_8_bits_alone(tmp_path: Path, declare: Callable[..., None
     for split, calls in (("test", lambda images: images.batch(torch.tensor([0]))),
                          ("train", lambda images: next(images.stream([torch.tensor([0])], 0, workers=0)))):  # fmt: skip
         with pytest.raises(
-            InputError, match=r"n1/0.png holds 16 bits, where this data set has 8 bits a channel"
+            InputError, match=r"n1/0.png holds 16 bits, but this data set has 8 bits a channel"
         ):
             calls(load("imagenet", {}, split, tmp_path))
 
