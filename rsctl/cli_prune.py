@@ -1,4 +1,4 @@
-"""What no sweep speaks of any more: shown, and removed when told to."""
+"""The command that lists and removes data that no sweep refers to any more."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rsctl.words import counted
 
 def prune(
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="Sweeps to give up; their results go unless others share them.")
+        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="Sweeps to delete, with the results that no other sweep shares.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is touched.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is removed.")] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Also what was submitted in the last hour; asks first, unless --yes is given.")
+        bool, typer.Option("--now", help="Include what was submitted in the last hour; asks for confirmation unless --yes is given.")
     ] = False,
 ) -> None:  # fmt: skip
     """List runs and code that no sweep refers to, and remove them with --yes."""

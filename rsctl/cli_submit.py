@@ -1,4 +1,4 @@
-"""Handing a sweep file over, and staying until its tasks have ended."""
+"""Submits a sweep file and optionally waits until its tasks have finished."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def submit_sweep(
     file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool, stop_dropped: bool = False
 ) -> int:
-    """Start a sweep, or go on with what is left of it; with `wait`, print its table. Returns the exit code."""
+    """Start a sweep or resume it; with `wait`, print its table at the end. Returns the exit code."""
     from rsctl.cluster.dropped import submit
     from rsctl.spec.settings import load_settings
 
@@ -56,7 +56,7 @@ def submit_sweep(
 
 
 def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
-    """Stop what an update dropped, or say that it goes on."""
+    """Stop the tasks that an update dropped, or report that they are still running."""
     from rsctl.cluster import dropped as unwanted
 
     if not dropped:
@@ -81,7 +81,7 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
 
 
 def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
-    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
+    """Show progress on stderr until every task has finished, then print the table. Ctrl+C leaves the tasks running."""
     from rsctl.cluster import again, control
     from rsctl.cluster.everywhere import notices
     from rsctl.cluster.status import Progress, summarize

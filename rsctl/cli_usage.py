@@ -1,4 +1,4 @@
-"""What is wrong with a command's arguments, in the words of every other error."""
+"""Rewrites the parser's errors in the style of the other error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rsctl.errors import unknown
 
 
 def usage(error: Any) -> str:
-    """The sentence for an error of the command line's parser (click's UsageError, or typer's own copy of it)."""
+    """Return the message for an error of the parser (click's UsageError or typer's copy of it)."""
     context = getattr(error, "ctx", None)
     command: Any = context.command if context else None
     path = context.command_path if context else "rsctl"
