@@ -91,7 +91,7 @@ class LocalBackend:
             if not model.model_file.exists():
                 return Seen(State.WAITING, f"waits for the model {model.id}", host)
         if queue.host == own_queue(self.store).host and not served(queue):
-            return Seen(State.QUEUED, "waits for the queue to start; if that lasts, submit again", host)
+            return Seen(State.QUEUED, "waits for the queue to start; if it doesn't, submit again", host)
         return Seen(State.QUEUED, f"waits for a free slot on {host}", host)
 
     def revive(self) -> None:
@@ -102,10 +102,10 @@ class LocalBackend:
             start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Remove the requests and stop this host's processes; another host's queue stops its own. Tasks that another user submitted
-        or runs goes on.
+        """Remove the requests and stop this host's processes; other hosts' queues stop theirs. Tasks of other users
+        keep running.
 
-        Returns once this host's processes are gone: SIGTERM first, so that they write a snapshot.
+        Returns once this host's processes have exited: SIGTERM comes first, so that they write a snapshot.
         """
         tasks = list(tasks)
         for queue in all_queues(self.store):

@@ -43,7 +43,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     """Return runs and code that nothing refers to once these sweeps are deleted; models that others start from are kept.
 
     Imported logs go only with the last sweep that shows them; records of SLURM submissions
-    is never among them. Raises InputError for a sweep that isn't there, RefusedError where one still has a task at work.
+    are never included. Raises InputError for an unknown sweep, RefusedError if one still has a running task.
     """
     store = Store(place.store)
     for name in sweeps:
