@@ -19,9 +19,7 @@ from rsctl.cli_submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.plain import plain
 
-File = Annotated[
-    Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")
-]
+File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")]
 Dataset = Annotated[str, typer.Option("--dataset", help="Data set that it classifies.")]
 Sigma = Annotated[
     float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
@@ -33,8 +31,12 @@ Normalisation = Annotated[
         help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default inferred from the file's layout.",
     ),
 ]
-Part = Annotated[str, typer.Option("--part", help="Branch to load from a file with several networks, such as ema.")]
-Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default inferred from the shapes of its layers.")]
+Part = Annotated[
+    str, typer.Option("--part", help="Branch to load from a file with several networks, such as ema.")
+]
+Arch = Annotated[
+    str, typer.Option("--arch", help="Architecture; by default inferred from the shapes of its layers.")
+]
 Anyway = Annotated[
     bool,
     typer.Option(
@@ -43,12 +45,18 @@ Anyway = Annotated[
 ]
 Images = Annotated[int, typer.Option("--max-images", min=0, help="Maximum number of images; 0 takes all.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file, as KEY=VALUE.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file, as KEY=VALUE."),
 ]
 Cluster = Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until it has finished, then print the table.")]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until it has finished, then print the table.")
+]
 Name = Annotated[
-    str, typer.Option("--name", help="Name of the sweep that is created; by default made from the file and the settings.")
+    str,
+    typer.Option(
+        "--name", help="Name of the sweep that is created; by default made from the file and the settings."
+    ),
 ]
 
 
@@ -60,7 +68,8 @@ def certify(
     n: Annotated[int, typer.Option("--n", min=1, help="Estimation draws.")] = 100_000,
     alpha: Annotated[float, typer.Option("--alpha", help="Failure probability per image.")] = 0.001,
     certificate: Annotated[
-        list[str] | None, typer.Option("--certificate", help="Certificate; may be repeated; by default runner-up.")
+        list[str] | None,
+        typer.Option("--certificate", help="Certificate; may be repeated; by default runner-up."),
     ] = None,
     skip: Annotated[int, typer.Option("--skip", min=1, help="Take every STRIDE-th image.")] = 1,
     max_images: Images = 500,
@@ -95,7 +104,8 @@ def attack(
     sigma: Sigma = 0.0,
     which: Annotated[str, typer.Option("--attack", help="Attack: ddn, pgd, or one from a plugin.")] = "ddn",
     target: Annotated[
-        str, typer.Option("--target", help="Classifier to attack: base, or smoothed with the noise of --sigma.")
+        str,
+        typer.Option("--target", help="Classifier to attack: base, or smoothed with the noise of --sigma."),
     ] = "base",
     norm: Annotated[str, typer.Option("--norm", help="l2 or linf.")] = "l2",
     max_images: Images = 100,

@@ -34,9 +34,12 @@ def data_check(
         str,
         typer.Argument(metavar="[NAME|FOLDER]", help="Only this data set, or this folder of class folders."),
     ] = "",
-    white: Annotated[float, typer.Option("--white", min=0, help="Same as dataset.white in a sweep file.")] = 0.0,
+    white: Annotated[
+        float, typer.Option("--white", min=0, help="Same as dataset.white in a sweep file.")
+    ] = 0.0,
     orientation: Annotated[
-        str, typer.Option("--orientation", help="Same as dataset.orientation in a sweep file: stored or exif.")
+        str,
+        typer.Option("--orientation", help="Same as dataset.orientation in a sweep file: stored or exif."),
     ] = "stored",
     as_json: AsJson = False,
 ) -> None:

@@ -13,13 +13,18 @@ from rsctl.plain import plain
 
 def bench(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="Data set, required for an architecture.")] = "cifar10",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Data set, required for an architecture.")
+    ] = "cifar10",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
-    sigma: Annotated[float, typer.Option("--sigma", min=0, help="Noise level at which precisions are compared.")] = 0.5,
+    sigma: Annotated[
+        float, typer.Option("--sigma", min=0, help="Noise level at which precisions are compared.")
+    ] = 0.5,
     compile_mode: Annotated[
         str,
         typer.Option(
-            "--compile", help="Also measure the compiled model, as with certification.compile: default, or graphs on a GPU."
+            "--compile",
+            help="Also measure the compiled model, as with certification.compile: default, or graphs on a GPU.",
         ),
     ] = "off",
     as_json: AsJson = False,

@@ -35,8 +35,8 @@ def prune(
     )
     if young:
         print(
-            f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and stay until then: "
-            "another sweep may be about to name them. Run 'rsctl prune' again later, or add --now.",
+            f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and are kept until then: "
+            "another sweep may be about to refer to them. Run 'rsctl prune' again later, or add --now.",
             file=sys.stderr,
         )
     if not listed:
@@ -45,11 +45,11 @@ def prune(
     total = f"{counted(len(listed), 'folder')}, {sum(one.size for one in listed) / 1e6:.1f} MB"
     if now and not yes and sys.stdin.isatty():
         yes = typer.confirm(
-            f"Remove {total}, also what was submitted in the last {RECENT / 60:.0f} minutes? Nobody else may be submitting to this store now.",
+            f"Remove {total}, also what was submitted in the last {RECENT / 60:.0f} minutes? Make sure that nobody is submitting to this store now.",
             err=True,
         )
     if yes:
         remove(place, found, named)
         print(f"removed: {total}", file=sys.stderr)
     else:
-        print(f"{total}. Nothing was touched; add --yes to remove them.", file=sys.stderr)
+        print(f"{total}. Nothing was removed; add --yes to remove them.", file=sys.stderr)

@@ -71,7 +71,9 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Write to a file instead of stdout; only a file that rsctl wrote is overwritten."
+            "-o",
+            "--output",
+            help="Write to a file instead of stdout; only a file that rsctl wrote is overwritten.",
         ),
     ] = None,
     force: Force = False,
@@ -121,9 +123,7 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
-    print(
-        f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, from which 'rsctl import' reads what they are of"
-    )
+    print(f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, which describes them to 'rsctl import'")
 
 
 def import_(
@@ -160,7 +160,9 @@ def import_(
     ] = "",
     n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
     n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, as stated by the authors.")] = None,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, as stated by the authors.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Failure probability, as stated by the authors.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Import per-image logs in Cohen's format, of radii or of counts, into the store. Safe to repeat."""
@@ -187,7 +189,7 @@ def import_(
     if unclear:
         tell(
             [
-                f"{counted(unclear, 'log')} skipped for want of a word; give it as said above, and import these again."
+                f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
             ]
         )
     shown = [one for one in found if one.run]
@@ -196,7 +198,7 @@ def import_(
     ]
     if unstated:
         tell([
-            f"{' and '.join(unstated)} not given: a log stands in one table and one panel with runs of the same images, n, n0 "
+            f"{' and '.join(unstated)} not given: a log is shown in one table and panel with runs of the same images, n, n0 "
             "and alpha. Import again with them to correct it."
         ])  # fmt: skip
 
@@ -206,8 +208,12 @@ def compare(
         str, typer.Argument(metavar="RUN", help="A run or an import: its id, or a prefix of it.")
     ],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
-    certificate: Annotated[str, typer.Option("--certificate", help="Certificate; by default the runs' own.")] = "",
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability; by default the runs' own.")] = None,
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Certificate; by default the runs' own.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Failure probability; by default the runs' own.")
+    ] = None,
     radii: Annotated[str, typer.Option("--radii", help="Radii to test at, such as 0,0.25,2/255.")] = "",
     as_json: AsJson = False,
 ) -> None:
@@ -226,7 +232,9 @@ def reproduce(
         str, typer.Argument(metavar="TABLE", help="A published table; an unknown name lists them all.")
     ],
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Sweep to compare with it.")],
-    certificate: Annotated[str, typer.Option("--certificate", help="Certificate; by default the published one.")] = "",
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Certificate; by default the published one.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare a sweep with a published table cell by cell, with intervals and every setting that differs."""
@@ -246,11 +254,16 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them."
+            "--kind",
+            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
         ),
     ] = "curve",
-    certificate: Annotated[str, typer.Option("--certificate", help="Use another certificate on the same counts.")] = "",
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")] = None,
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
+    ] = None,
     radius: Annotated[
         float, typer.Option("--radius", min=0, help="Radius for the hours and classes plots.")
     ] = 0.0,

@@ -36,7 +36,7 @@ def merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any
     for key, value in given.items():
         if isinstance(together.get(key), Mapping):
             if not isinstance(value, Mapping):
-                raise InputError(f"--set: {key} is a table; say {key}.KEY=VALUE.")
+                raise InputError(f"--set: {key} is a table; use {key}.KEY=VALUE.")
             value = merged(together[key], value)
         together[key] = value
     return together

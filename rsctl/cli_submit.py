@@ -41,7 +41,7 @@ def submit_sweep(
     else:
         waiting = len(committed.requests) - done.added - done.held_back
         print(
-            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} handed over"
+            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} submitted"
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )
@@ -49,7 +49,7 @@ def submit_sweep(
         return _wait(place, name, as_json, held_back=bool(done.held_back))
     if committed.requests:
         print(
-            f"'rsctl status {name} --watch' shows how far it is, 'rsctl' the dashboard, 'rsctl logs RUN --follow' what a run prints.",
+            f"'rsctl status {name} --watch' shows its progress, 'rsctl' opens the dashboard, 'rsctl logs RUN --follow' shows a run's log.",
             file=sys.stderr,
         )
     return 0
@@ -62,8 +62,8 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
     if not dropped:
         if stop and (before := len(unwanted.dropped_tasks(place))):
             print(
-                f"This update drops no open task; {before} that no sweep wants {'goes' if before == 1 else 'go'} on since "
-                "earlier. 'rsctl cancel --dropped' stops them.",
+                f"This update drops no open task; {before} dropped {'task is' if before == 1 else 'tasks are'} still running since an "
+                "earlier update. 'rsctl cancel --dropped' stops them.",
                 file=sys.stderr,
             )
         return
@@ -74,8 +74,8 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
         print(f"dropped: {status.task.run.id} task {status.task.number}: {what}", file=sys.stderr)
     if not stop:
         print(
-            f"{counted(len(dropped), 'open task')} that no sweep wants any more {'goes' if len(dropped) == 1 else 'go'} on. "
-            "'rsctl cancel --dropped' stops them; the next update does it at once with --stop-dropped.",
+            f"{counted(len(dropped), 'open task')} that no sweep needs any more {'continues' if len(dropped) == 1 else 'continue'}. "
+            "'rsctl cancel --dropped' stops them; --stop-dropped does so with the update itself.",
             file=sys.stderr,
         )
 
@@ -107,7 +107,7 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
     except KeyboardInterrupt:
         shown.end()
         print(
-            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
+            f"The tasks keep running. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
             file=sys.stderr,
         )
         return 130

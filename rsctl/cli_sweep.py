@@ -24,9 +24,12 @@ def templates() -> None:
 
 
 def new(
-    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="Name of a template; 'rsctl templates' lists them.")],
+    template: Annotated[
+        str, typer.Argument(metavar="TEMPLATE", help="Name of a template; 'rsctl templates' lists them.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="File to write; by default TEMPLATE.toml in the current folder.")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write; by default TEMPLATE.toml in the current folder."),
     ] = None,
 ) -> None:
     """Copy a template to a new sweep file. Never overwrites one."""

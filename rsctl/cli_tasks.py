@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 def status(
     sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
     as_json: AsJson = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Refresh every 2 s until Ctrl+C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 s until Ctrl+C.")] = False,
 ) -> None:
     """Show the progress of sweeps."""
     from rsctl.cluster.status import status_text, status_values
@@ -60,9 +58,7 @@ def _broken_of(place: Any, sweep: str) -> None:
 
 
 def logs(
-    run_name: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or its path.")
-    ],
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or its path.")],
     task: Annotated[int, typer.Argument(metavar="[N]", help="Task number.")] = 0,
     follow: Annotated[
         bool, typer.Option("--follow", "-f", help="Follow the log until the task ends.")
@@ -99,7 +95,8 @@ def logs(
 
 def cancel(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP|RUN]…", help="Sweeps, runs or tasks (RUN/N) to stop.")
+        list[str] | None,
+        typer.Argument(metavar="[SWEEP|RUN]…", help="Sweeps, runs or tasks (RUN/N) to stop."),
     ] = None,
     dropped: Annotated[
         bool, typer.Option("--dropped", help="Stop every unfinished task that no sweep needs any more.")
@@ -118,7 +115,7 @@ def cancel(
     left = unwanted.stop(place, found)
     _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
     for key, user in others.items():
-        print(f"not stopped: {key}: user {user} asked for it, and only they can cancel it", file=sys.stderr)
+        print(f"not stopped: {key}: user {user} submitted it, and only they can cancel it", file=sys.stderr)
     for status in left:
         print(
             f"not stopped: {status.task.run.id} task {status.task.number}: {status.reason}", file=sys.stderr
@@ -141,7 +138,7 @@ def retry(
 
     which = name if number is None else f"{name}/{number}"
     tasks, note = again.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
-    _name_tasks("started again", tasks)
+    _name_tasks("restarted", tasks)
     if note:
         print(note, file=sys.stderr)
 
@@ -150,7 +147,7 @@ def _name_tasks(what: str, tasks: list[Task]) -> None:
     for task in tasks:
         print(f"{what}: {task.run.id} task {task.number}")
     if not tasks:
-        print(f"nothing to be {what}")
+        print(f"no task was {what}")
 
 
 def task(
@@ -169,6 +166,6 @@ def task(
     run = Store(place.store).find_run(run_name)
     attempt = latest_attempt(run, number)
     if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
-        print(f"task {number} of {run.id} is done: nothing is left to do")
+        print(f"task {number} of {run.id} is already done")
     else:
         leave(run_task(run, number))

@@ -30,9 +30,9 @@ def usage(error: Any) -> str:
         name = found[1].partition(". Choose")[0].replace("'", "")
         return f"{where}{name} is missing{f' ({meaning})' if meaning else ''}. {explained}"
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", text):
-        return f"{where}nothing is known to do with '{found[1]}': too many arguments. {explained}"
+        return f"{where}unexpected argument '{found[1]}'. {explained}"
     if found := re.match(r"Option '(.*?)' requires an argument", text):
-        return f"{where}{found[1]}: needs a value. {explained}"
+        return f"{where}{found[1]}: requires a value. {explained}"
     if found := re.match(r"Option '(.*?)' does not take a value", text):
         return f"{where}{found[1]}: takes no value. {explained}"
     if found := re.match(r"Invalid value for (.*?): (.*)", text):

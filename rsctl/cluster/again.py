@@ -62,9 +62,7 @@ def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
         with contextlib.suppress(UserError):  # one that can't be read can't start anything
             wanted[sweep] = sum(task.key in keys for task in sweep_tasks(store, sweep))
     if not any(wanted.values()):
-        raise RefusedError(
-            f"{name}: no sweep needs it. Submit a sweep file that includes it."
-        )
+        raise RefusedError(f"{name}: no sweep needs it. Submit a sweep file that includes it.")
     return max(wanted, key=lambda sweep: wanted[sweep])
 
 

@@ -171,10 +171,10 @@ def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> Task
     if attempt.ended == "failed":
         return _status(task, attempt, State.FAILED, attempt.reason)
     if attempt.ended:
-        return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again and it goes on")
+        return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again to resume")
     if not attempt.claim:
         why = attempt.problem or f"{attempt.file} doesn't record which process made it"
-        return _status(task, attempt, State.LOST, f"{why}; submit again and it goes on")
+        return _status(task, attempt, State.LOST, f"{why}; submit again to resume")
     alive = is_alive(attempt.claim)
     if alive:
         return _status(task, attempt, State.RUNNING)
@@ -185,7 +185,7 @@ def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> Task
             State.UNKNOWN,
             f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
         )
-    return _status(task, attempt, State.LOST, "exited with no recorded error; submit again and it goes on")
+    return _status(task, attempt, State.LOST, "exited with no recorded error; submit again to resume")
 
 
 def _status(

@@ -216,9 +216,7 @@ class QueueProcess:
                 continue  # it was published between the checks
             if attempt and attempt.ended == "failed":
                 return f"its model {model.id} failed: {attempt.reason}"
-            return (
-                f"its model {model.id} will not be trained ({ending.get('reason') or 'not submitted'})"
-            )
+            return f"its model {model.id} will not be trained ({ending.get('reason') or 'not submitted'})"
         return ""
 
     def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:

@@ -67,7 +67,9 @@ class SlurmBackend:
         check_store(self.store.root, partition)
         room = room_for(self.profile, partition, cluster, view)
         if not room.jobs:
-            raise UnavailableError(f"{room.why}. Nothing was submitted; submit again when some jobs have finished.")
+            raise UnavailableError(
+                f"{room.why}. Nothing was submitted; submit again when some jobs have finished."
+            )
         arrays = first_tasks(arrays, room.jobs)
         hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
         try:

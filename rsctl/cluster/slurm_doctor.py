@@ -69,11 +69,13 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         if named:
             yield False, "slurm", str(error)
         else:
-            yield True, "slurm", "its commands are installed, but no cluster answers; tasks run on this machine"
+            yield (
+                True,
+                "slurm",
+                "its commands are installed, but no cluster answers; tasks run on this machine",
+            )
         return
-    accounting = (
-        "with accounting" if cluster.accounting else "without accounting (not required)"
-    )
+    accounting = "with accounting" if cluster.accounting else "without accounting (not required)"
     yield (
         True,
         "slurm",

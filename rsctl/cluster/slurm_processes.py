@@ -107,12 +107,12 @@ def _connect(rendezvous: dict[str, Any], end: float) -> tuple[str, int]:
     tried = "; ".join(f"{host}, port {rendezvous['port']}: {words}" for host, words in failures.items())
     raise UnavailableError(
         f"this training process can't reach the first one ({tried}). The nodes must resolve each other's names "
-        "and let each other's ports through; ask the cluster's administrators, or train on one node (nodes = 1)."
+        "and allow connections to each other's ports; ask the cluster's administrators, or train on one node (nodes = 1)."
     )
 
 
 def _own_addresses() -> list[str]:
-    """How other nodes may reach this one: its name, and the address that SLURM itself uses."""
+    """Return the addresses by which other nodes may reach this one: its name, and the address that SLURM uses."""
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     shown = subprocess.run(
         ["scontrol", "show", "node", name], capture_output=True, text=True, timeout=60

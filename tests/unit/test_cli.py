@@ -104,8 +104,8 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
         ("export mix --alpha x", "export: --alpha: must be a valid number. "),
         ("retry mix --minutes 0", "retry: --minutes: must be greater than or equal to 1. "),
         ("logs x y", "logs: [N]: must be a valid integer. "),
-        ("export a b c", "export: nothing is known to do with 'b c': too many arguments. "),
-        ("export mix --format", "--format: needs a value. "),
+        ("export a b c", "export: unexpected argument 'b c'. "),
+        ("export mix --format", "--format: requires a value. "),
         ("prune --yes=1", "--yes: takes no value. "),
     ],
 )  # fmt: skip
