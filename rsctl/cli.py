@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):
-            return 0  # the reader of our output left, as 'head' does: nobody is there to be told
+            return 0  # the reader of our output closed the pipe, as 'head' does
         return leaving.code if isinstance(leaving.code, int) else 0
     except UserError as error:
         print(f"rsctl: {error}", file=sys.stderr)
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        # What no room below foresaw: a disk that fails, a folder that may not be read.
+        # Errors not handled below: a failing disk, a folder without read permission.
         where = f"{error.filename}: " if error.filename else ""
         print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
         return 3

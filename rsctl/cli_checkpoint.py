@@ -212,7 +212,7 @@ def examine(
             raise InputError(f"--normalisation: {error}") from error
     data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
     dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
-    # torch is loaded in a process of its own.
+    # torch is loaded in a separate process.
     command = module_command(
         module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
         "--normalisation", normalisation, "--part", str(method.get("part", "")), "--arch", arch, "--plugins", json.dumps(list(plugins())),
@@ -276,7 +276,7 @@ def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> 
     from rsctl.tui.draft import to_toml
 
     try:
-        # It becomes a file's name before the sweep file's own checks see it.
+        # It becomes a file name before the sweep file is validated.
         name = check_name(str(values["name"]))
     except ValueError as error:
         raise InputError(f"--name: '{values['name']}': {error}.") from error

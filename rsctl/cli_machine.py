@@ -80,5 +80,5 @@ def data_fetch(
 
     place = load_settings()
     find("data set", name, known_datasets())
-    # torchvision does the work, and torch is loaded in a process of its own.
+    # torchvision does the work, and torch is loaded in a separate process.
     leave(subprocess.run(module_command("jobs.data.fetch", name, str(place.data))).returncode)

@@ -176,7 +176,7 @@ def import_(
         found = import_logs(_store(), name, logs, said)
     except (UserError, OSError):
         if as_json:
-            print("[]")  # nothing was imported, and why is on stderr
+            print("[]")  # nothing was imported; the reason is on stderr
         raise
     if as_json:
         print(json.dumps([one.__dict__ for one in found], indent=1))

@@ -52,7 +52,7 @@ def _broken_of(place: Any, sweep: str) -> None:
 
     entries = []
     for name in [name for name in store.sweep_names() if sweep in ("", name)]:
-        with contextlib.suppress(UserError):  # said above
+        with contextlib.suppress(UserError):  # reported above
             entries += store.sweep(name)["entries"]
     loudly(find_breaks(store, entries))
 

@@ -84,9 +84,9 @@ def guard(*, brief: bool = False) -> None:
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
-            # A stream of its own: the dashboard draws on the one that was there before.
+            # A separate stream: the dashboard draws on the original one.
             binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115
-            # A terminal that knows no sigma gets a question mark, not a traceback.
+            # A terminal that can't encode σ gets a question mark, not a traceback.
             guarded = Guarded(binary, stream.encoding, "replace", line_buffering=stream.line_buffering)
             guarded.brief = brief and name == "stderr"
             setattr(sys, name, guarded)

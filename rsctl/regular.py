@@ -22,7 +22,7 @@ def open_regular(path: Path, most: int | None = None) -> BinaryIO:
     """Open a file for reading; raises InputError if it isn't a regular file or exceeds `most` bytes. OSErrors pass."""
     try:
         _require_regular(path, os.stat(path), most)
-        # It may have been replaced since: a pipe would be waited for.
+        # It may have been replaced since: opening a pipe would block.
         stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except ValueError as error:  # a null byte in its name
         raise InputError(f"{path}: is not a valid file name ({error}).") from error

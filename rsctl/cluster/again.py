@@ -59,7 +59,7 @@ def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
     """Return the sweep that needs most of these tasks, the last submitted on a tie; raises RefusedError if none needs any."""
     keys, wanted = {task.key for task in tasks}, {}
     for sweep in store.sweep_names():
-        with contextlib.suppress(UserError):  # one that can't be read can't start anything
+        with contextlib.suppress(UserError):  # an unreadable one can't start anything
             wanted[sweep] = sum(task.key in keys for task in sweep_tasks(store, sweep))
     if not any(wanted.values()):
         raise RefusedError(f"{name}: no sweep needs it. Submit a sweep file that includes it.")

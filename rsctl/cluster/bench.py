@@ -48,7 +48,7 @@ def bench(
     modes = get_args(Compile)
     if compile_mode not in modes:
         raise InputError(f"--compile: {unknown('mode', compile_mode, modes)}")
-    # torch is loaded in a process of its own.
+    # torch is loaded in a separate process.
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise UnavailableError(

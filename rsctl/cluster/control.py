@@ -24,7 +24,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.words import duration
 
 if TYPE_CHECKING:
-    # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
+    # Planning needs numpy, scipy and h5py; task status doesn't, and must be fast.
     from rsctl.plan.commit import Committed
     from rsctl.plan.plan import Plan
 

@@ -21,7 +21,7 @@ class Everywhere:
 
     def __init__(self, place: Place) -> None:
         store, profiles = Store(place.store), place.settings.everywhere
-        # All SLURM tasks are seen by one query, as often as the most eager profile asks for.
+        # All SLURM tasks are polled by one query, at the shortest interval of all profiles.
         slurm = [profile for profile in profiles.values() if isinstance(profile, SlurmProfile)]
         eager = min(slurm, key=lambda profile: profile.poll_seconds)
         self.local = LocalBackend("local", place.settings.local(), store)

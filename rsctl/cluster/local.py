@@ -130,7 +130,7 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
     found = dict(running[task.key] for task in tasks if task.key in running)
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
-        # Another user's claim may name any process of this one.
+        # Another user's claim may contain the pid of any process of this user.
         if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
             found[attempt.claim["pid"]] = attempt.claim["start"]
     return found

@@ -167,7 +167,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
                     # A member of a group that shares the store may have one of their own.
                     used |= {str(read_json(file, LAUNCH)["code"]) for file in run.path.glob("launch*.json")}
                 except UserError:
-                    return  # what can't be read may use any of them
+                    return  # an unreadable one may use any of them
     used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}
     folder = store.root / "code"
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():

@@ -42,7 +42,7 @@ from rsctl.store.trust import MODE, check_task
 
 TICK = 0.25
 _ASK_AGAIN = 8
-"""How often a queue that finds the lock held retries, a tick apart, before it leaves the work to the other."""
+"""Attempts of a queue that finds the lock held, a tick apart, before it leaves the work to the other."""
 KILL_AFTER = 30.0
 
 
@@ -75,7 +75,7 @@ class QueueProcess:
         self.running: dict[str, Running] = {}
         self.earlier = task_processes(queue.store)
         self.unclaimed: Counter[str] = Counter()
-        """How often a task's process ended before it claimed the task: no attempt records those."""
+        """Number of times that a task's process ended before it claimed the task: no attempt records those."""
         self.leaving = False
 
     def serve(self) -> None:
@@ -87,13 +87,13 @@ class QueueProcess:
             try:
                 busy = self.tick()
             except (UserError, OSError) as error:
-                # The disk may be full or away for a while: say so, wait, go on.
+                # The disk may be full or unavailable for a while: log it, wait, continue.
                 say(str(error))
                 time.sleep(5)
                 continue
             if not busy:
                 return
-            # A thousand waiting tasks cost 60 ms to look at: never more than a twentieth of a core.
+            # Checking a thousand waiting tasks takes 60 ms: never use more than a twentieth of a core.
             time.sleep(max(TICK, 20 * (time.process_time() - begun)))
 
     def _leave(self, *_: object) -> None:
@@ -150,7 +150,7 @@ class QueueProcess:
             self._end(key, State.FAILED, refusal)
         elif last and lives:
             if others:
-                return  # another member of the group works at it
+                return  # another member of the group is running it
             self._adopt(key, request, last.claim["pid"], last.claim["start"])
         elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
             self._adopt(key, request, *self.earlier[key])
@@ -224,7 +224,7 @@ class QueueProcess:
         gpus = min(1, len(self.gpus)) if needed == "auto" else needed
         free = [gpu for gpu in self.gpus if all(gpu not in entry.gpus for entry in self.running.values())]
         in_use = sum(entry.threads for entry in self.running.values())
-        # A task that asks for more threads than there are runs alone.
+        # A task that requests more threads than the machine has runs alone.
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
         group = self.profile.of_group
@@ -246,7 +246,7 @@ class QueueProcess:
         with open_log(log) as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
-                # A file in the run's folder could be taken for one of Python's own modules.
+                # A file in the run's folder could shadow one of Python's own modules.
                 cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
@@ -288,7 +288,7 @@ def main() -> None:
     while True:
         with only_one(queue) as mine:
             if not mine:
-                # Who holds it may be leaving, or only looking whether it is held.
+                # Its holder may be exiting, or only testing whether it is held.
                 refused += 1
                 if refused > _ASK_AGAIN:
                     return
@@ -298,7 +298,7 @@ def main() -> None:
             process = QueueProcess(queue, profile)
             process.serve()
             say("queue leaves")
-        # A request may have come between the last look and the release, and its own queue have seen the lock held.
+        # A request may have arrived between the last check and the release, while its own queue found the lock held.
         if process.leaving or not queue.wanted():
             return
 
@@ -314,7 +314,7 @@ def start_detached(store_root: Path, profile: str) -> None:
     with open_log(queue.log) as output:
         subprocess.Popen(
             [sys.executable, "-m", "rsctl.cluster.queue"],
-            # A file in the caller's or the store's folder could be taken for one of Python's or rsctl's own modules.
+            # A file in the caller's or the store's folder could shadow one of Python's or rsctl's own modules.
             cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 

@@ -100,7 +100,7 @@ class Queue:
         """Remove a request and record the reason; returns False if there was none."""
         if not self.request_file(key).exists():
             return False
-        # The note comes first: a kill in between leaves a request that is simply ended again.
+        # The note is written first: a kill in between leaves a request that is simply ended again.
         replace(
             self.ended_file(key),
             to_json({"task": key, "state": state.value, "reason": reason, "time": time.time()}),

@@ -120,7 +120,7 @@ class SlurmBackend:
             job = _job(submission, task.number, view)
             row = view.rows.get(job) if view else None
             if elsewhere := _elsewhere(submission, task, row):
-                # What files say of its end is true whoever submitted it, and where.
+                # An end recorded in files holds whoever submitted it, and wherever.
                 over = task.number in submission.cancelled or ended.of(task, submission) == "failed"
                 if one := _vanished(task, submission, ended) if over else elsewhere:
                     seen[task.key] = one

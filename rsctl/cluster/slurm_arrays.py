@@ -107,7 +107,7 @@ def sbatch_parameters(
         "nodes": nodes,
         "ntasks_per_node": processes // nodes,
         "cpus_per_task": resources.threads,
-        # Newer versions of srun don't take over what sbatch was told.
+        # Newer versions of srun don't inherit this option of sbatch.
         "srun_args": [f"--cpus-per-task={resources.threads}", "--kill-on-bad-exit=1"],
         "signal_delay_s": warning_seconds(profile, minutes),
         "array_parallelism": profile.array_parallelism,
@@ -209,7 +209,7 @@ def _up(known: dict[str, Partition]) -> str:
 
 
 _REFUSALS = (
-    # Before "account": SLURM says "accounting/QOS policy (job submit limit, …)".
+    # Before "account": SLURM's message is "accounting/QOS policy (job submit limit, …)".
     ("submit limit", "account, qos, minutes (or submit again later; array_parallelism doesn't help here)"),
     ("account", "account"),
     ("qos", "qos"),

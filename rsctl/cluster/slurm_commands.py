@@ -126,7 +126,7 @@ def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, Row], in
             unreadable += 1
             continue
         state, reason, node, ended = parts[1:]
-        # "CANCELLED by 1000": the word is the state, the rest is who.
+        # "CANCELLED by 1000": the first word is the state, the number a user.
         word, _, rest = state.partition(" ")
         row = Row(
             word, rest or ("" if reason == "None" else reason), "" if "None" in node else node, _unix(ended)
@@ -207,7 +207,7 @@ def limits() -> Limits:
         version=values.get("SLURM_VERSION", ""),
         longest_array=max(1, longest),
         max_job_count=int(values.get("MaxJobCount", "10000")),
-        # Nothing but slurmdbd can be asked by sacct in the versions that are in use.
+        # In current versions sacct can query only slurmdbd.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
         limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
         memory=Memory.of(values) if "MEMORY" in values.get("SelectTypeParameters", "").upper() else None,

@@ -72,14 +72,14 @@ def job_of(submission: str, said: str) -> str:
     queue = ("squeue", "--noheader", "--states=all", "--format=%F|%k|%Z")
     for pause in _PAUSES:
         time.sleep(pause)
-        # One job is asked for by its number, which costs a controller less than a user's whole queue.
+        # Query one job by its number, which costs the controller less than a user's whole queue.
         if len(numbers) == 1 and (job := _ours(submission, _shown(*queue, f"--jobs={numbers[0]}"))):
             return job
         try:
             shown = ask(*queue, f"--user={os.getuid()}")
         except UnavailableError:
             if plain := _PLAIN.fullmatch(words):
-                return plain[1]  # the controller left right after it had answered
+                return plain[1]  # the controller became unreachable right after accepting it
             raise
         if job := _ours(submission, shown):
             return job

@@ -108,7 +108,7 @@ class HandOver:
             "chdir": str(folder),
             "requeue": True,
             "output": batch_log(str(folder), many),
-            # To the script, which hands it on: a step may not have begun, or not listen yet.
+            # To the script, which forwards it: a step may not have started, or not handle signals yet.
             "signal": f"B:USR2@{parameters.pop('signal_delay_s')}",
         }
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
@@ -133,7 +133,7 @@ class HandOver:
             except FailedJobError as error:
                 if given or not parameters["mem"] or "memory" not in str(error).lower():
                     raise _refusal(str(error), self.name) from error
-                # Nobody asked for it but us.
+                # Requested by rsctl, not by the user.
                 executor.parameters.pop("mem")
                 try:
                     submitted = _submit(executor, tasks)
@@ -197,7 +197,7 @@ class HandOver:
 
 
 def _submit(executor: Any, tasks: list[SlurmTask]) -> list[Any]:
-    # submitit prints what it raises, too; it is told once, with the key that it is about.
+    # submitit also prints what it raises; it is reported once, with the key that it concerns.
     with contextlib.redirect_stderr(io.StringIO()):
         return executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
 

@@ -24,7 +24,7 @@ class Room:
     """The number of tasks that still fit."""
 
     jobs: float
-    """How many more tasks may be submitted; infinite if no limit is known."""
+    """Number of tasks that may still be submitted; infinite if no limit is known."""
     why: str = ""
     """The limit that applies, as a sentence without a full stop."""
 

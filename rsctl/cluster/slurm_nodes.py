@@ -115,7 +115,7 @@ def _node(parts: list[str]) -> Node | None:
 
 def gpus_in(gres: str) -> tuple[int, str]:
     """Parse `gpu:a100:4(S:0-1),gpu:h100:2`: 6 GPUs of `a100+h100`."""
-    # Which cores or which of the devices: commas in there separate no resources.
+    # Lists of cores or devices: commas in them don't separate resources.
     entries = [entry.split(":") for entry in re.sub(r"\([^)]*\)", "", gres).split(",")]
     gpus = [entry for entry in entries if entry[0] == "gpu" and entry[-1].isdigit()]
     kinds = dict.fromkeys(entry[1] for entry in gpus if len(entry) == 3 and entry[1] != "(null)")

@@ -113,7 +113,7 @@ def handed_over(store: Store) -> set[str]:
     for folder in folders:
         listed = _listed(folder.path)
         found.update(listed or ())
-        # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
+        # Of an older rsctl: its records in the runs have the same content. Nothing stays in a queue for that long.
         if listed is None and time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
             unlisted.append(folder.name)
     return found | (_recorded(store, frozenset(unlisted)) if unlisted else frozenset())

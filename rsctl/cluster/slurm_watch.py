@@ -71,7 +71,7 @@ class Watch:
                         }
                         self._accounting |= ended
                 except UnavailableError:
-                    pass  # the queue and the files are what there is; asked again later
+                    pass  # the queue and the files have to do; queried again later
                 self._accounting_asked |= dict.fromkeys(due, now)
             return self._accounting
 

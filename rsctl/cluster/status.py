@@ -109,10 +109,10 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     damage.keep()
     try:
         if damaged:
-            wanted_keys(store)  # says that what no sweep wants isn't known
+            wanted_keys(store)  # raises: the dropped tasks can't be determined
         found = dropped_tasks(place, held - (wanted_keys(store) if sweep else wanted))
     except InputError as error:
-        # Another sweep than the one asked about: of this one there is all to say.
+        # Another sweep than the requested one, whose status is complete.
         found, unknown = [], [str(error)]
     dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
     return {

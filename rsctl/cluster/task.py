@@ -186,7 +186,7 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
     )  # fmt: skip
     child = subprocess.Popen(
         command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True, preexec_fn=die_with_parent,
-        # Its processes are started by `python -m`, which imports from where it is.
+        # Its processes are started by `python -m`, which imports from the working directory.
         cwd="/",
     )  # fmt: skip
     asked: list[int] = []

@@ -18,9 +18,9 @@ LINF = [0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 0.1, 0.2, 0.3]
 def columns(entries: Sequence[Entry]) -> list[list[float]]:
     """Return the radii of each entry's columns.
 
-    `certification.radii` are radii of the certificates' norms; the default ones end where sigma, n and alpha allow none. A
-    verification may name radii of its own. An attack,
-    and a verification that looks for the largest radius, have the columns that any of these ask for in their norm.
+    `certification.radii` are radii in the certificates' norms; the default ones end at the largest possible for sigma, n and
+    alpha. A verification may have radii of its own. An attack, and a verification of the largest radius, have the columns
+    that any of these request in their norm.
     """
     asked: dict[str, set[float]] = {}
     sampled = False
@@ -65,6 +65,6 @@ def _of(entry: Entry, asked: dict[str, set[float]], sampled: bool, possible: lis
         return list(entry.table.radii)
     if asked.get(spec.norm):
         return sorted(asked[spec.norm])
-    # Radii that a file gives though it samples nothing are meant for what it does.
+    # Radii in a file without certification are meant for its verification or attack.
     meant = not sampled and said != Certification().radii
     return list(LINF if spec.norm == "linf" and not meant else said)

@@ -84,7 +84,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
-                # Whoever may not read the file may not read its copy either.
+                # A user without read access to the file gets none to its copy either.
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
@@ -112,7 +112,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         notes += set_unusable_aside(run)
         tasks = assign(run, table)
         numbers[table.key] = list(tasks)
-        # Attempts are looked at before the table: one that is done by then has its rows in it.
+        # Attempts are read before the table: one that is done by then has its rows in it.
         latest = {
             number: read_attempt(run, number, numbers_so_far[-1])
             for number, numbers_so_far in attempt_numbers(run).items()
@@ -125,7 +125,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
-            # One that died between its last shard and its end has only to compact the run and to say so.
+            # One that died between its last shard and its end only has to compact the run and record its end.
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 done += 1
             else:
@@ -144,7 +144,7 @@ def _require_taken_so(run: Run) -> None:
     try:
         taken = read_json(run.path / TAKEN, TAKEN_RECORD)
     except InputError:
-        return  # of a release that kept no record
+        return  # of a release without this record
     if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
         raise InputError(
             f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
@@ -279,7 +279,7 @@ def _entry(
         "alpha": settings.alpha if sampled else None,
         "certificates": list(settings.certificates) if sampled else [],
         "radii": radii,
-        # For the note of its tables: whoever prints them may not have the folder.
+        # For the note of its tables: the folder may be missing where they are printed.
         "left_out": left_out(entry.resolved),
     }
     return seal(values, ENTRY)

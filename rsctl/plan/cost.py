@@ -173,7 +173,7 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
             except UserError:
                 continue
             work = table_work(train, table)
-            if len(work) == 1:  # the rate of a mixture is of neither kind
+            if len(work) == 1:  # the rate of a mixture applies to neither kind
                 yield from _rates(run, *work[0])
 
 
@@ -183,7 +183,7 @@ def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
         figures = read_or_pass(file, BENCH)
         if figures is None:
             continue
-        # Older files are of architectures with their defaults, on data sets of one size.
+        # Older files are for architectures with default parameters, on data sets with one image size.
         parameters = figures.get("model_parameters", with_defaults(figures["model"]))
         of = network(figures["model"], parameters, figures["dataset"], figures.get("dataset_parameters", {}))
         for row in figures["rows"]:

@@ -44,9 +44,9 @@ def _of_run(run: Run) -> Iterator[tuple[Path, str]]:
     except Unreadable as error:
         yield spec, _why(error)
     except InputError as error:
-        if not spec.exists():  # a link to nothing
+        if not spec.exists():  # a dangling link
             yield spec, _why(error)
-        # Else of a newer version, which is left as it is.
+        # Otherwise it is of a newer version and left unchanged.
     for name, kind in _RECORDS.items():
         yield from _checked(run.path / name, kind)
     for name in _FOLDERS:

@@ -68,7 +68,7 @@ def recipes_of(plan: Plan) -> list[Told]:
     told = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
     for run, model in plan.models.items():
         train, recipe = model.spec, model.spec.recipe
-        if train.file or run not in told:  # of predictions nothing is said
+        if train.file or run not in told:  # predictions have no recipe
             continue
         sources = {
             key: told[run][key]
