@@ -30,7 +30,7 @@ def usage(error: Any) -> str:
         name = found[1].partition(". Choose")[0].replace("'", "")
         return f"{where}{name} is missing{f' ({meaning})' if meaning else ''}. {explained}"
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", text):
-        return f"{where}unexpected argument '{found[1]}'. {explained}"
+        return f"{where}too many arguments: '{found[1]}'. {explained}"
     if found := re.match(r"Option '(.*?)' requires an argument", text):
         return f"{where}{found[1]}: requires a value. {explained}"
     if found := re.match(r"Option '(.*?)' does not take a value", text):

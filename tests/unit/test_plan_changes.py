@@ -146,7 +146,7 @@ def test_more_threads_than_cores_are_said_where_the_cores_are_known(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     values = folder_sweep(resources={"training": {"threads": 500}, "certification": {"threads": 2}})
     said = check(chain, values)
-    assert "note: resources.training.threads: 500 are more than the 2 cores here" in said
+    assert "note: resources.training.threads: 500 threads on 2 cores" in said
     assert "resources.certification.threads" not in said
     (note,) = control.submit(chain.file(values), chain.place).committed.notes
     assert note in said
