@@ -62,8 +62,8 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
     if not dropped:
         if stop and (before := len(unwanted.dropped_tasks(place))):
             print(
-                f"This update drops no open task; {before} dropped {'task is' if before == 1 else 'tasks are'} still running since an "
-                "earlier update. 'rsctl cancel --dropped' stops them.",
+                f"This update drops no open task; {before} {'task' if before == 1 else 'tasks'} dropped by earlier updates "
+                f"{'is' if before == 1 else 'are'} still open. 'rsctl cancel --dropped' stops them.",
                 file=sys.stderr,
             )
         return

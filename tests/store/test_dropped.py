@@ -98,7 +98,7 @@ def test_an_update_that_drops_nothing_says_what_was_dropped_before(chain: Chain,
     assert "'rsctl cancel --dropped' stops them; --stop-dropped does so" in first.err
     again = chain.cli("submit", chain.file(ONE), "--update", "--stop-dropped")
     assert (
-        "drops no open task; 3 dropped tasks are still running since an earlier update. 'rsctl cancel --dropped'"
+        "drops no open task; 3 tasks dropped by earlier updates are still open. 'rsctl cancel --dropped'"
         in again.err
     )
     assert len(dropped.dropped_tasks(chain.place)) == 3
