@@ -89,7 +89,7 @@ def test_the_queue_runs_no_other_code_and_goes_on_with_the_rest(
     replace(queue.request_file(other), to_json({**wanted[good], "task": other, "code": "/elsewhere"}))
     assert set(queue.wanted()) == {*wanted, other}
     assert len(queue.unreadable()) == len(wrong)
-    assert sum("is no request" in one.text for one in doctor.examine(chain.place)) == len(wrong)
+    assert sum("is not a valid request" in one.text for one in doctor.examine(chain.place)) == len(wrong)
     process = QueueProcess(queue, chain.place.settings.local())
     assert process.tick()
     ended = queue.endings()[other]

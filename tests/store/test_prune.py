@@ -127,7 +127,7 @@ def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:
     before = runs(chain)
     shown = chain.cli("prune", "tiny")
     assert shown.code == 0
-    assert "Nothing was touched" in shown.err
+    assert "Nothing was removed" in shown.err
     assert runs(chain) == before
     assert chain.cli("prune", "nothing-of-this-name").code == 2
 

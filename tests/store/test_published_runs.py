@@ -229,7 +229,7 @@ def test_wrong_words_about_a_file_are_refused(chain: Chain) -> None:
             2,
             "360 isn't a position in the test split (0 to 359)",
         ),
-        (("predict", *common, "--images", "first"), 2, "is no list of positions"),
+        (("predict", *common, "--images", "first"), 2, "is not a list of positions"),
     ):
         refused = chain.cli(*arguments)
         assert refused.code == code, refused.err

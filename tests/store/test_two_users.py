@@ -367,7 +367,7 @@ def test_a_group_shares_a_store_and_everybody_has_their_own_queue(persons: tuple
     assert data == [f"{person.home}/data" for person in persons]
     done = one.cli("cancel", "tiny")
     assert done.out.count("cancelled: ") == 3
-    assert done.err.count(f"user {other.user} asked for it, and only they can cancel it") == 2
+    assert done.err.count(f"user {other.user} submitted it, and only they can cancel it") == 2
     assert [len(queue.wanted()) for queue in queues] == [0, 2]
     for path in store.root.rglob("*"):
         assert path.stat().st_gid == GROUP, path
@@ -388,10 +388,10 @@ def test_a_group_works_in_one_store_and_everybody_runs_their_own(persons: tuple[
     wait_until(lambda: (attempt := latest_attempt(counts, 0)) and attempt.progress)
     # The other sees it, leaves it alone, and can't stop it.
     done = other.cli("submit", other.sweep(certification=slow))
-    assert "0 handed over, 1 already under way" in done.err, done
-    assert "nothing to be cancelled" in other.cli("cancel", "tiny").out
+    assert "0 submitted, 1 already under way" in done.err, done
+    assert "no task was cancelled" in other.cli("cancel", "tiny").out
     done = other.cli("submit", other.sweep(certification={**slow, "max_images": 4}), "--update")
-    assert "1 handed over" in done.err, done
+    assert "1 submitted" in done.err, done
     wait_until(lambda: (attempt := latest_attempt(counts, 1)) and attempt.progress)
     assert [latest_attempt(counts, n).claim["user"] for n in (0, 1)] == [one.user, other.user]
     assert [latest_attempt(counts, n).number for n in (0, 1)] == [1, 1]

@@ -308,8 +308,8 @@ def test_check_says_that_levels_are_made_of_deep_files(chain: Chain, own: Path) 
     assert "note" not in check(chain)
     GREYS["grey.png"](own / "train" / "bee" / "1.png")
     GREYS["twelve.pgm"](own / "test" / "bee" / "1.pgm")
-    said = "note: 2 files of imagefolder 'own' with grey values of more than 8 bits: 256 levels are made of these, white is "
-    assert f"{said}the largest that their format has (dataset.white)" in check(chain)
+    said = "note: 2 files of imagefolder 'own' with more than 8 bits per grey value: they are reduced to 256 levels, with white at "
+    assert f"{said}the maximum of their format (dataset.white)" in check(chain)
     assert f"{said}65535 " in check(chain, white=65_535.0)
 
 
@@ -343,7 +343,7 @@ def test_check_and_submit_say_once_that_files_are_stored_on_their_side(chain: Ch
     assert "EXIF" not in check(chain)
     turned(own / "test" / "ant" / "1.jpg", 6)
     turned(own / "train" / "bee" / "1.png", 8)
-    said = "note: 2 of 6 files of imagefolder 'own' that were looked at (train/bee/1.png, …) have an EXIF entry that turns them"
+    said = "note: 2 of 6 files checked in imagefolder 'own' (train/bee/1.png, …) have an EXIF orientation that viewers apply"
     assert check(chain).count(said) == 1
     file = chain.file(tiny(dataset={"name": "imagefolder", **FOLDER}, model={"name": "cnn", "width": 4}))
     assert sum("EXIF entry" in note for note in control.submit(file, chain.place).committed.notes) == 1

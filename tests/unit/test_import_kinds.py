@@ -417,7 +417,7 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_come_in(
         "a/sigma_0.25": "new", "b/result.tsv": "skipped", "c/sigma_0.50": "new", "d/sigma_25": "skipped",
         "e/sigma_0.5": "skipped", "README.md": "skipped",
     }  # fmt: skip
-    assert "note: 2 logs skipped for want of a word" in err
+    assert "note: 2 logs skipped for missing information" in err
     assert run(given) == 0
     out = capsys.readouterr().out
     for told in (

@@ -58,7 +58,7 @@ def test_a_key_that_lands_in_the_last_table_is_asked_about(
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (lambda t: t.replace("[certification]", "[certification]\nseed = 3"), "certification.seed = 3 stands under [certification], and seed isn't given at the top"),
+        (lambda t: t.replace("[certification]", "[certification]\nseed = 3"), "certification.seed = 3 is under [certification], and seed isn't set at the top"),
         (lambda t: "seed = 3\n" + t.replace("[certification]", "[certification]\nseed = 3"), ""),
         (lambda t: t.replace("sigma = 0.5", "grid.sigma = [0.5]").replace("[certification]", "[certification]\nsigma = 0.25"), ""),
         (lambda t: t, ""),
@@ -68,7 +68,7 @@ def test_a_key_that_lands_in_the_last_table_is_asked_about(
 )  # fmt: skip
 def test_one_that_both_have_is_a_question_in_a_note(chain: Chain, change: Any, note: str) -> None:
     said = " ".join(checked(chain, change(PLAIN)))
-    assert note in said if note else "stands under" not in said
+    assert note in said if note else "is under [" not in said
 
 
 def test_a_description_of_two_lines_stays_two_lines(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
