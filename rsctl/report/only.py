@@ -41,7 +41,7 @@ class Only:
         for sigma in self.sigmas:
             if sigma not in {known for _, known, _ in rows}:
                 there = ", ".join(f"{known:g}" for known in sorted({known for _, known, _ in rows}))
-                raise InputError(f"--sigma: no run has σ = {sigma:g}. There: {there}.")
+                raise InputError(f"--sigma: no run has σ = {sigma:g}. Available: {there}.")
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
             raise InputError(f"{plan['name']}: no run has {self}; each of these is there, but not together.")

@@ -52,7 +52,7 @@ def test_rows_are_chosen_and_the_others_are_told(tmp_path: Path) -> None:
     ("only", "said"),
     [
         (Only(["macr"]), "--method: unknown method 'macr'. Did you mean 'macer'?"),
-        (Only(sigmas=[1.0]), "--sigma: no run has σ = 1. There: 0.25, 0.5."),
+        (Only(sigmas=[1.0]), "--sigma: no run has σ = 1. Available: 0.25, 0.5."),
         (Only(["macer"], [0.5]), "no run has macer at σ 0.5"),
     ],
 )
