@@ -260,11 +260,11 @@ SENTENCES: list[tuple[dict[str, Any], str, list[dict[str, Any]]]] = [
         [with_certification(gradient=True), tiny()],
     ),
     (
-        {**with_certification(arithmetic="exact", gradient=True)}, r"leave certification.shells and .gradient out, or take 'float'",
+        {**with_certification(arithmetic="exact", gradient=True)}, r"leave out certification.shells and .gradient, or set 'float'",
         [with_certification(arithmetic="exact"), with_certification(arithmetic="float", gradient=True)],
     ),
     (
-        {**with_certification(selection="clean"), "noise": "splitting"}, r"leave certification.stopping, .selection and .transfer out", [tiny()],
+        {**with_certification(selection="clean"), "noise": "splitting"}, r"leave out certification.stopping, .selection and .transfer", [tiny()],
     ),
     (
         tiny(method={"name": "macer", "noises": 3}, training={"batch_size": 320, "noise_steps": "smaller"}),

@@ -275,7 +275,7 @@ def test_files_follow_the_umask_and_logs_follow_no_links(
         log = chain.plan(tiny()).requests[0].task.run.log_file(0)
         log.parent.mkdir()
         log.symlink_to(chain.folder / "bashrc")
-        with pytest.raises(UserError, match="is a link"):
+        with pytest.raises(UserError, match="is a symbolic link"):
             open_log(log)
         log.unlink()
     finally:

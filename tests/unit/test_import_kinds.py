@@ -189,7 +189,7 @@ def test_a_radius_below_0_is_not_certified(tmp_path: Path) -> None:
 def test_an_impossible_value_is_shown() -> None:
     assert parse_log("\n".join([HEADER, "0\t3\t-1\tnan\t0\t1", *ROWS[1:]]) + "\n").radii.radius[0] == 0
     for bad, told in (
-        ("nan", "row 1: its radius, nan, is impossible"),
+        ("nan", "row 1: its radius can't be nan"),
         ("inf", "inf"),
         ("x", "'x', isn't a number"),
     ):
@@ -262,8 +262,8 @@ def test_no_sigma_is_guessed_against_the_evidence(path: str, largest: float, why
 
 def test_radii_that_no_draws_show_at_this_sigma_ask_for_it(tmp_path: Path) -> None:
     for said, value, told in (
-        (Said(), "1.35", "5.4 sigma, which no number of draws shows: is sigma = 0.25 right?"),
-        (COHEN, "1.15", "4.6 sigma, which 100000 draws show at no alpha below 0.79"),
+        (Said(), "1.35", "5.4 sigma, which no number of draws can show: is sigma = 0.25 right?"),
+        (COHEN, "1.15", "4.6 sigma, which 100000 draws can't show at any alpha below 0.79"),
     ):
         put(tmp_path / "logs", "sigma_0.25", radii(value, "0.1"))
         _, (one,) = bring(tmp_path / "logs", said)
@@ -624,7 +624,7 @@ def test_counts_that_contradict_the_radii_beside_them_are_left_out(tmp_path: Pat
         (["0.00000\t0.99450", "0.25000\t0.99"], "", "numbers without a first line"),
         (["1\t0.55", "2\t0.365"], "idx\tradius", "no column label, predict"),
         (["0\t3\t3\t1\t0.2"], "idx\tlabel\tpredict\tcorrect\ttime", "no column radius"),
-        (["0\t3\t3\t97036\t0.1\t0.2"], "idx\tlabel\tpredict\tcount\tany_iid_distribution_bound\tgeneralized_gaussian_bound", "other noise than Gaussian"),
+        (["0\t3\t3\t97036\t0.1\t0.2"], "idx\tlabel\tpredict\tcount\tany_iid_distribution_bound\tgeneralized_gaussian_bound", "noise other than Gaussian"),
         (["0\t3\t[3, 4]\t0.2", "1\t3\t[3]\t0.2", "2\t3\t[1, 2, 3]\t0.2"], "idx\tlabel\tpredict\tradius", "different lengths"),
     ],
 )  # fmt: skip

@@ -135,7 +135,7 @@ def test_an_ending_that_says_no_format_is_asked_about(
 ) -> None:
     chain.plan(tiny())
     assert run(["export", "tiny", "-o", str(chain.folder / name)]) == 2
-    assert f"no table is written by the ending {Path(name).suffix}; by .tex," in capsys.readouterr().err
+    assert f"the ending {Path(name).suffix} is not that of a table: .tex," in capsys.readouterr().err
     assert not (chain.folder / name).exists()
     assert run(["export", "tiny", "-o", str(chain.folder / name), "--format", "md"]) == 0
 

@@ -92,7 +92,7 @@ def test_one_seed_each_speaks_of_two_models(tmp_path: Path) -> None:
     assert found.methods == []
     text = comparison_text(found)
     assert "THESE TWO MODELS" in text
-    assert "nothing about the two methods" in text
+    assert "no comparison of the two methods" in text
     assert "THE TWO METHODS" not in text
     assert any("sigma differs" in note for note in found.warnings)
 
@@ -137,7 +137,7 @@ def test_only_images_that_both_have_are_compared(tmp_path: Path) -> None:
     found = compare(store, *(open_subject(store, one.id) for one in runs), [0.0])
     assert found.images == 50
     assert sum("50 of its images aren't in the other" in note for note in found.warnings) == 2
-    assert sum("100 of 360 images are in" in note for note in found.warnings) == 2
+    assert sum("100 of 360 images finished" in note for note in found.warnings) == 2
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
@@ -353,7 +353,7 @@ def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
     found = reproduce(store, published_tables()["cohen2019-cifar10"], "sweep")
     assert found.rows[0].cells == []
     assert "0 of 0" in reproduction_text(found)
-    with pytest.raises(InputError, match="no image in common"):
+    with pytest.raises(InputError, match="no finished image in common"):
         compare(store, open_subject(store, one.id), open_subject(store, one.id))
 
 

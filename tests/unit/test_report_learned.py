@@ -162,7 +162,7 @@ def test_a_seed_that_failed_is_missing_and_the_other_is_shown(tmp_path: Path) ->
         line[header.index("0") : header.index("Images")] == usual[header.index("0") : header.index("Images")]
     )
     assert line[header.index("0")] != "–"
-    told = "gaussian, σ = 0.5: of 2 seeds 1 is missing (its training failed: training diverged: the loss is nan at step 7); the numbers are of seed 0."
+    told = "gaussian, σ = 0.5: of 2 seeds, seed 1 is missing (its training failed: training diverged: the loss is nan at step 7); the numbers are over seed 0."
     assert told in found.notes
     assert "seed 0 (1 missing)" in render(found, "latex")
     assert "deviation" not in render(found, "md")
@@ -181,7 +181,7 @@ def test_a_seed_that_has_not_begun_and_two_that_are_there(tmp_path: Path) -> Non
     assert "mean ± standard deviation over 2 training seeds" in render(found, "md")
     assert "over 2 seeds (1 missing)" in render(found, "latex")
     assert any(
-        "of 3 seeds 1 is missing, no image of it is in yet; the numbers are of seeds 0, 2" in note
+        "of 3 seeds, seed 1 is missing (no finished image yet); the numbers are over seeds 0, 2" in note
         for note in found.notes
     )
 
