@@ -220,7 +220,7 @@ def test_what_a_check_found_is_known_at_submission(chain: Chain, own: Path) -> N
     cut(own / "train" / "bee" / "1.jpg")
     control.plan_file(chain.file(SWEEP), chain.place)  # its first bytes are those of a JPEG
     assert not checked(chain, "own")["sound"]
-    assert "is cut off" in refused(chain)
+    assert "is truncated" in refused(chain)
     picture(own / "train" / "bee" / "1.jpg", side=66)
     control.submit(chain.file(SWEEP), chain.place)
 

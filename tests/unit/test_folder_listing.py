@@ -83,7 +83,7 @@ LEFT_OUT: dict[str, tuple[Callable[[Path], Any], str]] = {
     "gif": (lambda root: draw(root / "train/ant/a.gif"), r"1 with extension \.gif \(train/ant/a\.gif\)"),
     "jfif": (
         lambda root: draw(root / "test/ant/a.JFIF", format="JPEG"),
-        r"1 with extension \.jfif.*\.jfif is \.jpg",
+        r"1 with extension \.jfif.*\.jfif to \.jpg",
     ),
     "no ending": (lambda root: draw(root / "train/ant/a", format="PNG"), r"1 without an extension"),
     "dead link": (

@@ -89,7 +89,7 @@ def test_of_two_that_declare_one_name_the_first_is_used(site: Path) -> None:
     use_plugins(["plugin_one", "plugin_two", "plugin_one"])
     assert plugins() == ("plugin_one",)
     (said,) = plugin_problems()
-    assert "'plugin_two': METHODS declares 'logit-norm', which 'plugin_one' declares already" in said
+    assert "'plugin_two': METHODS declares 'logit-norm', which 'plugin_one' already declares" in said
 
 
 def test_everything_goes_on_and_says_why(chain: Chain, site: Path, capsys: Any) -> None:
