@@ -15,7 +15,7 @@ from rsctl.catalog.listing import Listing
 RULES = 1
 """Version of the check: raise it when `jobs.data.decode` reads other files."""
 KEY = 8
-"""Bytes that stand for a readable file."""
+"""Bytes per readable file in the cache."""
 
 
 @dataclass

@@ -196,7 +196,7 @@ def _above(table: Tabular, gap: float) -> list[str]:
 
 
 def _column(cells: list[str], sigmas: int) -> list[str]:
-    """One column's cells as LaTeX, the header first: numbers stand with their points below each other.
+    """One column's cells as LaTeX, the header first: numbers are aligned at their points.
 
     What follows a number (a deviation, an interval, a σ, which gets so many decimals) is as wide in every line.
     """

@@ -46,7 +46,7 @@ def settle(levels: Sequence[Level], largest: float, asked: float | None) -> Nois
 def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: float) -> float:
     """σ as the path states it; raises Unclear unless it is beyond doubt."""
     if not certified:
-        raise Unclear("nothing in its path tells σ (as in sigma_0.25). Give it with --sigma")
+        raise Unclear("its path has no σ (as in sigma_0.25). Give it with --sigma")
     if not certified[-1].kind:
         found = {one.value for one in certified if _fits(one.value, largest)}
         if len(found) == 1:

@@ -83,7 +83,7 @@ def parse_log(text: str) -> ReadLog:
 def _rows(
     lines: Sequence[str], cut: str, layout: Layout, quirks: list[str], losses: list[str]
 ) -> list[list[str]]:
-    """The whole rows below the header; `cut` is what stands behind the last newline."""
+    """The whole rows below the header; `cut` is the text after the last newline."""
     heads = layout.heads
     rows = [_cells(line, layout) for line in lines if line.strip()]
     last = _cells(cut, layout)

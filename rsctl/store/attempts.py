@@ -168,7 +168,7 @@ def _record(kind: str, values: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def boot_id() -> str:
-    """Changes when the machine restarts; with a process's start time it tells a live claim from a recycled pid."""
+    """Changes when the machine restarts; with a process's start time it distinguishes a live claim from a recycled pid."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -240,17 +240,17 @@ def test_levels_seed_and_split_are_read(
         (
             "sigma_25",
             0.953,
-            r"'sigma_25' says 25, but its largest radius is 0.953 = 0.038 σ \(0.25 would fit\)",
+            r"'sigma_25' means 25, but its largest radius is 0.953 = 0.038 σ \(0.25 would fit\)",
         ),
-        ("noise100", 3.81, "'noise100' says 100"),
+        ("noise100", 3.81, "'noise100' means 100"),
         ("sigma_1 - Copy.50", 0.953, "'sigma_1 - Copy.50' goes on behind its number"),
-        ("sigma_1", 0.3, "'sigma_1' says 1"),
-        ("noise025", 0.02, "'noise025' says 0.25"),
+        ("sigma_1", 0.3, "'sigma_1' means 1"),
+        ("noise025", 0.02, "'noise025' means 0.25"),
         ("sigma_25", 0.0, "no radius of it tells"),
         ("sigma_0.0", 0.0, "must be above 0"),
-        ("eta_0.5/result.tsv", 0.9, "nothing in its path tells"),
+        ("eta_0.5/result.tsv", 0.9, "its path has no σ"),
         ("0.25/0.50.tsv", 0.9, "several fit"),
-        ("result.tsv", 0.9, "nothing in its path tells"),
+        ("result.tsv", 0.9, "its path has no σ"),
     ],
 )
 def test_no_sigma_is_guessed_against_the_evidence(path: str, largest: float, why: str) -> None:
@@ -421,7 +421,7 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_come_in(
     assert run(given) == 0
     out = capsys.readouterr().out
     for told in (
-        "b/result.tsv: nothing in its path tells σ",
+        "b/result.tsv: its path has no σ",
         "can't be read (No such file",
         "2 unchanged, 4 skipped",
     ):
