@@ -168,7 +168,7 @@ def _short(table: Tabular) -> Tabular:
 
 
 def _settings_alone(table: Tabular) -> tuple[Tabular, dict[str, str]]:
-    """Where all lines are one method with different settings: the settings, and the method for the caption."""
+    """The settings as first column and the method for the caption, where all lines are one method."""
     if "Method" not in table.heads:
         return table, {}
     place = table.heads.index("Method")
