@@ -219,7 +219,7 @@ def _exponent_problem(point: Point, recipe: Recipe, shape: DataShape) -> Problem
     if recipe.exponent_warmup and not point.exponent:
         return Problem(
             "training.exponent_warmup",
-            "needs an exponent: set exponent (1530 for 3x32x32 images in DSRS), or leave this out.",
+            "needs an exponent: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
         )
     return None
 
