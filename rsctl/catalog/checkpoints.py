@@ -26,7 +26,7 @@ def explicit(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean, slash, std = text.partition("/")
     if not slash:
         raise InputError(
-            f"{unknown('normalisation', text, NORMALISATIONS)} Or numbers: mean/standard deviation, with commas between channels."
+            f"{unknown('normalisation', text, NORMALISATIONS)} Or give numbers: mean/standard deviation, with commas between channels."
         )
     try:
         values = tuple(tuple(float(part) for part in one.split(",")) for one in (mean, std))
@@ -79,7 +79,7 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with the absolute path of the file and its hash; raises InputError."""
     file, said = values.get("file"), values.get("sha256", "")
     if not isinstance(file, str) or not file:
-        raise InputError("method.file: is required: the checkpoint to take.")
+        raise InputError("method.file: is required: the checkpoint to import.")
     try:
         path = weights_file(Path(file).expanduser().resolve())
         status = require_weights(path)
@@ -90,7 +90,9 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"method.file: {file} can't be read ({reason}).") from error
     if said and said != found:
-        raise InputError(f"method.sha256: {path} has {found}: it is another file than the sweep asks for.")
+        raise InputError(
+            f"method.sha256: doesn't match {path}, which has {found}. Use the right file, or correct the hash."
+        )
     return {**values, "file": str(path), "sha256": found}
 
 

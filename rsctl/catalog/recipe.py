@@ -83,18 +83,18 @@ class Recipe(Parameters):
             )
         if self.hold_epochs and self.schedule not in ("cosine", "onecycle"):
             raise ValueError(
-                f"hold_epochs is of the schedules 'cosine' and 'onecycle'; this one is '{self.schedule}'"
+                f"hold_epochs needs schedule = 'cosine' or 'onecycle', but it is '{self.schedule}'"
             )
         length, whole = (self.cycle_epochs, "cycle_epochs") if self.cycle_epochs else (self.epochs, "epochs")
         if self.hold_epochs and self.warmup_epochs + self.hold_epochs > length:
             raise ValueError(
-                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} are more than {whole} = {length}: "
-                "the rate would never fall"
+                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} is more than {whole} = {length}: "
+                "the learning rate would never fall"
             )
         if self.step_shift > self.epochs:
             raise ValueError(
-                f"step_shift = {self.step_shift} is more than epochs = {self.epochs}: the rate would never fall. "
-                "Code that steps its schedule after the epoch is 1 late"
+                f"step_shift = {self.step_shift} is more than epochs = {self.epochs}: the learning rate would never fall. "
+                "Code that steps its schedule after the epoch needs 1"
             )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")

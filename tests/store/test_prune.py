@@ -110,7 +110,7 @@ def test_a_log_goes_with_the_last_sweep_that_shows_it(chain: Chain) -> None:
     assert len(gone(chain, "old", "older")) == 1
     assert chain.cli("prune", "old", "older", "--yes").code == 0
     assert not chain.store.import_only()
-    assert "There: (none yet)" in chain.cli("export", "old").err
+    assert "Available: (none yet)" in chain.cli("export", "old").err
     assert not list((chain.store.root / "imports").iterdir())
 
 

@@ -89,7 +89,7 @@ def test_the_same_file_is_the_same_model_wherever_it_lies(chain: Chain) -> None:
     other.write_bytes(file.read_bytes() + b"0")
     chain.plan({**sweep(other), "name": "third"})
     assert len(list(chain.store.runs("models"))) == 2
-    with pytest.raises(Invalid, match=r"method.sha256: .* it is another file than the sweep asks for"):
+    with pytest.raises(Invalid, match=r"method.sha256: .* Use the right file, or correct the hash"):
         chain.plan(sweep(other, method={"sha256": "0" * 64}))
     other.unlink()
     with pytest.raises(Invalid, match=r"method.file: .*elsewhere.pt can't be read"):

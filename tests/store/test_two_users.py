@@ -241,7 +241,7 @@ def test_settings_of_others_in_the_current_folder_run_nothing(
     }.items():  # fmt: skip
         file.write_text(text)
         give(file, STRANGER, 0)
-        with pytest.raises(InputError, match=f"'{key}' would run as you"):
+        with pytest.raises(InputError, match=f"'{key}' would run code as you"):
             load_settings()
     file.write_text('store = "store"')
     load_settings()
@@ -275,7 +275,7 @@ def test_files_follow_the_umask_and_logs_follow_no_links(
         log = chain.plan(tiny()).requests[0].task.run.log_file(0)
         log.parent.mkdir()
         log.symlink_to(chain.folder / "bashrc")
-        with pytest.raises(UserError, match="is a link"):
+        with pytest.raises(UserError, match="is a symbolic link"):
             open_log(log)
         log.unlink()
     finally:
@@ -408,4 +408,4 @@ def test_umask_of_who_keeps_a_group_store_to_himself_is_named(persons: tuple[Per
     person = Person(persons[0].user, persons[0].folder, umask=0o022)
     person.settings(person.folder / "shared" / "runs", 'store_mode = "group"')
     done = person.cli("doctor")
-    assert "with umask 0022 the store's group can't add" in done.out, done
+    assert "with umask 0022 the store's group can't write" in done.out, done

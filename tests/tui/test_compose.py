@@ -117,7 +117,7 @@ def test_problems_are_at_their_fields() -> None:
     draft.put("dataset.name", "digits", grid=False)
     draft.tables("attack").extend({"attack": "ddn"} for _ in range(2))
     fields = {field.key: field for section in compose(draft).sections for field in section.fields}
-    assert "the same as the first" in fields["attack.1.attack"].problem
+    assert "equals the first" in fields["attack.1.attack"].problem
 
 
 def form(app) -> Grid:

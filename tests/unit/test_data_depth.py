@@ -217,14 +217,14 @@ def test_only_folders_that_are_read_otherwise_than_before_are_other_data(own: Pa
 
 FLOATS = (GREY / np.float32(255)).astype(np.float32)
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "float.tif": (lambda path: Image.fromarray(FLOATS).save(path), "floating-point numbers, and nothing says which value is white"),
-    "int.tif": (lambda path: Image.fromarray(HIGH.astype(np.int32)).save(path), "32-bit or signed integers, and nothing says"),
+    "float.tif": (lambda path: Image.fromarray(FLOATS).save(path), "floating-point numbers, but the value of white is unknown"),
+    "int.tif": (lambda path: Image.fromarray(HIGH.astype(np.int32)).save(path), "32-bit or signed integers, but the value"),
     "signed.tif": (lambda path: tiff(path, 16, GREY.astype("<i2").tobytes(), 1, (339, 2)), "32-bit or signed integers"),
-    "said.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 1, (281, 4095)), "calls 4095 the largest value"),
+    "said.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 1, (281, 4095)), "a stated maximum of 4095"),
     "negative.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 0), "of which 0 is white"),
-    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Say that 4095 is white, if they are of fewer bits"),
-    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Say that 255 is white, if they are of fewer bits"),
-    "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, and hold no value above .*Convert them to 8 bits"),
+    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Set white = 4095 if they have fewer bits"),
+    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Set white = 255 if they have fewer bits"),
+    "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, but hold no value above .*Convert them to 8 bits"),
     "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "but its extension is that of an 8-bit format"),
 }  # fmt: skip
 
@@ -268,7 +268,7 @@ def test_a_value_beyond_white_is_refused(own: Path) -> None:
         shape_of("imagefolder", {**FOLDER, "white": 4095.0}, own.parent)
     shape_of("imagefolder", {**FOLDER, "white": 65_535.0}, own.parent)
     (own / "test" / "bee" / "1.png").unlink()
-    with pytest.raises(InputError, match=r"whole numbers, of which 0\.5 is none"):
+    with pytest.raises(InputError, match=r"whole numbers, but it is 0\.5"):
         seen(own, "1.png", white=0.5)
 
 

@@ -41,7 +41,7 @@ def checked(chain: Chain, text: str | bytes) -> list[str]:
         (lambda t: t + "\nseed = 3\n", [".seed: no such key", "'seed' belongs to the top of the file: move it above"]),
         (lambda t: t + '\ndescription = "mine"\n', [".description: no such key", "move it above the first table"]),
         (lambda t: t.replace("[certification]", "[certification]\ncluster = 'gpu'"), ["certification.cluster", "move it above"]),
-        (lambda t: t.replace("sigma = 0.5\n", "").replace("[certification]", "[certification]\nsigma = 0.5"), ["sigma: is required. It stands under [certification]"]),
+        (lambda t: t.replace("sigma = 0.5\n", "").replace("[certification]", "[certification]\nsigma = 0.5"), ["sigma: is required. The file has it under [certification]"]),
         (lambda t: t.replace("[training]", "[training]\nnoise = 'uniform'"), ["training.noise", "belongs to the top"]),
         (lambda t: t.replace("[model]", "[model]\nseed = 3"), ["model.seed", "belongs to the top"]),
         (lambda t: t.encode("utf-16"), ["it is not UTF-8 text", "Save it as UTF-8"]),
@@ -135,7 +135,7 @@ def test_an_ending_that_says_no_format_is_asked_about(
 ) -> None:
     chain.plan(tiny())
     assert run(["export", "tiny", "-o", str(chain.folder / name)]) == 2
-    assert f"no table is written by the ending {Path(name).suffix}; by .tex," in capsys.readouterr().err
+    assert f"the ending {Path(name).suffix} is not that of a table: .tex," in capsys.readouterr().err
     assert not (chain.folder / name).exists()
     assert run(["export", "tiny", "-o", str(chain.folder / name), "--format", "md"]) == 0
 

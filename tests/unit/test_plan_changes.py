@@ -112,7 +112,7 @@ def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, o
     values = tiny(dataset="mnist", model={"name": "cnn", "width": 4})
     said = check(chain, values)
     assert (
-        f"note: dataset: mnist isn't complete and readable below the data root {own.parent} (MNIST/raw not there)"
+        f"note: dataset: mnist isn't complete and readable below the data root {own.parent} (MNIST/raw missing)"
         in said
     )
     (note,) = control.submit(chain.file(values), chain.place).committed.notes

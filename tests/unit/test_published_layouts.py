@@ -286,7 +286,7 @@ def test_folders_that_lack_something_say_what(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     for text in ('{"weight_map": {"a": "../../etc/passwd"}}', "[]", "{"):
         index.write_text(text)
-        with pytest.raises(InputError, match="is no index of weights"):
+        with pytest.raises(InputError, match="is not an index of weights"):
             read_weights(tmp_path)
 
 
