@@ -255,7 +255,7 @@ def _refuse(
         )
     if chosen.best < least(shape.classes):
         raise RefusedError(
-            f"{text}, at least {least(shape.classes):.0%} on one of them are asked for; the other normalisations do no better. "
+            f"{text}; at least {least(shape.classes):.0%} of the clean or of the noisy ones is required, and the other normalisations do no better. "
             "It may be another data set, another order of classes (an imagefolder's dataset.classes gives it) or another architecture; --anyway goes on all the same."
         )
     if weights.claim is not None and weights.claim[1] > chosen.best + margin:

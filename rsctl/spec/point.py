@@ -17,9 +17,9 @@ class Point(Parameters):
     name: SafeName
     """Name of the sweep, and of its folder in the store."""
     description: Annotated[str, Field(max_length=100_000)] = ""
-    """What it is for; shown beside its table."""
+    """Purpose of the sweep; shown beside its table."""
     cluster: str = "local"
-    """Profile of rsctl.toml that runs it; `submit --cluster` overrides."""
+    """Profile in rsctl.toml that runs it; `submit --cluster` overrides it."""
     dataset: dict[str, Any]
     """`name` and the data set's own parameters."""
     model: dict[str, Any]
@@ -29,15 +29,15 @@ class Point(Parameters):
     sigma: Annotated[float, Field(ge=0, le=100)]
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
     noise: Literal["gaussian", "uniform", "laplace", "splitting"] = "gaussian"
-    """Law of the noise's coordinates, in training and certification, each with standard deviation sigma: uniform on
-    ±√3·sigma, or Laplace of scale sigma/√2. They have certificates of their own, for ℓ1 (and ℓ∞). `splitting` adds no noise: f
-    sees the middle of an interval of length 2√3·sigma that each pixel lies in. All positions of the intervals are counted, n
-    follows from them, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
+    """Distribution of each coordinate of the noise, in training and certification, with standard deviation sigma: `uniform` on
+    ±√3·sigma, or `laplace` of scale sigma/√2, with certificates of their own for ℓ1 (and ℓ∞). `splitting` adds no noise: f
+    sees the centre of the interval of length 2√3·sigma that contains each pixel. All positions of the intervals are counted,
+    which determines n, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
     exponent: Annotated[int, Field(ge=0)] = 0
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the weights, of the order of images and of the training noise."""
+    """Seed of the weights, the image order and the training noise."""
     training: dict[str, Any] = {}
     """Recipe values that override the method's own."""
     certification: Certification = Certification()

@@ -45,69 +45,70 @@ class Certification(Parameters):
     """`[certification]`: how many draws, which images, which certificates."""
 
     n0: Draws = 100
-    """Selection draws per image: they choose the class and nothing else."""
+    """Draws per image that select the class, and nothing else."""
     selection: Literal["noise", "clean"] = "noise"
-    """`noise`: n0 noisy draws choose the class. `clean`: the class is that of one pass over the image as it is,
-    n0 plays no part, and the certificate `single-pass` applies (HeatSmoothing)."""
+    """`noise`: n0 noisy draws select the class. `clean`: one pass over the clean image selects it, n0 is unused,
+    and the certificate `single-pass` applies (HeatSmoothing)."""
     n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
-    """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
-    certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
-    `radius-within` once n draws would probably add no more than `stop_delta`."""
+    """`fixed` draws n per image. The others check the counts while sampling, draw n at most, and need the
+    certificate `sequential`: `certify-at-radii` stops once every radius in `stop_radii` is decided,
+    `radius-within` once all n draws would probably add no more than `stop_delta`."""
     stop_radii: Radii = []
-    """`certify-at-radii`: the radii to settle; by default those of `radii`."""
+    """`certify-at-radii`: radii to decide; by default those in `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
     certificates: list[str] = ["runner-up"]
-    """Which certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
-    nothing: only `[[verification]]` and `[[attack]]` are done."""
+    """Certificates to write beside the counts; any other can be computed later without sampling. An empty list samples
+    nothing: only `[[verification]]` and `[[attack]]` run."""
     split: Literal["test", "val"] = "test"
-    """`val` holds out a share of the training images for tuning; training then leaves them alone. Its noise is not that of the
-    test images, so that what it chooses can be certified on them with the same seed."""
+    """`val` holds out a share of the training images for tuning; models aren't trained on them. Its noise differs from that of
+    the test images, so that settings tuned on it can be certified on them with the same seed."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
     start: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Position of the first image of the split that is taken."""
+    """Position of the first image to use in the split."""
     stop: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Position before which the last one lies; 0 goes to the end. `start = 500, stop = 1000` are the images 500 to 999 of MACER."""
+    """Position after the last image to use; 0 means the end. `start = 500, stop = 1000` selects images 500 to 999, as MACER does."""
     max_images: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
+    """Maximum number of images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
     shards: Count = 1
     """Parallel tasks that share the images of one model."""
     sigma: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Noise level of the certificate, if it is to differ from the training noise."""
+    """Noise level of certification, if different from training."""
     shells: list[Probability] = []
-    """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that
-    lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
+    """Count draws separately by the norm of their noise, as the certificate `dsrs` needs: the probability of a smaller
+    norm at each boundary, ascending. `[0.5]` makes two shells of equal weight."""
     gradient: bool = False
-    """Also sum up the noise of the draws that leave the selected class, as the certificate `second-order` needs. For
-    Gaussian noise and a fixed n, from some 10,000 draws on. It certifies more than `cohen`; `runner-up` more still where
-    several classes share what the first one leaves."""
+    """Also sum the noise of the draws that miss the selected class, as the certificate `second-order` needs. For
+    Gaussian noise and a fixed n of at least some 10,000 draws. It certifies more than `cohen`; `runner-up` certifies even
+    more where several classes share the remaining draws."""
     arithmetic: Arithmetic = "float"
-    """`exact`: f sees its input rounded to whole pixel values (k/255), and Gaussian noise is drawn in such, in integers. Then
-    nothing is rounded between the theorem and what is counted (Voráček, Hein 2023); `float` adds float32 noise, as the
-    published code does."""
+    """`exact`: inputs of f are rounded to whole pixel values (k/255), and Gaussian noise is drawn as integer multiples of
+    them, so that nothing is rounded between the theorem and the counts (Voráček, Hein 2023). `float` adds float32 noise,
+    as published code does."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the noise draws and of the order of images."""
+    """Seed of the noise draws and of the image order."""
     transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
-    certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
+    """With `precision.certification = "bf16"` or `"tf32"`: number of fresh draws per image that also go through the network in
+    fp32. The certificate `transfer` then holds for the fp32 network, at the other's speed, with a slightly smaller radius."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
-    """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`. `auto`
-    is 400 on a CPU; on a GPU the first task of a table times several, for seconds, and all of the table take the fastest."""
+    """Images per forward pass, always padded to this size: part of the definition of the executed function. A multiple of
+    `block`. `auto` is 400 on a CPU; on a GPU the first task of a table times several sizes for a few seconds, and all of
+    its tasks use the fastest."""
     block: Count = 100
-    """Draws that are made in one call and never split."""
+    """Draws that are sampled in one call and never split."""
     compile: Compile = "off"
-    """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
-    minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
+    """`default`: compile the network with torch.compile for tiles of this shape; each task compiles once, for about half a
+    minute. `graphs`: also record a CUDA graph, on GPUs only. On the CPUs measured, `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too. The default ones end where
-    sigma, n and alpha allow none."""
+    """Radii of the table's columns, in the norms of the certificates; fractions such as `"2/255"` are allowed. The defaults
+    stop at the largest that sigma, n and alpha allow."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Certification:
@@ -147,42 +148,42 @@ class ImageTable(Parameters):
     """What `[[verification]]` and `[[attack]]` have in common: they take the images of `[certification]`, in its order."""
 
     norm: Norm
-    """In which norm."""
+    """Norm of the radii."""
     max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """At most this many images; by default as many as `certification.max_images` says, and the first ones of the same order."""
+    """Maximum number of images, the first ones in the same order; by default `certification.max_images`."""
     shards: Count | None = None
     """Parallel tasks that share the images of one model; by default `certification.shards`."""
     keep_images: bool = True
-    """Store the adversarial images that were found, so that anybody can check them."""
+    """Store the adversarial images found, so that anyone can check them."""
 
 
 class Verification(ImageTable):
     """`[[verification]]`: radii proved without sampling. The verifier's own parameters stand beside these."""
 
     verifier: str
-    """Which one."""
+    """Verifier to run."""
     norm: Norm = "linf"
-    """In which norm."""
+    """Norm of the certified radii."""
     radii: Radii = []
-    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
-    largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
+    """Radii to decide, such as `["2/255", 0.1]`; also the columns of its table, and of attacks in this norm. If left out, the
+    largest provable radius is searched for, and the columns are the other radii that the file has in this norm."""
 
 
 class Attack(ImageTable):
     """`[[attack]]`: a search for adversarial images. The attack's own parameters stand beside these."""
 
     attack: str
-    """Which one."""
+    """Attack to run."""
     norm: Norm = "l2"
-    """Whose distance is kept small."""
+    """Norm of the perturbation."""
     target: Literal["base", "smoothed"] = "base"
     """The network itself, or the smoothed classifier with the noise of `[certification]`."""
     noises: Count = 32
     """`smoothed`: noisy copies per gradient."""
     n: Draws = 1000
-    """`smoothed`: draws that confirm what was found, like PREDICT."""
+    """`smoothed`: draws that confirm an adversarial image, as PREDICT does."""
     alpha: Probability = 0.001
-    """`smoothed`: failure probability of such a confirmation."""
+    """`smoothed`: failure probability of this confirmation."""
 
 
 class Precision(Parameters):
@@ -191,15 +192,15 @@ class Precision(Parameters):
     training: Precision_ = "fp32"
     """`fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
     certification: Precision_ = "fp32"
-    """Likewise; noise is always drawn and added in fp32, the cast is inside the classifier."""
+    """The same choices; noise is always drawn and added in fp32, the cast is inside the classifier."""
 
 
 class StageResources(Parameters):
     """`[resources.training]`, `[resources.certification]`: what one task of the stage gets."""
 
     threads: Threads = 1
-    """CPU threads. Training repeats bit by bit only for the same number; more than one pay where nobody else uses the cores
-    (a busy neighbour makes a training with two threads many times slower: its threads wait for one another at every layer)."""
+    """CPU threads. Training is bitwise repeatable only with the same number. More than one is faster only on idle cores: on a
+    busy machine training with two threads can be many times slower, as they wait for each other at every layer."""
     gpus: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = "auto"
     """GPUs per task; `auto` is one where the machine has any."""
     processes: Threads = 1
@@ -209,19 +210,19 @@ class StageResources(Parameters):
     workers: Annotated[int, Field(ge=0, lt=2**31)] = 4
     """Processes that decode images, for data sets that don't fit in memory."""
     memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """Memory of the task, for schedulers that ask."""
+    """Memory of the task, for schedulers that require a request."""
     minutes: Count | None = None
-    """Time limit of the task, for schedulers that ask."""
+    """Time limit of the task, for schedulers that require one."""
 
 
 class Resources(Parameters):
     """`[resources]`: one table per stage."""
 
     training: StageResources = StageResources()
-    """What a training task gets."""
+    """Resources of a training task."""
     certification: StageResources = StageResources()
-    """What a certification task (one shard) gets."""
+    """Resources of a certification task (one shard)."""
     verification: StageResources = StageResources()
-    """What a verification task (one shard) gets."""
+    """Resources of a verification task (one shard)."""
     attack: StageResources = StageResources()
-    """What an attack task (one shard) gets."""
+    """Resources of an attack task (one shard)."""
