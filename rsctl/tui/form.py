@@ -115,7 +115,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
         return _Checked(found, general)
     except UserError as error:
         return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
-    radii = Default(shown(possible_radii(plan.entries)), "those that sigma, n and alpha allow")
+    radii = Default(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
     return _Checked({}, [], text, what_changes(Store(place.store), plan), radii)
 
 

@@ -71,7 +71,7 @@ class ClusterScreen(ModeScreen):
 
     MODE = "cluster"
     GUIDE = (
-        "Every open task of this store, the sweeps that need it, and the reason it is waiting or was stopped. Below: the doctor's "
+        "Every open task of this store, the sweeps that need it, and the reason it isn't running. Below: the doctor's "
         "findings (press D to run it; on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
         "their free resources, and your usage from SLURM's accounting."
     )
@@ -85,8 +85,8 @@ class ClusterScreen(ModeScreen):
         "choose": "", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "cancel", "Cancel"),
-        Binding("D", "examine", "Doctor"),
+        Binding("x", "cancel", "Cancel", tooltip="Cancel the task under the cursor"),
+        Binding("D", "examine", "Doctor", tooltip="Check the store, data, packages, queue and SLURM"),
     ]
 
     def body(self) -> ComposeResult:

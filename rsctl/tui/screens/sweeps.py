@@ -61,11 +61,13 @@ class SweepsScreen(Steering):
     PANES = PANES
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
-        Binding("s", "sort", "Sort"),
-        Binding("x", "cancel", "Cancel"),
-        Binding("r", "retry", "Retry"),
+        Binding("s", "sort", "Sort", tooltip="Sort the runs: as planned, by state, progress or time left"),
+        Binding("x", "cancel", "Cancel", tooltip="Cancel the unfinished tasks under the cursor"),
+        Binding(
+            "r", "retry", "Retry", tooltip="Restart the failed, lost and cancelled tasks under the cursor"
+        ),
         Binding("R", "retry_larger", "Retry with other limits", show=False),
-        Binding("e", "edit", "Edit"),
+        Binding("e", "edit", "Edit", tooltip="Edit the sweep file and submit the change"),
         Binding("E", "error", "Last error in the log", show=False),
         Binding("X", "give_up", "Delete the sweep", show=False),
     ]
