@@ -286,9 +286,7 @@ def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
         if sweep.name in went_on and _over(sweep):
             states = sweep.progress.states
             bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
-            text = (
-                "all tasks are done" if not bad else f"ended with {bad} of {counted(total, 'task')} not done"
-            )
+            text = "all tasks are done" if not bad else f"ended, {bad} of {counted(total, 'task')} not done"
             found.append((sweep.name, text))
     return found
 

@@ -17,6 +17,7 @@ from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.screens.reading import ReadScreen
 from rsctl.tui.views import Curve, RunView, SweepView
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.tabline import TabLine
 
 OWN = "as in the sweep"
 NONE = "none"
@@ -40,6 +41,8 @@ class Asking(Filtering):
         """Certificates that refuse this sweep's counts, with reasons."""
         self._baselines: dict[str, list[Baseline]] = {}
         self._baseline = ""
+        self._note = ""
+        """Text of the tab line: sweep, certificate and alpha of the table."""
 
     @property
     def grid(self) -> Grid:
@@ -76,6 +79,11 @@ class Asking(Filtering):
     def _draw(self) -> None:
         """Redraw the table and the chart."""
         raise NotImplementedError
+
+    def _show_note(self) -> None:
+        """Show in the tab line what the table shows, or that a comparison is running."""
+        busy = self.background.busy("compare")
+        self.query_one(TabLine).note(f"comparing … {busy:.0f} s" if busy else self._note)
 
     def _chosen_baseline(self) -> Baseline | None:
         return next((one for one in self._for_this_data() if one.name == self._baseline), None)

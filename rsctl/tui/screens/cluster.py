@@ -94,11 +94,7 @@ class ClusterScreen(ModeScreen):
             yield Grid(QUEUE, empty="No open tasks.", id="cluster-queue")
             yield TabLine(PANES, "Findings")
             with ContentSwitcher(initial="Findings", id="cluster-panes"):
-                yield Grid(
-                    FINDINGS,
-                    empty="Press D to check the store, data, packages, queue and SLURM.",
-                    id="Findings",
-                )
+                yield Grid(FINDINGS, empty="Press D to run the doctor's checks.", id="Findings")
                 yield Grid(PROFILES, empty="Reading rsctl.toml …", id="Profiles")
                 for name, columns in (("Partitions", PARTITIONS), ("Nodes", NODES), ("Usage", USAGE)):
                     yield Grid(columns, empty="Querying SLURM …", id=name)
@@ -270,9 +266,7 @@ class ClusterScreen(ModeScreen):
 
     def commands(self) -> Iterable[SystemCommand]:
         yield SystemCommand("Cancel", "Cancel the task under the cursor (x)", self.action_cancel)
-        yield SystemCommand(
-            "Doctor", "Check the store, data, packages, queue and SLURM (D)", self.action_examine
-        )
+        yield SystemCommand("Doctor", "Check store, data, packages, queue and SLURM (D)", self.action_examine)
         for _, name in PANES:
             yield SystemCommand(
                 f"Show {name.lower()}", "Below the queue ([ and ])", partial(self.action_pane, name)

@@ -59,9 +59,7 @@ class Filing(Drafting):
                 self._check()
 
         options = [(name, template.summary) for name, template in known.items()]
-        self.unless_unsaved(
-            lambda: self.app.push_screen(ChooseScreen("Start from a template", options), take)
-        )
+        self.unless_unsaved(lambda: self.app.push_screen(ChooseScreen("Templates", options), take))
 
     def on_opened(self, message: Opened) -> None:
         self.settle(message.problem)

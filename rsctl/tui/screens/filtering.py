@@ -13,14 +13,14 @@ from rsctl.errors import InputError
 from rsctl.tui.filters import Filter, parse_filter
 from rsctl.tui.screens.mode import ModeScreen
 
+NO_MATCH = "No run matches the filter (Esc clears it)."
+
 
 class Filtering(ModeScreen):
     """The part of a mode that chooses which runs are shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding(
-            "slash", "filter", "Filter", key_display="/", tooltip="Filter the runs; Esc clears the filter"
-        ),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter runs; Esc clears the filter"),
         # The field itself would post a message, which arrives after the next key.
         Binding("enter", "keep", "Apply the filter", priority=True),
         Binding("escape,ctrl+g", "clear", "All", key_display="esc", tooltip="Clear the filter"),

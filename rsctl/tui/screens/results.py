@@ -15,6 +15,7 @@ from rsctl.tui.result_rows import in_order, marked, result_columns, result_row, 
 from rsctl.tui.results_facts import facts
 from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled
 from rsctl.tui.screens.asking import OWN, Asking
+from rsctl.tui.screens.filtering import NO_MATCH
 from rsctl.tui.screens.samples import SamplesScreen
 from rsctl.tui.views import Overview, RunView
 from rsctl.tui.widgets.certified import ATTACK_DASH, heading
@@ -59,13 +60,7 @@ class ResultsScreen(Asking):
         Binding("b", "baseline", "Baseline", show=False),
         Binding("i", "intervals", "Intervals", show=False),
         Binding("s", "sort", "Sort", show=False, tooltip="Sort by the next column"),
-        Binding(
-            "m",
-            "compare",
-            "Compare",
-            show=False,
-            tooltip="Compare the two runs drawn, or this one with another",
-        ),
+        Binding("m", "compare", "Compare", show=False, tooltip="Compare the two drawn, or this and another"),
         Binding("f", "figure", "Figure", show=False, tooltip="Save a figure of the runs shown"),
         Binding("w", "export", "Save", tooltip="Save the table: Markdown, CSV, LaTeX, JSON or logs"),
     ]
@@ -75,8 +70,6 @@ class ResultsScreen(Asking):
         self._drawn: list[str] | None = None
         """Keys of the runs whose curves the user chose, None before any choice."""
         self._complete = False
-        self._note = ""
-        """Text of the tab line: sweep, certificate and alpha of the table."""
         self._sort = "Run"
         """Title of the sort column."""
         self._columns_of = ""
@@ -243,9 +236,7 @@ class ResultsScreen(Asking):
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
             for run in in_order(runs, self._curves, self._sort)
         ]
-        self.grid.empty = (
-            "No run matches the filter (Esc clears it)." if self.only else "This sweep has no runs."
-        )
+        self.grid.empty = NO_MATCH if self.only else "This sweep has no runs."
         self.grid.show(rows, marked(result_columns(radii, self._intervals, rows), self._sort))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
         self._note = (
@@ -254,11 +245,6 @@ class ResultsScreen(Asking):
         )
         self._show_note()
         self._draw_chart()
-
-    def _show_note(self) -> None:
-        """Show in the tab line what the table shows, or that a comparison is running."""
-        busy = self.background.busy("compare")
-        self.query_one(TabLine).note(f"comparing … {busy:.0f} s" if busy else self._note)
 
     def _draw_chart(self) -> None:
         drawn = [

@@ -15,6 +15,7 @@ from textual.widgets import ContentSwitcher
 from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.asking import void
+from rsctl.tui.screens.filtering import NO_MATCH
 from rsctl.tui.screens.steering import AGAIN, Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -63,9 +64,7 @@ class SweepsScreen(Steering):
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
         Binding("s", "sort", "Sort", tooltip="Sort the runs: as planned, by state, progress or time left"),
         Binding("x", "cancel", "Cancel", tooltip="Cancel the unfinished tasks under the cursor"),
-        Binding(
-            "r", "retry", "Retry", tooltip="Restart the failed, lost and cancelled tasks under the cursor"
-        ),
+        Binding("r", "retry", "Retry", tooltip="Restart failed, lost and cancelled tasks under the cursor"),
         Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit", tooltip="Edit the sweep file and submit the change"),
         Binding("E", "error", "Last error in the log", show=False),
@@ -119,11 +118,7 @@ class SweepsScreen(Steering):
         if self._open is None and overview.sweeps:
             # Users mostly come to see the newest sweep.
             self._open = {overview.sweeps[0].name}
-        self.grid.empty = (
-            "No run matches the filter (Esc clears it)."
-            if self.only
-            else "No sweeps yet. Press 3 to create one."
-        )
+        self.grid.empty = NO_MATCH if self.only else "No sweeps yet. Press 3 to create one."
         wanted = self.dashboard.sweep_in_sight
         goes = wanted != self.sweep_name() and any(sweep.name == wanted for sweep in overview.sweeps)
         if goes:
