@@ -194,13 +194,8 @@ def pictures(folder: Path, position: int) -> Answer:
     command = module_command("jobs.picture", str(folder), str(position), "--data", str(load_settings().data))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return Pictured(
-            position,
-            {},
-            done.stderr.strip().splitlines()[-1]
-            if done.stderr.strip()
-            else "the process that draws it died without a message",
-        )
+        reason = done.stderr.strip() or "drawing failed without a message"
+        return Pictured(position, {}, reason.splitlines()[-1])
     return Pictured(position, json.loads(done.stdout), "")
 
 

@@ -74,9 +74,7 @@ class ImageScreen(ModalScreen[None]):
         await self.query_one("#image-top", Horizontal).mount(_shown(values["image"]), before=0)
         draws: list[dict[str, Any]] = values["draws"]
         note.update(
-            "The first noisy copies of the estimation, and the class that the network predicts:"
-            if draws
-            else ""
+            "The first noisy copies of the estimation, and the predicted class of each:" if draws else ""
         )
         for draw in draws:
             right = int(draw["class"]) == self._sample.label
