@@ -91,7 +91,7 @@ def test_help_says_what_the_keys_of_rows_do_in_each_mode(synthetic: Synthetic, d
         assert told["2"]["space"] == "Show or hide the run's curve"
         assert "images" in told["2"]["⏎"]
         assert not {"⏎", "space"} & set(told["4"])
-        assert "tasks go on" in told["1"]["p"]
+        assert "tasks keep running" in told["1"]["p"]
 
     drive(steps)
 

@@ -265,7 +265,7 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         (tmp_path / "other.toml").write_text('name = "other"\n')
         await pilot.press("w")
         await answered_with(app, pilot, str(tmp_path / "other.toml"))
-        await until(pilot, lambda: "exists already" in asked(app), "refusal")
+        await until(pilot, lambda: "already exists" in asked(app), "refusal")
         await pilot.press("escape", "o")
         await answered_with(app, pilot, str(tmp_path / "none.toml"))
         await until(pilot, lambda: "no such file" in asked(app), "word of it")

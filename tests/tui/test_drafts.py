@@ -119,7 +119,7 @@ def test_another_file_over_unsaved_changes_asks_and_undo_brings_them_back(
         await open_form(app, pilot)
         await set_seed(app, pilot, "7")
         await pilot.press("T")
-        assert "aren't saved" in question(app)
+        assert "unsaved changes" in question(app)
         await pilot.press("n")
         await settled(app)
         await pilot.press("T", "y")

@@ -341,7 +341,7 @@ def test_what_is_typed_while_a_change_is_planned_is_for_its_question(
         await until(pilot, lambda: "2 models" in asked(app), "the plan")
         await pilot.press("n")
         await until(
-            pilot, lambda: any("stays there" in n.message for n in app._notifications), "where the file is"
+            pilot, lambda: any("is kept" in n.message for n in app._notifications), "where the file is"
         )
         assert kept.read_text() == before
 
