@@ -18,7 +18,7 @@ def test_an_empty_store_says_where_to_begin(tmp_path: Path, drive, monkeypatch: 
             lambda: any("No sweeps yet. Press 3 to create one." in line for line in on_screen(app)),
             "the hint",
         )
-        assert not any("reading" in line for line in on_screen(app))
+        assert not any("Reading" in line for line in on_screen(app))
         await pilot.press("2")
         await until(
             pilot,
