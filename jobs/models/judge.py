@@ -259,7 +259,7 @@ def _refuse(
         )
     if chosen.best < least(shape.classes):
         raise RefusedError(
-            f"{text}, at least {least(shape.classes):.0%} on one of them are required; the other normalisations do no better. "
+            f"{text}; at least {least(shape.classes):.0%} of the clean or of the noisy ones is required, and the other normalisations do no better. "
             "The cause may be another data set, another order of classes (set an imagefolder's dataset.classes) or another architecture; --anyway skips this check."
         )
     if weights.claim is not None and weights.claim[1] > chosen.best + margin:

@@ -37,7 +37,7 @@ class Point(Parameters):
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the weights, of the order of images and of the training noise."""
+    """Seed of the weights, the image order and the training noise."""
     training: dict[str, Any] = {}
     """Recipe values that override the method's own."""
     certification: Certification = Certification()

@@ -45,7 +45,7 @@ class Certification(Parameters):
     """`[certification]`: draws, images and certificates."""
 
     n0: Draws = 100
-    """Selection draws per image: they choose the class and nothing else."""
+    """Draws per image that select the class, and nothing else."""
     selection: Literal["noise", "clean"] = "noise"
     """`noise`: n0 noisy draws choose the class. `clean`: one pass over the clean image chooses it, n0 is ignored,
     and the certificate `single-pass` applies (HeatSmoothing)."""
@@ -93,7 +93,7 @@ class Certification(Parameters):
     rounding error separates the counts from the theorem (Voráček, Hein 2023). `float` adds float32 noise, as published
     code does."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the noise draws and of the order of images."""
+    """Seed of the noise draws and of the image order."""
     transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """Number of fresh draws per image that also go through the network in fp32, with `precision.certification = "bf16"` or
     `"tf32"`. The certificate `transfer` then holds for the fp32 network, at the other's speed and with slightly smaller radii."""
@@ -182,7 +182,7 @@ class AttackTable(ImageTable):
     n: Draws = 1000
     """`smoothed`: draws that confirm an adversarial image, as PREDICT does."""
     alpha: Probability = 0.001
-    """`smoothed`: failure probability of such a confirmation."""
+    """`smoothed`: failure probability of this confirmation."""
 
 
 class Precision(Parameters):

@@ -715,7 +715,7 @@ def test_the_dashboard_tells_logs_apart_and_derives_from_counts(tmp_path: Path) 
     assert own.cap_share > 0
     assert curves.of(str(store.root), counted, "cohen-linf", None).norm == "linf"
     assert "needs the counts of every class" in curves.of(str(store.root), counted, "top-3", None).problems[0]
-    assert "no counts to derive others from" in curves.of(str(store.root), log, None, 0.01).problems[0]
+    assert "no counts to compute others from" in curves.of(str(store.root), log, None, 0.01).problems[0]
     assert {sample.first for sample in curves.samples(str(store.root), counted, "cohen", 0.01)} >= {
         61200,
         100_000,

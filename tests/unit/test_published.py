@@ -280,7 +280,8 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     weights.state_dict["fc.weight"] = weights.state_dict["fc.weight"].roll(1, 0)
     weights.state_dict["fc.bias"] = weights.state_dict["fc.bias"].roll(1, 0)
     with pytest.raises(
-        RefusedError, match="at least 28% on one of them are required; the other normalisations do no better"
+        RefusedError,
+        match="at least 28% of the clean or of the noisy ones is required, and the other normalisations do no better",
     ):
         judged("centre")
     judged("centre", anyway=True)
