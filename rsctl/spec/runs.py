@@ -22,8 +22,8 @@ class RunSpec(BaseModel):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of what is computed; two specs with the same hash are the same run."""
-        return content_hash({"kind": type(self).__name__, **identity(self)})
+        """SHA-256 of what is computed; two specs with the same hash are the same run. It holds no name of a class."""
+        return content_hash(identity(self))
 
     @property
     def run_id(self) -> str:
