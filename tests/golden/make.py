@@ -1,4 +1,4 @@
-"""Writes the golden files from the code at hand: `python tests/golden/make.py run-ids|store|outputs`.
+"""Writes the golden files from the code at hand: `python tests/golden/make.py run-ids|store|outputs|pickle`.
 
 They are what stores of the first release hold and what its commands print of them: renewed only where a change is meant to alter
 these, the store never.
@@ -27,6 +27,22 @@ def run_ids() -> None:
         ids.folders(Path(folder))
         values = {"fields": ids.of_fields(), "sweeps": ids.of_sweeps(Path(folder))}
     (HERE / "run_ids.json").write_text(json.dumps(values, indent=0, sort_keys=True) + "\n")
+
+
+def pickle() -> None:
+    """What submitit keeps of a SLURM task of the store."""
+    from packed import unpack
+    from submitit.core.utils import DelayedSubmission
+
+    from rsctl.cluster.requests import own_queue
+    from rsctl.cluster.slurm_task import SlurmTask
+    from rsctl.store.layout import Store
+
+    with tempfile.TemporaryDirectory() as folder:
+        unpack(Path(folder))
+        (key,) = own_queue(Store(Path(folder) / "store")).wanted()
+    task = SlurmTask(f"store/{key.rpartition('/')[0]}", 0, "0123456789abcdef0123456789abcdef", 3, "", 60.0)
+    DelayedSubmission(task).dump(HERE / "submitted.pkl")
 
 
 def outputs() -> None:
@@ -215,4 +231,4 @@ def store() -> None:
 
 
 if __name__ == "__main__":
-    {"run-ids": run_ids, "store": store, "outputs": outputs}[sys.argv[1]]()
+    {"run-ids": run_ids, "store": store, "outputs": outputs, "pickle": pickle}[sys.argv[1]]()
