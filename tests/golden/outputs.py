@@ -33,7 +33,7 @@ SENTENCES = {
     "settings",
     "citation",
     "said",
-    "source_of",
+    "sources",
 }
 CHANGING = {"node", "seconds_left", "hours", "memory_gb", "git", "again"}
 """Of this machine, or of the time of day."""
@@ -68,13 +68,14 @@ def of_commands(root: Path) -> dict[str, Any]:
     as_json("status", "--json")
     for name in [*PLANNED, "public"]:
         as_json("status", name, "--json")
+        as_json("export", name, "--format", "json")
+    for name in ("main", "proofs", "looks", "public"):
         code, out = command("export", name, "--format", "csv")
         found[f"export {name} csv"] = [code, [*csv.reader(io.StringIO(out))][:1]]
-        as_json("export", name, "--format", "json")
         for form, mark in (("md", "|"), ("latex", "&")):
             code, out = command("export", name, "--format", form)
             found[f"export {name} {form}"] = [code, [line for line in out.splitlines() if mark in line]]
-    for name in PLANNED:
+    for name in ("main", "proofs", "teacher", "folder", "checkpoint", "failing"):
         as_json("check", f"{name}.toml", "--json")
     for certificate in ("cohen", "t-certify", "top-2", "cohen-linf"):
         as_json(
