@@ -152,7 +152,6 @@ def store() -> None:
         taken = root / "taken.pt"
         import torch
 
-
         weights = torch.load(model.model_file, weights_only=True)
         torch.save(weights.get("state_dict", weights), taken)
         values = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import json
 from pathlib import Path
 
@@ -21,6 +21,11 @@ PUBLIC = {
     "rsctl.certificates": [
         "ABSTAIN", "Certificate", "Certified", "CountTable", "Guarantee", "Halves", "Looks", "Shells", "certificates", "find_certificate",
     ],
+    "rsctl.certificates.protocol": [
+        "Certified", "CountTable", "Guarantee", "abstain_unless", "counts_of", "other_counts", "require_fixed_gaussian", "selected_classes",
+    ],
+    "rsctl.certificates.bounds": ["gaussian_radius", "one_minus_lower", "upper"],
+    "rsctl.catalog.attacks": ["AttackParameters"],
     "jobs.state": ["TrainingState"],
     "jobs.losses": ["noisy_logits", "mean_softmax", "mean_cross_entropy", "cross_entropies", "kl", "entropy", "log_of", "norm_of", "unit", "within"],
     "jobs.adversary": ["evaluating", "smoothed_loss", "loss_of_mean", "gradient", "pgd", "within_box", "ddn"],
@@ -29,8 +34,11 @@ PUBLIC = {
     "jobs.models.load": ["Executed"],
     "jobs.data.images": ["ArrayImages", "FileImages", "Images", "as_positions"],
 }  # fmt: skip
-"""Modules that the README, `rsctl.catalog.plugin_packages` and the docstrings of a declaration send a plugin's author to, and what
-is imported from them."""
+"""What users import. The README names `rsctl.results` and `rsctl.catalog.declare`, messages about a wrong plugin the latter and
+`rsctl.certificates`, declarations `jobs.attacks` and `jobs.verifiers`; the others are what rsctl's own losses, certificates,
+attacks, verifiers and readers import, which a plugin's author starts from."""
+COMMANDS = ["rsctl.__main__", "rsctl.cluster.queue", "rsctl.cluster.slurm_task", "rsctl.cluster.task"]
+"""Modules that running queues, process lists and queued jobs know by their names."""
 SWEEP = {
     "name": "mine", "dataset": "stripes", "model": {"name": "perceptron", "width": 8}, "method": "logit-norm", "sigma": 0.25,
     "certification": {"n0": 20, "n": 200, "max_images": 4, "tile": 100, "block": 50, "certificates": ["half", "cohen"]},
@@ -48,6 +56,11 @@ attack = "walk"
 def test_what_plugins_import_stays_importable(module: str) -> None:
     found = importlib.import_module(module)
     assert [name for name in PUBLIC[module] if not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize("module", COMMANDS)
+def test_what_processes_and_queued_jobs_name_stays_where_it_is(module: str) -> None:
+    assert importlib.util.find_spec(module) is not None
 
 
 def test_a_plugin_of_the_first_release_declares_one_of_each_kind_and_runs(
