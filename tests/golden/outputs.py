@@ -66,7 +66,17 @@ def of_commands(root: Path) -> dict[str, Any]:
         found[" ".join(arguments)] = [code, plain(json.loads(out), root) if out.strip() else None]
 
     as_json("status", "--json")
-    for name in ("main", "partial", "training", "failing", "cancelled", "waiting", "teacher", "chance", "public"):
+    for name in (
+        "main",
+        "partial",
+        "training",
+        "failing",
+        "cancelled",
+        "waiting",
+        "teacher",
+        "chance",
+        "public",
+    ):
         as_json("status", name, "--json")
     for name in [*PLANNED, "public"]:
         as_json("export", name, "--format", "json")
