@@ -22,8 +22,8 @@ class RunSpec(BaseModel):
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of the computation; two specs with the same hash are the same run."""
-        return content_hash({"kind": type(self).__name__, **identity(self)})
+        """SHA-256 of the computation; two specs with the same hash are the same run. No class name enters it."""
+        return content_hash(identity(self))
 
     @property
     def run_id(self) -> str:
