@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from chain import tiny
-from rsctl.spec.runs import parse_spec
-from rsctl.spec.sweep import build_sweep, load_sweep
-from rsctl.spec.templates import all_templates
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
+from rsctl.config.runs import parse_spec
+from rsctl.config.sweep import build_sweep, load_sweep
+from rsctl.config.templates import all_templates
 from rsctl.plan.plan import make_plan
 
 _TABLE: dict[str, Any] = {

@@ -32,10 +32,10 @@ def run_ids() -> None:
 def pickle() -> None:
     """What submitit keeps of a SLURM task of the store."""
     from packed import unpack
-    from rsctl.cluster.requests import own_queue
-    from rsctl.cluster.slurm_task import SlurmTask
     from submitit.core.utils import DelayedSubmission
 
+    from rsctl.cluster.local.requests import own_queue
+    from rsctl.cluster.slurm.task import SlurmTask
     from rsctl.store.layout import Store
 
     with tempfile.TemporaryDirectory() as folder:
@@ -67,10 +67,10 @@ def store() -> None:
     from chain import Chain, StopsAfter, end_processes
     from packed import ARCHIVE, BEGUN, pack
     from PIL import Image
-    from rsctl.store.work import Stopped
     from sweeps import CANCELLED, FAILING, FINISHED, INTERRUPTED, MAIN, PARTIAL, TRAINING, WAITING
 
     from rsctl.cluster.task import MODULES
+    from rsctl.store.task_context import Stopped
 
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder).resolve() / "golden"
@@ -102,8 +102,7 @@ def store() -> None:
 
         def plan(values: dict[str, Any]) -> Any:
             path = file(values)
-            from rsctl.spec.sweep import load_sweep
-
+            from rsctl.config.sweep import load_sweep
             from rsctl.plan.commit import commit
             from rsctl.plan.plan import make_plan
 
@@ -140,8 +139,7 @@ def store() -> None:
         for name, values in FINISHED.items():
             print(name, flush=True)
             again = file(values)
-            from rsctl.spec.sweep import load_sweep
-
+            from rsctl.config.sweep import load_sweep
             from rsctl.plan.commit import commit
             from rsctl.plan.plan import make_plan
 
@@ -177,8 +175,7 @@ def store() -> None:
         done = chain.cli("submit", file(FAILING), "--wait", timeout=900)
         print(done.code, done.err[-300:])
         print("cancelled", flush=True)
-        from rsctl.cluster.requests import own_queue
-
+        from rsctl.cluster.local.requests import own_queue
         from rsctl.store.attempts import State
 
         queue = own_queue(chain.store)
@@ -203,7 +200,7 @@ def store() -> None:
             )
             assert done.code == 0, done.err
         print("submission", flush=True)
-        from rsctl.cluster.slurm_submissions import Submission, list_tasks
+        from rsctl.cluster.slurm.submissions import Submission, list_tasks
 
         run = next(
             run

@@ -15,7 +15,7 @@ from sweeps import CANCELLED, FAILING, FINISHED, MAIN, PARTIAL, TRAINING, WAITIN
 
 import rsctl.results
 from rsctl.certificates import certificates
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import UserError
 from rsctl.store.layout import Store
 

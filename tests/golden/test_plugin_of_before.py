@@ -37,7 +37,7 @@ PUBLIC = {
 """What users import. The README names `rsctl.results` and `rsctl.catalog.declare`, messages about a wrong plugin the latter and
 `rsctl.certificates`, declarations `jobs.attacks` and `jobs.verifiers`; the others are what rsctl's own losses, certificates,
 attacks, verifiers and readers import, which a plugin's author starts from."""
-COMMANDS = ["rsctl.__main__", "rsctl.cluster.queue", "rsctl.cluster.slurm_task", "rsctl.cluster.task"]
+COMMANDS = ["rsctl.__main__", "rsctl.cluster.task"]
 """Modules that running queues, process lists and queued jobs know by their names."""
 SWEEP = {
     "name": "mine", "dataset": "stripes", "model": {"name": "perceptron", "width": 8}, "method": "logit-norm", "sigma": 0.25,
@@ -72,8 +72,8 @@ def test_a_plugin_of_the_first_release_declares_one_of_each_kind_and_runs(
     settings = chain.folder / "rsctl.toml"
     settings.write_text('plugins = ["yesterdays"]\n' + settings.read_text())
     from outputs import command
-    from rsctl.spec.sweep import load_sweep
 
+    from rsctl.config.sweep import load_sweep
     from rsctl.plan.commit import commit
     from rsctl.plan.plan import make_plan
 

@@ -8,7 +8,8 @@ from typing import Any, get_args
 
 import ids
 import pytest
-from rsctl.spec.runs import Spec, TrainSpec, parse_spec
+
+from rsctl.config.runs import Spec, TrainSpec, parse_spec
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parent / "run_ids.json").read_text())
 

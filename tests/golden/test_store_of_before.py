@@ -14,9 +14,9 @@ import outputs
 import pytest
 from chain import Chain
 from packed import BEGUN, unpack
-from rsctl.spec.sweep import load_sweep
 from sweeps import FINISHED, INTERRUPTED, MAIN
 
+from rsctl.config.sweep import load_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
 from rsctl.store.layout import Run, Store

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from chain import Chain
-from rsctl.cluster.requests import own_queue
 
+from rsctl.cluster.local.requests import own_queue
 from rsctl.store.attempts import latest_attempt
 from rsctl.store.layout import Run
 from rsctl.store.provenance import snapshot_code
@@ -74,7 +74,7 @@ def serve(chain: Chain, code: str) -> None:
     file = queue.request_file(key)
     file.write_text(json.dumps({**json.loads(file.read_text()), "code": code}))
     done = subprocess.run(
-        [sys.executable, "-m", "rsctl.cluster.queue"], cwd=chain.folder, capture_output=True, text=True, timeout=300,
+        [sys.executable, "-m", "rsctl.cluster.local.queue"], cwd=chain.folder, capture_output=True, text=True, timeout=300,
         env={**PLAIN, "RSCTL_CONFIG": str(chain.folder / "rsctl.toml"), "PYTHONSAFEPATH": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
@@ -112,14 +112,3 @@ def test_a_slurm_task_of_before_is_loaded_from_its_snapshot(golden: Chain) -> No
     attempt = latest_attempt(run, 0)
     assert attempt is not None
     assert attempt.reason == "by the snapshot"
-
-
-def test_a_slurm_task_of_before_runs_with_this_code_where_no_snapshot_is_used(golden: Chain) -> None:
-    run = waiting(golden)
-    done = unpickle(golden.folder)
-    log = run.log_file(0)
-    assert done.returncode == 0, done.stderr + (log.read_text() if log.exists() else "")
-    attempt = latest_attempt(run, 0)
-    assert attempt is not None
-    assert attempt.ended == "done", attempt.reason
-    assert len(read_table(run).rows) == 6
