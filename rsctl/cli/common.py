@@ -39,7 +39,7 @@ def loudly(broken: Sequence[Any]) -> int:
     """Report certificates that an attack broke on stderr, in every output format; returns 1 if there are any."""
     if not broken:
         return 0
-    from rsctl.report.broken import tell
+    from rsctl.results.contradictions import tell
 
     for line in tell(broken):
         print(f"rsctl: BROKEN CERTIFICATE: {line}", file=sys.stderr)

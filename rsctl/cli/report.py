@@ -80,9 +80,9 @@ def export(
 ) -> None:
     """Print or write the certified-accuracy table from stored counts; works while a sweep is running."""
     from rsctl.report.baselines import find_published, matching
-    from rsctl.report.only import Only
+    from rsctl.results.row_filter import Only
     from rsctl.report.output import check, write
-    from rsctl.report.rows import sweep_results
+    from rsctl.results.sweep import sweep_results
     from rsctl.report.tables.formats import FORMATS, by_ending, render
 
     form = form or by_ending(output)
@@ -219,7 +219,7 @@ def compare(
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
     from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.report.subjects import open_subject
+    from rsctl.results.opening import open_subject
 
     store = _store()
     a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
@@ -276,7 +276,7 @@ def plot(
 ) -> None:
     """Plot a sweep from stored counts; works while the sweep is running."""
     from rsctl.report.figures.draw import plot as draw
-    from rsctl.report.only import Only
+    from rsctl.results.row_filter import Only
 
     notes = draw(
         _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,

@@ -123,7 +123,7 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
 
 
 def _print_table(place: Any, name: str, form: str) -> int:
-    from rsctl.report.rows import sweep_results
+    from rsctl.results.sweep import sweep_results
     from rsctl.report.tables.formats import render
     from rsctl.store.layout import Store
 

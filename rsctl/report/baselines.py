@@ -23,7 +23,7 @@ from importlib.resources import files
 from typing import Any
 
 from rsctl.errors import InputError, unknown
-from rsctl.report.measured import AnyRow
+from rsctl.results.measurement import AnyRow
 from rsctl.report.typeset import plain
 from rsctl.text import counted, nth
 

@@ -19,8 +19,8 @@ from rsctl.certificates.possible import too_few
 from rsctl.config.permutation import chosen_by, images_of
 from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
-from rsctl.report.begun import about_late_images, finished_prefix
-from rsctl.report.notes import about_shared_noise, asked_of
+from rsctl.results.partial import about_late_images, finished_prefix
+from rsctl.results.notes import about_shared_noise, asked_of
 from rsctl.store.degenerate import judge, said
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from rsctl.certificates import Certified
-from rsctl.report.rows import CONFIDENCE, curve
+from rsctl.results.sweep import CONFIDENCE, curve
 from rsctl.tui.views import Curve
 
 POINTS = 241
@@ -67,7 +67,7 @@ def _drawn(about: Curve, grid: NDArray[np.float64], counted: NDArray[np.int64]) 
 
 
 def _interval(successes: NDArray[np.int64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pointwise two-sided Clopper–Pearson at `CONFIDENCE`, as `rsctl.report.rows.Cell.interval`."""
+    """Pointwise two-sided Clopper–Pearson at `CONFIDENCE`, as `rsctl.results.sweep.Cell.interval`."""
     half = (1 - CONFIDENCE) / 2
     k = successes.astype(np.float64)
     low = np.where(k > 0, betaincinv(np.maximum(k, 1), n - k + 1, half), 0.0)

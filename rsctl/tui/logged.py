@@ -12,8 +12,8 @@ import numpy as np
 from rsctl.certificates.possible import too_few
 from rsctl.errors import UserError
 from rsctl.plain import plain
-from rsctl.report.logged import NoCountsError, Reading, reading
-from rsctl.report.logged_counts import asked_of_counts
+from rsctl.results.logs import NoCountsError, Reading, reading
+from rsctl.results.log_counts import asked_of_counts
 from rsctl.store.imports import Import, ShownImport
 from rsctl.tui.views import Curve, RunView, Sample
 

@@ -205,7 +205,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     Limited to these `runs`, by id, if there are any; `said` describes them in a note.
     """
     from rsctl.report.output import write
-    from rsctl.report.rows import sweep_results
+    from rsctl.results.sweep import sweep_results
     from rsctl.report.tables.formats import render
 
     def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
@@ -235,7 +235,7 @@ def _saved(
 ) -> Answer:  # fmt: skip
     from rsctl.config.settings import load_settings
     from rsctl.errors import RefusedError, UserError
-    from rsctl.report.only import Only
+    from rsctl.results.row_filter import Only
     from rsctl.store.layout import Store
 
     path = Path(file).expanduser().absolute()
@@ -265,7 +265,7 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
     """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text
-    from rsctl.report.subjects import open_subject
+    from rsctl.results.opening import open_subject
     from rsctl.store.layout import Store
 
     store = Store(load_settings().store)

@@ -12,9 +12,9 @@ import pytest
 from chain import Chain, tiny
 from edited import edited
 
-from rsctl.report.broken import Break, find_breaks, tell
+from rsctl.results.contradictions import Break, find_breaks, tell
 from rsctl.report.figures.draw import plot
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Run
 from rsctl.store.tables import data_files, read_findings, read_table
 
@@ -130,14 +130,14 @@ def test_only_what_speaks_of_the_same_thing_is_compared(chain: Chain, tmp_path: 
     assert {one.certificate for one in many} == {"cohen"}  # l-bound is a heuristic
     assert len(tell(many)) <= 7
 
-    from rsctl.report import broken
+    from rsctl.results import contradictions
 
-    attack = next(broken._attacks(chain.store, run.table_spec.model_run))
-    claims = list(broken._claims(chain.store, run.table_spec.model_run, {}))
+    attack = next(contradictions._attacks(chain.store, run.table_spec.model_run))
+    claims = list(contradictions._claims(chain.store, run.table_spec.model_run, {}))
     found = read_findings(run)
     found.run = Run(run.path)
     found.run.__dict__["table_spec"] = run.table_spec.model_copy(update={"split": "val"})
-    held_out = broken._Subject.of(found, "fp32", 0.25, "l2").images
+    held_out = contradictions._Subject.of(found, "fp32", 0.25, "l2").images
     assert held_out != attack.subject.images
     changes: list[dict[str, Any]] = [
         {"sigma": 0.0}, {"norm": "linf"}, {"sigma": 0.5}, {"precision": "bf16"}, {"checkpoint": "another"},
@@ -145,16 +145,16 @@ def test_only_what_speaks_of_the_same_thing_is_compared(chain: Chain, tmp_path: 
     ]  # fmt: skip
     for change in changes:
         other = dataclasses.replace(attack, subject=dataclasses.replace(attack.subject, **change))
-        assert all(list(broken._between(claim, other)) == [] for claim in claims)
+        assert all(list(contradictions._between(claim, other)) == [] for claim in claims)
     exact = Run(chain.counts_run().path)
     exact.__dict__["spec"] = exact.count_spec.model_copy(update={"arithmetic": "exact"})
     exact.__dict__["count_spec"] = exact.spec
-    assert all(list(broken._between(claim, attack)) == [] for claim in broken._certified(exact, None))
+    assert all(list(contradictions._between(claim, attack)) == [] for claim in contradictions._certified(exact, None))
     top5 = dataclasses.replace(attack, k=5)
-    assert any(list(broken._between(claim, top5)) for claim in claims)
+    assert any(list(contradictions._between(claim, top5)) for claim in claims)
     for claim in claims:
         best5 = dataclasses.replace(claim, k=5)
-        assert list(broken._between(best5, attack)) == []  # another class may be among the best five
+        assert list(contradictions._between(best5, attack)) == []  # another class may be among the best five
 
 
 def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_the_network(
@@ -169,19 +169,19 @@ def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_
     table = read_table(chain.counts_run())
     edit(run, int(table.rows.index[0]), 1e-9)
     assert breaks(chain) == []  # the network itself isn't what was certified by sampling
-    from rsctl.report import broken
+    from rsctl.results import contradictions
 
     model = run.spec.model_run
     proofs = [
-        claim for claim in broken._claims(chain.store, model, {}) if claim.where.startswith("verifications")
+        claim for claim in contradictions._claims(chain.store, model, {}) if claim.where.startswith("verifications")
     ]
-    (attack, *_) = broken._attacks(chain.store, model)
+    (attack, *_) = contradictions._attacks(chain.store, model)
     assert proofs
     linf = dataclasses.replace(attack.subject, norm="linf")
     near = dataclasses.replace(
         attack, subject=linf, index=proofs[0].index, values=np.full(len(proofs[0].index), 1e-12)
     )
-    broke = list(broken._between(proofs[0], near))
+    broke = list(contradictions._between(proofs[0], near))
     assert len(broke) == (proofs[0].values > 1e-12).sum()
     assert broke
     assert broke[0].chance == 0

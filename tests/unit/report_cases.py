@@ -13,7 +13,7 @@ from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.report.measured import Cell, Row
+from rsctl.results.measurement import Cell, Row
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.shards import Rows, Shard, encode_shard

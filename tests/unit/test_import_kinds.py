@@ -19,17 +19,17 @@ from rsctl.report.baselines import Published, PublishedRow
 from rsctl.report.compare.pairs import compare
 from rsctl.report.compare.reproduce import reproduce
 from rsctl.report.figures.draw import plot
-from rsctl.report.logged import cap
-from rsctl.report.measured import LoggedRow
+from rsctl.results.logs import cap
+from rsctl.results.measurement import LoggedRow
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, Imported, import_logs
 from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.radius_logs.paths import read_path
-from rsctl.report.radius_logs.printed import half_units
+from rsctl.results.printed import half_units
 from rsctl.report.radius_logs.sigma import Unclear, settle
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.results.sweep import sweep_results
+from rsctl.results.opening import open_subject
 from rsctl.report.tables.formats import render
 from rsctl.report.tables.summary import best_sigmas, groups
 from rsctl.store.imports import Import, ImportSpec, Radii, imports

@@ -11,9 +11,9 @@ from report_cases import make_row, make_store
 
 from rsctl.certificates import Looks
 from rsctl.certificates.stopping import CertifyAtRadii, RadiusWithin, Rule
-from rsctl.report.begun import about_late_images, late_image
-from rsctl.report.notes import warnings
-from rsctl.report.rows import sweep_results
+from rsctl.results.partial import about_late_images, late_image
+from rsctl.results.notes import warnings
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.shards import Rows, Shard, encode_shard
 

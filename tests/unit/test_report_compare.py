@@ -22,10 +22,10 @@ from rsctl.report.baselines import Published, PublishedRow, beside, differences,
 from rsctl.report.compare.pairs import compare, comparison_text
 from rsctl.report.compare.reproduce import Compared, apart, reproduce, reproduction_text, same_method
 from rsctl.report.compare.significance import bootstrap, holm, mcnemar, welch
-from rsctl.report.measured import Row
+from rsctl.results.measurement import Row
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.results.sweep import sweep_results
+from rsctl.results.opening import open_subject
 from rsctl.store.layout import Store
 
 SEEDS = {"grid": {"seed": [0, 1, 2], "sigma": [0.25, 0.5]}}

@@ -13,8 +13,8 @@ from rsctl import results
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.pairs import compare
 from rsctl.report.figures.draw import plot
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.results.sweep import sweep_results
+from rsctl.results.opening import open_subject
 from rsctl.report.tables.formats import render
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store

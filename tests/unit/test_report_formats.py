@@ -17,10 +17,10 @@ from scipy.stats import beta, binom
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.cli.app import run
-from rsctl.report.clean import clean_accuracy
-from rsctl.report.measured import Cell, Results, Row
-from rsctl.report.notes import mark_varying, warnings
-from rsctl.report.rows import _subset, curve, sweep_results
+from rsctl.results.clean import clean_accuracy
+from rsctl.results.measurement import Cell, Results, Row
+from rsctl.results.notes import mark_varying, warnings
+from rsctl.results.sweep import _subset, curve, sweep_results
 from rsctl.report.tables.formats import FORMATS, render
 from rsctl.report.tables.legend import MEANINGS
 from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down

@@ -13,11 +13,11 @@ from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
 from rsctl.report.baselines import find_published
-from rsctl.report.measured import Results, Row
-from rsctl.report.notes import mark_varying
+from rsctl.results.measurement import Results, Row
+from rsctl.results.notes import mark_varying
 from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.formats import render
 

@@ -22,8 +22,8 @@ from rsctl.report.figures.line_styles import label
 from rsctl.report.figures.series import collect
 from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.results.sweep import sweep_results
+from rsctl.results.opening import open_subject
 from rsctl.report.tables.formats import render
 from rsctl.store import degenerate
 from rsctl.store.attempts import Claim, here

@@ -9,10 +9,10 @@ from report_cases import make_store
 
 from rsctl.errors import InputError
 from rsctl.report.figures.draw import plot
-from rsctl.report.only import Only
+from rsctl.results.row_filter import Only
 from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 
 LOG = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t5\t5\t0.5\t1\t1\n1\t5\t4\t0.5\t0\t1\n"

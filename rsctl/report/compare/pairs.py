@@ -15,9 +15,9 @@ from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
-from rsctl.report.learned import told
-from rsctl.report.notes import about_shared_noise, seedless
-from rsctl.report.subjects import Subject, of_import, of_run
+from rsctl.results.learned import told
+from rsctl.results.notes import about_shared_noise, seedless
+from rsctl.results.opening import Subject, of_import, of_run
 from rsctl.report.typeset import plain
 from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store

@@ -11,9 +11,9 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.report.baselines import Published, PublishedRow, differences
-from rsctl.report.measured import AnyRow, Row
-from rsctl.report.notes import settings_of
-from rsctl.report.rows import sweep_results
+from rsctl.results.measurement import AnyRow, Row
+from rsctl.results.notes import settings_of
+from rsctl.results.sweep import sweep_results
 from rsctl.report.typeset import escape_markdown, percent, percent_up, plain
 from rsctl.store.layout import Store
 from rsctl.text import counted

@@ -14,8 +14,8 @@ from rsctl.report.figures.line_styles import SETTINGS, in_common, method_colours
 from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import Panel, by_norm, collect, hours_of
 from rsctl.report.figures.titles import titles
-from rsctl.report.measured import Results
-from rsctl.report.only import Only
+from rsctl.results.measurement import Results
+from rsctl.results.row_filter import Only
 from rsctl.report.output import MAKER, check, write
 from rsctl.store.layout import Store
 from rsctl.text import counted

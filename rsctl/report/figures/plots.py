@@ -13,7 +13,7 @@ import numpy as np
 from rsctl.catalog.labels import Labels, labels_of
 from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look, looks, name_series, text
 from rsctl.report.figures.series import Panel, Series, at_least, hours_of
-from rsctl.report.measured import LoggedRow, OwnRow, ProvedRow
+from rsctl.results.measurement import LoggedRow, OwnRow, ProvedRow
 from rsctl.store.layout import Store
 from rsctl.text import counted
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from scipy.special import betaincinv
 
 from rsctl.certificates import Certified
-from rsctl.report.attacked import AttackedRow
+from rsctl.results.attacks import AttackedRow
 from rsctl.report.figures.hours import task_hours
-from rsctl.report.logged import p_a_estimate, p_a_lower, reading
-from rsctl.report.measured import CONFIDENCE, AnyRow, LoggedRow, OwnRow, ProvedRow, Results
-from rsctl.report.notes import data_of
-from rsctl.report.proved import as_certified as proved_radii
-from rsctl.report.rows import Sample, sweep_results
+from rsctl.results.logs import p_a_estimate, p_a_lower, reading
+from rsctl.results.measurement import (CONFIDENCE, AnyRow, LoggedRow, OwnRow, ProvedRow, Results)
+from rsctl.results.notes import data_of
+from rsctl.results.verifications import as_certified as proved_radii
+from rsctl.results.sweep import Sample, sweep_results
 from rsctl.report.tables.summary import Group, Line, groups
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Store

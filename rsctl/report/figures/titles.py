@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Sequence
 
 from rsctl.report.figures.series import Panel
-from rsctl.report.measured import AnyRow, LoggedRow
-from rsctl.report.notes import data_of
+from rsctl.results.measurement import AnyRow, LoggedRow
+from rsctl.results.notes import data_of
 from rsctl.text import counted
 
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.errors import RefusedError, UserError
-from rsctl.report.logged import reading
-from rsctl.report.measured import AnyRow, LoggedRow, Results
+from rsctl.results.logs import reading
+from rsctl.results.measurement import AnyRow, LoggedRow, Results
 from rsctl.report.output import write as write_file
 from rsctl.report.radius_logs.logs import log_text
-from rsctl.report.rows import Sample, sweep_results
+from rsctl.results.sweep import Sample, sweep_results
 from rsctl.store.fields import LOGS
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.imports import find_sweep

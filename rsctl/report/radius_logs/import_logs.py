@@ -12,7 +12,7 @@ from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
 from rsctl.plain import printable
 from rsctl.regular import open_regular
-from rsctl.report.logged import PLAIN, describe_subset
+from rsctl.results.logs import PLAIN, describe_subset
 from rsctl.report.radius_logs.alpha import alpha_shown, impossible, low_cap
 from rsctl.report.radius_logs.bare_lines import is_bare
 from rsctl.report.radius_logs.cells import NotALog

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rsctl.report.radius_logs.bare_lines import histograms, is_bare, what_is_missing
 from rsctl.report.radius_logs.cells import NotALog, bare, integers, is_number, numbers, said_right, seconds_of
 from rsctl.report.radius_logs.layouts import HEADER, Layout, layout_of, numbers_of, split_line
-from rsctl.report.radius_logs.printed import half_units
+from rsctl.results.printed import half_units
 from rsctl.store.imports import Radii
 from rsctl.text import counted
 

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 from rsctl.report.baselines import Published
-from rsctl.report.measured import AnyRow
+from rsctl.results.measurement import AnyRow
 from rsctl.report.tables.summary import Best, Group, Line, Spread
 from rsctl.report.typeset import MISSING, percent, percent_up, radius_text, three_down, three_up
 

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
-from rsctl.report.measured import Cell, OwnRow, ProvedRow, curve
-from rsctl.report.notes import data_of
+from rsctl.results.measurement import (Cell, OwnRow, ProvedRow, curve)
+from rsctl.results.notes import data_of
 from rsctl.report.typeset import percent, radius_text
 from rsctl.text import counted
 

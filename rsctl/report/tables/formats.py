@@ -12,9 +12,9 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.plain import printable
-from rsctl.report.attacked import attack_tables, attack_values
+from rsctl.results.attacks import attack_tables, attack_values
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.report.measured import AnyRow, Results
+from rsctl.results.measurement import AnyRow, Results
 from rsctl.report.tables.cells import (
     about_best,
     best_table,

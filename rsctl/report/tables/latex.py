@@ -6,9 +6,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rsctl.report.attacked import attack_tables
+from rsctl.results.attacks import attack_tables
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.report.measured import Results
+from rsctl.results.measurement import Results
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.cells import (
     BEFORE,

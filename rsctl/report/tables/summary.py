@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from rsctl.report.measured import RHO, AnyRow, LoggedRow
-from rsctl.report.notes import data_of
+from rsctl.results.measurement import RHO, AnyRow, LoggedRow
+from rsctl.results.notes import data_of
 from rsctl.report.typeset import marked, percent_up, plain
 
 

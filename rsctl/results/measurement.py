@@ -315,9 +315,9 @@ class Results:
     families: list[Family] = field(default_factory=list)
     """Tables with sampling and proofs side by side."""
     attacked: list[Any] = field(default_factory=list)
-    """Rows of attacks (`rsctl.report.attacked.AttackedRow`)."""
+    """Rows of attacks (`rsctl.results.attacks.AttackedRow`)."""
     broken: list[Any] = field(default_factory=list)
-    """Certificates that an adversarial image contradicts (`rsctl.report.broken.Break`)."""
+    """Certificates that an adversarial image contradicts (`rsctl.results.contradictions.Break`)."""
 
     @property
     def every(self) -> list[AnyRow]:

@@ -23,10 +23,10 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
-from rsctl.report.logged import reading
-from rsctl.report.measured import Results
-from rsctl.report.rows import certify_run, sweep_results
-from rsctl.report.subjects import Subject, of_import, of_run, of_verification
+from rsctl.results.logs import reading
+from rsctl.results.measurement import Results
+from rsctl.results.sweep import certify_run, sweep_results
+from rsctl.results.opening import (Subject, of_import, of_run, of_verification)
 from rsctl.report.tables.formats import long_rows
 from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep

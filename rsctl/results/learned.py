@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rsctl.report.attacked import AttackedRow
-from rsctl.report.measured import AnyRow, LoggedRow
+from rsctl.results.attacks import AttackedRow
+from rsctl.results.measurement import AnyRow, LoggedRow
 from rsctl.report.tables.summary import Line, groups
 from rsctl.store.attempts import latest_attempt
 from rsctl.store.degenerate import Verdict, said

@@ -15,10 +15,10 @@ from rsctl.certificates import Certified, find_certificate
 from rsctl.config.permutation import chosen_by, images_of
 from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.errors import InputError
-from rsctl.report.logged import NoCountsError, reading
-from rsctl.report.proved import as_certified as as_proved
-from rsctl.report.proved import proved_guarantee, verify_spec
-from rsctl.report.rows import certify_run
+from rsctl.results.logs import NoCountsError, reading
+from rsctl.results.verifications import as_certified as as_proved
+from rsctl.results.verifications import proved_guarantee, verify_spec
+from rsctl.results.sweep import certify_run
 from rsctl.store.degenerate import Verdict, judge, of_folder
 from rsctl.store.imports import Import, ShownImport, imports, said_of
 from rsctl.store.layout import Run, Store

@@ -11,13 +11,13 @@ import numpy as np
 from rsctl.catalog.weight_files import called
 from rsctl.certificates.possible import Asked, Draws
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
-from rsctl.report.measured import OwnRow, Row
+from rsctl.results.measurement import OwnRow, Row
 from rsctl.store.layout import Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
 
 if TYPE_CHECKING:
-    from rsctl.report.attacked import AttackedRow
+    from rsctl.results.attacks import AttackedRow
 
 _CERTIFICATION = (
     "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",

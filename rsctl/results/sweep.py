@@ -17,30 +17,17 @@ from rsctl.certificates.sequential import loss
 from rsctl.config.permutation import chosen_by, images_of
 from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError
-from rsctl.report.attacked import AttackedRow, attacked_row
-from rsctl.report.begun import about_late_images, finished_prefix
-from rsctl.report.broken import Break, find_breaks, tell
-from rsctl.report.clean import clean_accuracy
-from rsctl.report.data_files import Files
-from rsctl.report.learned import about_degenerate, about_missing
-from rsctl.report.logged import logged_rows
-from rsctl.report.measured import (
-    CONFIDENCE,
-    AnyRow,
-    Cell,
-    LoggedRow,
-    Measured,
-    OwnRow,
-    ProvedRow,
-    Results,
-    Row,
-    average_radius,
-    curve,
-    subset_key,
-)
-from rsctl.report.notes import about_functions, asked_of, mark_varying, seedless, settings_of, warnings
-from rsctl.report.only import Only, each_once
-from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
+from rsctl.results.attacks import AttackedRow, attacked_row
+from rsctl.results.partial import about_late_images, finished_prefix
+from rsctl.results.contradictions import Break, find_breaks, tell
+from rsctl.results.clean import clean_accuracy
+from rsctl.results.data_files import Files
+from rsctl.results.learned import about_degenerate, about_missing
+from rsctl.results.logs import logged_rows
+from rsctl.results.measurement import (CONFIDENCE, AnyRow, Cell, LoggedRow, Measured, OwnRow, ProvedRow, Results, Row, average_radius, curve, subset_key)
+from rsctl.results.notes import (about_functions, asked_of, mark_varying, seedless, settings_of, warnings)
+from rsctl.results.row_filter import Only, each_once
+from rsctl.results.verifications import (about_proofs, as_certified, proved_row, verify_spec)
 from rsctl.report.tables.families import Scored, families
 from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep

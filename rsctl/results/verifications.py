@@ -12,8 +12,8 @@ import numpy as np
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
 from rsctl.config.runs import TrainSpec, VerifySpec
-from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
-from rsctl.report.notes import seedless
+from rsctl.results.measurement import (ProvedRow, average_radius, curve, subset_key)
+from rsctl.results.notes import seedless
 from rsctl.report.typeset import percent_up, radius_text
 from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run

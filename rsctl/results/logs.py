@@ -17,10 +17,10 @@ from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
 from rsctl.certificates.possible import Asked, too_few
 from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
-from rsctl.report.clean import clean_accuracy
-from rsctl.report.logged_counts import asked_of_counts, certify_counts, count_table
-from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
-from rsctl.report.radius_logs.printed import of_numbers
+from rsctl.results.clean import clean_accuracy
+from rsctl.results.log_counts import asked_of_counts, certify_counts, count_table
+from rsctl.results.measurement import (LoggedRow, average_radius, curve, subset_key)
+from rsctl.results.printed import of_numbers
 from rsctl.report.typeset import percent_up
 from rsctl.store.degenerate import judge
 from rsctl.store.imports import Radii, ShownImport
