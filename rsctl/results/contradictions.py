@@ -12,13 +12,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from rsctl.certificates import find_certificate
-from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
+from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
+from rsctl.results.attacks import measure_attack
+from rsctl.results.counts import measure_counts
+from rsctl.results.image_order import ImageOrder
+from rsctl.results.measurement import BROKEN, Measurement
+from rsctl.results.verifications import measure_proofs
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings
 from rsctl.store.tables import StoredTable, read_findings, read_table
 from rsctl.text import counted
 
@@ -28,7 +31,7 @@ SHOWN = 5
 
 
 @dataclass(frozen=True)
-class Break:
+class Contradiction:
     """An adversarial image inside of a certified ball."""
 
     image: int
@@ -52,66 +55,37 @@ class Break:
         )
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """Key of a comparison: a radius and a distance are compared where these fields are equal."""
-
-    checkpoint: str
-    precision: str
-    """Precision, with the arithmetic where it is exact."""
-    sigma: float
-    """Noise level of the smoothed classifier; 0 for the network itself."""
-    norm: str
-    images: tuple[Any, ...]
-
-    @classmethod
-    def of(cls, table: StoredTable[Any], precision: str, sigma: float, norm: str) -> _Subject:
-        spec = table.run.table_spec
-        images = (spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout)
-        return cls(table.model_sha256, precision, sigma, norm, images)
-
-
-@dataclass(frozen=True)
-class _Claim:
-    """Certified radii of some images, or distances of adversarial ones; arrays (N,)."""
-
-    where: str
-    subject: _Subject
-    k: int
-    """Number of top classes that the claim is about."""
-    alpha: float
-    index: NDArray[np.int64]
-    values: NDArray[np.float64]
-    """A radius is 0 where the prediction isn't the label, a distance inf where none was found."""
-    name: str = ""
-    guarantee: str = ""
-    """Guarantee of a radius."""
-
-
-def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
+def find_contradictions(store: Store, entries: Sequence[dict[str, Any]]) -> list[Contradiction]:
     """Every contradiction about the models of these entries of a sweep's plan, the largest first.
 
     Attacks of other sweeps on the same models count, too. Certificates are those of the entries, and elsewhere those
     that the runs were submitted with. Models without attacks cost one folder listing.
     """
-    asked = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
-    found: list[Break] = []
+    requested = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
+    found: list[Contradiction] = []
     for model in dict.fromkeys(entry["model"] for entry in entries):
-        attacks = list(_attacks(store, model))
-        if attacks:
-            for claim in _claims(store, model, asked):
-                found += [one for attack in attacks for one in _between(claim, attack)]
+        proofs = list(_findings(store, "verifications", model))
+        # A verifier's counterexample contradicts another verifier's proof just as well.
+        attacks = [*_findings(store, "attacks", model), *proofs]
+        if not attacks:
+            continue
+        claims = [
+            claim
+            for run in _runs(store, "counts", model)
+            for claim in _certified(run, requested.get(run.id))
+        ]
+        found += [one for claim in [*proofs, *claims] for attack in attacks for one in between(claim, attack)]
     return sorted(found, key=lambda one: one.distance - one.radius)
 
 
-def tell(breaks: Sequence[Break]) -> list[str]:
+def describe_contradictions(found: Sequence[Contradiction]) -> list[str]:
     """The notes on these contradictions."""
-    if not breaks:
+    if not found:
         return []
-    lines = [str(one) for one in breaks[:SHOWN]]
-    if len(breaks) > SHOWN:
-        lines.append(f"Likewise contradicted: {counted(len(breaks) - SHOWN, 'more certificate')}.")
-    chance = max(one.chance for one in breaks)
+    lines = [str(one) for one in found[:SHOWN]]
+    if len(found) > SHOWN:
+        lines.append(f"Likewise contradicted: {counted(len(found) - SHOWN, 'more certificate')}.")
+    chance = max(one.chance for one in found)
     if chance:
         lines.append(
             f"By chance alone a certificate or the confirmation of an attack may be wrong about {chance:g} of all images; "
@@ -120,48 +94,50 @@ def tell(breaks: Sequence[Break]) -> list[str]:
     return lines
 
 
-def _between(claim: _Claim, attack: _Claim) -> Iterator[Break]:
-    if claim.subject != attack.subject or claim.k > attack.k:
+def mark_contradicted(rows: Sequence[Measurement], found: Sequence[Contradiction]) -> None:
+    """Mark the names of measurements whose certificates an attack contradicts."""
+    for row in rows:
+        images = {
+            one.image
+            for one in found
+            if one.certified_by.endswith(f"/{row.run}") and one.certificate == row.certificate
+        }
+        if images:
+            row.varying[BROKEN] = len(images)
+
+
+def between(claim: Measurement, attack: Measurement) -> Iterator[Contradiction]:
+    """The images that the attack broke inside of the claim's radius."""
+    if _classifier(claim) != _classifier(attack) or claim.k > attack.k or attack.distance is None:
         return
     common, ours, theirs = np.intersect1d(claim.index, attack.index, assume_unique=True, return_indices=True)
-    radius, distance = claim.values[ours], attack.values[theirs]
+    # Neither a radius nor a counterexample about another class than the label counts; an attack has none of them.
+    stated = attack.kind == "attacks" or attack.score >= 0
+    radius, distance = claim.score[ours], np.where(stated, attack.distance, np.inf)[theirs]
     for i in np.flatnonzero(distance < radius):
-        yield Break(
-            int(common[i]), float(radius[i]), float(distance[i]), claim.subject.norm, claim.name, claim.guarantee, claim.where,
-            attack.where, claim.alpha + attack.alpha,
+        yield Contradiction(
+            int(common[i]), float(radius[i]), float(distance[i]), claim.norm, claim.certificate,
+            claim.guarantee if claim.kind == "counts" else "deterministic, of the base classifier", f"{claim.kind}/{claim.run}",
+            f"{attack.kind}/{attack.run}", (claim.failure or 0.0) + (attack.alpha or 0.0),
         )  # fmt: skip
 
 
-def _attacks(store: Store, model: str) -> Iterator[_Claim]:
-    for run, table in [*_findings(store, "attacks", model), *_findings(store, "verifications", model)]:
-        spec = run.spec
-        rows = table.rows
-        if isinstance(spec, AttackSpec):
-            sigma, k = (spec.sigma if spec.target == "smoothed" else 0.0), int(spec.parameters.get("topk", 1))
-            alpha, distance = spec.alpha, rows.broken
-        elif isinstance(spec, VerifySpec):
-            # A verifier's counterexample contradicts another verifier's proof just as well.
-            sigma, k, alpha = 0.0, 1, 0.0
-            distance = np.where(rows.predicted == rows.label, rows.broken, np.inf)
-        else:
-            continue
-        subject = _Subject.of(table, spec.precision, sigma, spec.norm)
-        yield _Claim(f"{run.kind}/{run.id}", subject, k, alpha, rows.index, distance)
+def _classifier(row: Measurement) -> tuple[Any, ...]:
+    """Key of a comparison: checkpoint, precision and arithmetic, noise of the smoothed classifier, norm, and images."""
+    spec = row.table_spec
+    precision, sigma = getattr(spec, "precision", ""), getattr(spec, "sigma", 0.0)
+    if isinstance(spec, CountSpec):
+        if find_certificate(row.certificate).guarantee.classifier.endswith("in fp32"):
+            precision = "fp32"
+        if spec.arithmetic == "exact":
+            # Exact arithmetic is another function: attacks with float noise don't contradict it.
+            precision = f"{precision}, {spec.arithmetic}"
+    images = (spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout)
+    return row.checkpoint, precision, sigma, row.norm, images
 
 
-def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Iterator[_Claim]:
-    for run, proved in _findings(store, "verifications", model):
-        spec, rows = run.spec, proved.rows
-        if isinstance(spec, VerifySpec):
-            yield _Claim(
-                f"{run.kind}/{run.id}", _Subject.of(proved, spec.precision, 0.0, spec.norm), 1, 0.0, rows.index,
-                np.where(rows.predicted == rows.label, rows.radius, 0.0), spec.verifier, "deterministic, of the base classifier",
-            )  # fmt: skip
-    for run in _runs(store, "counts", model):
-        yield from _certified(run, asked.get(run.id))
-
-
-def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
+def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[Measurement]:
+    """A table under the certificates that guarantee something of the smoothed classifier."""
     try:
         spec, table = run.spec, read_table(run)
         said = entry or run.launch()
@@ -172,31 +148,27 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
         return
     for name in names:
         try:
-            rule = find_certificate(name)
-            certified = rule.certify(table.counts(), alpha)
+            guarantee = find_certificate(name).guarantee
+            if guarantee.kind != "heuristic" and guarantee.classifier.startswith(SMOOTHED):
+                yield measure_counts(table, _finished(table), name, alpha)
         except UserError:
             continue  # the table of certificates gives the reason
-        if rule.guarantee.kind == "heuristic" or not rule.guarantee.classifier.startswith(SMOOTHED):
-            continue
-        precision: str = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
-        if spec.arithmetic == "exact":
-            # Exact arithmetic is another function: attacks with float noise don't contradict it.
-            precision = f"{precision}, {spec.arithmetic}"
-        yield _Claim(
-            f"{run.kind}/{run.id}", _Subject.of(table, precision, spec.sigma, rule.norm), rule.k,
-            rule.guarantee.times_alpha * alpha if rule.guarantee.kind == "probabilistic" else 0.0, table.rows.index,
-            np.where(certified.predicted == table.rows.label, certified.radius, 0.0), name, rule.guarantee.label(alpha, spec.arithmetic),
-        )  # fmt: skip
 
 
-def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, StoredTable[Findings]]]:
+def _findings(store: Store, folder: str, model: str) -> Iterator[Measurement]:
     for run in _runs(store, folder, model):
         try:
             table = read_findings(run)
+            measure = measure_attack if folder == "attacks" else measure_proofs
+            found = measure(table, _finished(table))
         except UserError:
             continue
-        if len(table.rows):
-            yield run, table
+        if found.images:
+            yield found
+
+
+def _finished(table: StoredTable[Any]) -> ImageOrder:
+    return ImageOrder(table.rows.index, "all finished")
 
 
 def _runs(store: Store, folder: str, model: str) -> Iterator[Run]:

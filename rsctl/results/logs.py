@@ -1,68 +1,63 @@
-"""Rows of imported logs, and what can be recovered from radii alone."""
+"""Imported logs: radii as they were printed, or derived from the counts of a log."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrik, log_ndtr, ndtr
 
-from rsctl.certificates import ABSTAIN, Certified, certificates, find_certificate
+from rsctl.certificates import Certified, certificates, find_certificate
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
-from rsctl.certificates.possible import Asked, too_few
+from rsctl.certificates.possible import too_few
 from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
 from rsctl.results.clean import clean_accuracy
-from rsctl.results.log_counts import asked_of_counts, certify_counts, count_table
-from rsctl.results.measurement import (LoggedRow, average_radius, curve, subset_key)
-from rsctl.results.printed import of_numbers
-from rsctl.report.typeset import percent_up
+from rsctl.results.counts import failure_of
+from rsctl.results.image_order import ImageOrder, describe_subset
+from rsctl.results.log_counts import certify_counts, count_table
+from rsctl.results.log_radii import PLAIN, SLACK, cap, half_units, p_a_estimate, p_a_lower
+from rsctl.results.measurement import Measurement, scored
+from rsctl.results.notes import asked_of
+from rsctl.results.rounding import percent_up
 from rsctl.store.degenerate import judge
 from rsctl.store.imports import Radii, ShownImport
 from rsctl.store.tally import tally
-from rsctl.text import counted, nth
+from rsctl.text import counted
 
-PLAIN = "cohen"
-"""The certificate whose largest radius is known: σ Φ⁻¹(α^{1/n})."""
-SLACK = 1e-4
-"""Relative error near p = 1 of a bound in single precision; one draw of n changes the bound by ten times more."""
 EXACT = 1e-9
 """Radii printed more exactly than this aren't called rounded."""
 
 
-def logged_rows(
+class NoCountsError(Exception):
+    """The log holds radii under one certificate at one alpha; another was requested."""
+
+
+def measure_logs(
     beside: Sequence[ShownImport], radii: Sequence[float], certificate: str | None, alpha: float | None
-) -> tuple[list[LoggedRow], list[str]]:
-    """A row for each log, and notes. Logs of radii under another certificate or alpha than requested are left out."""
-    rows: list[LoggedRow] = []
+) -> tuple[list[Measurement], list[str]]:
+    """The logs of a sweep, and notes. Logs of radii under another certificate or alpha than requested are left out."""
+    rows: list[Measurement] = []
     notes: list[str] = []
-    coarse: list[Radii] = []
     left_out = 0
-    asked: list[Asked] = []
     columns = list(radii) or list(Certification().radii)
     alike = alike_logs(beside)
     for shown in sorted(beside, key=_order):
         try:
-            row = _row(shown, columns, certificate, alpha)
-            rows.append(replace(row, told=alike.get(shown.log.id, "")))
+            row = measure_log(shown, certificate, alpha, columns)
         except RefusedError as error:
             notes.append(f"{shown.log.id}: left out: {error}")
             continue
         except NoCountsError:
             left_out += 1
             continue
+        rows.append(replace(row, path_part=alike.get(row.run, "")))
         notes += [f"{shown.log.id}: {remark}" for remark in shown.remarks]
-        if shown.log.radii.counts is None:
-            coarse.append(shown.log.radii)
-        elif len(shown.log.radii) and row.alpha:
-            asked.append(asked_of_counts(shown, row.certificate, row.alpha, columns))
-    notes += too_few(asked)
-    notes += _boundary(coarse, columns)
+    notes += too_few([asked for row in rows for asked in asked_of(row)])
+    notes += _boundary([row.logged.log.radii for row in rows if row.logged and not row.counted], columns)
     if left_out:
         notes.append(
             f"left out: {counted(left_out, 'imported log')} with radii of another certificate or alpha, and no counts to derive them from."
@@ -73,17 +68,8 @@ def logged_rows(
 def _order(shown: ShownImport) -> tuple[Any, ...]:
     spec = shown.log.spec
     trained, seed = spec.trained_sigma or spec.sigma, -1 if spec.seed is None else spec.seed
-    return (
-        spec.dataset,
-        spec.split,
-        spec.method,
-        spec.model,
-        spec.sigma,
-        trained,
-        seed,
-        spec.certificate,
-        shown.log.id,
-    )
+    names = (spec.dataset, spec.split, spec.method, spec.model)
+    return (*names, spec.sigma, trained, seed, spec.certificate, shown.log.id)
 
 
 def alike_logs(beside: Sequence[ShownImport]) -> dict[str, str]:
@@ -105,89 +91,44 @@ def alike_logs(beside: Sequence[ShownImport]) -> dict[str, str]:
     return told
 
 
-class NoCountsError(Exception):
-    """The log holds radii under one certificate at one alpha; another was requested."""
+def measure_log(
+    shown: ShownImport,
+    certificate: str | None = None,
+    alpha: float | None = None,
+    radii: Sequence[float] = (),
+) -> Measurement:
+    """A log under this certificate at this alpha, by default its own; from counts, or as it printed its radii.
 
-
-@dataclass(frozen=True)
-class Reading:
-    """The radii of a log under one certificate, and what qualifies them."""
-
-    certificate: str
-    alpha: float | None
-    certified: Certified
-    guarantee: str
-    norm: str
-    k: int
-    caps: bool
-    """True where the radii that are the largest that n and alpha allow are known."""
-
-
-def reading(shown: ShownImport, certificate: str | None = None, alpha: float | None = None) -> Reading:
-    """A log under this certificate at this alpha, by default its own; from counts, or as it printed them.
-
-    Raises NoCountsError where it would have to be derived from counts that nobody has, RefusedError where those of the
-    log don't hold enough.
+    Raises NoCountsError where the radii would have to be derived from counts that the log lacks, RefusedError where its
+    counts don't hold enough.
     """
     spec, log = shown.log.spec, shown.log.radii
     name, level = certificate or spec.certificate, alpha or shown.alpha
     rule = certificates().get(name)
-    norm, k = (rule.norm, rule.k) if rule else ("l2", 1)
+    clean, failure = float("nan"), None
     if log.counts is not None:
         level = level or Certification().alpha
-        found = certify_counts(spec, log, name, level, shown.n0)
-        told = f"{find_certificate(name).guarantee.label(level)}, from logged counts"
-        return Reading(name, level, found, told, norm, k, True)
-    if name != spec.certificate or level != shown.alpha:
+        certified, caps = certify_counts(spec, log, name, level, shown.n0), True
+        rule = find_certificate(name)
+        guarantee, failure = f"{rule.guarantee.label(level)}, from logged counts", failure_of(rule, level)
+        if spec.counts == "classes" and len(log):
+            clean = clean_accuracy(count_table(spec, log), log.label, level)
+    elif name != spec.certificate or level != shown.alpha:
         raise NoCountsError
-    caps = name == PLAIN and _cap_shows(shown)
-    return Reading(name, level, as_certified(shown), log_guarantee(name, level), norm, k, caps)
+    else:
+        certified, caps = _as_printed(shown), name == PLAIN and _cap_shows(shown)
+        guarantee = _guarantee(name, level)
+    order = ImageOrder(log.index, describe_subset(log.index))
+    numbers = scored(certified, log.label, radii)
+    return Measurement(
+        run=shown.log.id, kind="imports", spec=spec, certificate=name, guarantee=guarantee, alpha=level,
+        norm=rule.norm if rule else "l2", k=rule.k if rule else 1, failure=failure, index=log.index, seconds=log.seconds,
+        planned=len(log), subset=order.subset, subset_key=order.key, clean_accuracy=clean, logged=shown,
+        degenerate=judge(tally(log.label, log.predicted), training=False), **numbers | ({} if caps else {"cap_share": float("nan")}),
+    )  # fmt: skip
 
 
-def _row(
-    shown: ShownImport, radii: Sequence[float], certificate: str | None, alpha: float | None
-) -> LoggedRow:
-    spec, log = shown.log.spec, shown.log.radii
-    read = reading(shown, certificate, alpha)
-    every = spec.counts == "classes" and read.alpha is not None and len(log)
-    rule = certificates().get(read.certificate) if log.counts is not None else None
-    failure = rule.guarantee.times_alpha * read.alpha if rule and read.alpha else None
-    return LoggedRow(
-        run=shown.log.id,
-        method=spec.method,
-        dataset=spec.dataset,
-        split=spec.split,
-        model=spec.model,
-        sigma=spec.sigma,
-        trained_sigma=spec.trained_sigma,
-        noise=spec.noise,
-        stopping="fixed",
-        seed=spec.seed,
-        n=shown.n,
-        n0=shown.n0,
-        alpha=read.alpha,
-        certificate=read.certificate,
-        guarantee=read.guarantee,
-        norm=read.norm,
-        k=read.k,
-        images=len(log),
-        planned=len(log),
-        cells=curve(read.certified, log.label, radii),
-        acr=average_radius(read.certified, log.label),
-        abstain_rate=float((read.certified.predicted == ABSTAIN).mean()) if len(log) else float("nan"),
-        cap_share=float(read.certified.at_cap.mean()) if read.caps and len(log) else float("nan"),
-        clean_accuracy=clean_accuracy(count_table(spec, log), log.label, read.alpha)
-        if every and read.alpha
-        else float("nan"),
-        failure=failure if failure and failure < 1 else None,
-        counted=log.counts is not None,
-        subset=describe_subset(log.index),
-        subset_key=subset_key(log.index),
-        degenerate=judge(tally(log.label, log.predicted), training=False),
-    )
-
-
-def log_guarantee(certificate: str, alpha: float | None) -> str:
+def _guarantee(certificate: str, alpha: float | None) -> str:
     rule = certificates().get(certificate)
     if rule is None:
         return "as the log claims (counts unknown)"
@@ -196,7 +137,7 @@ def log_guarantee(certificate: str, alpha: float | None) -> str:
     return f"{rule.guarantee.label(alpha)}, as logged (counts unknown)"
 
 
-def as_certified(shown: ShownImport) -> Certified:
+def _as_printed(shown: ShownImport) -> Certified:
     """A log's radii as a certificate would give them; `at_cap` needs n and alpha, and CERTIFY's cap, and is false without."""
     log, at_cap = shown.log.radii, np.zeros(len(shown.log.radii), bool)
     if shown.log.spec.certificate == PLAIN and shown.n is not None and shown.alpha is not None:
@@ -216,62 +157,21 @@ def _cap_shows(shown: ShownImport) -> bool:
     return 3 * float(half_units(log).max(initial=0.0)) < cap(sigma, n, alpha) - below
 
 
-def half_units(log: Radii) -> NDArray[np.float64]:
-    """Rounding error of each printed radius of a log, (N,)."""
-    return of_numbers(log.radius) if log.printed is None else log.printed
-
-
-def cap(sigma: float, n: int, alpha: float) -> float:
-    """The largest radius that n draws can show at alpha: σ Φ⁻¹(α^{1/n})."""
-    return float(gaussian_radius(one_minus_lower(n, n, alpha), sigma))
-
-
-def implied_alpha(largest: float, half: float, sigma: float, n: int) -> tuple[float, float]:
-    """The alphas under which n draws reach the printed radius `largest` at most: α = Φ(R/σ)ⁿ at both ends of its rounding.
-
-    `half` is half a unit of its last digit; what single precision adds to it counts too.
-    """
-    ends = [(largest * (1 + side * SLACK) + side * half) / sigma for side in (-1, 1)]
-    low, high = (float(np.exp(n * log_ndtr(end))) for end in ends)
-    return low, high
-
-
-def shortest_between(low: float, high: float) -> float:
-    """The number with the fewest digits in [low, high]."""
-    for digits in range(1, 17):
-        scale = 10.0 ** (digits - 1 - math.floor(math.log10(high)))
-        value = math.floor(high * scale) / scale
-        if value >= low:
-            return float(f"{value:.{digits}g}")
-    return high
-
-
-def p_a_lower(radius: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-    """p̲_A = Φ(R/σ), (N,) float64; NaN where it abstained."""
-    return np.where(radius > 0, ndtr(radius / sigma), np.nan)
-
-
-def p_a_estimate(radius: NDArray[np.float64], sigma: float, n: int, alpha: float) -> NDArray[np.float64]:
-    """N_A / n recovered by inverting the Clopper–Pearson bound, (N,) float64; NaN where it abstained.
-
-    P(Bin(n, p̲_A) ≤ N_A − 1) = 1 − α gives N_A; a radius of three digits leaves it uncertain in the third.
-    """
-    low = p_a_lower(radius, sigma)
-    hits = bdtrik(1 - alpha, n, np.where(np.isnan(low), 0.5, low)) + 1
-    return np.where(np.isnan(low), np.nan, np.minimum(np.rint(hits) / n, 1.0))
-
-
-def describe_subset(index: NDArray[np.int64]) -> str:
-    """Description of the positions."""
-    if len(index) == 0:
-        return "none"
-    if len(index) == 1:
-        return f"position {index[0]}"
-    steps = np.unique(np.diff(np.sort(index)))
-    span = f"{index.min()} to {index.max()}"
-    if len(steps) == 1:
-        return f"positions {span}" if steps[0] == 1 else f"every {nth(steps[0])} position, {span}"
-    return f"positions {span}, irregular"
+def agreement(row: Measurement) -> NDArray[np.float64]:
+    """Share of the draws that give the label, per image; of a log as far as its counts or radii reveal it, else NaN."""
+    unknown = np.full(row.images, np.nan)
+    if row.agreement is not None or row.logged is None:
+        return unknown if row.agreement is None else row.agreement
+    log, right = row.logged.log.radii, row.logged.log.radii.predicted == row.labels
+    if log.counts is not None and log.draws is not None:
+        whole = log.counts.shape[1] > 1
+        hits = log.counts[np.arange(len(log)), log.label if whole else 0]
+        return np.where(whole | right, hits / log.draws, np.nan)
+    if row.norm != "l2":
+        return unknown
+    if row.n is None or row.logged.alpha is None:
+        return np.where(right, p_a_lower(log.radius, row.sigma), np.nan)
+    return np.where(right, p_a_estimate(log.radius, row.sigma, row.n, row.logged.alpha), np.nan)
 
 
 def _boundary(logs: Sequence[Radii], radii: Sequence[float]) -> list[str]:

@@ -1,39 +1,40 @@
-"""Rows of a table: a run's counts under one certificate, a verifier's proofs, or an imported log."""
+"""One run scored under one certificate: counts, proofs of a verifier, distances of an attack, or an imported log."""
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import betaincinv
 
-from rsctl.certificates import Certified
+from rsctl.certificates import ABSTAIN, Certified
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
     accuracy_of_these_images,
     wrong_claims,
 )
-from rsctl.config.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
-from rsctl.report.typeset import marked, plain
+from rsctl.config.runs import TableSpec, TrainSpec
+from rsctl.results.interval import clopper_pearson
+from rsctl.results.rounding import marked, plain
 from rsctl.store.degenerate import Verdict
+from rsctl.store.imports import ImportSpec, ShownImport
+from rsctl.store.rows import Rows
+from rsctl.store.tables import StoredTable
+from rsctl.text import counted
 
-if TYPE_CHECKING:
-    from rsctl.report.tables.families import Family
-
-CONFIDENCE = 0.95
 RHO = 0.001
 """Failure probability of statements about a whole set of images."""
+BROKEN = "BROKEN certificates"
+"""Key among the distinguishing settings: the number of certificates that an attack contradicts."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """Certified accuracy at one radius, with its two-sided Clopper–Pearson interval at 95 %."""
+    """Certified accuracy at one radius; for an attack, the share of images without an adversarial image within it."""
 
     radius: float
     certified: int
@@ -48,10 +49,8 @@ class Cell:
     @cached_property
     def interval(self) -> tuple[float, float]:
         """Interval over images drawn from the same population; (0, 1) without images."""
-        k, n, half = self.certified, self.images, (1 - CONFIDENCE) / 2
-        low = float(betaincinv(k, n - k + 1, half)) if k else 0.0
-        high = float(betaincinv(k + 1, n - k, 1 - half)) if k < n else 1.0
-        return low, high
+        low, high = clopper_pearson(self.certified, self.images)
+        return float(low), float(high)
 
 
 def curve(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> list[Cell]:
@@ -67,32 +66,64 @@ def curve(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) ->
     return cells
 
 
-def average_radius(certified: Certified, labels: NDArray[Any]) -> float:
-    """ACR: the mean of correct · radius, correctly summed; NaN for no images."""
-    correct = certified.predicted == labels
-    return math.fsum(certified.radius[correct].tolist()) / len(labels) if len(labels) else float("nan")
+def share(hits: NDArray[Any]) -> float:
+    """The share of images with a property; NaN without images."""
+    return float(hits.mean()) if len(hits) else float("nan")
 
 
-def subset_key(positions: NDArray[np.int64]) -> str:
-    """The same for the same images, in whatever order."""
-    return hashlib.sha256(np.sort(positions).astype("<i8").tobytes()).hexdigest()[:16]
+def scored(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> dict[str, Any]:
+    """Fields of a measurement that follow from the radii of its images."""
+    right = certified.radius[certified.predicted == labels]
+    return {
+        "labels": labels,
+        "certified": certified,
+        "cells": curve(certified, labels, radii),
+        "acr": math.fsum(right.tolist()) / len(labels) if len(labels) else float("nan"),
+        "abstain_rate": share(certified.predicted == ABSTAIN),
+        "cap_share": share(certified.at_cap),
+    }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """Numbers of one run, and what qualifies them."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Measurement:
+    """The finished images of one run under one certificate, and what qualifies them.
+
+    Arrays have shape (N,), ascending in `index`.
+    """
 
     run: str
+    kind: str
+    """`counts`, `verifications`, `attacks` or `imports`."""
+    spec: TableSpec | ImportSpec
+    train: TrainSpec | None = None
+    """Spec of the training; None for a log."""
     certificate: str
+    """Name of the certificate, verifier or attack."""
     guarantee: str
     norm: str
-    k: int
-    images: int
-    """Number of images behind the numbers: for rsctl's own runs the finished beginning of the seeded order."""
+    k: int = 1
+    alpha: float | None = None
+    failure: float | None = None
+    """Proved failure probability of one image's radius; None where nothing is proved, or the radius is deterministic."""
+
+    index: NDArray[np.int64]
+    """Positions in the data split."""
+    labels: NDArray[np.int32]
+    seconds: NDArray[np.float64]
+    certified: Certified
+    distance: NDArray[np.float64] | None = None
+    """Distance of the nearest known adversarial image, of a verifier or an attack: inf where none is known."""
+    agreement: NDArray[np.float64] | None = None
+    """Share of the draws that give the label; None where nothing was counted here."""
+
     planned: int
+    """Images requested; for a log those that it holds."""
+    subset: str = ""
+    """Description of the choice of images."""
+    subset_key: str = ""
     cells: list[Cell]
     acr: float
-    """Average certified radius: the mean of correct · radius."""
+    """Average certified radius: the mean of correct · radius; NaN where only single radii were decided."""
     abstain_rate: float
     cap_share: float
     """Share of images whose radius is the largest that n and alpha allow; NaN where they aren't known."""
@@ -100,27 +131,155 @@ class Measured:
     """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
     mean_draws: float = float("nan")
     """Estimation draws per image: n, or fewer where a sequential rule stopped the sampling; NaN where unknown."""
-    failure: float | None = None
-    """Proved failure probability of one image's radius; None where nothing is proved, or the radius is deterministic."""
-    subset: str = ""
-    """Description of the choice of images."""
-    subset_key: str = ""
+    undecided: list[float] = field(default_factory=list)
+    """Share of images, at each radius, that a verifier neither proved nor refuted, though they are classified correctly."""
+
+    recipe: str = ""
+    """Key that is equal for trainings that differ in the seed alone."""
+    varying: dict[str, Any] = field(default_factory=dict)
+    """Settings, besides method, σ and seed, in which runs of this sweep differ."""
+    path_part: str = ""
+    """The distinguishing part of a log's path, where its metadata equals another log's."""
     degenerate: Verdict | None = None
     """The verdict that the network learned nothing."""
+    checkpoint: str = ""
+    """SHA-256 of the network's weights; empty for a log."""
+    problems: Sequence[str] = ()
+    """Files of the run that couldn't be used; their images are missing."""
+    table: StoredTable[Rows] | None = None
+    """The counts, as long as they are needed."""
+    logged: ShownImport | None = None
+
+    @property
+    def own(self) -> bool:
+        """True for a run of this store, False for an imported log."""
+        return self.kind != "imports"
+
+    @property
+    def source(self) -> str:
+        return "rsctl" if self.own else "log"
+
+    @property
+    def training(self) -> TrainSpec:
+        """Spec of the training of an own run."""
+        assert self.train is not None
+        return self.train
+
+    @property
+    def table_spec(self) -> TableSpec:
+        """Spec of an own run."""
+        assert isinstance(self.spec, TableSpec)
+        return self.spec
+
+    @property
+    def _about(self) -> TrainSpec | ImportSpec:
+        return self.spec if isinstance(self.spec, ImportSpec) else self.training
+
+    @property
+    def method(self) -> str:
+        return self._about.method
+
+    @property
+    def dataset(self) -> str:
+        return self._about.dataset
+
+    @property
+    def model(self) -> str:
+        return self._about.model
+
+    @property
+    def seed(self) -> int | None:
+        return self._about.seed
+
+    @property
+    def split(self) -> str:
+        return self.spec.split
+
+    @property
+    def sigma(self) -> float:
+        """Level of the sampled noise, or of the training's where nothing is sampled."""
+        return getattr(self.spec, "sigma", 0.0) or self._about.sigma
+
+    @property
+    def trained_sigma(self) -> float | None:
+        """Noise level of the training; None where a log's path doesn't state it."""
+        return self.spec.trained_sigma if isinstance(self.spec, ImportSpec) else self.training.sigma
+
+    @property
+    def noise(self) -> str:
+        return getattr(self.spec, "noise", "none")
+
+    @property
+    def arithmetic(self) -> str:
+        return getattr(self.spec, "arithmetic", "float")
+
+    @property
+    def stopping(self) -> str:
+        return getattr(self.spec, "stopping", "fixed")
+
+    @property
+    def estimated(self) -> bool:
+        """True where the radii come from random draws, so that n and alpha mean something."""
+        return not self.own or bool(getattr(self.spec, "estimated", False))
+
+    @property
+    def n(self) -> int | None:
+        return self.logged.n if self.logged else getattr(self.spec, "n", None)
+
+    @property
+    def n0(self) -> int | None:
+        return self.logged.n0 if self.logged else getattr(self.spec, "n0", None)
+
+    @property
+    def counted(self) -> bool:
+        """True for a log that holds counts, from which its radii are derived."""
+        return isinstance(self.spec, ImportSpec) and bool(self.spec.counts)
 
     @property
     def name(self) -> str:
-        """The method with its distinguishing settings."""
-        raise NotImplementedError
+        """The method with its distinguishing settings; of a log with the training's noise where it differs."""
+        if self.own:
+            told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
+            return f"{self.method} ({', '.join(told)})" if told else self.method
+        trained = self.trained_sigma
+        told = [] if trained in (None, self.sigma) else [f"trained at σ = {trained:g}"]
+        told += [self.path_part] if self.path_part else []
+        about = ", ".join([*told, "logged counts" if self.counted else "log"])
+        # In one pair of brackets, even where an exported method already has one.
+        return f"{self.method[:-1]}, {about})" if self.method.endswith(")") else f"{self.method} ({about})"
 
     @property
     def label(self) -> str:
-        """The same, with a mark where the network learned nothing."""
+        """The name, with a mark where the network learned nothing."""
         return marked(self.name, self.degenerate.mark if self.degenerate else "")
+
+    @property
+    def images(self) -> int:
+        """Number of images behind the numbers."""
+        return len(self.index)
 
     @property
     def complete(self) -> bool:
         return self.images == self.planned
+
+    @property
+    def progress(self) -> str:
+        """Progress of an incomplete run; empty for a complete one."""
+        if self.images >= self.planned:
+            return ""
+        return f"{self.images} of {counted(self.planned, 'image')} finished"
+
+    @cached_property
+    def score(self) -> NDArray[np.float64]:
+        """The radius where the prediction is right, -1 elsewhere: certified at r where it is ≥ r."""
+        return np.where(self.certified.predicted == self.labels, self.certified.radius, -1.0)
+
+    @property
+    def counts(self) -> NDArray[Any] | None:
+        """(N, C) estimation counts, or (N, 1) of a log's predicted class; None where there are none."""
+        if self.table is not None:
+            return self.table.rows.counts
+        return self.logged.log.radii.counts if self.logged else None
 
     @property
     def wrong_claims(self) -> int | None:
@@ -141,184 +300,64 @@ class Measured:
             return float("nan")
         return float(accuracy_of_the_population(cell.certified, cell.images, self.failure, RHO))
 
-
-@dataclass(frozen=True, kw_only=True)
-class OwnRow(Measured):
-    """A run of this store."""
-
-    train: TrainSpec
-    recipe: str = ""
-    """Key that is equal for trainings that differ in the seed alone."""
-    varying: dict[str, Any] = field(default_factory=dict)
-    """Settings, besides method, σ and seed, in which runs of this sweep differ."""
-
-    source = "rsctl"
-
-    @property
-    def spec(self) -> TableSpec:
-        """Spec of its table."""
-        raise NotImplementedError
-
-    @property
-    def sigma(self) -> float:
-        """Level of the certificate's noise, or of the training's where nothing is sampled."""
-        raise NotImplementedError
-
-    @property
-    def method(self) -> str:
-        return self.train.method
-
-    @property
-    def trained_sigma(self) -> float:
-        """Noise level of the training."""
-        return self.train.sigma
-
-    @property
-    def dataset(self) -> str:
-        return self.train.dataset
-
-    @property
-    def split(self) -> str:
-        return self.spec.split
-
-    @property
-    def model(self) -> str:
-        return self.train.model
-
-    @property
-    def seed(self) -> int:
-        return self.train.seed
-
-    @property
-    def name(self) -> str:
-        told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
-        return f"{self.method} ({', '.join(told)})" if told else self.method
+    def restrict(self, positions: NDArray[np.int64]) -> Measurement:
+        """The same run on these images alone; its numbers at the table's radii are those of all images."""
+        keep = np.isin(self.index, positions)
+        certified = Certified(
+            self.certified.predicted[keep], self.certified.radius[keep], self.certified.at_cap[keep]
+        )
+        return replace(
+            self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
+            seconds=self.seconds[keep], distance=None, agreement=None,
+        )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Row(OwnRow):
-    """Counts under one certificate at one alpha."""
-
-    count: CountSpec
-    alpha: float
-
-    @property
-    def spec(self) -> CountSpec:
-        return self.count
-
-    @property
-    def sigma(self) -> float:
-        return self.count.sigma
-
-    @property
-    def noise(self) -> str:
-        return self.count.noise
-
-    @property
-    def arithmetic(self) -> str:
-        return self.count.arithmetic
-
-    @property
-    def stopping(self) -> str:
-        return self.count.stopping
-
-    @property
-    def n(self) -> int:
-        return self.count.n
-
-    @property
-    def n0(self) -> int:
-        return self.count.n0
-
-    @property
-    def estimated(self) -> bool:
-        return self.count.estimated
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProvedRow(OwnRow):
-    """The proofs of a verifier."""
-
-    verify: VerifySpec
-    undecided: list[float]
-    """Share of images, at each radius of `cells`, that are classified correctly but neither proved nor refuted."""
-
-    alpha: None = None
-    n: None = None
-    n0: None = None
-    noise = "none"
-    arithmetic = "float"
-    stopping = "fixed"
-    estimated = False
-
-    @property
-    def spec(self) -> VerifySpec:
-        return self.verify
-
-    @property
-    def sigma(self) -> float:
-        """Noise level of its training."""
-        return self.train.sigma
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoggedRow(Measured):
-    """An imported log: radii as printed, or counts."""
-
-    method: str
-    dataset: str
-    split: str
-    model: str
-    sigma: float
-    noise: str
-    stopping: str
-    seed: int | None
-    n: int | None
-    n0: int | None
-    alpha: float | None
-    trained_sigma: float | None = None
-    """Noise level of the training, where the log's path states it."""
-    counted: bool = False
-    """The log holds counts, from which its radii are derived."""
-    told: str = ""
-    """The distinguishing part of its file's path, where its metadata equals another log's."""
-
-    source = "log"
-    arithmetic = "float"
-    estimated = True
-
-    @property
-    def name(self) -> str:
-        """The method, the noise level of its training where it differs from the certificate's, and distinguishing settings."""
-        told = [] if self.trained_sigma in (None, self.sigma) else [f"trained at σ = {self.trained_sigma:g}"]
-        told += [self.told] if self.told else []
-        about = ", ".join([*told, "logged counts" if self.counted else "log"])
-        # In one pair of brackets, even where an exported method already has one.
-        return f"{self.method[:-1]}, {about})" if self.method.endswith(")") else f"{self.method} ({about})"
-
-
-AnyRow = Row | ProvedRow | LoggedRow
+def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
+    """Positions that all of these have finished."""
+    common = measurements[0].index
+    for one in measurements[1:]:
+        common = np.intersect1d(common, one.index, assume_unique=True)
+    return common
 
 
 @dataclass(frozen=True)
 class Results:
-    """A sweep's rows, with notes for their readers."""
+    """The measurements of a sweep, with notes for their readers."""
 
     sweep: str
     description: str
-    rows: list[Row]
+    measurements: list[Measurement]
+    """In the order of the sweep's plan, imported logs last."""
     notes: list[str]
-    logged: list[LoggedRow] = field(default_factory=list)
-    """Imported logs of the sweep."""
-    proved: list[ProvedRow] = field(default_factory=list)
-    """Proofs about the sweep's models."""
-    families: list[Family] = field(default_factory=list)
-    """Tables with sampling and proofs side by side."""
-    attacked: list[Any] = field(default_factory=list)
-    """Rows of attacks (`rsctl.results.attacks.AttackedRow`)."""
     broken: list[Any] = field(default_factory=list)
-    """Certificates that an adversarial image contradicts (`rsctl.results.contradictions.Break`)."""
+    """Certificates that an adversarial image contradicts (`rsctl.results.contradictions.Contradiction`)."""
+    radii: Sequence[float] | None = None
+    """The radii that were requested instead of the sweep's own."""
+
+    def of_kind(self, kind: str) -> list[Measurement]:
+        return [one for one in self.measurements if one.kind == kind]
 
     @property
-    def every(self) -> list[AnyRow]:
+    def rows(self) -> list[Measurement]:
+        """Counts under certificates."""
+        return self.of_kind("counts")
+
+    @property
+    def proved(self) -> list[Measurement]:
+        """Proofs about the sweep's models."""
+        return self.of_kind("verifications")
+
+    @property
+    def attacked(self) -> list[Measurement]:
+        """Attacks on the sweep's models."""
+        return self.of_kind("attacks")
+
+    @property
+    def logged(self) -> list[Measurement]:
+        """Imported logs of the sweep."""
+        return self.of_kind("imports")
+
+    @property
+    def every(self) -> list[Measurement]:
+        """Everything that certifies radii."""
         return [*self.rows, *self.proved, *self.logged]

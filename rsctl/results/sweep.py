@@ -1,65 +1,32 @@
-"""A sweep's rows, recomputed from stored counts: certified accuracy by radius, with everything that qualifies it."""
+"""The measurements of a sweep, from stored counts, proofs, attacks and imported logs."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, cast
-
-import numpy as np
-from numpy.typing import NDArray
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
 from rsctl.catalog import known_verifiers
-from rsctl.certificates import Certificate, Certified, find_certificate
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
-from rsctl.config.permutation import chosen_by, images_of
-from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError
-from rsctl.results.attacks import AttackedRow, attacked_row
-from rsctl.results.partial import about_late_images, finished_prefix
-from rsctl.results.contradictions import Break, find_breaks, tell
-from rsctl.results.clean import clean_accuracy
+from rsctl.results.attacks import attack_spec, measure_attack
+from rsctl.results.contradictions import describe_contradictions, find_contradictions, mark_contradicted
+from rsctl.results.counts import measure_counts
 from rsctl.results.data_files import Files
+from rsctl.results.image_order import requested_by
 from rsctl.results.learned import about_degenerate, about_missing
-from rsctl.results.logs import logged_rows
-from rsctl.results.measurement import (CONFIDENCE, AnyRow, Cell, LoggedRow, Measured, OwnRow, ProvedRow, Results, Row, average_radius, curve, subset_key)
-from rsctl.results.notes import (about_functions, asked_of, mark_varying, seedless, settings_of, warnings)
-from rsctl.results.row_filter import Only, each_once
-from rsctl.results.verifications import (about_proofs, as_certified, proved_row, verify_spec)
-from rsctl.report.tables.families import Scored, families
-from rsctl.store.degenerate import of_folder
+from rsctl.results.logs import measure_logs
+from rsctl.results.measurement import Measurement, Results
+from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
+from rsctl.results.partial import about_late_images, finished_prefix
+from rsctl.results.row_filter import RowFilter, each_once
+from rsctl.results.verifications import about_proofs, measure_proofs, verify_spec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import Reader, StoredTable
-from rsctl.store.tally import verdict
-from rsctl.text import nth
-
-__all__ = [
-    "CONFIDENCE",
-    "AnyRow",
-    "Cell",
-    "LoggedRow",
-    "Measured",
-    "Results",
-    "Row",
-    "Sample",
-    "curve",
-    "settings_of",
-    "sweep_results",
-]
-
-
-@dataclass(frozen=True)
-class Sample:
-    """The images of one row, one by one, for curves, comparisons and logs."""
-
-    row: Row
-    table: StoredTable[Rows]
-    certified: Certified
 
 
 def sweep_results(
@@ -69,217 +36,107 @@ def sweep_results(
     certificate: str | None = None,
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
-    readers: dict[str, Reader[Rows]] | None = None,
-    each: Callable[[Sample], None] | None = None,
-    only: Only | None = None,
+    only: RowFilter | None = None,
 ) -> Results:
-    """The rows of a sweep, recomputed from stored counts; works while shards are still being written.
+    """The measurements of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    `readers` (by run id) caches files for repeated calls. `each` is called with the images
-    of every own row in turn, so that a thousand runs needn't be in memory at once.
     Imported logs follow with their printed radii; another certificate or alpha leaves them out.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     plan, imports = find_sweep(store, name)
-    rows: list[Row] = []
-    notes: list[str] = []
+    found = _Loader(store, certificate, alpha, radii)
     if only is not None:
-        plan, imports, notes = only.of(store, plan, imports)
-    orders: dict[tuple[Any, ...], NDArray[np.int64]] = {}
-    files = Files()
-    stopped: dict[str, list[tuple[Row, Any]]] = {}
-    proved: list[ProvedRow] = []
-    scored: list[Scored] = []
-    attacked: list[AttackedRow] = []
-    asked: list[Asked] = []
-    compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
-    for entry in each_once(plan["entries"], certificate, alpha, radii):
-        run = store.run(entry["kind"], entry["run"])
-        if entry.get("left_out") and entry["left_out"] not in notes:
-            notes.append(entry["left_out"])
-        train = store.run("models", entry["model"]).train_spec
-        if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):
-            row, table_of_proofs = _proved(run, train, entry, radii, orders, files)
-            proved.append(row)
-            scored.append(_scored(row, table_of_proofs, as_certified(table_of_proofs.rows)))
-        if entry["kind"] == "attacks":
-            attacked.append(_attacked(run, train, entry, radii, orders, files))
-        if entry["kind"] != "counts" or certificate in known_verifiers():
-            continue
-        reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
-        table = files.read(reader)
-        chosen = entry["images"]
-        order = _order(run, chosen, orders)
-        begun = finished_prefix(table, order)
-        notes += [note for note in about_functions(begun) if note not in notes]
-        for wanted in [certificate] if certificate else entry["certificates"]:
-            sample = _sample(
-                begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
-            )
-            rows.append(sample.row)
-            asked += asked_of(wanted, begun, sample.row.alpha, radii or entry["radii"])
-            if compared:
-                scored.append(_scored(sample.row, begun, sample.certified))
-            if sample.row.stopping != "fixed" and sample.row.images:
-                short = loss(begun.counts(), sample.row.alpha)
-                stopped.setdefault(sample.row.stopping, []).append((sample.row, short))
-            if each:
-                each(sample)
-    broken = find_breaks(store, plan["entries"])
-    mark_varying(rows)
-    for alike in {(row.spec.norm, row.spec.target, row.spec.attack) for row in attacked}:
-        # Other attacks have their own tables, or a column that names them.
-        several = [row for row in attacked if (row.spec.norm, row.spec.target, row.spec.attack) == alike]
-        mark_varying(cast("list[OwnRow]", several))
-    for verifier in {row.certificate for row in proved}:
-        mark_varying([row for row in proved if row.certificate == verifier])
-    told = (
-        tell(broken)
-        + about_degenerate([*rows, *proved, *attacked])
-        + files.notes
-        + notes
-        + warnings(rows, attacked)
-    )
-    open_ended = [row for row in rows if row.stopping != "fixed"]
-    late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
-    told += [late] if late else []
-    told += about_missing(store, [*rows, *proved])
-    runs = {(entry["kind"], entry["run"]) for entry in plan["entries"]}
-    runs |= {("models", entry["model"]) for entry in plan["entries"]}
-    told += passed_over([store.sweep_folder(name), *(store.run(*one).path for one in runs)])
-    _mark_broken([*rows, *proved], broken)
-    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
-    columns = list(radii or next(sampled, ()))
-    logged, about_logs = logged_rows(imports, columns, certificate, alpha)
-    return Results(
-        name,
-        plan["description"],
-        rows,
-        told
-        + too_few(asked)
-        + too_few_to_confirm(row.spec for row in attacked)
-        + _about_stopping(stopped)
-        + about_proofs(proved)
+        plan, imports, found.notes = only.of(store, plan, imports)
+    entries = plan["entries"]
+    for entry in each_once(entries, certificate, alpha, radii):
+        found.load(entry)
+    sampled = (entry["radii"] for entry in entries if entry["kind"] == "counts")
+    logged, about_logs = measure_logs(imports, list(radii or next(sampled, ())), certificate, alpha)
+    results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
+    broken = find_contradictions(store, entries)
+    _mark_settings(results)
+    runs = {(entry["kind"], entry["run"]) for entry in entries}
+    runs |= {("models", entry["model"]) for entry in entries}
+    folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
+    notes = describe_contradictions(broken) + found.about(results) + passed_over(folders)
+    mark_contradicted([*results.rows, *results.proved], broken)
+    notes += (
+        too_few(found.asked)
+        + too_few_to_confirm(attack_spec(row.spec) for row in results.attacked)
+        + about_stopping(found.stopped)
+        + about_proofs(results.proved)
         + about_degenerate(logged)
-        + about_logs,
-        logged,
-        proved,
-        families(scored, radii),
-        attacked,
-        broken,
+        + about_logs
     )
+    return replace(results, notes=notes, broken=broken)
 
 
-def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
-    """Mark the names of rows whose certificates an attack contradicts."""
-    for row in rows:
-        images = {
-            one.image
-            for one in broken
-            if one.certified_by.endswith(f"/{row.run}") and one.certificate == row.certificate
-        }
-        if images:
-            row.varying["BROKEN certificates"] = len(images)
+def _mark_settings(results: Results) -> None:
+    """Set the settings that differ between rows that share a table or a column."""
+    groups: dict[tuple[str, ...], list[Measurement]] = {}
+    for row in results.measurements:
+        if row.own:
+            # Other attacks have their own tables, or a column that names them.
+            attack = (row.norm, row.certificate, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+            verifier = (row.certificate,) if row.kind == "verifications" else ()
+            groups.setdefault((row.kind, *attack, *verifier), []).append(row)
+    for several in groups.values():
+        mark_varying(several)
 
 
-def _attacked(
-    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
-    files: Files,
-) -> AttackedRow:  # fmt: skip
-    table = files.read(Reader(run, Findings))
-    order = _order(run, entry["images"], orders)
-    return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
+class _Loader:
+    """Loads the entries of a sweep's plan, and collects what its readers have to be told."""
 
+    def __init__(
+        self, store: Store, certificate: str | None, alpha: float | None, radii: Sequence[float] | None
+    ) -> None:
+        self._store, self._certificate, self._alpha, self._radii = store, certificate, alpha, radii
+        self._files = Files()
+        self.rows: list[Measurement] = []
+        self.notes: list[str] = []
+        self.asked: list[Asked] = []
+        self.stopped: dict[str, list[tuple[Measurement, Any]]] = {}
 
-def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certified: Certified) -> Scored:
-    return Scored(row, table.rows.index, table.rows.label, certified)
+    def load(self, entry: dict[str, Any]) -> None:
+        """Add the measurements of an entry; none where it has other certificates than the one requested."""
+        run, radii = self._store.run(entry["kind"], entry["run"]), self._radii or entry["radii"]
+        if entry.get("left_out") and entry["left_out"] not in self.notes:
+            self.notes.append(entry["left_out"])
+        order = requested_by(entry["images"], run.table_spec)
+        if entry["kind"] == "counts":
+            if self._certificate not in known_verifiers():
+                self._certify(run, entry, radii)
+        elif entry["kind"] == "attacks":
+            found = finished_prefix(self._files.read(Reader(run, Findings)), order.positions)
+            self.rows.append(measure_attack(found, order, radii))
+        elif self._certificate in (None, verify_spec(run).verifier):
+            found = finished_prefix(self._files.read(Reader(run, Findings)), order.positions)
+            self.rows.append(measure_proofs(found, order, radii))
 
+    def _certify(self, run: Run, entry: dict[str, Any], radii: Sequence[float]) -> None:
+        order = requested_by(entry["images"], run.table_spec)
+        table: StoredTable[Rows] = finished_prefix(self._files.read(Reader(run, Rows)), order.positions)
+        self.notes += [note for note in about_functions(table) if note not in self.notes]
+        for name in [self._certificate] if self._certificate else entry["certificates"]:
+            row = measure_counts(table, order, name, self._alpha or entry["alpha"], radii)
+            self.asked += asked_of(row)
+            if row.stopping != "fixed" and row.images:
+                short = loss(table.counts(), row.alpha or 0.0)
+                self.stopped.setdefault(row.stopping, []).append((row, short))
+            # A thousand runs' counts needn't be in memory at once.
+            self.rows.append(replace(row, table=None))
 
-def _proved(
-    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
-    files: Files,
-) -> tuple[ProvedRow, StoredTable[Findings]]:  # fmt: skip
-    table = files.read(Reader(run, Findings))
-    order = _order(run, entry["images"], orders)
-    begun = finished_prefix(table, order)
-    row = proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))
-    return row, begun
-
-
-def _order(
-    run: Run, chosen: dict[str, Any], known: dict[tuple[Any, ...], NDArray[np.int64]]
-) -> NDArray[np.int64]:
-    """Positions of an entry in sampling order; most runs of a sweep share one order."""
-    spec = run.table_spec
-    key = chosen_by(chosen, spec.holdout, spec.seed)
-    if key not in known:
-        known[key] = np.array(images_of(*key), np.int64)
-    return known[key]
-
-
-def certify_run(run: Run, table: StoredTable[Rows], name: str, alpha: float) -> Certified:
-    """Radii of the finished images; raises RefusedError where the certificate isn't sound for these counts."""
-    rule = find_certificate(name)
-    if not len(table.rows):
-        return Certified(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
-    return rule.certify(table.counts(), alpha)
-
-
-def _sample(
-    table: StoredTable[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
-) -> Sample:  # fmt: skip
-    rule = find_certificate(name)
-    certified = certify_run(table.run, table, name, alpha)
-    labels, images = table.rows.label, len(table.rows)
-    row = Row(
-        run=table.run.id,
-        train=train,
-        count=table.run.count_spec,
-        certificate=name,
-        guarantee=rule.guarantee.label(alpha, table.run.count_spec.arithmetic),
-        norm=rule.norm,
-        k=rule.k,
-        alpha=alpha,
-        images=images,
-        planned=len(order),
-        cells=curve(certified, labels, radii),
-        acr=average_radius(certified, labels),
-        abstain_rate=float((certified.predicted == -1).mean()) if images else float("nan"),
-        cap_share=float(certified.at_cap.mean()) if images else float("nan"),
-        clean_accuracy=clean_accuracy(table.counts(), labels, alpha) if images else float("nan"),
-        mean_draws=float(table.rows.n.mean()) if images else float("nan"),
-        recipe=json.dumps(seedless(table.run.store, train), sort_keys=True),
-        failure=_failure(rule, alpha),
-        subset=_subset(chosen),
-        subset_key=subset_key(order),
-        degenerate=verdict(table.rows)
-        or of_folder(table.run.store.run("models", table.run.count_spec.model_run).path),
-    )
-    return Sample(row, table, certified)
-
-
-def _about_stopping(stopped: dict[str, list[tuple[Row, Any]]]) -> list[str]:
-    """Notes on the savings and losses of sequential sampling, by its rule."""
-    notes = []
-    for rule, found in stopped.items():
-        draws = [row.mean_draws for row, _ in found]
-        notes.append(
-            f"Images were sampled until '{rule}' was met: {min(draws):.0f} to {max(draws):.0f} draws per image on a run's average, of "
-            f"at most {max(row.n for row, _ in found)}. With all draws radii would be larger by about {max(short.mean() for _, short in found):.3g} "
-            f"on a run's average and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
-        )
-    return notes
-
-
-def _failure(rule: Certificate, alpha: float) -> float | None:
-    failure = rule.guarantee.times_alpha * alpha
-    return failure if rule.guarantee.kind == "probabilistic" and failure < 1 else None
-
-
-def _subset(chosen: dict[str, Any]) -> str:
-    part = "all" if chosen["skip"] == 1 else f"every {nth(chosen['skip'])}"
-    drawn = f"{chosen['count']} drawn by seed from " if chosen["max"] else ""
-    first, stop = chosen.get("start", 0), chosen.get("stop", 0) or chosen["of"]
-    between = f" from {first} to {stop - 1}," if "start" in chosen or "stop" in chosen else ""
-    return f"{drawn}{part}{between} of {chosen['of']}"
+    def about(self, results: Results) -> list[str]:
+        """Notes on networks, files, settings and unfinished images."""
+        own = [*results.rows, *results.proved]
+        slow = [row for row in own if row.stopping != "fixed" or row.kind == "verifications"]
+        late = about_late_images((row.images, row.planned) for row in slow)
+        return [
+            *about_degenerate([*own, *results.attacked]),
+            *self._files.notes,
+            *self.notes,
+            *warnings(results.rows, results.attacked),
+            *([late] if late else []),
+            *about_missing(self._store, own),
+        ]

@@ -1,73 +1,53 @@
-"""Rows of verifiers: proved radii, without counts."""
+"""Proofs of a verifier about the network itself, without counts."""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
-from rsctl.config.runs import TrainSpec, VerifySpec
-from rsctl.results.measurement import (ProvedRow, average_radius, curve, subset_key)
-from rsctl.results.notes import seedless
-from rsctl.report.typeset import percent_up, radius_text
-from rsctl.store.degenerate import of_folder
+from rsctl.config.runs import VerifySpec
+from rsctl.results.image_order import ImageOrder
+from rsctl.results.measurement import Measurement, scored, share
+from rsctl.results.own_runs import about_run, network_verdict
+from rsctl.results.rounding import percent_up, radius_text
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
 from rsctl.store.tables import StoredTable
-from rsctl.store.tally import verdict
 
 
-def proved_guarantee(spec: VerifySpec) -> str:
+def measure_proofs(
+    table: StoredTable[Findings], order: ImageOrder, radii: Sequence[float] = ()
+) -> Measurement:
+    """The proved radii of a table: 0 and the predicted class where nothing is proved."""
+    rows, spec = table.rows, verify_spec(table.run)
+    certified = Certified(rows.predicted.astype(np.int64), rows.radius, np.zeros(len(rows), bool))
+    right = rows.predicted == rows.label
+    numbers = scored(certified, rows.label, radii)
+    # Where only some radii were tried the others are unknown, and so is their mean.
+    numbers |= {"cap_share": math.nan, "abstain_rate": 0.0 if len(rows) else math.nan}
+    numbers |= {"acr": math.nan} if spec.radii else {}
+    return Measurement(
+        certificate=spec.verifier,
+        guarantee=_guarantee(spec),
+        norm=spec.norm,
+        distance=rows.broken,
+        clean_accuracy=share(right),
+        undecided=[share(right & (rows.radius < r) & (rows.broken > r)) for r in radii],
+        degenerate=network_verdict(table),
+        **numbers,
+        **about_run(table, order),
+    )
+
+
+def _guarantee(spec: VerifySpec) -> str:
     """The guarantee of a verifier: its kind, the classifier, and the treatment of rounding."""
     verifier = known_verifiers().get(spec.verifier)
     rounding = verifier.rounding if verifier else "by a plugin that isn't there any more"
     return f"deterministic, of the base classifier, {rounding}"
-
-
-def as_certified(findings: Findings) -> Certified:
-    """Proved radii in the form of a certificate's: 0 and the predicted class where nothing is proved."""
-    return Certified(findings.predicted.astype(np.int64), findings.radius, np.zeros(len(findings), bool))
-
-
-def proved_row(
-    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
-) -> ProvedRow:
-    """The row of the finished images."""
-    findings, run = table.rows, table.run
-    spec = verify_spec(run)
-    certified = as_certified(findings)
-    right = findings.predicted == findings.label
-    undecided = [
-        float((right & (findings.radius < r) & (findings.broken > r)).mean()) if len(findings) else math.nan
-        for r in radii
-    ]
-    return ProvedRow(
-        run=run.id,
-        train=train,
-        verify=spec,
-        certificate=spec.verifier,
-        guarantee=proved_guarantee(spec),
-        norm=spec.norm,
-        k=1,
-        images=len(findings),
-        planned=len(order),
-        cells=curve(certified, findings.label, radii),
-        # Where only some radii were tried the others are unknown, and so is their mean.
-        acr=math.nan if spec.radii else average_radius(certified, findings.label),
-        abstain_rate=0.0 if len(findings) else math.nan,
-        cap_share=math.nan,
-        clean_accuracy=float(right.mean()) if len(findings) else math.nan,
-        recipe=json.dumps(seedless(run.store, train), sort_keys=True),
-        subset=subset,
-        subset_key=subset_key(np.asarray(order, np.int64)),
-        undecided=undecided,
-        degenerate=verdict(findings) or of_folder(run.store.run("models", spec.model_run).path),
-    )
 
 
 def verify_spec(run: Run) -> VerifySpec:
@@ -75,30 +55,30 @@ def verify_spec(run: Run) -> VerifySpec:
     return run.spec
 
 
-def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
+def about_proofs(rows: Sequence[Measurement]) -> list[str]:
     """Notes on undecided images, and on radii that a verifier didn't try."""
     notes = []
     for name in dict.fromkeys(row.certificate for row in rows):
         worst: dict[float, float] = {}
         for row in rows:
             if row.certificate == name and row.images:
-                for cell, share in zip(row.cells, row.undecided, strict=True):
-                    worst[cell.radius] = max(worst.get(cell.radius, 0.0), share)
-        told = [f"{percent_up(share)} % at {radius_text(radius)}" for radius, share in worst.items() if share]
+                for cell, undecided in zip(row.cells, row.undecided, strict=True):
+                    worst[cell.radius] = max(worst.get(cell.radius, 0.0), undecided)
+        told = [f"{percent_up(most)} % at {radius_text(radius)}" for radius, most in worst.items() if most]
         if told:
             notes.append(
                 f"{name} neither proved nor refuted some images of a run, which count as not certified: at most {', '.join(told)}."
             )
     for row in rows:
-        asked: Any = row.verify.radii
+        tried = row.spec.radii if isinstance(row.spec, VerifySpec) else []
         between = [
             radius_text(cell.radius)
             for cell in row.cells
-            if asked and cell.radius and cell.radius not in asked
+            if tried and cell.radius and cell.radius not in tried
         ]
         if between:
             notes.append(
-                f"{row.certificate} tried only the radii {', '.join(map(radius_text, asked))}; numbers at {', '.join(between)} "
+                f"{row.certificate} tried only the radii {', '.join(map(radius_text, tried))}; numbers at {', '.join(between)} "
                 "follow from those."
             )
     return list(dict.fromkeys(notes))

@@ -23,7 +23,8 @@ from rsctl.results.notes import mark_varying, warnings
 from rsctl.results.sweep import _subset, curve, sweep_results
 from rsctl.report.tables.formats import FORMATS, render
 from rsctl.report.tables.legend import MEANINGS
-from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
+from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown
+from rsctl.results.rounding import percent, percent_up, three_down
 from rsctl.store.tables import read_table
 
 NASTY = "=1+1 |a`*_[x](y)<b>&amp; $x$ 100% #1 {z} \\input{/etc/passwd} ~^ \x1b[31m\x07 \u202eevil 中"

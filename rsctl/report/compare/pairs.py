@@ -18,7 +18,7 @@ from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar
 from rsctl.results.learned import told
 from rsctl.results.notes import about_shared_noise, seedless
 from rsctl.results.opening import Subject, of_import, of_run
-from rsctl.report.typeset import plain
+from rsctl.results.rounding import plain
 from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store
 from rsctl.text import counted

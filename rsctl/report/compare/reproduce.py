@@ -14,7 +14,8 @@ from rsctl.report.baselines import Published, PublishedRow, differences
 from rsctl.results.measurement import AnyRow, Row
 from rsctl.results.notes import settings_of
 from rsctl.results.sweep import sweep_results
-from rsctl.report.typeset import escape_markdown, percent, percent_up, plain
+from rsctl.report.typeset import escape_markdown
+from rsctl.results.rounding import percent, percent_up, plain
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
