@@ -80,10 +80,10 @@ def export(
 ) -> None:
     """Print or write the certified-accuracy table from stored counts; works while a sweep is running."""
     from rsctl.report.baselines import find_published, matching
-    from rsctl.results.row_filter import Only
     from rsctl.report.output import check, write
-    from rsctl.results.sweep import sweep_results
     from rsctl.report.tables.formats import FORMATS, by_ending, render
+    from rsctl.results.row_filter import RowFilter
+    from rsctl.results.sweep import sweep_results
 
     form = form or by_ending(output)
     if form not in (*FORMATS, "tsv"):
@@ -92,7 +92,7 @@ def export(
     store = _store()
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
-        "only": Only(method or (), sigma or ()),
+        "only": RowFilter(method or (), sigma or ()),
     }  # fmt: skip
     if form == "tsv":
         _export_logs(store, sweep, output, force, choice)
@@ -219,10 +219,10 @@ def compare(
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
     from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.results.opening import open_subject
+    from rsctl.results.opening import open_run
 
     store = _store()
-    a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
+    a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
     found = compare(store, a, b, parse_radii(radii) if radii else None)
     print(comparison_json(found) if as_json else comparison_text(found))
 
@@ -276,11 +276,11 @@ def plot(
 ) -> None:
     """Plot a sweep from stored counts; works while the sweep is running."""
     from rsctl.report.figures.draw import plot as draw
-    from rsctl.results.row_filter import Only
+    from rsctl.results.row_filter import RowFilter
 
     notes = draw(
         _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
-        radius=radius, width=width, force=force, only=Only(method or (), sigma or ()),
+        radius=radius, width=width, force=force, only=RowFilter(method or (), sigma or ()),
     )  # fmt: skip
     tell(notes)
     print(f"{output}: {kind} of {sweep}")

@@ -7,6 +7,7 @@ from typing import Any
 
 from rsctl.plain import printable
 
+
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, also inside a table cell and at the beginning of a line."""
     text = printable(text)

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rsctl.results.notebook import RunResults, SweepResults, open
+    from rsctl.results.notebook import RunResults, SweepResults, open  # noqa: A004
 
 __all__ = ["RunResults", "SweepResults", "open"]
 

@@ -70,9 +70,7 @@ def find_contradictions(store: Store, entries: Sequence[dict[str, Any]]) -> list
         if not attacks:
             continue
         claims = [
-            claim
-            for run in _runs(store, "counts", model)
-            for claim in _certified(run, requested.get(run.id))
+            claim for run in _runs(store, "counts", model) for claim in _certified(run, requested.get(run.id))
         ]
         found += [one for claim in [*proofs, *claims] for attack in attacks for one in between(claim, attack)]
     return sorted(found, key=lambda one: one.distance - one.radius)

@@ -78,7 +78,9 @@ def _mark_settings(results: Results) -> None:
     for row in results.measurements:
         if row.own:
             # Other attacks have their own tables, or a column that names them.
-            attack = (row.norm, row.certificate, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+            attack = (
+                (row.norm, row.certificate, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+            )
             verifier = (row.certificate,) if row.kind == "verifications" else ()
             groups.setdefault((row.kind, *attack, *verifier), []).append(row)
     for several in groups.values():

@@ -6,9 +6,9 @@ import math
 from collections.abc import Callable, Sequence
 
 from rsctl.report.baselines import Published
-from rsctl.results.measurement import Measurement
 from rsctl.report.tables.summary import Best
 from rsctl.results.lines import Group, Line, Spread
+from rsctl.results.measurement import Measurement
 from rsctl.results.rounding import MISSING, percent, percent_up, radius_text, three_down, three_up
 
 BEFORE = ("Method", "Model", "σ", "Seed")

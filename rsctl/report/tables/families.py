@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.results.measurement import (Cell, OwnRow, ProvedRow, curve)
+from rsctl.results.measurement import Cell, Measurement, Results, common_images, curve
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import percent, radius_text
 from rsctl.text import counted
@@ -63,10 +63,12 @@ def families(results: Results) -> list[Family]:
             together.setdefault((one.norm, data_of(one)), []).append(one)
     found = []
     for several in together.values():
-        decided = {cell.radius for row in several if row.kind == "verifications" for cell in row.cells}
-        if not decided or len({one.certificate for one in several}) < 2:
+        proofs = [one for one in several if one.kind == "verifications"]
+        if not proofs or len({one.certificate for one in several}) < 2:
             continue
-        columns = list(results.radii or sorted(decided))[:LARGEST_ASKED]
+        columns = list(results.radii or sorted({cell.radius for row in proofs for cell in row.cells}))[
+            :LARGEST_ASKED
+        ]
         common, first = common_images(several), several[0]
         shown = [(one, one.restrict(common)) for one in several]
         lines = [FamilyLine(one, curve(kept.certified, kept.labels, columns)) for one, kept in shown]

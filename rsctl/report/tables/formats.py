@@ -11,9 +11,8 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.plain import printable
-from rsctl.report.tables.attacks import attack_tables, attack_values
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.results.measurement import Results
+from rsctl.report.tables.attacks import attack_tables, attack_values
 from rsctl.report.tables.cells import (
     about_best,
     best_table,
@@ -26,9 +25,10 @@ from rsctl.report.tables.families import families, family_table, family_values
 from rsctl.report.tables.latex import latex
 from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import best_sigmas, caption
+from rsctl.report.typeset import escape_csv, escape_markdown
 from rsctl.results.lines import groups
 from rsctl.results.long_rows import COLUMNS, long_rows, number_or_none
-from rsctl.report.typeset import escape_csv, escape_markdown
+from rsctl.results.measurement import Results
 
 FORMATS = ("md", "csv", "latex", "json")
 ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
@@ -156,8 +156,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
         "best_sigmas": best,
         "notes": [printable(note) for note in results.notes + beside(results.every, baselines)],
     }
-    if families(results):
-        values["families"] = [row for family in results.families for row in family_values(family)]
+    if together := families(results):
+        values["families"] = [row for family in together for row in family_values(family)]
     if results.attacked:
         values["attacks"] = [attack_values(row) for row in results.attacked]
     if results.broken:

@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rsctl.report.tables.attacks import attack_tables
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.results.measurement import Results
+from rsctl.report.tables.attacks import attack_tables
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.cells import (
     BEFORE,
@@ -23,8 +22,9 @@ from rsctl.report.tables.cells import (
 from rsctl.report.tables.families import families, family_table
 from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import Best, best_sigmas, caption, contests, winners
-from rsctl.results.lines import Group, groups
 from rsctl.report.typeset import CODE_POINT, escape_latex, latex_comment
+from rsctl.results.lines import Group, groups
+from rsctl.results.measurement import Results
 from rsctl.results.rounding import MISSING, radius_text
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
