@@ -25,8 +25,8 @@ from rsctl.cluster import control
 from rsctl.config.runs import CONFIRMATIONS
 from rsctl.plan.describe import describe
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.results.sweep import sweep_results
 from rsctl.report.tables.formats import render
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
 from rsctl.tui.planned import read_sweep
