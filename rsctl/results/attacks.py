@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.config.runs import AttackSpec
+from rsctl.results.accuracy import Cell
 from rsctl.results.image_order import ImageOrder
-from rsctl.results.measurement import Cell, Measurement
+from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, training_verdict
 from rsctl.store.rows import Findings
 from rsctl.store.tables import StoredTable

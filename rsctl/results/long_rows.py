@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from rsctl.results.measurement import Results
+from rsctl.results.sweep import Results
 
 COLUMNS = (
     "run", "source", "method", "dataset", "split", "model", "sigma", "trained_sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,14 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import ABSTAIN, Certified
+from rsctl.certificates import Certified
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
     accuracy_of_these_images,
     wrong_claims,
 )
 from rsctl.config.runs import TableSpec, TrainSpec
-from rsctl.results.interval import clopper_pearson
+from rsctl.results.accuracy import Cell
 from rsctl.results.rounding import marked, plain
 from rsctl.store.degenerate import Verdict
 from rsctl.store.imports import ImportSpec, ShownImport
@@ -30,58 +29,6 @@ RHO = 0.001
 """Failure probability of statements about a whole set of images."""
 BROKEN = "BROKEN certificates"
 """Key among the distinguishing settings: the number of certificates that an attack contradicts."""
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Certified accuracy at one radius; for an attack, the share of images without an adversarial image within it."""
-
-    radius: float
-    certified: int
-    images: int
-    worst_class: float = float("nan")
-    """The smallest certified accuracy among the classes of the images."""
-
-    @property
-    def accuracy(self) -> float:
-        return self.certified / self.images if self.images else float("nan")
-
-    @cached_property
-    def interval(self) -> tuple[float, float]:
-        """Interval over images drawn from the same population; (0, 1) without images."""
-        low, high = clopper_pearson(self.certified, self.images)
-        return float(low), float(high)
-
-
-def curve(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> list[Cell]:
-    """Certified accuracy at each radius: correct and radius ≥ r; abstentions never count."""
-    correct = certified.predicted == labels
-    _, class_of, sizes = np.unique(labels, return_inverse=True, return_counts=True)
-    cells = []
-    for r in radii:
-        within = correct & (certified.radius >= r)
-        hits = np.bincount(class_of[within], minlength=len(sizes))
-        worst = float((hits / sizes).min()) if len(labels) else float("nan")
-        cells.append(Cell(float(r), int(within.sum()), len(labels), worst))
-    return cells
-
-
-def share(hits: NDArray[Any]) -> float:
-    """The share of images with a property; NaN without images."""
-    return float(hits.mean()) if len(hits) else float("nan")
-
-
-def scored(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -> dict[str, Any]:
-    """Fields of a measurement that follow from the radii of its images."""
-    right = certified.radius[certified.predicted == labels]
-    return {
-        "labels": labels,
-        "certified": certified,
-        "cells": curve(certified, labels, radii),
-        "acr": math.fsum(right.tolist()) / len(labels) if len(labels) else float("nan"),
-        "abstain_rate": share(certified.predicted == ABSTAIN),
-        "cap_share": share(certified.at_cap),
-    }
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -318,46 +265,3 @@ def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     for one in measurements[1:]:
         common = np.intersect1d(common, one.index, assume_unique=True)
     return common
-
-
-@dataclass(frozen=True)
-class Results:
-    """The measurements of a sweep, with notes for their readers."""
-
-    sweep: str
-    description: str
-    measurements: list[Measurement]
-    """In the order of the sweep's plan, imported logs last."""
-    notes: list[str]
-    broken: list[Any] = field(default_factory=list)
-    """Certificates that an adversarial image contradicts (`rsctl.results.contradictions.Contradiction`)."""
-    radii: Sequence[float] | None = None
-    """The radii that were requested instead of the sweep's own."""
-
-    def of_kind(self, kind: str) -> list[Measurement]:
-        return [one for one in self.measurements if one.kind == kind]
-
-    @property
-    def rows(self) -> list[Measurement]:
-        """Counts under certificates."""
-        return self.of_kind("counts")
-
-    @property
-    def proved(self) -> list[Measurement]:
-        """Proofs about the sweep's models."""
-        return self.of_kind("verifications")
-
-    @property
-    def attacked(self) -> list[Measurement]:
-        """Attacks on the sweep's models."""
-        return self.of_kind("attacks")
-
-    @property
-    def logged(self) -> list[Measurement]:
-        """Imported logs of the sweep."""
-        return self.of_kind("imports")
-
-    @property
-    def every(self) -> list[Measurement]:
-        """Everything that certifies radii."""
-        return [*self.rows, *self.proved, *self.logged]

@@ -18,9 +18,9 @@ from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import assigned_to
 from rsctl.results.logs import measure_log
 from rsctl.results.long_rows import long_rows
-from rsctl.results.measurement import Measurement, Results
+from rsctl.results.measurement import Measurement
 from rsctl.results.opening import measure_import, measure_run
-from rsctl.results.sweep import sweep_results
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store

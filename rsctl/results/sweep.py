@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rsctl.catalog import known_verifiers
@@ -11,13 +11,18 @@ from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.results.attacks import attack_spec, measure_attack
-from rsctl.results.contradictions import describe_contradictions, find_contradictions, mark_contradicted
+from rsctl.results.contradictions import (
+    Contradiction,
+    describe_contradictions,
+    find_contradictions,
+    mark_contradicted,
+)
 from rsctl.results.counts import measure_counts
 from rsctl.results.data_files import Files
 from rsctl.results.image_order import requested_by
 from rsctl.results.learned import about_degenerate, about_missing
 from rsctl.results.logs import measure_logs
-from rsctl.results.measurement import Measurement, Results
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
 from rsctl.results.partial import about_late_images, finished_prefix
 from rsctl.results.row_filter import RowFilter, each_once
@@ -27,6 +32,49 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.tables import Reader, StoredTable
+
+
+@dataclass(frozen=True)
+class Results:
+    """The measurements of a sweep, with notes for their readers."""
+
+    sweep: str
+    description: str
+    measurements: list[Measurement]
+    """In the order of the sweep's plan, imported logs last."""
+    notes: list[str]
+    broken: list[Contradiction] = field(default_factory=list)
+    """Certificates that an adversarial image contradicts."""
+    radii: Sequence[float] | None = None
+    """The radii that were requested instead of the sweep's own."""
+
+    def of_kind(self, kind: str) -> list[Measurement]:
+        return [one for one in self.measurements if one.kind == kind]
+
+    @property
+    def rows(self) -> list[Measurement]:
+        """Counts under certificates."""
+        return self.of_kind("counts")
+
+    @property
+    def proved(self) -> list[Measurement]:
+        """Proofs about the sweep's models."""
+        return self.of_kind("verifications")
+
+    @property
+    def attacked(self) -> list[Measurement]:
+        """Attacks on the sweep's models."""
+        return self.of_kind("attacks")
+
+    @property
+    def logged(self) -> list[Measurement]:
+        """Imported logs of the sweep."""
+        return self.of_kind("imports")
+
+    @property
+    def every(self) -> list[Measurement]:
+        """Everything that certifies radii."""
+        return [*self.rows, *self.proved, *self.logged]
 
 
 def sweep_results(

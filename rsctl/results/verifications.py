@@ -10,8 +10,9 @@ import numpy as np
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
 from rsctl.config.runs import VerifySpec
+from rsctl.results.accuracy import scored, share
 from rsctl.results.image_order import ImageOrder
-from rsctl.results.measurement import Measurement, scored, share
+from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, network_verdict
 from rsctl.results.rounding import percent_up, radius_text
 from rsctl.store.layout import Run

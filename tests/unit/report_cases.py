@@ -14,7 +14,8 @@ from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.results.measurement import Cell, Measurement
+from rsctl.results.accuracy import Cell
+from rsctl.results.measurement import Measurement
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.shards import Rows, Shard, encode_shard

@@ -20,7 +20,7 @@ from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.tables.formats import render
-from rsctl.results.logs import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
+from rsctl.results.log_radii import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
 from rsctl.results.sweep import sweep_results
 from rsctl.store.files import read_json
 from rsctl.store.imports import imports

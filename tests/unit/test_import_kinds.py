@@ -27,7 +27,7 @@ from rsctl.report.radius_logs.paths import read_path
 from rsctl.report.radius_logs.sigma import Unclear, settle
 from rsctl.report.tables.formats import render
 from rsctl.report.tables.summary import best_sigmas, groups
-from rsctl.results.logs import cap
+from rsctl.results.log_radii import cap
 from rsctl.results.measurement import Measurement
 from rsctl.results.opening import open_run
 from rsctl.results.printed import half_units

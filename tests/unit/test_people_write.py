@@ -20,7 +20,7 @@ from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import make_plan
 from rsctl.report.tables.formats import by_ending, render
 from rsctl.report.typeset import escape_latex
-from rsctl.results.measurement import Results
+from rsctl.results.sweep import Results
 from rsctl.store.tables import read_table
 
 PLAIN = toml(tiny(description="x"))

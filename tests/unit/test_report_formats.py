@@ -20,12 +20,13 @@ from rsctl.cli.app import run
 from rsctl.report.tables.formats import FORMATS, render
 from rsctl.report.tables.legend import MEANINGS
 from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown
+from rsctl.results.accuracy import Cell, curve
 from rsctl.results.clean import clean_accuracy
 from rsctl.results.image_order import describe_selection
-from rsctl.results.measurement import Cell, Measurement, Results, curve
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import mark_varying, warnings
 from rsctl.results.rounding import percent, percent_up, three_down
-from rsctl.results.sweep import sweep_results
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.tables import read_table
 
 NASTY = "=1+1 |a`*_[x](y)<b>&amp; $x$ 100% #1 {z} \\input{/etc/passwd} ~^ \x1b[31m\x07 \u202eevil 中"

@@ -17,9 +17,9 @@ from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.formats import render
-from rsctl.results.measurement import Measurement, Results
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import mark_varying
-from rsctl.results.sweep import sweep_results
+from rsctl.results.sweep import Results, sweep_results
 
 needs_latex = pytest.mark.skipif(
     not shutil.which("pdflatex"),

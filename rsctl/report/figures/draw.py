@@ -15,8 +15,8 @@ from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import Panel, by_norm, collect, hours_of
 from rsctl.report.figures.titles import titles
 from rsctl.report.output import MAKER, check, write
-from rsctl.results.measurement import Results
 from rsctl.results.row_filter import RowFilter
+from rsctl.results.sweep import Results
 from rsctl.store.layout import Store
 from rsctl.text import counted
 

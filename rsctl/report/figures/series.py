@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from rsctl.report.figures.hours import task_hours
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.lines import Group, Line, groups
-from rsctl.results.measurement import Measurement, Results, common_images
+from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import data_of
-from rsctl.results.sweep import sweep_results
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.layout import Store
 
 Floats = NDArray[np.float64]

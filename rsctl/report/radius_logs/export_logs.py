@@ -9,8 +9,8 @@ from typing import Any
 from rsctl.errors import RefusedError, UserError
 from rsctl.report.output import write
 from rsctl.report.radius_logs.logs import log_text
-from rsctl.results.measurement import Measurement, Results
-from rsctl.results.sweep import sweep_results
+from rsctl.results.measurement import Measurement
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.fields import LOGS
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.layout import Store

@@ -10,9 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.results.measurement import Cell, Measurement, Results, common_images, curve
+from rsctl.results.accuracy import Cell, curve
+from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import percent, radius_text
+from rsctl.results.sweep import Results
 from rsctl.text import counted
 
 LARGEST_ASKED = 12

@@ -28,7 +28,7 @@ from rsctl.report.tables.summary import best_sigmas, caption
 from rsctl.report.typeset import escape_csv, escape_markdown
 from rsctl.results.lines import groups
 from rsctl.results.long_rows import COLUMNS, long_rows, number_or_none
-from rsctl.results.measurement import Results
+from rsctl.results.sweep import Results
 
 FORMATS = ("md", "csv", "latex", "json")
 ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
