@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rsctl.certificates import Certificate, Certified, find_certificate
+from rsctl.certificates import Certified, find_certificate
 from rsctl.results.accuracy import scored
 from rsctl.results.clean import clean_accuracy
 from rsctl.results.image_order import ImageOrder
-from rsctl.results.measurement import Measurement
+from rsctl.results.measurement import Measurement, failure_of
 from rsctl.results.own_runs import about_run, network_verdict
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
@@ -40,9 +40,3 @@ def measure_counts(
         **scored(certified, rows.label, radii),
         **about_run(table, order),
     )
-
-
-def failure_of(rule: Certificate, alpha: float | None) -> float | None:
-    """Failure probability of a radius; None where it is no probability below 1."""
-    failure = rule.guarantee.times_alpha * (alpha or 0.0)
-    return failure if 0 < failure < 1 else None

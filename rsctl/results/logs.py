@@ -17,11 +17,10 @@ from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
 from rsctl.results.accuracy import scored
 from rsctl.results.clean import clean_accuracy
-from rsctl.results.counts import failure_of
 from rsctl.results.image_order import ImageOrder, describe_subset
 from rsctl.results.log_counts import certify_counts, count_table
 from rsctl.results.log_radii import PLAIN, SLACK, cap, half_units, p_a_estimate, p_a_lower
-from rsctl.results.measurement import Measurement
+from rsctl.results.measurement import Measurement, failure_of
 from rsctl.results.notes import asked_of
 from rsctl.results.rounding import percent_up
 from rsctl.store.degenerate import judge

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certified
+from rsctl.certificates import Certificate, Certified
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
     accuracy_of_these_images,
@@ -265,3 +265,9 @@ def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     for one in measurements[1:]:
         common = np.intersect1d(common, one.index, assume_unique=True)
     return common
+
+
+def failure_of(rule: Certificate, alpha: float | None) -> float | None:
+    """Failure probability of a radius; None where it is no probability below 1."""
+    failure = rule.guarantee.times_alpha * (alpha or 0.0)
+    return failure if 0 < failure < 1 else None
