@@ -22,6 +22,12 @@ Methods = Annotated[
 Sigmas = Annotated[
     list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be repeated.")
 ]
+OtherCertificate = Annotated[
+    str, typer.Option("--certificate", help="Use another certificate on the same counts.")
+]
+OtherAlpha = Annotated[
+    float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file, whatever it is.")]
 
 
@@ -45,12 +51,8 @@ def export(
             help="md, csv, latex, json; or tsv: one log per run in the folder -o. By default from the suffix of -o, else md.",
         ),
     ] = None,
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
-    ] = "",
-    alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
-    ] = None,
+    certificate: OtherCertificate = "",
+    alpha: OtherAlpha = None,
     radii: Annotated[str, typer.Option("--radii", help="Radii of the columns, such as 0,0.25,2/255.")] = "",
     method: Methods = None,
     sigma: Sigmas = None,
@@ -258,12 +260,8 @@ def plot(
             help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
         ),
     ] = "curve",
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
-    ] = "",
-    alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
-    ] = None,
+    certificate: OtherCertificate = "",
+    alpha: OtherAlpha = None,
     radius: Annotated[
         float, typer.Option("--radius", min=0, help="Radius for the hours and classes plots.")
     ] = 0.0,

@@ -22,7 +22,7 @@ from rsctl.text import counted
 def measure_attack(
     table: StoredTable[Findings], order: ImageOrder, radii: Sequence[float] = ()
 ) -> Measurement:
-    """What an attack left standing; it certifies nothing, so that no image has a radius.
+    """Distances at which an attack succeeded; it certifies nothing, so that no image has a radius.
 
     The distance is 0 where the image itself is misclassified, inf where no adversarial image was found.
     """

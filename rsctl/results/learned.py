@@ -18,11 +18,11 @@ def about_degenerate(rows: Sequence[Measurement]) -> list[str]:
     for row in rows:
         if row.degenerate:
             network = row.training.run_id if row.own else row.run
-            found.setdefault(network, told(network, row.degenerate))
+            found.setdefault(network, describe_verdict(network, row.degenerate))
     return list(found.values())
 
 
-def told(run: str, verdict: Verdict) -> str:
+def describe_verdict(run: str, verdict: Verdict) -> str:
     """The warning that the numbers of a network are invalid."""
     return (
         f"{run} LEARNED NOTHING: {said(verdict)}. Or its inputs are preprocessed differently from its training. "

@@ -1,4 +1,4 @@
-"""What printed radii reveal: their rounding, the largest that n and alpha allow, and the counts behind them."""
+"""Radii as they were printed: their rounding, the largest that n and alpha allow, and the counts behind them."""
 
 from __future__ import annotations
 

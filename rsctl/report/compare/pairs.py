@@ -15,7 +15,7 @@ from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
-from rsctl.results.learned import told
+from rsctl.results.learned import describe_verdict
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import about_shared_noise
 from rsctl.results.opening import measure_import, measure_run
@@ -189,7 +189,7 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
             notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
     for one in (first, second):
         if one.degenerate:
-            notes.insert(0, told(one.run, one.degenerate))
+            notes.insert(0, describe_verdict(one.run, one.degenerate))
         notes += one.problems
         if one.progress:
             notes.append(f"{one.run}: {one.progress}.")
