@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
 from rsctl.results.counts import measure_counts
-from rsctl.results.image_order import assigned_to
+from rsctl.results.image_order import ImageOrder
 from rsctl.results.logs import measure_log
 from rsctl.results.long_rows import long_rows
 from rsctl.results.measurement import Measurement
@@ -132,7 +132,7 @@ class RunResults:
         """Apply another certificate or alpha to the same counts; raises RefusedError if that isn't sound."""
         if self.about.logged and self.about.counted:
             return measure_log(self.about.logged, certificate, alpha).certified
-        return measure_counts(self._table, assigned_to(self._table.run), certificate, alpha).certified
+        return measure_counts(self._table, ImageOrder(self.index, ""), certificate, alpha).certified
 
     def frame(self) -> Any:
         """Return a pandas DataFrame with one row per image."""

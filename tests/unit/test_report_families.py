@@ -127,5 +127,5 @@ def test_a_notebook_opens_what_was_proved(store: Store) -> None:
     run = results.open(store.root / "sweeps" / "sweep").runs[-1]
     assert run.about.certificate == "crown"
     assert run.certified_accuracy([0.01]).tolist() == [0.5]
-    with pytest.raises(InputError, match="without counts"):
+    with pytest.raises(InputError, match="no counts"):
         _ = run.counts

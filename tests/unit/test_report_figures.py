@@ -273,7 +273,7 @@ def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
     assert [one.about.run for one in sweep.runs[:2]] == [run.id for run in runs]
     imported = sweep.runs[2]
     assert imported.certified_accuracy([0.5]).tolist() == [1 / 3]
-    with pytest.raises(InputError, match="without counts"):
+    with pytest.raises(InputError, match="no counts"):
         _ = imported.counts
     with pytest.raises(InputError, match="is no result"):
         rsctl.results.open(tmp_path)
