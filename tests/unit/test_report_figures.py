@@ -275,7 +275,7 @@ def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
     assert imported.certified_accuracy([0.5]).tolist() == [1 / 3]
     with pytest.raises(InputError, match="no counts"):
         _ = imported.counts
-    with pytest.raises(InputError, match="is no result"):
+    with pytest.raises(InputError, match="is not a result"):
         rsctl.results.open(tmp_path)
 
 

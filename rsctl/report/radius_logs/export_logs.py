@@ -35,9 +35,7 @@ def export_logs(
     about = _manifest(folder, force)
     results = sweep_results(store, name, **options)
     files = []
-    for row in results.every:
-        if row.kind == "verifications":
-            continue
+    for row in [*results.rows, *sorted(results.logged, key=lambda row: row.run)]:
         stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
