@@ -263,7 +263,7 @@ def _sweep(
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
     from rsctl.spec.names import check_name
-    from rsctl.tui.draft import to_toml
+    from rsctl.spec.toml_text import to_toml
 
     try:
         # It becomes a file's name before the sweep file's own checks see it.

@@ -243,7 +243,7 @@ MODELS: tuple[Model, ...] = (
         implementation=VERIFIABLE,
         about="Each unit is the ℓ∞ distance of its input from a stored prototype plus a bias, in place of a product with weights. "
         "Such a unit changes by no more than its input does in ℓ∞, and so does the whole network.",
-        use_when="For deterministic ℓ∞ radii at the price of one pass: with `lipschitz-margin` (norm = \"linf\") and the verifier `lipschitz`.",
+        use_when='For deterministic ℓ∞ radii at the price of one pass: with `lipschitz-margin` (norm = "linf") and the verifier `lipschitz`.',
         example={"method.name": "lipschitz-margin", "method.norm": "linf"},
     ),
 )

@@ -27,17 +27,17 @@ TEXTS = {
     ("uniform", "l1"): (
         "CERTIFY for uniform noise on ±λ, λ = √3·sigma: the radius is 2λ(p − ½), with p the lower bound on the class's probability. "
         "Two cubes of noise that are shifted by δ differ by ‖δ‖₁/2λ of their mass at most.",
-        "With `noise = \"uniform\"`, for probabilistic radii in ℓ1.",
+        'With `noise = "uniform"`, for probabilistic radii in ℓ1.',
     ),
     ("uniform", "linf"): (
         "The same counts of uniform noise read in ℓ∞: the radius is 2λ(1 − (3/2 − p)^(1/d)) for images of d coordinates. It shrinks about "
         "as 1/d.",
-        "With `noise = \"uniform\"`, beside `uniform-l1`; at the same sigma and probability Gaussian noise gives larger ℓ∞ radii.",
+        'With `noise = "uniform"`, beside `uniform-l1`; at the same sigma and probability Gaussian noise gives larger ℓ∞ radii.',
     ),
     ("laplace", "l1"): (
         "CERTIFY for Laplace noise of scale λ = sigma/√2: the radius is −λ ln(2(1 − p)), with p the lower bound on the class's "
         "probability. A shift by δ changes the noise's density by a factor of exp(‖δ‖₁/λ) at most.",
-        "With `noise = \"laplace\"`, to compare with `uniform-l1`.",
+        'With `noise = "laplace"`, to compare with `uniform-l1`.',
     ),
 }
 """What each is, in two sentences, and when to use it."""

@@ -37,7 +37,9 @@ class LBound:
         "the noise. Of exact averages it would be right and never above the radius from Φ⁻¹; of frequencies "
         "it leaves the error of the estimate out."
     )
-    use_when = "To reproduce HeatSmoothing's figures. For radii that hold, take `runner-up` on the same counts."
+    use_when = (
+        "To reproduce HeatSmoothing's figures. For radii that hold, take `runner-up` on the same counts."
+    )
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts; alpha plays no part. The class is the most frequent one, -1 in a tie."""

@@ -61,7 +61,7 @@ class SecondOrder:
         "With `gradient = true` and some 10,000 draws or more, where two classes share all draws; elsewhere "
         "`runner-up` certifies more."
     )
-    example = {'certification.gradient': True}
+    example = {"certification.gradient": True}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where p̲ ≤ ½.

@@ -29,7 +29,7 @@ class SinglePass(Cohen):
         "For HeatSmoothing, and wherever the class of the clean image is the one of interest. The radius "
         "holds for the smoothed classifier, not for the single pass."
     )
-    example = {'certification.selection': 'clean'}
+    example = {"certification.selection": "clean"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """As CERTIFY, on a table whose selection counts are one clean pass; refuses others."""

@@ -37,8 +37,8 @@ class SplittingL1:
         "the intervals of splitting noise. A pixel that changes by m values lies in another interval at m "
         "positions at most, so nothing is estimated and α plays no part."
     )
-    use_when = "With `noise = \"splitting\"`: for ℓ1 radii without a failure probability, of any network."
-    example = {'noise': 'splitting'}
+    use_when = 'With `noise = "splitting"`: for ℓ1 radii without a failure probability, of any network.'
+    example = {"noise": "splitting"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts, multiples of 1/255; abstains in a tie. Refuses counts of anything but every position."""

@@ -37,7 +37,7 @@ def fraction(value: Any) -> Any:
     return value
 
 
-Radius = Annotated[float, Field(ge=0, le=1e9), BeforeValidator(fraction)]
+Radius = Annotated[float, Field(ge=0, le=1e9), BeforeValidator(fraction, json_schema_input_type=float | str)]
 Radii = Annotated[list[Radius], Field(max_length=10_000)]
 
 
@@ -47,22 +47,22 @@ class Certification(Parameters):
     n0: Draws = 100
     """Selection draws per image: they choose the class and nothing else."""
     selection: Literal["noise", "clean"] = "noise"
-    """`noise`: n0 noisy draws choose the class. `clean`: the class is that of one pass over the image as it is,
+    """Choice of the class to certify. `noise`: n0 noisy draws choose it. `clean`: the class is that of one pass over the image as it is,
     n0 plays no part, and the certificate `single-pass` applies (HeatSmoothing)."""
     n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
-    """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
+    """Rule that ends the draws of an image. `fixed` draws n. The others look at the counts while they draw, n at the most, and need the
     certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
-    stop_radii: Radii = []
+    stop_radii: Radii = Field([], examples=[[0.5]])
     """`certify-at-radii`: the radii to settle; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
     certificates: list[str] = ["runner-up"]
-    """Which certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
+    """Certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
     nothing: only `[[verification]]` and `[[attack]]` are done."""
     split: Literal["test", "val"] = "test"
     """`val` holds out a share of the training images for tuning; training then leaves them alone. Its noise is not that of the
@@ -71,17 +71,17 @@ class Certification(Parameters):
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
-    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[500])
     """Position of the first image of the split that is taken."""
-    stop: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    stop: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[1000])
     """Position before which the last one lies; 0 goes to the end. `start = 500, stop = 1000` are the images 500 to 999 of MACER."""
-    max_images: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[500])
     """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
     shards: Count = 1
     """Parallel tasks that share the images of one model."""
-    sigma: Annotated[float, Field(gt=0, le=100)] | None = None
+    sigma: Annotated[float, Field(gt=0, le=100)] | None = Field(None, examples=[0.25])
     """Noise level of the certificate, if it is to differ from the training noise."""
-    shells: list[Probability] = []
+    shells: list[Probability] = Field([], examples=[[0.5]])
     """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that
     lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
     gradient: bool = False
@@ -89,12 +89,12 @@ class Certification(Parameters):
     Gaussian noise and a fixed n, from some 10,000 draws on. It certifies more than `cohen`; `runner-up` more still where
     several classes share what the first one leaves."""
     arithmetic: Arithmetic = "float"
-    """`exact`: f sees its input rounded to whole pixel values (k/255), and Gaussian noise is drawn in such, in integers. Then
+    """Arithmetic of image and noise. `exact`: f sees its input rounded to whole pixel values (k/255), and Gaussian noise is drawn in such, in integers. Then
     nothing is rounded between the theorem and what is counted (Voráček, Hein 2023); `float` adds float32 noise, as the
     published code does."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, examples=[1])
     """Seed of the noise draws and of the order of images."""
-    transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    transfer: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[10_000])
     """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
     certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
@@ -103,7 +103,7 @@ class Certification(Parameters):
     block: Count = 100
     """Draws that are made in one call and never split."""
     compile: Compile = "off"
-    """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
+    """Use of torch's compiler. `default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
     minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too. The default ones end where
@@ -147,10 +147,10 @@ class ImageTable(Parameters):
     """What `[[verification]]` and `[[attack]]` have in common: they take the images of `[certification]`, in its order."""
 
     norm: Norm
-    """In which norm."""
-    max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    """Norm of the distance."""
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, examples=[100])
     """At most this many images; by default as many as `certification.max_images` says, and the first ones of the same order."""
-    shards: Count | None = None
+    shards: Count | None = Field(None, examples=[4])
     """Parallel tasks that share the images of one model; by default `certification.shards`."""
     keep_images: bool = True
     """Store the adversarial images that were found, so that anybody can check them."""
@@ -159,22 +159,22 @@ class ImageTable(Parameters):
 class Verification(ImageTable):
     """`[[verification]]`: radii proved without sampling. The verifier's own parameters stand beside these."""
 
-    verifier: str
-    """Which one."""
+    verifier: str = Field(examples=["crown"])
+    """Verifier to run: one of `rsctl explain`'s list."""
     norm: Norm = "linf"
-    """In which norm."""
-    radii: Radii = []
-    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
+    """Norm of the radii."""
+    radii: Radii = Field([], examples=[["2/255", 0.1]])
+    """Radii to settle, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
     largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
 
 
 class Attack(ImageTable):
     """`[[attack]]`: a search for adversarial images. The attack's own parameters stand beside these."""
 
-    attack: str
-    """Which one."""
+    attack: str = Field(examples=["pgd"])
+    """Attack to run: one of `rsctl explain`'s list."""
     norm: Norm = "l2"
-    """Whose distance is kept small."""
+    """Norm of the perturbation, which is kept small."""
     target: Literal["base", "smoothed"] = "base"
     """The network itself, or the smoothed classifier with the noise of `[certification]`."""
     noises: Count = 32
@@ -189,9 +189,9 @@ class Precision(Parameters):
     """`[precision]`: the arithmetic, explicit because a certificate is for the function as executed."""
 
     training: Precision_ = "fp32"
-    """`fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
+    """Arithmetic of the training: `fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
     certification: Precision_ = "fp32"
-    """Likewise; noise is always drawn and added in fp32, the cast is inside the classifier."""
+    """Arithmetic of the network while it is certified, verified or attacked, likewise; noise is always drawn and added in fp32, the cast is inside the classifier."""
 
 
 class StageResources(Parameters):
@@ -208,9 +208,9 @@ class StageResources(Parameters):
     """Nodes of a cluster that the training processes are spread over."""
     workers: Annotated[int, Field(ge=0, lt=2**31)] = 4
     """Processes that decode images, for data sets that don't fit in memory."""
-    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = Field(None, examples=[16])
     """Memory of the task, for schedulers that ask."""
-    minutes: Count | None = None
+    minutes: Count | None = Field(None, examples=[240])
     """Time limit of the task, for schedulers that ask."""
 
 

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 
 from rsctl.errors import UserError
+from rsctl.spec.toml_text import to_toml
 from rsctl.tui.background import Answer
-from rsctl.tui.draft import Draft, to_toml
+from rsctl.tui.draft import Draft
 
 
 class Kept(Answer):

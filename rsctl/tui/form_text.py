@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from rsctl.errors import InputError
 from rsctl.spec.sections import fraction
-from rsctl.tui.draft import to_value
+from rsctl.spec.toml_text import to_value
 
 Parse = Callable[[str], tuple[Any, bool]]
 """Text → (value, whether it is a list for the grid); raises InputError with what is allowed."""

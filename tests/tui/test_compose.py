@@ -15,9 +15,10 @@ from textual.widgets import Input, OptionList
 from rsctl.errors import InputError
 from rsctl.spec.sweep import expand
 from rsctl.spec.templates import all_templates
+from rsctl.spec.toml_text import to_toml
 from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
-from rsctl.tui.draft import START, Draft, to_toml
+from rsctl.tui.draft import START, Draft
 from rsctl.tui.form import compose
 from rsctl.tui.form_rows import help_text
 from rsctl.tui.form_views import Field

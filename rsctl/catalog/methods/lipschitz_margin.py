@@ -66,6 +66,11 @@ METHOD = Method(
     use_when="With the models `lipschitz-mlp` (ℓ2) and `linf-distance` (ℓ∞), sigma = 0 and the verifier "
     "`lipschitz`.",
     parameters=LipschitzMarginParameters,
+    example={
+        "sigma": 0.0,
+        "model": "lipschitz-mlp",
+        "verification": [{"verifier": "lipschitz", "norm": "l2"}],
+    },
     printed_for=("mnist", "fashion-mnist", "cifar10"),
     defaults=(
         Defaults({"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine"}, source=CHOSEN),

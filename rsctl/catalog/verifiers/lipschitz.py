@@ -29,4 +29,5 @@ VERIFIER = Verifier(
     norms=("l2", "linf"),
     rounding=ROUNDING,
     parameters=LipschitzParameters,
+    example={"method": "lipschitz-margin", "model": "lipschitz-mlp"},
 )
