@@ -29,8 +29,8 @@ BOUNDS = {
 def page(entry: Entry) -> Iterator[tuple[str, str]]:
     """Headings and the text below each; the first heading is the entry's own."""
     kind = "key of a sweep file" if entry.kind == "key" else entry.kind
-    title = f": {entry.title}" if entry.kind != "key" else ""
-    yield f"{entry.name} ({kind}){title}", wrapped(entry.about or entry.title)
+    title = "" if entry.kind == "key" else f"{wrapped(entry.title)}\n\n"
+    yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip()
     if entry.schema:
         yield "Value", wrapped(f"{allowed(entry.schema)}. {_default(entry.schema)}", "  ")
     for heading, text in (
@@ -54,7 +54,7 @@ def listing() -> Iterator[tuple[str, str]]:
         lines = list(_lines(kind))
         if kind == "certificate":
             lines.append(
-                "  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: its radius in that norm."
+                "  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm."
             )
         if kind == "key":
             lines.append("  resources.certification, .verification and .attack have the same keys.")
