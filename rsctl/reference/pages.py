@@ -53,9 +53,7 @@ def listing() -> Iterator[tuple[str, str]]:
     for kind, heading in KINDS.items():
         lines = list(_lines(kind))
         if kind == "certificate":
-            lines.append(
-                "  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm."
-            )
+            lines.append("  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm.")
         if kind == "key":
             lines.append("  resources.certification, .verification and .attack have the same keys.")
         yield heading, "\n".join(lines)

@@ -203,6 +203,26 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
     drive(steps)
 
 
+def test_a_choice_explains_the_name_under_the_cursor(synthetic: Synthetic, drive) -> None:
+    def about(app):
+        return str(app.screen.query_one("#ask-about").render())
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        form(app).move_to("Method method.0.name")
+        await pilot.press("enter")
+        await pilot.press(*"macer")
+        await until(pilot, lambda: "no attack" in about(app), "what MACER is")
+        await pilot.press("escape")
+        form(app).move_to("Certification certification.certificates")
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "cohen, l-bound"
+        await until(pilot, lambda: "exact averages" in about(app), "what the L-bound is")
+        assert "CERTIFY" not in about(app)
+
+    drive(steps)
+
+
 def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)

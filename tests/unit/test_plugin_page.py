@@ -45,7 +45,7 @@ def test_the_page_is_a_plugin_that_trains_certifies_and_attacks(
         (done,) = rsctl.results.open(chain.store.root / "sweeps" / "mine").runs
         assert done.certified_accuracy([0.0])[0] == 1.0
         looser, tighter = (done.certify(name, alpha=0.001).radius for name in ("hoeffding", "runner-up"))
-        assert (0 < looser).all()
+        assert (looser > 0).all()
         assert (looser < tighter).all()
         (attacked,) = chain.store.runs("attacks")
         assert attacked.spec.attack == "shots"

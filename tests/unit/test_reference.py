@@ -260,7 +260,9 @@ def test_schema_is_one_document(chain: Chain, capsys: pytest.CaptureFixture[str]
 # Topics
 
 
-def test_every_topic_has_a_page_and_every_mark_a_list(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_topic_has_a_page_and_every_mark_a_list(
+    chain: Chain, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert set(REFERENCE) <= set(topics())
     used = set()
     for name in topics():
