@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
+from rsctl.config.identity import content_hash, identity
 from rsctl.modules import module_command
-from rsctl.spec.identity import content_hash, identity
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store
@@ -19,7 +19,7 @@ from rsctl.store.records import read_or_pass
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkShape:
     """An architecture on images of one shape: what the speed of all work depends on."""
 
     model: str
@@ -36,10 +36,10 @@ class Network:
 
 def network(
     model: str, parameters: Mapping[str, Any], dataset: str, dataset_parameters: Mapping[str, Any]
-) -> Network:
+) -> NetworkShape:
     """The network of a run, by what its spec says."""
     size = int(dataset_parameters.get("size", 0))
-    return Network(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
+    return NetworkShape(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
 
 
 def with_defaults(model: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def with_defaults(model: str) -> dict[str, Any]:
     return identity(declared.parameters()) if declared else {}
 
 
-def flops(store: Store, networks: set[Network]) -> dict[Network, float]:
+def flops(store: Store, networks: set[NetworkShape]) -> dict[NetworkShape, float]:
     """FLOPs per image of those that can be built; counted once by torch in a process of its own, then kept in the store."""
     files = {one: store.root / "bench" / "forward" / f"{content_hash(asdict(one))}.json" for one in networks}
     unknown = [one for one in networks if not files[one].exists()]
@@ -64,7 +64,7 @@ def flops(store: Store, networks: set[Network]) -> dict[Network, float]:
     return {one: counted["flops"] for one, counted in found.items() if counted and counted["flops"]}
 
 
-def _described(one: Network) -> dict[str, Any]:
+def _described(one: NetworkShape) -> dict[str, Any]:
     declared = known_datasets().get(one.dataset)
     return {
         "model": one.model,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
-from rsctl.plan.cost import Key, Measured, table_work, training_key
+from rsctl.plan.cost import Key, Throughput, table_work, training_key
 from rsctl.plan.plan import Plan
 
 PYTHON = 1.0
@@ -13,7 +13,7 @@ MARGIN = 1.25
 """Factor on a peak that was measured once."""
 
 
-def reckon(plan: Plan, measured: dict[Key, Measured]) -> dict[str, float]:
+def reckon(plan: Plan, measured: dict[Key, Throughput]) -> dict[str, float]:
     """GB of a task of each model and table that isn't imported, by `models/<id>` and `counts/<id>`; of a device nothing."""
     found = {}
     for name, model in plan.models.items():
@@ -28,7 +28,7 @@ def reckon(plan: Plan, measured: dict[Key, Measured]) -> dict[str, float]:
     return found
 
 
-def _task(keys: list[Key], measured: dict[Key, Measured], dataset: str, size: int, processes: int) -> float:
+def _task(keys: list[Key], measured: dict[Key, Throughput], dataset: str, size: int, processes: int) -> float:
     declared = known_datasets().get(dataset)
     held = size / 2**30 if declared and declared.in_memory and size <= HELD_MOST else 0.0
     peak = max((measured[key].memory_gb * MARGIN for key in keys if key in measured), default=0.0)

@@ -11,18 +11,24 @@ from typing import Any
 from pydantic import BaseModel
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers, plugins
+from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.declare import Attack, Method, Verifier
 from rsctl.catalog.noises import NOISES
-from rsctl.catalog.published import CHECKPOINT
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
 from rsctl.certificates.norms import InNorm
+from rsctl.config.point import Point
+from rsctl.config.sections import (
+    AttackTable,
+    Certification,
+    Precision,
+    Resources,
+    StageResources,
+    Verification,
+)
 from rsctl.errors import InputError
 from rsctl.reference.examples import example_of, example_of_key
 from rsctl.reference.schema import fields
-from rsctl.spec.point import Point
-from rsctl.spec.sections import Attack as AttackSection
-from rsctl.spec.sections import Certification, Precision, Resources, StageResources, Verification
 
 KINDS = {
     "method": "Training methods",
@@ -40,7 +46,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "training": Recipe,
     "certification": Certification,
     "verification": Verification,
-    "attack": AttackSection,
+    "attack": AttackTable,
     "precision": Precision,
     **{f"resources.{stage}": StageResources for stage in Resources.model_fields},
 }

@@ -6,8 +6,8 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rsctl.config.toml_text import to_toml, to_value
 from rsctl.reference.entries import KINDS, Entry, entries
-from rsctl.spec.toml_text import to_toml, to_value
 
 WIDTH = 80
 NUMBERS = {

@@ -9,20 +9,27 @@ from typing import Any
 from pydantic import BaseModel
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
+from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
-from rsctl.catalog.published import CHECKPOINT
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
-from rsctl.spec.point import Point
-from rsctl.spec.resolve import ROLES, Levels
-from rsctl.spec.sections import Attack as AttackSection
-from rsctl.spec.sections import Certification, ImageTable, Precision, Resources, StageResources, Verification
-from rsctl.spec.sweep import LEVELS, ONE_PER_SWEEP
+from rsctl.config.point import Point
+from rsctl.config.resolve import ROLES, Levels
+from rsctl.config.sections import (
+    AttackTable,
+    Certification,
+    ImageTable,
+    Precision,
+    Resources,
+    StageResources,
+    Verification,
+)
+from rsctl.config.sweep import LEVELS, ONE_PER_SWEEP
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 OURS = ("title", "identity", "neutral")
-"""Keywords that pydantic adds, or that a declaration has for `rsctl.spec.identity`."""
+"""Keywords that pydantic adds, or that a declaration has for `rsctl.config.identity`."""
 NULL = {"type": "null"}
 
 
@@ -60,7 +67,7 @@ def sweep_schema() -> Schema:
             "training-lists": _table(_lists(recipe["properties"])),
             "method": _method_entry(),
             "verification": _image_tables(Verification, "verifier", known_verifiers()),
-            "attack": _image_tables(AttackSection, "attack", known_attacks()),
+            "attack": _image_tables(AttackTable, "attack", known_attacks()),
         },
     }
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
 from rsctl.errors import InputError, unknown
 from rsctl.reference.entries import entries
 from rsctl.reference.pages import allowed, shortened, wrapped
 from rsctl.reference.schema import fields
-from rsctl.spec.settings import LocalProfile, Settings, SlurmProfile
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 _MARK = re.compile(r"^<!-- rsctl: (.+) -->$", re.MULTILINE)

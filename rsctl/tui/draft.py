@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from copy import deepcopy
 from typing import Any
 
-from rsctl.spec.toml_text import to_toml
+from rsctl.config.toml_text import to_toml
 
 START: dict[str, Any] = {
     "name": "my-sweep",

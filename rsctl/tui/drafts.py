@@ -10,8 +10,8 @@ import os
 import time
 from pathlib import Path
 
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import UserError
-from rsctl.spec.toml_text import to_toml
 from rsctl.tui.background import Answer
 from rsctl.tui.draft import Draft
 
@@ -28,7 +28,7 @@ class Kept(Answer):
 
 def place() -> Path:
     """The file that the draft of this store is kept in."""
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = hashlib.sha256(str(load_settings().store).encode()).hexdigest()[:16]
@@ -49,7 +49,7 @@ def forget() -> None:
 
 def find() -> Kept:
     """The draft that was left unsaved."""
-    from rsctl.spec.settings import read_toml
+    from rsctl.config.settings import read_toml
 
     path = place()
     if not path.exists():

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 from sites import Site, attempts
 
-from rsctl.cluster.backend import Seen
-from rsctl.cluster.slurm_commands import limits
-from rsctl.cluster.slurm_last_words import explain
-from rsctl.cluster.slurm_script import RUN, SETUP_FAILED, prepared, watched
+from rsctl.cluster.backend import BackendState
+from rsctl.cluster.slurm.commands import limits
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.cluster.slurm.script import RUN, SETUP_FAILED, prepared, watched
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run
 
@@ -60,7 +60,7 @@ def test_setup_that_fails_is_told_by_the_log_of_its_job(
 ) -> None:
     done = run_script(tmp_path, [*watched(setup), f"exec {ABSENT}"])
     (tmp_path / "log").write_text(done.stdout)
-    found = explain(Seen(State.FAILED, "SLURM: FAILED"), Run(tmp_path), tmp_path / "log", began=False)
+    found = explain(BackendState(State.FAILED, "SLURM: FAILED"), Run(tmp_path), tmp_path / "log", began=False)
     assert all(word in found.reason for word in words), (found.reason, done.stdout)
 
 

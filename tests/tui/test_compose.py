@@ -12,10 +12,10 @@ from piloting import on_screen, until
 from test_app import type_at_once
 from textual.widgets import Input, OptionList
 
+from rsctl.config.sweep import expand
+from rsctl.config.templates import all_templates
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
-from rsctl.spec.sweep import expand
-from rsctl.spec.templates import all_templates
-from rsctl.spec.toml_text import to_toml
 from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
 from rsctl.tui.draft import START, Draft
@@ -413,7 +413,7 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
 
 
 def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
 
     async def steps(app, pilot):
         await open_form(app, pilot)

@@ -10,9 +10,9 @@ from chain import Chain
 
 import rsctl.results
 from rsctl.catalog import plugin_problems, use_plugins
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config.settings import load_settings
 from rsctl.reference.topics import topic
-from rsctl.spec.settings import load_settings
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 MOST_LINES = 20

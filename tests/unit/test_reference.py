@@ -17,18 +17,18 @@ from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, ask, best_table
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config.point import Point
+from rsctl.config.runs import CountSpec
+from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
+from rsctl.config.sweep import Sweep, build_sweep
+from rsctl.config.templates import all_templates
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
 from rsctl.reference.entries import TABLES, Entry, entries, find
 from rsctl.reference.pages import WIDTH, listing, page, plain_page
 from rsctl.reference.schema import fields, sweep_schema
 from rsctl.reference.topics import GENERATED, topic, topics
-from rsctl.spec.point import Point
-from rsctl.spec.runs import CountSpec
-from rsctl.spec.settings import LocalProfile, Settings, SlurmProfile
-from rsctl.spec.sweep import Sweep, build_sweep
-from rsctl.spec.templates import all_templates
-from rsctl.spec.toml_text import to_toml
 
 REFERENCE = ("sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins")
 EVERY = [pytest.param(one, id=f"{one.kind} {one.name}") for one in entries()]
