@@ -165,7 +165,7 @@ MODELS: tuple[Model, ...] = (
         rate=NORMALISED,
         implementation="jobs.models.wide_resnet",
         about="A residual network of three stages whose channels are `widen` times 16, 32 and 64, with normalisation and ReLU before "
-        "each convolution. Fewer layers and more channels than a CIFAR ResNet of its size.",
+        "each convolution. Layers and width are yours to choose.",
         use_when="For ℓ1 certificates on CIFAR-10, whose published tables (Yang 2020) have Wide ResNet-40-2.",
         example={"dataset": "cifar10"},
     ),
@@ -230,8 +230,8 @@ MODELS: tuple[Model, ...] = (
         "Anil, Lucas, Grosse: Sorting out Lipschitz function approximation, ICML 2019",
         LipschitzParameters,
         implementation=VERIFIABLE,
-        about="Linear layers whose matrices are kept orthogonal, with the activation MaxMin, which sorts pairs. The output of its "
-        "hidden layers changes by no more than the image does in ℓ2, whatever the weights are.",
+        about="Linear layers whose matrices are kept orthogonal, with the activation MaxMin, which sorts pairs. Each "
+        "hidden layer changes its output by no more than its input changes in ℓ2, whatever the weights are.",
         use_when="For deterministic ℓ2 radii at the price of one pass: with `lipschitz-margin` and the verifier `lipschitz`.",
         example={"method": "lipschitz-margin"},
     ),

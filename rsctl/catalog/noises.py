@@ -56,7 +56,7 @@ NOISES: tuple[Noise, ...] = (
         "generalised-gaussian",
         "Generalised Gaussian noise",
         "Li, Zhang, Xie, Li: Double Sampling Randomized Smoothing, ICML 2022",
-        about="Gaussian noise with less of its mass at small norms: density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²), with k the key `exponent` of a sweep file "
+        about="Gaussian noise whose norm varies more: density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²), with k the key `exponent` of a sweep file "
         '(`noise` stays "gaussian"). The standard deviation of a coordinate is still sigma.',
         use_when="For the certificates `dsrs` and `neyman-pearson`; DSRS takes k = 1530 for 3x32x32 images.",
         example={"exponent": 10, "certification.certificates": ["neyman-pearson"]},

@@ -57,10 +57,7 @@ class SecondOrder:
         "sums of the noise under which f leaves the class. A smooth classifier whose gradient is small keeps "
         "its class further than its probability alone can show."
     )
-    use_when = (
-        "With `gradient = true` and some 10,000 draws or more, where two classes share all draws; elsewhere "
-        "`runner-up` certifies more."
-    )
+    use_when = "With `gradient = true` and some 10,000 draws or more, where two classes share nearly all draws; where more do, `runner-up` certifies more."
     example = {"certification.gradient": True}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:

@@ -33,7 +33,7 @@ class SplittingL1:
     norm = "l1"
     k = 1
     about = (
-        "Half the lead of the first class over the second, in pixel values, counted over every position of "
+        "Half the lead of the first class over the second, less one, in pixel values, counted over every position of "
         "the intervals of splitting noise. A pixel that changes by m values lies in another interval at m "
         "positions at most, so nothing is estimated and α plays no part."
     )

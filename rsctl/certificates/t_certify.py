@@ -53,7 +53,7 @@ class TCertify:
         "is then applied to, which the published proof doesn't cover: failure with probability 2α is what is "
         "proved."
     )
-    use_when = "To reproduce the tables of ADRE; `runner-up` is proved at α and its bound is never looser."
+    use_when = "To reproduce the tables of ADRE; `runner-up` is proved at α, and its bound on the other class is never looser."
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at the paper's `alpha` per image; abstains where p̲_A ≤ ½ at every α'."""

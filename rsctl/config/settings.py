@@ -41,7 +41,7 @@ class LocalProfile(SharedStore):
     gpus: Annotated[int, Field(ge=0)] | None = None
     """GPUs to hand out; by default those that nvidia-smi (or CUDA_VISIBLE_DEVICES) shows."""
     attempts: Annotated[int, Field(ge=1)] = 3
-    """How often a task that dies without a word and without progress is started again."""
+    """Times that a task is started again after it exited with no recorded error and no progress."""
 
 
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -88,13 +88,13 @@ class SlurmProfile(SharedStore):
     array_parallelism: Annotated[int, Field(ge=1)] = 256
     """Tasks of one array that may run at once."""
     warning_seconds: Annotated[int, Field(ge=1)] = 90
-    """How long before its time limit a task is told to write a snapshot and requeue itself."""
+    """Seconds before its time limit at which a task is warned, to write a snapshot and requeue itself."""
     snapshot_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """How much work a kill without warning may cost."""
+    """Seconds of work that a kill without warning may cost."""
     attempts: Annotated[int, Field(ge=1)] = 3
-    """How often a task is requeued without getting any further before it counts as failed."""
+    """Times that a task is requeued without progress before it counts as failed."""
     poll_seconds: Annotated[float, Field(ge=1)] = 10.0
-    """Least time between two looks at the scheduler's queue, for all tasks together."""
+    """Least seconds between two polls of the scheduler's queue, for all tasks together."""
     extra: dict[str, str | int | bool] = {}
     """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
 
@@ -148,7 +148,7 @@ class Settings(Parameters):
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets or certificates."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
-    """How the dashboard tells that a sweep has ended: by the terminal's bell and a desktop notification, by the bell, or not."""
+    """Signal of the dashboard when a sweep has ended: the terminal's bell and a desktop notification, the bell, or none."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
     """Where tasks can run, by name; `local` and `slurm` always exist."""
 

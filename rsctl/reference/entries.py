@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers, plugins
 from rsctl.catalog.checkpoints import CHECKPOINT
@@ -27,8 +28,9 @@ from rsctl.config.sections import (
     Verification,
 )
 from rsctl.errors import InputError
-from rsctl.reference.examples import example_of, example_of_key
+from rsctl.reference.examples import example_of, example_of_key, put
 from rsctl.reference.schema import fields
+from rsctl.text import counted
 
 KINDS = {
     "method": "Training methods",
@@ -124,6 +126,9 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
         *(_declared("data set", one) for one in known_datasets().values()),
         *(_declared("noise", one) for one in NOISES),
         *_keys(list(methods.values())),
+        *_parameter_keys("dataset", "data set", known_datasets()),
+        *_parameter_keys("model", "model", known_models()),
+        *_parameter_keys("method", "method", methods),
     )
 
 
@@ -164,7 +169,7 @@ def _guarantees(one: Any) -> str:
             else "Incomplete: what it can't prove may still be true."
         )
         return (
-            f"Deterministic, of the network itself: it gives the predicted class to every image within the radius, in {_in_norms(one.norms)}; "
+            f"Deterministic, of the network itself: it gives the predicted class to every image with pixels in [0, 1] within the radius, in {_in_norms(one.norms)}; "
             f"{one.rounding}. {ends}"
         )
     if isinstance(one, Attack):
@@ -255,6 +260,28 @@ def _key(model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[
         schema={**schema, "required": model.model_fields[name].is_required()},
         variant=prefix.startswith("resources.") and prefix != "resources.training.",
     )
+
+
+def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator[Entry]:
+    """Keys that only some data sets, models or methods have."""
+    owners: dict[str, list[Any]] = {}
+    for one in among.values():
+        for name in fields(one.parameters):
+            owners.setdefault(name, []).append(one)
+    for name, having in owners.items():
+        default = having[0].parameters.model_fields[name].get_default()
+        example = example_of(kind, having[0])
+        if default is not PydanticUndefined and name not in example[table]:
+            example = put(example, {f"{table}.{name}": default})
+        yield Entry(
+            "key",
+            f"{table}.{name}",
+            f"Parameter of {counted(len(having), kind)}",
+            f"A parameter of {', '.join(one.name for one in having)}.",
+            parameters=tuple(Parameter(one.name, fields(one.parameters)[name]) for one in having),
+            example=example,
+            variant=True,
+        )
 
 
 def first_sentence(text: str) -> str:

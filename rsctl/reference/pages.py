@@ -32,10 +32,10 @@ def page(entry: Entry) -> Iterator[tuple[str, str]]:
     title = "" if entry.kind == "key" else f"{wrapped(entry.title)}\n\n"
     yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip()
     if entry.schema:
-        yield "Value", wrapped(f"{allowed(entry.schema)}. {_default(entry.schema)}", "  ")
+        yield "Value", wrapped(f"{allowed(entry.schema)}. {default_of(entry.schema)}", "  ")
     for heading, text in (
         ("Guarantees", entry.guarantees),
-        ("Use it", entry.use_when),
+        ("When to use it", entry.use_when),
         ("Source", entry.source),
     ):
         if text:
@@ -80,11 +80,12 @@ def wrapped(text: str, indent: str = "", first: str | None = None) -> str:
 
 
 def _parameter(name: str, schema: Mapping[str, Any]) -> str:
-    head = f"  {name}: {allowed(schema)}. {_default(schema)}"
+    head = f"  {name}: {allowed(schema)}. {default_of(schema)}"
     return "\n".join((wrapped(head, "      ", ""), wrapped(schema.get("description", ""), "      ")))
 
 
-def _default(schema: Mapping[str, Any]) -> str:
+def default_of(schema: Mapping[str, Any]) -> str:
+    """The default that a schema states."""
     if "default" in schema:
         return f"Default {to_value(schema['default'])}."
     return "Required." if schema.get("required", True) else "Not set by default."

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
 from rsctl.errors import InputError, unknown
 from rsctl.reference.entries import entries
-from rsctl.reference.pages import allowed, shortened, wrapped
+from rsctl.reference.pages import allowed, default_of, shortened, wrapped
 from rsctl.reference.schema import fields
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
@@ -47,7 +47,11 @@ def _listed(kind: str, prefix: str = "") -> Callable[[], str]:
 def _fields(model: type[BaseModel]) -> Callable[[], str]:
     def text() -> str:
         return "\n".join(
-            wrapped(f"{name}: {allowed(schema)}. {schema.get('description', '')}", "        ", "    ")
+            wrapped(
+                f"{name}: {allowed(schema)}. {default_of({'required': False, **schema})} {schema['description']}",
+                "        ",
+                "    ",
+            )
             for name, schema in fields(model).items()
             if name not in ("backend", "profiles")
         )

@@ -27,7 +27,7 @@ ATTACK = Attack(
     about="Searches for the nearest adversarial image in ℓ2: each step follows the gradient, and the norm of "
     "the perturbation shrinks after a success and grows after a failure. What is kept is the nearest "
     "image on the way that fooled the classifier.",
-    use_when="For small distances in ℓ2 in one search; it is the usual choice beside certificates of smoothing.",
+    use_when="For small distances in ℓ2 in one search.",
     norms=("l2",),
     parameters=DDNParameters,
 )
