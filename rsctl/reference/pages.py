@@ -25,6 +25,9 @@ BOUNDS = {
     "multipleOf": "multiple of",
 }
 
+MOST = 2**31 - 1
+"""A bound from here on is one of storage, and tells nobody anything."""
+
 
 def page(entry: Entry) -> Iterator[tuple[str, str]]:
     """Headings and the text below each; the first heading is the entry's own."""
@@ -109,7 +112,7 @@ def allowed(schema: Mapping[str, Any]) -> str:
         return " or ".join(dict.fromkeys(map(allowed, schema["anyOf"])))
     if schema.get("type") == "array":
         return f"list, each {allowed(schema.get('items', {}))}"
-    bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if key in schema]
+    bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if schema.get(key, MOST) < MOST]
     return " ".join([NUMBERS.get(schema.get("type", ""), "any value"), ", ".join(bounds)]).rstrip()
 
 
