@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 import pytest
 import tomli
+import typer
 from chain import Chain
 
 from rsctl import completion
@@ -17,7 +18,7 @@ from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
 from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, ask, best_table
-from rsctl.cli.app import run
+from rsctl.cli.app import app, run
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec
 from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
@@ -28,7 +29,7 @@ from rsctl.errors import InputError
 from rsctl.reference.entries import TABLES, Entry, entries, find
 from rsctl.reference.pages import WIDTH, listing, page, plain_page
 from rsctl.reference.schema import fields, sweep_schema
-from rsctl.reference.topics import GENERATED, topic, topics
+from rsctl.reference.topics import FOLDER, GENERATED, topic, topics
 
 REFERENCE = ("sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins")
 EVERY = [pytest.param(one, id=f"{one.kind} {one.name}") for one in entries()]
@@ -269,13 +270,47 @@ def test_every_topic_has_a_page_and_every_mark_a_list(
         text = topic(name)
         assert text.startswith("# ")
         assert "<!-- rsctl:" not in text
-        source = Path(sys.modules["rsctl"].__file__ or "").parent / "docs" / f"{name}.md"
-        used |= set(re.findall(r"<!-- rsctl: (.+) -->", source.read_text(encoding="utf-8")))
+        used |= set(re.findall(r"<!-- rsctl: (.+) -->", (FOLDER / f"{name}.md").read_text(encoding="utf-8")))
     assert used == set(GENERATED)
     assert run(["help"]) == 0
     assert set(topics()) <= set(capsys.readouterr().out.split())
     assert run(["help", "plugin"]) == 2
     assert "Did you mean 'plugins'?" in capsys.readouterr().err
+
+
+def blocks(name: str) -> list[str]:
+    """The indented blocks of a page."""
+    text = (FOLDER / f"{name}.md").read_text(encoding="utf-8")
+    found = re.findall(r"(?:^    .*\n|^\n(?=    ))+", text, re.MULTILINE)
+    return [textwrap.dedent(block) for block in found]
+
+
+@pytest.mark.parametrize("name", ["sweep-file", "certificates", "checkpoints"])
+def test_the_sweep_files_of_a_page_resolve(name: str, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(files)
+    tested = 0
+    for block in blocks(name):
+        if re.search(r"^\[|^sigma = ", block, re.MULTILINE):
+            build_sweep({**SWEEP, **tomli.loads(block)}, name, files)
+            tested += 1
+    assert tested
+
+
+def test_the_profiles_of_the_page_on_clusters_are_profiles() -> None:
+    (block,) = [block for block in blocks("cluster") if "[profiles." in block]
+    ((name, values),) = tomli.loads(block)["profiles"].items()
+    assert SlurmProfile(**values).partition == name
+
+
+def test_the_commands_of_the_pages_exist() -> None:
+    known: Any = typer.main.get_command(app)
+    commands = re.findall(
+        r"(?:`|^    )rsctl ([a-z]+)([^`\n#]*)", "\n".join(map(topic, REFERENCE)), re.MULTILINE
+    )
+    assert len(commands) > 40
+    for command, arguments in commands:
+        options = {option for one in known.commands[command].params for option in one.opts}
+        assert set(re.findall(r"(?<=\s)--[a-z-]+", arguments)) <= options, (command, arguments)
 
 
 def test_the_certificates_page_lists_them_all() -> None:
