@@ -52,7 +52,10 @@ def _show(sections: Iterable[tuple[str, str]]) -> None:
 
 
 def schema() -> None:
-    """Print the JSON Schema of sweep files, for editors that complete and check TOML."""
+    """Print the JSON Schema of sweep files, for editors that complete and check TOML.
+
+    Save it (rsctl schema > sweep.schema.json) and begin a sweep file with '#:schema ./sweep.schema.json'.
+    """
     from rsctl.config.settings import load_settings
     from rsctl.reference.schema import sweep_schema
 
