@@ -34,7 +34,7 @@ def test_a_node_that_cannot_see_the_store_is_named_by_status_and_by_doctor(site:
         assert site.wait() == ["failed", "cancelled"]
         reason = next(iter(site.statuses().values())).reason
         assert "it wrote nothing, not even" in reason
-        assert f"does cpu3 see {site.folder / 'runs'}? 'rsctl doctor' tries it" in reason
+        assert f"does cpu3 see {site.folder / 'runs'}? 'rsctl doctor' tests it" in reason
         found = {
             finding["what"]: finding for finding in json.loads(site.rsctl("doctor", "--json", code=3).stdout)
         }
