@@ -52,7 +52,7 @@ class Explained:
     """Texts of a declaration for `rsctl explain`, the dashboard's lists and the JSON Schema; a plugin may leave them out."""
 
     about: str = ""
-    """Two sentences that say what it is."""
+    """Two sentences for a reader who has never heard of it."""
     use_when: str = ""
     """When to choose it."""
     example: Mapping[str, Any] = field(default_factory=dict)

@@ -40,7 +40,7 @@ TEXTS = {
         'With `noise = "laplace"`, to compare with `uniform-l1`.',
     ),
 }
-"""What each is, in two sentences, and when to use it."""
+"""`about` and `use_when` of each certificate."""
 
 
 class L1Noise:

@@ -1,4 +1,4 @@
-"""What users look up: names and keys, topics, and the schema of sweep files."""
+"""The reference on the command line: names and keys, topics, and the schema of sweep files."""
 
 from __future__ import annotations
 

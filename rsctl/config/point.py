@@ -52,7 +52,7 @@ class Point(Parameters):
     precision: Precision = Precision()
     """Arithmetic of training and certification, explicit because a certificate is for the function as executed."""
     resources: Resources = Resources()
-    """What a task of each stage gets: threads, GPUs, processes, memory, time."""
+    """Resources of a task of each stage: threads, GPUs, processes, memory, time."""
 
     @field_validator("verification", "attack", mode="before")
     @classmethod

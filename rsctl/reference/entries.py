@@ -59,7 +59,7 @@ STRUCTURE = {
     "verification": "Verifiers that prove radii of the network itself, without sampling: one [[verification]] table each.",
     "attack": "Attacks that search for adversarial images: one [[attack]] table each.",
     "precision": "Arithmetic of training and certification, explicit because a certificate is for the function as executed.",
-    "resources": "What a task of each stage gets: [resources.training], [resources.certification] and so on.",
+    "resources": "Resources of a task of each stage: [resources.training], [resources.certification] and so on.",
     "grid": "Lists of values for any key of the file: every combination is a run.",
     "method.training": "Recipe values of this method alone, in place of [training].",
     "method.grid": "Lists of values for this method alone; its sigma and seed replace those of the sweep.",
@@ -104,7 +104,7 @@ class Entry:
     example: Mapping[str, Any] = field(default_factory=dict)
     """A whole sweep file."""
     schema: Mapping[str, Any] = field(default_factory=dict)
-    """What a key allows."""
+    """Values that a key allows."""
     variant: bool = False
     """Not listed: its name is made from another one's."""
 

@@ -110,7 +110,7 @@ def example_of_key(name: str, info: FieldInfo | None) -> dict[str, Any]:
 
 
 def put(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    """A raw table with these dotted keys set; where a name stands for a table it becomes one."""
+    """A raw table with these dotted keys set; a name in the place of a table becomes one."""
     result = deepcopy(dict(raw))
     for key, value in values.items():
         *tables, last = key.split(".")

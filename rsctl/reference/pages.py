@@ -26,7 +26,7 @@ BOUNDS = {
 }
 
 MOST = 2**31 - 1
-"""A bound from here on is one of storage, and tells nobody anything."""
+"""A bound from here on is one of storage, and isn't shown."""
 
 
 def page(entry: Entry) -> Iterator[tuple[str, str]]:

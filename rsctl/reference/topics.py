@@ -16,7 +16,7 @@ from rsctl.reference.schema import fields
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
 _MARK = re.compile(r"^<!-- rsctl: (.+) -->$", re.MULTILINE)
-"""A line of a page that names what stands there when it is shown."""
+"""A line of a page that is replaced by a generated list."""
 
 
 def topics() -> dict[str, str]:

@@ -85,7 +85,7 @@ def compose(draft: Draft) -> Composed:
 
 
 def _abouts() -> dict[str, dict[str, str]]:
-    """What each name is, by the table or key that takes it."""
+    """Texts of names, by the table or key that takes them."""
     known: dict[str, Iterable[Any]] = {
         "dataset": known_datasets().values(),
         "model": known_models().values(),
