@@ -58,7 +58,7 @@ class SecondOrder:
         "its class further than its probability alone can show."
     )
     use_when = "With `gradient = true` and some 10,000 draws or more, where two classes share nearly all draws; where more do, `runner-up` certifies more."
-    example = {"certification.gradient": True}
+    example = {"certification.gradient": True, "certification.n": 10_000}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where p̲ ≤ ½.

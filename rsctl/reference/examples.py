@@ -19,6 +19,10 @@ BASE: dict[str, Any] = {
     "sigma": 0.5,
 }
 SIGMA = 0.25
+FEW = {"certification.n": 1000}
+"""Draws with which an example ends within a minute or so."""
+FEW_IMAGES = 20
+"""The same of a verifier or an attack."""
 MOST = 3
 """Parameters that an example shows."""
 BESIDE: dict[str, dict[str, Any]] = {
@@ -29,7 +33,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "certification.split": {"certification.split": "val"},
     "certification.tile": {"certification.tile": "auto"},
     "noise": {"noise": "uniform", "certification.certificates": ["uniform-l1"]},
-    "certification.gradient": {"certification.gradient": True, "certification.certificates": ["second-order"]},
+    "certification.gradient": {"certification.gradient": True, "certification.n": 10_000, "certification.certificates": ["second-order"]},
     "certification.selection": {"certification.selection": "clean", "certification.certificates": ["single-pass"]},
     "certification.stopping": {
         "certification.stopping": "certify-at-radii",
@@ -78,21 +82,26 @@ def example_of(kind: str, declared: Any) -> dict[str, Any]:
     """The sweep file for a declaration: its name, what it needs, and some of its parameters."""
     name, own = declared.name, dict(getattr(declared, "example", {}))
     if kind == "certificate":
-        return put(BASE, {**own, "certification.certificates": [name]})
+        return _quick({"certification.certificates": [name], **own})
     if kind == "noise":
-        return put(BASE, own if "exponent" in own else {"noise": name, **own})
+        return _quick(own if "exponent" in own else {"noise": name, **own})
     if kind in ("verifier", "attack"):
-        table = {kind: name, "norm": declared.norms[0], **_some(declared.parameters)}
+        table = {
+            kind: name,
+            "norm": declared.norms[0],
+            "max_images": FEW_IMAGES,
+            **_some(declared.parameters),
+        }
         proved = {"model": "mlp", "sigma": 0.0} if kind == "verifier" else {}
-        return put(BASE, {**proved, **own, "verification" if kind == "verifier" else kind: [table]})
+        return _quick({**proved, **own, "verification" if kind == "verifier" else kind: [table]})
     if kind == "method":
         values = declared.default_values("digits", SIGMA)
         given = {key: values[key] for key in declared.parameters.model_fields if key in values}
         chosen = dict(list(given.items())[:MOST])
-        return put(BASE, {"sigma": SIGMA, "method": {"name": name, **chosen}, **own})
+        return _quick({"sigma": SIGMA, "method": {"name": name, **chosen}, **own})
     key = "model" if kind == "model" else "dataset"
     where = {} if kind != "model" else {"dataset": _fitting(declared)}
-    return put(BASE, {**where, key: {"name": name, **_some(declared.parameters)}, **own})
+    return _quick({**where, key: {"name": name, **_some(declared.parameters)}, **own})
 
 
 def example_of_key(name: str, info: FieldInfo | None) -> dict[str, Any]:
@@ -103,10 +112,16 @@ def example_of_key(name: str, info: FieldInfo | None) -> dict[str, Any]:
         "attack": {f"{table}.attack": "ddn"},
     }
     value = {} if info is None else {name: info.examples[0] if info.examples else info.get_default()}
-    found = put(BASE, {**needed.get(table, {}), **value, **BESIDE.get(name, {})})
+    found = _quick({**needed.get(table, {}), **value, **BESIDE.get(name, {})})
     if isinstance(found.get(table), dict) and table in ("verification", "attack"):
         found[table] = [found[table]]
     return found
+
+
+def _quick(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The base with these dotted keys, and few draws where it samples."""
+    sampled = values.get("sigma", BASE["sigma"]) and "certification" not in values
+    return put(BASE, {**values, **{key: n for key, n in FEW.items() if sampled and key not in values}})
 
 
 def put(raw: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
