@@ -42,7 +42,7 @@ class Transfer:
         "network in fp32."
     )
     use_when = "To certify the fp32 network at the speed of bf16, for a radius that is a little smaller."
-    example = {"certification.transfer": 10000, "precision.certification": "bf16"}
+    example = {"certification.transfer": 1000, "precision.certification": "bf16"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A − ζ̄ ≤ ½.

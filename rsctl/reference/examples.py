@@ -43,7 +43,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "certification.stop_radii": {"certification.stopping": "certify-at-radii", "certification.certificates": ["sequential"]},
     "certification.stop_delta": {"certification.stopping": "radius-within", "certification.certificates": ["sequential"]},
     "certification.shells": {"exponent": 10, "certification.certificates": ["dsrs"]},
-    "certification.transfer": {"precision.certification": "bf16", "certification.certificates": ["transfer"]},
+    "certification.transfer": {"certification.transfer": 1000, "precision.certification": "bf16", "certification.certificates": ["transfer"]},
     "certification.val_share": {"certification.split": "val"},
     "certification.start": {"dataset": "mnist"},
     "certification.stop": {"dataset": "mnist", "certification.start": 500},
