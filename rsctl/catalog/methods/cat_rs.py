@@ -37,6 +37,7 @@ METHOD = Method(
     citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=2,
     parameters=CatRsParameters,
+    passes=lambda parameters, classes: 2 * parameters["noises"],
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"noises": 4, "steps": 4, "epsilon": 1.0, "teacher_draws": 10_000}, source=CODE),

@@ -38,6 +38,7 @@ METHOD = Method(
     citation="Campbell, Finlay, Oberman: Adversarial Boot Camp: label free certified robustness in one epoch, 2020",
     revision=1,
     parameters=HeatParameters,
+    passes=lambda parameters, classes: 1 + parameters["projections"],
     printed_for=("imagenet",),
     defaults=(
         Defaults(

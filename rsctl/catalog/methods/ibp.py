@@ -35,6 +35,7 @@ METHOD = Method(
     citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
     revision=2,
     parameters=BoundTraining,
+    passes=lambda parameters, classes: 4,
     defaults=(
         Defaults(
             {

@@ -36,6 +36,7 @@ METHOD = Method(
     citation="Jeong et al.: SmoothMix: Training Confidence-calibrated Smoothed Classifiers, NeurIPS 2021",
     revision=2,
     parameters=SmoothMixParameters,
+    passes=lambda parameters, classes: 2 * parameters["noises"],
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"noises": 2, "steps": 4, "eta": 5.0, "warmup": 10}, source=CODE),

@@ -21,6 +21,7 @@ METHOD = Method(
     citation="Li, Chen, Wang, Carin: Certified Adversarial Robustness with Additive Noise, NeurIPS 2019",
     revision=1,
     parameters=StabilityParameters,
+    passes=lambda parameters, classes: 2,
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"lbd": 2.0}, source="Jeong 2020 (Consistency), authors' code: train_stab.py and its logs"),
