@@ -16,16 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jobs.certify.tiles import ON_A_GPU, fastest, rates_of, samples_per_second
 from jobs.data import load
 from jobs.memory import sized_by
 from jobs.models import build_model
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.random import generator, hash32
-from jobs.sampling.tiles import ON_A_GPU, fastest, rates_of, samples_per_second
 from rsctl.catalog import find, known_datasets, known_models
+from rsctl.config.identity import identity
 from rsctl.errors import UserError
-from rsctl.spec.identity import identity
 from rsctl.store.layout import Run
 
 BLOCK = 100

@@ -16,13 +16,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.data import load, require_planned
 from jobs.models.load import load_trained, to_sample
 from jobs.precision import configure
 from jobs.printing import print_json
-from jobs.sampling.shown import Shown
 from rsctl.catalog import use_plugins
-from rsctl.spec.runs import CountSpec
+from rsctl.config.runs import CountSpec
 from rsctl.store.layout import Run
 
 DRAWS = 8
@@ -52,7 +52,7 @@ def pictures(run: Run, position: int, data_root: Path) -> dict[str, Any]:
         rows[0] = pixels
         found["clean"] = int(executed(rows)[0].argmax())
         if isinstance(spec, CountSpec):
-            shown = Shown(
+            shown = NoisyInputs(
                 spec.sigma, spec.noise_key, spec.n, device, spec.noise, spec.exponent, spec.arithmetic
             )
             # A block is drawn whole: its noise is a function of its key and its shape.

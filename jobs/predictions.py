@@ -21,7 +21,7 @@ from jobs.tensors import load_tensors
 from rsctl.errors import InputError, UserError
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 TOGETHER = 1000
 """Noises of one image in one forward pass of the teacher."""
@@ -79,7 +79,7 @@ def smoothed_prediction(teacher: nn.Module, row: int, draws: int, state: Trainin
     return counts / draws
 
 
-def publish_predictions(work: Work, shares: Tensor, images: Images) -> None:
+def publish_predictions(work: TaskContext, shares: Tensor, images: Images) -> None:
     """Publish the table where a model would lie: the first copy wins, and no later one replaces it."""
     buffer = io.BytesIO()
     spec = work.run.train_spec

@@ -15,10 +15,10 @@ from rsctl.store.files import replace
 from rsctl.store.provenance import git_state
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, set_aside, shard_file
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 
-def load_images(work: Work) -> Images:
+def load_images(work: TaskContext) -> Images:
     """The images of the task, as planned; raises InputError where the files are others than they were."""
     spec = work.run.table_spec
     split = "train" if spec.split == "val" else "test"
@@ -31,7 +31,7 @@ def load_images(work: Work) -> Images:
 class ShardWriter(ABC):
     """This attempt's shard file, and how far the task is; `further` attributes stand in the file beside those of every table."""
 
-    def __init__(self, work: Work, images: Images, model_sha256: str, **further: Any) -> None:
+    def __init__(self, work: TaskContext, images: Images, model_sha256: str, **further: Any) -> None:
         spec, shape = work.run.table_spec, images.shape
         self.work = work
         self.finished: set[int] = set()

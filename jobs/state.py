@@ -13,9 +13,9 @@ from torch.nn import functional
 
 from jobs.data import Images
 from jobs.noise import smoothing_noise
+from jobs.noise.splitting import levels_of, split
 from jobs.precision import at_least_float32
 from jobs.random import generator
-from jobs.splitting import levels_of, split
 from rsctl.catalog.pixels import splitting_width
 
 

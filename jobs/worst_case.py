@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from jobs.precision import at_least_float32, in_full
-from jobs.verifiers.crown import Lines
+from jobs.verifiers.crown import LinearBounds
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import Network, trace
-from jobs.verifiers.operations import Affine, Dense, Distance, Op
+from jobs.verifiers.operations import Affine, Dense, DistanceOp, Op
 
 
 def ramp(epoch: float, start: float, epochs: float, shape: str = "linear") -> float:
@@ -76,7 +76,7 @@ class WorstCase:
         return margins.scatter(1, y[:, None], 0.0)
 
 
-class _Unrounded(Lines):
+class _Unrounded(LinearBounds):
     """Lines as in exact arithmetic."""
 
     unit = slack = 0.0
@@ -100,7 +100,7 @@ def _through(op: Op, inputs: list[Interval]) -> Interval:
         middle = op.apply((upper + lower) / 2).to(lower.dtype)
         radius = op.absolute((upper - lower) / 2).to(lower.dtype)
         return Interval(middle - radius, middle + radius)
-    if isinstance(op, Distance):
+    if isinstance(op, DistanceOp):
         nearest, farthest = op.reach(lower, upper)
         return Interval(nearest + op.bias, farthest + op.bias)
     # All others grow with everything they take.

@@ -7,7 +7,7 @@ import sys
 
 
 def main() -> None:
-    from rsctl.cli import run
+    from rsctl.cli.app import run
     from rsctl.plain import guard
 
     guard(brief=True)

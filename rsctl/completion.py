@@ -81,7 +81,7 @@ def subjects(incomplete: str) -> list[str]:
 
 def templates(incomplete: str) -> list[str]:
     """Sweep files that come with rsctl."""
-    from rsctl.spec.templates import all_templates
+    from rsctl.config.templates import all_templates
 
     return among(lambda: [one.name for one in all_templates()])(incomplete)
 
@@ -110,7 +110,7 @@ def profiles(incomplete: str) -> list[str]:
     """Profiles of rsctl.toml, and the two that always exist."""
 
     def names() -> Iterable[str]:
-        from rsctl.spec.settings import load_settings
+        from rsctl.config.settings import load_settings
 
         return load_settings().settings.everywhere
 
@@ -121,7 +121,7 @@ def published(incomplete: str) -> list[str]:
     """Published tables."""
 
     def names() -> Iterable[str]:
-        from rsctl.report.published import published_tables
+        from rsctl.report.baselines import published_tables
 
         return published_tables()
 
@@ -134,7 +134,7 @@ def one_of(*names: str) -> Names:
 
 
 def _store() -> Store:
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
     from rsctl.store.layout import Store
 
     return Store(load_settings().store)
@@ -157,7 +157,7 @@ def _of_catalog(kind: str) -> Names:
     def names() -> Iterable[str]:
         from rsctl import catalog
         from rsctl.certificates import certificates
-        from rsctl.spec.settings import load_settings
+        from rsctl.config.settings import load_settings
 
         load_settings()  # makes the plugins known
         known: dict[str, Callable[[], Iterable[str]]] = {

@@ -23,17 +23,17 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
-from rsctl.report.formats import long_rows
 from rsctl.report.logged import reading
 from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run, of_verification
+from rsctl.report.tables.formats import long_rows
 from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Table
-from rsctl.words import counted
+from rsctl.store.tables import StoredTable
+from rsctl.text import counted
 
 __all__ = ["RunResults", "SweepResults", "open"]
 
@@ -152,7 +152,7 @@ class RunResults:
         )  # fmt: skip
 
     @property
-    def _table(self) -> Table[Rows]:
+    def _table(self) -> StoredTable[Rows]:
         if self.about.table is None:
             raise InputError(f"{self.about.run}: holds radii without counts.")
         return self.about.table

@@ -12,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.processes import task_processes
-from rsctl.cluster.requests import own_queue, task_of
+from rsctl.cluster.local.processes import task_processes
+from rsctl.cluster.local.requests import own_queue, task_of
 from rsctl.cluster.task import MODULES
+from rsctl.config.settings import Place, load_settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
-from rsctl.spec.settings import Place, load_settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import KINDS, Run, Store
-from rsctl.store.work import Work
+from rsctl.store.task_context import TaskContext
 
 TINY: dict[str, Any] = {
     "name": "tiny",
@@ -69,7 +69,7 @@ def toml(values: dict[str, Any], prefix: str = "") -> str:
     return "\n".join(plain + tables)
 
 
-class StopsAfter(Work):
+class StopsAfter(TaskContext):
     """A work that is told to stop after so many tiles, as by SIGTERM."""
 
     tiles = 0
@@ -114,12 +114,12 @@ class Chain:
         sweep = build_sweep(values, "sweep.toml", self.place.data, self.store.planned)
         return commit(make_plan(sweep, "sweep.toml"), self.place, update=update)
 
-    def work(self, task: Task, kind: type[Work] = Work) -> Work:
+    def work(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """A new attempt at a task, in this process."""
         claim = Claim.take(task.run, task.number, here())
         return kind(task.run, task.number, claim, self.place.data, task.run.launch())
 
-    def run(self, task: Task, kind: type[Work] = Work) -> Work:
+    def run(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """Do a task in this process; the work says how it went."""
         work = self.work(task, kind)
         importlib.import_module(MODULES[task.run.kind]).main(work)
@@ -182,7 +182,11 @@ def queue_pids(store: Store) -> list[int]:
             state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
         except OSError:
             continue
-        if b"rsctl.cluster.queue" in words and f"RSCTL_STORE={store.root}".encode() in given and state != "Z":
+        if (
+            b"rsctl.cluster.local.queue" in words
+            and f"RSCTL_STORE={store.root}".encode() in given
+            and state != "Z"
+        ):
             found.append(int(name))
     return found
 

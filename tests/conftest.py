@@ -13,7 +13,7 @@ import pytest
 from chain import Chain, end_processes
 
 from rsctl.catalog import plugin_packages
-from rsctl.cluster.slurm_watch import WATCH
+from rsctl.cluster.slurm.watch import WATCH
 from rsctl.plan import forward
 from rsctl.store import records
 from rsctl.store.layout import Store

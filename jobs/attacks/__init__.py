@@ -25,7 +25,7 @@ are those that `Attacker.search` was given, in its order; a new call may draw ne
 
 
 @dataclass
-class Found:
+class AttackResult:
     """What a search found for N images."""
 
     distance: Tensor
@@ -38,7 +38,7 @@ class Found:
 class Attacker(Protocol):
     """An attack made ready for one model."""
 
-    def search(self, images: Tensor, labels: Tensor) -> Found:
+    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
         """Look for the nearest image that isn't classified as its label, for each of N images.
 
         That the unchanged image may be wrong already is decided elsewhere: it needn't be looked at.
@@ -62,7 +62,7 @@ class Nearest:
 
     def __init__(self, images: Tensor, labels: Tensor, *, norm: str, topk: int) -> None:
         self.images, self.labels, self.norm, self.topk = images, labels, norm, topk
-        self.found = Found(
+        self.found = AttackResult(
             torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device), images.clone()
         )
 
@@ -71,7 +71,7 @@ class Nearest:
         fooling = fooled(scores, self.labels, self.topk)
         distance = distances(self.images, candidates, self.norm)
         better = fooling & (distance > 0) & (distance < self.found.distance)
-        self.found = Found(
+        self.found = AttackResult(
             torch.where(better, distance, self.found.distance),
             torch.where(better[:, None, None, None], candidates, self.found.image),
         )

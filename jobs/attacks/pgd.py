@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jobs.adversary import pgd
-from jobs.attacks import Classify, Found, Nearest, looking
+from jobs.attacks import AttackResult, Classify, Nearest, looking
 from jobs.losses import unit
 
 
@@ -33,7 +33,7 @@ class PGD:
     norm: str
     draw: Callable[[], Tensor]
 
-    def search(self, images: Tensor, labels: Tensor) -> Found:
+    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
         look = looking(self.classify, nearest, p)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.attacks import Attacker, Classify, Found, fooled
+from jobs.attacks import Attacker, AttackResult, Classify, fooled
 from jobs.attacks.smoothed import Smoothed
 from jobs.random import generator
 from rsctl.errors import InputError, RefusedError
@@ -24,14 +24,14 @@ ROWS, PIXELS = 512, 12_000_000
 
 
 @dataclass
-class Attacked(Found):
+class Attacked(AttackResult):
     """What an attack came to."""
 
     predicted: Tensor
     """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
 
 
-class Search:
+class AttackSearch:
     """An attack on one model.
 
     A batch has always `batch` rows, and every random number belongs to an image: so what is found for it doesn't depend on
@@ -126,7 +126,7 @@ class Search:
         found = self._attacker(classify, positions).search(images, labels)
         with torch.no_grad():
             sure = fooled(classify(found.image), labels, self.topk)
-        found = Found(torch.where(sure, found.distance, math.inf), found.image)
+        found = AttackResult(torch.where(sure, found.distance, math.inf), found.image)
         return self._settled(found, images, fooled(scores, labels, self.topk), scores.argmax(dim=1))
 
     def _smoothed(
@@ -154,7 +154,7 @@ class Search:
         attacker: Attacker = self.prepare(classify, self.parameters, norm=self.norm, draw=draw)
         return attacker
 
-    def _settled(self, found: Found, images: Tensor, wrong: Tensor, predicted: Tensor) -> Attacked:
+    def _settled(self, found: AttackResult, images: Tensor, wrong: Tensor, predicted: Tensor) -> Attacked:
         """0 where the image itself is wrong; nothing found beyond `epsilon`."""
         distance = torch.where(found.distance > self.most, math.inf, found.distance)
         distance = torch.where(wrong, 0.0, distance)

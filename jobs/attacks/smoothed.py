@@ -21,11 +21,11 @@ from scipy.special import bdtrc
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jobs.attacks import Classify, Found, distances
+from jobs.attacks import AttackResult, Classify, distances
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator, hash32
-from jobs.sampling.sampler import ImageCounts, Sampler
-from rsctl.spec.runs import CONFIRMATIONS
+from rsctl.config.runs import CONFIRMATIONS
 
 SELECTION = 100
 """Draws that name the classes to be tested against the label."""
@@ -142,15 +142,15 @@ class Smoothed:
         return torch.from_numpy(p <= self.alpha / CONFIRMATIONS).to(labels.device)
 
     def confirm(
-        self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
-    ) -> Found:
+        self, found: AttackResult, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
+    ) -> AttackResult:
         """What g itself gets wrong: found images are moved on, away from their original, until it is confirmed.
 
         Luck decides which of them a few noises call wrong first, so most lie somewhat before the boundary of g. The
         way to go doubles until g is seen to be wrong, and is then narrowed down. Those that never are wrong count as
         not found. `alpha` is shared among all trials.
         """
-        confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
+        confirmed = AttackResult(torch.full_like(found.distance, math.inf), images.clone())
         low = torch.zeros_like(found.distance)
         high = torch.full_like(low, math.inf)
         open_ = torch.isfinite(found.distance)

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from jobs.data.decode import centre_crop, read_image, resized_crop_flip
-from jobs.moving import moved
+from jobs.device import to_device
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
@@ -112,12 +112,12 @@ class ArrayImages(Images):
         device = torch.device(device)
         if device.type == "cuda" and self.pixels.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
             return self  # they stay beside the device, whose memory the network needs
-        moved = ArrayImages(self.pixels.to(device), self.labels.to(device), self.shape, self.fingerprint)
-        moved.positions = self.positions
-        return moved
+        to_device = ArrayImages(self.pixels.to(device), self.labels.to(device), self.shape, self.fingerprint)
+        to_device.positions = self.positions
+        return to_device
 
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-        rows = moved(rows, self.pixels.device)
+        rows = to_device(rows, self.pixels.device)
         pixels, labels = self.pixels[rows], self.labels[rows]
         return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
 
@@ -175,7 +175,7 @@ class FileImages(Images):
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
         pixels = torch.stack([self.decode(row) for row in rows.tolist()])
         labels = self.labels[rows.cpu()]
-        return (pixels, labels) if device is None else (moved(pixels, device), moved(labels, device))
+        return (pixels, labels) if device is None else (to_device(pixels, device), to_device(labels, device))
 
     def stream(
         self,

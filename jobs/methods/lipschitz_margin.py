@@ -22,7 +22,7 @@ from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState
 from jobs.verifiers.network import Network, trace
-from jobs.verifiers.operations import Affine, Conv, Dense, Distance, Scale
+from jobs.verifiers.operations import Affine, Conv, Dense, DistanceOp, Scale
 from jobs.worst_case import ramp
 
 
@@ -118,7 +118,7 @@ def layer_constant(op: object, number: int, norm: str, directions: nn.Module) ->
     """An estimate of one layer's constant, with a gradient."""
     if isinstance(op, Scale):
         return op.weight.abs().max()
-    if isinstance(op, Distance):
+    if isinstance(op, DistanceOp):
         return 1.0 if norm == "linf" else math.sqrt(op.shape[0])
     if not isinstance(op, Affine):
         return 1.0

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from jobs.data import Images
+from jobs.models.checkpoint_formats import Weights
 from jobs.models.contest import ALIKE, LEVEL, LOOKS, Contest, contest
 from jobs.models.normalize import normalisation_values
-from jobs.models.published import Weights
 from jobs.models.recognise import assemble
 from jobs.models.stored import Stored
 from jobs.noise import smoothing_noise
 from jobs.random import generator
+from rsctl.catalog.checkpoints import NORMALISATIONS
 from rsctl.catalog.declare import DataSet, DataShape
-from rsctl.catalog.published import NORMALISATIONS
 from rsctl.errors import InputError, RefusedError
 
 

@@ -19,9 +19,9 @@ from jobs.precision import executed_function, float32_flags
 from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
+from rsctl.config.identity import completed
+from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
-from rsctl.spec.identity import completed
-from rsctl.spec.runs import TrainSpec
 
 
 def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequential, str]:

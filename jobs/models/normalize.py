@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from rsctl.catalog.checkpoints import NORMALISATIONS, explicit
 from rsctl.catalog.declare import DataSet, DataShape
-from rsctl.catalog.published import NORMALISATIONS, explicit
 from rsctl.errors import InputError
 
 Values = tuple[Sequence[float], Sequence[float]]
@@ -36,7 +36,7 @@ USUAL: dict[str, Values] = {
 def normalisation_values(
     name: str, dataset: DataSet, shape: DataShape
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation per channel of a normalisation (`rsctl.catalog.published.NORMALISATIONS`, or numbers).
+    """Mean and standard deviation per channel of a normalisation (`rsctl.catalog.checkpoints.NORMALISATIONS`, or numbers).
 
     Raises InputError where it has other channels than the images.
     """

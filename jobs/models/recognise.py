@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from jobs.models import build_model
+from jobs.models.checkpoint_formats import Weights
 from jobs.models.normalize import normalisation_values
 from jobs.models.parts import COUNTERS
-from jobs.models.published import Weights
 from jobs.models.stored import per_channel
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape

@@ -34,7 +34,7 @@ class Verdicts:
     """(N, channels, size, size) float32: that image, where `broken` is finite and the verifier keeps it."""
 
 
-class Prover(Protocol):
+class PreparedVerifier(Protocol):
     """A verifier made ready for one model."""
 
     executed: nn.Module

@@ -16,7 +16,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from jobs.verifiers import Prover
+from jobs.verifiers import PreparedVerifier
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, Relaxed, bisect, matrices_of
 from jobs.verifiers.matrices import Bounds, Layer
@@ -26,7 +26,7 @@ from rsctl.catalog.declare import DataShape
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> Prover:
+) -> PreparedVerifier:
     """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "branch-and-bound", parameters.max_relus, precision)
 

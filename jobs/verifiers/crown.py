@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from jobs.verifiers.ibp import Interval, Margins, box, propagate, result
 from jobs.verifiers.network import Network, trace, unsupported
-from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Distance, MaxMin, Op, Relu, Reshape
-from jobs.verifiers.prover import Prover, SumsOfProducts
+from jobs.verifiers.operations import TINY, UNIT, Add, Affine, DistanceOp, MaxMinOp, Op, Relu, Reshape
+from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]
@@ -32,7 +32,7 @@ MOST = 2**24
 
 
 @dataclass(frozen=True)
-class Ball:
+class Balls:
     """Images of [0, 1] pixels within a distance of given ones."""
 
     images: Tensor
@@ -64,7 +64,7 @@ class Ball:
         return value - 4 * U * (value.abs() + constant.abs())
 
 
-class Lines:
+class LinearBounds:
     """Carries linear functions back to the image, through one network over one set of boxes.
 
     `intervals` bound every operation's result (from `propagate` or `bounds`), float64; those of what goes into a ReLU
@@ -154,7 +154,7 @@ class Lines:
         carried = a.clamp(min=0) * below[:, None] + negative * steep[:, None]
         return carried, (negative.flatten(2) @ lift.flatten(1)[:, :, None])[:, :, 0] * (1 + self.slack)
 
-    def least(self, ball: Ball, a: Tensor, start: int) -> Tensor:
+    def least(self, ball: Balls, a: Tensor, start: int) -> Tensor:
         """Lower bounds of a·z over the ball, (N, S, *shape) → (N, S); in chunks that fit into memory."""
         widest = max(torch.Size(op.shape).numel() for op in self.network.ops[: start + 1])
         some = max(1, TOGETHER.get(a.device.type, MOST) // (widest * len(a)))
@@ -162,13 +162,13 @@ class Lines:
 
 
 def unsupported_line(op: Op) -> Exception:
-    kind = "an ℓ∞-distance layer" if isinstance(op, Distance) else type(op).__name__
+    kind = "an ℓ∞-distance layer" if isinstance(op, DistanceOp) else type(op).__name__
     return unsupported(
         f"the layer '{op.name}' is {kind}; linear bounds don't go through it, intervals do (`ibp`)"
     )
 
 
-def bounds(network: Network, ball: Ball, *, intermediate: str = "crown") -> list[Interval]:
+def bounds(network: Network, ball: Balls, *, intermediate: str = "crown") -> list[Interval]:
     """Bounds of every operation's result over a ball, float64, each (N, *shape).
 
     `network` in float64. With `intermediate` "crown" what goes into a ReLU is bounded by linear bounds where intervals
@@ -189,14 +189,14 @@ def bounds(network: Network, ball: Ball, *, intermediate: str = "crown") -> list
     return found
 
 
-def refine(network: Network, found: list[Interval], ball: Ball, number: int) -> Interval:
+def refine(network: Network, found: list[Interval], ball: Balls, number: int) -> Interval:
     """The bounds of operation `number`, tightened where its sign is open for any of the images."""
     low, high = found[number]
     flat_low, flat_high = low.flatten(1).clone(), high.flatten(1).clone()
     # An image's bounds depend on no other: what is open for another only is left as it is.
     open_ = (flat_low < 0) & (flat_high > 0)
     rows = open_.any(dim=0).nonzero()[:, 0]
-    lines, shape = Lines(network, found), network.ops[number].shape
+    lines, shape = LinearBounds(network, found), network.ops[number].shape
     size, count = torch.Size(shape).numel(), len(low)
     widest = max(torch.Size(op.shape).numel() for op in network.ops[: number + 1])
     for part in rows.split(max(1, TOGETHER.get(low.device.type, MOST) // (2 * widest * count))):
@@ -211,11 +211,11 @@ def refine(network: Network, found: list[Interval], ball: Ball, number: int) -> 
     return Interval(flat_low.view_as(low), flat_high.view_as(high))
 
 
-def margins(network: Network, ball: Ball, y: Tensor, found: list[Interval]) -> Tensor:
+def margins(network: Network, ball: Balls, y: Tensor, found: list[Interval]) -> Tensor:
     """Lower bounds of f_y − f_c over the ball, (N, classes), inf at c = y: the better of linear bounds and intervals."""
     one = torch.eye(network.classes, dtype=torch.float64, device=y.device)
     wanted = one[y][:, None] - one
-    worst = Lines(network, found).least(ball, wanted, len(network.ops) - 1)
+    worst = LinearBounds(network, found).least(ball, wanted, len(network.ops) - 1)
     last = network.ops[-1].inputs[0]
     worst = torch.maximum(worst, Margins(network).of(found[last], y))
     worst[torch.arange(len(y), device=y.device), y] = math.inf
@@ -224,17 +224,17 @@ def margins(network: Network, ball: Ball, y: Tensor, found: list[Interval]) -> T
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> Prover:
+) -> RadiusSearch:
     """Linear bounds of the executed float32 function; see `jobs.verifiers`."""
     executed = SumsOfProducts(model, precision)
     network = trace(executed, (shape.channels, shape.size, shape.size)).to(torch.float64)
     for op in network.ops:
-        if isinstance(op, (Distance, MaxMin)):
+        if isinstance(op, (DistanceOp, MaxMinOp)):
             raise unsupported_line(op)
 
     def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
-        ball = Ball(images.double(), radius, norm)
+        ball = Balls(images.double(), radius, norm)
         found = bounds(network, ball, intermediate=parameters.intermediate)
         return (margins(network, ball, labels, found) > 0).all(dim=1)
 
-    return Prover(executed, proved, radii, parameters)
+    return RadiusSearch(executed, proved, radii, parameters)

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers.network import Network, trace
-from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, Distance, Op, Relu
-from jobs.verifiers.prover import Prover, SumsOfProducts
+from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, DistanceOp, Op, Relu
+from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 PASSES = 2.3
@@ -117,7 +117,7 @@ def step(op: Op, inputs: list[Interval], *, positive: bool = False, mine: bool =
         (a, b), unit = inputs, UNIT[inputs[0].lower.dtype] + UNIT[torch.float32]
         lower, upper = a.lower + b.lower, a.upper + b.upper
         return Interval(lower - lower.abs() * 2 * unit - TINY, upper + upper.abs() * 2 * unit + TINY)
-    if isinstance(op, Distance):
+    if isinstance(op, DistanceOp):
         return Interval(*op.interval(inputs[0].lower, inputs[0].upper))
     return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
 
@@ -178,7 +178,7 @@ class Margins:
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> Prover:
+) -> RadiusSearch:
     """Interval bounds of the executed float32 function; see `jobs.verifiers`."""
     executed = SumsOfProducts(model, precision)
     margins = Margins(trace(executed, (shape.channels, shape.size, shape.size)))
@@ -186,4 +186,4 @@ def prepare(
     def proved(images: Tensor, labels: Tensor, radius: Tensor) -> Tensor:
         return (margins(box(images, radius), labels) > 0).all(dim=1)
 
-    return Prover(executed, proved, radii, parameters, passes=PASSES)
+    return RadiusSearch(executed, proved, radii, parameters, passes=PASSES)

@@ -27,9 +27,9 @@ from jobs.verifiers.operations import (
     Affine,
     Conv,
     Dense,
-    Distance,
+    DistanceOp,
     Input,
-    MaxMin,
+    MaxMinOp,
     Op,
     Relu,
     Reshape,
@@ -122,9 +122,9 @@ def layer_constant(op: Op, norm: str) -> float:
         if norm == "linf":
             return largest_row
         return spectral_norm(op.weight) if isinstance(op, Dense) else convolution_norm(op)
-    if isinstance(op, Distance):
+    if isinstance(op, DistanceOp):
         return 1.0 if norm == "linf" else math.sqrt(op.shape[0]) * UP
-    if isinstance(op, (Input, Relu, Reshape, MaxMin, Add)):
+    if isinstance(op, (Input, Relu, Reshape, MaxMinOp, Add)):
         return 1.0
     raise unsupported(f"the layer '{op.name}' is {type(op).__name__}, with no Lipschitz constant")
 
@@ -171,7 +171,7 @@ class Constants:
             error = (
                 sum((errors[source] for source in op.inputs), torch.zeros_like(radius)) * self.layers[number]
             )
-            if isinstance(op, (Affine, Distance, Add)):
+            if isinstance(op, (Affine, DistanceOp, Add)):
                 own = self.own(op, [self.reach(results, errors, source, radius) for source in op.inputs])
                 if number == last and self.last is not None:
                     weight = self.apart[y] * errors[op.inputs[0]][:, None]
@@ -192,7 +192,7 @@ class Constants:
             sums = op.absolute(reach[0], op.bias_size)
             return torch.where(sums < HUGE, sums * op.error(torch.float64) * 1.01 + TINY, math.inf)
         u = 4 * (UNIT[torch.float32] + U)
-        if isinstance(op, Distance):
+        if isinstance(op, DistanceOp):
             farthest = reach[0].amax(dim=1, keepdim=True) + op.weight.abs().amax(dim=1)
             return u * (farthest + op.bias.abs()) + TINY
         return u * (reach[0] + reach[1]) + TINY
@@ -200,12 +200,12 @@ class Constants:
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> Prover:
+) -> LipschitzProver:
     """The Lipschitz constants of the executed float32 function; see `jobs.verifiers`."""
-    return Prover(SumsOfProducts(model, precision), shape, norm, parameters.batch)
+    return LipschitzProver(SumsOfProducts(model, precision), shape, norm, parameters.batch)
 
 
-class Prover:
+class LipschitzProver:
     """Radius min over c of (f_y − f_c − rounding) / constant of f_y − f_c; the largest costs no more than a given one."""
 
     def __init__(self, executed: nn.Module, shape: DataShape, norm: str, batch: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from jobs.verifiers import Prover
+from jobs.verifiers import PreparedVerifier
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
 from jobs.verifiers.program import TOLERANCE, Answer, Program
@@ -24,7 +24,7 @@ INSIDE = 1e-4
 
 def prepare(
     model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> Prover:
+) -> PreparedVerifier:
     """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "milp", parameters.max_relus, precision)
     return CompleteProver(executed, net, norm, radii, parameters.time_limit, settle, largest)

@@ -26,9 +26,9 @@ from jobs.verifiers.operations import (
     Affine,
     Conv,
     Dense,
-    Distance,
+    DistanceOp,
     Input,
-    MaxMin,
+    MaxMinOp,
     Op,
     Relu,
     Reshape,
@@ -61,7 +61,7 @@ class Network:
     @property
     def device(self) -> torch.device:
         return next(
-            (op.bias.device for op in self.ops if isinstance(op, (Affine, Distance))), torch.device("cpu")
+            (op.bias.device for op in self.ops if isinstance(op, (Affine, DistanceOp))), torch.device("cpu")
         )
 
     @property
@@ -308,7 +308,7 @@ class _Builder:
     def distance(self, name: str, layer: DistanceLayer, source: int) -> int:
         bias = -layer.running_mean if layer.bias is None else self.take(layer.bias)
         weight = self.take(layer.weight)
-        return self.append(Distance(name, (source,), (len(weight),), weight, bias.to(self.dtype)))
+        return self.append(DistanceOp(name, (source,), (len(weight),), weight, bias.to(self.dtype)))
 
     def negate(self, name: str, layer: nn.Module, source: int) -> int:
         shape = self.ops[source].shape
@@ -320,7 +320,7 @@ class _Builder:
         return self.scale(name, torch.ones_like(bias), bias, bias.abs(), source)
 
     def max_min(self, name: str, layer: nn.Module, source: int) -> int:
-        return self.append(MaxMin(name, (source,), self.ops[source].shape))
+        return self.append(MaxMinOp(name, (source,), self.ops[source].shape))
 
     def relu(self, name: str, layer: nn.Module | None, source: int) -> int:
         return self.append(Relu(name, (source,), self.ops[source].shape))

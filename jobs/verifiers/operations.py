@@ -215,7 +215,7 @@ class Conv(Affine):
 
 
 @dataclass(frozen=True)
-class MaxMin(Op):
+class MaxMinOp(Op):
     """The larger and the smaller of each pair, without error; it grows with every input."""
 
     def apply(self, *inputs: Tensor) -> Tensor:
@@ -224,7 +224,7 @@ class MaxMin(Op):
 
 
 @dataclass(frozen=True)
-class Distance(Op):
+class DistanceOp(Op):
     """‖x − w_j‖∞ + b_j for every unit j."""
 
     weight: Tensor

@@ -37,7 +37,7 @@ class SumsOfProducts(Executed):
             return super().forward(x)
 
 
-class Prover:
+class RadiusSearch:
     """Finds radii by asking `proved(images, labels, radius)`, (B,) bool, for `batch` images at a time.
 
     `passes` is what one such question costs, in forward passes. What is proved at the smallest radius is predicted, too: where

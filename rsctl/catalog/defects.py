@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from rsctl.catalog.depth import of_file
-from rsctl.words import counted, path_text
+from rsctl.text import counted, path_text
 
 HEAD = 512
 """Bytes that are looked at."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rsctl.catalog.listing import entries_of, folders_in, kind_of
 from rsctl.errors import InputError, UnavailableError
-from rsctl.words import counted
+from rsctl.text import counted
 
 LABELS = Path(__file__).with_name("imagenet_validation.txt.bz2")
 NAME = re.compile(r"ILSVRC2012_val_(\d{8})(?:_(n\d{8}))?\.jpe?g", re.IGNORECASE)

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsctl.errors import InputError
-from rsctl.words import counted, path_text
+from rsctl.text import counted, path_text
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", ".tiff")
 DEAD = "links that lead nowhere"

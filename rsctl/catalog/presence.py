@@ -13,7 +13,7 @@ from rsctl.catalog.declare import DataSet
 from rsctl.catalog.folders import SPLITS, folder_root, inspect_folder
 from rsctl.catalog.listing import folders_in
 from rsctl.errors import UserError
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 def presence(data_root: Path) -> list[tuple[str, str]]:

@@ -18,8 +18,8 @@ from rsctl.certificates.dsrs import NeymanPearson
 from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import spendable
 from rsctl.certificates.stopping import make_rule
+from rsctl.config.runs import CONFIRMATIONS, AttackSpec, CountSpec, halves_of
 from rsctl.errors import RefusedError
-from rsctl.spec.runs import CONFIRMATIONS, AttackSpec, CountSpec, halves_of
 
 MOST = 2**31 - 1
 """Draws per image: counts are stored in 32 bits."""

@@ -8,11 +8,11 @@ from typing import Protocol
 
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)
-class Seen:
+class BackendState:
     """What a backend knows of a task, beyond its files."""
 
     state: State
@@ -44,7 +44,7 @@ class HandedOver:
 class Observer(Protocol):
     """Sees and stops tasks. Everything that may block is here; nothing of it is called on a UI thread."""
 
-    def poll(self, tasks: Iterable[Task]) -> dict[str, Seen]:
+    def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """What it knows of unfinished tasks, by `Task.key`; a task it has never seen is left out."""
         ...
 

@@ -9,19 +9,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsctl.cluster.backend import Backend, Observer, Seen
-from rsctl.cluster.everywhere import Everywhere
-from rsctl.cluster.local import LocalBackend, of_others
-from rsctl.cluster.slurm import SlurmBackend
-from rsctl.cluster.slurm_submissions import submissions
+from rsctl.cluster.all_backends import Everywhere
+from rsctl.cluster.backend import Backend, BackendState, Observer
+from rsctl.cluster.local.backend import LocalBackend, of_others
+from rsctl.cluster.slurm.backend import SlurmBackend
+from rsctl.cluster.slurm.submissions import submissions
+from rsctl.config.settings import LocalProfile, Place
 from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Request, Task
 from rsctl.regular import open_regular
-from rsctl.spec.settings import LocalProfile, Place
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.degenerate import Verdict, of_folder, said
 from rsctl.store.layout import Run, Store
-from rsctl.words import duration
+from rsctl.text import duration
 
 if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
@@ -80,9 +80,9 @@ def backend_of(place: Place, cluster: str) -> Backend:
 
 def plan_file(file: Path, place: Place) -> Plan:
     """Read and plan a sweep file; nothing is written."""
+    from rsctl.config.sweep import load_sweep
     from rsctl.plan.plan import make_plan
     from rsctl.plan.unreadable import require_readable
-    from rsctl.spec.sweep import load_sweep
 
     plan = make_plan(load_sweep(file, place.data, Store(place.store).planned), str(file))
     try:
@@ -163,7 +163,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
     return {task.key: found[task.key] for task in tasks}
 
 
-def _open_status(task: Task, attempt: Attempt | None, seen: Seen | None) -> TaskStatus:
+def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None) -> TaskStatus:
     if seen:
         return _status(task, attempt, seen.state, seen.reason, seen.node)
     if attempt is None:

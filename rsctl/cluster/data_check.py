@@ -22,7 +22,7 @@ from rsctl.catalog.listing import Listing, alike, both, folders_in, list_split, 
 from rsctl.catalog.presence import absent, own_folders
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.modules import module_command
-from rsctl.words import counted
+from rsctl.text import counted
 
 KEEP_SECONDS = 20.0
 """Seconds between two writings of what was opened, so that a check that is interrupted goes on from there."""
@@ -31,7 +31,7 @@ Advance = Callable[[int, int], None]
 
 
 @dataclass
-class Found:
+class DataFindings:
     """The findings of a check about one data set."""
 
     name: str
@@ -50,7 +50,7 @@ class Found:
         return not (self.problems or self.defects)
 
 
-def check_all(data_root: Path, advance: Advance) -> list[Found]:
+def check_all(data_root: Path, advance: Advance) -> list[DataFindings]:
     """Check what is below the data root: declared data sets, and folders that can be taken as an `imagefolder`."""
     here = [
         d for d in known_datasets().values() if d.paths and all((data_root / p).exists() for p in d.paths)
@@ -61,7 +61,7 @@ def check_all(data_root: Path, advance: Advance) -> list[Found]:
     ]
 
 
-def check(data_root: Path, name: str, white: float, orientation: str, advance: Advance) -> Found:
+def check(data_root: Path, name: str, white: float, orientation: str, advance: Advance) -> DataFindings:
     """Check a declared data set by its name, or a folder: below this one, else below the data root."""
     declared = known_datasets().get(name)
     if declared is not None and declared.parameters is not ImageFolder:
@@ -78,10 +78,10 @@ def check(data_root: Path, name: str, white: float, orientation: str, advance: A
     return check_folder(data_root, parameters, advance)
 
 
-def check_folder(data_root: Path, parameters: ImageFolder, advance: Advance) -> Found:
+def check_folder(data_root: Path, parameters: ImageFolder, advance: Advance) -> DataFindings:
     """Check an `imagefolder` with all of its classes."""
     root = folder_root(data_root, parameters.path)
-    found = Found(f"imagefolder '{parameters.path}'", root)
+    found = DataFindings(f"imagefolder '{parameters.path}'", root)
     listed = _open_all(found, SPLITS, parameters, advance)
     classes = [{alike(file.split("/")[1]) for file, _, _ in listing.files} for listing in listed.values()]
     same = len(classes) == 2 and classes[0] == classes[1] and not found.problems
@@ -97,9 +97,9 @@ def check_folder(data_root: Path, parameters: ImageFolder, advance: Advance) -> 
     return found
 
 
-def check_declared(dataset: DataSet, data_root: Path, advance: Advance) -> Found:
+def check_declared(dataset: DataSet, data_root: Path, advance: Advance) -> DataFindings:
     """Check ImageNet file by file, another data set by loading it."""
-    found = Found(dataset.name, data_root / (dataset.paths[0] if dataset.paths else ""))
+    found = DataFindings(dataset.name, data_root / (dataset.paths[0] if dataset.paths else ""))
     if wrong := absent(dataset, data_root):
         found.problems.append(wrong)
     elif dataset.layout is not None:
@@ -112,7 +112,7 @@ def check_declared(dataset: DataSet, data_root: Path, advance: Advance) -> Found
 
 
 def _open_all(
-    found: Found, splits: tuple[str, ...], parameters: ImageFolder | None, advance: Advance
+    found: DataFindings, splits: tuple[str, ...], parameters: ImageFolder | None, advance: Advance
 ) -> dict[str, Listing]:
     """Open every file of the class folders that isn't known from before; returns what is there of each split."""
     listed: dict[str, Listing] = {}
@@ -190,7 +190,7 @@ def _data_plane(*arguments: str) -> str:
     return done.stdout.strip()
 
 
-def text_of(found: Found) -> str:
+def text_of(found: DataFindings) -> str:
     """A check for people: what is wrong first by its kind, each file on a line of its own."""
     known = found.files - found.opened
     lines = [

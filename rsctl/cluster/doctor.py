@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from rsctl.catalog import known_datasets, known_methods, known_models, plugin_problems
 from rsctl.catalog.presence import presence
 from rsctl.certificates import certificates
-from rsctl.cluster.processes import stopped_queues, visible_gpus
-from rsctl.cluster.queue import served
-from rsctl.cluster.requests import own_queue
-from rsctl.cluster.slurm_doctor import examine_slurm
+from rsctl.cluster.local.processes import stopped_queues, visible_gpus
+from rsctl.cluster.local.queue import served
+from rsctl.cluster.local.requests import own_queue
+from rsctl.cluster.slurm.doctor import examine_slurm
+from rsctl.config.settings import Place
 from rsctl.errors import UserError
-from rsctl.spec.settings import Place
 from rsctl.store.exclusion import has_locks
 from rsctl.store.files import replace
 from rsctl.store.layout import Store

@@ -7,14 +7,14 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rsctl.cluster import control
+from rsctl.cluster.all_backends import Everywhere
 from rsctl.cluster.control import Submitted, TaskStatus, statuses, sweep_tasks
-from rsctl.cluster.everywhere import Everywhere
-from rsctl.cluster.processes import task_processes
-from rsctl.cluster.requests import all_queues, task_of
-from rsctl.cluster.slurm_submissions import handed_over
+from rsctl.cluster.local.processes import task_processes
+from rsctl.cluster.local.requests import all_queues, task_of
+from rsctl.cluster.slurm.submissions import handed_over
+from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Task
-from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store, is_key
 

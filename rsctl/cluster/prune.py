@@ -11,11 +11,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.cluster.everywhere import Everywhere
-from rsctl.cluster.requests import all_queues
+from rsctl.cluster.all_backends import Everywhere
+from rsctl.cluster.local.requests import all_queues
+from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
-from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json

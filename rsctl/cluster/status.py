@@ -9,18 +9,18 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from rsctl.catalog.published import CHECKPOINT
+from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.weight_files import called
+from rsctl.cluster.all_backends import notices
 from rsctl.cluster.control import TaskStatus, sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
-from rsctl.cluster.everywhere import notices
+from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer
-from rsctl.spec.settings import Place
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
 from rsctl.store.layout import TABLES, Run, Store
-from rsctl.words import counted, duration, per_second
+from rsctl.text import counted, duration, per_second
 
 _ORDER = (
     State.RUNNING,
@@ -60,7 +60,7 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
     return Summary(states, progress, sum(s.again > 0 for s in everything))
 
 
-class Progress:
+class ProgressLine:
     """One line on stderr that is rewritten in a terminal, and printed only when it changes elsewhere."""
 
     def __init__(self, stream: TextIO) -> None:

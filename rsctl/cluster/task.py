@@ -27,14 +27,14 @@ from rsctl.store.attempts import Claim, here, read_attempt
 from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
+from rsctl.store.task_context import Stopped, TaskContext
 from rsctl.store.trust import check_task, told_group
-from rsctl.store.work import Stopped, Work
 
 MODULES = {
-    "models": "jobs.train",
-    "counts": "jobs.count",
-    "verifications": "jobs.verify",
-    "attacks": "jobs.attack",
+    "models": "jobs.training.train",
+    "counts": "jobs.certify.count",
+    "verifications": "jobs.per_image.verify",
+    "attacks": "jobs.per_image.attack",
 }
 """Whose `main(work)` does the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
@@ -43,7 +43,7 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptEnd:
     """The end of an attempt."""
 
     state: str
@@ -60,7 +60,7 @@ def run_task(run: Run, number: int) -> int:
     return 1 if perform(run, number).state == "failed" else 0
 
 
-def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any) -> Outcome:
+def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any) -> AttemptEnd:
     """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end.
 
     `stop` has listened since before; keywords replace values of the run's launch file on this machine, such as `data` or `snapshot_seconds`.
@@ -71,7 +71,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     for variable in _THREAD_VARIABLES:
         os.environ[variable] = str(launch["threads"])
     claim = _claim(run, number, launch)
-    work = Work(run, number, claim, Path(launch["data"]), launch)
+    work = TaskContext(run, number, claim, Path(launch["data"]), launch)
     stop.tell(work)
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)
@@ -91,7 +91,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
         state, reason = "failed", f"{type(error).__name__}: {error}"
     claim.end(state, reason)
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {state}{': ' + reason if reason else ''}", flush=True)
-    return Outcome(state, reason, claim)
+    return AttemptEnd(state, reason, claim)
 
 
 def _launch(run: Run, number: int) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Stop:
     """Listens for signals from its first line on, also before there is a loop to tell."""
 
     def __init__(self) -> None:
-        self.work: Work | None = None
+        self.work: TaskContext | None = None
         self.reason = ""
         for name in _SIGNALS:
             signal.signal(name, self._receive)
@@ -117,7 +117,7 @@ class Stop:
         if self.work:
             self.work.request_stop(self.reason)
 
-    def tell(self, work: Work) -> None:
+    def tell(self, work: TaskContext) -> None:
         self.work = work
         if self.reason:
             work.request_stop(self.reason)

@@ -9,12 +9,12 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from rsctl.config.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
-from rsctl.spec.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 def change(store: Store, plan: Plan) -> str:

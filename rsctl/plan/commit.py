@@ -11,6 +11,8 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.weight_files import TAKEN, content
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
@@ -19,21 +21,19 @@ from rsctl.plan.cost import measure
 from rsctl.plan.memory import reckon
 from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
 from rsctl.plan.tasks import STAGES, Request, Task
-from rsctl.spec.sections import StageResources
-from rsctl.spec.settings import Place
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
 from rsctl.store.fields import ENTRY, TAKEN_RECORD
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
-from rsctl.store.labels import Labels
+from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.records import seal
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 from rsctl.store.trust import check_run, kept_from_group, open_to_all
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
             needs = tuple(models[need] for need in model.needs if need in models)
             requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
     numbers: dict[str, list[int]] = {}
-    labels, bare = Labels(), list[Run]()
+    labels, bare = KnownLabels(), list[Run]()
     for table in plan.tables.values():
         run = store.create(table.spec)
         check_run(run, group=group)

@@ -6,21 +6,21 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.errors import UserError
-from rsctl.plan.forward import Network, footprints, network, with_defaults
+from rsctl.plan.forward import NetworkShape, footprints, network, with_defaults
 from rsctl.plan.plan import Plan
-from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.fields import BENCH
 from rsctl.store.layout import TABLES, Run, Store
 from rsctl.store.records import read_or_pass
-from rsctl.words import duration
+from rsctl.text import duration
 
-Key = tuple[str | Network, ...]
+Key = tuple[str | NetworkShape, ...]
 
 
 @dataclass(frozen=True)
-class Measured:
+class Throughput:
     """Throughput of one kind of work: training images, noisy samples, or verified or attacked images per second, on one device."""
 
     per_second: float
@@ -53,7 +53,7 @@ class Cost:
         )
 
 
-def estimate(plan: Plan, store: Store, measured: dict[Key, Measured] | None = None) -> Cost:
+def estimate(plan: Plan, store: Store, measured: dict[Key, Throughput] | None = None) -> Cost:
     """Hours for what isn't done yet, at the throughput last measured for the same network, images and precision.
 
     Where only another width, other images or another side were measured, the speed goes with the FLOPs of a forward pass.
@@ -87,11 +87,11 @@ def estimate(plan: Plan, store: Store, measured: dict[Key, Measured] | None = No
     return Cost(seconds / 3600, tuple(sorted(devices)), tuple(sorted(unknown)), tuple(sorted(scaled)))
 
 
-def _of(key: Key) -> Network:
-    return next(part for part in key if isinstance(part, Network))
+def _of(key: Key) -> NetworkShape:
+    return next(part for part in key if isinstance(part, NetworkShape))
 
 
-def _nearest(key: Key, measured: dict[Key, Measured]) -> Key | None:
+def _nearest(key: Key, measured: dict[Key, Throughput]) -> Key | None:
     """The same work, last measured with another size of the same architecture; proofs and attacks don't go with FLOPs alone."""
     if key[0] not in ("training", "sampling"):
         return None
@@ -132,7 +132,7 @@ def table_work(train: TrainSpec, spec: TableSpec) -> list[tuple[Key, int]]:
     raise TypeError(type(spec).__name__)
 
 
-def sampling_key(of: Network, precision: str, compiled: str) -> Key:
+def sampling_key(of: NetworkShape, precision: str, compiled: str) -> Key:
     """What sampling speed depends on."""
     return ("sampling", of, precision) + (() if compiled == "off" else (f"compiled: {compiled}",))
 
@@ -146,9 +146,9 @@ def done_images(run: Run) -> set[int]:
     return done
 
 
-def measure(store: Store) -> dict[Key, Measured]:
+def measure(store: Store) -> dict[Key, Throughput]:
     """The newest throughput of every kind of work in the store."""
-    found: dict[Key, Measured] = {}
+    found: dict[Key, Throughput] = {}
     peaks: dict[Key, float] = {}
     for key, measured in _everything(store):
         peaks[key] = max(measured.memory_gb, peaks.get(key, 0.0))
@@ -157,7 +157,7 @@ def measure(store: Store) -> dict[Key, Measured]:
     return {key: replace(one, memory_gb=peaks[key]) for key, one in found.items()}
 
 
-def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
+def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
     yield from _benched(store)
     for run in store.runs("models"):
         try:
@@ -178,7 +178,7 @@ def _everything(store: Store) -> Iterator[tuple[Key, Measured]]:
                 yield from _rates(run, *work[0])
 
 
-def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
+def _benched(store: Store) -> Iterator[tuple[Key, Throughput]]:
     """What `rsctl bench` measured."""
     for file in sorted((store.root / "bench").glob("*.json")):
         figures = read_or_pass(file, BENCH)
@@ -189,17 +189,17 @@ def _benched(store: Store) -> Iterator[tuple[Key, Measured]]:
         of = network(figures["model"], parameters, figures["dataset"], figures.get("dataset_parameters", {}))
         for row in figures["rows"]:
             key = sampling_key(of, row["precision"], row.get("compile", "off"))
-            yield key, Measured(row["samples_per_second"], figures["device"], figures["time"])
+            yield key, Throughput(row["samples_per_second"], figures["device"], figures["time"])
 
 
-def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Measured]]:
+def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Throughput]]:
     """Throughput of each task's newest attempt; `each` is what one unit of its progress stands for."""
     for number, attempts in attempt_numbers(run).items():
         progress = read_attempt(run, number, attempts[-1]).progress
         if progress.get("rate") and progress.get("device"):
             yield (
                 key,
-                Measured(
+                Throughput(
                     progress["rate"] * each,
                     progress["device"],
                     progress.get("time", 0.0),

@@ -11,7 +11,7 @@ from rsctl.plan.plan import Plan
 from rsctl.store.degenerate import FILE
 from rsctl.store.fields import LAUNCH, SEEN, TILE
 from rsctl.store.layout import Run, Store, read_spec
-from rsctl.store.records import Kind, Unreadable, move_aside, wrong
+from rsctl.store.records import Kind, UnreadableRecord, move_aside, wrong
 from rsctl.store.task_fields import CANCELLED, SUBMISSION, TASK
 
 _RECORDS = {"launch.json": LAUNCH, f"launch-{os.geteuid()}.json": LAUNCH, FILE: SEEN, "tile.json": TILE}
@@ -41,7 +41,7 @@ def _of_run(run: Run) -> Iterator[tuple[Path, str]]:
     try:
         if os.path.lexists(spec):
             read_spec(spec)
-    except Unreadable as error:
+    except UnreadableRecord as error:
         yield spec, _why(error)
     except InputError as error:
         if not spec.exists():  # a link to nothing
@@ -70,4 +70,4 @@ def _no_folder(folder: Path) -> list[tuple[Path, str]]:
 
 
 def _why(problem: InputError) -> str:
-    return problem.why if isinstance(problem, Unreadable) else "is a link to nothing"
+    return problem.why if isinstance(problem, UnreadableRecord) else "is a link to nothing"

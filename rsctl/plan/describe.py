@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
+from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
 from rsctl.plan.memory import memory_text, reckon
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import Entry, Plan
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
 from rsctl.plan.tasks import VERBS
-from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
-from rsctl.spec.settings import Place
 from rsctl.store.layout import TABLES, Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
+from rsctl.config.identity import content_hash, identity
 from rsctl.modules import module_command
-from rsctl.spec.identity import content_hash, identity
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
 from rsctl.store.records import read_or_pass
@@ -23,7 +23,7 @@ REVISION = 1
 
 
 @dataclass(frozen=True)
-class Network:
+class NetworkShape:
     """An architecture on images of one shape: what the speed of all work depends on."""
 
     model: str
@@ -40,10 +40,10 @@ class Network:
 
 def network(
     model: str, parameters: Mapping[str, Any], dataset: str, dataset_parameters: Mapping[str, Any]
-) -> Network:
+) -> NetworkShape:
     """The network of a run, by what its spec says."""
     size = int(dataset_parameters.get("size", 0))
-    return Network(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
+    return NetworkShape(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
 
 
 def with_defaults(model: str) -> dict[str, Any]:
@@ -70,7 +70,7 @@ class Footprint:
         return float(getattr(self, f"{work}_{'bf16' if precision == 'bf16' else 'fp32'}"))
 
 
-def footprints(networks: set[Network], *, only_known: bool = False) -> dict[Network, Footprint]:
+def footprints(networks: set[NetworkShape], *, only_known: bool = False) -> dict[NetworkShape, Footprint]:
     """Those of the networks that can be built; measured once by torch in a process of its own, then kept in the user's cache.
 
     With `only_known` nothing is measured.
@@ -98,7 +98,7 @@ def _measure(asked: list[dict[str, Any]]) -> list[dict[str, float] | None]:
     return json.loads(done.stdout) if done.returncode == 0 else []
 
 
-def _described(one: Network) -> dict[str, Any]:
+def _described(one: NetworkShape) -> dict[str, Any]:
     declared = known_datasets().get(one.dataset)
     return {
         "model": one.model,

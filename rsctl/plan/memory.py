@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from rsctl.catalog import find, known_datasets, known_methods
 from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
-from rsctl.plan.cost import Key, Measured, predicts, table_work, training_key
-from rsctl.plan.forward import Footprint, Network, footprints, network
+from rsctl.config.runs import AttackSpec, CountSpec
+from rsctl.plan.cost import Key, Throughput, predicts, table_work, training_key
+from rsctl.plan.forward import Footprint, NetworkShape, footprints, network
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
-from rsctl.spec.runs import AttackSpec, CountSpec
 
 PYTHON, TRAINER = 0.6, 0.8
 """GB of a process that has loaded what it runs on, without a network; of one that trains."""
@@ -48,7 +48,7 @@ class Memory:
         return {"reckoned_gb": self.total, "network_gb": self.network}
 
 
-def reckon(plan: Plan, measured: dict[Key, Measured], *, only_known: bool = False) -> dict[str, Memory]:
+def reckon(plan: Plan, measured: dict[Key, Throughput], *, only_known: bool = False) -> dict[str, Memory]:
     """Memory of a task of each model and table, by `models/<id>` and `counts/<id>`.
 
     With `only_known` no network is measured for it.
@@ -82,7 +82,7 @@ def reckon(plan: Plan, measured: dict[Key, Measured], *, only_known: bool = Fals
     return found
 
 
-def _network(model: ModelPlan, table: TablePlan | None = None) -> Network:
+def _network(model: ModelPlan, table: TablePlan | None = None) -> NetworkShape:
     train, spec = model.spec, table.spec if table else model.spec
     return network(train.model, train.model_parameters, spec.dataset, spec.dataset_parameters)
 
@@ -127,7 +127,7 @@ def _held(parts: Footprint, work: str, precision: str, numbers: int) -> float:
 
 
 def _task(
-    keys: list[Key], measured: dict[Key, Measured], dataset: str, size: int, network: float | None, processes: int,
+    keys: list[Key], measured: dict[Key, Throughput], dataset: str, size: int, network: float | None, processes: int,
     program: float,
 ) -> Memory:  # fmt: skip
     declared = known_datasets().get(dataset)

@@ -8,16 +8,16 @@ from rsctl.catalog import find, known_datasets, plugin_problems
 from rsctl.catalog.folders import turned_in
 from rsctl.catalog.presence import absent
 from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confirm
+from rsctl.config.runs import AttackSpec, CountSpec
+from rsctl.config.settings import LocalProfile, Place
+from rsctl.config.sweep import overridden
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan, left_out
 from rsctl.plan.tasks import STAGES
 from rsctl.plan.unreadable import unreadable
-from rsctl.spec.runs import AttackSpec, CountSpec
-from rsctl.spec.settings import LocalProfile, Place
-from rsctl.spec.sweep import overridden
 from rsctl.store.layout import Store
-from rsctl.store.records import Unreadable, passed_over
-from rsctl.words import counted
+from rsctl.store.records import UnreadableRecord, passed_over
+from rsctl.text import counted
 
 SAID_AT_THE_TOP = {
     "seed": "the seed of the training (by default 0)",
@@ -52,7 +52,7 @@ def cautions(plan: Plan, place: Place) -> list[str]:
 def _changed(plan: Plan, place: Place) -> list[str]:
     try:
         files = other_files(Store(place.store), plan)
-    except Unreadable as error:
+    except UnreadableRecord as error:
         return [str(error)]
     return (
         [f"{files} Submitted with --update, the sweep gets new runs and drops the old ones."] if files else []

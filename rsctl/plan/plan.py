@@ -8,15 +8,15 @@ from typing import Any
 from rsctl.catalog import unheard
 from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, ask, best_table
+from rsctl.config.permutation import images_of
+from rsctl.config.resolve import Resolved
+from rsctl.config.runs import TableSpec, TrainSpec
+from rsctl.config.sections import StageResources
+from rsctl.config.sweep import Sweep
+from rsctl.config.tables import PointTable
+from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
 from rsctl.plan.tasks import STAGES
-from rsctl.spec.permutation import images_of
-from rsctl.spec.resolve import Resolved
-from rsctl.spec.runs import TableSpec, TrainSpec
-from rsctl.spec.sections import StageResources
-from rsctl.spec.sweep import Sweep
-from rsctl.spec.tables import Table
-from rsctl.spec.validate import Invalid, Problem
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Entry:
     """One table of one point of the sweep: one row of its results."""
 
     resolved: Resolved
-    table: Table
+    table: PointTable
     images: list[int]
     split_count: int
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rsctl.catalog.recipe import Recipe
+from rsctl.config.resolve import FILE
+from rsctl.config.runs import TrainSpec
 from rsctl.plan.plan import Plan
-from rsctl.spec.resolve import FILE
-from rsctl.spec.runs import TrainSpec
-from rsctl.words import counted
+from rsctl.text import counted
 
 COLUMNS, WIDE = 80, 9
 """Characters of a line, and of its first word."""
@@ -20,7 +20,7 @@ OF_STEPS = ("step_epochs", "step_factor", "milestones", "step_shift")
 
 
 @dataclass
-class Told:
+class AppliedRecipe:
     """One recipe, and the trainings that follow it."""
 
     recipe: Recipe
@@ -44,7 +44,7 @@ class Told:
         """The values of this field in its trainings, each once."""
         return list(dict.fromkeys(getattr(one, name) for one in self.trained))
 
-    def text(self, every: Sequence[Told]) -> str:
+    def text(self, every: Sequence[AppliedRecipe]) -> str:
         """A paragraph of at most `COLUMNS` characters a line, which says of whose trainings what tells them from the others'."""
         beside = [one for one in every if one is not self and set(one.of("method")) & set(self.of("method"))]
         apart = [
@@ -62,9 +62,9 @@ class Told:
         )
 
 
-def recipes_of(plan: Plan) -> list[Told]:
+def recipes_of(plan: Plan) -> list[AppliedRecipe]:
     """Each recipe once, in the order of the sweep file; models that are taken from a file have none."""
-    found: dict[str, Told] = {}
+    found: dict[str, AppliedRecipe] = {}
     told = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
     for run, model in plan.models.items():
         train, recipe = model.spec, model.spec.recipe
@@ -76,11 +76,11 @@ def recipes_of(plan: Plan) -> list[Told]:
             if key in told[run] and (key not in OF_STEPS or recipe.schedule == "step")
         }
         key = f"{recipe.model_dump_json()} {sources}"
-        found.setdefault(key, Told(recipe, sources)).trained.append(train)
+        found.setdefault(key, AppliedRecipe(recipe, sources)).trained.append(train)
     return list(found.values())
 
 
-def recipe_lines(recipes: list[Told]) -> list[str]:
+def recipe_lines(recipes: list[AppliedRecipe]) -> list[str]:
     """A paragraph for each of them."""
     return [one.text(recipes) for one in recipes]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
-from rsctl.spec.sections import StageResources
+from rsctl.config.sections import StageResources
 from rsctl.store.layout import Run
 
 STAGES = {

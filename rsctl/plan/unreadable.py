@@ -9,17 +9,17 @@ from rsctl.catalog.checked import known_defects
 from rsctl.catalog.defects import grouped, suspects
 from rsctl.catalog.folders import SPLITS, folder_root
 from rsctl.catalog.listing import Listing, list_split
+from rsctl.config.settings import Place
 from rsctl.errors import InputError
 from rsctl.plan.changed import called
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import Plan
-from rsctl.spec.settings import Place
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)
-class Unreadable:
+class UnreadableFiles:
     """The files of one folder that can't be decoded."""
 
     name: str
@@ -45,7 +45,7 @@ def require_readable(plan: Plan, place: Place) -> None:
             raise InputError(f"dataset: {one.told()}")
 
 
-def unreadable(plan: Plan, place: Place) -> list[Unreadable]:
+def unreadable(plan: Plan, place: Place) -> list[UnreadableFiles]:
     """Defects that the names, the sizes and the first bytes of some files tell, and those that `rsctl data check` found in all."""
     folders = {
         (one.dataset_parameters["path"], one.shape.class_names, one.dataset_parameters["white"], one.dataset_parameters["orientation"]): one
@@ -62,7 +62,7 @@ def unreadable(plan: Plan, place: Place) -> list[Unreadable]:
         if files:
             needed = _needed(plan, Store(place.store), point.dataset_parameters, listed)
             name = called(plan.models[point.train.run_id])
-            found.append(Unreadable(name, root, files, frozenset(files).intersection(needed)))
+            found.append(UnreadableFiles(name, root, files, frozenset(files).intersection(needed)))
     return found
 
 

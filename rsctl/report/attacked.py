@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.report.text import marked, percent, percent_up, plain, radius_text
-from rsctl.spec.runs import AttackSpec, TrainSpec
+from rsctl.config.runs import AttackSpec, TrainSpec
+from rsctl.report.typeset import marked, percent, percent_up, plain, radius_text
 from rsctl.store.degenerate import Verdict, of_folder
 from rsctl.store.rows import Findings
-from rsctl.store.tables import Table
-from rsctl.words import counted
+from rsctl.store.tables import StoredTable
+from rsctl.text import counted
 
 Floats = NDArray[np.float64]
 
@@ -85,7 +85,7 @@ def attack_guarantee(spec: AttackSpec) -> str:
 
 
 def attacked_row(
-    table: Table[Findings], train: TrainSpec, radii: Sequence[float], planned: int
+    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], planned: int
 ) -> AttackedRow:
     """The row of the images that are in."""
     spec = table.run.spec

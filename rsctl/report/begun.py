@@ -7,10 +7,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.store.tables import R, Table
+from rsctl.store.tables import R, StoredTable
 
 
-def finished_prefix(table: Table[R], order: Sequence[int] | NDArray[np.int64]) -> Table[R]:
+def finished_prefix(table: StoredTable[R], order: Sequence[int] | NDArray[np.int64]) -> StoredTable[R]:
     """The rows of the longest finished beginning of the order.
 
     Where every image takes equally long it is a random sample of the planned ones, unlike "whatever is in". Where an

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import find_certificate
+from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.errors import UserError
-from rsctl.spec.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
-from rsctl.store.tables import Table, read_findings, read_table
-from rsctl.words import counted
+from rsctl.store.tables import StoredTable, read_findings, read_table
+from rsctl.text import counted
 
 SMOOTHED = "the smoothed classifier"
 SHOWN = 5
@@ -65,7 +65,7 @@ class _Subject:
     images: tuple[Any, ...]
 
     @classmethod
-    def of(cls, table: Table[Any], precision: str, sigma: float, norm: str) -> _Subject:
+    def of(cls, table: StoredTable[Any], precision: str, sigma: float, norm: str) -> _Subject:
         spec = table.run.table_spec
         images = (spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout)
         return cls(table.model_sha256, precision, sigma, norm, images)
@@ -189,7 +189,7 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
         )  # fmt: skip
 
 
-def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, Table[Findings]]]:
+def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, StoredTable[Findings]]]:
     for run in _runs(store, folder, model):
         try:
             table = read_findings(run)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from rsctl.errors import RefusedError
-from rsctl.store.labels import Labels
-from rsctl.store.tables import R, Reader, Table
-from rsctl.words import counted
+from rsctl.store.labels import KnownLabels
+from rsctl.store.tables import R, Reader, StoredTable
+from rsctl.text import counted
 
 
 class Files:
@@ -13,15 +13,15 @@ class Files:
 
     def __init__(self) -> None:
         self._problems: list[str] = []
-        self._labels = Labels()
+        self._labels = KnownLabels()
         self._bare: dict[str, int] = {}
 
-    def read(self, reader: Reader[R]) -> Table[R]:
+    def read(self, reader: Reader[R]) -> StoredTable[R]:
         """The finished images of a run; nothing where its files contradict each other, so that the other runs are still shown."""
         try:
             table = reader.read()
         except RefusedError as error:
-            table = Table(reader.run, reader.kind.empty(), problems=[str(error)])
+            table = StoredTable(reader.run, reader.kind.empty(), problems=[str(error)])
         self._labels.add(table)
         self._bare[f"{reader.run.kind}/{reader.run.id}"] = table.without_digest
         self._problems += [problem for problem in table.problems if problem not in self._problems]

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 from rsctl.report.attacked import AttackedRow
 from rsctl.report.measured import AnyRow, LoggedRow
-from rsctl.report.summary import Line, groups
+from rsctl.report.tables.summary import Line, groups
 from rsctl.store.attempts import latest_attempt
 from rsctl.store.degenerate import Verdict, said
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 def about_degenerate(rows: Sequence[AnyRow | AttackedRow]) -> list[str]:

@@ -15,17 +15,17 @@ from scipy.special import bdtrik, log_ndtr, ndtr
 from rsctl.certificates import ABSTAIN, Certified, certificates, find_certificate
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
 from rsctl.certificates.possible import Asked, too_few
+from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
 from rsctl.report.clean import clean_accuracy
 from rsctl.report.logged_counts import asked_of_counts, certify_counts, count_table
 from rsctl.report.measured import LoggedRow, average_radius, curve, subset_key
-from rsctl.report.printed import of_numbers
-from rsctl.report.text import percent_up
-from rsctl.spec.sections import Certification
+from rsctl.report.radius_logs.printed import of_numbers
+from rsctl.report.typeset import percent_up
 from rsctl.store.degenerate import judge
-from rsctl.store.imports import Radii, Shown
+from rsctl.store.imports import Radii, ShownImport
 from rsctl.store.tally import tally
-from rsctl.words import counted, nth
+from rsctl.text import counted, nth
 
 PLAIN = "cohen"
 """The certificate whose largest radius is known: σ Φ⁻¹(α^{1/n})."""
@@ -36,7 +36,7 @@ EXACT = 1e-9
 
 
 def logged_rows(
-    beside: Sequence[Shown], radii: Sequence[float], certificate: str | None, alpha: float | None
+    beside: Sequence[ShownImport], radii: Sequence[float], certificate: str | None, alpha: float | None
 ) -> tuple[list[LoggedRow], list[str]]:
     """A row for each log, and notes. Logs of radii under another certificate or alpha than asked for are left out."""
     rows: list[LoggedRow] = []
@@ -70,7 +70,7 @@ def logged_rows(
     return rows, notes
 
 
-def _order(shown: Shown) -> tuple[Any, ...]:
+def _order(shown: ShownImport) -> tuple[Any, ...]:
     spec = shown.log.spec
     trained, seed = spec.trained_sigma or spec.sigma, -1 if spec.seed is None else spec.seed
     return (
@@ -86,9 +86,9 @@ def _order(shown: Shown) -> tuple[Any, ...]:
     )
 
 
-def alike_logs(beside: Sequence[Shown]) -> dict[str, str]:
+def alike_logs(beside: Sequence[ShownImport]) -> dict[str, str]:
     """For logs of which all that is known agrees what of their files' paths tells them apart, by their ids."""
-    found: dict[str, list[Shown]] = {}
+    found: dict[str, list[ShownImport]] = {}
     for shown in beside:
         known = shown.log.spec.model_dump_json(exclude={"rows"})
         found.setdefault(known, []).append(shown)
@@ -123,7 +123,7 @@ class Reading:
     """True where it is known which radii are the largest that n and alpha allow."""
 
 
-def reading(shown: Shown, certificate: str | None = None, alpha: float | None = None) -> Reading:
+def reading(shown: ShownImport, certificate: str | None = None, alpha: float | None = None) -> Reading:
     """A log under this certificate at this alpha, by default its own; from counts, or as it printed them.
 
     Raises NoCountsError where it would have to be derived from counts that nobody has, RefusedError where those of the
@@ -144,7 +144,9 @@ def reading(shown: Shown, certificate: str | None = None, alpha: float | None = 
     return Reading(name, level, as_certified(shown), log_guarantee(name, level), norm, k, caps)
 
 
-def _row(shown: Shown, radii: Sequence[float], certificate: str | None, alpha: float | None) -> LoggedRow:
+def _row(
+    shown: ShownImport, radii: Sequence[float], certificate: str | None, alpha: float | None
+) -> LoggedRow:
     spec, log = shown.log.spec, shown.log.radii
     read = reading(shown, certificate, alpha)
     every = spec.counts == "classes" and read.alpha is not None and len(log)
@@ -194,7 +196,7 @@ def log_guarantee(certificate: str, alpha: float | None) -> str:
     return f"{rule.guarantee.label(alpha)}, as logged (counts unknown)"
 
 
-def as_certified(shown: Shown) -> Certified:
+def as_certified(shown: ShownImport) -> Certified:
     """A log's radii as a certificate would give them; `at_cap` needs n and alpha, and CERTIFY's cap, and is false without."""
     log, at_cap = shown.log.radii, np.zeros(len(shown.log.radii), bool)
     if shown.log.spec.certificate == PLAIN and shown.n is not None and shown.alpha is not None:
@@ -204,7 +206,7 @@ def as_certified(shown: Shown) -> Certified:
     return Certified(log.predicted.astype(np.int64), log.radius, at_cap)
 
 
-def _cap_shows(shown: Shown) -> bool:
+def _cap_shows(shown: ShownImport) -> bool:
     """Return whether n and alpha are stated, and radii printed finely enough to tell the largest they allow from the next."""
     n, alpha, log = shown.n, shown.alpha, shown.log.radii
     if n is None or alpha is None:

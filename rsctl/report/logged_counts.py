@@ -10,7 +10,7 @@ from rsctl.catalog import known_datasets
 from rsctl.certificates import ABSTAIN, Certified, CountTable, find_certificate
 from rsctl.certificates.possible import Asked, Draws
 from rsctl.errors import RefusedError
-from rsctl.store.imports import ImportSpec, Radii, Shown
+from rsctl.store.imports import ImportSpec, Radii, ShownImport
 
 
 def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float, n0: int | None) -> Certified:
@@ -40,7 +40,7 @@ def _level(spec: ImportSpec, classes: int, k: int, alpha: float, n0: int | None)
     return alpha / classes if spec.counts == "classes" and n0 is None and k == 1 else alpha
 
 
-def asked_of_counts(shown: Shown, certificate: str, alpha: float, radii: Sequence[float]) -> Asked:
+def asked_of_counts(shown: ShownImport, certificate: str, alpha: float, radii: Sequence[float]) -> Asked:
     """The question of `rsctl.certificates.possible.too_few` about the counts of a log."""
     spec, log = shown.log.spec, shown.log.radii
     assert log.counts is not None

@@ -19,12 +19,12 @@ from rsctl.certificates.dataset_level import (
     accuracy_of_these_images,
     wrong_claims,
 )
-from rsctl.report.text import marked, plain
-from rsctl.spec.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.config.runs import CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.report.typeset import marked, plain
 from rsctl.store.degenerate import Verdict
 
 if TYPE_CHECKING:
-    from rsctl.report.families import Family
+    from rsctl.report.tables.families import Family
 
 CONFIDENCE = 0.95
 RHO = 0.001

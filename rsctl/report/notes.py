@@ -10,11 +10,11 @@ import numpy as np
 
 from rsctl.catalog.weight_files import called
 from rsctl.certificates.possible import Asked, Draws
+from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.report.measured import OwnRow, Row
-from rsctl.spec.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.store.layout import Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Table
+from rsctl.store.tables import StoredTable
 
 if TYPE_CHECKING:
     from rsctl.report.attacked import AttackedRow
@@ -110,7 +110,7 @@ def mark_varying(rows: Sequence[OwnRow]) -> None:
                     row.varying[key] = value
 
 
-def about_functions(table: Table[Rows]) -> list[str]:
+def about_functions(table: StoredTable[Rows]) -> list[str]:
     """That a run's images were not all counted by one executed function, and what sets those functions apart."""
     functions = [table.functions[number] for number in np.unique(table.rows.fingerprint)]
     if len(functions) < 2:
@@ -132,7 +132,7 @@ def about_shared_noise(seeds: Sequence[int]) -> str:
     )
 
 
-def asked_of(certificate: str, table: Table[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
+def asked_of(certificate: str, table: StoredTable[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
     """The question of `rsctl.certificates.possible.too_few` about some images; none where all there is was counted, or nothing yet."""
     spec = table.run.count_spec
     if not (spec.estimated and len(table.rows)):

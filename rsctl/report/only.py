@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.errors import InputError, unknown
-from rsctl.store.imports import Shown
+from rsctl.store.imports import ShownImport
 from rsctl.store.layout import Store
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Only:
     said: str = ""
 
     def of(
-        self, store: Store, plan: dict[str, Any], beside: list[Shown]
-    ) -> tuple[dict[str, Any], list[Shown], list[str]]:
+        self, store: Store, plan: dict[str, Any], beside: list[ShownImport]
+    ) -> tuple[dict[str, Any], list[ShownImport], list[str]]:
         """The plan and the logs with these rows alone, and a note of what is left out.
 
         Raises InputError for a method or σ that no run has, and where no run has both.

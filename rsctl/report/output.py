@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.layouts import HEADER
+from rsctl.report.radius_logs.layouts import HEADER
 from rsctl.store.files import publish, read_bytes, replace
 
 _COMMENT = b"<!-- rsctl %s -->\n"

@@ -11,14 +11,14 @@ import numpy as np
 
 from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certified
+from rsctl.config.runs import TrainSpec, VerifySpec
 from rsctl.report.measured import ProvedRow, average_radius, curve, subset_key
 from rsctl.report.notes import seedless
-from rsctl.report.text import percent_up, radius_text
-from rsctl.spec.runs import TrainSpec, VerifySpec
+from rsctl.report.typeset import percent_up, radius_text
 from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
-from rsctl.store.tables import Table
+from rsctl.store.tables import StoredTable
 from rsctl.store.tally import verdict
 
 
@@ -35,7 +35,7 @@ def as_certified(findings: Findings) -> Certified:
 
 
 def proved_row(
-    table: Table[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
+    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
 ) -> ProvedRow:
     """The row of the images that are in."""
     findings, run = table.rows, table.run

@@ -14,13 +14,14 @@ from rsctl.catalog import known_verifiers
 from rsctl.certificates import Certificate, Certified, find_certificate
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow, attacked_row
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.clean import clean_accuracy
 from rsctl.report.data_files import Files
-from rsctl.report.families import Scored, families
 from rsctl.report.learned import about_degenerate, about_missing
 from rsctl.report.logged import logged_rows
 from rsctl.report.measured import (
@@ -40,16 +41,15 @@ from rsctl.report.measured import (
 from rsctl.report.notes import about_functions, asked_of, mark_varying, seedless, settings_of, warnings
 from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.runs import TrainSpec
+from rsctl.report.tables.families import Scored, families
 from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import Reader, Table
+from rsctl.store.tables import Reader, StoredTable
 from rsctl.store.tally import verdict
-from rsctl.words import nth
+from rsctl.text import nth
 
 __all__ = [
     "CONFIDENCE",
@@ -71,7 +71,7 @@ class Sample:
     """The images of one row, one by one: what curves, comparisons and logs are made of."""
 
     row: Row
-    table: Table[Rows]
+    table: StoredTable[Rows]
     certified: Certified
 
 
@@ -205,14 +205,14 @@ def _attacked(
     return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
 
 
-def _scored(row: OwnRow, table: Table[Rows] | Table[Findings], certified: Certified) -> Scored:
+def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certified: Certified) -> Scored:
     return Scored(row, table.rows.index, table.rows.label, certified)
 
 
 def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
-) -> tuple[ProvedRow, Table[Findings]]:  # fmt: skip
+) -> tuple[ProvedRow, StoredTable[Findings]]:  # fmt: skip
     table = files.read(Reader(run, Findings))
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)
@@ -231,7 +231,7 @@ def _order(
     return known[key]
 
 
-def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certified:
+def certify_run(run: Run, table: StoredTable[Rows], name: str, alpha: float) -> Certified:
     """Radii of the images that are in; raises RefusedError where the certificate isn't sound for these counts."""
     rule = find_certificate(name)
     if not len(table.rows):
@@ -240,7 +240,7 @@ def certify_run(run: Run, table: Table[Rows], name: str, alpha: float) -> Certif
 
 
 def _sample(
-    table: Table[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
+    table: StoredTable[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
 ) -> Sample:  # fmt: skip
     rule = find_certificate(name)
     certified = certify_run(table.run, table, name, alpha)

@@ -12,20 +12,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified, find_certificate
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.errors import InputError
 from rsctl.report.logged import NoCountsError, reading
 from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.runs import CountSpec, TrainSpec
 from rsctl.store.degenerate import Verdict, judge, of_folder
-from rsctl.store.imports import Import, Shown, imports, said_of
+from rsctl.store.imports import Import, ShownImport, imports, said_of
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
-from rsctl.store.tables import R, Table, read_findings, read_table
+from rsctl.store.tables import R, StoredTable, read_findings, read_table
 from rsctl.store.tally import tally, verdict
-from rsctl.words import counted
+from rsctl.text import counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +56,9 @@ class Subject:
     """Fingerprint of the files of its images; empty where the data set's name says them, and for a log."""
     train: TrainSpec | None = None
     count: CountSpec | None = None
-    table: Table[Rows] | None = None
+    table: StoredTable[Rows] | None = None
     """The counts; None for a log, or what a verifier proved."""
-    logged: Shown | None = None
+    logged: ShownImport | None = None
     """The log, of an import."""
 
     degenerate: Verdict | None = None
@@ -125,7 +125,9 @@ def open_subject(
     return of_run(run, certificate, alpha)
 
 
-def _of_the_chosen(run: Run, table: Table[R], chosen: Mapping[str, Any] | None) -> tuple[Table[R], int]:
+def _of_the_chosen(
+    run: Run, table: StoredTable[R], chosen: Mapping[str, Any] | None
+) -> tuple[StoredTable[R], int]:
     """The finished ones of the images that a sweep asked for, or of all, and how many were asked for."""
     if chosen is None:
         return table, len(run.assigned_images())
@@ -185,7 +187,7 @@ def of_verification(
 def of_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Subject:
     """An imported log; radii can be derived anew where it holds counts."""
     spec, radii = log.spec, log.radii
-    said = said_of(log) or Shown(log, None, None, None, "", [])
+    said = said_of(log) or ShownImport(log, None, None, None, "", [])
     try:
         found = reading(said, certificate, alpha)
     except NoCountsError:

@@ -17,7 +17,7 @@ from typing import Any
 
 from rsctl.store.files import append, as_line, publish
 from rsctl.store.layout import Run
-from rsctl.store.records import Unreadable, read_records
+from rsctl.store.records import UnreadableRecord, read_records
 from rsctl.store.task_fields import ATTEMPT
 
 _NAME = re.compile(r"(\d{4,})\.(\d+)\.jsonl")
@@ -57,7 +57,7 @@ class Attempt:
     @cached_property
     def claim(self) -> dict[str, Any]:
         """Who made it: read from the head of the file when somebody asks, for most tasks are done and nobody does."""
-        with contextlib.suppress(Unreadable):
+        with contextlib.suppress(UnreadableRecord):
             return next(
                 (r for r in read_records(self.file, ATTEMPT, first=_HEAD) if r["record"] == "claim"), {}
             )
@@ -104,7 +104,7 @@ def read_attempt(run: Run, task: int, number: int) -> Attempt:
             elif record["record"] == "progress":
                 progress = record
                 break
-    except Unreadable as problem:
+    except UnreadableRecord as problem:
         return Attempt(number, file, {}, {}, str(problem))
     return Attempt(number, file, progress, end)
 

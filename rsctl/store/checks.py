@@ -9,8 +9,8 @@ import numpy as np
 
 from rsctl.catalog import known_datasets
 from rsctl.certificates import CountTable
+from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
-from rsctl.spec.runs import CountSpec
 from rsctl.store.digest import Corrupt
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows

@@ -13,11 +13,11 @@ from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
-from rsctl.store.tables import Table, compacted_file, compacted_numbers, data_files, reader_of
+from rsctl.store.tables import StoredTable, compacted_file, compacted_numbers, data_files, reader_of
 from rsctl.store.tally import shown_by
 
 
-def written_certificates(run: Run, table: Table[Rows]) -> tuple[dict[str, Certified], float]:
+def written_certificates(run: Run, table: StoredTable[Rows]) -> tuple[dict[str, Certified], float]:
     """Radii of the certificates that the last submission asked for, and their alpha."""
     launch: dict[str, Any] = run.launch()
     alpha = float(launch["alpha"])
@@ -26,7 +26,9 @@ def written_certificates(run: Run, table: Table[Rows]) -> tuple[dict[str, Certif
     }, alpha
 
 
-def _derived(run: Run, table: Table[Rows] | Table[Findings]) -> tuple[dict[str, Certified], float]:
+def _derived(
+    run: Run, table: StoredTable[Rows] | StoredTable[Findings]
+) -> tuple[dict[str, Certified], float]:
     """What stands beside the rows of counts; the radii of a verifier are its rows."""
     return written_certificates(run, table) if isinstance(table.rows, Rows) else ({}, 0.0)
 
@@ -38,7 +40,7 @@ def compact(run: Run) -> bool:
     (`counts.h5`; `counts.2.h5` after an extension): the first writer wins and nothing is overwritten, so two tasks that finish at
     once do no harm. A file goes only once all its rows lie in a published one. Returns whether this call published one.
     """
-    table: Table[Rows] | Table[Findings] = reader_of(run).read()
+    table: StoredTable[Rows] | StoredTable[Findings] = reader_of(run).read()
     if not len(table.rows) or not run.assigned_images() <= set(table.rows.index.tolist()):
         return False
     fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))

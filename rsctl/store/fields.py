@@ -35,7 +35,7 @@ Texts = Annotated[list[Text], Field(max_length=10_000), FailFast()]
 
 
 @with_config(STRICT)
-class Images(TypedDict):
+class ImagesRecord(TypedDict):
     """The choice of a table's images."""
 
     of: Annotated[int, Field(ge=0, le=20_000_000)]
@@ -47,7 +47,7 @@ class Images(TypedDict):
 
 
 @with_config(STRICT)
-class Entry(TypedDict):
+class EntryRecord(TypedDict):
     """One table of a sweep, as its plan has it."""
 
     model: Name
@@ -55,7 +55,7 @@ class Entry(TypedDict):
     kind: Literal["counts", "verifications", "attacks"]
     run: Name
     tasks: Counts
-    images: Images
+    images: ImagesRecord
     alpha: Alpha | None
     certificates: Annotated[list[Text], Field(max_length=1000), FailFast()]
     radii: Annotated[list[Amount], Field(max_length=10_000), FailFast()]
@@ -63,7 +63,7 @@ class Entry(TypedDict):
     digest: NotRequired[str]
 
 
-ENTRY = Kind(Entry, sealed=("alpha", "certificates", "radii", "images"))
+ENTRY = Kind(EntryRecord, sealed=("alpha", "certificates", "radii", "images"))
 
 
 def _of_before(entry: Any) -> Any:
@@ -81,7 +81,7 @@ def _with_alpha(entry: Any) -> Any:
 
 
 @with_config(STRICT)
-class Plan(TypedDict):
+class PlanRecord(TypedDict):
     """`sweeps/<name>/plan.json`."""
 
     schema: NotRequired[Literal[1]]
@@ -89,18 +89,18 @@ class Plan(TypedDict):
     cluster: Text
     submitted: NotRequired[Time]
     entries: Annotated[
-        list[Annotated[Entry, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
+        list[Annotated[EntryRecord, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
         Field(min_length=1, max_length=1_000_000),
         FailFast(),
     ]
     raw: dict[str, Any]
 
 
-PLAN = Kind(Plan)
+PLAN = Kind(PlanRecord)
 
 
 @with_config(STRICT)
-class Shown(TypedDict):
+class ShownImportRecord(TypedDict):
     """`sweeps/<name>/imports/<import>.json`."""
 
     n: Annotated[int, Field(ge=1, lt=2**53)] | None
@@ -111,11 +111,11 @@ class Shown(TypedDict):
     digest: NotRequired[str]
 
 
-SHOWN = Kind(Shown, sealed=("n", "n0", "alpha"))
+SHOWN = Kind(ShownImportRecord, sealed=("n", "n0", "alpha"))
 
 
 @with_config(STRICT)
-class SpecFile(TypedDict):
+class SpecRecord(TypedDict):
     """`spec.json` of a run or an import; the spec itself is checked against its class."""
 
     schema: Annotated[int, Field(ge=1, lt=2**31)]
@@ -123,11 +123,11 @@ class SpecFile(TypedDict):
     spec: NotRequired[dict[str, Any]]
 
 
-SPEC = Kind(SpecFile)
+SPEC = Kind(SpecRecord)
 
 
 @with_config(STRICT)
-class Launch(TypedDict):
+class LaunchRecord(TypedDict):
     """`launch.json` of a run: how its tasks run now."""
 
     code: Text
@@ -147,29 +147,29 @@ class Launch(TypedDict):
     certificates: NotRequired[Annotated[list[Text], Field(max_length=1000), FailFast()]]
     dataset_parameters: NotRequired[dict[str, Any]]
     parameters: NotRequired[dict[str, Any]]
-    provenance: NotRequired[Provenance]
+    provenance: NotRequired[ProvenanceRecord]
     digest: NotRequired[str]
 
 
 @with_config(STRICT)
-class Provenance(TypedDict):
+class ProvenanceRecord(TypedDict):
     """Who submitted a run, and with what."""
 
     versions: NotRequired[dict[str, Text]]
-    git: NotRequired[Git]
+    git: NotRequired[GitRecord]
     command: NotRequired[Texts]
     cwd: NotRequired[Text]
 
 
 @with_config(STRICT)
-class Git(TypedDict, total=False):
+class GitRecord(TypedDict, total=False):
     """The state of a checkout; empty where there is none."""
 
     sha: Text
     dirty: bool
 
 
-LAUNCH = Kind(Launch, sealed=("alpha", "certificates"))
+LAUNCH = Kind(LaunchRecord, sealed=("alpha", "certificates"))
 
 
 def _by_class(seen: Any) -> Any:
@@ -179,7 +179,7 @@ def _by_class(seen: Any) -> Any:
 
 
 @with_config(STRICT)
-class Seen(TypedDict):
+class ClassCountsRecord(TypedDict):
     """`seen.json` of a model or a table: its images by class."""
 
     training: bool
@@ -191,23 +191,23 @@ class Seen(TypedDict):
 
 
 SEEN = Kind(
-    Annotated[Seen, AfterValidator(_by_class)],
+    Annotated[ClassCountsRecord, AfterValidator(_by_class)],
     sealed=("training", "labels", "predicted", "right", "abstained"),
 )
 
 
 @with_config(STRICT)
-class Tile(TypedDict):
+class TileRecord(TypedDict):
     """`tile.json` of a table; it is checked against the block where it is used."""
 
     tile: Any
 
 
-TILE = Kind(Tile)
+TILE = Kind(TileRecord)
 
 
 @with_config(STRICT)
-class Rate(TypedDict):
+class RateRecord(TypedDict):
     """One line of a measurement."""
 
     precision: Text
@@ -216,7 +216,7 @@ class Rate(TypedDict):
 
 
 @with_config(STRICT)
-class Bench(TypedDict):
+class BenchRecord(TypedDict):
     """`bench/<name>.json`: what `rsctl bench` measured."""
 
     model: Text
@@ -225,14 +225,14 @@ class Bench(TypedDict):
     dataset_parameters: NotRequired[dict[str, Any]]
     device: Text
     time: Time
-    rows: Annotated[list[Rate], Field(max_length=10_000), FailFast()]
+    rows: Annotated[list[RateRecord], Field(max_length=10_000), FailFast()]
 
 
-BENCH = Kind(Bench)
+BENCH = Kind(BenchRecord)
 
 
 @with_config(STRICT)
-class Forward(TypedDict):
+class ForwardRecord(TypedDict):
     """`<cache>/rsctl/networks/<hash>.json`: FLOPs and bytes of a network on one image, and the bytes of its weights."""
 
     flops: Amount
@@ -243,11 +243,11 @@ class Forward(TypedDict):
     sampling_bf16: Amount
 
 
-FORWARD = Kind(Forward)
+FORWARD = Kind(ForwardRecord)
 
 
 @with_config(STRICT)
-class Taken(TypedDict):
+class ImportedRecord(TypedDict):
     """`taken.json` of a model: the part of a published checkpoint that it is, and its normalisation."""
 
     normalisation: Text
@@ -255,11 +255,11 @@ class Taken(TypedDict):
     stated: bool
 
 
-TAKEN_RECORD = Kind(Taken)
+TAKEN_RECORD = Kind(ImportedRecord)
 
 
 @with_config(STRICT)
-class Said(TypedDict, total=False):
+class LogSourceRecord(TypedDict, total=False):
     """Where an exported log comes from."""
 
     method: Text
@@ -277,11 +277,11 @@ class Said(TypedDict, total=False):
 
 
 @with_config(STRICT)
-class Logs(TypedDict):
+class LogsRecord(TypedDict):
     """`rsctl-logs.json` beside exported logs."""
 
     rsctl: Literal["logs"]
-    logs: dict[str, Said]
+    logs: dict[str, LogSourceRecord]
 
 
-LOGS = Kind(Logs)
+LOGS = Kind(LogsRecord)

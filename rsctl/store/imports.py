@@ -35,14 +35,14 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from rsctl.config.identity import content_hash, identity
 from rsctl.errors import InputError, RefusedError
-from rsctl.spec.identity import content_hash, identity
 from rsctl.store.digest import Corrupt
 from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
-from rsctl.store.records import Unreadable, move_aside, read_or_pass, seal, what_is_wrong, wrong
+from rsctl.store.records import UnreadableRecord, move_aside, read_or_pass, seal, what_is_wrong, wrong
 from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
@@ -145,7 +145,9 @@ class Import:
             found = spec.hash
         except ValueError as error:
             why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
-            raise Unreadable(file, f"is no import that this version of rsctl can read: {why}") from error
+            raise UnreadableRecord(
+                file, f"is no import that this version of rsctl can read: {why}"
+            ) from error
         if found != stored.get("hash"):
             raise RefusedError(
                 f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
@@ -191,7 +193,7 @@ class Import:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownImport:
     """An import as a sweep shows it."""
 
     log: Import
@@ -209,7 +211,7 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
     there = os.path.lexists(kept.path / "spec.json")
     try:
         before = kept.spec if there else None
-    except Unreadable:
+    except UnreadableRecord:
         move_aside(kept.path / "spec.json")
         there = False
     if there:
@@ -229,7 +231,7 @@ def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
     return kept, publish(kept.path / "spec.json", to_json(values))
 
 
-def show(store: Store, sweep: str, shown: Shown) -> str:
+def show(store: Store, sweep: str, shown: ShownImport) -> str:
     """Put an import beside the runs of a sweep; returns `new`, `changed` or `unchanged`."""
     file = store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json"
     values = seal({
@@ -246,25 +248,25 @@ def show(store: Store, sweep: str, shown: Shown) -> str:
     return "changed"
 
 
-def hide(store: Store, sweep: str, shown: Shown) -> None:
+def hide(store: Store, sweep: str, shown: ShownImport) -> None:
     """Take an import from beside a sweep; the store keeps it."""
     (store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json").unlink(missing_ok=True)
 
 
-def shown_by(store: Store, sweep: str) -> list[Shown]:
+def shown_by(store: Store, sweep: str) -> list[ShownImport]:
     """The imports that a sweep shows, by name; a record that can't be read is passed over."""
     folder = store.sweep_folder(sweep) / "imports"
     found = []
     for name in store.import_names(sweep):
         if said := read_or_pass(folder / f"{name}.json", SHOWN):
             found.append(
-                Shown(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
+                ShownImport(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
                       said["source"], said["remarks"])
             )  # fmt: skip
     return found
 
 
-def said_of(log: Import) -> Shown | None:
+def said_of(log: Import) -> ShownImport | None:
     """What the first sweep that shows this log says of it."""
     store = Store(log.path.parent.parent)
     for name in _names(store.root / "sweeps"):
@@ -281,7 +283,7 @@ def imports(store: Store) -> Iterator[Import]:
             yield Import(store.root / "imports" / name)
 
 
-def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[Shown]]:
+def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[ShownImport]]:
     """A sweep's plan and the logs beside it; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
     if os.path.lexists(store.sweep_folder(name) / "plan.json"):

@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from rsctl.store.tables import Table
-from rsctl.words import counted
+from rsctl.store.tables import StoredTable
+from rsctl.text import counted
 
 SHOWN = 5
 
 
-class Labels:
+class KnownLabels:
     """Labels by position, as the tables that were looked at have them."""
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Labels:
             [f"DAMAGED LABELS: {counted(more, 'more run')} like these."] if more > 0 else []
         )
 
-    def add(self, table: Table[Any]) -> None:
+    def add(self, table: StoredTable[Any]) -> None:
         """Compare a table's labels with those of the others on its data."""
         spec, index, label = table.run.table_spec, table.rows.index, table.rows.label
         name = f"{table.run.kind}/{table.run.id}"

@@ -13,14 +13,14 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rsctl.config.identity import identity
+from rsctl.config.names import check_name
+from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
-from rsctl.spec.identity import identity
-from rsctl.spec.names import check_name
-from rsctl.spec.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.records import Unreadable, digest_of, seal, what_is_wrong
+from rsctl.store.records import UnreadableRecord, digest_of, seal, what_is_wrong
 from rsctl.store.task_fields import TASK
 
 SCHEMA = 1
@@ -276,7 +276,7 @@ class Store:
         plan = read_json(file, PLAN)
         for entry in plan["entries"] if numbers else ():
             if entry.get("digest", digest := digest_of(entry, ENTRY.sealed)) != digest:
-                raise Unreadable(
+                raise UnreadableRecord(
                     file, f"{', '.join(ENTRY.sealed)} of {entry['run']} aren't those that were written"
                 )
         return plan
@@ -292,11 +292,11 @@ def read_spec(file: Path) -> Spec:
         spec = parse_spec(stored["spec"])
         found = spec.hash
     except ValidationError as error:
-        raise Unreadable(
+        raise UnreadableRecord(
             file, f"is not a spec that this version of rsctl can read: {what_is_wrong(error)}"
         ) from error
     except (KeyError, ValueError, TypeError) as error:
-        raise Unreadable(file, f"is not a spec that this version of rsctl can read: {error}") from error
+        raise UnreadableRecord(file, f"is not a spec that this version of rsctl can read: {error}") from error
     if found != stored.get("hash"):
         raise RefusedError(
             f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."

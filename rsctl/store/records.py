@@ -1,6 +1,6 @@
 """Reading the store's JSON records. They may be cut, edited, huge or somebody else's, so each kind declares its fields.
 
-What isn't a record of its kind is `Unreadable`: a sentence that names file, field and what is allowed. Readers of many records
+What isn't a record of its kind is `UnreadableRecord`: a sentence that names file, field and what is allowed. Readers of many records
 pass such a one over and go on (`read_or_pass`); `passed_over` says which, and a submission moves those of its runs aside.
 """
 
@@ -31,7 +31,7 @@ _NAMED = 20
 """Records that are named where many can't be read."""
 
 
-class Unreadable(InputError):
+class UnreadableRecord(InputError):
     """The file in place of a record is none; `why` says it without the file's name."""
 
     def __init__(self, path: Path, why: str) -> None:
@@ -66,17 +66,17 @@ def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     except (FileNotFoundError, NotADirectoryError) as error:
         raise InputError(f"{path}: no such file.") from error
     except OSError as error:
-        raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
+        raise UnreadableRecord(path, f"can't be read: {error.strerror or error}") from error
     if len(data) > MOST_BYTES:
-        raise Unreadable(path, f"has more than {MOST_BYTES >> 20} MB")
+        raise UnreadableRecord(path, f"has more than {MOST_BYTES >> 20} MB")
     if sum(data.count(mark) for mark in b",[{") > MOST_VALUES:
-        raise Unreadable(path, f"has more than {MOST_VALUES:,} values")
+        raise UnreadableRecord(path, f"has more than {MOST_VALUES:,} values")
     try:
         found: dict[str, Any] = kind.adapter.validate_json(data)
     except ValidationError as error:
-        raise Unreadable(path, what_is_wrong(error)) from error
+        raise UnreadableRecord(path, what_is_wrong(error)) from error
     if kind.sealed and found.get("digest", digest := digest_of(found, kind.sealed)) != digest:
-        raise Unreadable(path, f"{', '.join(kind.sealed)} aren't those that were written")
+        raise UnreadableRecord(path, f"{', '.join(kind.sealed)} aren't those that were written")
     return found
 
 
@@ -86,7 +86,7 @@ def seal(values: dict[str, Any], kind: Kind) -> dict[str, Any]:
 
 
 def digest_of(values: dict[str, Any], fields: tuple[str, ...]) -> str:
-    from rsctl.spec.identity import content_hash
+    from rsctl.config.identity import content_hash
 
     return content_hash({name: values[name] for name in fields if name in values})[:16]
 
@@ -95,12 +95,12 @@ def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
     """The record, or None where there is none or it can't be read; the latter is told by `passed_over`."""
     try:
         found = read_json(path, kind)
-    except Unreadable as problem:
+    except UnreadableRecord as problem:
         _pass(path, problem)
         return None
     except InputError:
         if os.path.lexists(path):
-            _pass(path, Unreadable(path, "is a link to nothing"))
+            _pass(path, UnreadableRecord(path, "is a link to nothing"))
         return None
     return found
 
@@ -108,7 +108,7 @@ def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
 _passed: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
-def _pass(path: Path, problem: Unreadable) -> None:
+def _pass(path: Path, problem: UnreadableRecord) -> None:
     _passed[path] = (_stamp(path), str(problem))
 
 
@@ -152,14 +152,14 @@ def read_records(
     except (FileNotFoundError, NotADirectoryError):
         return
     except OSError as error:
-        raise Unreadable(path, f"can't be read: {error.strerror or error}") from error
+        raise UnreadableRecord(path, f"can't be read: {error.strerror or error}") from error
     for line in reversed(lines) if newest_first else lines:
         if line:
             try:
                 record = kind.adapter.validate_json(line)
             except ValidationError as error:
                 if error.errors(include_url=False)[0]["type"] not in _TORN:
-                    _pass(path, Unreadable(path, what_is_wrong(error)))
+                    _pass(path, UnreadableRecord(path, what_is_wrong(error)))
                 continue
             yield record
 
@@ -218,7 +218,7 @@ def wrong(path: Path, kind: Kind) -> str:
     """Why the file there is no record of its kind; empty where it is one, or nothing is there."""
     try:
         read_json(path, kind)
-    except Unreadable as problem:
+    except UnreadableRecord as problem:
         return problem.why
     except InputError:
         return "is a link to nothing" if os.path.lexists(path) else ""

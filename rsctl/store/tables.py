@@ -27,7 +27,7 @@ from rsctl.store.rows import Findings, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, read_shard
 
 __all__ = [
-    "Reader", "Table", "compacted_file", "compacted_numbers", "data_files", "read_findings", "read_table", "reader_of", "set_aside",
+    "Reader", "StoredTable", "compacted_file", "compacted_numbers", "data_files", "read_findings", "read_table", "reader_of", "set_aside",
     "shard_file", "shard_files",
 ]  # fmt: skip
 
@@ -37,7 +37,7 @@ R = TypeVar("R", bound=ImageRows)
 
 
 @dataclass
-class Table(Generic[R]):
+class StoredTable(Generic[R]):
     """What is in so far."""
 
     run: Run
@@ -51,7 +51,7 @@ class Table(Generic[R]):
     without_digest: int = 0
     """Files of an earlier version, in which a changed byte can't be noticed."""
 
-    def restrict(self, images: Iterable[int]) -> Table[R]:
+    def restrict(self, images: Iterable[int]) -> StoredTable[R]:
         """Only these positions."""
         keep = np.isin(self.rows.index, np.fromiter(images, np.int64))
         return replace(self, rows=self.rows.take(keep))
@@ -60,7 +60,7 @@ class Table(Generic[R]):
     def model_sha256(self) -> str:
         return str(self.attributes.get("model_sha256", ""))
 
-    def counts(self: Table[Rows]) -> CountTable:
+    def counts(self: StoredTable[Rows]) -> CountTable:
         """The table as certificates take it."""
         return count_table(self.run.count_spec, self.rows, int(self.attributes.get("dimension", 0)))
 
@@ -72,7 +72,7 @@ class Reader(Generic[R]):
         self.run, self.kind = run, kind
         self._seen: dict[Path, tuple[tuple[int, int, int], Shard | str]] = {}
 
-    def read(self) -> Table[R]:
+    def read(self) -> StoredTable[R]:
         """Merge everything there is; raises RefusedError if tables of two checkpoints lie in one run."""
         found = None
         for _ in range(_TRIES):
@@ -97,7 +97,7 @@ class Reader(Generic[R]):
             rows.fingerprint = np.array(position, np.int32)[rows.fingerprint]
             merged.append(rows)
         if not merged:
-            return Table(self.run, self.kind.empty(), problems=problems)
+            return StoredTable(self.run, self.kind.empty(), problems=problems)
         if len({one.shape for one in merged}) > 1:
             raise RefusedError(
                 f"{self.run.path}: its shards differ in their number of classes; look into that folder."
@@ -106,7 +106,7 @@ class Reader(Generic[R]):
         everything = merged[0].concatenate(merged)
         _, first = np.unique(everything.index, return_index=True)
         bare = sum(not shard.digest for shard in parts)
-        return Table(self.run, everything.take(first), parts[0].attributes, functions, problems, bare)
+        return StoredTable(self.run, everything.take(first), parts[0].attributes, functions, problems, bare)
 
     def _parts(self) -> tuple[list[Shard], list[str]] | None:
         """Shards with rows, and problems; None if a file went away meanwhile: its rows are in a newer one by then."""
@@ -144,12 +144,12 @@ class Reader(Generic[R]):
         return result
 
 
-def read_table(run: Run) -> Table[Rows]:
+def read_table(run: Run) -> StoredTable[Rows]:
     """Every count that is in, once."""
     return Reader(run, Rows).read()
 
 
-def read_findings(run: Run) -> Table[Findings]:
+def read_findings(run: Run) -> StoredTable[Findings]:
     """Everything that a verifier or an attack has found out, once."""
     return Reader(run, Findings).read()
 

@@ -15,17 +15,17 @@ Key = Annotated[str, Field(pattern=r"^(models|counts|verifications|attacks)/[A-Z
 
 
 @with_config(STRICT)
-class TaskFile(TypedDict):
+class TaskRecord(TypedDict):
     """`tasks/<number>.json` of a table."""
 
     images: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], FailFast()]
 
 
-TASK = Kind(TaskFile)
+TASK = Kind(TaskRecord)
 
 
 @with_config(STRICT)
-class Claim(TypedDict):
+class ClaimRecord(TypedDict):
     """The first record of an attempt: who made it."""
 
     record: Literal["claim"]
@@ -35,11 +35,11 @@ class Claim(TypedDict):
     pid: NotRequired[Annotated[int, Field(ge=0, lt=2**31)]]
     start: NotRequired[Text]
     submission: NotRequired[Text]
-    rendezvous: NotRequired[Rendezvous]
+    rendezvous: NotRequired[RendezvousRecord]
 
 
 @with_config(STRICT)
-class Rendezvous(TypedDict):
+class RendezvousRecord(TypedDict):
     """Where the first process of a training waits for the others."""
 
     hosts: Texts
@@ -47,7 +47,7 @@ class Rendezvous(TypedDict):
 
 
 @with_config(STRICT)
-class Progress(TypedDict):
+class ProgressRecord(TypedDict):
     """The progress of an attempt."""
 
     record: Literal["progress"]
@@ -63,7 +63,7 @@ class Progress(TypedDict):
 
 
 @with_config(STRICT)
-class End(TypedDict):
+class EndRecord(TypedDict):
     """The end of an attempt."""
 
     record: Literal["end"]
@@ -79,14 +79,16 @@ def _record(values: Any) -> str:
 
 ATTEMPT = Kind(
     Annotated[
-        Annotated[Claim, Tag("claim")] | Annotated[Progress, Tag("progress")] | Annotated[End, Tag("end")],
+        Annotated[ClaimRecord, Tag("claim")]
+        | Annotated[ProgressRecord, Tag("progress")]
+        | Annotated[EndRecord, Tag("end")],
         Discriminator(_record),
     ]
 )
 
 
 @with_config(STRICT)
-class Epoch(TypedDict):
+class EpochRecord(TypedDict):
     """A line of `metrics.<attempt>.jsonl`."""
 
     epoch: Amount
@@ -95,11 +97,11 @@ class Epoch(TypedDict):
     lr: Number
 
 
-EPOCH = Kind(Epoch)
+EPOCH = Kind(EpochRecord)
 
 
 @with_config(STRICT)
-class Request(TypedDict):
+class RequestRecord(TypedDict):
     """`queue/<host>/requests/<task>.json`."""
 
     task: Key
@@ -111,11 +113,11 @@ class Request(TypedDict):
     submitted: Time
 
 
-REQUEST = Kind(Request)
+REQUEST = Kind(RequestRecord)
 
 
 @with_config(STRICT)
-class Ending(TypedDict):
+class EndingRecord(TypedDict):
     """`queue/<host>/ended/<task>.json`."""
 
     task: Key
@@ -123,11 +125,11 @@ class Ending(TypedDict):
     reason: Text
 
 
-ENDING = Kind(Ending)
+ENDING = Kind(EndingRecord)
 
 
 @with_config(STRICT)
-class Submission(TypedDict):
+class SubmissionRecord(TypedDict):
     """`<run>/submissions/<id>.json`: which tasks of a run a job of SLURM holds."""
 
     submission: Name
@@ -141,24 +143,24 @@ class Submission(TypedDict):
     job: Annotated[str, Field(pattern=r"^[0-9]{0,18}$")]
 
 
-SUBMISSION = Kind(Submission)
+SUBMISSION = Kind(SubmissionRecord)
 
 
 @with_config(STRICT)
-class Cancelled(TypedDict):
+class CancelledRecord(TypedDict):
     """`<run>/submissions/<id>.cancelled-<n>.json`."""
 
     tasks: Counts
 
 
-CANCELLED = Kind(Cancelled)
+CANCELLED = Kind(CancelledRecord)
 
 
 @with_config(STRICT)
-class Listed(TypedDict):
+class ListedRecord(TypedDict):
     """`submissions/<id>/tasks.json`: the keys of the tasks that a submission hands over."""
 
     tasks: list[Any]
 
 
-LISTED = Kind(Listed)
+LISTED = Kind(ListedRecord)

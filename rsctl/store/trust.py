@@ -7,9 +7,9 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from rsctl.config.runs import TrainSpec
+from rsctl.config.settings import Place
 from rsctl.owners import check_owner, world_writable
-from rsctl.spec.runs import TrainSpec
-from rsctl.spec.settings import Place
 from rsctl.store.layout import KINDS, Run
 
 MODE = "RSCTL_STORE_MODE"

@@ -17,6 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Input
 
 from rsctl.plain import plain
+from rsctl.text import counted
 from rsctl.tui.background import Answer, Background, Failed
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.help import HelpScreen, keys_of
@@ -27,7 +28,6 @@ from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
-from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.screens.drafting import Drafting

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rsctl.plain import plain
+from rsctl.text import duration
 from rsctl.tui.background import Answer
-from rsctl.words import duration
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Shown(Answer):
 
 def examine() -> Answer:
     from rsctl.cluster.doctor import examine as look
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     return Examined(
         [FindingView(one.ok, plain(one.what, 60), plain(one.text, 1000)) for one in look(load_settings())]
@@ -53,7 +53,7 @@ def examine() -> Answer:
 
 
 def profiles() -> Answer:
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     place = load_settings()
     found = []
@@ -66,8 +66,8 @@ def profiles() -> Answer:
 
 def hardware() -> Answer:
     """Partitions and nodes, with what is free on them."""
-    from rsctl.cluster.slurm_commands import partitions
-    from rsctl.cluster.slurm_nodes import Node, nodes
+    from rsctl.cluster.slurm.commands import partitions
+    from rsctl.cluster.slurm.nodes import Node, nodes
     from rsctl.errors import UserError
 
     try:
@@ -119,7 +119,7 @@ def hardware() -> Answer:
 
 def usage() -> Answer:
     """What accounting says this user has used."""
-    from rsctl.cluster.slurm_nodes import usage as ask
+    from rsctl.cluster.slurm.nodes import usage as ask
     from rsctl.errors import UserError
 
     try:

@@ -16,16 +16,16 @@ import numpy as np
 
 from rsctl.certificates import CountTable, certificates, find_certificate
 from rsctl.certificates.possible import too_few
+from rsctl.config.permutation import chosen_by, images_of
 from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.notes import about_shared_noise, asked_of
-from rsctl.spec.permutation import chosen_by, images_of
 from rsctl.store.degenerate import judge, said
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
-from rsctl.store.tables import Reader, Table, data_files, read_findings
+from rsctl.store.tables import Reader, StoredTable, data_files, read_findings
 from rsctl.store.tally import tally, verdict
 from rsctl.tui.findings import findings_curve
 from rsctl.tui.lines import certified_line
@@ -115,7 +115,7 @@ class Curves:
         first, *others = [self._refused[kind] for kind in kinds if kind in self._refused] or [{}]
         return {name: why for name, why in first.items() if all(name in other for other in others)}
 
-    def _table(self, folder: Run, run: RunView) -> tuple[Table[Rows], int]:
+    def _table(self, folder: Run, run: RunView) -> tuple[StoredTable[Rows], int]:
         """The finished beginning of the run's images, and how many are planned."""
         reader, _ = self._readers.pop(folder.path, (Reader(folder, Rows), 0))
         spec, chosen = reader.run.count_spec, run.entry["images"]

@@ -27,7 +27,7 @@ class Kept(Answer):
 
 def place() -> Path:
     """The file that the draft of this store is kept in."""
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     name = hashlib.sha256(str(load_settings().store).encode()).hexdigest()[:16]
@@ -48,7 +48,7 @@ def forget() -> None:
 
 def find() -> Kept:
     """The draft that was left unsaved."""
-    from rsctl.spec.settings import read_toml
+    from rsctl.config.settings import read_toml
 
     path = place()
     if not path.exists():

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.runs import AttackSpec, VerifySpec
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.report.attacked import attack_guarantee
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.runs import AttackSpec, VerifySpec
 from rsctl.store.degenerate import said
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_findings

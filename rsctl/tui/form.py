@@ -17,13 +17,9 @@ from pydantic.fields import FieldInfo
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
-from rsctl.errors import UserError
-from rsctl.plan.columns import possible_radii
-from rsctl.plan.describe import describe
-from rsctl.plan.plan import make_plan
-from rsctl.spec.point import Point
-from rsctl.spec.sections import (
-    Attack,
+from rsctl.config.point import Point
+from rsctl.config.sections import (
+    AttackTable,
     Certification,
     ImageTable,
     Precision,
@@ -31,9 +27,13 @@ from rsctl.spec.sections import (
     StageResources,
     Verification,
 )
-from rsctl.spec.settings import Place, load_settings
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
+from rsctl.config.settings import Place, load_settings
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
+from rsctl.errors import UserError
+from rsctl.plan.columns import possible_radii
+from rsctl.plan.describe import describe
+from rsctl.plan.plan import make_plan
 from rsctl.store.layout import Store
 from rsctl.tui.draft import LISTS, ONCE, Draft
 from rsctl.tui.form_defaults import Default, InEffect, own
@@ -67,7 +67,7 @@ def compose(draft: Draft) -> Composed:
         Section("Training", tuple(_recipe_fields(draft, effective))),
         Section("Certification", tuple(_fields(draft, "certification.", Certification, certification))),
         *_image_tables(draft, "verification", Verification, known_verifiers()),
-        *_image_tables(draft, "attack", Attack, known_attacks()),
+        *_image_tables(draft, "attack", AttackTable, known_attacks()),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
     ]
     for stage in Resources.model_fields:

@@ -16,8 +16,8 @@ from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.fitted import Sourced, defaults, said_before
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
+from rsctl.config.resolve import FILE
 from rsctl.errors import InputError
-from rsctl.spec.resolve import FILE
 from rsctl.tui.draft import Draft
 from rsctl.tui.form_text import shown
 

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from rich.text import Text
 
 from rsctl.plain import plain, plain_lines
+from rsctl.text import counted
 from rsctl.tui.form_views import Composed, Field, Section
 from rsctl.tui.widgets.cells import Cell, Row
-from rsctl.words import counted
 
 MOST_LINES = 14
 CLOSED = ("Precision", "Resources for ")

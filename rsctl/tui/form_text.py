@@ -11,8 +11,8 @@ import tomli
 from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from rsctl.config.sections import fraction
 from rsctl.errors import InputError
-from rsctl.spec.sections import fraction
 from rsctl.tui.draft import to_value
 
 Parse = Callable[[str], tuple[Any, bool]]

@@ -14,7 +14,7 @@ from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.report.logged import NoCountsError, Reading, reading
 from rsctl.report.logged_counts import asked_of_counts
-from rsctl.store.imports import Import, Shown
+from rsctl.store.imports import Import, ShownImport
 from rsctl.tui.views import Curve, RunView, Sample
 
 
@@ -25,7 +25,7 @@ def logged_curve(
     log, entry = Import(folder), run.entry
     own, level, n = str(entry["certificates"][0]), entry["alpha"], entry["n"]
     try:
-        shown = Shown(log, n, entry["n0"], level, "", [])
+        shown = ShownImport(log, n, entry["n0"], level, "", [])
         found = reading(shown, certificate, alpha)
         short: list[str] = []
         if log.radii.counts is not None and len(log.radii) and found.alpha:
@@ -50,7 +50,7 @@ def _without(run: RunView, certificate: str, alpha: float | None, why: str) -> C
 def logged_samples(folder: Path, run: RunView, certificate: str, alpha: float) -> list[Sample]:
     """The images of a log in ascending order of their position; 0 for counts that are unknown."""
     log, entry = Import(folder), run.entry
-    radii, shown = log.radii, Shown(log, entry["n"], entry["n0"], entry["alpha"], "", [])
+    radii, shown = log.radii, ShownImport(log, entry["n"], entry["n0"], entry["alpha"], "", [])
     found = (
         reading(shown, certificate, alpha).certified if radii.counts is not None else reading(shown).certified
     )

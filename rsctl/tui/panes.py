@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsctl.plain import plain
+from rsctl.text import counted
 from rsctl.tui.background import Answer
 from rsctl.tui.log_search import find_text
 from rsctl.tui.logs import Window, last_error, last_window, size_of, window_around
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
 from rsctl.tui.widgets.styles import SERIES
-from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.curves import Curves

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsctl.config.runs import TrainSpec
+from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of, told_apart
-from rsctl.spec.runs import TrainSpec
-from rsctl.spec.sections import Certification
-from rsctl.store.imports import Shown, find_sweep
+from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 
 
@@ -88,14 +88,16 @@ def _stamp(path: Path) -> tuple[int, int]:
     return (status.st_mtime_ns, status.st_ino)
 
 
-def _several(beside: Sequence[Shown]) -> list[str]:
+def _several(beside: Sequence[ShownImport]) -> list[str]:
     """In which of data set, split, model and certificate imported logs differ."""
     specs = [shown.log.spec for shown in beside]
     keys = ("dataset", "split", "model", "certificate")
     return [key for key in keys if len({getattr(spec, key) for spec in specs}) > 1]
 
 
-def _logged(sweep: str, shown: Shown, radii: Sequence[float], several: Sequence[str], told: str) -> Entry:
+def _logged(
+    sweep: str, shown: ShownImport, radii: Sequence[float], several: Sequence[str], told: str
+) -> Entry:
     """An imported log: it has no tasks."""
     spec = shown.log.spec
     alpha = f"{shown.alpha:g}" if shown.alpha else ""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from textual.message_pump import MessagePump
 
 from rsctl.modules import module_command
+from rsctl.text import counted
 from rsctl.tui.background import Answer
 from rsctl.tui.views import Curve, RunView, Sample
-from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.catalog.labels import Labels
@@ -128,7 +128,7 @@ class ResultsReader:
 
     def known(self) -> Answer:
         from rsctl.certificates import certificates
-        from rsctl.report.published import published_tables
+        from rsctl.report.baselines import published_tables
 
         found: dict[str, list[Baseline]] = {}
         for table in published_tables().values():
@@ -171,7 +171,7 @@ class ResultsReader:
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
         from rsctl.catalog.labels import labels_of
-        from rsctl.spec.settings import load_settings
+        from rsctl.config.settings import load_settings
         from rsctl.store.imports import Import
         from rsctl.store.layout import Run
 
@@ -189,7 +189,7 @@ class ResultsReader:
 
 def pictures(folder: Path, position: int) -> Answer:
     """Have an image of a run drawn; torch is loaded in a process of its own."""
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     command = module_command("jobs.picture", str(folder), str(position), "--data", str(load_settings().data))
     done = subprocess.run(command, capture_output=True, text=True)
@@ -205,13 +205,13 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
 
     Of these `runs` alone, by id, where there are any; `said` is how a note calls them.
     """
-    from rsctl.report.formats import render
     from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
+    from rsctl.report.tables.formats import render
 
     def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
         if form == "tsv":
-            from rsctl.report.export_logs import export_logs
+            from rsctl.report.radius_logs.export_logs import export_logs
 
             written, _ = export_logs(store, question.sweep, path, **choice)
             return f"written: {counted(len(written), 'log')} into {path}"
@@ -223,7 +223,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
 
 def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Answer:
     """Draw one kind of figure of the sweep; as `export` otherwise."""
-    from rsctl.report.figures import plot
+    from rsctl.report.figures.draw import plot
 
     def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
         return "\n".join([f"written: {path}", *plot(store, question.sweep, path, kind=kind, **choice)])
@@ -234,9 +234,9 @@ def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: 
 def _saved(
     question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
 ) -> Answer:  # fmt: skip
+    from rsctl.config.settings import load_settings
     from rsctl.errors import RefusedError, UserError
     from rsctl.report.only import Only
-    from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
     path = Path(file).expanduser().absolute()
@@ -257,16 +257,16 @@ def _saved(
 
 def figure_kinds() -> Answer:
     """The kinds of figures, in a sentence each."""
-    from rsctl.report.kinds import KINDS
+    from rsctl.report.figures.plots import KINDS
 
     return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
 
 
 def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
     """Test the difference of two runs, under the certificate and alpha of the question where they have counts."""
-    from rsctl.report.compare import compare, comparison_text
+    from rsctl.config.settings import load_settings
+    from rsctl.report.compare.pairs import compare, comparison_text
     from rsctl.report.subjects import open_subject
-    from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
     store = Store(load_settings().store)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError, UserError, unknown
+from rsctl.text import counted
 from rsctl.tui.background import Answer
-from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.plan.plan import Plan
@@ -41,7 +41,7 @@ class Planned(Answer):
 def cancel(what: str, names: list[str]) -> Answer:
     """Stop the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     tasks, others = control.cancel(load_settings(), names)
     done = f"cancelled {counted(len(tasks), 'task')}" if tasks else "nothing was left to cancel"
@@ -55,10 +55,10 @@ def cancel(what: str, names: list[str]) -> Answer:
 
 def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
     """Start again what failed, was lost or cancelled of a sweep, run or task; with these limits, where they are given."""
-    from rsctl.cluster import again
-    from rsctl.spec.settings import load_settings
+    from rsctl.cluster import retry
+    from rsctl.config.settings import load_settings
 
-    tasks, note = again.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb)
+    tasks, note = retry.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb)
     done = f"{counted(len(tasks), 'task')} started again" if tasks else "nothing to be started again"
     return Acted(f"{what}: {done}" + (f"\n{note}" if note else ""))
 
@@ -85,7 +85,7 @@ def limits(text: str) -> dict[str, float]:
 def keep_going(sweep: str) -> Answer:
     """See that a queue serves the tasks that wait."""
     from rsctl.cluster import control
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     control.keep_going(load_settings(), sweep)
     return Acted(f"{sweep}: nothing failed, was lost or cancelled; its tasks have their turn in the queue")
@@ -94,8 +94,8 @@ def keep_going(sweep: str) -> Answer:
 def plan(file: Path) -> Answer:
     """Plan a sweep file; nothing is written."""
     from rsctl.cluster.control import plan_file
+    from rsctl.config.settings import load_settings
     from rsctl.plan.describe import describe
-    from rsctl.spec.settings import load_settings
     from rsctl.store.layout import Store
 
     place = load_settings()
@@ -110,12 +110,12 @@ def plan(file: Path) -> Answer:
 def what_changes(store: Store, plan: Plan) -> str:
     """What submitting changes of the sweep of its name; empty where it goes on with it, or there is none."""
     from rsctl.plan.changed import check_name
-    from rsctl.store.records import Unreadable
+    from rsctl.store.records import UnreadableRecord
 
     kept = " from the sweep (its results stay in the store)"
     try:
         found = check_name(store, plan, update=True)
-    except Unreadable as error:
+    except UnreadableRecord as error:
         return str(error)
     notes = [note.removeprefix("update: ").removesuffix(kept) for note in found]
     if not notes:
@@ -128,7 +128,7 @@ def what_changes(store: Store, plan: Plan) -> str:
 def submit(file: Path, update: bool) -> Answer:
     """Submit a sweep file."""
     from rsctl.cluster import dropped
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     done, left = dropped.submit(file, load_settings(), update=update)
     # What changes was said before.
@@ -149,7 +149,7 @@ class Leaves(Answer):
 def what_leaves(sweep: str) -> Answer:
     """List what would be removed with a sweep; nothing is touched."""
     from rsctl.cluster.prune import RECENT, given_up, leftovers
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     place = load_settings()
     try:
@@ -175,7 +175,7 @@ def what_leaves(sweep: str) -> Answer:
 def give_up(sweep: str, folders: frozenset[Path]) -> Answer:
     """Remove a sweep, and of these folders, which were shown, those that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
-    from rsctl.spec.settings import load_settings
+    from rsctl.config.settings import load_settings
 
     place = load_settings()
     remove(place, [one for one in leftovers(place, [sweep]) if one.path in folders], [sweep])

@@ -12,7 +12,7 @@ from rsctl.tui.background import Answer
 from rsctl.tui.draft import Draft
 
 if TYPE_CHECKING:
-    from rsctl.spec.templates import Template
+    from rsctl.config.templates import Template
 
 
 class Opened(Answer):
@@ -40,7 +40,7 @@ def compose(draft: Draft) -> Answer:
 
 def templates() -> dict[str, Template]:
     """Those that come with rsctl, by name: the quickstart, then what asks for no GPU, then the others."""
-    from rsctl.spec.templates import all_templates
+    from rsctl.config.templates import all_templates
 
     asks = ("needs a GPU)", "needs GPUs)", "a GPU helps)")
     found = sorted(
@@ -58,7 +58,7 @@ def draft_of(template: Template) -> Draft:
 
 def open_file(name: str) -> Answer:
     """Read a sweep file."""
-    from rsctl.spec.settings import read_toml
+    from rsctl.config.settings import read_toml
 
     file = Path(name).expanduser().absolute()
     try:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
 from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, progress_of
 from rsctl.tui.widgets.cells import Cell, Column, Row, bar
-from rsctl.words import counted, duration, per_second
 
 BAR = 8
 COLUMNS = (

@@ -10,14 +10,14 @@ import os
 import time
 from pathlib import Path
 
+from rsctl.cluster.all_backends import Everywhere, notices
 from rsctl.cluster.control import TaskStatus, statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys
-from rsctl.cluster.everywhere import Everywhere, notices
-from rsctl.cluster.slurm_watch import WATCH
+from rsctl.cluster.slurm.watch import WATCH
+from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import VERBS, Task
-from rsctl.spec.settings import Place, load_settings
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import Entry, Sweep, read_sweep

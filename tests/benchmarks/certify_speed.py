@@ -26,11 +26,11 @@ from typing import Any
 import torch
 from torch import nn
 
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.memory import MMAP_MAX, TRIM_THRESHOLD
 from jobs.models import build_model
 from jobs.models.load import Executed, to_sample
 from jobs.precision import configure, device_name
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import UserError

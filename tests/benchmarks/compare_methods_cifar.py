@@ -22,7 +22,7 @@ from jobs.precision import configure
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.folders import image_files
-from rsctl.spec.settings import Place
+from rsctl.config.settings import Place
 
 RADII = [0.0, 0.25, 0.5, 0.75]
 REDUCED: dict[str, dict[str, Any]] = {

@@ -16,15 +16,16 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from jobs import count, train
+from jobs.certify import count
+from jobs.training import train
+from rsctl.config.settings import Place, Settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
 from rsctl.report.rows import sweep_results
-from rsctl.spec.settings import Place, Settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Store
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 METHODS = (
     "gaussian", "consistency", "smoothadv", "macer", "stability", "smoothmix", "cat-rs",
@@ -55,7 +56,7 @@ def place_at(store: Path) -> Place:
     )
 
 
-class Limited(Work):
+class Limited(TaskContext):
     """Told to stop at a moment of this process's clock."""
 
     ends: float | None = None

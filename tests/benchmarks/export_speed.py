@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
+from rsctl.config.settings import load_settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.report.formats import FORMATS
-from rsctl.spec.settings import load_settings
-from rsctl.spec.sweep import build_sweep
+from rsctl.report.tables.formats import FORMATS
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.shards import Rows, Shard, encode_shard

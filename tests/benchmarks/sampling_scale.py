@@ -19,10 +19,10 @@ def measure(images: int, n: int) -> dict[str, float]:
     """Seconds and peak memory of counting so many images with so many draws, small CNN on 8x8 noise."""
     import torch
 
+    from jobs.certify.sampler import ImageCounts, Sampler
     from jobs.models import build_model
     from jobs.models.load import Executed
     from jobs.precision import configure
-    from jobs.sampling.sampler import ImageCounts, Sampler
     from rsctl.catalog import known_datasets
     from rsctl.catalog.declare import DataShape
 

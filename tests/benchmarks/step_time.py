@@ -22,22 +22,22 @@ import torch
 from bare_step import BareStep
 from comparison import METHODS, ONE_THREAD, place_at
 
-from jobs import train
 from jobs.precision import configure
+from jobs.training import train
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import DataShape
 from rsctl.catalog.predictions import PREDICTIONS
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 FIRST = 3
 """Steps that warm up."""
 
 
-class Timed(Work):
+class Timed(TaskContext):
     """Between two steps of the loop the bare step is run; both are timed."""
 
     bare: BareStep
@@ -133,8 +133,8 @@ def synchronised() -> float:
 
 def parent(run: Any, shape: DataShape) -> bytes:
     """A model file for a run that others start from."""
-    from jobs.checkpoint import _bytes
     from jobs.models import build_model
+    from jobs.training.checkpoint import _bytes
     from rsctl.catalog import known_datasets
 
     spec = run.train_spec

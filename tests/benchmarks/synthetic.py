@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from rsctl.config.settings import Place, Settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.spec.settings import Place, Settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store

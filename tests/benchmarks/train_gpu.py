@@ -24,7 +24,7 @@ from comparison import finish, found, place_at
 from jobs.precision import configure, device_name
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import DataShape
-from rsctl.report.published import published_tables
+from rsctl.report.baselines import published_tables
 
 RADII = [0.0, 0.25, 0.5, 0.75, 1.0, 1.5]
 PUBLISHED = {"gaussian": "cohen2019-cifar10", "consistency": "consistency2020-cifar10"}

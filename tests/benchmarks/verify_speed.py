@@ -18,7 +18,7 @@ from torch import Tensor
 from jobs.models import build_model
 from jobs.precision import configure, device_name
 from jobs.verifiers import crown, ibp
-from jobs.verifiers.prover import Prover
+from jobs.verifiers.prover import RadiusSearch
 from rsctl.catalog import known_datasets, known_verifiers
 from rsctl.catalog.declare import DataShape
 
@@ -74,7 +74,7 @@ def main() -> None:
             for part, y in zip(images.split(batch), labels.split(batch), strict=True):
                 prover.proved(part, y, radius[: len(part)])
 
-        def whole(one: Prover, labels: Tensor) -> None:
+        def whole(one: RadiusSearch, labels: Tensor) -> None:
             for part, y in zip(images.split(batch), labels.split(batch), strict=True):
                 one.verify(part, y)
 

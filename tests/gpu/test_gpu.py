@@ -14,18 +14,18 @@ import torch
 from chain import Chain, tiny
 from scipy.stats import chisquare
 
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sums import summed
 from jobs.models import build_model
 from jobs.models.load import Executed, to_sample
+from jobs.noise.splitting import split
+from jobs.noise.whole_pixels import WholePixels, noisy
 from jobs.random import stream
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.sums import summed
-from jobs.sampling.whole_pixels import WholePixels, noisy
-from jobs.splitting import split
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.certificates.exact_noise import BITS, reach, weights
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here")
 GPU, SHAPE, TILE = torch.device("cuda"), DataShape(1, 8, 10, {}), 400
@@ -185,7 +185,7 @@ def test_a_training_step_does_not_wait(chain: Chain) -> None:
 
 
 def test_a_checkpoint_from_a_node_with_more_gpus_is_resumed(chain: Chain) -> None:
-    class StopsAtTen(Work):
+    class StopsAtTen(TaskContext):
         steps = 10
 
         def stopping(self) -> str:

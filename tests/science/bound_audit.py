@@ -15,8 +15,8 @@ from jobs.models.lipschitz import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import Network, trace
-from jobs.verifiers.operations import Distance
-from jobs.verifiers.operations import MaxMin as MaxMinOp
+from jobs.verifiers.operations import DistanceOp
+from jobs.verifiers.operations import MaxMinOp as MaxMinOp
 from jobs.verifiers.prover import SumsOfProducts
 
 SHAPE = (1, 2, 2)
@@ -144,7 +144,7 @@ def violations(count: int = 10, seed: int = 0, *, first: bool = False) -> list[s
                 }  # fmt: skip
                 if norm == "linf":
                     found |= intervals(single, double, images, radius, flat, y, gaps)
-                if not any(isinstance(op, (Distance, MaxMinOp)) for op in single.ops):
+                if not any(isinstance(op, (DistanceOp, MaxMinOp)) for op in single.ops):
                     found |= lines(double, images, radii, norm, single, flat, y, gaps)
                 if norm != "l1":
                     found |= constants(double, images, radii, norm, values, y, gaps)
@@ -174,7 +174,7 @@ def lines(
     double: Network, images: Tensor, radii: Tensor, norm: str, single: Network, flat: Tensor, y: Tensor, gaps: dict[str, Tensor],
 ) -> set[str]:  # fmt: skip
     found = set()
-    ball = crown.Ball(images.double(), radii, norm)
+    ball = crown.Balls(images.double(), radii, norm)
     plain = ibp.Margins(double)(ball.box, y)
     before = plain
     for intermediate in ("ibp", "crown"):

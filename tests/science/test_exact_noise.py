@@ -12,9 +12,9 @@ import pytest
 import torch
 from scipy.stats import binomtest, chisquare
 
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.noise.whole_pixels import WholePixels, cells, noisy
 from jobs.random import stream
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.whole_pixels import WholePixels, cells, noisy
 from rsctl.certificates import CountTable, Looks, certificates, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.certificates.exact_noise import BITS, departure, level_left, reach, weights

@@ -12,9 +12,9 @@ from enumeration import outcomes, probabilities, worst_cases
 from high_precision import golden
 from scipy.stats import binom, kstest, laplace, uniform
 
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import Certificate, CountTable, certificates, find_certificate
 from rsctl.certificates.l1_noise import laplace_radius, uniform_l1_radius, uniform_linf_radius
 from rsctl.errors import RefusedError

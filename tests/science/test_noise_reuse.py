@@ -10,12 +10,12 @@ import torch
 from chain import Chain, tiny
 from numpy.typing import NDArray
 
-from jobs.attacks.search import Search
+from jobs.attacks.search import AttackSearch
+from jobs.certify.noisy_inputs import NoisyInputs
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.models.load import load_trained, to_sample
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.shown import Shown
 from rsctl.certificates import CountTable, find_certificate
-from rsctl.spec.runs import AttackSpec, CountSpec, parse_spec
+from rsctl.config.runs import AttackSpec, CountSpec, parse_spec
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader
 
@@ -34,7 +34,7 @@ def spec_of(**changes: Any) -> CountSpec:
 
 def noise(spec: CountSpec, position: int) -> NDArray[np.float64]:
     """The estimation noise of an image, (n, d), in units of sigma."""
-    shown = Shown(SIGMA, spec.noise_key, N, CPU, "gaussian", 0, "float")
+    shown = NoisyInputs(SIGMA, spec.noise_key, N, CPU, "gaussian", 0, "float")
     rows, black = torch.empty(spec.block, *SHAPE), torch.zeros(SHAPE)
     blocks = [
         shown.fill(rows, black, "estimation", position, number).flatten(1)
@@ -102,11 +102,11 @@ def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(
     """Both identities, and that counting and attacking take their noise from the key of their table."""
     keys = []
 
-    def noted(*arguments: Any, key: tuple[int | str, ...], **options: Any) -> Search:
+    def noted(*arguments: Any, key: tuple[int | str, ...], **options: Any) -> AttackSearch:
         keys.append(key)
-        return Search(*arguments, key=key, **options)
+        return AttackSearch(*arguments, key=key, **options)
 
-    monkeypatch.setattr("jobs.attack.Search", noted)
+    monkeypatch.setattr("jobs.per_image.attack.Search", noted)
     attack = {"attack": "ddn", "norm": "l2", "steps": 1}
     chain.run_all(tiny(certification={"split": "val", "max_images": 4, "shards": 1}, attack=attack))
     (attacked,) = chain.store.runs("attacks")

@@ -13,15 +13,15 @@ import pytest
 import torch
 from chain import Chain, StopsAfter, tiny
 
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.splitting import offsets, split
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.noise.splitting import offsets, split
 from jobs.state import TrainingState
 from rsctl.catalog.pixels import splitting_width
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.clean import clean_accuracy
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 CPU = torch.device("cpu")
 RULE = find_certificate("splitting-l1")
@@ -221,7 +221,7 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
     assert (spec.noise, spec.n, spec.n0) == ("splitting", 221, 0)
     stopped = chain.work(counting.task, StopsAfter)
     stopped.tiles = 3
-    from jobs import count
+    from jobs.certify import count
 
     with pytest.raises(Stopped):
         count.main(stopped)

@@ -15,16 +15,16 @@ from chain import Chain, tiny
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
-from jobs import count
+from jobs.certify import count
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.models.load import Executed
 from jobs.precision import float32_flags
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.cost import table_work
 from rsctl.plan.forward import network
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 TRANSFER = find_certificate("transfer")
 
@@ -209,7 +209,7 @@ def test_from_a_sweep_file_with_an_interruption_anywhere(
     chain.run(committed.requests[0].task)
     task = committed.requests[1].task
 
-    class StopsAtEvery(Work):
+    class StopsAtEvery(TaskContext):
         def stopping(self) -> Any:
             return "told to"  # after every single tile
 

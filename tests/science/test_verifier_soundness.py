@@ -91,7 +91,7 @@ def wrong_way(self: Any, a: Tensor, number: int, slope: Any) -> tuple[Tensor, Te
 
 
 RELU, CARRY, NORM, CONVOLUTION = (
-    crown.Lines.relu, crown.Lines.carry, lipschitz.spectral_norm, lipschitz.convolution_norm,
+    crown.LinearBounds.relu, crown.LinearBounds.carry, lipschitz.spectral_norm, lipschitz.convolution_norm,
 )  # fmt: skip
 
 SLIPS: dict[str, tuple[Any, str, Any]] = {
@@ -128,17 +128,17 @@ SLIPS: dict[str, tuple[Any, str, Any]] = {
     "margins: the other class's rounding is free": (
         ibp.Margins, "of", lambda self, before, y: MARGINS(self, Interval((before.lower + before.upper) / 2, (before.lower + before.upper) / 2), y),
     ),
-    "crown: the upper line goes through 0": (crown.Lines, "relu", no_lift),
-    "crown: upper and lower lines change places": (crown.Lines, "relu", wrong_way),
+    "crown: the upper line goes through 0": (crown.LinearBounds, "relu", no_lift),
+    "crown: upper and lower lines change places": (crown.LinearBounds, "relu", wrong_way),
     "crown: the constant is missed": (
-        crown.Lines, "carry", lambda self, a, start, slopes=None: (CARRY(self, a, start, slopes)[0], torch.zeros_like(a.flatten(2)[:, :, 0])),
+        crown.LinearBounds, "carry", lambda self, a, start, slopes=None: (CARRY(self, a, start, slopes)[0], torch.zeros_like(a.flatten(2)[:, :, 0])),
     ),
-    "crown: rounding is free": (crown.Lines, "paid", lambda self, a, number: a.new_zeros(a.shape[:2])),
+    "crown: rounding is free": (crown.LinearBounds, "paid", lambda self, a, number: a.new_zeros(a.shape[:2])),
     "crown: half the ball": (
-        crown.Ball, "box", property(lambda self: ibp.box(self.images, self.radius / 2, torch.float64)),
+        crown.Balls, "box", property(lambda self: ibp.box(self.images, self.radius / 2, torch.float64)),
     ),
     "crown: the ℓ1 ball with the ℓ2 ball's dual norm halved": (
-        crown.Ball, "lower", lambda self, a, constant: LOWER(crown.Ball(self.images, self.radius / 2, self.norm), a, constant),
+        crown.Balls, "lower", lambda self, a, constant: LOWER(crown.Balls(self.images, self.radius / 2, self.norm), a, constant),
     ),
     "lipschitz: norms from below": (lipschitz, "spectral_norm", lambda matrices, error=0.0: 0.5 * NORM(matrices, error)),
     "lipschitz: a shortcut adds nothing": (
@@ -151,7 +151,7 @@ SLIPS: dict[str, tuple[Any, str, Any]] = {
         lipschitz.Constants, "rounding", lambda self, results, radius, y: torch.zeros(len(y), self.network.classes),
     ),
 }  # fmt: skip
-MARGINS, LOWER, CONSTANT = ibp.Margins.of, crown.Ball.lower, lipschitz.layer_constant
+MARGINS, LOWER, CONSTANT = ibp.Margins.of, crown.Balls.lower, lipschitz.layer_constant
 
 
 @pytest.mark.parametrize("slip", sorted(SLIPS))
@@ -214,7 +214,7 @@ def test_distances_are_bounded_in_exact_numbers_too() -> None:
 
 def test_only_training_carries_lines_as_in_exact_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """A verifier's constants are lower even where what is executed were free: sums in float64 are rounded, too."""
-    monkeypatch.setattr(crown.Lines, "paid", lambda self, a, number: a.new_zeros(a.shape[:2]))
+    monkeypatch.setattr(crown.LinearBounds, "paid", lambda self, a, number: a.new_zeros(a.shape[:2]))
     torch.manual_seed(0)
     layers = [nn.Flatten(), nn.Linear(4, 9), nn.ReLU(), nn.Linear(9, 3)]
     model = nn.Sequential(Normalize([0.3], [0.4]), *layers).double().eval()
@@ -222,7 +222,7 @@ def test_only_training_carries_lines_as_in_exact_arithmetic(monkeypatch: pytest.
     rows = torch.randn(IMAGES, 5, 3, dtype=torch.float64)
     end = len(training.network.ops) - 1
     slopes, exact = _Unrounded(training.network, training.found).carry(rows, end)
-    same, lower = crown.Lines(training.network, training.found).carry(rows, end)
+    same, lower = crown.LinearBounds(training.network, training.found).carry(rows, end)
     torch.testing.assert_close(slopes, same, rtol=0, atol=0)
     assert (lower < exact).all()
     torch.testing.assert_close(lower, exact, rtol=1e-6, atol=1e-8)
@@ -245,7 +245,7 @@ def test_bounds_are_exact_where_nothing_is_relaxed() -> None:
         for norm, order in (("linf", 1.0), ("l2", 2.0), ("l1", float("inf"))):
             apart = weight[y][:, None] - weight
             least = logits.gather(1, y[:, None]) - logits - radius * torch.linalg.vector_norm(apart, order, 2)
-            ball = crown.Ball(images.double(), torch.full((IMAGES,), radius, dtype=torch.float64), norm)
+            ball = crown.Balls(images.double(), torch.full((IMAGES,), radius, dtype=torch.float64), norm)
             double = network.to(torch.float64)
             found = crown.margins(double, ball, y, crown.bounds(double, ball))
             other = found.isfinite()

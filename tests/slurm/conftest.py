@@ -44,8 +44,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from cluster import Cluster, missing_programs
 from sites import Site
 
-import rsctl.cluster.slurm_commands as slurm_commands
-import rsctl.cluster.slurm_watch as slurm_watch
+import rsctl.cluster.slurm.commands as slurm_commands
+import rsctl.cluster.slurm.watch as slurm_watch
 
 
 def _cluster(name: str, **options: Any) -> Callable[..., Iterator[Cluster]]:

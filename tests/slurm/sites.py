@@ -16,7 +16,7 @@ from chain import tiny, toml
 from cluster import FAKE_JOBS, Cluster
 
 from rsctl.cluster import control
-from rsctl.spec.settings import Place, load_settings
+from rsctl.config.settings import Place, load_settings
 from rsctl.store.attempts import State, attempt_numbers, read_attempt
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store

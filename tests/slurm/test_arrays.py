@@ -79,7 +79,7 @@ def test_what_is_edited_while_it_waits_changes_nothing_and_a_jobs_file_here_shad
     (site.folder / "jobs.py").write_text("raise RuntimeError('the wrong jobs')")
     site.profile("held", extra={"hold": True})
     site.rsctl("submit", "try.toml", "--cluster", "held", PYTHONPATH=str(mine))
-    for name in ("train", "count"):
+    for name in ("training/train", "certify/count"):
         (mine / "jobs" / f"{name}.py").write_text("raise RuntimeError('edited while it waited')")
     for job in jobs_of(site):
         site.cluster.query("scontrol", "release", job)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsctl.cluster.slurm_arrays import make_arrays
+from rsctl.cluster.slurm.arrays import make_arrays
+from rsctl.config.sections import StageResources
 from rsctl.plan.tasks import Request, Task
-from rsctl.spec.sections import StageResources
 from rsctl.store.layout import Store
 
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster import slurm_commands
-from rsctl.cluster.everywhere import notices
-from rsctl.cluster.slurm_commands import Row, compress, look_at_queue
-from rsctl.cluster.slurm_last_words import explain
-from rsctl.cluster.slurm_states import seen_of
+from rsctl.cluster.all_backends import notices
+from rsctl.cluster.slurm.backend import commands
+from rsctl.cluster.slurm.commands import JobRow, compress, look_at_queue
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.cluster.slurm.states import seen_of
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 
@@ -95,8 +95,8 @@ def test_five_thousand_tasks_are_one_query_per_tick(site: Site) -> None:
         plan.read_text().replace('"tasks": [\n    0,\n    1\n   ]', f'"tasks": {list(range(5000))}')
     )
     from rsctl.cluster.control import backend_of, sweep_tasks
+    from rsctl.config.sections import StageResources
     from rsctl.plan.tasks import Request
-    from rsctl.spec.sections import StageResources
 
     run.path.parent.parent.joinpath("models", run.count_spec.model_run, "model.pt").write_bytes(b"a model")
     tasks = [task for task in sweep_tasks(site.store, "try") if task.run.kind == "counts"]
@@ -133,30 +133,30 @@ def publish_fast(file: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "state", "words"),
     [
-        (Row("PENDING", "Priority"), State.QUEUED, "Priority"),
-        (Row("PENDING", "Dependency"), State.WAITING, "waits for its model"),
-        (Row("PENDING", "launch failed requeued held"), State.QUEUED, "launch failed requeued held"),
-        (Row("CONFIGURING"), State.QUEUED, "CONFIGURING"),
-        (Row("RUNNING", "", "cpu1"), State.RUNNING, ""),
-        (Row("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
-        (Row("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
-        (Row("COMPLETED", ended=1.0), State.LOST, "left no result"),
-        (Row("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
-        (Row("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
-        (Row("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
-        (Row("DEADLINE"), State.FAILED, "DEADLINE"),
-        (Row("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
-        (Row("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "the job of its model failed"),
-        (Row("NODE_FAIL"), State.LOST, "NODE_FAIL"),
-        (Row("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
-        (Row("PREEMPTED"), State.LOST, "PREEMPTED"),
-        (Row("REQUEUE_HOLD"), State.QUEUED, "REQUEUE_HOLD"),
-        (Row("SPECIAL_EXIT"), State.QUEUED, "SPECIAL_EXIT"),
-        (Row("SUSPENDED"), State.QUEUED, "SUSPENDED"),
-        (Row("SOMETHING_NEW"), State.UNKNOWN, "SOMETHING_NEW"),
+        (JobRow("PENDING", "Priority"), State.QUEUED, "Priority"),
+        (JobRow("PENDING", "Dependency"), State.WAITING, "waits for its model"),
+        (JobRow("PENDING", "launch failed requeued held"), State.QUEUED, "launch failed requeued held"),
+        (JobRow("CONFIGURING"), State.QUEUED, "CONFIGURING"),
+        (JobRow("RUNNING", "", "cpu1"), State.RUNNING, ""),
+        (JobRow("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
+        (JobRow("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
+        (JobRow("COMPLETED", ended=1.0), State.LOST, "left no result"),
+        (JobRow("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
+        (JobRow("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
+        (JobRow("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),
+        (JobRow("DEADLINE"), State.FAILED, "DEADLINE"),
+        (JobRow("CANCELLED", "by 1000"), State.CANCELLED, "by 1000"),
+        (JobRow("CANCELLED", "DependencyNeverSatisfied"), State.CANCELLED, "the job of its model failed"),
+        (JobRow("NODE_FAIL"), State.LOST, "NODE_FAIL"),
+        (JobRow("BOOT_FAIL"), State.LOST, "BOOT_FAIL"),
+        (JobRow("PREEMPTED"), State.LOST, "PREEMPTED"),
+        (JobRow("REQUEUE_HOLD"), State.QUEUED, "REQUEUE_HOLD"),
+        (JobRow("SPECIAL_EXIT"), State.QUEUED, "SPECIAL_EXIT"),
+        (JobRow("SUSPENDED"), State.QUEUED, "SUSPENDED"),
+        (JobRow("SOMETHING_NEW"), State.UNKNOWN, "SOMETHING_NEW"),
     ],
 )  # fmt: skip
-def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: Row, state: State, words: str) -> None:
+def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: JobRow, state: State, words: str) -> None:
     seen = seen_of(row)
     assert seen.state == state
     assert words in seen.reason
@@ -167,7 +167,7 @@ def test_what_kept_a_task_from_beginning_is_told(tmp_path: Path) -> None:
     log.write_text(
         "slurmstepd-n1: error: execve(): /no/python: No such file or directory\nsrun: error: n1: task 0: Exited with exit code 2\n"
     )
-    seen = seen_of(Row("FAILED", "NonZeroExitCode"))
+    seen = seen_of(JobRow("FAILED", "NonZeroExitCode"))
     run = Store(tmp_path).run("models", "a")
     told = "SLURM: FAILED (NonZeroExitCode); error: execve(): /no/python: No such file or directory"
     assert explain(seen, run, log, began=False).reason == told
@@ -190,14 +190,14 @@ def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter
     monkeypatch.setenv("SQUEUE_FORMAT", "%i")
     view = look_at_queue()
     assert view.rows["12_3"].state == "RUNNING"
-    assert view.rows["13"] == Row("PENDING", "Priority")
+    assert view.rows["13"] == JobRow("PENDING", "Priority")
     assert view.comments == {"rsctl:x": ["12_3"]}
     assert view.unreadable == 1
 
 
 def test_array_ranges_are_read_and_written() -> None:
     assert compress(["7_0", "7_1", "7_2", "7_5", "9"]) == ["9", "7_[0-2,5]"]
-    assert slurm_commands._job_keys("7_[0-2,5%4]") == ["7_0", "7_1", "7_2", "7_5"]
-    assert slurm_commands._job_keys("7_4") == ["7_4"]
-    assert slurm_commands._job_keys("7") == ["7"]
-    assert slurm_commands._job_keys("7.batch") == []
+    assert commands._job_keys("7_[0-2,5%4]") == ["7_0", "7_1", "7_2", "7_5"]
+    assert commands._job_keys("7_4") == ["7_4"]
+    assert commands._job_keys("7") == ["7"]
+    assert commands._job_keys("7.batch") == []

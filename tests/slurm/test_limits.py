@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rsctl.cluster.slurm_commands import QueueView, Row, limits, look_at_queue, partitions
-from rsctl.cluster.slurm_limits import room_for
-from rsctl.spec.settings import SlurmProfile
+from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, look_at_queue, partitions
+from rsctl.cluster.slurm.limits import room_for
+from rsctl.config.settings import SlurmProfile
 
 if TYPE_CHECKING:
     from cluster import Cluster
@@ -101,7 +101,7 @@ def test_the_room_is_what_slurm_itself_accepts(
 
 
 def test_the_jobs_that_the_controller_keeps_count() -> None:
-    view = QueueView({f"7_{number}": Row("COMPLETED") for number in range(30)}, {})
+    view = QueueView({f"7_{number}": JobRow("COMPLETED") for number in range(30)}, {})
     known = limits_of_a_cluster()
     assert room_for(SlurmProfile(), partition(), known, view).jobs == 9
     full = room_for(SlurmProfile(), partition(), replace(known, max_job_count=20), view)
@@ -110,13 +110,13 @@ def test_the_jobs_that_the_controller_keeps_count() -> None:
 
 
 def limits_of_a_cluster() -> Any:
-    from rsctl.cluster.slurm_commands import Limits
+    from rsctl.cluster.slurm.commands import Limits
 
     return Limits("c", "22.05", 1001, max_job_count=40, accounting=False, limits_enforced=False)
 
 
 def partition() -> Any:
-    from rsctl.cluster.slurm_commands import Partition
+    from rsctl.cluster.slurm.commands import Partition
 
     return Partition("cpu", True, True, 60.0, 8, 16.0, 0)
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm_arrays import ON_A_GPU, Array, reckoned_memory
-from rsctl.cluster.slurm_commands import Partition, limits, partitions, with_memory
-from rsctl.cluster.slurm_memory import Memory
+from rsctl.cluster.slurm.arrays import ON_A_GPU, Array, reckoned_memory
+from rsctl.cluster.slurm.commands import Partition, limits, partitions, with_memory
+from rsctl.cluster.slurm.memory import Memory
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import SlurmProfile
 from rsctl.plan.tasks import Request, Task
-from rsctl.spec.sections import StageResources
-from rsctl.spec.settings import SlurmProfile
 from rsctl.store.files import replace as write
 from rsctl.store.files import to_json
 from rsctl.store.layout import Store

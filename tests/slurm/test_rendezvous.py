@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 from chain import tiny
 
-from rsctl.cluster import slurm_processes
-from rsctl.cluster.slurm_processes import join
+from rsctl.cluster.slurm.backend import processes
+from rsctl.cluster.slurm.processes import join
 from rsctl.errors import UnavailableError
 from rsctl.store.attempts import latest_attempt
 
@@ -57,7 +57,7 @@ def test_two_processes_meet_and_share_one_attempt(
 def test_a_process_that_never_comes_is_named_and_ends_the_attempt(
     process: Callable[[int], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_processes, "_PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.3)
     run = process(0)
     with pytest.raises(UnavailableError, match=r"1 of 2 training processes met .* missing: 1\."):
         join(run, 0)
@@ -70,14 +70,14 @@ def test_an_address_that_cannot_be_reached_is_a_sentence(
     process: Callable[[int], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = process(1)
-    monkeypatch.setattr(slurm_processes, "_PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.3)
     with socket.create_server(("127.0.0.1", 0)) as closed:
         port = closed.getsockname()[1]
     details = {
-        **slurm_processes.scheduled(),
+        **processes.scheduled(),
         "rendezvous": {"hosts": ["no-such-node.invalid", "127.0.0.1"], "port": port},
     }
-    slurm_processes.Claim.take(run, 0, details)
+    processes.Claim.take(run, 0, details)
     with pytest.raises(UnavailableError, match=r"can't reach the first one .*no-such-node.*ask the cluster"):
         join(run, 0)
 
@@ -85,6 +85,6 @@ def test_an_address_that_cannot_be_reached_is_a_sentence(
 def test_a_first_process_that_never_claims_is_a_sentence(
     process: Callable[[int], Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(slurm_processes, "_PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "_PATIENCE", 0.3)
     with pytest.raises(UnavailableError, match="Is the store shared by all nodes"):
         join(process(1), 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 from chain import tiny
 
-from rsctl.cluster.slurm_staging import stage
+from rsctl.cluster.slurm.staging import stage
 from rsctl.errors import InputError
 
 if TYPE_CHECKING:

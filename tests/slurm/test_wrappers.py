@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm_executor import Executor
-from rsctl.cluster.slurm_submissions import submissions
+from rsctl.cluster.slurm.executor import Executor
+from rsctl.cluster.slurm.submissions import submissions
 from rsctl.errors import UnavailableError
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def test_a_wrapper_that_names_another_job_first_loses_nothing(
 def test_a_wrapper_that_submits_nothing_is_a_sentence(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("rsctl.cluster.slurm_executor._PAUSES", (0.0, 0.1))
+    monkeypatch.setattr("rsctl.cluster.slurm.executor._PAUSES", (0.0, 0.1))
     put_in_place(tmp_path, monkeypatch, "", "echo 'Your project has no hours left in 2026.'; exit 0")
     folder = tmp_path / uuid.uuid4().hex
     folder.mkdir()

@@ -13,7 +13,7 @@ from chain import Chain, tiny
 from edited import edited
 
 from rsctl.report.broken import Break, find_breaks, tell
-from rsctl.report.figures import plot
+from rsctl.report.figures.draw import plot
 from rsctl.report.rows import sweep_results
 from rsctl.store.layout import Run
 from rsctl.store.tables import data_files, read_findings, read_table

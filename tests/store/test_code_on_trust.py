@@ -13,8 +13,8 @@ from chain import Chain, tiny, wait_until
 from rsctl.catalog import plugins
 from rsctl.cluster import doctor
 from rsctl.cluster.control import submit, sweep_statuses
-from rsctl.cluster.queue import QueueProcess
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.queue import QueueProcess
+from rsctl.cluster.local.requests import own_queue
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.attempts import State
 from rsctl.store.files import replace, to_json
@@ -26,16 +26,16 @@ def added(code: Path) -> None:
 
 
 def changed(code: Path) -> None:
-    with open(code / "jobs" / "count.py", "a") as file:
+    with open(code / "jobs" / "certify" / "count.py", "a") as file:
         file.write("\n")
 
 
 def removed(code: Path) -> None:
-    (code / "jobs" / "verify.py").unlink()
+    (code / "jobs" / "per_image" / "verify.py").unlink()
 
 
 def linked(code: Path) -> None:
-    file = code / "jobs" / "count.py"
+    file = code / "jobs" / "certify" / "count.py"
     elsewhere = code.parent.parent / "count.py"
     elsewhere.write_bytes(file.read_bytes())
     file.unlink()
@@ -74,7 +74,7 @@ def test_the_queue_runs_no_other_code_and_goes_on_with_the_rest(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Requests of every wrong kind, one with code of its own, and a good one."""
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     submit(chain.file(tiny()), chain.place)
     queue = own_queue(chain.store)
     (good, *_), wanted = [key for key in queue.wanted() if key.startswith("models/")], queue.wanted()
@@ -103,7 +103,7 @@ def test_a_module_in_the_folder_of_a_run_is_not_imported(
 ) -> None:
     file = chain.file(tiny())
     with monkeypatch.context() as asleep:
-        asleep.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+        asleep.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
         submit(file, chain.place)
     for kind in ("models", "counts"):
         for run in chain.store.runs(kind):
@@ -116,7 +116,7 @@ def test_a_module_in_the_folder_of_a_run_is_not_imported(
 
 
 def test_changed_code_fails_the_task_with_the_reason(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     submit(chain.file(tiny()), chain.place)
     queue = own_queue(chain.store)
     (code,) = {request["code"] for request in queue.wanted().values()}

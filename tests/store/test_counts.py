@@ -12,14 +12,14 @@ import torch
 from chain import Chain, StopsAfter, tiny
 from torch import Tensor, nn
 
-from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.plan.tasks import Task
 from rsctl.report.rows import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
-from rsctl.store.tables import Table, data_files, read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.tables import StoredTable, data_files, read_table
+from rsctl.store.task_context import Stopped, TaskContext
 
 CPU = torch.device("cpu")
 
@@ -31,7 +31,7 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def same(one: Table, other: Table) -> None:
+def same(one: StoredTable, other: StoredTable) -> None:
     for name in ("index", "label", "selection_counts", "counts", "n"):
         assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
 
@@ -41,7 +41,7 @@ def model_of(chain: Chain) -> Path:
     return run.model_file
 
 
-def certified(chain: Chain, model: Path | None = None, **certification: Any) -> Table:
+def certified(chain: Chain, model: Path | None = None, **certification: Any) -> StoredTable:
     """The table of the tiny sweep, in this process; with `model`, its training is taken over from there."""
     committed = chain.plan(tiny(certification=certification))
     for request in committed.requests:
@@ -102,7 +102,7 @@ def test_counts_are_equal_whatever_tile_a_sampling_was_stopped_after(chain: Chai
         task = committed.requests[1].task
         stopped = chain.work(task, StopsAfter)
         stopped.tiles = tile
-        from jobs import count
+        from jobs.certify import count
 
         with pytest.raises(Stopped):
             count.main(stopped)
@@ -125,7 +125,7 @@ def blocks_in(run: Run) -> int:
 
 
 def test_stopping_again_and_again_changes_nothing(chain: Chain, elsewhere: Any) -> None:
-    from jobs import count
+    from jobs.certify import count
 
     first = certified(chain, shards=1, max_images=6)
     model = model_of(chain)
@@ -149,7 +149,8 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     chain: Chain, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an image counted by each of two functions would be a certificate of neither."""
-    from jobs import count, precision
+    from jobs import precision
+    from jobs.certify import count
 
     committed = chain.plan(tiny(certification={"shards": 1, "max_images": 6}))
     chain.run(committed.requests[0].task)
@@ -263,7 +264,7 @@ def make_sampler(model: nn.Module, *, n0: int, n: int, tile: int, block: int) ->
 @pytest.mark.parametrize("notices", [True, False])
 def test_two_live_copies_of_a_task_change_no_count(chain: Chain, elsewhere: Any, notices: bool) -> None:
     """Between two tiles of one copy another does the whole task; the first goes on, or sees it and stops."""
-    from jobs import count
+    from jobs.certify import count
 
     first = certified(chain, shards=1, max_images=6)
     model = model_of(chain)
@@ -284,7 +285,7 @@ def test_two_live_copies_of_a_task_change_no_count(chain: Chain, elsewhere: Any,
                 chain.run(task)
                 self._last_look = -1e9
                 same(first, read_table(task.run))
-            return Work.stopping(self) if notices else ""
+            return TaskContext.stopping(self) if notices else ""
 
     older = chain.work(task, Overtaken)
     if notices:
@@ -300,7 +301,7 @@ def test_of_an_image_that_is_done_only_numbers_are_kept(
     chain: Chain, monkeypatch: pytest.MonkeyPatch, further: dict[str, Any]
 ) -> None:
     """Pixels and sums of noise are as large as images: memory would grow with how many there are."""
-    from jobs import count
+    from jobs.certify import count
 
     writers: list[Any] = []
 

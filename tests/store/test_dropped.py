@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from chain import Chain, tiny, wait_until
 
-from rsctl.cli import run as main
+from rsctl.cli.app import run as main
 from rsctl.cluster import dropped, status
-from rsctl.cluster.again import retry
 from rsctl.cluster.control import submit, sweep_statuses
-from rsctl.cluster.requests import own_queue
-from rsctl.cluster.slurm_commands import QueueView
-from rsctl.cluster.slurm_submissions import Submission, list_tasks
+from rsctl.cluster.local.requests import own_queue
+from rsctl.cluster.retry import retry
+from rsctl.cluster.slurm.commands import QueueView
+from rsctl.cluster.slurm.submissions import Submission, list_tasks
 from rsctl.cluster.status import status_values
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.tasks import Task
@@ -32,7 +32,7 @@ ONE = tiny(sigma=0.5)
 @pytest.fixture
 def asleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that takes requests and starts nothing."""
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
 
 
 def keys(found: list[Any]) -> set[str]:
@@ -220,7 +220,7 @@ def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_e
 ) -> None:
     submit(chain.file(ONE), chain.place)
     (run,) = chain.store.runs("counts")
-    monkeypatch.setattr("rsctl.cluster.slurm.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
+    monkeypatch.setattr("rsctl.cluster.slurm.backend.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
     folder = chain.store.root / "submissions" / "theirs"
     theirs = Submission(
         "theirs", "slurm", "c", os.getuid() + 1, 0.0, str(folder), {5: 0, 6: 1, 7: 2}, True, "9"

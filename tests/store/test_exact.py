@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from chain import Chain, StopsAfter, tiny
 
-from jobs import count
+from jobs.certify import count
 from rsctl.certificates import find_certificate
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.stopping import CertifyAtRadii
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
-from rsctl.spec.runs import CountSpec
 from rsctl.store.files import replace
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 
 def exact(epochs: int = 2, **certification: Any) -> dict[str, Any]:

@@ -14,15 +14,15 @@ import torch
 from chain import Chain, tiny, wait_until
 
 from rsctl.cluster.control import sweep_statuses
-from rsctl.cluster.processes import task_processes
-from rsctl.report.formats import render
+from rsctl.cluster.local.processes import task_processes
 from rsctl.report.rows import sweep_results
+from rsctl.report.tables.formats import render
 from rsctl.store.attempts import read_attempt
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard, read_shard
 from rsctl.store.tables import read_findings, read_table, shard_file
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 SWEEP = tiny(
     sigma=0.0,
@@ -102,8 +102,8 @@ def test_the_image_that_was_found_is_kept_and_is_misclassified(chain: Chain) -> 
     assert (classes[broken] != rows.label[broken]).all()
 
 
-def stop_after(images: int) -> type[Work]:
-    class Stopping(Work):
+def stop_after(images: int) -> type[TaskContext]:
+    class Stopping(TaskContext):
         def progress(
             self, done: float, total: float, unit: str, *, force: bool = False, **values: Any
         ) -> None:
@@ -186,7 +186,7 @@ def test_counts_among_findings_are_no_part_of_them(chain: Chain) -> None:
 def test_an_image_that_takes_long_is_told_while_it_does(
     chain: Chain, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import jobs.findings
+    import jobs.per_image.findings
     import jobs.verifiers.ibp as ibp
     from jobs.verifiers import Verdicts
 
@@ -208,7 +208,7 @@ def test_an_image_that_takes_long_is_told_while_it_does(
 
     chain.run(tasks["models"])
     monkeypatch.setattr(ibp, "prepare", lambda *_, **__: Slow())
-    monkeypatch.setattr(jobs.findings, "TELL_EVERY", 0.02)
+    monkeypatch.setattr(jobs.per_image.findings, "TELL_EVERY", 0.02)
     chain.run(task)
     assert len(heard) == 3
     assert reason() == ""

@@ -18,9 +18,9 @@ import pytest
 from chain import Chain, tiny
 from edited import as_before_digests, edited, without_digest
 
+from rsctl.config.runs import CountSpec, VerifySpec
 from rsctl.errors import RefusedError
 from rsctl.report.rows import sweep_results
-from rsctl.spec.runs import CountSpec, VerifySpec
 from rsctl.store.files import publish, replace, to_json
 from rsctl.store.imports import Import, ImportSpec, Radii, keep
 from rsctl.store.layout import Run, Store

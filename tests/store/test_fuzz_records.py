@@ -24,16 +24,16 @@ import pytest
 import typer
 from chain import Chain, tiny
 
-from rsctl.cli import app, run
-from rsctl.cluster.requests import own_queue
-from rsctl.cluster.slurm_submissions import Submission, list_tasks
+from rsctl.cli.app import app, run
+from rsctl.cluster.local.requests import own_queue
+from rsctl.cluster.slurm.submissions import Submission, list_tasks
 from rsctl.plan.tasks import Request
 from rsctl.store.attempts import Claim, State, here
 from rsctl.store.degenerate import Tally
 from rsctl.store.degenerate import write as write_seen
 from rsctl.store.files import as_line, replace, to_json
 from rsctl.store.layout import Store
-from rsctl.store.records import MOST_BYTES, MOST_VALUES, Unreadable, read_json
+from rsctl.store.records import MOST_BYTES, MOST_VALUES, UnreadableRecord, read_json
 from rsctl.store.rows import Rows
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import shard_file
@@ -62,7 +62,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
         patch.setenv("RSCTL_CONFIG", str(folder / "rsctl.toml"))
         patch.delenv("RSCTL_STORE", raising=False)
         patch.delenv("RSCTL_DATA", raising=False)
-        patch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+        patch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
         patch.setattr("rsctl.cli.app", typer.main.get_command(app))  # which is most of a command's time
         patch.chdir(folder)
         chain = Chain(folder)
@@ -329,7 +329,7 @@ def test_submit_sets_aside_what_is_damaged(
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     monkeypatch.setenv("RSCTL_STORE", str(root))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     file = str(made.sweep_file)
     assert command("submit", file)[0] == 0
     own = {"plan.json", "spec.json", "launch.json", "seen.json", "tile.json"}
@@ -385,7 +385,7 @@ def test_a_damaged_request_is_asked_for_again(
     root = tmp_path / "store"
     shutil.copytree(made.root, root)
     monkeypatch.setenv("RSCTL_STORE", str(root))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     queue = own_queue(Store(root))
     requests = sorted(queue.requests.iterdir())
     requests[0].write_text(requests[0].read_text().replace('"needs"', '"needless"'))
@@ -417,7 +417,7 @@ LIMITS = [
 def test_one_reader_has_limits(tmp_path: Path, data: bytes, says: str) -> None:
     file = tmp_path / "record.json"
     file.write_bytes(data)
-    with at_once(), pytest.raises(Unreadable, match=says):
+    with at_once(), pytest.raises(UnreadableRecord, match=says):
         read_json(file)
 
 
@@ -428,7 +428,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     with open(tmp_path / "large", "wb") as large:
         large.truncate(MOST_BYTES + 1)
     for name, says in (("pipe", "no regular file"), ("zero", "no regular file"), ("folder", "a folder"), ("large", "has more than 256 MB")):  # fmt: skip
-        with at_once(), pytest.raises(Unreadable, match=says):
+        with at_once(), pytest.raises(UnreadableRecord, match=says):
             read_json(tmp_path / name)
 
 

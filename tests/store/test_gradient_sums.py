@@ -9,19 +9,19 @@ import torch
 from chain import Chain, StopsAfter, tiny
 from torch import Tensor, nn
 
-from jobs import count
+from jobs.certify import count
+from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sums import products, summed
 from jobs.noise import smoothing_noise
 from jobs.random import stream
-from jobs.sampling.sampler import ImageCounts, Sampler
-from jobs.sampling.sums import products, summed
 from rsctl.certificates import find_certificate
 from rsctl.certificates.table import QUANTUM
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
-from rsctl.spec.runs import CountSpec
 from rsctl.store.files import replace
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, read_table
-from rsctl.store.work import Stopped
+from rsctl.store.task_context import Stopped
 
 CPU = torch.device("cpu")
 SUMMED = {"gradient": True, "certificates": ["second-order"]}

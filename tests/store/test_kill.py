@@ -18,13 +18,13 @@ from chain import Chain, queue_pids, tiny, wait_until
 from test_shards import fake_run, write_shard
 
 from rsctl.cluster.control import sweep_statuses
-from rsctl.cluster.processes import task_processes
+from rsctl.cluster.local.processes import task_processes
 from rsctl.plan.commit import Task
 from rsctl.store.attempts import State, latest_attempt, read_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.layout import Store
 from rsctl.store.shards import read_shard
-from rsctl.store.tables import Table, data_files, read_table, shard_file
+from rsctl.store.tables import StoredTable, data_files, read_table, shard_file
 
 SWEEP = tiny(
     training={"epochs": 40},
@@ -33,7 +33,7 @@ SWEEP = tiny(
 """Several seconds of training and of sampling on one core."""
 
 
-def quiet(chain: Chain, monkeypatch: pytest.MonkeyPatch, sweep: dict[str, Any]) -> tuple[Table, bytes]:
+def quiet(chain: Chain, monkeypatch: pytest.MonkeyPatch, sweep: dict[str, Any]) -> tuple[StoredTable, bytes]:
     """The same sweep in a store of its own, never interrupted."""
     with monkeypatch.context() as context:
         context.setenv("RSCTL_STORE", str(chain.folder / "quiet"))
@@ -43,7 +43,7 @@ def quiet(chain: Chain, monkeypatch: pytest.MonkeyPatch, sweep: dict[str, Any]) 
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[Table, bytes]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> tuple[StoredTable, bytes]:
     """What the sweep comes to where nothing is killed."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "rsctl.toml").touch()
@@ -80,7 +80,7 @@ def kill_and_resume(
     return hit
 
 
-def equal(one: Table, other: Table) -> None:
+def equal(one: StoredTable, other: StoredTable) -> None:
     for name in ("index", "label", "selection_counts", "counts", "n"):
         assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
     assert one.model_sha256 == other.model_sha256
@@ -95,7 +95,7 @@ def nothing_is_left(chain: Chain) -> None:
 
 
 def test_counts_after_kills_equal_those_of_a_quiet_run(
-    undisturbed: tuple[Table, bytes], chain: Chain
+    undisturbed: tuple[StoredTable, bytes], chain: Chain
 ) -> None:
     expected, model = undisturbed
     # A fast machine does all of it in four seconds.
@@ -137,7 +137,7 @@ def progressed(task: Task, number: int, by: float) -> bool:
 
 
 def test_sigterm_writes_a_snapshot_of_all_that_was_done(
-    undisturbed: tuple[Table, bytes], chain: Chain
+    undisturbed: tuple[StoredTable, bytes], chain: Chain
 ) -> None:
     import torch
 

@@ -11,13 +11,13 @@ from chain import Chain, StopsAfter, tiny
 
 from rsctl.certificates import find_certificate
 from rsctl.certificates.stopping import CertifyAtRadii
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
 from rsctl.errors import RefusedError
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
 from rsctl.store.files import replace
-from rsctl.store.tables import Table, read_table
-from rsctl.store.work import Stopped
+from rsctl.store.tables import StoredTable, read_table
+from rsctl.store.task_context import Stopped
 
 RULE = {
     "n": 1000, "tile": 200, "block": 50, "stopping": "certify-at-radii", "stop_radii": [0.1],
@@ -25,7 +25,7 @@ RULE = {
 }  # fmt: skip
 
 
-def sampled(chain: Chain, model: Path | None, **certification: Any) -> Table:
+def sampled(chain: Chain, model: Path | None, **certification: Any) -> StoredTable:
     committed = chain.plan(tiny(certification={**RULE, **certification}))
     for request in committed.requests:
         if request.task.run.kind == "models" and model is not None:
@@ -35,7 +35,7 @@ def sampled(chain: Chain, model: Path | None, **certification: Any) -> Table:
     return read_table(chain.counts_run())
 
 
-def same(one: Table, other: Table) -> None:
+def same(one: StoredTable, other: StoredTable) -> None:
     for name in ("index", "selection_counts", "counts", "n"):
         assert np.array_equal(getattr(one.rows, name), getattr(other.rows, name)), name
     assert one.rows.looks is not None
@@ -64,7 +64,7 @@ def test_every_image_stops_where_the_rule_says_and_not_before(chain: Chain) -> N
 def test_stopping_at_any_tile_and_going_on_gives_the_same_table(
     chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from jobs import count
+    from jobs.certify import count
 
     first = sampled(chain, None, shards=1)
     (run,) = chain.store.runs("models")

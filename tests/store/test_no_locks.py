@@ -14,9 +14,9 @@ import no_locks
 import pytest
 from chain import Chain, queue_pid, queue_pids, tiny, wait_until
 
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.requests import own_queue
+from rsctl.config.sections import StageResources
 from rsctl.plan.tasks import Request, Task
-from rsctl.spec.sections import StageResources
 from rsctl.store.attempts import Claim, here, process_start
 from rsctl.store.exclusion import exclusive, has_locks, is_held
 from rsctl.store.files import publish
@@ -145,7 +145,9 @@ def test_the_local_queue_runs_and_is_alone(chain: Chain) -> None:
 
     def start() -> subprocess.Popen[bytes]:
         env = {**os.environ, "RSCTL_STORE": str(chain.store.root)}
-        return subprocess.Popen(without_locks(sys.executable, "-m", "rsctl.cluster.queue"), cwd="/", env=env)
+        return subprocess.Popen(
+            without_locks(sys.executable, "-m", "rsctl.cluster.local.queue"), cwd="/", env=env
+        )
 
     first = start()
     wait_until(lambda: queue_pid(chain.store) and answer(LOOK, queue.lock) == "False True")

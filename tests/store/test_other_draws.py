@@ -7,10 +7,10 @@ import pytest
 import torch
 from chain import Chain, tiny
 
-from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts, Sampler
 from rsctl.certificates import find_certificate
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
-from rsctl.spec.runs import CountSpec
 from rsctl.store.tables import read_table
 
 

@@ -16,11 +16,11 @@ from chain import Chain, queue_pid, queue_pids, tiny, wait_until
 from PIL import Image
 
 from rsctl.cluster.control import sweep_statuses
-from rsctl.cluster.processes import gpus_of
-from rsctl.cluster.queue import deaths_without_progress, served, start_detached
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.processes import gpus_of
+from rsctl.cluster.local.queue import deaths_without_progress, served, start_detached
+from rsctl.cluster.local.requests import own_queue
+from rsctl.config.sections import StageResources
 from rsctl.plan.commit import Request, Task
-from rsctl.spec.sections import StageResources
 from rsctl.store.attempts import Attempt, Claim, State, attempt_numbers, here, latest_attempt
 from rsctl.store.files import publish, replace
 from rsctl.store.shards import read_shard
@@ -262,8 +262,8 @@ def test_a_model_that_another_host_trains_is_waited_for(chain: Chain) -> None:
     """Its request lies in that host's queue: the sampling here is no orphan."""
     from dataclasses import replace as changed
 
-    from rsctl.cluster.queue import QueueProcess
-    from rsctl.spec.settings import LocalProfile
+    from rsctl.cluster.local.queue import QueueProcess
+    from rsctl.config.settings import LocalProfile
 
     committed = chain.plan(tiny())
     mine = own_queue(chain.store)

@@ -14,14 +14,14 @@ from chain import Chain, tiny
 from folders import shapes
 from test_published_runs import sweep, trained
 
-from rsctl.cluster.again import retry
+from rsctl.cluster.retry import retry
 from rsctl.cluster.task import run_task
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
 from rsctl.errors import InputError, RefusedError, UnavailableError, UserError
 from rsctl.plan.damaged import set_damaged_aside
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
 from rsctl.store.layout import Run
 from rsctl.store.tables import data_files, read_table
 
@@ -192,7 +192,7 @@ def test_retry_looks_for_data_where_they_are_now(chain: Chain, monkeypatch: pyte
     old.rename(new)
     assert run_task(training.task.run, 0) != 0
     monkeypatch.setenv("RSCTL_DATA", str(new))
-    monkeypatch.setattr("rsctl.cluster.again.backend_of", lambda *_: Handed())
+    monkeypatch.setattr("rsctl.cluster.retry.backend_of", lambda *_: Handed())
     again, _ = retry(chain.place, "tiny")
     assert {task.key for task in again} == {training.task.key, *(request.task.key for request in counts)}
     for task in again:

@@ -14,9 +14,9 @@ import pytest
 from chain import Chain, tiny
 from edited import edited
 
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError, UnavailableError, UserError
 from rsctl.plan.tasks import Task
-from rsctl.spec.runs import CountSpec
 from rsctl.store.attempts import Claim, State, attempt_file, attempt_numbers, here, is_alive, latest_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.files import append, publish, read_records, replace

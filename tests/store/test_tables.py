@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from rsctl.certificates import Halves, Looks, Shells
+from rsctl.config.runs import CountSpec
 from rsctl.errors import RefusedError
-from rsctl.spec.runs import CountSpec
 from rsctl.store import tables
 from rsctl.store.checks import check_shard, count_table
 from rsctl.store.layout import Run, Store

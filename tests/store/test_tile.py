@@ -10,10 +10,10 @@ import pytest
 import torch
 from chain import Chain, tiny
 
+from jobs.certify import tiles
+from jobs.certify.sampler import Sampler
+from jobs.certify.tiles import fastest, rates_of, samples_per_second, tile_of
 from jobs.models.load import Executed
-from jobs.sampling import tiles
-from jobs.sampling.sampler import Sampler
-from jobs.sampling.tiles import fastest, rates_of, samples_per_second, tile_of
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.files import publish, to_json
 from rsctl.store.layout import Run

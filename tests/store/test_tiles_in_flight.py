@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from jobs.sampling.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts, Sampler
 from rsctl.certificates.stopping import CertifyAtRadii
 from rsctl.errors import RefusedError
 

@@ -18,17 +18,17 @@ from persons import persons as persons
 from rsctl.catalog import known_methods, plugin_problems, use_plugins
 from rsctl.catalog.plugin_packages import load
 from rsctl.cluster import doctor
-from rsctl.cluster.again import retry
 from rsctl.cluster.control import submit, sweep_statuses
-from rsctl.cluster.local import LocalBackend
-from rsctl.cluster.queue import QueueProcess
-from rsctl.cluster.requests import Queue, own_queue
-from rsctl.cluster.slurm_handover import OWN_FOLDER
+from rsctl.cluster.local.backend import LocalBackend
+from rsctl.cluster.local.queue import QueueProcess
+from rsctl.cluster.local.requests import Queue, own_queue
+from rsctl.cluster.retry import retry
+from rsctl.cluster.slurm.handover import OWN_FOLDER
+from rsctl.config.settings import LocalProfile, load_settings
+from rsctl.config.sweep import build_sweep
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.spec.settings import LocalProfile, load_settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import Claim, here, latest_attempt, process_start
 from rsctl.store.files import open_log, publish, replace
 from rsctl.store.layout import Store
@@ -67,7 +67,7 @@ def test_every_file_that_leads_to_a_run_is_refused_if_it_is_somebody_elses(chain
         touched(task.run.tasks_folder / f"{number}.1.jsonl"), touched(task.run.shards_folder / f"{number}.1.h5"),
         touched(task.run.path / "counts.h5"), touched(task.run.log_file(task.number)), model.path,
         model.path / "spec.json", touched(model.model_file), touched(model.checkpoint_file), touched(model.published_file),
-        root / "code" / code, root / "code" / code / "jobs" / "count.py", root / "code" / code / "rsctl" / "store",
+        root / "code" / code, root / "code" / code / "jobs" / "certify" / "count.py", root / "code" / code / "rsctl" / "store",
     ]  # fmt: skip
     os.chown(root, 0, GROUP)
     check(group=False)
@@ -172,7 +172,7 @@ def test_what_others_claim_is_no_reason_to_signal_a_process(chain: Chain) -> Non
 
 @AS_ROOT
 def test_requests_are_taken_from_their_own_user_alone(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     committed = chain.plan(tiny())
     mine, key = own_queue(chain.store), committed.requests[0].task.key
     mine.add(committed.requests[0])
@@ -287,8 +287,8 @@ def test_files_follow_the_umask_and_logs_follow_no_links(
 def plan(person: Person, file: Path, *, update: bool = False) -> int:
     """Have somebody submit a sweep file, and nothing started; returns how many tasks went to their queue."""
     code = (
-        "import sys, pathlib\nfrom rsctl.cluster import control, local\nfrom rsctl.spec.settings import load_settings\n"
-        "local.start_detached = lambda *_: None\n"
+        "import sys, pathlib\nfrom rsctl.cluster import control\nfrom rsctl.cluster.local import backend\nfrom rsctl.config.settings import load_settings\n"
+        "backend.start_detached = lambda *_: None\n"
         f"print(control.submit(pathlib.Path(sys.argv[1]), load_settings(), update={update}).added)"
     )
     done = person.run(sys.executable, "-c", code, file)
@@ -304,7 +304,7 @@ store, mark, mine, host = pathlib.Path(sys.argv[1]), sys.argv[2], sys.argv[3], s
 (code,) = (store / "code").iterdir()
 evil = store / "code" / "making"
 shutil.copytree(code, evil)
-for name in ("rsctl/cluster/task.py", "jobs/train.py"):
+for name in ("rsctl/cluster/task.py", "jobs/training/train.py"):
     (evil / name).chmod(0o644)
     (evil / name).write_text(f"open({mark!r}, 'a').write('code')\n" + (evil / name).read_text())
 name = _digest([pair for package in ("rsctl", "jobs") for pair in _package_sources(package, evil / package)])

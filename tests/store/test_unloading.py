@@ -10,7 +10,7 @@ import pytest
 
 ENDING = """
 import sys, time
-from rsctl.cluster.slurm_task import SlurmTask
+from rsctl.cluster.slurm.task import SlurmTask
 from rsctl.cluster.task import Outcome
 
 class Slow:
@@ -19,7 +19,7 @@ class Slow:
         time.sleep(1)
 
 slow = Slow()
-import rsctl.cluster.slurm_task as module
+import rsctl.cluster.slurm.task as module
 module.perform = lambda *_, **__: Outcome("done", "", None)
 module._write_to = lambda log: None
 SlurmTask(run="{run}", number=0, submission="", attempts=3, staging="", snapshot_seconds=1)()

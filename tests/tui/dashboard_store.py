@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from rsctl.certificates import find_certificate
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.requests import own_queue
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import Place, load_settings
+from rsctl.config.sweep import load_sweep
 from rsctl.plan.commit import Committed, commit, save_sweep_file
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Request, Task
-from rsctl.spec.sections import StageResources
-from rsctl.spec.settings import Place, load_settings
-from rsctl.spec.sweep import load_sweep
 from rsctl.store.attempts import Claim, here, latest_attempt
 from rsctl.store.compaction import compact
 from rsctl.store.files import append, publish, replace

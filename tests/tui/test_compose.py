@@ -12,9 +12,9 @@ from piloting import on_screen, until
 from test_app import type_at_once
 from textual.widgets import Input, OptionList
 
+from rsctl.config.sweep import expand
+from rsctl.config.templates import all_templates
 from rsctl.errors import InputError
-from rsctl.spec.sweep import expand
-from rsctl.spec.templates import all_templates
 from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
 from rsctl.tui.draft import START, Draft, to_toml
@@ -392,7 +392,7 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
 
 
 def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
 
     async def steps(app, pilot):
         await open_form(app, pilot)

@@ -12,7 +12,7 @@ from chain import Chain, tiny
 from piloting import until
 from textual.widgets import Static
 
-from rsctl.spec import tables
+from rsctl.config import tables
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings

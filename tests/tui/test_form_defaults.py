@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rsctl.spec.settings import load_settings
-from rsctl.spec.sweep import build_sweep
+from rsctl.config.settings import load_settings
+from rsctl.config.sweep import build_sweep
 from rsctl.tui.draft import START, Draft
 from rsctl.tui.form import compose
 from rsctl.tui.form_rows import field_row, help_text

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from rsctl.config.sections import Certification
 from rsctl.errors import InputError
-from rsctl.spec.sections import Certification
 from rsctl.tui.form_text import parser
 
 

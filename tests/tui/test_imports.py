@@ -12,7 +12,7 @@ from test_sweeps import grid_of, text_of
 from textual.widgets import Static
 
 from rsctl.cluster.status import status_text, status_values
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
 from rsctl.tui.result_rows import down
 from rsctl.tui.screens.samples import SamplesScreen
@@ -28,7 +28,7 @@ def bring_in(made: Synthetic, sweep: str, folder: Path) -> None:
     file = folder / "logs" / "sodm" / "sigma_0.25.tsv"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(LOG)
-    import_logs(made.store, sweep, [folder / "logs"], Said(n=1000, alpha=0.001, dataset="digits"))
+    import_logs(made.store, sweep, [folder / "logs"], GivenFacts(n=1000, alpha=0.001, dataset="digits"))
 
 
 def test_a_sweep_of_logs_alone_is_listed(synthetic: Synthetic, drive, tmp_path) -> None:

@@ -17,7 +17,7 @@ from piloting import on_screen, until
 from textual.widgets import Static
 
 from jobs import picture as job
-from jobs.sampling import sampler
+from jobs.certify import sampler
 from rsctl.catalog.labels import NAMES, labels_of
 from rsctl.plan.tasks import Task
 from rsctl.tui.app import make_app

@@ -11,7 +11,7 @@ from test_cluster import grid, note
 from test_sweeps import asked, grid_of, text_of
 
 from rsctl.cluster import control, dropped
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.requests import own_queue
 from rsctl.tui.app import Dashboard
 from rsctl.tui.screens.confirm import ConfirmScreen
 
@@ -19,7 +19,7 @@ from rsctl.tui.screens.confirm import ConfirmScreen
 @pytest.fixture(autouse=True)
 def asleep(monkeypatch: pytest.MonkeyPatch) -> None:
     """A queue that takes requests and starts nothing, and an editor that drops the level 0.12."""
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     monkeypatch.setenv("EDITOR", "sed -i s/0.12/0.75/")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())

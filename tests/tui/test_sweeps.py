@@ -13,7 +13,7 @@ from test_app import type_at_once
 from textual.events import Key
 from textual.widgets import ContentSwitcher
 
-from rsctl.cluster.requests import own_queue
+from rsctl.cluster.local.requests import own_queue
 from rsctl.plan.tasks import Task
 from rsctl.tui import steer
 from rsctl.tui.app import Dashboard
@@ -258,7 +258,7 @@ def with_no_signals(synthetic: Synthetic, drive, steps) -> None:
 
 
 def test_retry_hands_failed_tasks_over_again(synthetic: Synthetic, drive, monkeypatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     queue = own_queue(synthetic.store)
 
     async def steps(app, pilot):
@@ -276,7 +276,7 @@ def test_retry_hands_failed_tasks_over_again(synthetic: Synthetic, drive, monkey
 
 
 def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, drive, monkeypatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     monkeypatch.setenv("EDITOR", "sed -i s/0.12/-1/")
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())

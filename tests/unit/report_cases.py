@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from rsctl.catalog.recipe import Recipe
+from rsctl.config.runs import CountSpec, TrainSpec
+from rsctl.config.settings import Place, Settings
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
 from rsctl.report.measured import Cell, Row
-from rsctl.spec.runs import CountSpec, TrainSpec
-from rsctl.spec.settings import Place, Settings
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.shards import Rows, Shard, encode_shard

@@ -18,13 +18,13 @@ from torch import Tensor, nn
 
 import jobs.attacks.search
 import rsctl.catalog.attacks
-from jobs.attacks import Found, distances, fooled
-from jobs.attacks.search import Attacked, Search
+from jobs.attacks import AttackResult, distances, fooled
+from jobs.attacks.search import Attacked, AttackSearch
 from jobs.attacks.smoothed import outvoted
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.data import load
 from jobs.models import build_model
 from jobs.models.load import Executed
-from jobs.sampling.sampler import ImageCounts, Sampler
 from rsctl.catalog import find, known_attacks, known_datasets
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
@@ -60,16 +60,18 @@ def linear(classes: int, images: int = 12) -> tuple[Linear, Tensor, Tensor]:
     return model, x, model(x).argmax(dim=1)
 
 
-def search(model: nn.Module, classes: int, attack: str = "ddn", norm: str = "l2", **changes: Any) -> Search:
+def search(
+    model: nn.Module, classes: int, attack: str = "ddn", norm: str = "l2", **changes: Any
+) -> AttackSearch:
     declared = find("attack", attack, known_attacks())
     target = {key: changes.pop(key) for key in ("sigma", "noises", "n", "alpha", "key") if key in changes}
-    return Search(
+    return AttackSearch(
         declared.module, declared.parameters(**changes).model_dump(), model, classes, (1, SIDE, SIDE),
         norm=norm, device=CPU, **{"key": (0,), **target},
     )  # fmt: skip
 
 
-def attacked(searching: Search, x: Tensor, y: Tensor, positions: list[int] | None = None) -> Attacked:
+def attacked(searching: AttackSearch, x: Tensor, y: Tensor, positions: list[int] | None = None) -> Attacked:
     """What is found for these images, in a batch that copies of the first fill up."""
     count = len(x)
     rows = [row if row < count else 0 for row in range(searching.batch)]
@@ -78,7 +80,9 @@ def attacked(searching: Search, x: Tensor, y: Tensor, positions: list[int] | Non
     return Attacked(found.distance[:count], found.image[:count], found.predicted[:count])
 
 
-def check(found: Found, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2", topk: int = 1) -> None:
+def check(
+    found: AttackResult, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2", topk: int = 1
+) -> None:
     """What is found is an image, misclassified, and as far away as it says."""
     there = torch.isfinite(found.distance)
     assert found.image.min() >= 0
@@ -241,9 +245,9 @@ class Liar:
 
     step: float
 
-    def search(self, images: Tensor, labels: Tensor) -> Found:
+    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
         at = (images + self.step / SIDE).clamp(0, 1)
-        return Found(distances(images, at, "l2"), at)
+        return AttackResult(distances(images, at, "l2"), at)
 
 
 def test_an_attack_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,7 +256,9 @@ def test_an_attack_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     module.prepare = lambda *_, **__: Liar(1e-4)  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "lying", module)
     for target in ({}, {"sigma": 0.01, "noises": 2, "n": 100, "alpha": 0.001}):
-        searching = Search("lying", {}, model, 2, (1, SIDE, SIDE), norm="l2", key=(0,), device=CPU, **target)
+        searching = AttackSearch(
+            "lying", {}, model, 2, (1, SIDE, SIDE), norm="l2", key=(0,), device=CPU, **target
+        )
         exact = model.distance(x, y, 2.0).min(dim=1).values
         found = attacked(searching, x, y)
         # Of the smoothed classifier an image is moved on until it really is wrong, or given up.
@@ -295,7 +301,7 @@ def digits() -> tuple[Tensor, Tensor, nn.Module]:
     return pixels.float() / 255, labels, Executed(model.eval(), "fp32")
 
 
-def shaped(model: nn.Module, attack: str = "ddn", **changes: Any) -> Search:
+def shaped(model: nn.Module, attack: str = "ddn", **changes: Any) -> AttackSearch:
     """A search on images of digits."""
     searching = search(model, 10, attack, **changes)
     searching.shape = (1, 8, 8)

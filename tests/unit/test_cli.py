@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from chain import Chain, tiny, toml
 
-from rsctl.cli import run
-from rsctl.cluster.queue import only_one
-from rsctl.cluster.requests import own_queue
+from rsctl.cli.app import run
+from rsctl.cluster.local.queue import only_one
+from rsctl.cluster.local.requests import own_queue
 from rsctl.store.layout import Store
 
 HEAVY = {"torch", "torchvision", "accelerate", "sklearn", "jobs"}
@@ -47,7 +47,7 @@ def test_no_command_of_the_control_plane_imports_torch(unserved: Chain) -> None:
     ]  # fmt: skip
     found = python(
         "import contextlib, io, json, sys\n"
-        "from rsctl.cli import run\n"
+        "from rsctl.cli.app import run\n"
         "found = {}\n"
         f"for command in {commands!r}:\n"
         "    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):\n"
@@ -60,7 +60,8 @@ def test_no_command_of_the_control_plane_imports_torch(unserved: Chain) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["rsctl.cluster.queue", "rsctl.cluster.task", "rsctl.tui.app", "rsctl.report.formats"]
+    "module",
+    ["rsctl.cluster.local.queue", "rsctl.cluster.task", "rsctl.tui.app", "rsctl.report.tables.formats"],
 )
 def test_no_room_of_the_control_plane_imports_torch(module: str) -> None:
     names = python(f"import sys, {module}\nprint(*{{name.partition('.')[0] for name in sys.modules}})")
@@ -69,7 +70,7 @@ def test_no_room_of_the_control_plane_imports_torch(module: str) -> None:
 
 def test_help_imports_no_room_at_all() -> None:
     names = python(
-        "import contextlib, io, sys\nfrom rsctl.cli import run\n"
+        "import contextlib, io, sys\nfrom rsctl.cli.app import run\n"
         "with contextlib.redirect_stdout(io.StringIO()): run(['--help'])\nprint(*sys.modules)"
     ).split()
     assert {"numpy", "h5py", "scipy", "pydantic", "textual"}.isdisjoint(names)
@@ -275,7 +276,7 @@ def test_a_file_size_limit_is_a_sentence(chain: Chain) -> None:
     file = chain.file(tiny())
     code = (
         "import resource, sys\n"
-        "from rsctl.cli import run\n"
+        "from rsctl.cli.app import run\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))\n"
         f"sys.exit(run(['submit', {str(file)!r}]))\n"
     )

@@ -27,9 +27,9 @@ from folders import shapes
 from PIL import Image
 from report_cases import make_store
 
-from jobs.models.published import read_weights
+from jobs.models.checkpoint_formats import read_weights
 from rsctl import results
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import InputError
 from rsctl.store.attempts import Claim, here
 
@@ -75,7 +75,7 @@ def test_every_command_that_a_message_names_has_a_test_that_executes_it() -> Non
 def unserved(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Chain:
     """A store whose queue never starts."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(chain.folder / "cache"))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     return chain
 
 

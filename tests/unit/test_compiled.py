@@ -11,18 +11,18 @@ import torch
 import torch._inductor.config
 from chain import Chain, tiny
 
-from jobs import count
+from jobs.certify import count
 from jobs.models import build_model
 from jobs.models.compiled import compiled, compiler_version
 from jobs.models.load import Executed, to_sample
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import DataShape
+from rsctl.config.identity import identity
 from rsctl.errors import RefusedError, UnavailableError
 from rsctl.plan.cost import table_work
-from rsctl.spec.identity import identity
 from rsctl.store.files import replace
-from rsctl.store.tables import Table, read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.tables import StoredTable, read_table
+from rsctl.store.task_context import Stopped, TaskContext
 
 CPU, SHAPE = torch.device("cpu"), DataShape(1, 8, 10, {})
 needs_compiler = pytest.mark.skipif(
@@ -95,14 +95,16 @@ def test_it_is_part_of_what_is_counted_and_has_a_speed_of_its_own(chain: Chain) 
 @needs_compiler
 @pytest.mark.long
 def test_counts_are_equal_for_other_shards_and_stops(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Stops(Work):
+    class Stops(TaskContext):
         looks = 0
 
         def stopping(self) -> str:
             self.looks += 1
             return "told to" if self.looks == 3 else ""
 
-    def counted(store: str, mode: str, kind: type[Work] = Work, **certification: Any) -> Table:
+    def counted(
+        store: str, mode: str, kind: type[TaskContext] = TaskContext, **certification: Any
+    ) -> StoredTable:
         monkeypatch.setenv("RSCTL_STORE", str(chain.folder / store))
         values = tiny(certification={"compile": mode, "max_images": 6, **certification})
         first, *others = chain.plan(values).requests

@@ -48,7 +48,7 @@ def test_every_name_that_a_command_takes_is_completed() -> None:
     """By the commands themselves: an argument that is added must be completed, or be a file, a number or free text."""
     import typer
 
-    from rsctl.cli import app
+    from rsctl.cli.app import app
 
     free = {
         "output", "file", "logs", "task", "number", "minutes", "memory_gb", "alpha", "radii", "sigma", "seed", "split", "n", "n0",
@@ -79,7 +79,7 @@ def test_files_and_lists_go_on_in_prompts(tmp_path: Path) -> None:
 
 
 def test_a_submission_says_how_to_watch_it(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     said = chain.cli("submit", str(chain.file(tiny()))).err
     assert "rsctl status tiny --watch" in said
     assert "'rsctl' the dashboard" in said

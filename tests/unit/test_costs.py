@@ -9,12 +9,12 @@ import pytest
 from chain import Chain, tiny
 from folders import shapes
 
+from rsctl.config.sweep import build_sweep
 from rsctl.plan import forward
 from rsctl.plan.cost import Cost, estimate, measure
 from rsctl.plan.forward import footprints, network
 from rsctl.plan.memory import Memory, memory_text, reckon
 from rsctl.plan.plan import Plan, make_plan
-from rsctl.spec.sweep import build_sweep
 
 FEW = {"n0": 20, "n": 100, "max_images": 4, "shards": 1, "tile": 50, "block": 50}
 

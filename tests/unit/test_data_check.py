@@ -19,7 +19,7 @@ from PIL import Image
 from jobs.data import check as data_plane
 from jobs.data import load
 from rsctl.catalog.datasets import ImageFolder
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.cluster import control, data_check
 from rsctl.errors import InputError
 from rsctl.plan.describe import describe
@@ -33,7 +33,7 @@ NOISE = np.random.default_rng(0)
 def own(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two classes with three JPEGs in each split, and no queue that would start anything."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(chain.folder / "cache"))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     root = chain.folder / "data" / "own"
     for split in ("train", "test"):
         for name in ("ant", "bee"):

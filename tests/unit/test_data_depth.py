@@ -20,9 +20,9 @@ from PIL import Image
 from jobs.data import load
 from rsctl.catalog.shape import shape_of
 from rsctl.cluster import control
+from rsctl.config.sweep import load_sweep
 from rsctl.errors import InputError
 from rsctl.plan.describe import describe
-from rsctl.spec.sweep import load_sweep
 
 SIDE = 16
 GREY = np.random.default_rng(0).integers(0, 256, (SIDE, SIDE), np.uint8)
@@ -116,7 +116,7 @@ COLOURS: dict[str, Callable[[Path], Any]] = {
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two classes of one image of 8 bits each, below the data root `tmp_path`."""
     monkeypatch.setenv("RSCTL_DATA", str(tmp_path))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     for place in ("train/ant", "train/bee", "test/ant", "test/bee"):
         (tmp_path / "own" / place).mkdir(parents=True)
         Image.fromarray(GREY).save(tmp_path / "own" / place / "0.png")

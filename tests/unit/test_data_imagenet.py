@@ -13,7 +13,7 @@ from chain import Chain, tiny
 from jobs.data import load
 from rsctl.catalog import imagenet
 from rsctl.catalog.imagenet import validation_classes
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.cluster import control
 from rsctl.errors import InputError
 from rsctl.plan.describe import describe
@@ -27,7 +27,7 @@ COUNT = 6
 def val(chain: Chain, declare: Declare, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The first six validation images in a flat folder, as the archive unpacks them, beside their classes of training images."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(chain.folder / "cache"))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     classes = validation_classes()[:COUNT]
     declare("imagenet", size=32, classes=len(set(classes)), counts={"train": COUNT, "test": COUNT})
     root = chain.folder / "data" / "imagenet"

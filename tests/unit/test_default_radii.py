@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from chain import Chain, tiny
 
+from rsctl.config.sections import Certification
+from rsctl.config.sweep import build_sweep
 from rsctl.plan.columns import possible_radii
 from rsctl.plan.plan import Plan, make_plan
-from rsctl.spec.sections import Certification
-from rsctl.spec.sweep import build_sweep
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 

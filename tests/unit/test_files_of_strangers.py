@@ -13,13 +13,13 @@ import pytest
 from chain import Chain, tiny, wait_until
 
 import rsctl
-from rsctl.cluster.backend import Seen
+from rsctl.cluster.backend import BackendState
 from rsctl.cluster.doctor import examine
-from rsctl.cluster.processes import stopped_queues
-from rsctl.cluster.slurm_last_words import explain
+from rsctl.cluster.local.processes import stopped_queues
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.config.settings import load_settings
 from rsctl.errors import InputError
 from rsctl.modules import module_command
-from rsctl.spec.settings import load_settings
 from rsctl.store.attempts import Claim, State, here, latest_attempt
 from rsctl.store.layout import Run
 
@@ -91,7 +91,7 @@ def test_no_reason_is_too_long_for_the_tail(reason: str, chain: Chain) -> None:
 def test_a_long_last_word_of_a_log_is_told(tmp_path: Path) -> None:
     log = tmp_path / "log"
     log.write_text("ImportError: no module " + "x" * 50_000 + "\n")
-    seen = explain(Seen(State.FAILED, "FAILED; see the log"), Run(tmp_path), log, began=False)
+    seen = explain(BackendState(State.FAILED, "FAILED; see the log"), Run(tmp_path), log, began=False)
     assert seen.reason.startswith("FAILED; ImportError: no module xxx")
     assert len(seen.reason) < 700
 
@@ -101,7 +101,7 @@ def test_doctor_sees_a_stopped_queue(chain: Chain) -> None:
     code = "import fcntl, sys, time\nfcntl.flock(open(sys.argv[2], 'a'), fcntl.LOCK_EX)\ntime.sleep(99)"
     lock = chain.folder / "lock"
     with subprocess.Popen(
-        [sys.executable, "-c", code, "rsctl.cluster.queue", lock], env=environment
+        [sys.executable, "-c", code, "rsctl.cluster.local.queue", lock], env=environment
     ) as process:
         try:
             assert stopped_queues(chain.store) == []
@@ -118,7 +118,7 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
     """Somebody's repository may have a `socket.py`; what runs in a process of its own must not take it for Python's."""
     for name in ("socket", "json", "argparse", "jobs"):
         (tmp_path / f"{name}.py").write_text("open('imported', 'w')\n")
-    for module in ("jobs.bench", "jobs.picture", "jobs.predict", "jobs.published"):
+    for module in ("jobs.bench", "jobs.picture", "jobs.certify.predict", "jobs.import_checkpoint"):
         done = subprocess.run(
             module_command(module, "--help"), cwd=tmp_path, capture_output=True, text=True, timeout=100
         )

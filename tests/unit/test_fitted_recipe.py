@@ -20,11 +20,11 @@ from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.declare import Defaults, Method
 from rsctl.catalog.fitted import LARGEST_BATCH, LONGEST, SMALLEST_BATCH, SOURCE, STEPS, defaults, published
 from rsctl.catalog.recipe import Recipe
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config.sweep import build_sweep
+from rsctl.config.templates import find_template
 from rsctl.plan.plan import make_plan
 from rsctl.plan.recipes import in_words, recipes_of
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.templates import find_template
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 

@@ -32,7 +32,7 @@ SWEEP = tiny(dataset={"name": "imagefolder", "path": "own", "size": 8}, certific
 @pytest.fixture
 def own(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two classes with two images in each split, and no queue that would start anything."""
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     root = chain.folder / "data" / "own"
     for split in ("train", "test"):
         for name, colour in (("ant", "red"), ("bee", "blue")):
@@ -203,7 +203,9 @@ def as_older_versions(root: Path, parameters: Any) -> DataShape:
 
 def submit_as_older_versions(chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     with monkeypatch.context() as then:
-        then.setattr("rsctl.spec.resolve.shape_of", lambda name, values, root: as_older_versions(own, values))
+        then.setattr(
+            "rsctl.config.resolve.shape_of", lambda name, values, root: as_older_versions(own, values)
+        )
         control.submit(chain.file(SWEEP), chain.place)
     return chain.store.sweep("tiny")
 

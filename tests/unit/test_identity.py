@@ -11,10 +11,10 @@ from pydantic import Field
 from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.declare import Parameters
 from rsctl.catalog.recipe import Recipe
-from rsctl.spec.identity import completed, content_hash, identity
-from rsctl.spec.resolve import Resolved
-from rsctl.spec.runs import CountSpec, TrainSpec, parse_spec
-from rsctl.spec.sweep import build_sweep
+from rsctl.config.identity import completed, content_hash, identity
+from rsctl.config.resolve import Resolved
+from rsctl.config.runs import CountSpec, TrainSpec, parse_spec
+from rsctl.config.sweep import build_sweep
 
 # Of the tiny sweep and of Cohen's CIFAR-10 training, as first released: whatever is added, these stay.
 GOLDEN = {

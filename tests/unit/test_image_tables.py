@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 from chain import Chain, tiny
 
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config.runs import AttackSpec, VerifySpec
+from rsctl.config.sections import Certification
+from rsctl.config.sweep import build_sweep
 from rsctl.errors import InputError
 from rsctl.plan.columns import LINF
 from rsctl.plan.cost import Cost
 from rsctl.plan.plan import make_plan
-from rsctl.spec.runs import AttackSpec, VerifySpec
-from rsctl.spec.sections import Certification
-from rsctl.spec.sweep import build_sweep
 
 
 def planned(tmp_path: Path, **changes: Any) -> Any:

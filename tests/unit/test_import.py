@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 from report_cases import make_store
 
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import InputError
-from rsctl.report.cells import NotALog
-from rsctl.report.export_logs import export_logs
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
 from rsctl.report.logged import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
-from rsctl.report.logs import parse_log
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
+from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.rows import sweep_results
+from rsctl.report.tables.formats import render
 from rsctl.store.files import read_json
 from rsctl.store.imports import imports
 from rsctl.store.layout import Store
@@ -165,12 +165,12 @@ def test_counts_are_recovered_from_radii() -> None:
 def test_a_stated_alpha_that_the_radii_contradict_is_replaced_and_told(tmp_path: Path) -> None:
     file = put(tmp_path, "sigma_0.25.tsv", log(["0\t1\t1\t0.978\t1\t1"]))
     store = Store(tmp_path / "runs")
-    (one,) = import_logs(store, "public", [file], Said(n=100_000, alpha=0.001, method="m"))
+    (one,) = import_logs(store, "public", [file], GivenFacts(n=100_000, alpha=0.001, method="m"))
     assert "alpha = 0.001 is contradicted" in one.remarks[0]
     results = sweep_results(store, "public")
     assert results.logged[0].alpha == 0.01
     assert any("contradicted" in note for note in results.notes)
-    (again,) = import_logs(store, "public", [file], Said(n=100_000, alpha=0.01, method="m"))
+    (again,) = import_logs(store, "public", [file], GivenFacts(n=100_000, alpha=0.01, method="m"))
     assert again.remarks == []
 
 
@@ -183,13 +183,13 @@ def test_an_import_can_be_repeated_and_corrected(tmp_path: Path) -> None:
     put(tmp_path, "logs/header-only", HEADER + "\n")
     put(tmp_path, "logs/model.pt", "PK\x00")
     store = Store(tmp_path / "runs")
-    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], Said())]
+    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], GivenFacts())]
     assert sorted(states) == ["new", "new", "skipped", "skipped"]
     stamps = {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")}
-    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], Said())]
+    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], GivenFacts())]
     assert sorted(states) == ["skipped", "skipped", "unchanged", "unchanged"]
     assert {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")} == stamps
-    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], Said(n=1000))]
+    states = [one.state for one in import_logs(store, "public", [tmp_path / "logs"], GivenFacts(n=1000))]
     assert sorted(states) == ["changed", "changed", "skipped", "skipped"]
     specs = [one.spec for one in imports(store)]
     assert {(spec.method, spec.dataset, spec.model, spec.sigma) for spec in specs} == {
@@ -201,13 +201,13 @@ def test_a_log_is_called_alike_from_wherever_it_is_imported(tmp_path: Path) -> N
     file = put(tmp_path, "logs/cohen2019/cifar10-resnet110-noise_0.25-sigma_0.25.tsv", log())
     store = Store(tmp_path / "runs")
     for path in (tmp_path / "logs", tmp_path / "logs" / "cohen2019", file):
-        import_logs(store, "public", [path], Said())
+        import_logs(store, "public", [path], GivenFacts())
     assert [one.spec.method for one in imports(store)] == ["cohen2019"]
 
 
 def test_imports_stand_beside_ones_own_runs_and_say_that_counts_are_unknown(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path / "runs")
-    import_logs(store, "sweep", [put(tmp_path, "a.tsv", log())], Said(sigma=0.5, dataset="digits"))
+    import_logs(store, "sweep", [put(tmp_path, "a.tsv", log())], GivenFacts(sigma=0.5, dataset="digits"))
     results = sweep_results(store, "sweep")
     assert (len(results.rows), len(results.logged)) == (1, 1)
     assert "counts unknown" in results.logged[0].guarantee
@@ -226,12 +226,12 @@ def test_a_sigma_that_cannot_be_is_told(tmp_path: Path) -> None:
         store,
         "p",
         [put(tmp_path, "sigma_0.12.tsv", log()), put(tmp_path, "b/sigma_0.25.tsv", log())],
-        Said(method="m"),
+        GivenFacts(method="m"),
     )
     assert one.state == "skipped"
     assert "is sigma = 0.12 right?" in one.remarks[0]
     assert other.state == "new"
-    (said,) = import_logs(store, "p", [tmp_path / "b"], Said(sigma=0.5, method="m"))
+    (said,) = import_logs(store, "p", [tmp_path / "b"], GivenFacts(sigma=0.5, method="m"))
     assert said.remarks == ["its path says sigma = 0.25, the import 0.5"]
 
 
@@ -290,7 +290,7 @@ def test_our_runs_as_logs_come_back_with_the_same_numbers(tmp_path: Path) -> Non
     assert len(files) == 2
     assert files[0].read_text().splitlines()[0] == HEADER
     other = Store(tmp_path / "other")
-    import_logs(other, "back", [tmp_path / "logs"], Said(n=1000, alpha=0.001))
+    import_logs(other, "back", [tmp_path / "logs"], GivenFacts(n=1000, alpha=0.001))
     theirs = sweep_results(other, "back", radii=[0.0, 0.25, 0.5])
     assert sorted(
         (row.acr, row.abstain_rate, row.cap_share, [c.certified for c in row.cells]) for row in ours.rows

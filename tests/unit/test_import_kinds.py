@@ -13,25 +13,25 @@ from report_cases import make_row, make_store
 
 from rsctl import results
 from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import RefusedError
-from rsctl.report.cells import NotALog
-from rsctl.report.compare import compare
-from rsctl.report.export_logs import MANIFEST, export_logs
-from rsctl.report.figures import plot
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Imported, Said, import_logs
-from rsctl.report.log_paths import read_path
-from rsctl.report.log_sigma import Unclear, settle
+from rsctl.report.baselines import Published, PublishedRow
+from rsctl.report.compare.pairs import compare
+from rsctl.report.compare.reproduce import reproduce
+from rsctl.report.figures.draw import plot
 from rsctl.report.logged import cap
-from rsctl.report.logs import parse_log
 from rsctl.report.measured import LoggedRow
-from rsctl.report.printed import half_units
-from rsctl.report.published import Published, PublishedRow
-from rsctl.report.reproduce import reproduce
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, Imported, import_logs
+from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.paths import read_path
+from rsctl.report.radius_logs.printed import half_units
+from rsctl.report.radius_logs.sigma import Unclear, settle
 from rsctl.report.rows import sweep_results
 from rsctl.report.subjects import open_subject
-from rsctl.report.summary import best_sigmas, groups
+from rsctl.report.tables.formats import render
+from rsctl.report.tables.summary import best_sigmas, groups
 from rsctl.store.imports import Import, ImportSpec, Radii, imports
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
@@ -40,7 +40,7 @@ from rsctl.tui.views import RunView
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime"
 ROWS = ["0\t3\t3\t0.25\t1\t1", "20\t8\t8\t0.9\t1\t1", "40\t8\t-1\t0.0\t0\t1", "60\t0\t1\t0.5\t0\t1"]
-COHEN = Said(n=100_000, n0=100, alpha=0.001, dataset="cifar10")
+COHEN = GivenFacts(n=100_000, n0=100, alpha=0.001, dataset="cifar10")
 
 
 def put(folder: Path, name: str, rows: list[str] = ROWS, header: str = HEADER) -> Path:
@@ -55,7 +55,7 @@ def radii(*values: str) -> list[str]:
     return [f"{i}\t1\t1\t{value}\t1\t1" for i, value in enumerate(values)]
 
 
-def bring(folder: Path, said: Said = COHEN) -> tuple[Store, list[Imported]]:
+def bring(folder: Path, said: GivenFacts = COHEN) -> tuple[Store, list[Imported]]:
     store = Store(folder.parent / "runs")
     return store, import_logs(store, "s", [folder], said)
 
@@ -99,7 +99,7 @@ def test_radii_at_the_cap_count_as_such_in_every_format(tmp_path: Path, write: s
         at_cap = [cap(sigma, 100_000, alpha)] * 2
         values = [*at_cap, 3.0 * sigma, 0.777 * sigma, 0.1234]
         put(tmp_path / "logs", f"sigma_{sigma:.2f}", radii(*(write.format(value) for value in values)))
-    store, found = bring(tmp_path / "logs", Said(n=100_000, n0=100, alpha=alpha))
+    store, found = bring(tmp_path / "logs", GivenFacts(n=100_000, n0=100, alpha=alpha))
     assert [one.remarks for one in found] == [[]] * 4
     rows = rows_of(store)
     assert [(row.alpha, row.cap_share) for row in rows] == [(alpha, 0.4)] * 4
@@ -262,7 +262,7 @@ def test_no_sigma_is_guessed_against_the_evidence(path: str, largest: float, why
 
 def test_radii_that_no_draws_show_at_this_sigma_ask_for_it(tmp_path: Path) -> None:
     for said, value, told in (
-        (Said(), "1.35", "5.4 sigma, which no number of draws shows: is sigma = 0.25 right?"),
+        (GivenFacts(), "1.35", "5.4 sigma, which no number of draws shows: is sigma = 0.25 right?"),
         (COHEN, "1.15", "4.6 sigma, which 100000 draws show at no alpha below 0.79"),
     ):
         put(tmp_path / "logs", "sigma_0.25", radii(value, "0.1"))
@@ -273,7 +273,7 @@ def test_radii_that_no_draws_show_at_this_sigma_ask_for_it(tmp_path: Path) -> No
 
 def test_an_n_that_no_alpha_saves_is_told_and_no_alpha_invented(tmp_path: Path) -> None:
     put(tmp_path / "logs", "sigma_0.25", radii("0.9", "0.1"))
-    store, (one,) = bring(tmp_path / "logs", Said(n=1000, n0=100, alpha=0.001))
+    store, (one,) = bring(tmp_path / "logs", GivenFacts(n=1000, n0=100, alpha=0.001))
     assert "n = 1000 and alpha = 0.001 are contradicted" in one.remarks[0]
     (row,) = rows_of(store)
     assert (row.n, row.alpha) == (1000, None)
@@ -286,7 +286,7 @@ def test_a_cap_of_another_sigma_asks_and_one_of_another_n_is_told(tmp_path: Path
     assert one.state == "skipped"
     assert "8 images share the largest radius" in one.remarks[0]
     assert "of sigma = 0.25: is sigma = 1 right? Give it with --sigma" in one.remarks[0]
-    import_logs(store, "s", [tmp_path / "logs"], Said(**{**COHEN.__dict__, "sigma": 0.25}))
+    import_logs(store, "s", [tmp_path / "logs"], GivenFacts(**{**COHEN.__dict__, "sigma": 0.25}))
     assert rows_of(store)[0].cap_share == 0.8
     fewer = f"{cap(1.0, 10_000, 0.001):.3}"
     put(tmp_path / "other", "sigma_1.00", radii(*[fewer] * 8, "0.2", "0.4"))
@@ -442,11 +442,11 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_come_in(
 def test_importing_again_corrects_what_a_file_was_called(tmp_path: Path) -> None:
     put(tmp_path / "logs", "x/sigma_0.25")
     store, _ = bring(tmp_path / "logs")
-    _, (one,) = bring(tmp_path / "logs", Said(method="cohen", n=100_000, alpha=0.001))
+    _, (one,) = bring(tmp_path / "logs", GivenFacts(method="cohen", n=100_000, alpha=0.001))
     assert one.state == "changed"
     assert [row.method for row in rows_of(store)] == ["cohen"]
     put(tmp_path / "logs", "x/sigma_0.25", ROWS[:2])  # the file was written anew
-    _, (one,) = bring(tmp_path / "logs", Said(method="cohen", n=100_000, alpha=0.001))
+    _, (one,) = bring(tmp_path / "logs", GivenFacts(method="cohen", n=100_000, alpha=0.001))
     assert (one.state, len(rows_of(store))) == ("changed", 1)
     # The same name in another folder is another file.
     put(tmp_path / "elsewhere" / "logs", "x/sigma_0.25", ROWS[1:])
@@ -554,9 +554,9 @@ def test_counts_are_imported_as_counts(tmp_path: Path) -> None:
 def test_counts_without_n_ask_for_it_and_impossible_ones_are_refused(tmp_path: Path) -> None:
     header = "idx\tlabel\tpredict\tcount\tcorrect"
     put(tmp_path / "logs", "sigma_0.50", ["0\t3\t3\t98231\t1", "20\t5\t2\t61200\t0"], header)
-    store, (one,) = bring(tmp_path / "logs", Said())
+    store, (one,) = bring(tmp_path / "logs", GivenFacts())
     assert "Give it with --n" in one.remarks[0]
-    _, (one,) = bring(tmp_path / "logs", Said(n=50_000))
+    _, (one,) = bring(tmp_path / "logs", GivenFacts(n=50_000))
     assert "above the number of draws" in one.remarks[0]
     _, (one,) = bring(tmp_path / "logs", COHEN)
     assert (one.state, one.n) == ("new", 100_000)
@@ -582,7 +582,7 @@ def test_counts_of_every_class_give_every_certificate(tmp_path: Path, header: st
         [row.format(**dict(zip(names, one, strict=True))) for one in table],
         header,
     )
-    store, (one,) = bring(tmp_path / "logs", Said(n0=100, alpha=0.001))
+    store, (one,) = bring(tmp_path / "logs", GivenFacts(n0=100, alpha=0.001))
     assert (one.state, one.n, one.counts) == ("new", 1000, True)
     subject = open_subject(store, one.run)
     wanted = gaussian_radius(one_minus_lower(np.array([990, 700, 1000]), 1000, 0.001), 0.5)
@@ -591,7 +591,7 @@ def test_counts_of_every_class_give_every_certificate(tmp_path: Path, header: st
     assert (top.k, top.cells[0].certified) == (2, 3)  # image 1: its label is the second
     assert rows_of(store)[0].clean_accuracy == pytest.approx(2 / 3)
     # Nobody says that other draws chose the class: a union over the classes.
-    _, (one,) = bring(tmp_path / "logs", Said(alpha=0.001))
+    _, (one,) = bring(tmp_path / "logs", GivenFacts(alpha=0.001))
     assert any("by the number of classes" in remark for remark in one.remarks)
     wanted = gaussian_radius(one_minus_lower(np.array([990, 700, 1000]), 1000, 0.001 / 3), 0.5)
     assert open_subject(store, one.run).certified.radius == pytest.approx(wanted)
@@ -736,10 +736,10 @@ def test_the_dashboard_tells_logs_apart_and_derives_from_counts(tmp_path: Path) 
 def test_our_own_logs_come_back_as_one_sweep(tmp_path: Path, manifest: bool) -> None:
     store, _ = make_store(tmp_path / "runs", grid={"sigma": [0.25, 0.5], "seed": [0, 1]})
     files, ours = export_logs(store, "sweep", tmp_path / "logs")
-    said = Said()
+    said = GivenFacts()
     if not manifest:  # logs that were moved, or exported before there was one
         (tmp_path / "logs" / MANIFEST).unlink()
-        said = Said(n=1000, n0=10, alpha=0.001)
+        said = GivenFacts(n=1000, n0=10, alpha=0.001)
     other = Store(tmp_path / "other")
     found = import_logs(other, "back", [tmp_path / "logs"], said)
     assert len(found) == len(files) == 4
@@ -763,7 +763,7 @@ def test_settings_stay_apart_on_the_way_back(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path / "runs", method={"name": "adre-reg", "grid": {"lbd": [0.1, 0.2]}})
     export_logs(store, "sweep", tmp_path / "logs")
     other = Store(tmp_path / "other")
-    import_logs(other, "back", [tmp_path / "logs"], Said())
+    import_logs(other, "back", [tmp_path / "logs"], GivenFacts())
     labels = {row.label for row in sweep_results(other, "back").logged}
     assert labels == {"adre-reg (lbd=0.1, log)", "adre-reg (lbd=0.2, log)"}
 

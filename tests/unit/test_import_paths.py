@@ -8,10 +8,10 @@ from threading import Thread
 
 import pytest
 
-from rsctl.report.import_logs import Imported, Said, import_logs
-from rsctl.report.log_paths import read_path
-from rsctl.report.log_sigma import settle
-from rsctl.report.logs import parse_log
+from rsctl.report.radius_logs.import_logs import GivenFacts, Imported, import_logs
+from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.paths import read_path
+from rsctl.report.radius_logs.sigma import settle
 from rsctl.store.layout import Store
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime"
@@ -67,14 +67,14 @@ def test_other_noise_is_asked_about(tmp_path: Path, folder: str) -> None:
         (logs / name).mkdir(parents=True)
         (logs / name / "sigma_0.25").write_text(f"{HEADER}\n{i}\t3\t3\t0.25\t1\t1\n")
     store = Store(tmp_path / "runs")
-    found = {Path(one.file).parent.name: one for one in import_logs(store, "s", [logs], Said())}
+    found = {Path(one.file).parent.name: one for one in import_logs(store, "s", [logs], GivenFacts())}
     assert {found[name].state for name in ("l2", "contrastive", "brightness")} == {"new"}
     assert found[folder].state == "skipped"
     assert "--certificate cohen" in found[folder].remarks[0]
     # A name that rsctl doesn't know would stand above radii in ℓ2.
-    (again,) = import_logs(store, "s", [logs / folder], Said(certificate="rotation"))
+    (again,) = import_logs(store, "s", [logs / folder], GivenFacts(certificate="rotation"))
     assert again.state == "skipped"
-    (again,) = import_logs(store, "s", [logs / folder], Said(certificate="cohen"))
+    (again,) = import_logs(store, "s", [logs / folder], GivenFacts(certificate="cohen"))
     assert again.state == "new"
 
 
@@ -90,7 +90,9 @@ def test_what_is_no_file_is_waited_for_by_nobody(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "sigma_0.25")
     found: list[Imported] = []
     store = Store(tmp_path / "runs")
-    reader = Thread(target=lambda: found.extend(import_logs(store, "s", [tmp_path], Said())), daemon=True)
+    reader = Thread(
+        target=lambda: found.extend(import_logs(store, "s", [tmp_path], GivenFacts())), daemon=True
+    )
     reader.start()
     reader.join(10)
     assert [(one.state, one.remarks) for one in found] == [
@@ -105,7 +107,7 @@ def test_radii_far_below_the_cap_of_the_stated_n_come_in(
 ) -> None:
     rows = "".join(f"{i}\t1\t1\t{radius}\t1\t1\n" for i in range(10))
     (tmp_path / "sigma_0.25").write_text(f"{HEADER}\n{rows}")
-    said = Said(n=100_000, alpha=alpha, sigma=0.25)
+    said = GivenFacts(n=100_000, alpha=alpha, sigma=0.25)
     (one,) = import_logs(Store(tmp_path / "runs"), "s", [tmp_path / "sigma_0.25"], said)
     assert (one.state, one.alpha) == ("new", alpha)
     if alpha is None:

@@ -21,10 +21,10 @@ from jobs.methods import lipschitz_margin
 from jobs.models import Normalize
 from jobs.models.distance import Distance, distance_network, set_p
 from jobs.models.statistics import batch_statistics
-from jobs.optimizers import make_optimizer
-from jobs.schedule import learning_rate
+from jobs.training.optimizers import make_optimizer
+from jobs.training.schedule import learning_rate
 from rsctl.catalog.recipe import Recipe
-from rsctl.spec.validate import Invalid
+from rsctl.config.validate import Invalid
 from rsctl.store.files import read_records
 
 IMAGES, CLASSES = 6, 3

@@ -11,7 +11,8 @@ import pytest
 import torch
 from chain import Chain, tiny
 
-from jobs import bench, count
+from jobs import bench
+from jobs.certify import count
 from jobs.memory import sized_by
 from rsctl.errors import UnavailableError
 

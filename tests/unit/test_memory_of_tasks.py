@@ -10,11 +10,11 @@ import pytest
 from chain import Chain, tiny
 from folders import shapes
 
+from rsctl.config.sweep import build_sweep
 from rsctl.modules import module_command
 from rsctl.plan.memory import PYTHON, TRAINER, reckon
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
-from rsctl.spec.sweep import build_sweep
 from rsctl.store.attempts import latest_attempt
 
 FACTOR = 1.6

@@ -14,12 +14,12 @@ from torch.nn import functional
 from jobs.models import Normalize, build_model
 from jobs.models.load import to_sample
 from jobs.models.statistics import least_images
-from jobs.train import Batches
+from jobs.training.train import Batches
 from rsctl.catalog import known_datasets, known_methods
 from rsctl.catalog.declare import DataShape
+from rsctl.config.sweep import load_sweep
+from rsctl.config.templates import all_templates
 from rsctl.errors import InputError
-from rsctl.spec.sweep import load_sweep
-from rsctl.spec.templates import all_templates
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 COLOURS = (3, 4, 4)

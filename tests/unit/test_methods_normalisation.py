@@ -10,7 +10,7 @@ from chain import Chain, tiny
 
 from jobs.data import load
 from jobs.models.load import load_trained
-from rsctl.spec.validate import Invalid
+from rsctl.config.validate import Invalid
 
 PLAIN = {"normalisation": "none"}
 BRIEF = {"epochs": 1, "batch_size": 400, "warmup_epochs": 0.0}

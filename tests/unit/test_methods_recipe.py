@@ -15,8 +15,8 @@ from torch.optim import lr_scheduler
 
 from jobs.models.statistics import batch_statistics
 from jobs.noise import smoothing_noise
-from jobs.optimizers import make_optimizer
-from jobs.schedule import learning_rate
+from jobs.training.optimizers import make_optimizer
+from jobs.training.schedule import learning_rate
 from rsctl.catalog.recipe import Recipe
 from rsctl.errors import InputError
 from rsctl.store.files import read_records

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from jobs.schedule import learning_rate
+from jobs.training.schedule import learning_rate
 from rsctl.catalog import known_methods
 from rsctl.catalog.recipe import Recipe
+from rsctl.config.runs import TrainSpec
+from rsctl.config.sweep import load_sweep
+from rsctl.config.templates import all_templates
 from rsctl.plan.plan import make_plan
-from rsctl.spec.runs import TrainSpec
-from rsctl.spec.sweep import load_sweep
-from rsctl.spec.templates import all_templates
 
 
 @pytest.fixture(scope="module")

@@ -16,14 +16,14 @@ from jobs.data import load
 from jobs.models.load import load_trained
 from rsctl.catalog import known_methods
 from rsctl.cluster.control import sweep_tasks
+from rsctl.config.sweep import build_sweep
+from rsctl.config.validate import Invalid
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.commit import Task
 from rsctl.plan.cost import estimate, measure, training_key
 from rsctl.plan.plan import make_plan
-from rsctl.spec.sweep import build_sweep
-from rsctl.spec.validate import Invalid
 from rsctl.store.attempts import read_attempt
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 CHEAP: dict[str, dict[str, Any]] = {
     "cat-rs": {"teacher_draws": 20},
@@ -66,8 +66,8 @@ def weights(task: Task) -> dict[str, Tensor]:
     return dict(found)
 
 
-def stopping_after(calls: int) -> type[Work]:
-    class StoppingWork(Work):
+def stopping_after(calls: int) -> type[TaskContext]:
+    class StoppingWork(TaskContext):
         looked = 0
 
         def stopping(self) -> str:
@@ -257,8 +257,8 @@ def test_a_diverging_training_stops_says_where_and_keeps_the_last_good_checkpoin
     assert saved is None or all(value.isfinite().all() for value in saved["model"].values())
 
 
-def _saving_every_step() -> type[Work]:
-    class SavingWork(Work):
+def _saving_every_step() -> type[TaskContext]:
+    class SavingWork(TaskContext):
         def snapshot_due(self) -> bool:
             return True
 

@@ -14,16 +14,16 @@ import pytest
 from chain import Chain, tiny, toml
 
 from rsctl.cluster.control import LONGEST_LOG, tail
-from rsctl.cluster.slurm_last_words import _ERROR
+from rsctl.cluster.slurm.failure_reason import _ERROR
+from rsctl.config.sections import fraction
+from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.errors import InputError
 from rsctl.regular import open_regular, read_regular
-from rsctl.report.cells import NotALog
-from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.layouts import is_list, numbers_of
-from rsctl.report.logs import parse_log
-from rsctl.report.printed import half_units
-from rsctl.spec.sections import fraction
-from rsctl.spec.sweep import build_sweep, load_sweep
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
+from rsctl.report.radius_logs.layouts import is_list, numbers_of
+from rsctl.report.radius_logs.logs import parse_log
+from rsctl.report.radius_logs.printed import half_units
 from rsctl.tui.logs import last_error, last_window, size_of
 
 DIGITS = "9" * 1_000_000
@@ -68,7 +68,7 @@ def test_only_regular_files_are_opened(make: Callable[[Path], Path], kind: str, 
     with pytest.raises(InputError, match=kind):
         build_sweep(tiny(method={"name": "checkpoint", "file": str(path)}), "sweep.toml", chain.folder)
     if kind != "a folder":
-        [skipped] = import_logs(chain.store, "x", [path], Said())
+        [skipped] = import_logs(chain.store, "x", [path], GivenFacts())
         assert skipped.remarks == [f"it is {kind}, where a file is needed"]
     assert size_of(path) == last_window(path).size == -1
     with pytest.raises(InputError, match=kind):
@@ -191,16 +191,16 @@ def test_logs_prints_the_end_of_a_long_log(chain: Chain) -> None:
 
 
 def test_a_whole_system_is_no_folder_of_logs(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsctl.report.import_logs.MOST_FILES", 3)
+    monkeypatch.setattr("rsctl.report.radius_logs.import_logs.MOST_FILES", 3)
     for i in range(4):
         (chain.folder / f"{i}.txt").write_text("")
     with pytest.raises(InputError, match="more than 3 files"):
-        import_logs(chain.store, "x", [chain.folder], Said())
+        import_logs(chain.store, "x", [chain.folder], GivenFacts())
 
 
 @pytest.mark.parametrize("option", [("--width", "100000"), ("--width", "nan"), ("--radius", "inf")])
 def test_figures_have_a_width_and_a_radius(option: tuple[str, str], chain: Chain) -> None:
-    from rsctl.report.figures import plot
+    from rsctl.report.figures.draw import plot
 
     with pytest.raises(InputError, match=f"{option[0]}: "):
         plot(chain.store, "tiny", Path("x.pdf"), **{option[0][2:]: float(option[1])})

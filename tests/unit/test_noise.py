@@ -7,10 +7,10 @@ import pytest
 import torch
 from scipy.stats import chi2, kstest
 
+from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator
-from jobs.sampling.sampler import ImageCounts, Sampler
-from rsctl.spec.tables import shell_edges
+from rsctl.config.tables import shell_edges
 
 CPU = torch.device("cpu")
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from report_cases import make_store
 
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.export_logs import MANIFEST
-from rsctl.report.figures import plot
-from rsctl.report.formats import FORMATS
+from rsctl.report.figures.draw import plot
 from rsctl.report.output import is_ours, write
+from rsctl.report.radius_logs.export_logs import MANIFEST
+from rsctl.report.tables.formats import FORMATS
 
 
 @pytest.fixture

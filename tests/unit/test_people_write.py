@@ -12,15 +12,15 @@ from chain import Chain, tiny, toml
 from report_cases import make_row
 
 import rsctl.results
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config.permutation import chosen_by, images_of
+from rsctl.config.sweep import load_sweep
 from rsctl.errors import InputError
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import make_plan
-from rsctl.report.formats import by_ending, render
 from rsctl.report.measured import Results
-from rsctl.report.text import escape_latex
-from rsctl.spec.permutation import chosen_by, images_of
-from rsctl.spec.sweep import load_sweep
+from rsctl.report.tables.formats import by_ending, render
+from rsctl.report.typeset import escape_latex
 from rsctl.store.tables import read_table
 
 PLAIN = toml(tiny(description="x"))

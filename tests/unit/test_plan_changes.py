@@ -13,12 +13,12 @@ from PIL import Image
 from jobs.data import load, require_planned
 from rsctl.catalog import folders
 from rsctl.catalog.datasets import ImageFolder
-from rsctl.cli import run
-from rsctl.cluster import again, control
+from rsctl.cli.app import run
+from rsctl.cluster import control, retry
+from rsctl.config.sweep import overridden
+from rsctl.config.templates import all_templates, find_template
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
-from rsctl.spec.sweep import overridden
-from rsctl.spec.templates import all_templates, find_template
 from rsctl.tui.draft import Draft
 from rsctl.tui.form import compose
 
@@ -27,7 +27,7 @@ from rsctl.tui.form import compose
 def own(chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of four images below the data root, and no queue that would start anything."""
     monkeypatch.setenv("RSCTL_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     for split in ("train", "test"):
         for name in ("ant", "bee"):
             folder = tmp_path / "data" / "own" / split / name
@@ -175,7 +175,7 @@ def test_no_template_has_a_value_that_is_used_nowhere(template: str) -> None:
 def test_tables_of_held_out_images_with_the_noise_of_test_images_are_drawn_anew(
     chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from rsctl.spec import tables
+    from rsctl.config import tables
 
     file = chain.file(tiny(certification={"split": "val", "max_images": 4}))
     with monkeypatch.context() as before:
@@ -199,7 +199,7 @@ def test_a_retry_finds_data_that_was_moved(
     work.claim.end("failed", "its data isn't there")
     (moved / "nothing").mkdir()
     monkeypatch.setenv("RSCTL_DATA", str(moved if lies_there else moved / "nothing"))
-    tasks, _ = again.retry(chain.place, "tiny")
+    tasks, _ = retry.retry(chain.place, "tiny")
     launches = [task.run.launch() for task in tasks]
     assert {launch["data"] for launch in launches} == {str(moved if lies_there else own.parent)}
     if lies_there:

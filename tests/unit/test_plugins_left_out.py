@@ -14,8 +14,8 @@ from test_methods_plugin import DECLARATION
 
 from rsctl import catalog
 from rsctl.catalog import known_methods, plugin_problems, plugins, use_plugins
-from rsctl.cli import run
-from rsctl.spec.settings import load_settings
+from rsctl.cli.app import run
+from rsctl.config.settings import load_settings
 from rsctl.tui.draft import START, Draft
 from rsctl.tui.form import compose
 from rsctl.tui.watch import Watcher

@@ -19,12 +19,12 @@ from torch import Tensor, nn
 
 from jobs.data import Images, load
 from jobs.models import build_model
+from jobs.models.checkpoint_formats import read_weights
 from jobs.models.judge import accuracy, candidates, judge, least
-from jobs.models.published import read_weights
 from jobs.models.recognise import assemble, assumptions, recognise
 from rsctl.catalog import find, known_datasets
+from rsctl.catalog.checkpoints import normalisation
 from rsctl.catalog.declare import DataShape
-from rsctl.catalog.published import normalisation
 from rsctl.errors import InputError, RefusedError
 
 CIFAR = DataShape(3, 32, 10, {"train": 50_000, "test": 10_000})

@@ -24,8 +24,8 @@ from test_published import CIFAR, dataset, network, prefixed
 from torch import Tensor, nn
 
 from jobs.models import build_model
+from jobs.models.checkpoint_formats import read_weights
 from jobs.models.fitting import Fit, fitting, normalisation_for
-from jobs.models.published import read_weights
 from jobs.models.recognise import assemble
 from rsctl.errors import InputError
 
@@ -259,7 +259,7 @@ FOLDERS: dict[str, Callable[[Path], None]] = {
 
 @pytest.mark.parametrize("kind", FOLDERS)
 def test_folders_are_read_and_hashed_by_what_is_in_them(kind: str, tmp_path: Path) -> None:
-    from rsctl.catalog.published import identified
+    from rsctl.catalog.checkpoints import identified
     from rsctl.catalog.weight_files import content
 
     FOLDERS[kind](tmp_path)

@@ -14,15 +14,15 @@ import torch
 from chain import Chain, tiny
 from test_published import CPU, dataset
 
-from jobs import published
+from jobs import import_checkpoint
 from jobs.data import ArrayImages, Images, load
+from jobs.import_checkpoint import some_images
 from jobs.models import build_model
+from jobs.models.checkpoint_formats import Weights
 from jobs.models.contest import LEVEL, LOOKS, compare, contest
 from jobs.models.judge import judge
-from jobs.models.published import Weights
-from jobs.published import some_images
+from rsctl.config.sweep import load_sweep
 from rsctl.errors import RefusedError
-from rsctl.spec.sweep import load_sweep
 
 
 def answers(won: int, lost: int, both: int, neither: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -193,7 +193,7 @@ def test_a_sweep_file_that_gives_the_normalisation_is_not_asked(
         asked.append(stated)
         raise RefusedError("enough")
 
-    monkeypatch.setattr(published, "judge", judge_)
+    monkeypatch.setattr(import_checkpoint, "judge", judge_)
     ids = set()
     for method in ({}, {"normalisation": "dataset"}):
         values = sweep_of(chain, **method)
@@ -201,7 +201,7 @@ def test_a_sweep_file_that_gives_the_normalisation_is_not_asked(
         ids.add(point.train.run_id)
         (model, *_) = chain.plan(values, update=True).requests
         with pytest.raises(RefusedError, match="enough"):
-            published.take(chain.work(model.task))
+            import_checkpoint.take(chain.work(model.task))
     assert asked == [False, True]
     assert len(ids) == 1
 

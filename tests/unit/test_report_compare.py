@@ -15,24 +15,17 @@ import pytest
 from report_cases import make_store, write_counts
 from scipy.stats import ttest_ind
 
-from rsctl.cli import run
+from rsctl.cli.app import run
+from rsctl.config import tables
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.compare import compare, comparison_text
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.baselines import Published, PublishedRow, beside, differences, matching, published_tables
+from rsctl.report.compare.pairs import compare, comparison_text
+from rsctl.report.compare.reproduce import Compared, apart, reproduce, reproduction_text, same_method
+from rsctl.report.compare.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.measured import Row
-from rsctl.report.published import (
-    Published,
-    PublishedRow,
-    beside,
-    differences,
-    matching,
-    published_tables,
-)
-from rsctl.report.reproduce import Compared, apart, reproduce, reproduction_text, same_method
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.report.significance import bootstrap, holm, mcnemar, welch
 from rsctl.report.subjects import open_subject
-from rsctl.spec import tables
 from rsctl.store.layout import Store
 
 SEEDS = {"grid": {"seed": [0, 1, 2], "sigma": [0.25, 0.5]}}
@@ -144,8 +137,8 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     store, (one,) = make_store(tmp_path)
     log = tmp_path / "a_sigma_0.5.tsv"
     log.write_text("idx\tlabel\tpredict\tradius\tcorrect\ttime\n0\t5\t5\t0.5\t1\t1\n")
-    import_logs(store, "p", [log], Said(dataset="cifar10", method="other"))
-    import_logs(store, "p", [log], Said(dataset="digits", method="same"))
+    import_logs(store, "p", [log], GivenFacts(dataset="cifar10", method="other"))
+    import_logs(store, "p", [log], GivenFacts(dataset="digits", method="same"))
     with pytest.raises(RefusedError, match="dataset"):
         compare(store, open_subject(store, one.id), open_subject(store, "other"))
     with pytest.raises(RefusedError, match="labels"):

@@ -11,11 +11,11 @@ from report_cases import N0, N, make_store, write_counts
 
 from rsctl import results
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.compare import compare
-from rsctl.report.figures import plot
-from rsctl.report.formats import render
+from rsctl.report.compare.pairs import compare
+from rsctl.report.figures.draw import plot
 from rsctl.report.rows import sweep_results
 from rsctl.report.subjects import open_subject
+from rsctl.report.tables.formats import render
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings

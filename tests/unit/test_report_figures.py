@@ -16,19 +16,19 @@ from report_cases import make_store, write_counts
 
 import rsctl.results
 from rsctl.certificates import find_certificate
+from rsctl.config.runs import AttackSpec
 from rsctl.errors import InputError
 from rsctl.report.attacked import AttackedRow
-from rsctl.report.figures import plot
-from rsctl.report.hours import task_hours
-from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.kinds import KINDS
-from rsctl.report.looks import COLOURS, SETTINGS, in_common, method_colours
+from rsctl.report.figures.draw import plot
+from rsctl.report.figures.hours import task_hours
+from rsctl.report.figures.line_styles import COLOURS, SETTINGS, in_common, method_colours
+from rsctl.report.figures.plots import KINDS
+from rsctl.report.figures.series import Panel, _attacks_on, at_least, by_norm, collect
+from rsctl.report.figures.titles import titles
 from rsctl.report.measured import Row
 from rsctl.report.notes import warnings
-from rsctl.report.series import Panel, _attacks_on, at_least, by_norm, collect
-from rsctl.report.summary import Group, Line
-from rsctl.report.titles import titles
-from rsctl.spec.runs import AttackSpec
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
+from rsctl.report.tables.summary import Group, Line
 from rsctl.store.attempts import Claim
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
@@ -52,7 +52,7 @@ def test_every_kind_and_every_format(tmp_path: Path, kind: str, suffix: str) -> 
         took(run, 10)
     log = tmp_path / "_$x_{1}^$\\frac_sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "sweep", [log], Said())
+    import_logs(store, "sweep", [log], GivenFacts())
     file = tmp_path / f"figure{suffix}"
     plot(store, "sweep", file, kind=kind)
     assert file.read_bytes().startswith(MAGIC[suffix])
@@ -76,7 +76,7 @@ def test_hours_of_logs_alone_are_refused(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, counts=False)
     log = tmp_path / "a_sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "logs", [log], Said(dataset="digits", model="cnn"))
+    import_logs(store, "logs", [log], GivenFacts(dataset="digits", model="cnn"))
     with pytest.raises(InputError, match="no run with a recorded time"):
         plot(store, "logs", tmp_path / "a.pdf", kind="hours")
     assert not (tmp_path / "a.pdf").exists()
@@ -131,7 +131,7 @@ def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:
 
 
 def test_partial_runs_are_drawn_and_named_as_such(tmp_path: Path) -> None:
-    from rsctl.spec.permutation import images_of
+    from rsctl.config.permutation import images_of
 
     store, (run,) = make_store(tmp_path, counts=False)
     write_counts(run, images_of(360, 0.0, 0, 1, 0)[:40])
@@ -234,7 +234,7 @@ def test_a_training_in_several_processes_counts_for_each(tmp_path: Path) -> None
 
 def test_matplotlib_and_pandas_load_only_when_they_are_needed() -> None:
     code = (
-        "import sys, rsctl.results, rsctl.report.figures, rsctl.report.formats, rsctl.report.compare; "
+        "import sys, rsctl.results, rsctl.report.figures.draw, rsctl.report.tables.formats, rsctl.report.compare.pairs; "
         "sys.exit(any(name in sys.modules for name in ('matplotlib', 'pandas', 'scipy.stats', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
@@ -268,7 +268,7 @@ def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
     log = tmp_path / "sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "sweep", [log], Said(dataset="digits"))
+    import_logs(store, "sweep", [log], GivenFacts(dataset="digits"))
     sweep = rsctl.results.open(str(tmp_path / "sweeps" / "sweep"))
     assert isinstance(sweep, rsctl.results.SweepResults)
     assert {row["radius"] for row in sweep.rows([0.0, 0.1])} == {0.0, 0.1}

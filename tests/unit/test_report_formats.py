@@ -16,14 +16,14 @@ from scipy.stats import beta, binom
 
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.report.clean import clean_accuracy
-from rsctl.report.formats import FORMATS, render
-from rsctl.report.legend import MEANINGS
 from rsctl.report.measured import Cell, Results, Row
 from rsctl.report.notes import mark_varying, warnings
 from rsctl.report.rows import _subset, curve, sweep_results
-from rsctl.report.text import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
+from rsctl.report.tables.formats import FORMATS, render
+from rsctl.report.tables.legend import MEANINGS
+from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
 from rsctl.store.tables import read_table
 
 NASTY = "=1+1 |a`*_[x](y)<b>&amp; $x$ 100% #1 {z} \\input{/etc/passwd} ~^ \x1b[31m\x07 \u202eevil 中"
@@ -146,7 +146,7 @@ def test_a_file_that_can_t_be_read_is_named_and_the_rest_counts(tmp_path: Path) 
 def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path) -> None:
     from report_cases import write_counts
 
-    from rsctl.spec.permutation import images_of
+    from rsctl.config.permutation import images_of
 
     store, (run,) = make_store(tmp_path, counts=False)
     order = images_of(360, 0.0, 0, 1, 0)

@@ -12,14 +12,14 @@ import pytest
 from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
-from rsctl.report.booktabs import Span, Tabular, floats
-from rsctl.report.export_logs import MANIFEST, export_logs
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.baselines import find_published
 from rsctl.report.measured import Results, Row
 from rsctl.report.notes import mark_varying
-from rsctl.report.published import find_published
+from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
+from rsctl.report.tables.booktabs import Span, Tabular, floats
+from rsctl.report.tables.formats import render
 
 needs_latex = pytest.mark.skipif(
     not shutil.which("pdflatex"),
@@ -216,7 +216,7 @@ def test_a_log_beside_merged_seeds_needs_no_column_of_seeds(tmp_path: Path) -> N
         store,
         "sweep",
         logs[:1],
-        Said(method="theirs", dataset="digits", model="cnn", n=N, n0=N0, alpha=0.001),
+        GivenFacts(method="theirs", dataset="digits", model="cnn", n=N, n0=N0, alpha=0.001),
     )
     text = render(sweep_results(store, "sweep"), "latex")
     assert "Seed" not in lines(text)[0]

@@ -15,16 +15,16 @@ from report_cases import make_row, make_store, write_counts
 from test_report_formats import results, table
 
 import rsctl.results
-from rsctl.cli import run
-from rsctl.report.compare import compare, comparison_text
-from rsctl.report.export_logs import export_logs
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
-from rsctl.report.looks import label
+from rsctl.cli.app import run
+from rsctl.config.permutation import images_of
+from rsctl.report.compare.pairs import compare, comparison_text
+from rsctl.report.figures.line_styles import label
+from rsctl.report.figures.series import collect
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.report.series import collect
 from rsctl.report.subjects import open_subject
-from rsctl.spec.permutation import images_of
+from rsctl.report.tables.formats import render
 from rsctl.store import degenerate
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Run, Store
@@ -68,7 +68,7 @@ def test_an_exported_log_has_the_name_of_the_method_without_the_mark(tmp_path: P
     store, _ = store_of(tmp_path, {0: 3})
     export_logs(store, "sweep", tmp_path / "logs")
     other = Store(tmp_path / "other")
-    import_logs(other, "theirs", [tmp_path / "logs"], Said())
+    import_logs(other, "theirs", [tmp_path / "logs"], GivenFacts())
     assert table(render(sweep_results(other, "theirs"), "md"))[1][0] == "gaussian (log, ONE CLASS)"
 
 
@@ -129,7 +129,7 @@ def test_a_log_of_one_class(tmp_path: Path) -> None:
     file = tmp_path / "sigma_0.5"
     file.write_text("\n".join(lines) + "\n")
     store = Store(tmp_path / "store")
-    said = Said(method="theirs", dataset="cifar10", sigma=0.5, n=100_000, n0=100, alpha=0.001)
+    said = GivenFacts(method="theirs", dataset="cifar10", sigma=0.5, n=100_000, n0=100, alpha=0.001)
     import_logs(store, "logs", [file], said)
     found = sweep_results(store, "logs")
     assert "theirs (log, ONE CLASS)" in render(found, "md").replace("\\", "")

@@ -8,10 +8,10 @@ import pytest
 from report_cases import make_store
 
 from rsctl.errors import InputError
-from rsctl.report.export_logs import export_logs
-from rsctl.report.figures import plot
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.figures.draw import plot
 from rsctl.report.only import Only
+from rsctl.report.radius_logs.export_logs import export_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
 from rsctl.store.layout import Store
 
@@ -30,7 +30,7 @@ def test_rows_are_chosen_and_the_others_are_told(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, method=METHODS, grid={"sigma": [0.25, 0.5]})
     log = tmp_path / "sodm_sigma_0.5.tsv"
     log.write_text(LOG)
-    import_logs(store, "sweep", [log], Said(dataset="digits", model="cnn", method="sodm"))
+    import_logs(store, "sweep", [log], GivenFacts(dataset="digits", model="cnn", method="sodm"))
     every, notes = shown(store)
     assert (len(every), notes) == (5, [])
     assert shown(store, Only()) == (every, [])

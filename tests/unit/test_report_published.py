@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rsctl.report.published import PublishedRow, published_tables
+from rsctl.report.baselines import PublishedRow, published_tables
 
 REFERENCE = Path(__file__).parents[3] / "shared" / "reference"
 

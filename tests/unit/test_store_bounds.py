@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from chain import tiny
 
+from rsctl.config.sweep import build_sweep
 from rsctl.errors import InputError
-from rsctl.spec.sweep import build_sweep
 
 
 @pytest.mark.parametrize(

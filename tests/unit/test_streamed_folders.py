@@ -18,7 +18,7 @@ from jobs.data.images import ArrayImages, FolderImages
 from rsctl.catalog.shape import shape_of
 from rsctl.store.files import replace
 from rsctl.store.tables import read_table
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ def results(chain: Chain) -> tuple[bytes, list[list[int]]]:
     return model.model_file.read_bytes(), read_table(chain.counts_run()).rows.counts.tolist()
 
 
-class StopsOnce(Work):
+class StopsOnce(TaskContext):
     def stopping(self) -> str:
         self.steps = getattr(self, "steps", 0) + 1
         if self.steps > 3:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from chain import TINY, Chain, tiny, toml
 
-from rsctl.cli import run
+from rsctl.cli.app import run
 
 GOOD = toml(TINY)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from jobs.tensors import TorchScriptArchive, load_tensors
-from rsctl.cli_checkpoint import _submit
+from rsctl.cli.checkpoint import _submit
 from rsctl.errors import InputError, UnavailableError
 
 

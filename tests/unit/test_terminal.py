@@ -9,7 +9,7 @@ import sys
 
 from chain import Chain, tiny
 
-from rsctl.report.terminal import fitted
+from rsctl.report.tables.terminal import fitted
 
 TABLE = """\
 # digits

@@ -14,19 +14,19 @@ from report_cases import make_store
 
 import rsctl.report.rows
 from jobs.attacks.smoothed import outvoted
-from jobs.predict import notes_of
+from jobs.certify.predict import notes_of
 from rsctl.catalog.declare import DataShape
 from rsctl.certificates import certificates
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.possible import Asked, Draws, fewest, reach, too_few
 from rsctl.certificates.stopping import RadiusWithin, shares
-from rsctl.cli import run
+from rsctl.cli.app import run
 from rsctl.cluster import control
+from rsctl.config.runs import CONFIRMATIONS
 from rsctl.plan.describe import describe
-from rsctl.report.formats import render
-from rsctl.report.import_logs import Said, import_logs
+from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.spec.runs import CONFIRMATIONS
+from rsctl.report.tables.formats import render
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
 from rsctl.tui.planned import read_sweep
@@ -171,7 +171,7 @@ def few(n: int = 8, **changes: Any) -> dict[str, Any]:
 
 
 def test_check_and_submit_say_which_n_could(chain: Chain, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("rsctl.cluster.local.start_detached", lambda *_: None)
+    monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     expected = [
         "note: certification.n: n = 8 is too small for alpha = 0.001: even where all draws agree runner-up certifies no image; n = 10 could.",
         "note: certification.n: n = 8 is too small for alpha = 0.001: even where all draws agree PREDICT returns no class; n = 11 could.",
@@ -247,7 +247,7 @@ def test_the_command_says_so_on_stderr_and_in_its_document(
 ) -> None:
     row = {"index": 0, "label": 1, "predicted": -1, "name": "abstains", "votes": 10}
     known = {"notes": ["n = 10 is too small"], "rows": [row]}
-    monkeypatch.setattr("rsctl.cli_checkpoint.examine", lambda *_: known)
+    monkeypatch.setattr("rsctl.cli.checkpoint.examine", lambda *_: known)
     asked = ["predict", "net.pt", "--dataset", "digits", "--sigma", "0.25", "--images", "0", "--n", "10"]
     assert run(asked) == 0
     said = capsys.readouterr()
@@ -267,7 +267,7 @@ def test_the_command_says_so_on_stderr_and_in_its_document(
 def test_counts_of_logs_say_it_too(tmp_path: Path, header: str, row: str, n0: int | None, level: str) -> None:
     (tmp_path / "sigma_0.50").write_text(f"{header}\n{row}\n")
     store = Store(tmp_path / "runs")
-    import_logs(store, "s", [tmp_path / "sigma_0.50"], Said(n0=n0, alpha=0.001))
+    import_logs(store, "s", [tmp_path / "sigma_0.50"], GivenFacts(n0=n0, alpha=0.001))
     needed = first(lambda n: float(level) ** (1 / n) > 0.5)
     said = f"n = 9 is too small for alpha = {level}: even where all draws agree cohen certifies no image; n = {needed} could."
     notes = sweep_results(store, "s").notes

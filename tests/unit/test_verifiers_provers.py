@@ -166,7 +166,7 @@ def test_no_pixel_leaves_0_to_1() -> None:
     assert float(ibp.Margins(network)(ibp.box(images, 1.0), y)[0, 1]) == pytest.approx(0.5, abs=1e-4)
     double = network.to(torch.float64)
     for norm in ("linf", "l2", "l1"):
-        ball = crown.Ball(images.double(), torch.ones(1, dtype=torch.float64), norm)
+        ball = crown.Balls(images.double(), torch.ones(1, dtype=torch.float64), norm)
         assert float(crown.margins(double, ball, y, crown.bounds(double, ball))[0, 1]) == pytest.approx(
             0.5, abs=1e-4
         )

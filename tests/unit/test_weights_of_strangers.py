@@ -13,7 +13,7 @@ from chain import Chain, tiny
 from PIL import Image
 
 from jobs.data.decode import read_image
-from jobs.models.published import read_weights
+from jobs.models.checkpoint_formats import read_weights
 from rsctl.catalog.orientation import turned_files
 from rsctl.errors import InputError
 

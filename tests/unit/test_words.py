@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsctl.words import counted, duration, nth, per_second
+from rsctl.text import counted, duration, nth, per_second
 
 
 def test_one_is_singular_and_thousands_are_set_apart() -> None:

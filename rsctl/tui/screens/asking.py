@@ -9,6 +9,7 @@ from typing import ClassVar
 from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.plain import plain
+from rsctl.text import counted
 from rsctl.tui import results_reader
 from rsctl.tui.background import Answer
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
@@ -17,7 +18,6 @@ from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.screens.reading import ReadScreen
 from rsctl.tui.views import Curve, RunView, SweepView
 from rsctl.tui.widgets.grid import Grid
-from rsctl.words import counted
 
 OWN = "as in the sweep"
 NONE = "none"

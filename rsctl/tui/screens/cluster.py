@@ -12,6 +12,7 @@ from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Static
 
+from rsctl.text import counted, duration
 from rsctl.tui import cluster_reader, steer
 from rsctl.tui.cluster_reader import Examined, Profiles, Shown
 from rsctl.tui.screens.confirm import ConfirmScreen
@@ -21,7 +22,6 @@ from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
 from rsctl.tui.widgets.cells import Column, Row
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
-from rsctl.words import counted, duration
 
 PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
 """Reached with [ and ]: letters mean the same in every mode, and there are none left for these."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
+from rsctl.text import counted
 from rsctl.tui import steer
 from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.mode import ModeScreen
-from rsctl.words import counted
 
 MOST = 8
 

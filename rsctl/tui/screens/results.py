@@ -10,7 +10,7 @@ from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.containers import Container, Vertical
 
-from rsctl.report.legend import MEANINGS
+from rsctl.report.tables.legend import MEANINGS
 from rsctl.tui.result_rows import in_order, marked, result_columns, result_row, sorts
 from rsctl.tui.results_facts import facts
 from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled

@@ -12,6 +12,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from rsctl.plain import plain
+from rsctl.text import counted
 from rsctl.tui import results_reader
 from rsctl.tui.result_rows import SAMPLE_SORTS, sample_columns, sample_rows
 from rsctl.tui.results_reader import Sampled
@@ -19,7 +20,6 @@ from rsctl.tui.screens.image import ImageScreen
 from rsctl.tui.screens.mode import copy_one
 from rsctl.tui.views import Sample
 from rsctl.tui.widgets.grid import Grid
-from rsctl.words import counted
 
 if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard

@@ -12,6 +12,7 @@ from textual.app import SuspendNotSupported
 
 from rsctl.errors import InputError
 from rsctl.plain import plain_lines
+from rsctl.text import counted
 from rsctl.tui import steer
 from rsctl.tui.background import Failed
 from rsctl.tui.screens.ask import AskScreen
@@ -19,7 +20,6 @@ from rsctl.tui.screens.confirm import ConfirmScreen
 from rsctl.tui.screens.dropped import ask_about_dropped
 from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
-from rsctl.words import counted
 
 AGAIN = ("failed", "lost", "cancelled", "new")
 

@@ -9,11 +9,11 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 
+from rsctl.text import counted
 from rsctl.tui.views import Curve
 from rsctl.tui.widgets.chart import Chart, Series
 from rsctl.tui.widgets.curve_pane import CurvePane
 from rsctl.tui.widgets.styles import SERIES, Lines
-from rsctl.words import counted
 
 ATTACK_DASH = 1
 """Of the chart's dashes, for what an attack left standing."""

@@ -14,17 +14,17 @@ import time
 from typing import Any
 
 from rsctl.errors import InputError
-from rsctl.store.work import Stopped, Work
+from rsctl.store.task_context import Stopped, TaskContext
 
 
-def behaviour(work: Work) -> dict[str, Any]:
+def behaviour(work: TaskContext) -> dict[str, Any]:
     try:
         return dict(json.loads((work.run.store.root / "behaviour.json").read_text()))
     except FileNotFoundError:
         return {}
 
 
-def act(work: Work, fails: bool) -> None:
+def act(work: TaskContext, fails: bool) -> None:
     """Count to `steps`, going on where the last attempt stopped, as a task of ours does."""
     if fails:
         raise InputError("asked to fail")

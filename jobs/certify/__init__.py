@@ -1,0 +1,1 @@
+"""Sampling: noisy inputs in, counts of classes out."""

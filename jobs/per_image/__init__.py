@@ -1,0 +1,1 @@
+"""Work on single images without sampling: verifying and attacking, shard by shard."""

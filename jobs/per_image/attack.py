@@ -1,0 +1,47 @@
+"""Searches for adversarial images of one shard of images, and writes the shard file; resumes at the batch."""
+
+from __future__ import annotations
+
+import torch
+
+from jobs.attacks.search import AttackSearch
+from jobs.models.load import Executed
+from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
+from jobs.precision import device_name
+from rsctl.catalog import find, known_attacks
+from rsctl.config.runs import AttackSpec
+from rsctl.store.task_context import TaskContext
+
+
+def main(work: TaskContext) -> None:
+    """Attack this task's images that aren't in yet."""
+    spec = work.run.table_spec
+    assert isinstance(spec, AttackSpec)
+    attack = find("attack", spec.attack, known_attacks())
+    images, model, sha256, device = open_run(work, attack, spec.revision)
+    executed = Executed(model, spec.precision).to(device).eval()
+    shape = (images.shape.channels, images.shape.size, images.shape.size)
+    search = AttackSearch(
+        attack.module, parameters_of_run(work, attack.parameters, spec.parameters), executed, images.shape.classes, shape, norm=spec.norm,
+        sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, key=spec.noise_key, device=device,
+    )  # fmt: skip
+
+    def look(batch: Batch) -> BatchFindings:
+        found = search(batch.images, batch.labels, batch.positions, batch.count)
+        predicted = found.predicted
+        if spec.target == "smoothed":
+            # Votes name a class, but what is confirmed is only whether it is the label.
+            predicted = torch.where(found.distance > 0, batch.labels, -1)
+        return BatchFindings(predicted, torch.zeros_like(found.distance), found.distance, found.image)
+
+    function = {
+        "attack": attack.name,
+        "revision": attack.revision,
+        "target": spec.target,
+        "precision": spec.precision,
+        "folded": executed.folded,
+        "device": device_name(device),
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+    run(work, images, sha256, function, search.batch, device, look)

@@ -1,0 +1,183 @@
+"""What verifying and attacking have in common: images in batches of one shape, rows into shards, resume at the batch."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from jobs.data import Images
+from jobs.memory import sized_by
+from jobs.models.load import load_trained
+from jobs.precision import configure
+from jobs.shard import ShardWriter, load_images
+from rsctl.catalog.declare import Attack, Parameters, Verifier
+from rsctl.config.identity import completed
+from rsctl.errors import RefusedError, UserError
+from rsctl.store.rows import Findings
+from rsctl.store.shards import Shard, encode_shard
+from rsctl.store.task_context import Stopped, TaskContext
+
+TELL_EVERY = 5.0
+"""Seconds between two words about images that take long."""
+
+
+@dataclass
+class Batch:
+    """Images that are looked at together, always as many: what is left over is filled up with copies of the first."""
+
+    positions: list[int]
+    """(B,) in the data split."""
+    count: int
+    """N of them are wanted; the others are the copies."""
+    images: Tensor
+    """(B, channels, size, size) float32 in [0, 1]."""
+    labels: Tensor
+    """(B,) int64."""
+
+
+@dataclass
+class BatchFindings:
+    """What was found out about a batch; arrays as in `rsctl.store.rows.Findings`, with the copies."""
+
+    predicted: Tensor
+    radius: Tensor
+    broken: Tensor
+    adversarial: Tensor | None = None
+
+
+def open_run(
+    work: TaskContext, declared: Verifier | Attack, revision: int
+) -> tuple[Images, nn.Sequential, str, torch.device]:
+    """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
+    spec = work.run.table_spec
+    if declared.revision != revision:
+        raise RefusedError(
+            f"{work.run.path}: was planned with revision {revision} of {declared.name}, and the code has {declared.revision}. "
+            "Submit the sweep again: it becomes a run of its own."
+        )
+    device = configure(spec.precision, int(work.launch["threads"]))
+    images = load_images(work)
+    file = work.run.store.run("models", spec.model_run).model_file
+    return images, *load_trained(file, spec.model_hash, images.shape), device
+
+
+def parameters_of_run(
+    work: TaskContext, declared: type[Parameters], stored: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Complete parameters: those that define the result as the run has them, the others as it was last submitted."""
+    return {**work.launch["parameters"], **completed(declared, stored)}
+
+
+def run(
+    work: TaskContext,
+    images: Images,
+    model_sha256: str,
+    function: dict[str, Any],
+    batch: int,
+    device: torch.device,
+    look: Callable[[Batch], BatchFindings],
+) -> None:
+    """Look at every image of the task that isn't in yet, `batch` at a time; compact the run when it was the last.
+
+    The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
+    same result whatever its neighbours.
+    """
+    shard = _FindingsWriter(work, images, model_sha256, function)
+    on = function.get("device", "cpu")
+    advice = (
+        "Take a smaller one, where the verifier or attack has this parameter, or a device with more memory."
+    )
+    for one in _batches(images, shard.begin(), batch, device):
+        started = time.monotonic()
+        with sized_by("batch", batch, advice), _heard_of(shard, one.count, on):
+            outcome = look(one)
+        shard.add(one, outcome, time.monotonic() - started)
+        stopping = shard.reached(device=on)
+        if stopping and shard.done < shard.total:
+            raise Stopped(stopping)
+    shard.end(device=on)
+
+
+@contextlib.contextmanager
+def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
+    """Say every few seconds how long the images under way have taken so far: a solver may need minutes for one of them."""
+    started, over = time.monotonic(), threading.Event()
+
+    def tell() -> None:
+        # A disk that fails is told by the loop, which writes there too.
+        with contextlib.suppress(UserError, OSError):
+            while not over.wait(TELL_EVERY):
+                so_far = round(time.monotonic() - started, 1)
+                shard.work.progress(
+                    shard.done,
+                    shard.total,
+                    "images",
+                    force=True,
+                    device=device,
+                    at_once=at_once,
+                    so_far=so_far,
+                )
+
+    thread = threading.Thread(target=tell, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
+def _batches(images: Images, rows: list[int], size: int, device: torch.device) -> Iterator[Batch]:
+    for first in range(0, len(rows), size):
+        own = rows[first : first + size]
+        filled = own + own[:1] * (size - len(own))
+        pixels, labels = images.batch(torch.tensor(filled), device)
+        yield Batch([int(images.positions[row]) for row in filled], len(own), pixels.float() / 255, labels)
+
+
+class _FindingsWriter(ShardWriter):
+    def __init__(
+        self, work: TaskContext, images: Images, model_sha256: str, function: dict[str, Any]
+    ) -> None:
+        super().__init__(work, images, model_sha256)
+        self.function = function
+        self.parts: list[Findings] = []
+
+    def add(self, batch: Batch, outcome: BatchFindings, seconds: float) -> None:
+        """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
+        count = batch.count
+        columns = (batch.labels, outcome.predicted, outcome.radius, outcome.broken)
+        label, predicted, radius, broken = (column[:count].cpu().numpy() for column in columns)
+        adversarial = None
+        if self.work.launch.get("keep_images", True) and outcome.adversarial is not None:
+            adversarial = outcome.adversarial[:count].cpu().numpy().astype(np.float32)
+        for place in np.flatnonzero(radius > broken):
+            raise RuntimeError(
+                f"image {batch.positions[place]} is proved within {radius[place]:g} and broken at {broken[place]:g}: "
+                "a proof is wrong. Nothing of this batch was kept; please report it"
+            )
+        self.parts.append(
+            Findings(
+                index=np.array(batch.positions[:count], np.int64),
+                label=label.astype(np.int32),
+                seconds=np.full(count, seconds / count),
+                fingerprint=np.zeros(count, np.int32),
+                predicted=predicted.astype(np.int32),
+                radius=radius.astype(np.float64),
+                broken=broken.astype(np.float64),
+                adversarial=adversarial,
+            )
+        )
+        self.done += count
+
+    def encoded(self) -> bytes:
+        rows = Findings.concatenate(self.parts) if self.parts else Findings.empty()
+        return encode_shard(Shard(rows, self.attributes, [self.function]))

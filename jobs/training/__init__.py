@@ -1,0 +1,1 @@
+"""Training of base classifiers: the loop, its checkpoints and metrics."""

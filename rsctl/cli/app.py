@@ -1,0 +1,93 @@
+"""The command line: one app, and in which order its help lists the commands.
+
+A command is a few lines in a module `cli_…` beside this one that call a room below; rooms are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from rsctl.cli.checkpoint import attack, certify, predict
+from rsctl.cli.completion import completed
+from rsctl.cli.data import data_check, data_prepare
+from rsctl.cli.machine import bench, data_fetch, data_list, doctor
+from rsctl.cli.prune import prune
+from rsctl.cli.report import compare, export, import_, plot, reproduce
+from rsctl.cli.sweep import check, new, submit, templates
+from rsctl.cli.tasks import cancel, logs, retry, status, task
+from rsctl.errors import UnavailableError, UserError
+
+app = typer.Typer(
+    name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
+    add_completion=True, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None,
+)  # fmt: skip
+data_app = typer.Typer(
+    help="Data sets: which exist, whether their files can be read, downloading and preparing them (explicit acts).",
+    rich_markup_mode=None,
+)
+app.add_typer(data_app, name="data")
+
+_WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
+"""What the parser raises: click's ClickException, of which typer may have a copy of its own."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command; returns the exit code: 0 done, 1 a run failed, 2 wrong input, 3 not possible here and now."""
+    try:
+        left = app(list(arguments), prog_name="rsctl", standalone_mode=False)
+        return left if isinstance(left, int) else 0
+    except _WRONG_USE as error:
+        from rsctl.cli.usage import usage
+
+        print(f"rsctl: {usage(error)}", file=sys.stderr)
+        return 2
+    except SystemExit as leaving:
+        if isinstance(leaving.__context__, BrokenPipeError):
+            return 0  # the reader of our output left, as 'head' does: nobody is there to be told
+        return leaving.code if isinstance(leaving.code, int) else 0
+    except UserError as error:
+        print(f"rsctl: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        # What no room below foresaw: a disk that fails, a folder that may not be read.
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
+        return 3
+
+
+@app.callback(invoke_without_command=True)
+def dashboard(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+) -> None:
+    """Without a command: the dashboard."""
+    if version:
+        from rsctl import __version__
+
+        print(__version__)
+        raise typer.Exit(0)
+    if context.invoked_subcommand is None:
+        if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+            raise UnavailableError(
+                "the dashboard needs a terminal. 'rsctl --help' lists what works without one."
+            )
+        from rsctl.tui.app import make_app
+
+        make_app().run()
+
+
+for command in (
+    templates, new, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, bench,
+    doctor, task, certify, predict, attack, prune,
+):  # fmt: skip
+    app.command(command.__name__.rstrip("_"))(completed(command))
+data_app.command("list")(data_list)
+data_app.command("fetch")(completed(data_fetch))
+data_app.command("check")(completed(data_check))
+data_app.command("prepare")(completed(data_prepare))

@@ -1,0 +1,277 @@
+"""`rsctl certify|predict|attack CHECKPOINT`: one published model, no sweep file."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import typer
+
+from rsctl.cli.common import AsJson, leave, tell
+from rsctl.cli.set_values import given_tables, merged
+from rsctl.cli.submit import submit_sweep
+from rsctl.errors import InputError, RefusedError, UnavailableError
+from rsctl.plain import plain
+
+File = Annotated[
+    Path, typer.Argument(metavar="CHECKPOINT", help="Weights as others publish them: a file, or a folder.")
+]
+Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
+Sigma = Annotated[
+    float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
+]
+Normalisation = Annotated[
+    str,
+    typer.Option(
+        "--normalisation",
+        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default by the file's layout.",
+    ),
+]
+Part = Annotated[str, typer.Option("--part", help="Of a file with several networks the branch to take: ema.")]
+Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default by the shapes of its layers.")]
+Anyway = Annotated[
+    bool,
+    typer.Option(
+        "--anyway", help="Go on where it classifies next to nothing, or another normalisation fits."
+    ),
+]
+Images = Annotated[int, typer.Option("--max-images", min=0, help="At most so many; 0 takes all.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file.")
+]
+Cluster = Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml.")]
+Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended and print the table.")]
+Name = Annotated[
+    str, typer.Option("--name", help="Of the sweep it becomes; by default from file and settings.")
+]
+
+
+def certify(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma,
+    n0: Annotated[int, typer.Option("--n0", min=1, help="Selection draws.")] = 100,
+    n: Annotated[int, typer.Option("--n", min=1, help="Estimation draws.")] = 100_000,
+    alpha: Annotated[float, typer.Option("--alpha", help="Failure probability per image.")] = 0.001,
+    certificate: Annotated[
+        list[str] | None, typer.Option("--certificate", help="May be given again; by default runner-up.")
+    ] = None,
+    skip: Annotated[int, typer.Option("--skip", min=1, help="Every so many-th image.")] = 1,
+    max_images: Images = 500,
+    tile: Annotated[
+        str, typer.Option("--tile", help="Images per forward pass; auto takes what is fastest on the GPU.")
+    ] = "400",
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    normalisation: Normalisation = "",
+    part: Part = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    settings: Settings = None,
+    cluster: Cluster = "",
+    name: Name = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Certify a published checkpoint. Again with more images: only the new ones are sampled."""
+    given = given_tables(settings, part)
+    known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
+    table = {
+        "n0": n0, "n": n, "alpha": alpha, "certificates": certificate or ["runner-up"], "skip": skip, "max_images": max_images, "shards": shards,
+        "tile": int(tile) if tile.isdecimal() else tile,
+    }  # fmt: skip
+    sweep = _sweep(file, known, dataset, sigma, anyway, {"certification": table}, given, name)
+    _submit(sweep, cluster, wait, as_json)
+
+
+def attack(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma = 0.0,
+    which: Annotated[str, typer.Option("--attack", help="ddn, pgd, or a plugin's.")] = "ddn",
+    target: Annotated[
+        str, typer.Option("--target", help="base, or smoothed with the noise of --sigma.")
+    ] = "base",
+    norm: Annotated[str, typer.Option("--norm", help="l2 or linf.")] = "l2",
+    max_images: Images = 100,
+    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    normalisation: Normalisation = "",
+    part: Part = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    settings: Settings = None,
+    cluster: Cluster = "",
+    name: Name = "",
+    wait: Wait = True,
+    as_json: AsJson = False,
+) -> None:
+    """Look for adversarial images of a published checkpoint, or of its smoothed classifier."""
+    given = given_tables(settings, part)
+    known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
+    table = {"attack": which, "target": target, "norm": norm}
+    certification = {"certificates": [], "max_images": max_images, "shards": shards}
+    sweep = _sweep(
+        file, known, dataset, sigma, anyway, {"certification": certification, "attack": table}, given,
+        name, f"-{which}-{target}",
+    )  # fmt: skip
+    _submit(sweep, cluster, wait, as_json)
+
+
+def predict(
+    file: File,
+    dataset: Dataset,
+    sigma: Sigma,
+    images: Annotated[str, typer.Option("--images", help="Positions in the test split, such as 0,5,17.")],
+    n: Annotated[int, typer.Option("--n", min=1, help="Draws per image.")] = 1000,
+    alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Failure probability.")] = 0.001,
+    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32 or bf16.")] = "fp32",
+    tile: Annotated[
+        int, typer.Option("--tile", help="Images per forward pass, as in [certification].")
+    ] = 400,
+    compile_mode: Annotated[
+        str, typer.Option("--compile", help="off, default or graphs, as in [certification].")
+    ] = "off",
+    arithmetic: Annotated[
+        str, typer.Option("--arithmetic", help="float or exact, as in [certification].")
+    ] = "float",
+    normalisation: Normalisation = "",
+    part: Part = "",
+    arch: Arch = "",
+    anyway: Anyway = False,
+    settings: Settings = None,
+    as_json: AsJson = False,
+) -> None:
+    """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
+    from rsctl.config.sections import Arithmetic, Compile, Precision_
+    from rsctl.errors import unknown
+
+    try:
+        positions = [int(part) for part in images.split(",")]
+    except ValueError as error:
+        raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
+    for option, value, allowed in (
+        ("--precision", precision, Precision_),
+        ("--compile", compile_mode, Compile),
+        ("--arithmetic", arithmetic, Arithmetic),
+    ):
+        if value not in get_args(allowed):
+            raise InputError(f"{option}: {unknown('value', value, get_args(allowed))}")
+    more = [
+        "--images", json.dumps(positions), "--n", str(n), "--alpha", str(alpha),
+        "--precision", precision, "--tile", str(tile), "--compile", compile_mode,
+        "--arithmetic", arithmetic,
+    ]  # fmt: skip
+    given = given_tables(settings, part)
+    found = examine(file, dataset, sigma, normalisation, arch, anyway, given, "jobs.certify.predict", more)
+    tell(found["notes"])
+    if as_json:
+        print(json.dumps(found))
+        return
+    print("image   label   predicted          votes")
+    for row in found["rows"]:
+        print(f"{row['index']:5}   {row['label']:5}   {plain(row['name'], 60):16}   {row['votes']}/{n}")
+
+
+def examine(
+    file: Path,
+    dataset: str,
+    sigma: float,
+    normalisation: str,
+    arch: str,
+    anyway: bool,
+    given: Mapping[str, Any],
+    module: str = "jobs.import_checkpoint",
+    more: Iterable[str] = (),
+) -> dict[str, Any]:
+    """What the file is, said on stderr; raises what the look at it ended with."""
+    from rsctl.catalog import plugins
+    from rsctl.catalog.checkpoints import normalisation as checked
+    from rsctl.config.settings import load_settings
+    from rsctl.modules import module_command
+
+    place = load_settings()
+    if normalisation:
+        try:
+            checked(normalisation)
+        except InputError as error:
+            raise InputError(f"--normalisation: {error}") from error
+    data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
+    dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
+    # torch is loaded in a process of its own.
+    command = module_command(
+        module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
+        "--normalisation", normalisation, "--part", str(method.get("part", "")), "--arch", arch, "--plugins", json.dumps(list(plugins())),
+        "--parameters", json.dumps(data), "--model-parameters", json.dumps(architecture), *more,
+    )  # fmt: skip
+    done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
+    if done.returncode:
+        text = done.stderr.strip() or "looking at the file died without a word"
+        if done.returncode == InputError.exit_code and "Traceback" not in text:
+            raise RefusedError(text)
+        raise UnavailableError(text.splitlines()[-1])
+    found: dict[str, Any] = json.loads(done.stdout)
+    accuracy = dict(found["accuracy"])
+    chosen = accuracy.pop(found["normalisation"])
+    parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
+    others = ", ".join(f"'{key}' {one['clean']:.1%}" for key, one in accuracy.items())
+    says = "".join(f"; the file says {key} = {value:.2%}" for key, value in found["says"].items())
+    print(
+        f"{file}: {found['layout']}: {found['model']}{parameters}\n"
+        + "".join(f"assumed: {one}\n" for one in found["assumes"])
+        + f"normalisation '{found['normalisation']}': {found['why']}\n"
+        f"{chosen['clean']:.1%} of {found['images']} clean test images are classified correctly"
+        + (f", {chosen['noisy']:.1%} with one noise each" if sigma else "")
+        + (f" (with {others})" if others else "")
+        + says
+        + "".join(f"\n{one}" for one in found["told"]),
+        file=sys.stderr,
+    )
+    return found
+
+
+def _sweep(
+    file: Path,
+    known: dict[str, Any],
+    dataset: str,
+    sigma: float,
+    anyway: bool,
+    tables: dict[str, Any],
+    given: Mapping[str, Any],
+    name: str,
+    suffix: str = "",
+) -> dict[str, Any]:
+    """The sweep file that says the same."""
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "checkpoint"
+    values: dict[str, Any] = {
+        "name": name or f"{stem[:20]}-{dataset}-s{sigma:g}-{known['sha256'][:8]}{suffix}",
+        "dataset": {"name": dataset},
+        "model": {"name": known["model"], **known["model_parameters"]},
+        "method": {
+            "name": "checkpoint", "file": str(file.resolve()), "sha256": known["sha256"],
+            "normalisation": known["normalisation"], **({"anyway": True} if anyway else {}),
+        },
+        "sigma": sigma,
+        **tables,
+    }  # fmt: skip
+    return merged(values, given)
+
+
+def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
+    from rsctl.config.names import check_name
+    from rsctl.tui.draft import to_toml
+
+    try:
+        # It becomes a file's name before the sweep file's own checks see it.
+        name = check_name(str(values["name"]))
+    except ValueError as error:
+        raise InputError(f"--name: '{values['name']}': {error}.") from error
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = Path(folder) / f"{name}.toml"
+        sweep.write_text(to_toml(values))
+        code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
+    leave(code)

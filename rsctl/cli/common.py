@@ -1,0 +1,46 @@
+"""What the commands share: how one leaves, and what is said beside its output."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+
+
+def leave(code: int) -> None:
+    """End the command with this exit code."""
+    if code:
+        raise typer.Exit(code)
+
+
+def show(markdown: str) -> None:
+    """Print it; on a terminal so that its tables fit."""
+    from rsctl.report.tables.terminal import fitted
+
+    if sys.stdout.isatty():
+        markdown = fitted(markdown, shutil.get_terminal_size().columns)
+    print(markdown, end="")
+
+
+def tell(notes: Sequence[str]) -> None:
+    """Notes that the output has no place for, on stderr."""
+    from rsctl.plain import printable
+
+    for note in notes:
+        print(f"note: {printable(note)}", file=sys.stderr)
+
+
+def loudly(broken: Sequence[Any]) -> int:
+    """Certificates that an attack broke, on stderr whatever else is asked for; 1 if there are any."""
+    if not broken:
+        return 0
+    from rsctl.report.broken import tell
+
+    for line in tell(broken):
+        print(f"rsctl: BROKEN CERTIFICATE: {line}", file=sys.stderr)
+    return 1

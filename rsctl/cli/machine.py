@@ -1,0 +1,79 @@
+"""This machine: its speed, what would go wrong on it, and the data sets that are here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from rsctl.cli.common import AsJson, leave
+from rsctl.plain import plain
+
+
+def bench(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="For an architecture: whose images.")] = "cifar10",
+    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
+    sigma: Annotated[float, typer.Option("--sigma", min=0, help="Noise for the agreement.")] = 0.5,
+    compile_mode: Annotated[
+        str,
+        typer.Option(
+            "--compile", help="Also as certification.compile would run it: default, or graphs on a GPU."
+        ),
+    ] = "off",
+    as_json: AsJson = False,
+) -> None:
+    """How many samples per second a model gives here, in each precision; feeds the hours that 'check' shows."""
+    from rsctl.config.settings import load_settings
+    from rsctl.plan.bench import bench, bench_text
+
+    figures = bench(load_settings(), model, dataset, threads, sigma, compile_mode)
+    print(json.dumps(figures) if as_json else bench_text(figures))
+
+
+def doctor(as_json: AsJson = False) -> None:
+    """Look for what would go wrong: store, data, packages, the queue."""
+    from rsctl.cluster.doctor import examine
+    from rsctl.config.settings import load_settings
+
+    findings = examine(load_settings())
+    if as_json:
+        print(json.dumps([finding.__dict__ for finding in findings], indent=1))
+    else:
+        for finding in findings:
+            print(f"{'ok     ' if finding.ok else 'PROBLEM'}  {finding.what}: {plain(finding.text)}")
+    leave(0 if all(finding.ok for finding in findings) else 3)
+
+
+def data_list() -> None:
+    """The data sets, whether they are here, and what a [dataset] table may say of them."""
+    from rsctl.catalog import known_datasets
+    from rsctl.catalog.presence import folder_sentence, own_folders, parameter_lines, presence
+    from rsctl.config.settings import load_settings
+    from rsctl.plain import printable
+
+    place = load_settings()
+    print(f"data root: {place.data}")
+    for name, text in presence(place.data):
+        print(f"{name:16} {text}")
+        for line in parameter_lines(known_datasets()[name]):
+            print(f"{'':18} {line}")
+    for name in own_folders(place.data):
+        print(f"{printable(f'imagefolder {name!r}')} {printable(folder_sentence(place.data, name))}")
+
+
+def data_fetch(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")],
+) -> None:
+    """Download a data set into the data root. Compute nodes have no internet: do it where there is."""
+    import subprocess
+
+    from rsctl.catalog import find, known_datasets
+    from rsctl.config.settings import load_settings
+    from rsctl.modules import module_command
+
+    place = load_settings()
+    find("data set", name, known_datasets())
+    # torchvision does the work, and torch is loaded in a process of its own.
+    leave(subprocess.run(module_command("jobs.data.fetch", name, str(place.data))).returncode)

@@ -1,0 +1,136 @@
+"""Handing a sweep file over, and staying until its tasks have ended."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rsctl.cli.common import loudly, show
+from rsctl.text import counted
+
+if TYPE_CHECKING:
+    from rsctl.cluster.control import TaskStatus
+
+
+def submit_sweep(
+    file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool, stop_dropped: bool = False
+) -> int:
+    """Start a sweep, or go on with what is left of it; with `wait`, print its table. Returns the exit code."""
+    from rsctl.cluster.dropped import submit
+    from rsctl.config.settings import load_settings
+
+    place = load_settings()
+    done, dropped = submit(file, place, cluster, update=update)
+    committed, name = done.committed, done.plan.sweep.name
+    for note in committed.notes:
+        print(note, file=sys.stderr)
+    _dropped(place, dropped, stop_dropped)
+    summary = {
+        "sweep": name,
+        "tasks": len(committed.requests) + committed.done,
+        "done": committed.done,
+        "started": done.added,
+        "held_back": done.held_back,
+        "dropped": len(dropped),
+    }
+    if as_json and not wait:
+        print(json.dumps(summary))
+    else:
+        waiting = len(committed.requests) - done.added - done.held_back
+        print(
+            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} handed over"
+            + (f", {waiting} already under way" if waiting else ""),
+            file=sys.stderr,
+        )
+    if wait:
+        return _wait(place, name, as_json, held_back=bool(done.held_back))
+    if committed.requests:
+        print(
+            f"'rsctl status {name} --watch' shows how far it is, 'rsctl' the dashboard, 'rsctl logs RUN --follow' what a run prints.",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
+    """Stop what an update dropped, or say that it goes on."""
+    from rsctl.cluster import dropped as unwanted
+
+    if not dropped:
+        if stop and (before := len(unwanted.dropped_tasks(place))):
+            print(
+                f"This update drops no open task; {before} that no sweep wants {'goes' if before == 1 else 'go'} on since "
+                "earlier. 'rsctl cancel --dropped' stops them.",
+                file=sys.stderr,
+            )
+        return
+    left = unwanted.stop(place, dropped) if stop else []
+    reasons = {status.task.key: f"not stopped: {status.reason}" for status in left}
+    for status in dropped:
+        what = reasons.get(status.task.key, "stopped") if stop else status.state.value
+        print(f"dropped: {status.task.run.id} task {status.task.number}: {what}", file=sys.stderr)
+    if not stop:
+        print(
+            f"{counted(len(dropped), 'open task')} that no sweep wants any more {'goes' if len(dropped) == 1 else 'go'} on. "
+            "'rsctl cancel --dropped' stops them; the next update does it at once with --stop-dropped.",
+            file=sys.stderr,
+        )
+
+
+def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
+    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
+    from rsctl.cluster import control, retry
+    from rsctl.cluster.all_backends import notices
+    from rsctl.cluster.status import ProgressLine, summarize
+    from rsctl.store.attempts import State
+
+    shown, looked = ProgressLine(sys.stderr), time.monotonic()
+    try:
+        while True:
+            found = control.sweep_statuses(place, name)
+            shown.show(summarize(found.values()), notices())
+            if not held_back and all(
+                s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
+                for s in found.values()
+            ):
+                break
+            time.sleep(1)
+            if time.monotonic() - looked > (10 if held_back else 5):
+                if held_back:
+                    held_back = bool(retry.hand_over_rest(place, name))
+                else:
+                    control.keep_going(place, name)
+                looked = time.monotonic()
+    except KeyboardInterrupt:
+        shown.end()
+        print(
+            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
+            file=sys.stderr,
+        )
+        return 130
+    shown.end()
+    bad = [s for s in found.values() if s.state != State.DONE]
+    for status in bad:
+        print(
+            f"{status.task.run.id} task {status.task.number}: {status.state.value}: {status.reason}",
+            file=sys.stderr,
+        )
+    broken = _print_table(place, name, "json" if as_json else "md")
+    return 1 if bad or broken else 0
+
+
+def _print_table(place: Any, name: str, form: str) -> int:
+    from rsctl.report.rows import sweep_results
+    from rsctl.report.tables.formats import render
+    from rsctl.store.layout import Store
+
+    results = sweep_results(Store(place.store), name)
+    text = render(results, form)
+    if form == "md":
+        show(text)
+    else:
+        print(text, end="")
+    return loudly(results.broken)

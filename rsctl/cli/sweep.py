@@ -1,0 +1,75 @@
+"""Sweep files: where to start from, what one would do, and starting it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsctl.cli.common import AsJson, leave
+from rsctl.cli.submit import submit_sweep
+from rsctl.errors import InputError
+
+SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
+
+
+def templates() -> None:
+    """List the sweep files to start from."""
+    from rsctl.config.templates import all_templates
+
+    for template in all_templates():
+        print(f"{template.name:32} {template.summary}")
+
+
+def new(
+    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="Its name, from 'rsctl templates'.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write it; by default TEMPLATE.toml here.")
+    ] = None,
+) -> None:
+    """Write a template as a sweep file of your own. Never overwrites."""
+    from rsctl.config.templates import find_template
+    from rsctl.store.files import publish
+
+    file = output or Path(f"{template}.toml")
+    if not publish(file, find_template(template).text.encode()):
+        raise InputError(f"{file}: exists already. Choose another name with -o.")
+    print(f"{file}: edit it, then 'rsctl check {file}' and 'rsctl submit {file}'.")
+
+
+def check(file: SweepFile, as_json: AsJson = False) -> None:
+    """Validate a sweep file and show its plan; nothing is written."""
+    from rsctl.cluster.control import plan_file
+    from rsctl.config.settings import load_settings
+    from rsctl.plan.describe import describe
+
+    described = describe(plan_file(file, load_settings()), load_settings())
+    print(json.dumps(described.values, indent=1) if as_json else described.text)
+
+
+def submit(
+    file: SweepFile,
+    cluster: Annotated[
+        str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the sweep's own.")
+    ] = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    update: Annotated[
+        bool, typer.Option("--update", help="Let this file change the sweep of the same name.")
+    ] = False,
+    stop_dropped: Annotated[
+        bool, typer.Option("--stop-dropped", help="With --update: stop tasks that no sweep wants any more.")
+    ] = False,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Start a sweep, or go on with what is left of it. Safe to repeat."""
+    if dry_run:
+        check(file, as_json)
+        return
+    if stop_dropped and not update:
+        raise InputError("--stop-dropped: only an update drops tasks; give --update with it.")
+    leave(submit_sweep(file, cluster, update=update, stop_dropped=stop_dropped, wait=wait, as_json=as_json))

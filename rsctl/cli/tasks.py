@@ -1,0 +1,174 @@
+"""The tasks of sweeps: how far they are, what they print, stopping them and running them again."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from rsctl.cli.common import AsJson, leave, loudly
+from rsctl.errors import InputError, UserError
+from rsctl.plain import steer
+
+if TYPE_CHECKING:
+    from rsctl.plan.tasks import Task
+
+
+def status(
+    sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
+    as_json: AsJson = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")
+    ] = False,
+) -> None:
+    """How far the sweeps are."""
+    from rsctl.cluster.status import status_text, status_values
+    from rsctl.config.settings import load_settings
+
+    place = load_settings()
+    while True:
+        values = status_values(place, sweep)
+        if watch and sys.stdout.isatty():
+            steer(sys.stdout, "\x1b[H\x1b[2J")
+        print(json.dumps(values, indent=1) if as_json else status_text(values), flush=True)
+        if not watch:
+            _broken_of(place, sweep)
+            leave(InputError.exit_code if values["damaged"] else 0)
+            return
+        time.sleep(2)
+
+
+def _broken_of(place: Any, sweep: str) -> None:
+    """Say which certificates an attack broke, in this sweep or in all."""
+    from rsctl.store.layout import Store
+
+    store = Store(place.store)
+    if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
+        return  # nothing is compared, and status answers at once
+    from rsctl.report.broken import find_breaks
+
+    entries = []
+    for name in [name for name in store.sweep_names() if sweep in ("", name)]:
+        with contextlib.suppress(UserError):  # said above
+            entries += store.sweep(name)["entries"]
+    loudly(find_breaks(store, entries))
+
+
+def logs(
+    run_name: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")
+    ],
+    task: Annotated[int, typer.Argument(metavar="[N]", help="Number of the task.")] = 0,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
+    ] = False,
+) -> None:
+    """Print the log of a task, all attempts in one; of a very long one the end."""
+    from rsctl.cluster import control
+    from rsctl.cluster.all_backends import Everywhere
+    from rsctl.config.settings import load_settings
+    from rsctl.plan.tasks import Task
+    from rsctl.store.attempts import State
+    from rsctl.store.layout import Store
+
+    place = load_settings()
+    run = Store(place.store).find_run(run_name)
+    if task not in run.task_numbers():
+        raise InputError(
+            f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
+        )
+
+    def going() -> bool:
+        time.sleep(0.5)
+        one = Task(run, task)
+        found = control.statuses([one], Everywhere(place))[one.key]
+        return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+
+    def write(text: str) -> None:
+        # A line that was rewritten in place, as progress bars are, becomes several.
+        sys.stdout.write(text.replace("\r\n", "\n").replace("\r", "\n"))
+        sys.stdout.flush()
+
+    control.tail(run, task, write, follow=going if follow else None)
+
+
+def cancel(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[SWEEP|RUN]…", help="What to stop; RUN/N is one task.")
+    ] = None,
+    dropped: Annotated[
+        bool, typer.Option("--dropped", help="Stop every open task that no sweep wants any more.")
+    ] = False,
+) -> None:
+    """Stop sweeps, runs or single tasks. What is trained and sampled stays; submit again to go on."""
+    from rsctl.cluster import control
+    from rsctl.cluster import dropped as unwanted
+    from rsctl.config.settings import load_settings
+
+    if not names and not dropped:
+        raise InputError("cancel: name a sweep, a run or a task (RUN/N), or give --dropped.")
+    place = load_settings()
+    tasks, others = control.cancel(place, names) if names else ([], {})
+    found = unwanted.dropped_tasks(place) if dropped else []
+    left = unwanted.stop(place, found)
+    _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
+    for key, user in others.items():
+        print(f"not stopped: {key}: user {user} asked for it, and only they can cancel it", file=sys.stderr)
+    for status in left:
+        print(
+            f"not stopped: {status.task.run.id} task {status.task.number}: {status.reason}", file=sys.stderr
+        )
+
+
+def retry(
+    name: Annotated[str, typer.Argument(metavar="SWEEP|RUN", help="A sweep, or one run; RUN/N is one task.")],
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="Number of the run's task.")] = None,
+    minutes: Annotated[
+        int | None, typer.Option("--minutes", min=1, help="A new time limit, after a TIMEOUT.")
+    ] = None,
+    memory_gb: Annotated[
+        float | None, typer.Option("--memory-gb", min=0.1, help="More memory, after an OUT_OF_MEMORY.")
+    ] = None,
+) -> None:
+    """Start again what failed, was lost or cancelled; leave the rest alone."""
+    from rsctl.cluster import retry
+    from rsctl.config.settings import load_settings
+
+    which = name if number is None else f"{name}/{number}"
+    tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
+    _name_tasks("started again", tasks)
+    if note:
+        print(note, file=sys.stderr)
+
+
+def _name_tasks(what: str, tasks: list[Task]) -> None:
+    for task in tasks:
+        print(f"{what}: {task.run.id} task {task.number}")
+    if not tasks:
+        print(f"nothing to be {what}")
+
+
+def task(
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Number of the task.")],
+) -> None:
+    """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
+    from rsctl.cluster.task import run_task
+    from rsctl.config.settings import load_settings
+    from rsctl.store.attempts import latest_attempt
+    from rsctl.store.layout import Store
+    from rsctl.store.trust import MODE
+
+    place = load_settings()
+    os.environ.setdefault(MODE, place.settings.local().store_mode)
+    run = Store(place.store).find_run(run_name)
+    attempt = latest_attempt(run, number)
+    if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
+        print(f"task {number} of {run.id} is done: nothing is left to do")
+    else:
+        leave(run_task(run, number))

@@ -1,0 +1,1 @@
+"""The local backend: a queue on this machine, started by whoever submits."""

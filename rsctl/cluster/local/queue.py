@@ -1,0 +1,325 @@
+"""The local queue: a small detached process that starts tasks as slots, GPUs and dependencies allow.
+
+At most one per store, user and host (it holds a lock). It decides from files alone: requests, attempt files and
+artifacts. Killed at any moment it loses nothing: its tasks live on in sessions of their own, and the next
+queue sees their claims.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.local.processes import TASK_MODULE, gpus_of, task_processes, visible_gpus
+from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
+from rsctl.config.settings import LocalProfile, find_settings, load_settings
+from rsctl.errors import UserError
+from rsctl.owners import is_mine
+from rsctl.plan.tasks import Task
+from rsctl.store.attempts import (
+    Attempt,
+    State,
+    attempt_numbers,
+    is_alive,
+    latest_attempt,
+    process_start,
+    read_attempt,
+)
+from rsctl.store.exclusion import exclusive, is_held
+from rsctl.store.files import open_log
+from rsctl.store.layout import Store
+from rsctl.store.provenance import ONLY_VERIFIED, verify_code
+from rsctl.store.trust import MODE, check_task
+
+TICK = 0.25
+_ASK_AGAIN = 8
+"""How often a queue that finds the lock held asks again, a tick apart, before it leaves the work to the other."""
+KILL_AFTER = 30.0
+
+
+@dataclass
+class Running:
+    """A task that has been started, by this queue or by an earlier one."""
+
+    threads: int
+    gpus: list[int]
+    pid: int
+    start: str
+    """Start time of the process: with the pid it can't be taken for another."""
+    child: subprocess.Popen[bytes] | None = None
+    """None if an earlier queue, or somebody by hand, started it."""
+    told: float = 0.0
+    """When it was told to stop; 0 if it wasn't."""
+
+    @property
+    def lives(self) -> bool:
+        return self.child.poll() is None if self.child else process_start(self.pid) == self.start
+
+
+class QueueProcess:
+    """Starts, watches and stops the tasks of one user's queue on one host."""
+
+    def __init__(self, queue: Queue, profile: LocalProfile) -> None:
+        self.queue, self.profile = queue, profile
+        self.cpus = profile.cpus or len(os.sched_getaffinity(0))
+        self.gpus = visible_gpus(profile)
+        self.running: dict[str, Running] = {}
+        self.earlier = task_processes(queue.store)
+        self.unclaimed: Counter[str] = Counter()
+        """How often a task's process ended before it claimed the task: no attempt tells of those."""
+        self.leaving = False
+
+    def serve(self) -> None:
+        """Work until nothing is wanted. Runs only while it holds the lock."""
+        signal.signal(signal.SIGTERM, self._leave)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        while not self.leaving:
+            begun = time.process_time()
+            try:
+                busy = self.tick()
+            except (UserError, OSError) as error:
+                # The disk may be full or away for a while: say so, wait, go on.
+                say(str(error))
+                time.sleep(5)
+                continue
+            if not busy:
+                return
+            # A thousand waiting tasks cost 60 ms to look at: never more than a twentieth of a core.
+            time.sleep(max(TICK, 20 * (time.process_time() - begun)))
+
+    def _leave(self, *_: object) -> None:
+        self.leaving = True
+
+    def tick(self) -> bool:
+        """One look at everything; False when there is nothing left to do."""
+        wanted = self.queue.wanted()
+        self._reap(wanted)
+        for key, request in wanted.items():
+            if key not in self.running:
+                try:
+                    self._consider(key, request, wanted)
+                except (IsADirectoryError, NotADirectoryError) as error:
+                    # Of one run: something else lies in place of its files. The others' tasks go on.
+                    self._end(key, State.FAILED, f"its files can't be worked with: {error}")
+        return bool(self.running or self.queue.wanted())
+
+    def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
+        """Forget tasks that ended; stop those that nobody wants any more."""
+        for key, entry in list(self.running.items()):
+            if not entry.lives:
+                del self.running[key]
+                attempt = self._attempt(key)
+                if attempt is None or attempt.claim.get("pid") != entry.pid:
+                    self.unclaimed[key] += 1
+            elif key not in wanted:
+                self._stop(key, entry)
+        for key in [key for key in self.unclaimed if key not in wanted]:
+            del self.unclaimed[key]
+
+    def _stop(self, key: str, entry: Running) -> None:
+        """SIGTERM, so that it writes a snapshot; SIGKILL if it doesn't leave."""
+        if entry.told and time.monotonic() - entry.told < KILL_AFTER:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(entry.pid, signal.SIGKILL if entry.told else signal.SIGTERM)
+        say(f"{key}: told to {'die' if entry.told else 'stop'}")
+        entry.told = time.monotonic()
+
+    def _consider(self, key: str, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> None:
+        """Start a wanted task, adopt it, take it off the list, or let it wait."""
+        task = task_of(self.queue.store, key)
+        since = [
+            read_attempt(task.run, task.number, n)
+            for n in attempt_numbers(task.run).get(task.number, [])
+            if n > request["after"]
+        ]
+        last = since[-1] if since else latest_attempt(task.run, task.number)
+        lives = last is not None and not last.ended and is_alive(last.claim)
+        ended = bool(since) and since[-1].ended in ("done", "failed")
+        others = last is not None and (lives or ended) and not is_mine(last.file)
+        if others and (refusal := self._refusal(task)):
+            self._end(key, State.FAILED, refusal)
+        elif last and lives:
+            if others:
+                return  # another member of the group works at it
+            self._adopt(key, request, last.claim["pid"], last.claim["start"])
+        elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
+            self._adopt(key, request, *self.earlier[key])
+        elif ended:
+            self.queue.finish(key)
+            say(f"{key}: {since[-1].ended} {since[-1].reason}")
+        elif deaths_without_progress(since) >= self.profile.attempts:
+            log = task.run.log_file(task.number)
+            self._end(
+                key,
+                State.LOST,
+                f"died {self.profile.attempts} times without a word and without progress; see its log ({log})",
+            )
+        elif self.unclaimed[key] >= self.profile.attempts:
+            log = task.run.log_file(task.number)
+            self._end(
+                key,
+                State.FAILED,
+                f"its process ended {self.unclaimed[key]} times before it could begin; see its log ({log})",
+            )
+        elif blocked := self._blocked(request, wanted):
+            self._end(key, State.CANCELLED, blocked)
+        elif self._ready(request):
+            self._start(key, task, request)
+
+    def _refusal(self, task: Task) -> str:
+        """Why another user's files keep a task from being run here, or empty."""
+        try:
+            check_task(task.run, task.number, group=self.profile.of_group)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
+        """Watch a process that this queue didn't start, with the GPUs it was given."""
+        self.running[key] = Running(request["threads"], gpus_of(pid), pid, start)
+        say(f"{key}: adopted, pid {pid}")
+
+    def _end(self, key: str, state: State, reason: str) -> None:
+        self.queue.end(key, state, reason)
+        say(f"{key}: {reason}")
+
+    def _attempt(self, key: str) -> Attempt | None:
+        task = task_of(self.queue.store, key)
+        return latest_attempt(task.run, task.number)
+
+    def _ready(self, request: dict[str, Any]) -> bool:
+        return all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"])
+
+    def _blocked(self, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> str:
+        """Why a dependency will never be there, or empty."""
+        for need in request["needs"]:
+            model = task_of(self.queue.store, need).run
+            if model.model_file.exists() or need in wanted or need in self.running:
+                continue
+            attempt = latest_attempt(model, 0)
+            ending = self.queue.endings().get(need, {})
+            if attempt and not attempt.ended and is_alive(attempt.claim) is not False:
+                continue  # somebody trains it, here by hand or on another host
+            if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
+                continue
+            if model.model_file.exists():
+                continue  # it was published between the looks
+            if attempt and attempt.ended == "failed":
+                return f"its model {model.id} failed: {attempt.reason}"
+            return (
+                f"its model {model.id} is not going to be trained ({ending.get('reason') or 'not submitted'})"
+            )
+        return ""
+
+    def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:
+        threads, needed = request["threads"], request["gpus"]
+        gpus = min(1, len(self.gpus)) if needed == "auto" else needed
+        free = [gpu for gpu in self.gpus if all(gpu not in entry.gpus for entry in self.running.values())]
+        in_use = sum(entry.threads for entry in self.running.values())
+        # A task that asks for more threads than there are runs alone.
+        if len(free) < gpus or (self.running and in_use + threads > self.cpus):
+            return
+        group = self.profile.of_group
+        try:
+            check_task(task.run, task.number, group=group)
+            packages = task.run.launch()["plugins"]
+            code = verify_code(self.queue.store.root, request["code"], packages, group=group)
+        except UserError as error:
+            self._end(key, State.FAILED, str(error))
+            return
+        environment = {
+            **os.environ,
+            **ONLY_VERIFIED,
+            MODE: self.profile.store_mode,
+            "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        }
+        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
+        log = task.run.log_file(task.number)
+        with open_log(log) as output:
+            child = subprocess.Popen(
+                [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
+                # A file in the run's folder could be taken for one of Python's own modules.
+                cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+            )  # fmt: skip
+        self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
+        say(f"{key}: started, pid {child.pid}")
+
+
+def deaths_without_progress(attempts: list[Attempt]) -> int:
+    """How many of the last attempts ended without a result and without getting further than those before."""
+    deaths, furthest = 0, -1.0
+    for attempt in attempts:
+        done = float(attempt.progress.get("done", 0))
+        deaths = 1 if done > furthest else deaths + 1
+        furthest = max(furthest, done)
+    return deaths
+
+
+def say(text: str) -> None:
+    print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
+
+
+def only_one(queue: Queue) -> AbstractContextManager[bool]:
+    """Hold the queue's lock, yielding whether it was free."""
+    queue.make()
+    return exclusive(queue.lock, wait=False)
+
+
+def served(queue: Queue) -> bool:
+    """Whether a queue process holds the lock now."""
+    return is_held(queue.lock)
+
+
+def main() -> None:
+    """Serve this user's queue on this host until it is empty; leave at once if another process does."""
+    place = load_settings()
+    queue = own_queue(Store(place.store))
+    profile = place.settings.local(os.environ.get("RSCTL_PROFILE", "local"))
+    queue.take_over()
+    refused = 0
+    while True:
+        with only_one(queue) as mine:
+            if not mine:
+                # Who holds it may be leaving, or only looking whether it is held.
+                refused += 1
+                if refused > _ASK_AGAIN:
+                    return
+                time.sleep(TICK)
+                continue
+            say(f"queue serves {queue.store.root}, pid {os.getpid()}")
+            process = QueueProcess(queue, profile)
+            process.serve()
+            say("queue leaves")
+        # A request may have come between the last look and the release, and its own queue have seen the lock held.
+        if process.leaving or not queue.wanted():
+            return
+
+
+def start_detached(store_root: Path, profile: str) -> None:
+    """Make sure that a queue serves this store; returns at once."""
+    queue = own_queue(Store(store_root))
+    queue.make()
+    environment = {**os.environ, **ONLY_VERIFIED, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
+    settings = find_settings()
+    if settings:
+        environment["RSCTL_CONFIG"] = str(settings.absolute())
+    with open_log(queue.log) as output:
+        subprocess.Popen(
+            [sys.executable, "-m", "rsctl.cluster.local.queue"],
+            # A file in the caller's or the store's folder could be taken for one of Python's or rsctl's own modules.
+            cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

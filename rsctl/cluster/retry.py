@@ -1,0 +1,137 @@
+"""Tasks of a sweep that are handed over later or anew: what failed, was lost or cancelled, or had no room."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Any
+
+from rsctl.catalog.presence import lies_below
+from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import Place
+from rsctl.errors import RefusedError, UnavailableError, UserError
+from rsctl.owners import check_owner
+from rsctl.plan.tasks import Request, Task
+from rsctl.store.attempts import State
+from rsctl.store.layout import Store
+from rsctl.store.provenance import snapshot_code
+from rsctl.store.trust import check_run
+
+AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
+
+
+def retry(
+    place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
+) -> tuple[list[Task], str]:
+    """Start again what failed, was lost or was cancelled; returns those tasks, and a note where the cluster is full.
+
+    `name` is a sweep, a run, or `RUN/N` for one task; with a table's task goes what it needs of the training of its
+    model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
+    """
+    store = Store(place.store)
+    if name in store.sweep_names():
+        sweep, only = name, None
+    else:
+        named = named_tasks(place, [name])
+        sweep, only = _sweep_of(store, named, name), _with_models(named)
+    found = [
+        status
+        for status in sweep_statuses(place, sweep).values()
+        if status.state in AGAIN and (only is None or status.task.key in only)
+    ]
+    limits = {"minutes": minutes, "memory_gb": memory_gb}
+    plan = store.sweep(sweep)
+    group = place.settings.profile(cluster_of(place, plan)).of_group
+    check_owner(store.sweep_folder(sweep) / "plan.json", store.root, group=group)
+    for run in {status.task.run for status in found}:
+        check_run(run, group=group)
+    # A retry after a fix runs the fixed code.
+    changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
+    changed |= {key: value for key, value in limits.items() if value is not None}
+    requests = _requests(store, plan, found, changed, place.data)
+    handed = backend_of(place, cluster_of(place, plan)).submit(requests)
+    held_back = {task.key for task in handed.held_back}
+    return [status.task for status in found if status.task.key not in held_back], handed.note
+
+
+def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
+    """The sweep that wants most of these tasks, the last submitted of several; raises RefusedError where none wants any."""
+    keys, wanted = {task.key for task in tasks}, {}
+    for sweep in store.sweep_names():
+        with contextlib.suppress(UserError):  # one that can't be read can't start anything
+            wanted[sweep] = sum(task.key in keys for task in sweep_tasks(store, sweep))
+    if not any(wanted.values()):
+        raise RefusedError(
+            f"{name}: no sweep wants it. Submit a sweep file that has it, and its tasks are handed over."
+        )
+    return max(wanted, key=lambda sweep: wanted[sweep])
+
+
+def _with_models(tasks: list[Task]) -> set[str]:
+    """Keys of these tasks and of the trainings that they need."""
+    found = {task.key for task in tasks}
+    for run in {task.run for task in tasks}:
+        found |= _trainings(run.store, run.id if run.kind == "models" else run.table_spec.model_run)
+    return found
+
+
+def _trainings(store: Store, model: str) -> set[str]:
+    """The key of a model's training and those of the models that it needs."""
+    task = Task(store.run("models", model), 0)
+    return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
+
+
+def hand_over_rest(place: Place, name: str) -> str:
+    """Hand over what the cluster had no room for; returns why some tasks still wait, empty if none does.
+
+    A task whose model has failed waits for nothing.
+    """
+    store = Store(place.store)
+    sweep, found = store.sweep(name), sweep_statuses(place, name)
+    new = [status for status in found.values() if status.state == State.NEW]
+    lost = (State.FAILED, State.CANCELLED, State.LOST)
+    ready = [
+        request
+        for request in _requests(store, sweep, new, {})
+        if not any(found[need.key].state in lost for need in request.needs)
+    ]
+    if not ready:
+        return ""
+    try:
+        return backend_of(place, cluster_of(place, sweep)).submit(ready).note
+    except UnavailableError as error:
+        return str(error)
+
+
+def _requests(
+    store: Store,
+    sweep: dict[str, Any],
+    found: list[TaskStatus],
+    changed: dict[str, Any],
+    data_root: Path | None = None,
+) -> list[Request]:
+    """Requests by which a backend takes these tasks, with some values of their launch files replaced, and with another data root where
+    their data set lies below it."""
+    model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
+    return [_request(store, status, model_of, changed, data_root) for status in found]
+
+
+def _request(
+    store: Store,
+    status: TaskStatus,
+    model_of: dict[str, str],
+    changed: dict[str, Any],
+    data_root: Path | None,
+) -> Request:
+    run = status.task.run
+    launch = {**run.launch(), **changed}
+    dataset = (run.train_spec if run.kind == "models" else run.table_spec).dataset
+    if data_root is not None and lies_below(data_root, dataset, launch["dataset_parameters"]):
+        launch["data"] = str(data_root)
+    if changed:
+        run.write_launch(launch)
+    missing = run.train_spec.needs if run.kind == "models" else [model_of[run.id]]
+    needs = tuple(Task(store.run("models", name), 0) for name in missing)
+    known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
+    return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)

@@ -1,0 +1,1 @@
+"""The SLURM backend: job arrays through submitit, and what becomes of them."""

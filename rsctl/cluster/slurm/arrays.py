@@ -1,0 +1,235 @@
+"""Requests → job arrays: who may share one, what it waits for, and what sbatch is told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rsctl.cluster.slurm.commands import Partition
+from rsctl.config.sections import StageResources
+from rsctl.config.settings import SlurmProfile
+from rsctl.errors import InputError, unknown
+from rsctl.plan.tasks import STAGES, VERBS, Request
+
+ON_A_GPU = 3.0
+"""GB that CUDA takes beside the device's own."""
+
+
+@dataclass(frozen=True)
+class Array:
+    """Tasks that one sbatch call hands over."""
+
+    requests: tuple[Request, ...]
+    needs: tuple[str, ...]
+    """Keys of the training tasks that all of them wait for."""
+
+    @property
+    def kind(self) -> str:
+        return self.requests[0].task.run.kind
+
+    @property
+    def resources(self) -> StageResources:
+        return self.requests[0].resources
+
+    @property
+    def code(self) -> str:
+        return self.requests[0].code
+
+    @property
+    def name(self) -> str:
+        """The job's name in the queue."""
+        runs = {request.task.run.id for request in self.requests}
+        return f"rsctl:{VERBS[self.kind]}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
+
+
+def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
+    """Trainings in one array; tables of a kind in one per model that isn't there yet and one for the others.
+
+    Tasks of different resources can't share an array, and none has more than `longest` tasks. What others
+    wait for comes first. One array per model, because a failed training cancels everything that waits for
+    its array.
+    """
+    groups: dict[tuple[Any, ...], list[Request]] = {}
+    for request in requests:
+        run = request.task.run
+        missing = tuple(need.key for need in request.needs if not need.run.model_file.exists())
+        group = (run.kind, missing, request.code, request.resources)
+        groups.setdefault(group, []).append(request)
+    later = {request.task.key for members in groups.values() for request in members}
+    arrays: list[Array] = []
+    while groups:
+        group = next(group for group in groups if later.isdisjoint(group[1]))
+        members = groups.pop(group)
+        later -= {request.task.key for request in members}
+        arrays += [
+            Array(tuple(members[first : first + longest]), group[1])
+            for first in range(0, len(members), longest)
+        ]
+    return arrays
+
+
+def first_tasks(arrays: list[Array], most: float) -> list[Array]:
+    """The arrays as far as `most` tasks go, in their order, so that nothing waits for what was left out."""
+    kept: list[Array] = []
+    for array in arrays:
+        left = most - sum(len(one.requests) for one in kept)
+        if left < 1:
+            break
+        kept.append(array if len(array.requests) <= left else Array(array.requests[: int(left)], array.needs))
+    return kept
+
+
+def sbatch_parameters(
+    array: Array, profile: SlurmProfile, partition: Partition, setup: list[str]
+) -> dict[str, Any]:
+    """What submitit hands to sbatch, by submitit's names; None leaves an option to the cluster."""
+    resources = array.resources
+    processes = resources.processes if array.kind == "models" else 1
+    nodes = resources.nodes if array.kind == "models" else 1
+    minutes = resources.minutes or profile.minutes
+    gpus, gres = gpus_of(resources, profile, partition, processes)
+    memory = (
+        resources.memory_gb
+        or profile.memory_gb
+        or reckoned_memory(array, profile, partition, bool(gpus or gres))
+    )
+    return {
+        "job_name": array.name,
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": gres,
+        "gpus_per_node": math.ceil(gpus / nodes) if gpus else None,
+        "time": minutes,
+        "mem": f"{math.ceil(memory * 1024)}M" if memory else None,
+        "nodes": nodes,
+        "ntasks_per_node": processes // nodes,
+        "cpus_per_task": resources.threads,
+        # Newer versions of srun don't take over what sbatch was told.
+        "srun_args": [f"--cpus-per-task={resources.threads}", "--kill-on-bad-exit=1"],
+        "signal_delay_s": warning_seconds(profile, minutes),
+        "array_parallelism": profile.array_parallelism,
+        "stderr_to_stdout": True,
+        "wckey": None,
+        "setup": setup,
+    }
+
+
+def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool) -> float | None:
+    """GB that nobody asked for and that the tasks will take; None where jobs get as much anyway, or all of a node.
+
+    Never more than the partition gives: what was reckoned may be wrong, and SLURM would refuse it or let it wait for ever.
+    """
+    if not partition.memory or {"mem", "mem-per-cpu", "mem-per-gpu"} & profile.extra.keys():
+        return None
+    runs = {request.task.run for request in array.requests}
+    launches = [run.launch() for run in runs]
+    # What a GPU holds isn't taken from its host.
+    wanted = max(
+        float(each.get("reckoned_gb", 0)) - (float(each.get("network_gb", 0)) if on_gpus else 0)
+        for each in launches
+    )
+    resources = array.resources
+    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    cpus = resources.threads * processes // nodes
+    if not wanted or partition.memory.default(cpus) >= wanted:
+        return None
+    wanted += ON_A_GPU if on_gpus else 0
+    return min(wanted, partition.memory.most(cpus), partition.memory_gb)
+
+
+def warning_seconds(profile: SlurmProfile, minutes: int | None) -> int:
+    """How long before the end the warning comes: never more than a third of a short limit."""
+    return min(profile.warning_seconds, minutes * 20) if minutes else profile.warning_seconds
+
+
+def gpus_of(
+    resources: StageResources, profile: SlurmProfile, partition: Partition, processes: int
+) -> tuple[int, str | None]:
+    """(GPUs of one task of ours, the profile's gres); `auto` is one per process where the partition has any."""
+    if resources.gpus != "auto":
+        return resources.gpus, None
+    if profile.gres:
+        return 0, profile.gres
+    return (processes if partition.gpus else 0), None
+
+
+def check_profile(
+    name: str, profile: SlurmProfile, known: dict[str, Partition], arrays: list[Array]
+) -> Partition:
+    """The partition that the jobs go to; InputError names the key where the cluster can tell that they won't run."""
+    partition = partition_of(name, profile, known)
+    for array in arrays:
+        _check_resources(name, profile, partition, array)
+    return partition
+
+
+def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) -> Partition:
+    """The profile's partition, or the cluster's default one."""
+    if profile.partition and profile.partition not in known:
+        raise InputError(f"profiles.{name}.partition: {unknown('partition', profile.partition, known)}")
+    default = next((p for p in known.values() if p.default), None)
+    partition = known[profile.partition] if profile.partition else default
+    if partition is None:
+        raise InputError(
+            f"profiles.{name}.partition: is required, for the cluster has no default. Allowed: {', '.join(sorted(known))}."
+        )
+    if not partition.up:
+        raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
+    return partition
+
+
+def _check_resources(name: str, profile: SlurmProfile, partition: Partition, array: Array) -> None:
+    """What SLURM itself finds out late, or never: it takes a job that waits for another whatever it asks for."""
+    stage = STAGES[array.kind]
+    resources, where = array.resources, f"partition '{partition.name}'"
+    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    if processes % nodes:
+        raise InputError(
+            f"resources.training.processes: {processes} can't be spread evenly over {nodes} nodes."
+        )
+    minutes = resources.minutes or profile.minutes or 0
+    if minutes > partition.minutes:
+        key = f"resources.{stage}.minutes" if resources.minutes else f"profiles.{name}.minutes"
+        raise InputError(
+            f"{key}: {minutes} minutes; {where} allows {partition.minutes:g}. Lower it, or choose another partition."
+        )
+    cpus, gpus = resources.threads * processes // nodes, gpus_of(resources, profile, partition, processes)[0]
+    memory = resources.memory_gb or profile.memory_gb or 0.0
+    for key, wanted, there in (
+        (f"resources.{stage}.threads", cpus, partition.cpus),
+        (f"resources.{stage}.gpus", math.ceil(gpus / nodes), partition.gpus),
+        (f"resources.{stage}.memory_gb" if resources.memory_gb else f"profiles.{name}.memory_gb", memory, partition.memory_gb),
+    ):  # fmt: skip
+        if wanted > there:
+            raise InputError(
+                f"{key}: a node would have to give {wanted:g}; the largest of {where} has {there:g}. Lower it, or choose another partition."
+            )
+
+
+def _up(known: dict[str, Partition]) -> str:
+    return ", ".join(sorted(p.name for p in known.values() if p.up)) or "(none)"
+
+
+_REFUSALS = (
+    # Before "account": SLURM says "accounting/QOS policy (job submit limit, …)".
+    ("submit limit", "account, qos, minutes (or submit again later; array_parallelism doesn't help here)"),
+    ("account", "account"),
+    ("qos", "qos"),
+    ("partition", "partition"),
+    ("feature", "constraint"),
+    ("gres", "gres"),
+    ("time limit", "minutes"),
+    ("memory", "memory_gb"),
+    ("node configuration", "gres, constraint, memory_gb, or threads and gpus under the sweep's resources"),
+)
+
+
+def explain_refusal(words: str, profile: str) -> str:
+    """sbatch's own words, and which key of which profile they are about."""
+    said = " ".join(line for line in words.splitlines() if "sbatch" in line) or " ".join(words.split())
+    keys = next((key for word, key in _REFUSALS if word in said.lower()), "partition, account, qos, extra")
+    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Look at profiles.{profile}: {keys}. Nothing was submitted."

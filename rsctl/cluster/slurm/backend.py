@@ -1,0 +1,250 @@
+"""The SLURM backend: hands tasks over as job arrays through submitit, and says what became of them."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rsctl.cluster.backend import BackendState, HandedOver
+from rsctl.cluster.slurm.adopt import adopt
+from rsctl.cluster.slurm.arrays import check_profile, first_tasks, make_arrays
+from rsctl.cluster.slurm.commands import JobRow, QueueView, cancel_jobs, limits, partitions, with_memory
+from rsctl.cluster.slurm.failure_reason import explain
+from rsctl.cluster.slurm.handover import HandOver
+from rsctl.cluster.slurm.limits import room_for
+from rsctl.cluster.slurm.shared import check_store
+from rsctl.cluster.slurm.states import ACTIVE, seen_of
+from rsctl.cluster.slurm.submissions import Submission, only_submitter, submissions
+from rsctl.cluster.slurm.watch import WATCH
+from rsctl.config.settings import SlurmProfile
+from rsctl.errors import InputError, UnavailableError
+from rsctl.plan.tasks import Request, Task
+from rsctl.store.attempts import State, attempt_numbers, read_attempt
+from rsctl.store.layout import Run, Store
+
+_APPEARS_WITHIN = 60.0
+"""Seconds in which a job that sbatch accepted, or is about to, is not called lost."""
+
+
+@dataclass(frozen=True)
+class SlurmBackend:
+    """Tasks as elements of job arrays. `profile` matters for submitting only."""
+
+    name: str
+    profile: SlurmProfile
+    store: Store
+
+    # Submitting
+
+    def submit(self, requests: list[Request]) -> HandedOver:
+        """Hand over what isn't in the queue yet, as far as the cluster has room for; nothing if SLURM refuses a part.
+
+        Raises
+        ------
+        InputError
+            The cluster can't or won't run it; the message has SLURM's own words and names the key to change.
+        UnavailableError
+            The controller doesn't answer, or takes no more jobs from this user now.
+        """
+        with only_submitter(self.store):
+            WATCH.look_again()
+            view = WATCH.look(self.profile.poll_seconds)
+            if view is None or WATCH.away:
+                raise UnavailableError(f"{WATCH.away.rstrip('.')}. Nothing was submitted; try again later.")
+            adopt(self._held(request.task for request in requests), view)
+            held = self.poll([request.task for request in requests])
+            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
+            return self._hand_over(fresh, view) if fresh else HandedOver(0)
+
+    def _hand_over(self, fresh: list[Request], view: QueueView) -> HandedOver:
+        """Everything that can be refused is refused before the first sbatch."""
+        cluster = limits()
+        arrays = make_arrays(fresh, cluster.longest_array)
+        partition = with_memory(check_profile(self.name, self.profile, partitions(), arrays), cluster)
+        check_store(self.store.root, partition)
+        room = room_for(self.profile, partition, cluster, view)
+        if not room.jobs:
+            raise UnavailableError(f"{room.why}. Nothing was submitted; submit again when some have ended.")
+        arrays = first_tasks(arrays, room.jobs)
+        hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
+        try:
+            for array in arrays:
+                hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
+        except BaseException as error:
+            if hand_over.roll_back():
+                raise
+            raise UnavailableError(
+                f"SLURM went away in the middle of a submission; it has confirmed {len(hand_over.jobs)} of {len(fresh)} tasks, "
+                "which stay in its queue. Submit again when it is back, and the rest follows."
+            ) from error
+        finally:
+            WATCH.look_again()
+        held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)
+        return HandedOver(len(fresh) - len(held_back), held_back, room.why)
+
+    def _job_of(self, key: str, jobs: dict[str, str]) -> str:
+        """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""
+        if key in jobs:
+            return jobs[key]
+        kind, run_id, number = key.split("/")
+        run = self.store.run(kind, run_id)
+        seen = self.poll([Task(run, int(number))]).get(key)
+        held = submissions(run).get(int(number))
+        if seen is None or held is None or seen.state not in ACTIVE:
+            raise InputError(
+                f"the model {run_id} isn't there, and SLURM isn't training it. "
+                "If another profile trains it, submit again when it is done; else retry the sweep."
+            )
+        return _job(held, int(number), WATCH.view)
+
+    # Looking
+
+    def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
+        """The queue's word, then accounting's, for every task that was ever handed to SLURM.
+
+        A task whose own file says that this very job failed is left out: its files know more.
+        """
+        held = self._held(tasks)
+        if not held:
+            return {}
+        view = WATCH.look(self.profile.poll_seconds)
+        seen: dict[str, BackendState] = {}
+        ended = Endings()
+        gone: list[tuple[Task, Submission, str]] = []
+        for task, submission in held:
+            job = _job(submission, task.number, view)
+            row = view.rows.get(job) if view else None
+            if elsewhere := _elsewhere(submission, task, row):
+                # What files say of its end is true whoever submitted it, and where.
+                over = task.number in submission.cancelled or ended.of(task, submission) == "failed"
+                if one := _vanished(task, submission, ended) if over else elsewhere:
+                    seen[task.key] = one
+            elif row is None and view is None:
+                seen[task.key] = BackendState(State.UNKNOWN, WATCH.away, since=submission.claimed)
+            elif row is None:
+                gone.append((task, submission, job))
+            elif (one := _of_row(task, submission, row, ended)) is not None:
+                seen[task.key] = one
+        if gone:
+            oldest = min(submission.claimed for _, submission, _ in gone)
+            known = WATCH.accounting([job for _, _, job in gone if job], oldest)
+            for task, submission, job in gone:
+                row = known.get(job)
+                one = _of_row(task, submission, row, ended) if row else _vanished(task, submission, ended)
+                if one is not None:
+                    seen[task.key] = one
+        if WATCH.away and view is not None:
+            return {key: _stale(one) for key, one in seen.items()}
+        return seen
+
+    def _held(self, tasks: Iterable[Task]) -> list[tuple[Task, Submission]]:
+        records: dict[Path, dict[int, Submission]] = {}
+        held = []
+        for task in tasks:
+            if task.run.path not in records:
+                records[task.run.path] = submissions(task.run)
+            if task.number in records[task.run.path]:
+                held.append((task, records[task.run.path][task.number]))
+        return held
+
+    # Cancelling
+
+    def cancel(self, tasks: Iterable[Task]) -> int:
+        """Cancel these tasks; each run keeps a note, for SLURM may forget a cancelled task altogether."""
+        held = self._held(tasks)
+        if not held:
+            return 0
+        WATCH.look_again()
+        view = WATCH.look(self.profile.poll_seconds)
+        if view is None or WATCH.away:
+            raise UnavailableError(f"{WATCH.away}. Nothing was cancelled; try again later.")
+        notes: dict[tuple[Path, str], tuple[Submission, list[int]]] = {}
+        jobs = []
+        for task, submission in held:
+            job = _job(submission, task.number, view)
+            mine = submission.user == os.getuid()
+            if mine and job in view.rows and seen_of(view.rows[job]).state in ACTIVE:
+                jobs.append(job)
+                notes.setdefault((task.run.path, submission.id), (submission, []))[1].append(task.number)
+        for (path, _), (submission, numbers) in notes.items():
+            submission.note_cancelled(Run(path), numbers)
+        cancel_jobs(jobs)
+        WATCH.look_again()
+        return len(jobs)
+
+
+def _elsewhere(submission: Submission, task: Task, row: JobRow | None) -> BackendState | None:
+    """A job that this machine or this user can't see; None if they can."""
+    if submission.cluster != WATCH.cluster and WATCH.cluster:
+        whose = f"on the cluster '{submission.cluster}'; this machine talks to '{WATCH.cluster}'"
+    elif row is None and submission.user != os.getuid():
+        whose = f"by user {submission.user}, whose jobs aren't shown to you"
+    else:
+        return None
+    file = task.run.path / "submissions" / f"{submission.id}.json"
+    return BackendState(
+        State.UNKNOWN, f"was submitted {whose}. To take it over, remove {file}", since=submission.claimed
+    )
+
+
+def _job(submission: Submission, task: int, view: QueueView | None) -> str:
+    """The job of a task; one whose number was never recorded is found by its comment."""
+    if submission.job or view is None:
+        return submission.job_of(task) if submission.job else ""
+    found = view.comments.get(submission.comment, [])
+    wanted = f"_{submission.tasks[task]}" if submission.array else ""
+    return next((job for job in found if job.endswith(wanted)), "")
+
+
+class Endings:
+    """How the attempts of tasks ended, with one listing per run."""
+
+    def __init__(self) -> None:
+        self.numbers: dict[Path, dict[int, list[int]]] = {}
+
+    def of(self, task: Task, submission: Submission) -> str | None:
+        """The end of this submission's last attempt, empty while there is none; None if it made no attempt."""
+        if task.run.path not in self.numbers:
+            self.numbers[task.run.path] = attempt_numbers(task.run)
+        numbers = self.numbers[task.run.path].get(task.number)
+        attempt = read_attempt(task.run, task.number, numbers[-1]) if numbers else None
+        mine = attempt is not None and attempt.claim.get("submission") == submission.id
+        return attempt.ended if attempt and mine else None
+
+
+def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> BackendState | None:
+    """What a row means for a task; None if the task's own file says how this job ended."""
+    seen = replace(seen_of(row), since=submission.claimed)
+    cancelled = task.number in submission.cancelled
+    if seen.state in ACTIVE:
+        return replace(seen, state=State.RUNNING, reason="is being cancelled") if cancelled else seen
+    end = ended.of(task, submission)
+    if end == "failed":
+        return None
+    if cancelled:
+        return replace(seen, state=State.CANCELLED, reason="cancelled by you")
+    if seen.state == State.FAILED and submission.job:
+        return explain(seen, task.run, submission.log_of(task.number), began=end is not None)
+    return seen
+
+
+def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendState | None:
+    """A task that neither queue nor accounting knows."""
+    end, since = ended.of(task, submission), submission.claimed
+    if task.number in submission.cancelled:
+        return BackendState(State.CANCELLED, "cancelled by you", since=since)
+    if end == "failed":
+        return None
+    if time.time() - since < _APPEARS_WITHIN:
+        return BackendState(State.QUEUED, "was submitted just now", since=since)
+    if not submission.job:
+        return BackendState(State.LOST, "its submission was interrupted; submit again", since=since)
+    when = "before it started" if end is None else "while it ran"
+    return BackendState(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
+
+
+def _stale(seen: BackendState) -> BackendState:
+    return replace(seen, reason=f"{WATCH.away}; last known: {seen.reason or seen.state.value}")

@@ -1,0 +1,180 @@
+"""What would go wrong on a SLURM cluster, found before it does."""
+
+from __future__ import annotations
+
+import json
+import math
+import secrets
+import shlex
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsctl.cluster.slurm.arrays import explain_refusal, partition_of
+from rsctl.cluster.slurm.commands import Partition, ask, limits, look_at_queue, partitions
+from rsctl.cluster.slurm.limits import room_for
+from rsctl.cluster.slurm.script import SETUP_FAILED, watched
+from rsctl.config.settings import Place, SlurmProfile
+from rsctl.errors import UnavailableError, UserError
+from rsctl.store.files import replace
+
+Finding = tuple[bool, str, str]
+_NEEDED = (
+    "torch",
+    "torchvision",
+    "accelerate",
+    "sklearn",
+    "numpy",
+    "scipy",
+    "h5py",
+    "pydantic",
+    "tomli",
+    "submitit",
+)
+_PATIENCE = 20
+"""Seconds to wait for a free node."""
+_PROBE = f"""
+import importlib.util, json, os, pathlib, socket, sys
+here = pathlib.Path(sys.argv[1])
+print(json.dumps({{
+    "node": socket.gethostname(), "read": here.joinpath("from-login").read_text(),
+    "missing": [name for name in sys.argv[2:] if importlib.util.find_spec(name) is None],
+    "failed": os.environ.get("{SETUP_FAILED}", ""),
+}}))
+here.joinpath("from-node").write_text("node")
+"""
+
+
+def examine_slurm(place: Place) -> Iterator[Finding]:
+    """Versions, limits, queue and partitions of the cluster; then each profile, by a short job on one node."""
+    named = {
+        name: profile
+        for name, profile in place.settings.profiles.items()
+        if isinstance(profile, SlurmProfile)
+    }
+    if shutil.which("squeue") is None:
+        if named:
+            yield (
+                False,
+                "slurm",
+                f"no SLURM commands on this machine's path, though rsctl.toml has {', '.join(named)}",
+            )
+        return
+    try:
+        cluster = limits()
+        known = partitions()
+        view = look_at_queue()
+    except UnavailableError as error:
+        if named:
+            yield False, "slurm", str(error)
+        else:
+            yield True, "slurm", "its commands are here, but no cluster answers; tasks run on this machine"
+        return
+    accounting = (
+        "with accounting" if cluster.accounting else "no accounting (the queue and the files suffice)"
+    )
+    yield (
+        True,
+        "slurm",
+        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.longest_array}",
+    )
+    yield (
+        not view.unreadable,
+        "slurm queue",
+        f"{len(view.rows)} tasks of yours, {view.unreadable} rows that couldn't be read",
+    )
+    listed = ", ".join(f"{p.name}{'*' if p.default else ''}" for p in known.values())
+    yield bool(known), "slurm partitions", listed or "(none)"
+    for name, profile in (named or {"slurm": SlurmProfile()}).items():
+        what = f"profile {name}"
+        try:
+            partition = partition_of(name, profile, known)
+            refused = _refused(name, profile, partition)
+            yield (
+                (False, what, refused) if refused else _on_a_node(what, place.store, profile, partition.name)
+            )
+            room = room_for(profile, partition, cluster, view)
+            yield room.jobs > 0, f"{what}, room", f"for {room.jobs:g} more tasks: {room.why}"
+        except UserError as error:
+            yield False, what, str(error)
+
+
+def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
+    """Why sbatch wouldn't take a job with all that the profile says; empty where it would. Nothing is submitted."""
+    options: dict[str, object] = {
+        "partition": profile.partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+        "gpus-per-node": 1 if partition.gpus and not profile.gres else None,
+        "time": profile.minutes,
+        "mem": f"{math.ceil(profile.memory_gb * 1024)}M" if profile.memory_gb else None,
+        **profile.extra,
+    }
+    flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items() if value]
+    try:
+        ask("sbatch", "--test-only", *flags, "--chdir=/", "--wrap=true")
+    except UnavailableError as error:
+        return explain_refusal(str(error).removeprefix("sbatch: "), name)
+    return ""
+
+
+def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) -> Finding:
+    """Whether a node sees the store, may write there, and has the packages."""
+    folder = store / f"doctor-{secrets.token_hex(4)}"
+    options = {
+        "partition": partition,
+        "account": profile.account,
+        "qos": profile.qos,
+        "constraint": profile.constraint,
+        "gres": profile.gres,
+        **{key: profile.extra.get(key) for key in ("nodelist", "exclude", "reservation")},
+    }
+    flags = [f"--{key}={value}" for key, value in options.items() if value]
+    python = profile.python or shlex.quote(sys.executable)
+    line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
+    # A task goes on after a line of setup that fails; here such lines are told.
+    lines = [
+        "exec 3>&1 >&2",
+        *watched(profile.setup, shlex.quote(str(folder / "setup"))),
+        "exec >&3 3>&-",
+    ]
+    script = "\n".join([*lines, line])
+    replace(folder / "from-login", b"login")
+    try:
+        said = ask(
+            "srun", f"--immediate={_PATIENCE}", "--ntasks=1", "--time=2", "--chdir=/", *flags, "bash", "-c", script,
+            timeout=_PATIENCE + 100,
+        )  # fmt: skip
+        seen = json.loads(said.strip().splitlines()[-1])
+        if not (folder / "from-node").exists():
+            return False, what, f"what node {seen['node']} writes to {store} isn't seen here"
+        if seen["missing"]:
+            return False, what, f"Python on {seen['node']} ({python}) lacks {', '.join(seen['missing'])}"
+        if seen["failed"]:
+            return (
+                False,
+                what,
+                f"setup: {seen['failed']} fails on {seen['node']}; tasks would go on without it",
+            )
+        return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
+    except UnavailableError as error:
+        if "busy" in str(error) or "immediate" in str(error).lower():
+            return (
+                True,
+                what,
+                f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tried there",
+            )
+        if "FileNotFoundError" in str(error) or "No such file" in str(error):
+            return (
+                False,
+                what,
+                f"a node in '{partition}' can't see {store} or run {python}: {str(error)[-300:]}",
+            )
+        return False, what, str(error)[-400:]
+    except (ValueError, IndexError, KeyError):
+        return False, what, f"a node in '{partition}' answered something else: {said[-200:]!r}"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

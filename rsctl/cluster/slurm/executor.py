@@ -1,0 +1,110 @@
+"""submitit's executor where a site's sbatch isn't SLURM's own: the job's number is that of the job with our comment."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from submitit import SlurmExecutor, SlurmJob
+from submitit.core.core import Job
+from submitit.core.utils import DelayedSubmission, JobPaths
+
+from rsctl.cluster.slurm.commands import ask
+from rsctl.errors import UnavailableError
+
+_PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
+"""Seconds before each look for a job that sbatch has just taken."""
+_PLAIN = re.compile(r"Submitted batch job (\d+)")
+"""sbatch's own words, and nothing else."""
+_COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
+
+
+class Executor(SlurmExecutor):
+    """One submission: the tasks become one array, or one job if there is only one."""
+
+    def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job[Any]]:
+        """submitit's own way, but for arrays, too, with this class: there it makes another executor of its own."""
+        folder = JobPaths.get_first_id_independent_folder(self.folder)
+        pickles = []
+        for delayed in delayed_submissions:
+            delayed.set_timeout(self.parameters.get("time", 5), self.max_num_timeout)
+            pickles.append(folder / f"{uuid.uuid4().hex}.pkl")
+            delayed.dump(pickles[-1])
+        if len(pickles) > 1:
+            self.parameters["map_count"] = len(pickles)
+        self._throttle()
+        first = self._submit_command(self._submitit_command_str)
+        numbers = (
+            [f"{first.job_id}_{index}" for index in range(len(pickles))]
+            if len(pickles) > 1
+            else [first.job_id]
+        )
+        tasks = list(range(first.num_tasks))
+        jobs: list[Job[Any]] = [
+            SlurmJob(folder=self.folder, job_id=number, tasks=tasks) for number in numbers
+        ]
+        for job, pickle in zip(jobs, pickles, strict=True):
+            job.paths.move_temporary_file(pickle, "submitted_pickle")
+        return jobs
+
+    def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
+        said = string if isinstance(string, str) else string.decode(errors="replace")
+        return job_of(Path(self.folder).name, said)
+
+
+def job_of(submission: str, said: str) -> str:
+    """The number of the job that a submission has just become; `said` is sbatch's answer.
+
+    A site's wrapper may print what it likes, also numbers of other jobs. Ours carries the submission in its comment and in
+    its working directory, so that it is known even where a site rewrites comments.
+
+    Raises
+    ------
+    UnavailableError
+        SLURM doesn't answer, or has no such job.
+    """
+    words = " ".join(_COLOURS.sub("", said).split())
+    numbers = re.findall(r"(?<![\w.])\d+(?![\w.])", words)
+    queue = ("squeue", "--noheader", "--states=all", "--format=%F|%k|%Z")
+    for pause in _PAUSES:
+        time.sleep(pause)
+        # One job is asked for by its number, which costs a controller less than a user's whole queue.
+        if len(numbers) == 1 and (job := _ours(submission, _shown(*queue, f"--jobs={numbers[0]}"))):
+            return job
+        try:
+            shown = ask(*queue, f"--user={os.getuid()}")
+        except UnavailableError:
+            if plain := _PLAIN.fullmatch(words):
+                return plain[1]  # the controller left right after it had answered
+            raise
+        if job := _ours(submission, shown):
+            return job
+    jobs = f"--jobs={','.join(numbers)}"
+    over = (
+        _shown("sacct", "--allocations", "--noheader", "--parsable2", "--format=JobID,WorkDir", jobs)
+        if numbers
+        else ""
+    )
+    if job := _ours(submission, over):
+        return job
+    raise UnavailableError(
+        f"sbatch said '{words[:300]}', but SLURM has no job of this submission in its queue. Nothing was submitted. Ask your site what its sbatch does."
+    )
+
+
+def _shown(*command: str) -> str:
+    """The output of a command; nothing where it knows no such job, or isn't there."""
+    try:
+        return ask(*command)
+    except UnavailableError:
+        return ""
+
+
+def _ours(submission: str, shown: str) -> str:
+    """The number at the beginning of the first line that names the submission, or empty."""
+    lines = (line for line in shown.splitlines() if submission in line)
+    return next((match[0] for line in lines if (match := re.match(r"\d+", line))), "")

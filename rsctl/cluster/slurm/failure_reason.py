@@ -1,0 +1,75 @@
+"""A task that failed without a word of its own: what SLURM's log of its job tells, or that there is none."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from rsctl.cluster.backend import BackendState
+from rsctl.cluster.slurm.script import GAVE_UP, SAID_OF_SETUP
+from rsctl.cluster.slurm.states import advice_for
+from rsctl.plain import plain
+from rsctl.regular import open_regular
+from rsctl.store.layout import Run
+
+_TAIL, _WIDEST, _LONGEST = 1 << 18, 4096, 600
+"""Bytes of a log, and of one of its lines, that are looked at; and characters of a line that are told."""
+_MEMORY = re.compile(
+    rb"^.*(?:exceeded (?:job )?memory limit|oom[-_ ]kill|out-of-memory handler).*$", re.I | re.M
+)
+"""What slurmstepd writes. Where a job step hits its limit, the job itself is often just FAILED."""
+_ERROR = re.compile(
+    rb"^.*?((?:\b\w*Error|error|ERROR)(?::\d+)?: .*|\b\w*NotFound: .*|.*: command not found"
+    rb"|(?<=: line )\d+: .*: (?:No such file or directory|Permission denied))$", re.M
+)  # fmt: skip
+_GAVE_UP = re.compile(rb"^" + GAVE_UP.encode() + rb"(.*)$", re.M)
+_SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
+
+
+def explain(seen: BackendState, run: Run, log: Path, began: bool) -> BackendState:
+    """The same state with a better reason; `began` tells whether the task made an attempt."""
+    try:
+        words = _tail(log)
+    except FileNotFoundError:
+        if began:
+            return seen
+        where = f"does {seen.node or 'its node'} see {run.store.root}? 'rsctl doctor' tries it"
+        return replace(seen, reason=f"{seen.reason}; it wrote nothing, not even {log}: {where}")
+    if found := _MEMORY.search(words):
+        line = _line(found[0])
+        return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
+    if not began and (told := _told(words, _under_way(log))):
+        # What kept the task from beginning stands nowhere else: a Python that isn't there, a library that is missing.
+        return replace(seen, reason=f"{seen.reason.partition(';')[0]}; {told}")
+    return seen
+
+
+def _told(words: bytes, under_way: bytes) -> str:
+    """The first error in a log, the setup lines that failed before it, and the one that ended the script."""
+    failed = list(dict.fromkeys(_line(line) for line in _SETUP.findall(words)))
+    if (ended := _line(under_way)) and not any(ended in line for line in failed):
+        failed.append(f"'{ended}' never returned")
+    error = _GAVE_UP.search(words) or _ERROR.search(words)
+    said = [f"setup failed: {', '.join(failed)}"] if failed else []
+    return ": ".join([*said, *([re.sub(r"^\d+: ", "", _line(error[1]))] if error else [])])
+
+
+def _under_way(log: Path) -> bytes:
+    """The setup line that a job was in when it ended; empty where its setup came to an end."""
+    try:
+        return _tail(log.with_name(log.name.removesuffix("_0_log.out") + ".setup"))
+    except OSError:
+        return b""
+
+
+def _line(words: bytes) -> str:
+    return plain(" ".join(words.decode("utf-8", "replace").split()), _LONGEST)
+
+
+def _tail(log: Path) -> bytes:
+    """The end of a log, its lines cut: what is looked for takes the square of their length."""
+    with open_regular(log) as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
+        return b"\n".join(line[:_WIDEST] for line in file.read().split(b"\n"))

@@ -1,0 +1,36 @@
+"""Whether nodes see the store, as far as it can be told without asking one."""
+
+from __future__ import annotations
+
+import re
+import socket
+from pathlib import Path
+
+from rsctl.cluster.slurm.commands import Partition, ask
+from rsctl.errors import InputError
+
+_OF_THIS_MACHINE = ("tmpfs", "ramfs")
+
+
+def check_store(store: Path, partition: Partition) -> None:
+    """InputError for a store in this machine's memory, unless this machine is a node of the partition itself."""
+    kind = file_system(store, Path("/proc/self/mountinfo").read_text())
+    if kind not in _OF_THIS_MACHINE:
+        return
+    nodes = ask("sinfo", "--noheader", f"--partition={partition.name}", "--format=%n").split()
+    if socket.gethostname().partition(".")[0] not in {node.partition(".")[0] for node in nodes}:
+        raise InputError(
+            f"store: {store} is in the memory of this machine ({kind}), where no node of partition "
+            f"'{partition.name}' sees it. Set store in rsctl.toml to a folder that all of them share."
+        )
+
+
+def file_system(path: Path, mounts: str) -> str:
+    """The kind of file system that a path is on, from the text of `/proc/self/mountinfo`."""
+    kinds = {}
+    for line in mounts.splitlines():
+        before, _, after = line.partition(" - ")
+        where = re.sub(r"\\(\d{3})", lambda code: chr(int(code[1], 8)), before.split()[4])
+        kinds[Path(where)] = after.split()[0]
+    real = path.resolve()
+    return next((kinds[folder] for folder in (real, *real.parents) if folder in kinds), "")

@@ -1,0 +1,75 @@
+"""SLURM's states as ours, with its own words kept."""
+
+from __future__ import annotations
+
+import time
+
+from rsctl.cluster.backend import BackendState
+from rsctl.cluster.slurm.commands import JobRow
+from rsctl.store.attempts import State
+
+ACTIVE = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+_FILES_APPEAR_WITHIN = 120.0
+"""Seconds after which a network file system has shown what a task wrote before it ended."""
+
+_STATES = {
+    "PENDING": State.QUEUED,
+    "CONFIGURING": State.QUEUED,
+    "REQUEUED": State.QUEUED,
+    "REQUEUE_FED": State.QUEUED,
+    "REQUEUE_HOLD": State.QUEUED,
+    "SPECIAL_EXIT": State.QUEUED,
+    "RESV_DEL_HOLD": State.QUEUED,
+    "SUSPENDED": State.QUEUED,
+    "STOPPED": State.QUEUED,
+    "RUNNING": State.RUNNING,
+    "COMPLETING": State.RUNNING,
+    "RESIZING": State.RUNNING,
+    "SIGNALING": State.RUNNING,
+    "STAGE_OUT": State.RUNNING,
+    "FAILED": State.FAILED,
+    "TIMEOUT": State.FAILED,
+    "OUT_OF_MEMORY": State.FAILED,
+    "DEADLINE": State.FAILED,
+    "CANCELLED": State.CANCELLED,
+    "REVOKED": State.CANCELLED,
+    "NODE_FAIL": State.LOST,
+    "BOOT_FAIL": State.LOST,
+    "LAUNCH_FAILED": State.LOST,
+    "RECONFIG_FAIL": State.LOST,
+    "PREEMPTED": State.LOST,
+}
+_ADVICE = {
+    "FAILED": "its log may say why; retry and it goes on",
+    "TIMEOUT": "retry with --minutes",
+    "OUT_OF_MEMORY": "retry with --memory-gb",
+    "NODE_FAIL": "retry and it goes on",
+    "PREEMPTED": "retry and it goes on",
+}
+_DEPENDENCY = ("Dependency", "DependencyNeverSatisfied")
+
+
+def seen_of(row: JobRow) -> BackendState:
+    """What a row of the queue or of accounting means for its task."""
+    words = f"{row.state} ({row.reason})" if row.reason else row.state
+    if row.state in ("COMPLETED", "CD"):
+        if time.time() - row.ended < _FILES_APPEAR_WITHIN:
+            return BackendState(
+                State.UNKNOWN, "SLURM says COMPLETED; its result isn't visible here yet", row.node
+            )
+        return BackendState(State.LOST, "SLURM says COMPLETED, but it left no result; see its log", row.node)
+    state = _STATES.get(row.state, State.UNKNOWN)
+    if state == State.QUEUED and row.reason in _DEPENDENCY:
+        return BackendState(State.WAITING, "waits for its model")
+    if state == State.CANCELLED and row.reason in _DEPENDENCY:
+        return BackendState(
+            state, "the job of its model failed, so SLURM cancelled it; retry runs what is left"
+        )
+    if state == State.RUNNING:
+        return BackendState(state, "" if row.state == "RUNNING" else words, row.node)
+    return BackendState(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
+
+
+def advice_for(state: str) -> str:
+    """What to do about it, to be appended to the reason; empty where there is nothing to advise."""
+    return f"; {_ADVICE[state]}" if state in _ADVICE else ""

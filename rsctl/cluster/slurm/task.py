@@ -1,0 +1,137 @@
+"""What runs inside a SLURM job: one task of one run, its signals, and its return to the queue."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rsctl.cluster.slurm.processes import join
+from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SAID_OF_SETUP, SETUP_FAILED
+from rsctl.cluster.slurm.staging import stage
+from rsctl.cluster.task import AttemptEnd, Stop, perform, take_claim
+from rsctl.errors import UserError
+from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
+from rsctl.store.files import open_log
+from rsctl.store.layout import Run
+
+_REQUEUED_BY_US = ("RUNNING", "TIMEOUT", "CONFIGURING")
+"""States in which a stopped job asks for its requeue. One that was cancelled or pre-empted isn't ours to revive."""
+
+
+@dataclass(frozen=True)
+class SlurmTask:
+    """The one callable that submitit carries. It is pickled by name: the job loads it from its snapshot of code."""
+
+    run: str
+    number: int
+    submission: str
+    attempts: int
+    staging: str
+    snapshot_seconds: float
+
+    def __call__(self) -> None:
+        """Do the task; leaves with exit code 0 when it is done or requeued, else 1.
+
+        It leaves by SystemExit, so that submitit writes no result: the store has it.
+        """
+        stop = Stop()
+        run = Run(Path(self.run))
+        os.environ["RSCTL_SUBMISSION"] = self.submission
+        first, setup = os.environ.get("SLURM_PROCID", "0") == "0", os.environ.get(SETUP_FAILED)
+        if first:
+            if starts := os.environ.get(NOT_YET_LISTENING):
+                Path(starts).unlink(missing_ok=True)
+            _write_to(run.log_file(self.number))
+            if setup:
+                print(f"{SAID_OF_SETUP}{setup}; the task goes on", flush=True)
+        try:
+            here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
+            if self.staging:
+                here["data"] = str(self._staged(run))
+            if int(os.environ.get("SLURM_NTASKS", "1")) > 1:
+                os.environ.update(join(run, self.number))
+            outcome = perform(run, self.number, stop, **here)
+            if outcome.state == "failed" and setup and first:
+                outcome.claim.end("failed", f"{outcome.reason} (setup failed before it: {setup})")
+        except UserError as error:
+            print(error, file=sys.stderr, flush=True)
+            sys.exit(1)
+        if outcome.state == "stopped" and first:
+            sys.exit(0 if self._requeue(run, outcome) else 1)
+        stop.over()
+        sys.exit(1 if outcome.state == "failed" else 0)
+
+    def _staged(self, run: Run) -> Path:
+        try:
+            return stage(run, self.staging)
+        except UserError as error:
+            take_claim(run, self.number, run.launch()).end("failed", str(error))
+            raise
+
+    def checkpoint(self) -> Any:
+        """For a signal that comes before the task listens: submitit requeues it as it is, for all state is on disk."""
+        from submitit.helpers import DelayedSubmission
+
+        return DelayedSubmission(self)
+
+    def _requeue(self, run: Run, outcome: AttemptEnd) -> bool:
+        """Put this job back into the queue after a signal, unless it was cancelled or gets nowhere."""
+        if outcome.claim.superseded():
+            return False
+        job, state = _own_job(), _own_state()
+        if state not in _REQUEUED_BY_US:
+            print(f"not requeued: SLURM says {state or 'nothing'} of {job}", flush=True)
+            return False
+        mine = [
+            attempt
+            for number in attempt_numbers(run).get(self.number, [])
+            if (attempt := read_attempt(run, self.number, number)).claim.get("submission") == self.submission
+        ]
+        if (stuck := attempts_without_progress(mine)) >= self.attempts:
+            reason = (
+                f"stopped by the scheduler ({outcome.reason}) {stuck} times without getting any further. "
+                "Give it more time: retry with --minutes, or raise minutes under resources or in the profile."
+            )
+            print(reason, flush=True)
+            outcome.claim.end("failed", reason)
+            return False
+        done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
+        words = " ".join((done.stderr or done.stdout).split())
+        print(f"requeued as {job}" if done.returncode == 0 else f"not requeued: {words}", flush=True)
+        return done.returncode == 0
+
+
+def attempts_without_progress(attempts: list[Attempt]) -> int:
+    """How many of the last attempts got no further than those before them."""
+    stuck, furthest = 0, 0.0
+    for attempt in attempts:
+        done = float(attempt.progress.get("done", 0))
+        stuck = 0 if done > furthest else stuck + 1
+        furthest = max(furthest, done)
+    return stuck
+
+
+def _write_to(log: Path) -> None:
+    """The task's own log, one for all attempts and all backends."""
+    with open_log(log) as file:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(file.fileno(), stream.fileno())
+
+
+def _own_job() -> str:
+    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
+    return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
+
+
+def _own_state() -> str:
+    """SLURM's word for this job right now; empty if it can't be asked."""
+    shown = subprocess.run(
+        ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]],
+        capture_output=True, text=True, timeout=60,
+    ).stdout  # fmt: skip
+    return next((word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")), "")

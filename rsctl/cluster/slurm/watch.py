@@ -1,0 +1,88 @@
+"""One look at the scheduler for everybody in this process, at most every few seconds."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+
+from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, look_at_accounting, look_at_queue
+from rsctl.errors import UnavailableError
+
+_LONGEST_PAUSE = 60.0
+_ACCOUNTING_EVERY = 30.0
+
+
+class Watch:
+    """Remembers the last view of the queue and what accounting said of jobs that left it.
+
+    While the controller is away the last view stands, `away` says so, and the pauses grow.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.view: QueueView | None = None
+        self.cluster = ""
+        self.away = ""
+        self.unreadable = 0
+        self._asked = float("-inf")
+        self._failures = 0
+        self._accounting: dict[str, JobRow] = {}
+        self._accounting_asked: dict[str, float] = {}
+
+    def look(self, every: float) -> QueueView | None:
+        """The queue as it was at most `every` seconds ago, or the last view there is; None if there never was one."""
+        with self.lock:
+            pause = min(_LONGEST_PAUSE, every * 2**self._failures)
+            if time.monotonic() - self._asked < pause:
+                return self.view
+            try:
+                self.view, self.cluster = look_at_queue(), limits().cluster
+                self.away, self._failures, self.unreadable = "", 0, self.view.unreadable
+            except UnavailableError as error:
+                self._failures += 1
+                since = time.strftime("%H:%M:%S", time.localtime(self.view.taken)) if self.view else ""
+                self.away = f"{error}" + (f" (last heard at {since})" if since else "")
+            self._asked = time.monotonic()
+            return self.view
+
+    def look_again(self) -> None:
+        """The next look asks the scheduler: something was submitted or cancelled."""
+        with self.lock:
+            self._asked = float("-inf")
+
+    def accounting(self, jobs: Iterable[str], since: float) -> dict[str, JobRow]:
+        """What accounting says of jobs that the queue no longer shows; empty where there is no accounting."""
+        with self.lock:
+            wanted = [job for job in jobs if job not in self._accounting]
+            now = time.monotonic()
+            due = {
+                job.partition("_")[0]
+                for job in wanted
+                if now - self._accounting_asked.get(job.partition("_")[0], float("-inf")) > _ACCOUNTING_EVERY
+            }
+            if due and not self.away:
+                try:
+                    if limits().accounting:
+                        found, unreadable = look_at_accounting(due, since)
+                        self.unreadable += unreadable
+                        ended = {
+                            job: row for job, row in found.items() if row.state not in ("PENDING", "RUNNING")
+                        }
+                        self._accounting |= ended
+                except UnavailableError:
+                    pass  # the queue and the files are what there is; asked again later
+                self._accounting_asked |= dict.fromkeys(due, now)
+            return self._accounting
+
+    def notices(self) -> list[str]:
+        """What a person has to know about the view."""
+        found = [f"{self.away}; showing the last state" if self.view else self.away] if self.away else []
+        if self.unreadable:
+            found.append(
+                f"{self.unreadable} rows of SLURM's answer couldn't be read ('rsctl doctor' shows its version)"
+            )
+        return found
+
+
+WATCH = Watch()

@@ -1,0 +1,290 @@
+"""rsctl.toml: profiles, store root, data root, plugins; environment variables override."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tomli
+from pydantic import Field, field_validator
+
+from rsctl.catalog import use_plugins
+from rsctl.catalog.declare import Parameters
+from rsctl.config.names import SafeName
+from rsctl.config.validate import Invalid, Problem, check
+from rsctl.errors import InputError, unknown
+from rsctl.owners import is_mine
+from rsctl.plain import printable
+from rsctl.regular import read_regular
+
+
+class SharedStore(Parameters):
+    """Settings of the store that the profiles of all backends have."""
+
+    store_mode: Literal["private", "group"] = "private"
+    """Owners whose files in the store are run or loaded: `private`: your own only; `group`: also those that the store's group owns."""
+
+    @property
+    def of_group(self) -> bool:
+        return self.store_mode == "group"
+
+
+class LocalProfile(SharedStore):
+    """`[profiles.NAME]` with `backend = "local"`: this machine."""
+
+    backend: Literal["local"] = "local"
+    """`local`: a small detached queue on this machine."""
+    cpus: Annotated[int, Field(ge=1)] | None = None
+    """CPU threads that may be in use at once; by default all that this process may use."""
+    gpus: Annotated[int, Field(ge=0)] | None = None
+    """GPUs to hand out; by default those that nvidia-smi (or CUDA_VISIBLE_DEVICES) shows."""
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """How often a task that dies without a word and without progress is started again."""
+
+
+_OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_OURS = {
+    "array",
+    "chdir",
+    "comment",
+    "dependency",
+    "error",
+    "kill-on-invalid-dep",
+    "open-mode",
+    "output",
+    "requeue",
+    "signal",
+    "wrap",
+}
+
+
+class SlurmProfile(SharedStore):
+    """`[profiles.NAME]` with `backend = "slurm"`: a SLURM cluster. What isn't set is the cluster's own default."""
+
+    backend: Literal["slurm"] = "slurm"
+    """`slurm`: job arrays, through sbatch."""
+    partition: str | None = None
+    """Partition (queue)."""
+    account: str | None = None
+    """Account to charge."""
+    qos: str | None = None
+    """Quality of service."""
+    gres: str | None = None
+    """Generic resources per node as sbatch takes them, such as "gpu:a100:1", for tasks with `gpus = "auto"`."""
+    constraint: str | None = None
+    """Features that a node must have."""
+    minutes: Annotated[int, Field(ge=1)] | None = None
+    """Time limit of a task, where the sweep's `resources` give none."""
+    memory_gb: Annotated[float, Field(gt=0)] | None = None
+    """Memory of a task per node, where the sweep's `resources` give none."""
+    setup: list[str] = []
+    """Shell lines before each task, such as "module load cuda"."""
+    python: str | None = None
+    """Python on the nodes, with rsctl's requirements installed; by default the one that submits."""
+    staging: str | None = None
+    """Folder on a node's own disk, such as "$TMPDIR/rsctl-data": the data set is copied there before it is read."""
+    array_parallelism: Annotated[int, Field(ge=1)] = 256
+    """Tasks of one array that may run at once."""
+    warning_seconds: Annotated[int, Field(ge=1)] = 90
+    """How long before its time limit a task is told to write a snapshot and requeue itself."""
+    snapshot_seconds: Annotated[float, Field(gt=0)] = 30.0
+    """How much work a kill without warning may cost."""
+    attempts: Annotated[int, Field(ge=1)] = 3
+    """How often a task is requeued without getting any further before it counts as failed."""
+    poll_seconds: Annotated[float, Field(ge=1)] = 10.0
+    """Least time between two looks at the scheduler's queue, for all tasks together."""
+    extra: dict[str, str | int | bool] = {}
+    """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
+
+    @field_validator("*")
+    @classmethod
+    def _one_line(cls, value: Any) -> Any:
+        """Each becomes part of a batch script, in which a second line would be a command or an option of its own."""
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list)
+            else [value]
+        )
+        if any(
+            printable(part.replace("\t", " ")) != part.replace("\t", " ")
+            for part in parts
+            if isinstance(part, str)
+        ):
+            raise ValueError("must be one line without control characters (of setup, each entry)")
+        return value
+
+    @field_validator("extra")
+    @classmethod
+    def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if wrong := [key for key in value if not _OPTION.fullmatch(key)]:
+            raise ValueError(f"'{wrong[0]}' is no long name of an option of sbatch, such as mail-type")
+        if taken := sorted(key for key in value if key.lower().replace("_", "-") in _OURS):
+            raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
+        if taken := sorted({"cluster", "clusters", "M"} & value.keys()):
+            raise ValueError(
+                f"{', '.join(taken)}: rsctl speaks with one cluster at a time, the one of SLURM_CONF. "
+                "For another one, run rsctl on its login node, or with its SLURM_CONF"
+            )
+        return value
+
+
+Profile = LocalProfile | SlurmProfile
+MOST_BYTES = 2 << 20
+"""Most bytes of a TOML file: a hundred times what a long sweep file has."""
+BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
+
+
+class Settings(Parameters):
+    """rsctl.toml."""
+
+    store: str = "runs"
+    """Folder of all results; a relative one is beside rsctl.toml. `RSCTL_STORE` overrides."""
+    data: str = "~/.cache/rsctl/data"
+    """Folder of the data sets. `RSCTL_DATA` overrides."""
+    plugins: list[str] = []
+    """Importable packages with further methods, models, data sets or certificates."""
+    notify: Literal["desktop", "bell", "off"] = "desktop"
+    """How the dashboard tells that a sweep has ended: by the terminal's bell and a desktop notification, by the bell, or not."""
+    profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
+    """Where tasks can run, by name; `local` and `slurm` always exist."""
+
+    @property
+    def everywhere(self) -> dict[str, Profile]:
+        """Every profile by name, with the two that need no rsctl.toml."""
+        return {"local": LocalProfile(), "slurm": SlurmProfile(), **self.profiles}
+
+    def profile(self, name: str) -> Profile:
+        everything = self.everywhere
+        if name not in everything:
+            raise InputError(
+                f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml."
+            )
+        return everything[name]
+
+    def local(self, name: str = "local") -> LocalProfile:
+        """A profile of this machine; the plain one if the name belongs to a cluster."""
+        profile = self.everywhere.get(name)
+        return profile if isinstance(profile, LocalProfile) else LocalProfile()
+
+
+class Place(Parameters):
+    """The settings in force, with absolute paths."""
+
+    settings: Settings
+    file: Path | None
+    store: Path
+    data: Path
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as a dict; every way it can fail is an InputError that names it."""
+    try:
+        values = tomli.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}: can't be read: it is not UTF-8 text ({error.reason}). Save it as UTF-8."
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error}.") from error
+    except (tomli.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path}: is not valid TOML: {error}.") from error
+    except ValueError as error:  # Python's own, of a number with thousands of digits
+        raise InputError(f"{path}: is not valid TOML: an integer has more than 64 bits.") from error
+    if (key := _too_large(values)) is not None:
+        raise InputError(f"{path}: {key}: is not valid TOML: an integer has at most 64 bits.")
+    return values
+
+
+def _too_large(value: Any) -> str | None:
+    """The dotted key of an integer that TOML has no room for; None where there is none."""
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else ""
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        if (below := _too_large(part)) is not None:
+            return f"{key}.{below}".rstrip(".")
+    return None
+
+
+def find_settings() -> Path | None:
+    """`RSCTL_CONFIG`, else rsctl.toml here, else the user's own, else none."""
+    named = os.environ.get("RSCTL_CONFIG")
+    if named:
+        return Path(named)
+    own = Path(os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")) / "rsctl" / "rsctl.toml"
+    return next((path for path in (Path("rsctl.toml"), own) if path.is_file()), None)
+
+
+def _check_trust(file: Path, raw: dict[str, Any]) -> None:
+    """Refuse to be told what to run by a stranger's rsctl.toml that merely lies in the current folder."""
+    if os.environ.get("RSCTL_CONFIG") or is_mine(file):
+        return
+    profiles = raw.get("profiles")
+    tables = [raw, *(profiles.values() if isinstance(profiles, dict) else ())]
+    if told := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
+        raise InputError(
+            f"{file.absolute()}: belongs to another user, and what it names under '{told[0]}' would run as you. Read it; if you trust "
+            f"it, set RSCTL_CONFIG={file.absolute()}, else work in another folder."
+        )
+
+
+def load_settings() -> Place:
+    """Read the settings in force and make the plugins known."""
+    file = find_settings()
+    raw = read_toml(file) if file else {}
+    if file:
+        _check_trust(file, raw)
+    problems: list[Problem] = []
+    profiles = _profiles(raw.pop("profiles", {}), problems)
+    settings = check(Settings, {**raw, "profiles": profiles}, "", problems)
+    if settings is None or problems:
+        raise Invalid(str(file), problems)
+    use_plugins(settings.plugins)
+    base = file.resolve().parent if file else Path.cwd()
+    store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)
+    data = os.environ.get("RSCTL_DATA") or base / os.path.expanduser(settings.data)
+    for key, path in (("store", store), ("data", data)):
+        if printable(str(path)) != str(path):
+            raise InputError(
+                f"{key}: '{path}' has control characters in its name, which no batch script can hold."
+            )
+    return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
+
+
+def _only_of_slurm(table: dict[str, Any]) -> list[str]:
+    return [key for key in table if key in SlurmProfile.model_fields and key not in LocalProfile.model_fields]
+
+
+def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
+    """`[profiles.NAME]` tables, each by the fields of its own backend."""
+    if not isinstance(tables, dict):
+        problems.append(Problem("profiles", f"must be tables, such as [profiles.gpu]; it is {tables!r}."))
+        return {}
+    found: dict[str, Profile] = {}
+    for name, table in tables.items():
+        backend = table.get("backend", "local") if isinstance(table, dict) else None
+        if not isinstance(table, dict):
+            problems.append(Problem(f"profiles.{name}", f"must be a table; it is {table!r}."))
+        elif "backend" not in table and (clusters := _only_of_slurm(table)):
+            text = f'is required: without backend = "slurm" a profile is local, and has no {clusters[0]}.'
+            problems.append(Problem(f"profiles.{name}.backend", text))
+        elif backend not in BACKENDS:
+            problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
+        elif name == "local" and backend != "local":
+            problems.append(
+                Problem(
+                    "profiles.local.backend", "is this machine's own; give a cluster's profile another name."
+                )
+            )
+        else:
+            model: type[Any] = BACKENDS[backend]
+            profile = check(model, table, f"profiles.{name}", problems)
+            if profile is not None:
+                found[name] = profile
+    return found

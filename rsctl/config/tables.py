@@ -1,0 +1,223 @@
+"""What is to be found out about a model: the specs of its tables, with every default filled in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from rsctl.catalog import find, known_attacks, known_verifiers
+from rsctl.catalog.declare import Attack as AttackDeclaration
+from rsctl.catalog.declare import DataShape, Parameters, Verifier
+from rsctl.catalog.pixels import splitting_width
+from rsctl.config.identity import identity
+from rsctl.config.point import Point
+from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.config.sections import AttackTable, ImageTable, Verification
+from rsctl.config.validate import Problem, check
+from rsctl.errors import InputError, unknown
+
+Section = TypeVar("Section", bound=ImageTable)
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """One table of a point: a row of the sweep's results."""
+
+    spec: TableSpec
+    shards: int
+    max_images: int
+    radii: list[float]
+    """Columns of what is printed."""
+    launch: dict[str, Any] = field(default_factory=dict)
+    """What its tasks are told besides: nothing of it is identity."""
+
+
+def resolve_tables(
+    point: Point, train: TrainSpec, shape: DataShape, problems: list[Problem]
+) -> list[PointTable] | None:
+    """The tables of a point, the counts first; on failure add the problems and return None."""
+    before = len(problems)
+    sampled = point.noise_level and point.certification.certificates
+    tables = [_counts(point, train, shape)] if sampled else []
+    for what, key, sections, resolve in (
+        ("verification", "verifier", point.verification, _verification),
+        ("attack", "attack", point.attack, _attack),
+    ):
+        found: list[list[PointTable]] = []
+        for number, values in enumerate(sections):
+            one = resolve(point, train, shape, values, f"{what}.{number}", problems)
+            if one and one in found:
+                problems.append(
+                    Problem(
+                        f"{what}.{number}.{key}",
+                        f"the same as the {_ordinal(found.index(one))} [[{what}]]: take one of them away, or change it.",
+                    )
+                )
+            found.append(one)
+            tables += one
+    return tables if len(problems) == before else None
+
+
+def _ordinal(place: int) -> str:
+    return ("first", "second", "third")[place] if place < 3 else f"{place + 1}th"
+
+
+def _about(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
+    """What every table of this point says of its model and its images."""
+    both = train.data == shape.fingerprint  # as older versions planned it
+    return {
+        "model_hash": train.hash,
+        "model_run": train.run_id,
+        "dataset": train.dataset,
+        "dataset_parameters": train.dataset_parameters,
+        "data": train.data if both or point.certification.split == "val" else shape.files("test"),
+        "split": point.certification.split,
+        "holdout": train.holdout,
+        "seed": point.certification.seed,
+        "precision": point.precision.certification,
+    }
+
+
+def _drawn(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
+    """The same of a table that depends on draws: those of the test split keep the keys they always had."""
+    return {
+        **_about(point, train, shape),
+        "keys": "shared" if point.certification.split == "test" else "split",
+    }
+
+
+def _counts(point: Point, train: TrainSpec, shape: DataShape) -> PointTable:
+    settings = point.certification
+    everything = point.noise == "splitting"
+    spec = CountSpec(
+        **(_about if everything else _drawn)(point, train, shape),
+        sigma=point.noise_level,
+        noise="generalised-gaussian" if point.exponent else point.noise,
+        exponent=point.exponent,
+        shell_edges=shell_edges(settings.shells, point.noise_level, shape.dimension, point.exponent),
+        selection=settings.selection,
+        n0=0 if everything else settings.n0 if settings.selection == "noise" else 1,
+        n=splitting_width(point.noise_level) if everything else settings.n,
+        stopping=settings.stopping,
+        stop_radii=list(settings.stop_radii or settings.radii)
+        if settings.stopping == "certify-at-radii"
+        else [],
+        stop_delta=settings.stop_delta if settings.stopping == "radius-within" else 0.0,
+        stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
+        gradient=settings.gradient,
+        transfer=settings.transfer,
+        tile=settings.tile,
+        block=settings.block,
+        compile=settings.compile,
+        arithmetic=settings.arithmetic,
+    )
+    launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
+    return PointTable(spec, settings.shards, settings.max_images, list(settings.radii), launch)
+
+
+def _verification(
+    point: Point,
+    train: TrainSpec,
+    shape: DataShape,
+    values: dict[str, Any],
+    key: str,
+    problems: list[Problem],
+) -> list[PointTable]:
+    read = _read(Verification, "verifier", values, known_verifiers(), key, problems)
+    if read is None:
+        return []
+    section, verifier, parameters = read
+    spec = VerifySpec(
+        **_about(point, train, shape),
+        verifier=verifier.name,
+        revision=verifier.revision,
+        parameters=identity(parameters),
+        norm=section.norm,
+        radii=sorted(section.radii),
+    )
+    return [_table(point, spec, section, parameters, section.radii or point.certification.radii)]
+
+
+def _attack(
+    point: Point,
+    train: TrainSpec,
+    shape: DataShape,
+    values: dict[str, Any],
+    key: str,
+    problems: list[Problem],
+) -> list[PointTable]:
+    read = _read(AttackTable, "attack", values, known_attacks(), key, problems)
+    if read is None:
+        return []
+    section, attack, parameters = read
+    smoothed = section.target == "smoothed"
+    if smoothed and (not point.noise_level or point.exponent or point.noise != "gaussian"):
+        problems.append(
+            Problem(f"{key}.target", "'smoothed' needs Gaussian noise: give sigma or certification.sigma.")
+        )
+        return []
+    spec = AttackSpec(
+        **_drawn(point, train, shape),
+        attack=attack.name,
+        revision=attack.revision,
+        parameters=identity(parameters),
+        norm=section.norm,
+        target=section.target,
+        sigma=point.noise_level if smoothed else 0.0,
+        noises=section.noises if smoothed else 0,
+        n=section.n if smoothed else 0,
+        alpha=section.alpha if smoothed else 0.0,
+    )
+    return [_table(point, spec, section, parameters, point.certification.radii)]
+
+
+def _table(
+    point: Point, spec: TableSpec, section: ImageTable, parameters: Parameters, radii: list[float]
+) -> PointTable:
+    settings = point.certification
+    most = settings.max_images if section.max_images is None else section.max_images
+    launch = {"keep_images": section.keep_images, "parameters": parameters.model_dump()}
+    return PointTable(spec, section.shards or settings.shards, most, list(radii), launch)
+
+
+def _read(
+    section: type[Section], what: str, values: dict[str, Any], among: dict[str, Any], key: str, problems: list[Problem]
+) -> tuple[Section, Any, Parameters] | None:  # fmt: skip
+    """The section, the declaration that it names, and the parameters that stand beside the section's own keys."""
+    fields = section.model_fields
+    known = check(section, {name: value for name, value in values.items() if name in fields}, key, problems)
+    if known is None:
+        return None
+    try:
+        declaration: Verifier | AttackDeclaration = find(what, getattr(known, what), among)
+    except InputError as error:
+        problems.append(Problem(f"{key}.{what}", str(error)))
+        return None
+    if known.norm not in declaration.norms:
+        others = ", ".join(sorted(name for name, other in among.items() if known.norm in other.norms))
+        problems.append(
+            Problem(
+                f"{key}.norm",
+                f"{declaration.name} knows the norms {', '.join(declaration.norms)}; it is '{known.norm}', which "
+                + (f"{others} can." if others else "none can."),
+            )
+        )
+        return None
+    own = {name: value for name, value in values.items() if name not in fields}
+    allowed = [*fields, *declaration.parameters.model_fields]
+    unheard = [name for name in own if name not in allowed]
+    problems += [Problem(f"{key}.{name}", unknown("key", name, allowed)) for name in unheard]
+    if unheard:
+        return None
+    parameters = check(declaration.parameters, own, key, problems)
+    return None if parameters is None else (known, declaration, parameters)
+
+
+def shell_edges(shares: list[float], sigma: float, dimension: int, exponent: int) -> list[float]:
+    """Noise norms below which these shares of all noise lie: ‖ε‖²/2s² ~ Gamma(d/2 − k), s² = σ² d/(d − 2k)."""
+    if not shares:
+        return []
+    from scipy.special import gammaincinv
+
+    scale = sigma * (dimension / (dimension - 2 * exponent)) ** 0.5
+    return [float(scale * (2 * gammaincinv(dimension / 2 - exponent, share)) ** 0.5) for share in shares]

@@ -1,0 +1,1 @@
+"""Comparisons of runs, and of a sweep with a published table."""

@@ -1,0 +1,273 @@
+"""Two runs on the same images: is the difference real, and of what does it speak?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from rsctl.config.runs import CountSpec, TrainSpec
+from rsctl.config.sections import Certification
+from rsctl.errors import InputError, RefusedError
+from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
+from rsctl.report.learned import told
+from rsctl.report.notes import about_shared_noise, seedless
+from rsctl.report.subjects import Subject, of_import, of_run
+from rsctl.report.typeset import plain
+from rsctl.store.imports import ImportSpec, ShownImport, imports
+from rsctl.store.layout import Store
+from rsctl.text import counted
+
+LEAST_SEEDS = 3
+"""Fewer trainings of a method say nothing about how much its results scatter."""
+
+
+@dataclass(frozen=True)
+class OverSeeds:
+    """A number over training seeds: two methods rather than two models."""
+
+    what: str
+    first: float
+    second: float
+    difference: float
+    low: float
+    high: float
+    """95 % interval of first − second (Welch)."""
+    p: float
+    p_holm: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison of two runs."""
+
+    first: str
+    second: str
+    images: int
+    radii: list[AtRadius]
+    acr_first: float
+    acr_second: float
+    acr_low: float
+    acr_high: float
+    """95 % interval of the difference of ACRs, first − second: paired percentile bootstrap over images."""
+    resamples: int
+    seeds: tuple[int, int]
+    """Training seeds of each method in this store."""
+    methods: list[OverSeeds] = field(default_factory=list)
+    """Empty unless both have at least `LEAST_SEEDS`."""
+    warnings: list[str] = field(default_factory=list)
+    one_model: bool = False
+    """Both are tables of the same trained model, certified in two ways."""
+
+
+def compare(
+    store: Store, first: Subject, second: Subject, radii: Sequence[float] | None = None, seed: int = 0
+) -> Comparison:
+    """Compare two runs image by image; `seed` draws the bootstrap.
+
+    Raises RefusedError where they aren't on the same data, InputError where no image is in both.
+    """
+    _require_same_data(first, second)
+    columns = list(radii) if radii else _columns(first, second)
+    images, a, b = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
+    if not len(images):
+        raise InputError(f"{first.run} and {second.run} have no image in common yet.")
+    if (first.label[a] != second.label[b]).any():
+        raise RefusedError(
+            f"{first.run} and {second.run} disagree about the labels: they aren't on the same images."
+        )
+    mine, theirs = first.score[a], second.score[b]
+    difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
+    resamples, (low, high) = bootstrap(difference, seed)
+    ours, others = siblings(store, first), siblings(store, second)
+    one_model = first.train is not None and first.train == second.train
+    return Comparison(
+        first.run, second.run, len(images), mcnemar(mine, theirs, columns),
+        float(np.maximum(mine, 0).mean()), float(np.maximum(theirs, 0).mean()), low, high, resamples,
+        (len(ours), len(others)), [] if one_model else _methods(ours, others, columns), _warnings(first, second, len(images)),
+        one_model,
+    )  # fmt: skip
+
+
+def siblings(store: Store, subject: Subject) -> list[Subject]:
+    """The runs or logs of the store that differ from this one in the training seed alone, itself among them."""
+    if subject.logged is not None:
+        return _logs_like(store, subject, subject.logged)
+    if subject.train is None or subject.count is None:
+        return [subject]
+
+    def same(train: TrainSpec, count: CountSpec) -> tuple[Any, Any]:
+        return seedless(store, train), count.model_dump(exclude={"model_hash", "model_run"})
+
+    wanted, found = same(subject.train, subject.count), []
+    for run in store.runs("counts"):
+        model = store.run("models", run.count_spec.model_run)
+        if (model.path / "spec.json").is_file() and same(model.train_spec, run.count_spec) == wanted:
+            one = of_run(run, subject.certificate, subject.alpha)
+            if len(one.index):
+                found.append(one)
+    return found or [subject]
+
+
+def _logs_like(store: Store, subject: Subject, shown: ShownImport) -> list[Subject]:
+    """The same for logs, by what their paths say; a log without a seed stands alone."""
+    if subject.seed is None:
+        return [subject]
+
+    def known(spec: ImportSpec) -> dict[str, Any]:
+        return spec.model_dump(exclude={"seed", "rows"})
+
+    wanted, found = known(shown.log.spec), {subject.seed: subject}
+    for log in imports(store):
+        if log.spec.seed is not None and log.spec.seed not in found and known(log.spec) == wanted:
+            one = of_import(
+                log,
+                subject.certificate if shown.log.spec.counts else None,
+                subject.alpha if shown.log.spec.counts else None,
+            )
+            if (one.n, one.alpha) == (subject.n, subject.alpha):
+                found[log.spec.seed] = one
+    return list(found.values())
+
+
+def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]) -> list[OverSeeds]:
+    """Welch's t-test over training seeds, on the images that all runs have."""
+    if min(len(first), len(second)) < LEAST_SEEDS or {one.run for one in first} & {one.run for one in second}:
+        return []
+    shared = first[0].index
+    for one in [*first[1:], *second]:
+        shared = np.intersect1d(shared, one.index, assume_unique=True)
+    if not len(shared):
+        return []
+
+    def values(subjects: list[Subject]) -> list[NDArray[np.float64]]:
+        scores = [one.score[np.isin(one.index, shared)] for one in subjects]
+        return [np.array([np.maximum(score, 0).mean() for score in scores])] + [
+            np.array([(score >= r).mean() for score in scores]) for r in radii
+        ]
+
+    names = ["ACR", *(f"{r:g}" for r in radii)]
+    tests = [(name, *welch(a, b)) for name, a, b in zip(names, values(first), values(second), strict=True)]
+    adjusted = holm([test[-1] for test in tests[1:]])
+    return [OverSeeds(*test, p_holm) for test, p_holm in zip(tests, [tests[0][-1], *adjusted], strict=True)]
+
+
+def _require_same_data(first: Subject, second: Subject) -> None:
+    for key in ("dataset", "split", "norm"):
+        a, b = getattr(first, key), getattr(second, key)
+        if a != b:
+            raise RefusedError(f"{first.run} has {key} '{a}', {second.run} '{b}': images can't be paired.")
+    if (
+        first.train
+        and second.train
+        and (first.train.dataset_parameters, first.files) != (second.train.dataset_parameters, second.files)
+    ):
+        raise RefusedError(
+            f"{first.run} and {second.run} are on different images: dataset parameters or files differ."
+        )
+
+
+def _columns(first: Subject, second: Subject) -> list[float]:
+    """The usual radii, up to the last that either certifies anywhere."""
+    largest = max([float(one.score.max()) for one in (first, second) if len(one.score)], default=0.0)
+    return [r for r in Certification().radii if r <= largest] or [0.0]
+
+
+def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
+    notes = []
+    for key in ("sigma", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
+        a, b = getattr(first, key), getattr(second, key)
+        if a != b:
+            notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
+    for one in (first, second):
+        if one.degenerate:
+            notes.insert(0, told(one.run, one.degenerate))
+        notes += one.problems
+        if one.progress:
+            notes.append(f"{one.run}: {one.progress}.")
+        if images < len(one.index):
+            notes.append(
+                f"{one.run}: {len(one.index) - images} of its images aren't in the other and are left out."
+            )
+    if shared := sorted({one.count.seed for one in (first, second) if one.count and one.count.shares_noise}):
+        notes.append(about_shared_noise(shared))
+    if first.split == "test":
+        notes.append("Choosing a method or a setting by this comparison is tuning on test images.")
+    return notes
+
+
+def _said(value: Any) -> str:
+    return "not stated" if value is None else plain(value)
+
+
+def _p(p: float) -> str:
+    return f"{p:.3g}" if p > 1e-300 else "< 1e-300"
+
+
+def _share(accuracy: float) -> str:
+    """Per cent in eight cells, rounded down as in every table."""
+    return f"{math.floor(accuracy * 10000 + 1e-9) / 100:7.2f}%"
+
+
+def comparison_text(found: Comparison) -> str:
+    """For a terminal."""
+    difference = found.acr_first - found.acr_second
+    lines = [
+        f"A  {found.first}",
+        f"B  {found.second}",
+        f"{counted(found.images, 'image')} in both",
+        "",
+        f"{'radius':>8} {'A':>8} {'B':>8} {'only A':>8} {'only B':>8} {'p':>10} {'p (Holm)':>10}",
+    ]
+    lines += [
+        f"{one.radius:8g} {_share(one.first)} {_share(one.second)} {one.only_first:8} {one.only_second:8} {_p(one.p):>10} {_p(one.p_holm):>10}"
+        for one in found.radii
+    ]
+    lines += [
+        "",
+        f"ACR {found.acr_first:.4f} and {found.acr_second:.4f}; difference {difference:+.4f}, "
+        f"95 % interval [{found.acr_low:+.4f}, {found.acr_high:+.4f}] (paired bootstrap over images, {found.resamples} resamples)",
+        "",
+    ]
+    significant = [one for one in found.radii if one.p_holm < 0.05]
+    where = ", ".join(f"{one.radius:g} ({'A' if one.first > one.second else 'B'})" for one in significant)
+    between = "these two ways to certify ONE MODEL" if found.one_model else "THESE TWO MODELS"
+    lines.append(
+        f"Between {between} the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets who certifies more."
+        if significant
+        else f"Between {between} no difference at these radii is larger than chance over images (5 %, Holm)."
+    )
+    if found.one_model:
+        lines.append("It says nothing about a method, nor about another model.")
+    elif found.methods:
+        lines += [
+            "",
+            f"Over training seeds ({found.seeds[0]} of A, {found.seeds[1]} of B), which speaks of THE TWO METHODS as set here (Welch):",
+        ]
+        lines += [
+            f"{one.what:>8} {one.first:8.4f} {one.second:8.4f}  difference {one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]  p {_p(one.p)}  p (Holm) {_p(one.p_holm)}"
+            for one in found.methods
+        ]
+    else:
+        lines.append(
+            f"It says nothing about the two methods: that needs at least {LEAST_SEEDS} training seeds of each in this store "
+            f"(here: {found.seeds[0]} and {found.seeds[1]})."
+        )
+    return "\n".join([*lines, *(f"Note: {note}" for note in found.warnings)])
+
+
+def comparison_json(found: Comparison) -> str:
+    values = {
+        **asdict(found),
+        "speaks_of": "certification"
+        if found.one_model
+        else "methods and models"
+        if found.methods
+        else "models",
+    }
+    return json.dumps(values, indent=1, allow_nan=False)

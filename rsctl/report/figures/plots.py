@@ -1,0 +1,241 @@
+"""What each kind of figure draws into the axes of one panel."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from rsctl.catalog.labels import Labels, labels_of
+from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look, looks, name_series, text
+from rsctl.report.figures.series import Panel, Series, at_least, hours_of
+from rsctl.report.measured import LoggedRow, OwnRow, ProvedRow
+from rsctl.store.layout import Store
+from rsctl.text import counted
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_POINTS = 400
+
+
+def _radii(panel: Panel) -> Any:
+    return np.linspace(0, 1.05 * max([one.largest for one in panel.series] + [1e-6]), _POINTS)
+
+
+def _radius_axes(axes: Axes, panel: Panel) -> None:
+    norm = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}.get(panel.group.first.norm, "")
+    axes.set_xlabel(f"{norm} radius")
+    axes.set_ylabel("certified accuracy")
+    axes.set_xlim(left=0)
+    axes.set_ylim(0, 1)
+
+
+def _fall(radii: Any, mean: Any) -> Any:
+    """Up to where a curve reaches 0: from there on every line would lie on the axis."""
+    zero = np.flatnonzero(mean <= 0)
+    return slice(0, zero[0] + 1 if len(zero) else len(radii))
+
+
+def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy against radius, one line per method and σ, with its band"""
+    radii, drawn = _radii(panel), looks(panel, colours)
+    for one, its in zip(panel.series, drawn, strict=True):
+        mean, low, high = one.accuracy(radii)
+        shown = _fall(radii, mean)
+        axes.plot(radii[shown], mean[shown], **its.line, label=label(one, panel))
+        axes.fill_between(radii, low, high, color=its.colour, alpha=0.15, linewidth=0)
+    of_model = {(row.train.hash, one.sigma): its for one, its in zip(panel.series, drawn, strict=True) for row in one.line.rows if isinstance(row, OwnRow)}  # fmt: skip
+    for attacked in panel.attacked:
+        reached = attacked.right[np.isfinite(attacked.right)]
+        wide = np.linspace(0, max([radii[-1], *reached * 1.05]), _POINTS)
+        shares = [attacked.withstands(float(r)) for r in wide]
+        # With the marker of the certified line that it bounds, hollow or half for its σ.
+        its = of_model.get((attacked.train.hash, attacked.sigma)) or look(
+            colours[attacked.train.method], 0, 0
+        )
+        axes.plot(
+            wide, shares, color=its.colour, linestyle=(0, (1, 2)), linewidth=0.9, fillstyle=its.fill, **its.sparse,
+            label=text(f"{attacked.label}, σ = {attacked.sigma:g}, not broken by {attacked.what}"),
+        )  # fmt: skip
+    _radius_axes(axes, panel)
+    name_series(axes, panel, drawn)
+    return [
+        *_about_attacks(panel),
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+    ]
+
+
+def _about_attacks(panel: Panel) -> list[str]:
+    if not panel.attacked:
+        return []
+    return [
+        "Dotted: share of images without an adversarial image within the radius, as far as the attack found any; the truth lies "
+        "between it and the certified line."
+    ]
+
+
+def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy of every certificate and verifier in one panel per norm, on the images that all have"""
+    certificates = list(dict.fromkeys(one.line.first.certificate for one in panel.series))
+    radii, methods = _radii(panel), {one.line.first.method for one in panel.series}
+    drawn: Counter[tuple[str, str]] = Counter()
+    for place, one in enumerate(panel.series):
+        row = one.line.first
+        mean, low, high = one.accuracy(radii)
+        number = certificates.index(row.certificate)
+        # One method needs no colour of its own: then it tells the certificates apart.
+        colour = colours[row.method] if len(methods) > 1 else COLOURS[number % len(COLOURS)]
+        # Several σ or settings of one method under one certificate: the next free style.
+        alike = (row.method, row.certificate)
+        style = STYLES[(number + len(certificates) * drawn[alike]) % len(STYLES)]
+        drawn[alike] += 1
+        guarantee = "deterministic" if isinstance(row, ProvedRow) else f"{row.guarantee.partition(' per')[0]}"
+        shown, sparse = _fall(radii, mean), look(colour, place, 0).sparse
+        axes.plot(radii[shown], mean[shown], color=colour, linestyle=style, **sparse, label=text(f"{row.label}, σ = {one.sigma:g}, {row.certificate} ({guarantee})"))  # fmt: skip
+        axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
+    _radius_axes(axes, panel)
+    below(axes)
+    return [
+        "Lines of one figure speak of different classifiers: sampling of the smoothed one, verifiers of the network itself.",
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+    ]
+
+
+def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """the best σ of each method at each radius"""
+    radii = _radii(panel)
+    methods: dict[tuple[str, str], list[Series]] = {}
+    for one in panel.series:
+        if one.line.complete:
+            methods.setdefault((one.line.label, one.line.first.model), []).append(one)
+    for place, ((setting, model), several) in enumerate(methods.items()):
+        mean = np.max([one.accuracy(radii)[0] for one in several], axis=0)
+        sigmas = ", ".join(f"{sigma:g}" for sigma in sorted({one.sigma for one in several}))
+        models = {one.line.first.model for one in panel.series}
+        name = f"{setting}{f', {model}' if len(models) > 1 else ''}, σ of {sigmas}"
+        shown, its = _fall(radii, mean), look(colours[several[0].line.first.method], place, place)
+        axes.plot(radii[shown], mean[shown], **its.line, label=text(name))
+    _radius_axes(axes, panel)
+    below(axes)
+    left_out = sum(not one.line.complete for one in panel.series)
+    return ["σ is chosen at each radius on these images; only finished runs compete."] + (
+        [f"Left out: {counted(left_out, 'unfinished line')}."] if left_out else []
+    )
+
+
+def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """share of images whose label gets at most p of the draws"""
+    p = np.linspace(0, 1, _POINTS)
+    partly, drawn = False, looks(panel, colours)
+    for one, its in zip(panel.series, drawn, strict=True):
+        shares = []
+        for images in one.images:
+            # Where a log doesn't tell, the label has at most half of the draws for all that is known: drawn from there on.
+            known = np.where(np.isnan(images.p), 0.0, images.p)
+            # Just above p, for the steps belong to the right: P(p_y ≤ p) = 1 − P(p_y > p).
+            shares.append(1 - at_least(known, np.nextafter(p, 2)))
+        unknown_p = any(np.isnan(images.p).any() for images in one.images)
+        partly |= unknown_p
+        shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
+        axes.plot(
+            p[shown],
+            np.mean(shares, axis=0)[shown],
+            **its.line,
+            label=label(one, panel),
+            drawstyle="steps-post",
+        )
+    axes.set_xlabel("share p of draws that give the label")
+    axes.set_ylabel("share of images with at most p")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    name_series(axes, panel, drawn)
+    return (
+        ["Logs tell p only for images that are certified correctly, so their lines begin at 0.5."]
+        if partly
+        else []
+    )
+
+
+def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy at --radius against the hours of training and certification, one point per run"""
+    missing, drawn = 0, looks(panel, colours)
+    every = [hours for one in panel.series for row in one.line.rows if (hours := hours_of(store, row)) > 0]
+    # Of small networks the hours are hundredths.
+    unit, times = ("hours", 1) if max(every, default=1.0) >= 0.5 else ("minutes", 60)
+    for one, its in zip(panel.series, drawn, strict=True):
+        shown = False
+        for row, images in zip(one.line.rows, one.images, strict=True):
+            hours = hours_of(store, row)
+            if not hours > 0:
+                missing += 1
+                continue
+            share = at_least(images.score, np.array([radius]))[0]
+            axes.plot(
+                times * hours, share, **its.point, markersize=5, label=None if shown else label(one, panel)
+            )
+            shown = True
+    if every and max(every) >= 10 * min(every):
+        axes.set_xscale("log")
+    else:  # Within a decade the numbers of a logarithmic axis run into each other.
+        axes.set_xlim(0, 1.05 * times * max(every, default=1.0))
+    axes.set_xlabel(f"device-{unit} of training and certification")
+    axes.set_ylabel(f"certified accuracy at {radius:g}")
+    axes.set_ylim(0, 1)
+    name_series(axes, panel, drawn, points=True)
+    return [f"Left out: {counted(missing, 'run')} without a recorded time."] if missing else []
+
+
+def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy at --radius of every class"""
+    every = np.unique(np.concatenate([images.label for one in panel.series for images in one.images]))
+    drawn = looks(panel, colours)
+    for number, (one, its) in enumerate(zip(panel.series, drawn, strict=True)):
+        shares = np.mean(
+            [[_share(images.score[images.label == c] >= radius) for c in every] for images in one.images],
+            axis=0,
+        )
+        offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
+        axes.plot(np.arange(len(every)) + offset, shares, **its.point, label=label(one, panel))
+    step = math.ceil(len(every) / 25)
+    labels = _labels(panel.group.first, store)
+    shown = [text(labels.name(int(c))) for c in every[::step]]
+    # Names lie across one another where they are level.
+    axes.set_xticks(
+        np.arange(len(every))[::step],
+        shown,
+        rotation=60 if labels.names else 0,
+        rotation_mode="anchor",
+        ha="right" if labels.names else "center",
+    )
+    axes.set_xlabel("class")
+    axes.set_ylabel(f"certified accuracy at {radius:g}")
+    axes.set_ylim(0, 1)
+    name_series(axes, panel, drawn, points=True)
+    return []
+
+
+def _labels(row: OwnRow | LoggedRow, store: Store) -> Labels:
+    """The names of the classes of a row's data set, as far as they can be read here."""
+    if not isinstance(row, OwnRow):
+        return labels_of(row.dataset, {}, row.split, Path())
+    launch = store.find_run(row.run).launch()
+    return labels_of(row.dataset, launch["dataset_parameters"], row.split, Path(launch["data"]))
+
+
+def _share(hits: Any) -> float:
+    return float(hits.mean()) if len(hits) else float("nan")
+
+
+KINDS: dict[str, Callable[[Any, Panel, dict[str, str], float, Store], list[str]]] = {
+    "curve": _curve,
+    "envelope": _envelope,
+    "ecdf": _ecdf,
+    "hours": _hours,
+    "classes": _classes,
+    "families": _families,
+}

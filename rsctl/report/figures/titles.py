@@ -1,0 +1,68 @@
+"""What the panels of a figure are called: what their lines have in common, and what sets them apart."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+
+from rsctl.report.figures.series import Panel
+from rsctl.report.measured import AnyRow, LoggedRow
+from rsctl.report.notes import data_of
+from rsctl.text import counted
+
+
+def titles(panels: Sequence[Panel], kind: str) -> list[str]:
+    """A title for each panel; those that would read alike name what else sets them apart."""
+    found = [_family_title(panel) if kind == "families" else _title(panel) for panel in panels]
+    further = [_further(panel.group.first, kind) for panel in panels]
+    # Fingerprints last, and only where nothing that can be read differs.
+    for keys in (
+        ("n0", "noise", "arithmetic", "stopping", "norm", "subset", "images"),
+        ("positions", "files"),
+    ):
+        before = list(found)
+        for key in keys:
+            for title in dict.fromkeys(before):
+                alike = [i for i, text in enumerate(before) if text == title]
+                if len({further[i][key] for i in alike}) > 1:
+                    for i in alike:
+                        found[i] += f", {further[i][key]}"
+    return found
+
+
+def _further(row: AnyRow, kind: str) -> dict[str, str]:
+    """What else rows of one panel have in common, in words."""
+    families = kind == "families"
+    return {
+        "n0": "" if families else "n0 not stated" if row.n0 is None else f"n0 = {row.n0}",
+        "noise": "" if families else f"{row.noise} noise",
+        "arithmetic": "" if families else f"{row.arithmetic} arithmetic",
+        "stopping": ""
+        if families
+        else "fixed n"
+        if row.stopping == "fixed"
+        else f"stopped by {row.stopping}",
+        "norm": row.norm,
+        "subset": "" if families else row.subset,
+        "images": "" if families else counted(row.planned, "image"),
+        "positions": "" if families else f"images {row.subset_key[:8]}",
+        "files": "files not stated" if isinstance(row, LoggedRow) else f"files {_digest(data_of(row))}",
+    }
+
+
+def _digest(text: str) -> str:
+    return f"{zlib.crc32(text.encode()):08x}"
+
+
+def _title(panel: Panel) -> str:
+    row = panel.group.first
+    if not row.estimated:
+        return f"{row.dataset} {row.split}, {row.certificate}, deterministic"
+    n = "n not stated" if row.n is None else f"n = {row.n}"
+    alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
+    return f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}"
+
+
+def _family_title(panel: Panel) -> str:
+    row = panel.group.first
+    return f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} that all have"

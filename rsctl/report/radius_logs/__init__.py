@@ -1,0 +1,1 @@
+"""Per-image logs of other people's code: reading, importing and writing them."""

@@ -1,0 +1,55 @@
+"""Counts in the place of radii: with the number of draws, and without them where the log's own radii contradict them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from rsctl.certificates import certificates
+from rsctl.config.sections import Certification
+from rsctl.report.logged_counts import certify_counts
+from rsctl.report.radius_logs.cells import NotALog
+from rsctl.report.radius_logs.logs import ReadLog
+from rsctl.report.radius_logs.printed import of_numbers
+from rsctl.store.imports import ImportSpec, Radii
+
+
+def with_draws(log: ReadLog, spec: ImportSpec, n: int | None, n0: int | None, alpha: float | None) -> ReadLog:
+    """A log as it is kept, by what its importer says of n, n0 and alpha; raises NotALog for counts that can't be."""
+    radii = log.radii
+    counts = radii.counts
+    if counts is None:
+        return log
+    draws = radii.draws
+    if draws is None:
+        if n is None:
+            raise NotALog("it holds counts, and no column n says of how many draws. Give it with --n")
+        draws = np.full(len(radii), n, np.int64)
+    if (counts < 0).any() or (counts.max(axis=1) > draws).any() or (draws < 1).any():
+        raise NotALog("a count of it is above the number of draws, or below 0")
+    if log.counts == "classes" and max(radii.label.max(), radii.predicted.max()) >= counts.shape[1]:
+        raise NotALog("a label or a predicted class of it has no count")
+    radii = replace(radii, draws=draws)
+    bare = replace(radii, radius=np.zeros(len(radii)), printed=None)
+    if radii.radius.any() and not _agree(
+        radii, bare, spec.model_copy(update={"counts": log.counts}), n0, alpha
+    ):
+        losses = [*log.losses, "its counts don't give its radii, and are left out"]
+        return replace(log, radii=replace(radii, counts=None, draws=None), losses=losses)
+    quirks = [*log.quirks, "it holds counts: radii are derived from them, at any alpha (--alpha of export)"]
+    if log.counts == "classes" and (n0 is None or not log.chosen):
+        quirks.append(
+            "nothing says that other draws chose the class than were counted: the bounds take alpha by the number of classes"
+        )
+    return replace(log, radii=bare, quirks=quirks)
+
+
+def _agree(radii: Radii, bare: Radii, spec: ImportSpec, n0: int | None, alpha: float | None) -> bool:
+    """Return whether counts give the printed radii, at the stated alpha or the usual one, up to their rounding."""
+    if spec.certificate not in certificates():
+        return False
+    found = certify_counts(spec, bare, spec.certificate, alpha or Certification().alpha, n0 or 1)
+    half = of_numbers(radii.radius) if radii.printed is None else radii.printed
+    off = np.abs(found.radius - radii.radius) > half + 1e-3 * radii.radius + 1e-9
+    return float((off & (radii.radius > 0)).mean()) < 0.01

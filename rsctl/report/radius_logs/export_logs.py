@@ -1,0 +1,108 @@
+"""Our own runs as logs of Cohen's format, so that other people's notebooks read them, and `rsctl import` as what they are."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from rsctl.errors import RefusedError, UserError
+from rsctl.report.logged import reading
+from rsctl.report.measured import AnyRow, LoggedRow, Results
+from rsctl.report.output import write as write_file
+from rsctl.report.radius_logs.logs import log_text
+from rsctl.report.rows import Sample, sweep_results
+from rsctl.store.fields import LOGS
+from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.imports import find_sweep
+from rsctl.store.layout import Store
+from rsctl.store.records import digest_of
+
+MANIFEST = "rsctl-logs.json"
+"""Beside exported logs: what they are of, which a log has no place for."""
+_STATED = (
+    "method", "dataset", "split", "model", "certificate", "sigma", "trained_sigma", "seed", "n", "n0", "alpha",
+)  # fmt: skip
+
+
+def export_logs(
+    store: Store, name: str, folder: Path, *, force: bool = False, **options: Any
+) -> tuple[list[Path], Results]:
+    """One log per row of a sweep, imported ones included; `options` as for `sweep_results`.
+
+    The file's name carries run, certificate and σ; all that a log has no place for is in a file beside the logs, which
+    an import reads.
+    """
+    written: list[tuple[Path, AnyRow]] = []
+    names: Counter[str] = Counter()
+    before = _manifest(folder, force)
+
+    def write(row: AnyRow, rows: Iterator[tuple[int, int, int, float, float]]) -> None:
+        stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
+        names[stem] += 1
+        again = f"-{names[stem]}" if names[stem] > 1 else ""
+        file = folder / f"{stem}{again}.tsv"
+        write_file(file, "tsv", log_text(rows).encode(), force=force)
+        written.append((file, row))
+
+    def each(sample: Sample) -> None:
+        rows, certified = sample.table.rows, sample.certified
+        write(
+            sample.row,
+            _zipped((rows.index, rows.label, certified.predicted, certified.radius, rows.seconds)),
+        )
+
+    results = sweep_results(store, name, each=each, **options)
+    logged = {row.run: row for row in results.logged}
+    for one in find_sweep(store, name)[1]:
+        if one.log.id in logged:
+            row, radii = logged[one.log.id], one.log.radii
+            found = reading(one, row.certificate, row.alpha).certified
+            write(row, _zipped((radii.index, radii.label, found.predicted, found.radius, radii.seconds)))
+    # Only now is it known what tells rows of one method apart.
+    about = {**before, **{file.name: _about(row) for file, row in written}}
+    data = to_json({"rsctl": "logs", "logs": about})
+    if not publish(folder / MANIFEST, data):
+        replace(folder / MANIFEST, data)
+    return [file for file, _ in written], results
+
+
+def exported(file: Path) -> dict[str, Any]:
+    """The values that an export stated of this log; empty where there is none beside it."""
+    try:
+        said = read_json(file.parent / MANIFEST, LOGS)["logs"].get(file.name, {})
+    except UserError:
+        return {}
+    if said.get("digest", digest := digest_of(said, _STATED)) != digest:
+        return {}
+    return {key: said[key] for key in _STATED if said.get(key) or (key == "seed" and said.get(key) == 0)}
+
+
+def _about(row: AnyRow) -> dict[str, Any]:
+    values = {
+        "method": row.method if isinstance(row, LoggedRow) else row.name, "dataset": row.dataset, "split": row.split, "model": row.model,
+        "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
+        "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
+    }  # fmt: skip
+    return {**values, "digest": digest_of(values, _STATED)}
+
+
+def _manifest(folder: Path, force: bool) -> dict[str, Any]:
+    """The entries of earlier exports into this folder; raises RefusedError where a file of that name is something else."""
+    file = folder / MANIFEST
+    if not file.exists():
+        return {}
+    try:
+        return dict(read_json(file, LOGS)["logs"])
+    except UserError as error:
+        if force:
+            return {}
+        raise RefusedError(
+            f"{file}: isn't what rsctl wrote there. Give another folder, or --force to replace it."
+        ) from error
+
+
+def _zipped(columns: Sequence[Any]) -> Iterator[Any]:
+    # Python's own numbers: their repr is what a log holds.
+    return zip(*(column.tolist() for column in columns), strict=True)

@@ -1,0 +1,49 @@
+"""The report of `rsctl import` on the files that it went through."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rsctl.plain import printable
+from rsctl.report.radius_logs.import_logs import Imported
+from rsctl.report.typeset import plain
+from rsctl.text import counted
+
+NAMED = 10
+"""Files that were skipped for one reason and are named."""
+
+
+def describe(found: Sequence[Imported]) -> str:
+    """One line per log with remarks below it, one per reason for which files were skipped, and the sum."""
+    lines = []
+    for one in found:
+        if one.run:
+            lines.append(
+                f"{one.state:9} {printable(one.file)}: {one.run}, {counted(one.rows, 'image')} ({one.subset}), {printable(_about(one))}"
+            )
+            lines += [f"          {printable(remark)}" for remark in one.remarks]
+    skipped: dict[str, list[str]] = {}
+    for one in found:
+        if one.state == "skipped":
+            skipped.setdefault(", ".join(one.remarks), []).append(one.file)
+    for reason, files in skipped.items():
+        more = f" and {counted(len(files) - NAMED, 'more file')}" if len(files) > NAMED else ""
+        lines.append(f"skipped   {printable(', '.join(files[:NAMED]))}{more}: {printable(reason)}")
+    counts = {
+        state: sum(one.state == state for one in found)
+        for state in ("new", "changed", "unchanged", "skipped")
+    }
+    lines.append(", ".join(f"{plain(number)} {state}" for state, number in counts.items() if number))
+    if any(one.method_from == "path" for one in found):
+        lines.append("The methods are called by their paths; --method says another name.")
+    return "\n".join(lines)
+
+
+def _about(one: Imported) -> str:
+    told = [f"method '{one.method}'", f"σ = {one.sigma:g}"]
+    if one.trained_sigma not in (None, one.sigma):
+        told.append(f"trained at σ = {one.trained_sigma:g}")
+    told += [f"split {one.split}"] if one.split != "test" else []
+    told += [f"seed {one.seed}"] if one.seed is not None else []
+    told += [one.certificate] if one.certificate != "cohen" else []
+    return ", ".join([*told, *(["counts"] if one.counts else [])])

@@ -1,0 +1,1 @@
+"""Fake tasks in the place of the data plane's."""

@@ -1,0 +1,3 @@
+from jobs.certify.count import main
+
+__all__ = ["main"]

@@ -1,3 +1,0 @@
-from jobs.count import main
-
-__all__ = ["main"]
