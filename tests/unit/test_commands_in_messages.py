@@ -274,7 +274,7 @@ def test_links_of_a_copied_tree_are_followed_by_the_copy_named(unserved: Chain, 
 
 LIMITED = """
 import resource, runpy, sys, torch
-import jobs.train
+import accelerate, jobs.training.train
 held = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (held + int(sys.argv[1]), held + int(sys.argv[1])))
 sys.argv = ["task", *sys.argv[2:]]
