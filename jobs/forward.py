@@ -1,6 +1,6 @@
-"""FLOPs and memory of networks: `python -m jobs.forward`, a JSON list of networks on stdin, one of figures (or null) on stdout.
+"""FLOPs and memory of networks: `python -m jobs.forward` reads a JSON list of networks and prints a list of figures (or null).
 
-Tensors are fake: they have shapes and types, and neither values nor memory. A network that decides by values runs for real.
+Tensors are fake, with shapes and types but no values and no memory. A network that branches on values runs for real.
 """
 
 from __future__ import annotations
@@ -24,16 +24,17 @@ from rsctl.catalog.declare import DataShape
 from rsctl.errors import UserError
 
 FAKE, REAL = (64, 128), (2, 4)
-"""Images of two passes, whose difference is what an image takes; many, so that activations outweigh gradients of weights."""
+"""Images of two passes, whose difference is the share of an image; many, so that activations outweigh gradients of weights."""
 PRECISIONS = ("fp32", "bf16")
 
 
 class Live(TorchDispatchMode):
-    """Counts the bytes of the tensors that were made within it and are still held."""
+    """Counts the bytes of living tensors that were created within it."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.held = self.most = 0
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.held: int = 0
+        self.most: int = 0
         self.counted: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -79,7 +80,7 @@ def _figures(
             weights[name].requires_grad_()
 
         def passed(images: int, precision: str, *, training: bool) -> int:
-            """Most bytes at once in a pass, and the pass back where `training`."""
+            """Return the peak of bytes in a forward pass, with the backward pass if `training`."""
             model.train(training)
             lowered = torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16")
             with Live() as live, lowered, torch.set_grad_enabled(training):
@@ -90,7 +91,7 @@ def _figures(
                     logits.float().sum().backward()
             for one in weights.values():
                 one.grad = None
-            return live.most
+            return int(live.most)
 
         for name, training in (("training", True), ("sampling", False)):
             for precision in PRECISIONS:

@@ -165,11 +165,11 @@ class Sampler:
                     yield []
                 image.done = True
                 yield [image]
-            while len(ready) < self.per_tile * self.at_once and (image := next(source, None)) is not None:
-                blocks = self._ask(image)
+            while len(ready) < self.per_tile * self.at_once and (new := next(source, None)) is not None:
+                blocks = self._ask(new)
                 ready.extend(blocks)
                 if not blocks:  # interrupted while it was compared
-                    counted.append(image)
+                    counted.append(new)
             if counted:
                 continue
             if ready and len(flying) < self.flights:

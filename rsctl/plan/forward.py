@@ -1,4 +1,4 @@
-"""FLOPs of networks, by which a speed that was measured for one shape is carried over to another, and their memory."""
+"""FLOPs and memory of networks: FLOPs scale a measured speed to another shape."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from rsctl.store.files import replace, to_json
 from rsctl.store.records import read_or_pass
 
 REVISION = 1
-"""Of what `jobs.forward` measures."""
+"""Version of the measurements by `jobs.forward`."""
 
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """An architecture on images of one shape: what the speed of all work depends on."""
+    """An architecture on images of one shape, which determines the speed of all work."""
 
     model: str
     parameters: str
     """Parameters of the architecture, as JSON."""
     dataset: str
     size: int
-    """Side of the images in pixels; 0 where the data set has but one."""
+    """Image size in pixels; 0 if the data set has only one."""
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in json.loads(self.parameters).items())
@@ -41,13 +41,13 @@ class NetworkShape:
 def network(
     model: str, parameters: Mapping[str, Any], dataset: str, dataset_parameters: Mapping[str, Any]
 ) -> NetworkShape:
-    """The network of a run, by what its spec says."""
+    """Return the network of a run from its spec."""
     size = int(dataset_parameters.get("size", 0))
     return NetworkShape(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
 
 
 def with_defaults(model: str) -> dict[str, Any]:
-    """The parameters of an architecture for which nobody gave any, as a spec has them."""
+    """Fill in an architecture's default parameters, as a spec has them."""
     declared = known_models().get(model)
     return identity(declared.parameters()) if declared else {}
 
@@ -59,19 +59,19 @@ class Footprint:
     flops: float
     weights: float
     training_fp32: float
-    """Activations that a pass keeps for the pass back, with what that needs at once."""
+    """Activations kept for the backward pass, and its own at their peak."""
     training_bf16: float
     sampling_fp32: float
-    """Activations at once in a pass without gradients."""
+    """Peak of the activations in a forward pass without gradients."""
     sampling_bf16: float
 
     def of(self, work: str, precision: str) -> float:
-        """Bytes of an image in `training` or `sampling`; TF32 is stored as float32."""
+        """Return bytes per image in `training` or `sampling`; TF32 is stored as float32."""
         return float(getattr(self, f"{work}_{'bf16' if precision == 'bf16' else 'fp32'}"))
 
 
 def footprints(networks: set[NetworkShape], *, only_known: bool = False) -> dict[NetworkShape, Footprint]:
-    """Those of the networks that can be built; measured once by torch in a process of its own, then kept in the user's cache.
+    """Return the footprints of networks that can be built; torch measures them once in a separate process, then the user's cache keeps them.
 
     With `only_known` nothing is measured.
     """

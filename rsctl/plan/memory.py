@@ -1,4 +1,4 @@
-"""Memory that the tasks of a plan will take: by their networks, batches and images, and what such tasks took here before."""
+"""Estimates the memory of a plan's tasks from their networks, batches and images, and from measurements of such tasks."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rsctl.plan.forward import Footprint, NetworkShape, footprints, network
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
 
 PYTHON, TRAINER = 0.6, 0.8
-"""GB of a process that has loaded what it runs on, without a network; of one that trains."""
+"""GB of a process with its libraries loaded and no network, in sampling and in training."""
 SCATTERED = 1.2
-"""Times its activations that a process takes: memory lies idle between tensors of changing sizes."""
+"""Factor on activations for memory that lies idle between tensors of changing sizes."""
 LEAST = 1.0
-"""GB that a task asks for at least."""
+"""Least GB requested for a task."""
 MARGIN = 1.25
-"""Factor on a peak that was measured once."""
+"""Safety factor on a peak that was measured once."""
 LOADED = 4
-"""Times that a network's weights are held at once while it is loaded: as stored, as a network, folded, and laid out anew."""
+"""Copies of a network's weights while it is loaded: as stored, as a network, folded, and in another layout."""
 NOISE = 2
-"""Times that a batch or tile is held beside its activations: the noise, and the sum with the images."""
+"""Copies of a batch or tile beside its activations: the noise, and its sum with the images."""
 TILE = 400
 """The tile `auto` on a CPU."""
 ATTACKED, ATTACKED_NUMBERS = 512, 12_000_000
@@ -38,18 +38,18 @@ class Memory:
 
     total: float
     network: float
-    """The part that is on the device where the task has one: weights, gradients, optimiser and activations."""
+    """Share of the device, if the task has one: weights, gradients, optimiser state and activations."""
     known: bool
-    """False where nothing is known of its network, which is then not counted."""
+    """False if its network couldn't be measured and isn't counted."""
 
     @property
     def launch(self) -> dict[str, float]:
-        """What its launch file says of it."""
+        """Fields of the launch file."""
         return {"reckoned_gb": self.total, "network_gb": self.network}
 
 
 def reckon(plan: Plan, measured: dict[Key, Throughput], *, only_known: bool = False) -> dict[str, Memory]:
-    """Memory of a task of each model and table, by `models/<id>` and `counts/<id>`.
+    """Estimate the memory per task of each model and table, by `models/<id>` and `counts/<id>`.
 
     With `only_known` no network is measured for it.
     """
@@ -88,7 +88,7 @@ def _network(model: ModelPlan, table: TablePlan | None = None) -> NetworkShape:
 
 
 def trained(model: ModelPlan, parts: Footprint, processes: int) -> float:
-    """Bytes of one of the processes of a training: weights, gradients, optimiser, and what its passes keep."""
+    """Return bytes per training process: weights, gradients, optimiser state, and the activations of all passes."""
     spec, recipe = model.spec, model.spec.recipe
     if spec.file:
         return LOADED * parts.weights
@@ -108,7 +108,7 @@ def trained(model: ModelPlan, parts: Footprint, processes: int) -> float:
 
 
 def evaluated(table: TablePlan, parts: Footprint) -> float:
-    """Bytes of a task that samples, attacks or verifies; of a verifier's own bounds nothing is known."""
+    """Return bytes of a task that samples, attacks or verifies; the bounds of a verifier aren't counted."""
     spec, weights = table.spec, LOADED * parts.weights
     if isinstance(spec, CountSpec):
         tile = TILE if spec.tile == "auto" else spec.tile
@@ -139,7 +139,7 @@ def _task(
 
 
 def memory_text(reckoned: dict[str, Memory]) -> str:
-    """The largest task of each stage, for people."""
+    """Format the largest task of each stage."""
     stages: dict[str, Memory] = {}
     for key, one in reckoned.items():
         stage = key.partition("/")[0]
@@ -151,15 +151,13 @@ def memory_text(reckoned: dict[str, Memory]) -> str:
         "verifications": "verification",
         "attacks": "attack",
     }
-    # What a verifier's own bounds take isn't known.
+    # The bounds of a verifier aren't counted.
     parts = [
         f"{'at least ' if stage == 'verifications' else ''}{one.total:g} GB for {names[stage]}"
         for stage, one in stages.items()
     ]
     if not all(one.known for one in reckoned.values()):
-        return f"at least {', '.join(parts)} (a task; images alone, networks aren't measured yet)"
+        return f"at least {', '.join(parts)} per task, without networks that aren't measured"
     device = [f"{one.network:.1f} GB" for one in stages.values() if one.network >= 0.1]
-    on_device = (
-        f"; on a GPU {' and '.join(device)} of it {'are' if device else ''} the GPU's" if device else ""
-    )
-    return f"about {', '.join(parts)} (a task, by its network, batch and images{on_device})"
+    on_device = f"; with a GPU, {' and '.join(device)} of it are device memory" if device else ""
+    return f"about {', '.join(parts)} per task, by network, batch and images{on_device}"

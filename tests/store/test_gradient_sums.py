@@ -222,10 +222,10 @@ def test_a_file_whose_sums_are_not_those_of_its_counts_is_no_part_of_the_table(c
     rows = shard.rows
     halves = rows.halves
     rows.halves = None
-    with pytest.raises(Corrupt, match="halves of the draws"):
+    with pytest.raises(Corrupt, match="gradient sums don't match"):
         check_shard(run, path, shard)
     rows.halves = type(halves)((150, 50), halves.others, halves.products)
-    with pytest.raises(Corrupt, match="halves of the draws"):
+    with pytest.raises(Corrupt, match="gradient sums don't match"):
         check_shard(run, path, shard)
     rows.halves = type(halves)(halves.draws, halves.others, halves.products[:, :2])
     assert "sums of noise" in rows.problem(1)

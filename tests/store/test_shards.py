@@ -422,7 +422,7 @@ def test_images_are_never_given_to_two_tasks(tmp_path: Path, chain: Chain) -> No
 
 
 def test_unknown_sweeps_and_runs_list_what_there_is(finished: Chain) -> None:
-    with pytest.raises(InputError, match="There: tiny"):
+    with pytest.raises(InputError, match="Available: tiny"):
         finished.store.sweep("tinny")
     with pytest.raises(InputError, match="no run 'x'"):
         finished.store.find_run("x")

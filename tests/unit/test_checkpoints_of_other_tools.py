@@ -112,7 +112,7 @@ def test_lengths_that_are_not_those_of_the_directions_are_left_as_they_are(tmp_p
         "0.bias": torch.ones(4),
         "2.weight": torch.ones(10, 4),
     }
-    with pytest.raises(InputError, match="fit no architecture"):
+    with pytest.raises(InputError, match="fit none of the known architectures"):
         fit_of(stored, tmp_path / "c.pt")
 
 
@@ -185,7 +185,7 @@ def test_strides_of_their_own_are_asked_for_and_the_option_named_takes_them(tmp_
         nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(2048, 10)
     )  # fmt: skip
     with pytest.raises(
-        InputError, match=r"Nearest is convolutions: no one stride of its 2 convolutions"
+        InputError, match=r"Closest is convolutions: no one stride of its 2 convolutions"
     ) as caught:
         fit_of(made.state_dict(), tmp_path / "c.pt")
     words = shlex.split(str(caught.value).partition("such as ")[2].partition(" (channels")[0])
@@ -202,7 +202,7 @@ def test_strides_of_their_own_are_asked_for_and_the_option_named_takes_them(tmp_
 def test_sizes_that_no_strides_explain_are_not_asked_for(tmp_path: Path) -> None:
     made = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.Flatten(), nn.Linear(8 * 7 * 7, 10))
     with pytest.raises(
-        InputError, match=r"Nearest is convolutions: no usual strides and paddings .* 392 inputs"
+        InputError, match=r"Closest is convolutions: no usual strides and paddings .* 392 inputs"
     ):
         fit_of(made.state_dict(), tmp_path / "c.pt")
 
@@ -240,5 +240,5 @@ def test_sizes_that_no_strides_explain_are_not_asked_for(tmp_path: Path) -> None
 def test_networks_that_are_not_declared_are_called_by_their_family(
     names: list[str], family: str, tmp_path: Path
 ) -> None:
-    with pytest.raises(InputError, match=rf"Its names are those of {family}.* can come from a plugin"):
+    with pytest.raises(InputError, match=rf"Its names are those of {family}.* A plugin can add"):
         fit_of({name: torch.ones(4, 4) for name in names}, tmp_path / "c.pt")

@@ -62,7 +62,7 @@ def test_hours_go_with_width_and_pixels(measured: Chain) -> None:
         assert not other.unknown
         assert other.scaled == ("cnn(width=4) imagefolder 16 px",)
         assert other.text.startswith("about ")
-        assert "by FLOPs from what was measured of cnn(width=4) imagefolder 16 px" in other.text
+        assert "scaled by FLOPs from measurements of cnn(width=4) imagefolder 16 px" in other.text
         assert other.hours / same.hours == pytest.approx(expected, rel=0.35)
 
 
@@ -101,7 +101,7 @@ def test_a_network_that_cannot_be_measured_is_reported_and_not_counted(
     unknown = reckon(planned(measured, sweep(16, seed=1)), {})
     assert all(one == Memory(1.0, 0.0, known=False) for one in unknown.values())
     assert "at least 1 GB for training" in memory_text(unknown)
-    assert "networks aren't measured" in memory_text(unknown)
+    assert "without networks that aren't measured" in memory_text(unknown)
 
 
 def test_memory_is_that_of_network_batch_and_images(measured: Chain) -> None:
@@ -162,7 +162,7 @@ def test_check_names_memory_and_what_of_it_is_a_gpus() -> None:
     assert text.startswith(
         "about 11.8 GB for training, 1.6 GB for certification, at least 1 GB for verification"
     )
-    assert "on a GPU 11.2 GB and 1.0 GB of it are the GPU's" in text
+    assert "with a GPU, 11.2 GB and 1.0 GB of it are device memory" in text
 
 
 def test_launch_files_carry_it_to_the_scheduler(measured: Chain) -> None:
