@@ -30,7 +30,7 @@ def cascade(file: Path, wrapping: str, count: int) -> str:
 
 
 TORCH = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
-"""What a file of torch.save before release 1.6 begins with."""
+"""First number of a file that torch.save wrote before release 1.6."""
 KEPT = (
     "f = lambda v: f(v.state_dict()) if hasattr(v, 'state_dict') else {str(k): f(w) for k, w in v.items()} if hasattr(v, 'items') "
     "else [f(w) for w in v] if isinstance(v, (list, tuple)) else torch.tensor(v) if hasattr(v, 'dtype') and v.dtype in ('f2', 'f4', "

@@ -33,7 +33,7 @@ METHOD = Method(
     citation="Zhang et al.: Towards Stable and Efficient Training of Verifiably Robust Neural Networks, ICLR 2020",
     revision=2,
     parameters=CrownIbpParameters,
-    passes=lambda parameters, classes: 4 + 3 * classes,
+    passes=lambda parameters, classes: 4 + 2 * classes,
     defaults=(
         Defaults(
             {
