@@ -42,6 +42,7 @@ EXECUTED = {
     "rsctl import --method": HERE, "rsctl logs RUN --follow": HERE, "rsctl new quickstart": HERE, "rsctl plot": HERE, "rsctl prune": HERE,
     "rsctl retry": "tests/store/test_remedies.py", "rsctl status": HERE, "rsctl status SWEEP": HERE, "rsctl status {}": HERE,
     "rsctl status {} --watch": HERE, "rsctl submit": "tests/store/test_remedies.py", "rsctl submit {}": HERE, "rsctl templates": HERE,
+    "rsctl explain": HERE, "rsctl explain METHOD": HERE, "rsctl certify FILE": "tests/store/test_published_runs.py",
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip
 COMMAND = re.compile(r"['`]((?:rsctl|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")
@@ -485,3 +486,11 @@ def test_an_open_store_is_listed_by_the_doctor_named(unserved: Chain, capsys: An
         folder.chmod(0o777)
     assert obey("rsctl doctor") in (0, 1, 3)
     assert str(unserved.store.root) in capsys.readouterr().out
+
+
+def test_a_name_that_nothing_has_is_found_in_the_list_named(chain: Chain, capsys: Any) -> None:
+    assert run(["explain", "nothing-of-this-name"]) == 2
+    command = named(capsys.readouterr().err, r"'(rsctl explain)' lists every name")
+    assert obey(command) == 0
+    assert "macer" in capsys.readouterr().out
+    assert obey(f"{command} macer") == 0
