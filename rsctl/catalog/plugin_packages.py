@@ -18,7 +18,7 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from rsctl.catalog.declare import Attack, DataSet, Defaults, Method, Model, Verifier
+from rsctl.catalog.declare import Attack, DataSet, Defaults, Extra, Method, Model, Verifier
 from rsctl.owners import is_mine, user_name
 
 KINDS: dict[str, type] = {
@@ -27,6 +27,7 @@ KINDS: dict[str, type] = {
     "DATASETS": DataSet,
     "VERIFIERS": Verifier,
     "ATTACKS": Attack,
+    "EXTRAS": Extra,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 """It becomes part of a folder's name."""

@@ -97,6 +97,8 @@ class Certification(Parameters):
     transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
     """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
     certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
+    extras: dict[str, dict[str, Any]] = {}
+    """Measurements of plugins, one table of parameters each: `[certification.extras.margin]`. An empty one takes the defaults."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
     """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`. `auto`
     is 400 on a CPU; on a GPU the first task of a table times several, for seconds, and all of the table take the fastest."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from rsctl.certificates import CountTable
 from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
 from rsctl.store.digest import Corrupt
+from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.shards import Pending, Shard
@@ -19,6 +21,9 @@ from rsctl.store.shards import Pending, Shard
 
 def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
     """Stored rows as certificates take them."""
+    parts: dict[str, Any] = {}
+    for name, values in rows.extras.items():
+        parts |= extra_columns()[name].table_parts(spec, values)
     return CountTable(
         rows.selection_counts,
         rows.counts,
@@ -28,14 +33,11 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         spec.noise,
         spec.stopping,
         label=rows.label,
-        looks=rows.looks,
         selection=spec.selection,
         exponent=spec.exponent,
-        shells=rows.shells,
-        disagreements=rows.disagreements,
-        compared=spec.transfer,
-        halves=rows.halves,
         arithmetic=spec.arithmetic,
+        extras=rows.extras,
+        **parts,
     )
 
 
@@ -62,12 +64,9 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
             raise Corrupt(f"it holds images of other draws than n = {spec.n}")
         if (rows.selection_counts.sum(axis=1) != spec.n0).any():
             raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
-        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
-            raise Corrupt("it doesn't say how often another precision chose another class")
-        if len(rows) and (rows.halves.draws if rows.halves else None) != (
-            spec.halves if spec.gradient else None
-        ):
-            raise Corrupt("its sums of noise are not those of this run's halves of the draws")
+        for name, extra in extra_columns().items() if len(rows) else ():
+            if problem := extra.mismatch(spec, rows.extras.get(name)):
+                raise Corrupt(problem)
     if not shard.digest:
         _check_attributes(run, shard)
         _check_images(run, path, shard)
@@ -124,12 +123,6 @@ def _check_images(run: Run, path: Path, shard: Shard) -> None:
 
 
 def _check_counts(spec: CountSpec, shard: Shard, rows: Rows) -> None:
-    if rows.shells and list(rows.shells.edges) != spec.shell_edges:
-        raise Corrupt("its shells are not those of this run")
-    if len(rows) and (
-        (rows.shells is None) != (not spec.shell_edges) or (rows.looks is None) != (spec.stopping == "fixed")
-    ):
-        raise Corrupt("it lacks what this run counts apart, or has what it doesn't")
     try:
         count_table(spec, rows, int(shard.attributes["dimension"]))
     except UserError as error:
@@ -154,8 +147,10 @@ def _check_pending(spec: CountSpec, image: Pending) -> None:
                 f"the counts of image {image.index}, which is under way, are not those of its blocks"
             )
     classes = len(image.counts)
-    shells, looks = (len(spec.shell_edges) + 1 if spec.shell_edges else 0, classes), image.looks.shape
-    if len(image.selection_counts) != classes or image.shells.shape != shells or looks[1:] != (classes,):
+    extras = extra_columns().items()
+    if len(image.selection_counts) != classes or not all(
+        extra.fits(spec, image.extras.get(name), classes) for name, extra in extras
+    ):
         raise Corrupt(f"the counts of image {image.index}, which is under way, don't fit each other")
 
 

@@ -41,6 +41,13 @@ class Content:
     """True where its bytes were compared with the digest that they were written with."""
 
 
+def put(group: Any, name: str, values: NDArray[Any], *, compressed: bool = False) -> None:
+    """Write a data set; counts over many classes are nearly all zero, and compressed they cost what a sparse form would."""
+    wide = compressed or (values.ndim >= 2 and values.shape[-1] > 64)
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide and values.size else {}
+    group.create_dataset(name, data=values, **options)
+
+
 def encode(write: Callable[[Any], None]) -> bytes:
     """The bytes of a data file with what `write` puts into it."""
     name = uuid.uuid4().hex  # of no file

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Halves, Looks, Shells
+from rsctl.store.extras import Values, extra_columns
+from rsctl.store.hdf5 import put
 
 _Rows = TypeVar("_Rows", bound="ImageRows")
 
@@ -85,22 +86,14 @@ class Rows(ImageRows):
     counts: NDArray[np.int32]
     """(N, C): the n estimation draws."""
     n: NDArray[np.int64]
-    looks: Looks | None = None
-    """Counts at every look, of a table that was looked at while it was drawn."""
-    shells: Shells | None = None
-    """Estimation counts by noise norm, where the sampler kept them apart."""
-    disagreements: NDArray[np.int32] | None = None
-    """(N, C): of the draws that went through the fp32 network too, those on which it chose another class, by f's class."""
-    halves: Halves | None = None
-    """Sums of the noise that left the selected class, where the sampler kept them."""
+    extras: dict[str, Values] = field(default_factory=dict)
+    """Measurements beside the counts, by name (`rsctl.store.extras`)."""
 
     def take(self, rows: Any) -> Rows:
         taken = super().take(rows)
-        taken.looks = Looks(self.looks.draws, self.looks.counts[rows]) if self.looks else None
-        taken.shells = Shells(self.shells.edges, self.shells.counts[rows]) if self.shells else None
-        taken.disagreements = None if self.disagreements is None else self.disagreements[rows]
-        if self.halves:
-            taken.halves = Halves(self.halves.draws, self.halves.others[rows], self.halves.products[rows])
+        taken.extras = {
+            name: extra_columns()[name].take(values, rows) for name, values in self.extras.items()
+        }
         return taken
 
     @property
@@ -118,69 +111,34 @@ class Rows(ImageRows):
     @classmethod
     def concatenate(cls, parts: Sequence[Rows]) -> Rows:
         joined = super().concatenate(parts)
-        looks = [part.looks for part in parts if part.looks]
-        if looks:
-            joined.looks = Looks(looks[0].draws, np.concatenate([look.counts for look in looks]))
-        shells = [part.shells for part in parts if part.shells]
-        if shells:
-            joined.shells = Shells(shells[0].edges, np.concatenate([shell.counts for shell in shells]))
-        compared = [part.disagreements for part in parts if part.disagreements is not None]
-        joined.disagreements = np.concatenate(compared) if compared else None
-        halves = [part.halves for part in parts if part.halves]
-        if halves:
-            joined.halves = Halves(
-                halves[0].draws,
-                np.concatenate([half.others for half in halves]),
-                np.concatenate([half.products for half in halves]),
-            )
+        for name, extra in extra_columns().items():
+            if found := [part.extras[name] for part in parts if name in part.extras]:
+                joined.extras[name] = extra.concatenate(found)
         return joined
 
     @classmethod
     def read(cls, arrays: Mapping[str, NDArray[Any]]) -> Rows:
         rows = super().read(arrays)
-        if "looks/counts" in arrays:
-            rows.looks = Looks(arrays["looks/draws"], arrays["looks/counts"])
-        if "shells/counts" in arrays:
-            rows.shells = Shells(tuple(arrays["shells/edges"].tolist()), arrays["shells/counts"])
-        rows.disagreements = arrays.get("disagreements")
-        if "halves/products" in arrays:
-            first, second = arrays["halves/draws"].tolist()
-            rows.halves = Halves((first, second), arrays["halves/others"], arrays["halves/products"])
+        found = {name: extra.read(arrays) for name, extra in extra_columns().items()}
+        rows.extras = {name: values for name, values in found.items() if values is not None}
         return rows
 
     def write(self, file: Any) -> None:
         super().write(file)
-        if self.looks:
-            file["looks/draws"] = np.asarray(self.looks.draws, "i8")
-            put(file, "looks/counts", np.asarray(self.looks.counts, "i4"))
-        if self.shells:
-            file["shells/edges"] = np.asarray(self.shells.edges, "f8")
-            put(file, "shells/counts", np.asarray(self.shells.counts, "i4"))
-        if self.disagreements is not None:
-            put(file, "disagreements", np.asarray(self.disagreements, "i4"))
-        if self.halves:
-            file["halves/draws"] = np.asarray(self.halves.draws, "i8")
-            put(file, "halves/others", np.asarray(self.halves.others, "i4"))
-            put(file, "halves/products", np.asarray(self.halves.products, "f8"))
+        for name, values in self.extras.items():
+            extra_columns()[name].write(file, values)
 
     def problem(self, functions: int) -> str:
         if found := super().problem(functions):
             return found
         if self.counts.ndim != 2 or self.counts.shape != self.selection_counts.shape:
             return f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} differ in shape"
-        size, classes = self.counts.shape
+        classes = self.counts.shape[1]
         if (self.label >= classes).any():
             return f"label {self.label.max()} is none of {classes} classes"
-        if self.looks and self.looks.counts.dtype.kind != "i":
-            return f"looks of type {self.looks.counts.dtype}"
-        if self.looks and self.looks.counts.shape != (size, len(self.looks.draws), classes):
-            return f"looks of shape {self.looks.counts.shape} don't fit counts {self.counts.shape}"
-        if self.shells and self.shells.counts.shape != (size, len(self.shells.edges) + 1, classes):
-            return f"counts by shell of shape {self.shells.counts.shape} don't fit counts {self.counts.shape}"
-        if self.disagreements is not None and self.disagreements.shape != self.counts.shape:
-            return f"disagreements of shape {self.disagreements.shape} don't fit counts {self.counts.shape}"
-        if self.halves and (self.halves.others.shape, self.halves.products.shape) != ((size, 2), (size, 3)):
-            return f"sums of noise of shape {self.halves.products.shape} don't fit counts {self.counts.shape}"
+        for name, values in self.extras.items():
+            if found := extra_columns()[name].problem(values, self.counts):
+                return found
         if (self.counts < 0).any() or (self.selection_counts < 0).any():
             return "a count is negative"
         if (self.counts.sum(axis=1) != self.n).any():
@@ -245,10 +203,3 @@ class Findings(ImageRows):
         ):
             return f"adversarial images of shape {self.adversarial.shape} don't fit {len(self)} rows"
         return ""
-
-
-def put(group: Any, name: str, values: NDArray[Any], *, compressed: bool = False) -> None:
-    """Write a data set; counts over many classes are nearly all zero, and compressed they cost what a sparse form would."""
-    wide = compressed or (values.ndim >= 2 and values.shape[-1] > 64)
-    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide and values.size else {}
-    group.create_dataset(name, data=values, **options)

@@ -43,6 +43,7 @@ _SAMPLING = (
     "shell_edges",
     "gradient",
     "transfer",
+    "extras",
     "precision",
     "arithmetic",
 )

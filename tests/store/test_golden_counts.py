@@ -120,7 +120,9 @@ def same(found: Path, expected: Path, **attributes: Any) -> None:
     assert ours == theirs
     assert {**own, **attributes} == {**known, **attributes}
     for name, values in near.items():
-        np.testing.assert_allclose(values, there[name], rtol=1e-6, atol=100 if name.endswith("sums") else 1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            values, there[name], rtol=1e-6, atol=100 if name.endswith("sums") else 1e-6, err_msg=name
+        )
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS))
