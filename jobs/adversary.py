@@ -44,7 +44,7 @@ def loss_of_mean(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def gradient(objective: Objective, x: Tensor) -> Tensor:
-    """Of the objective's sum with respect to the images; the model's own gradients stay untouched."""
+    """Gradient of the objective's sum with respect to the images; the model's own gradients stay untouched."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         return torch.autograd.grad(objective(x).sum(), x)[0].float()
@@ -82,7 +82,7 @@ def pgd(
 
 def within_box(x: Tensor, radius: float | Tensor) -> Tensor:
     """Each pixel cut to at most this size."""
-    return x.clamp(min=-radius, max=radius)  # type: ignore[arg-type]
+    return x.clamp(min=-radius, max=radius)  # type: ignore[arg-type]  # torch declares two numbers or two tensors
 
 
 def ddn(

@@ -1,4 +1,4 @@
-"""How fast a model is sampled on this device, in each precision and tile: `python -m jobs.bench`, behind `rsctl bench`.
+"""Measures how fast a model is sampled on this device, in each precision and tile: `python -m jobs.bench`, behind `rsctl bench`.
 
 Prints one JSON document: samples per second, and how often the argmax of a lower precision agrees with that of
 fp32 under noise. A low agreement is no error: each precision is a classifier of its own, with its own certificate.
@@ -31,7 +31,7 @@ from rsctl.store.layout import Run
 BLOCK = 100
 TILES = {"cpu": (100, 200, 400, 800), "cuda": ON_A_GPU}
 SECONDS = 1.5
-"""How long one figure is measured."""
+"""Duration of one measurement."""
 
 
 def bench(
@@ -117,7 +117,7 @@ def classes_of(network: nn.Module, x: Tensor, tile: int) -> Tensor:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point; what went wrong is a sentence on stderr."""
+    """Entry point; errors go to stderr."""
     parser = argparse.ArgumentParser(prog="rsctl bench")
     parser.add_argument("--run", type=Path)
     parser.add_argument("--model", required=True)

@@ -1,4 +1,4 @@
-"""From the host to a device, without waiting for what the device still has to do."""
+"""Copies from the host to a device without waiting for the device's earlier work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A published checkpoint becomes the model of a run; and what `rsctl certify CHECKPOINT` asks before it plans anything.
+"""Imports a published checkpoint as the model of a run, and checks it for `rsctl certify CHECKPOINT` before anything is planned.
 
 `python -m jobs.import_checkpoint` looks at a file and prints one JSON document: layout, architecture, normalisation and
 why, accuracy with each normalisation.
@@ -37,7 +37,7 @@ from rsctl.store.task_context import Stopped, TaskContext
 
 NUMBERS = 1_300_000
 MOST, FEWEST = 400, 100
-"""Images classified before anything else: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where they don't tell."""
+"""Images classified first: 400 of CIFAR-10, 100 of ImageNet; up to 8 times as many where these don't decide."""
 
 
 def take(work: TaskContext) -> None:
@@ -58,13 +58,13 @@ def _take(work: TaskContext) -> None:
     device = configure("fp32", int(work.launch["threads"]))
     if not run.published_file.exists():
         raise InputError(
-            f"{run.published_file}: is gone, as is the copy of every file that couldn't be used. 'rsctl submit' copies it again."
+            f"{run.published_file}: no longer exists; the copy of a file that can't be used is deleted. 'rsctl submit' copies it again."
         )
     hyperparameters = completed(CHECKPOINT.parameters, spec.hyperparameters)
     weights = read_weights(run.published_file, hyperparameters["part"])
     if weights.sha256 != hyperparameters["sha256"]:
         raise InputError(
-            f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…), and is removed. 'rsctl submit' copies it again."
+            f"{run.published_file}: isn't the file this run was planned for ({hyperparameters['sha256'][:12]}…) and was removed. 'rsctl submit' copies it again."
         )
     dataset = find("data set", spec.dataset, known_datasets())
     more = some_images(spec.dataset, work.launch["dataset_parameters"], work.data_root)
@@ -86,7 +86,7 @@ def _take(work: TaskContext) -> None:
         "left": weights.left,
         "also": fit.also,
         "normalisation": normalisation,
-        "why": weights.why if normalisation == weights.normalisation else "as asked for",
+        "why": weights.why if normalisation == weights.normalisation else "as requested",
         "stored": [one.text for one in weights.stored],
         "stated": stated,
     }
@@ -125,7 +125,7 @@ def some_images(dataset: str, parameters: dict[str, Any], data_root: Path) -> It
 
 
 def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential, dict[str, Any]]:
-    """What a file is, its model, and the data set's parameters; raises UserError where it can't be told or used."""
+    """Identify the model that a file holds; returns a report, the model and the data set's parameters, or raises UserError."""
     use_plugins(options.plugins)
     dataset: DataSet = find("data set", options.dataset, known_datasets())
     parameters = parameters_of("dataset", dataset, options.parameters).model_dump()
@@ -148,7 +148,7 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
         "model": name,
         "model_parameters": architecture,
         "normalisation": normalisation,
-        "why": "as you say" if options.normalisation else weights.why,
+        "why": "as requested" if options.normalisation else weights.why,
         "images": len(images),
         "says": {weights.claim[0]: weights.claim[1]} if weights.claim else {},
         "assumes": assumptions(name, architecture, weights, shape),
@@ -162,7 +162,7 @@ def examine(options: argparse.Namespace) -> tuple[dict[str, Any], nn.Sequential,
 
 
 def options_of(command: str) -> argparse.ArgumentParser:
-    """What is said of a checkpoint."""
+    """Command-line options that describe a checkpoint."""
     parser = argparse.ArgumentParser(prog=command)
     parser.add_argument("file", type=Path)
     parser.add_argument("--dataset", required=True)
@@ -180,7 +180,7 @@ def options_of(command: str) -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point; what went wrong is a sentence on stderr."""
+    """Entry point; errors go to stderr."""
     return print_json(lambda: examine(options_of("rsctl certify").parse_args(arguments))[0])
 
 

@@ -1,4 +1,4 @@
-"""What several methods share: logits under several noises, and divergences of distributions."""
+"""Losses that several methods share: logits under several noises, and divergences of distributions."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ def noisy_logits(model: nn.Module, x: Tensor, noise: Tensor) -> Tensor:
     `x` is (B, C, H, W), or (m, B, C, H, W) where the noises have images of their own; `noise` is (m, B, C, H, W).
     """
     noisy = (x + noise).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-    return model(noisy).float().unflatten(0, noise.shape[:2])
+    logits: Tensor = model(noisy).float().unflatten(0, noise.shape[:2])
+    return logits
 
 
 def mean_softmax(logits: Tensor, dim: int = 0) -> Tensor:
@@ -53,7 +54,8 @@ def log_of(p: Tensor) -> Tensor:
 
 def norm_of(x: Tensor) -> Tensor:
     """L2 norm of each image, kept broadcastable: (..., C, H, W) → (..., 1, 1, 1)."""
-    return torch.linalg.vector_norm(x, dim=(-3, -2, -1), keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(x, dim=(-3, -2, -1), keepdim=True)
+    return norm
 
 
 def unit(x: Tensor) -> Tensor:

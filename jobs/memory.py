@@ -1,4 +1,4 @@
-"""What this process does with memory that it has given back, and what it says when there is no more."""
+"""malloc tuning and out-of-memory errors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Numbers of glibc's <malloc.h>."""
 MOST = 2**31 - 1
 SAID = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
-"""What a RuntimeError says of it: CUDA, torch's allocator for CPUs, cuBLAS and cuDNN."""
+"""Texts of out-of-memory RuntimeErrors: CUDA's, those of torch's allocator for CPUs, cuBLAS's and cuDNN's."""
 
 
 def keep_freed() -> None:
@@ -30,7 +30,7 @@ def keep_freed() -> None:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error is one for want of memory."""
+    """True for an out-of-memory error."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
         isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
     )
@@ -38,7 +38,7 @@ def ran_out(error: BaseException) -> bool:
 
 @contextmanager
 def sized_by(key: str, value: object, advice: str) -> Iterator[None]:
-    """Memory that runs out within is an UnavailableError that names the key it is needed for, its value and what to do."""
+    """Turn an out-of-memory error within into an UnavailableError that names the key behind the size, its value and a remedy."""
     try:
         yield
     except (RuntimeError, MemoryError) as error:

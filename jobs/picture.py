@@ -1,4 +1,4 @@
-"""One image of a run as pictures: as it is, and as f is shown it with its first noises, each with the class that f gives.
+"""Pictures of one image of a run: clean, and with its first noises as f sees it, each with the class that f gives.
 
 `python -m jobs.picture RUN POSITION`, behind the dashboard; prints one JSON document. Nothing is stored.
 """
@@ -75,7 +75,7 @@ def _png(pixels: Tensor) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """Entry point; what went wrong is a sentence on stderr."""
+    """Entry point; errors go to stderr."""
     parser = argparse.ArgumentParser(prog="jobs.picture")
     parser.add_argument("run", type=Path)
     parser.add_argument("position", type=int)

@@ -12,7 +12,7 @@ from torch import Tensor
 from jobs.memory import keep_freed
 
 REVISION = 3
-"""Of how f is executed and counted. Raise it when the same checkpoint would count differently."""
+"""Revision of how f is executed and counted. Raise it when the same checkpoint would count differently."""
 
 
 def configure(precision: str, threads: int) -> torch.device:
@@ -48,7 +48,7 @@ def in_full(like: Tensor) -> torch.autocast:
 
 
 def device_name(device: torch.device) -> str:
-    """What a speed or a count was measured on: the GPU's name, or `cpu`."""
+    """Name of the device, recorded with speeds and counts: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
 
 

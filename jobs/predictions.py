@@ -32,6 +32,9 @@ EVERY = 64
 class SoftPredictions(nn.Module):
     """Class shares of every training image, and how many images are done."""
 
+    shares: Tensor
+    done: Tensor
+
     def __init__(self, images: int, classes: int, device: torch.device) -> None:
         super().__init__()
         self.register_buffer("shares", torch.zeros(images, classes, device=device))
@@ -44,7 +47,7 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[int]:
 
 
 def gather(state: TrainingState, draws: int, known: Tensor | None = None) -> Iterator[int]:
-    """Have the table in the state as "soft", `known` or computed; processes share the images, each yield is a place to stop."""
+    """Put the table into the state as "soft", `known` or computed; processes share the images, each yield is a place to stop."""
     images, classes = state.images, state.images.shape.classes
     soft = state.keep("soft", SoftPredictions(len(images), classes, state.device))
     if known is not None:
@@ -105,9 +108,7 @@ def known_predictions(run: Run, images: Images) -> Tensor | None:
     """
     source = run.store.run("models", run.train_spec.predictions or ".")
     if not run.train_spec.predictions or not source.model_file.exists():
-        print(
-            "the teacher's smoothed predictions are computed here: no run of their own has them", flush=True
-        )
+        print("computing the teacher's smoothed predictions here: no finished run provides them", flush=True)
         return None
     try:
         stored = load_tensors(source.model_file)
@@ -117,10 +118,10 @@ def known_predictions(run: Run, images: Images) -> Tensor | None:
         raise
     except Exception as error:
         raise InputError(
-            f"{source.model_file}: can't be read ({error}). Move it away and submit again to compute it anew."
+            f"{source.model_file}: can't be read ({error}). Move it away and submit again to compute it again."
         ) from error
     if not same or shares.shape != (len(images), images.shape.classes):
         raise InputError(
-            f"{source.model_file}: is the table of other images or of another teacher. Move it away."
+            f"{source.model_file}: was computed for other images or with another teacher. Move it away."
         )
     return shares

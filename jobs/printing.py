@@ -1,4 +1,4 @@
-"""Answers of the data plane to commands of the control plane."""
+"""JSON output of the data plane for commands of the control plane."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rsctl.errors import UserError
 
 
 def print_json(find: Callable[[], Any]) -> int:
-    """Print what is found as one JSON document, or on stderr the sentence that says why nothing is; returns the exit code."""
+    """Print the result as one JSON document, or the error on stderr; returns the exit code."""
     try:
         print(json.dumps(find()))
     except UserError as error:

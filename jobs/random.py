@@ -35,7 +35,7 @@ def generator(device: torch.device, *key: int | str, offset: int = 0) -> torch.G
 
 
 def stream(device: torch.device, *key: int | str) -> torch.Generator:
-    """Likewise, from all of the key: on a CPU its SHAKE-256 fills the whole state, on a GPU it is a seed of 64 bits.
+    """A generator from all of the key: on a CPU its SHAKE-256 fills the whole state, on a GPU it is a seed of 64 bits.
 
     Raises UnavailableError where this torch keeps the state of a CPU's generator in another way.
     """
@@ -45,7 +45,7 @@ def stream(device: torch.device, *key: int | str) -> torch.Generator:
         return made
     if not _layout_known():
         raise UnavailableError(
-            f"torch {torch.__version__} keeps the state of a CPU's generator otherwise than rsctl knows, and noise can't be keyed. "
+            f"torch {torch.__version__} stores the state of CPU generators in an unknown layout, so noise can't be keyed. "
             "Install another version of torch."
         )
     words = np.frombuffer(hashlib.shake_256(_text(*key)).digest(4 * WORDS), "<u4")
@@ -59,12 +59,12 @@ def _text(*key: int | str) -> bytes:
 
 @cache
 def _fresh() -> Tensor:
-    """The state of a generator that was just seeded: the next number it is asked for makes a new round of words."""
+    """State of a newly seeded generator: the next number that is drawn makes a new round of words."""
     return torch.Generator().manual_seed(0).get_state()
 
 
 def _state(words: np.ndarray) -> Tensor:
-    """Such a state with these (624,) words."""
+    """State of a newly seeded generator with these (624,) words."""
     state = _fresh().clone()
     state.numpy()[FIRST : FIRST + 8 * WORDS].view("<u8")[:] = words
     return state
@@ -72,7 +72,7 @@ def _state(words: np.ndarray) -> Tensor:
 
 @cache
 def _layout_known() -> bool:
-    """Whether the words that a seed stands for (Matsumoto, Nishimura 1998), put in by hand, give that seed's numbers."""
+    """True if a seed's initial state (Matsumoto, Nishimura 1998), written into a generator by hand, gives that seed's numbers."""
     words = [5489]
     for number in range(1, WORDS):
         words.append((1812433253 * (words[-1] ^ words[-1] >> 30) + number) % 2**32)

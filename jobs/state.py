@@ -1,4 +1,4 @@
-"""What a method's loss may know of the training it is part of."""
+"""State of a training that a method's loss may use."""
 
 from __future__ import annotations
 
@@ -52,39 +52,45 @@ class TrainingState:
     sum: Callable[[Tensor], Tensor]
     """The sum of a tensor over all processes."""
     optimizer: torch.optim.Optimizer
-    """Of the base classifier, for methods that begin anew within one training."""
+    """The base classifier's optimiser, for methods that start over within one training."""
     predictions: Callable[[], Tensor | None] = lambda: None
     """The teacher's smoothed predictions (images of the training split, classes), where a run of their own has them."""
     exponent: int = 0
-    """Of generalised Gaussian noise; 0 is Gaussian."""
+    """Exponent of generalised Gaussian noise; 0 is Gaussian."""
     exponent_warmup: int = 0
-    """Epochs over which it grows to its value."""
+    """Epochs over which the exponent grows to its value."""
     law: str = "gaussian"
-    """Of the noise's coordinates (`jobs.noise`)."""
+    """Distribution of the noise's coordinates (`jobs.noise`)."""
     process: int = 0
     """Number of this process, of `processes`."""
     processes: int = 1
     step: int = 0
     """Optimiser steps taken so far."""
     epoch: float = 0.0
-    """The same in passes over the training images."""
+    """Passes over the training images taken so far."""
     batch: tuple[int, ...] = ()
     """Shape of the step's whole batch, over all processes."""
     mine: slice = field(default_factory=lambda: slice(None))
-    """This process's images of it."""
+    """This process's part of the batch."""
     x: Tensor = field(default_factory=lambda: torch.empty(0))
     """These images, as the loss is given them: float32 (B, C, H, W)."""
     rows: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
     """Positions of these images in the training split, int64 (B,)."""
     saved: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """What the checkpoint holds under the names given to `keep`."""
+    """States restored from the checkpoint, under the names given to `keep`."""
     kept: dict[str, Stateful] = field(default_factory=dict)
 
     def keep(self, name: str, thing: Kept) -> Kept:
-        """Have the method's own network, optimiser or table saved with every checkpoint; restores it when resumed."""
+        """Save the method's own network, optimiser or table with every checkpoint, and restore it when resumed."""
         self.kept[name] = thing
         if name in self.saved:
             thing.load_state_dict(self.saved[name])
+        return thing
+
+    def get(self, name: str, kind: type[Kept]) -> Kept:
+        """The object of this class that is kept under this name."""
+        thing = self.kept[name]
+        assert isinstance(thing, kind)
         return thing
 
     def noise(self, draw: int = 0) -> Tensor:
@@ -107,7 +113,7 @@ class TrainingState:
         k, warmup, epoch = self.exponent, self.exponent_warmup, int(self.epoch)
         if not k or not warmup or epoch > warmup:
             return k
-        return math.ceil(k - k ** (1 - epoch / warmup))
+        return math.ceil(k - math.pow(k, 1 - epoch / warmup))
 
     def noises(self, count: int, *, first: int = 0) -> Tensor:
         """`count` noises per image, float32 (count, B, C, H, W): the draws from `first` on."""

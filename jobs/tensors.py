@@ -20,7 +20,7 @@ from rsctl.catalog.weight_files import INDEX, pieces
 from rsctl.errors import InputError, UnavailableError
 
 NEEDED = (2, 6)
-"""Before this release torch hands TorchScript archives to its interpreter, also where only weights are asked for."""
+"""First safe release: earlier ones run TorchScript archives in torch's interpreter, even with `weights_only`."""
 
 MOST_REPEATED = 16 << 20
 """Bytes up to which a tensor may repeat stored values, as a constant that was expanded does."""
@@ -67,7 +67,7 @@ def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if release < NEEDED:
         raise UnavailableError(
-            f"torch {torch.__version__} runs programs that stand in checkpoints while it reads them. Install torch "
+            f"torch {torch.__version__} runs programs embedded in checkpoints while it reads them. Install torch "
             f"{'.'.join(map(str, NEEDED))} or newer."
         )
     file = io.BytesIO(source) if isinstance(source, bytes) else source
@@ -89,7 +89,7 @@ def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
 
 
 def is_safetensors(source: Path | bytes) -> bool:
-    """Told by its beginning: the length of a JSON document, and its brace."""
+    """True for safetensors, recognised by the beginning: the length of a JSON document, and its brace."""
     if isinstance(source, bytes):
         head = source[:9]
     else:
@@ -105,13 +105,13 @@ def _together(archive: zipfile.ZipFile, index: str, device: str) -> dict[str, An
     for name in pieces(archive.read(index), index):
         piece = archive.read(name) if name in there else b""
         if not piece or (zipfile.is_zipfile(io.BytesIO(piece)) and INDEX.encode() in piece):
-            raise InputError(f"{index}: {name} is no piece of it. Copy the folder again.")
+            raise InputError(f"{index}: {name} isn't one of its files. Copy the folder again.")
         found |= load_tensors(piece, device)
     return found
 
 
 def unusable(stored: Any) -> str:
-    """The sentence about the first tensor, of a file as it was loaded, that has no values of its own in memory; else empty."""
+    """Error message for the first tensor of a loaded file that has no values of its own in memory; else empty."""
     left, seen = [stored], set[int]()
     while left:
         one = left.pop()

@@ -38,7 +38,7 @@ class WorstCase:
     """Bounds of a model in training, over all images of [0, 1] pixels within an ℓ∞ distance of a batch."""
 
     def __init__(self, model: nn.Module, x: Tensor, epsilon: float) -> None:
-        self.network: Network = trace(model, tuple(x.shape[1:]), live=True)
+        self.network: Network = trace(model, x.shape[1:], live=True)
         self.start = Interval((x - epsilon).clamp(0, 1), (x + epsilon).clamp(0, 1))
         self.found = propagate(self.network, self.start)
 
@@ -48,7 +48,7 @@ class WorstCase:
             return self._interval_margins(y)
 
     def linear_margins(self, y: Tensor) -> Tensor:
-        """The same by linear bounds over these intervals (CROWN-IBP)."""
+        """f_y − f_c likewise, from linear bounds over these intervals (CROWN-IBP)."""
         with in_full(y):
             return self._linear_margins(y)
 

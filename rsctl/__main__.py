@@ -15,7 +15,7 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output left, as `head` does. What is still in the buffer goes nowhere, silently.
+        # The reader of our output closed the pipe, as `head` does. The rest of the buffer is dropped silently.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     sys.exit(code)
 

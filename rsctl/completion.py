@@ -1,6 +1,6 @@
-"""Completions of what is typed: names that the store and the catalog know, and files.
+"""Completion of names in the store and the catalog, and of files.
 
-The shell and the dashboard's prompts ask here. A completion never fails: where nothing can be known, nothing follows.
+Used by the shell and by the dashboard's prompts. A completion never fails: on an error it returns nothing.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Store
 
 Names = Callable[[str], list[str]]
-"""Maps what is typed to the whole texts that begin so."""
+"""Maps typed text to the completions that start with it."""
 
 
 def files(typed: str) -> list[str]:
-    """Files and folders whose path begins as what is typed does; a folder ends in a slash, so that one can go on."""
+    """Complete files and folders; a folder ends in a slash, so that completion can continue below it."""
     folder, begun = os.path.split(typed)
     try:
         with os.scandir(os.path.expanduser(folder) or ".") as found:
@@ -35,7 +35,7 @@ def files(typed: str) -> list[str]:
 
 
 def among(names: Callable[[], Iterable[str]]) -> Names:
-    """Completes one of these names."""
+    """Complete one of these names."""
 
     def complete(incomplete: str) -> list[str]:
         try:
@@ -47,7 +47,7 @@ def among(names: Callable[[], Iterable[str]]) -> Names:
 
 
 def listed(names: Iterable[str]) -> Names:
-    """Completes the last of several names with commas between them."""
+    """Complete the last of several comma-separated names."""
     known = list(names)
 
     def complete(typed: str) -> list[str]:
@@ -70,7 +70,7 @@ def runs(incomplete: str) -> list[str]:
 
 
 def sweeps_and_runs(incomplete: str) -> list[str]:
-    """Both, as `cancel` and `retry` take them."""
+    """Sweeps and runs, as `cancel` and `retry` take them."""
     return sweeps(incomplete) + runs(incomplete)
 
 
@@ -129,7 +129,7 @@ def published(incomplete: str) -> list[str]:
 
 
 def one_of(*names: str) -> Names:
-    """Completes one of a few fixed words."""
+    """Complete one of a few fixed words."""
     return among(lambda: names)
 
 

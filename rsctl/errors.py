@@ -1,4 +1,4 @@
-"""What a user can cause. The command line prints these as sentences, never as tracebacks."""
+"""Errors that a user can cause. The command line prints their message, never a traceback."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from difflib import get_close_matches
 
 
 class UserError(Exception):
-    """Something a sentence can explain; `exit_code` is what the command returns."""
+    """Base of the errors shown as a message; `exit_code` is what the command returns."""
 
     exit_code = 2
 
 
 class InputError(UserError):
-    """The input is wrong (exit 2): say where, what is allowed, what to do."""
+    """Invalid input (exit 2). The message names the place, what is allowed and what to do."""
 
     exit_code = 2
 
@@ -31,7 +31,7 @@ class RefusedError(UserError):
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """The sentence for a name that isn't there: the near one first, then the whole list."""
+    """Return the message for an unknown name: the closest match, then all that are allowed."""
     names = sorted(allowed)
     near = get_close_matches(given, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""

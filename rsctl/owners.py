@@ -1,4 +1,4 @@
-"""Who owns files: another user's must not run or be loaded as this one unless a group shares the store."""
+"""Ownership checks: another user's file is not run or loaded unless a group shares the store."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from pathlib import Path
 from rsctl.errors import RefusedError
 
 ROOT = 0
-"""Can change everything anyway: its files are as good as one's own."""
+"""root can change everything anyway, so its files are trusted like the user's own."""
 
 
 def user_name(user: int) -> str:
-    """The name of a user, or the number where the system has none for it."""
+    """Return the name of a user, or the number if it has none."""
     try:
         return pwd.getpwuid(user).pw_name
     except KeyError:
@@ -34,7 +34,7 @@ def group_name(group: int) -> str:
 
 
 def is_mine(path: Path) -> bool:
-    """Return whether a file, and what it links to, is this user's own or root's; one that isn't there is nobody else's."""
+    """Return whether a file and its link target belong to this user or to root; true for a missing file."""
     return all(_ours(found, path) for found in _stats(path))
 
 
@@ -66,7 +66,7 @@ def check_owner(path: Path, root: Path, *, group: bool) -> None:
 
 
 def world_writable(paths: Iterable[Path]) -> Iterator[Path]:
-    """Those of these files and folders that everybody can write to."""
+    """Return the files and folders among these that are world-writable."""
     for path in paths:
         try:
             found = path.stat()
@@ -77,7 +77,7 @@ def world_writable(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _up_to(path: Path, root: Path) -> Iterator[Path]:
-    """The file and the folders that it lies in, up to the store's own."""
+    """Return the file and its parent folders, up to the store's."""
     for folder in (path, *path.parents):
         yield folder
         if folder == root:
@@ -85,7 +85,7 @@ def _up_to(path: Path, root: Path) -> Iterator[Path]:
 
 
 def _stats(path: Path) -> Iterator[os.stat_result]:
-    """Owners of the file and, where it is a link, of what it leads to."""
+    """Stat the file and, if it is a link, its target."""
     with contextlib.suppress(OSError):
         yield (found := os.lstat(path))
         if stat.S_ISLNK(found.st_mode):
@@ -103,6 +103,6 @@ def _ours(found: os.stat_result, path: Path) -> bool:
 
 @cache
 def _shown_as(folder: Path, _device: int) -> int:
-    """The owner that a new file of this user has there: some network mounts show all files as another user's."""
+    """Return the owner that a new file of this user gets there: some network mounts show all files as another user's."""
     with tempfile.TemporaryFile(dir=folder) as file:
         return os.fstat(file.fileno()).st_uid

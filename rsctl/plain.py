@@ -1,4 +1,4 @@
-"""Text from files, logs and other people on its way to a terminal: what a terminal would obey is taken out."""
+"""Removes terminal control sequences from untrusted text before it is printed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MOST_LINES, _LAST_LINES, _MOST = 60, 5, 10_000
 
 
 def printable(text: str) -> str:
-    """Without anything that steers a terminal or hides itself: each such character becomes �, each odd space a space."""
+    """Replace control and invisible characters by �, and unusual spaces by a space."""
     return text if text.isprintable() else "".join(c if c.isprintable() else _shown(c) for c in text)
 
 
@@ -25,19 +25,19 @@ def _shown(character: str) -> str:
 
 
 def plain(text: str, longest: int = LONGEST) -> str:
-    """One line without escape sequences; of what carriage returns overwrote only the last remains (as in a terminal)."""
+    """Return one line without escape sequences and without text that a carriage return overwrites."""
     text = text.rstrip("\r").rpartition("\r")[2][: 64 * longest]
     text = _ESCAPES.sub("", text).expandtabs(4)
     return printable(text if len(text) <= longest else text[: longest - 1] + "…")
 
 
 def plain_lines(text: str, longest: int = LONGEST) -> list[str]:
-    """Every line of a text, harmless."""
+    """Return every line of a text without escape sequences."""
     return [plain(line, longest) for line in text.split("\n")]
 
 
 def harmless(text: str) -> str:
-    """The whole text, lines and tabs as they are, without anything else that steers a terminal."""
+    """Return a text without control characters other than newlines and tabs."""
     return "\n".join(line if line.isprintable() else _harmless_line(line) for line in text.split("\n"))
 
 
@@ -46,7 +46,7 @@ def _harmless_line(line: str) -> str:
 
 
 def shortened(text: str) -> str:
-    """A message without what nobody reads: of long values, lines and lists the two ends, and how long they are."""
+    """Shorten a message: long values, lines and lists keep their two ends and their length."""
     text = _LONG_WORD.sub(lambda word: _ends(word[0], 250), text)
     lines = [_ends(line, LONGEST) for line in text.split("\n")]
     if len(lines) > _MOST_LINES:
@@ -66,7 +66,7 @@ def _ends(text: str, most: int) -> str:
 
 
 class Guarded(io.TextIOWrapper):
-    """An output whose text can't steer the terminal that it may reach, whoever wrote it."""
+    """An output stream that removes control sequences from everything written to it."""
 
     brief = False
     """Long messages are shortened."""
@@ -80,18 +80,18 @@ class Guarded(io.TextIOWrapper):
 
 
 def guard(*, brief: bool = False) -> None:
-    """Send all text of this process to its outputs through `Guarded`; with `brief`, what is said on stderr is shortened."""
+    """Wrap stdout and stderr in `Guarded`; with `brief`, messages on stderr are shortened."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if type(stream) is io.TextIOWrapper:
-            # A stream of its own: the dashboard draws on the one that was there before.
+            # A separate stream: the dashboard draws on the original one.
             binary = open(stream.fileno(), "wb", closefd=False)  # noqa: SIM115
-            # A terminal that knows no sigma gets a question mark, not a traceback.
+            # A terminal that can't encode σ gets a question mark, not a traceback.
             guarded = Guarded(binary, stream.encoding, "replace", line_buffering=stream.line_buffering)
             guarded.brief = brief and name == "stderr"
             setattr(sys, name, guarded)
 
 
 def steer(stream: TextIO, codes: str) -> None:
-    """Write control sequences of rsctl's own."""
+    """Write rsctl's own control sequences."""
     stream.steer(codes) if isinstance(stream, Guarded) else stream.write(codes)

@@ -1,4 +1,4 @@
-"""Reading files that others named: pipes, devices and folders are refused before anything waits for them."""
+"""Reads files named by a user: pipes, devices and folders are refused before a read can block."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ _KINDS = (
 
 
 def open_regular(path: Path, most: int | None = None) -> BinaryIO:
-    """Open a file for reading; InputError where it is none, or is larger than `most` bytes. OSErrors pass."""
+    """Open a file for reading; raises InputError if it isn't a regular file or exceeds `most` bytes. OSErrors pass."""
     try:
         _require_regular(path, os.stat(path), most)
-        # It may have been replaced since: a pipe would be waited for.
+        # It may have been replaced since: opening a pipe would block.
         stream = os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except ValueError as error:  # a null byte in its name
-        raise InputError(f"{path}: is no name that a file can have ({error}).") from error
+        raise InputError(f"{path}: is not a valid file name ({error}).") from error
     try:
         _require_regular(path, os.fstat(stream.fileno()), most)
     except InputError:
@@ -35,7 +35,7 @@ def open_regular(path: Path, most: int | None = None) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int | None = None) -> bytes:
-    """The whole file, as `open_regular` opens it; nothing of files of the kernel's, which say that they are empty."""
+    """Read a whole file opened by `open_regular`; empty for the kernel's files, which report a size of 0."""
     with open_regular(path, most) as stream:
         return stream.read(os.fstat(stream.fileno()).st_size)
 

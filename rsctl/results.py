@@ -41,7 +41,7 @@ __all__ = ["RunResults", "SweepResults", "open"]
 def open(  # noqa: A001
     path: str | Path, *, certificate: str | None = None, alpha: float | None = None
 ) -> RunResults | SweepResults:
-    """A sweep (`runs/sweeps/<name>`), a certification run (`runs/counts/<id>`), what a verifier proved
+    """Open a sweep (`runs/sweeps/<name>`), a certification run (`runs/counts/<id>`), a verification
     (`runs/verifications/<id>`) or an imported log (`runs/imports/<id>`).
 
     Certificate and alpha default to those of the last submission. Raises InputError where the path is none of these.
@@ -57,19 +57,19 @@ def open(  # noqa: A001
     if (folder / "spec.json").is_file() and kind == "imports":
         return RunResults(of_import(Import(folder), certificate, alpha))
     raise InputError(
-        f"{path}: is no result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists the sweeps, 'rsctl status SWEEP' its runs."
+        f"{path}: is not a result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists the sweeps, 'rsctl status SWEEP' its runs."
     )
 
 
 @dataclass(frozen=True, eq=False)
 class RunResults:
-    """What is in of one run; every array has shape (N,) unless it says otherwise and is ascending in `index`."""
+    """Results so far of one run; arrays have shape (N,) unless stated otherwise and are ascending in `index`."""
 
     about: Subject
     """Method, σ, n, alpha, certificate, guarantee and the rest."""
 
     def __repr__(self) -> str:
-        """One line, for the last line of a notebook's cell; the arrays would fill pages."""
+        """Return one line for a notebook cell; the arrays would fill pages."""
         return f"<RunResults {self.about.run}: {counted(len(self.index), 'image')}, {self.about.certificate}{', LEARNED NOTHING' if self.about.degenerate else ''}{', FILES DAMAGED' if self.problems else ''}>"
 
     @property
@@ -83,22 +83,22 @@ class RunResults:
 
     @property
     def predicted(self) -> NDArray[np.int64]:
-        """The certified class, -1 where it abstains."""
+        """The predicted class, -1 for an abstention."""
         return self.about.certified.predicted
 
     @property
     def radius(self) -> NDArray[np.float64]:
-        """0 where it abstains."""
+        """The certified radius, 0 for an abstention."""
         return self.about.certified.radius
 
     @property
     def learned_nothing(self) -> str:
-        """Why the numbers are no result: one class for every image, or a training that ended at chance; else empty."""
+        """Reason why the numbers are meaningless: one class for every image, or accuracy at chance; empty otherwise."""
         return said(self.about.degenerate)
 
     @property
     def problems(self) -> Sequence[str]:
-        """Files that couldn't be used, each with its reason; their images are missing here."""
+        """Files that couldn't be used, each with its reason; their images are missing from the arrays."""
         return self.about.problems
 
     @property
@@ -107,14 +107,14 @@ class RunResults:
 
     @property
     def seconds(self) -> NDArray[np.float64]:
-        """Wall time of each image; NaN where a log has none."""
+        """Wall time of each image; NaN if a log has none."""
         return self.about.seconds
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """(N, C): the n estimation draws; raises InputError where there are radii alone, of a log or a verifier.
+        """(N, C): the n estimation draws; raises InputError for logs and verifiers that hold radii only.
 
-        Of a log that counted the predicted class alone (N, 1).
+        (N, 1) for a log that counted only the predicted class.
         """
         if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
             return self.about.logged.log.radii.counts.astype(np.int32)
@@ -127,25 +127,25 @@ class RunResults:
 
     @property
     def acr(self) -> float:
-        """Mean of correct · radius; NaN while nothing is in."""
+        """Mean of correct · radius; NaN while there are no results."""
         return (
             math.fsum(np.maximum(self.about.score, 0)) / len(self.index) if len(self.index) else float("nan")
         )
 
     def certified_accuracy(self, radii: Sequence[float]) -> NDArray[np.float64]:
-        """(R,): share of images that are right with a radius ≥ r; NaN while nothing is in."""
+        """(R,): share of images classified correctly with a radius ≥ r; NaN while there are no results."""
         if not len(self.index):
             return np.full(len(radii), np.nan)
         return np.array([(self.about.score >= r).mean() for r in radii])
 
     def certify(self, certificate: str, alpha: float) -> Certified:
-        """Another certificate or alpha from the same counts; raises RefusedError where it isn't sound for them."""
+        """Apply another certificate or alpha to the same counts; raises RefusedError if that isn't sound."""
         if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
             return reading(self.about.logged, certificate, alpha).certified
         return certify_run(self._table.run, self._table, certificate, alpha)
 
     def frame(self) -> Any:
-        """A pandas DataFrame with a row per image."""
+        """Return a pandas DataFrame with one row per image."""
         return _pandas().DataFrame(
             {"index": self.index, "label": self.label, "predicted": self.predicted, "radius": self.radius,
              "correct": self.correct, "seconds": self.seconds}
@@ -154,13 +154,13 @@ class RunResults:
     @property
     def _table(self) -> StoredTable[Rows]:
         if self.about.table is None:
-            raise InputError(f"{self.about.run}: holds radii without counts.")
+            raise InputError(f"{self.about.run}: holds radii only, no counts.")
         return self.about.table
 
 
 @dataclass(frozen=True, eq=False)
 class SweepResults:
-    """A sweep as it stands now; open it again to see what has come in since."""
+    """A snapshot of a sweep; open it again for newer results."""
 
     store: Store
     name: str
@@ -171,13 +171,13 @@ class SweepResults:
         return f"<SweepResults {self.name} in {self.store.root}>"
 
     def results(self, radii: Sequence[float] | None = None) -> Results:
-        """The rows with all that qualifies them; `radii` default to the sweep's own."""
+        """Return the rows with their notes; `radii` default to the sweep's own."""
         return sweep_results(
             self.store, self.name, certificate=self.certificate, alpha=self.alpha, radii=radii
         )
 
     def rows(self, radii: Sequence[float] | None = None) -> list[dict[str, Any]]:
-        """One dict per run and radius, with the columns of `rsctl export --format csv`."""
+        """Return one dict per run and radius, with the columns of `rsctl export --format csv`."""
         return long_rows(self.results(radii))
 
     def frame(self, radii: Sequence[float] | None = None) -> Any:
@@ -186,7 +186,7 @@ class SweepResults:
 
     @cached_property
     def runs(self) -> list[RunResults]:
-        """Its certification runs and what verifiers proved, on its images, and imported logs, read whole."""
+        """Its certification runs, verifications and imported logs, fully loaded."""
         plan, beside = find_sweep(self.store, self.name)
         of_counts = {entry["run"]: entry["images"] for entry in plan["entries"] if entry["kind"] == "counts"}
         own = [

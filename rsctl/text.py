@@ -1,26 +1,26 @@
-"""Counts and durations as a person reads them."""
+"""Formats counts, rates and durations for people."""
 
 from __future__ import annotations
 
 
 def counted(number: int, what: str, several: str = "") -> str:
-    """`1 image`, `2 images`, `10,000 images`; `several` is the plural where it isn't the word with an s."""
+    """Format `1 image`, `2 images`, `10,000 images`; `several` is an irregular plural."""
     return f"{number:,} {what if number == 1 else several or f'{what}s'}"
 
 
 def nth(number: int) -> str:
-    """`1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
+    """Format `1st`, `2nd`, `3rd`, `4th`, `11th`, `22nd`."""
     ending = "th" if number % 100 in (11, 12, 13) else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
     return f"{number}{ending}"
 
 
 def per_second(rate: float, unit: str = "") -> str:
-    """`0.028/s`, `20/s`, `12,345 images/s`."""
+    """Format `0.028/s`, `20/s`, `12,345 images/s`."""
     return (f"{rate:,.0f}" if rate >= 100 else f"{rate:.2g}") + (f" {unit}/s" if unit else "/s")
 
 
 def duration(seconds: float) -> str:
-    """`42 s`, `3 min`, `2 h 05`, `3 d 04 h`; what isn't nothing is a second at least."""
+    """Format `42 s`, `3 min`, `2 h 05`, `3 d 04 h`; anything above 0 is at least a second."""
     if seconds < 90:
         return f"{max(seconds, 1.0) if seconds else 0:.0f} s"
     if seconds < 5400:
@@ -31,5 +31,5 @@ def duration(seconds: float) -> str:
 
 
 def path_text(path: str) -> str:
-    """A path as a message shows it: quoted and escaped where it has what steers a terminal or breaks a line."""
+    """Format a path for a message: quoted and escaped if it contains control characters or line breaks."""
     return path if path.isprintable() else repr(path)

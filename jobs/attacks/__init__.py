@@ -25,8 +25,8 @@ are those that `Attacker.search` was given, in its order; a new call may draw ne
 
 
 @dataclass
-class AttackResult:
-    """What a search found for N images."""
+class Found:
+    """Results of a search for N images."""
 
     distance: Tensor
     """(N,) float64: of the nearest image in [0, 1] that was classified wrongly, in the attack's norm and in units of
@@ -38,8 +38,8 @@ class AttackResult:
 class Attacker(Protocol):
     """An attack made ready for one model."""
 
-    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
-        """Look for the nearest image that isn't classified as its label, for each of N images.
+    def search(self, images: Tensor, labels: Tensor) -> Found:
+        """Search for the nearest image that isn't classified as its label, for each of N images.
 
         That the unchanged image may be wrong already is decided elsewhere: it needn't be looked at.
         """
@@ -54,7 +54,9 @@ def fooled(scores: Tensor, labels: Tensor, topk: int) -> Tensor:
 def distances(images: Tensor, others: Tensor, norm: str) -> Tensor:
     """(N,) float64: between two images, in `l2` or `linf`."""
     difference = (others.double() - images.double()).flatten(1)
-    return torch.linalg.vector_norm(difference, ord={"l2": 2.0, "linf": math.inf}[norm], dim=1)
+    order = {"l2": 2.0, "linf": math.inf}[norm]
+    distance: Tensor = torch.linalg.vector_norm(difference, ord=order, dim=1)
+    return distance
 
 
 class Nearest:
@@ -62,16 +64,16 @@ class Nearest:
 
     def __init__(self, images: Tensor, labels: Tensor, *, norm: str, topk: int) -> None:
         self.images, self.labels, self.norm, self.topk = images, labels, norm, topk
-        self.found = AttackResult(
+        self.found = Found(
             torch.full((len(images),), math.inf, dtype=torch.float64, device=images.device), images.clone()
         )
 
     def offer(self, candidates: Tensor, scores: Tensor) -> Tensor:
-        """Look at images in [0, 1] and their scores; returns which of them fool, (N,) bool. The unchanged image isn't kept."""
+        """Consider images in [0, 1] with their scores; returns a mask of those that fool, (N,) bool. The unchanged image isn't kept."""
         fooling = fooled(scores, self.labels, self.topk)
         distance = distances(self.images, candidates, self.norm)
         better = fooling & (distance > 0) & (distance < self.found.distance)
-        self.found = AttackResult(
+        self.found = Found(
             torch.where(better, distance, self.found.distance),
             torch.where(better[:, None, None, None], candidates, self.found.image),
         )
@@ -81,7 +83,7 @@ class Nearest:
 def looking(
     classify: Classify, nearest: Nearest, parameters: Mapping[str, Any]
 ) -> Callable[[Tensor], tuple[Tensor, Tensor]]:
-    """What an attack does at every step: images → which of them fool (N,), and where to go on (N, C, H, W).
+    """One step of an attack: images → a mask of those that fool (N,), and directions to move in (N, C, H, W).
 
     One forward and one backward pass. The images are first cut to [0, 1] and then offered to `nearest`, so that what
     is kept is what was classified.

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from jobs.adversary import ddn
-from jobs.attacks import AttackResult, Classify, Nearest, looking
+from jobs.attacks import Classify, Found, Nearest, looking
 
 
 def prepare(
@@ -24,7 +24,7 @@ class DDN:
     parameters: Mapping[str, Any]
     norm: str
 
-    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
+    def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
         look = looking(self.classify, nearest, p)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from jobs.adversary import pgd
-from jobs.attacks import AttackResult, Classify, Nearest, looking
+from jobs.attacks import Classify, Found, Nearest, looking
 from jobs.losses import unit
 
 
@@ -33,7 +33,7 @@ class PGD:
     norm: str
     draw: Callable[[], Tensor]
 
-    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
+    def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
         look = looking(self.classify, nearest, p)
@@ -54,6 +54,6 @@ class PGD:
         """A random point of each ball: any direction, a norm that is uniform up to the radius."""
         direction = self.draw()
         if self.norm == "linf":
-            return ball * torch.special.erf(direction / 2**0.5)
-        share = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
+            return ball * torch.erf(direction / 2**0.5)
+        share: Tensor = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
         return ball * share * unit(direction)

@@ -12,20 +12,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from jobs.attacks import Attacker, AttackResult, Classify, fooled
+from jobs.attacks import Attacker, Classify, Found, fooled
 from jobs.attacks.smoothed import Smoothed
 from jobs.random import generator
 from rsctl.errors import InputError, RefusedError
 
 IMAGES = 128
-"""In a batch, where the base model is attacked."""
+"""Images per batch in attacks on the base model."""
 ROWS, PIXELS = 512, 12_000_000
 """At most so many images, and numbers in them, in one pass of the model: the backward pass keeps every activation."""
 
 
 @dataclass
-class Attacked(AttackResult):
-    """What an attack came to."""
+class Attacked(Found):
+    """Results of an attack."""
 
     predicted: Tensor
     """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
@@ -78,7 +78,7 @@ class AttackSearch:
         self.topk, self.most = int(parameters.get("topk", 1)), float(parameters.get("epsilon", math.inf))
         if self.topk >= classes:
             raise InputError(
-                f"attack: topk = {self.topk} of {classes} classes can't be attacked; give less than {classes}."
+                f"attack: topk = {self.topk} must be less than the number of classes, {classes}."
             )
         rows = max(16, min(ROWS, PIXELS // math.prod(shape)))
         self.smoothed: Smoothed | None = None
@@ -88,7 +88,7 @@ class AttackSearch:
                 fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
             )  # fmt: skip
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
-        """How many images are attacked together."""
+        """Images attacked together."""
 
     def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
         """Attack a batch, N = `batch`.
@@ -126,7 +126,7 @@ class AttackSearch:
         found = self._attacker(classify, positions).search(images, labels)
         with torch.no_grad():
             sure = fooled(classify(found.image), labels, self.topk)
-        found = AttackResult(torch.where(sure, found.distance, math.inf), found.image)
+        found = Found(torch.where(sure, found.distance, math.inf), found.image)
         return self._settled(found, images, fooled(scores, labels, self.topk), scores.argmax(dim=1))
 
     def _smoothed(
@@ -154,7 +154,7 @@ class AttackSearch:
         attacker: Attacker = self.prepare(classify, self.parameters, norm=self.norm, draw=draw)
         return attacker
 
-    def _settled(self, found: AttackResult, images: Tensor, wrong: Tensor, predicted: Tensor) -> Attacked:
+    def _settled(self, found: Found, images: Tensor, wrong: Tensor, predicted: Tensor) -> Attacked:
         """0 where the image itself is wrong; nothing found beyond `epsilon`."""
         distance = torch.where(found.distance > self.most, math.inf, found.distance)
         distance = torch.where(wrong, 0.0, distance)
@@ -166,7 +166,7 @@ def finite(scores: Tensor) -> Tensor:
     """The scores; raises RefusedError where one is not a number."""
     if not torch.isfinite(scores).all():
         raise RefusedError(
-            "the model gives logits that are not numbers: its checkpoint is spoilt, or its precision overflows. "
-            "Nothing is attacked."
+            "the model's logits are NaN or infinite: its checkpoint is damaged, or its precision overflows. "
+            "Nothing was attacked."
         )
     return scores

@@ -21,7 +21,7 @@ from scipy.special import bdtrc
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from jobs.attacks import AttackResult, Classify, distances
+from jobs.attacks import Classify, Found, distances
 from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
@@ -29,9 +29,9 @@ from jobs.random import generator, hash32
 from rsctl.config.runs import CONFIRMATIONS
 
 SELECTION = 100
-"""Draws that name the classes to be tested against the label."""
+"""Draws that select the classes to test against the label."""
 TILE, BLOCK = 400, 100
-"""Of the confirming draws, as certification has them by default."""
+"""Tile and block of the confirming draws: the defaults of certification."""
 DOUBLINGS = CONFIRMATIONS - 5
 """A found image is moved on by 0, ½, 1, 2 … 64 units until it is confirmed (a unit: see `Smoothed._further`). Of all confirmations one is of
 the unchanged image, four narrow down how far."""
@@ -114,7 +114,8 @@ class Smoothed:
 
         def some(x: Tensor, part: Tensor) -> Tensor:
             noisy = (x + part).flatten(0, 1).contiguous(memory_format=torch.channels_last)
-            return self.model(noisy).float().log_softmax(dim=1).unflatten(0, part.shape[:2])
+            each: Tensor = self.model(noisy).float().log_softmax(dim=1).unflatten(0, part.shape[:2])
+            return each
 
         parts = noise.split(max(1, self.rows // len(images)))
         if len(parts) == 1 or not torch.is_grad_enabled():
@@ -143,15 +144,15 @@ class Smoothed:
         return torch.from_numpy(p <= self.alpha / CONFIRMATIONS).to(labels.device)
 
     def confirm(
-        self, found: AttackResult, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
-    ) -> AttackResult:
-        """What g itself gets wrong: found images are moved on, away from their original, until it is confirmed.
+        self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
+    ) -> Found:
+        """Confirm that g itself misclassifies: found images are moved on, away from their original, until it does.
 
         Luck decides which of them a few noises call wrong first, so most lie somewhat before the boundary of g. The
         way to go doubles until g is seen to be wrong, and is then narrowed down. Those that never are wrong count as
         not found. `alpha` is shared among all trials.
         """
-        confirmed = AttackResult(torch.full_like(found.distance, math.inf), images.clone())
+        confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
         low = torch.zeros_like(found.distance)
         high = torch.full_like(low, math.inf)
         open_ = torch.isfinite(found.distance)

@@ -157,8 +157,13 @@ class CountWriter(ShardWriter):
             self.partial |= {
                 int(p.index): p
                 for p in shard.pending
-                if p.fingerprint in same and int(p.index) not in self.finished
+                if p.fingerprint in same and int(p.index) not in self.finished and self._fits(p)
             }
+
+    def _fits(self, image: Pending) -> bool:
+        """True where an image has the measurements of this run."""
+        spec = self.work.run.count_spec
+        return all(extra.fits(spec, image.extras.get(extra.name), self.classes) for extra in measured(spec))
 
     def finish(self, image: ImageCounts) -> None:
         """Keep an image's counts; its pixels and what recorders kept go, so that memory doesn't grow with the number of images."""

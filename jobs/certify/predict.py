@@ -1,4 +1,4 @@
-"""PREDICT (Cohen 2019): what the smoothed classifier of a published checkpoint says of some images.
+"""PREDICT (Cohen 2019): classes that the smoothed classifier of a published checkpoint gives some images.
 
 `python -m jobs.certify.predict`, behind `rsctl predict`; prints one JSON document. Nothing is stored.
 """
@@ -34,14 +34,14 @@ BLOCK = 100
 
 
 def predict(options: argparse.Namespace) -> dict[str, Any]:
-    """What is known of the file, and a row per image."""
+    """Classify test images with a published checkpoint; returns a report on the file and one row per image."""
     known, model, parameters = examine(options)
     if options.tile < 1 or options.tile % BLOCK:
         raise InputError(f"--tile: {options.tile} is not a multiple of {BLOCK}.")
     images = load(options.dataset, parameters, "test", options.data, positions=[])
     count = images.shape.counts["test"]
     if outside := [position for position in options.images if not 0 <= position < count]:
-        raise InputError(f"--images: {outside[0]} is no position in the test split; it has 0 to {count - 1}.")
+        raise InputError(f"--images: {outside[0]} isn't a position in the test split (0 to {count - 1}).")
     images = load(options.dataset, parameters, "test", options.data, positions=options.images)
     device = configure(options.precision, options.threads)
     alpha = options.alpha
@@ -82,7 +82,7 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def notes_of(options: argparse.Namespace, shape: DataShape) -> list[str]:
-    """That n is too small for alpha, whatever the votes, and which n could do."""
+    """Warning that n is too small for alpha, whatever the votes, with an n that would suffice."""
     if options.alpha == 1:
         return []
     draws = Draws(

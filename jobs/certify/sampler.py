@@ -108,14 +108,14 @@ class Sampler:
                         yield []
                 image.done = True
                 yield [image]
-            while len(ready) < self.per_tile * self.at_once and (image := next(source, None)) is not None:
+            while len(ready) < self.per_tile * self.at_once and (new := next(source, None)) is not None:
                 for recorder in self.recorders:
-                    if recorder.name not in image.kept:
-                        image.kept[recorder.name] = recorder.start(image)
-                blocks = self._ask(image)
+                    if recorder.name not in new.kept:
+                        new.kept[recorder.name] = recorder.start(new)
+                blocks = self._ask(new)
                 ready.extend(blocks)
                 if not blocks:  # interrupted while a recorder drew for it
-                    counted.append(image)
+                    counted.append(new)
             if counted:
                 continue
             if ready and len(flying) < self.flights:

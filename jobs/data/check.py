@@ -26,21 +26,21 @@ from rsctl.errors import InputError
 TOGETHER = 64
 """Files that a process opens one after the other."""
 ENDS_THE_PROCESS = (
-    "ends the process that opens it: it is damaged, or needs more memory than there is. Copy it again from its source, store it "
+    "crashes the process that opens it: it is damaged, or needs more memory than this machine has. Copy it again from its source, store it "
     "smaller, or remove it."
 )
 Defects = dict[int, str]
 
 
 def look(root: str, batch: list[tuple[int, str]], parameters: ImageFolder | None) -> Defects:
-    """Why files of a batch can't be decoded, by number."""
+    """Defects of files in a batch, by number: the reason why each can't be decoded."""
     warnings.simplefilter("ignore")  # of Pillow: what it decodes all the same isn't wrong
     found = {}
     for number, file in batch:
         path = Path(root, file)
         try:
             if not path.is_file():
-                raise InputError(f"{path} isn't there any more, or is no file. Restore it.")
+                raise InputError(f"{path} no longer exists, or isn't a regular file. Restore it.")
             read_image(path, parameters).close()
         except InputError as error:
             text = str(error).replace(" `rsctl data check` lists every such file at once.", "")

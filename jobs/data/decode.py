@@ -65,11 +65,11 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
         ) from error
     if folder is None:
         raise InputError(
-            f"{path} holds {depth.kind}, where this data set has 8 bits a channel. Convert it, or take the folder as an `imagefolder`."
+            f"{path} holds {depth.kind}, but this data set has 8 bits a channel. Convert it, or read the folder as an `imagefolder`."
         )
     if not path.name.lower().endswith(ENDINGS):
         raise InputError(
-            f"{path} holds {depth.kind}, though its name is that of a format of 8 bits. Give it the ending of what it is."
+            f"{path} holds {depth.kind}, but its extension is that of an 8-bit format. Give it the extension of its real format."
         )
     return Image.fromarray(to_bytes(values, white_of(depth, folder.white, path), path)).convert("RGB")
 
@@ -88,7 +88,7 @@ def to_bytes(values: NDArray[np.generic], white: float, path: Path) -> Pixels:
 
 
 def centre_crop(image: Image.Image, resize: int, size: int) -> Pixels:
-    """Shorter side to `resize` pixels, then the middle `size` x `size` of it: uint8 (size, size, 3).
+    """Resize the shorter side to `resize` pixels and crop the centre `size` x `size`: uint8 (size, size, 3).
 
     The arithmetic is torchvision's (Resize, CenterCrop; bilinear with antialiasing).
     """

@@ -25,8 +25,10 @@ def fetch(name: str, data_root: Path) -> None:
     declaration = find("data set", name, known_datasets())
     if name not in TORCHVISION:
         if not declaration.where:
-            raise InputError(f"{name} comes with the installation: there is nothing to fetch.")
-        raise InputError(f"{name} can't be downloaded by rsctl. Put there yourself: {declaration.where}.")
+            raise InputError(f"{name} comes with the installation: nothing to fetch.")
+        raise InputError(
+            f"{name} can't be downloaded by rsctl. Put its files there yourself: {declaration.where}."
+        )
     try:
         data_root.mkdir(parents=True, exist_ok=True)
         with redirect_stdout(sys.stderr):

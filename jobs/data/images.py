@@ -1,4 +1,4 @@
-"""Images with labels: in memory, or decoded from their files when asked for. Both answer to the same calls."""
+"""Images with labels: in memory, or decoded from their files on demand, behind one interface."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Images(ABC):
     """int64 (N,), positions in the split."""
     shape: DataShape
     fingerprint: str
-    """Hex; says which content the whole split has, whichever positions were loaded."""
+    """Hash (hex) of the whole split's content, whichever positions were loaded."""
     pixels: Tensor | None
     """uint8 (N, C, H, W) where the set is in memory, else None."""
     crops = False
@@ -162,7 +162,7 @@ class FileImages(Images):
         return self
 
     def decode(self, row: int, seed: str | None = None, mirror: bool = True) -> Tensor:
-        """uint8 (3, size, size); with a seed randomly cropped, and mirrored unless told not to; else centred."""
+        """uint8 (3, size, size): with a seed randomly cropped and, if `mirror`, mirrored; else centre-cropped."""
         with read_image(self.root / os.fsdecode(self.files[row])) as image:
             size = self.shape.size
             pixels = (
@@ -188,7 +188,7 @@ class FileImages(Images):
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         keyed = ([(step, row) for row in rows.tolist()] for step, rows in enumerate(batches, first_step))
-        loader: DataLoader[tuple[Tensor, Tensor] | InputError] = DataLoader(
+        loader: DataLoader[tuple[Tensor, int] | InputError] = DataLoader(
             _Decoder(self, generator_seed if augment else None, mirror),
             batch_sampler=keyed,
             num_workers=max(1, len(os.sched_getaffinity(0)) - 1) if workers is None else workers,

@@ -14,7 +14,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 
 
 def too_large(size: int) -> str:
-    """Why so many bytes of images aren't held, or empty: each process of a training holds its own."""
+    """Reason not to hold so many bytes of images, or empty; each process of a training holds its own."""
     processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     most = min([HELD_MOST, *(limit * HELD_SHARE / processes for limit in _limits())])
     return f"{size / 2**30:.1f} GB, of which {most / 2**30:.1f} GB would be held" if size > most else ""

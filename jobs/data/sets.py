@@ -85,8 +85,8 @@ def from_arrays(
             f"{shape.classes} classes are declared."
         )
     content = hashlib.sha256(repr(expected).encode())
-    content.update(pixels.contiguous().numpy())
-    content.update(labels.contiguous().numpy())
+    content.update(pixels.contiguous().numpy().data)
+    content.update(labels.contiguous().numpy().data)
     if positions is not None:
         rows = torch.as_tensor(positions, dtype=torch.int64)
         pixels, labels = pixels[rows], labels[rows]
@@ -207,7 +207,7 @@ def read_folder(
 def read_imagenet(
     dataset: DataSet, split: str, root: Path, shape: DataShape, positions: Sequence[int] | None
 ) -> FileImages:
-    """ImageNet's folders, decoded when asked for; its test split is the validation folder, whose labels are public."""
+    """ImageNet's folders, decoded on demand; its test split is the validation folder, whose labels are public."""
     folder = "train" if split == "train" else "val"
     place = (
         f"Expected: {dataset.where}; class folders are sorted by name. Set RSCTL_DATA if they lie elsewhere."

@@ -24,7 +24,8 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     def objective(at: Tensor) -> Tensor:
         smoothed = mean_softmax(noisy_logits(model, at, noise))
         own = -log_of(smoothed.gather(1, y[:, None])[:, 0])
-        return own - p["lbd"] * runner_up_loss(smoothed, y, p["floor"])
+        raised: Tensor = own - p["lbd"] * runner_up_loss(smoothed, y, p["floor"])
+        return raised
 
     epsilon = warmed_up(p["epsilon"], p["warmup"], state.epoch)
     with evaluating(model):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from jobs.adversary import evaluating
 from jobs.device import to_device
 from jobs.losses import cross_entropies, kl, noisy_logits, unit, within
-from jobs.predictions import gather
+from jobs.predictions import SoftPredictions, gather
 from jobs.state import TrainingState
 
 
@@ -29,7 +29,7 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[int]:
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
     """Mean of (1/m)·Σ of the K lowest CE(F(x + δ_i), y) + λ·1[K = m]·max_i KL(q ‖ F(x + δ_i*))."""
     p = state.parameters
-    m, target = p["noises"], state.kept["soft"].shares[to_device(state.rows, x.device)]
+    m, target = p["noises"], state.get("soft", SoftPredictions).shares[to_device(state.rows, x.device)]
     noise = state.noises(m)
     logits = noisy_logits(model, x, noise)
     if p["confidence"] == "teacher":
@@ -66,5 +66,5 @@ def worst_noises(
 
 
 def _mean(noise: Tensor) -> Tensor:
-    """Over the coordinates of each noise, kept broadcastable."""
+    """Mean over the coordinates of each noise, kept broadcastable."""
     return noise.mean(dim=(-3, -2, -1), keepdim=True)

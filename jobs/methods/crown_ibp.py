@@ -6,6 +6,7 @@ beginning better, and intervals end up certifying more.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from jobs.state import TrainingState
@@ -13,7 +14,7 @@ from jobs.worst_case import WorstCase, ramp, worst_cross_entropy
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
-    """With the ε, κ and β of this step."""
+    """Loss with the ε, κ and β of this step, and logits."""
     p = state.parameters
     share = ramp(state.epoch, p["epsilon_start"], p["epsilon_epochs"], p["epsilon_shape"])
     logits = model(x)
@@ -25,7 +26,8 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
     )
     bounds = WorstCase(model, x, p["epsilon"] * share)
     # Neither bound is computed where it counts nothing.
-    linear = bounds.linear_margins(y) * beta if beta else 0.0
-    intervals = bounds.interval_margins(y) * (1 - beta) if beta < 1 else 0.0
+    nothing = torch.zeros_like(logits)
+    linear = bounds.linear_margins(y) * beta if beta else nothing
+    intervals = bounds.interval_margins(y) * (1 - beta) if beta < 1 else nothing
     worst = worst_cross_entropy(linear + intervals, y, state.label_smoothing)
     return kappa * natural + (1 - kappa) * worst, logits

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.losses import unit
+from jobs.models.normalize import normalisation_of
 from jobs.precision import at_least_float32
 from jobs.state import TrainingState
 
@@ -36,7 +37,7 @@ def loss(model: nn.Sequential, x: Tensor, y: Tensor, state: TrainingState) -> tu
     """Mean of ½‖a(v(x + η)) − a(f(x))‖² + γ·h·σ²/2·‖∇v(x + η)‖², a the softmax or nothing; y isn't used."""
     p = state.parameters
     begin_timestep(model, state)
-    target = state.kept["target"].eval()
+    target = state.get("target", nn.Module).eval()
     with torch.no_grad():
         wanted = at_least_float32(target(x))
     noisy = x
@@ -60,7 +61,7 @@ def squared_jacobian(model: nn.Sequential, x: Tensor, logits: Tensor, state: Tra
     In normalised pixels z = (x − mean)/std the gradient is std·∇, and a step along it is std times as long in x.
     """
     p = state.parameters
-    std = model[0].std if p["pixels"] == "normalised" else 1.0
+    std = normalisation_of(model).std if p["pixels"] == "normalised" else 1.0
     total = logits.new_zeros(len(x))
     for number in range(p["projections"]):
         w = state.normal(f"projection {number}", logits.shape[1]) / logits.shape[1] ** 0.5

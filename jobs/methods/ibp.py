@@ -13,7 +13,7 @@ from jobs.worst_case import WorstCase, ramp, worst_cross_entropy
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
-    """With the ε and κ of this step."""
+    """Loss with the ε and κ of this step, and logits."""
     p = state.parameters
     share = ramp(state.epoch, p["epsilon_start"], p["epsilon_epochs"], p["epsilon_shape"])
     logits = model(x)

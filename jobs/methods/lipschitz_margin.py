@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from jobs.worst_case import ramp
 
 
 class Directions(nn.Module):
-    """One vector per layer: where power iteration has come to."""
+    """One vector per layer: the current state of its power iteration."""
 
     def __init__(self, network: Network, state: TrainingState) -> None:
         super().__init__()
@@ -47,16 +48,16 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
 
 
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
-    """Cross-entropy, or the hinge at 0, of the logits after that."""
+    """Cross-entropy, or the hinge at 0, of the logits with these margins added."""
     p = state.parameters
     set_p(model, exponent(state.epoch, p))
     with cached():  # an orthogonal weight is computed once and in full, for the logits and for the constants
         with in_full(x):
             compute_weights(model)
         logits = model(x)
-        network = trace(model, tuple(x.shape[1:]), live=True)
+        network = trace(model, x.shape[1:], live=True)
     with in_full(x):
-        constants = margin_constants(network, p["norm"], state.kept["directions"])
+        constants = margin_constants(network, p["norm"], state.get("directions", Directions))
     radius = p["radius"] * ramp(state.epoch, 0.0, p["radius_epochs"])
     own = one_hot(y, logits)
     added = radius * (constants[y] if constants.dim() else constants.expand_as(logits)) * (1 - own)
@@ -75,7 +76,7 @@ def compute_weights(model: nn.Module) -> None:
     """Every weight that is a function of others, for the cache."""
     for layer in model.modules():
         if is_parametrized(layer):
-            for name in layer.parametrizations:
+            for name in cast(nn.ModuleDict, layer.parametrizations):
                 getattr(layer, name)
 
 
@@ -95,7 +96,8 @@ def exponent(epoch: float, p: dict[str, float]) -> float:
     growing = epoch - p["p_hold"]
     if growing >= p["p_epochs"]:
         return math.inf
-    return p["p_start"] * (p["p_end"] / p["p_start"]) ** (max(0.0, growing) / max(p["p_epochs"], 1e-9))
+    growth: float = (p["p_end"] / p["p_start"]) ** (max(0.0, growing) / max(p["p_epochs"], 1e-9))
+    return p["p_start"] * growth
 
 
 def margin_constants(network: Network, norm: str, directions: nn.Module) -> Tensor:
@@ -129,4 +131,5 @@ def layer_constant(op: object, number: int, norm: str, directions: nn.Module) ->
     with torch.no_grad():
         moved = op.transpose(op.linear(direction))
         direction.copy_(moved / moved.norm().clamp(min=1e-12))
-    return op.linear(direction.clone()).norm()
+    constant: Tensor = op.linear(direction.clone()).norm()
+    return constant

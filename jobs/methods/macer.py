@@ -31,5 +31,5 @@ def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[
 
 def _margin(top: Tensor) -> Tensor:
     """Φ⁻¹(p₁) − Φ⁻¹(p₂) of the two largest probabilities, (B, 2) → (B,)."""
-    quantiles = torch.special.ndtri(top)
+    quantiles: Tensor = torch.special.ndtri(top)
     return quantiles[:, 0] - quantiles[:, 1]

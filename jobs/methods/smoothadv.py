@@ -6,6 +6,8 @@ mean, as in the authors' code). Attack and training use the same noises.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -31,7 +33,9 @@ def warmed_up(epsilon: float, warmup: int, epoch: float) -> float:
     return min(epsilon, (int(epoch) + 1) * epsilon / warmup)
 
 
-def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float, p: dict) -> Tensor:
+def attack(
+    model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float, p: dict[str, Any]
+) -> Tensor:
     """Adversarial examples of the smoothed classifier within an ℓ2 ball."""
     if p["attack"] == "pgd-no-grad":
         return pgd(x, lambda at: stein(model, at, y, noise), epsilon, p["steps"])
@@ -40,7 +44,7 @@ def attack(model: nn.Module, x: Tensor, y: Tensor, noise: Tensor, epsilon: float
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
     def look(at: Tensor) -> tuple[Tensor, Tensor]:
-        """Return whether that many noises, or F̄, are wrong there, and its gradient."""
+        """Return a mask of images that enough noises, or F̄, misclassify, and the gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
             logits = noisy_logits(model, at, noise)

@@ -36,7 +36,7 @@ class Mapping(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, logits: Tensor) -> Tensor:
-        scale = self.out(self.hidden(logits).relu()).clamp(-3, 3).exp()
+        scale: Tensor = self.out(self.hidden(logits).relu()).clamp(-3, 3).exp()
         return (scale * logits).softmax(dim=-1)
 
 
@@ -54,7 +54,7 @@ def prepare(model: nn.Module, state: TrainingState) -> Iterator[None]:
 def loss(model: nn.Module, x: Tensor, y: Tensor, state: TrainingState) -> tuple[Tensor, Tensor]:
     """−log ĝ_y where ĝ is wrong; −β·Φ⁻¹(ĝ_y) where it is right and below ρ; nothing above ρ."""
     p = state.parameters
-    mapping = state.kept["mapping"]
+    mapping = state.get("mapping", Mapping)
     if state.step and state.step % p["mapping_interval"] == 0:
         update_mapping(model, mapping, x, y, state)
     logits = noisy_logits(model, x, state.noises(p["noises"]))
@@ -83,9 +83,10 @@ def update_mapping(model: nn.Module, mapping: nn.Module, x: Tensor, y: Tensor, s
             for done in range(0, wanted, together)
         ])  # fmt: skip
     value = objective(mapping(logits).mean(0), y, state).mean() * state.share(y)
-    optimizer = state.kept["mapping_optimizer"]
+    optimizer = state.get("mapping_optimizer", torch.optim.Optimizer)
     optimizer.zero_grad(set_to_none=True)
     value.backward()
     for parameter in mapping.parameters():
+        assert parameter.grad is not None
         parameter.grad = state.sum(parameter.grad)
     optimizer.step()

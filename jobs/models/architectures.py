@@ -39,4 +39,5 @@ def build(name: str, classes: int, channels: int, size: int, **parameters: Any) 
         )
     from torchvision.models import resnet50
 
-    return resnet50(weights=None, num_classes=classes)
+    network: nn.Module = resnet50(weights=None, num_classes=classes)
+    return network

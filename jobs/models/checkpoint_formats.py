@@ -1,4 +1,4 @@
-"""Checkpoints that others published: what a file holds, in which layout, and what it says of itself.
+"""Published checkpoints: contents of a file, its layout, and the metadata it states.
 
 A file of weights doesn't say what was done to the images before the first convolution, and the wrong answer is what is
 reported most often of pretrained smoothed classifiers. So the layout is recognised and named, the normalisation is taken from
@@ -37,7 +37,7 @@ from rsctl.catalog.weight_files import content, weights_file
 from rsctl.errors import InputError, UserError, unknown
 
 CLAIMS = ("best_prec1", "prec1", "best_acc1", "best_acc", "test_acc", "acc", "accuracy", "best_sa")
-"""Under which names checkpoints keep the accuracy that their authors measured: per cent, or a share."""
+"""Keys under which checkpoints keep the accuracy that their authors measured: per cent, or a share."""
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class Held:
         keys = [str(key) for key in stored]
         layout = f"{{{', '.join(keys[:8])}{', …' * (len(keys) > 8)}}}" if part.path else "a bare state dict"
         if len(part.path) > 1 or (part.path and part.path[0] not in WRAPPINGS):
-            layout += f", of which '{'.'.join(part.path)}' is taken,"
-        layout += f" with keys '{part.prefix}…'" if part.prefix else " with keys of no prefix"
+            layout += f", of which '{'.'.join(part.path)}' is used,"
+        layout += f" with keys '{part.prefix}…'" if part.prefix else " with keys without a prefix"
         used = set() if entries is None else {part.full(key) for key in origin.values()}
         kept = stored_in(self.values, part.name, used)
         assumed = _assumed(part.prefix, part.path[0] if part.path else "", part.weights, stored)
@@ -83,13 +83,13 @@ class Weights:
     """A network that a file holds."""
 
     state_dict: dict[str, Tensor]
-    """Of the network without what wraps it; the counters of batch normalisation left out."""
+    """Weights of the bare network, without wrappers and without the counters of batch normalisation."""
     layout: str
-    """In a few words."""
+    """Short description of the layout."""
     said: str
     """The architecture that the file names, or empty."""
     normalisation: str
-    """What goes with this layout (`rsctl.catalog.checkpoints.NORMALISATIONS`)."""
+    """Normalisation that belongs to this layout (`rsctl.catalog.checkpoints.NORMALISATIONS`)."""
     why: str
     sha256: str
     """Hex, of the file."""
@@ -173,7 +173,7 @@ def _nothing(path: Path, stored: Any) -> str:
         return f"{path}: holds a {type(stored).__name__}, not weights by name."
     names = [str(name) for name in stored] if isinstance(stored, Mapping) else [f"a list of {len(stored)}"]
     return (
-        f"{path}: holds no weights by name. Looked under {', '.join(WRAPPINGS)} and everything else; there are: "
+        f"{path}: holds no weights by name. Searched {', '.join(WRAPPINGS)} and everything else; its keys are: "
         f"{', '.join(names[:8]) or '(nothing)'}{', …' * (len(names) > 8)}."
     )
 

@@ -27,12 +27,13 @@ class SmallCNN(nn.Module):
         )
         self.fc = nn.Linear(2 * width * left * left, classes)
         for module in self.modules():
-            if isinstance(module, nn.Conv2d):
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.fc(self.features(x).flatten(1))
+        logits: Tensor = self.fc(self.features(x).flatten(1))
+        return logits
 
 
 def lenet(classes: int, channels: int, size: int, widths: Sequence[int]) -> nn.Sequential:

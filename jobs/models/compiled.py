@@ -73,7 +73,7 @@ def compiled(function: Function, mode: str, tile: Tensor) -> tuple[Function, flo
 
 
 def compiler_version(device: torch.device) -> str:
-    """What turns generated code into instructions: its version decides a logit's last bit. Raises where there is none."""
+    """Version of the compiler behind generated code, which decides a logit's last bit; raises where there is none."""
     if device.type == "cuda":
         import triton
 

@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from torch import Tensor
 
 LOOKS = 4
-"""So often at most are images looked at; each time there are twice as many as before."""
+"""Largest number of looks; each has twice as many images as the one before."""
 LEVEL = 0.01
 """Largest probability, over all looks, that two equally good ones are taken for different."""
 ALIKE = 0.02
@@ -28,11 +28,11 @@ class Contest:
     theirs: float
     images: int
     verdict: Literal["better", "worse", "alike", "open"]
-    """`open`: these images don't tell."""
+    """`open`: undecided with these images."""
 
 
 def contest(pairs: Iterator[tuple[Tensor, Tensor]]) -> Contest:
-    """Looks at `pairs`, bool (N,) each: right with ours, right with theirs, until they tell or there are no more."""
+    """Compares over `pairs`, bool (N,) each: right with ours, right with theirs, until decided or out of images."""
     ours, theirs = next(pairs)
     while (verdict := compare(ours, theirs)) == "open" and (more := next(pairs, None)) is not None:
         ours, theirs = torch.cat([ours, more[0]]), torch.cat([theirs, more[1]])

@@ -105,7 +105,7 @@ def distance_network(inputs: int, widths: list[int], classes: int, initial: str 
 
 
 def set_p(model: nn.Module, p: float) -> None:
-    """Of every distance layer, for the steps that follow."""
+    """Set p of every distance layer, for the steps that follow."""
     for layer in model.modules():
         if isinstance(layer, Distance):
             layer.p = p

@@ -29,7 +29,7 @@ class Fit:
         """The entries that were left, a sentence each."""
         left, also = self.weights.left, " and ".join(f"'{name}'" for name in self.also)
         there = f"'{self.weights.part.name}'" if self.weights.part and self.weights.part.name else "the root"
-        said = [f"left beside it: {', '.join(left[:8])}{', …' * (len(left) > 8)}"] if left else []
+        said = [f"not used: {', '.join(left[:8])}{', …' * (len(left) > 8)}"] if left else []
         return said + [
             f"taken from {there}; {also} would fit as well (--part, in a sweep file method.part)"
         ] * bool(also)
@@ -93,7 +93,7 @@ def _finite(weights: Weights) -> None:
 def normalisation_for(
     weights: Weights, asked: str, dataset: DataSet, shape: DataShape, *, anyway: bool
 ) -> str:
-    """The normalisation to use, where `asked` is what the user says, or empty; raises InputError where the file stores another."""
+    """The normalisation to use; `asked` is the user's, or empty. Raises InputError where the file stores another."""
     if not asked:
         return weights.normalisation
     readings = [(one, text) for one in weights.stored for text in one.texts]
@@ -101,6 +101,6 @@ def normalisation_for(
         return asked
     stored = readings[0][0]
     raise InputError(
-        f"the normalisation '{asked}' is asked for, but the file stores another beside its network: {stored.text} "
-        f"({', '.join(stored.names)}). Leave it out to take that one, or say --anyway (in a sweep file method.anyway = true)."
+        f"normalisation '{asked}' was requested, but the file stores another beside its network: {stored.text} "
+        f"({', '.join(stored.names)}). Leave it out to use that one, or pass --anyway (in a sweep file method.anyway = true)."
     )

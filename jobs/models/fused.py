@@ -48,14 +48,14 @@ class FusedConv(nn.Module):
                 operators._convolution_pointwise(x, self.weight, self.bias, *self.geometry, after, [], ""),
             )
         relu = "relu" if self.relu else None
-        rest = (self.weight, self.bias, *self.geometry, "add", 1.0, relu, [], None)
+        rest: tuple[Any, ...] = (self.weight, self.bias, *self.geometry, "add", 1.0, relu, [], None)
         if self.overwrite:
             return cast(Tensor, operators._convolution_pointwise_.binary(shortcut, x, *rest))
         return cast(Tensor, operators._convolution_pointwise.binary(x, shortcut, *rest))
 
 
 def available(dtype: torch.dtype) -> bool:
-    """Whether this build and this processor have the operators for float32 or bfloat16."""
+    """True if this build and this processor have the operators for float32 or bfloat16."""
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise_"):
         return False
     return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
@@ -84,7 +84,7 @@ def fused(network: nn.Module, example: Tensor) -> nn.Module | None:
         if total is not None and total.op == "call_function" and total.target in _ADD and not total.kwargs:
             other = total.args[1] if total.args[0] is node else total.args[0]
             # Of two convolutions that are summed, the later one takes the other's result.
-            if other in fresh and _shape(other) == _shape(node):
+            if isinstance(other, fx.Node) and other in fresh and _shape(other) == _shape(node):
                 last, shortcut = total, other
         after = _only_user(last)
         relu = after is not None and _is_relu(after, modules)

@@ -1,4 +1,4 @@
-"""Does a published checkpoint classify, and does it with the normalisation that was assumed?"""
+"""Checks that a published checkpoint classifies, and that it was trained with the normalisation assumed for it."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ class Accuracy:
     images: int
     clean: float
     noisy: float
-    """Under one noise each; the same without noise."""
+    """Share under one noise each; equal to `clean` without noise."""
 
     @property
     def best(self) -> float:
-        """A network trained on noisy images may do badly on clean ones, and the other way round."""
+        """The better of both: a network trained on noisy images may do badly on clean ones, and vice versa."""
         return max(self.clean, self.noisy)
 
     def __str__(self) -> str:
@@ -57,7 +57,7 @@ class Accuracy:
 def answers(
     model: nn.Module, images: Images, sigmas: Sequence[float], device: torch.device, begun: int = 0
 ) -> Tensor:
-    """bool (sigmas, N): which of these images it gets right under one noise of each sigma; `begun` images were asked before."""
+    """bool (sigmas, N): images it classifies correctly under one noise of each sigma; `begun` images were classified before."""
     model = model.to(device).eval()
     right = torch.zeros(len(sigmas), len(images), dtype=torch.bool)
     for first in range(0, len(images), 100):
@@ -72,23 +72,23 @@ def answers(
 
 
 def accuracy(model: nn.Module, images: Images, sigma: float, device: torch.device) -> Accuracy:
-    """On all of these images."""
+    """Accuracy on all of these images."""
     return accuracy_of(answers(model, images, kinds(sigma), device))
 
 
 def accuracy_of(right: Tensor) -> Accuracy:
-    """From `answers` on clean images, and on noisy ones if there were any."""
+    """Accuracy from `answers` on clean images, and on noisy ones if there were any."""
     shares = right.float().mean(dim=1).tolist()
     return Accuracy(right.shape[1], shares[0], shares[-1])
 
 
 def kinds(sigma: float) -> tuple[float, ...]:
-    """Under which noise a network is asked: none, and that of sigma."""
+    """Noise levels at which a network is evaluated: none, and sigma."""
     return (0.0, sigma) if sigma else (0.0,)
 
 
 def least(classes: int) -> float:
-    """What a classifier must reach, on clean or on noisy images: a fifth of the way from chance to perfect."""
+    """Accuracy that a classifier must reach, on clean or on noisy images: a fifth of the way from chance to perfect."""
     return 1 / classes + 0.2 * (1 - 1 / classes)
 
 
@@ -97,7 +97,7 @@ class Judged(NamedTuple):
 
     model: nn.Sequential
     accuracy: dict[str, Accuracy]
-    """With each normalisation, on the first images."""
+    """Accuracy with each normalisation, on the first images."""
     told: list[str]
     """Remarks for the user on the other normalisations, a sentence each."""
 
@@ -164,7 +164,7 @@ def judge(
 
 
 class _Further:
-    """Answers on further images, each network asked once about each."""
+    """Answers on further images, each image classified once by each network."""
 
     def __init__(
         self,
@@ -180,7 +180,7 @@ class _Further:
         self._known: dict[tuple[str, int], Tensor] = {}
 
     def pairs(self, one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield which images of each lot either gets right."""
+        """Yield, lot by lot, masks of the images that each classifies correctly."""
         for lot in count():
             if lot == LOOKS - 1:  # beside those of the first look
                 return
@@ -216,24 +216,28 @@ def _told(
             )
             if one.verdict == "worse":
                 raise RefusedError(
-                    f"{said}, which is no accident (McNemar's test at {LEVEL:.0%}). Say which it is: {which}."
+                    f"{said}, a significant difference (McNemar's test at {LEVEL:.0%}). Name the right one: {which}."
                 )
             others = [
                 f"'{name}'" for name, other in contests.items() if other.verdict == "open" and name != rival
             ]
-            also = f" Nor do they tell it from {', '.join(others)}." if others else ""
+            also = f" Nor do they separate it from {', '.join(others)}." if others else ""
             layout = (
-                f" The file's layout speaks for '{chosen}': {weights.why}."
+                f" The file's layout suggests '{chosen}': {weights.why}."
                 if weights.normalisation == chosen
                 else ""
             )
             raise RefusedError(
-                f"{said}: too near for these images to tell which one it was trained with (McNemar's test at {LEVEL:.0%}).{also}{layout} "
-                f"Say which it is: {which}."
+                f"{said}: too close to decide which one it was trained with (McNemar's test at {LEVEL:.0%}).{also}{layout} "
+                f"Name the right one: {which}."
             )
     return [
         f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: "
-        + (f"alike (less than {ALIKE:.0%} apart)" if one.verdict == "alike" else "told apart by more images")
+        + (
+            f"equally good (less than {ALIKE:.0%} apart)"
+            if one.verdict == "alike"
+            else "decided by more images"
+        )
         for rival, one in contests.items()
         if one.verdict == "alike" or one.images > first
     ]
@@ -249,19 +253,19 @@ def _refuse(
     text = f"with the normalisation '{normalisation}' this {model} classifies {chosen} correctly"
     if found[other].best > chosen.best + margin and found[other].best >= least(shape.classes):
         raise RefusedError(
-            f"{text}; with '{other}' {found[other]}. Say normalisation '{other}'"
-            + (" and --anyway, for the file stores another" if weights.stored else "")
-            + ", or go on with this one anyway (--anyway)."
+            f"{text}; with '{other}' {found[other]}. Take normalisation '{other}'"
+            + (" with --anyway, for the file stores another" if weights.stored else "")
+            + ", or keep this one with --anyway."
         )
     if chosen.best < least(shape.classes):
         raise RefusedError(
-            f"{text}, at least {least(shape.classes):.0%} on one of them are asked for; the other normalisations do no better. "
-            "It may be another data set, another order of classes (an imagefolder's dataset.classes gives it) or another architecture; --anyway goes on all the same."
+            f"{text}; at least {least(shape.classes):.0%} of the clean or of the noisy ones is required, and the other normalisations do no better. "
+            "The cause may be another data set, another order of classes (set an imagefolder's dataset.classes) or another architecture; --anyway skips this check."
         )
     if weights.claim is not None and weights.claim[1] > chosen.best + margin:
         raise RefusedError(
-            f"{text}; the file says {weights.claim[0]} = {weights.claim[1]:.1%}, and no other normalisation comes nearer. "
-            "It may be another data set or lossy copies of its images, another activation or stride than the weights tell, or an "
-            "accuracy of something else; "
-            "--anyway goes on all the same."
+            f"{text}; the file claims {weights.claim[0]} = {weights.claim[1]:.1%}, and no other normalisation comes closer. "
+            "The cause may be another data set or lossy copies of its images, an activation or stride that weights don't show, or an "
+            "accuracy measured on something else; "
+            "--anyway skips this check."
         )

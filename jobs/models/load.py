@@ -33,7 +33,9 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequ
     try:
         data = file.read_bytes()
     except FileNotFoundError as error:
-        raise InputError(f"{file}: there is no model. Its training must finish first.") from error
+        raise InputError(
+            f"{file}: doesn't exist. The training that writes this model must finish first."
+        ) from error
     try:
         stored = load_tensors(data)
         spec = TrainSpec.model_validate(stored["spec"])
@@ -46,9 +48,7 @@ def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequ
     if "state_dict" not in stored:
         raise InputError(f"{file}: holds smoothed predictions, not a network.")
     if spec.hash != model_hash:
-        raise RefusedError(
-            f"{file}: is the model of another training than this run names. Nothing was sampled."
-        )
+        raise RefusedError(f"{file}: isn't the model that this run was planned for. Nothing was sampled.")
     if stored["classes"] != shape.classes:
         raise RefusedError(
             f"{file}: has {stored['classes']} classes, the data set {shape.classes}. Nothing was sampled."
@@ -71,7 +71,7 @@ class Executed(nn.Module):
     (`jobs.models.fused`) where that is possible: recorded likewise.
     """
 
-    def __init__(self, model: nn.Module, precision: str, *, example: Tensor | None = None) -> None:
+    def __init__(self, model: nn.Sequential, precision: str, *, example: Tensor | None = None) -> None:
         super().__init__()
         self.precision, self.lowered = precision, precision == "bf16"
         # The first layer is the normalisation: it stays in float32, so that only f's own arithmetic is lowered.
@@ -95,7 +95,7 @@ class Executed(nn.Module):
         self._run: Callable[[Tensor], Tensor] = self._as_it_is
 
     def compile_for(self, mode: str, tile: Tensor) -> float:
-        """Be compiled code from now on, for tiles like this one alone (`jobs.models.compiled`); returns the seconds it took."""
+        """Switch to compiled code, for tiles like this one alone (`jobs.models.compiled`); returns the seconds it took."""
         from jobs.models.compiled import compiled
 
         float32_flags(self.precision)
@@ -122,13 +122,14 @@ class Executed(nn.Module):
 
     def _as_it_is(self, x: Tensor) -> Tensor:
         x = self.normalise(x)
-        return self.network(x.to(torch.bfloat16)).float() if self.lowered else self.network(x)
+        logits: Tensor = self.network(x.to(torch.bfloat16) if self.lowered else x)
+        return logits.float() if self.lowered else logits
 
 
 def to_sample(
-    model: nn.Module, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
+    model: nn.Sequential, precision: str, compile_mode: str, tile: int, shape: DataShape, device: torch.device
 ) -> Executed:
-    """The function that is sampled, counted or asked: fused where this CPU can, or compiled for (tile, C, H, W).
+    """The function to sample: fused where this CPU can, or compiled for (tile, C, H, W).
 
     Raises what `jobs.models.compiled.compiled` raises.
     """

@@ -1,4 +1,4 @@
-"""Names what a file is that was taken for a checkpoint and is none, and says what to do about it."""
+"""Identifies files that aren't checkpoints, for an error message with a remedy."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ KINDS: tuple[tuple[bytes, str], ...] = (
     (b"Rar!", "an archive of RAR: unpack it"),
 )
 """First bytes of files, and the kind of file that each tells."""
-EXPORT = "rsctl reads weights of PyTorch (torch.save of a state dict) and safetensors: ask for those, or write them with its authors' code."
+EXPORT = "rsctl reads weights of PyTorch (torch.save of a state dict) and safetensors: get those, or export them with its authors' code."
 
 
 def mistaken(file: Path, data: bytes) -> str:
-    """A sentence that begins with the file; empty where nothing is known of it, and it may be a checkpoint."""
+    """Error message for a file that is no checkpoint; empty where it may be one."""
     for look in (_absent, _text, _archive, _binary):
         if said := look(file, data):
             return f"{file}: {said}"
@@ -53,7 +53,7 @@ def _absent(file: Path, data: bytes) -> str:
 
 
 def _cut_safetensors(data: bytes) -> bool:
-    """Return whether a file of safetensors ends before the last tensor that its header lists."""
+    """True if a safetensors file ends before the last tensor that its header lists."""
     length = int.from_bytes(data[:8], "little")
     if data[8:9] != b"{" or length >= 100_000_000:
         return False
@@ -81,7 +81,7 @@ def _text(file: Path, data: bytes) -> str:
         return f"is a pointer of DVC, not the file itself. In its folder: dvc pull {shlex.quote(file.name)}"
     if low.startswith((b"<!doctype html", b"<html")) or b"<html" in low[:1000]:
         return (
-            "is a page of HTML: what a server says in place of the file, such as a login or a warning. Download it again "
+            "is an HTML page: a server's reply in place of the file, such as a login or a warning. Download it again "
             "from the link of the file itself."
         )
     if low.startswith(b"<?xml"):
@@ -89,7 +89,7 @@ def _text(file: Path, data: bytes) -> str:
     if head and all(32 <= byte < 127 or byte in b"\t\r\n" for byte in head[:512]):
         if head.startswith(b"model_checkpoint_path"):
             return f"lists checkpoints of TensorFlow. {EXPORT}"
-        return f"is no checkpoint that PyTorch can read, but text ({_begins(head)}). {EXPORT}"
+        return f"is text, not a checkpoint that PyTorch can read ({_begins(head)}). {EXPORT}"
     return ""
 
 
@@ -123,7 +123,7 @@ def _archive(file: Path, data: bytes) -> str:
 
 
 def _damaged(archive: zipfile.ZipFile) -> str:
-    """The sentence about a checkpoint whose parts don't have their checksums."""
+    """Error message for a checkpoint whose parts don't match their checksums; else empty."""
     check: Callable[[], str | None] = archive.testzip
     try:
         bad = check()

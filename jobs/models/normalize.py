@@ -17,7 +17,7 @@ Values = tuple[Sequence[float], Sequence[float]]
 
 
 def of_dataset(dataset: DataSet, channels: int) -> Values:
-    """What the data set declares; nothing is done to images where it declares nothing."""
+    """Mean and standard deviation that the data set declares; without them images stay as they are."""
     return dataset.mean or (0.0,) * channels, dataset.std or (1.0,) * channels
 
 
@@ -46,12 +46,12 @@ def normalisation_values(
     named: dict[str, Values] = {
         "dataset": (mean, std), "centre": (mean, one), "none": (zero, one), "half": (half, half), **USUAL,
     }  # fmt: skip
-    chosen = named[name] if name in named else explicit(name)
+    chosen: Values = named[name] if name in named else explicit(name)
     if name not in named and len(chosen[0]) == 1:
-        chosen = (chosen[0] * channels, chosen[1] * channels)
+        chosen = (tuple(chosen[0]) * channels, tuple(chosen[1]) * channels)
     if not len(chosen[0]) == len(chosen[1]) == channels:
         raise InputError(
-            f"normalisation '{name}' is of {len(chosen[0])} channels; images of {dataset.name} have {channels}."
+            f"normalisation '{name}' has {len(chosen[0])} channels; images of {dataset.name} have {channels}."
         )
     return tuple(chosen[0]), tuple(chosen[1])
 
@@ -69,8 +69,8 @@ def named_as(text: str, dataset: DataSet, shape: DataShape) -> str:
 
 def same(one: str, other: str, dataset: DataSet, shape: DataShape) -> bool:
     """True where two normalisations do the same to float32 images; raises what `normalisation_values` raises."""
-    pair = [np.array(normalisation_values(text, dataset, shape)) for text in (one, other)]
-    return bool(np.allclose(*pair, rtol=0, atol=1e-6))
+    left, right = (np.array(normalisation_values(text, dataset, shape)) for text in (one, other))
+    return bool(np.allclose(left, right, rtol=0, atol=1e-6))
 
 
 class Normalize(nn.Module):
@@ -94,3 +94,10 @@ class Normalize(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         return (images - self.mean) / self.std
+
+
+def normalisation_of(model: nn.Sequential) -> Normalize:
+    """The first layer of a base classifier."""
+    layer = model[0]
+    assert isinstance(layer, Normalize)
+    return layer

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 WRAPPINGS = ("state_dict", "net", "model_state_dict", "model")
-"""Where a checkpoint keeps its weights, besides the optimiser and the like; the usual first."""
+"""Keys under which checkpoints keep the weights beside optimiser state and the like; the most common first."""
 PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.")
 """Prefixes that wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
@@ -25,11 +25,11 @@ class Part:
     """A sub-tree of weights."""
 
     path: tuple[str, ...]
-    """Depth of dictionaries and lists, from the file's root."""
+    """Keys of the dictionaries and lists around it, from the file's root."""
     prefix: str
     """The prefix of its keys."""
     weights: Mapping[str, Tensor]
-    """Without that, and without counters."""
+    """Its entries, without the prefix and without counters."""
 
     @property
     def name(self) -> str:
@@ -84,7 +84,7 @@ def plain_values(stored: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str,
 
 
 def parts_of(found: Found) -> list[Part]:
-    """All of them: first what the usual wrappers hold, without the usual prefixes, then the largest first."""
+    """Every sub-tree of weights: first those in the usual wrappers, without the usual prefixes, then the largest first."""
     parts = [part for path, weights in found for part in _sub_trees(path, weights)]
     parts.sort(key=lambda part: (-len(part.weights), _rank(part.path), len(part.prefix)))
     first = min(parts, key=_usual, default=None)
@@ -109,7 +109,7 @@ def _rank(path: tuple[str, ...]) -> int:
 
 
 def _usual(part: Part) -> tuple[float, ...]:
-    """Lower for what is taken where nothing else is known: the longest of the usual prefixes that all keys have."""
+    """Sort key, lowest for the part that is most likely the network; wrappers' prefixes count as usual."""
     steps = part.prefix
     while step := next((one for one in PREFIXES if steps.startswith(one)), ""):
         steps = steps[len(step) :]

@@ -1,4 +1,4 @@
-"""Which declared architecture the weights of a published checkpoint belong to, and the network made of them."""
+"""Recognises the declared architecture that a published checkpoint's weights belong to, and builds the network."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
 
 GENERIC = ("convolutions", "mlp")
-"""Of any depth: there is nothing to compare where the weights don't tell it."""
+"""Architectures of any depth: without a depth in the weights there is nothing to compare."""
 
 
 def recognise(
@@ -63,9 +63,9 @@ def recognise(
     # Not those that couldn't be built at all: their text says nothing of layers.
     nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
     raise InputError(
-        f"the weights fit no architecture that is known here ({', '.join(differences)})"
+        f"the weights fit none of the known architectures ({', '.join(differences)})"
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
-        + f". Nearest is {nearest}: {differences[nearest]}. An architecture of your own can come from a plugin."
+        + f". Closest is {nearest}: {differences[nearest]}. A plugin can add an architecture of your own."
     )
 
 
@@ -87,13 +87,13 @@ _OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
 def _outline(
     name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, *, asked_for: bool
 ) -> nn.Module:
-    """A network of that shape without memory for its weights; one that can't be built so, only where it is asked for."""
+    """A network of that shape without memory for its weights; one that can't be built so only if it was requested."""
     try:
         with torch.device("meta"):
             return build_model(name, parameters, dataset=dataset, shape=shape)[1]
     except RuntimeError as error:
         if not asked_for:
-            raise InputError(f"whether it is a {name} is looked at where --arch says so") from error
+            raise InputError(f"checked for {name} only with --arch {name}") from error
     return build_model(name, parameters, dataset=dataset, shape=shape)[1]
 
 
@@ -136,7 +136,7 @@ GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 
 
 
 MOST_KERNELS = 6
-"""Different ones in a network; each multiplies what has to be tried, and those that are published have three at most."""
+"""Most kernel sizes in one network: each multiplies the combinations to try, and published networks have three at most."""
 
 
 def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
@@ -164,7 +164,7 @@ def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
 
 
 def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shape: DataShape) -> list[str]:
-    """What weights don't tell and was taken for granted, a sentence each."""
+    """Assumptions about the network that its weights don't show, one sentence each."""
     if name == "mlp":
         return ["a ReLU after each layer but the last"]
     if name != "convolutions":
@@ -199,13 +199,11 @@ def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> st
             f"{len(missing)} entries are missing ({', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
         )
     if besides:
-        said.append(f"{len(besides)} are besides ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
+        said.append(f"{len(besides)} are extra ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
     said += [
         f"{key} has shape {tuple(there[key].shape)} and not {tuple(wanted[key].shape)}" for key in shapes[:3]
     ]
-    return "; ".join(
-        said + [f"{key} is of {there[key].dtype}, no number with a fraction" for key in kinds[:1]]
-    )
+    return "; ".join(said + [f"{key} has type {there[key].dtype}, not floating point" for key in kinds[:1]])
 
 
 def _of_the_network(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> list[str]:

@@ -1,4 +1,4 @@
-"""Sentences on checkpoints that can't be taken as they are, with the way to make them so."""
+"""Error messages for checkpoints that can't be used as they are, with a command that converts them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jobs.tensors import TorchScriptArchive
 
 
 def quantised(file: Path, kind: Any) -> str:
-    """The sentence about weights that only integer arithmetic can use."""
+    """Error message for weights that only integer arithmetic can use."""
     return (
         f"{file}: holds the weights of a quantised network ({kind}), whose integer arithmetic isn't run here. "
         "Take the checkpoint with floating-point weights that it was made from."
@@ -20,7 +20,7 @@ def quantised(file: Path, kind: Any) -> str:
 
 
 def cascade(file: Path, wrapping: str, count: int) -> str:
-    """The sentence about several networks, each for what the ones before it can't do."""
+    """Error message for cascades: several networks, each for images that those before it can't certify."""
     read = _read(file, "torch.load", ", weights_only=True")
     code = f"import torch; torch.save({read}[{wrapping!r}][0], {file.stem + '.first.pt'!r})"
     return (
@@ -38,7 +38,7 @@ KEPT = (
 
 
 def unreadable(file: Path, error: Exception) -> str:
-    """The sentence about a file at which PyTorch's reader gave up."""
+    """Error message for a file that PyTorch's reader refused."""
     if isinstance(error, TorchScriptArchive):
         return (
             f"{file}: is a TorchScript program, not weights; loading it would run code of the file, so it is refused. Where you "

@@ -13,7 +13,7 @@ def least_images(model: nn.Module) -> int:
 
 
 def batch_statistics(model: nn.Module, processes: int) -> str:
-    """Over which images the layers of a network take their statistics, for the attempt's record."""
+    """Description of the images that layers take their statistics over, for the attempt's record."""
     own = {type(layer) for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)}
     shared = any(isinstance(layer, Distance) and layer.centred for layer in model.modules())
     if own - {nn.SyncBatchNorm} and processes > 1:

@@ -39,7 +39,7 @@ class Stored:
 
     @property
     def texts(self) -> list[str]:
-        """As `method.normalisation` has them."""
+        """Readings in the form of `method.normalisation`."""
         return [
             "/".join(",".join(str(np.float32(value)) for value in one) for one in reading)
             for reading in self.readings
@@ -52,7 +52,7 @@ class Stored:
 
 
 def stored_in(values: Mapping[str, Any], near: str, used: Iterable[str]) -> list[Stored]:
-    """Those among the named values of a file, the nearest to the network at `near` first; `used` belong to the network itself."""
+    """Normalisations among the named values of a file, nearest to the network at `near` first; `used` belong to the network itself."""
     beside: dict[str, dict[str, Any]] = {}
     inside = set(used)
     for name, value in values.items():
@@ -132,5 +132,5 @@ def per_channel(value: Any) -> tuple[float, ...]:
 
 
 def _single(value: float) -> float:
-    """As a float32 has it."""
+    """The value rounded to float32."""
     return float(np.float32(value))

@@ -49,5 +49,7 @@ def convolutional(name: str, classes: int, channels: int, size: int) -> nn.Seque
 
 def dense(widths: list[int]) -> list[nn.Module]:
     """Linear layers with ReLUs between them."""
-    layers = [layer for before, after in pairwise(widths) for layer in (nn.Linear(before, after), nn.ReLU())]
+    layers: list[nn.Module] = []
+    for before, after in pairwise(widths):
+        layers += [nn.Linear(before, after), nn.ReLU()]
     return layers[:-1]

@@ -28,7 +28,8 @@ class PreactivatedBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         active = functional.relu(self.bn1(x))
         beside = x if self.shortcut is None else self.shortcut(active)
-        return self.conv2(functional.relu(self.bn2(self.conv1(active)))) + beside
+        main: Tensor = self.conv2(functional.relu(self.bn2(self.conv1(active))))
+        return main + beside
 
 
 def build(name: str, classes: int, channels: int, size: int, *, depth: int, widen: int) -> nn.Sequential:

@@ -18,7 +18,7 @@ def main(work: TaskContext) -> None:
     spec = work.run.table_spec
     assert isinstance(spec, AttackSpec)
     attack = find("attack", spec.attack, known_attacks())
-    images, model, sha256, device = open_run(work, attack, spec.revision)
+    images, model, sha256, device = open_run(work, attack, spec)
     executed = Executed(model, spec.precision).to(device).eval()
     shape = (images.shape.channels, images.shape.size, images.shape.size)
     search = AttackSearch(

@@ -1,4 +1,4 @@
-"""What verifying and attacking have in common: images in batches of one shape, rows into shards, resume at the batch."""
+"""The loop that verifications and attacks share: images in batches of one shape, rows into shards, resumed at the batch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from jobs.precision import configure
 from jobs.shard import ShardWriter, load_images
 from rsctl.catalog.declare import Attack, Parameters, Verifier
 from rsctl.config.identity import completed
+from rsctl.config.runs import AttackSpec, VerifySpec
 from rsctl.errors import RefusedError, UserError
 from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.task_context import Stopped, TaskContext
 
 TELL_EVERY = 5.0
-"""Seconds between two words about images that take long."""
+"""Seconds between two progress reports while a batch is under way."""
 
 
 @dataclass
 class Batch:
-    """Images that are looked at together, always as many: what is left over is filled up with copies of the first."""
+    """Images processed together, always the same number: the last batch is filled up with copies of its first image."""
 
     positions: list[int]
     """(B,) in the data split."""
@@ -45,7 +46,7 @@ class Batch:
 
 @dataclass
 class BatchFindings:
-    """What was found out about a batch; arrays as in `rsctl.store.rows.Findings`, with the copies."""
+    """Results of one batch, the copies included; tensors as in `rsctl.store.rows.Findings`."""
 
     predicted: Tensor
     radius: Tensor
@@ -54,14 +55,13 @@ class BatchFindings:
 
 
 def open_run(
-    work: TaskContext, declared: Verifier | Attack, revision: int
+    work: TaskContext, declared: Verifier | Attack, spec: VerifySpec | AttackSpec
 ) -> tuple[Images, nn.Sequential, str, torch.device]:
     """Images, model, the SHA-256 of its file and the device; raises RefusedError where the code has another revision."""
-    spec = work.run.table_spec
-    if declared.revision != revision:
+    if declared.revision != spec.revision:
         raise RefusedError(
-            f"{work.run.path}: was planned with revision {revision} of {declared.name}, and the code has {declared.revision}. "
-            "Submit the sweep again: it becomes a run of its own."
+            f"{work.run.path}: was planned with revision {spec.revision} of {declared.name}, but the code has revision {declared.revision}. "
+            "Submit the sweep again to create a new run."
         )
     device = configure(spec.precision, int(work.launch["threads"]))
     images = load_images(work)
@@ -85,7 +85,7 @@ def run(
     device: torch.device,
     look: Callable[[Batch], BatchFindings],
 ) -> None:
-    """Look at every image of the task that isn't in yet, `batch` at a time; compact the run when it was the last.
+    """Process every image of the task without a result, `batch` at a time; compact the run when its last task ends.
 
     The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
     same result whatever its neighbours.
@@ -108,7 +108,7 @@ def run(
 
 @contextlib.contextmanager
 def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
-    """Say every few seconds how long the images under way have taken so far: a solver may need minutes for one of them."""
+    """Report every few seconds how long the current batch has taken: a solver may need minutes for one image."""
     started, over = time.monotonic(), threading.Event()
 
     def tell() -> None:
@@ -161,7 +161,7 @@ class _FindingsWriter(ShardWriter):
             adversarial = outcome.adversarial[:count].cpu().numpy().astype(np.float32)
         for place in np.flatnonzero(radius > broken):
             raise RuntimeError(
-                f"image {batch.positions[place]} is proved within {radius[place]:g} and broken at {broken[place]:g}: "
+                f"image {batch.positions[place]} has a proved radius of {radius[place]:g} and a counterexample at {broken[place]:g}: "
                 "a proof is wrong. Nothing of this batch was kept; please report it"
             )
         self.parts.append(

@@ -8,7 +8,7 @@ import torch
 
 from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
 from jobs.precision import device_name
-from jobs.verifiers import PreparedVerifier
+from jobs.verifiers import Prover
 from rsctl.catalog import find, known_verifiers
 from rsctl.config.runs import VerifySpec
 from rsctl.store.task_context import TaskContext
@@ -19,8 +19,8 @@ def main(work: TaskContext) -> None:
     spec = work.run.table_spec
     assert isinstance(spec, VerifySpec)
     verifier = find("verifier", spec.verifier, known_verifiers())
-    images, model, sha256, device = open_run(work, verifier, spec.revision)
-    prover: PreparedVerifier = importlib.import_module(verifier.module).prepare(
+    images, model, sha256, device = open_run(work, verifier, spec)
+    prover: Prover = importlib.import_module(verifier.module).prepare(
         model.to(device),
         verifier.parameters(**parameters_of_run(work, verifier.parameters, spec.parameters)),
         shape=images.shape,

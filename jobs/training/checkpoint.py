@@ -1,4 +1,4 @@
-"""What a training leaves on disk: checkpoints to resume from, and the model at its end."""
+"""Files that a training writes: checkpoints to resume from, and the model at its end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from jobs.data import Images
-from jobs.models.normalize import Normalize, of_dataset
+from jobs.models.normalize import Normalize, normalisation_of, of_dataset
 from jobs.state import TrainingState
 from jobs.tensors import load_tensors
 from jobs.training.metrics import Metrics, diverged
@@ -27,7 +27,7 @@ def save_checkpoint(work: TaskContext, model: nn.Module, state: TrainingState, s
     if work.superseded():
         return
     if not all(value.isfinite().all() for value in model.parameters()):
-        raise diverged(f"a weight is not a number after step {step}")
+        raise diverged(f"a weight is NaN or infinite after step {step}")
     started = time.monotonic()
     checkpoint = {
         "spec_hash": work.run.spec.hash,
@@ -43,7 +43,7 @@ def save_checkpoint(work: TaskContext, model: nn.Module, state: TrainingState, s
 
 
 def resume(work: TaskContext, model: nn.Module, state: TrainingState) -> int:
-    """Load the last checkpoint, if there is one; returns the step to go on with."""
+    """Load the last checkpoint, if any; returns the step to resume at."""
     file = work.run.checkpoint_file
     if not file.exists():
         return 0
@@ -69,7 +69,7 @@ def resume(work: TaskContext, model: nn.Module, state: TrainingState) -> int:
 
 
 def say_how_it_ended(work: TaskContext, metrics: Metrics, classes: int) -> None:
-    """Keep what the last images of a training were taken for, and say it where the network learned nothing."""
+    """Record the classes predicted for a training's last images, and warn where the network learned nothing."""
     if not metrics.last:  # resumed after its last step
         return
     degenerate.write(work.run.path, metrics.ended(classes), training=True)
@@ -85,9 +85,9 @@ def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> No
         for name, value in model.state_dict().items()
     }
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
-        raise diverged("a weight is not a number at the end")
+        raise diverged("a weight is NaN or infinite at the end")
     dataset = find("data set", spec.dataset, known_datasets())
-    shown, usual = model[0].values(), Normalize(*of_dataset(dataset, images.shape.channels))
+    shown, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
     data = _bytes(
         {
             "format": 1,
@@ -102,7 +102,7 @@ def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> No
     )
     won = publish(work.run.model_file, data)
     print(
-        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another copy was first; that one stands)'}",
+        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another attempt published first: its model is kept)'}",
         flush=True,
     )
     if won:

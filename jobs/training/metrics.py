@@ -1,4 +1,4 @@
-"""The training curve, how it ended, and the word that a training has diverged."""
+"""The training curve, its end, and the error of a training that diverged."""
 
 from __future__ import annotations
 
@@ -80,10 +80,11 @@ class Metrics:
         self._start(step)
 
     def ended(self, classes: int) -> Tally:
-        """The tally of the classes that this process's last images were taken for."""
+        """Tally of the classes predicted for this process's last images."""
         predicted, labels = (torch.cat(found).cpu() for found in zip(*self.last, strict=True))
         each = (labels, predicted, labels[predicted == labels])
-        return Tally(*(torch.bincount(found, minlength=classes).tolist() for found in each))
+        true, taken, right = (torch.bincount(found, minlength=classes).tolist() for found in each)
+        return Tally(true, taken, right)
 
 
 def diverged(what: str) -> InputError:

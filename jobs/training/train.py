@@ -22,10 +22,10 @@ from jobs.device import to_device
 from jobs.memory import sized_by
 from jobs.models import build_model
 from jobs.models.load import load_trained
-from jobs.models.normalize import untouched
+from jobs.models.normalize import normalisation_of, untouched
 from jobs.models.statistics import batch_statistics, least_images
 from jobs.precision import configure, device_name
-from jobs.predictions import known_predictions, publish_predictions
+from jobs.predictions import SoftPredictions, known_predictions, publish_predictions
 from jobs.random import generator, hash32
 from jobs.state import TrainingState
 from jobs.training.checkpoint import publish_model, resume, save_checkpoint, say_how_it_ended
@@ -68,8 +68,8 @@ def _train(work: TaskContext) -> None:
     dataset = find("data set", spec.dataset, known_datasets())
     images = load(spec.dataset, work.launch["dataset_parameters"], "train", work.data_root)
     require_planned(images, spec.dataset, spec.data)
-    rows = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
-    rows = torch.as_tensor(rows)
+    kept = split_train(len(images), spec.holdout)[0] if spec.holdout else range(len(images))
+    rows = torch.as_tensor(kept)
     images = images.to(device)
 
     # Model, drawn on the CPU so that its first weights don't depend on the device.
@@ -78,14 +78,13 @@ def _train(work: TaskContext) -> None:
     recipe = spec.recipe
     shown = untouched(images.shape.channels) if recipe.normalisation == "none" else None
     # Weights that are taken over go on seeing images as they did.
-    shown = load_parent(work, "start", images.shape)[0].values() if spec.start else shown
+    shown = normalisation_of(load_parent(work, "start", images.shape)).values() if spec.start else shown
 
     def build(purpose: str) -> nn.Sequential:
         torch.manual_seed(hash32(spec.seed, purpose))
         return build_model(spec.model, architecture, dataset=dataset, shape=images.shape, normalisation=shown)
 
-    model = build("weights")
-    model = model.to(device, memory_format=torch.channels_last)
+    model = build("weights").to(device).to(memory_format=torch.channels_last)
     if accelerator.num_processes > 1 and device.type == "cuda":
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # which a CPU doesn't have
     declared = find("method", spec.method, {**known_methods(), PREDICTIONS.name: PREDICTIONS})
@@ -98,7 +97,7 @@ def _train(work: TaskContext) -> None:
     state = TrainingState(
         spec.sigma, hyperparameters, recipe.label_smoothing, spec.seed, device, images, total,
         build=build,
-        load=lambda role: load_parent(work, role, images.shape).to(device, memory_format=torch.channels_last),
+        load=lambda role: load_parent(work, role, images.shape).to(device).to(memory_format=torch.channels_last),
         sigma_of=lambda role: parent(work, role).train_spec.sigma,
         sum=lambda tensor: accelerator.reduce(tensor, "sum"),
         predictions=lambda: known_predictions(work.run, images),
@@ -114,7 +113,7 @@ def _train(work: TaskContext) -> None:
         model.load_state_dict(state.load("start").state_dict())
 
     def snapshot_or_stop() -> None:
-        """Between two steps: stop if told to, all processes together; save what is due."""
+        """Stop between two steps if requested, all processes together; save a snapshot when due."""
         stopping = agreed_stop(work, accelerator)
         if stopping or (first and work.snapshot_due()):
             metrics.write(step, optimizer.param_groups[0]["lr"])
@@ -136,7 +135,7 @@ def _train(work: TaskContext) -> None:
         work.progress(len(images), len(images), "images", force=True, device=device_name(device))
         accelerator.wait_for_everyone()
         if first:
-            publish_predictions(work, state.kept["soft"].shares, images)
+            publish_predictions(work, state.get("soft", SoftPredictions).shares, images)
         accelerator.end_training()
         return
     model.train()
@@ -200,7 +199,7 @@ class Batches:
     def __init__(self, count: int, batch_size: int, seed: int, processes: int, least: int = 1) -> None:
         if min(batch_size, count) < least * processes:
             raise InputError(
-                f"training.batch_size: {batch_size} images (of {count}) can't be shared by {processes} "
+                f"training.batch_size: {batch_size} images (of {count}) can't be split among {processes} "
                 f"process{'es' if processes > 1 else ''}; this network needs at least {least} in each."
             )
         self.count, self.batch_size, self.seed, self.processes = (
@@ -243,7 +242,7 @@ def parent(work: TaskContext, role: str) -> Run:
 
 
 def load_parent(work: TaskContext, role: str, shape: DataShape) -> nn.Sequential:
-    """Its model, frozen, in eval mode."""
+    """Model of that run, frozen, in eval mode."""
     expected = work.run.train_spec.parents[role].hash
     model, _ = load_trained(parent(work, role).model_file, expected, shape)
     return model.requires_grad_(False)
@@ -281,9 +280,9 @@ def crop(pixels: Tensor, kind: str, state: TrainingState, recipe: Recipe) -> Ten
 
 
 def agreed_stop(work: TaskContext, accelerator: Accelerator) -> str:
-    """Why all processes stop now, or empty: one that stopped alone would leave the others waiting for ever."""
+    """Reason for all processes to stop now, or empty: one that stopped alone would leave the others waiting for ever."""
     reason = work.stopping()
     if accelerator.num_processes == 1:
         return reason
     asked = accelerator.reduce(torch.tensor(float(bool(reason)), device=accelerator.device), "sum")
-    return (reason or "another process of this training was told to stop") if asked.item() else ""
+    return (reason or "another process of this training received a stop request") if asked.item() else ""

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Verdicts:
-    """What is known of N images; distances in the verifier's norm and in units of [0, 1] pixels."""
+    """Results of a verifier for N images; distances in the verifier's norm and in units of [0, 1] pixels."""
 
     predicted: Tensor
     """(N,) int64: the class that the executed function gives the image, as it is."""
@@ -34,13 +34,13 @@ class Verdicts:
     """(N, channels, size, size) float32: that image, where `broken` is finite and the verifier keeps it."""
 
 
-class PreparedVerifier(Protocol):
+class Prover(Protocol):
     """A verifier made ready for one model."""
 
     executed: nn.Module
     """The function that the proof is about: what `predict` runs."""
     batch: int
-    """How many images it wants at once; it always gets that many, and gives an image the same verdict among any others."""
+    """Images per call: always exactly so many. An image's verdict must not depend on the others."""
 
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
         """Prove radii of `images` (N, channels, size, size) float32 in [0, 1] with their true `labels` (N,) int64.

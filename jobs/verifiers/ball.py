@@ -40,13 +40,14 @@ class Ball:
         return (coefficients * point).sum(dim=-1) + correction
 
     def minimiser(self, coefficients: Tensor) -> Tensor:
-        """Where that is, (…, d)."""
+        """The point at which c·x is least, (…, d)."""
         return self._least(coefficients)[0]
 
     def distance(self, points: Tensor) -> Tensor:
-        """Of points (…, d) from the centre."""
+        """Distances of points (…, d) from the centre."""
         order = {"linf": float("inf"), "l2": 2.0, "l1": 1.0}[self.norm]
-        return torch.linalg.vector_norm(points - self.centre, ord=order, dim=-1)
+        distance: Tensor = torch.linalg.vector_norm(points - self.centre, ord=order, dim=-1)
+        return distance
 
     def _least(self, c: Tensor) -> tuple[Tensor, Tensor | float]:
         """The minimiser, and what to add to its value so that it is never above the minimum."""

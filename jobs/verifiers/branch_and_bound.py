@@ -16,7 +16,7 @@ import torch
 from scipy.optimize import linprog
 from torch import Tensor, nn
 
-from jobs.verifiers import PreparedVerifier
+from jobs.verifiers import Prover
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, Relaxed, bisect, matrices_of
 from jobs.verifiers.matrices import Bounds, Layer
@@ -25,9 +25,9 @@ from rsctl.catalog.declare import DataShape
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> PreparedVerifier:
-    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
+    """Prepare the verifier (see `jobs.verifiers`). Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "branch-and-bound", parameters.max_relus, precision)
 
     def settle(case: Case, radius: float, seconds: float) -> bool | None:
@@ -135,7 +135,7 @@ class Tree:
         return False
 
     def _try(self, points: Tensor, target: Tensor) -> bool:
-        """Whether one of the points that minimise bounds is a counterexample; the likeliest are executed."""
+        """True if one of the points that minimise bounds is a counterexample; the likeliest are executed."""
         logits = self.case.net.network(points.view(-1, *self.case.net.network.ops[0].shape))
         margin = logits[:, self.case.label] - logits.gather(1, target[:, None])[:, 0]
         likely = (margin < self.slack[target]).nonzero()[:, 0]

@@ -1,4 +1,4 @@
-"""What complete verifiers share: one image at a time, three answers about a radius, and the time that is left."""
+"""The search that complete verifiers share: one image at a time, three possible answers about a radius, a time limit."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from rsctl.catalog.declare import DataShape
 SLOPE_STEPS = 20
 """Gradient steps on the slopes of the bounds of what goes into the ReLUs."""
 SURE = 1e-9
-"""Of the slack: the rounding of float64, with room; that of float32, which is in it already, is ten million times larger."""
+"""Share added to the slack for the rounding of float64; that of float32, which it holds already, is ten million times larger."""
 TRIES = 6
 """Searches for a nearer counterexample."""
 
 
 @dataclass(frozen=True)
 class Relaxed:
-    """What linear bounds say of one ball."""
+    """Linear bounds of the network over one ball."""
 
     ball: Ball
     bounds: list[Bounds]
@@ -50,7 +50,7 @@ class Case:
     norm: str
     counterexamples: Counterexamples
     deadline: float
-    """On the monotonic clock."""
+    """Deadline on the monotonic clock."""
     classes: int = field(init=False)
 
     def __post_init__(self) -> None:
@@ -202,7 +202,7 @@ class CompleteProver:
 
 
 def matrices_of(
-    model: nn.Module, shape: DataShape, verifier: str, most: int, precision: str
+    model: nn.Sequential, shape: DataShape, verifier: str, most: int, precision: str
 ) -> tuple[nn.Module, Matrices]:
     """The function as executed, and its matrices on the CPU; raises InputError for what can't be solved."""
     executed = SumsOfProducts(model, precision).requires_grad_(False)

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from jobs.verifiers.ball import Ball
 
 STEPS = 30
-"""Of the search in one ball."""
+"""Steps of the search in one ball."""
 HALVINGS = 20
 FURTHER = (0.0, 1e-5, 1e-4, 1e-3, 3e-3, 1e-2, 3e-2)
-"""How far a solver's point is pushed: it lies where the margin is within the solver's and the executed rounding of 0."""
+"""Shares of its distance by which a solver's point is pushed further: its margin is 0 up to the rounding of the solver and of the execution."""
 
 
 class Counterexamples:
@@ -33,7 +33,7 @@ class Counterexamples:
         return logits
 
     def offer(self, points: Tensor, ball: Ball) -> bool:
-        """Look at points (K, d) float64, moved into the ball as float32 images; whether one is a counterexample."""
+        """Execute points (K, d) float64, moved into the ball as float32 images; True if one is a counterexample."""
         images = self._inside(points, ball)
         with torch.no_grad():
             # One at a time: an image's logits depend on the shape of its batch.
@@ -46,7 +46,7 @@ class Counterexamples:
         return bool(wrong.any())
 
     def push(self, point: Tensor, ball: Ball) -> bool:
-        """Look at one point of a solver (d,), and further along the way from the image through it, within the ball."""
+        """Execute one point of a solver (d,), and points further along the ray from the image through it, within the ball."""
         away = point - ball.centre
         return any(self.offer((ball.centre + (1 + further) * away)[None], ball) for further in FURTHER)
 

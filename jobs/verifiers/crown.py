@@ -44,7 +44,7 @@ class Balls:
 
     @property
     def box(self) -> Interval:
-        """Of every pixel, rounded outward."""
+        """The interval of every pixel, rounded outward."""
         return box(self.images, self.radius, torch.float64)
 
     def lower(self, a: Tensor, constant: Tensor) -> Tensor:
@@ -223,7 +223,7 @@ def margins(network: Network, ball: Balls, y: Tensor, found: list[Interval]) -> 
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> RadiusSearch:
     """Linear bounds of the executed float32 function; see `jobs.verifiers`."""
     executed = SumsOfProducts(model, precision)

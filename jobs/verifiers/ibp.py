@@ -20,7 +20,7 @@ from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
 from rsctl.catalog.declare import DataShape
 
 PASSES = 2.3
-"""What interval bounds cost, in forward passes: two convolutions for one, and making their intervals."""
+"""Cost of interval bounds, in forward passes: two convolutions for one, and making their intervals."""
 ALL_PAIRS = 16
 """Classes up to which every pair's difference is bounded in one product, and the label's taken from it."""
 
@@ -80,7 +80,7 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
 
 
 def roomy(network: Network) -> bool:
-    """Whether bounds over all images stay far below what overflows; if not, every step has to look."""
+    """True if bounds over all images stay far below overflow; if not, every step has to check."""
     if network.roomy is None:
         whole = torch.zeros((1, *network.ops[0].shape), dtype=torch.float64, device=network.device)
         network.roomy = True  # for this propagation
@@ -149,7 +149,7 @@ class Margins:
         return self.of(logits(self.network, start, last=last), y)
 
     def of(self, before: Interval, y: Tensor) -> Tensor:
-        """The same from bounds of what goes into the last layer, or of the logits if that isn't linear."""
+        """Lower bounds of f_y − f_c from bounds of the last layer's input, or of the logits if that layer isn't linear."""
         last, rows = self.last, torch.arange(len(y), device=y.device)
         if last is None:
             worst = before.lower[rows, y][:, None] - before.upper
@@ -177,7 +177,7 @@ class Margins:
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> RadiusSearch:
     """Interval bounds of the executed float32 function; see `jobs.verifiers`."""
     executed = SumsOfProducts(model, precision)

@@ -130,7 +130,7 @@ def layer_constant(op: Op, norm: str) -> float:
 
 
 class Constants:
-    """Of every operation's result as a function of the image, in `l2` or `linf`; `network` in float64."""
+    """Lipschitz constants of every operation's result as a function of the image, in `l2` or `linf`; `network` in float64."""
 
     def __init__(self, network: Network, norm: str) -> None:
         self.network, self.norm = network, norm
@@ -143,7 +143,8 @@ class Constants:
         if self.last is not None:
             apart = self.last.weight[:, None] - self.last.weight
             order = 2.0 if norm == "l2" else 1.0
-            self.apart = torch.linalg.vector_norm(apart, ord=order, dim=2) * (1 + gamma(apart.shape[2]))
+            norms: Tensor = torch.linalg.vector_norm(apart, ord=order, dim=2)
+            self.apart = norms * (1 + gamma(apart.shape[2]))
 
     def margins(self, y: Tensor) -> Tensor:
         """At least the constant of f_y − f_c, (N, classes); 0 at c = y."""
@@ -157,7 +158,8 @@ class Constants:
         """Norm of each image's result, (N, …) → (N,), rounded up."""
         flat = value.flatten(1)
         order = 2.0 if self.norm == "l2" else math.inf
-        return torch.linalg.vector_norm(flat, ord=order, dim=1) * (1 + gamma(flat.shape[1]))
+        norms: Tensor = torch.linalg.vector_norm(flat, ord=order, dim=1)
+        return norms * (1 + gamma(flat.shape[1]))
 
     def rounding(self, results: list[Tensor], radius: Tensor, y: Tensor) -> Tensor:
         """At most this lies between f_y − f_c as executed and in exact arithmetic, within `radius` of each image, (N, classes).
@@ -187,7 +189,7 @@ class Constants:
 
     @staticmethod
     def own(op: Op, reach: list[Tensor]) -> Tensor:
-        """What rounding adds to each number of this operation's result."""
+        """Bound on the rounding error of each number in this operation's result."""
         if isinstance(op, Affine):
             sums = op.absolute(reach[0], op.bias_size)
             return torch.where(sums < HUGE, sums * op.error(torch.float64) * 1.01 + TINY, math.inf)
@@ -199,7 +201,7 @@ class Constants:
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
 ) -> LipschitzProver:
     """The Lipschitz constants of the executed float32 function; see `jobs.verifiers`."""
     return LipschitzProver(SumsOfProducts(model, precision), shape, norm, parameters.batch)

@@ -37,9 +37,9 @@ class Matrices:
     """Layers in order: v_j = max(z_j, 0) for all but the last, whose z are the logits."""
 
     layers: list[Layer]
-    """What goes into ReLU layer j is `layers[j - 1]`, so layer k takes v_0 … v_k."""
+    """`layers[j - 1]` gives the inputs of ReLU layer j, so layer k takes v_0 … v_k."""
     network: Network
-    """The same, as operations in float64."""
+    """The network as operations in float64."""
 
     @property
     def relus(self) -> int:
@@ -75,7 +75,7 @@ class Matrices:
 
 
 def relu_count(network: Network) -> int:
-    """Of units behind ReLUs."""
+    """Number of units behind ReLUs."""
     return sum(torch.Size(network.ops[number].shape).numel() for number in network.relus)
 
 
@@ -101,7 +101,7 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
         )
     if not roomy(network):
         raise InputError(
-            f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic says nothing of "
+            f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic doesn't describe "
             "the function as executed. Train it anew, or verify it with ibp."
         )
     network = network.to(torch.float64)
@@ -135,5 +135,7 @@ def _layer(columns: dict[int, Tensor], constant: Tensor) -> Layer:
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor:
-    assert a is not None or b is not None
-    return b if a is None else a if b is None else a + b  # type: ignore[return-value]
+    if a is None:
+        assert b is not None
+        return b
+    return a if b is None else a + b

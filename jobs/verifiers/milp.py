@@ -12,26 +12,26 @@ from typing import Any
 import torch
 from torch import nn
 
-from jobs.verifiers import PreparedVerifier
+from jobs.verifiers import Prover
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
 from jobs.verifiers.program import TOLERANCE, Answer, Program
 from rsctl.catalog.declare import DataShape
 
 INSIDE = 1e-4
-"""How far another class has to lie above the label where a point on the edge of its region is no counterexample."""
+"""Required margin of another class over the label where a point on the edge of its region is no counterexample."""
 
 
 def prepare(
-    model: nn.Module, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
-) -> PreparedVerifier:
-    """See `jobs.verifiers`. Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
+    model: nn.Sequential, parameters: Any, *, shape: DataShape, norm: str, radii: list[float], precision: str
+) -> Prover:
+    """Prepare the verifier (see `jobs.verifiers`). Raises InputError for a layer that isn't affine or a ReLU, and for too many ReLUs."""
     executed, net = matrices_of(model, shape, "milp", parameters.max_relus, precision)
     return CompleteProver(executed, net, norm, radii, parameters.time_limit, settle, largest)
 
 
 def settle(case: Case, radius: float, seconds: float) -> bool | None:
-    """Whether the ball of this radius holds no image that is classified otherwise; None where that isn't known."""
+    """True if no image in the ball of this radius is classified otherwise, False if one is, None if undecided."""
     # The solver may take what is off by its tolerance for outside.
     ball = case.ball(radius + 2 * TOLERANCE)
     relaxed = case.relax(ball)
@@ -91,7 +91,7 @@ def _nearest(case: Case, most: float, seconds: float) -> float:
 
 
 def _counts(case: Case, program: Program, target: int, answer: Answer, ball: Ball, seconds: float) -> bool:
-    """Whether the solver's point leads to a counterexample."""
+    """True if the solver's point leads to a counterexample."""
     if answer.point is None:
         return False
     if case.counterexamples.push(torch.from_numpy(answer.point), ball):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, fx, nn
@@ -49,7 +49,7 @@ class Network:
     ops: list[Op]
     dtype: torch.dtype = torch.float32
     roomy: bool | None = None
-    """Whether no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has looked."""
+    """True if no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has checked."""
     users: dict[int, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Network:
         return [number for number, op in enumerate(self.ops) if isinstance(op, Relu)]
 
     def positive(self, number: int) -> bool:
-        """Whether a result, and every bound of it, is 0 or more: pixels and what a ReLU gives."""
+        """True for results that are 0 or more, as is every bound of them: pixels, and outputs of a ReLU."""
         op = self.ops[number]
         return isinstance(op, (Input, Relu)) or (isinstance(op, Reshape) and self.positive(op.inputs[0]))
 
@@ -82,7 +82,7 @@ class Network:
         return Network([op.to(dtype) for op in self.ops], dtype, self.roomy)
 
     def results(self, x: Tensor) -> list[Tensor]:
-        """Of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""
+        """Results of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""
         found = [x.to(self.dtype)]
         for op in self.ops[1:]:
             found.append(op.apply(*(found[source] for source in op.inputs)))
@@ -105,7 +105,7 @@ class Network:
         return columns.flatten(1).T.contiguous(), bias
 
 
-def trace(model: nn.Module, shape: tuple[int, int, int], *, live: bool = False) -> Network:
+def trace(model: nn.Module, shape: tuple[int, ...], *, live: bool = False) -> Network:
     """The operations of a classifier of images of this shape (channels, height, width).
 
     With `live`, for training, the operations hold the model's own parameters, and gradients reach them; a batch
@@ -165,8 +165,9 @@ class _Builder:
         if node.op == "placeholder":
             self.numbers[node] = 0
         elif node.op == "output":
-            if self.numbers.get(node.args[0]) != len(self.ops) - 1:  # type: ignore[arg-type, call-overload]
-                raise InputError("The model gives something else than the result of its last layer.")
+            source = node.args[0]
+            if not isinstance(source, fx.Node) or self.numbers.get(source) != len(self.ops) - 1:
+                raise InputError("The model's forward must return the result of its last layer.")
         elif node.op == "call_module":
             layer = layers[str(node.target)]
             for kind, build in _LAYERS.items():
@@ -183,7 +184,7 @@ class _Builder:
         if node.op == "call_method" and target == "size":
             return  # only to flatten, which looks at nothing else
         if node.target in (operator.add, operator.iadd, torch.add) or target in ("add", "add_"):
-            sources = [self.numbers.get(arg) for arg in node.args[:2]]  # type: ignore[arg-type]
+            sources = [self.numbers.get(arg) for arg in node.args[:2] if isinstance(arg, fx.Node)]
             if len(sources) == 2 and None not in sources and not node.kwargs:
                 first, second = (int(source) for source in sources if source is not None)
                 if self.ops[first].shape == self.ops[second].shape:
@@ -202,7 +203,7 @@ class _Builder:
                           if target in ("add", "flatten", "view", "reshape") else f"'{node.name}' in its forward is `{target or node.target}`")  # fmt: skip
 
     def source(self, node: fx.Node) -> int:
-        return self.numbers[node.args[0]]  # type: ignore[index]
+        return self.numbers[cast(fx.Node, node.args[0])]
 
     def append(self, op: Op) -> int:
         self.ops.append(op)
@@ -349,16 +350,16 @@ _LAYERS: dict[Any, Callable[..., int]] = {
 
 
 def unsupported(what: str) -> InputError:
-    return InputError(f"model: {what}, which no bound is known for here. Supported: {SUPPORTED}.")
+    return InputError(f"model: {what}, for which no bound is implemented. Supported: {SUPPORTED}.")
 
 
 def _flattens(target: str, node: fx.Node) -> bool:
-    """Whether these arguments make a vector of every image."""
+    """True if these arguments make a vector of every image."""
     further = [*node.args[1:], *node.kwargs.values()]
     if target == "flatten":
         return further == [1]
-    return len(further) == 2 and further[1] == -1
+    return len(further) == 2 and bool(further[1] == -1)
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    return (value, value) if isinstance(value, int) or value is None else tuple(value)  # type: ignore[return-value]
+    return (value, value) if isinstance(value, int) or value is None else tuple(value)

@@ -20,17 +20,19 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
+from torch.nn.grad import conv2d_input
 
 from rsctl.errors import InputError
 
 UNIT = {torch.float32: 2.0**-24, torch.float64: 2.0**-53}
 """Unit roundoff u."""
 HUGE = 1e30
-"""An interval this wide says nothing: its sums may be 1e7 times as large, and overflow where the function is executed."""
+"""Width from which an interval is useless: its sums may be 1e7 times as large, and overflow in the executed function."""
 TINY = 1e-30
 """Added to every error: what may be lost where products underflow, or are flushed to zero."""
 
@@ -40,19 +42,21 @@ class Op:
     """One operation; `inputs` are the numbers of the operations whose results it takes."""
 
     name: str
-    """Of the layer, for messages."""
+    """Name of the layer, for messages."""
     inputs: tuple[int, ...]
     shape: tuple[int, ...]
-    """Of its result for one image."""
+    """Shape of its result for one image."""
 
     def to(self, dtype: torch.dtype) -> Op:
-        """With its weights in this precision; they are float32 numbers, so nothing is rounded."""
+        """The operation with its weights in this precision; they are float32 numbers, so nothing is rounded."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        changes = {name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)}
+        changes: dict[str, Any] = {
+            name: value.to(dtype) for name, value in values.items() if isinstance(value, Tensor)
+        }
         return replace(self, **changes)
 
     def apply(self, *inputs: Tensor) -> Tensor:
-        """What it computes, (N, …) → (N, *shape)."""
+        """Compute the result, (N, …) → (N, *shape)."""
         raise NotImplementedError
 
 
@@ -209,9 +213,10 @@ class Conv(Affine):
 
     def transpose(self, a: Tensor) -> Tensor:
         size = (len(a), *self.size)
-        return nn.grad.conv2d_input(
+        image: Tensor = conv2d_input(
             size, self.weight, a, self.stride, self.padding, self.dilation, self.groups
         )
+        return image
 
 
 @dataclass(frozen=True)
@@ -252,7 +257,7 @@ class DistanceOp(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """The same numbers in another shape."""
+    """Reshapes the numbers."""
 
     before: tuple[int, ...]
     """Shape of one input."""

@@ -28,15 +28,15 @@ TOLERANCE = 1e-6
 """HiGHS accepts rows, binaries and gaps that are off by this much: what is proved is stated so much smaller, and the
 margin of an image counts as lost when it is still so much above 0, relative to the size of the logits' weights."""
 OPTIMAL, STOPPED, INFEASIBLE = 0, 1, 2
-"""Of `scipy.optimize.milp`; every other status settles nothing."""
+"""Statuses of `scipy.optimize.milp`; every other one settles nothing."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What is known of the images that are classified as one target."""
+    """The solver's result about images that are classified as one target."""
 
     nearest: float
-    """None of them is nearer; inf where there is none in the ball, 0 where nothing is known."""
+    """Lower bound of their distance; inf where the ball holds none, 0 where nothing is known."""
     point: Floats | None
     """(d,): such an image, as the solver found it, or None."""
 

@@ -1,4 +1,4 @@
-"""Radii from proofs: images in batches of one shape, given radii or the search for the largest, predictions where no proof says them."""
+"""Radii from proofs: images in batches of one shape, at given radii or by search for the largest, predicted where no proof does."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ PIECE = 8
 
 
 class SumsOfProducts(Executed):
-    """The executed function, with every convolution on a GPU a sum of products too: cuDNN may take Winograd's instead."""
+    """The executed function, with every convolution on a GPU a sum of products too: cuDNN might use Winograd's algorithm."""
 
-    def __init__(self, model: nn.Module, precision: str) -> None:
+    def __init__(self, model: nn.Sequential, precision: str) -> None:
         if precision != "fp32":
             raise InputError(
                 f"precision.certification: bounds are proved for float32 arithmetic, not for '{precision}'. Set it to 'fp32'."
@@ -49,7 +49,7 @@ class RadiusSearch:
     ) -> None:  # fmt: skip
         self.executed, self.proved, self.radii, self.passes = executed, proved, radii, passes
         self.batch, self.tolerance = parameters.batch, parameters.tolerance
-        self.smallest = min((radius for radius in radii if radius > 0), default=None)
+        self.smallest = min((radius for radius in radii if radius > 0), default=math.inf)
         self.sure = self.wrong = 0  # images so far: proved at the smallest radius, and classified wrongly
 
     @torch.inference_mode()
@@ -58,7 +58,7 @@ class RadiusSearch:
         rows = torch.arange(len(images), device=images.device)
         radius = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         sure = None
-        if self.smallest is not None and self.sure > self.passes * self.wrong:
+        if self.smallest < math.inf and self.sure > self.passes * self.wrong:
             sure = self.ask(images, labels, rows, torch.full_like(radius, self.smallest))
         predicted = labels.clone()
         unsure = rows if sure is None else rows[~sure]
@@ -78,7 +78,7 @@ class RadiusSearch:
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))
 
     def ask(self, images: Tensor, labels: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
-        """Which of some images are proved, each at its radius."""
+        """Attempt proofs of the images in `rows`, each at its radius; returns a mask of those that are proved."""
         answers = []
         for some, each in zip(rows.split(self.batch), radius.split(self.batch), strict=True):
             padded, radii = filled(some, self.batch), filled(each, self.batch)
@@ -89,7 +89,7 @@ class RadiusSearch:
         return torch.cat(answers)
 
     def classes(self, images: Tensor, rows: Tensor) -> Tensor:
-        """What the executed function says of some images; a few at once, for it may be only few."""
+        """Classes that the executed function gives the images in `rows`; in small batches, for there may be only few."""
         if not len(rows):
             return rows
         few = min(PIECE, self.batch)

@@ -21,7 +21,7 @@ from jobs.verifiers.ball import Ball
 from jobs.verifiers.matrices import Bounds, Layer
 
 STEP = 0.2
-"""Of the gradient steps (Adam); α lives in [0, 1]."""
+"""Learning rate of the gradient steps (Adam); α lives in [0, 1]."""
 
 
 class Bounded(NamedTuple):
@@ -32,7 +32,7 @@ class Bounded(NamedTuple):
     image: Tensor
     """(B, m, d): the bound's coefficients of the image, whose minimiser is where a counterexample may be."""
     coefficients: list[Tensor]
-    """Of what comes out of each earlier ReLU layer, (B, m, units)."""
+    """The bound's coefficients of each earlier ReLU layer's outputs, (B, m, units)."""
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def improve(
 
 
 def layer_bounds(layers: Sequence[Layer], ball: Ball, steps: int) -> list[Bounds]:
-    """Of what goes into every ReLU, (1, units) each: CROWN, and for open ReLUs `steps` gradient steps on α."""
+    """Bounds of every ReLU's input, (1, units) each: CROWN, and for open ReLUs `steps` gradient steps on α."""
     bounds: list[Bounds] = []
     for number, layer in enumerate(layers[:-1]):
         units = torch.eye(len(layer.bias), dtype=torch.float64)[None]

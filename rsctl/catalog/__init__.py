@@ -1,4 +1,4 @@
-"""What exists: methods, models, data sets, verifiers and attacks, the project's own and those of plugins.
+"""Registry of methods, models, data sets, verifiers and attacks, the project's own and those of plugins.
 
 A plugin is an importable package named under `plugins` in rsctl.toml; its top module may hold
 `METHODS`, `MODELS`, `DATASETS`, `VERIFIERS`, `ATTACKS`, `EXTRAS` and `CERTIFICATES`, each a sequence of declarations. It must not
@@ -23,7 +23,7 @@ Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack, Extra)
 
 _named: tuple[str, ...] = ()
 _clashes: dict[tuple[str, str, str], str] = {}
-"""Declarations of plugins by names that rsctl has itself: plugin, attribute and name."""
+"""Declarations of plugins under names that rsctl already uses: plugin, attribute and name."""
 
 
 def use_plugins(names: Iterable[str]) -> None:
@@ -48,7 +48,7 @@ def plugins() -> tuple[str, ...]:
 
 
 def plugin_problems() -> list[str]:
-    """A sentence for each plugin that can't be used, or not in whole. Sweeps that need it are refused; nothing else is."""
+    """A sentence for each plugin that can't be used, or only in part. Only sweeps that need it are refused."""
     if _named:
         for lookup in _LOOKUPS:
             lookup()
@@ -63,8 +63,8 @@ def declared(own: Sequence[Any], attribute: str) -> dict[str, Any]:
         for declaration in plugin.declared.get(attribute, ()):
             if declaration.name in found:
                 _clashes[plugin.name, attribute, declaration.name] = (
-                    f"plugins of rsctl.toml: '{plugin.name}': {attribute} declares '{declaration.name}', which exists already "
-                    "and is what a sweep gets. Give it another name."
+                    f"plugins of rsctl.toml: '{plugin.name}': {attribute} declares '{declaration.name}', which exists already: "
+                    "sweeps use the existing one. Give the plugin's another name."
                 )
             else:
                 found[declaration.name] = declaration
@@ -126,5 +126,5 @@ def find(kind: str, name: str, among: dict[str, Declared]) -> Declared:
 
 
 def unheard(kind: str, name: str, among: Iterable[str]) -> str:
-    """The sentence for a name that nothing known bears; it may be one of a plugin that can't be used."""
+    """The message for an unknown name, with the plugins that can't be used: it may be one of theirs."""
     return " ".join([unknown(kind, name, among), *plugin_problems()])

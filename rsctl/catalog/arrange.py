@@ -1,4 +1,4 @@
-"""Folders of images that aren't laid out as train/<class> and test/<class>, and the commands that make them so."""
+"""Commands that rearrange folders of images as train/<class> and test/<class>."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ NAMED = {
     "train": ("train", "training", "train_set", "training_set", "trainset"),
     "test": ("test", "val", "valid", "validation", "testing", "dev", "test_set", "validation_set", "testset", "eval"),
 }  # fmt: skip
-"""Names that public data sets have for the images to train on, and for those whose classes are known and that nothing is trained on; the usual first."""
+"""Names of the training and the labelled test split in public data sets, the usual first."""
 ANNOTATIONS = "val_annotations.txt"
-"""Beside tiny-imagenet's validation images: a line for each, of its name, its class and a box, apart by tabs."""
+"""File beside tiny-imagenet's validation images: per line an image's name, class and box, separated by tabs."""
 
 
 def how_to(root: Path) -> str:
-    """The command after which a folder has class folders in `train` and `test`; empty where its folders don't tell."""
+    """The command that gives a folder class folders in `train` and `test`; empty where none can be derived."""
     there = folders_in(root)
     steps = [step for split in NAMED if (step := _split(root, split, there))]
     if steps:
@@ -27,19 +27,19 @@ def how_to(root: Path) -> str:
     for name in there:
         inside = folders_in(root / name) if not name.startswith(".") else []
         if all(any(known in map(str.lower, inside) for known in names) for names in NAMED.values()):
-            return f"Its folder {name} has them: give that one as the path."
+            return f"Its folder {name} has them: set that as the path."
     if root.name.lower() in NAMED["train"] + NAMED["test"] and _classes(root.parent) >= set(NAMED):
-        return f"Give the folder above it, {root.parent}."
+        return f"Set the folder above it, {root.parent}, as the path."
     if "train" not in there and "test" not in there and sum(_has_images(root / name) for name in there) > 1:
         return (
-            f"{root} has class folders and no splits: move a part of the images of each class to {root / 'test'}/<class>/, the others to "
+            f"{root} has class folders but no splits: move some images of each class to {root / 'test'}/<class>/, and the others to "
             f"{root / 'train'}/<class>/."
         )
     return ""
 
 
 def _split(root: Path, split: str, there: list[str]) -> str:
-    """The commands that give a folder its split; empty where it has class folders in it, or nothing that could be it."""
+    """The commands that create a split; empty where it has class folders already, or no folder can serve as it."""
     place, train = root / split, root / "train"
     if split in there and (split == "train" or _classes(place) & _classes(train) or not _classes(train)):
         return ""
@@ -47,7 +47,7 @@ def _split(root: Path, split: str, there: list[str]) -> str:
     source = next((found[name] for name in NAMED[split] if name in found), None)
     if source is None:
         return ""
-    # What is called `test` and has no class folders is a challenge's, whose classes are secret.
+    # A `test` folder without class folders is a challenge's, with secret labels.
     aside = [f"mv {_quoted(place)} {_quoted(root / (split + '.without-classes'))}"] if split in there else []
     if (root / source / ANNOTATIONS).is_file() and (root / source / "images").is_dir():
         sort = (

@@ -1,4 +1,4 @@
-"""Findings of `rsctl data check`, kept by the size and the time of change of each file: what hasn't changed isn't opened again."""
+"""Results of `rsctl data check`, cached by size and modification time: unchanged files aren't opened again."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 from rsctl.catalog.listing import Listing
 
 RULES = 1
-"""Version of what is taken for readable: raise it when `jobs.data.decode` reads other files."""
+"""Version of the check: raise it when `jobs.data.decode` reads other files."""
 KEY = 8
-"""Bytes that stand for a readable file."""
+"""Bytes per readable file in the cache."""
 
 
 @dataclass
@@ -23,7 +23,7 @@ class Checked:
     """The files of one folder that were opened so far."""
 
     file: Path
-    """Where it is kept."""
+    """Path of the cache."""
     readable: set[bytes] = field(default_factory=set)
     """Keys of the files that can be decoded."""
     defects: dict[str, str] = field(default_factory=dict)
@@ -31,7 +31,7 @@ class Checked:
 
     @classmethod
     def of(cls, root: Path, white: float = 0.0, orientation: str = "stored") -> Checked:
-        """The findings kept of a folder; nothing where there is none, or it can't be read."""
+        """The cached results of a folder; empty where the cache doesn't exist or can't be read."""
         from PIL import __version__ as pillow
 
         values = [RULES, pillow, str(root.resolve()), white, orientation]
@@ -47,11 +47,11 @@ class Checked:
         return known
 
     def defect(self, key: bytes) -> str | None:
-        """Why the file of this key can't be decoded, empty where it can; None where it wasn't opened."""
+        """Reason why the file of this key can't be decoded, empty where it can; None where it wasn't opened."""
         return "" if key in self.readable else self.defects.get(key.hex())
 
     def keep(self, keys: Iterable[bytes]) -> None:
-        """Write what is known of the files that are there; a folder that can't be written to keeps nothing."""
+        """Write the results of existing files; does nothing if the folder is read-only."""
         there = set(keys)
         defects = {key: why for key, why in self.defects.items() if bytes.fromhex(key) in there}
         text = json.dumps(defects).encode()
@@ -66,7 +66,7 @@ class Checked:
 
 
 def keys_of(listing: Listing) -> list[bytes]:
-    """A stamp for each file that stays as long as its size and its time of change stay."""
+    """A stamp for each file that changes with its size and modification time."""
     return [
         hashlib.blake2b(
             f"{file}\0{size}\0{changed}".encode("utf-8", "surrogateescape"), digest_size=KEY
@@ -76,7 +76,7 @@ def keys_of(listing: Listing) -> list[bytes]:
 
 
 def known_defects(root: Path, listing: Listing, white: float, orientation: str) -> dict[str, str]:
-    """Those of some listed files that an earlier check couldn't decode, and why."""
+    """Listed files that an earlier check couldn't decode, with the reasons."""
     known = Checked.of(root, white, orientation)
     if not known.defects:
         return {}

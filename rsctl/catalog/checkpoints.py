@@ -26,7 +26,7 @@ def explicit(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     mean, slash, std = text.partition("/")
     if not slash:
         raise InputError(
-            f"{unknown('normalisation', text, NORMALISATIONS)} Or numbers: mean/standard deviation, with commas between channels."
+            f"{unknown('normalisation', text, NORMALISATIONS)} Or give numbers: mean/standard deviation, with commas between channels."
         )
     try:
         values = tuple(tuple(float(part) for part in one.split(",")) for one in (mean, std))
@@ -62,24 +62,24 @@ class CheckpointParameters(Parameters):
     """A published checkpoint."""
 
     file: str = Field("", json_schema_extra={"identity": False})
-    """The file, from where the command is started. Copied into the store, so it may go away afterwards."""
+    """The file, relative to the working directory. It is copied into the store and not needed afterwards."""
     sha256: Annotated[str, Field(pattern="^([0-9a-f]{64})?$")] = ""
-    """Of its content; worked out where it isn't given, compared where it is."""
+    """SHA-256 of its content; computed if left out, compared if given."""
     normalisation: Normalisation = "dataset"
-    """What the network expects to be done to images in [0, 1]: `dataset` subtracts the data set's mean and divides by its
+    """Normalisation that the network expects for images in [0, 1]: `dataset` subtracts the data set's mean and divides by its
     standard deviation, `centre` only subtracts the mean, `none` leaves them, `half` is (x - 0.5) / 0.5, `imagenet` and `mnist` are the values
-    usual there; or numbers, `mean,…/standard deviation,…`. A file that stores its own is taken with that, and another refused."""
+    usual there; or numbers, `mean,…/standard deviation,…`. If the file stores its own, that is used and any other is refused."""
     part: str = Field("", json_schema_extra={"neutral": ""})
-    """The branch of the file to take the network from, such as `ema`, where it holds several; empty takes the usual one."""
+    """The branch of the file to take the network from, such as `ema`, if it has several; empty takes the usual one."""
     anyway: bool = Field(False, json_schema_extra={"neutral": False})
-    """Take it even where it classifies next to nothing, or another normalisation does better."""
+    """Accept it even if it classifies almost nothing correctly, or another normalisation does better."""
 
 
 def identified(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with the absolute path of the file and its hash; raises InputError."""
     file, said = values.get("file"), values.get("sha256", "")
     if not isinstance(file, str) or not file:
-        raise InputError("method.file: is required: the checkpoint to take.")
+        raise InputError("method.file: is required: the checkpoint to import.")
     try:
         path = weights_file(Path(file).expanduser().resolve())
         status = require_weights(path)
@@ -90,7 +90,9 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"method.file: {file} can't be read ({reason}).") from error
     if said and said != found:
-        raise InputError(f"method.sha256: {path} has {found}: it is another file than the sweep asks for.")
+        raise InputError(
+            f"method.sha256: doesn't match {path}, which has {found}. Use the right file, or correct the hash."
+        )
     return {**values, "file": str(path), "sha256": found}
 
 

@@ -16,7 +16,7 @@ class ImageFolder(Parameters):
     the split "val" is held out of the training images."""
 
     path: str = Field(json_schema_extra={"identity": False})
-    """The folder; a relative path is looked up below the data root."""
+    """The folder; a relative path is relative to the data root."""
     size: Annotated[int, Field(ge=4)] = 32
     """Side in pixels: the shorter side is resized to it, then the centre is cropped."""
     classes: list[str] = []
@@ -26,10 +26,10 @@ class ImageFolder(Parameters):
     class_seed: Annotated[int, Field(ge=0)] = 0
     """Seed of the draw of `class_count` classes."""
     white: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
-    """The value that is white in files of more than 8 bits a channel, which are brought to 256 levels of equal width. 0 takes the
+    """The value of white in files of more than 8 bits per channel, which are reduced to 256 levels of equal width. 0 means the
     largest one of 16 bits (or of 12, in TIFF); floating-point numbers and 32-bit integers need it, such as 1.0."""
     orientation: Literal["stored", "exif"] = Field("stored", json_schema_extra={"neutral": "stored"})
-    """`stored` takes pixels as they lie in the file, as torchvision does; `exif` turns them as its EXIF entry says."""
+    """`stored` takes pixels as stored in the file, as torchvision does; `exif` rotates images by their EXIF entry."""
 
     @model_validator(mode="after")
     def _one_choice(self) -> ImageFolder:

@@ -1,4 +1,4 @@
-"""The shapes of a declaration: what a method, a model or a data set says of itself.
+"""Classes of declarations: methods, models, data sets, verifiers and attacks.
 
 A declaration is data. From it come validation, the grid, help texts, forms and documentation; the code
 that does the work is named as text and imported only by a task (``implementation``), so nothing here
@@ -39,7 +39,7 @@ class Defaults:
     values: Mapping[str, Any]
     """Field name → value; fields of the method's parameters and of the training recipe alike."""
     source: str
-    """Where the values are printed: paper and table, or repository and file."""
+    """Source of the values: paper and table, or repository and file."""
     dataset: str | None = None
     sigma: float | None = None
 
@@ -101,10 +101,10 @@ class Verifier:
     norms: tuple[str, ...]
     """Norms it can prove radii in: `linf`, `l2`, `l1`."""
     rounding: str
-    """How its arithmetic is rounded, as every label says it: `rounded outward`, or why a proof is only up to rounding."""
+    """Treatment of rounding, shown in every label: `rounded outward`, or the reason why a proof holds only up to rounding."""
     parameters: type[Parameters] = NoParameters
     complete: bool = False
-    """Whether, given the time, it settles every radius: proved, or a counterexample."""
+    """True if, given the time, it decides every radius: by a proof, or a counterexample."""
     implementation: str = ""
     """Module with `prepare`; by default `jobs.verifiers.<name>`."""
 
@@ -162,27 +162,27 @@ class DataSet:
     citation: str
     channels: int
     size: int | None
-    """Side in pixels after the loader's transform; None where a parameter says it."""
+    """Side in pixels after the loader's transform; None where a parameter gives it."""
     classes: int | None
-    """None where the folder says it."""
+    """Number of classes; None where the folder determines it."""
     counts: Mapping[str, int] = field(default_factory=dict)
-    """Images per split, where they are known without looking at the files."""
+    """Images per split, where they are known without reading files."""
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
-    """Of the training images in [0, 1] space; the model's own first layer subtracts and divides."""
+    """Mean and standard deviation of the training images in [0, 1]; the model's first layer normalises with them."""
     augmentation: str = "none"
     """`none`, `crop-flip` (pad 4, random crop, mirror) or `resized-crop-flip` (ImageNet's)."""
     parameters: type[Parameters] = NoParameters
     in_memory: bool = True
     """Small sets live as uint8 tensors; large ones are decoded by workers."""
     where: str = ""
-    """What has to lie where below the data root, for the message when it doesn't."""
+    """Expected files below the data root, for the message when they are missing."""
     paths: tuple[str, ...] = ()
     """Files or folders below the data root that show it is there."""
     layout: Callable[[Path, int], str] | None = None
-    """Says of a data root and the number of classes what is wrong with folders that are there, without opening a file."""
+    """(data root, number of classes) → problems of the existing folders, without opening a file."""
     inspect: Callable[[Path, Any], DataShape] | None = None
-    """Looks at the files (no decoding) for `classes` and `counts` that the declaration doesn't know."""
+    """Inspects the files (no decoding) for `classes` and `counts` that the declaration leaves open."""
     implementation: str = ""
 
     @property
@@ -227,14 +227,14 @@ class Extra:
 
 
 HELD_MOST = 8 * 2**30
-"""Bytes of images that a task holds in memory at the most; it reads the others from their files whenever it needs them."""
+"""Most bytes of images that a task holds in memory; larger data sets are read from their files whenever needed."""
 HELD_SHARE = 0.5
 """Share of the memory that a task may use; the rest is for its network and the processes that decode."""
 
 
 @dataclass(frozen=True)
 class DataShape:
-    """What a data set turns out to hold on this machine."""
+    """Contents of a data set on this machine."""
 
     channels: int
     size: int
@@ -242,15 +242,15 @@ class DataShape:
     counts: Mapping[str, int]
     class_names: tuple[str, ...] = ()
     fingerprint: str = ""
-    """Identifies the files of both splits where the name doesn't: what runs were planned with that older versions made."""
+    """Fingerprint of the files of both splits where the name doesn't identify them, as older versions used it."""
     deep: int = 0
     """Grey files of more than 8 bits, which are brought to 8."""
     splits: Mapping[str, str] = field(default_factory=dict)
-    """The same of each split: a model trained on other images is another model, whatever it is tested on."""
+    """Fingerprint of each split: a model trained on other images is another model, whatever its test images."""
     left_out: str = ""
-    """The files that aren't taken for images, in a sentence."""
+    """A sentence on the files that are ignored."""
     nested: bool = False
-    """Images lie in folders below those of their classes, too."""
+    """True if images also lie in subfolders of the class folders."""
 
     def files(self, split: str) -> str:
         """The fingerprint of a split; that of both where no other is known."""
@@ -262,5 +262,5 @@ class DataShape:
         return self.channels * self.size**2
 
     def held_bytes(self, images: int) -> int:
-        """Bytes that so many of its images take in memory."""
+        """Bytes in memory of this many images."""
         return images * self.dimension

@@ -1,4 +1,4 @@
-"""Defects of an image file that can't be decoded, told by its first bytes, and what to do about it."""
+"""Defects of image files that can't be decoded, recognised by their first bytes, with remedies."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from rsctl.catalog.depth import of_file
 from rsctl.text import counted, path_text
 
 HEAD = 512
-"""Bytes that are looked at."""
+"""Number of first bytes that are inspected."""
 LOOKED_INTO = 1000
-"""Files of a split whose first bytes are read before a submission, at least where there are so many."""
+"""Number of files of a split whose first bytes are read before a submission."""
 AGAIN = "Copy it again from its source, or remove it."
 EMPTY = "is empty (0 bytes)"
-APPLE = "isn't an image but what macOS keeps beside one (AppleDouble)"
+APPLE = "isn't an image but macOS metadata (AppleDouble)"
 NO_IMAGES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x00\x05\x16\x07", APPLE, "Delete all such files: find FOLDER -name '._*' -delete"),
     (
@@ -37,19 +37,17 @@ OTHER_FORMATS = (
 
 
 def told_by_head(path: Path, *, undecodable: bool = False) -> str:
-    """Why a file is no image, and what to do; empty where its first bytes don't tell. `undecodable`: a decoder has refused it.
+    """Reason why a file is not an image, and the remedy; empty where its first bytes are inconclusive. `undecodable`: decoding failed.
 
     Only regular files are opened: reading a pipe would never end.
     """
     try:
         if not path.is_file():
-            return "isn't there any more. Restore it, or submit again with --update."
+            return "no longer exists. Restore it, or submit again with --update."
         with path.open("rb") as stream:
             head = stream.read(HEAD)
     except OSError as error:
-        return (
-            f"can't be read ({error.strerror}). Give yourself the right to read it (chmod), or copy it again."
-        )
+        return f"can't be read ({error.strerror}). Make it readable (chmod), or copy it again."
     if not head:
         return f"{EMPTY}. {AGAIN}"
     for begin, what, advice in NO_IMAGES:
@@ -57,37 +55,37 @@ def told_by_head(path: Path, *, undecodable: bool = False) -> str:
             return f"{what}. {advice}"
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n")
     if text.lower().startswith(PAGES):
-        return f"is a web page, as a failed download leaves it, not an image. {AGAIN}"
+        return f"is a web page, left by a failed download, not an image. {AGAIN}"
     for place, begin, name in OTHER_FORMATS if undecodable else ():
         if text.startswith(begin, place):
-            return f"holds {'an' if name[0] in 'AIH' else 'a'} {name}, which isn't read here. Convert it to PNG or JPEG, or remove it."
+            return f"holds {'an' if name[0] in 'AIH' else 'a'} {name}, which isn't supported. Convert it to PNG or JPEG, or remove it."
     if not head.strip(b"\0"):
-        return f"begins with nothing but zeros, as an interrupted copy does. {AGAIN}"
+        return f"begins with zeros only, left by an interrupted copy. {AGAIN}"
     return ""
 
 
 def told(path: Path, error: BaseException) -> str:
-    """The same of a file that a decoder refused."""
+    """The same for a file that a decoder refused."""
     if type(error).__name__ == "DecompressionBombError":
         return (
-            f"has too many pixels to be decoded safely ({error}). Store it smaller (its copy at a few thousand pixels a side gives "
+            f"has too many pixels to be decoded safely ({error}). Resize it (a few thousand pixels a side give "
             "the same picture), or remove it."
         )
     if isinstance(error, MemoryError):
-        return "needs more memory than there is. Store it smaller, or remove it."
+        return "needs more memory than is available. Resize it, or remove it."
     known = told_by_head(path, undecodable=True)
     if not known and type(error).__name__ == "UnidentifiedImageError":
-        return f"can't be decoded as an image (it begins as none of a known format does). {AGAIN}"
+        return f"can't be decoded as an image (its first bytes match no known format). {AGAIN}"
     return known or (
-        f"is cut off ({error}). {AGAIN}"
+        f"is truncated ({error}). {AGAIN}"
         if "truncated" in str(error).lower() or isinstance(error, EOFError)
         else f"can't be decoded as an image ({error}). {AGAIN}"
     )
 
 
 def suspects(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, str]:
-    """Those of some listed files that surely are no images, and why: all that are empty or have a name of macOS's, and what the first
-    bytes of some tell, all over the list."""
+    """Listed files that certainly aren't images, with the reasons: all empty files and those with macOS's names, and some by their first
+    bytes, evenly spread over the list."""
     every = max(1, len(files) // LOOKED_INTO)
     found = {}
     for number, (file, _, size) in enumerate(files):

@@ -1,4 +1,4 @@
-"""Image files of more than 8 bits a channel: which they are, and which of their values is white."""
+"""Image files of more than 8 bits per channel, and the value of white in them."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-"""Those of data sets, whatever a file is called: others that Pillow knows start programs (PostScript) or are read by few."""
+"""Allowed formats, whatever a file's name: some others of Pillow's start programs (PostScript) or are rare."""
 ENDINGS = (".png", ".ppm", ".pgm", ".tif", ".tiff")
-"""Formats that can hold such images."""
+"""Endings of formats that can hold such images."""
 FULL = 65_535
 BITS, WHITE_IS_ZERO, LARGEST = 258, 262, 281
-"""Tags of TIFF: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
+"""TIFF tags: BitsPerSample, PhotometricInterpretation (0: white is zero), MaxSampleValue."""
 TOGETHER, THREADS = 500, 16
 """Number of files that a thread opens one after the other, and number of threads."""
 TRIED = 16
-"""Number of files that are looked into for values that fill their range."""
+"""Number of files whose range of values is checked."""
 
 
 @dataclass(frozen=True)
 class Depth:
-    """The values of an image of more than 8 bits a channel, as far as the image describes them."""
+    """The range of values of an image of more than 8 bits per channel, as the image describes it."""
 
     kind: str
     """Description of the values, in a few words."""
     white: int = 0
-    """The one that is white; 0 where nothing says it."""
+    """The value of white; 0 where unknown."""
     whole: bool = True
     inverted: bool = False
-    """0 is white."""
+    """True where 0 is white."""
     colours: bool = False
-    """True for colours, of which Pillow itself takes the high bytes, as is done here with grey."""
+    """True for colour images, of which Pillow takes the high bytes, as rsctl does with grey."""
 
 
 def depth_of(image: Image.Image) -> Depth | None:
-    """The depth of an opened file; None where Pillow gives 8 bits a channel, as it does of colours, or 1."""
+    """The depth of an opened file; None where Pillow gives 8 bits per channel (as for colours) or 1 bit."""
     if not image.mode.startswith(("I", "F")):
         return None
     tags = getattr(image, "tag_v2", {})
@@ -54,7 +54,7 @@ def depth_of(image: Image.Image) -> Depth | None:
         return Depth("grey levels of which 0 is white", inverted=True)
     if image.mode == "F":
         return Depth("floating-point numbers", whole=False)
-    # Older Pillows have PNG's 16 bits in it, all have those of PGM, whatever its own largest value.
+    # Older Pillows use it for PNG's 16 bits, and all for PGM's, whatever its own largest value.
     if image.mode == "I":
         return (
             Depth("16 bits", FULL) if image.format in ("PNG", "PPM") else Depth("32-bit or signed integers")
@@ -63,47 +63,47 @@ def depth_of(image: Image.Image) -> Depth | None:
     said = tags.get(LARGEST, 2**bits - 1)
     said = said[0] if isinstance(said, tuple) else said
     if said != 2**bits - 1:
-        return Depth(f"{bits} bits, of which it calls {said} the largest value")
+        return Depth(f"{bits} bits with a stated maximum of {said}")
     return Depth(f"{bits} bits", 2**bits - 1)
 
 
 def deep_files(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, Depth]:
-    """Those of `files` (path below root, label, bytes) that have more than 8 bits a channel, of colours too."""
+    """Depths of those `files` (path below root, label, bytes) that have more than 8 bits per channel, in grey or colour."""
     names = [file for file, _, _ in files if file.lower().endswith(ENDINGS)]
     parts = [names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)]
 
     def look(part: list[str]) -> list[tuple[str, Depth | None]]:
         return [(file, of_file(_depth, root / file)) for file in part]
 
-    # By threads, for a file that lies on a server is waited for.
+    # In threads, for reading from a server takes time.
     with ThreadPoolExecutor(THREADS) as pool:
         looked_at = [one for part in pool.map(look, parts) for one in part]
     return {file: depth for file, depth in looked_at if depth is not None}
 
 
 def white_of(depth: Depth, given: float, path: Path) -> float:
-    """The value that is white in a file, as `given` (dataset.white) or as it says itself; raises InputError where neither does."""
+    """The value of white in a file, as `given` (dataset.white) or by its metadata; raises InputError where neither has it."""
     if depth.inverted:
         raise InputError(
-            f"dataset: {path} holds {depth.kind}, which aren't read here. Convert it to 8 bits a channel."
+            f"dataset: {path} holds {depth.kind}, which aren't supported. Convert it to 8 bits per channel."
         )
     if given not in (0, FULL) and depth.colours:
         raise InputError(
             f"dataset.white: {path} holds {depth.kind}, of which only the high byte is read, so that {given:g} can't be white. "
-            "Convert it to 8 bits a channel."
+            "Convert it to 8 bits per channel."
         )
     if given and depth.whole and not given.is_integer():
-        raise InputError(f"dataset.white: {path} holds whole numbers, of which {given} is none.")
+        raise InputError(f"dataset.white: {path} holds whole numbers, but it is {given}.")
     if not (given or depth.white):
         raise InputError(
-            f"dataset.white: {path} holds {depth.kind}, and nothing says which value is white. Give it, such as 1.0 for numbers "
-            "from 0 to 1 or 4095 for 12 bits, or convert the files to 8 bits a channel."
+            f"dataset.white: {path} holds {depth.kind}, but the value of white is unknown. Set it, such as 1.0 for numbers "
+            "from 0 to 1 or 4095 for 12 bits, or convert the files to 8 bits per channel."
         )
     return given or depth.white
 
 
 def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
-    """Raises InputError where files of so many bits hold far fewer: they would be black (12 bits in 16, for one)."""
+    """Raises InputError where files use far fewer bits than they have (such as 12 of 16): they would be black."""
     files = sorted(file for file, depth in deep.items() if depth.white)
     largest = 0
     for file in files[:: max(1, len(files) // TRIED)]:
@@ -114,19 +114,19 @@ def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
         depth = deep[files[0]]
         fits = next(white for white in (255, 1023, 4095, 16_383) if white >= largest)
         raise InputError(
-            f"dataset.white: {root / files[0]} and others like it are of {depth.kind}, and hold no value above {largest}: "
+            f"dataset.white: {root / files[0]} and similar files have {depth.kind}, but hold no value above {largest}: "
             "they would be dark or black. "
             + (
-                "Convert them to 8 bits a channel"
+                "Convert them to 8 bits per channel"
                 if depth.colours
-                else f"Say that {fits} is white, if they are of fewer bits"
+                else f"Set white = {fits} if they have fewer bits"
             )
-            + f", or say that {depth.white} is white, if they are so dark."
+            + f", or set white = {depth.white} if they really are this dark."
         )
 
 
 def of_file(look: Callable[[Path, int, int, int], T], path: Path) -> T:
-    """The result of `look` for a file, kept as long as it is the same: the points of a sweep ask for it over and over."""
+    """The result of `look` for a file, cached until it changes: every point of a sweep needs it."""
     status = os.stat(path)
     return look(path, status.st_size, status.st_ctime_ns, status.st_ino)
 
@@ -137,7 +137,7 @@ def _depth(path: Path, size: int, changed: int, inode: int) -> Depth | None:
         if path.suffix.lower() == ".png":
             with path.open("rb") as stream:
                 head = stream.read(26)
-            # Depth and colour type have their place there; Pillow takes 20 times as long.
+            # Depth and colour type are at this position; Pillow takes 20 times as long.
             if head[:4] == b"\x89PNG":
                 colours = head[25:] != b"\x00"
                 return Depth("16 bits", FULL, colours=colours) if head[24] == 16 else None

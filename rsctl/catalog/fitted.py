@@ -1,4 +1,4 @@
-"""The recipe where nobody published one: fitted to the network, to the number of images, and to what the sweep file gives.
+"""Training recipe for data sets without a published one: fitted to the network, the number of images, and the sweep file.
 
 Recipes of papers are for 50,000 images or more, and for networks with batch normalisation. Of a few hundred images they make
 a few hundred steps, and at their rates a network without normalisation dies.
@@ -24,32 +24,32 @@ from rsctl.catalog.declare import Method, Model
 from rsctl.catalog.recipe import Recipe
 
 Sourced = dict[str, tuple[Any, str]]
-"""Field → value, and where it comes from."""
+"""Field → value and its source."""
 
 SOURCE = "this project: fitted to the network and the number of images"
 SHARE = "at the same share of the epochs"
 OF_COHEN = ("cifar10", "cifar100", "imagenet")
-"""Data sets for which the recipe of a method that brings none is Cohen's."""
+"""Data sets for which a method without its own recipe uses Cohen's."""
 
 STEPS = 2000
-"""Optimiser steps that a training makes at least, where `LONGEST` allows them."""
+"""Least optimiser steps of a training, where `LONGEST` allows them."""
 SHORTEST, LONGEST = 60, 300
 """Epochs."""
 SMALLEST_BATCH, LARGEST_BATCH = 16, 256
 RATED_BATCH = 64
-"""Batch size of the rates that models declare; a smaller batch has a rate in proportion."""
+"""Batch size of the learning rates that models declare; a smaller batch has a proportional rate."""
 ADAM_RATE = 1e-3
 WEIGHT_DECAY = 5e-4
 CLIP = 5.0
 """Largest norm of a gradient."""
 WARMUP = 0.2
-"""Share of the epochs in which the rate grows to its peak."""
+"""Share of the epochs before the learning rate's peak."""
 COUNTED_IN_EPOCHS = ("warmup", "lbd_from_epoch", "doubling_epoch", "beta_epoch", "radius_epochs", "p_epochs", "epsilon_start", "epsilon_epochs")  # fmt: skip
-"""Hyper-parameters that say when something of a training happens."""
+"""Hyper-parameters that count epochs."""
 
 
 def published(method: Method, dataset: str, sigma: float) -> bool:
-    """Return whether somebody's recipe of this method is for this data set."""
+    """Return whether a published recipe of this method is for this data set."""
     entries = [
         entry for entry in method.defaults if "epochs" in entry.values and entry.sigma in (None, sigma)
     ]
@@ -81,7 +81,7 @@ def defaults(
     if published(method, dataset, sigma):
         return found
     recipe = _recipe(model.rate, given, images, size, found)
-    # What counts epochs of another recipe happens at the same share of this one.
+    # Epochs of another recipe are scaled to the length of this one.
     share = recipe["epochs"] / found.get("epochs", (Recipe().epochs, ""))[0]
     fields = method.parameters.model_fields
     moved = {}
@@ -95,7 +95,7 @@ def defaults(
 
 
 def said_before(method: Method, dataset: str, sigma: float) -> Sourced:
-    """These defaults as far as they are known before the images are counted: `fitted` stands for what depends on them."""
+    """The defaults known before the images are counted; `fitted` marks values that depend on their number."""
     found = method.sourced_defaults(dataset, sigma)
     if not dataset or published(method, dataset, sigma):
         return found
@@ -144,6 +144,6 @@ def _length(given: Mapping[str, Any], images: int) -> tuple[int, int]:
 
 
 def _count(given: Mapping[str, Any], key: str) -> int:
-    """A number that the file gives, or 0: what is wrong with it is said where the recipe is checked."""
+    """A number from the sweep file, or 0 for an invalid one, which the recipe's own check reports."""
     value = given.get(key)
     return value if isinstance(value, int) and value > 0 else 0

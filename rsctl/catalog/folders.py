@@ -1,4 +1,4 @@
-"""What lies in a folder of class folders, in one fixed order that both planes share."""
+"""Contents of a folder of class folders, in a fixed order that both planes share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
 
 def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
-    """The chosen class folders of `root/train`; their position is the label. `classes` says their order, else it is that of the names."""
+    """The chosen class folders of `root/train`; their position is the label. Ordered as in `classes`, else by name."""
     train = root / "train"
     if not train.is_dir():
         raise InputError(
@@ -38,18 +38,20 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     if parameters.classes:
         names = list(dict.fromkeys(_named(name, there) for name in parameters.classes))
         if len(names) < 2:
-            raise InputError(f"dataset.classes: names '{names[0]}' alone; at least two classes are needed.")
+            raise InputError(
+                f"dataset.classes: must have at least two classes, but it has only '{names[0]}'."
+            )
         return tuple(names)
     twins = [name for name in names if alike(name) != name and alike(name) in names]
     if twins:
         raise InputError(
-            f"dataset.path: {train} has two class folders '{alike(twins[0])}', whose letters are composed in one name and decomposed in the "
-            "other (macOS writes them so). Put their images into one folder."
+            f"dataset.path: {train} has two class folders '{alike(twins[0])}' that differ only in Unicode normalisation (macOS "
+            "decomposes letters). Move their images into one folder."
         )
     if parameters.class_count:
         if parameters.class_count > len(names):
             raise InputError(
-                f"dataset.class_count: {parameters.class_count} asked for, {train} has {len(names)} class folders."
+                f"dataset.class_count: is {parameters.class_count}, but {train} has {len(names)} class folders."
             )
         names = sorted(random.Random(parameters.class_seed).sample(names, parameters.class_count))
     if len(names) < 2:
@@ -58,7 +60,7 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
 
 
 def _named(name: str, there: list[str]) -> str:
-    """The class folder that is called so, or looks so."""
+    """The class folder of this name, or of one that looks the same."""
     found = [one for one in there if one == name] or [one for one in there if alike(one) == alike(name)]
     if not found:
         raise InputError(f"dataset.classes: {unknown('class folder', name, there)}")
@@ -66,7 +68,7 @@ def _named(name: str, there: list[str]) -> str:
 
 
 def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
-    """A test class that nothing was trained on would be left out without a word, and the table say `all of` the rest."""
+    """Refuse test classes without training images: they would be silently dropped from the table."""
     test = root / "test"
     known = {alike(name) for name in names}
     there = folders_in(test) if test.is_dir() else []
@@ -83,7 +85,7 @@ def image_files(root: Path, split: str, names: tuple[str, ...]) -> Files:
 
 
 def contents(root: Path, files: Iterable[tuple[str, int, int]]) -> list[str]:
-    """SHA-256 of each file of an uncompressed format, in order: names and lengths don't tell such files apart."""
+    """SHA-256 of each file of an uncompressed format, in order: names and lengths don't identify such files."""
     return [of_file(_content, root / file) for file, _, _ in files if file.lower().endswith(UNCOMPRESSED)]
 
 
@@ -93,19 +95,19 @@ def _content(path: Path, size: int, changed: int, inode: int) -> str:
 
 
 def folder_root(data_root: Path, path: str) -> Path:
-    """Where an `imagefolder` lies that a sweep file calls so."""
+    """The absolute path of an `imagefolder`, from the path in a sweep file."""
     found = Path(os.path.expanduser(path))
     return found if found.is_absolute() else data_root / found
 
 
 def turned_in(data_root: Path, path: str, names: tuple[str, ...]) -> Turned:
-    """The files of an `imagefolder` with these classes that their EXIF entry turns."""
+    """The files of an `imagefolder` with these classes whose EXIF entry rotates them."""
     root = folder_root(data_root, path)
     return turned_files(root, [file for split in SPLITS for file, _, _ in image_files(root, split, names)])
 
 
 def grey_files(root: Path, parameters: Any, files: Mapping[str, Files]) -> dict[str, list[str]]:
-    """Those of the files of each split that have grey values of more than 8 bits; raises InputError where nothing says which is white."""
+    """Grey files of more than 8 bits, by split; raises InputError where the value of white is unknown."""
     deep = {split: deep_files(root, taken) for split, taken in files.items()}
     together = {file: depth for depths in deep.values() for file, depth in depths.items()}
     for file, depth in together.items():
@@ -120,15 +122,15 @@ def grey_files(root: Path, parameters: Any, files: Mapping[str, Files]) -> dict[
 def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> DataShape:
     """Class folders and image counts of an `imagefolder`, without decoding an image.
 
-    A fingerprint, of each split and of both together, is of the files' names and lengths, of what is in files of uncompressed formats, and of which have more
-    than 8 bits a channel: those were read as white once. A JPEG, PNG or WebP file of the same name and the same number of
-    bytes is taken for the same image. Without `values` the files are counted alone. Raises InputError where nothing says which value of a file is white.
+    A fingerprint, of each split and of both together, covers the files' names and lengths, the contents of uncompressed formats, and the list of
+    files with more than 8 bits per channel (older versions read those as white). A JPEG, PNG or WebP file of the same name and length
+    counts as the same image. Without `values` files are only counted. Raises InputError where a file's value of white is unknown.
     """
     root = folder_root(data_root, parameters.path)
     if not root.is_dir():
         here = Path(parameters.path).absolute()
         near = (
-            f" {here} is one, but no data root is there: give its whole path, or set `data` in rsctl.toml."
+            f" {here} is one, but isn't in the data root: give its absolute path, or set `data` in rsctl.toml."
             if here.is_dir()
             else ""
         )

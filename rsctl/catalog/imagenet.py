@@ -1,4 +1,4 @@
-"""ImageNet's folders: whether they are laid out as they are read, and how the validation images get into class folders.
+"""ImageNet's folders: checks of their layout, and sorting of the validation images into class folders.
 
 `imagenet_validation.txt.bz2` has the class (WordNet id) of the 50,000 validation images of ILSVRC 2012, a line each, in the order of
 their numbers: the ground truth that the challenge published.
@@ -23,17 +23,17 @@ PREPARE = "`rsctl data prepare imagenet` sorts it into class folders"
 
 
 def layout(data_root: Path, classes: int) -> str:
-    """Problems of the folders that are there, and what to do; empty where there are none. No file is opened."""
+    """Problems of the existing folders, with remedies; empty where there are none. No file is opened."""
     root = data_root / "imagenet"
     if not all((root / name).is_dir() for name in ("train", "val")):
-        return ""  # said where absent ones are
+        return ""  # missing folders are reported elsewhere
     inside = {name: entries_of(root / name) for name in ("train", "val")}
     flat = {
         name: [e.name for e in found if kind_of(e) == "file" and NAME.fullmatch(e.name)]
         for name, found in inside.items()
     }
     if flat["val"]:
-        return f"{root / 'val'} has {counted(len(flat['val']), 'image')} in no class folder: {PREPARE}"
+        return f"{root / 'val'} has {counted(len(flat['val']), 'image')} outside class folders: {PREPARE}"
     folders = {
         name: {e.name for e in found if kind_of(e) == "folder" and not e.name.startswith(".")}
         for name, found in inside.items()
@@ -41,14 +41,14 @@ def layout(data_root: Path, classes: int) -> str:
     tars = [e.name for e in inside["train"] if e.name.endswith(".tar")]
     if tars and len(folders["train"]) < classes:
         return (
-            f"{root / 'train'} has {counted(len(tars), 'archive')} such as {tars[0]}: unpack each into a folder of its name "
+            f"{root / 'train'} has {counted(len(tars), 'archive')} such as {tars[0]}: unpack each into a folder of the same name "
             f"(cd {root / 'train'}; for f in *.tar; do mkdir -p ${{f%.tar}} && tar xf $f -C ${{f%.tar}}; done)"
         )
     for name, found in folders.items():
         if len(found) != classes:
-            return f"{root / name} has {counted(len(found), 'class folder')}, ImageNet has {classes:,}; a part of it is an `imagefolder`"
+            return f"{root / name} has {counted(len(found), 'class folder')}, but ImageNet has {classes:,}: use `imagefolder` for a part of it"
     if other := sorted(folders["val"] - folders["train"]):
-        return f"{root / 'val'} has class folders that {root / 'train'} lacks, such as {other[0]}: their labels would be others"
+        return f"{root / 'val'} has class folders that {root / 'train'} lacks, such as {other[0]}: labels would be wrong"
     return ""
 
 
@@ -58,14 +58,14 @@ def validation_classes() -> list[str]:
 
 
 def prepare(data_root: Path, advance: Callable[[int, int], None] = lambda done, total: None) -> str:
-    """Move the validation images into the folders of their classes; again, it goes on where it was interrupted.
+    """Move the validation images into their class folders; a repeated call continues an interrupted one.
 
     Nothing is moved unless every image that isn't in a class folder yet is named as ILSVRC 2012 names it. Returns what was done.
     """
     val = data_root / "imagenet" / "val"
     if not val.is_dir():
         raise InputError(
-            f"{val} isn't there. Unpack ILSVRC2012_img_val.tar there (mkdir -p {val} && tar xf ILSVRC2012_img_val.tar -C {val}), or "
+            f"{val} doesn't exist. Unpack ILSVRC2012_img_val.tar there (mkdir -p {val} && tar xf ILSVRC2012_img_val.tar -C {val}), or "
             "set RSCTL_DATA to the folder that has imagenet/val."
         )
     classes, moves, strange = validation_classes(), [], []
@@ -87,7 +87,7 @@ def prepare(data_root: Path, advance: Callable[[int, int], None] = lambda done, 
             moves.append((entry.name, classes[number - 1]))
     if strange:
         raise InputError(
-            f"{val} has {counted(len(strange), 'image')} that the validation set hasn't under such a name, such as {strange[0]}. Expected: "
+            f"{val} has {counted(len(strange), 'image')} with names unknown to the validation set, such as {strange[0]}. Expected: "
             "ILSVRC2012_val_00000001.JPEG to ILSVRC2012_val_00050000.JPEG. Nothing was moved: move these away, or unpack the archive again."
         )
     for done, (name, wnid) in enumerate(moves, 1):
@@ -97,11 +97,11 @@ def prepare(data_root: Path, advance: Callable[[int, int], None] = lambda done, 
         {name: sum(1 for _ in os.scandir(val / name)) for name in folders_in(val) if name in set(classes)}
     )
     missing = len(classes) - found.total()
-    said = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are there."
+    said = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are present."
     return (
         said
         if missing <= 0
-        else f"{said} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, and run this again."
+        else f"{said} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, then repeat this command."
     )
 
 
@@ -110,14 +110,16 @@ def _move(val: Path, name: str, wnid: str) -> None:
     try:
         target.parent.mkdir(exist_ok=True)
         if target.is_file():
-            raise InputError(f"{target} and {source} are both there. Remove one of them, and run this again.")
+            raise InputError(
+                f"{target} and {source} both exist. Remove one of them, then repeat this command."
+            )
         if source.is_symlink() and not os.path.isabs(link := os.readlink(source)):
-            # A relative link would lead nowhere from a folder below.
+            # A relative link would break in a subfolder.
             target.symlink_to(os.path.join("..", link))
             source.unlink()
         else:
             source.rename(target)
     except OSError as error:
         raise UnavailableError(
-            f"{source} can't be moved to {target} ({error.strerror}). Its owner has to do this, or take a copy of the folder that is yours."
+            f"{source} can't be moved to {target} ({error.strerror}). Ask its owner to do it, or use your own copy of the folder."
         ) from error

@@ -1,4 +1,4 @@
-"""Names of classes and of image files, for readers of a table: what is computed knows numbers alone."""
+"""Names of classes and of image files, for readers of a table; computations use numbers alone."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ NAMES: Mapping[str, tuple[str, ...]] = {
     "cifar10": CIFAR10,
     "cifar100": tuple(_CIFAR100.split()),
 }
-"""As the data sets' own files say them; of digits the number is the name."""
+"""Names from the data sets' own files; a digit's name is its number."""
 
 
 @dataclass(frozen=True)
 class Labels:
-    """Names by label, and image files by position in the split; empty where there are none, or they can't be read here."""
+    """Names by label, and image files by position in the split; empty where there are none, or they can't be read."""
 
     names: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
@@ -60,7 +60,7 @@ class Labels:
 
 
 def labels_of(dataset: str, parameters: Mapping[str, Any], split: str, data_root: Path) -> Labels:
-    """The names of a data set's classes, and of the files of a split (`val` is of training images). Reads folders, no image."""
+    """The names of a data set's classes, and of the files of a split (`val` consists of training images). Reads folders, no image."""
     if dataset in NAMES:
         return Labels(NAMES[dataset])
     if dataset not in ("imagefolder", "imagenet"):

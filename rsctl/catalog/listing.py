@@ -1,4 +1,4 @@
-"""The image files of class folders, and what beside them is left out: taken is what torchvision's ImageFolder takes.
+"""Image files of class folders, chosen as torchvision's ImageFolder does, and the files left out.
 
 That is every file with one of nine endings, in folders below the class folder too and through links. The exceptions are folders
 whose name begins with a dot, where editors and version control keep their own, and links that lead nowhere.
@@ -19,19 +19,19 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".pgm", ".tif", 
 DEAD = "links that lead nowhere"
 LOOP = "links to a folder above them"
 NO_FILE = "pipes, sockets or devices"
-NO_CLASS = "in no class folder"
+NO_CLASS = "outside class folders"
 HIDDEN = "in a folder whose name begins with a dot"
-NO_ENDING = "without an ending"
+NO_ENDING = "without an extension"
 ADVICE = {
-    DEAD: "Fetch what the links stand for (`git annex get .`, `dvc pull`), or copy the folder with `cp -rL`.",
+    DEAD: "Fetch the files behind the links (`git annex get .`, `dvc pull`), or copy the folder with `cp -rL`.",
     LOOP: "Remove the links to folders above them.",
-    NO_FILE: "Remove what is no file.",
+    NO_FILE: "Remove them.",
     NO_CLASS: "Move the images into the folder of their class.",
     HIDDEN: "Rename the folder; one of a class can also be named in dataset.classes.",
 }
-BY_ENDING = f"A file is taken by its ending ({', '.join(EXTENSIONS)}): rename what is of such a format (.jfif is .jpg), convert the rest."
+BY_ENDING = f"Images are recognised by extension ({', '.join(EXTENSIONS)}): rename files of these formats (.jfif to .jpg), convert the others."
 NO_IMAGES = ("thumbs.db", "desktop.ini")
-"""Files that systems put into folders; like those whose name begins with a dot nobody takes them for images."""
+"""System files, ignored like those whose name begins with a dot."""
 
 
 @dataclass
@@ -41,27 +41,27 @@ class Listing:
     files: list[tuple[str, int, int]] = field(default_factory=list)
     """(path below the root, label, bytes): classes in order; in each the folders by their paths, in each folder the files by name."""
     changed: list[int] = field(default_factory=list)
-    """When each of them was changed, in nanoseconds."""
+    """Modification time of each, in nanoseconds."""
     left_out: dict[str, list[str]] = field(default_factory=dict)
     """Paths below the root, by the reason."""
 
     def leave(self, why: str, path: str) -> None:
-        """Note a file that isn't taken."""
+        """Record a file that is left out."""
         self.left_out.setdefault(why, []).append(path)
 
 
 def alike(name: str) -> str:
-    """The same for names that look the same: macOS decomposes `ö`, Linux and Windows don't."""
+    """A key that is equal for names that look the same: macOS decomposes `ö`, Linux and Windows don't."""
     return unicodedata.normalize("NFC", name)
 
 
 def folders_in(place: Path) -> list[str]:
-    """Names of the folders in a folder, sorted, those that begin with a dot too."""
+    """Names of the folders in a folder, sorted, including hidden ones."""
     return sorted(entry.name for entry in entries_of(place) if kind_of(entry) == "folder")
 
 
 def class_folder(place: Path, name: str, others: Iterable[str]) -> Path:
-    """The folder of a class in a split: the one of its name, or one that looks the same and is none of the `others`."""
+    """The folder of a class in a split: the one of its name, or one that looks the same and isn't among the `others`."""
     if (place / name).is_dir():
         return place / name
     if place.is_dir():
@@ -74,7 +74,7 @@ def class_folder(place: Path, name: str, others: Iterable[str]) -> Path:
 def list_split(
     root: Path, split: str, names: tuple[str, ...], *, whole: bool = True, problems: list[str] | None = None
 ) -> Listing:
-    """The files that are taken of a split and those that aren't; `whole`: the classes are all there are, so that images beside them are left out.
+    """The image files of a split, and those left out; with `whole` these are all classes, and images beside them are reported.
 
     Raises InputError for a class folder that isn't there or has no image, or adds the sentence to `problems`.
     """
@@ -129,7 +129,7 @@ def _walk(
             taken.append((path, status.st_size, status.st_mtime_ns))
         elif not (entry.name.startswith(".") or entry.name.lower() in NO_IMAGES):
             ending = os.path.splitext(entry.name)[1].lower()
-            found.leave(f"ending in {ending}" if ending else NO_ENDING, path)
+            found.leave(f"with extension {ending}" if ending else NO_ENDING, path)
 
 
 def _identity(folder: str | Path) -> tuple[int, int]:
@@ -138,7 +138,7 @@ def _identity(folder: str | Path) -> tuple[int, int]:
 
 
 def _beside(place: Path, split: str, found: Listing) -> None:
-    """Images and links that lie beside the class folders, and folders that would be classes but for their names."""
+    """Record images and links beside the class folders, and class folders with hidden names."""
     for entry in entries_of(place):
         kind, path = kind_of(entry), f"{split}/{entry.name}"
         if kind == "folder" and entry.name.startswith("."):
@@ -172,7 +172,7 @@ def entries_of(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def kind_of(entry: os.DirEntry[str]) -> str:
-    """`folder` or `file`, through links; else why it is neither."""
+    """`folder` or `file`, through links; else the reason why it is neither."""
     try:
         if entry.is_dir():
             return "folder"
@@ -184,7 +184,7 @@ def kind_of(entry: os.DirEntry[str]) -> str:
 
 
 def sentence(left_out: Mapping[str, list[str]]) -> str:
-    """Numbers of the files that aren't taken, of each kind, with the first of them and what to do; empty where there are none."""
+    """Sentence on the files left out: their number per reason, the first one, and remedies; empty where there are none."""
     if not left_out:
         return ""
     kinds = [

@@ -24,17 +24,17 @@ class ResNetParameters(Parameters):
     shortcut: Literal["projection", "padding"] = Field(
         "projection", json_schema_extra={"neutral": "projection"}
     )
-    """Where the shape changes: a 1x1 `projection` (option B of the paper, as smoothed classifiers have it), or `padding`
-    with zero channels (option A, as the paper's own CIFAR networks)."""
+    """Shortcut where the shape changes: a 1x1 `projection` (option B of the paper, as in smoothed classifiers), or `padding`
+    with zero channels (option A, as in the paper's own CIFAR networks)."""
 
 
 class WideResNetParameters(Parameters):
     """A wide residual network."""
 
     depth: Literal[10, 16, 22, 28, 34, 40] = 40
-    """Layers: six for each block of a stage, and four."""
+    """Number of layers: six for each block of a stage, plus four."""
     widen: Annotated[int, Field(ge=1)] = 2
-    """How many times as wide as a ResNet."""
+    """Width as a multiple of a ResNet's."""
 
 
 class ConvolutionsParameters(Parameters):
@@ -44,7 +44,7 @@ class ConvolutionsParameters(Parameters):
         list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=4, max_length=4)]],
         Field(min_length=1),
     ] = [[16, 4, 2, 1], [32, 4, 2, 1]]
-    """Of each convolution: channels, kernel, stride, padding. A ReLU follows each."""
+    """Channels, kernel, stride and padding of each convolution. A ReLU follows each."""
     widths: list[Annotated[int, Field(ge=2)]] = [100]
     """Units of each hidden linear layer."""
 
@@ -79,7 +79,7 @@ class LipschitzParameters(Parameters):
     """A 1-Lipschitz network of orthogonal layers."""
 
     widths: Annotated[list[Annotated[int, Field(ge=2, multiple_of=2)]], Field(min_length=1)] = [256, 256]
-    """Units of each hidden layer: even numbers, for MaxMin takes pairs."""
+    """Units of each hidden layer: even numbers, since MaxMin takes pairs."""
 
 
 class DistanceParameters(Parameters):

@@ -1,4 +1,4 @@
-"""Image files whose EXIF entry says that they are to be turned before they are shown."""
+"""Image files with an EXIF entry that rotates them for display."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from rsctl.catalog.depth import FORMATS, of_file
 ORIENTATION = 274
 UPRIGHT = 1
 LOOKED_AT = 2000
-"""Most files that are opened for it."""
+"""Most files that are opened for this check."""
 HEAD = 4096
-"""Bytes at the beginning of a file that say whether it has EXIF entries at all."""
+"""First bytes of a file, enough to find EXIF entries."""
 
 
 @dataclass(frozen=True)
 class Turned:
-    """Files that are to be turned, among those that were looked at."""
+    """Rotated files among those checked."""
 
     files: int
     looked_at: int
@@ -28,7 +28,7 @@ class Turned:
 
 
 def turned_files(root: Path, files: Sequence[str]) -> Turned:
-    """All of `files` below root, or as many evenly spread ones as are looked at. Pillow itself turns TIFF files."""
+    """Check all of `files` below root, or an evenly spread sample. Pillow itself rotates TIFF files."""
     chosen = files[:: -(-len(files) // LOOKED_AT) or 1]
     found = [file for file in chosen if of_file(_is_turned, root / file)]
     return Turned(len(found), len(chosen), found[0] if found else "")

@@ -1,4 +1,4 @@
-"""Plugins: the packages named in rsctl.toml, imported and checked. One that can't be used is left out, and says why."""
+"""Plugins: the packages named in rsctl.toml, imported and checked. An unusable one is left out with a reason."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ KINDS: dict[str, type] = {
     "EXTRAS": Extra,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
-"""It becomes part of a folder's name."""
+"""Allowed names; they become part of a folder's name."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +59,7 @@ def load(names: tuple[str, ...]) -> tuple[Plugin, ...]:
         if twice := next((key for key in own if key in taken or own.count(key) > 1), None):
             who = taken.get(twice, name)
             problem = (
-                f"{twice[0]} declares '{twice[1]}', which '{who}' declares already. Give it another name"
+                f"{twice[0]} declares '{twice[1]}', which '{who}' already declares. Give it another name"
             )
             plugin = Plugin(name, problem=f"plugins of rsctl.toml: '{name}': {problem}.")
         else:
@@ -70,12 +70,12 @@ def load(names: tuple[str, ...]) -> tuple[Plugin, ...]:
 
 def _load(name: str) -> Plugin:
     try:
-        # What it prints must not stand in a command's output.
+        # Its prints must not appear in a command's output.
         with contextlib.redirect_stdout(sys.stderr):
             _check_owner(name)
             module = importlib.import_module(name)
             if not getattr(module, "__file__", None):
-                raise ImportError("it is a folder without __init__.py, or no file")
+                raise ImportError("it is a folder without __init__.py, or not a file")
             declared = {key: getattr(module, key) for key in (*KINDS, "CERTIFICATES") if hasattr(module, key)}
             for attribute, entries in declared.items():
                 declared[attribute] = _checked(attribute, entries)
@@ -84,7 +84,7 @@ def _load(name: str) -> Plugin:
     except Wrong as error:
         return Plugin(name, problem=f"plugins of rsctl.toml: '{name}': {error}")
     except BaseException as error:
-        # A plugin is anybody's code: sys.exit() at its import must not end a command that doesn't use it.
+        # A plugin is arbitrary code: sys.exit() at its import must not end a command that doesn't use it.
         return Plugin(name, problem=f"plugins of rsctl.toml: {_why(name, error)}")
     return Plugin(name, declared)
 
@@ -106,7 +106,7 @@ def _why(name: str, error: BaseException) -> str:
         return (
             f"the package '{name}' can't be imported ({said}). Install it beside rsctl (pip), or remove it."
         )
-    # A SyntaxError says itself where it is.
+    # A SyntaxError already contains its location.
     frames = [f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename]
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
     return f"importing '{name}' fails{where}: {type(error).__name__}: {said}."
@@ -134,9 +134,7 @@ def _check_entry(attribute: str, kind: type, entry: Any) -> None:
     what = f"{kind.__name__} {reprlib.repr(declaration.name)}"
     _check_fields(what, declaration)
     if not _NAME.fullmatch(declaration.name):
-        raise Wrong(
-            f"{what}: a name has letters, digits, '.', '-' and '_' alone, for it names folders; at most 61."
-        )
+        raise Wrong(f"{what}: a name has at most 61 letters, digits, '.', '-' and '_'.")
     for one in getattr(declaration, "defaults", ()):
         if not isinstance(one, Defaults):
             raise Wrong(
@@ -154,7 +152,7 @@ def _check_certificate(entry: Any) -> None:
     if wrong or isinstance(entry, type):
         raise Wrong(
             f"CERTIFICATES holds {reprlib.repr(entry)}; each entry is an object with name, title, citation, guarantee, norm, k "
-            f"and certify(table, alpha){f', and its {wrong[0]} is none' if wrong else '; this is a class'} "
+            f"and certify(table, alpha){f', and its {wrong[0]} is wrong' if wrong else '; this is a class'} "
             "(from rsctl.certificates import Certified, Guarantee)."
         )
 
@@ -177,7 +175,7 @@ def _check_fields(what: str, declaration: Any) -> None:
 def _adapters(kind: type) -> Iterator[tuple[str, TypeAdapter[Any]]]:
     hints = get_type_hints(kind)
     for field in dataclasses.fields(kind):
-        # A list does where a tuple is declared; nothing else is taken for something else.
+        # A list is accepted for a tuple; otherwise types are strict.
         hint = hints[field.name]
         config = ConfigDict(arbitrary_types_allowed=True, strict=get_origin(hint) is not tuple)
         with contextlib.suppress(PydanticUserError):

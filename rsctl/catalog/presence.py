@@ -1,4 +1,4 @@
-"""Which data sets are on this machine."""
+"""Availability of data sets on this machine."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def presence(data_root: Path) -> list[tuple[str, str]]:
 
 
 def incomplete(dataset: DataSet, data_root: Path, reason: str) -> str:
-    """What is wrong with the files of a data set, where they were looked for, and what has to lie there."""
+    """Message on a data set's files: the problem, the data root, and the expected files."""
     return (
         f"dataset: {dataset.name} isn't complete and readable below the data root {data_root} ({reason}). "
         f"Expected: {dataset.where}."
@@ -30,14 +30,14 @@ def incomplete(dataset: DataSet, data_root: Path, reason: str) -> str:
 
 
 def absent(dataset: DataSet, data_root: Path) -> str:
-    """The same sentence, where a folder that belongs to it isn't there or isn't laid out as it is read; else empty. No file is read."""
+    """The same message if one of its folders is missing or has the wrong layout; else empty. No file is read."""
     lacking = [path for path in dataset.paths if not (data_root / path).exists()]
-    wrong = f"{' and '.join(lacking)} not there" if lacking else misplaced(dataset, data_root)
+    wrong = f"{' and '.join(lacking)} missing" if lacking else misplaced(dataset, data_root)
     return incomplete(dataset, data_root, wrong) if wrong else ""
 
 
 def lies_below(data_root: Path, name: str, parameters: Mapping[str, Any]) -> bool:
-    """Return whether the files of a data set are found with this data root, as far as their folders tell."""
+    """Return whether the folders of a data set exist with this data root."""
     dataset = known_datasets().get(name)
     if dataset is None:
         return False
@@ -48,7 +48,7 @@ def lies_below(data_root: Path, name: str, parameters: Mapping[str, Any]) -> boo
 
 
 def misplaced(dataset: DataSet, data_root: Path) -> str:
-    """Problems of the folders of a data set that are there; else empty."""
+    """Problems of a data set's existing folders; else empty."""
     return dataset.layout(data_root, dataset.classes or 0) if dataset.layout else ""
 
 
@@ -56,7 +56,7 @@ def _sentence(dataset: DataSet, data_root: Path) -> str:
     if not dataset.where:
         return f"here: {dataset.title}"
     if not dataset.paths:
-        return f"{dataset.title}: give its `path`; expected {dataset.where}"
+        return f"{dataset.title}: set its `path`; expected {dataset.where}"
     if not all((data_root / path).exists() for path in dataset.paths):
         return f"missing: {dataset.title}. Expected: {dataset.where}"
     wrong = misplaced(dataset, data_root)
@@ -80,7 +80,7 @@ def own_folders(data_root: Path) -> list[str]:
 
 
 def folder_sentence(data_root: Path, path: str) -> str:
-    """Numbers of classes and images of an `imagefolder`, and what is left out; or what is wrong with it."""
+    """Numbers of classes and images of an `imagefolder`, and the files left out; or its problem."""
     try:
         shape = inspect_folder(data_root, ImageFolder(path=path), values=False)
     except UserError as error:
@@ -90,7 +90,7 @@ def folder_sentence(data_root: Path, path: str) -> str:
 
 
 def parameter_lines(dataset: DataSet) -> list[str]:
-    """`key = default: what it means` of each parameter that a `[dataset]` table may have beside the name."""
+    """`key = default: description` of each parameter of a `[dataset]` table besides the name."""
     lines = []
     for key, field in dataset.parameters.model_fields.items():
         given = key if field.is_required() else f"{key} = {json.dumps(field.default)}"

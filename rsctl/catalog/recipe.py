@@ -21,8 +21,8 @@ class Recipe(Parameters):
     batch_size: Annotated[int, Field(ge=1)] = 400
     """Images per optimiser step, over all processes together."""
     optimizer: Literal["sgd", "adam", "adamw-lp"] = "sgd"
-    """`sgd` (with momentum), `adam`, or `adamw-lp`: with decoupled weight decay, of ℓ∞-distance layers in their own ℓp, as the
-    code of Zhang et al. 2021."""
+    """`sgd` (with momentum), `adam`, or `adamw-lp`: with decoupled weight decay, and for ℓ∞-distance layers in their own ℓp, as
+    in the code of Zhang et al. 2021."""
     lr: Positive = 0.1
     """Learning rate: the initial one (`step`, `cosine`, `constant`), or the peak (`onecycle`)."""
     momentum: Share = 0.9
@@ -30,20 +30,20 @@ class Recipe(Parameters):
     nesterov: bool = False
     """Nesterov momentum (SGD only)."""
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    """L2 penalty on all weights; of `adamw-lp` the share of the rate by which they decay."""
+    """L2 penalty on all weights; for `adamw-lp`, the share of the learning rate by which they decay."""
     schedule: Literal["step", "cosine", "onecycle", "constant"] = "step"
-    """How the learning rate moves, by optimiser step."""
+    """Learning-rate schedule, applied at every optimiser step."""
     step_epochs: Annotated[int, Field(ge=1)] = 30
     """`step`: epochs between two reductions."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """`step`: what a reduction multiplies the rate by."""
+    """`step`: factor of each reduction."""
     milestones: list[Annotated[float, Field(gt=0)]] = Field([], json_schema_extra={"neutral": []})
-    """`step`: the epochs of the reductions, where they aren't `step_epochs` apart."""
+    """`step`: epochs of the reductions, if they aren't `step_epochs` apart."""
     step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0})
-    """`step`: epochs by which code executes its reductions later than `step_epochs` or `milestones` print them: 1 where
-    it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 where it steps first and counts from 1 (MACER, HeatSmoothing)."""
+    """`step`: epochs by which a code's reductions come later than `step_epochs` or `milestones` state: 1 if
+    it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 if it steps first and counts from 1 (MACER, HeatSmoothing)."""
     cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
-    """Epochs after which the schedule begins again; 0: never."""
+    """Epochs after which the schedule restarts; 0: never."""
     warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
     """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
     hold_epochs: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
@@ -52,7 +52,7 @@ class Recipe(Parameters):
     """Share of the target spread over all classes."""
     noise_steps: Literal["one", "smaller"] = Field("one", json_schema_extra={"neutral": "one"})
     """Methods with m noises per image: `one` optimiser step per batch with all of them, or m `smaller` steps of
-    `batch_size` / m images with m noises each, as the code of Salman 2019 and Jeong 2020 does."""
+    `batch_size` / m images with m noises each, as in the code of Salman 2019 and Jeong 2020."""
     gradient_clip: Annotated[float, Field(ge=0)] = 0.0
     """Largest L2 norm of the gradient; 0 means no clipping."""
     exponent_warmup: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
@@ -60,13 +60,13 @@ class Recipe(Parameters):
     in epoch e = 0, 1, ..., as DSRS trains (100 of 150 epochs); 0: k from the start."""
     normalisation: Literal["dataset", "none"] = Field("dataset", json_schema_extra={"neutral": "dataset"})
     """First layer of the network: subtracts the data set's mean and divides by its standard deviation, or `none`. Weights
-    that are taken over (`start`) keep the one that they were trained with."""
+    taken from another model (`start`) keep the normalisation they were trained with."""
     augment: bool = True
     """Apply the data set's standard augmentation (crops and mirrors)."""
     mirror: bool = Field(True, json_schema_extra={"neutral": True})
-    """With `augment`: mirror half of the images. false where left and right tell classes apart."""
+    """With `augment`: mirror half of the images. Set false if left and right distinguish classes."""
     crop_padding: Annotated[int, Field(ge=0)] = Field(4, json_schema_extra={"neutral": 4})
-    """With `augment`: pixels put around an image of which a random crop is taken, where crops have its size."""
+    """With `augment`: padding in pixels before a random crop, where crops keep the image size."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
@@ -83,18 +83,18 @@ class Recipe(Parameters):
             )
         if self.hold_epochs and self.schedule not in ("cosine", "onecycle"):
             raise ValueError(
-                f"hold_epochs is of the schedules 'cosine' and 'onecycle'; this one is '{self.schedule}'"
+                f"hold_epochs needs schedule = 'cosine' or 'onecycle', but it is '{self.schedule}'"
             )
         length, whole = (self.cycle_epochs, "cycle_epochs") if self.cycle_epochs else (self.epochs, "epochs")
         if self.hold_epochs and self.warmup_epochs + self.hold_epochs > length:
             raise ValueError(
-                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} are more than {whole} = {length}: "
-                "the rate would never fall"
+                f"warmup_epochs + hold_epochs = {self.warmup_epochs + self.hold_epochs:g} is more than {whole} = {length}: "
+                "the learning rate would never fall"
             )
         if self.step_shift > self.epochs:
             raise ValueError(
-                f"step_shift = {self.step_shift} is more than epochs = {self.epochs}: the rate would never fall. "
-                "Code that steps its schedule after the epoch is 1 late"
+                f"step_shift = {self.step_shift} is more than epochs = {self.epochs}: the learning rate would never fall. "
+                "Code that steps its schedule after the epoch needs 1"
             )
         if sorted(self.milestones) != self.milestones:
             raise ValueError("milestones must ascend")

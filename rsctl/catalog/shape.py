@@ -1,4 +1,4 @@
-"""What a data set holds on this machine: channels, size, classes, images per split. No decoding, no torch."""
+"""Shape of a data set on this machine: channels, size, classes, images per split. No decoding, no torch."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def parameters_of(
 
 
 def shape_of(dataset: str, parameters: Mapping[str, Any] | Parameters, data_root: Path) -> DataShape:
-    """The shape of a data set: the declared one, or what its files say where the declaration can't know.
+    """The shape of a data set: the declared one, or that of its files where the declaration leaves it open.
 
     Parameters
     ----------

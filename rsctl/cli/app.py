@@ -1,4 +1,4 @@
-"""The command line: one app, and in which order its help lists the commands.
+"""The command line: one app, with the commands in the order that its help lists them.
 
 A command is a few lines in a module `cli_…` beside this one that call a room below; rooms are imported when they are needed.
 """
@@ -26,17 +26,17 @@ app = typer.Typer(
     add_completion=True, no_args_is_help=False, pretty_exceptions_enable=False, rich_markup_mode=None,
 )  # fmt: skip
 data_app = typer.Typer(
-    help="Data sets: which exist, whether their files can be read, downloading and preparing them (explicit acts).",
+    help="Data sets: list them, check their files, download and prepare them.",
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
 
 _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
-"""What the parser raises: click's ClickException, of which typer may have a copy of its own."""
+"""Exceptions of the parser: click's ClickException, of which typer may have its own copy."""
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command; returns the exit code: 0 done, 1 a run failed, 2 wrong input, 3 not possible here and now."""
+    """Run a command; returns the exit code: 0 done, 1 a run failed, 2 invalid input, 3 environment not ready."""
     try:
         left = app(list(arguments), prog_name="rsctl", standalone_mode=False)
         return left if isinstance(left, int) else 0
@@ -47,7 +47,7 @@ def run(arguments: Sequence[str]) -> int:
         return 2
     except SystemExit as leaving:
         if isinstance(leaving.__context__, BrokenPipeError):
-            return 0  # the reader of our output left, as 'head' does: nobody is there to be told
+            return 0  # the reader of our output closed the pipe, as 'head' does
         return leaving.code if isinstance(leaving.code, int) else 0
     except UserError as error:
         print(f"rsctl: {error}", file=sys.stderr)
@@ -55,7 +55,7 @@ def run(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except OSError as error:
-        # What no room below foresaw: a disk that fails, a folder that may not be read.
+        # Errors not handled below: a failing disk, a folder without read permission.
         where = f"{error.filename}: " if error.filename else ""
         print(f"rsctl: {where}{error.strerror or error}", file=sys.stderr)
         return 3
@@ -64,9 +64,9 @@ def run(arguments: Sequence[str]) -> int:
 @app.callback(invoke_without_command=True)
 def dashboard(
     context: typer.Context,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and leave.")] = False,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
-    """Without a command: the dashboard."""
+    """Open the dashboard when no command is given."""
     if version:
         from rsctl import __version__
 

@@ -19,10 +19,8 @@ from rsctl.cli.submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.plain import plain
 
-File = Annotated[
-    Path, typer.Argument(metavar="CHECKPOINT", help="Weights as others publish them: a file, or a folder.")
-]
-Dataset = Annotated[str, typer.Option("--dataset", help="Whose images it classifies.")]
+File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")]
+Dataset = Annotated[str, typer.Option("--dataset", help="Data set that it classifies.")]
 Sigma = Annotated[
     float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
 ]
@@ -30,25 +28,35 @@ Normalisation = Annotated[
     str,
     typer.Option(
         "--normalisation",
-        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default by the file's layout.",
+        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default inferred from the file's layout.",
     ),
 ]
-Part = Annotated[str, typer.Option("--part", help="Of a file with several networks the branch to take: ema.")]
-Arch = Annotated[str, typer.Option("--arch", help="Architecture; by default by the shapes of its layers.")]
+Part = Annotated[
+    str, typer.Option("--part", help="Branch to load from a file with several networks, such as ema.")
+]
+Arch = Annotated[
+    str, typer.Option("--arch", help="Architecture; by default inferred from the shapes of its layers.")
+]
 Anyway = Annotated[
     bool,
     typer.Option(
-        "--anyway", help="Go on where it classifies next to nothing, or another normalisation fits."
+        "--anyway", help="Continue even if accuracy is near chance or another normalisation fits better."
     ),
 ]
-Images = Annotated[int, typer.Option("--max-images", min=0, help="At most so many; 0 takes all.")]
+Images = Annotated[int, typer.Option("--max-images", min=0, help="Maximum number of images; 0 takes all.")]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file.")
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file, as KEY=VALUE."),
 ]
 Cluster = Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml.")]
-Wait = Annotated[bool, typer.Option("--wait/--no-wait", help="Stay until it has ended and print the table.")]
+Wait = Annotated[
+    bool, typer.Option("--wait/--no-wait", help="Wait until it has finished, then print the table.")
+]
 Name = Annotated[
-    str, typer.Option("--name", help="Of the sweep it becomes; by default from file and settings.")
+    str,
+    typer.Option(
+        "--name", help="Name of the sweep that is created; by default made from the file and the settings."
+    ),
 ]
 
 
@@ -60,12 +68,13 @@ def certify(
     n: Annotated[int, typer.Option("--n", min=1, help="Estimation draws.")] = 100_000,
     alpha: Annotated[float, typer.Option("--alpha", help="Failure probability per image.")] = 0.001,
     certificate: Annotated[
-        list[str] | None, typer.Option("--certificate", help="May be given again; by default runner-up.")
+        list[str] | None,
+        typer.Option("--certificate", help="Certificate; may be repeated; by default runner-up."),
     ] = None,
-    skip: Annotated[int, typer.Option("--skip", min=1, help="Every so many-th image.")] = 1,
+    skip: Annotated[int, typer.Option("--skip", min=1, help="Take every STRIDE-th image.")] = 1,
     max_images: Images = 500,
     tile: Annotated[
-        str, typer.Option("--tile", help="Images per forward pass; auto takes what is fastest on the GPU.")
+        str, typer.Option("--tile", help="Images per forward pass; auto picks the fastest on the GPU.")
     ] = "400",
     shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
@@ -78,7 +87,7 @@ def certify(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Certify a published checkpoint. Again with more images: only the new ones are sampled."""
+    """Certify a published checkpoint. Repeated with more images, it samples only the new ones."""
     given = given_tables(settings, part)
     known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {
@@ -93,9 +102,10 @@ def attack(
     file: File,
     dataset: Dataset,
     sigma: Sigma = 0.0,
-    which: Annotated[str, typer.Option("--attack", help="ddn, pgd, or a plugin's.")] = "ddn",
+    which: Annotated[str, typer.Option("--attack", help="Attack: ddn, pgd, or one from a plugin.")] = "ddn",
     target: Annotated[
-        str, typer.Option("--target", help="base, or smoothed with the noise of --sigma.")
+        str,
+        typer.Option("--target", help="Classifier to attack: base, or smoothed with the noise of --sigma."),
     ] = "base",
     norm: Annotated[str, typer.Option("--norm", help="l2 or linf.")] = "l2",
     max_images: Images = 100,
@@ -110,7 +120,7 @@ def attack(
     wait: Wait = True,
     as_json: AsJson = False,
 ) -> None:
-    """Look for adversarial images of a published checkpoint, or of its smoothed classifier."""
+    """Search for adversarial images of a published checkpoint or of its smoothed classifier."""
     given = given_tables(settings, part)
     known = examine(file, dataset, sigma, normalisation, arch, anyway, given)
     table = {"attack": which, "target": target, "norm": norm}
@@ -127,7 +137,7 @@ def predict(
     dataset: Dataset,
     sigma: Sigma,
     images: Annotated[str, typer.Option("--images", help="Positions in the test split, such as 0,5,17.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Draws per image.")] = 1000,
+    n: Annotated[int, typer.Option("--n", min=1, help="Noise samples per image.")] = 1000,
     alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Failure probability.")] = 0.001,
     precision: Annotated[str, typer.Option("--precision", help="fp32, tf32 or bf16.")] = "fp32",
     tile: Annotated[
@@ -146,14 +156,14 @@ def predict(
     settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
-    """PREDICT: the class that the smoothed classifier returns for some test images, or that it abstains."""
+    """Print the smoothed classifier's prediction, or its abstention, for some test images (PREDICT of Cohen et al.)."""
     from rsctl.config.sections import Arithmetic, Compile, Precision_
     from rsctl.errors import unknown
 
     try:
         positions = [int(part) for part in images.split(",")]
     except ValueError as error:
-        raise InputError(f"--images: '{images}' is no list of positions such as 0,5,17.") from error
+        raise InputError(f"--images: '{images}' is not a list of positions such as 0,5,17.") from error
     for option, value, allowed in (
         ("--precision", precision, Precision_),
         ("--compile", compile_mode, Compile),
@@ -188,7 +198,7 @@ def examine(
     module: str = "jobs.import_checkpoint",
     more: Iterable[str] = (),
 ) -> dict[str, Any]:
-    """What the file is, said on stderr; raises what the look at it ended with."""
+    """Inspect the file and describe it on stderr; raises the error that the inspection ended with."""
     from rsctl.catalog import plugins
     from rsctl.catalog.checkpoints import normalisation as checked
     from rsctl.config.settings import load_settings
@@ -202,7 +212,7 @@ def examine(
             raise InputError(f"--normalisation: {error}") from error
     data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
     dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
-    # torch is loaded in a process of its own.
+    # torch is loaded in a separate process.
     command = module_command(
         module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
         "--normalisation", normalisation, "--part", str(method.get("part", "")), "--arch", arch, "--plugins", json.dumps(list(plugins())),
@@ -210,7 +220,7 @@ def examine(
     )  # fmt: skip
     done = subprocess.run(command + ["--anyway"] * anyway, capture_output=True, text=True)
     if done.returncode:
-        text = done.stderr.strip() or "looking at the file died without a word"
+        text = done.stderr.strip() or "inspecting the file exited with no error message"
         if done.returncode == InputError.exit_code and "Traceback" not in text:
             raise RefusedError(text)
         raise UnavailableError(text.splitlines()[-1])
@@ -245,7 +255,7 @@ def _sweep(
     name: str,
     suffix: str = "",
 ) -> dict[str, Any]:
-    """The sweep file that says the same."""
+    """Return the sweep file equivalent to the command."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "checkpoint"
     values: dict[str, Any] = {
         "name": name or f"{stem[:20]}-{dataset}-s{sigma:g}-{known['sha256'][:8]}{suffix}",
@@ -266,7 +276,7 @@ def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> 
     from rsctl.tui.draft import to_toml
 
     try:
-        # It becomes a file's name before the sweep file's own checks see it.
+        # It becomes a file name before the sweep file is validated.
         name = check_name(str(values["name"]))
     except ValueError as error:
         raise InputError(f"--name: '{values['name']}': {error}.") from error

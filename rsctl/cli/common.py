@@ -1,4 +1,4 @@
-"""What the commands share: how one leaves, and what is said beside its output."""
+"""Helpers shared by the commands: exit, JSON output and notes on stderr."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdou
 
 
 def leave(code: int) -> None:
-    """End the command with this exit code."""
+    """Exit the command with this code."""
     if code:
         raise typer.Exit(code)
 
 
 def show(markdown: str) -> None:
-    """Print it; on a terminal so that its tables fit."""
+    """Print a text; on a terminal its tables are fitted to the width."""
     from rsctl.report.tables.terminal import fitted
 
     if sys.stdout.isatty():
@@ -28,7 +28,7 @@ def show(markdown: str) -> None:
 
 
 def tell(notes: Sequence[str]) -> None:
-    """Notes that the output has no place for, on stderr."""
+    """Print notes on stderr."""
     from rsctl.plain import printable
 
     for note in notes:
@@ -36,7 +36,7 @@ def tell(notes: Sequence[str]) -> None:
 
 
 def loudly(broken: Sequence[Any]) -> int:
-    """Certificates that an attack broke, on stderr whatever else is asked for; 1 if there are any."""
+    """Report certificates that an attack broke on stderr, in every output format; returns 1 if there are any."""
     if not broken:
         return 0
     from rsctl.report.broken import tell

@@ -1,4 +1,4 @@
-"""Completes the arguments of commands in the shell: by their names, for what has one name has one meaning."""
+"""Shell completion of command arguments, looked up by the argument's name."""
 
 from __future__ import annotations
 
@@ -36,11 +36,11 @@ OF_COMMAND: dict[str, dict[str, Names]] = {
     "data_check": {"name": completion.datasets},
     "data_prepare": {"name": one_of("imagenet")},
 }
-"""Where a name means something else."""
+"""Exceptions: arguments whose name has another meaning in one command."""
 
 
 def completed(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The command, with the completions of its arguments; files are completed by their type."""
+    """Return the command with completions for its arguments; files are completed by their type."""
     known = {**BY_NAME, **OF_COMMAND.get(command.__name__, {})}
     hints = get_type_hints(command, include_extras=True)
     for name, hint in hints.items():

@@ -1,4 +1,4 @@
-"""The image files of a data set: opened one by one, or brought into the folders where they are looked for."""
+"""Commands that check the image files of a data set and sort them into class folders."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsctl.errors import InputError
 
 @contextmanager
 def _progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal."""
+    """Show a progress bar on stderr if that is a terminal."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
@@ -34,15 +34,18 @@ def data_check(
         str,
         typer.Argument(metavar="[NAME|FOLDER]", help="Only this data set, or this folder of class folders."),
     ] = "",
-    white: Annotated[float, typer.Option("--white", min=0, help="As dataset.white in a sweep file.")] = 0.0,
+    white: Annotated[
+        float, typer.Option("--white", min=0, help="Same as dataset.white in a sweep file.")
+    ] = 0.0,
     orientation: Annotated[
-        str, typer.Option("--orientation", help="As dataset.orientation: stored, or exif.")
+        str,
+        typer.Option("--orientation", help="Same as dataset.orientation in a sweep file: stored or exif."),
     ] = "stored",
     as_json: AsJson = False,
 ) -> None:
-    """Open every image file as a training does, and list all that can't be used with what to do about them.
+    """Open every image file as training does, and list the unusable ones with a remedy for each.
 
-    A file that was opened before is opened again only if its size or its time of change is another.
+    A file that was checked before is opened again only if its size or modification time has changed.
     """
     from rsctl.cluster.data_check import check, check_all, text_of
     from rsctl.config.settings import load_settings
@@ -65,14 +68,14 @@ def data_check(
         for one in found:
             print("\n".join(map(printable, text_of(one).splitlines())))
         if not found:
-            print(f"no data set of files lies below the data root {printable(str(place.data))}")
+            print(f"no data set of image files found below the data root {printable(str(place.data))}")
     leave(0 if all(one.sound for one in found) else 2)
 
 
 def data_prepare(
     name: Annotated[str, typer.Argument(metavar="NAME", help="imagenet.")],
 ) -> None:
-    """Sort ImageNet's validation images into class folders, in the data root. Interrupted, it goes on when it is called again."""
+    """Sort ImageNet's validation images into class folders in the data root. An interrupted run can be repeated to continue."""
     from rsctl.catalog.imagenet import prepare
     from rsctl.config.settings import load_settings
     from rsctl.plain import printable

@@ -1,4 +1,4 @@
-"""This machine: its speed, what would go wrong on it, and the data sets that are here."""
+"""Commands about this machine: benchmark, diagnosis and data sets."""
 
 from __future__ import annotations
 
@@ -13,18 +13,23 @@ from rsctl.plain import plain
 
 def bench(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="For an architecture: whose images.")] = "cifar10",
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Data set, required for an architecture.")
+    ] = "cifar10",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
-    sigma: Annotated[float, typer.Option("--sigma", min=0, help="Noise for the agreement.")] = 0.5,
+    sigma: Annotated[
+        float, typer.Option("--sigma", min=0, help="Noise level at which precisions are compared.")
+    ] = 0.5,
     compile_mode: Annotated[
         str,
         typer.Option(
-            "--compile", help="Also as certification.compile would run it: default, or graphs on a GPU."
+            "--compile",
+            help="Also measure the compiled model, as with certification.compile: default, or graphs on a GPU.",
         ),
     ] = "off",
     as_json: AsJson = False,
 ) -> None:
-    """How many samples per second a model gives here, in each precision; feeds the hours that 'check' shows."""
+    """Measure a model's samples per second in each precision; 'rsctl check' uses them to estimate hours."""
     from rsctl.config.settings import load_settings
     from rsctl.plan.bench import bench, bench_text
 
@@ -33,7 +38,7 @@ def bench(
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Look for what would go wrong: store, data, packages, the queue."""
+    """Diagnose problems of the store, data, packages, local queue and SLURM."""
     from rsctl.cluster.doctor import examine
     from rsctl.config.settings import load_settings
 
@@ -47,7 +52,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 def data_list() -> None:
-    """The data sets, whether they are here, and what a [dataset] table may say of them."""
+    """List the data sets, whether they are present, and the keys that a [dataset] table may set."""
     from rsctl.catalog import known_datasets
     from rsctl.catalog.presence import folder_sentence, own_folders, parameter_lines, presence
     from rsctl.config.settings import load_settings
@@ -66,7 +71,7 @@ def data_list() -> None:
 def data_fetch(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A data set from 'rsctl data list'.")],
 ) -> None:
-    """Download a data set into the data root. Compute nodes have no internet: do it where there is."""
+    """Download a data set into the data root. Run it where there is internet access; compute nodes often have none."""
     import subprocess
 
     from rsctl.catalog import find, known_datasets
@@ -75,5 +80,5 @@ def data_fetch(
 
     place = load_settings()
     find("data set", name, known_datasets())
-    # torchvision does the work, and torch is loaded in a process of its own.
+    # torchvision does the work, and torch is loaded in a separate process.
     leave(subprocess.run(module_command("jobs.data.fetch", name, str(place.data))).returncode)

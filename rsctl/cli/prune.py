@@ -1,4 +1,4 @@
-"""What no sweep speaks of any more: shown, and removed when told to."""
+"""The command that lists and removes data that no sweep refers to any more."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rsctl.text import counted
 
 def prune(
     sweeps: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="Sweeps to give up; their results go unless others share them.")
+        list[str] | None, typer.Argument(metavar="[SWEEP]...", help="Sweeps to delete, with the results that no other sweep shares.")
     ] = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is touched.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what is listed; without it nothing is removed.")] = False,
     now: Annotated[
-        bool, typer.Option("--now", help="Also what was submitted in the last hour; asks first, unless --yes is given.")
+        bool, typer.Option("--now", help="Include what was submitted in the last hour; asks for confirmation unless --yes is given.")
     ] = False,
 ) -> None:  # fmt: skip
     """List runs and code that no sweep refers to, and remove them with --yes."""
@@ -35,8 +35,8 @@ def prune(
     )
     if young:
         print(
-            f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and stay until then: "
-            "another sweep may be about to name them. Run 'rsctl prune' again later, or add --now.",
+            f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and are kept until then: "
+            "another sweep may be about to refer to them. Run 'rsctl prune' again later, or add --now.",
             file=sys.stderr,
         )
     if not listed:
@@ -45,11 +45,11 @@ def prune(
     total = f"{counted(len(listed), 'folder')}, {sum(one.size for one in listed) / 1e6:.1f} MB"
     if now and not yes and sys.stdin.isatty():
         yes = typer.confirm(
-            f"Remove {total}, also what was submitted in the last {RECENT / 60:.0f} minutes? Nobody else may be submitting to this store now.",
+            f"Remove {total}, also what was submitted in the last {RECENT / 60:.0f} minutes? Make sure that nobody is submitting to this store now.",
             err=True,
         )
     if yes:
         remove(place, found, named)
         print(f"removed: {total}", file=sys.stderr)
     else:
-        print(f"{total}. Nothing was touched; add --yes to remove them.", file=sys.stderr)
+        print(f"{total}. Nothing was removed; add --yes to remove them.", file=sys.stderr)

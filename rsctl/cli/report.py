@@ -1,4 +1,4 @@
-"""What a paper needs of a sweep: tables, figures, comparisons, and logs of others beside it."""
+"""Commands for a paper: tables, figures, comparisons and imported logs."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Store
 
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME", help="Only rows of this method; may be given again.")
+    list[str] | None, typer.Option("--method", metavar="NAME", help="Only rows of this method; may be repeated.")
 ]  # fmt: skip
 Sigmas = Annotated[
-    list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be given again.")
+    list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be repeated.")
 ]
-Force = Annotated[bool, typer.Option("--force", help="Replace the file, whatever it is.")]
+Force = Annotated[bool, typer.Option("--force", help="Overwrite the file, whatever it is.")]
 
 
 def _store() -> Store:
-    """The store of the settings in force; plugins that can't be used are told."""
+    """Return the store of the current settings, and warn of plugins that can't be used."""
     from rsctl.catalog import plugin_problems
     from rsctl.config.settings import load_settings
     from rsctl.store.layout import Store
@@ -37,21 +37,21 @@ def _store() -> Store:
 
 
 def export(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of the sweep.")],
     form: Annotated[
         str | None,
         typer.Option(
             "--format",
-            help="md, csv, latex, json; or tsv: one log per run, in the folder -o. By default what the ending of -o says, else md.",
+            help="md, csv, latex, json; or tsv: one log per run in the folder -o. By default from the suffix of -o, else md.",
         ),
     ] = None,
     certificate: Annotated[
-        str, typer.Option("--certificate", help="Another certificate, from the same counts.")
+        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
     ] = "",
     alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Another failure probability, from the same counts.")
+        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
     ] = None,
-    radii: Annotated[str, typer.Option("--radii", help="Columns, such as 0,0.25,2/255.")] = "",
+    radii: Annotated[str, typer.Option("--radii", help="Radii of the columns, such as 0,0.25,2/255.")] = "",
     method: Methods = None,
     sigma: Sigmas = None,
     intervals: Annotated[
@@ -59,24 +59,26 @@ def export(
         typer.Option("--intervals", help="95 % intervals in every printed cell (csv and json have them)."),
     ] = False,
     every_seed: Annotated[
-        bool, typer.Option("--every-seed", help="A line per training seed instead of mean ± deviation.")
+        bool, typer.Option("--every-seed", help="One row per training seed instead of mean ± deviation.")
     ] = False,
     baselines: Annotated[
-        bool, typer.Option("--baselines", help="Published numbers on the same data beside one's own.")
+        bool, typer.Option("--baselines", help="Add published numbers on the same data.")
     ] = False,
     baseline: Annotated[
         list[str] | None,
-        typer.Option("--baseline", metavar="TABLE", help="Only this published table; may be given again."),
+        typer.Option("--baseline", metavar="TABLE", help="Only this published table; may be repeated."),
     ] = None,
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="A file instead of stdout; replaces what rsctl wrote there, nothing else."
+            "-o",
+            "--output",
+            help="Write to a file instead of stdout; only a file that rsctl wrote is overwritten.",
         ),
     ] = None,
     force: Force = False,
 ) -> None:
-    """The certified-accuracy table, from stored counts; works while shards are still being written."""
+    """Print or write the certified-accuracy table from stored counts; works while a sweep is running."""
     from rsctl.report.baselines import find_published, matching
     from rsctl.report.only import Only
     from rsctl.report.output import check, write
@@ -121,15 +123,13 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
     for row in results.every:
         tell([f"{row.run}: n = {row.n}, n0 = {row.n0}, alpha = {row.alpha}, which a log doesn't hold"])
     tell(results.notes)
-    print(
-        f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, from which 'rsctl import' reads what they are of"
-    )
+    print(f"{folder}: {counted(len(written), 'log')}, and {MANIFEST}, which describes them to 'rsctl import'")
 
 
 def import_(
-    logs: Annotated[list[Path], typer.Argument(metavar="LOG…", help="Log files, or folders full of them.")],
+    logs: Annotated[list[Path], typer.Argument(metavar="LOG…", help="Log files, or folders of them.")],
     name: Annotated[
-        str, typer.Option("--name", help="The sweep to show them beside; made if there is none.")
+        str, typer.Option("--name", help="Sweep to show them with; created if it doesn't exist.")
     ],
     sigma: Annotated[
         float | None,
@@ -138,10 +138,10 @@ def import_(
         ),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="What to call it; by default what is left of the path.")
+        str, typer.Option("--method", help="Name of the method; by default from the rest of the path.")
     ] = "",
-    dataset: Annotated[str, typer.Option("--dataset", help="By default from the path.")] = "",
-    model: Annotated[str, typer.Option("--model", help="By default from the path.")] = "",
+    dataset: Annotated[str, typer.Option("--dataset", help="Data set; by default from the path.")] = "",
+    model: Annotated[str, typer.Option("--model", help="Architecture; by default from the path.")] = "",
     seed: Annotated[
         int | None,
         typer.Option("--seed", help="Training seed; by default from the path, as in noise_0.25_77."),
@@ -149,21 +149,23 @@ def import_(
     split: Annotated[
         str,
         typer.Option(
-            "--split", help="Which images the positions speak of; by default from the path, else test."
+            "--split", help="Split that the positions refer to; by default from the path, else test."
         ),
     ] = "",
     certificate: Annotated[
         str,
         typer.Option(
-            "--certificate", help="What computed the radii; by default cohen, of lists of classes top-K."
+            "--certificate", help="Certificate of the radii; by default cohen, or top-K for lists of classes."
         ),
     ] = "",
     n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
-    n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, likewise.")] = None,
-    alpha: Annotated[float | None, typer.Option("--alpha", help="Failure probability, likewise.")] = None,
+    n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, as stated by the authors.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Failure probability, as stated by the authors.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Take per-image logs of Cohen's format into the store, of radii or of counts. Safe to repeat."""
+    """Import per-image logs in Cohen's format, of radii or of counts, into the store. Safe to repeat."""
     from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs, require_one
     from rsctl.report.radius_logs.import_report import describe
 
@@ -174,7 +176,7 @@ def import_(
         found = import_logs(_store(), name, logs, said)
     except (UserError, OSError):
         if as_json:
-            print("[]")  # nothing was imported, and why is on stderr
+            print("[]")  # nothing was imported; the reason is on stderr
         raise
     if as_json:
         print(json.dumps([one.__dict__ for one in found], indent=1))
@@ -187,7 +189,7 @@ def import_(
     if unclear:
         tell(
             [
-                f"{counted(unclear, 'log')} skipped for want of a word; give it as said above, and import these again."
+                f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
             ]
         )
     shown = [one for one in found if one.run]
@@ -196,22 +198,26 @@ def import_(
     ]
     if unstated:
         tell([
-            f"{' and '.join(unstated)} not given: a log stands in one table and one panel with runs of the same images, n, n0 "
+            f"{' and '.join(unstated)} not given: a log is shown in one table and panel with runs of the same images, n, n0 "
             "and alpha. Import again with them to correct it."
         ])  # fmt: skip
 
 
 def compare(
     first: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run or an import: its id, or the beginning of it.")
+        str, typer.Argument(metavar="RUN", help="A run or an import: its id, or a prefix of it.")
     ],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another on the same images.")],
-    certificate: Annotated[str, typer.Option("--certificate", help="By default the runs' own.")] = "",
-    alpha: Annotated[float | None, typer.Option("--alpha", help="By default the runs' own.")] = None,
-    radii: Annotated[str, typer.Option("--radii", help="Where to test, such as 0,0.25,2/255.")] = "",
+    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Certificate; by default the runs' own.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Failure probability; by default the runs' own.")
+    ] = None,
+    radii: Annotated[str, typer.Option("--radii", help="Radii to test at, such as 0,0.25,2/255.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Is the difference between two runs real? McNemar at each radius, and the ACR by bootstrap."""
+    """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
     from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
     from rsctl.report.subjects import open_subject
 
@@ -223,13 +229,15 @@ def compare(
 
 def reproduce(
     table: Annotated[
-        str, typer.Argument(metavar="TABLE", help="A published table; a wrong name lists them.")
+        str, typer.Argument(metavar="TABLE", help="A published table; an unknown name lists them all.")
     ],
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Your sweep.")],
-    certificate: Annotated[str, typer.Option("--certificate", help="By default the published one.")] = "",
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Sweep to compare with it.")],
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Certificate; by default the published one.")
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Your sweep beside a published table, cell by cell, with intervals and every setting that differs."""
+    """Compare a sweep with a published table cell by cell, with intervals and every setting that differs."""
     from rsctl.report.baselines import find_published
     from rsctl.report.compare.reproduce import reproduce, reproduction_json, reproduction_text
 
@@ -241,27 +249,32 @@ def reproduce(
 
 
 def plot(
-    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Its name.")],
+    sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Name of the sweep.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="FIGURE.pdf, .svg or .png.")],
     kind: Annotated[
         str,
         typer.Option(
-            "--kind", help="curve, envelope, ecdf, hours, classes or families; a wrong one explains them."
+            "--kind",
+            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
         ),
     ] = "curve",
-    certificate: Annotated[str, typer.Option("--certificate", help="From the same counts.")] = "",
-    alpha: Annotated[float | None, typer.Option("--alpha", help="From the same counts.")] = None,
+    certificate: Annotated[
+        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
+    ] = "",
+    alpha: Annotated[
+        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
+    ] = None,
     radius: Annotated[
-        float, typer.Option("--radius", min=0, help="For hours and classes: at which radius.")
+        float, typer.Option("--radius", min=0, help="Radius for the hours and classes plots.")
     ] = 0.0,
     method: Methods = None,
     sigma: Sigmas = None,
     width: Annotated[
-        float, typer.Option("--width", min=1, help="Inches; 3.25 is one column of a paper.")
+        float, typer.Option("--width", min=1, help="Width in inches; 3.25 is one column of a paper.")
     ] = 5.5,
     force: Force = False,
 ) -> None:
-    """A figure of a sweep, from stored counts; works while shards are still being written."""
+    """Plot a sweep from stored counts; works while the sweep is running."""
     from rsctl.report.figures.draw import plot as draw
     from rsctl.report.only import Only
 
@@ -274,7 +287,7 @@ def plot(
 
 
 def parse_radii(text: str) -> list[float]:
-    """`0,0.25,2/255` as numbers, ascending and each once."""
+    """Parse `0,0.25,2/255` into ascending, distinct numbers."""
     radii = []
     for part in text.split(","):
         above, _, below = part.strip().partition("/")
@@ -283,6 +296,6 @@ def parse_radii(text: str) -> list[float]:
         except (ValueError, ZeroDivisionError) as error:
             raise InputError(f"--radii: '{part}' is not a number such as 0.25 or 2/255.") from error
         if not 0 <= value < float("inf"):
-            raise InputError(f"--radii: '{part}' is not a radius: it must be 0 or more, and finite.")
+            raise InputError(f"--radii: '{part}' is not a radius: it must be finite and at least 0.")
         radii.append(value)
     return sorted(set(radii))

@@ -1,4 +1,4 @@
-"""Values that --set gives to keys of a sweep file."""
+"""Parses --set: values for keys of a sweep file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsctl.errors import InputError
 
 
 def given_tables(settings: list[str] | None, part: str) -> dict[str, Any]:
-    """The values of --set and --part as tables."""
+    """Parse the values of --set and --part into tables."""
     given: dict[str, Any] = {}
     for setting in [*(settings or ()), *([f"method.part={json.dumps(part)}"] if part else [])]:
         key, equals, text = setting.partition("=")
@@ -31,12 +31,12 @@ def given_tables(settings: list[str] | None, part: str) -> dict[str, Any]:
 
 
 def merged(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The values with those given in their place, table by table."""
+    """Merge the given values into the others, table by table."""
     together = dict(values)
     for key, value in given.items():
         if isinstance(together.get(key), Mapping):
             if not isinstance(value, Mapping):
-                raise InputError(f"--set: {key} is a table; say {key}.KEY=VALUE.")
+                raise InputError(f"--set: {key} is a table; use {key}.KEY=VALUE.")
             value = merged(together[key], value)
         together[key] = value
     return together

@@ -1,4 +1,4 @@
-"""Handing a sweep file over, and staying until its tasks have ended."""
+"""Submits a sweep file and optionally waits until its tasks have finished."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def submit_sweep(
     file: Path, cluster: str, *, update: bool, wait: bool, as_json: bool, stop_dropped: bool = False
 ) -> int:
-    """Start a sweep, or go on with what is left of it; with `wait`, print its table. Returns the exit code."""
+    """Start a sweep or resume it; with `wait`, print its table at the end. Returns the exit code."""
     from rsctl.cluster.dropped import submit
     from rsctl.config.settings import load_settings
 
@@ -41,7 +41,7 @@ def submit_sweep(
     else:
         waiting = len(committed.requests) - done.added - done.held_back
         print(
-            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} handed over"
+            f"{name}: {counted(committed.done + len(committed.requests), 'task')}, {committed.done} done, {done.added} submitted"
             + (f", {waiting} already under way" if waiting else ""),
             file=sys.stderr,
         )
@@ -49,21 +49,21 @@ def submit_sweep(
         return _wait(place, name, as_json, held_back=bool(done.held_back))
     if committed.requests:
         print(
-            f"'rsctl status {name} --watch' shows how far it is, 'rsctl' the dashboard, 'rsctl logs RUN --follow' what a run prints.",
+            f"'rsctl status {name} --watch' shows its progress, 'rsctl' opens the dashboard, 'rsctl logs RUN --follow' shows a run's log.",
             file=sys.stderr,
         )
     return 0
 
 
 def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
-    """Stop what an update dropped, or say that it goes on."""
+    """Stop the tasks that an update dropped, or report that they are still running."""
     from rsctl.cluster import dropped as unwanted
 
     if not dropped:
         if stop and (before := len(unwanted.dropped_tasks(place))):
             print(
-                f"This update drops no open task; {before} that no sweep wants {'goes' if before == 1 else 'go'} on since "
-                "earlier. 'rsctl cancel --dropped' stops them.",
+                f"This update drops no open task; {before} {'task' if before == 1 else 'tasks'} dropped by earlier updates "
+                f"{'is' if before == 1 else 'are'} still open. 'rsctl cancel --dropped' stops them.",
                 file=sys.stderr,
             )
         return
@@ -74,14 +74,14 @@ def _dropped(place: Any, dropped: list[TaskStatus], stop: bool) -> None:
         print(f"dropped: {status.task.run.id} task {status.task.number}: {what}", file=sys.stderr)
     if not stop:
         print(
-            f"{counted(len(dropped), 'open task')} that no sweep wants any more {'goes' if len(dropped) == 1 else 'go'} on. "
-            "'rsctl cancel --dropped' stops them; the next update does it at once with --stop-dropped.",
+            f"{counted(len(dropped), 'open task')} that no sweep needs any more {'continues' if len(dropped) == 1 else 'continue'}. "
+            "'rsctl cancel --dropped' stops them; --stop-dropped does so with the update itself.",
             file=sys.stderr,
         )
 
 
 def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
-    """Show progress on stderr until every task has ended; then the table. Ctrl+C leaves the tasks running."""
+    """Show progress on stderr until every task has finished, then print the table. Ctrl+C leaves the tasks running."""
     from rsctl.cluster import control, retry
     from rsctl.cluster.all_backends import notices
     from rsctl.cluster.status import ProgressLine, summarize
@@ -107,7 +107,7 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
     except KeyboardInterrupt:
         shown.end()
         print(
-            f"The tasks go on. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
+            f"The tasks keep running. 'rsctl status {name}' shows them, 'rsctl cancel {name}' stops them.",
             file=sys.stderr,
         )
         return 130

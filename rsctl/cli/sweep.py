@@ -1,4 +1,4 @@
-"""Sweep files: where to start from, what one would do, and starting it."""
+"""Commands for sweep files: templates, new, check and submit."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep
 
 
 def templates() -> None:
-    """List the sweep files to start from."""
+    """List the sweep files that can be used as templates."""
     from rsctl.config.templates import all_templates
 
     for template in all_templates():
@@ -24,12 +24,15 @@ def templates() -> None:
 
 
 def new(
-    template: Annotated[str, typer.Argument(metavar="TEMPLATE", help="Its name, from 'rsctl templates'.")],
+    template: Annotated[
+        str, typer.Argument(metavar="TEMPLATE", help="Name of a template; 'rsctl templates' lists them.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Where to write it; by default TEMPLATE.toml here.")
+        Path | None,
+        typer.Option("-o", "--output", help="File to write; by default TEMPLATE.toml in the current folder."),
     ] = None,
 ) -> None:
-    """Write a template as a sweep file of your own. Never overwrites."""
+    """Copy a template to a new sweep file. Never overwrites one."""
     from rsctl.config.templates import find_template
     from rsctl.store.files import publish
 
@@ -52,24 +55,24 @@ def check(file: SweepFile, as_json: AsJson = False) -> None:
 def submit(
     file: SweepFile,
     cluster: Annotated[
-        str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the sweep's own.")
+        str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the one in the sweep file.")
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan and stop.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan without submitting it.")] = False,
     update: Annotated[
-        bool, typer.Option("--update", help="Let this file change the sweep of the same name.")
+        bool, typer.Option("--update", help="Change the existing sweep of the same name.")
     ] = False,
     stop_dropped: Annotated[
-        bool, typer.Option("--stop-dropped", help="With --update: stop tasks that no sweep wants any more.")
+        bool, typer.Option("--stop-dropped", help="With --update: stop tasks that no sweep needs any more.")
     ] = False,
     wait: Annotated[
-        bool, typer.Option("--wait", help="Stay until everything has ended; print the table.")
+        bool, typer.Option("--wait", help="Wait until all tasks have finished, then print the table.")
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Start a sweep, or go on with what is left of it. Safe to repeat."""
+    """Start a sweep or resume it. Safe to repeat."""
     if dry_run:
         check(file, as_json)
         return
     if stop_dropped and not update:
-        raise InputError("--stop-dropped: only an update drops tasks; give --update with it.")
+        raise InputError("--stop-dropped: requires --update, because only an update drops tasks.")
     leave(submit_sweep(file, cluster, update=update, stop_dropped=stop_dropped, wait=wait, as_json=as_json))

@@ -1,4 +1,4 @@
-"""The tasks of sweeps: how far they are, what they print, stopping them and running them again."""
+"""Commands for tasks: status, logs, cancel, retry and task."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ if TYPE_CHECKING:
 def status(
     sweep: Annotated[str, typer.Argument(metavar="[SWEEP]", help="Only this sweep.")] = "",
     as_json: AsJson = False,
-    watch: Annotated[
-        bool, typer.Option("--watch", help="Again every 2 s until you leave with Ctrl+C.")
-    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every 2 s until Ctrl+C.")] = False,
 ) -> None:
-    """How far the sweeps are."""
+    """Show the progress of sweeps."""
     from rsctl.cluster.status import status_text, status_values
     from rsctl.config.settings import load_settings
 
@@ -44,7 +42,7 @@ def status(
 
 
 def _broken_of(place: Any, sweep: str) -> None:
-    """Say which certificates an attack broke, in this sweep or in all."""
+    """Report the certificates that an attack broke, in this sweep or in all."""
     from rsctl.store.layout import Store
 
     store = Store(place.store)
@@ -54,21 +52,19 @@ def _broken_of(place: Any, sweep: str) -> None:
 
     entries = []
     for name in [name for name in store.sweep_names() if sweep in ("", name)]:
-        with contextlib.suppress(UserError):  # said above
+        with contextlib.suppress(UserError):  # reported above
             entries += store.sweep(name)["entries"]
     loudly(find_breaks(store, entries))
 
 
 def logs(
-    run_name: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run's id, the beginning of it, or its path.")
-    ],
-    task: Annotated[int, typer.Argument(metavar="[N]", help="Number of the task.")] = 0,
+    run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id, a prefix of it, or its path.")],
+    task: Annotated[int, typer.Argument(metavar="[N]", help="Task number.")] = 0,
     follow: Annotated[
-        bool, typer.Option("--follow", "-f", help="Go on as it grows, until the task ends.")
+        bool, typer.Option("--follow", "-f", help="Follow the log until the task ends.")
     ] = False,
 ) -> None:
-    """Print the log of a task, all attempts in one; of a very long one the end."""
+    """Print the log of a task, with all of its attempts. Only the end of a very long log is printed."""
     from rsctl.cluster import control
     from rsctl.cluster.all_backends import Everywhere
     from rsctl.config.settings import load_settings
@@ -99,26 +95,27 @@ def logs(
 
 def cancel(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[SWEEP|RUN]…", help="What to stop; RUN/N is one task.")
+        list[str] | None,
+        typer.Argument(metavar="[SWEEP|RUN]…", help="Sweeps, runs or tasks (RUN/N) to stop."),
     ] = None,
     dropped: Annotated[
-        bool, typer.Option("--dropped", help="Stop every open task that no sweep wants any more.")
+        bool, typer.Option("--dropped", help="Stop every unfinished task that no sweep needs any more.")
     ] = False,
 ) -> None:
-    """Stop sweeps, runs or single tasks. What is trained and sampled stays; submit again to go on."""
+    """Stop sweeps, runs or single tasks. Results so far are kept; submit again to resume."""
     from rsctl.cluster import control
     from rsctl.cluster import dropped as unwanted
     from rsctl.config.settings import load_settings
 
     if not names and not dropped:
-        raise InputError("cancel: name a sweep, a run or a task (RUN/N), or give --dropped.")
+        raise InputError("cancel: give a sweep, a run, a task (RUN/N) or --dropped.")
     place = load_settings()
     tasks, others = control.cancel(place, names) if names else ([], {})
     found = unwanted.dropped_tasks(place) if dropped else []
     left = unwanted.stop(place, found)
     _name_tasks("cancelled", tasks + [status.task for status in found if status not in left])
     for key, user in others.items():
-        print(f"not stopped: {key}: user {user} asked for it, and only they can cancel it", file=sys.stderr)
+        print(f"not stopped: {key}: user {user} submitted it, and only they can cancel it", file=sys.stderr)
     for status in left:
         print(
             f"not stopped: {status.task.run.id} task {status.task.number}: {status.reason}", file=sys.stderr
@@ -126,22 +123,22 @@ def cancel(
 
 
 def retry(
-    name: Annotated[str, typer.Argument(metavar="SWEEP|RUN", help="A sweep, or one run; RUN/N is one task.")],
-    number: Annotated[int | None, typer.Argument(metavar="[N]", help="Number of the run's task.")] = None,
+    name: Annotated[str, typer.Argument(metavar="SWEEP|RUN", help="A sweep, a run or a task (RUN/N).")],
+    number: Annotated[int | None, typer.Argument(metavar="[N]", help="Task number, for a run.")] = None,
     minutes: Annotated[
-        int | None, typer.Option("--minutes", min=1, help="A new time limit, after a TIMEOUT.")
+        int | None, typer.Option("--minutes", min=1, help="New time limit, after a TIMEOUT.")
     ] = None,
     memory_gb: Annotated[
-        float | None, typer.Option("--memory-gb", min=0.1, help="More memory, after an OUT_OF_MEMORY.")
+        float | None, typer.Option("--memory-gb", min=0.1, help="New memory limit, after an OUT_OF_MEMORY.")
     ] = None,
 ) -> None:
-    """Start again what failed, was lost or cancelled; leave the rest alone."""
+    """Restart tasks that failed, were lost or were cancelled."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
     which = name if number is None else f"{name}/{number}"
     tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
-    _name_tasks("started again", tasks)
+    _name_tasks("restarted", tasks)
     if note:
         print(note, file=sys.stderr)
 
@@ -150,14 +147,14 @@ def _name_tasks(what: str, tasks: list[Task]) -> None:
     for task in tasks:
         print(f"{what}: {task.run.id} task {task.number}")
     if not tasks:
-        print(f"nothing to be {what}")
+        print(f"no task was {what}")
 
 
 def task(
     run_name: Annotated[str, typer.Argument(metavar="RUN", help="A run's id or path.")],
-    number: Annotated[int, typer.Argument(metavar="N", help="Number of the task.")],
+    number: Annotated[int, typer.Argument(metavar="N", help="Task number.")],
 ) -> None:
-    """Run one task here and now: on an interactive node, in a debugger. What every backend starts."""
+    """Run one task in this process, for example on an interactive node or in a debugger. Every backend starts tasks this way."""
     from rsctl.cluster.task import run_task
     from rsctl.config.settings import load_settings
     from rsctl.store.attempts import latest_attempt
@@ -169,6 +166,6 @@ def task(
     run = Store(place.store).find_run(run_name)
     attempt = latest_attempt(run, number)
     if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
-        print(f"task {number} of {run.id} is done: nothing is left to do")
+        print(f"task {number} of {run.id} is already done")
     else:
         leave(run_task(run, number))

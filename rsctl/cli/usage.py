@@ -1,4 +1,4 @@
-"""What is wrong with a command's arguments, in the words of every other error."""
+"""Rewrites the parser's errors in the style of the other error messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rsctl.errors import unknown
 
 
 def usage(error: Any) -> str:
-    """The sentence for an error of the command line's parser (click's UsageError, or typer's own copy of it)."""
+    """Return the message for an error of the parser (click's UsageError or typer's copy of it)."""
     context = getattr(error, "ctx", None)
     command: Any = context.command if context else None
     path = context.command_path if context else "rsctl"
@@ -30,9 +30,9 @@ def usage(error: Any) -> str:
         name = found[1].partition(". Choose")[0].replace("'", "")
         return f"{where}{name} is missing{f' ({meaning})' if meaning else ''}. {explained}"
     if found := re.match(r"Got unexpected extra arguments?(?:\(s\))? \((.*)\)", text):
-        return f"{where}nothing is known to do with '{found[1]}': too many arguments. {explained}"
+        return f"{where}too many arguments: '{found[1]}'. {explained}"
     if found := re.match(r"Option '(.*?)' requires an argument", text):
-        return f"{where}{found[1]}: needs a value. {explained}"
+        return f"{where}{found[1]}: requires a value. {explained}"
     if found := re.match(r"Option '(.*?)' does not take a value", text):
         return f"{where}{found[1]}: takes no value. {explained}"
     if found := re.match(r"Invalid value for (.*?): (.*)", text):

@@ -1,1 +1,1 @@
-"""Where tasks run: one protocol, the local queue behind it, and what every backend starts."""
+"""Backends that run tasks: the local queue and SLURM, behind one protocol."""

@@ -1,4 +1,4 @@
-"""Every place that may hold a task, as one: a sweep may have run here first and on a cluster later."""
+"""All backends combined: a sweep may have run locally first and on a cluster later."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ from rsctl.store.records import passed_over
 
 
 class Everywhere:
-    """The local queues and SLURM, whatever profiles the tasks were submitted by."""
+    """Observes the local queues and SLURM, whichever profile a task was submitted with."""
 
     def __init__(self, place: Place) -> None:
         store, profiles = Store(place.store), place.settings.everywhere
-        # All SLURM tasks are seen by one query, as often as the most eager profile asks for.
+        # All SLURM tasks are polled by one query, at the shortest interval of all profiles.
         slurm = [profile for profile in profiles.values() if isinstance(profile, SlurmProfile)]
         eager = min(slurm, key=lambda profile: profile.poll_seconds)
         self.local = LocalBackend("local", place.settings.local(), store)
         self.slurm = SlurmBackend("slurm", eager, store)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
-        """Who works at a task knows more than who once held it; of two memories the later one counts."""
+        """Poll all backends; a backend that holds a task now outranks one that held it before, and a later record an earlier one."""
         tasks = list(tasks)
         here, there = self.local.poll(tasks), self.slurm.poll(tasks)
         return {
@@ -39,7 +39,7 @@ class Everywhere:
         }
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Cancel each task where it is; SLURM isn't asked about tasks that only a local queue has."""
+        """Cancel each task where it is; SLURM isn't contacted for tasks that only a local queue has."""
         tasks = list(tasks)
         here = {key for key, seen in self.local.poll(tasks).items() if seen.state in ACTIVE}
         stopped = self.local.cancel([task for task in tasks if task.key in here])
@@ -49,5 +49,5 @@ class Everywhere:
 
 
 def notices() -> list[str]:
-    """Notices about what was last seen: a scheduler that doesn't answer, rows and records nobody understood."""
+    """Return warnings of the last poll: an unreachable scheduler, unreadable rows and records."""
     return WATCH.notices() + plugin_problems() + passed_over()

@@ -1,4 +1,4 @@
-"""What a place to run tasks must do."""
+"""The protocol that every backend implements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rsctl.text import counted
 
 @dataclass(frozen=True)
 class BackendState:
-    """What a backend knows of a task, beyond its files."""
+    """A backend's view of a task, beyond its files."""
 
     state: State
     reason: str = ""
@@ -24,37 +24,37 @@ class BackendState:
 
 @dataclass(frozen=True)
 class HandedOver:
-    """What became of a submission."""
+    """The result of a submission."""
 
     added: int
-    """Tasks that the backend didn't have already."""
+    """Tasks that are new to the backend."""
     held_back: tuple[Task, ...] = ()
-    """Tasks that it has no room for now."""
+    """Tasks that it has no room for at present."""
     why: str = ""
-    """What limits it, as a sentence without its stop."""
+    """The limit that applies, as a sentence without a full stop."""
 
     @property
     def note(self) -> str:
-        """What a person has to know; empty if everything was handed over."""
+        """A message for the user; empty if every task was submitted."""
         if not self.held_back:
             return ""
-        return f"{counted(len(self.held_back), 'task')} {'was' if len(self.held_back) == 1 else 'were'} not handed over: {self.why}. Submit again when some have ended; --wait does it by itself."
+        return f"{counted(len(self.held_back), 'task')} {'was' if len(self.held_back) == 1 else 'were'} held back: {self.why}. Submit again when some tasks have finished; --wait does it automatically."
 
 
 class Observer(Protocol):
-    """Sees and stops tasks. Everything that may block is here; nothing of it is called on a UI thread."""
+    """Polls and cancels tasks. Its methods may block, so they are never called on a UI thread."""
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
-        """What it knows of unfinished tasks, by `Task.key`; a task it has never seen is left out."""
+        """Return the state of unfinished tasks by `Task.key`; unknown tasks are left out."""
         ...
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Stop these tasks, running or not; returns how many it had."""
+        """Cancel these tasks, running or not; returns how many it knew."""
         ...
 
 
 class Backend(Observer, Protocol):
-    """A place where tasks run."""
+    """An observer that also accepts submissions."""
 
     @property
     def name(self) -> str:
@@ -62,5 +62,5 @@ class Backend(Observer, Protocol):
         ...
 
     def submit(self, requests: list[Request]) -> HandedOver:
-        """Take over these tasks, in their order as far as there is room for them."""
+        """Submit these tasks in order, as far as there is room."""
         ...

@@ -1,4 +1,4 @@
-"""What the command line and the dashboard do with sweeps: submit, look, cancel."""
+"""Operations on sweeps for the command line and the dashboard: submit, status, cancel, logs."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from rsctl.store.layout import Run, Store
 from rsctl.text import duration
 
 if TYPE_CHECKING:
-    # Planning needs numpy, scipy and h5py; looking at tasks doesn't, and must answer at once.
+    # Planning needs numpy, scipy and h5py; task status doesn't, and must be fast.
     from rsctl.plan.commit import Committed
     from rsctl.plan.plan import Plan
 
 
 LONGEST_LOG = 8 << 20
-"""Bytes of a log that are printed: what is longer begins there."""
+"""Bytes of a log that are printed: of a longer one only the end."""
 
 
 @dataclass(frozen=True)
 class TaskStatus:
-    """The state of one task, as true as it can be told."""
+    """The state of one task, as far as it is known."""
 
     task: Task
     state: State
@@ -49,29 +49,29 @@ class TaskStatus:
     updated: float = 0.0
     """Unix time of its last record; 0 if it has none."""
     again: float = 0.0
-    """Work that a lost attempt had done and this one has yet to do again, in its unit."""
+    """Work of a lost attempt that has to be redone, in its unit."""
     warning: str = ""
-    """That the network of its run learned nothing."""
+    """True if its run's network has learned nothing."""
 
     @property
     def progress(self) -> float:
-        """Share done, in [0, 1]."""
+        """Fraction done, in [0, 1]."""
         return 1.0 if self.state == State.DONE else min(1.0, self.done / self.total) if self.total else 0.0
 
 
 @dataclass(frozen=True)
 class Submitted:
-    """What a submission did."""
+    """The result of submitting a sweep."""
 
     plan: Plan
     committed: Committed
     added: int
     held_back: int
-    """Tasks that the cluster has no room for now."""
+    """Tasks that the cluster has no room for at present."""
 
 
 def backend_of(place: Place, cluster: str) -> Backend:
-    """The backend of a profile of rsctl.toml."""
+    """Return the backend of a profile of rsctl.toml."""
     profile = place.settings.profile(cluster)
     if isinstance(profile, LocalProfile):
         return LocalBackend(cluster, profile, Store(place.store))
@@ -94,7 +94,7 @@ def plan_file(file: Path, place: Place) -> Plan:
 
 
 def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False) -> Submitted:
-    """Plan, write and hand over every task that isn't done. Again: goes on with what is left."""
+    """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes."""
     from rsctl.plan.commit import commit, save_sweep_file
     from rsctl.plan.damaged import set_damaged_aside
     from rsctl.plan.notes import cautions
@@ -114,7 +114,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
 
 
 def _free(requests: list[Request], backend: Backend, place: Place) -> list[Request]:
-    """Without the tasks that another kind of backend is working at."""
+    """Drop the requests whose tasks another kind of backend is running."""
     everywhere = Everywhere(place)
     other = everywhere.slurm if isinstance(backend, LocalBackend) else everywhere.local
     seen = other.poll([request.task for request in requests])
@@ -123,7 +123,7 @@ def _free(requests: list[Request], backend: Backend, place: Place) -> list[Reque
 
 
 def sweep_tasks(store: Store, name: str) -> list[Task]:
-    """The tasks of a sweep, models first and after the models they need, each once."""
+    """Return the distinct tasks of a sweep; a model comes after the models that it needs, tables come last."""
     entries = store.sweep(name, numbers=False)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
     models = {name: Task(store.run("models", name), 0) for name in names}
@@ -138,7 +138,7 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
 
 
 def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
-    """States by task key: files first, then what the backend sees. Reads no HDF5."""
+    """Return states by task key, from files first, then from the backend. Reads no HDF5."""
     found: dict[str, TaskStatus] = {}
     open_tasks: list[tuple[Task, Attempt | None]] = []
     attempts: dict[Path, dict[int, list[int]]] = {}
@@ -171,10 +171,10 @@ def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None)
     if attempt.ended == "failed":
         return _status(task, attempt, State.FAILED, attempt.reason)
     if attempt.ended:
-        return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again and it goes on")
+        return _status(task, attempt, State.LOST, f"{attempt.reason}; submit again to resume")
     if not attempt.claim:
-        why = attempt.problem or f"{attempt.file} says nothing of who made it"
-        return _status(task, attempt, State.LOST, f"{why}; submit again and it goes on")
+        why = attempt.problem or f"{attempt.file} doesn't record which process made it"
+        return _status(task, attempt, State.LOST, f"{why}; submit again to resume")
     alive = is_alive(attempt.claim)
     if alive:
         return _status(task, attempt, State.RUNNING)
@@ -185,7 +185,7 @@ def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None)
             State.UNKNOWN,
             f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
         )
-    return _status(task, attempt, State.LOST, "died without a word; submit again and it goes on")
+    return _status(task, attempt, State.LOST, "exited with no recorded error; submit again to resume")
 
 
 def _status(
@@ -219,7 +219,7 @@ def _status(
 
 
 def _again(task: Task, attempt: Attempt) -> float:
-    """The lead of the attempt before over this one: the work that it hadn't written when it died."""
+    """Return the work that the previous attempt had done but not saved, and this one has not reached yet."""
     if attempt.number < 2 or not attempt.progress:
         return 0.0
     before = read_attempt(task.run, task.number, attempt.number - 1).progress
@@ -227,19 +227,19 @@ def _again(task: Task, attempt: Attempt) -> float:
 
 
 def _redone(task: Task, attempt: Attempt, again: float) -> str:
-    """The work that is done again, in draws where an image takes a fixed number of them."""
+    """Describe the work being redone, in draws if every image takes a fixed number of them."""
     if not again:
         return ""
     what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()
-    # A spec that can't be read is a matter for what needs it.
+    # An unreadable spec is reported by the code that needs it.
     with contextlib.suppress(UserError):
         if task.run.kind == "counts" and (spec := task.run.count_spec).stopping == "fixed":
             what = f"{round(again * (spec.n0 + spec.n)):,} draws"
-    return f"{what} again, which attempt {attempt.number - 1} hadn't saved"
+    return f"{what} being redone: attempt {attempt.number - 1} hadn't saved them"
 
 
 def _under_way(progress: dict[str, Any]) -> str:
-    """Which images a verification is at that take long, and for how long it had been by its last word; else empty."""
+    """Describe the images that a verification has been working on for long, with the time at its last report; else empty."""
     if not {"so_far", "done", "at_once", "total"} <= progress.keys():
         return ""
     first, several = int(progress["done"]) + 1, progress["at_once"]
@@ -249,26 +249,26 @@ def _under_way(progress: dict[str, Any]) -> str:
 
 
 def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
-    """States of a sweep's tasks by task key."""
+    """Return the states of a sweep's tasks by task key."""
     store = Store(place.store)
     return statuses(sweep_tasks(store, name), Everywhere(place))
 
 
 def cluster_of(place: Place, sweep: dict[str, Any]) -> str:
-    """The profile a sweep was last submitted to; `local` where rsctl.toml no longer has it."""
+    """Return the profile that a sweep was last submitted to; `local` if rsctl.toml no longer has it."""
     name = str(sweep.get("cluster", "local"))
     return name if name in place.settings.everywhere else "local"
 
 
 def keep_going(place: Place, name: str) -> None:
-    """See that somebody works on a sweep whose tasks wait: a local queue may have been killed."""
+    """Restart the local queue if it was killed while tasks of this sweep were waiting."""
     backend = backend_of(place, cluster_of(place, Store(place.store).sweep(name)))
     if isinstance(backend, LocalBackend):
         backend.revive()
 
 
 def named_tasks(place: Place, names: list[str]) -> list[Task]:
-    """The tasks of sweeps and runs given by name; `RUN/N` is one task of a run."""
+    """Return the tasks of sweeps and runs given by name; `RUN/N` is one task of a run."""
     store = Store(place.store)
     found: dict[str, Task] = {}
     for name in names:
@@ -287,9 +287,9 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
 
 
 def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
-    """Stop the unfinished ones of these sweeps, runs or tasks, as far as they are this user's. What is sampled stays.
+    """Cancel this user's unfinished tasks among these sweeps, runs and tasks. Results so far are kept.
 
-    Returns the tasks that were stopped, and by key those of other users, with the user's name.
+    Returns the tasks that were cancelled, and the names of the users whose tasks were not, by task key.
     """
     backend = Everywhere(place)
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
@@ -303,7 +303,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
 
 
 def log_files(run: Run, number: int) -> list[Path]:
-    """The files that a task's words are in: its own log, and what its newest SLURM job said around it."""
+    """Return a task's log files: its own and that of its newest SLURM job."""
     held = submissions(run).get(number)
     return [run.log_file(number), *([held.log_of(number)] if held and held.job else [])]
 
@@ -311,7 +311,7 @@ def log_files(run: Run, number: int) -> list[Path]:
 def tail(
     run: Run, number: int, write: Callable[[str], None], *, follow: Callable[[], bool] | None = None
 ) -> None:
-    """Write a task's logs; with `follow`, go on with what is added as long as it returns True."""
+    """Write a task's logs; with `follow`, keep writing what is added as long as it returns True."""
     position: dict[Path, int] = {}
     for file in log_files(run, number):
         size = file.stat().st_size if file.is_file() else 0
@@ -335,7 +335,7 @@ def tail(
 
 
 def _added(file: Path, position: dict[Path, int]) -> Iterator[str]:
-    """What a file has that wasn't read yet."""
+    """Read the part of a file that wasn't read yet."""
     with contextlib.suppress(FileNotFoundError), open_regular(file) as log:
         log.seek(position.get(file, 0))
         while chunk := log.read(65536):

@@ -1,4 +1,4 @@
-"""`rsctl data check`: every image file of a folder is opened by processes of the data plane; what hasn't changed isn't opened again."""
+"""`rsctl data check`: opens every image file of a data set in processes of the data plane, and skips unchanged files."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ from rsctl.modules import module_command
 from rsctl.text import counted
 
 KEEP_SECONDS = 20.0
-"""Seconds between two writings of what was opened, so that a check that is interrupted goes on from there."""
+"""Seconds between saves of the progress, from which an interrupted check resumes."""
 Advance = Callable[[int, int], None]
-"""Told the number of files that are done, and of all."""
+"""Called with the number of files done and in total."""
 
 
 @dataclass
 class DataFindings:
-    """The findings of a check about one data set."""
+    """The result of checking one data set."""
 
     name: str
     root: Path
     files: int = 0
     opened: int = 0
-    """Files that were opened this time."""
+    """Files opened by this check."""
     problems: list[str] = field(default_factory=list)
     """Problems of the folders."""
     defects: dict[str, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class DataFindings:
 
 
 def check_all(data_root: Path, advance: Advance) -> list[DataFindings]:
-    """Check what is below the data root: declared data sets, and folders that can be taken as an `imagefolder`."""
+    """Check everything below the data root: declared data sets, and folders usable as an `imagefolder`."""
     here = [
         d for d in known_datasets().values() if d.paths and all((data_root / p).exists() for p in d.paths)
     ]
@@ -62,7 +62,7 @@ def check_all(data_root: Path, advance: Advance) -> list[DataFindings]:
 
 
 def check(data_root: Path, name: str, white: float, orientation: str, advance: Advance) -> DataFindings:
-    """Check a declared data set by its name, or a folder: below this one, else below the data root."""
+    """Check a declared data set by name, or a folder relative to the current one or else to the data root."""
     declared = known_datasets().get(name)
     if declared is not None and declared.parameters is not ImageFolder:
         return check_declared(declared, data_root, advance)
@@ -70,7 +70,7 @@ def check(data_root: Path, name: str, white: float, orientation: str, advance: A
     place = path.absolute() if path.is_dir() else data_root / path
     if not place.is_dir():
         raise InputError(
-            f"{name}: is neither a data set ({', '.join(known_datasets())}) nor a folder here or below the data root {data_root}."
+            f"{name}: is neither a known data set ({', '.join(known_datasets())}) nor a folder here or below the data root {data_root}."
         )
     parameters = ImageFolder.model_validate(
         {"path": str(place if path.is_dir() else path), "white": white, "orientation": orientation}
@@ -114,7 +114,7 @@ def check_declared(dataset: DataSet, data_root: Path, advance: Advance) -> DataF
 def _open_all(
     found: DataFindings, splits: tuple[str, ...], parameters: ImageFolder | None, advance: Advance
 ) -> dict[str, Listing]:
-    """Open every file of the class folders that isn't known from before; returns what is there of each split."""
+    """Open every new or changed file of the class folders; returns the class folders of each split."""
     listed: dict[str, Listing] = {}
     for split in splits:
         if not (found.root / split).is_dir():
@@ -156,7 +156,7 @@ def _open_all(
 
 
 def _opened(asked: dict[str, Any]) -> Iterator[tuple[list[int], dict[str, str]]]:
-    """The data plane's findings about some files, as they arrive."""
+    """Yield the data plane's results for some files as they arrive."""
     with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
         json.dump(asked, question)
         question.seek(0)
@@ -180,7 +180,7 @@ def _last_line(errors: IO[str]) -> str:
 
 
 def _data_plane(*arguments: str) -> str:
-    """The data plane's findings about a data set that it loads whole."""
+    """Return the data plane's result for a data set that is loaded as a whole."""
     done = subprocess.run(
         module_command("jobs.data.check", *arguments), capture_output=True, text=True, stdin=subprocess.DEVNULL
     )  # fmt: skip
@@ -191,7 +191,7 @@ def _data_plane(*arguments: str) -> str:
 
 
 def text_of(found: DataFindings) -> str:
-    """A check for people: what is wrong first by its kind, each file on a line of its own."""
+    """Format a check for the terminal: problems grouped by kind, one line per file."""
     known = found.files - found.opened
     lines = [
         f"{found.name}: "

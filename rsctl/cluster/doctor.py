@@ -1,4 +1,4 @@
-"""What would go wrong, found before it does."""
+"""`rsctl doctor`: finds problems of this machine before a task meets them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LOW_DISK_GB = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     ok: bool
     what: str
@@ -34,8 +34,8 @@ class Finding:
 
 
 def examine(place: Place) -> list[Finding]:
-    """Look at settings, packages, store, data and the local queue and SLURM; nothing is changed but probe files."""
-    found = [Finding(True, "settings", str(place.file) if place.file else "none; the defaults hold")]
+    """Check settings, packages, store, data, the local queue and SLURM; only probe files are written."""
+    found = [Finding(True, "settings", str(place.file) if place.file else "none; using the defaults")]
     found += [_package(name) for name in _PACKAGES]
     found += _store(place)
     found += _catalog(place)
@@ -61,7 +61,7 @@ def _catalog(place: Place) -> list[Finding]:
     told = (
         ", ".join(here)
         if usable
-        else "is no folder; name another one in RSCTL_DATA, or as 'data' in rsctl.toml"
+        else "is not a folder; set another one in RSCTL_DATA, or as 'data' in rsctl.toml"
     )
     found = [Finding(usable, "data", f"{place.data}: {told}"), Finding(True, "catalog", counts)]
     return found + [Finding(False, "catalog", problem) for problem in plugin_problems()]
@@ -80,18 +80,18 @@ def _store(place: Place) -> list[Finding]:
     waiting, running = len(queue.wanted()), served(queue)
     state = "runs" if running else "is not running"
     if waiting and not running:
-        state += f", though {waiting} tasks wait: submit again"
+        state += f", though {waiting} tasks are waiting: submit again"
     if stopped := stopped_queues(queue.store):
-        state += f", but process {stopped[0]} was stopped: 'kill -CONT {stopped[0]}' lets it go on"
+        state += f", but process {stopped[0]} was stopped: 'kill -CONT {stopped[0]}' resumes it"
     found.append(Finding(not stopped and (running or not waiting), "queue", f"{state} ({queue.log})"))
     by = (
         "those of the file system"
         if has_locks(place.store)
-        else "none in this file system; files that name their process stand in"
+        else "not supported by this file system; files with a process id are used instead"
     )
     found.append(Finding(True, "locks", by))
     found += [
-        Finding(False, "queue", f"{file}: is no request of yours that can be worked with; remove it")
+        Finding(False, "queue", f"{file}: is not a valid request of this user; remove it")
         for file in queue.unreadable()
     ]
     group = any(profile.of_group for profile in place.settings.profiles.values())

@@ -1,4 +1,4 @@
-"""Open tasks that no sweep wants any more: an update dropped them, or their sweep was given up."""
+"""Unfinished tasks that no sweep needs any more: an update dropped them, or their sweep was deleted."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ OPEN = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 def wanted_keys(store: Store) -> set[str]:
-    """Keys of the tasks that some sweep wants.
+    """Return the keys of the tasks that some sweep needs.
 
-    Raises InputError for a sweep that can't be read: its tasks must not pass for unwanted ones.
+    Raises InputError for an unreadable sweep: its tasks must not count as dropped.
     """
     found: set[str] = set()
     for name in store.sweep_names():
@@ -32,24 +32,24 @@ def wanted_keys(store: Store) -> set[str]:
             found.update(task.key for task in sweep_tasks(store, name))
         except UserError as error:
             raise InputError(
-                f"which tasks no sweep wants isn't known, for sweep '{name}' can't be read: {error}"
+                f"can't tell which tasks no sweep needs, because sweep '{name}' can't be read: {error}"
             ) from error
     return found
 
 
 def held_keys(store: Store) -> set[str]:
-    """Keys of the tasks that a local queue or a process of this machine has, or that SLURM was ever handed.
+    """Return the keys of the tasks held by a local queue or a process of this machine, or ever submitted to SLURM.
 
-    To be read before what sweeps want: a task is handed over only after its sweep's plan is there.
+    Call it before `wanted_keys`: a task is submitted only after its sweep's plan is written.
     """
     found = {key for queue in all_queues(store) for key in queue.wanted()}
     return found | {key for key in task_processes(store) if is_key(key)} | handed_over(store)
 
 
 def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> list[TaskStatus]:
-    """The open tasks of the store that no sweep wants, by key; `candidates` are those held and not wanted, where that is known.
+    """Return the store's unfinished tasks that no sweep needs, by key; `candidates` are the held and unneeded ones, if known.
 
-    SLURM is asked only where files don't say that such a task has ended.
+    SLURM is queried only for tasks whose files record no end.
     """
     store = Store(place.store)
     if candidates is None:
@@ -61,7 +61,7 @@ def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> li
 def submit(
     file: Path, place: Place, cluster: str = "", *, update: bool = False
 ) -> tuple[Submitted, list[TaskStatus]]:
-    """Submit a sweep file; also the open tasks that its update dropped and that no sweep wants any more. They go on."""
+    """Submit a sweep file; also return the unfinished tasks that its update dropped and no sweep needs. They keep running."""
     store = Store(place.store)
     if not update:
         return control.submit(file, place, cluster), []
@@ -78,7 +78,7 @@ def submit(
 
 
 def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
-    """Stop these tasks; returns those that can't be reached from here, which go on. What they have sampled stays."""
+    """Cancel these tasks; returns those that can't be reached from here and keep running. Results so far are kept."""
     Everywhere(place).cancel([status.task for status in found])
     unknown = [status.task for status in found if status.state == State.UNKNOWN]
     return [status for status in _open(place, unknown) if status.state == State.UNKNOWN]

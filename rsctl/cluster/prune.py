@@ -1,4 +1,4 @@
-"""What lies in the store and no sweep speaks of any more: found, told, and removed only when somebody says so."""
+"""Lists data in the store that no sweep refers to any more, and removes it on request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import KINDS, TABLES, Run, Store
 
 RECENT = 3600.0
-"""Seconds for which a run is left alone after its last submission: another one may be about to speak of it."""
+"""Seconds for which a run is kept after its last submission: another submission may be about to refer to it."""
 _TRASH = ".pruned-"
 _CODE = re.compile(r"[0-9a-f]{16}")
 _BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
@@ -31,7 +31,7 @@ _BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 @dataclass(frozen=True)
 class Leftover:
-    """A folder that can go."""
+    """A folder that can be removed."""
 
     path: Path
     size: int
@@ -40,10 +40,10 @@ class Leftover:
 
 
 def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECENT) -> list[Leftover]:
-    """Runs and code that nothing refers to, once these sweeps are given up; models that others start from stay.
+    """Return runs and code that nothing refers to once these sweeps are deleted; models that others start from are kept.
 
-    Logs that were imported go with the last sweep that shows them, and never by themselves; what a scheduler was told
-    is never among them. Raises InputError for a sweep that isn't there, RefusedError where one still has a task at work.
+    Imported logs go only with the last sweep that shows them; records of SLURM submissions
+    are never included. Raises InputError for an unknown sweep, RefusedError if one still has a running task.
     """
     store = Store(place.store)
     for name in sweeps:
@@ -59,7 +59,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
     if given_up:
         named = ", ".join(sorted(run.id for run in given_up)[:4])
-        raise RefusedError(f"tasks of {named} are still at work. 'rsctl cancel' them first, or wait.")
+        raise RefusedError(f"tasks of {named} are still running. 'rsctl cancel' them first, or wait.")
     going = {run for run in orphans if run not in busy and _age(run) > recent}
     for kind in TABLES:
         for run in store.runs(kind):
@@ -67,15 +67,15 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
                 going -= {model for model in going if model.id == _model_of(run)}
     for run in {*store.runs("models")} - going:
         going -= _ancestors(run)
-    found = [Leftover(run.path, _size(run.path), "no sweep names it") for run in orphans if run in going]
+    found = [Leftover(run.path, _size(run.path), "no sweep refers to it") for run in orphans if run in going]
     found += [Leftover(path, _size(path), "no other sweep shows this log") for path in _logs(store, sweeps)]
     found += [Leftover(path, _size(path), "no run uses this code") for path in _codes(store, going, recent)]
-    found += [Leftover(path, _size(path), "left by a prune that was interrupted") for path in _trash(store)]
+    found += [Leftover(path, _size(path), "left by an interrupted prune") for path in _trash(store)]
     return found
 
 
 def _is_ours(run: Run) -> bool:
-    """Return whether a folder is a run of this store: its spec bears the hash that its name ends in.
+    """Return whether a folder is a run of this store: its spec has the hash at the end of its name.
 
     The store may lie in a folder that has a `models` or `code` of its own.
     """
@@ -86,13 +86,13 @@ def _is_ours(run: Run) -> bool:
 
 
 def given_up(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
-    """The sweeps' own folders: the file as it was submitted, its plan, and which logs it shows."""
+    """Return the sweeps' own folders: the submitted file, the plan and the list of imported logs."""
     folders = [Store(place.store).sweep_folder(name) for name in sweeps]
     return [Leftover(folder, _size(folder), "the sweep itself: its file and its plan") for folder in folders]
 
 
 def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) -> None:
-    """Remove them, and these sweeps first; a kill in between leaves nothing half there."""
+    """Remove these sweeps and then these folders; an interruption leaves none of them half removed."""
     store = Store(place.store)
     for name in sweeps:
         folder = store.sweep_folder(name)
@@ -121,7 +121,7 @@ def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
 
 
 def _age(run: Run) -> float:
-    """Seconds since its last submission."""
+    """Return the seconds since a run's last submission."""
     for name in ("launch.json", "spec.json"):
         try:
             return time.time() - (run.path / name).stat().st_mtime
@@ -131,7 +131,7 @@ def _age(run: Run) -> float:
 
 
 def _ancestors(run: Run) -> set[Run]:
-    """The models that this one starts or learns from, and theirs."""
+    """Return the models that this one starts or learns from, recursively."""
     try:
         parents = {run.store.run("models", origin.run) for origin in run.train_spec.parents.values()}
     except UserError:
@@ -147,7 +147,7 @@ def _model_of(run: Run) -> str:
 
 
 def _logs(store: Store, sweeps: Sequence[str]) -> Iterator[Path]:
-    """Logs that only these sweeps show. Without its sweep being named a log never goes: nothing here can compute it again."""
+    """Return logs that only these sweeps show. A log is never removed without its sweep, because it can't be recomputed."""
     others = {
         log
         for name in (*store.sweep_names(), *store.import_only())
@@ -167,7 +167,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
                     # A member of a group that shares the store may have one of their own.
                     used |= {str(read_json(file, LAUNCH)["code"]) for file in run.path.glob("launch*.json")}
                 except UserError:
-                    return  # what can't be read may use any of them
+                    return  # an unreadable one may use any of them
     used |= {str(request["code"]) for queue in all_queues(store) for request in queue.wanted().values()}
     folder = store.root / "code"
     for name in sorted(os.listdir(folder)) if folder.is_dir() else ():

@@ -1,4 +1,4 @@
-"""Tasks of a sweep that are handed over later or anew: what failed, was lost or cancelled, or had no room."""
+"""Resubmission of tasks: those that failed, were lost or cancelled, and those held back because the cluster was full."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
 def retry(
     place: Place, name: str, *, minutes: int | None = None, memory_gb: float | None = None
 ) -> tuple[list[Task], str]:
-    """Start again what failed, was lost or was cancelled; returns those tasks, and a note where the cluster is full.
+    """Restart tasks that failed, were lost or were cancelled; returns them, and a note if the cluster is full.
 
     `name` is a sweep, a run, or `RUN/N` for one task; with a table's task goes what it needs of the training of its
     model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
@@ -56,20 +56,18 @@ def retry(
 
 
 def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
-    """The sweep that wants most of these tasks, the last submitted of several; raises RefusedError where none wants any."""
+    """Return the sweep that needs most of these tasks, the last submitted on a tie; raises RefusedError if none needs any."""
     keys, wanted = {task.key for task in tasks}, {}
     for sweep in store.sweep_names():
-        with contextlib.suppress(UserError):  # one that can't be read can't start anything
+        with contextlib.suppress(UserError):  # an unreadable one can't start anything
             wanted[sweep] = sum(task.key in keys for task in sweep_tasks(store, sweep))
     if not any(wanted.values()):
-        raise RefusedError(
-            f"{name}: no sweep wants it. Submit a sweep file that has it, and its tasks are handed over."
-        )
+        raise RefusedError(f"{name}: no sweep needs it. Submit a sweep file that includes it.")
     return max(wanted, key=lambda sweep: wanted[sweep])
 
 
 def _with_models(tasks: list[Task]) -> set[str]:
-    """Keys of these tasks and of the trainings that they need."""
+    """Return the keys of these tasks and of the trainings that they depend on."""
     found = {task.key for task in tasks}
     for run in {task.run for task in tasks}:
         found |= _trainings(run.store, run.id if run.kind == "models" else run.table_spec.model_run)
@@ -77,15 +75,15 @@ def _with_models(tasks: list[Task]) -> set[str]:
 
 
 def _trainings(store: Store, model: str) -> set[str]:
-    """The key of a model's training and those of the models that it needs."""
+    """Return the keys of a model's training and of the trainings that it depends on."""
     task = Task(store.run("models", model), 0)
     return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
 def hand_over_rest(place: Place, name: str) -> str:
-    """Hand over what the cluster had no room for; returns why some tasks still wait, empty if none does.
+    """Submit the tasks held back earlier; returns the reason why some are still held back, else empty.
 
-    A task whose model has failed waits for nothing.
+    Tasks whose model has failed are left out.
     """
     store = Store(place.store)
     sweep, found = store.sweep(name), sweep_statuses(place, name)
@@ -111,7 +109,7 @@ def _requests(
     changed: dict[str, Any],
     data_root: Path | None = None,
 ) -> list[Request]:
-    """Requests by which a backend takes these tasks, with some values of their launch files replaced, and with another data root where
+    """Build the requests for these tasks, with some values of their launch files replaced, and with another data root where
     their data set lies below it."""
     model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
     return [_request(store, status, model_of, changed, data_root) for status in found]

@@ -1,4 +1,4 @@
-"""How far sweeps are, for people and for scripts."""
+"""Progress of sweeps, as text and as JSON values."""
 
 from __future__ import annotations
 
@@ -37,22 +37,22 @@ _ORDER = (
 
 @dataclass(frozen=True)
 class Summary:
-    """Many tasks in one line."""
+    """A summary of many tasks in one line."""
 
     states: dict[str, int]
     progress: float
-    """Mean share done over the tasks."""
+    """Mean fraction done over the tasks."""
     again: int = 0
-    """Tasks that do again what an attempt that was lost hadn't saved."""
+    """Tasks that redo work that a lost attempt hadn't saved."""
 
     @property
     def text(self) -> str:
         told = [f"{count} {state}" for state, count in self.states.items()]
-        return ", ".join([*told, f"{self.again} doing again what was lost"] if self.again else told)
+        return ", ".join([*told, f"{self.again} redoing lost work"] if self.again else told)
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
-    """Counts by state, in a fixed order, and the mean progress."""
+    """Count tasks by state, in a fixed order, and average their progress."""
     everything = list(found)
     counted = Counter(status.state for status in everything)
     states = {state.value: counted[state] for state in _ORDER if counted[state]}
@@ -61,14 +61,14 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
 
 
 class ProgressLine:
-    """One line on stderr that is rewritten in a terminal, and printed only when it changes elsewhere."""
+    """A progress line on stderr, rewritten in place in a terminal and otherwise printed when it changes."""
 
     def __init__(self, stream: TextIO) -> None:
         self.stream, self.shown, self.started = stream, "", time.monotonic()
         self.noticed: list[str] = []
 
     def show(self, summary: Summary, notices: list[str]) -> None:
-        """The line, after what a person has to know that wasn't said yet."""
+        """Show the line, after any new warnings."""
         for notice in notices:
             if notice not in self.noticed:
                 self._begin()
@@ -93,7 +93,7 @@ class ProgressLine:
 
 
 def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
-    """Every sweep, or one, as plain values; tasks are grouped by run."""
+    """Return every sweep, or one, as plain values; tasks are grouped by run."""
     store = Store(place.store)
     held, wanted, unknown = held_keys(store), set[str](), []
     sweeps: list[dict[str, Any]] = []
@@ -109,10 +109,10 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     damage.keep()
     try:
         if damaged:
-            wanted_keys(store)  # says that what no sweep wants isn't known
+            wanted_keys(store)  # raises: the dropped tasks can't be determined
         found = dropped_tasks(place, held - (wanted_keys(store) if sweep else wanted))
     except InputError as error:
-        # Another sweep than the one asked about: of this one there is all to say.
+        # Another sweep than the requested one, whose status is complete.
         found, unknown = [], [str(error)]
     dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
     return {
@@ -123,7 +123,7 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
 def _sweep_values(
     place: Place, name: str, wanted: set[str], damage: Damage, *, detailed: bool
 ) -> dict[str, Any]:
-    """The values of one sweep; the keys of its tasks are added to `wanted`."""
+    """Return the values of one sweep; adds the keys of its tasks to `wanted`."""
     store = Store(place.store)
     logs = store.import_names(name)
     planned = os.path.lexists(store.sweep_folder(name) / "plan.json") or not logs
@@ -152,7 +152,7 @@ def _sweep_values(
 
 
 def _network_of(key: str) -> str:
-    """The model of a run by its key: what is sampled or proved of a model is named after it, with a hash more."""
+    """Return the model of a run by its key: a table's id is its model's with another hash appended."""
     kind, _, run = key.partition("/")
     return run if kind == "models" else run.rpartition("-")[0]
 
@@ -175,7 +175,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
 
 
 def _checkpoint_of(run: Run) -> str:
-    """The name of the file that a model is taken from; empty for others, whose specs needn't be read."""
+    """Return the name of the file that a model is loaded from; empty for others, whose specs needn't be read."""
     if run.kind != "models" or not run.id.startswith(f"{CHECKPOINT.name}-"):
         return ""
     try:
@@ -192,14 +192,14 @@ def _task_values(status: TaskStatus) -> dict[str, Any]:
 
 
 def status_text(values: dict[str, Any]) -> str:
-    """The same for a terminal."""
+    """Format the values of `status_values` for a terminal."""
     if not values["sweeps"] and not values["damaged"] and not values["dropped"]:
-        return f"no sweep in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
+        return f"No sweeps in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
         told = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
-            told.append(f"{sweep['again']} doing again what was lost")
+            told.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
             told.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
@@ -231,7 +231,7 @@ def status_text(values: dict[str, Any]) -> str:
     lines += [f"{plain(one['name']):32} can't be read: {plain(one['problem'])}" for one in values["damaged"]]
     if dropped := values["dropped"]:
         lines.append(
-            f"{counted(len(dropped), 'open task')} that no sweep wants; 'rsctl cancel --dropped' stops them:"
+            f"{counted(len(dropped), 'open task')} that no sweep needs; 'rsctl cancel --dropped' stops them:"
         )
         lines += [
             f"  {task['run']} task {task['task']}: "

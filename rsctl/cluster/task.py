@@ -1,4 +1,4 @@
-"""Runs one task anywhere: what every backend, an interactive node and a debugger start.
+"""Runs one task: the entry point of every backend, also usable interactively and in a debugger.
 
 `python -m rsctl.cluster.task RUN N`. The torch side is named as text and imported only here, after the
 thread count is set: the environment must be ready before torch is loaded.
@@ -36,7 +36,7 @@ MODULES = {
     "verifications": "jobs.per_image.verify",
     "attacks": "jobs.per_image.attack",
 }
-"""Whose `main(work)` does the tasks of a folder."""
+"""Module whose `main(work)` runs the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -53,7 +53,7 @@ class AttemptEnd:
 
 
 def run_task(run: Run, number: int) -> int:
-    """Do a task here; returns an exit code (0 done or stopped, 1 failed)."""
+    """Run a task in this process; returns an exit code (0 done or stopped, 1 failed)."""
     launch = _launch(run, number)
     if int(launch.get("processes", 1)) > 1 and run.kind == "models" and "RANK" not in os.environ:
         return _run_processes(run, number, int(launch["processes"]))
@@ -61,7 +61,7 @@ def run_task(run: Run, number: int) -> int:
 
 
 def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any) -> AttemptEnd:
-    """Claim the task, do it in this process, record how it ended. A signal leads to a snapshot and an end.
+    """Claim the task, run it in this process and record how it ended. After a signal it saves a snapshot and stops.
 
     `stop` has listened since before; keywords replace values of the run's launch file on this machine, such as `data` or `snapshot_seconds`.
     """
@@ -104,7 +104,7 @@ def _launch(run: Run, number: int) -> dict[str, Any]:
 
 
 class Stop:
-    """Listens for signals from its first line on, also before there is a loop to tell."""
+    """Handles signals from its construction on, also before there is a loop to stop."""
 
     def __init__(self) -> None:
         self.work: TaskContext | None = None
@@ -124,16 +124,16 @@ class Stop:
 
     @staticmethod
     def over() -> None:
-        """Everything is on disk: a signal while Python unloads must not make a failed job of a task that is done.
+        """Ignore signals once everything is on disk: one during Python's shutdown must not fail a finished task.
 
-        Python gives its own handlers back to the system before it unloads modules, which takes torch a while; what is ignored stays ignored.
+        Python gives its own handlers back to the system before it unloads modules, which takes torch a while; an ignored signal stays ignored.
         """
         for name in _SIGNALS:
             signal.signal(name, signal.SIG_IGN)
 
 
 def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
-    """The claim of this process; the other processes of one training share the first one's."""
+    """Return the claim of this process; the other processes of a training share the first one's."""
     if "RSCTL_ATTEMPT" not in os.environ:
         return take_claim(run, number, launch)
     die_with_parent()
@@ -142,7 +142,7 @@ def _claim(run: Run, number: int, launch: dict[str, Any]) -> Claim:
 
 
 def take_claim(run: Run, number: int, launch: dict[str, Any], **further: Any) -> Claim:
-    """The next attempt at this task, claimed for this process."""
+    """Claim the next attempt at this task for this process."""
     details = {
         **here(),
         **scheduled(),
@@ -156,7 +156,7 @@ def take_claim(run: Run, number: int, launch: dict[str, Any], **further: Any) ->
 
 
 def scheduled() -> dict[str, Any]:
-    """The SLURM job this process is part of, keyed by its cluster; empty outside of one."""
+    """Return the SLURM job that this process is part of, with its cluster; empty outside of a job."""
     job = os.environ.get("SLURM_JOB_ID")
     if not job:
         return {}
@@ -178,7 +178,7 @@ class FollowerClaim(Claim):
 
 
 def _run_processes(run: Run, number: int, processes: int) -> int:
-    """Train in several processes of this machine: claim once, then start one process per GPU (or CPU share)."""
+    """Train in several processes of this machine: claim once, then start one process per GPU (or share of the CPUs)."""
     claim = take_claim(run, number, run.launch())
     command = module_command(
         "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}",
@@ -186,7 +186,7 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
     )  # fmt: skip
     child = subprocess.Popen(
         command, env={**os.environ, "RSCTL_ATTEMPT": str(claim.number)}, start_new_session=True, preexec_fn=die_with_parent,
-        # Its processes are started by `python -m`, which imports from where it is.
+        # Its processes are started by `python -m`, which imports from the working directory.
         cwd="/",
     )  # fmt: skip
     asked: list[int] = []

@@ -1,7 +1,7 @@
-"""Content hashes: what is computed, and nothing about where or how fast.
+"""Content hashes of a computation, independent of where and how fast it runs.
 
-A field declared with `json_schema_extra={"identity": False}` never counts. A field added later is declared
-with `{"neutral": value}` and counts only where it differs from that value, so that yesterday's runs keep
+A field declared with `json_schema_extra={"identity": False}` is never hashed. A field added later is declared
+with `{"neutral": value}` and hashed only where it differs from that value, so that existing runs keep
 their names.
 """
 
@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 
 def identity(model: BaseModel) -> dict[str, Any]:
-    """The fields that define what is computed, as plain JSON values."""
+    """The fields that define the computation, as plain JSON values."""
     result: dict[str, Any] = {}
     for name, info in type(model).model_fields.items():
         extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
@@ -28,7 +28,7 @@ def identity(model: BaseModel) -> dict[str, Any]:
 
 
 def completed(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:
-    """What `identity` left out put back: the values of a stored spec, with those that were neutral."""
+    """The values of a stored spec, with the neutral ones that `identity` omitted."""
     extras = {name: info.json_schema_extra for name, info in model.model_fields.items()}
     neutral = {
         name: extra["neutral"]

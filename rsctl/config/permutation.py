@@ -1,4 +1,4 @@
-"""Orders that depend on a seed alone: not on a library's version, a machine or who asks."""
+"""Orders that depend on a seed alone, not on a library's version or a machine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def images_of(
 ) -> list[int]:
     """Positions in the split to certify, in the order in which they are drawn.
 
-    `count` is the size of the split the positions speak of: the test split, or with `holdout` > 0 the
+    `count` is the size of the split that positions refer to: the test split, or with `holdout` > 0 the
     training split, of which only the held-out rows are taken. Of these every `skip`-th one from `start` to before
     `stop` (0: the end). Every subset with the same seed is a prefix of one order (after these three), so raising `most`
     only adds images.
@@ -40,6 +40,6 @@ def images_of(
 def chosen_by(
     selection: Mapping[str, int], holdout: float, seed: int
 ) -> tuple[int, float, int, int, int, int, int]:
-    """Arguments of `images_of`, from how a sweep wrote down its selection; older versions had no start and stop."""
+    """Arguments of `images_of`, from a selection recorded by a sweep; older versions had no start and stop."""
     start, stop = selection.get("start", 0), selection.get("stop", 0)
     return selection["of"], holdout, seed, selection["skip"], selection["max"], start, stop

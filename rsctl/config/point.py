@@ -1,4 +1,4 @@
-"""A sweep file with every grid value put in, and what of it doesn't go together. A docstring under a field is its help everywhere."""
+"""A sweep file with the values of one grid point, and checks of their combination. A field's docstring is its help everywhere."""
 
 from __future__ import annotations
 
@@ -12,39 +12,39 @@ from rsctl.config.sections import Certification, Precision, Resources
 
 
 class Point(Parameters):
-    """A sweep file with every grid value put in: one model and what is to be found out about it."""
+    """A sweep file with the values of one grid point: one model and its tables."""
 
     name: SafeName
     """Name of the sweep, and of its folder in the store."""
     description: Annotated[str, Field(max_length=100_000)] = ""
-    """What it is for; shown beside its table."""
+    """Purpose of the sweep; shown beside its table."""
     cluster: str = "local"
-    """Profile of rsctl.toml that runs it; `submit --cluster` overrides."""
+    """Profile of rsctl.toml that runs the sweep; `submit --cluster` overrides it."""
     dataset: dict[str, Any]
     """`name` and the data set's own parameters."""
     model: dict[str, Any]
     """`name` and the architecture's own parameters."""
     method: dict[str, Any]
-    """`name`, the method's own hyper-parameters, and optionally a `training` table of its own."""
+    """`name`, the method's own hyper-parameters, and optionally its `training` table."""
     sigma: Annotated[float, Field(ge=0, le=100)]
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
     noise: Literal["gaussian", "uniform", "laplace", "splitting"] = "gaussian"
-    """Law of the noise's coordinates, in training and certification, each with standard deviation sigma: uniform on
-    ±√3·sigma, or Laplace of scale sigma/√2. They have certificates of their own, for ℓ1 (and ℓ∞). `splitting` adds no noise: f
-    sees the middle of an interval of length 2√3·sigma that each pixel lies in. All positions of the intervals are counted, n
-    follows from them, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
+    """Distribution of the noise per coordinate, in training and certification, with standard deviation sigma: uniform on
+    ±√3·sigma, or Laplace of scale sigma/√2; these have their own certificates, for ℓ1 (and ℓ∞). `splitting` adds no noise: each
+    pixel is replaced by the middle of its interval of length 2√3·sigma. All positions of the intervals are counted, which
+    determines n, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
     exponent: Annotated[int, Field(ge=0)] = 0
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the weights, of the order of images and of the training noise."""
+    """Seed of the weights, the image order and the training noise."""
     training: dict[str, Any] = {}
     """Recipe values that override the method's own."""
     certification: Certification = Certification()
     verification: list[dict[str, Any]] = []
     """Verifiers to run on the model, one table each."""
     attack: list[dict[str, Any]] = []
-    """Attacks to run on it, one table each."""
+    """Attacks to run on the model, one table each."""
     precision: Precision = Precision()
     resources: Resources = Resources()
 
@@ -58,7 +58,7 @@ class Point(Parameters):
         settings = self.certification
         if settings.transfer and (self.precision.certification == "fp32" or settings.stopping != "fixed"):
             raise ValueError(
-                "certification.transfer carries counts of a fixed n in bf16 or tf32 over to fp32: "
+                "certification.transfer needs counts of a fixed n in bf16 or tf32: "
                 "set precision.certification = 'bf16' (or 'tf32') and certification.stopping = 'fixed', or leave it out"
             )
         return self
@@ -69,7 +69,7 @@ class Point(Parameters):
             self.noise != "gaussian" or self.exponent or self.certification.stopping != "fixed"
         ):
             raise ValueError(
-                "certification.gradient is for Gaussian noise and a fixed n, for which alone 'second-order' is proved: "
+                "certification.gradient needs Gaussian noise and a fixed n, as 'second-order' does: "
                 "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out"
             )
         return self
@@ -81,8 +81,8 @@ class Point(Parameters):
             settings.stopping != "fixed" or settings.transfer or settings.selection == "clean"
         ):
             raise ValueError(
-                "noise = 'splitting' counts every position of its intervals once: leave certification.stopping, .selection and "
-                ".transfer out"
+                "noise = 'splitting' counts every position of its intervals once: leave out certification.stopping, .selection and "
+                ".transfer"
             )
         return self
 
@@ -93,8 +93,8 @@ class Point(Parameters):
             self.noise != "gaussian" or self.exponent or settings.shells or settings.gradient
         ):
             raise ValueError(
-                "certification.arithmetic = 'exact' rounds Gaussian noise to whole pixel values, of which neither shells nor sums are "
-                "known: set noise = 'gaussian' and exponent = 0, leave certification.shells and .gradient out, or take 'float'"
+                "certification.arithmetic = 'exact' supports Gaussian noise only, without shells and gradient sums: "
+                "set noise = 'gaussian' and exponent = 0 and leave out certification.shells and .gradient, or set 'float'"
             )
         return self
 
@@ -107,7 +107,7 @@ class Point(Parameters):
     def _noise_to_certify_with(self) -> Point:
         if self.noise != "gaussian" and (self.exponent or self.certification.shells):
             raise ValueError(
-                f"noise = '{self.noise}' has no exponent and no shells: both are for Gaussian noise and its generalisation"
+                f"noise = '{self.noise}' has no exponent and no shells: leave them out, or set noise = 'gaussian'"
             )
         if not self.certification.certificates and not self.verification and not self.attack:
             raise ValueError(
@@ -115,6 +115,6 @@ class Point(Parameters):
             )
         if not self.noise_level and not self.verification and not self.attack:
             raise ValueError(
-                "sigma = 0 trains without noise: say under certification.sigma what to certify with, or add [[verification]] or [[attack]]"
+                "sigma = 0 trains without noise: set certification.sigma, or add [[verification]] or [[attack]]"
             )
         return self

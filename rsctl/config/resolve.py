@@ -32,16 +32,16 @@ class Resolved:
     point: Point
     train: TrainSpec
     tables: tuple[PointTable, ...]
-    """What is to be found out about the model, the counts first."""
+    """Tables of the model, the counts first."""
     dataset_parameters: dict[str, Any]
-    """With the fields that say where the files are."""
+    """Parameters with those that locate files."""
     shape: DataShape
     parents: tuple[TrainSpec, ...] = ()
     """Models that must be trained before this one, the first first."""
     stated: frozenset[str] = frozenset()
-    """Checkpoints, of these and itself, whose normalisation the sweep file gives: for others images have to tell it."""
+    """Checkpoints, of this model and its parents, whose normalisation the sweep file gives; for others it is found from images."""
     sources: dict[str, dict[str, str]] = field(default_factory=dict)
-    """Run of a model → field of its recipe → where the value comes from; of a recipe's own default nothing is said."""
+    """Run of a model → field of its recipe → source of the value; a recipe's own defaults are omitted."""
 
     @property
     def count(self) -> CountSpec | None:
@@ -53,11 +53,11 @@ ROLES = ("start", "teacher")
 FILE = "this file"
 """Source of a value that the sweep file gives."""
 ADDS_TO_THE_IMAGE = ("gaussian", "stability", "consistency", CHECKPOINT.name)
-"""Methods that add a noise to the image itself, so that one which depends on the image will do."""
+"""Methods that add noise to the clean image only, and therefore support noise that depends on the image."""
 
 
 class Levels(Parameters):
-    """What a parent model may have of its own besides its method and architecture."""
+    """Noise level and seed of a parent model, where they differ from the run's."""
 
     sigma: Annotated[float, Field(ge=0, le=100)] | None = None
     """Its training noise; 0 is training on clean images."""
@@ -66,7 +66,7 @@ class Levels(Parameters):
 
 
 Planned = Callable[[str, str], bool]
-"""Tells of a data set's name and the fingerprint of both of its splits together whether runs were planned with it."""
+"""True if runs were planned with this data set (name, fingerprint of both splits)."""
 
 
 def resolve(
@@ -74,8 +74,8 @@ def resolve(
 ) -> Resolved | None:
     """Validate the open tables against the catalog; on failure add the problems and return None.
 
-    A model depends on its training files alone. Where older versions planned runs with the files of both splits, they keep
-    their names: `planned` says so.
+    A model depends on its training files alone. Runs that older versions planned with the files of both splits keep their
+    names, as `planned` reports.
     """
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", point.model, known_models(), problems)
@@ -101,7 +101,7 @@ def resolve(
         try:
             shape = shape_of(dataset.name, data, data_root)
         except InputError as error:
-            missing = error  # said where nothing else is wrong
+            missing = error  # reported if nothing else is wrong
     given = {} if taken else {**point.training, **own_training}
     sourced = (
         defaults(method, model, dataset.name, point.sigma, given, shape.counts["train"], shape.size)
@@ -132,13 +132,13 @@ def resolve(
         problems.append(
             Problem(
                 "training.normalisation",
-                f"'{recipe.normalisation}', but the weights that this training starts from have another. "
-                "Leave it out here, and set it in method.start.training where they are trained.",
+                f"is '{recipe.normalisation}', but the weights that this training starts from have another. "
+                "Leave it out here, and set it in method.start.training.",
             )
         )
         return None
     if start:
-        # One training, one identity, whichever of the two tables says it.
+        # One training, one identity, whichever of the two tables gives it.
         recipe = recipe.model_copy(update={"normalisation": start.train.recipe.normalisation})
     if shape.size < model.smallest:
         problems.append(
@@ -157,8 +157,8 @@ def resolve(
         problems.append(
             Problem(
                 "noise",
-                f"'splitting' takes the place of an image, and {moves} moves images or noises on their own. "
-                f"Methods that train with it: {', '.join(ADDS_TO_THE_IMAGE)}.",
+                f"'splitting' replaces the image, but {moves} moves images or noises separately. "
+                f"Methods that support it: {', '.join(ADDS_TO_THE_IMAGE)}.",
             )
         )
         return None
@@ -176,7 +176,7 @@ def resolve(
         model=model.name,
         model_parameters=identity(architecture),
         sigma=point.sigma,
-        # Nothing of a training, so that the same file is the same model.
+        # A checkpoint has no training settings: the same file is the same model.
         seed=0 if taken else point.seed,
         precision="fp32" if taken else point.precision.training,
         file=getattr(hyperparameters, "file", "") if taken else "",
@@ -210,22 +210,22 @@ def resolve(
 
 
 def _exponent_problem(point: Point, recipe: Recipe, shape: DataShape) -> Problem | None:
-    """The first thing that is wrong with the exponent of generalised Gaussian noise."""
+    """The first problem with the exponent of generalised Gaussian noise."""
     if point.exponent > shape.dimension / 2 - 2:
         return Problem(
             "exponent",
-            f"{point.exponent} is too large for images of {shape.dimension} coordinates; at most {max(0, shape.dimension // 2 - 2)}.",
+            f"{point.exponent} is too large for images of dimension {shape.dimension}; at most {max(0, shape.dimension // 2 - 2)}.",
         )
     if recipe.exponent_warmup and not point.exponent:
         return Problem(
             "training.exponent_warmup",
-            "there is no exponent that could grow: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
+            "needs an exponent: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
         )
     return None
 
 
 def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
-    """The run with what this pupil wants to know of its teacher: everything that it depends on, and nothing else."""
+    """The run of the teacher's predictions that this student needs, with all that they depend on and nothing else."""
     return TrainSpec(
         method=PREDICTIONS.name,
         revision=PREDICTIONS.revision,
@@ -285,7 +285,7 @@ def _parents(
         }
         own: list[Problem] = []
         parent = resolve(point.model_copy(update=changes), data_root, own, planned)
-        # The parent's own tables are named as the user wrote them: method.teacher.epsilon, not method.epsilon.
+        # Keys of the parent's tables are reported as the user wrote them: method.teacher.epsilon, not method.epsilon.
         problems += [Problem(f"method.{role}.{p.key.removeprefix('method.')}", p.text) for p in own]
         if parent is None:
             return None
@@ -293,7 +293,7 @@ def _parents(
             problems.append(
                 Problem(
                     "method.start.model",
-                    f"must be that of the run, {point.model['name']}: its weights are taken over.",
+                    f"must be the run's model, {point.model['name']}, which takes over its weights.",
                 )
             )
             return None
@@ -302,7 +302,7 @@ def _parents(
 
 
 def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> None:
-    """A plugin may name a loss that isn't there, and defaults of fields that don't exist."""
+    """Check a plugin's declaration: its loss module and the fields of its defaults must exist."""
     allowed = {*method.parameters.model_fields, *Recipe.model_fields}
     for key in sorted(set(defaults) - allowed):
         problems.append(
@@ -312,7 +312,7 @@ def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[
         problems.append(
             Problem(
                 "method",
-                f"'{method.name}' declares its loss in '{method.implementation}', which can't be found.",
+                f"'{method.name}' declares its loss in '{method.implementation}', which doesn't exist. Fix the plugin's declaration.",
             )
         )
 

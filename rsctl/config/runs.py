@@ -1,4 +1,4 @@
-"""What a run computes, resolved down to the last value and named by its content: a model, or a table with a row per image."""
+"""Specs of runs, fully resolved and named by their content: a model, or a table with a row per image."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from rsctl.config.identity import content_hash, identity
 
 
 class RunSpec(BaseModel):
-    """What every run has: a version of its format and a content hash."""
+    """Base of all specs: a format version and a content hash."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     version: Literal[1] = 1
     folder: ClassVar[str]
-    """Of the store, where such runs lie."""
+    """Folder of the store that holds such runs."""
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 of what is computed; two specs with the same hash are the same run."""
-        return content_hash({"kind": type(self).__name__, **identity(self)})
+        """SHA-256 of the computation; two specs with the same hash are the same run. No class name enters it."""
+        return content_hash(identity(self))
 
     @property
     def run_id(self) -> str:
@@ -59,7 +59,7 @@ class TrainSpec(RunSpec):
     recipe: Recipe
     dataset: str
     dataset_parameters: dict[str, Any]
-    """Without the fields that only say where the files are."""
+    """Parameters without those that only locate files."""
     data: str = ""
     """Fingerprint of the files, where the data set's name doesn't identify them."""
     holdout: float = 0.0
@@ -74,26 +74,26 @@ class TrainSpec(RunSpec):
     teacher: Origin | None = Field(None, json_schema_extra={"neutral": None})
     """The model that the method learns from."""
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
-    """Of generalised Gaussian training noise; 0 is Gaussian."""
+    """Exponent of generalised Gaussian training noise; 0 is Gaussian."""
     noise: Literal["gaussian", "uniform", "laplace", "splitting"] = Field(
         default="gaussian", json_schema_extra={"neutral": "gaussian"}
     )
-    """Law of the training noise's coordinates; of sigma = 0 none, and this is its neutral value."""
+    """Distribution of the training noise per coordinate; with sigma = 0 there is none, and this is the neutral value."""
 
     file: str = Field("", json_schema_extra={"identity": False})
-    """Of a model that is taken from a published checkpoint: where it was when the run was made."""
+    """Path of the published checkpoint that a model is imported from, when the run was created."""
     predictions: str = Field("", json_schema_extra={"identity": False})
-    """The run with the smoothed predictions of its teacher, where it wants them."""
+    """The run with the smoothed predictions of its teacher, if it uses them."""
 
     @property
     def parents(self) -> dict[str, Origin]:
-        """The models that must be there before the training can begin, by role."""
+        """The models that must exist before the training can begin, by role."""
         roles = {"start": self.start, "teacher": self.teacher}
         return {role: origin for role, origin in roles.items() if origin is not None}
 
     @property
     def needs(self) -> list[str]:
-        """Runs that have to be done before it."""
+        """Runs that must be done before this one."""
         return [*(origin.run for origin in self.parents.values()), *filter(None, [self.predictions])]
 
     @property
@@ -102,7 +102,7 @@ class TrainSpec(RunSpec):
 
 
 class TableSpec(RunSpec):
-    """A table with a row per image of what was found out about one model."""
+    """A table of results about one model, with a row per image."""
 
     model_hash: str
     """Hash of the TrainSpec whose model it is about."""
@@ -114,21 +114,21 @@ class TableSpec(RunSpec):
     split: Literal["test", "val"]
     holdout: float = 0.0
     seed: int
-    """Of the order of images, and of every draw."""
+    """Seed of the order of images, and of every draw."""
 
 
 class DrawnSpec(TableSpec):
     """A table whose rows depend on random draws."""
 
     keys: Literal["shared", "split"] = Field(default="shared", json_schema_extra={"neutral": "shared"})
-    """`split`: the keys of the draws contain the split and the data set. `shared`: they contain neither, so that images at one
-    position of two splits get the same noise; the test split's keys, and those of held-out images before rsctl told them apart."""
+    """`split`: the keys of the draws contain the split and the data set. `shared`: they contain neither, so that images at the same
+    position of two splits get the same noise: the test split's keys, and those of held-out images in older versions."""
 
     @property
     def noise_key(self) -> tuple[int | str, ...]:
-        """The beginning of the key of every draw; what follows is the purpose, the image and the number of the draw.
+        """The beginning of the key of every draw, followed by the purpose, the image and the number of the draw.
 
-        No noise that judges a network may be noise by which it was chosen: the test split shares none with the others
+        Noise by which a network was chosen may not be used to evaluate it: the test split shares none with the others
         (`rsctl/docs/noise.md`).
         """
         if self.keys == "shared":
@@ -140,12 +140,12 @@ class DrawnSpec(TableSpec):
 
     @property
     def shares_noise(self) -> bool:
-        """True where held-out images got the noise of test images: what they choose must be certified with another seed."""
+        """True where held-out images got the noise of test images: models chosen on them must be certified with another seed."""
         return self.split != "test" and self.keys == "shared"
 
 
 def halves_of(n: int, block: int) -> tuple[int, int]:
-    """The numbers of draws, among n, that are made in blocks of even number and in those of odd number."""
+    """The numbers of draws, among n, in blocks of even number and in blocks of odd number."""
     pairs, rest = divmod(n, 2 * block)
     odd = pairs * block + max(rest - block, 0)
     return n - odd, odd
@@ -159,35 +159,35 @@ class CountSpec(DrawnSpec):
     sigma: float
     noise: Literal["gaussian", "generalised-gaussian", "uniform", "laplace", "splitting"] = "gaussian"
     exponent: int = Field(default=0, json_schema_extra={"neutral": 0})
-    """Of generalised Gaussian noise."""
+    """Exponent of generalised Gaussian noise."""
     shell_edges: list[float] = Field(default=[], json_schema_extra={"neutral": []})
-    """Noise norms, in the units of the images, between which draws are counted apart."""
+    """Noise norms, in the units of the images, that bound the shells."""
     selection: Literal["noise", "clean"] = Field(default="noise", json_schema_extra={"neutral": "noise"})
-    """What chooses the class: n0 noisy draws, or one pass over the image as it is."""
+    """Selection of the class: by n0 noisy draws, or by one pass over the clean image."""
     n0: int
     """1 where one clean pass chooses, 0 where all positions of splitting noise are counted."""
     n: int
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
     stop_radii: list[float] = Field(default=[], json_schema_extra={"neutral": []})
-    """`certify-at-radii`: what must be settled."""
+    """`certify-at-radii`: the radii to decide."""
     stop_delta: float = Field(default=0.0, json_schema_extra={"neutral": 0.0})
-    """`radius-within`: how near to the radius of n draws."""
+    """`radius-within`: distance to the radius of n draws."""
     stop_alpha: float = Field(default=0.0, json_schema_extra={"neutral": 0.0})
-    """The alpha that a sequential rule stops for; certificates may be derived at another."""
+    """The alpha of a sequential stopping rule; certificates may be derived at another."""
     precision: Literal["fp32", "tf32", "bf16"]
     transfer: int = Field(default=0, json_schema_extra={"neutral": 0})
-    """Further draws of bf16 counts that go through the network in fp32 too, to compare its class."""
+    """Further draws that go through both the executed and the fp32 network, to compare their classes."""
     gradient: bool = Field(default=False, json_schema_extra={"neutral": False})
-    """The noise that leaves the selected class is summed up, by half of the draws."""
+    """The noise that leaves the selected class is summed, by half of the draws."""
     extras: dict[str, dict[str, Any]] = Field(default={}, json_schema_extra={"neutral": {}})
     """Measurements of plugins: name → its revision and parameters."""
     tile: int | Literal["auto"]
-    """`auto`: the one that the run's first task settles on, kept in its folder."""
+    """`auto`: the size chosen by the run's first task, recorded in its folder."""
     block: int
     compile: Literal["off", "default", "graphs"] = Field(default="off", json_schema_extra={"neutral": "off"})
-    """How torch's compiler was used."""
+    """Mode of torch's compiler."""
     arithmetic: Literal["float", "exact"] = Field(default="float", json_schema_extra={"neutral": "float"})
-    """`exact`: of f on whole pixel values, with noise in such."""
+    """`exact`: inputs and noise are whole pixel values."""
 
     @model_serializer(mode="wrap")
     def _without_extras(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
@@ -196,7 +196,7 @@ class CountSpec(DrawnSpec):
 
     @property
     def estimated(self) -> bool:
-        """Whether draws stand for all there are: n, n0 and alpha then say how well."""
+        """True where random draws estimate the probabilities, with accuracy given by n, n0 and alpha."""
         return self.noise != "splitting"
 
     @property
@@ -223,7 +223,7 @@ class VerifySpec(TableSpec):
     parameters: dict[str, Any]
     norm: Literal["l1", "l2", "linf"]
     radii: list[float]
-    """What has to be settled; empty for the largest radius that can be proved."""
+    """Radii to prove; empty for the largest provable radius."""
     precision: Literal["fp32", "tf32", "bf16"]
 
     @property
@@ -232,7 +232,7 @@ class VerifySpec(TableSpec):
 
 
 CONFIRMATIONS = 14
-"""Largest number of confirmations of an adversarial image of the smoothed classifier, which share the attack's alpha."""
+"""Most confirmations of an adversarial image of the smoothed classifier, which share the attack's alpha."""
 
 
 class AttackSpec(DrawnSpec):
@@ -247,11 +247,11 @@ class AttackSpec(DrawnSpec):
     target: Literal["base", "smoothed"]
     """The network itself, or its smoothed classifier."""
     sigma: float = 0.0
-    """Of the smoothed classifier's Gaussian noise."""
+    """Noise level of the smoothed classifier."""
     noises: int = 0
     """Noisy copies per gradient of the smoothed classifier."""
     n: int = 0
-    """Draws that confirm, on the smoothed classifier, what was found."""
+    """Draws that confirm an adversarial image of the smoothed classifier."""
     alpha: float = 0.0
     """Failure probability of such a confirmation."""
     precision: Literal["fp32", "tf32", "bf16"]

@@ -22,7 +22,7 @@ Norm = Literal["l1", "l2", "linf"]
 
 
 _ENDLESS = re.compile(r".{100}|[eE][+-]?\d{4}", re.DOTALL)
-"""Exponents for which an exact fraction may need gigabytes, and that no radius has."""
+"""Exponents that no radius has, and for which an exact fraction may need gigabytes."""
 
 
 def fraction(value: Any) -> Any:
@@ -42,74 +42,74 @@ Radii = Annotated[list[Radius], Field(max_length=10_000)]
 
 
 class Certification(Parameters):
-    """`[certification]`: how many draws, which images, which certificates."""
+    """`[certification]`: draws, images and certificates."""
 
     n0: Draws = 100
-    """Selection draws per image: they choose the class and nothing else."""
+    """Draws per image that select the class, and nothing else."""
     selection: Literal["noise", "clean"] = "noise"
-    """`noise`: n0 noisy draws choose the class. `clean`: the class is that of one pass over the image as it is,
-    n0 plays no part, and the certificate `single-pass` applies (HeatSmoothing)."""
+    """`noise`: n0 noisy draws choose the class. `clean`: one pass over the clean image chooses it, n0 is ignored,
+    and the certificate `single-pass` applies (HeatSmoothing)."""
     n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
-    """`fixed` draws n per image. The others look at the counts while they draw, n at the most, and need the
-    certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is settled,
+    """`fixed` draws n per image. The others test the counts during sampling, draw at most n, and need the
+    certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is decided,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
     stop_radii: Radii = []
-    """`certify-at-radii`: the radii to settle; by default those of `radii`."""
+    """`certify-at-radii`: the radii to decide; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
     certificates: list[str] = ["runner-up"]
-    """Which certificates to write beside the counts; any other can be derived later without sampling. An empty list samples
-    nothing: only `[[verification]]` and `[[attack]]` are done."""
+    """Certificates stored with the counts; any other can be derived later without sampling. An empty list turns sampling
+    off: only `[[verification]]` and `[[attack]]` run."""
     split: Literal["test", "val"] = "test"
-    """`val` holds out a share of the training images for tuning; training then leaves them alone. Its noise is not that of the
-    test images, so that what it chooses can be certified on them with the same seed."""
+    """`val` holds out a share of the training images for tuning; training then excludes them. Their noise is independent
+    of the test images', so that a model chosen on them can be certified on the test split with the same seed."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
     start: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Position of the first image of the split that is taken."""
+    """Position in the split of the first image to take."""
     stop: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """Position before which the last one lies; 0 goes to the end. `start = 500, stop = 1000` are the images 500 to 999 of MACER."""
+    """Position after the last image to take; 0 is the end of the split. MACER's images 500 to 999 are `start = 500, stop = 1000`."""
     max_images: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """At most this many images, drawn by a seeded permutation; 0 takes all. Raising it samples only the new ones."""
+    """Largest number of images, drawn by a seeded permutation; 0 takes all. After an increase only the new ones are sampled."""
     shards: Count = 1
-    """Parallel tasks that share the images of one model."""
+    """Number of parallel tasks that share the images of one model."""
     sigma: Annotated[float, Field(gt=0, le=100)] | None = None
-    """Noise level of the certificate, if it is to differ from the training noise."""
+    """Noise level of the certificate; by default that of the training."""
     shells: list[Probability] = []
-    """Count draws apart by the norm of their noise, as the certificate `dsrs` needs: the shares of all noise that
-    lie below each boundary, ascending. `[0.5]` makes two shells of equal weight."""
+    """Boundaries of shells of noise norm, in which draws are counted separately for the certificate `dsrs`: the ascending
+    probabilities that the norm is below each boundary. `[0.5]` makes two shells of equal weight."""
     gradient: bool = False
-    """Also sum up the noise of the draws that leave the selected class, as the certificate `second-order` needs. For
-    Gaussian noise and a fixed n, from some 10,000 draws on. It certifies more than `cohen`; `runner-up` more still where
-    several classes share what the first one leaves."""
+    """Also sum the noise of the draws that leave the selected class, for the certificate `second-order`. It needs
+    Gaussian noise, a fixed n, and some 10,000 draws or more. It certifies more than `cohen`; `runner-up` certifies more still
+    where several classes share the remaining probability."""
     arithmetic: Arithmetic = "float"
-    """`exact`: f sees its input rounded to whole pixel values (k/255), and Gaussian noise is drawn in such, in integers. Then
-    nothing is rounded between the theorem and what is counted (Voráček, Hein 2023); `float` adds float32 noise, as the
-    published code does."""
+    """`exact`: inputs are rounded to whole pixel values (k/255) and discrete Gaussian noise is drawn in integers, so that no
+    rounding error separates the counts from the theorem (Voráček, Hein 2023). `float` adds float32 noise, as published
+    code does."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of the noise draws and of the order of images."""
+    """Seed of the noise draws and of the image order."""
     transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
-    """With `precision.certification = "bf16"` or `"tf32"`: so many fresh draws per image also go through the network in fp32. The
-    certificate `transfer` then speaks of the fp32 network, at the other's speed, for a radius that is a little smaller."""
+    """Number of fresh draws per image that also go through the network in fp32, with `precision.certification = "bf16"` or
+    `"tf32"`. The certificate `transfer` then holds for the fp32 network, at the other's speed and with slightly smaller radii."""
     extras: dict[str, dict[str, Any]] = {}
-    """Measurements of plugins, one table of parameters each: `[certification.extras.margin]`. An empty one takes the defaults."""
+    """Measurements of plugins, each with a table of its parameters such as `[certification.extras.margin]`; empty for the defaults."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
-    """Images per forward pass, always padded to it: part of what defines the executed function. A multiple of `block`. `auto`
-    is 400 on a CPU; on a GPU the first task of a table times several, for seconds, and all of the table take the fastest."""
+    """Images per forward pass, always padded to this number: part of the executed function. A multiple of `block`. `auto`
+    is 400 on a CPU; on a GPU the first task of a table times several sizes for a few seconds, and all its tasks use the fastest."""
     block: Count = 100
-    """Draws that are made in one call and never split."""
+    """Draws per call of the random generator, never split."""
     compile: Compile = "off"
-    """`default`: the network through torch's compiler, for tiles of this one shape; each task compiles once, about half a
-    minute. `graphs`: recorded as a CUDA graph besides, on a GPU alone. On CPUs measured here `off` was as fast or faster."""
+    """`default`: compile the network with torch.compile for the tile's shape; each task compiles once, for about half a
+    minute. `graphs`: also record a CUDA graph (GPU only). On the CPUs measured `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
-    """Radii of the table's columns, in the norms of the certificates; `"2/255"` is a number too. The default ones end where
-    sigma, n and alpha allow none."""
+    """Radii of the table's columns, in the norms of the certificates; fractions such as `"2/255"` are allowed. The default ones
+    end at the largest radius that sigma, n and alpha allow."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Certification:
@@ -127,7 +127,7 @@ class Certification(Parameters):
     @classmethod
     def _each_once(cls, value: list[Any]) -> list[Any]:
         if len(set(value)) != len(value):
-            raise ValueError("give each once")
+            raise ValueError("values must be unique")
         return value
 
     @field_validator("radii")
@@ -146,84 +146,84 @@ class Certification(Parameters):
 
 
 class ImageTable(Parameters):
-    """What `[[verification]]` and `[[attack]]` have in common: they take the images of `[certification]`, in its order."""
+    """Keys of both `[[verification]]` and `[[attack]]`; they take the images of `[certification]`, in its order."""
 
     norm: Norm
-    """In which norm."""
+    """Norm of the radii or distances."""
     max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = None
-    """At most this many images; by default as many as `certification.max_images` says, and the first ones of the same order."""
+    """Largest number of images, the first ones of the same order; by default `certification.max_images`."""
     shards: Count | None = None
     """Parallel tasks that share the images of one model; by default `certification.shards`."""
     keep_images: bool = True
-    """Store the adversarial images that were found, so that anybody can check them."""
+    """Store the adversarial images found, so that they can be checked."""
 
 
 class Verification(ImageTable):
-    """`[[verification]]`: radii proved without sampling. The verifier's own parameters stand beside these."""
+    """`[[verification]]`: radii proved without sampling. The verifier's own parameters are keys of the same table."""
 
     verifier: str
-    """Which one."""
+    """Verifier to run."""
     norm: Norm = "linf"
-    """In which norm."""
+    """Norm of the proved radii."""
     radii: Radii = []
-    """What has to be settled, such as `["2/255", 0.1]`; the columns of its table, and of attacks in this norm. Left out, the
-    largest radius that can be proved is looked for, and the columns are what else the file asks about in this norm."""
+    """Radii to prove, such as `["2/255", 0.1]`: the columns of its table, and of attacks in this norm. By default the
+    verifier searches for the largest radius, and the columns are the other radii of the file in this norm."""
 
 
 class AttackTable(ImageTable):
-    """`[[attack]]`: a search for adversarial images. The attack's own parameters stand beside these."""
+    """`[[attack]]`: a search for adversarial images. The attack's own parameters are keys of the same table."""
 
     attack: str
-    """Which one."""
+    """Attack to run."""
     norm: Norm = "l2"
-    """Whose distance is kept small."""
+    """Norm of the perturbation."""
     target: Literal["base", "smoothed"] = "base"
-    """The network itself, or the smoothed classifier with the noise of `[certification]`."""
+    """`base`: the network itself. `smoothed`: the smoothed classifier with the noise of `[certification]`."""
     noises: Count = 32
     """`smoothed`: noisy copies per gradient."""
     n: Draws = 1000
-    """`smoothed`: draws that confirm what was found, like PREDICT."""
+    """`smoothed`: draws that confirm an adversarial image, as PREDICT does."""
     alpha: Probability = 0.001
-    """`smoothed`: failure probability of such a confirmation."""
+    """`smoothed`: failure probability of this confirmation."""
 
 
 class Precision(Parameters):
-    """`[precision]`: the arithmetic, explicit because a certificate is for the function as executed."""
+    """`[precision]`: floating-point precision of the network; a certificate holds for the function as executed."""
 
     training: Precision_ = "fp32"
     """`fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
     certification: Precision_ = "fp32"
-    """Likewise; noise is always drawn and added in fp32, the cast is inside the classifier."""
+    """Precision of sampling, with the same choices; noise is always drawn and added in fp32, the cast is inside the classifier."""
 
 
 class StageResources(Parameters):
-    """`[resources.training]`, `[resources.certification]`: what one task of the stage gets."""
+    """`[resources.training]`, `[resources.certification]`: resources of one task of the stage."""
 
     threads: Threads = 1
-    """CPU threads. Training repeats bit by bit only for the same number; more than one pay where nobody else uses the cores
-    (a busy neighbour makes a training with two threads many times slower: its threads wait for one another at every layer)."""
+    """CPU threads. Training is bitwise reproducible only with the same number. More than one helps only on idle cores: on a
+    shared machine threads wait for one another at every layer, and a training can be many times slower."""
     gpus: Annotated[int, Field(ge=0, lt=2**31)] | Literal["auto"] = "auto"
-    """GPUs per task; `auto` is one where the machine has any."""
+    """GPUs per task; `auto` is one if the machine has any."""
     processes: Threads = 1
     """Training processes (one per GPU); the batch is shared among them."""
     nodes: Count = 1
-    """Nodes of a cluster that the training processes are spread over."""
+    """Cluster nodes across which the training processes are distributed."""
     workers: Annotated[int, Field(ge=0, lt=2**31)] = 4
-    """Processes that decode images, for data sets that don't fit in memory."""
+    """Image-decoding processes, for data sets that don't fit in memory."""
     memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
-    """Memory of the task, for schedulers that ask."""
+    """Memory of the task in GB, for schedulers that need it."""
     minutes: Count | None = None
-    """Time limit of the task, for schedulers that ask."""
+    """Time limit of the task in minutes, for schedulers that need it."""
 
 
 class Resources(Parameters):
     """`[resources]`: one table per stage."""
 
     training: StageResources = StageResources()
-    """What a training task gets."""
+    """Resources of a training task."""
     certification: StageResources = StageResources()
-    """What a certification task (one shard) gets."""
+    """Resources of a certification task (one shard)."""
     verification: StageResources = StageResources()
-    """What a verification task (one shard) gets."""
+    """Resources of a verification task (one shard)."""
     attack: StageResources = StageResources()
-    """What an attack task (one shard) gets."""
+    """Resources of an attack task (one shard)."""

@@ -21,10 +21,10 @@ from rsctl.regular import read_regular
 
 
 class SharedStore(Parameters):
-    """Settings of the store that the profiles of all backends have."""
+    """Store settings that all profiles have."""
 
     store_mode: Literal["private", "group"] = "private"
-    """Owners whose files in the store are run or loaded: `private`: your own only; `group`: also those that the store's group owns."""
+    """Owners whose files in the store are run or loaded. `private`: yours alone. `group`: also those of the store's group."""
 
     @property
     def of_group(self) -> bool:
@@ -37,11 +37,11 @@ class LocalProfile(SharedStore):
     backend: Literal["local"] = "local"
     """`local`: a small detached queue on this machine."""
     cpus: Annotated[int, Field(ge=1)] | None = None
-    """CPU threads that may be in use at once; by default all that this process may use."""
+    """CPU threads in use at once; by default all that this process may use."""
     gpus: Annotated[int, Field(ge=0)] | None = None
-    """GPUs to hand out; by default those that nvidia-smi (or CUDA_VISIBLE_DEVICES) shows."""
+    """GPUs to use; by default those that nvidia-smi (or CUDA_VISIBLE_DEVICES) lists."""
     attempts: Annotated[int, Field(ge=1)] = 3
-    """How often a task that dies without a word and without progress is started again."""
+    """Attempts at a task that exits with no recorded error and no progress, before it counts as failed."""
 
 
 _OPTION = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -61,7 +61,7 @@ _OURS = {
 
 
 class SlurmProfile(SharedStore):
-    """`[profiles.NAME]` with `backend = "slurm"`: a SLURM cluster. What isn't set is the cluster's own default."""
+    """`[profiles.NAME]` with `backend = "slurm"`: a SLURM cluster. Unset keys take the cluster's defaults."""
 
     backend: Literal["slurm"] = "slurm"
     """`slurm`: job arrays, through sbatch."""
@@ -74,29 +74,29 @@ class SlurmProfile(SharedStore):
     gres: str | None = None
     """Generic resources per node as sbatch takes them, such as "gpu:a100:1", for tasks with `gpus = "auto"`."""
     constraint: str | None = None
-    """Features that a node must have."""
+    """Node features required (sbatch --constraint)."""
     minutes: Annotated[int, Field(ge=1)] | None = None
-    """Time limit of a task, where the sweep's `resources` give none."""
+    """Default time limit of a task in minutes; the sweep's `resources` override it."""
     memory_gb: Annotated[float, Field(gt=0)] | None = None
-    """Memory of a task per node, where the sweep's `resources` give none."""
+    """Default memory of a task per node in GB; the sweep's `resources` override it."""
     setup: list[str] = []
-    """Shell lines before each task, such as "module load cuda"."""
+    """Shell lines run before each task, such as "module load cuda"."""
     python: str | None = None
-    """Python on the nodes, with rsctl's requirements installed; by default the one that submits."""
+    """Python on the nodes, with rsctl's requirements installed; by default the one running rsctl."""
     staging: str | None = None
-    """Folder on a node's own disk, such as "$TMPDIR/rsctl-data": the data set is copied there before it is read."""
+    """Folder on the node's local disk, such as "$TMPDIR/rsctl-data", to which the data set is copied first."""
     array_parallelism: Annotated[int, Field(ge=1)] = 256
-    """Tasks of one array that may run at once."""
+    """Tasks of one job array that may run at once."""
     warning_seconds: Annotated[int, Field(ge=1)] = 90
-    """How long before its time limit a task is told to write a snapshot and requeue itself."""
+    """Seconds before its time limit at which a task writes a snapshot and requeues itself."""
     snapshot_seconds: Annotated[float, Field(gt=0)] = 30.0
-    """How much work a kill without warning may cost."""
+    """Seconds of work that a kill without warning may lose."""
     attempts: Annotated[int, Field(ge=1)] = 3
-    """How often a task is requeued without getting any further before it counts as failed."""
+    """Requeues of a task without progress before it counts as failed."""
     poll_seconds: Annotated[float, Field(ge=1)] = 10.0
-    """Least time between two looks at the scheduler's queue, for all tasks together."""
+    """Least seconds between two queries of the scheduler's queue, for all tasks together."""
     extra: dict[str, str | int | bool] = {}
-    """Further sbatch options by their long names, such as { mail-type = "END", exclusive = true }."""
+    """Further sbatch options by long name, such as { mail-type = "END", exclusive = true }."""
 
     @field_validator("*")
     @classmethod
@@ -121,20 +121,20 @@ class SlurmProfile(SharedStore):
     @classmethod
     def _not_ours(cls, value: dict[str, Any]) -> dict[str, Any]:
         if wrong := [key for key in value if not _OPTION.fullmatch(key)]:
-            raise ValueError(f"'{wrong[0]}' is no long name of an option of sbatch, such as mail-type")
+            raise ValueError(f"'{wrong[0]}' is not the long name of an sbatch option, such as mail-type")
         if taken := sorted(key for key in value if key.lower().replace("_", "-") in _OURS):
-            raise ValueError(f"{', '.join(taken)}: rsctl itself sets these options of sbatch")
+            raise ValueError(f"{', '.join(taken)}: rsctl sets these sbatch options itself. Remove them")
         if taken := sorted({"cluster", "clusters", "M"} & value.keys()):
             raise ValueError(
-                f"{', '.join(taken)}: rsctl speaks with one cluster at a time, the one of SLURM_CONF. "
-                "For another one, run rsctl on its login node, or with its SLURM_CONF"
+                f"{', '.join(taken)}: rsctl uses one cluster at a time, that of SLURM_CONF. "
+                "For another one, run rsctl on its login node, or set its SLURM_CONF"
             )
         return value
 
 
 Profile = LocalProfile | SlurmProfile
 MOST_BYTES = 2 << 20
-"""Most bytes of a TOML file: a hundred times what a long sweep file has."""
+"""Most bytes of a TOML file: a hundred times the size of a long sweep file."""
 BACKENDS: dict[str, type[LocalProfile] | type[SlurmProfile]] = {"local": LocalProfile, "slurm": SlurmProfile}
 
 
@@ -142,15 +142,15 @@ class Settings(Parameters):
     """rsctl.toml."""
 
     store: str = "runs"
-    """Folder of all results; a relative one is beside rsctl.toml. `RSCTL_STORE` overrides."""
+    """Folder of all results, relative to rsctl.toml. `RSCTL_STORE` overrides it."""
     data: str = "~/.cache/rsctl/data"
-    """Folder of the data sets. `RSCTL_DATA` overrides."""
+    """Folder of the data sets. `RSCTL_DATA` overrides it."""
     plugins: list[str] = []
     """Importable packages with further methods, models, data sets or certificates."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
-    """How the dashboard tells that a sweep has ended: by the terminal's bell and a desktop notification, by the bell, or not."""
+    """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
-    """Where tasks can run, by name; `local` and `slurm` always exist."""
+    """Execution profiles by name; `local` and `slurm` always exist."""
 
     @property
     def everywhere(self) -> dict[str, Profile]:
@@ -166,7 +166,7 @@ class Settings(Parameters):
         return everything[name]
 
     def local(self, name: str = "local") -> LocalProfile:
-        """A profile of this machine; the plain one if the name belongs to a cluster."""
+        """A profile of this machine; the default one if the name belongs to a cluster."""
         profile = self.everywhere.get(name)
         return profile if isinstance(profile, LocalProfile) else LocalProfile()
 
@@ -181,7 +181,7 @@ class Place(Parameters):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as a dict; every way it can fail is an InputError that names it."""
+    """A TOML file as a dict; every failure raises an InputError that names the file."""
     try:
         values = tomli.loads(read_regular(path, MOST_BYTES).decode("utf-8-sig"))
     except FileNotFoundError as error:
@@ -202,7 +202,7 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 
 def _too_large(value: Any) -> str | None:
-    """The dotted key of an integer that TOML has no room for; None where there is none."""
+    """The dotted key of an integer that exceeds TOML's 64 bits; None where there is none."""
     if isinstance(value, int):
         return None if -(2**63) <= value < 2**63 else ""
     parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
@@ -213,7 +213,7 @@ def _too_large(value: Any) -> str | None:
 
 
 def find_settings() -> Path | None:
-    """`RSCTL_CONFIG`, else rsctl.toml here, else the user's own, else none."""
+    """`RSCTL_CONFIG`, else rsctl.toml in the working folder, else the user's, else none."""
     named = os.environ.get("RSCTL_CONFIG")
     if named:
         return Path(named)
@@ -222,15 +222,15 @@ def find_settings() -> Path | None:
 
 
 def _check_trust(file: Path, raw: dict[str, Any]) -> None:
-    """Refuse to be told what to run by a stranger's rsctl.toml that merely lies in the current folder."""
+    """Refuse to run commands from another user's rsctl.toml in the current folder."""
     if os.environ.get("RSCTL_CONFIG") or is_mine(file):
         return
     profiles = raw.get("profiles")
     tables = [raw, *(profiles.values() if isinstance(profiles, dict) else ())]
     if told := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
         raise InputError(
-            f"{file.absolute()}: belongs to another user, and what it names under '{told[0]}' would run as you. Read it; if you trust "
-            f"it, set RSCTL_CONFIG={file.absolute()}, else work in another folder."
+            f"{file.absolute()}: belongs to another user, and its '{told[0]}' would run code as you. Read it; if you trust "
+            f"it, set RSCTL_CONFIG={file.absolute()}, else change to another folder."
         )
 
 
@@ -252,7 +252,7 @@ def load_settings() -> Place:
     for key, path in (("store", store), ("data", data)):
         if printable(str(path)) != str(path):
             raise InputError(
-                f"{key}: '{path}' has control characters in its name, which no batch script can hold."
+                f"{key}: '{path}' contains control characters, which a batch script can't hold. Rename it."
             )
     return Place(settings=settings, file=file, store=Path(store).absolute(), data=Path(data).absolute())
 
@@ -272,14 +272,15 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
         if not isinstance(table, dict):
             problems.append(Problem(f"profiles.{name}", f"must be a table; it is {table!r}."))
         elif "backend" not in table and (clusters := _only_of_slurm(table)):
-            text = f'is required: without backend = "slurm" a profile is local, and has no {clusters[0]}.'
+            text = f'is required: set backend = "slurm"; a local profile has no {clusters[0]}.'
             problems.append(Problem(f"profiles.{name}.backend", text))
         elif backend not in BACKENDS:
             problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
         elif name == "local" and backend != "local":
             problems.append(
                 Problem(
-                    "profiles.local.backend", "is this machine's own; give a cluster's profile another name."
+                    "profiles.local.backend",
+                    "is reserved for this machine; give a cluster's profile another name.",
                 )
             )
         else:

@@ -17,10 +17,10 @@ from rsctl.config.validate import Invalid, Problem, check
 from rsctl.errors import InputError
 
 MOST_TABLES = 5_000
-"""Points, times what is found out about each: so many are planned within seconds."""
+"""Most tables of a sweep, over all points: this many are planned within seconds."""
 ONE_PER_SWEEP = ("name", "description", "cluster")
 LEVELS = ("sigma", "seed")
-"""What `[method.grid]` may have in place of the sweep's own list: a paper's values often differ by noise level."""
+"""Keys of `[method.grid]` that replace the sweep's own list: a paper's values often differ by noise level."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def build_sweep(
 
 
 def _placed(problem: Problem, values: Mapping[str, Any]) -> Problem:
-    """The problem, with where the key belongs: one that is added at the end of a file lands in its last table."""
+    """The problem, with the key's correct place: a key added at the end of a file belongs to its last table."""
     *tables, key = problem.key.split(".")
     if tables and key in Point.model_fields and "key" in problem.text:
         return Problem(
@@ -79,7 +79,7 @@ def _placed(problem: Problem, values: Mapping[str, Any]) -> Problem:
     if not tables and under and problem.text == "is required.":
         return Problem(
             key,
-            f"is required. It stands under [{under[0]}]: if it is meant for all, move it above the first table.",
+            f"is required. The file has it under [{under[0]}]: to apply it to the whole sweep, move it above the first table.",
         )
     return problem
 
@@ -109,14 +109,14 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
 
 
 def overridden(raw: Mapping[str, Any], file: str) -> list[str]:
-    """Dotted keys whose single value no point has: each takes one of the grid's."""
+    """Dotted keys whose single value is unused: every point takes one from the grid."""
     found = [{key for key in axes if _has(base, key)} for base, axes in _branches(raw, file)]
     everywhere = set.intersection(*found)
     return sorted(key for key in set.union(*found) if key in everywhere or key.startswith("method."))
 
 
 def _branches(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], dict[str, list[Any]]]]:
-    """For each method what all its points share, and the lists that they are taken from."""
+    """For each method the values that all its points share, and the lists of the grid."""
     base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
     for table in ("dataset", "model"):
         if isinstance(base.get(table), str):

@@ -1,4 +1,4 @@
-"""What is to be found out about a model: the specs of its tables, with every default filled in."""
+"""Specs of a model's tables (counts, verifications, attacks), with every default filled in."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class PointTable:
     shards: int
     max_images: int
     radii: list[float]
-    """Columns of what is printed."""
+    """Radii of the printed columns."""
     launch: dict[str, Any] = field(default_factory=dict)
-    """What its tasks are told besides: nothing of it is identity."""
+    """Further launch settings of its tasks; none of them is identity."""
 
 
 def resolve_tables(
@@ -51,7 +51,7 @@ def resolve_tables(
                 problems.append(
                     Problem(
                         f"{what}.{number}.{key}",
-                        f"the same as the {_ordinal(found.index(one))} [[{what}]]: take one of them away, or change it.",
+                        f"equals the {_ordinal(found.index(one))} [[{what}]]: remove or change one of them.",
                     )
                 )
             found.append(one)
@@ -64,7 +64,7 @@ def _ordinal(place: int) -> str:
 
 
 def _about(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
-    """What every table of this point says of its model and its images."""
+    """Fields on the model and the images, common to every table of this point."""
     both = train.data == shape.fingerprint  # as older versions planned it
     return {
         "model_hash": train.hash,
@@ -80,7 +80,7 @@ def _about(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
 
 
 def _drawn(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
-    """The same of a table that depends on draws: those of the test split keep the keys they always had."""
+    """The same for a table that depends on draws; those of the test split keep the keys of older versions."""
     return {
         **_about(point, train, shape),
         "keys": "shared" if point.certification.split == "test" else "split",
@@ -202,7 +202,7 @@ def _table(
 def _read(
     section: type[Section], what: str, values: dict[str, Any], among: dict[str, Any], key: str, problems: list[Problem]
 ) -> tuple[Section, Any, Parameters] | None:  # fmt: skip
-    """The section, the declaration that it names, and the parameters that stand beside the section's own keys."""
+    """The section, the declaration that it names, and that declaration's own parameters."""
     fields = section.model_fields
     known = check(section, {name: value for name, value in values.items() if name in fields}, key, problems)
     if known is None:
@@ -217,8 +217,8 @@ def _read(
         problems.append(
             Problem(
                 f"{key}.norm",
-                f"{declaration.name} knows the norms {', '.join(declaration.norms)}; it is '{known.norm}', which "
-                + (f"{others} can." if others else "none can."),
+                f"{declaration.name} supports {', '.join(declaration.norms)}, not '{known.norm}'"
+                + (f", which these support: {others}." if others else "."),
             )
         )
         return None

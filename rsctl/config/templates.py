@@ -12,7 +12,7 @@ _HERE = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Template:
-    """A sweep file to start from; its first comment line says what it is."""
+    """A sweep file to start from; its first comment line is its summary."""
 
     name: str
     text: str

@@ -1,4 +1,4 @@
-"""pydantic's findings as sentences that name file, key, what is allowed and the near name."""
+"""Turns pydantic's errors into messages with file, key, allowed values and the closest name."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Validated = TypeVar("Validated", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing wrong with the input: the dotted key and a sentence."""
+    """A problem of the input: the dotted key and a sentence."""
 
     key: str
     text: str
@@ -43,7 +43,7 @@ def check(
 ) -> Validated | None:
     """Validate a table; on failure add each problem with its dotted key and return None.
 
-    `beside` are keys that may stand in the table and are taken out before.
+    `beside` are further keys of the table, which were removed before.
     """
     try:
         return model.model_validate(dict(raw))
@@ -55,7 +55,7 @@ def check(
 
 
 def _joined(model: type[BaseModel], errors: list[Any]) -> list[Any]:
-    """The errors, with those of a key that may be of several types as one: pydantic has one for each type, named after it."""
+    """The errors, merged per key: for a key with several types, pydantic reports one per type, named after it."""
     joined: dict[tuple[Any, ...], Any] = {}
     for found in errors:
         path = found["loc"]
@@ -69,7 +69,7 @@ def _joined(model: type[BaseModel], errors: list[Any]) -> list[Any]:
         elif of_type:
             joined[path[:-1]] = {**found, "loc": path[:-1]}
         else:
-            joined[(*path, len(joined))] = found  # nothing else is put together
+            joined[(*path, len(joined))] = found  # nothing else is merged
     return list(joined.values())
 
 

@@ -1,1 +1,1 @@
-"""A sweep's points → runs, tasks and what they wait for."""
+"""Plans a sweep: its points become runs and tasks with dependencies."""

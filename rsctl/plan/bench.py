@@ -1,4 +1,4 @@
-"""`rsctl bench`: measure a model here, and keep the figure for the cost estimate."""
+"""`rsctl bench`: measures a model's throughput on this machine and stores it for the cost estimate."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rsctl.text import counted
 def bench(
     place: Place, model: str, dataset: str, threads: int, sigma: float, compile_mode: str = "off"
 ) -> dict[str, Any]:
-    """Measure a trained model's run, or an architecture on a data set; the figures are stored.
+    """Measure and store the throughput of a trained run, or of an architecture on a data set.
 
     Raises InputError for names that don't exist, UnavailableError if the measurement fails.
     """
@@ -48,13 +48,13 @@ def bench(
     modes = get_args(Compile)
     if compile_mode not in modes:
         raise InputError(f"--compile: {unknown('mode', compile_mode, modes)}")
-    # torch is loaded in a process of its own.
+    # torch is loaded in a separate process.
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise UnavailableError(
             done.stderr.strip().splitlines()[-1]
             if done.stderr.strip()
-            else "the measurement died without a word"
+            else "the measurement exited with no error message"
         )
     figures: dict[str, Any] = json.loads(done.stdout)
     name = f"{figures['model']}-{figures['dataset']}-{figures['time']:.0f}.json"
@@ -67,7 +67,7 @@ def _trained(store: Store, name: str) -> Run:
         run = store.find_run(name)
     except InputError as error:
         raise InputError(
-            f"'{name}' is neither an architecture ({', '.join(known_models())}) nor a run: {error}"
+            f"'{name}' is neither a known architecture ({', '.join(known_models())}) nor a run: {error}"
         ) from error
     if run.kind != "models" or not run.model_file.exists():
         raise InputError(f"{run.id}: is not a trained model. Its training must finish first.")
@@ -75,7 +75,7 @@ def _trained(store: Store, name: str) -> Run:
 
 
 def bench_text(figures: dict[str, Any]) -> str:
-    """The figures as a table."""
+    """Format the figures as a table."""
     lines = [
         f"{figures['model']} on {figures['dataset']} images, {figures['device']}, {counted(figures['threads'], 'thread')}",
         "",

@@ -1,4 +1,4 @@
-"""What a plan would change of the sweep of its name: its file, or the runs that the same file stands for now."""
+"""Compares a plan with the existing sweep of the same name: its file, and the runs that the file resolves to."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rsctl.text import counted
 
 
 def change(store: Store, plan: Plan) -> str:
-    """How the plan differs from the sweep of its name, in a sentence; empty where it goes on with it, or there is none."""
+    """Describe how the plan differs from the existing sweep of its name; empty if it doesn't, or there is none."""
     before = _before(store, plan)
     if before is None:
         return ""
@@ -33,7 +33,7 @@ def change(store: Store, plan: Plan) -> str:
         else "a checkpoint file has changed, or rsctl has"
     )
     return other_files(store, plan) or (
-        f"the sweep '{plan.sweep.name}' exists, and the same file now stands for other runs than those that are there ({why})."
+        f"the sweep '{plan.sweep.name}' exists, but its file now resolves to different runs than those submitted ({why})."
     )
 
 
@@ -46,7 +46,7 @@ def _shares_noise(store: Store, kind: str, run: str) -> bool:
 
 
 def other_files(store: Store, plan: Plan) -> str:
-    """Which data set's files aren't those that the sweep's runs were planned for, in a sentence; else empty."""
+    """Describe the data set whose files differ from those that the sweep's runs were planned for; else empty."""
     before = _before(store, plan)
     dropped = _dropped(before, plan) if before else []
     if not before or not dropped:
@@ -62,7 +62,7 @@ def other_files(store: Store, plan: Plan) -> str:
             key = _data_set(one.spec)
             if key in then and now[key].isdisjoint(then[key]):
                 return (
-                    f"the {what} of {called(one)} differ from those of the runs of sweep '{plan.sweep.name}' that are there "
+                    f"the {what} of {called(one)} differ from those that the existing runs of sweep '{plan.sweep.name}' used "
                     f"(submitted {when}, {_results(store, dropped)}).{kept}" + _read_otherwise(plan, one)
                 )
     return ""
@@ -77,7 +77,7 @@ def _specs(store: Store, runs: Iterable[tuple[str, str]]) -> Iterator[TrainSpec 
 
 
 def _read_otherwise(plan: Plan, planned: ModelPlan | TablePlan) -> str:
-    """The part of the difference that may lie in older versions, which took the same files for other images."""
+    """Describe the part of the difference that older versions may cause, which read the same files differently."""
     classes = planned.dataset_parameters.get("classes", [])
     shapes = [one.shape for one in plan.sweep.points if one.dataset_parameters == planned.dataset_parameters]
     deep = any(shape.deep for shape in shapes)
@@ -96,13 +96,13 @@ def _read_otherwise(plan: Plan, planned: ModelPlan | TablePlan) -> str:
 
 
 def called(model: ModelPlan | TablePlan) -> str:
-    """Its data set, with the folder where that tells it from others: `imagefolder 'animals'`."""
+    """Return the name of its data set, with the folder if there is one: `imagefolder 'animals'`."""
     path = model.dataset_parameters.get("path")
     return model.spec.dataset + (f" '{path}'" if path else "")
 
 
 def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
-    """Refuse to change a sweep without being asked; with `update`, say what changes."""
+    """Refuse to change an existing sweep; with `update`, describe the changes instead."""
     before, difference = _before(store, plan), change(store, plan)
     if before is None or not difference:
         return []
@@ -127,7 +127,7 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
 
 
 def refusal(plan: Plan, difference: str) -> RefusedError:
-    """Why a sweep isn't changed, and what to do."""
+    """Return the error for an unrequested change, with the remedy."""
     if difference.startswith(("the files", "the test files")):
         return RefusedError(
             f"dataset: {difference} Restore the files, give this sweep another name, or add --update: "
@@ -145,7 +145,7 @@ def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
 
 
 def _dropped(before: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
-    """Kinds and ids of the tables that the plan no longer has."""
+    """Return kinds and ids of the tables that the plan no longer has."""
     return sorted(
         {(entry["kind"], entry["run"]) for entry in before["entries"]}
         - {(table.spec.folder, table.spec.run_id) for table in plan.tables.values()}
@@ -162,7 +162,7 @@ def _data_set(spec: TrainSpec | TableSpec) -> str:
 
 
 def _files(specs: Iterable[TrainSpec | TableSpec]) -> dict[str, set[str]]:
-    """Fingerprints by data set."""
+    """Return fingerprints by data set."""
     found: dict[str, set[str]] = {}
     for spec in specs:
         found.setdefault(_data_set(spec), set()).add(spec.data)

@@ -1,4 +1,4 @@
-"""Which radii the columns of printed tables have: those that a sweep asks about in each table's own norm."""
+"""Radii of the columns of printed tables: those that a sweep requests in each table's norm."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from rsctl.config.sections import Certification
 from rsctl.plan.plan import Entry
 
 LINF = [0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 0.1, 0.2, 0.3]
-"""Where nobody asks about ℓ∞: what papers report for CIFAR-10 and ImageNet, then for MNIST."""
+"""Default ℓ∞ radii: those that papers report for CIFAR-10 and ImageNet, then for MNIST."""
 
 
 def columns(entries: Sequence[Entry]) -> list[list[float]]:
-    """Radii of each entry's columns.
+    """Return the radii of each entry's columns.
 
-    `certification.radii` are radii of the certificates' norms; the default ones end where sigma, n and alpha allow none. A
-    verification may name radii of its own. An attack,
-    and a verification that looks for the largest radius, have the columns that any of these ask for in their norm.
+    `certification.radii` are radii in the certificates' norms; the default ones end at the largest possible for sigma, n and
+    alpha. A verification may have radii of its own. An attack, and a verification of the largest radius, have the columns
+    that any of these request in their norm.
     """
     asked: dict[str, set[float]] = {}
     sampled = False
@@ -37,7 +37,7 @@ def columns(entries: Sequence[Entry]) -> list[list[float]]:
 
 
 def possible_radii(entries: Sequence[Entry]) -> list[float]:
-    """The default radii up to the largest that any of these can certify: one list, so that all stand in one table."""
+    """Return the default radii up to the largest that any of these can certify: one list, so that all fit in one table."""
     best = max((_reach(entry) for entry in entries if not _given(entry)), default=inf)
     return [radius for radius in Certification().radii if radius <= best]
 
@@ -47,7 +47,7 @@ def _given(entry: Entry) -> bool:
 
 
 def _reach(entry: Entry) -> float:
-    """The radius of its best certificate where all draws agree."""
+    """Return the radius of its best certificate if all draws agree."""
     spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
     if not isinstance(spec, CountSpec):
         return 0.0
@@ -65,6 +65,6 @@ def _of(entry: Entry, asked: dict[str, set[float]], sampled: bool, possible: lis
         return list(entry.table.radii)
     if asked.get(spec.norm):
         return sorted(asked[spec.norm])
-    # Radii that a file gives though it samples nothing are meant for what it does.
+    # Radii in a file without certification are meant for its verification or attack.
     meant = not sampled and said != Certification().radii
     return list(LINF if spec.norm == "linf" and not meant else said)

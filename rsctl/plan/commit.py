@@ -1,4 +1,4 @@
-"""The plan on disk: runs, their tasks, and the sweep's own list. Nothing is started here."""
+"""Writes a plan to the store: runs, their tasks and the sweep's list. Nothing is started here."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from rsctl.text import counted
 
 @dataclass(frozen=True)
 class Committed:
-    """What a submission found and made."""
+    """The result of writing a plan to the store."""
 
     requests: list[Request]
     """Every task of the sweep that isn't done, models first."""
@@ -84,7 +84,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
-                # Whoever may not read the file may not read its copy either.
+                # A user without read access to the file gets none to its copy either.
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
@@ -112,7 +112,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         notes += set_unusable_aside(run)
         tasks = assign(run, table)
         numbers[table.key] = list(tasks)
-        # Attempts are looked at before the table: one that is done by then has its rows in it.
+        # Attempts are read before the table: one that is done by then has its rows in it.
         latest = {
             number: read_attempt(run, number, numbers_so_far[-1])
             for number, numbers_so_far in attempt_numbers(run).items()
@@ -125,7 +125,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
         needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
-            # One that died between its last shard and its end has only to compact the run and to say so.
+            # One that died between its last shard and its end only has to compact the run and record its end.
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 done += 1
             else:
@@ -139,12 +139,12 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
 
 
 def _require_taken_so(run: Run) -> None:
-    """Refuse a normalisation in a sweep file where the checkpoint stores another, which an earlier one left it to."""
+    """Refuse a normalisation in a sweep file if the checkpoint stores another that an earlier sweep used."""
     asked = run.train_spec.hyperparameters.get("normalisation")
     try:
         taken = read_json(run.path / TAKEN, TAKEN_RECORD)
     except InputError:
-        return  # of a release that kept no record
+        return  # of a release without this record
     if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
         raise InputError(
             f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
@@ -155,8 +155,8 @@ def _require_taken_so(run: Run) -> None:
 def _reopened(task: Task, attempt: Attempt | None) -> int:
     """Number of an unfinished task's newest attempt.
 
-    An attempt that says "done" though its result is gone (moved away, set aside) is followed by an empty one,
-    so that nobody takes the task for finished.
+    If an attempt is recorded as done but its result is gone (moved, set aside), an empty attempt is added so that
+    the task doesn't count as finished.
     """
     if attempt is None or attempt.ended != "done":
         return attempt.number if attempt else 0
@@ -166,10 +166,10 @@ def _reopened(task: Task, attempt: Attempt | None) -> int:
 
 
 def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
-    """Give every image to a task, the new ones in `shards` parts; returns the tasks this plan needs.
+    """Assign every image to a task, the new ones in `shards` parts; returns the tasks that this plan needs.
 
-    A task's images are written when it is created and never change. Two submissions at once can't give
-    one image to two tasks: a task file is created exclusively, and who loses looks again.
+    A task's images are written when it is created and never change. Concurrent submissions can't assign an
+    image twice: a task file is created exclusively, and the loser reads the tasks again.
     """
     tasks = {number: run.images(number) for number in run.task_numbers()}
     while True:
@@ -186,14 +186,14 @@ def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
         created = publish_all(run.tasks_folder, files)
         tasks |= {number + offset: part for offset, part in enumerate(parts[:created])}
         if created < len(parts):
-            # Somebody else made this task: take what it says and deal the rest anew.
+            # Another submission created this task: keep its images and reassign the rest.
             tasks[number + created] = run.images(number + created)
     wanted = set(table.images)
     return {number: images for number, images in sorted(tasks.items()) if not wanted.isdisjoint(images)}
 
 
 def set_unusable_aside(run: Run) -> list[str]:
-    """Rename files that aren't shards of this run; their images run again. Returns a sentence for each."""
+    """Rename files that aren't shards of this run; their images run again. Returns a note for each."""
     notes = []
     for path in data_files(run):
         try:
@@ -210,17 +210,17 @@ def set_unusable_aside(run: Run) -> list[str]:
 
 
 def _with_digests(runs: Sequence[Run]) -> list[str]:
-    """Write the files of finished runs anew that were written before files had digests; returns what there is to say."""
+    """Rewrite files of finished runs that have no digest yet; returns notes."""
     written, notes = 0, []
     for run in runs:
         try:
             written += compact(run)
         except UserError as error:
-            notes.append(f"{run.path}: its files couldn't be written anew with a digest: {error}")
+            notes.append(f"{run.path}: its files couldn't be rewritten with a digest: {error}")
     if written:
         notes.append(
             f"The data files of {counted(written, 'run')} had no digest, as earlier versions wrote them. They agree with their specs "
-            "and tasks and were written anew with one: from now on a changed byte is noticed."
+            "and tasks and were rewritten with one: from now on a changed byte is detected."
         )
     return notes
 
@@ -230,7 +230,7 @@ def _resources(resources: StageResources) -> dict[str, Any]:
 
 
 def _needless(store: Store, plan: Plan) -> set[str]:
-    """Tables of predictions that aren't there and that no model still to be trained would read."""
+    """Return missing tables of predictions that no model still to be trained would read."""
     there = {name for name in plan.models if store.run("models", name).model_file.exists()}
     read = {need for name, model in plan.models.items() if name not in there for need in model.needs}
     return {
@@ -279,7 +279,7 @@ def _entry(
         "alpha": settings.alpha if sampled else None,
         "certificates": list(settings.certificates) if sampled else [],
         "radii": radii,
-        # For the note of its tables: whoever prints them may not have the folder.
+        # For the note of its tables: the folder may be missing where they are printed.
         "left_out": left_out(entry.resolved),
     }
     return seal(values, ENTRY)

@@ -1,4 +1,4 @@
-"""Reckons what a plan will cost, from throughput measured in this store, for another shape or width carried over by FLOPs."""
+"""Estimates the cost of a plan from throughput measured in this store, scaled by FLOPs to other shapes and widths."""
 
 from __future__ import annotations
 
@@ -27,36 +27,36 @@ class Throughput:
     device: str
     time: float
     memory_gb: float = 0.0
-    """The largest memory that such a task has had, 0 where it isn't known."""
+    """Peak memory of such tasks, 0 if unknown."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """Hours of one device that a plan still needs."""
+    """Estimated hours on one device that a plan still needs."""
 
     hours: float
     devices: tuple[str, ...]
     unknown: tuple[str, ...]
-    """Kinds of work that this store has never done."""
+    """Kinds of work never measured in this store."""
     scaled: tuple[str, ...] = ()
-    """Networks whose speed isn't measured here but carried over from others, by the FLOPs of a forward pass."""
+    """Networks whose speed is scaled from others by the FLOPs of a forward pass."""
 
     @property
     def text(self) -> str:
         if self.unknown:
             return f"unknown (never measured here: {', '.join(self.unknown)})"
         if not self.devices:
-            return "nothing (everything is there)"
-        about = f" (by FLOPs from what was measured of {', '.join(self.scaled)})" if self.scaled else ""
+            return "nothing (everything is done)"
+        about = f" (scaled by FLOPs from measurements of {', '.join(self.scaled)})" if self.scaled else ""
         return (
             f"{'about ' if about else ''}{duration(3600 * self.hours)} on {' and '.join(self.devices)}{about}"
         )
 
 
 def estimate(plan: Plan, store: Store, measured: dict[Key, Throughput] | None = None) -> Cost:
-    """Hours for what isn't done yet, at the throughput last measured for the same network, images and precision.
+    """Estimate the hours of unfinished work, at the throughput last measured for the same network, images and precision.
 
-    Where only another width, other images or another side were measured, the speed goes with the FLOPs of a forward pass.
+    If only another width, data set or image size was measured, the speed is scaled by the FLOPs of a forward pass.
     """
     measured = measure(store) if measured is None else measured
     seconds, devices, unknown, scaled = 0.0, set(), set(), set()
@@ -91,7 +91,7 @@ def _of(key: Key) -> NetworkShape:
 
 
 def _nearest(key: Key, measured: dict[Key, Throughput]) -> Key | None:
-    """The same work, last measured with another size of the same architecture; proofs and attacks don't go with FLOPs alone."""
+    """Return the last measurement of the same work with another size of the architecture; verification and attacks don't scale with FLOPs."""
     if key[0] not in ("training", "sampling"):
         return None
     wanted = _of(key)
@@ -105,18 +105,18 @@ def _nearest(key: Key, measured: dict[Key, Throughput]) -> Key | None:
 
 
 def predicts(spec: TrainSpec) -> bool:
-    """Whether it is a table of smoothed predictions instead of a model."""
+    """Return whether it is a table of smoothed predictions instead of a model."""
     return spec.method == PREDICTIONS.name
 
 
 def training_key(spec: TrainSpec) -> Key:
-    """What training speed depends on; that of smoothed predictions is in draws."""
+    """Return the key that determines training speed; for smoothed predictions the speed is in draws."""
     of = network(spec.model, spec.model_parameters, spec.dataset, spec.dataset_parameters)
     return ("training", spec.method, of, spec.precision)
 
 
 def table_work(train: TrainSpec, spec: TableSpec) -> list[tuple[Key, int]]:
-    """The kinds of work in a table: what the speed of each depends on, and the units of it that one image stands for."""
+    """Return the kinds of work in a table: the key that determines the speed of each, and its units per image."""
     of = network(train.model, train.model_parameters, spec.dataset, spec.dataset_parameters)
     if isinstance(spec, CountSpec):
         key = sampling_key(of, spec.precision, spec.compile)
@@ -132,12 +132,12 @@ def table_work(train: TrainSpec, spec: TableSpec) -> list[tuple[Key, int]]:
 
 
 def sampling_key(of: NetworkShape, precision: str, compiled: str) -> Key:
-    """What sampling speed depends on."""
+    """Return the key that determines sampling speed."""
     return ("sampling", of, precision) + (() if compiled == "off" else (f"compiled: {compiled}",))
 
 
 def done_images(run: Run) -> set[int]:
-    """Images of the tasks that are done, by their attempt files; no shard is opened."""
+    """Return the images of finished tasks, from their attempt files; no shard is opened."""
     done: set[int] = set()
     for number, attempts in attempt_numbers(run).items():
         if read_attempt(run, number, attempts[-1]).ended == "done":
@@ -146,7 +146,7 @@ def done_images(run: Run) -> set[int]:
 
 
 def measure(store: Store) -> dict[Key, Throughput]:
-    """The newest throughput of every kind of work in the store."""
+    """Return the newest throughput of every kind of work in the store."""
     found: dict[Key, Throughput] = {}
     peaks: dict[Key, float] = {}
     for key, measured in _everything(store):
@@ -173,17 +173,17 @@ def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
             except UserError:
                 continue
             work = table_work(train, table)
-            if len(work) == 1:  # the rate of a mixture is of neither kind
+            if len(work) == 1:  # the rate of a mixture applies to neither kind
                 yield from _rates(run, *work[0])
 
 
 def _benched(store: Store) -> Iterator[tuple[Key, Throughput]]:
-    """What `rsctl bench` measured."""
+    """Yield the measurements of `rsctl bench`."""
     for file in sorted((store.root / "bench").glob("*.json")):
         figures = read_or_pass(file, BENCH)
         if figures is None:
             continue
-        # Older files are of architectures with their defaults, on data sets of one size.
+        # Older files are for architectures with default parameters, on data sets with one image size.
         parameters = figures.get("model_parameters", with_defaults(figures["model"]))
         of = network(figures["model"], parameters, figures["dataset"], figures.get("dataset_parameters", {}))
         for row in figures["rows"]:
@@ -192,7 +192,7 @@ def _benched(store: Store) -> Iterator[tuple[Key, Throughput]]:
 
 
 def _rates(run: Run, key: Key, each: int) -> Iterator[tuple[Key, Throughput]]:
-    """Throughput of each task's newest attempt; `each` is what one unit of its progress stands for."""
+    """Yield the throughput of each task's newest attempt; `each` is the amount of work per unit of its progress."""
     for number, attempts in attempt_numbers(run).items():
         progress = read_attempt(run, number, attempts[-1]).progress
         if progress.get("rate") and progress.get("device"):

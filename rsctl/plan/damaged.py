@@ -1,4 +1,4 @@
-"""Moves out of a submission's way: records of its sweep and runs that can't be read. Nothing is deleted."""
+"""Moves aside unreadable records of a submission's sweep and runs. Nothing is deleted."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _FOLDERS = ("tasks", "submissions", "logs", "shards")
 
 
 def set_damaged_aside(store: Store, plan: Plan) -> list[str]:
-    """Rename those records, so that new ones are written; returns a sentence for each."""
+    """Rename unreadable records, so that new ones are written; returns a note for each."""
     runs = [store.run("models", model.spec.run_id) for model in plan.models.values()]
     runs += [store.run(table.spec.folder, table.spec.run_id) for table in plan.tables.values()]
     found = [problem for run in runs for problem in _of_run(run)]
@@ -44,9 +44,9 @@ def _of_run(run: Run) -> Iterator[tuple[Path, str]]:
     except UnreadableRecord as error:
         yield spec, _why(error)
     except InputError as error:
-        if not spec.exists():  # a link to nothing
+        if not spec.exists():  # a dangling link
             yield spec, _why(error)
-        # Else of a newer version, which is left as it is.
+        # Otherwise it is of a newer version and left unchanged.
     for name, kind in _RECORDS.items():
         yield from _checked(run.path / name, kind)
     for name in _FOLDERS:
@@ -66,8 +66,8 @@ def _checked(file: Path, kind: Kind) -> list[tuple[Path, str]]:
 
 def _no_folder(folder: Path) -> list[tuple[Path, str]]:
     there = os.path.lexists(folder) and not folder.is_dir()
-    return [(folder, "is no folder")] if there else []
+    return [(folder, "is not a folder")] if there else []
 
 
 def _why(problem: InputError) -> str:
-    return problem.why if isinstance(problem, UnreadableRecord) else "is a link to nothing"
+    return problem.why if isinstance(problem, UnreadableRecord) else "is a dangling link"

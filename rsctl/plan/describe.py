@@ -1,4 +1,4 @@
-"""What `rsctl check` says of a plan."""
+"""The description of a plan that `rsctl check` prints."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from rsctl.text import counted
 
 @dataclass(frozen=True)
 class Description:
-    """The same facts for people and for scripts."""
+    """A plan's description as text and as JSON values."""
 
     text: str
     values: dict[str, Any]
 
 
 def describe(plan: Plan, place: Place) -> Description:
-    """Runs, tasks and draws of a plan, and which runs the store has already."""
+    """Describe runs, tasks and draws of a plan, and the runs that the store has already."""
     store = Store(place.store)
     measured = measure(store)
     cost, memory = estimate(plan, store, measured), reckon(plan, measured)
@@ -40,7 +40,7 @@ def describe(plan: Plan, place: Place) -> Description:
         f"{counted(len(plan.models), 'model')}, {counted(len(plan.tables), 'table')}.",
         "",
         f"{'train':{WIDE}}{counted(len(plan.models), 'task')}"
-        + (f" ({counted(len(trained), 'model')} there already)" if trained else ""),
+        + (f" ({counted(len(trained), 'model')} trained already)" if trained else ""),
         *(stage.text for stage in stages),
         f"{'cost':{WIDE}}{cost.text}",
         f"{'memory':{WIDE}}{memory_text(memory)}",
@@ -119,7 +119,7 @@ def _stage(plan: Plan, folder: str) -> _Stage | None:
 
 
 def _how(entry: Entry) -> str:
-    """What is done with each image, in a few words."""
+    """Return a short description of the work on each image."""
     spec = entry.table.spec
     if isinstance(spec, VerifySpec):
         wanted = f"at {', '.join(f'{radius:g}' for radius in spec.radii)}" if spec.radii else "largest radius"

@@ -1,4 +1,4 @@
-"""Forward passes of networks in FLOPs, by which a speed that was measured for one shape is carried over to another."""
+"""FLOPs of forward passes, used to scale a measured speed to another shape."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from rsctl.store.records import read_or_pass
 
 @dataclass(frozen=True)
 class NetworkShape:
-    """An architecture on images of one shape: what the speed of all work depends on."""
+    """An architecture on images of one shape, which determines the speed of all work."""
 
     model: str
     parameters: str
     """Parameters of the architecture, as JSON."""
     dataset: str
     size: int
-    """Side of the images in pixels; 0 where the data set has but one."""
+    """Image size in pixels; 0 if the data set has only one."""
 
     def __str__(self) -> str:
         values = ", ".join(f"{key}={value}" for key, value in json.loads(self.parameters).items())
@@ -37,19 +37,19 @@ class NetworkShape:
 def network(
     model: str, parameters: Mapping[str, Any], dataset: str, dataset_parameters: Mapping[str, Any]
 ) -> NetworkShape:
-    """The network of a run, by what its spec says."""
+    """Return the network of a run from its spec."""
     size = int(dataset_parameters.get("size", 0))
     return NetworkShape(model, json.dumps(dict(parameters), sort_keys=True), dataset, size)
 
 
 def with_defaults(model: str) -> dict[str, Any]:
-    """The parameters of an architecture for which nobody gave any, as a spec has them."""
+    """Fill in an architecture's default parameters, as a spec has them."""
     declared = known_models().get(model)
     return identity(declared.parameters()) if declared else {}
 
 
 def flops(store: Store, networks: set[NetworkShape]) -> dict[NetworkShape, float]:
-    """FLOPs per image of those that can be built; counted once by torch in a process of its own, then kept in the store."""
+    """Return FLOPs per image of the networks that can be built; torch counts them once in a separate process, then the store keeps them."""
     files = {one: store.root / "bench" / "forward" / f"{content_hash(asdict(one))}.json" for one in networks}
     unknown = [one for one in networks if not files[one].exists()]
     if unknown:

@@ -1,4 +1,4 @@
-"""Memory that the tasks of a plan will take: what was measured of such tasks here, else what their images take."""
+"""Estimates the memory of a plan's tasks from measurements of such tasks, else from the size of their images."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from rsctl.plan.cost import Key, Throughput, table_work, training_key
 from rsctl.plan.plan import Plan
 
 PYTHON = 1.0
-"""GB of a process that has loaded what it runs on, with a small network."""
+"""GB of a process with its libraries and a small network loaded."""
 MARGIN = 1.25
-"""Factor on a peak that was measured once."""
+"""Safety factor on a peak that was measured once."""
 
 
 def reckon(plan: Plan, measured: dict[Key, Throughput]) -> dict[str, float]:
-    """GB of a task of each model and table that isn't imported, by `models/<id>` and `counts/<id>`; of a device nothing."""
+    """Estimate GB of host memory per task of each model and table that isn't imported, by `models/<id>` and `counts/<id>`."""
     found = {}
     for name, model in plan.models.items():
         processes = model.resources.processes // model.resources.nodes or 1
@@ -36,7 +36,7 @@ def _task(keys: list[Key], measured: dict[Key, Throughput], dataset: str, size: 
 
 
 def memory_text(reckoned: dict[str, float]) -> str:
-    """The largest task of each stage, for people."""
+    """Format the largest task of each stage."""
     stages: dict[str, float] = {}
     for key, amount in reckoned.items():
         stage = key.partition("/")[0]
@@ -48,4 +48,4 @@ def memory_text(reckoned: dict[str, float]) -> str:
         "attacks": "attack",
     }
     parts = [f"{amount:g} GB for {names[stage]}" for stage, amount in stages.items()]
-    return f"at least {', '.join(parts)} (a task; beside a device's own)"
+    return f"at least {', '.join(parts)} per task, without device memory"

@@ -1,4 +1,4 @@
-"""What somebody should know before a plan is submitted, though nothing is wrong with the sweep file."""
+"""Warnings before a plan is submitted, for valid sweep files."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from rsctl.text import counted
 
 SAID_AT_THE_TOP = {
     "seed": "the seed of the training (by default 0)",
-    "sigma": "the noise of the training",
-    "noise": "the law of all noise (by default gaussian)",
-    "exponent": "that of all noise (by default 0)",
+    "sigma": "the noise level of the training",
+    "noise": "the distribution of all noise (by default gaussian)",
+    "exponent": "the exponent of all noise (by default 0)",
 }
-"""Keys of a sweep that some table of it has, too, and what they are there."""
+"""Top-level keys that also exist in a table, and their meaning at the top level."""
 
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
-    """Sentences, the gravest first."""
+    """Return all warnings, the most serious first."""
     return [*_changed(plan, place), *cautions(plan, place), *_overridden(plan), *_resized(plan)]
 
 
 def cautions(plan: Plan, place: Place) -> list[str]:
-    """Those of them that a submission repeats: its tasks may fail, take much longer than they have to, be in vain, or see other images."""
+    """Return the warnings that a submission repeats: its tasks may fail, be slow, be pointless or use different images."""
     return [
         *_beneath(plan),
         *_absent(plan, place),
@@ -60,20 +60,20 @@ def _changed(plan: Plan, place: Place) -> list[str]:
 
 
 def _absent(plan: Plan, place: Place) -> list[str]:
-    """No error: tasks may see other disks than the machine that plans them."""
+    """Warn of missing data sets. Not an error, because tasks may run on machines with other disks."""
     names = sorted({model.spec.dataset for model in plan.models.values()})
     missing = [absent(find("data set", name, known_datasets()), place.data) for name in names]
-    return [f"{text} Tasks that see the same disks will fail." for text in missing if text]
+    return [f"{text} Tasks on machines with the same disks will fail." for text in missing if text]
 
 
 def _beneath(plan: Plan) -> list[str]:
-    """TOML has no way back to the top: a key that is added at the end of a file lands in its last table."""
+    """Warn of top-level keys in a table: a key added at the end of a TOML file belongs to its last table."""
     raw = plan.sweep.raw
     tables = [("certification", raw.get("certification")), ("method", raw.get("method"))]
     above = {*raw, *(raw["grid"] if isinstance(raw.get("grid"), dict) else ())}
     return [
-        f"{name}.{key} = {table[key]!r} stands under [{name}], and {key} isn't given at the top of the file, where it is "
-        f"{SAID_AT_THE_TOP[key]}. Which one is meant? For that one move the line above the first table; for this one write {key} at the top, too."
+        f"{name}.{key} = {table[key]!r} is under [{name}], and {key} isn't set at the top of the file, where it means "
+        f"{SAID_AT_THE_TOP[key]}. If that is meant, move the line above the first table; otherwise set {key} at the top, too."
         for name, table in tables
         if isinstance(table, dict)
         for key in SAID_AT_THE_TOP
@@ -82,7 +82,7 @@ def _beneath(plan: Plan) -> list[str]:
 
 
 def _threads(plan: Plan, place: Place) -> list[str]:
-    """More threads than cores wait for one another at every layer. A cluster's nodes aren't known here."""
+    """Warn of more threads than cores, which wait for one another at every layer. Nodes of a cluster aren't checked."""
     profile = place.settings.profile(plan.sweep.cluster)
     if not isinstance(profile, LocalProfile):
         return []
@@ -90,7 +90,7 @@ def _threads(plan: Plan, place: Place) -> list[str]:
     asked = [("training", model.resources.threads) for model in plan.models.values()]
     asked += [(STAGES[table.spec.folder], table.resources.threads) for table in plan.tables.values()]
     return [
-        f"resources.{stage}.threads: {threads} are more than the {counted(cores, 'core')} here: its tasks may be many times "
+        f"resources.{stage}.threads: {threads} threads on {counted(cores, 'core')}: its tasks may be many times "
         f"slower than with {cores}."
         for stage, threads in sorted(set(asked))
         if threads > cores
@@ -115,20 +115,20 @@ def _too_few(plan: Plan) -> list[str]:
 
 
 def _deep(plan: Plan) -> list[str]:
-    """Older versions read such files as white."""
+    """Warn of files with more than 8 bits, which older versions read as white."""
     found = {}
     for resolved in plan.sweep.points:
         if deep := resolved.shape.deep:
             name, white = called(plan.models[resolved.train.run_id]), resolved.dataset_parameters.get("white")
             found[name] = (
-                f"{counted(deep, 'file')} of {name} with grey values of more than 8 bits: 256 levels are made of these, white is "
-                f"{f'{white:g}' if white else 'the largest that their format has'} (dataset.white)."
+                f"{counted(deep, 'file')} of {name} with more than 8 bits per grey value: they are reduced to 256 levels, with white at "
+                f"{f'{white:g}' if white else 'the maximum of their format'} (dataset.white)."
             )
     return list(found.values())
 
 
 def _turned(plan: Plan, place: Place) -> list[str]:
-    """Viewers show such files otherwise than networks see them."""
+    """Warn of files with an EXIF orientation, which viewers rotate."""
     folders = {
         (called(plan.models[one.train.run_id]), one.dataset_parameters["path"], one.shape.class_names)
         for one in plan.sweep.points
@@ -136,8 +136,8 @@ def _turned(plan: Plan, place: Place) -> list[str]:
     }
     looked = {name: turned_in(place.data, path, classes) for name, path, classes in sorted(folders)}
     return [
-        f"{turned.files} of {counted(turned.looked_at, 'file')} of {name} that were looked at ({turned.first}, …) have an EXIF entry that "
-        "turns them when they are shown. Pixels are taken as they are stored, as torchvision does; dataset.orientation = 'exif' turns them."
+        f"{turned.files} of {counted(turned.looked_at, 'file')} checked in {name} ({turned.first}, …) have an EXIF orientation that "
+        "viewers apply. Pixels are read as stored, as torchvision does; dataset.orientation = 'exif' applies it."
         for name, turned in looked.items()
         if turned.files
     ]
@@ -145,13 +145,13 @@ def _turned(plan: Plan, place: Place) -> list[str]:
 
 def _overridden(plan: Plan) -> list[str]:
     return [
-        f"{key} has a value of its own beside a list in the grid: the list counts, the value is used nowhere."
+        f"{key} is set both to a value and to a list in the grid: the list applies, the value is ignored."
         for key in overridden(plan.sweep.raw, plan.sweep.name)
     ]
 
 
 def _resized(plan: Plan) -> list[str]:
-    """A side in pixels that nobody gave is a choice all the same: it is what radii and accuracies are of."""
+    """Warn of a default image size: radii and accuracies refer to it."""
     found = {}
     for resolved in plan.sweep.points:
         said = resolved.point.dataset
@@ -159,7 +159,7 @@ def _resized(plan: Plan) -> list[str]:
             channels, size = resolved.shape.channels, resolved.shape.size
             name = called(plan.models[resolved.train.run_id])
             found[name] = (
-                f"dataset.size isn't given: the images of {name} are brought to {size}x{size} pixels, and radii are "
+                f"dataset.size isn't set: the images of {name} are resized to {size}x{size} pixels, and radii are "
                 f"distances between images of {channels}x{size}x{size} values in [0, 1]."
             )
     return list(found.values())

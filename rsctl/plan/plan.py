@@ -1,4 +1,4 @@
-"""What a sweep needs: each model once, each table once, however many points share them."""
+"""The models and tables of a sweep, each once, however many points share them."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class ModelPlan:
     images: int
     """Training images per epoch."""
     stated: bool
-    """True where the sweep file says which normalisation a published checkpoint expects."""
+    """True if the sweep file sets the normalisation of a published checkpoint."""
     pixels: int = 0
     """Bytes of one image in memory."""
 
     @property
     def needs(self) -> list[str]:
-        """Runs whose models must be there first."""
+        """Runs whose models must be trained first."""
         return self.spec.needs
 
 
 @dataclass
 class TablePlan:
-    """One table: which images it needs, over all points that share it."""
+    """One table to compute, with the images needed by all points that share it."""
 
     spec: TableSpec
     dataset_parameters: dict[str, Any]
     resources: StageResources
     shards: int
     launch: dict[str, Any]
-    """What its tasks need to know besides, none of it identity."""
+    """Other parameters of its tasks, none of them part of the run's identity."""
     images: list[int] = field(default_factory=list)
     pixels: int = 0
     """Bytes of one image in memory."""
@@ -70,7 +70,7 @@ class Entry:
 
     @property
     def selection(self) -> dict[str, int]:
-        """How its images are chosen, enough to choose them again."""
+        """The selection of its images, sufficient to repeat it."""
         settings = self.resolved.point.certification
         return {
             "of": self.split_count,
@@ -158,14 +158,14 @@ def _add(plan: Plan, entry: Entry) -> None:
 
 
 def left_out(resolved: Resolved) -> str:
-    """The files of its data set that aren't taken for images, in a sentence; empty where all are."""
+    """Describe the files of its data set that aren't used as images; empty if all are."""
     path = resolved.dataset_parameters.get("path")
     said = resolved.shape.left_out
     return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {said}" if said else ""
 
 
 def refused(name: str, resolved: Resolved) -> str:
-    """Why this certificate won't take a table of this spec, or empty: it is shown one image, before any is drawn."""
+    """Return the reason why this certificate refuses a table of this spec, or empty; tested on one image before sampling."""
     spec, shape, alpha = resolved.count, resolved.shape, resolved.point.certification.alpha
     if spec is None:
         return ""

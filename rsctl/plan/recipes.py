@@ -1,4 +1,4 @@
-"""The recipes in effect, as `rsctl check` tells them: what each training does, and who says so."""
+"""The training recipes in effect and the source of each value, as `rsctl check` prints them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from rsctl.plan.plan import Plan
 from rsctl.text import counted
 
 COLUMNS, WIDE = 80, 9
-"""Characters of a line, and of its first word."""
+"""Width of a line and of its label."""
 OF_STEPS = ("step_epochs", "step_factor", "milestones", "step_shift")
-"""Fields that another schedule doesn't read."""
+"""Fields that only the step schedule reads."""
 
 
 @dataclass
 class AppliedRecipe:
-    """One recipe, and the trainings that follow it."""
+    """One recipe and the trainings that use it."""
 
     recipe: Recipe
     sources: dict[str, str]
-    """Field → where its value comes from, of those that rsctl's defaults don't give."""
+    """Field → source of its value, for fields not at rsctl's default."""
     trained: list[TrainSpec] = field(default_factory=list)
 
     @property
@@ -41,11 +41,11 @@ class AppliedRecipe:
         }
 
     def of(self, name: str) -> list[Any]:
-        """The values of this field in its trainings, each once."""
+        """Return the distinct values of this field in its trainings."""
         return list(dict.fromkeys(getattr(one, name) for one in self.trained))
 
     def text(self, every: Sequence[AppliedRecipe]) -> str:
-        """A paragraph of at most `COLUMNS` characters a line, which says of whose trainings what tells them from the others'."""
+        """Format a paragraph of at most `COLUMNS` characters a line, with the values that distinguish its trainings from the others."""
         beside = [one for one in every if one is not self and set(one.of("method")) & set(self.of("method"))]
         apart = [
             f"{'σ ' if name == 'sigma' else ''}{', '.join(f'{v:g}' if name == 'sigma' else v for v in self.of(name))}"
@@ -63,12 +63,12 @@ class AppliedRecipe:
 
 
 def recipes_of(plan: Plan) -> list[AppliedRecipe]:
-    """Each recipe once, in the order of the sweep file; models that are taken from a file have none."""
+    """Return each recipe once, in the order of the sweep file; models loaded from a file have none."""
     found: dict[str, AppliedRecipe] = {}
     told = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
     for run, model in plan.models.items():
         train, recipe = model.spec, model.spec.recipe
-        if train.file or run not in told:  # of predictions nothing is said
+        if train.file or run not in told:  # predictions have no recipe
             continue
         sources = {
             key: told[run][key]
@@ -81,7 +81,7 @@ def recipes_of(plan: Plan) -> list[AppliedRecipe]:
 
 
 def recipe_lines(recipes: list[AppliedRecipe]) -> list[str]:
-    """A paragraph for each of them."""
+    """Format a paragraph for each recipe."""
     return [one.text(recipes) for one in recipes]
 
 
@@ -120,7 +120,7 @@ def in_words(recipe: Recipe) -> str:
 
 
 def _augmented(recipe: Recipe) -> list[str]:
-    """Phrases for the settings of the augmentation that aren't as usual."""
+    """Describe the settings of the augmentation that aren't the default."""
     usual = Recipe()
     return [
         f"crops by {recipe.crop_padding} pixels" if recipe.crop_padding != usual.crop_padding else "",
@@ -133,7 +133,7 @@ def counted_epochs(epochs: float) -> str:
 
 
 def _origin(sources: dict[str, str]) -> str:
-    """Who says what: the source of most values, then the others with theirs, the file's own last."""
+    """Describe the sources of values: that of most, then the others with theirs, the sweep file's own last."""
     by: dict[str, list[str]] = {}
     for key, source in sources.items():
         by.setdefault(source, []).append(key)

@@ -1,4 +1,4 @@
-"""Tasks and requests: what a plan hands to a backend. Light to import, for `status` needs no more of a plan."""
+"""Tasks and requests, which a plan submits to a backend. Cheap to import, because `status` needs no more of a plan."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ STAGES = {
     "verifications": "verification",
     "attacks": "attack",
 }
-"""What the tasks of a folder do, by the name that its resources have."""
+"""Stage of the tasks of a folder, as named under `resources`."""
 VERBS = {"models": "train", "counts": "certify", "verifications": "verify", "attacks": "attack"}
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task of one run: what a backend starts."""
+    """One task of one run, the unit that a backend starts."""
 
     run: Run
     number: int
@@ -33,11 +33,11 @@ class Task:
 
 @dataclass(frozen=True)
 class Request:
-    """A task with what it waits for and what it may use."""
+    """A task with its dependencies and resources."""
 
     task: Task
     needs: tuple[Task, ...]
     resources: StageResources
     code: str
     after: int
-    """Number of its newest attempt when it was found unfinished: a later one that is done needs no other."""
+    """Number of its newest attempt at submission: if a later one is done, the task needs no other."""

@@ -1,4 +1,4 @@
-"""Image files of a plan that surely can't be decoded, found before anything is trained on them."""
+"""Finds image files of a plan that can't be decoded, before anything is trained on them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class UnreadableFiles:
     name: str
     root: Path
     files: dict[str, str]
-    """Path below the root → why, and what to do."""
+    """Path below the root → reason and remedy."""
     needed: frozenset[str]
-    """Those that a task of the plan would open."""
+    """Files that a task of the plan would open."""
 
     def told(self) -> str:
-        """One paragraph, a line for each reason."""
+        """Format a paragraph with a line for each reason."""
         lines = "".join(f"\n  {line}" for line in grouped(self.root, self.files, most=20))
         return (
             f"{counted(len(self.files), 'file')} of {self.name} can't be read as "
@@ -39,14 +39,14 @@ class UnreadableFiles:
 
 
 def require_readable(plan: Plan, place: Place) -> None:
-    """Raises InputError with all such files where a task that isn't done yet would end at one of them."""
+    """Raise InputError with all such files if an unfinished task would open one of them."""
     for one in unreadable(plan, place):
         if one.needed:
             raise InputError(f"dataset: {one.told()}")
 
 
 def unreadable(plan: Plan, place: Place) -> list[UnreadableFiles]:
-    """Defects that the names, the sizes and the first bytes of some files tell, and those that `rsctl data check` found in all."""
+    """Return defects detectable from names, sizes and first bytes of files, and those that `rsctl data check` found."""
     folders = {
         (one.dataset_parameters["path"], one.shape.class_names, one.dataset_parameters["white"], one.dataset_parameters["orientation"]): one
         for one in plan.sweep.points
@@ -67,7 +67,7 @@ def unreadable(plan: Plan, place: Place) -> list[UnreadableFiles]:
 
 
 def _needed(plan: Plan, store: Store, parameters: dict[str, object], listed: dict[str, Listing]) -> set[str]:
-    """Files that tasks which aren't done would open: all of the training split, and the images of tables."""
+    """Return the files that unfinished tasks would open: all of the training split, and the images of tables."""
     needed: set[str] = set()
     for model in plan.models.values():
         there = store.run("models", model.spec.run_id).model_file.exists()

@@ -1,1 +1,1 @@
-"""Counts → what a paper prints."""
+"""Counts → the tables and figures of a paper."""

@@ -1,4 +1,4 @@
-"""Rows of what attacks found: distances of the nearest adversarial images, as in Campbell 2020, tables 3 and 5."""
+"""Rows of attacks: distances of the nearest adversarial images found, as in Campbell 2020, tables 3 and 5."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class AttackedRow:
     radii: Sequence[float]
     varying: dict[str, Any] = field(default_factory=dict)
     degenerate: Verdict | None = None
-    """That the training of its model learned nothing."""
+    """The verdict that the training of its model learned nothing."""
 
     @property
     def label(self) -> str:
-        """The method with the settings that tell it from its neighbours, and a mark where the network learned nothing."""
+        """The method with its distinguishing settings, and a mark where the network learned nothing."""
         told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
         name = f"{self.train.method} ({', '.join(told)})" if told else self.train.method
         return marked(name, self.degenerate.mark if self.degenerate else "")
@@ -47,22 +47,22 @@ class AttackedRow:
 
     @property
     def sigma(self) -> float:
-        """Of the smoothed classifier, or of the training."""
+        """Noise level of the smoothed classifier, or of the training."""
         return self.spec.sigma if self.spec.target == "smoothed" else self.train.sigma
 
     @property
     def right(self) -> Floats:
-        """Distances of the images that are classified rightly as they are."""
+        """Distances of the images that are classified correctly without perturbation."""
         return self.distance[self.distance > 0]
 
     @property
     def median(self) -> float:
-        """Over the images classified rightly, those without an adversarial image counting as far away; NaN for none."""
+        """Median over the images classified correctly, with inf for those without an adversarial image; NaN for no images."""
         return float(np.sort(self.right)[(len(self.right) - 1) // 2]) if len(self.right) else float("nan")
 
     @property
     def mean(self) -> float:
-        """Over the images classified rightly for which one was found; NaN for none."""
+        """Mean over the images classified correctly for which one was found; NaN for none."""
         found = self.right[np.isfinite(self.right)]
         return float(found.mean()) if len(found) else float("nan")
 
@@ -72,22 +72,22 @@ class AttackedRow:
 
     @property
     def what(self) -> str:
-        """The attack and what of it differs from the usual."""
+        """The attack and its unusual settings."""
         smoothed = f", {counted(self.spec.noises, 'noise')}" if self.spec.target == "smoothed" else ""
         topk = self.spec.parameters.get("topk", 1)
         return f"{self.spec.attack}{smoothed}" + (f", top-{topk} failure" if topk != 1 else "")
 
 
 def attack_guarantee(spec: AttackSpec) -> str:
-    """What the numbers of an attack say."""
+    """The meaning of an attack's numbers."""
     classifier = {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
-    return f"no guarantee: what the attack on {classifier} left standing, which no certified accuracy of it on these images can exceed"
+    return f"no guarantee: accuracy under attack of {classifier}, an upper bound on its certified accuracy on these images"
 
 
 def attacked_row(
     table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], planned: int
 ) -> AttackedRow:
-    """The row of the images that are in."""
+    """The row of the finished images."""
     spec = table.run.spec
     assert isinstance(spec, AttackSpec)
     model = table.run.store.run("models", spec.model_run)
@@ -111,13 +111,13 @@ def _caption(dataset: str, split: str, norm: str, target: str, rows: Sequence[At
     if target == "smoothed":
         ns, alphas = sorted({r.spec.n for r in rows}), sorted({r.spec.alpha for r in rows})
         sure = (
-            f" Each adversarial image is confirmed by n = {', '.join(map(str, ns))} draws: where g does return the label, that is "
-            f"believed with probability at most {', '.join(f'{alpha:g}' for alpha in alphas)}."
+            f" Each adversarial image is confirmed by n = {', '.join(map(str, ns))} draws: where g does return the label, a confirmation "
+            f"has probability at most {', '.join(f'{alpha:g}' for alpha in alphas)}."
         )
     return (
         f"Attacks on {classifier}, {dataset} {split}: {norm} distance of the nearest adversarial image found, and share of images (%) "
-        "without one within each radius, which no certified accuracy of that classifier can exceed on the same images; on other "
-        f"images it may.{sure}"
+        "without one within each radius: an upper bound on the certified accuracy of that classifier on the same images, "
+        f"not on others.{sure}"
     )
 
 
@@ -154,7 +154,7 @@ def _distance(value: float) -> str:
 
 
 def attack_values(row: AttackedRow) -> dict[str, Any]:
-    """For JSON; shares in [0, 1], None for what isn't known."""
+    """A row as JSON values; shares in [0, 1], None where unknown."""
     return {
         "run": row.run, "method": row.train.method, "settings": row.label, "model": row.train.model, "dataset": row.train.dataset,
         "split": row.spec.split, "sigma": row.sigma, "seed": row.train.seed, "attack": row.spec.attack, "target": row.spec.target,

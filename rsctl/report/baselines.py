@@ -1,4 +1,4 @@
-"""Published numbers as data: shown beside one's own on request, never mixed with them.
+"""Published numbers as data: shown beside your own on request, never mixed with them.
 
 `published.json` is a list of tables. Each says where its numbers come from (`citation`, and `source`: a printed
 table, or per-image logs that were recomputed), what they speak of (data set, model, images, n, n0, alpha; null
@@ -28,7 +28,7 @@ from rsctl.report.typeset import plain
 from rsctl.text import counted, nth
 
 ROUNDED = "Rounded to nearest as printed there, where one's own numbers are rounded down: equal ones may differ in their last digit."
-"""Said of a published table that stands beside one's own."""
+"""Note on rounding below a published table."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,9 @@ class PublishedRow:
     source: str
     """The printed table, or the log as `repository: path`."""
     recomputed: bool
-    """True where a public per-image log gives every number of the row; else it was transcribed."""
+    """True where a public per-image log yields every number of the row; else it was transcribed."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """Training settings that the source names, by the keys of a sweep file."""
+    """Training settings given by the source, by the keys of a sweep file."""
     remark: str = ""
 
 
@@ -75,7 +75,7 @@ class Published:
 
     @cached_property
     def heading(self) -> str:
-        """What it is, with its citation, its conditions and the remarks on its rows."""
+        """Heading: title, citation, conditions and the remarks on its rows."""
         v = self.values
         conditions = ", ".join(
             f"{name} = {'not stated' if v[key] is None else plain(v[key])}"
@@ -91,7 +91,7 @@ class Published:
         return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}.{origin} {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
 
     def long_rows(self) -> list[dict[str, Any]]:
-        """One dict per row and radius, with the keys that a measured row has too."""
+        """One dict per row and radius, with the keys of a measured row."""
         v = self.values
         return [
             {
@@ -125,7 +125,7 @@ def published_tables() -> dict[str, Published]:
 
 
 def find_published(name: str, asked: str = "TABLE") -> Published:
-    """The table of this name; raises InputError with what was asked for, and the names that exist."""
+    """The table of this name; raises InputError with the existing names."""
     tables = published_tables()
     if name not in tables:
         raise InputError(f"{asked}: {unknown('published table', name, tables)}")
@@ -139,18 +139,20 @@ def matching(rows: Sequence[AnyRow]) -> list[Published]:
 
 
 def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
-    """Warnings for each baseline whose conditions aren't those of one's own rows on its data set."""
+    """Warnings for each baseline whose conditions differ from those of your rows on its data set."""
     notes = []
     for table in baselines:
         own = [row for row in rows if row.dataset == table.values["dataset"]]
         found = differences(own, table)
         if found:
-            notes.append(f"{table.name} isn't measured as these runs are: {'; '.join(found)}.")
+            notes.append(
+                f"{table.name} was measured under other conditions than these runs: {'; '.join(found)}."
+            )
     return notes
 
 
 def differences(rows: Sequence[AnyRow], table: Published, images: int | None = None) -> list[str]:
-    """In which of split, model, n, n0, alpha, arithmetic and image subset rows of one's own differ from a published table.
+    """Differences between your rows and a published table in split, model, n, n0, alpha, arithmetic and image subset.
 
     `images` is that of one published row, where it isn't the table's.
     """
@@ -159,13 +161,13 @@ def differences(rows: Sequence[AnyRow], table: Published, images: int | None = N
         theirs = {"arithmetic": "float", **table.values}[key]
         ours = list(dict.fromkeys(getattr(row, key) for row in rows))
         if rows and ours != [theirs]:
-            found.append(f"{key} {_said(theirs)} there, {', '.join(_said(one) for one in ours)} here")
+            found.append(f"{key} {_said(theirs)} published, {', '.join(_said(one) for one in ours)} here")
     theirs = images or table.values["images"]
     ours = list(dict.fromkeys(row.images for row in rows))
     if rows and ours != [theirs]:
         skip = table.values["skip"]
         which = f" (every {nth(skip)})" if skip and skip > 1 else ""
-        found.append(f"images {_said(theirs)}{which} there, {', '.join(map(str, ours))} here")
+        found.append(f"images {_said(theirs)}{which} published, {', '.join(map(str, ours))} here")
     return found
 
 

@@ -1,8 +1,8 @@
 """Certificates that an adversarial image contradicts. There should be none: each means a bug, and is reported loudly.
 
-A radius is compared with a distance where both speak of the same thing: the same checkpoint, the same executed precision, the
-same classifier (the network itself, or the smoothed one at the same σ), the same norm and the same image. What an
-attack on the network finds says nothing of the smoothed classifier.
+A radius is compared with a distance where both concern the same checkpoint, the same executed precision, the
+same classifier (the network itself, or the smoothed one at the same σ), the same norm and the same image. An
+attack on the network can't contradict a certificate of the smoothed classifier.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rsctl.text import counted
 
 SMOOTHED = "the smoothed classifier"
 SHOWN = 5
-"""Contradictions that are told one by one; of the others the number."""
+"""Contradictions that are reported one by one; the others are counted."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Break:
     found_by: str
     """`attacks/<run>` or `verifications/<run>`."""
     chance: float
-    """With which probability either of the two may be wrong about one image; 0 where nothing is left to chance."""
+    """Probability that either of the two is wrong about one image; 0 where both are deterministic."""
 
     def __str__(self) -> str:
         return (
@@ -54,13 +54,13 @@ class Break:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What a radius and a distance must have in common: they are compared where these are equal."""
+    """Key of a comparison: a radius and a distance are compared where these fields are equal."""
 
     checkpoint: str
     precision: str
-    """And arithmetic, where it is exact."""
+    """Precision, with the arithmetic where it is exact."""
     sigma: float
-    """Of the smoothed classifier; 0 for the network itself."""
+    """Noise level of the smoothed classifier; 0 for the network itself."""
     norm: str
     images: tuple[Any, ...]
 
@@ -78,21 +78,21 @@ class _Claim:
     where: str
     subject: _Subject
     k: int
-    """It speaks of the best k classes."""
+    """Number of top classes that the claim is about."""
     alpha: float
     index: NDArray[np.int64]
     values: NDArray[np.float64]
     """A radius is 0 where the prediction isn't the label, a distance inf where none was found."""
     name: str = ""
     guarantee: str = ""
-    """Of a radius."""
+    """Guarantee of a radius."""
 
 
 def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
     """Every contradiction about the models of these entries of a sweep's plan, the largest first.
 
     Attacks of other sweeps on the same models count, too. Certificates are those of the entries, and elsewhere those
-    that the runs were submitted with. Models that nobody attacked cost a look into a folder.
+    that the runs were submitted with. Models without attacks cost one folder listing.
     """
     asked = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
     found: list[Break] = []
@@ -105,17 +105,17 @@ def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
 
 
 def tell(breaks: Sequence[Break]) -> list[str]:
-    """What is said of them."""
+    """The notes on these contradictions."""
     if not breaks:
         return []
     lines = [str(one) for one in breaks[:SHOWN]]
     if len(breaks) > SHOWN:
-        lines.append(f"Broken like these: {counted(len(breaks) - SHOWN, 'more certificate')}.")
+        lines.append(f"Likewise contradicted: {counted(len(breaks) - SHOWN, 'more certificate')}.")
     chance = max(one.chance for one in breaks)
     if chance:
         lines.append(
             f"By chance alone a certificate or the confirmation of an attack may be wrong about {chance:g} of all images; "
-            "more than that share is a bug for certain."
+            "a larger share is certainly a bug."
         )
     return lines
 
@@ -175,12 +175,12 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
             rule = find_certificate(name)
             certified = rule.certify(table.counts(), alpha)
         except UserError:
-            continue  # the table of certificates says why
+            continue  # the table of certificates gives the reason
         if rule.guarantee.kind == "heuristic" or not rule.guarantee.classifier.startswith(SMOOTHED):
             continue
         precision: str = "fp32" if rule.guarantee.classifier.endswith("in fp32") else spec.precision
         if spec.arithmetic == "exact":
-            # Of f on whole pixel values: what an attack finds on f with float noise is about another function.
+            # Exact arithmetic is another function: attacks with float noise don't contradict it.
             precision = f"{precision}, {spec.arithmetic}"
         yield _Claim(
             f"{run.kind}/{run.id}", _Subject.of(table, precision, spec.sigma, rule.norm), rule.k,

@@ -17,7 +17,7 @@ def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
     Of splitting noise, whose counts are exact, the share whose label has most of them.
     """
     if table.counts.shape[1] < 2 or table.stopping != "fixed":
-        # PREDICT has its level for a fixed n only.
+        # PREDICT keeps its level for a fixed n only.
         return float("nan")
     alpha = spendable(table, alpha)
     rows, counts = np.arange(len(labels)), table.counts
@@ -26,7 +26,7 @@ def clean_accuracy(table: CountTable, labels: Any, alpha: float) -> float:
     others[rows, labels] = -1
     second = others.max(axis=1)
     if table.noise == "splitting":
-        return float((own > second).mean())  # all there is was counted
+        return float((own > second).mean())  # all positions were counted
     # Hoeffding: far apart the two-sided test passes for certain; only the rest needs the incomplete beta function.
     lead = own - second
     clear = (lead > 0) & (lead * lead >= 2 * np.log(2 / alpha) * (own + second))

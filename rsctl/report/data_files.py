@@ -1,4 +1,4 @@
-"""Notes on the files behind a table: those that couldn't be used, and those that nothing vouches for."""
+"""Notes on the files behind a table: unusable ones, and those without a digest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rsctl.text import counted
 
 
 class Files:
-    """Reads the tables of a sweep, and keeps what is wrong with their files."""
+    """Reads the tables of a sweep, and collects the problems of their files."""
 
     def __init__(self) -> None:
         self._problems: list[str] = []
@@ -36,6 +36,6 @@ class Files:
             return told
         return [
             *told,
-            f"{counted(bare, 'data file')} of an earlier version {'has' if bare == 1 else 'have'} no digest: a number that changed in "
-            "there can't be noticed. Submit the sweep again: each finished run is checked and written anew with one.",
+            f"{counted(bare, 'data file')} of an earlier version {'has' if bare == 1 else 'have'} no digest: damage to their numbers "
+            "can't be detected. Submit the sweep again: each finished run is checked and rewritten with one.",
         ]

@@ -1,4 +1,4 @@
-"""Warnings for a reader about runs whose network learned nothing, and about seeds that are missing from a line."""
+"""Warnings about runs whose network learned nothing, and about seeds that are missing from a line."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def about_degenerate(rows: Sequence[AnyRow | AttackedRow]) -> list[str]:
 
 
 def told(run: str, verdict: Verdict) -> str:
-    """That the numbers of a network are no result."""
+    """The warning that the numbers of a network are invalid."""
     return (
-        f"{run} LEARNED NOTHING: {said(verdict)}. Or it isn't shown images as in its training. "
-        "Its numbers are no result."
+        f"{run} LEARNED NOTHING: {said(verdict)}. Or its inputs are preprocessed differently from its training. "
+        "Its numbers are not valid results."
     )
 
 
 def about_missing(store: Store, rows: Sequence[AnyRow]) -> list[str]:
-    """The seeds that the lines of a table lack, and why as far as it is known."""
+    """The seeds that are missing from the lines of a table, with the reason where it is known."""
     notes: dict[str, None] = {}
     for group in groups(rows):
         for line in group.lines:
@@ -45,8 +45,8 @@ def _missing(store: Store, line: Line, row: AnyRow) -> str:
     seeds = ", ".join(str(one.seed) for one in line.rows)
     why = "" if isinstance(row, LoggedRow) else _why(store, row.spec.model_run, row.spec.folder, row.run)
     return (
-        f"{line.label}, σ = {row.sigma:g}: of {counted(len(line.every), 'seed')} {row.seed} is missing"
-        f"{f' ({why})' if why else ', no image of it is in yet'}; the numbers are of {'seed' if len(line.rows) == 1 else 'seeds'} {seeds}."
+        f"{line.label}, σ = {row.sigma:g}: of {counted(len(line.every), 'seed')}, seed {row.seed} is missing"
+        f" ({why or 'no finished image yet'}); the numbers are over {'seed' if len(line.rows) == 1 else 'seeds'} {seeds}."
     )
 
 

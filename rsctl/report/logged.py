@@ -30,15 +30,15 @@ from rsctl.text import counted, nth
 PLAIN = "cohen"
 """The certificate whose largest radius is known: σ Φ⁻¹(α^{1/n})."""
 SLACK = 1e-4
-"""By this share a bound that was computed in single precision may be off near p = 1; one draw of n moves it by ten times more."""
+"""Relative error near p = 1 of a bound in single precision; one draw of n changes the bound by ten times more."""
 EXACT = 1e-9
-"""Radii that were printed this exactly aren't called rounded."""
+"""Radii printed more exactly than this aren't called rounded."""
 
 
 def logged_rows(
     beside: Sequence[ShownImport], radii: Sequence[float], certificate: str | None, alpha: float | None
 ) -> tuple[list[LoggedRow], list[str]]:
-    """A row for each log, and notes. Logs of radii under another certificate or alpha than asked for are left out."""
+    """A row for each log, and notes. Logs of radii under another certificate or alpha than requested are left out."""
     rows: list[LoggedRow] = []
     notes: list[str] = []
     coarse: list[Radii] = []
@@ -65,7 +65,7 @@ def logged_rows(
     notes += _boundary(coarse, columns)
     if left_out:
         notes.append(
-            f"left out: {counted(left_out, 'imported log')} with radii of another certificate or alpha, and no counts to derive these from."
+            f"left out: {counted(left_out, 'imported log')} with radii of another certificate or alpha, and no counts to derive them from."
         )
     return rows, notes
 
@@ -87,7 +87,7 @@ def _order(shown: ShownImport) -> tuple[Any, ...]:
 
 
 def alike_logs(beside: Sequence[ShownImport]) -> dict[str, str]:
-    """For logs of which all that is known agrees what of their files' paths tells them apart, by their ids."""
+    """Id of a log → the distinguishing part of its file's path, for logs with equal metadata."""
     found: dict[str, list[ShownImport]] = {}
     for shown in beside:
         known = shown.log.spec.model_dump_json(exclude={"rows"})
@@ -106,7 +106,7 @@ def alike_logs(beside: Sequence[ShownImport]) -> dict[str, str]:
 
 
 class NoCountsError(Exception):
-    """A log holds radii under one certificate at one alpha; another was asked for."""
+    """The log holds radii under one certificate at one alpha; another was requested."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,7 @@ class Reading:
     norm: str
     k: int
     caps: bool
-    """True where it is known which radii are the largest that n and alpha allow."""
+    """True where the radii that are the largest that n and alpha allow are known."""
 
 
 def reading(shown: ShownImport, certificate: str | None = None, alpha: float | None = None) -> Reading:
@@ -217,7 +217,7 @@ def _cap_shows(shown: ShownImport) -> bool:
 
 
 def half_units(log: Radii) -> NDArray[np.float64]:
-    """By how much each printed radius of a log may be off, (N,)."""
+    """Rounding error of each printed radius of a log, (N,)."""
     return of_numbers(log.radius) if log.printed is None else log.printed
 
 
@@ -262,7 +262,7 @@ def p_a_estimate(radius: NDArray[np.float64], sigma: float, n: int, alpha: float
 
 
 def describe_subset(index: NDArray[np.int64]) -> str:
-    """Which positions, in words."""
+    """Description of the positions."""
     if len(index) == 0:
         return "none"
     if len(index) == 1:
@@ -275,7 +275,7 @@ def describe_subset(index: NDArray[np.int64]) -> str:
 
 
 def _boundary(logs: Sequence[Radii], radii: Sequence[float]) -> list[str]:
-    """Logs print few digits, which may round up: images that sit exactly on a column's radius."""
+    """Note on images whose printed radius, perhaps rounded up, equals a column's radius."""
     told = []
     right = [(log, (log.predicted == log.label) & (half_units(log) > EXACT)) for log in logs if len(log)]
     for r in radii:

@@ -14,13 +14,13 @@ from rsctl.store.imports import ImportSpec, Radii, ShownImport
 
 
 def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float, n0: int | None) -> Certified:
-    """Radii from the counts of a log; raises RefusedError for a certificate that these counts don't hold enough for."""
+    """Radii from the counts of a log; raises RefusedError for a certificate that needs more than these counts."""
     rule = find_certificate(certificate)
     table = count_table(spec, log)
     if spec.counts == "top":
         if rule.k > 1:
             raise RefusedError(
-                f"{rule.name} needs the counts of every class; this log has those of the predicted one."
+                f"{rule.name} needs the counts of every class; this log has only those of the predicted one."
             )
         certified = rule.certify(table, alpha)
         # The table's first class is the predicted one, whichever that is.
@@ -28,7 +28,7 @@ def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float,
     else:
         certified = rule.certify(table, _level(spec, table.counts.shape[1], rule.k, alpha, n0))
         predicted = certified.predicted
-    # What the log itself leaves open stays open.
+    # Unknown settings of the log stay unknown.
     kept = (predicted != ABSTAIN) & (log.predicted != ABSTAIN)
     return Certified(
         np.where(kept, predicted, ABSTAIN), np.where(kept, certified.radius, 0.0), certified.at_cap & kept
@@ -36,7 +36,7 @@ def certify_counts(spec: ImportSpec, log: Radii, certificate: str, alpha: float,
 
 
 def _level(spec: ImportSpec, classes: int, k: int, alpha: float, n0: int | None) -> float:
-    """Without draws of its own to choose it the class is one of C that might have come out on top: a union over them."""
+    """Union bound over the C classes, for a log without separate draws to select the class."""
     return alpha / classes if spec.counts == "classes" and n0 is None and k == 1 else alpha
 
 

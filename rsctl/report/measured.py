@@ -1,4 +1,4 @@
-"""What a table says of one run: of our own counts under one certificate, of what a verifier proved, or of somebody's log."""
+"""Rows of a table: a run's counts under one certificate, a verifier's proofs, or an imported log."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 CONFIDENCE = 0.95
 RHO = 0.001
-"""Failure probability of what is said of a whole set of images."""
+"""Failure probability of statements about a whole set of images."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Cell:
     certified: int
     images: int
     worst_class: float = float("nan")
-    """The smallest certified accuracy of a class that is among the images."""
+    """The smallest certified accuracy among the classes of the images."""
 
     @property
     def accuracy(self) -> float:
@@ -47,7 +47,7 @@ class Cell:
 
     @cached_property
     def interval(self) -> tuple[float, float]:
-        """Over images drawn from the same population; (0, 1) where there are none."""
+        """Interval over images drawn from the same population; (0, 1) without images."""
         k, n, half = self.certified, self.images, (1 - CONFIDENCE) / 2
         low = float(betaincinv(k, n - k + 1, half)) if k else 0.0
         high = float(betaincinv(k + 1, n - k, 1 - half)) if k < n else 1.0
@@ -88,29 +88,29 @@ class Measured:
     norm: str
     k: int
     images: int
-    """How many the numbers speak of: for our own runs the finished beginning of the seeded order."""
+    """Number of images behind the numbers: for rsctl's own runs the finished beginning of the seeded order."""
     planned: int
     cells: list[Cell]
     acr: float
-    """Mean of correct · radius (average certified radius)."""
+    """Average certified radius: the mean of correct · radius."""
     abstain_rate: float
     cap_share: float
     """Share of images whose radius is the largest that n and alpha allow; NaN where they aren't known."""
     clean_accuracy: float = float("nan")
     """Share of images whose label PREDICT returns, at the same alpha; NaN without counts."""
     mean_draws: float = float("nan")
-    """Estimation draws per image: n, or fewer where a sequential rule stopped the sampling; NaN where nothing tells."""
+    """Estimation draws per image: n, or fewer where a sequential rule stopped the sampling; NaN where unknown."""
     failure: float | None = None
-    """Proved failure probability of one image's radius; None where nothing is proved, or nothing fails."""
+    """Proved failure probability of one image's radius; None where nothing is proved, or the radius is deterministic."""
     subset: str = ""
-    """Which images, in words."""
+    """Description of the choice of images."""
     subset_key: str = ""
     degenerate: Verdict | None = None
-    """That the network learned nothing."""
+    """The verdict that the network learned nothing."""
 
     @property
     def name(self) -> str:
-        """The method with the settings that tell it from its neighbours."""
+        """The method with its distinguishing settings."""
         raise NotImplementedError
 
     @property
@@ -124,19 +124,19 @@ class Measured:
 
     @property
     def wrong_claims(self) -> int | None:
-        """With probability 1 − `RHO` no more than these images are certified wrongly, at any radius; None where nothing proves it."""
+        """Upper bound, with probability 1 − `RHO`, on the number of wrongly certified images at any radius; None where unproved."""
         return (
             None if self.failure is None or not self.images else wrong_claims(self.images, self.failure, RHO)
         )
 
     def proved(self, cell: Cell) -> float:
-        """Share of these images that is truly certified, for all radii at once with probability 1 − `RHO`; NaN if unproved."""
+        """Lower bound on robust accuracy on these images, for all radii at once with probability 1 − `RHO`; NaN if unproved."""
         if self.failure is None or not cell.images:
             return float("nan")
         return float(accuracy_of_these_images(cell.certified, cell.images, self.failure, RHO))
 
     def proved_of_population(self, cell: Cell) -> float:
-        """Share of what these images are a random sample of, at this one radius with probability 1 − `RHO`; NaN if unproved."""
+        """The same on the population that the images sample, for this one radius with probability 1 − `RHO`; NaN if unproved."""
         if self.failure is None or not cell.images:
             return float("nan")
         return float(accuracy_of_the_population(cell.certified, cell.images, self.failure, RHO))
@@ -148,7 +148,7 @@ class OwnRow(Measured):
 
     train: TrainSpec
     recipe: str = ""
-    """The same for trainings that differ in the seed alone."""
+    """Key that is equal for trainings that differ in the seed alone."""
     varying: dict[str, Any] = field(default_factory=dict)
     """Settings, besides method, σ and seed, in which runs of this sweep differ."""
 
@@ -156,12 +156,12 @@ class OwnRow(Measured):
 
     @property
     def spec(self) -> TableSpec:
-        """Of its table."""
+        """Spec of its table."""
         raise NotImplementedError
 
     @property
     def sigma(self) -> float:
-        """Of the certificate's noise, or of the training's where nothing is sampled."""
+        """Level of the certificate's noise, or of the training's where nothing is sampled."""
         raise NotImplementedError
 
     @property
@@ -237,11 +237,11 @@ class Row(OwnRow):
 
 @dataclass(frozen=True, kw_only=True)
 class ProvedRow(OwnRow):
-    """What a verifier proved."""
+    """The proofs of a verifier."""
 
     verify: VerifySpec
     undecided: list[float]
-    """At each radius of `cells` the share of images that are classified rightly, and neither proved nor broken."""
+    """Share of images, at each radius of `cells`, that are classified correctly but neither proved nor refuted."""
 
     alpha: None = None
     n: None = None
@@ -257,13 +257,13 @@ class ProvedRow(OwnRow):
 
     @property
     def sigma(self) -> float:
-        """Of its training."""
+        """Noise level of its training."""
         return self.train.sigma
 
 
 @dataclass(frozen=True, kw_only=True)
 class LoggedRow(Measured):
-    """A log that was imported: radii as they were printed, or counts."""
+    """An imported log: radii as printed, or counts."""
 
     method: str
     dataset: str
@@ -277,11 +277,11 @@ class LoggedRow(Measured):
     n0: int | None
     alpha: float | None
     trained_sigma: float | None = None
-    """Noise level of the training, where the log's path says it."""
+    """Noise level of the training, where the log's path states it."""
     counted: bool = False
     """The log holds counts, from which its radii are derived."""
     told: str = ""
-    """The part of its file's path that tells it from another log, where nothing else does."""
+    """The distinguishing part of its file's path, where its metadata equals another log's."""
 
     source = "log"
     arithmetic = "float"
@@ -289,11 +289,11 @@ class LoggedRow(Measured):
 
     @property
     def name(self) -> str:
-        """The method, the noise level of its training where that isn't the certificate's, and what else tells it apart."""
+        """The method, the noise level of its training where it differs from the certificate's, and distinguishing settings."""
         told = [] if self.trained_sigma in (None, self.sigma) else [f"trained at σ = {self.trained_sigma:g}"]
         told += [self.told] if self.told else []
         about = ", ".join([*told, "logged counts" if self.counted else "log"])
-        # In one bracket, also where the method of an export brings its own.
+        # In one pair of brackets, even where an exported method already has one.
         return f"{self.method[:-1]}, {about})" if self.method.endswith(")") else f"{self.method} ({about})"
 
 
@@ -302,20 +302,20 @@ AnyRow = Row | ProvedRow | LoggedRow
 
 @dataclass(frozen=True)
 class Results:
-    """A sweep's rows, with what its readers must know."""
+    """A sweep's rows, with notes for their readers."""
 
     sweep: str
     description: str
     rows: list[Row]
     notes: list[str]
     logged: list[LoggedRow] = field(default_factory=list)
-    """Imported logs that stand beside the sweep's own runs."""
+    """Imported logs of the sweep."""
     proved: list[ProvedRow] = field(default_factory=list)
-    """What verifiers proved of the sweep's models."""
+    """Proofs about the sweep's models."""
     families: list[Family] = field(default_factory=list)
-    """Tables in which sampling and proofs stand side by side."""
+    """Tables with sampling and proofs side by side."""
     attacked: list[Any] = field(default_factory=list)
-    """What attacks found (`rsctl.report.attacked.AttackedRow`)."""
+    """Rows of attacks (`rsctl.report.attacked.AttackedRow`)."""
     broken: list[Any] = field(default_factory=list)
     """Certificates that an adversarial image contradicts (`rsctl.report.broken.Break`)."""
 

@@ -1,4 +1,4 @@
-"""What tells rows apart, and what a reader of a table must be told."""
+"""Distinguishing settings of rows, and notes for the readers of a table."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _CERTIFICATION = (
 
 
 def settings_of(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
-    """Everything that may differ between two runs, by the key a sweep file gives it; a checkpoint's file by its name and hash."""
+    """All settings of a run by their keys in a sweep file; a checkpoint's file by its name and hash."""
     own = {f"method.{key}": value for key, value in train.hyperparameters.items()}
     if train.file and (digest := own.pop("method.sha256", "")):
         own["method.file"] = f"{called(train.file)} {digest[:8]}"
@@ -94,7 +94,7 @@ def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
 
 
 def data_of(row: OwnRow) -> str:
-    """The same for rows on the same images: data set, its parameters and files, split, held-out share."""
+    """Key that is equal for rows on the same data: data set, its parameters and files, split, held-out share."""
     train, spec = row.train, row.spec
     tested = [spec.data] if spec.data != train.data else []
     return json.dumps(
@@ -103,7 +103,7 @@ def data_of(row: OwnRow) -> str:
 
 
 def mark_varying(rows: Sequence[OwnRow]) -> None:
-    """Only what differs between rows of one method and σ on the same data tells them apart."""
+    """Set the settings that differ between rows of one method and σ on the same data."""
     groups: dict[tuple[str, str, float], list[OwnRow]] = {}
     for row in rows:
         groups.setdefault((data_of(row), row.train.method, row.train.sigma), []).append(row)
@@ -117,29 +117,29 @@ def mark_varying(rows: Sequence[OwnRow]) -> None:
 
 
 def about_functions(table: StoredTable[Rows]) -> list[str]:
-    """That a run's images were not all counted by one executed function, and what sets those functions apart."""
+    """Note on a run whose images were counted by several executed functions, and their differences."""
     functions = [table.functions[number] for number in np.unique(table.rows.fingerprint)]
     if len(functions) < 2:
         return []
     keys = dict.fromkeys(key for function in functions for key in function)
     differing = [key for key in keys if any(one.get(key) != functions[0].get(key) for one in functions)]
     return [
-        f"{table.run.id}: its images were counted by {len(functions)} functions as executed, which differ in {', '.join(differing)}. "
-        "Each image was counted by one of them alone, and its certificate is for that one."
+        f"{table.run.id}: its images were counted by {len(functions)} executed functions, which differ in {', '.join(differing)}. "
+        "Each image was counted by one of them alone, and its certificate holds for that one."
     ]
 
 
 def about_shared_noise(seeds: Sequence[int]) -> str:
-    """The sentence on counts of held-out images whose keys didn't name the split, by their certification seeds."""
+    """Note on counts of held-out images whose keys don't contain the split, by their certification seeds."""
     return (
-        "These images were given the noise of the test images at the same positions (an older rsctl's keys): a model, sigma or "
-        f"setting chosen by them must be certified with another certification.seed than {', '.join(map(str, seeds))}, or chosen "
-        "again by new counts."
+        "These images share the noise of the test images at the same positions (keys of an older rsctl): certify a model, sigma or "
+        f"setting chosen on them with another certification.seed than {', '.join(map(str, seeds))}, or repeat the "
+        "choice with new counts."
     )
 
 
 def asked_of(certificate: str, table: StoredTable[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
-    """The question of `rsctl.certificates.possible.too_few` about some images; none where all there is was counted, or nothing yet."""
+    """Arguments of `rsctl.certificates.possible.too_few` for some images; empty where all positions were counted, or none yet."""
     spec = table.run.count_spec
     if not (spec.estimated and len(table.rows)):
         return []
@@ -148,7 +148,7 @@ def asked_of(certificate: str, table: StoredTable[Rows], alpha: float, radii: Se
 
 
 def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:
-    """What a reader of these rows must be told, beside what attacks found."""
+    """Notes for the readers of these rows, besides those on attacks."""
     notes = []
     if any(row.count.split == "val" for row in rows):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
@@ -170,20 +170,20 @@ def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]
     seeds = {row.count.seed for row in rows if "certification.seed" in row.varying}
     if seeds:
         notes.append(
-            "One model was certified with several seeds, of the choice of images and of what noise is drawn: choosing the best of them "
+            "One model was certified with several seeds (images and noise): choosing the best of them "
             "is not sound. Report one, or all."
         )
     smoothed = {one.train.hash for one in attacked if one.spec.target == "smoothed"}
     if any(row.arithmetic == "exact" and row.train.hash in smoothed for row in rows):
         notes.append(
-            "Attacks on the smoothed classifier draw its noise in float: what is certified in exact arithmetic is another classifier, "
-            "which may withstand more or less."
+            "Attacks on the smoothed classifier draw its noise in float: the classifier certified in exact arithmetic is another one, "
+            "whose robustness may differ."
         )
     incomplete = [row for row in rows if not row.complete]
     if incomplete:
         images, planned = sum(row.images for row in rows), sum(row.planned for row in rows)
         notes.append(
-            f"{len(incomplete)} of {len(rows)} rows {'is' if len(incomplete) == 1 else 'are'} not complete ({images} of {planned} images are in): their numbers speak "
-            "of the images that are in, the beginning of a random order of those planned."
+            f"{len(incomplete)} of {len(rows)} rows {'is' if len(incomplete) == 1 else 'are'} incomplete ({images} of {planned} images finished): their numbers are "
+            "over the finished images, the beginning of a random order of those planned."
         )
     return notes

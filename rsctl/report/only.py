@@ -15,12 +15,12 @@ from rsctl.text import counted
 
 @dataclass(frozen=True)
 class Only:
-    """Which rows are wanted; an empty list leaves out none."""
+    """Filter of rows; an empty list keeps all."""
 
     methods: Sequence[str] = ()
     sigmas: Sequence[float] = ()
     runs: Sequence[str] = ()
-    """Ids of runs and logs that somebody chose elsewhere; `said` is how a note calls the choice."""
+    """Ids of selected runs and logs; `said` describes the selection in a note."""
     said: str = ""
 
     def of(
@@ -41,12 +41,12 @@ class Only:
         for sigma in self.sigmas:
             if sigma not in {known for _, known, _ in rows}:
                 there = ", ".join(f"{known:g}" for known in sorted({known for _, known, _ in rows}))
-                raise InputError(f"--sigma: no run has σ = {sigma:g}. There: {there}.")
+                raise InputError(f"--sigma: no run has σ = {sigma:g}. Available: {there}.")
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
-            raise InputError(f"{plan['name']}: no run has {self}; each of these is there, but not together.")
+            raise InputError(f"{plan['name']}: no run has {self}: each exists, but not in combination.")
         kept = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
-        note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were asked for."
+        note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were requested."
         return (
             kept,
             [one for one, row in logs if self._wants(*row)],
@@ -79,9 +79,9 @@ def each_once(
     alpha: float | None,
     radii: Sequence[float] | None,
 ) -> list[dict[str, Any]]:
-    """Entries without what an earlier one shows already, under these options; else one run would pass for several seeds.
+    """Entries without those that an earlier one already shows under these options, so that one run never counts as several seeds.
 
-    A grid over what no run depends on (shards, certificates, or what only another table does) names a run again and again.
+    A grid over keys that don't affect a run (shards, certificates, keys of another table) names it repeatedly.
     """
     seen: set[tuple[Any, ...]] = set()
     kept = []

@@ -1,4 +1,4 @@
-"""Writing a table or a figure where a person says: over what rsctl wrote there itself, and over nothing else."""
+"""Writing a table or a figure to a given file, which may only replace an unedited file of rsctl's."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from rsctl.store.files import publish, read_bytes, replace
 
 _COMMENT = b"<!-- rsctl %s -->\n"
 _SEALS = {"md": _COMMENT, "svg": _COMMENT, "latex": b"%% rsctl %s\n"}
-"""Last line of a file that people edit by hand: it tells whether somebody did. The others are known by how they begin."""
+"""Last line of files that people edit by hand, to detect edits. Other files are recognised by their beginning."""
 _BEGINNINGS = (b"run,source,method,", b'{\n "sweep": ', "\t".join(HEADER).encode())
 MAKER = "rsctl"
-"""In the metadata of a figure."""
+"""Creator in the metadata of a figure."""
 _FIGURES = (b"/Creator (rsctl)", b"Software\x00rsctl")
 
 
 def check(file: Path, *, force: bool = False) -> None:
-    """Whether a table or figure may be written there: worth knowing before it is made.
+    """Check, before it is made, that a table or figure may be written to this file.
 
-    Raises RefusedError where something else is there, or a table that was edited since, unless `force`; InputError for
+    Raises RefusedError for another existing file, or a table that was edited since, unless `force`; InputError for
     a folder or a device.
     """
     if file.exists() and not file.is_file():
         raise InputError(
-            f"{file}: is {'a folder' if file.is_dir() else 'no regular file'}; give the name of a file."
+            f"{file}: is {'a folder' if file.is_dir() else 'not a regular file'}; give the name of a file."
         )
     if not force and file.exists() and not is_ours(read_bytes(file)):
         raise RefusedError(
-            f"{file}: exists, and is not what rsctl wrote there, or was edited since. Give another name, or --force to replace it."
+            f"{file}: exists, and was not written by rsctl, or edited since. Give another name, or --force to replace it."
         )
 
 
@@ -45,7 +45,7 @@ def write(file: Path, form: str, data: bytes, *, force: bool = False) -> None:
 
 
 def is_ours(data: bytes) -> bool:
-    """Whether a file holds what `write` wrote, untouched as far as it can tell; an empty one holds nothing to lose."""
+    """Return whether a file was written by `write` and, as far as can be detected, not edited; True for an empty one."""
     sealed = re.search(rb"(?:<!--|%) rsctl ([0-9a-f]{12})(?: -->)?\n\Z", data)
     if sealed:
         return sealed[1] == _digest(data[: sealed.start()])

@@ -1,4 +1,4 @@
-"""Rows of what verifiers proved: radii without counts."""
+"""Rows of verifiers: proved radii, without counts."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from rsctl.store.tally import verdict
 
 
 def proved_guarantee(spec: VerifySpec) -> str:
-    """What is proved, of which classifier, and how far rounding is covered."""
+    """The guarantee of a verifier: its kind, the classifier, and the treatment of rounding."""
     verifier = known_verifiers().get(spec.verifier)
     rounding = verifier.rounding if verifier else "by a plugin that isn't there any more"
     return f"deterministic, of the base classifier, {rounding}"
 
 
 def as_certified(findings: Findings) -> Certified:
-    """Proved radii as a certificate gives them: 0 and the class as predicted where nothing is proved."""
+    """Proved radii in the form of a certificate's: 0 and the predicted class where nothing is proved."""
     return Certified(findings.predicted.astype(np.int64), findings.radius, np.zeros(len(findings), bool))
 
 
 def proved_row(
     table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
 ) -> ProvedRow:
-    """The row of the images that are in."""
+    """The row of the finished images."""
     findings, run = table.rows, table.run
     spec = verify_spec(run)
     certified = as_certified(findings)
@@ -57,7 +57,7 @@ def proved_row(
         images=len(findings),
         planned=len(order),
         cells=curve(certified, findings.label, radii),
-        # Where only some radii were settled the others aren't known, nor is a mean over them.
+        # Where only some radii were tried the others are unknown, and so is their mean.
         acr=math.nan if spec.radii else average_radius(certified, findings.label),
         abstain_rate=0.0 if len(findings) else math.nan,
         cap_share=math.nan,
@@ -76,7 +76,7 @@ def verify_spec(run: Run) -> VerifySpec:
 
 
 def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
-    """What a verifier left undecided, and radii that it wasn't asked about."""
+    """Notes on undecided images, and on radii that a verifier didn't try."""
     notes = []
     for name in dict.fromkeys(row.certificate for row in rows):
         worst: dict[float, float] = {}
@@ -98,7 +98,7 @@ def about_proofs(rows: Sequence[ProvedRow]) -> list[str]:
         ]
         if between:
             notes.append(
-                f"{row.certificate} was asked about the radii {', '.join(map(radius_text, asked))} alone; at {', '.join(between)} "
-                "what follows from them is shown."
+                f"{row.certificate} tried only the radii {', '.join(map(radius_text, asked))}; numbers at {', '.join(between)} "
+                "follow from those."
             )
     return list(dict.fromkeys(notes))

@@ -68,7 +68,7 @@ __all__ = [
 
 @dataclass(frozen=True)
 class Sample:
-    """The images of one row, one by one: what curves, comparisons and logs are made of."""
+    """The images of one row, one by one, for curves, comparisons and logs."""
 
     row: Row
     table: StoredTable[Rows]
@@ -88,9 +88,9 @@ def sweep_results(
 ) -> Results:
     """The rows of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    `readers` (by run id) keeps what was read, for callers that ask again. `each` is called with the images
-    of every row of our own, one row after the other, so that a thousand runs needn't be in memory at once.
-    Imported logs follow with the radii that they printed; another certificate or alpha leaves them out.
+    `readers` (by run id) caches files for repeated calls. `each` is called with the images
+    of every own row in turn, so that a thousand runs needn't be in memory at once.
+    Imported logs follow with their printed radii; another certificate or alpha leaves them out.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
@@ -142,7 +142,7 @@ def sweep_results(
     broken = find_breaks(store, plan["entries"])
     mark_varying(rows)
     for alike in {(row.spec.norm, row.spec.target, row.spec.attack) for row in attacked}:
-        # Other attacks stand in tables of their own, or in a column that names them.
+        # Other attacks have their own tables, or a column that names them.
         several = [row for row in attacked if (row.spec.norm, row.spec.target, row.spec.attack) == alike]
         mark_varying(cast("list[OwnRow]", several))
     for verifier in {row.certificate for row in proved}:
@@ -185,7 +185,7 @@ def sweep_results(
 
 
 def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
-    """A row whose certificates an attack broke says so in its name."""
+    """Mark the names of rows whose certificates an attack contradicts."""
     for row in rows:
         images = {
             one.image
@@ -223,7 +223,7 @@ def _proved(
 def _order(
     run: Run, chosen: dict[str, Any], known: dict[tuple[Any, ...], NDArray[np.int64]]
 ) -> NDArray[np.int64]:
-    """Positions of an entry in the order in which they are drawn; most runs of a sweep share one."""
+    """Positions of an entry in sampling order; most runs of a sweep share one order."""
     spec = run.table_spec
     key = chosen_by(chosen, spec.holdout, spec.seed)
     if key not in known:
@@ -232,7 +232,7 @@ def _order(
 
 
 def certify_run(run: Run, table: StoredTable[Rows], name: str, alpha: float) -> Certified:
-    """Radii of the images that are in; raises RefusedError where the certificate isn't sound for these counts."""
+    """Radii of the finished images; raises RefusedError where the certificate isn't sound for these counts."""
     rule = find_certificate(name)
     if not len(table.rows):
         return Certified(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
@@ -273,14 +273,14 @@ def _sample(
 
 
 def _about_stopping(stopped: dict[str, list[tuple[Row, Any]]]) -> list[str]:
-    """What sequential sampling saved and cost, by its rule."""
+    """Notes on the savings and losses of sequential sampling, by its rule."""
     notes = []
     for rule, found in stopped.items():
         draws = [row.mean_draws for row, _ in found]
         notes.append(
-            f"Images were sampled until '{rule}' was settled: {min(draws):.0f} to {max(draws):.0f} draws per image in a run's mean, of "
-            f"at most {max(row.n for row, _ in found)}. With all of them a radius would probably be larger by {max(short.mean() for _, short in found):.3g} "
-            f"in a run's mean and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
+            f"Images were sampled until '{rule}' was met: {min(draws):.0f} to {max(draws):.0f} draws per image on a run's average, of "
+            f"at most {max(row.n for row, _ in found)}. With all draws radii would be larger by about {max(short.mean() for _, short in found):.3g} "
+            f"on a run's average and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
         )
     return notes
 

@@ -1,4 +1,4 @@
-"""One run or imported log, image by image: what comparisons, figures and notebooks work on."""
+"""One run or imported log, image by image, for comparisons, figures and notebooks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from rsctl.text import counted
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is in of one run under one certificate; arrays of shape (N,), ascending in `index`."""
+    """The finished images of one run under one certificate; arrays of shape (N,), ascending in `index`."""
 
     run: str
     method: str
@@ -51,18 +51,18 @@ class Subject:
     seconds: NDArray[np.float64]
     certified: Certified
     planned: int
-    """Images that were asked for so far; for a log those it holds."""
+    """Images requested so far; for a log those it holds."""
     files: str = ""
-    """Fingerprint of the files of its images; empty where the data set's name says them, and for a log."""
+    """Fingerprint of the files of its images; empty where the data set's name identifies them, and for a log."""
     train: TrainSpec | None = None
     count: CountSpec | None = None
     table: StoredTable[Rows] | None = None
-    """The counts; None for a log, or what a verifier proved."""
+    """The counts; None for a log or a verifier."""
     logged: ShownImport | None = None
-    """The log, of an import."""
+    """The log, for an import."""
 
     degenerate: Verdict | None = None
-    """That the network learned nothing."""
+    """The verdict that the network learned nothing."""
     problems: Sequence[str] = ()
     """Files of the run that couldn't be used; their images are missing."""
 
@@ -73,18 +73,18 @@ class Subject:
 
     @property
     def trained_sigma(self) -> float | None:
-        """Noise level of the training; the certificate's where a log's path says no other."""
+        """Noise level of the training; the certificate's where a log's path states no other."""
         if self.train is not None:
             return self.train.sigma
         return self.sigma if self.logged is None else self.logged.log.spec.trained_sigma or self.sigma
 
     @property
     def progress(self) -> str:
-        """How much is in, empty when all is."""
+        """Progress of an incomplete run; empty for a complete one."""
         return (
             ""
             if len(self.index) >= self.planned
-            else f"{len(self.index)} of {counted(self.planned, 'image')} are in"
+            else f"{len(self.index)} of {counted(self.planned, 'image')} finished"
         )
 
 
@@ -108,7 +108,7 @@ def open_subject(
             return of_import(found[0], certificate, alpha)
         if found:
             several = ", ".join([one.id for one in found][:6] + [run.id for run in runs][:6])
-            raise InputError(f"run '{name}' is ambiguous: {several}. Give more of its name.")
+            raise InputError(f"run '{name}' is ambiguous: {several}. Give a longer beginning of its id.")
         if len(runs) == 1:
             return of_run(runs[0], certificate, alpha)
     run = store.find_run(name)
@@ -128,7 +128,7 @@ def open_subject(
 def _of_the_chosen(
     run: Run, table: StoredTable[R], chosen: Mapping[str, Any] | None
 ) -> tuple[StoredTable[R], int]:
-    """The finished ones of the images that a sweep asked for, or of all, and how many were asked for."""
+    """The finished images among those that a sweep requests, or among all, and the number requested."""
     if chosen is None:
         return table, len(run.assigned_images())
     spec = run.table_spec
@@ -167,11 +167,11 @@ def of_verification(
     alpha: float | None = None,
     chosen: Mapping[str, Any] | None = None,
 ) -> Subject:
-    """Proofs of a verifier about a model, on the `chosen` images of a sweep or on all; its radii can't be derived anew."""
+    """Proofs of a verifier about a model, on the `chosen` images of a sweep or on all; no other radii can be derived."""
     spec = verify_spec(run)
     if certificate not in (None, spec.verifier) or alpha is not None:
         raise InputError(
-            f"{run.id}: holds what '{spec.verifier}' proved, which has no alpha; without counts it has no other radii."
+            f"{run.id}: holds proofs of '{spec.verifier}', without alpha or counts: no other radii can be derived."
         )
     train = run.store.run("models", spec.model_run).train_spec
     table, planned = _of_the_chosen(run, read_findings(run), chosen)
@@ -185,14 +185,14 @@ def of_verification(
 
 
 def of_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Subject:
-    """An imported log; radii can be derived anew where it holds counts."""
+    """An imported log; other radii can be derived where it holds counts."""
     spec, radii = log.spec, log.radii
     said = said_of(log) or ShownImport(log, None, None, None, "", [])
     try:
         found = reading(said, certificate, alpha)
     except NoCountsError:
         raise InputError(
-            f"{log.id}: is an imported log of '{spec.certificate}' at alpha = {said.alpha}; without counts it has no other radii."
+            f"{log.id}: is an imported log of '{spec.certificate}' at alpha = {said.alpha}, without counts: no other radii can be derived."
         ) from None
     return Subject(
         run=log.id, method=spec.method, dataset=spec.dataset, split=spec.split, model=spec.model, sigma=spec.sigma,

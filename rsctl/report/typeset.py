@@ -1,4 +1,4 @@
-"""Numbers and outside text on their way into a document: rounded to the safe side, escaped for each format."""
+"""Formatting of numbers and outside text for documents: conservative rounding, and escapes for each format."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def percent(share: float) -> str:
 
 
 def percent_up(share: float) -> str:
-    """Likewise rounded up, for what speaks against the method."""
+    """A share in percent with one decimal, rounded up, for values that count against the method."""
     return MISSING if math.isnan(share) else f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
 
 

@@ -27,7 +27,7 @@ _REASON = 600
 
 
 class State(str, Enum):
-    """What a task is doing. One list for all backends, with an honest `unknown`."""
+    """State of a task; the same list for all backends, with an honest `unknown`."""
 
     NEW = "new"
     """Created, never handed to a backend."""
@@ -39,13 +39,13 @@ class State(str, Enum):
     FAILED = "failed"
     CANCELLED = "cancelled"
     LOST = "lost"
-    """It died without a word; submit again and it goes on."""
+    """It died with no recorded error; submit again to continue it."""
     UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """What the newest attempt file of a task says. "running" here is only a claim."""
+    """The newest attempt at a task, from its file; "running" here is only a claim."""
 
     number: int
     file: Path
@@ -56,7 +56,7 @@ class Attempt:
 
     @cached_property
     def claim(self) -> dict[str, Any]:
-        """Who made it: read from the head of the file when somebody asks, for most tasks are done and nobody does."""
+        """Its author, read from the head of the file on first use: most tasks are done and never need it."""
         with contextlib.suppress(UnreadableRecord):
             return next(
                 (r for r in read_records(self.file, ATTEMPT, first=_HEAD) if r["record"] == "claim"), {}
@@ -150,7 +150,7 @@ class Claim:
         )
 
     def superseded(self) -> bool:
-        """Whether a later attempt exists: then this copy stops, for its work is somebody else's now."""
+        """Returns True once a later attempt exists: it owns the task, and this copy stops."""
         return attempt_file(self.run, self.task, self.number + 1).exists()
 
 
@@ -168,7 +168,7 @@ def _record(kind: str, values: dict[str, Any]) -> dict[str, Any]:
 
 @cache
 def boot_id() -> str:
-    """Changes when the machine restarts; with a process's start time it tells a live claim from a recycled pid."""
+    """Changes when the machine restarts; with a process's start time it distinguishes a live claim from a recycled pid."""
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""A data file against its run: are its rows those that the run's spec and tasks ask for?"""
+"""Checks of a data file against its run: its rows must be those that the run's spec and tasks request."""
 
 from __future__ import annotations
 
@@ -44,26 +44,26 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
 def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
     """The shard, if it belongs to this run; raises Corrupt.
 
-    With a digest it is as its task wrote it. Without one, which only runs of an earlier version may have, everything that the run
-    knows is compared.
+    A file with a digest is as its task wrote it. One without, which only runs of an earlier version may have, is compared with
+    everything that the run records.
     """
     if run.has_digests and not shard.digest:
         raise Corrupt(
-            "it has no digest, and every file of this run was written with one: it was replaced or edited"
+            "it has no digest, but every file of this run was written with one: it was replaced or edited"
         )
     if shard.attributes.get("spec_hash") != run.spec.hash:
         raise Corrupt("it belongs to another run (its spec hash differs)")
     if not shard.attributes.get("model_sha256"):
-        raise Corrupt("it doesn't say which checkpoint it is about")
+        raise Corrupt("it doesn't name its checkpoint")
     rows = shard.rows
     if isinstance(rows, Rows) != (run.kind == "counts"):
-        raise Corrupt(f"its rows are none of a run in '{run.kind}'")
+        raise Corrupt(f"its rows don't belong to a run in '{run.kind}'")
     if isinstance(rows, Rows):
         spec = run.count_spec
         if spec.stopping == "fixed" and (rows.n != spec.n).any():
-            raise Corrupt(f"it holds images of other draws than n = {spec.n}")
+            raise Corrupt(f"its images were not sampled with n = {spec.n}")
         if (rows.selection_counts.sum(axis=1) != spec.n0).any():
-            raise Corrupt(f"it holds images of other selection draws than n0 = {spec.n0}")
+            raise Corrupt(f"its images were not sampled with n0 = {spec.n0}")
         for name, extra in extra_columns().items() if len(rows) else ():
             if problem := extra.mismatch(spec, rows.extras.get(name)):
                 raise Corrupt(problem)
@@ -78,48 +78,46 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
 
 
 def _check_attributes(run: Run, shard: Shard) -> None:
-    """Those that numbers depend on, or that are shown."""
+    """Check the attributes that numbers depend on, or that are shown."""
     said = shard.attributes
     sha256, dimension = said["model_sha256"], said.get("dimension")
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
-        raise Corrupt("the SHA-256 of its checkpoint is none")
+        raise Corrupt("the SHA-256 of its checkpoint is malformed")
     known = known_datasets().get(run.table_spec.dataset)
     right = known.channels * known.size**2 if known and known.size and known.inspect is None else dimension
     if type(dimension) is not int or dimension < 1 or dimension != right:
-        raise Corrupt(
-            f"its images have {dimension} coordinates, which those of {run.table_spec.dataset} don't"
-        )
+        raise Corrupt(f"its images have dimension {dimension}, unlike those of {run.table_spec.dataset}")
     spec = run.spec
     for name in ("sigma", "noise", "arithmetic", "seed", "n0"):
         if isinstance(spec, CountSpec) and said.get(name, getattr(spec, name)) != getattr(spec, name):
-            raise Corrupt(f"its {name} is {said[name]!r}, and that of the run {getattr(spec, name)!r}")
+            raise Corrupt(f"its {name} is {said[name]!r}; the run's is {getattr(spec, name)!r}")
     for function in shard.functions:
         if not all(isinstance(value, (str, bool, int, float, dict)) for value in function.values()):
-            raise Corrupt("what it says of the executed functions can't be right")
+            raise Corrupt("its 'functions' hold values of the wrong type")
 
 
 def _check_images(run: Run, path: Path, shard: Shard) -> None:
-    """Positions and labels."""
+    """Check positions and labels."""
     index = shard.rows.index
     compacted = path.parent == run.path
     try:
         wanted = run.assigned_images() if compacted else set(run.images(int(path.name.split(".")[0])))
     except UserError:
-        wanted = set(index.tolist())  # who reads the task says what is wrong with it
+        wanted = set(index.tolist())  # the reader of the task reports the problem
     under_way = [image.index for image in shard.pending]
     for image in [*index.tolist(), *map(int, under_way)]:
         if image not in wanted:
-            raise Corrupt(f"it holds image {image}, which no task gave to it")
+            raise Corrupt(f"it holds image {image}, which its task doesn't assign")
     if compacted and (np.diff(index) <= 0).any():
         raise Corrupt("its images are not in ascending order")
     known = known_datasets().get(run.table_spec.dataset)
     classes = known.classes if known and known.inspect is None else None
     wide = shard.rows.counts.shape[1] if isinstance(shard.rows, Rows) else classes
     if classes is not None and len(index) and wide != classes:
-        raise Corrupt(f"it counts {wide} classes, and {run.table_spec.dataset} has {classes}")
+        raise Corrupt(f"it has counts of {wide} classes; {run.table_spec.dataset} has {classes}")
     labels = np.array([*shard.rows.label, *(image.label for image in shard.pending)])
     if wide is not None and (labels >= wide).any():
-        raise Corrupt(f"label {labels.max()} is none of {wide} classes")
+        raise Corrupt(f"label {labels.max()} is not one of {wide} classes")
 
 
 def _check_counts(spec: CountSpec, shard: Shard, rows: Rows) -> None:
@@ -132,7 +130,7 @@ def _check_counts(spec: CountSpec, shard: Shard, rows: Rows) -> None:
 
 
 def _check_pending(spec: CountSpec, image: Pending) -> None:
-    """Raises Corrupt unless the counts of an image under way are those of its blocks."""
+    """Raises Corrupt unless the counts of a partly sampled image match its blocks."""
     for counts, blocks, draws in (
         (image.selection_counts, image.selection_blocks, spec.n0),
         (image.counts, image.estimation_blocks, spec.n),
@@ -143,21 +141,19 @@ def _check_pending(spec: CountSpec, image: Pending) -> None:
             or blocks < 0
             or counts.sum() != min(blocks * spec.block, draws)
         ):
-            raise Corrupt(
-                f"the counts of image {image.index}, which is under way, are not those of its blocks"
-            )
+            raise Corrupt(f"the counts of image {image.index}, partly sampled, don't match its blocks")
     classes = len(image.counts)
     extras = extra_columns().items()
     if len(image.selection_counts) != classes or not all(
         extra.fits(spec, image.extras.get(name), classes) for name, extra in extras
     ):
-        raise Corrupt(f"the counts of image {image.index}, which is under way, don't fit each other")
+        raise Corrupt(f"the counts of image {image.index}, partly sampled, are inconsistent")
 
 
 def _check_findings(run: Run, rows: Findings) -> None:
     known = known_datasets().get(run.table_spec.dataset)
     classes = known.classes if known and known.inspect is None else None
     if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
-        raise Corrupt("a predicted class is none of the data set")
+        raise Corrupt("a predicted class is not one of the data set's")
     if run.kind == "attacks" and rows.radius.any():
-        raise Corrupt("an attack proves nothing, and it holds radii")
+        raise Corrupt("it holds proved radii, but its run is an attack")

@@ -1,4 +1,4 @@
-"""One file for a finished run: 10,000 small ones take seconds to read."""
+"""Compaction of a finished run into one file: 10,000 small ones take seconds to read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rsctl.store.tally import shown_by
 
 
 def written_certificates(run: Run, table: StoredTable[Rows]) -> tuple[dict[str, Certified], float]:
-    """Radii of the certificates that the last submission asked for, and their alpha."""
+    """Radii of the certificates that the last submission requested, and their alpha."""
     launch: dict[str, Any] = run.launch()
     alpha = float(launch["alpha"])
     return {
@@ -29,12 +29,12 @@ def written_certificates(run: Run, table: StoredTable[Rows]) -> tuple[dict[str, 
 def _derived(
     run: Run, table: StoredTable[Rows] | StoredTable[Findings]
 ) -> tuple[dict[str, Certified], float]:
-    """What stands beside the rows of counts; the radii of a verifier are its rows."""
+    """Radii to store beside the counts; the radii of a verifier are its rows."""
     return written_certificates(run, table) if isinstance(table.rows, Rows) else ({}, 0.0)
 
 
 def compact(run: Run) -> bool:
-    """If every assigned image is in, publish the rows in one file and remove the files that it replaces.
+    """If every assigned image is finished, publish the rows in one file and remove the files that it replaces.
 
     Those are the shards, and what an earlier version compacted without a digest. The file has a number of its own
     (`counts.h5`; `counts.2.h5` after an extension): the first writer wins and nothing is overwritten, so two tasks that finish at
@@ -49,7 +49,7 @@ def compact(run: Run) -> bool:
         file = compacted_file(run, 1 + max(compacted_numbers(run), default=0))
         shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
         published = publish(file, encode_shard(shard, *_derived(run, fresh)))
-        if run.kind != "attacks":  # an attacked image's class says what the attack found
+        if run.kind != "attacks":  # the class of an attacked image depends on the attack
             degenerate.write(run.path, shown_by(table.rows), training=False)
     safe = _compacted(run)
     for path, shard in _usable(run):
@@ -61,7 +61,7 @@ def compact(run: Run) -> bool:
 
 
 def _compacted(run: Run) -> set[int]:
-    """Positions that lie in published compacted files with a digest."""
+    """Positions held by published compacted files with a digest."""
     found: set[int] = set()
     for path, shard in _usable(run):
         if path.parent == run.path and shard.digest:

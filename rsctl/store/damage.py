@@ -1,7 +1,7 @@
-"""Data files that aren't what was written, found without HDF5 and numpy: `rsctl status` names them, and must answer at once.
+"""Damaged data files, found without HDF5 and numpy: `rsctl status` lists them, and must respond at once.
 
-What was found right is kept in `checked.json` of the store by size, time and inode: the next look costs a `stat` per file. Whoever
-reads the numbers of a file compares its digest every time.
+Files found intact are recorded in the store's `checked.json` by size, time and inode: the next check costs a `stat` per file.
+Readers of a file's numbers compare its digest every time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ ADVICE = "'rsctl submit' sets it aside and runs its images again."
 
 
 class Damage:
-    """Looks at the files of a store, and remembers those that are right."""
+    """Checks the files of a store, and remembers the intact ones."""
 
     def __init__(self, store: Store) -> None:
         self._cache = store.root / "checked.json"
@@ -43,14 +43,14 @@ class Damage:
                 self._right[prefix + name] = stamp
             except FileNotFoundError:
                 if os.path.islink(path):
-                    found.append(f"{path}: it is a link to nowhere. {ADVICE}")
+                    found.append(f"{path}: it is a broken link. {ADVICE}")
             except (Corrupt, OSError) as error:
                 found.append(f"{path}: {error}. {ADVICE}")
         return found
 
     def keep(self) -> None:
-        """Write down what was right, for the next look."""
+        """Record the intact files for the next check."""
         if not self._right.items() <= self._known.items():
-            # A store that isn't ours, or a full disk: the next look takes longer.
+            # Another user's store, or a full disk: the next check takes longer.
             with contextlib.suppress(UserError, OSError):
                 replace(self._cache, json.dumps({**self._known, **self._right}).encode())

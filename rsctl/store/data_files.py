@@ -1,4 +1,4 @@
-"""The data files of a run by name, without looking into them; free of numpy, for `rsctl status` asks too."""
+"""The data files of a run by name, without opening them; free of numpy, for `rsctl status`."""
 
 from __future__ import annotations
 
@@ -72,12 +72,14 @@ def set_aside(path: Path, reason: str) -> str:
         except FileExistsError:
             continue
         except FileNotFoundError:
-            return f"{path}: {reason}; it was set aside meanwhile."
-        except OSError:  # no hard links here, or of a folder
+            return f"{path}: {reason}; another process has set it aside."
+        except OSError:  # no hard links on this file system, or a folder
             if os.path.lexists(aside):
                 continue
             with explained(path):
                 os.rename(path, aside)
         path.unlink(missing_ok=True)
         return f"{path}: {reason}. Set aside as {aside.name}; its images run again."
-    raise RefusedError(f"{path}: {reason}, and it was set aside 999 times before. Look into that folder.")
+    raise RefusedError(
+        f"{path}: {reason}, and files of this name were set aside 999 times before. Remove the old ones from that folder."
+    )

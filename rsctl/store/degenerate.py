@@ -1,15 +1,15 @@
-"""Networks that learned nothing: what a training and a table of counts show of them, and who decides.
+"""Networks that learned nothing, recognised from their predictions in training or in a table of counts.
 
-Kept free of numpy: `rsctl status` asks too.
+Kept free of numpy, for `rsctl status`.
 
 **One class.** Nearly all images (99 %) have one predicted class, and of the images of *other* classes, which must be at least
-ten, nearly none (2 %) is right. A network that is right on half of the images of other classes passes for such a one with
-probability 2⁻¹⁰ < 0.001; images of one class alone, or of too few others, say nothing.
+ten, nearly none (2 %) is correct. A network that is correct on half of the images of other classes is mistaken for one with
+probability 2⁻¹⁰ < 0.001; images of one class alone, or of too few others, are inconclusive.
 
-**At chance.** Asked of a training only, whose images are many: the number of right predictions is what it would be if
-predictions had nothing to do with labels (their numbers per class kept): within 3.09 standard deviations of the mean over all
-pairings. 99.8 % of networks that ignore their images are found. One in a thousand is called so of networks that are right on
-21 % of 500 images of ten equal classes, on 64 % of those of two, on 37 % of 100 images of ten.
+**At chance.** Checked for a training only, whose images are many: the number of correct predictions is what it would be if
+predictions were independent of labels (with the same numbers per class): within 3.09 standard deviations of the mean over all
+pairings. 99.8 % of networks that ignore their images are found. Networks that are correct on 21 % of 500 images of ten equal
+classes, on 64 % with two classes, or on 37 % of 100 images of ten classes, are flagged with probability 0.001.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ from rsctl.store.records import read_or_pass, seal
 FEWEST_OTHERS = 10
 """Images of other classes than the predicted one."""
 FEWEST = 100
-"""Training images for the word that they are classified by chance."""
+"""Training images needed for the verdict that the network is at chance."""
 NEARLY_ALL, NEARLY_NONE = 0.99, 0.02
 DEVIATIONS = 3.09
 FILE = "seen.json"
-"""In the folder of a model or a table."""
+"""File name in the folder of a model or a table."""
 
 
 @dataclass(frozen=True)
 class Tally:
-    """Images by class, one entry each: how many have that label, how many that prediction, and how many both."""
+    """Numbers of images by class: with that label, with that prediction, and with both."""
 
     labels: Sequence[int]
     predicted: Sequence[int]
     right: Sequence[int]
     abstained: int = 0
-    """Further images, of which no class is known."""
+    """Further images, without a prediction."""
 
     @property
     def images(self) -> int:
@@ -53,13 +53,13 @@ class Verdict:
     """The failure of a network."""
 
     mark: str
-    """In a name: `ONE CLASS` or `AT CHANCE`."""
+    """`ONE CLASS` or `AT CHANCE`; shown behind a name."""
     text: str
-    """The end of a sentence: `gives class 1 to all 20 images, which are of 3 classes`."""
+    """The end of a sentence: `predicts class 1 for all 20 images, which belong to 3 classes`."""
 
 
 def judge(tally: Tally, *, training: bool) -> Verdict | None:
-    """The failure of a network of which this was seen; None where it has none, or too little was seen."""
+    """The failure of a network with this tally; None where it has none, or too few images were seen."""
     return _one_class(tally) or (_at_chance(tally) if training else None)
 
 
@@ -80,7 +80,7 @@ def _one_class(tally: Tally) -> Verdict | None:
     classes = sum(count > 0 for count in tally.labels)
     which = f"all {images} images" if given == images else f"{given} of {images} images"
     which += " that it doesn't abstain on" if tally.abstained else ""
-    return Verdict("ONE CLASS", f"gives class {most} to {which}, which are of {classes} classes")
+    return Verdict("ONE CLASS", f"predicts class {most} for {which}, which belong to {classes} classes")
 
 
 def _at_chance(tally: Tally) -> Verdict | None:
@@ -95,22 +95,20 @@ def _at_chance(tally: Tally) -> Verdict | None:
     deviation = math.sqrt(max(square - mean**2, 0.0))
     if abs(right - mean) > DEVIATIONS * deviation + 1e-9:
         return None
-    return Verdict(
-        "AT CHANCE", f"is right on {right} of {images} images; by chance it would be on {mean:.0f}"
-    )
+    return Verdict("AT CHANCE", f"is correct on {right} of {images} images; chance level is {mean:.0f}")
 
 
 def write(folder: Path, tally: Tally, *, training: bool) -> None:
-    """Keep beside a run what was seen of its network, for those who don't read HDF5."""
+    """Store the tally of a network beside its run, for readers without HDF5."""
     replace(folder / FILE, to_json(seal({"training": training, **vars(tally)}, SEEN)))
 
 
 def of_folder(folder: Path) -> Verdict | None:
-    """The failure of the network of a run; None where it has none, or nothing was kept or can be read."""
+    """The failure of the network of a run; None where it has none, or no tally is stored or readable."""
     values = read_or_pass(folder / FILE, SEEN)
     if values is None:
         return None
     found = judge(Tally(values["labels"], values["predicted"], values["right"]), training=values["training"])
     if found and values["training"]:
-        return Verdict(found.mark, f"in the end of its training {found.text}")
+        return Verdict(found.mark, f"at the end of training {found.text}")
     return found

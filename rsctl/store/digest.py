@@ -1,4 +1,4 @@
-"""A digest over a data file's bytes, within the file itself: a kill can't part the two, for they are published at once.
+"""Digest of a data file's bytes, stored in the file itself: both are published at once, so a kill can't separate them.
 
 The first 512 bytes are a line of text, which HDF5 skips as the user block of the file; any reader of HDF5 opens it as before. The
 line holds the number of the bytes that follow and their SHA-256. It guards against damage, not against forgery: whoever can write
@@ -16,11 +16,11 @@ SIZE = 512
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 _BEGINNING = b"rsctl data file, "
 
-MISSING = "it has no digest, and every file of this run was written with one: it was replaced or edited"
+MISSING = "it has no digest, but every file of this run was written with one: it was replaced or edited"
 
 
 class Corrupt(Exception):
-    """The file isn't one of ours, or no longer what was written; the message says what is wrong with it."""
+    """The file isn't one of rsctl's, or was changed after it was written; the message gives the reason."""
 
 
 def sealed(content: bytes) -> bytes:
@@ -29,20 +29,22 @@ def sealed(content: bytes) -> bytes:
 
 
 def has_digest(beginning: bytes, size: int) -> bool:
-    """Return whether a file of so many bytes with this beginning (512 bytes) says its digest; False for plain HDF5.
+    """Return whether a file of so many bytes with this beginning (512 bytes) states its digest; False for plain HDF5.
 
     Raises
     ------
     Corrupt
-        The file is neither, or of another length than it says.
+        The file is neither, or its length isn't the stated one.
     """
     if beginning.startswith(SIGNATURE):
         return False
     if not beginning.startswith(_BEGINNING):
-        raise Corrupt("it is no data file: neither rsctl's first line nor HDF5's signature is there")
+        raise Corrupt(
+            "it is not a data file: it begins neither with rsctl's first line nor with HDF5's signature"
+        )
     said = beginning[len(_BEGINNING) :].split(b" ", 1)[0]
     if said != str(size - SIZE).encode():
-        raise Corrupt("it isn't as long as it was when it was written")
+        raise Corrupt("its length changed after it was written")
     return True
 
 
@@ -53,7 +55,7 @@ def check_digest(data: bytes) -> None:
 
 
 def own_bytes(path: Path | str) -> bytes | None:
-    """The whole file, if its digest is right and this user or root wrote it; None of plain HDF5, and of somebody else's file.
+    """The whole file, if its digest is right and this user or root wrote it; None for plain HDF5 and for other users' files.
 
     Raises Corrupt, or OSError where it can't be read.
     """
@@ -61,7 +63,7 @@ def own_bytes(path: Path | str) -> bytes | None:
     with open(descriptor, "rb", buffering=0) as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise Corrupt("it is no regular file")
+            raise Corrupt("it is not a regular file")
         beginning = file.read(SIZE)
         if not has_digest(beginning, status.st_size) or status.st_uid not in (os.geteuid(), 0):
             return None

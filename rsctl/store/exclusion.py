@@ -1,4 +1,4 @@
-"""One process at a time: by a lock of the file system or, where it has none, by a file that names the process."""
+"""Mutual exclusion of processes: by a file system lock or, where there are none, by a file that names the holder."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EINVAL)
 """Errors of file systems without locks: NFS mounted with nolock, many FUSE mounts."""
 _BUSY = (errno.EWOULDBLOCK, errno.EACCES)
 _UNSEEN = 600.0
-"""Seconds after which a holder on another host, which can't be looked at from here, is taken for dead."""
+"""Seconds after which a holder on another host, which can't be checked from here, is taken for dead."""
 _LOOK_EVERY = 0.1
 
 
 @contextlib.contextmanager
 def exclusive(lock: Path, *, wait: bool) -> Iterator[bool]:
-    """Hold a lock file, yielding whether it could be had; with `wait`, once it can."""
+    """Hold a lock file and yield True, or yield False if another process holds it; with `wait`, wait for it."""
     make_folder(lock.parent)
     with explained(lock):
         descriptor = os.open(lock, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o666)

@@ -1,6 +1,6 @@
-"""The fields of every JSON record in the store, and what each may hold. Fields that aren't declared may hold anything.
+"""The fields of every JSON record in the store, and their allowed values. Undeclared fields may hold anything.
 
-A field that came later, or that not every record of its kind has, is `NotRequired`: stores of older versions stay readable.
+A field that was added later, or that not every record of its kind has, is `NotRequired`: stores of older versions stay readable.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class ImagesRecord(TypedDict):
 
 @with_config(STRICT)
 class EntryRecord(TypedDict):
-    """One table of a sweep, as its plan has it."""
+    """One table of a sweep, as recorded in its plan."""
 
     model: Name
     parents: NotRequired[Annotated[list[Name], Field(max_length=1000), FailFast()]]
@@ -67,7 +67,7 @@ ENTRY = Kind(EntryRecord, sealed=("alpha", "certificates", "radii", "images"))
 
 
 def _of_before(entry: Any) -> Any:
-    """An entry from before there were other tables than counts, as one of today."""
+    """Converts an entry of the time when counts were the only tables to the current form."""
     if isinstance(entry, dict) and "counts" in entry:
         entry = {"kind": "counts", "run": entry["counts"], **entry}
         del entry["counts"]
@@ -128,7 +128,7 @@ SPEC = Kind(SpecRecord)
 
 @with_config(STRICT)
 class LaunchRecord(TypedDict):
-    """`launch.json` of a run: how its tasks run now."""
+    """`launch.json` of a run: launch settings of its tasks."""
 
     code: Text
     data: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
@@ -152,7 +152,7 @@ class LaunchRecord(TypedDict):
 
 @with_config(STRICT)
 class ProvenanceRecord(TypedDict):
-    """Who submitted a run, and with what."""
+    """User and environment of a submission."""
 
     versions: NotRequired[dict[str, Text]]
     git: NotRequired[GitRecord]
@@ -242,7 +242,7 @@ FORWARD = Kind(ForwardRecord)
 
 @with_config(STRICT)
 class ImportedRecord(TypedDict):
-    """`taken.json` of a model: the part of a published checkpoint that it is, and its normalisation."""
+    """`taken.json` of a model: the part of a published checkpoint that was imported, and its normalisation."""
 
     normalisation: Text
     stored: Texts
@@ -254,7 +254,7 @@ TAKEN_RECORD = Kind(ImportedRecord)
 
 @with_config(STRICT)
 class LogSourceRecord(TypedDict, total=False):
-    """Where an exported log comes from."""
+    """Origin of an exported log."""
 
     method: Text
     dataset: Text

@@ -1,4 +1,4 @@
-"""Writing files that are whole or absent, whatever is killed when."""
+"""Atomic writes: after a kill at any time, a file is whole or absent."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def replace(path: Path, data: bytes) -> None:
 
 
 def publish(path: Path, data: bytes, mode: int = 0o666) -> bool:
-    """Create `path` whole, or leave the one that exists: the first wins. Returns whether this call created it."""
+    """Create `path` whole, or leave an existing one: the first writer wins. Returns whether this call created it."""
     temporary = _write_temporary(path, data, mode)
     try:
         with explained(path):
@@ -62,7 +62,7 @@ def publish(path: Path, data: bytes, mode: int = 0o666) -> bool:
 def publish_all(folder: Path, files: Mapping[str, bytes]) -> int:
     """Create these files of one folder in order, up to the first that exists; returns how many it created.
 
-    What `publish` does for each, with the flushes side by side: a thousand files take one second, not ten.
+    Like `publish` for each, with parallel flushes: a thousand files take one second, not ten.
     """
     with ThreadPoolExecutor(16) as pool:
         written = [pool.submit(_write_temporary, folder / name, data) for name, data in files.items()]
@@ -100,7 +100,7 @@ def _write_temporary(path: Path, data: bytes, mode: int = 0o666) -> Path:
 
 
 def make_folder(folder: Path, mode: int = 0o777) -> None:
-    """Make a folder and those above it; a file in its place is UnavailableError, as other disk trouble is."""
+    """Make a folder and its parents; a file in its place raises UnavailableError, as other disk problems do."""
     with explained(folder):
         try:
             folder.mkdir(mode, parents=True, exist_ok=True)
@@ -121,14 +121,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def open_log(path: Path) -> BinaryIO:
-    """A file to add to; one that others put there as a link to somewhere else is refused."""
+    """Open a file for appending; refuses a symbolic link, which another user may have placed there."""
     make_folder(path.parent)
     with explained(path):
         return open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
 
 
 def as_line(record: dict[str, Any]) -> bytes:
-    """One JSON record; it begins with a newline, so that a torn one spoils only itself."""
+    """One JSON record; it begins with a newline, so that a torn record damages only itself."""
     return b"\n" + json.dumps(record, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
 
 
@@ -144,12 +144,12 @@ def append(path: Path, record: dict[str, Any]) -> None:
 
 
 def to_json(value: Any) -> bytes:
-    """A record as its file holds it; bytes of a name that are no UTF-8 become question marks, as no reader would take them."""
+    """A record as stored; bytes of a name that are not UTF-8 become question marks, for no reader accepts them."""
     return (json.dumps(value, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "replace")
 
 
 def remove_temporaries(folder: Path) -> None:
-    """Remove what killed writers left behind more than an hour ago."""
+    """Remove temporary files that killed writers left more than an hour ago."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(folder):
             if entry.name.startswith(TEMPORARY):
@@ -160,7 +160,7 @@ def remove_temporaries(folder: Path) -> None:
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Disk trouble as a sentence; everything else passes."""
+    """Turn disk errors into UnavailableError with a reason; other errors pass."""
     try:
         yield
     except OSError as error:
@@ -170,17 +170,17 @@ def explained(path: Path) -> Iterator[None]:
             errno.EFBIG: "the file would be larger than this process may write",
             errno.EIO: "the disk reports an error",
             errno.EROFS: "the file system is read-only",
-            errno.EACCES: "permission is denied (who shares a store works with umask 002)",
-            errno.EPERM: "it is not permitted (does this file system support hard links?)",
-            errno.ENOSYS: "this file system can't do it (hard links?)",
-            errno.ENOTSUP: "this file system can't do it (hard links?)",
-            errno.ELOOP: "it is a link, where a file of the store must be; remove it",
+            errno.EACCES: "permission is denied (a shared store needs umask 002)",
+            errno.EPERM: "the operation is not permitted (does this file system support hard links?)",
+            errno.ENOSYS: "this file system doesn't support the operation (hard links?)",
+            errno.ENOTSUP: "this file system doesn't support the operation (hard links?)",
+            errno.ELOOP: "it is a symbolic link, which a store may not contain; remove it",
             errno.ENOTDIR: "a part of the path is a file",
         }.get(error.errno or 0)
         if reason is None:
             raise
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         raise UnavailableError(
-            f"can't write {path}: {reason}. {'Make room, or choose' if full else 'Choose'} another place (the store is that of "
-            "rsctl.toml, or RSCTL_STORE), and do it again: what is done is kept."
+            f"can't write {path}: {reason}. {'Make room, or choose' if full else 'Choose'} another location (the store is set in "
+            "rsctl.toml or RSCTL_STORE), and run the command again: finished work is kept."
         ) from error

@@ -16,14 +16,14 @@ from numpy.typing import NDArray
 from rsctl.store.digest import SIZE, Corrupt, sealed
 
 LARGEST = 400_000_000
-"""Bytes that a file without a digest may have, and that the arrays in it may take."""
+"""Most bytes of a file without a digest, and of the arrays in it."""
 KINDS = ("<i4", "<i8", "<f4", "<f8")
 _UNREAD = "certificates"
 """Radii for plain h5py users; rsctl derives its own from the counts."""
 _TEXTS = "functions"
 _MOST, _DEEPEST, _RANK, _FILTERS = 1000, 2, 4, (1, 2)  # the filters are gzip and shuffle
 _TIGHTEST = 1100
-"""No array that gzip wrote takes more bytes than so many times those stored."""
+"""Largest ratio of an array's bytes to those that gzip stored."""
 
 Attribute = str | int | float
 
@@ -33,16 +33,16 @@ class Content:
     """The content of a data file."""
 
     arrays: dict[str, NDArray[Any]]
-    """By path: `counts`, `looks/draws`, `pending/index`."""
+    """Arrays by path: `counts`, `looks/draws`, `pending/index`."""
     texts: list[str]
-    """Those of `functions`."""
+    """The texts of `functions`."""
     attributes: dict[str, Attribute]
     digest: bool
-    """True where its bytes were compared with the digest that they were written with."""
+    """True where its bytes match the digest that was written with them."""
 
 
 def put(group: Any, name: str, values: NDArray[Any], *, compressed: bool = False) -> None:
-    """Write a data set; counts over many classes are nearly all zero, and compressed they cost what a sparse form would."""
+    """Write a data set. Counts over many classes are nearly all zero: compressed, they are as small as a sparse form."""
     wide = compressed or (values.ndim >= 2 and values.shape[-1] > 64)
     options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide and values.size else {}
     group.create_dataset(name, data=values, **options)
@@ -58,7 +58,7 @@ def encode(write: Callable[[Any], None]) -> bytes:
 
 
 def decode(data: bytes, *, digest: bool) -> Content:
-    """The content of these bytes, every array of it stored in them; `digest`: theirs was found right.
+    """The content of these bytes, with every array stored in them; `digest` is True if their digest was verified.
 
     Raises Corrupt.
     """
@@ -78,7 +78,7 @@ def decode(data: bytes, *, digest: bool) -> Content:
     except Corrupt:
         raise
     except Exception as error:
-        # Damaged files make h5py raise nearly anything; whatever it is, it is about this file.
+        # Damaged files make h5py raise nearly any exception; all are problems of this file.
         told = "".join(letter for letter in str(error)[:200] if letter.isprintable())
         raise Corrupt(f"it can't be read as HDF5 ({type(error).__name__}: {told})") from error
 
@@ -89,7 +89,7 @@ def _datasets(group: Any, above: str = "", depth: int = 0) -> Iterator[tuple[str
         if path == _UNREAD:
             continue
         if not path.isprintable():
-            raise Corrupt("it has data sets of unprintable names")
+            raise Corrupt("it has data sets with unprintable names")
         if group.id.links.get_info(name.encode()).type != h5py.h5l.TYPE_HARD:
             raise Corrupt(f"'{path}' is a link to somewhere else")
         item = group[name]
@@ -102,7 +102,7 @@ def _datasets(group: Any, above: str = "", depth: int = 0) -> Iterator[tuple[str
 
 
 def _size(path: str, dataset: Any, most: int) -> int:
-    """Bytes that the array takes; raises Corrupt where it is of no kind that a table has, or not all in this file."""
+    """Bytes of the array; raises Corrupt where its type or layout isn't allowed, or this file doesn't hold all of it."""
     created, shape, kind = dataset.id.get_create_plist(), dataset.id.shape, dataset.id.dtype
     layout, filters = created.get_layout(), [created.get_filter(i)[0] for i in range(created.get_nfilters())]
     if layout == h5py.h5d.VIRTUAL or created.get_external_count():
@@ -118,10 +118,10 @@ def _size(path: str, dataset: Any, most: int) -> int:
             raise Corrupt(f"'{path}' has type {kind} and shape {shape}")
         return 0
     if kind.str not in KINDS:
-        raise Corrupt(f"'{path}' has type {kind}, which no table has")
+        raise Corrupt(f"'{path}' has type {kind}; allowed are {', '.join(KINDS)}")
     size: int = math.prod(shape) * kind.itemsize
     if size > most:
-        raise Corrupt(f"'{path}' has shape {shape}: more than is read of a file like this")
+        raise Corrupt(f"'{path}' has shape {shape}, which exceeds the size limit")
     if not set(filters) <= set(_FILTERS):
         raise Corrupt(f"'{path}' is stored with filters that rsctl doesn't use")
     stored, whole = dataset.id.get_storage_size(), True
@@ -130,7 +130,7 @@ def _size(path: str, dataset: Any, most: int) -> int:
         there = math.prod(-(-side // part) for side, part in zip(shape, chunk, strict=True))
         whole = dataset.id.get_num_chunks() == there and math.prod(chunk) * kind.itemsize <= LARGEST
     if not whole or size > stored * (_TIGHTEST if filters else 1):
-        raise Corrupt(f"'{path}' has shape {shape}, and the file doesn't hold all of it")
+        raise Corrupt(f"'{path}' has shape {shape}, but the file doesn't hold all of it")
     return size
 
 
@@ -140,11 +140,11 @@ def _attributes(file: Any) -> dict[str, Attribute]:
     found: dict[str, Attribute] = {}
     for name in file.attrs:
         if not name.isprintable() or file.attrs.get_id(name).shape != ():
-            raise Corrupt(f"the attribute {name!r} is no single value")
+            raise Corrupt(f"the attribute {name!r} is not a single value")
         value = file.attrs[name]
         value = value.item() if isinstance(value, np.generic) else value
         if not isinstance(value, (int, float, str)):
-            raise Corrupt(f"the attribute '{name}' is neither a number nor a text")
+            raise Corrupt(f"the attribute '{name}' is neither a number nor a string")
         found[name] = _text(value) if isinstance(value, str) else value
     return found
 

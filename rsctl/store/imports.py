@@ -1,22 +1,22 @@
-"""Other people's results in the store: radii of single images, or counts of them, from their per-image logs.
+"""Imported results in the store: radii or counts per image, from the per-image logs of other code.
 
 ```
 <store>/
   imports/<method>-<dataset>-s<σ>-<hash8>/   spec.json  radii.h5
-  sweeps/<name>/imports/<import>.json        the sweep that shows it, and what its importer said of n, n0 and alpha
+  sweeps/<name>/imports/<import>.json        the sweep that shows it, and the stated n, n0 and alpha
 ```
 
 `radii.h5` holds `index` (N,) int64, `label` (N,) int32, `predicted` (N,) int32 (-1 where it abstained),
 `radius` (N,) float64 (0 there) and `seconds` (N,) float64 (NaN where the log has none), in ascending order of
 `index`, and `printed` (N,) float64, half a unit of the last digit of each printed radius. The attribute `counts` is
-`unknown`: nothing can be derived again from it, not another alpha, not another certificate.
+`unknown`: no other alpha or certificate can be derived from it.
 
 A log of counts has `counts` (N, C) int64, where the attribute is `classes`, or (N, 1), those of the predicted class
-alone, where it is `top`; `draws` (N,) int64; and radii of 0: those are derived at whatever alpha is asked for.
+alone, where it is `top`; `draws` (N,) int64; and radii of 0: they are derived at the requested alpha.
 The file begins with a digest (`rsctl.store.digest`), and the SHA-256 of the rows is in the spec: both are compared.
 
-A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are what
-somebody says of it and belong to the sweep. So an import can be repeated and corrected. Both files are
+A log's identity is its rows with σ, method, data and model; n and alpha, which no log records, are stated
+by the importer and belong to the sweep. So an import can be repeated and corrected. Both files are
 published whole, radii first: a folder with a `spec.json` is complete.
 """
 
@@ -53,7 +53,7 @@ _FURTHER = {"printed": "f8", "counts": "i8", "draws": "i8"}
 
 @dataclass(frozen=True, eq=False)
 class Radii:
-    """What a log says, image by image; shapes (N,), types as in `radii.h5`."""
+    """The rows of a log, one per image; shapes (N,), types as in `radii.h5`."""
 
     index: NDArray[np.int64]
     label: NDArray[np.int32]
@@ -61,11 +61,11 @@ class Radii:
     radius: NDArray[np.float64]
     seconds: NDArray[np.float64]
     printed: NDArray[np.float64] | None = None
-    """Half a unit of the last digit of each printed radius; None in what was imported before that was kept."""
+    """Half a unit of the last digit of each printed radius; None for older imports."""
     counts: NDArray[np.int64] | None = None
     """(N, C), or (N, 1) of the predicted class alone; None where there are radii alone."""
     draws: NDArray[np.int64] | None = None
-    """Number of draws counted of each image; None without counts."""
+    """Number of draws of each image; None without counts."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -75,7 +75,7 @@ class Radii:
 
     @property
     def columns(self) -> dict[str, NDArray[Any]]:
-        """Those that it has, by name."""
+        """The columns present, by name."""
         every = {name: getattr(self, name) for name in (*_COLUMNS, *_FURTHER)}
         return {name: column for name, column in every.items() if column is not None}
 
@@ -90,7 +90,7 @@ class Radii:
 
 
 class ImportSpec(BaseModel):
-    """What was certified, as far as the log, its path and its importer say."""
+    """The certified model and its data, as stated by the log, its path and its importer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -107,7 +107,7 @@ class ImportSpec(BaseModel):
     rows: str
     """SHA-256 of the rows."""
     trained_sigma: float | None = Field(default=None, json_schema_extra={"neutral": None})
-    """Noise level of the training, where the path says it; None where it says one level alone."""
+    """Noise level of the training, where the path states it; None where it states one level alone."""
     counts: Literal["", "top", "classes"] = Field(default="", json_schema_extra={"neutral": ""})
     """Counts of the predicted class or of every class; empty for radii alone."""
 
@@ -145,9 +145,7 @@ class Import:
             found = spec.hash
         except ValueError as error:
             why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
-            raise UnreadableRecord(
-                file, f"is no import that this version of rsctl can read: {why}"
-            ) from error
+            raise UnreadableRecord(file, f"this version of rsctl can't read this import: {why}") from error
         if found != stored.get("hash"):
             raise RefusedError(
                 f"{file}: its content doesn't match its hash: it was edited. Remove the folder and import again."
@@ -156,7 +154,7 @@ class Import:
 
     @cached_property
     def radii(self) -> Radii:
-        """The rows of the log; raises RefusedError where that isn't what was imported."""
+        """The rows of the log; raises RefusedError where they aren't those that were imported."""
         file = self.path / "radii.h5"
         try:
             content = read_data_file(file)
@@ -180,15 +178,15 @@ class Import:
                     f"'{name}' has shape {column.shape} and type {column.dtype}: different lengths or types"
                 )
         if not digest and read_json(self.path / "spec.json").get("digests"):
-            return "it has no digest, and it was written with one: it was replaced or edited"
+            return "it has no digest, but was written with one: it was replaced or edited"
         if bool(self.spec.counts) != (found.counts is not None and found.draws is not None):
-            return "its counts aren't what spec.json says"
+            return "its counts contradict spec.json"
         if found.sha256 != self.spec.rows:
             return (
                 "its rows are not those that were imported: their SHA-256 differs from the one in spec.json"
             )
         if found.printed is not None and not ((found.printed >= 0) & (found.printed < np.inf)).all():
-            return "how its radii were printed can't be right"
+            return "its column 'printed' must hold finite numbers of 0 or more"
         return ""
 
 
@@ -202,7 +200,7 @@ class ShownImport:
     alpha: float | None
     source: str
     remarks: list[str]
-    """What was odd about the log, for the readers of its numbers."""
+    """Irregularities of the log, for the readers of its numbers."""
 
 
 def keep(store: Store, spec: ImportSpec, radii: Radii) -> tuple[Import, bool]:
@@ -249,12 +247,12 @@ def show(store: Store, sweep: str, shown: ShownImport) -> str:
 
 
 def hide(store: Store, sweep: str, shown: ShownImport) -> None:
-    """Take an import from beside a sweep; the store keeps it."""
+    """Remove an import from a sweep; the store keeps it."""
     (store.sweep_folder(sweep) / "imports" / f"{shown.log.id}.json").unlink(missing_ok=True)
 
 
 def shown_by(store: Store, sweep: str) -> list[ShownImport]:
-    """The imports that a sweep shows, by name; a record that can't be read is passed over."""
+    """The imports that a sweep shows, by name; unreadable records are skipped."""
     folder = store.sweep_folder(sweep) / "imports"
     found = []
     for name in store.import_names(sweep):
@@ -267,7 +265,7 @@ def shown_by(store: Store, sweep: str) -> list[ShownImport]:
 
 
 def said_of(log: Import) -> ShownImport | None:
-    """What the first sweep that shows this log says of it."""
+    """The statements about this log in the first sweep that shows it."""
     store = Store(log.path.parent.parent)
     for name in _names(store.root / "sweeps"):
         for shown in shown_by(store, name):
@@ -284,14 +282,14 @@ def imports(store: Store) -> Iterator[Import]:
 
 
 def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[ShownImport]]:
-    """A sweep's plan and the logs beside it; a sweep may consist of imported logs alone."""
+    """A sweep's plan and its imported logs; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
     if os.path.lexists(store.sweep_folder(name) / "plan.json"):
         return store.sweep(name), beside
     if store.import_names(name):
         return {"name": name, "description": "", "entries": []}, beside
     known = sorted({*store.sweep_names(), *store.import_only()})
-    raise InputError(f"no sweep '{name}' in {store.root}. There: {', '.join(known) or '(none yet)'}.")
+    raise InputError(f"no sweep '{name}' in {store.root}. Available: {', '.join(known) or '(none yet)'}.")
 
 
 def _names(folder: Path) -> list[str]:

@@ -1,4 +1,4 @@
-"""Labels of one data set, which must be the same in every table: all that can be known of a file without a digest."""
+"""Labels of one data set, which must be the same in every table: the only check for a file without a digest."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ SHOWN = 5
 
 
 class KnownLabels:
-    """Labels by position, as the tables that were looked at have them."""
+    """Labels by position, from the tables read so far."""
 
     def __init__(self) -> None:
         self._known: dict[str, tuple[Any, Any, Any]] = {}
-        """By data set: positions in ascending order, their labels, and the tables that said so first."""
+        """Data set → positions in ascending order, their labels, and the tables that gave them first."""
         self._tables: list[str] = []
         self._notes: list[str] = []
         self.doubtful: set[str] = set()
@@ -25,10 +25,10 @@ class KnownLabels:
 
     @property
     def notes(self) -> list[str]:
-        """A sentence for each table that contradicts an earlier one; of many for the first few."""
+        """A sentence for each table that contradicts an earlier one; for the first few of many."""
         more = len(self._notes) - SHOWN
         return self._notes[:SHOWN] + (
-            [f"DAMAGED LABELS: {counted(more, 'more run')} like these."] if more > 0 else []
+            [f"DAMAGED LABELS: {counted(more, 'more run')} affected."] if more > 0 else []
         )
 
     def add(self, table: StoredTable[Any]) -> None:
@@ -53,7 +53,7 @@ class KnownLabels:
             self._notes.append(
                 f"DAMAGED LABELS: image {index[mine]} of {spec.dataset} {spec.split} has label {label[mine]} in {name} and {labels[its]} in "
                 f"{self._tables[whose[its]]}{f' ({differ.size} images differ)' if differ.size > 1 else ''}. One of the two was damaged before "
-                "data files had digests: find out which, move its files away and submit again."
+                "data files had digests: find out which one, move its files away and submit again."
             )
         every, first = np.unique(np.concatenate([known, index]), return_index=True)
         self._known[data] = every, np.concatenate([labels, label])[first], np.concatenate([whose, who])[first]

@@ -1,4 +1,4 @@
-"""Where everything lies below the store root, and how a run is made and opened."""
+"""Paths below the store root, and the creation and lookup of runs."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Run:
 
     path: Path
 
-    # Asked for again and again of every run of a large store.
+    # Cached: evaluated repeatedly for every run of a large store.
     @cached_property
     def id(self) -> str:
         return self.path.name
@@ -60,7 +60,7 @@ class Run:
         spec = read_spec(self.path / "spec.json")
         if isinstance(spec, TableSpec) and not self.id.startswith(f"{spec.model_run}-"):
             raise RefusedError(
-                f"{self.path / 'spec.json'}: is about the model {spec.model_run}, and the run's name says another: it was edited. Restore it."
+                f"{self.path / 'spec.json'}: names the model {spec.model_run}, which the run's name contradicts: it was edited. Restore it."
             )
         return spec
 
@@ -96,7 +96,7 @@ class Run:
 
     @property
     def published_file(self) -> Path:
-        """The checkpoint that a model is taken from, until it is taken."""
+        """The checkpoint that a model is imported from, until it is imported."""
         return self.path / "published.pt"
 
     @property
@@ -118,12 +118,12 @@ class Run:
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
     def images(self, number: int) -> list[int]:
-        """Positions that a task of a table has, in its order."""
+        """Positions assigned to a task of a table, in its order."""
         images: list[int] = read_json(self.task_file(number), TASK)["images"]
         return images
 
     def assigned_images(self) -> set[int]:
-        """Positions that some task of this table has."""
+        """Positions assigned to any task of this table."""
         return {image for number in self.task_numbers() for image in self.images(number)}
 
     @cached_property
@@ -132,17 +132,17 @@ class Run:
         return read_json(self.path / "spec.json").get("digests") is True
 
     def launch(self) -> dict[str, Any]:
-        """The way it runs now: data, threads, code. This user's last submission wins; none of it is identity."""
+        """Launch settings: data, threads, code. This user's last submission wins; none of it is identity."""
         own, first = self._launch_files()
         return read_json(own if os.path.lexists(own) else first, LAUNCH)
 
     def write_launch(self, values: dict[str, Any]) -> None:
-        """Write this user's; who shares the store has other paths and other code, and keeps the file that is there."""
+        """Write this user's launch settings; other users of the store have their own paths and code, and keep their file."""
         own, first = self._launch_files()
         replace(first if is_mine(first) and not own.exists() else own, to_json(seal(values, LAUNCH)))
 
     def _launch_files(self) -> tuple[Path, Path]:
-        """This user's own, and that of who made the run."""
+        """This user's launch file, and that of the run's creator."""
         return self.path / f"launch-{os.geteuid()}.json", self.path / "launch.json"
 
 
@@ -168,11 +168,11 @@ class Store:
                 yield Run(self.root / kind / name)
 
     def _need_folder(self) -> None:
-        """A store that can't ever hold anything isn't an empty one."""
+        """Raises InputError if a file blocks the store's path: such a store isn't just empty."""
         there = (path for path in (self.root, *self.root.parents) if path.exists() and not path.is_dir())
         if file := next(there, None):
             raise InputError(
-                f"store: {file} is a file, not a folder. Name another place in RSCTL_STORE, or as 'store' in rsctl.toml."
+                f"store: {file} is a file, not a folder. Set another path in RSCTL_STORE, or as 'store' in rsctl.toml."
             )
 
     def planned(self, dataset: str, files: str) -> bool:
@@ -187,7 +187,7 @@ class Store:
     def find_run(self, name: str) -> Run:
         """A run by its id (with or without its kind), its path, or a unique beginning of its id.
 
-        The ids of a model's tables begin with the model's own, so what all of them begin with stands for the model.
+        The ids of a model's tables begin with the model's own id, so their common beginning means the model.
         """
         path = Path(name)
         if (path / "spec.json").is_file():
@@ -208,11 +208,11 @@ class Store:
             names = ", ".join(run.id for run in found[:6]) + (
                 f" and {len(found) - 6} more" if found[6:] else ""
             )
-            raise InputError(f"run '{name}' is ambiguous: {names}. Give more of its name.")
+            raise InputError(f"run '{name}' is ambiguous: {names}. Give a longer beginning of its id.")
         raise InputError(f"no run '{name}' in {self.root}. 'rsctl status SWEEP' lists those of a sweep.")
 
     def create(self, spec: Spec | TableSpec) -> Run:
-        """The run of this spec, made if it isn't there; refuses one whose stored spec differs."""
+        """The run of this spec, created if it doesn't exist; refuses one whose stored spec differs."""
         run = self.run(spec.folder, spec.run_id)
         values = {"schema": SCHEMA, "digests": True, "hash": spec.hash, "spec": spec.model_dump(mode="json")}
         if not (run.path / "spec.json").exists() and publish(run.path / "spec.json", to_json(values)):
@@ -240,7 +240,7 @@ class Store:
         except NotADirectoryError:
             self._need_folder()
             return []
-        # What lies in place of a plan is named where it is read.
+        # A plan that can't be read is reported where it is read.
         dated = [(file.lstat().st_mtime, file.parent.name) for file in plans if os.path.lexists(file)]
         return [name for _, name in sorted(dated, reverse=True)]
 
@@ -271,13 +271,13 @@ class Store:
         if not os.path.lexists(file):
             known = self.sweep_names()
             raise InputError(
-                f"no sweep '{name}' in {self.root}. There: {', '.join(known) if known else '(none yet)'}."
+                f"no sweep '{name}' in {self.root}. Available: {', '.join(known) if known else '(none yet)'}."
             )
         plan = read_json(file, PLAN)
         for entry in plan["entries"] if numbers else ():
             if entry.get("digest", digest := digest_of(entry, ENTRY.sealed)) != digest:
                 raise UnreadableRecord(
-                    file, f"{', '.join(ENTRY.sealed)} of {entry['run']} aren't those that were written"
+                    file, f"{', '.join(ENTRY.sealed)} of {entry['run']} don't match their digest"
                 )
         return plan
 
@@ -286,17 +286,17 @@ def read_spec(file: Path) -> Spec:
     stored = read_json(file, SPEC)
     if stored["schema"] != SCHEMA:
         raise InputError(
-            f"{file}: has schema {stored['schema']!r}; this version of rsctl knows {SCHEMA}. Install the version that wrote it."
+            f"{file}: has schema {stored['schema']!r}; this version of rsctl reads {SCHEMA}. Install the version that wrote it."
         )
     try:
         spec = parse_spec(stored["spec"])
         found = spec.hash
     except ValidationError as error:
         raise UnreadableRecord(
-            file, f"is not a spec that this version of rsctl can read: {what_is_wrong(error)}"
+            file, f"this version of rsctl can't read this spec: {what_is_wrong(error)}"
         ) from error
     except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableRecord(file, f"is not a spec that this version of rsctl can read: {error}") from error
+        raise UnreadableRecord(file, f"this version of rsctl can't read this spec: {error}") from error
     if found != stored.get("hash"):
         raise RefusedError(
             f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."

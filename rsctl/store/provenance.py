@@ -1,4 +1,4 @@
-"""What reproduces a run: package versions, git state, command, and the code itself."""
+"""Provenance of a run: package versions, git state, command, and the code itself."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ _PACKAGES = ("torch", "torchvision", "accelerate", "numpy", "scipy", "h5py", "sc
 
 
 ONLY_VERIFIED = {"PYTHONSAFEPATH": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-"""Environment of a task: nothing is imported from the folder it starts in (Python 3.10 doesn't know this one: there, that folder is
-`/`, where only root writes), and no bytecode is kept beside sources, where no hash covers it."""
+"""Environment of a task: nothing is imported from its working folder (Python 3.10 ignores this variable: there, that folder is
+`/`, where only root writes), and no bytecode is written beside sources, where no hash covers it."""
 _HASH = re.compile(r"[0-9a-f]{16}")
 
 
 @cache
 def versions() -> dict[str, str]:
-    """Python, platform and the packages that touch numbers."""
+    """Versions of Python, the platform and the packages that affect numbers."""
     found = {"rsctl": __version__, "python": platform.python_version(), "platform": platform.platform()}
     for name in _PACKAGES:
         try:
@@ -67,14 +67,14 @@ def git_state() -> dict[str, Any]:
 
 
 def provenance() -> dict[str, Any]:
-    """For the record of a submission or an attempt."""
+    """Versions, git state, command and working folder, for the record of a submission or an attempt."""
     return {"versions": versions(), "git": git_state(), "command": sys.argv, "cwd": os.getcwd()}
 
 
 def snapshot_code(store_root: Path, *, group: bool = False) -> str:
     """Copy the sources of rsctl, jobs and the plugins to `<store>/code/<hash>`; returns the hash.
 
-    Tasks run from there, so that edits made while they wait change nothing. The same code is kept once.
+    Tasks run from there, so that later edits don't affect queued ones. The same code is stored once.
     """
     files = [(name, path) for package in ("rsctl", "jobs", *plugins()) for name, path in _sources(package)]
     code = _digest(files)
@@ -88,7 +88,7 @@ def snapshot_code(store_root: Path, *, group: bool = False) -> str:
             for name, path in files:
                 for folder in reversed(Path(name).parents):
                     make_folder(making / folder, 0o755)
-                # Of a store that a group shares, too, only its maker may change a snapshot.
+                # Even in a store that a group shares, only its creator may change a snapshot.
                 with open(
                     making / name, "xb", opener=lambda file, flags: os.open(file, flags, 0o644)
                 ) as copy:
@@ -96,7 +96,7 @@ def snapshot_code(store_root: Path, *, group: bool = False) -> str:
             try:
                 os.rename(making, target)
             except OSError:
-                # Another submission made the same folder meanwhile.
+                # Another submission created the same folder meanwhile.
                 if not target.is_dir():
                     raise
     finally:
@@ -108,21 +108,21 @@ def verify_code(store_root: Path, code: str, packages: Sequence[str], *, group: 
     """The folder of a snapshot, after its sources were hashed again; `packages` are the plugins beside rsctl's own, and with `group`
     members of the store's group may have made it.
 
-    Others may be able to write to the store, or it came from somebody else: what runs as you is what the name stands for. Kept
+    Other users may be able to write to the store; this check ensures that the code run as you is the code that was hashed. Stored
     bytecode, which no hash covers and Python would prefer, is removed.
 
     Raises
     ------
     InputError
-        The name is no hash, or the snapshot is gone.
+        The name is not a hash, or the snapshot is gone.
     RefusedError
-        Its files are others, or more, than its name stands for, or belong to somebody else.
+        Its files don't match the hash, or belong to another user.
     """
     if not _HASH.fullmatch(code):
-        raise InputError(f"code '{code}': not the hash of a snapshot in {store_root / 'code'}; submit again.")
+        raise InputError(f"code '{code}': not the hash of a snapshot in {store_root / 'code'}. Submit again.")
     folder = store_root / "code" / code
     if not folder.is_dir():
-        raise InputError(f"its code ({folder}) is gone; submit again")
+        raise InputError(f"its code snapshot {folder} is gone. Submit again")
     for kept in folder.rglob("__pycache__"):
         shutil.rmtree(kept, ignore_errors=True)
     for path in (folder, *folder.rglob("*")):
@@ -135,8 +135,7 @@ def verify_code(store_root: Path, code: str, packages: Sequence[str], *, group: 
     same = {path for _, path in files} == there and not any(path.is_symlink() for path in there)
     if not same or _digest(files) != code:
         raise RefusedError(
-            f"{folder}: its files are not the ones that its name stands for. Somebody changed them: move the folder away, look into it, "
-            "and submit again."
+            f"{folder}: its files don't match the hash in its name: they were changed. Move the folder away and submit again."
         )
     return folder
 
@@ -151,7 +150,7 @@ def _digest(files: Sequence[tuple[str, Path]]) -> str:
 def _sources(package: str) -> list[tuple[str, Path]]:
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.origin:
-        raise InputError(f"the package '{package}' can't be found; install it beside rsctl.")
+        raise InputError(f"the package '{package}' can't be found. Install it beside rsctl.")
     origin = Path(spec.origin)
     if origin.name != "__init__.py":
         return [(origin.name, origin)]

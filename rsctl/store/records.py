@@ -1,7 +1,7 @@
-"""Reading the store's JSON records. They may be cut, edited, huge or somebody else's, so each kind declares its fields.
+"""Reading the store's JSON records. They may be truncated, edited, huge or another user's, so each kind declares its fields.
 
-What isn't a record of its kind is `UnreadableRecord`: a sentence that names file, field and what is allowed. Readers of many records
-pass such a one over and go on (`read_or_pass`); `passed_over` says which, and a submission moves those of its runs aside.
+A file that isn't a record of its kind raises `UnreadableRecord`, with file, field and allowed values. Readers of many records
+skip such files (`read_or_pass`); `passed_over` lists them, and a submission moves those of its runs aside.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ MOST_VALUES = 8_000_000
 ASIDE = ".unusable-"
 _TORN = ("json_invalid", "union_tag_invalid")
 _NAMED = 20
-"""Records that are named where many can't be read."""
+"""Most unreadable records that are listed by name."""
 
 
 class UnreadableRecord(InputError):
-    """The file in place of a record is none; `why` says it without the file's name."""
+    """The file is not a valid record; `why` is the reason without the file's name."""
 
     def __init__(self, path: Path, why: str) -> None:
         self.why = why
         again = "import its log" if "imports" in path.parts[-3:] else "submit"
         super().__init__(
-            f"{path}: {why}: it was edited or damaged. Restore it, or {again} again: that sets it aside."
+            f"{path}: {why}: it was edited or damaged. Restore it, or {again} again to set it aside."
         )
 
 
@@ -49,7 +49,7 @@ class Kind:
     fields: Any
     """Its fields, as a type that pydantic checks in strict mode."""
     sealed: tuple[str, ...] = ()
-    """Fields that numbers depend on: the record holds a digest of them (older ones don't)."""
+    """Fields that numbers depend on: the record holds their digest (older records don't)."""
 
     @cached_property
     def adapter(self) -> TypeAdapter[Any]:
@@ -60,7 +60,7 @@ ANY = Kind(dict[str, Any])
 
 
 def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
-    """The record of this file; InputError where there is none, Unreadable where it isn't of its kind."""
+    """The record in this file; InputError where the file doesn't exist, Unreadable where it isn't a record of this kind."""
     try:
         data = read_bytes(path, first=MOST_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError) as error:
@@ -76,7 +76,7 @@ def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     except ValidationError as error:
         raise UnreadableRecord(path, what_is_wrong(error)) from error
     if kind.sealed and found.get("digest", digest := digest_of(found, kind.sealed)) != digest:
-        raise UnreadableRecord(path, f"{', '.join(kind.sealed)} aren't those that were written")
+        raise UnreadableRecord(path, f"{', '.join(kind.sealed)} don't match their digest")
     return found
 
 
@@ -92,7 +92,7 @@ def digest_of(values: dict[str, Any], fields: tuple[str, ...]) -> str:
 
 
 def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
-    """The record, or None where there is none or it can't be read; the latter is told by `passed_over`."""
+    """The record, or None where it doesn't exist or can't be read; `passed_over` reports the latter."""
     try:
         found = read_json(path, kind)
     except UnreadableRecord as problem:
@@ -100,7 +100,7 @@ def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
         return None
     except InputError:
         if os.path.lexists(path):
-            _pass(path, UnreadableRecord(path, "is a link to nothing"))
+            _pass(path, UnreadableRecord(path, "is a broken link"))
         return None
     return found
 
@@ -121,7 +121,7 @@ def _stamp(path: Path) -> tuple[int, ...]:
 
 
 def passed_over(within: Sequence[Path] = ()) -> list[str]:
-    """A sentence for each record that could not be read, as long as it lies there as it is; of these folders, or of all."""
+    """A sentence for each record that could not be read and is unchanged since; within these folders, or all."""
     for path, (stamp, _) in list(_passed.items()):
         if not stamp or _stamp(path) != stamp:
             _passed.pop(path, None)
@@ -142,7 +142,7 @@ def read_records(
     last: int | None = None,
     newest_first: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """The records of a file with one a line, one by one; lines that are none are left out, for a killed writer leaves half a one.
+    """The records of a file with one per line; other lines are skipped, for a killed writer leaves a partial one.
 
     With `first` or `last`, only the records within that many bytes of its beginning or end. Raises Unreadable where the file
     itself can't be read.
@@ -165,7 +165,7 @@ def read_records(
 
 
 def read_bytes(path: Path, *, first: int | None = None, last: int | None = None) -> bytes:
-    """The file, or as much of its beginning or end; once more where a network file system says its handle is stale."""
+    """The file, or that much of its beginning or end; retried where a network file system reports a stale handle."""
     for attempt in range(3):
         try:
             descriptor, size = _open(path)
@@ -192,18 +192,18 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def _open(path: Path) -> tuple[int, int]:
-    """Descriptor and size of a file. What isn't one raises OSError, and a pipe is never waited for."""
+    """Descriptor and size of a regular file; anything else raises OSError, and a pipe never blocks."""
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     status = os.fstat(descriptor)
     if not stat.S_ISREG(status.st_mode):
         os.close(descriptor)
-        what = "a folder" if stat.S_ISDIR(status.st_mode) else "no regular file"
+        what = "a folder" if stat.S_ISDIR(status.st_mode) else "not a regular file"
         raise OSError(errno.EINVAL, f"it is {what}", str(path))
     return descriptor, status.st_size
 
 
 def what_is_wrong(error: ValidationError) -> str:
-    """The first of pydantic's findings: which field, what it must be, and what it is."""
+    """The first of pydantic's findings: the field, the allowed values, and its value."""
     found = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in found["loc"])
     if found["type"] == "json_invalid":
@@ -215,18 +215,18 @@ def what_is_wrong(error: ValidationError) -> str:
 
 
 def wrong(path: Path, kind: Kind) -> str:
-    """Why the file there is no record of its kind; empty where it is one, or nothing is there."""
+    """Reason why the file is not a record of its kind; empty where it is one, or doesn't exist."""
     try:
         read_json(path, kind)
     except UnreadableRecord as problem:
         return problem.why
     except InputError:
-        return "is a link to nothing" if os.path.lexists(path) else ""
+        return "is a broken link" if os.path.lexists(path) else ""
     return ""
 
 
 def move_aside(path: Path) -> Path:
-    """Rename what lies in place of a record, so that a new one can be written. It is never deleted."""
+    """Rename an unreadable record, so that a new one can be written. It is never deleted."""
     aside = path.with_name(f"{path.name}{ASIDE}{secrets.token_hex(3)}")
     os.rename(path, aside)
     return aside

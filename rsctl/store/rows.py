@@ -1,4 +1,4 @@
-"""Rows of a table, one per finished image: counts under noise, or what a verifier or an attack found out."""
+"""Rows of a table, one per finished image: counts under noise, or results of a verifier or an attack."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _Rows = TypeVar("_Rows", bound="ImageRows")
 
 @dataclass(kw_only=True)
 class ImageRows:
-    """What every table has; arrays of shape (N,)."""
+    """Columns that every table has; arrays of shape (N,)."""
 
     COLUMNS: ClassVar[Mapping[str, str]] = {"index": "i8", "label": "i4", "seconds": "f8", "fingerprint": "i4"}  # fmt: skip
     """Data sets of the file and the types of their elements."""
@@ -28,7 +28,7 @@ class ImageRows:
     seconds: NDArray[np.float64]
     """Wall time."""
     fingerprint: NDArray[np.int32]
-    """Which executed function: a row of the file's `functions`."""
+    """Executed function: a row of the file's `functions`."""
 
     def __len__(self) -> int:
         return len(self.index)
@@ -47,12 +47,12 @@ class ImageRows:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """What must agree between the files of one table besides the number of rows."""
+        """Shape that must agree between the files of one table besides the number of rows."""
         return ()
 
     @classmethod
     def read(cls: type[_Rows], arrays: Mapping[str, NDArray[Any]]) -> _Rows:
-        """From the arrays of a file, by path; raises KeyError where a column is missing."""
+        """Builds the rows from the arrays of a file, by path; raises KeyError where a column is missing."""
         return cls(**{name: arrays[name] for name in cls.COLUMNS})
 
     def write(self, file: Any) -> None:
@@ -60,14 +60,14 @@ class ImageRows:
             put(file, name, np.asarray(getattr(self, name), kind))
 
     def problem(self, functions: int) -> str:
-        """What is inconsistent in them, or empty; `functions` is how many the file names."""
+        """The first inconsistency, or empty; `functions` is the number of functions in the file."""
         for name, kind in self.COLUMNS.items():
             column = getattr(self, name)
             rank = 2 if name in ("counts", "selection_counts") else 1
             if column.ndim != rank or len(column) != len(self) or column.dtype != np.dtype(kind):
                 return f"'{name}' has shape {column.shape} and type {column.dtype}"
         if (self.index < 0).any() or len(np.unique(self.index)) != len(self):
-            return "an image is in it twice, or at a position below 0"
+            return "it holds an image twice, or a position below 0"
         if (self.label < 0).any() or not ((self.seconds >= 0) & (self.seconds < np.inf)).all():
             return "a label or a time is below 0"
         if len(self) and (self.fingerprint.min() < 0 or self.fingerprint.max() >= functions):
@@ -135,7 +135,7 @@ class Rows(ImageRows):
             return f"counts {self.counts.shape} and selection_counts {self.selection_counts.shape} differ in shape"
         classes = self.counts.shape[1]
         if (self.label >= classes).any():
-            return f"label {self.label.max()} is none of {classes} classes"
+            return f"label {self.label.max()} is not one of {classes} classes"
         for name, values in self.extras.items():
             if found := extra_columns()[name].problem(values, self.counts):
                 return found
@@ -150,7 +150,7 @@ class Rows(ImageRows):
 
 @dataclass(kw_only=True)
 class Findings(ImageRows):
-    """What a verifier proved or an attack found; distances in the table's norm, in units of [0, 1] pixels.
+    """Results of a verifier or an attack; distances in the table's norm, in units of [0, 1] pixels.
 
     Between `radius` and `broken` nothing is known of an image.
     """
@@ -158,13 +158,13 @@ class Findings(ImageRows):
     COLUMNS = {**ImageRows.COLUMNS, "predicted": "i4", "radius": "f8", "broken": "f8"}
 
     predicted: NDArray[np.int32]
-    """The class of the image as it is; -1 where all that is known is that the smoothed classifier doesn't return the label."""
+    """Class of the clean image; -1 where it is only known that the smoothed classifier doesn't return the label."""
     radius: NDArray[np.float64]
-    """Proved: no image within it is classified otherwise; 0 where nothing is proved, always in a table of an attack."""
+    """Proved radius: the class is the same everywhere within it; 0 where nothing is proved, and for every attack."""
     broken: NDArray[np.float64]
-    """Distance of an image that is classified otherwise; inf where none is known."""
+    """Distance of a known adversarial image; inf where none is known."""
     adversarial: NDArray[np.float32] | None = None
-    """(N, channels, size, size): that image, zeros where none is known; None where they weren't kept."""
+    """(N, channels, size, size): that image, zeros where none is known; None where they weren't stored."""
 
     def take(self, rows: Any) -> Findings:
         taken = super().take(rows)
@@ -193,11 +193,11 @@ class Findings(ImageRows):
         if found := super().problem(functions):
             return found
         if np.isnan(self.radius).any() or (self.radius < 0).any():
-            return "a radius is negative or no number"
+            return "a radius is negative or not a number"
         if np.isnan(self.broken).any() or (self.broken < 0).any():
-            return "a distance is negative or no number"
+            return "a distance is negative or not a number"
         if (self.radius > self.broken).any():
-            return "an image is proved within a distance at which it is broken"
+            return "an image has a proved radius beyond its known adversarial distance"
         if self.adversarial is not None and (
             self.adversarial.ndim != 4 or len(self.adversarial) != len(self)
         ):

@@ -5,21 +5,21 @@
 | `index`, `label` | (N,) int64, int32 | position in the data split, ground truth |
 | `selection_counts`, `counts` | (N, C) int32 | the n0 draws that choose the class; the n estimation draws |
 | `n`, `seconds` | (N,) int64, float64 | estimation draws, wall time |
-| `fingerprint` | (N,) int32 | which executed function: a row of `functions` |
-| `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | of sequential tables: counts at every look |
-| `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | where noise norms are kept apart: the estimation draws by shell |
+| `fingerprint` | (N,) int32 | executed function: a row of `functions` |
+| `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | with sequential sampling: counts at every look |
+| `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | with `shells`: the estimation draws by shell |
 | `disagreements` | (N, C) int32 | with `transfer`: draws on which the fp32 network chose another class, by f's class |
 | `halves/draws`, `…/others`, `…/products` | (2,) int64, (N, 2) int32, (N, 3) float64 | with `gradient`: see `rsctl.certificates.table.GradientSums` |
-| `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; the tool itself derives from counts |
-| `pending/…` | images under way | the same, with the number of blocks drawn so far |
+| `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; rsctl itself derives radii from counts |
+| `pending/…` | partly sampled images | the same, with the number of blocks drawn so far |
 
 The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerprint`, and besides (see `rsctl.store.rows.Findings`):
 
 | dataset | shape, type | meaning |
 |---|---|---|
-| `predicted` | (N,) int32 | class of the image as it is |
+| `predicted` | (N,) int32 | class of the clean image |
 | `radius`, `broken` | (N,) float64 | proved within; distance of a known adversarial image, inf where there is none |
-| `adversarial` | (N, channels, size, size) float32 | that image, where they are kept |
+| `adversarial` | (N, channels, size, size) float32 | that image, with `keep_images` |
 
 Its first 512 bytes hold a digest of the others (`rsctl.store.digest`).
 """
@@ -55,7 +55,7 @@ _PENDING: dict[str, str] = {
 
 @dataclass
 class Pending:
-    """One image under way: the blocks drawn so far are the first ones of each phase."""
+    """A partly sampled image: the blocks drawn so far are the first ones of each phase."""
 
     index: int
     label: int
@@ -71,7 +71,7 @@ class Pending:
 
 @dataclass
 class Shard:
-    """What one file holds."""
+    """The content of one file."""
 
     rows: ImageRows
     attributes: dict[str, Any]
@@ -80,7 +80,7 @@ class Shard:
     """The functions as executed; `fingerprint` of a row points here."""
     pending: list[Pending] = field(default_factory=list)
     digest: bool = True
-    """False where the file has none, or came from before there were any: nothing vouches for its numbers."""
+    """False where the file has none, as in earlier versions: its numbers are unverified."""
 
 
 def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alpha: float = 0.0) -> bytes:
@@ -125,7 +125,7 @@ def read_shard(path: Path) -> Shard:
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
         raise Corrupt(f"it can't be read as a shard ({error})") from error
     if not all(isinstance(function, dict) for function in functions):
-        raise Corrupt("its 'functions' are no JSON objects")
+        raise Corrupt("its 'functions' are not JSON objects")
     problem = rows.problem(len(functions))
     if problem:
         raise Corrupt(problem)
@@ -133,7 +133,7 @@ def read_shard(path: Path) -> Shard:
 
 
 def _pending(arrays: Mapping[str, NDArray[Any]]) -> list[Pending]:
-    """Images under way; raises KeyError where a column is missing, ValueError where one doesn't fit."""
+    """Partly sampled images; raises KeyError where a column is missing, ValueError where one doesn't fit."""
     if not any(name.startswith("pending/") for name in arrays):
         return []
     columns = {name: arrays[f"pending/{name}"] for name in _PENDING}
@@ -144,7 +144,7 @@ def _pending(arrays: Mapping[str, NDArray[Any]]) -> list[Pending]:
     extras = {name: values for name, values in found.items() if values is not None}
     lengths = {len(array) for values in (columns, *extras.values()) for array in values.values()}
     if len(lengths) > 1:
-        raise ValueError(f"the columns of images under way have {sorted(lengths)} rows")
+        raise ValueError(f"the columns of partly sampled images have {sorted(lengths)} rows")
     return [
         Pending(
             **{name: column[row] for name, column in columns.items()},

@@ -1,7 +1,7 @@
-"""Data files that nothing vouches for, read in a process of their own: a crash, a hang or a lack of memory there is a sentence here.
+"""Reads unverified data files in a separate process: a crash, a hang or a lack of memory there becomes a message here.
 
-One process serves all files of a command. It forks the one that reads; when a file kills that one, it tells by which signal and
-forks the next, so that many bad files cost milliseconds each. Arrays come back as plain bytes, never pickled.
+One process serves all files of a command. It forks the reader; when a file kills the reader, it reports the signal and
+forks the next one, so that many bad files cost milliseconds each. Arrays return as plain bytes, never pickled.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ from rsctl.store.digest import SIZE, Corrupt, check_digest, has_digest, own_byte
 from rsctl.store.hdf5 import KINDS, LARGEST, Content, decode
 
 _PATIENCE = 30.0
-"""Seconds of wall time after which the process is given up, where the machine is too busy for the limit on computing."""
+"""Seconds of wall time after which the process is killed, where the machine is too busy for the limit on CPU time."""
 _COMPUTING = 1.0
-"""Seconds of computing that a small file may take."""
+"""Seconds of CPU time that a small file may take."""
 _MEMORY = 900_000_000
 """Bytes beyond those that the process has at its start."""
 _HEADER = 50_000_000
 _DEADLY = {
     signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGFPE, signal.SIGILL, signal.SIGPROF, signal.SIGSYS,
 }  # fmt: skip
-"""Signals that the file is to blame for; others come from outside."""
+"""Signals caused by the file itself; others come from outside."""
 
 
 class _Helper:
-    """The process that reads, and what killed it before."""
+    """The reading process, and the files that killed it before."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -62,9 +62,9 @@ class _Helper:
         if "signal" in header:
             number = int(header["signal"])
             if number not in _DEADLY:
-                raise OSError(errno.EINTR, f"its reader was ended by signal {number}", str(path))
+                raise OSError(errno.EINTR, f"its reader was killed by signal {number}", str(path))
             header["corrupt"] = self._deadly[stamp] = (
-                "reading it takes longer than it may"
+                "reading it exceeds the time limit"
                 if number == signal.SIGPROF
                 else f"reading it crashes the HDF5 library (signal {number})"
             )
@@ -84,7 +84,7 @@ class _Helper:
         except (OSError, ValueError, KeyError, TypeError) as error:
             os.killpg(self._process.pid, signal.SIGKILL)
             raise OSError(
-                errno.EIO, f"the process that reads it gave no answer ({error})", str(path)
+                errno.EIO, f"the process that reads it didn't respond ({error})", str(path)
             ) from error
 
     def _start(self) -> None:
@@ -105,7 +105,7 @@ class _Helper:
         for name, kind, shape in header.get("arrays", ()):
             size = math.prod(shape) * np.dtype(kind).itemsize
             if kind not in KINDS or min(shape) < 0 or size > left:
-                raise ValueError("an answer that makes no sense")
+                raise ValueError("an invalid response")
             left -= size
             blocks[name] = np.ndarray(shape, kind, self._exactly(size, until))
         return header, blocks
@@ -113,7 +113,7 @@ class _Helper:
     def _length(self, most: int, until: float) -> int:
         (length,) = struct.unpack("<Q", self._exactly(8, until))
         if length > most:
-            raise ValueError("an answer that makes no sense")
+            raise ValueError("an invalid response")
         return int(length)
 
     def _exactly(self, size: int, until: float) -> bytearray:
@@ -135,7 +135,7 @@ _HELPER = _Helper()
 
 
 def read_data_file(path: Path) -> Content:
-    """The content of a data file, read in this process only where its digest is right and nobody else wrote it.
+    """The content of a data file, read in this process only where its digest is right and no other user wrote it.
 
     Raises Corrupt, FileNotFoundError, or another OSError where it can't be read now.
     """
@@ -145,10 +145,10 @@ def read_data_file(path: Path) -> Content:
             break
         except FileNotFoundError:
             if path.is_symlink():
-                raise Corrupt("it is a link to nowhere") from None
+                raise Corrupt("it is a broken link") from None
             raise
         except OSError as error:
-            # On a network file system: replaced while it was read.
+            # On a network file system: the file was replaced while it was read.
             if error.errno != errno.ESTALE or attempt == 2:
                 raise
             time.sleep(0.05)
@@ -167,7 +167,7 @@ def _answer(path: Path) -> list[bytes | memoryview]:
     try:
         size = path.stat().st_size
         if size > LARGEST:
-            raise Corrupt(f"it has {size} bytes: more than is read of a file without a digest")
+            raise Corrupt(f"it has {size:,} bytes; a file without a digest may have at most {LARGEST:,}")
         signal.setitimer(signal.ITIMER_PROF, _COMPUTING + size / 50_000_000)
         data = path.read_bytes()
         digest = has_digest(data[:SIZE], len(data))
@@ -185,7 +185,7 @@ def _answer(path: Path) -> list[bytes | memoryview]:
     except Corrupt as problem:
         return [json.dumps({"corrupt": str(problem)}).encode()]
     except MemoryError:
-        return [json.dumps({"corrupt": "reading it takes more memory than it may"}).encode()]
+        return [json.dumps({"corrupt": "reading it exceeds the memory limit"}).encode()]
     except OSError as error:
         return [json.dumps({"errno": error.errno or errno.EIO}).encode()]
     finally:

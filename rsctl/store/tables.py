@@ -38,13 +38,13 @@ R = TypeVar("R", bound=ImageRows)
 
 @dataclass
 class StoredTable(Generic[R]):
-    """What is in so far."""
+    """The rows of a table so far."""
 
     run: Run
     rows: R
     """In ascending order of `index`, each image once."""
     attributes: dict[str, Any] = field(default_factory=dict)
-    """Of the first file: checkpoint, data, versions."""
+    """Attributes of the first file: checkpoint, data, versions."""
     functions: list[dict[str, object]] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Files that couldn't be used, each with its reason."""
@@ -73,19 +73,21 @@ class Reader(Generic[R]):
         self._seen: dict[Path, tuple[tuple[int, int, int], Shard | str]] = {}
 
     def read(self) -> StoredTable[R]:
-        """Merge everything there is; raises RefusedError if tables of two checkpoints lie in one run."""
+        """Merge all files; raises RefusedError if a run holds tables of two checkpoints."""
         found = None
         for _ in range(_TRIES):
             if found := self._parts():
                 break
         else:
-            raise UnavailableError(f"{self.run.path}: its files come and go faster than they can be read.")
+            raise UnavailableError(
+                f"{self.run.path}: its files change faster than they can be read. Try again once its tasks are idle."
+            )
         parts, problems = found
         checkpoints = {str(shard.attributes["model_sha256"]) for shard in parts}
         if len(checkpoints) > 1:
             raise RefusedError(
-                f"{self.run.path}: its shards are about {len(checkpoints)} different checkpoints; "
-                "one table never mixes them. Move the shards of one checkpoint away and submit again."
+                f"{self.run.path}: its shards belong to {len(checkpoints)} different checkpoints; "
+                "a table never mixes them. Move the shards of one checkpoint away and submit again."
             )
         functions: list[dict[str, object]] = []
         merged: list[R] = []
@@ -100,7 +102,7 @@ class Reader(Generic[R]):
             return StoredTable(self.run, self.kind.empty(), problems=problems)
         if len({one.shape for one in merged}) > 1:
             raise RefusedError(
-                f"{self.run.path}: its shards differ in their number of classes; look into that folder."
+                f"{self.run.path}: its shards differ in their number of classes. Move the wrong ones away and submit again."
             )
         # Files come in the order compacted, then by attempt: the first row of an image is the one that counts.
         everything = merged[0].concatenate(merged)
@@ -109,7 +111,7 @@ class Reader(Generic[R]):
         return StoredTable(self.run, everything.take(first), parts[0].attributes, functions, problems, bare)
 
     def _parts(self) -> tuple[list[Shard], list[str]] | None:
-        """Shards with rows, and problems; None if a file went away meanwhile: its rows are in a newer one by then."""
+        """Shards with rows, and problems; None if a file disappeared meanwhile: a newer one holds its rows."""
         parts: list[Shard] = []
         problems: list[str] = []
         for path in data_files(self.run):
@@ -123,12 +125,12 @@ class Reader(Generic[R]):
         return parts, problems
 
     def _load(self, path: Path) -> Shard | str | None:
-        """The shard, the reason why it can't be used, or None where it is gone (compacted meanwhile)."""
+        """The shard, the reason why it can't be used, or None where it was compacted meanwhile."""
         try:
             status = os.stat(path)
         except FileNotFoundError:
             self._seen.pop(path, None)
-            return "it is a link to nowhere" if path.is_symlink() else None
+            return "it is a broken link" if path.is_symlink() else None
         except OSError as error:
             return str(error)
         stamp = (status.st_mtime_ns, status.st_size, status.st_ino)
@@ -145,12 +147,12 @@ class Reader(Generic[R]):
 
 
 def read_table(run: Run) -> StoredTable[Rows]:
-    """Every count that is in, once."""
+    """All counts so far, each image once."""
     return Reader(run, Rows).read()
 
 
 def read_findings(run: Run) -> StoredTable[Findings]:
-    """Everything that a verifier or an attack has found out, once."""
+    """All results of a verifier or an attack so far, each image once."""
     return Reader(run, Findings).read()
 
 

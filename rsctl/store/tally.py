@@ -12,7 +12,7 @@ from rsctl.store.rows import Findings, ImageRows, Rows
 
 
 def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
-    """The tally of (N,) labels and predictions each; an image that was abstained on (-1) doesn't count."""
+    """The tally of (N,) labels and predictions each; abstentions (-1) don't count."""
     known = predicted >= 0
     labels, predicted = labels[known], predicted[known]
     classes = 1 + int(max(labels.max(), predicted.max())) if len(labels) else 0
@@ -22,12 +22,12 @@ def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
 
 
 def shown_by(rows: ImageRows) -> Tally:
-    """The tally of the classes that a table shows: the one that most draws give, or that of the image as it is; else empty."""
+    """The tally of a table's classes: the most frequent one among the draws, or that of the clean image; else empty."""
     if isinstance(rows, Rows):
         return tally(rows.label, rows.counts.argmax(axis=1) if len(rows) else rows.label)
     return tally(rows.label, rows.predicted) if isinstance(rows, Findings) else Tally((), (), ())
 
 
 def verdict(rows: ImageRows) -> Verdict | None:
-    """The failure of the network that a table is of."""
+    """The failure of the network that a table was made with."""
     return judge(shown_by(rows), training=False)

@@ -1,4 +1,4 @@
-"""What a task's code is handed: its run, its claim, its clock, and the word that it should stop."""
+"""Task context: run, claim, progress, stop requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LOOK_EVERY = 1.0
 
 
 class Stopped(Exception):
-    """The task was told to stop, or a later copy took over; its snapshot is written."""
+    """A stop was requested, or a later copy took over; the snapshot is written."""
 
 
 class TaskContext:
@@ -42,7 +42,7 @@ class TaskContext:
         self.stop_reason = reason
 
     def stopping(self) -> str:
-        """Why the loop must stop now, or empty. Looks for a later copy about once a second."""
+        """Reason why the loop must stop now, or empty. Checks for a later copy about once a second."""
         now = time.monotonic()
         if not self.stop_reason and now - self._last_look > _LOOK_EVERY:
             self._last_look = now
@@ -51,7 +51,7 @@ class TaskContext:
         return self.stop_reason
 
     def superseded(self) -> bool:
-        """Whether a later copy owns the task: then nothing shared may be written any more."""
+        """Returns True once a later copy owns the task: nothing shared may be written from then on."""
         return self.claim.superseded()
 
     def snapshot_due(self) -> bool:

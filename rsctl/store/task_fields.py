@@ -1,4 +1,4 @@
-"""The fields of the records about tasks: what they are of, their attempts, and who was asked to do them. See `rsctl.store.fields`."""
+"""Fields of the records about tasks: images, attempts, requests and submissions. See `rsctl.store.fields`."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ClaimRecord(TypedDict):
 
 @with_config(STRICT)
 class RendezvousRecord(TypedDict):
-    """Where the first process of a training waits for the others."""
+    """Address at which the first process of a training waits for the others."""
 
     hosts: Texts
     port: Annotated[int, Field(ge=0, le=65_535)]
@@ -130,7 +130,7 @@ ENDING = Kind(EndingRecord)
 
 @with_config(STRICT)
 class SubmissionRecord(TypedDict):
-    """`<run>/submissions/<id>.json`: which tasks of a run a job of SLURM holds."""
+    """`<run>/submissions/<id>.json`: the tasks of a run that a SLURM job holds."""
 
     submission: Name
     profile: Text

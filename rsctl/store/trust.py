@@ -1,4 +1,4 @@
-"""Files of a store that a task may work with: this user's own files, or those of a group that shares the store."""
+"""Ownership checks: a task uses this user's own files of a store, or those of the group that shares it."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from rsctl.owners import check_owner, world_writable
 from rsctl.store.layout import KINDS, Run
 
 MODE = "RSCTL_STORE_MODE"
-"""Environment variable by which a backend tells a task the store mode of its profile."""
+"""Environment variable that passes the store mode of a profile to its tasks."""
 
 
 _READ = (".json", ".jsonl", ".pt", ".h5", ".log")
-"""Endings of the files that a task reads or goes on with; what else lies in a run's folder is never opened."""
+"""Endings of the files that a task reads or continues; other files in a run's folder are never opened."""
 
 
 def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
-    """Refuse a run with files of others: its own, and those of the tasks whose numbers match (none if empty).
+    """Refuse a run with other users' files: its own, and those of the tasks whose numbers match (none if empty).
 
     Raises
     ------
@@ -38,7 +38,7 @@ def check_run(run: Run, *, group: bool, tasks: str = "*") -> None:
 
 
 def check_task(run: Run, number: int, *, group: bool) -> None:
-    """Refuse a task whose files, or whose model's, are another user's; see `check_run`."""
+    """Refuse a task with another user's files, its own or its model's; see `check_run`."""
     check_run(run, group=group, tasks=f"{number:04d}")
     spec = run.spec
     for name in spec.needs if isinstance(spec, TrainSpec) else [spec.model_run]:
@@ -46,12 +46,12 @@ def check_task(run: Run, number: int, *, group: bool) -> None:
 
 
 def told_group() -> bool:
-    """Return whether this process was told that a group shares the store."""
+    """Return whether a group shares the store, according to the environment."""
     return os.environ.get(MODE) == "group"
 
 
 def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
-    """A sentence for every place that leads to results, or to what runs, and that everybody can write to."""
+    """A sentence for every world-writable path that leads to results or to executed code."""
     kinds = [place.store / name for name in (*KINDS, "code", "imports", "queue", "submissions", "sweeps")]
     inner = [entry for folder in kinds for entry in _files(folder)] if runs else []
     around = [
@@ -59,7 +59,7 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
         place.data,
         *([place.file, place.file.absolute().parent] if place.file else []),
     ]
-    # Where only owners can replace files, as in /tmp, what lies beside them does no harm.
+    # Where only owners can replace files, as in /tmp, other files beside them do no harm.
     around = [
         path
         for path in around
@@ -67,21 +67,21 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
     ]
     found = world_writable(dict.fromkeys([place.store, *kinds, *inner, *around]))
     return [
-        f"{path} can be written to by everybody: others can change results there, or what runs as you. chmod o-w {path}"
+        f"{path} is world-writable: other users can change results, or code that runs as you. chmod o-w {path}"
         for path in found
     ]
 
 
 def kept_from_group(root: Path) -> list[str]:
-    """Why members of the group that shares a store can't add to what this user makes there; a sentence each."""
+    """Reasons why other members of the store's group can't write to this user's folders; a sentence each."""
     os.umask(umask := os.umask(0o077))
     told = []
     if umask & stat.S_IRWXG:
         told.append(
-            f"with umask {umask:04o} the store's group can't add to what you make: say 'umask 002' first (in ~/.profile)"
+            f"with umask {umask:04o} the store's group can't write to your folders: run 'umask 002' first (in ~/.profile)"
         )
     if root.is_dir() and ~root.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP):
-        told.append(f"{root} doesn't pass its group on, or the group can't write there: chmod g+ws {root}")
+        told.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
     return told
 
 

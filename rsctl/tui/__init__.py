@@ -1,1 +1,1 @@
-"""The dashboard: looks at the store, steers sweeps. Nothing that can block runs on its own thread."""
+"""The dashboard: shows the store and controls sweeps. Blocking work never runs on the UI thread."""

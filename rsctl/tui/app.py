@@ -1,4 +1,4 @@
-"""The dashboard's application: the modes, one ticker, and the latest look at the store."""
+"""The dashboard's application: the modes, one ticker, and the latest overview of the store."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 
 TICK = 1.0
 AWAY = 5.0
-"""Seconds between looks while another window has the focus."""
+"""Seconds between polls while another window has the focus."""
 
 
 class Looked(Answer):
-    """A look at the store is done."""
+    """A poll of the store finished."""
 
     def __init__(self, overview: Overview) -> None:
         super().__init__()
@@ -62,12 +62,12 @@ class Dashboard(App[None]):
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),
         Binding("q", "quit", "Quit"),
-        # Apart: where somebody types, a q is a letter, and the last line must not say otherwise.
+        # Separate, since q is a letter in a text field and the footer must not offer it there.
         Binding("ctrl+c,ctrl+q", "quit", "Quit", show=False),
         Binding("question_mark", "help", "Help", key_display="?"),
         Binding("ctrl+p", "command_palette", "More", key_display="^p", tooltip="Every action, by name"),
-        Binding("p", "pause", "Pause", show=False, tooltip="Stop looking, or look again; tasks go on"),
-        Binding("f5,ctrl+r", "read_again", "Read everything again", show=False),
+        Binding("p", "pause", "Pause", show=False, tooltip="Pause or resume updates; tasks keep running"),
+        Binding("f5,ctrl+r", "read_again", "Reload everything", show=False),
     ]
 
     def __init__(self) -> None:
@@ -76,20 +76,20 @@ class Dashboard(App[None]):
         self.overview: Overview | None = None
         self.paused = False
         self.watcher: Watcher | None = None
-        """Used on the background thread `store` only."""
+        """Used only on the background thread `store`."""
         self.form: Drafting | None = None
-        """The compose mode, once it was on the screen."""
+        """The compose mode, once it has been opened."""
         self.sweep_in_sight = ""
-        """The sweep one was looking at, for the mode one goes to."""
+        """The sweep last selected, for the mode that is opened next."""
         self._away = False
         self._just_left = False
-        """The last key was a q in a dialogue: a second one, or one held down, must not leave rsctl."""
+        """The last key was a q in a dialog: a second one, or one held down, must not quit rsctl."""
         self._passed_on: Key | None = None
-        """A key that what it is bound to first had no use for."""
+        """A key that its first binding did not use."""
         for theme in THEMES:
             self.register_theme(theme)
         self.theme = THEMES[0].name
-        # Nothing here moves for the sake of moving: it is slow over SSH, and some people can't bear it.
+        # No animations: they are slow over SSH and some people can't tolerate them.
         self.animation_level = "none"
 
     def get_theme_variable_defaults(self) -> dict[str, str]:
@@ -126,7 +126,7 @@ class Dashboard(App[None]):
             self.tell_age()
 
     def _tell_outside(self, name: str, text: str, how: str) -> None:
-        """Reach somebody who looks at another window."""
+        """Notify a user who is in another window."""
         if how != "off":
             self.bell()
         if how != "desktop":
@@ -148,11 +148,11 @@ class Dashboard(App[None]):
 
     @property
     def mode_screen(self) -> ModeScreen:
-        """The screen of the mode, below any dialogue."""
+        """The screen of the mode, below any dialog."""
         return cast("ModeScreen", self.screen_stack[0])
 
     def tell_age(self) -> None:
-        """Say in the first line how old what is shown is."""
+        """Show the age of the data in the first line."""
         for bar in self.mode_screen.query(TopBar):
             overview = self.overview
             bar.tell(
@@ -162,27 +162,27 @@ class Dashboard(App[None]):
     # Actions
 
     async def on_event(self, event: Event) -> None:
-        """Keys may arrive together, as over a slow line: what a key opens or closes is done before the next is looked at.
+        """Handle a key completely before the next one: over a slow line several arrive together.
 
-        Textual handles a key that is bound only once it has come back from the widget in focus, and by then the widget
-        has those that follow. So it is handled here and now; Textual itself waits for the widgets of a screen that was
-        opened before it looks at the next key.
+        Textual runs a bound key's action only after the focused widget has passed the key on, and by then that widget
+        has received the keys that follow. So the action runs here; Textual itself waits for the widgets of a newly
+        opened screen before it takes the next key.
         """
         if isinstance(event, Key):
             if not event.is_forwarded:
                 if await self._act(event):
                     return
             elif event is not self._passed_on:
-                # It comes back from the widget in focus, and another screen may be here by now: it isn't its key.
+                # The focused widget passed it on, but another screen may be open by now, which must not receive it.
                 return
         await super().on_event(event)
 
     async def _act(self, key: Key) -> bool:
-        """Do what a key is bound to; False if it is text, or bound to nothing."""
+        """Run the action a key is bound to; False if the key is text or unbound."""
         self.app_focus = True
         field = self.focused
         if isinstance(field, Input):
-            # What was typed before is on its way: a Backspace or Enter must not overtake it.
+            # Earlier keys are still queued: a Backspace or Enter must not overtake them.
             await _caught_up(field)
             if field is self.focused and field.check_consume_key(key.key, key.character):
                 return False
@@ -191,10 +191,10 @@ class Dashboard(App[None]):
             return False
         left, self._just_left = self._just_left, key.key == "q" and self.screen.is_modal
         if left and (key.key, bound.binding.action) == ("q", "quit"):
-            self.notify("the q before closed a dialogue; q again leaves rsctl", markup=False)
+            self.notify("That q closed a dialog. Press q again to quit rsctl.", markup=False)
             return True
         if not await self.run_action(bound.binding.action, bound.node):
-            # What it is bound to has no use for it now, as Ctrl+C where nothing is selected: others may.
+            # The action did not apply, such as Ctrl+C with nothing selected: pass the key on.
             self._passed_on = key
             return False
         return True
@@ -209,12 +209,12 @@ class Dashboard(App[None]):
             self.switch_mode(name)
 
     def action_pause(self) -> None:
-        """Stop looking, or go on."""
+        """Pause or resume updates."""
         self.paused = not self.paused
         self._tick()
 
     def action_read_again(self) -> None:
-        """Forget what was read and look at everything anew."""
+        """Discard the cache and read everything again."""
 
         def look() -> Answer:
             self.watcher = None
@@ -223,11 +223,11 @@ class Dashboard(App[None]):
         self.background.ask("store", look, self)
 
     def look_now(self) -> None:
-        """Something was changed: don't wait for the ticker."""
+        """Poll at once after a change, without waiting for the ticker."""
         self.background.ask("store", self._look, self)
 
     async def action_quit(self) -> None:
-        """Leave, after a question where something in the form is unsaved."""
+        """Quit, after confirmation if the form has unsaved changes."""
         if (form := self.form) is None or not form.unsaved:
             self.exit()
             return
@@ -238,8 +238,8 @@ class Dashboard(App[None]):
                 self.background.finish("draft", 1.0)
                 self.exit()
 
-        text = f"'{plain(form.unsaved, 60)}' has changes that aren't saved (3, then w saves them). They are kept, and offered next time."
-        self.push_screen(ConfirmScreen("Leave rsctl?", text, "Leave", "Stay"), answered)
+        text = f"'{plain(form.unsaved, 60)}' has unsaved changes (3, then w, saves them). They are kept and offered next time."
+        self.push_screen(ConfirmScreen("Quit rsctl?", text, "Quit", "Stay"), answered)
 
     def action_help(self) -> None:
         screen = self.mode_screen
@@ -254,22 +254,22 @@ class Dashboard(App[None]):
             if name != self.current_mode:
                 yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.action_mode, name))
         yield SystemCommand(
-            "Pause or go on", "Stop looking at the store, or look again (p)", self.action_pause
+            "Pause or resume", "Pause or resume updates; tasks keep running (p)", self.action_pause
         )
-        yield SystemCommand("Read everything again", "Forget what was read (F5)", self.action_read_again)
-        yield SystemCommand("Keys", "What this screen is for, and its keys (?)", self.action_help)
+        yield SystemCommand("Reload everything", "Read the whole store again (F5)", self.action_read_again)
+        yield SystemCommand("Keys", "About this screen, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
-        yield SystemCommand("Quit", "Leave; the tasks go on (q)", partial(self.run_action, "quit"))
+        yield SystemCommand("Quit", "The tasks keep running (q)", partial(self.run_action, "quit"))
 
 
 def _screen(mode: str) -> ModeScreen:
-    """A mode's screen; what isn't looked at first isn't imported before the first paint."""
+    """Imports and makes a mode's screen, so that the first paint only loads the first mode."""
     module = import_module(f"rsctl.tui.screens.{mode}")
     return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 
 async def _caught_up(field: Input) -> None:
-    """Wait until a field has handled every key that it was given; not for one that is being taken away."""
+    """Wait until a field has handled every key sent to it, unless it is being removed."""
     done = asyncio.Event()
     if field.call_later(done.set):
         with contextlib.suppress(asyncio.TimeoutError):
@@ -277,7 +277,7 @@ async def _caught_up(field: Input) -> None:
 
 
 def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
-    """Sweeps whose last open task ended between two looks: name and a sentence."""
+    """Sweeps whose last open task ended between two polls: name and message."""
     if before is None:
         return []
     went_on = {sweep.name for sweep in before.sweeps if not _over(sweep)}
@@ -286,7 +286,7 @@ def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
         if sweep.name in went_on and _over(sweep):
             states = sweep.progress.states
             bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
-            text = "every task is done" if not bad else f"ended; not done: {bad} of {counted(total, 'task')}"
+            text = "all tasks are done" if not bad else f"ended, {bad} of {counted(total, 'task')} not done"
             found.append((sweep.name, text))
     return found
 

@@ -1,4 +1,4 @@
-"""Everything that may block, away from the screen's thread.
+"""Runs blocking work off the UI thread.
 
 Textual's thread workers can't be killed and delay the exit of the process for as long as a file system
 hangs. These are daemon threads instead: one per group, and leaving waits for none of them.
@@ -17,15 +17,15 @@ from textual.message_pump import MessagePump
 from rsctl.errors import UserError
 
 REST = 9.0
-"""After work that is repeated, a group rests this many times as long as the work took: a tenth of one core at most."""
+"""Repeated work pauses for this many times its own duration, so that it uses at most a tenth of a core."""
 
 
 class Answer(Event, bubble=False):
-    """What an errand brings back. An event, so that a screen can turn away those that come when its widgets are gone."""
+    """Result of a job. An event, so that a screen can drop results that arrive after its widgets are gone."""
 
 
 class Failed(Answer):
-    """An errand ended with an error; `text` says which."""
+    """A job ended with the error in `text`."""
 
     def __init__(self, group: str, text: str) -> None:
         super().__init__()
@@ -37,19 +37,19 @@ class _Group:
     wake: threading.Condition = field(default_factory=threading.Condition)
     waiting: tuple[Callable[[], Answer | None], MessagePump] | None = None
     started: float = 0.0
-    """Monotonic start of the errand under way; 0 if there is none."""
+    """Monotonic start time of the running job; 0 if there is none."""
     ended: float = 0.0
     cost: float = 0.0
 
 
 class Background:
-    """One daemon thread per group of errands. Of those that wait in a group only the newest is kept."""
+    """One daemon thread per group of jobs; of the jobs waiting in a group only the newest is kept."""
 
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
     def ask(self, group: str, errand: Callable[[], Answer | None], to: MessagePump) -> None:
-        """Run `errand` on the group's thread and post the answer it returns."""
+        """Run `errand` on the group's thread and post its result to `to`."""
         entry = self._groups.get(group)
         if entry is None:
             entry = self._groups[group] = _Group()
@@ -61,7 +61,7 @@ class Background:
             entry.wake.notify()
 
     def due(self, group: str, every: float) -> bool:
-        """Whether it is time to repeat a group's work: it isn't under way, and has rested long enough."""
+        """True if a group's work may be repeated: it isn't running, and has paused long enough."""
         entry = self._groups.get(group)
         if entry is None:
             return True
@@ -69,12 +69,12 @@ class Background:
         return entry.waiting is None and not entry.started and rested >= max(every, REST * entry.cost)
 
     def busy(self, group: str) -> float:
-        """Seconds that the errand under way has taken so far; 0 if there is none."""
+        """Seconds that the running job has taken so far; 0 if there is none."""
         entry = self._groups.get(group)
         return time.monotonic() - entry.started if entry and entry.started else 0.0
 
     def finish(self, group: str, seconds: float) -> None:
-        """Wait until a group has nothing to do, and no longer than this."""
+        """Wait until a group is idle, for at most so many seconds."""
         entry, end = self._groups.get(group), time.monotonic() + seconds
         while entry and (entry.waiting or entry.started) and time.monotonic() < end:
             time.sleep(0.01)

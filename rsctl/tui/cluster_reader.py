@@ -1,4 +1,4 @@
-"""What the cluster mode shows, asked on background threads."""
+"""Collects the data of the cluster mode, on background threads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsctl.tui.background import Answer
 
 @dataclass(frozen=True)
 class FindingView:
-    """One thing the doctor looked at."""
+    """One check of the doctor."""
 
     ok: bool
     what: str
@@ -20,7 +20,7 @@ class FindingView:
 
 
 class Examined(Answer):
-    """The doctor is through."""
+    """The doctor finished."""
 
     def __init__(self, findings: list[FindingView]) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Profiles(Answer):
 
 
 class Shown(Answer):
-    """What SLURM says to a question, as rows of text by pane; or why it can't be asked."""
+    """SLURM's reply to a query, as rows of text by pane; or the problem that prevented it."""
 
     def __init__(self, question: str, panes: dict[str, Sequence[tuple[str, ...]]], problem: str) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def profiles() -> Answer:
         given = profile.model_dump(exclude_unset=True, exclude={"backend"})
         told = ", ".join(f"{key} = {value}" for key, value in given.items()) or "defaults"
         found.append((name, str(profile.backend), plain(told, 500)))
-    return Profiles(found, str(place.file) if place.file else "no rsctl.toml: the defaults hold")
+    return Profiles(found, str(place.file) if place.file else "no rsctl.toml: defaults apply")
 
 
 def hardware() -> Answer:
@@ -94,7 +94,7 @@ def hardware() -> Answer:
                 str(one.gpus or ""),
             )
         )
-    # Those with free GPUs first: they are what one looks for.
+    # Nodes with free GPUs first: users mostly look for those.
     machines.sort(key=lambda node: (-node.free_gpus, -node.gpus))
     return Shown(
         "hardware",
@@ -118,7 +118,7 @@ def hardware() -> Answer:
 
 
 def usage() -> Answer:
-    """What accounting says this user has used."""
+    """This user's usage from SLURM's accounting."""
     from rsctl.cluster.slurm.nodes import usage as ask
     from rsctl.errors import UserError
 

@@ -33,7 +33,7 @@ from rsctl.tui.logged import logged_curve, logged_samples
 from rsctl.tui.views import Curve, RunView, Sample
 
 KEPT_BYTES = 32_000_000
-"""Counts kept in memory; those of runs that weren't asked for lately are read again when they are."""
+"""Bytes of counts kept in memory; the least recently used runs are read again when needed."""
 
 _SAMPLING = (
     "noise",
@@ -50,19 +50,19 @@ _SAMPLING = (
 
 
 class Curves:
-    """Keeps what was read of the runs asked for last."""
+    """Reads curves and caches the counts of the runs used last."""
 
     def __init__(self) -> None:
         self._readers: OrderedDict[Path, tuple[Reader[Rows], int]] = OrderedDict()
         self._known: dict[tuple[str, str, float], tuple[object, Curve]] = {}
         self._found: dict[str, tuple[object, Curve]] = {}
-        """Of verifiers and attacks."""
+        """Curves of verifiers and attacks, by run."""
         self._refused: dict[tuple[str, ...], dict[str, str]] = {}
 
     def of(
         self, store: str, run: RunView, certificate: str | None = None, alpha: float | None = None
     ) -> Curve:
-        """The curve of a run under one certificate at one alpha; by default the first its sweep asks for."""
+        """The curve of a run under one certificate at one alpha; by default the first of its sweep."""
         folder = Run(Path(store) / run.entry["kind"] / run.counts)
         if run.entry["kind"] == "imports":
             return self._logged(folder, run, certificate, alpha)
@@ -111,7 +111,7 @@ class Curves:
         return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
     def refused(self, runs: Sequence[RunView]) -> dict[str, str]:
-        """The certificates that refuse what was counted, of every one of these runs; and why, in short."""
+        """The certificates that refuse the counts of all these runs, with a short reason."""
         kinds = dict.fromkeys(_kind(run) for run in runs if run.entry["kind"] == "counts")
         first, *others = [self._refused[kind] for kind in kinds if kind in self._refused] or [{}]
         return {name: why for name, why in first.items() if all(name in other for other in others)}
@@ -135,7 +135,7 @@ class Curves:
         rule = find_certificate(name)
         begun, planned = self._table(folder, run)
         spec = folder.count_spec
-        # Where everything there is was counted, neither says anything.
+        # Where every noise position was counted, n and alpha mean nothing.
         n, level = (spec.n, alpha) if spec.estimated else (0, 0.0)
         shared = about_shared_noise([spec.seed]) if spec.shares_noise else ""
         late = about_late_images([(len(begun.rows), planned)]) if spec.stopping != "fixed" else ""
@@ -157,7 +157,7 @@ class Curves:
         )
 
     def _logged(self, folder: Run, run: RunView, certificate: str | None, alpha: float | None) -> Curve:
-        """Of an imported log, which never changes."""
+        """The curve of an imported log, which never changes."""
         key = (run.key, certificate or "", alpha or 0.0)
         if key not in self._known or self._known[key][0] is not run.entry:
             about, found = logged_curve(folder.path, run, certificate, alpha)
@@ -172,7 +172,7 @@ class Curves:
         return self._known[key][1]
 
     def _findings(self, folder: Run, run: RunView) -> Curve:
-        """Of a verifier or an attack: read again when a file changed."""
+        """The curve of a verifier or an attack, read again when a file changed."""
         stamp = _stamp(folder)
         if run.key not in self._found or self._found[run.key][0] != stamp:
             self._found[run.key] = (stamp, findings_curve(folder, run))
@@ -180,7 +180,7 @@ class Curves:
 
 
 def _kind(run: RunView) -> tuple[str, ...]:
-    """What of its sampling decides which certificates are sound."""
+    """The sampling settings that decide which certificates are sound."""
     return tuple(repr(run.settings.get(f"certification.{key}")) for key in _SAMPLING)
 
 

@@ -19,7 +19,7 @@ START: dict[str, Any] = {
 }
 ONCE = ("name", "description", "cluster")
 LISTS = {"method": "name", "verification": "verifier", "attack": "attack"}
-"""Tables of which there may be several, and the key that says what each is."""
+"""Tables that may occur several times, and the key that names the kind of each."""
 
 
 class Draft:
@@ -40,7 +40,7 @@ class Draft:
         return Draft(self.raw)
 
     def tables(self, key: str) -> list[dict[str, Any]]:
-        """Those of one of `LISTS`, to change."""
+        """The entries of one of `LISTS`, to modify."""
         found: list[dict[str, Any]] = self.raw[key]
         return found
 
@@ -49,7 +49,7 @@ class Draft:
         return self.tables("method")
 
     def get(self, key: str) -> tuple[Any, bool]:
-        """What the file says of a field, and whether it is a list of the grid; (None, False) if nothing.
+        """The value of a field in the file, and whether it is a list in the grid; (None, False) if unset.
 
         Keys are dotted as in the file; `method.1.epsilon` is that of the second method.
         """
@@ -65,7 +65,7 @@ class Draft:
         return found, found is not None
 
     def put(self, key: str, value: Any, *, grid: bool) -> None:
-        """Set a field, or give it a list in the grid."""
+        """Set a field to a value, or to a list in the grid."""
         self.drop(key)
         if not grid:
             table, last = self._table(key, make=True)
@@ -75,7 +75,7 @@ class Draft:
         found[dotted] = value
 
     def drop(self, key: str) -> None:
-        """Leave a field to its default."""
+        """Reset a field to its default."""
         table, last = self._table(key)
         if isinstance(table, dict):
             table.pop(last, None)
@@ -107,7 +107,7 @@ class Draft:
         return owner.get("grid"), dotted
 
     def _tidy(self) -> None:
-        """Empty tables say nothing."""
+        """Remove empty tables."""
         for owner in (self.raw, *(table for key in LISTS for table in self.tables(key))):
             for name in [n for n, value in owner.items() if value == {} and n not in ("dataset", "model")]:
                 del owner[name]

@@ -1,6 +1,6 @@
-"""Unsaved sweep files of the form, kept from one session to the next: one per user and store.
+"""Unsaved sweep files of the form, kept between sessions: one per user and store.
 
-They lie in `$XDG_STATE_HOME/rsctl/drafts`, by default under `~/.local/state`. Used on a background thread only.
+They are stored in `$XDG_STATE_HOME/rsctl/drafts`, by default under `~/.local/state`. Used on a background thread only.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rsctl.tui.draft import Draft, to_toml
 
 
 class Kept(Answer):
-    """The draft that was left, if there is one, with the file it was of and when; or why it can't be read."""
+    """The draft left unsaved, if any, with its file and time; or the problem that prevented reading it."""
 
     def __init__(
         self, draft: Draft | None = None, file: Path | None = None, when: float = 0.0, problem: str = ""
@@ -26,7 +26,7 @@ class Kept(Answer):
 
 
 def place() -> Path:
-    """The file that the draft of this store is kept in."""
+    """The file that holds the draft of this store."""
     from rsctl.config.settings import load_settings
 
     state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
@@ -35,14 +35,14 @@ def place() -> Path:
 
 
 def keep(draft: Draft, file: Path | None) -> None:
-    """Write a draft; raises UserError where it can't be."""
+    """Write a draft; raises UserError if that fails."""
     from rsctl.store.files import replace
 
     replace(place(), to_toml({"file": str(file or ""), "draft": draft.raw}).encode())
 
 
 def forget() -> None:
-    """Remove the draft: what it says is saved, or submitted."""
+    """Remove the draft, once it has been saved or submitted."""
     place().unlink(missing_ok=True)
 
 
@@ -59,11 +59,11 @@ def find() -> Kept:
         draft = Draft(found["draft"])
         return Kept(draft, Path(file) if file else None, path.stat().st_mtime)
     except (UserError, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        return Kept(problem=f"{path}: the draft that was kept there can't be read: {error}")
+        return Kept(problem=f"{path}: can't read the saved draft: {error}")
 
 
 def age(when: float) -> str:
-    """The time since then, in words: `5 minutes ago`, or the date."""
+    """The time since then as text: `5 minutes ago`, or the date."""
     minutes = (time.time() - when) / 60
     if minutes < 120:
         return "just now" if minutes < 2 else f"{minutes:.0f} minutes ago"

@@ -1,4 +1,4 @@
-"""Which runs are shown: `state:failed method:sodm sigma:>0.5`, and words that occur in a name."""
+"""Filters of runs, such as `state:failed method:sodm sigma:>0.5`, or text that occurs in a name."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Filter:
 
     text: str
     terms: tuple[tuple[str, str], ...]
-    """(key, wanted); the key of a bare word is empty."""
+    """(key, wanted) pairs; the key of plain text is empty."""
 
     def matches(self, run: RunView) -> bool:
         return all(_holds(run, key, wanted) for key, wanted in self.terms)
 
 
 def parse_filter(text: str, overview: Overview) -> Filter:
-    """The filter of this text; raises InputError for a key that no run has, or a state that doesn't exist."""
+    """Parses a filter; raises InputError for a key that no run has, or a state that doesn't exist."""
     terms = []
     for word in text.split():
         key, colon, wanted = word.partition(":")

@@ -1,4 +1,4 @@
-"""Curves of what verifiers proved and of what attacks left standing.
+"""Curves of proved radii and of accuracy under attack.
 
 Imported on a background thread only.
 """
@@ -23,7 +23,7 @@ from rsctl.tui.views import Curve, RunView
 
 
 def findings_curve(folder: Run, run: RunView) -> Curve:
-    """Of the finished beginning of the run's images."""
+    """The curve over the finished prefix of the run's images."""
     chosen, planned = run.entry["images"], int(run.entry["images"]["count"])
     about = Curve(run.key, run.title, "", "", "", 0.0, 0, 0, planned)
     try:
@@ -51,6 +51,6 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
     if not len(rows):
         return about
     proved = certified_line(about, as_certified(rows), rows.label, radii)
-    # A verifier abstains nowhere and has no cap; where single radii were settled, no mean is known.
+    # A verifier abstains nowhere and has no cap; where single radii were decided, no mean is known.
     unknown = float("nan")
     return replace(proved, acr=unknown if spec.radii else proved.acr, abstain_rate=unknown, cap_share=unknown)

@@ -46,7 +46,7 @@ NOISE = ("sigma", "noise", "exponent", "seed")
 
 
 def compose(draft: Draft) -> Composed:
-    """The form for what is chosen so far, with the problems at their fields, and the plan if there are none."""
+    """The form for a draft, with each problem at its field, and the plan if there are none."""
     place = load_settings()
     effective = InEffect(draft, place.data)
     checked = _check(draft, place)
@@ -87,7 +87,7 @@ def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
 
 @dataclass(frozen=True)
 class _Checked:
-    """A draft that was planned, or why it can't be."""
+    """The plan of a draft, or the problems that prevent one."""
 
     problems: dict[str, str]
     """By key."""
@@ -95,7 +95,7 @@ class _Checked:
     text: str = ""
     replaces: str = ""
     radii: Default | None = None
-    """The default columns, as far as they are possible."""
+    """The default columns that are possible."""
 
 
 def _check(draft: Draft, place: Place) -> _Checked:
@@ -115,18 +115,18 @@ def _check(draft: Draft, place: Place) -> _Checked:
         return _Checked(found, general)
     except UserError as error:
         return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
-    radii = Default(shown(possible_radii(plan.entries)), "as far as sigma, n and alpha allow any")
+    radii = Default(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
     return _Checked({}, [], text, what_changes(Store(place.store), plan), radii)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:
-    """The form's field that a problem's key speaks of."""
+    """The form's field that a problem's key refers to."""
     names = set(known)
     if key in names:
         return key
     parts = key.split(".")
     if parts[0] == "method":
-        # A sweep's problems don't say of which method they are.
+        # A sweep's problems don't name their method.
         rest = ".".join(parts[1:])
         return next(
             (name for name in sorted(names) if name.startswith("method.") and name.split(".", 2)[2] == rest),
@@ -157,12 +157,12 @@ def _point_fields(draft: Draft, names: Iterable[str], place: Place) -> Iterable[
 def _chosen(
     draft: Draft, prefix: str, known: Mapping[str, Any], effective: InEffect | None = None
 ) -> Iterable[Field]:
-    """The choice of a data set, model or method, and the parameters of what is chosen."""
+    """The name of a data set, model or method, and the parameters of the chosen one."""
     options = _titles(known)
     name, in_grid = draft.get(f"{prefix}.name")
     what = {"dataset": "data set", "model": "model"}.get(prefix, "method")
     declared = known.get(name) if isinstance(name, str) and not in_grid else None
-    help_text = f"The {what}." if declared is None else f"{declared.title}. {declared.citation}."
+    help_text = f"Name of the {what}." if declared is None else f"{declared.title}. {declared.citation}."
     yield Field(
         f"{prefix}.name",
         "name",
@@ -183,7 +183,7 @@ def _chosen(
 def _image_tables(
     draft: Draft, key: str, section: type[ImageTable], known: Mapping[str, Any]
 ) -> Iterable[Section]:
-    """A section per verifier or attack: what it is, what all of them have, and its own parameters."""
+    """A section per verifier or attack: its name, the common fields, and its own parameters."""
     own, entries = LISTS[key], draft.tables(key)
     options = _titles(known)
     for place, entry in enumerate(entries):
@@ -198,10 +198,10 @@ def _image_tables(
 
 
 def _recipe_fields(draft: Draft, effective: InEffect) -> Iterable[Field]:
-    """The recipe's fields, with what methods say of them in tables of their own."""
+    """The recipe's fields, with the values that methods override in their own tables."""
     for field in _fields(draft, "training.", Recipe, effective.recipe):
         apart = effective.apart(field.label) if field.is_set else ""
-        yield replace(field, source=f"but of {apart}") if apart else field
+        yield replace(field, source=f"except {apart}") if apart else field
 
 
 def _fields(

@@ -22,7 +22,7 @@ from rsctl.tui.draft import Draft
 from rsctl.tui.form_text import shown
 
 OWN = "default"
-"""Source of a default that is rsctl's own."""
+"""Source of rsctl's own defaults."""
 Values = list[tuple[Any, str]]
 """One value per noise level, each with its source."""
 
@@ -63,7 +63,7 @@ class InEffect:
         return _joined(mine) if mine else own(info)
 
     def recipe(self, name: str, info: FieldInfo) -> Default:
-        """The default of a field of the recipe, for all methods; what a method's own table says of it counts."""
+        """The default of a recipe field for all methods; a method's own table takes precedence."""
         said = []
         for one in self._methods:
             mine = _each(self._draft.get(f"method.{one.place}.training.{name}"), info)
@@ -71,7 +71,7 @@ class InEffect:
         return _joined(said) if said else own(info)
 
     def apart(self, name: str) -> str:
-        """Values of a field of the recipe that methods set in tables of their own, though the sweep sets it for all."""
+        """Values of a recipe field that methods override in their own tables."""
         found = [
             (one, _each(self._draft.get(f"method.{one.place}.training.{name}"), Recipe.model_fields[name]))
             for one in self._methods
@@ -97,7 +97,7 @@ class InEffect:
 
 
 def own(info: FieldInfo) -> Default:
-    """The text of the field's declaration."""
+    """The default from the field's declaration."""
     if info.is_required():
         return Default("", "required")
     return Default(shown(info.get_default(call_default_factory=True)), OWN)
@@ -109,7 +109,7 @@ def _of(one: _Trained, name: str, info: FieldInfo) -> Values:
 
 
 def _each(found: tuple[Any, bool], info: FieldInfo | None = None) -> list[Any]:
-    """The values that a field takes; a field that is a list by itself has one."""
+    """The values of a field; a field that is itself a list has one."""
     value, in_grid = found
     if value is None:
         return []

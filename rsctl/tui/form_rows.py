@@ -1,4 +1,4 @@
-"""The form's fields as rows, and what stands beside them: help, the plan, the file."""
+"""The form's fields as rows, and the texts beside them: help, plan and file."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from rsctl.tui.widgets.cells import Cell, Row
 
 MOST_LINES = 14
 CLOSED = ("Precision", "Resources for ")
-"""Beginnings of the titles of sections that are closed at first."""
+"""Title prefixes of the sections that are closed at first."""
 
 
 def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Row]:
-    """Every section with its fields, those for experts folded apart; `folds` has what somebody opened or closed."""
+    """Every section with its fields, the advanced ones in a fold; `folds` has what the user opened or closed."""
     rows: list[Row] = []
     for section in sections:
         opened = folds.get(section.title, not section.title.startswith(CLOSED))
@@ -27,20 +27,20 @@ def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Ro
         rows += [field_row(section, field) for field in section.basic]
         if expert := section.expert:
             key = expert_key(section)
-            # What is set, or wrong, is in sight.
+            # Fields that are set or wrong must be visible.
             opened = folds.get(key, any(field.is_set or field.problem for field in expert))
-            rows.append(Row(key, heading(f"expert ({len(expert)})", expert), 1, opened))
+            rows.append(Row(key, heading(f"advanced ({len(expert)})", expert), 1, opened))
             rows += [field_row(section, field, 2) for field in expert if opened]
     return rows
 
 
 def expert_key(section: Section) -> str:
-    """The row that folds the section's fields for experts."""
+    """Key of the row that folds the section's advanced fields."""
     return f"{section.title} expert"
 
 
 def heading(title: str, fields: Iterable[Field]) -> tuple[Cell, ...]:
-    """The cells of a row that folds fields."""
+    """The cells of a row that opens and closes a group of fields."""
     problems = sum(bool(field.problem) for field in fields)
     given = sum(field.is_set for field in fields)
     note = f"✗ {problems}" if problems else f"{given} set" if given else ""
@@ -48,16 +48,16 @@ def heading(title: str, fields: Iterable[Field]) -> tuple[Cell, ...]:
 
 
 def field_row(section: Section, field: Field, depth: int = 1) -> Row:
-    """A field: its value, or its default with where that comes from."""
+    """A field's row: its value, or its default and the default's source."""
     style = "failed" if field.problem else "" if field.is_set else "muted"
     value = plain(field.value if field.is_set else field.default, 300)
     shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
-    source = field.source if not field.is_set or field.source.startswith("but of ") else ""
+    source = field.source if not field.is_set or field.source.startswith("except ") else ""
     return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), depth)
 
 
 def highlighted(toml: str) -> Text:
-    """The file, with its headings set off."""
+    """The file with bold table headers."""
     text = Text()
     for line in plain_lines(toml):
         key, equals, rest = line.partition(" = ")
@@ -77,17 +77,17 @@ def said_default(field: Field) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """As much of a help text as stands beside a name in a list."""
+    """The first sentence of a help text, shown beside a name in a list."""
     return plain(text.partition(". ")[0], 60)
 
 
 def called(field: Field) -> str:
-    """A field's name as a sweep file gives it: several sections have a field of one label."""
+    """A field's key in the sweep file: labels repeat across sections."""
     return field.key.replace("method.0.", "method.")
 
 
 def help_text(field: Field | None) -> Text:
-    """What the field under the cursor means, its default, and what is wrong with it."""
+    """Help of the field under the cursor: meaning, default and problem."""
     text = Text()
     if field is not None:
         text.append(called(field) + "\n", "bold")
@@ -100,7 +100,7 @@ def help_text(field: Field | None) -> Text:
 
 
 def plan_text(composed: Composed) -> Text:
-    """The problems, or what the file would run."""
+    """The problems, or the plan of the file."""
     text = Text()
     problems = [
         *(f"{f.key}: {f.problem}" for s in composed.sections for f in s.fields if f.problem),
@@ -118,7 +118,7 @@ def plan_text(composed: Composed) -> Text:
 
 
 def first_lines(text: str, most: int) -> str:
-    """As many lines as there is use for, and how many more there are."""
+    """The first lines of a text, and the number of lines left out."""
     lines = plain_lines(text)
     rest = len(lines) - most
-    return "\n".join(lines if rest <= 0 else [*lines[:most], f"  … and {counted(rest, 'line')} more"])
+    return "\n".join(lines if rest <= 0 else [*lines[:most], f"  … and {counted(rest, 'more line')}"])

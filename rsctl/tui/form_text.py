@@ -1,4 +1,4 @@
-"""What a field's value looks like as text, and what text means as its value."""
+"""Converts a field's value to text and back."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shown(value: Any) -> str:
 
 
 def choices(annotation: Any) -> list[str]:
-    """The allowed values, where there are only so many."""
+    """The allowed values of a type that has finitely many."""
     if annotation is bool:
         return ["true", "false"]
     if typing.get_origin(annotation) is Literal:
@@ -86,7 +86,7 @@ def names_parser() -> Parse:
 
 
 def _read(text: str, text_allowed: bool) -> Any:
-    """A value as TOML has it; several with commas between them are a list."""
+    """Parses a TOML value; several separated by commas are a list."""
     for candidate in (text, f"[{text}]" if "," in text else ""):
         if candidate:
             try:
@@ -96,7 +96,7 @@ def _read(text: str, text_allowed: bool) -> Any:
     if text_allowed:
         return [part.strip() for part in text.split(",")] if "," in text else text
     raise InputError(
-        f"'{text}' is not a value such as 0.5, 10 or true; several with commas between them make a grid."
+        f"'{text}' is not a value such as 0.5, 10 or true; several separated by commas form a grid."
     )
 
 
@@ -109,7 +109,7 @@ def single(parse: Parse) -> Parse:
     def one(text: str) -> tuple[Any, bool]:
         value, in_grid = parse(text)
         if in_grid:
-            raise InputError(f"'{text}': one value; add another table to compare.")
+            raise InputError(f"'{text}': only one value is allowed here; add another table to compare.")
         return value, False
 
     return one

@@ -1,4 +1,4 @@
-"""The form as plain values, for the screen."""
+"""The form as plain values, without slow imports."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Field:
     is_set: bool
     default: str
     source: str
-    """Where the default comes from; of a value that is set, for which methods it doesn't hold."""
+    """Source of the default; for a value that is set, the methods that override it."""
     options: tuple[tuple[str, str], ...]
-    """What is allowed with a remark each, if it is only so much."""
+    """Allowed values with a remark each, if there are finitely many."""
     parse: Callable[[str], tuple[Any, bool]]
     problem: str = ""
     grid: bool = False
     """Its values span the grid."""
     many: bool = False
-    """It is a list by itself."""
+    """Its value is itself a list."""
     several: bool = False
-    """Its default isn't one value: methods or noise levels differ."""
+    """Its default differs between methods or noise levels."""
 
     @property
     def proposed(self) -> str:
-        """The text in its prompt at first."""
+        """Initial text of its prompt."""
         return self.value or ("" if self.several else self.default)
 
     def told(self, problem: str) -> Field:
@@ -47,7 +47,7 @@ BASIC: dict[str, tuple[str, ...]] = {
     "Training": ("epochs", "batch_size", "optimizer", "lr", "weight_decay", "schedule"),
     "Certification": ("n0", "n", "alpha", "certificates", "split", "skip", "max_images", "shards", "radii"),
 }
-"""Sections that have fields for experts → the others; of all other sections every field is shown."""
+"""Basic fields of the sections that fold the rest as advanced; other sections show every field."""
 
 
 @dataclass(frozen=True)
@@ -59,13 +59,13 @@ class Section:
 
     @property
     def basic(self) -> list[Field]:
-        """Those that most sweeps set; of a section that has none of them, all."""
+        """Fields that most sweeps set; all fields in a section without advanced ones."""
         wanted = BASIC.get(self.title)
         return [field for field in self.fields if wanted is None or field.label in wanted]
 
     @property
     def expert(self) -> list[Field]:
-        """The others."""
+        """The advanced fields."""
         basic = self.basic
         return [field for field in self.fields if field not in basic]
 
@@ -82,7 +82,7 @@ class Composed(Answer):
         replaces: str,
         tables: dict[str, tuple[tuple[str, str], ...]],
     ) -> None:
-        """`plan`: its description, empty if there are problems; `replaces`: what it changes of a sweep that exists;
+        """`plan`: its description, empty if there are problems; `replaces`: the changes to an existing sweep;
         `tables`: verifiers and attacks that can be added, each with its title.
         """
         super().__init__()
@@ -90,7 +90,7 @@ class Composed(Answer):
         self.plan, self.replaces, self.tables = plan, replaces, tables
 
     def put(self, field: Field) -> None:
-        """Have this field instead of the one of its key."""
+        """Replace the field with the same key."""
         self.sections = tuple(
             replace(section, fields=tuple(field if old.key == field.key else old for old in section.fields))
             for section in self.sections

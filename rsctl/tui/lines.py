@@ -21,7 +21,7 @@ POINTS = 241
 def certified_line(
     about: Curve, certified: Certified, labels: NDArray[np.int32], radii: list[float]
 ) -> Curve:
-    """The same with its numbers."""
+    """The curve with its numbers filled in."""
     correct = certified.predicted == labels
     columns = [(cell.radius, cell.accuracy, *cell.interval) for cell in curve(certified, labels, radii)]
     grid = _grid(about.norm, certified.radius, radii)
@@ -36,7 +36,7 @@ def certified_line(
 
 
 def attacked_line(about: Curve, distance: NDArray[np.float64], radii: list[float]) -> Curve:
-    """The same with the share of images that have no known adversarial image within each distance."""
+    """The curve of the share of images without a known adversarial image within each distance."""
     ordered, asked = np.sort(distance), np.array([float(radius) for radius in radii])
     left = len(ordered) - np.searchsorted(ordered, asked, side="right")
     columns = zip(asked, left / len(ordered), *_interval(left, len(ordered)), strict=True)
@@ -48,14 +48,14 @@ def attacked_line(about: Curve, distance: NDArray[np.float64], radii: list[float
 
 
 def _grid(norm: str, found: NDArray[np.float64], radii: list[float]) -> NDArray[np.float64]:
-    """Where a curve is worked out: from 0 to beyond what was found."""
+    """The radii at which a curve is evaluated: from 0 to beyond the largest found."""
     largest, asked = float(found[np.isfinite(found)].max(initial=0.0)), max(map(float, radii))
-    # Where nobody asked, the table's columns are those of several data sets: they would squeeze the curve.
+    # Default columns cover several data sets and would squeeze the curve.
     return np.linspace(0.0, max(largest, asked) if norm == "l2" else 1.1 * largest or asked or 1.0, POINTS)
 
 
 def _drawn(about: Curve, grid: NDArray[np.float64], counted: NDArray[np.int64]) -> Curve:
-    """The same with its line and band; `counted` says how many images stand at each radius."""
+    """The curve with its line and band, from the number of images that remain at each radius."""
     low, high = _interval(counted, about.images)
     return replace(
         about,

@@ -1,4 +1,4 @@
-"""Looks for a text in a log, a few megabytes at a time."""
+"""Searches a log for a text, a few megabytes at a time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ _CHUNK = 4 * 1024 * 1024
 
 
 def find_text(path: Path, text: str, byte: int, forward: bool) -> int | None:
-    """Where the next line from `byte` on begins that holds `text`, whatever the case of its ASCII letters; None if none does.
+    """Finds the start of the next line from `byte` on that contains `text`, ignoring ASCII case; None if there is none.
 
-    Backwards it is the last line that ends before `byte`.
+    Backwards, it is the last line that ends before `byte`.
     """
     wanted = text.encode().lower()
     size, step = size_of(path), _CHUNK - len(wanted)

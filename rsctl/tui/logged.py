@@ -21,7 +21,7 @@ from rsctl.tui.views import Curve, RunView, Sample
 def logged_curve(
     folder: Path, run: RunView, certificate: str | None, alpha: float | None
 ) -> tuple[Curve, Reading | None]:
-    """The curve of a log, and its radii; none where another certificate or alpha is asked for, and it has no counts."""
+    """The curve of a log and its radii; no radii if another certificate or alpha is requested and it has no counts."""
     log, entry = Import(folder), run.entry
     own, level, n = str(entry["certificates"][0]), entry["alpha"], entry["n"]
     try:
@@ -35,8 +35,8 @@ def logged_curve(
             len(log.radii), problems=tuple(plain(remark) for remark in [*entry["remarks"], *short]),
         )  # fmt: skip
     except NoCountsError:
-        said = f"alpha = {level:g}" if level else "an alpha that nobody stated"
-        why = f"an imported log holds radii of {own} at {said}, and no counts to derive others from"
+        said = f"alpha = {level:g}" if level else "an unstated alpha"
+        why = f"the imported log has radii of {own} at {said}, but no counts to compute others from"
         return _without(run, own, level, why), None
     except UserError as error:
         return _without(run, certificate or own, level, str(error)), None

@@ -1,4 +1,4 @@
-"""Windows of a log file: a gigabyte is read where one looks, and nowhere else."""
+"""Windows of a log file: of a large file only the visible part is read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rsctl.plain import plain
 WINDOW = 128 * 1024
 _CHUNK = 256 * 1024
 _WORDS = (b"traceback (most recent", b"error", b"exception", b"out of memory", b"failed", b"killed")
-"""One of which every line of an error has: they are found ten times as fast as the pattern."""
+"""Every error line contains one of these: searching for them is ten times as fast as the pattern."""
 _ERROR = re.compile(
     rb"(?i)traceback \(most recent|\berror\b|error:|exception|out of memory|\bfailed\b|killed"
 )
@@ -25,17 +25,17 @@ class Window:
 
     path: Path
     size: int
-    """Bytes in the file when it was read; -1 if it isn't there."""
+    """Bytes in the file when it was read; -1 if it doesn't exist."""
     start: int
     lines: tuple[str, ...] = ()
     offsets: tuple[int, ...] = ()
     end: int = 0
     anchor: int | None = None
-    """The byte whose line is to be in sight; None for the last line."""
+    """The byte whose line is scrolled into view; None for the last line."""
 
 
 def size_of(path: Path) -> int:
-    """Bytes in a file; -1 where none is there, or a pipe or a device that would be waited for."""
+    """Bytes in a regular file; -1 if there is none, or for a pipe or device, on which reading could block."""
     try:
         status = os.stat(path)
     except OSError:
@@ -50,7 +50,7 @@ def last_window(path: Path) -> Window:
 
 
 def window_around(path: Path, byte: int) -> Window:
-    """The lines about this byte, which becomes the anchor."""
+    """The lines around this byte, which becomes the anchor."""
     size = size_of(path)
     if size < 0:
         return Window(path, -1, 0)
@@ -59,7 +59,7 @@ def window_around(path: Path, byte: int) -> Window:
 
 
 def last_error(path: Path, before: int) -> int | None:
-    """Where the last line before this byte begins that speaks of an error; None if there is none."""
+    """Finds the start of the last line before this byte that reports an error; None if there is none."""
     end = min(before, size_of(path))
     with open(path, "rb") as file:
         while end > 0:
@@ -73,7 +73,7 @@ def last_error(path: Path, before: int) -> int | None:
                     pass
             if found is not None:
                 return start + data.rfind(b"\n", 0, found.start()) + 1
-            # A word that lies across two chunks is seen whole in the next one.
+            # A match that spans two chunks is seen whole in the next one.
             end = start + 64 if start else 0
             if end >= before:
                 end = start

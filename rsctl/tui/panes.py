@@ -1,4 +1,4 @@
-"""What the panel beside the sweeps shows, read on background threads."""
+"""Reads the data of the panel beside the sweeps, on background threads."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Trained(Answer):
 
 
 class Origin(Answer):
-    """Where a run's numbers come from, as pairs of a name and a text."""
+    """Provenance of a run's numbers, as (name, text) pairs."""
 
     def __init__(self, key: str, facts: list[tuple[str, str]]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Read(Answer):
 
 
 class Found(Answer):
-    """The part of a log with the line that was looked for; without one `none` says so."""
+    """The part of a log with the line that was searched for; `none` is the message if there is none."""
 
     def __init__(self, window: Window | None, none: str = "") -> None:
         super().__init__()
@@ -61,7 +61,7 @@ class Found(Answer):
 
 
 class PaneReader:
-    """The errands of the panel; what they keep is used on their own threads only."""
+    """The panel's background jobs; their caches are used only on their own threads."""
 
     def __init__(self) -> None:
         self._curves: Curves | None = None
@@ -97,7 +97,7 @@ class PaneReader:
         made = launch.get("provenance", {})
         git = made.get("git", {})
         state = (
-            f"{git['sha'][:12]}{' and uncommitted changes' if git.get('dirty') else ''}"
+            f"{git['sha'][:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
             if "sha" in git
             else "no git checkout"
         )
@@ -105,13 +105,13 @@ class PaneReader:
         facts = [
             ("code", f"{launch['code']} ({state})"),
             ("submitted by", " ".join(made.get("command", []))),
-            ("in", made.get("cwd", "")),
+            ("directory", made.get("cwd", "")),
             ("versions", versions),
         ]
         return Origin(run.key, [(name, plain(text, 1000)) for name, text in facts if text])
 
     def log_end(self, path: Path, known: int) -> Answer | None:
-        """The end of a log, unless it has the size that is known."""
+        """The end of a log, unless its size is unchanged."""
         source = _source(path)
         return None if size_of(source) == known else Read(replace(last_window(source), path=path))
 
@@ -122,14 +122,14 @@ class PaneReader:
     def log_error(self, path: Path, before: int) -> Answer:
         source = _source(path)
         byte = last_error(source, before) if size_of(source) >= 0 else None
-        return _found(path, source, byte, "no line above this one speaks of an error")
+        return _found(path, source, byte, "No error above this line.")
 
     def log_text(self, path: Path, text: str, byte: int, forward: bool) -> Answer:
-        """The next line from this byte on, or the last one before it, that holds a text in whatever case."""
+        """The next line from this byte on, or the last one before it, that contains a text, ignoring case."""
         source = _source(path)
         found = find_text(source, text, byte, forward) if size_of(source) >= 0 else None
         return _found(
-            path, source, found, f"no line {'below' if forward else 'above'} this one holds '{text}'"
+            path, source, found, f"No match for '{text}' {'below' if forward else 'above'} this line."
         )
 
 
@@ -138,7 +138,7 @@ def _found(path: Path, source: Path, byte: int | None, none: str) -> Found:
 
 
 def _source(path: Path) -> Path:
-    """A task's log; while that is empty, what a cluster's job said around it."""
+    """A task's log; while that is empty, the output of its cluster job."""
     if size_of(path) > 0:
         return path
     from rsctl.cluster.control import log_files
@@ -149,22 +149,22 @@ def _source(path: Path) -> Path:
 
 
 def log_of(overview: Overview, run: RunView | None, task: TaskView | None) -> tuple[Path | None, str]:
-    """The log to show for a row, and what to say where there is none: of a run, the task that matters most."""
+    """The log to show for a row, and the message if there is none; for a run, that of its most relevant task."""
     if run is None:
-        return None, "choose a run or a task to see its log"
+        return None, "Select a run or a task to see its log."
     if run.imported:
-        return None, "an imported log has no tasks"
+        return None, "An imported log has no tasks."
     if task is None:
         order = (*BAD_STATES, "running", "cancelled", "unknown", "done")
         tried = [t for t in run.tasks if t.attempt and t.state in order]
         if not tried:
-            return None, "no task of this run has begun"
+            return None, "No task of this run has started."
         task = min(tried, key=lambda t: (order.index(t.state), -t.updated))
-    return Path(overview.store) / task.run / "logs" / f"{task.number:04d}.log", "the log is empty"
+    return Path(overview.store) / task.run / "logs" / f"{task.number:04d}.log", "The log is empty."
 
 
 def about(sweep: SweepView | None, run: RunView | None, task: TaskView | None) -> str:
-    """Whom the panel speaks of."""
+    """The title of the panel: its sweep, run or task."""
     if run is None:
         return f"{sweep.name} ({counted(len(sweep.runs), 'run')})" if sweep else ""
     return f"{run.title} · {task.name}" if task else run.title

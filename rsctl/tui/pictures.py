@@ -1,4 +1,4 @@
-"""Pictures in the terminal: as sixels or by kitty's protocol where the terminal is known to have them, else in half-blocks."""
+"""Pictures in the terminal: by sixels or kitty's protocol where the terminal supports them, else by half-blocks."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from typing import Any, cast
 from textual.widget import Widget
 
 SIXELS = ("foot", "mlterm", "contour", "WezTerm", "iTerm.app")
-"""Terminals with sixels: how their TERM or TERM_PROGRAM begins."""
+"""Prefixes of TERM or TERM_PROGRAM of terminals with sixels."""
 KITTY = ("xterm-kitty", "xterm-ghostty")
 """Terminals with kitty's placeholders for images."""
 
 
 def way(environ: Mapping[str, str], pixels: bool) -> str:
-    """`kitty`, `sixel` or `half-blocks`; `pixels` is whether the terminal says how large its cells are.
+    """`kitty`, `sixel` or `half-blocks`; `pixels` is whether the terminal reports the size of its cells.
 
-    The terminal isn't asked what it can: over a slow line its answer would arrive as keys that somebody pressed.
+    The terminal isn't queried for its features: over a slow line its reply would be taken for pressed keys.
     """
     if not pixels or environ.get("TMUX") or environ.get("STY"):
         return "half-blocks"
@@ -42,7 +42,7 @@ def cell_in_pixels() -> tuple[int, int] | None:
 
 
 def picture(png: bytes, environ: Mapping[str, str]) -> Widget:
-    """A widget that shows a PNG as large as it is itself, its sides in proportion."""
+    """A widget that shows a PNG scaled to its own size, with the aspect ratio kept."""
     library = _library()
     kinds = {"kitty": "TGPImage", "sixel": "SixelImage", "half-blocks": "HalfcellImage"}
     kind = getattr(library, kinds[way(environ, cell_in_pixels() is not None)])
@@ -50,7 +50,7 @@ def picture(png: bytes, environ: Mapping[str, str]) -> Widget:
 
 
 def _library() -> Any:
-    """textual-image, kept from asking the terminal what it can while Textual reads its keys."""
+    """Imports textual-image without letting it query the terminal while Textual reads keys."""
     if "textual_image.widget" not in sys.modules:
         out, sys.__stdout__ = sys.__stdout__, _NoTerminal()  # type: ignore[misc, assignment]
         try:
@@ -66,7 +66,7 @@ def _library() -> Any:
 
 
 class _NoTerminal:
-    """Stands for stdout while the library is imported."""
+    """Replaces stdout while the library is imported."""
 
     def isatty(self) -> bool:
         return False

@@ -1,6 +1,6 @@
-"""What a sweep consists of, by its plan and the logs imported beside it: read when these files change.
+"""The runs of a sweep, from its plan and the logs imported beside it; read again when these files change.
 
-The one place of the dashboard that reads a plan's entries into rows. Imported on a background thread only.
+The only module of the dashboard that reads a plan's entries into rows. Imported on a background thread only.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Entry:
     """By their run and key."""
     problem: str = ""
     parts: dict[str, str] = field(default_factory=dict)
-    """Of its title, by what each says."""
+    """Parts of its title, by setting."""
     name: str = ""
-    """What of the title tells it apart from the sweep's other runs."""
+    """The part of the title that distinguishes it from the sweep's other runs."""
 
     @property
     def title(self) -> str:
@@ -89,7 +89,7 @@ def _stamp(path: Path) -> tuple[int, int]:
 
 
 def _several(beside: Sequence[ShownImport]) -> list[str]:
-    """In which of data set, split, model and certificate imported logs differ."""
+    """Those of data set, split, model and certificate in which imported logs differ."""
     specs = [shown.log.spec for shown in beside]
     keys = ("dataset", "split", "model", "certificate")
     return [key for key in keys if len({getattr(spec, key) for spec in specs}) > 1]
@@ -162,7 +162,7 @@ def _heading(train: TrainSpec) -> dict[str, Any]:
 
 
 def _name(entries: list[Entry]) -> None:
-    """Titles: the method, σ, verifier or attack, and what tells runs apart that agree in these: not what a recipe brings along."""
+    """Set titles: method, σ, verifier or attack, and the settings that distinguish runs with the same ones."""
     alike: dict[tuple[Any, Any, str], list[Entry]] = {}
     for entry in entries:
         if entry.settings:
@@ -176,13 +176,13 @@ def _name(entries: list[Entry]) -> None:
             entry.parts = {"method": method, "by": by, "sigma": f"σ {sigma:g}"}
             for key, column in columns.items():
                 value = column[at]
-                # An attack on the network itself has no noise, and 0 says so of each of its settings.
+                # An attack on the network itself has no noise: its noise settings are all 0.
                 if value is not None and (value or not key.startswith("attack.")):
                     entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"
 
 
 def _shorten(entries: list[Entry]) -> None:
-    """Names within the sweep: titles without what they all say."""
+    """Set names within the sweep: titles without the parts that all runs share."""
     named = [entry.parts for entry in entries if entry.parts]
     shared = {key for key in (named[0] if named else ()) if len({parts.get(key) for parts in named}) == 1}
     for entry in entries:
@@ -191,7 +191,7 @@ def _shorten(entries: list[Entry]) -> None:
 
 
 def _joined(parts: dict[str, str]) -> str:
-    """`method · verifier σ 0.5 · seed 0`, of what there is."""
+    """`method · verifier σ 0.5 · seed 0`, from the parts present."""
     by = " · ".join(filter(None, (parts.get("method"), parts.get("by"))))
     heading = " ".join(filter(None, (by, parts.get("sigma"), parts.get("log"))))
     settings = (text for key, text in parts.items() if key not in ("method", "by", "sigma", "log"))

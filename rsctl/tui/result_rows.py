@@ -27,7 +27,7 @@ def down(share: float) -> str:
 
 
 def up(share: float) -> str:
-    """Per cent, rounded up: for what speaks against the method."""
+    """Per cent, rounded up: for rates that count against the method."""
     return "–" if math.isnan(share) else f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
 
 
@@ -42,7 +42,7 @@ def four(value: float) -> str:
 
 
 def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[Row] = ()) -> list[Column]:
-    """The run, its images, a column per radius, and what qualifies them; names of the rows are cut last."""
+    """Columns for the run, its images, each radius and the rates; run names are cut last."""
     names = [2 + size_of(row.cells[0]) for row in rows]
     wide = 15 if intervals else 6
     return [
@@ -54,12 +54,12 @@ def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[Row] 
 
 
 def sorts(radii: Sequence[float]) -> list[str]:
-    """Titles of the columns that runs can be ordered by; the first one leaves them as planned."""
+    """Titles of the columns to sort runs by; the first one keeps the planned order."""
     return ["Run", "Images", *map(radius_text, radii), *(column.title for column in LAST)]
 
 
 def marked(columns: Sequence[Column], sort: str) -> list[Column]:
-    """The columns, the one that orders the runs marked."""
+    """The columns, with the sort column marked."""
     return [
         replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
         if one.title == sort and i
@@ -69,7 +69,7 @@ def marked(columns: Sequence[Column], sort: str) -> list[Column]:
 
 
 def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) -> list[RunView]:
-    """Runs with the largest number of a column first, those without one last; runs that are alike stay as planned."""
+    """Runs sorted by a column, largest first and those without a number last; ties keep the planned order."""
 
     def number(run: RunView) -> float:
         curve = curves.get(run.key)
@@ -91,7 +91,7 @@ def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) ->
 def result_row(
     run: RunView, curve: Curve | None, radii: Sequence[float], colour: int | None, intervals: bool
 ) -> Row:
-    """A run's line; `colour` is that of its curve, None where it isn't drawn."""
+    """A run's row; `colour` is that of its curve, None if it isn't drawn."""
     wrong = run.warning or (curve.warning if curve else "")
     mark: Cell = (
         (("━ " if colour is not None else "  "), str(colour) if colour is not None else ""),
@@ -128,7 +128,7 @@ def result_row(
 
 
 def sample_columns(labels: Labels) -> list[Column]:
-    """The columns, wide enough for the names of classes where there are some."""
+    """The columns of the images list, wide enough for class names if there are any."""
     wide = min(16, max(map(len, labels.names), default=0))
     return [
         Column("Image", 12 if wide else 0),
@@ -168,7 +168,7 @@ def _sample_row(sample: Sample, labels: Labels) -> Row:
             plain(labels.name(sample.label), 40),
             predicted,
             four(sample.radius),
-            # Of a log the counts aren't known, nor has a proof any.
+            # Logs may lack counts, and proofs have none.
             f"{sample.first:,}" if sample.first else "",
             f"{sample.second:,}" if sample.first else "",
             f"{sample.n:,}" if sample.n else "",

@@ -1,4 +1,4 @@
-"""What qualifies the numbers of the results mode, in words."""
+"""The text below the chart of the results mode: settings, guarantee and caveats."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rsctl.tui.widgets.certified import images, settings
 
 
 def facts(here: Curve | None, baseline: Baseline | None) -> Text:
-    """What the curve under the cursor speaks of, and where the reference lines come from."""
+    """Describes the curve under the cursor, and the source of the reference lines."""
     text = Text()
     if here is not None and here.images:
         text.append(here.title, "bold")
@@ -20,7 +20,7 @@ def facts(here: Curve | None, baseline: Baseline | None) -> Text:
         text.append(f"{here.certificate}: {here.guarantee}")
     elif here is not None:
         text.append(here.title, "bold")
-        text.append("  " + ("; ".join(here.problems) or "no image is in yet"))
+        text.append("  " + ("; ".join(here.problems) or "no images finished yet"))
     if here is not None and here.warning:
         text.append(f"\nLEARNED NOTHING: {here.warning}", "bold red")
     if here is not None and here.images and here.problems:

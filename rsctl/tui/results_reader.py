@@ -1,4 +1,4 @@
-"""What the results mode shows, read and computed on a background thread."""
+"""Reads and computes the data of the results mode, on a background thread."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 FORMATS = {
     "md": "Markdown", "csv": "CSV (one line per run and radius)", "latex": "LaTeX", "json": "JSON",
-    "tsv": "Logs of Cohen's format, one per run, into a folder",
+    "tsv": "Logs in Cohen's format, one per run, in a folder",
 }  # fmt: skip
 SUFFIXES = {"md": ".md", "csv": ".csv", "latex": ".tex", "json": ".json", "tsv": "-logs"}
 _AT_ONCE = 8
@@ -31,7 +31,7 @@ _AT_ONCE = 8
 
 @dataclass(frozen=True)
 class Question:
-    """Which numbers are wanted: a sweep under a certificate at an alpha; empty and 0 for the sweep's own."""
+    """A request for results: sweep, certificate and alpha; empty and 0 stand for the sweep's own."""
 
     sweep: str
     certificate: str
@@ -49,7 +49,7 @@ class Baseline:
 
 
 class Computed(Answer):
-    """Curves of some runs; more follow until `last`, which says what certificates refuse every table, and why."""
+    """Curves of some runs; more follow until `last`, which has the certificates that refuse every table, with reasons."""
 
     def __init__(
         self, question: Question, curves: dict[str, Curve], last: bool, refused: dict[str, str] | None = None
@@ -59,7 +59,7 @@ class Computed(Answer):
 
 
 class Known(Answer):
-    """The certificates there are, and published tables by data set."""
+    """All certificates, and published tables by data set."""
 
     def __init__(self, certificates: list[str], baselines: dict[str, list[Baseline]]) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Known(Answer):
 
 
 class Sampled(Answer):
-    """The images of a run; `folder` is the run's, from which their pictures can be had, None of a log."""
+    """The images of a run; `folder` is the run's, for drawing pictures, None for a log."""
 
     def __init__(
         self, title: str, samples: list[Sample], about: str, labels: Labels, folder: Path | None
@@ -77,7 +77,7 @@ class Sampled(Answer):
 
 
 class Pictured(Answer):
-    """An image as pictures (`jobs.picture`), or why there are none."""
+    """The pictures of an image (`jobs.picture`), or the problem that prevented them."""
 
     def __init__(self, position: int, values: dict[str, Any], problem: str) -> None:
         super().__init__()
@@ -85,7 +85,7 @@ class Pictured(Answer):
 
 
 class Exported(Answer):
-    """A table was written, or why it wasn't."""
+    """A table was written, or a problem prevented it."""
 
     def __init__(self, text: str, problem: str) -> None:
         super().__init__()
@@ -93,7 +93,7 @@ class Exported(Answer):
 
 
 class Kinds(Answer):
-    """The kinds of figures there are, each with what it shows."""
+    """All kinds of figures, each with a description."""
 
     def __init__(self, kinds: list[tuple[str, str]]) -> None:
         super().__init__()
@@ -109,14 +109,14 @@ class Compared(Answer):
 
 
 class ResultsReader:
-    """Used on the background thread `results` only, but for `wanted`."""
+    """Computes results; used only on the background thread `results`, except for `wanted`."""
 
     def __init__(self, to: MessagePump) -> None:
         self._to = to
         self._curves: Curves | None = None
         self._sent: tuple[Question, dict[str, Curve]] | None = None
         self.wanted: Question | None = None
-        """What the screen shows now: work on another question is given up."""
+        """The request that the screen shows now: work on any other is abandoned."""
 
     @property
     def curves(self) -> Curves:
@@ -148,7 +148,7 @@ class ResultsReader:
         return Known(list(certificates()), found)
 
     def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Answer | None:
-        """Curves of every run, a few at a time; nothing where nothing changed since the last time."""
+        """Curves of every run, a few at a time; None if nothing changed since the last call."""
         before = self._sent[1] if self._sent and self._sent[0] == question else {}
         everything: dict[str, Curve] = {}
         fresh: dict[str, Curve] = {}
@@ -188,22 +188,21 @@ class ResultsReader:
 
 
 def pictures(folder: Path, position: int) -> Answer:
-    """Have an image of a run drawn; torch is loaded in a process of its own."""
+    """Draw an image of a run; torch is loaded in a separate process."""
     from rsctl.config.settings import load_settings
 
     command = module_command("jobs.picture", str(folder), str(position), "--data", str(load_settings().data))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        return Pictured(
-            position, {}, done.stderr.strip().splitlines()[-1] if done.stderr.strip() else "it died"
-        )
+        reason = done.stderr.strip() or "drawing failed without a message"
+        return Pictured(position, {}, reason.splitlines()[-1])
     return Pictured(position, json.loads(done.stdout), "")
 
 
 def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Answer:
-    """Write the sweep's table, or its logs into a folder; over what rsctl wrote there, and nothing else.
+    """Write the sweep's table, or its logs into a folder; only files that rsctl wrote are overwritten.
 
-    Of these `runs` alone, by id, where there are any; `said` is how a note calls them.
+    Limited to these `runs`, by id, if there are any; `said` describes them in a note.
     """
     from rsctl.report.output import write
     from rsctl.report.rows import sweep_results
@@ -222,7 +221,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
 
 
 def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Answer:
-    """Draw one kind of figure of the sweep; as `export` otherwise."""
+    """Draw one kind of figure of the sweep; otherwise like `export`."""
     from rsctl.report.figures.draw import plot
 
     def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
@@ -249,21 +248,21 @@ def _saved(
         return Exported(save(Store(load_settings().store), path, choice), "")
     except RefusedError:
         return Exported(
-            "", f"{path}: exists, and rsctl didn't write it, or it was edited since: choose another name."
+            "", f"{path}: exists and wasn't written by rsctl, or was edited since; choose another name."
         )
     except (UserError, OSError) as error:
         return Exported("", str(error))
 
 
 def figure_kinds() -> Answer:
-    """The kinds of figures, in a sentence each."""
+    """The kinds of figures, with a sentence each."""
     from rsctl.report.figures.plots import KINDS
 
     return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
 
 
 def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
-    """Test the difference of two runs, under the certificate and alpha of the question where they have counts."""
+    """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text
     from rsctl.report.subjects import open_subject

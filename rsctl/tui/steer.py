@@ -1,4 +1,4 @@
-"""What the dashboard does to sweeps; each is an errand of a background thread and returns a sentence."""
+"""Actions on sweeps; each runs on a background thread and returns a message."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MOST_LISTED = 12
 
 
 class Acted(Answer):
-    """An action is done; `text` says what it did, `dropped` names open tasks that no sweep wants since then."""
+    """An action finished with the message `text`; `dropped` names open tasks that no sweep needs any more."""
 
     def __init__(self, text: str, dropped: Sequence[str] = ()) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class Acted(Answer):
 
 
 class Planned(Answer):
-    """A sweep file was planned: what it would do, or why it can't."""
+    """A sweep file was planned: the plan, or the problem that prevents it."""
 
     def __init__(self, file: Path, text: str, problem: str) -> None:
         super().__init__()
@@ -39,14 +39,14 @@ class Planned(Answer):
 
 
 def cancel(what: str, names: list[str]) -> Answer:
-    """Stop the unfinished tasks of sweeps or runs."""
+    """Cancel the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
 
     tasks, others = control.cancel(load_settings(), names)
-    done = f"cancelled {counted(len(tasks), 'task')}" if tasks else "nothing was left to cancel"
+    done = f"cancelled {counted(len(tasks), 'task')}" if tasks else "nothing left to cancel"
     left = (
-        f"; {counted(len(others), 'task')} of {', '.join(sorted(set(others.values())))} left"
+        f"; {counted(len(others), 'task')} of {', '.join(sorted(set(others.values())))} not cancelled"
         if others
         else ""
     )
@@ -54,17 +54,17 @@ def cancel(what: str, names: list[str]) -> Answer:
 
 
 def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
-    """Start again what failed, was lost or cancelled of a sweep, run or task; with these limits, where they are given."""
+    """Restart the failed, lost and cancelled tasks of a sweep, run or task, with the given limits, if any."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
     tasks, note = retry.retry(load_settings(), name, minutes=minutes, memory_gb=memory_gb)
-    done = f"{counted(len(tasks), 'task')} started again" if tasks else "nothing to be started again"
+    done = f"{counted(len(tasks), 'task')} restarted" if tasks else "nothing to restart"
     return Acted(f"{what}: {done}" + (f"\n{note}" if note else ""))
 
 
 def limits(text: str) -> dict[str, float]:
-    """`minutes=240 memory_gb=64` as numbers; raises InputError."""
+    """Parses limits such as `minutes=240 memory_gb=64`; raises InputError."""
     found: dict[str, float] = {}
     for word in text.split():
         key, _, value = word.partition("=")
@@ -75,20 +75,20 @@ def limits(text: str) -> dict[str, float]:
         except ValueError as error:
             raise InputError(f"{word}: '{value}' is not a number.") from error
         if not 0 < number < float("inf"):
-            raise InputError(f"{word}: a limit is more than 0.")
+            raise InputError(f"{word}: a limit must be above 0.")
         if key == "minutes" and number != int(number):
-            raise InputError(f"{word}: give whole minutes.")
+            raise InputError(f"{word}: minutes must be a whole number.")
         found[key] = number
     return found
 
 
 def keep_going(sweep: str) -> Answer:
-    """See that a queue serves the tasks that wait."""
+    """Make sure that a queue serves the waiting tasks."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
 
     control.keep_going(load_settings(), sweep)
-    return Acted(f"{sweep}: nothing failed, was lost or cancelled; its tasks have their turn in the queue")
+    return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 
 def plan(file: Path) -> Answer:
@@ -108,7 +108,7 @@ def plan(file: Path) -> Answer:
 
 
 def what_changes(store: Store, plan: Plan) -> str:
-    """What submitting changes of the sweep of its name; empty where it goes on with it, or there is none."""
+    """The changes to an existing sweep of this name; empty if it is unchanged or new."""
     from rsctl.plan.changed import check_name
     from rsctl.store.records import UnreadableRecord
 
@@ -122,7 +122,7 @@ def what_changes(store: Store, plan: Plan) -> str:
         return ""
     rest = [f"… and {len(notes) - MOST_NOTES} more"] if len(notes) > MOST_NOTES else []
     told = "".join(f"\n  {note}" for note in [*notes[:MOST_NOTES], *rest])
-    return f"A sweep of this name exists, and this changes its list (results are kept):{told}"
+    return f"A sweep with this name exists; this changes its runs (results are kept):{told}"
 
 
 def submit(file: Path, update: bool) -> Answer:
@@ -131,15 +131,15 @@ def submit(file: Path, update: bool) -> Answer:
     from rsctl.config.settings import load_settings
 
     done, left = dropped.submit(file, load_settings(), update=update)
-    # What changes was said before.
+    # The changes were shown before.
     notes = "".join(f"\n{note}" for note in done.committed.notes if not note.startswith("update: "))
-    already = f", {done.committed.done} done already" if done.committed.done else ""
-    text = f"{done.plan.sweep.name}: {counted(done.added, 'task')} handed over{already}{notes}"
+    already = f", {done.committed.done} already done" if done.committed.done else ""
+    text = f"{done.plan.sweep.name}: {counted(done.added, 'task')} submitted{already}{notes}"
     return Acted(text, [status.task.key for status in left])
 
 
 class Leaves(Answer):
-    """The folders that giving up a sweep would remove, or why it can't be given up now."""
+    """The folders that deleting a sweep would remove, or the problem that prevents it."""
 
     def __init__(self, sweep: str, text: str, problem: str, folders: frozenset[Path] = frozenset()) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class Leaves(Answer):
 
 
 def what_leaves(sweep: str) -> Answer:
-    """List what would be removed with a sweep; nothing is touched."""
+    """List the folders that would be deleted with a sweep; changes nothing."""
     from rsctl.cluster.prune import RECENT, given_up, leftovers
     from rsctl.config.settings import load_settings
 
@@ -159,7 +159,7 @@ def what_leaves(sweep: str) -> Answer:
         return Leaves(sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
     listed = [*given_up(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
-    lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be removed for good:", ""]
+    lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
     lines += [
         f"{one.size / 1e6:8.1f} MB  {one.path.relative_to(place.store)}" for one in listed[:MOST_LISTED]
     ]
@@ -167,19 +167,19 @@ def what_leaves(sweep: str) -> Answer:
     if young:
         lines += [
             "",
-            f"{young} more were submitted within {RECENT / 60:.0f} minutes and stay; 'rsctl prune' removes them later.",
+            f"{young} more were submitted in the last {RECENT / 60:.0f} minutes and are kept; 'rsctl prune' removes them later.",
         ]
     return Leaves(sweep, "\n".join(lines), "", frozenset(one.path for one in found))
 
 
 def give_up(sweep: str, folders: frozenset[Path]) -> Answer:
-    """Remove a sweep, and of these folders, which were shown, those that still no other sweep shares."""
+    """Delete a sweep, and those of the listed folders that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
     from rsctl.config.settings import load_settings
 
     place = load_settings()
     remove(place, [one for one in leftovers(place, [sweep]) if one.path in folders], [sweep])
-    return Acted(f"{sweep}: removed")
+    return Acted(f"{sweep}: deleted")
 
 
 def editor() -> list[str]:
@@ -189,11 +189,11 @@ def editor() -> list[str]:
             return shlex.split(os.environ[name])
     if shutil.which("vi"):
         return ["vi"]
-    raise InputError("no editor: set EDITOR, for instance EDITOR=nano.")
+    raise InputError("No editor found: set EDITOR, for example EDITOR=nano.")
 
 
 def working_copy(store: str, sweep: str) -> Path:
-    """A copy of a sweep's file to edit: the one in the store says what was submitted, and stays."""
+    """A copy of a sweep's file to edit; the one in the store records what was submitted."""
     text = (Path(store) / "sweeps" / sweep / "sweep.toml").read_bytes()
     copy = Path(tempfile.mkdtemp(prefix="rsctl-")) / f"{sweep}.toml"
     copy.write_bytes(text)

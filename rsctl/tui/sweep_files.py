@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Opened(Answer):
-    """A sweep file or template was read, or why it wasn't."""
+    """A sweep file or template was read, or a problem prevented it."""
 
     def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Opened(Answer):
 
 
 class Saved(Answer):
-    """A sweep file was written, or why it wasn't."""
+    """A sweep file was written, or a problem prevented it."""
 
     def __init__(self, draft: Draft, file: Path, problem: str) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ def compose(draft: Draft) -> Answer:
 
 
 def templates() -> dict[str, Template]:
-    """Those that come with rsctl, by name: the quickstart, then what asks for no GPU, then the others."""
+    """The templates that come with rsctl, by name: the quickstart, then those that need no GPU, then the others."""
     from rsctl.config.templates import all_templates
 
     asks = ("needs a GPU)", "needs GPUs)", "a GPU helps)")
@@ -50,7 +50,7 @@ def templates() -> dict[str, Template]:
 
 
 def draft_of(template: Template) -> Draft:
-    """Start from one."""
+    """The draft of a template."""
     import tomli
 
     return Draft(tomli.loads(template.text))
@@ -68,7 +68,7 @@ def open_file(name: str) -> Answer:
 
 
 def save(file: Path, draft: Draft, own: bool) -> Answer:
-    """Write a sweep file; over one that exists only if it is one's `own`."""
+    """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
 
@@ -77,14 +77,14 @@ def save(file: Path, draft: Draft, own: bool) -> Answer:
         if own:
             replace(file, text)
         elif not publish(file, text):
-            return Saved(draft, file, f"{file}: exists already; choose another name.")
+            return Saved(draft, file, f"{file}: already exists; choose another name.")
     except (UserError, OSError) as error:
         return Saved(draft, file, str(error))
     return Saved(draft, file, "")
 
 
 def submit(name: str, toml: str, update: bool) -> Answer:
-    """Submit what the form says."""
+    """Submit the sweep file in the form."""
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
         file = Path(folder) / f"{name}.toml"
         file.write_text(toml, encoding="utf-8")

@@ -26,7 +26,7 @@ _SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
 
 
 def titles(sort: str) -> list[Column]:
-    """The columns, the one that orders the runs marked."""
+    """The columns, with the sort column marked."""
     return [
         replace(column, title=f"{column.title} ▾") if column.title == _SORTED.get(sort) else column
         for column in COLUMNS
@@ -36,9 +36,9 @@ def titles(sort: str) -> list[Column]:
 def sweep_rows(
     overview: Overview, opened: set[str], only: Filter | None = None, sort: str = "planned"
 ) -> list[Row]:
-    """The tree as far as it is unfolded. Keys: `sweep`, the run's key, `run key task key`.
+    """The rows of the tree that are unfolded. Keys: `sweep`, the run's key, `run key task key`.
 
-    Under a filter every sweep with a run that matches is open, and the others are left out.
+    Under a filter, every sweep with a matching run is open, and the others are left out.
     """
     rows: list[Row] = []
     for sweep in overview.sweeps:
@@ -56,7 +56,7 @@ def sweep_rows(
 
 
 def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
-    """What needs attention first; runs that are alike stay as planned."""
+    """Runs sorted by attention needed; ties keep the planned order."""
     if sort == "state":
         order = ("failed", "lost", "cancelled", "unknown", "running", "queued", "waiting", "new", "done")
         return sorted(runs, key=lambda run: min(map(order.index, run.progress.states), default=len(order)))
@@ -69,7 +69,7 @@ def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
 
 
 def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None, TaskView | None]:
-    """What a row's key stands for: its sweep, and its run and task as far as it is one."""
+    """The sweep of a row's key, and its run and task, None for those below its level."""
     name, _, rest = key.partition("/")
     sweep = next((sweep for sweep in overview.sweeps if sweep.name == name), None)
     if sweep is None or not rest:
@@ -108,7 +108,11 @@ def _run_row(run: RunView, opened: bool) -> Row:
     text = whole.text
     if whole.state == "running":
         text = whole.text.replace("running", "training" if run.stage == "train" else "certifying")
-    shown = state_cell("failed", mark_of(run.warning)) if run.warning else state_cell(whole.state, text)
+    shown = state_cell(whole.state, text)
+    if run.warning:
+        # The glyph keeps the state where the column has no room for its name.
+        brief = "done " if whole.state == "done" else ""
+        shown = (*state_cell(whole.state, brief), (mark_of(run.warning), "failed"))
     return Row(
         run.key,
         (run.name, shown, _share(stage), _rate(stage), _left(stage), "", ""),
@@ -135,7 +139,7 @@ def _task_row(run: RunView, task: TaskView) -> Row:
 
 
 def mark_of(warning: str) -> str:
-    """`one class` or `at chance`: what is wrong with a network, in two words."""
+    """The short form of a warning: `one class` or `at chance`."""
     return warning.partition(":")[0].lower()
 
 
@@ -151,7 +155,7 @@ def _share(progress: Progress) -> Cell:
 
 
 def _rate(progress: Progress) -> str:
-    """Of whatever its state counts: a run that trains steps, one that certifies images."""
+    """The rate in the unit of the stage: steps in training, images in certification."""
     return per_second(progress.rate) if progress.rate else ""
 
 

@@ -1,4 +1,4 @@
-"""Tells somebody who looks elsewhere: the terminal's bell, and a notification of the desktop.
+"""Notifications for a user in another window: the terminal's bell, and a desktop notification.
 
 Over SSH only the terminal can reach the desktop: OSC 9 (iTerm2, kitty, WezTerm, Ghostty, foot) or OSC 777 (rxvt), which
 others ignore. tmux lets it through where `allow-passthrough` is on, and shows the bell in any case.
@@ -16,7 +16,7 @@ BELL = "\x07"
 
 
 def through_terminal(title: str, text: str, environment: Mapping[str, str]) -> str:
-    """What the terminal is to be sent for a notification; nothing to one that would print it."""
+    """The escape sequence for a notification; empty for a terminal that would print it."""
     kind = environment.get("TERM", "")
     if kind in ("", "dumb", "linux"):
         return ""
@@ -32,14 +32,14 @@ def through_terminal(title: str, text: str, environment: Mapping[str, str]) -> s
 
 
 def on_this_desktop(environment: Mapping[str, str]) -> bool:
-    """Whether notify-send would reach whoever looks at this terminal."""
+    """True if notify-send reaches the desktop that shows this terminal."""
     here = environment.get("DISPLAY") or environment.get("WAYLAND_DISPLAY")
     remote = environment.get("SSH_CONNECTION") or environment.get("SSH_TTY")
     return bool(here and not remote and shutil.which("notify-send"))
 
 
 def notify_send(title: str, text: str) -> None:
-    """Ask the desktop; may block, and a desktop that can't is nobody's trouble."""
+    """Send a desktop notification; may block, and a failure is ignored."""
     try:
         subprocess.run(
             ["notify-send", "--app-name=rsctl", "--", plain(title, 200), plain(text, 600)],

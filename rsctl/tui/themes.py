@@ -1,4 +1,4 @@
-"""Two quiet themes; Textual's own are there as well (command palette: Theme)."""
+"""Two quiet themes; Textual's own are available too (command palette: Theme)."""
 
 from __future__ import annotations
 
@@ -36,4 +36,4 @@ THEMES = (
     ),
 )
 SERIES = {"series-3": "#cf8fb8", "series-4": "#a695d8", "series-5": "#b5a642"}
-"""Colours of the fourth to sixth curve, where a theme has none of its own; the first three are a theme's main colours."""
+"""Colours of the fourth to sixth curve in themes without their own; the first three are a theme's main colours."""

@@ -1,4 +1,4 @@
-"""Training curves from metrics.<attempt>.jsonl, read from where the last look ended."""
+"""Training curves from metrics.<attempt>.jsonl, read from where the last poll ended."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ class _File:
 
 
 class Training:
-    """Keeps what was read of the models asked for last."""
+    """Reads training curves and caches the files of the models used last."""
 
     def __init__(self) -> None:
         self._files: OrderedDict[Path, dict[int, _File]] = OrderedDict()
 
     def of(self, folder: Path, title: str) -> TrainingCurve:
-        """Loss, accuracy and learning rate by epoch; where an attempt went on from a checkpoint, the later one counts."""
+        """Loss, accuracy and learning rate by epoch; where attempts overlap after a restart, the later one counts."""
         files = self._files.setdefault(folder, {})
         self._files.move_to_end(folder)
         if len(self._files) > _KEPT:
@@ -52,7 +52,7 @@ class Training:
 
 
 def _extend(path: Path, file: _File) -> None:
-    """Read what was added; records begin with a newline, so a torn last one waits for its rest."""
+    """Read the new records; they begin with a newline, so an incomplete last one waits for its rest."""
     from pydantic import ValidationError
 
     from rsctl.store.records import MOST_BYTES, open_file

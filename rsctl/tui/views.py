@@ -1,4 +1,4 @@
-"""What the screens show, as plain values: no file, no array, nothing slow to import."""
+"""The data that the screens show, as plain values: no files, no arrays, no slow imports."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 OPEN_STATES = ("running", "queued", "waiting", "unknown")
 BAD_STATES = ("failed", "lost")
 STATES = ("running", "queued", "waiting", "failed", "lost", "cancelled", "unknown", "new", "done")
-"""As `rsctl.store.attempts.State`, the most telling first."""
+"""As `rsctl.store.attempts.State`, the most important first."""
 GLYPHS = {
     "running": "●", "queued": "○", "waiting": "◌", "failed": "✗", "lost": "✗", "cancelled": "⊘", "unknown": "?", "new": "·", "done": "✓",
 }  # fmt: skip
@@ -36,7 +36,7 @@ class TaskView:
     attempt: int = 0
     updated: float = 0.0
     warning: str = ""
-    """That the network of its run learned nothing."""
+    """A warning that its run's network learned nothing, else empty."""
 
     @property
     def progress(self) -> float:
@@ -51,35 +51,35 @@ class RunView:
     sweep: str
     title: str
     name: str
-    """What of the title tells it apart from the sweep's other runs."""
+    """The part of the title that distinguishes it from the sweep's other runs."""
     model: str
     counts: str
     settings: Mapping[str, Any]
-    """Every resolved setting, by the key a sweep file gives it."""
+    """Every resolved setting, by its key in a sweep file."""
     entry: Mapping[str, Any]
     """Its entry in the sweep's plan: images, alpha, certificates, radii."""
     tasks: tuple[TaskView, ...]
     problem: str = ""
-    """Why its files can't be read, if they can't."""
+    """The error that prevents reading its files, else empty."""
 
     @cached_property
     def warning(self) -> str:
-        """That its network learned nothing, else empty."""
+        """A warning that its network learned nothing, else empty."""
         return next((task.warning for task in self.tasks if task.warning), "")
 
     @property
     def imported(self) -> bool:
-        """Whether it is somebody's log, which has no tasks."""
+        """True for an imported log, which has no tasks."""
         return self.entry.get("kind") == "imports"
 
     @cached_property
     def progress(self) -> Progress:
-        """Of all its tasks."""
+        """Progress of all its tasks."""
         return progress_of(self.tasks)
 
     @cached_property
     def stage_progress(self) -> Progress:
-        """Of the tasks of its stage."""
+        """Progress of the tasks of its stage."""
         return progress_of(self.stage_tasks)
 
     @property
@@ -92,7 +92,7 @@ class RunView:
 
     @property
     def stage(self) -> str:
-        """`train` until the model is there, then `certify`."""
+        """`train` until the model is trained, then `certify`."""
         return "certify" if all(task.state == "done" for task in self.training) else "train"
 
     @property
@@ -112,18 +112,18 @@ class SweepView:
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:
-        """Each once: runs may share a model."""
+        """All tasks, each once: runs may share a model."""
         return tuple({task.key: task for run in self.runs for task in run.tasks}.values())
 
     @cached_property
     def progress(self) -> Progress:
-        """Of all its tasks."""
+        """Progress of all its tasks."""
         return progress_of(self.tasks)
 
 
 @dataclass(frozen=True)
 class Overview:
-    """Everything in the store, at one moment."""
+    """The contents of the store at one moment."""
 
     store: str
     sweeps: tuple[SweepView, ...]
@@ -131,21 +131,21 @@ class Overview:
     taken: float
     """Unix time."""
     unheard: float = 0.0
-    """Unix time of the scheduler's last word where it doesn't answer, 0 where it does; -1 if it never did."""
+    """Unix time of the scheduler's last response while it doesn't respond, else 0; -1 if it never did."""
     notify: str = "off"
-    """How a sweep's end is told: `desktop`, `bell` or `off`."""
+    """Notification of a sweep's end: `desktop`, `bell` or `off`."""
     dropped: tuple[TaskView, ...] = ()
-    """Open tasks that no sweep wants any more."""
+    """Open tasks that no sweep needs any more."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Certified accuracy against radius, or accuracy under an attack against distance, of the images that are in."""
+    """Certified accuracy against radius, or accuracy under an attack against distance, of the finished images."""
 
     run: str
     title: str
     certificate: str
-    """Or the verifier or attack."""
+    """Name of the certificate, verifier or attack."""
     guarantee: str
     norm: str
     alpha: float
@@ -163,9 +163,9 @@ class Curve:
     columns: tuple[tuple[float, float, float, float], ...] = ()
     """Radius, certified accuracy and its interval at the radii of the sweep's table."""
     warning: str = ""
-    """That the network learned nothing."""
+    """A warning that the network learned nothing, else empty."""
     attacked: bool = False
-    """Whether it is what an attack left standing, which certifies nothing."""
+    """True for accuracy under attack, which certifies nothing."""
 
 
 @dataclass(frozen=True)
@@ -176,7 +176,7 @@ class Sample:
     label: int
     predicted: int
     radius: float
-    """Of an attack: the distance of the nearest adversarial image, infinite where none is known."""
+    """The certified radius; for an attack, the distance of the nearest adversarial image, infinite if none is known."""
     first: int
     second: int
     n: int
@@ -185,7 +185,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class TrainingCurve:
-    """How a training went, by epoch."""
+    """Values of a training by epoch."""
 
     title: str
     epochs: tuple[float, ...]
@@ -195,25 +195,25 @@ class TrainingCurve:
 
 @dataclass(frozen=True)
 class Progress:
-    """Several tasks in one line."""
+    """Summary of several tasks."""
 
     state: str
-    """The most telling of their states."""
+    """The most important of their states."""
     text: str
     """`running`, or `running ✗2` where two have failed."""
     share: float
     rate: float = 0.0
     unit: str = ""
     left: float | None = None
-    """Seconds, as far as can be told."""
+    """Estimated seconds, None if unknown."""
     states: Mapping[str, int] = field(default_factory=dict)
 
 
 def progress_of(tasks: Iterable[TaskView]) -> Progress:
     """The state, share done and rate of several tasks.
 
-    The time left is that of the tasks which run or wait for a slot, at the present rate; unknown while
-    nothing runs, or while a task's length isn't known yet and no other tells it.
+    The time left is that of the running, queued and waiting tasks at the present rate; it is unknown while
+    nothing runs, or while no task's length is known.
     """
     everything = list(tasks)
     counted = Counter(task.state for task in everything)

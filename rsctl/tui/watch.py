@@ -1,6 +1,6 @@
-"""Looks at the store again and again, cheaply: what is done stays done, what hasn't changed isn't read.
+"""Polls the store cheaply: done tasks and unchanged files aren't read again.
 
-Imported on a background thread only: its rooms take a third of a second to load.
+Imported on a background thread only: its imports take a third of a second.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 
 
 class Watcher:
-    """The store's sweeps, runs and tasks; a second look reads only what may have changed."""
+    """The store's sweeps, runs and tasks; later polls read only what may have changed."""
 
     def __init__(self) -> None:
         self._place: Place | None = None
@@ -34,7 +34,7 @@ class Watcher:
         self._views: list[SweepView] = []
         self._last: dict[str, TaskView] = {}
         self._stamps: dict[Path, int] = {}
-        """Of the folders with attempts: a new attempt changes them, and what was done may run again."""
+        """Modification times of the folders with attempts: a new attempt changes them, and done tasks may run again."""
 
     @property
     def place(self) -> Place:
@@ -58,7 +58,7 @@ class Watcher:
                 continue
             problems += found[name].problems
         complete = len(found) == len(names)
-        """True where all that the sweeps want is known: tasks of one that can't be read must not pass for unwanted."""
+        """False if a sweep can't be read: its tasks must not be reported as dropped."""
         self._sweeps = found
         tasks = self._statuses(place, found)
         problems += [plain(notice, 500) for notice in notices()]
@@ -76,7 +76,7 @@ class Watcher:
         )
 
     def _dropped(self, place: Place, sweeps: dict[str, Sweep], held: set[str]) -> tuple[TaskView, ...]:
-        """Open tasks that none of the sweeps wants, of those held before the sweeps were read."""
+        """Open tasks that no sweep needs, among those held before the sweeps were read."""
         wanted = {
             key
             for sweep in sweeps.values()
@@ -87,7 +87,7 @@ class Watcher:
         return tuple(_task_view(status) for status in dropped_tasks(place, held - wanted))
 
     def _statuses(self, place: Place, sweeps: dict[str, Sweep]) -> dict[str, TaskView]:
-        """Views by task key: one question for all open tasks, and none about those that are done."""
+        """Views by task key: one query for all open tasks, and none for done ones."""
         open_tasks: dict[str, Task] = {}
         entries = [entry for sweep in sweeps.values() for entry in sweep.entries]
         again: set[Run] = set()
@@ -149,14 +149,14 @@ def _task_view(status: TaskStatus) -> TaskView:
 
 
 def _sweep_view(name: str, sweep: Sweep, tasks: dict[str, TaskView], before: SweepView | None) -> SweepView:
-    """The sweep's view; runs in which nothing changed are the same objects as before, and so is the whole."""
+    """The sweep's view; if nothing changed, the sweep and its runs are the same objects as before."""
     known = {run.key: run for run in before.runs} if before else {}
     runs = tuple(_run_view(name, entry, tasks, known.get(entry.key)) for entry in sweep.entries)
     cluster, submitted = str(sweep.plan.get("cluster", "local")), float(sweep.plan.get("submitted", 0.0))
     if before and before.submitted == submitted and all(map(operator.is_, runs, before.runs)) and len(runs) == len(before.runs):  # fmt: skip
         return before
     view = SweepView(name, plain(str(sweep.plan.get("description", "")), 300), cluster, submitted, runs)
-    _ = view.progress  # counted here and not on the screen's thread
+    _ = view.progress  # computed here and not on the UI thread
     return view
 
 

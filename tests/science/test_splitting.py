@@ -263,8 +263,8 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
         ({"certification": {"certificates": ["cohen"]}}, "Use 'splitting-l1'"),
         ({"certification": {"stopping": "radius-within"}}, "counts every position of its intervals once"),
         ({"certification": {"selection": "clean"}}, "counts every position of its intervals once"),
-        ({"certification": {"arithmetic": "exact"}}, "rounds Gaussian noise"),
-        ({"method": "smoothadv"}, "Methods that train with it: gaussian, stability, consistency"),
+        ({"certification": {"arithmetic": "exact"}}, "supports Gaussian noise only"),
+        ({"method": "smoothadv"}, "Methods that support it: gaussian, stability, consistency"),
         ({"method": {"name": "consistency", "steps": 4}}, "consistency with steps = 4 moves images"),
     ],
 )  # fmt: skip

@@ -35,7 +35,7 @@ def test_one_task_fails_one_is_cancelled_and_retry_completes_both(any_site: Site
     assert reasons[6] == "cancelled by you"
     site.behave()
     said = site.rsctl("retry", "try", fake=True).stdout
-    assert said.count("started again") == 2
+    assert said.count("restarted") == 2
     assert site.wait() == ["done"] * 13
 
 
@@ -49,7 +49,7 @@ def test_a_failed_training_cancels_its_own_certification_only_and_retry_runs_bot
     assert reasons[0] == "asked to fail"
     assert "the job of its model failed" in reasons[2], site.explain()
     site.behave()
-    assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
+    assert site.rsctl("retry", "try", fake=True).stdout.count("restarted") == 3
     assert site.wait() == ["done"] * 6
 
 
@@ -58,7 +58,7 @@ def test_one_array_of_trainings_and_one_of_certifications_per_model(site: Site) 
     site.profile("held", extra={"hold": True})
     site.submit("--cluster", "held")
     assert len(jobs_of(site)) == 3
-    assert "0 handed over, 8 already under way" in site.submit("--cluster", "held")
+    assert "0 submitted, 8 already under way" in site.submit("--cluster", "held")
     assert len(jobs_of(site)) == 3
     # With the models there, all certifications share one array.
     site.rsctl("cancel", "try")
@@ -103,7 +103,7 @@ def test_tasks_that_come_later_wait_for_the_training_that_is_already_queued(site
     site.submit()
     site.wait(lambda states: states[0] == "running")
     site.sweep(certification={"shards": 1, "max_images": 8})
-    assert "1 handed over, 2 already under way" in site.submit("--update")
+    assert "1 submitted, 2 already under way" in site.submit("--update")
     # SLURM gives its reason only after its next look at the queue.
     site.wait(lambda states: states == ["running", "waiting", "waiting"])
     site.behave()
@@ -123,7 +123,7 @@ def test_verifications_and_attacks_wait_for_the_model_as_sampling_does(site: Sit
     names = site.cluster.query("squeue", "-h", "--states=all", "-o", "%j").split()
     assert {name.split(":")[1] for name in names} >= {"train", "certify", "verify", "attack"}
     site.behave()
-    assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
+    assert site.rsctl("retry", "try", fake=True).stdout.count("restarted") == 3
     assert site.wait() == ["done"] * 7
 
 
@@ -161,7 +161,7 @@ def test_students_wait_for_their_start_and_their_teacher_and_for_no_other_model(
     assert (state_of("counts", "cat-rs"), state_of("counts", "heat")) == ("cancelled", "done")
     assert sorted(site.states()) == ["cancelled"] * 2 + ["done"] * 6 + ["failed"]
     site.behave()
-    assert site.rsctl("retry", "try", fake=True).stdout.count("started again") == 3
+    assert site.rsctl("retry", "try", fake=True).stdout.count("restarted") == 3
     assert site.wait() == ["done"] * 9
 
 

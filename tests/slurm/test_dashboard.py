@@ -54,7 +54,7 @@ def test_a_controller_that_is_away_is_told_with_its_age(site: Site, away: float)
                 details = app.screen.query_one("#Details Static")
                 shown = "".join(strip.text for strip in details.render_lines(details.size.region))
                 assert "controller" in shown
-                assert "SLURM away: as of" in app.screen.query_one(TopBar).render_line(0).text
+                assert "SLURM silent for" in app.screen.query_one(TopBar).render_line(0).text
                 assert app.screen.query_one("#sweeps-grid", Grid).rows
             finally:
                 site.cluster.start_controller()

@@ -28,7 +28,7 @@ def test_doctor_tries_every_profile_on_a_node(accounted_site: Site) -> None:
     assert not found["profile nowhere"]["ok"]
     assert "unknown partition" in found["profile nowhere"]["text"]
     assert not found["profile bare"]["ok"]
-    assert "Look at profiles.vast" in found["profile vast"]["text"]
+    assert "Check profiles.vast" in found["profile vast"]["text"]
     assert "unrecognized option '--mail-typo=END'" in found["profile typo"]["text"]
     assert (
         "setup: 'module-of-no-cluster load cuda' (exit code 127) fails on"

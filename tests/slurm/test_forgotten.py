@@ -39,7 +39,7 @@ def test_a_task_that_nobody_remembers_is_lost_and_submitted_again(forgetful_site
     site.a_minute_passes()
     assert site.states() == ["lost", "lost"]
     assert "before it started" in site.explain()
-    assert "2 handed over" in site.submit()
+    assert "2 submitted" in site.submit()
     assert site.wait() == ["done", "done"]
 
 
@@ -61,9 +61,9 @@ def test_a_job_of_another_cluster_is_unknown_and_is_not_asked_for_here(site: Sit
     for file in site.folder.glob("runs/*/*/submissions/*.json"):
         file.write_text(file.read_text().replace('"cluster": "plain"', '"cluster": "faraway"'))
     assert site.states() == ["unknown", "unknown"]
-    assert "on the cluster 'faraway'; this machine talks to 'plain'" in site.explain()
+    assert "on the cluster 'faraway'; this machine uses 'plain'" in site.explain()
     assert "2 already under way" in site.submit()
     for file in site.folder.glob("runs/*/*/submissions/*.json"):
         file.unlink()
-    assert "2 handed over" in site.submit()
+    assert "2 submitted" in site.submit()
     assert site.wait() == ["done", "done"]

@@ -59,7 +59,7 @@ def test_a_task_that_is_stopped_without_ever_getting_further_fails_with_a_senten
         site.cluster.query("scancel", "--signal=USR2", site.running()[0], check=True)
     states = site.wait()
     assert states == ["failed", "cancelled"]
-    assert "2 times without getting any further" in next(iter(site.statuses().values())).reason
+    assert "2 times without progress" in next(iter(site.statuses().values())).reason
 
 
 def test_a_users_own_scancel_is_not_undone(any_site: Site) -> None:

@@ -67,7 +67,7 @@ def test_killed_around_a_call_of_sbatch(site: Site, tmp_path: Path, call: int, a
     lost = 0 if accepted else sizes[call - 1]
     assert states.count("lost") == lost
     assert states.count("new") == sum(sizes) - taken - lost
-    assert f"{sum(sizes) - taken} handed over" in site.submit()
+    assert f"{sum(sizes) - taken} submitted" in site.submit()
     assert len(site.cluster.queue_of(site.store.root)) == sum(sizes)
     site.behave()
     assert site.wait() == ["done"] * 6

@@ -128,9 +128,9 @@ def test_what_has_no_room_is_said_and_comes_later(accounted_site: Site, manage: 
     site.sweep(certification={"shards": 8, "max_images": 8})
     site.profile("held", extra={"hold": True})
     said = site.submit("--cluster", "held")
-    assert "4 handed over" in said
+    assert "4 submitted" in said
     assert "already under way" not in said
-    assert "5 tasks were not handed over: user root of account lab may have 4 jobs in the queue" in said
+    assert "5 tasks were held back: user root of account lab may have 4 jobs in the queue" in said
     assert site.states() == ["queued"] * 4 + ["new"] * 5
     # Full: nothing is tried, and it is nobody's fault.
     assert "Nothing was submitted" in site.submit("--cluster", "held", code=3)
@@ -138,8 +138,8 @@ def test_what_has_no_room_is_said_and_comes_later(accounted_site: Site, manage: 
     site.cluster.wait_until(lambda: not site.waiting_jobs(), "the queue is empty")
     # retry says the same, and who waits need not come back.
     retried = site.rsctl("retry", "try", fake=True)
-    assert retried.stdout.count("started again") == 4
-    assert "5 tasks were not handed over" in retried.stderr
+    assert retried.stdout.count("restarted") == 4
+    assert "5 tasks were held back" in retried.stderr
     site.rsctl("cancel", "try")
     waited = site.rsctl("submit", "try.toml", "--cluster", "slurm", "--wait", fake=True)
     assert "100%  9 done" in waited.stderr

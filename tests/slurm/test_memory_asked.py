@@ -54,7 +54,7 @@ def test_a_site_that_refuses_it_is_asked_without(
     monkeypatch.setenv("PATH", f"{sbatch.parent}:{os.environ['PATH']}")
     site.sweep(certification={"shards": 1})
     site.profile("given", memory_gb=1)
-    assert "Look at profiles.given: memory_gb" in site.submit("--cluster", "given", code=2)
+    assert "Check profiles.given: memory_gb" in site.submit("--cluster", "given", code=2)
     site.submit()
     assert site.wait() == ["done"] * 2, site.explain()
 

@@ -102,7 +102,7 @@ def test_two_hundred_real_tasks(site: Site, tmp_path: Path) -> None:
     states = site.wait(seconds=7200)
     assert (states.count("done"), states[1 + 77], states[1 + 199]) == (199, "failed", "cancelled")
     file.write_text(images)
-    assert site.rsctl("retry", "try").stdout.count("started again") == 2
+    assert site.rsctl("retry", "try").stdout.count("restarted") == 2
     assert site.wait(seconds=600) == ["done"] * 201
     assert len(image_counts(site.store)[counts.id]) == 200
     # How images are dealt to tasks is nothing to their counts.

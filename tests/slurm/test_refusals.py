@@ -94,7 +94,7 @@ def test_a_controller_that_leaves_in_the_middle_keeps_what_it_took_and_the_rest_
     assert "Nothing was submitted" not in said
     site.wait(lambda states: states[0] == "running")
     site.a_minute_passes()
-    assert "2 handed over, 1 already under way" in site.submit()
+    assert "2 submitted, 1 already under way" in site.submit()
     site.behave()
     assert site.wait() == ["done"] * 3
     assert [attempts(run) for run in site.store.runs("models")] == [["done"]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.backend import shared
+from rsctl.cluster.slurm import shared
 from rsctl.cluster.slurm.commands import Partition
 from rsctl.cluster.slurm.shared import check_store, file_system
 from rsctl.errors import InputError
@@ -34,7 +34,7 @@ def test_a_node_that_cannot_see_the_store_is_named_by_status_and_by_doctor(site:
         assert site.wait() == ["failed", "cancelled"]
         reason = next(iter(site.statuses().values())).reason
         assert "it wrote nothing, not even" in reason
-        assert f"does cpu3 see {site.folder / 'runs'}? 'rsctl doctor' tries it" in reason
+        assert f"does cpu3 see {site.folder / 'runs'}? 'rsctl doctor' tests it" in reason
         found = {
             finding["what"]: finding for finding in json.loads(site.rsctl("doctor", "--json", code=3).stdout)
         }

@@ -175,7 +175,7 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     assert len(table.functions) == 2  # whole images of both are kept, and say by which they were counted
     assert len(table.rows) == 6
     (told,) = [note for note in sweep_results(chain.store, "tiny").notes if "functions" in note]
-    assert "2 functions as executed, which differ in revision." in told
+    assert "2 executed functions, which differ in revision." in told
 
 
 @pytest.mark.parametrize("name", ["twelve", "one"])

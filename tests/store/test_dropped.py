@@ -49,7 +49,7 @@ def test_what_an_update_drops_is_named_and_stays_seen_until_it_is_stopped(chain:
     assert keys(dropped.dropped_tasks(chain.place)) == keys(found)
     shown = chain.cli("status", "--json")
     assert {f"{task['run']}/{task['task']}" for task in json.loads(shown.out)["dropped"]} == keys(found)
-    assert "3 open tasks that no sweep wants; 'rsctl cancel --dropped'" in chain.cli("status", "tiny").out
+    assert "3 open tasks that no sweep needs; 'rsctl cancel --dropped'" in chain.cli("status", "tiny").out
     assert chain.cli("cancel", "--dropped").out.count("cancelled: ") == 3
     assert not dropped.dropped_tasks(chain.place)
     assert own_queue(chain.store).wanted().keys() == both - keys(found)
@@ -78,7 +78,7 @@ def test_what_runs_goes_on_until_the_update_is_told_to_stop_it(chain: Chain) -> 
     assert chain.cli("submit", chain.file(tiny(sigma=0.25, certification=slow))).code == 0
     wait_until(lambda: any(attempt_numbers(run) for run in chain.store.runs("counts")))
     other = chain.cli("submit", chain.file(tiny(sigma=0.5, certification=slow)), "--update")
-    assert "1 open task that no sweep wants any more goes on" in other.err
+    assert "1 open task that no sweep needs any more continues" in other.err
     (running,) = dropped.dropped_tasks(chain.place)
     assert (running.task.run.kind, running.state) == ("counts", State.RUNNING)
     third = chain.cli(
@@ -95,10 +95,11 @@ def test_what_runs_goes_on_until_the_update_is_told_to_stop_it(chain: Chain) -> 
 def test_an_update_that_drops_nothing_says_what_was_dropped_before(chain: Chain, asleep: None) -> None:
     submit(chain.file(TWO), chain.place)
     first = chain.cli("submit", chain.file(ONE), "--update")
-    assert "'rsctl cancel --dropped' stops them; the next update does it at once" in first.err
+    assert "'rsctl cancel --dropped' stops them; --stop-dropped does so" in first.err
     again = chain.cli("submit", chain.file(ONE), "--update", "--stop-dropped")
     assert (
-        "drops no open task; 3 that no sweep wants go on since earlier. 'rsctl cancel --dropped'" in again.err
+        "drops no open task; 3 tasks dropped by earlier updates are still open. 'rsctl cancel --dropped'"
+        in again.err
     )
     assert len(dropped.dropped_tasks(chain.place)) == 3
 
@@ -106,7 +107,7 @@ def test_an_update_that_drops_nothing_says_what_was_dropped_before(chain: Chain,
 def test_stop_dropped_alone_is_refused(chain: Chain) -> None:
     done = chain.cli("submit", chain.file(ONE), "--stop-dropped")
     assert done.code == 2
-    assert "give --update" in done.err
+    assert "requires --update" in done.err
     assert "--dropped" in chain.cli("cancel").err
 
 
@@ -123,7 +124,7 @@ def test_another_sweep_that_is_damaged_ends_nothing_and_hides_nothing(chain: Cha
         plan.write_text(json.dumps({**values, "entries": bad}))
         with pytest.raises(InputError, match="it was edited"):
             chain.store.sweep("other")
-        with pytest.raises(InputError, match="which tasks no sweep wants isn't known, for sweep 'other'"):
+        with pytest.raises(InputError, match="can't tell which tasks no sweep needs, because sweep 'other'"):
             dropped.dropped_tasks(chain.place)
         shown = status_values(chain.place, "tiny")
         assert shown["sweeps"][0]["states"] == {"queued": 2, "waiting": 4}
@@ -211,7 +212,7 @@ def test_what_cannot_be_reached_from_here_is_not_called_stopped(
     assert f"dropped: {run.id} task 1: not stopped: claimed on elsewhere" in said
     assert main(["cancel", "--dropped"]) == 0
     again = capsys.readouterr()
-    assert again.out == "nothing to be cancelled\n"
+    assert again.out == "no task was cancelled\n"
     assert f"not stopped: {run.id} task 1: claimed on elsewhere" in again.err
 
 
@@ -232,7 +233,7 @@ def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_e
     Claim.take(run, 7, {**here(), "submission": "theirs"}).end("failed", "by the test")
     (left,) = dropped.dropped_tasks(chain.place)
     assert left.task.number == 5
-    assert "whose jobs aren't shown to you" in left.reason
+    assert "whose jobs SLURM doesn't show you" in left.reason
     assert dropped.stop(chain.place, [left]) == [left]
 
 
@@ -264,9 +265,9 @@ def test_a_run_or_a_task_is_retried_alone_with_the_training_that_it_needs(chain:
     assert not note
     assert own_queue(chain.store).wanted().keys() == {model.key, f"counts/{table.id}/1"}
     told = chain.cli("retry", f"counts/{table.id}", "0")
-    assert told.out == f"started again: {table.id} task 0\n"
-    assert chain.cli("retry", "tiny").out.count("started again: ") == 3
-    assert chain.cli("retry", table.id).out == "nothing to be started again\n"
+    assert told.out == f"restarted: {table.id} task 0\n"
+    assert chain.cli("retry", "tiny").out.count("restarted: ") == 3
+    assert chain.cli("retry", table.id).out == "no task was restarted\n"
 
 
 def test_of_several_sweeps_the_one_that_wants_all_of_a_run_retries_it(chain: Chain, asleep: None) -> None:
@@ -308,10 +309,10 @@ def test_progress_that_goes_back_says_what_is_done_again(chain: Chain) -> None:
         lost.end("stopped", "its node was lost")
         Claim.take(task.run, task.number, here()).write("progress", done=now, total=100, unit=unit, rate=1.0)
     found = sweep_statuses(chain.place, "tiny")
-    assert found[training.task.key].reason == "15 steps again, which attempt 1 hadn't saved"
-    assert found[table.task.key].reason == "125 draws again, which attempt 1 hadn't saved"
+    assert found[training.task.key].reason == "15 steps being redone: attempt 1 hadn't saved them"
+    assert found[table.task.key].reason == "125 draws being redone: attempt 1 hadn't saved them"
     said = chain.cli("status").out
-    assert "2 doing again what was lost" in said
+    assert "2 redoing lost work" in said
     Claim.take(table.task.run, table.task.number, here()).write(
         "progress", done=4.0, total=100, unit="images", rate=1.0
     )
@@ -329,4 +330,4 @@ def test_progress_of_a_damaged_run_is_told_as_far_as_it_can_be(chain: Chain) -> 
     assert any(f"{again.file}: '" in told for told in passed_over())  # named, and left out
     again.write("progress", done=1, total=10, unit="images")
     found = sweep_statuses(chain.place, "tiny")[table.task.key]
-    assert found.reason == "2 images again, which attempt 1 hadn't saved"
+    assert found.reason == "2 images being redone: attempt 1 hadn't saved them"

@@ -94,7 +94,7 @@ def test_a_sequential_rule_stops_for_what_its_certificate_may_spend(chain: Chain
     ],
 )
 def test_noise_whose_rounding_nothing_is_known_of_is_refused(chain: Chain, changes: dict[str, Any]) -> None:
-    with pytest.raises(InputError, match=r"certification\.arithmetic = 'exact' rounds Gaussian noise"):
+    with pytest.raises(InputError, match=r"certification\.arithmetic = 'exact' supports Gaussian noise only"):
         chain.plan(tiny(**changes))
 
 

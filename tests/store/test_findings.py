@@ -179,7 +179,7 @@ def test_counts_among_findings_are_no_part_of_them(chain: Chain) -> None:
     shard_file(run, 0, 9).write_bytes(encode_shard(shard))
     table = read_findings(run)
     assert len(table.rows) == 4
-    assert "its rows are none of a run in 'verifications'" in table.problems[0]
+    assert "its rows don't belong to a run in 'verifications'" in table.problems[0]
     assert committed.requests
 
 

@@ -427,7 +427,7 @@ def test_what_is_no_file_is_not_waited_for(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     with open(tmp_path / "large", "wb") as large:
         large.truncate(MOST_BYTES + 1)
-    for name, says in (("pipe", "no regular file"), ("zero", "no regular file"), ("folder", "a folder"), ("large", "has more than 256 MB")):  # fmt: skip
+    for name, says in (("pipe", "not a regular file"), ("zero", "not a regular file"), ("folder", "a folder"), ("large", "has more than 256 MB")):  # fmt: skip
         with at_once(), pytest.raises(UnreadableRecord, match=says):
             read_json(tmp_path / name)
 

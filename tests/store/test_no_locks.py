@@ -156,7 +156,7 @@ def test_the_local_queue_runs_and_is_alone(chain: Chain) -> None:
     found = subprocess.run(
         without_locks(sys.executable, "-m", "rsctl", "doctor"), capture_output=True, text=True
     )
-    assert "none in this file system; files that name their process stand in" in found.stdout
+    assert "not supported by this file system; files with a process id are used instead" in found.stdout
     first.kill()
     first.wait()
     assert answer(LOOK, queue.lock) == "False False"

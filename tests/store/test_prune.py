@@ -110,7 +110,7 @@ def test_a_log_goes_with_the_last_sweep_that_shows_it(chain: Chain) -> None:
     assert len(gone(chain, "old", "older")) == 1
     assert chain.cli("prune", "old", "older", "--yes").code == 0
     assert not chain.store.import_only()
-    assert "There: (none yet)" in chain.cli("export", "old").err
+    assert "Available: (none yet)" in chain.cli("export", "old").err
     assert not list((chain.store.root / "imports").iterdir())
 
 
@@ -127,7 +127,7 @@ def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:
     before = runs(chain)
     shown = chain.cli("prune", "tiny")
     assert shown.code == 0
-    assert "Nothing was touched" in shown.err
+    assert "Nothing was removed" in shown.err
     assert runs(chain) == before
     assert chain.cli("prune", "nothing-of-this-name").code == 2
 

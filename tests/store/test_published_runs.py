@@ -89,7 +89,7 @@ def test_the_same_file_is_the_same_model_wherever_it_lies(chain: Chain) -> None:
     other.write_bytes(file.read_bytes() + b"0")
     chain.plan({**sweep(other), "name": "third"})
     assert len(list(chain.store.runs("models"))) == 2
-    with pytest.raises(Invalid, match=r"method.sha256: .* it is another file than the sweep asks for"):
+    with pytest.raises(Invalid, match=r"method.sha256: .* Use the right file, or correct the hash"):
         chain.plan(sweep(other, method={"sha256": "0" * 64}))
     other.unlink()
     with pytest.raises(Invalid, match=r"method.file: .*elsewhere.pt can't be read"):
@@ -154,10 +154,10 @@ def test_a_stored_normalisation_is_used_and_no_sweep_file_may_contradict_it(
     asked = [str(file), "--dataset", "digits", "--data", str(chain.place.data), "--sigma", "0.25"]
     assert import_checkpoint.main(asked) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert (found["normalisation"], found["told"]) == ("3.0/1.0", ["left beside it: extra"])
+    assert (found["normalisation"], found["told"]) == ("3.0/1.0", ["not used: extra"])
     assert import_checkpoint.main([*asked, "--normalisation", "none"]) == 2
     assert (
-        "'none' is asked for, but the file stores another beside its network: 3.0/1.0"
+        "'none' was requested, but the file stores another beside its network: 3.0/1.0"
         in capsys.readouterr().err
     )
     assert import_checkpoint.main([*asked, "--normalisation", "3/1"]) == 0
@@ -171,8 +171,8 @@ def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixtu
         "--json", "--normalisation", "none",
     )  # fmt: skip
     assert counted.code == 0, counted.err
-    assert "{net, epoch} with keys of no prefix: cnn width 4" in counted.err
-    assert "normalisation 'none': as you say" in counted.err
+    assert "{net, epoch} with keys without a prefix: cnn width 4" in counted.err
+    assert "normalisation 'none': as requested" in counted.err
     (row,) = {(row["run"], row["images"]) for row in json.loads(counted.out)["rows"]}
     assert row[1] == 8
     said = chain.cli(
@@ -227,9 +227,9 @@ def test_wrong_words_about_a_file_are_refused(chain: Chain) -> None:
         (
             ("predict", *common, "--images", "0,360", "--normalisation", "none"),
             2,
-            "360 is no position in the test split; it has 0 to 359",
+            "360 isn't a position in the test split (0 to 359)",
         ),
-        (("predict", *common, "--images", "first"), 2, "is no list of positions"),
+        (("predict", *common, "--images", "first"), 2, "is not a list of positions"),
     ):
         refused = chain.cli(*arguments)
         assert refused.code == code, refused.err

@@ -121,7 +121,7 @@ def test_cancel_stops_running_tasks_and_submit_goes_on_from_the_snapshot(chain: 
     (shard,) = data_files(slow)
     before = sum(image.estimation_blocks for image in read_shard(shard).pending)
     assert before > 0
-    assert "nothing to be cancelled" in chain.cli("cancel", "slow").out
+    assert "no task was cancelled" in chain.cli("cancel", "slow").out
     wait_until(lambda: not chain.queue_pid())
     chain.cli("submit", chain.file({**SLOW, "name": "slow"}, "slow.toml"))
     wait_until(lambda: (attempt := latest_attempt(slow, 0)) and attempt.number == 2 and attempt.progress)
@@ -274,7 +274,7 @@ def test_a_model_that_another_host_trains_is_waited_for(chain: Chain) -> None:
     assert list(mine.wanted()) == [committed.requests[1].task.key]
     theirs.end(committed.requests[0].task.key, State.CANCELLED, "cancelled there")
     assert not QueueProcess(mine, LocalProfile()).tick()
-    assert "is not going to be trained" in mine.endings()[committed.requests[1].task.key]["reason"]
+    assert "will not be trained" in mine.endings()[committed.requests[1].task.key]["reason"]
 
 
 @pytest.mark.long

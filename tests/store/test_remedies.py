@@ -84,8 +84,8 @@ def count_again(chain: Chain) -> None:
 
 DAMAGE: dict[str, tuple[Callable[[Chain], Path], Callable[[Chain], Any], str]] = {
     "model.pt": (damaged_model, count_again, r"can't be read as a model .*Move it away and submit again to train anew"),
-    "launch.json": (cut_launch, ask_launch, r"has no 'code'.* or submit again: that sets it aside"),
-    "plan.json": (edited_plan, ask_plan, r"it was edited or damaged\. Restore it, or submit again: that sets it aside"),
+    "launch.json": (cut_launch, ask_launch, r"has no 'code'.* or submit again to set it aside"),
+    "plan.json": (edited_plan, ask_plan, r"it was edited or damaged\. Restore it, or submit again to set it aside"),
     "spec.json": (edited_spec, ask_spec, r"doesn't match its hash.* move the run away and submit again"),
 }  # fmt: skip
 
@@ -129,7 +129,7 @@ def test_a_copy_of_a_checkpoint_that_is_another_is_copied_again(chain: Chain) ->
     torch.save({**stored, "epoch": 9}, model.task.run.published_file)
     with pytest.raises(
         InputError,
-        match=r"isn't the file this run was planned for .*is removed. 'rsctl submit' copies it again",
+        match=r"isn't the file this run was planned for .*was removed. 'rsctl submit' copies it again",
     ):
         chain.run(model.task)
     assert not model.task.run.published_file.exists()
@@ -260,11 +260,11 @@ SENTENCES: list[tuple[dict[str, Any], str, list[dict[str, Any]]]] = [
         [with_certification(gradient=True), tiny()],
     ),
     (
-        {**with_certification(arithmetic="exact", gradient=True)}, r"leave certification.shells and .gradient out, or take 'float'",
+        {**with_certification(arithmetic="exact", gradient=True)}, r"leave out certification.shells and .gradient, or set 'float'",
         [with_certification(arithmetic="exact"), with_certification(arithmetic="float", gradient=True)],
     ),
     (
-        {**with_certification(selection="clean"), "noise": "splitting"}, r"leave certification.stopping, .selection and .transfer out", [tiny()],
+        {**with_certification(selection="clean"), "noise": "splitting"}, r"leave out certification.stopping, .selection and .transfer", [tiny()],
     ),
     (
         tiny(method={"name": "macer", "noises": 3}, training={"batch_size": 320, "noise_steps": "smaller"}),
@@ -272,7 +272,7 @@ SENTENCES: list[tuple[dict[str, Any], str, list[dict[str, Any]]]] = [
         [tiny(method={"name": "macer", "noises": 3}, training={"batch_size": 321, "noise_steps": "smaller"}),
          tiny(method={"name": "macer", "noises": 3}, training={"batch_size": 320, "noise_steps": "one"})],
     ),
-    (tiny(sigma=0.0), r"say under certification.sigma what to certify with, or add \[\[verification\]\]",
+    (tiny(sigma=0.0), r"set certification.sigma, or add \[\[verification\]\]",
      [tiny(sigma=0.0, certification={"sigma": 0.5}), tiny(sigma=0.0, verification={"verifier": "ibp", "norm": "linf"}, certification={"certificates": []})]),
     (tiny(training={"exponent_warmup": 1}), r"set exponent .*or leave it out", [tiny(training={"exponent_warmup": 1}, exponent=4, certification={"certificates": ["neyman-pearson"]}), tiny()]),
 ]  # fmt: skip

@@ -169,7 +169,7 @@ COMPARED = {"precision": "bf16", "transfer": 30}
     ("spec", "rows", "says"),
     [
         ({}, plain(), ""),
-        ({}, plain(n=np.array([20, 30, 20])), "other draws than n = 20"),
+        ({}, plain(n=np.array([20, 30, 20])), "not sampled with n = 20"),
         (
             {"stopping": "certify-at-radii"},
             plain(n=np.array([20, 10, 20]), extras={"looks": full().extras["looks"]}),
@@ -178,20 +178,24 @@ COMPARED = {"precision": "bf16", "transfer": 30}
         (
             {},
             plain(selection_counts=np.array([[10, 0, 0], [8, 1, 0], [1, 9, 0]], np.int32)),
-            "other selection draws than n0 = 10",
+            "not sampled with n0 = 10",
         ),
-        ({}, findings(), "its rows are none of a run in 'counts'"),
-        (COMPARED, plain(), "how often another precision"),
-        ({}, plain(extras={"comparison": {"disagreements": COUNTS // 5}}), "how often another precision"),
+        ({}, findings(), "its rows don't belong to a run in 'counts'"),
+        (COMPARED, plain(), "disagreements between precisions"),
+        (
+            {},
+            plain(extras={"comparison": {"disagreements": COUNTS // 5}}),
+            "disagreements between precisions",
+        ),
         (COMPARED, plain(extras={"comparison": {"disagreements": COUNTS // 5}}), ""),
         (COMPARED, Rows.empty(3), ""),
-        (SUMMED, plain(), "sums of noise are not those"),
-        ({}, plain(extras={"gradient_sums": SUMS}), "sums of noise are not those"),
+        (SUMMED, plain(), "its gradient sums don't match"),
+        ({}, plain(extras={"gradient_sums": SUMS}), "its gradient sums don't match"),
         (SUMMED, plain(extras={"gradient_sums": SUMS}), ""),
         (
             SUMMED,
             plain(extras={"gradient_sums": {**SUMS, "draws": np.array([20, 0])}}),
-            "sums of noise are not those",
+            "its gradient sums don't match",
         ),
         (SUMMED, Rows.empty(3), ""),
     ],
@@ -209,7 +213,7 @@ def test_a_shard_that_is_none_of_its_run_is_named(
     assert check_shard(run, PATH, shard) is shard
     for changes, message in (
         ({"spec_hash": "0"}, "another run"),
-        ({"model_sha256": ""}, "which checkpoint"),
+        ({"model_sha256": ""}, "doesn't name its checkpoint"),
     ):
         with pytest.raises(Corrupt, match=message):
             check_shard(run, PATH, replace(shard, attributes={**attributes, **changes}))

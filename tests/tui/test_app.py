@@ -87,11 +87,11 @@ def test_help_says_what_the_keys_of_rows_do_in_each_mode(synthetic: Synthetic, d
             told[mode] = dict(app.screen._keys)
             await pilot.press("ctrl+g")
         assert told["1"]["→"].startswith("Open the row")
-        assert told["2"]["→"] == "Further columns"
-        assert told["2"]["space"] == "Draw the run's curve, or take it away"
+        assert told["2"]["→"] == "Next columns"
+        assert told["2"]["space"] == "Show or hide the run's curve"
         assert "images" in told["2"]["⏎"]
         assert not {"⏎", "space"} & set(told["4"])
-        assert "tasks go on" in told["1"]["p"]
+        assert "tasks keep running" in told["1"]["p"]
 
     drive(steps)
 
@@ -338,7 +338,7 @@ def test_work_that_takes_long_rests_longer() -> None:
 
 
 @pytest.mark.parametrize(
-    ("states", "said"), [(("done", "done"), "every task is done"), (("done", "failed"), "1 of 2")]
+    ("states", "said"), [(("done", "done"), "all tasks are done"), (("done", "failed"), "1 of 2")]
 )
 def test_the_end_of_a_sweep_is_told_once(states, said) -> None:
     def overview(*found: str) -> Overview:

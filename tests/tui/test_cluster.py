@@ -76,7 +76,7 @@ def test_profiles_and_partitions(synthetic: Synthetic, drive, monkeypatch) -> No
         await pilot.press("right_square_bracket")
         assert "command not found" in note(app)
         await pilot.press("right_square_bracket")
-        await until(pilot, lambda: "can't be asked" in text_of(grid(app, "Usage")), "word of it")
+        await until(pilot, lambda: "can't be queried" in text_of(grid(app, "Usage")), "word of it")
         await pilot.press("right_square_bracket")
         assert app.screen.query_one(ContentSwitcher).current == "Findings"
 
@@ -128,7 +128,7 @@ def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch
         monkeypatch.setattr("rsctl.cluster.slurm.commands.ask", away)
         monkeypatch.setitem(ASKED, "Nodes", (0.0, "hardware"))
         await pilot.press("left_square_bracket")
-        await until(pilot, lambda: "command not found (shown: as of" in note(app), "word of it")
+        await until(pilot, lambda: "command not found (shown: data of" in note(app), "word of it")
         assert grid(app, "Nodes").rows == nodes
 
     drive(steps)

@@ -99,7 +99,7 @@ def test_defaults_name_their_source() -> None:
     assert fields["training.momentum"].source == "Cohen 2019, authors' code: experiments.MD"
     assert fields["training.lr"].default == "0.05"
     assert fields["certification.n0"].default == "100"
-    assert fields["certification.n0"].help.startswith("Selection draws per image")
+    assert fields["certification.n0"].help.startswith("Draws per image that select")
 
 
 def test_problems_are_at_their_fields() -> None:
@@ -117,7 +117,7 @@ def test_problems_are_at_their_fields() -> None:
     draft.put("dataset.name", "digits", grid=False)
     draft.tables("attack").extend({"attack": "ddn"} for _ in range(2))
     fields = {field.key: field for section in compose(draft).sections for field in section.fields}
-    assert "the same as the first" in fields["attack.1.attack"].problem
+    assert "equals the first" in fields["attack.1.attack"].problem
 
 
 def form(app) -> Grid:
@@ -265,7 +265,7 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         (tmp_path / "other.toml").write_text('name = "other"\n')
         await pilot.press("w")
         await answered_with(app, pilot, str(tmp_path / "other.toml"))
-        await until(pilot, lambda: "exists already" in asked(app), "refusal")
+        await until(pilot, lambda: "already exists" in asked(app), "refusal")
         await pilot.press("escape", "o")
         await answered_with(app, pilot, str(tmp_path / "none.toml"))
         await until(pilot, lambda: "no such file" in asked(app), "word of it")
@@ -317,7 +317,7 @@ def test_a_field_is_looked_for_when_there_are_any_and_the_sweep_file_is_copied(
     async def steps(app, pilot):
         await pilot.press("3", "slash")
         assert not isinstance(app.screen, ChooseScreen)
-        assert any("still being read" in note.message for note in app._notifications)
+        assert any("still loading" in note.message for note in app._notifications)
         wait.set()
         await until(pilot, lambda: app.mode_screen.grid.rows, "the form")
         await pilot.press("slash", *"epochs", "enter", "y")
@@ -383,7 +383,7 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
             "its beginning",
         )
         assert any("cost" in line for line in on_screen(app))
-        assert any("Leave it (n)" in line and "Submit (y)" in line for line in on_screen(app))
+        assert any("No (n)" in line and "Submit (y)" in line for line in on_screen(app))
         before = on_screen(app)
         await pilot.press("pagedown")
         assert on_screen(app) != before
@@ -406,7 +406,7 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         assert "my-sweep" not in synthetic.store.sweep_names()
         await pilot.press("u", "y")
         await until(pilot, lambda: "my-sweep" in synthetic.store.sweep_names(), "the sweep")
-        await until(pilot, lambda: any("handed over" in n.message for n in app._notifications), "word of it")
+        await until(pilot, lambda: any("submitted" in n.message for n in app._notifications), "word of it")
         await pilot.press("1")
         await until(pilot, lambda: app.screen.sweep_name() == "my-sweep", "the sweep under the cursor")
         assert app.screen.grid.rows[app.screen.grid.cursor].open
@@ -417,7 +417,7 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         await until(pilot, lambda: app.mode_screen._composed.replaces, "word that it changes a sweep")
         await pilot.press("u")
         said = str(app.screen.query_one("#confirm-text").render())
-        assert "this changes its list (results are kept)" in said
+        assert "this changes its runs (results are kept)" in said
         assert "adds gaussian-digits-s0.25-" in said
         assert "drops gaussian-digits-s0.25-" in said
 

@@ -30,12 +30,12 @@ def test_the_method_picker_filters_by_typing(synthetic: Synthetic, drive) -> Non
         assert names_left(app)[0] == "consistency"
         await pilot.press("x")
         assert names_left(app) == []
-        assert any("nothing here has 'consisx' in it" in line for line in on_screen(app))
+        assert any("No match for 'consisx'" in line for line in on_screen(app))
         await pilot.press("enter")
         assert isinstance(app.screen, ChooseScreen), "nothing is chosen"
         await pilot.press("backspace")
         assert names_left(app)[0] == "consistency"
-        assert not any("nothing here" in line for line in on_screen(app))
+        assert not any("No match" in line for line in on_screen(app))
 
     drive(steps)
 
@@ -115,7 +115,7 @@ def test_a_refused_save_keeps_the_dialogue_and_what_was_typed(
     async def steps(app, pilot):
         await open_form(app, pilot)
         for refused, why in (
-            (tmp_path / "other.toml", "exists already"),
+            (tmp_path / "other.toml", "already exists"),
             (tmp_path / "other.toml" / "below.toml", "a part of the path is a file"),
         ):
             await pilot.press("w")
@@ -125,7 +125,7 @@ def test_a_refused_save_keeps_the_dialogue_and_what_was_typed(
             await pilot.press("escape")
         await pilot.press("w")
         await answered_with(app, pilot, str(tmp_path / "other.toml"))
-        await until(pilot, lambda: "exists already" in asked(app), "the refusal")
+        await until(pilot, lambda: "already exists" in asked(app), "the refusal")
         field = app.screen.query_one(Input)
         field.cursor_position = len(field.value) - len(".toml")
         await pilot.press("2", "enter")
@@ -156,7 +156,7 @@ def test_so_do_a_refused_export_and_a_file_that_can_not_be_opened(
         await pilot.press(*"md", "enter")
         await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
         await answered_with(app, pilot, str(tmp_path / "table.md"))
-        await until(pilot, lambda: "didn't write it" in asked(app), "the refusal")
+        await until(pilot, lambda: "wasn't written by rsctl" in asked(app), "the refusal")
         assert app.screen.query_one(Input).value == str(tmp_path / "table.md")
         assert (tmp_path / "table.md").read_text() == "not mine"
 

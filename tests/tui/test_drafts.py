@@ -35,7 +35,7 @@ def test_leaving_with_unsaved_changes_asks_and_offers_them_next_time(
         await set_seed(app, pilot, "7")
         await pilot.press("1", key)
         assert isinstance(app.screen, ConfirmScreen)
-        assert "'my-sweep' has changes that aren't saved" in question(app)
+        assert "'my-sweep' has unsaved changes" in question(app)
         await pilot.press("n")
         assert app._exit is False
         await pilot.press(key, "y")
@@ -44,7 +44,7 @@ def test_leaving_with_unsaved_changes_asks_and_offers_them_next_time(
     async def second(app, pilot):
         await pilot.press("3")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the offer")
-        assert "'my-sweep' were left unsaved just now" in question(app)
+        assert "'my-sweep' was left with unsaved changes just now" in question(app)
         await pilot.press("y")
         await checked(app, pilot)
         assert app.mode_screen._draft.raw["seed"] == 7
@@ -119,7 +119,7 @@ def test_another_file_over_unsaved_changes_asks_and_undo_brings_them_back(
         await open_form(app, pilot)
         await set_seed(app, pilot, "7")
         await pilot.press("T")
-        assert "aren't saved" in question(app)
+        assert "unsaved changes" in question(app)
         await pilot.press("n")
         await settled(app)
         await pilot.press("T", "y")
@@ -140,7 +140,7 @@ def test_one_step_back_of_each_kind_of_change(synthetic: Synthetic, drive) -> No
         await open_form(app, pilot)
         await checked(app, pilot)
         await pilot.press("ctrl+z")
-        assert any("nothing was changed" in n.message for n in app._notifications)
+        assert any("Nothing to undo" in n.message for n in app._notifications)
         draft = app.mode_screen._draft.copy().raw
         for keys in (["plus", *"heat", "enter"], ["V", "enter"], ["A", "enter"]):
             await pilot.press(*keys)

@@ -14,13 +14,17 @@ def test_an_empty_store_says_where_to_begin(tmp_path: Path, drive, monkeypatch: 
 
     async def steps(app, pilot):
         await until(
-            pilot, lambda: any("no sweep yet: 3 makes one" in line for line in on_screen(app)), "the hint"
+            pilot,
+            lambda: any("No sweeps yet. Press 3 to create one." in line for line in on_screen(app)),
+            "the hint",
         )
-        assert not any("reading" in line for line in on_screen(app))
+        assert not any("Reading" in line for line in on_screen(app))
         await pilot.press("2")
         await until(
-            pilot, lambda: any("no sweep yet: 3 makes one" in line for line in on_screen(app)), "the hint"
+            pilot,
+            lambda: any("No sweeps yet. Press 3 to create one." in line for line in on_screen(app)),
+            "the hint",
         )
-        assert not any("in this sweep" in line for line in on_screen(app))
+        assert not any("This sweep has" in line for line in on_screen(app))
 
     drive(steps, (80, 24))

@@ -48,7 +48,7 @@ def test_what_a_method_says_for_itself_counts() -> None:
     assert fields_of([GAUSSIAN, several])["training.epochs"].default == "90 / 10, 20"
     given = fields_of([GAUSSIAN, own], training={"epochs": 7})["training.epochs"]
     assert given.value == "7"
-    assert "but of consistency: 12" in str(field_row(Section("Training", (given,)), given).cells)
+    assert "except consistency: 12" in str(field_row(Section("Training", (given,)), given).cells)
 
 
 @pytest.mark.parametrize("dataset", ["cifar10", "digits"])

@@ -49,7 +49,7 @@ def test_a_sweep_of_logs_alone_is_listed(synthetic: Synthetic, drive, tmp_path) 
         await pilot.press("x", "r", "R", "d")
         details = app.screen.query_one("#Details Static", Static)
         await until(
-            pilot, lambda: "kept as" in "".join(s.text for s in details.render_lines(details.size.region)), "its details"
+            pilot, lambda: "stored as" in "".join(s.text for s in details.render_lines(details.size.region)), "its details"
         )  # fmt: skip
         assert not app.overview.problems
 
@@ -82,6 +82,8 @@ def test_logs_stand_beside_own_runs_in_the_results(synthetic: Synthetic, drive, 
         assert cell(app, 0, 1) == "60"
         type_at_once(app, "slash", *"sodm", "enter")
         await until(pilot, lambda: len(results_grid(app).rows) == 1, "the log alone")
-        await until(pilot, lambda: any("refused: why stands below" in line for line in on_screen(app)), "why")
+        await until(
+            pilot, lambda: any("Refused; the reason is below." in line for line in on_screen(app)), "why"
+        )
 
     drive(steps)

@@ -92,7 +92,7 @@ def test_where_nothing_can_be_copied_that_is_said(synthetic: Synthetic, drive, c
         await pilot.press("slash", *"no such run", "enter")
         await until(pilot, lambda: not app.mode_screen.grid.rows, "an empty list")
         await pilot.press("y")
-        assert [n.message for n in app._notifications] == ["nothing to copy is under the cursor"]
+        assert [n.message for n in app._notifications] == ["Nothing to copy here."]
 
     drive(steps)
     assert copied == []

@@ -77,7 +77,7 @@ def test_slash_searches_the_log_and_n_goes_on(logged: Synthetic, drive, monkeypa
         await until(pilot, lambda: "Slow disk" in text_of(log), "the line in sight")
         await pilot.press("n")
         await until(
-            pilot, lambda: any("no line below" in n.message for n in app._notifications), "word of it"
+            pilot, lambda: any("below this line" in n.message for n in app._notifications), "word of it"
         )
         await pilot.press("slash")
         app.screen.query_one(Input).value = "step 30"

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from dashboard_store import Synthetic
-from piloting import until
+from piloting import on_screen, until
 from test_app import type_at_once
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
@@ -135,6 +135,9 @@ def test_images_one_by_one(synthetic: Synthetic, drive) -> None:
         radii = [float(row.cells[3]) for row in grid.rows]
         assert radii == sorted(radii, reverse=True)
         assert grid.cursor == 0, "the largest are out of sight"
+        await pilot.press("question_mark")
+        await until(pilot, lambda: any("frequent class" in line for line in on_screen(app)), "its help")
+        await pilot.press("q")
         await pilot.press("s", "s", "q")
         assert not isinstance(app.screen, SamplesScreen)
 
@@ -153,13 +156,13 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
             assert isinstance(app.screen, AskScreen)
             app.screen.query_one(Input).value = ""
             await pilot.press("enter")
-            assert "give the name" in str(app.screen.query_one("#ask-problem").render())
+            assert "Enter a file name" in str(app.screen.query_one("#ask-problem").render())
             app.screen.query_one(Input).value = str(tmp_path / ("notes.txt" if place == 2 else "table.json"))
             await pilot.press("enter")
             if place == 2:
                 await until(
                     pilot,
-                    lambda: "rsctl didn't write it" in str(app.screen.query_one("#ask-problem").render()),
+                    lambda: "wasn't written by rsctl" in str(app.screen.query_one("#ask-problem").render()),
                     "refusal",
                 )
                 await pilot.press("escape")
@@ -194,13 +197,11 @@ def test_what_the_filter_shows_is_drawn_and_exported(synthetic: Synthetic, drive
 
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
-        assert "Every run of the sweep will be written (2)." in await export(app, pilot, 3, "all.json")
+        assert "Runs: all 2." in await export(app, pilot, 3, "all.json")
         type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"5", "enter")
         await until(pilot, lambda: len(app.screen.grid.rows) == 1, "the run at σ 0.5")
         assert [series.label for series in app.screen.query_one(Chart).series] == ["gaussian σ 0.5"]
-        assert "1 of 2 runs will be written: those of the filter 'sigma:0.5'." in await export(
-            app, pilot, 3, "some.json"
-        )
+        assert "Runs: 1 of 2, those of the filter 'sigma:0.5'." in await export(app, pilot, 3, "some.json")
         await export(app, pilot, 4, "logs")
         type_at_once(app, "slash", *"none")
         await until(pilot, lambda: not app.screen.grid.rows, "an empty table")
@@ -221,7 +222,7 @@ def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) ->
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
         await pilot.press("b")
-        assert any("no published table" in n.message for n in app._notifications)
+        assert any("No published results" in n.message for n in app._notifications)
         await pilot.press("o")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("home", "enter")

@@ -82,7 +82,7 @@ def test_a_figure_of_the_runs_shown_is_saved(synthetic: Synthetic, drive, tmp_pa
         assert isinstance(app.screen, AskScreen)
         app.screen.query_one(Input).value = str(tmp_path / "table.txt")
         await pilot.press("enter")
-        await until(pilot, lambda: "a figure is one of" in "\n".join(on_screen(app)), "the refusal")
+        await until(pilot, lambda: "a figure ends in one of" in "\n".join(on_screen(app)), "the refusal")
         app.screen.query_one(Input).value = str(tmp_path / "curve.svg")
         await pilot.press("enter")
         await until(pilot, lambda: any("written" in n.message for n in app._notifications), "the figure")

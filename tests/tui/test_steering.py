@@ -37,7 +37,7 @@ async def update(app, pilot) -> None:
     await pilot.press("e")
     await until(pilot, lambda: isinstance(app.screen, ConfirmScreen) and "2 models" in asked(app), "the plan")
     await pilot.press("y")
-    await until(pilot, lambda: "No sweep wants" in asked(app), "the question")
+    await until(pilot, lambda: "No sweep needs" in asked(app), "the question")
 
 
 def test_an_update_asks_about_what_it_drops_and_the_cluster_mode_lists_it(
@@ -53,11 +53,11 @@ def test_an_update_asks_about_what_it_drops_and_the_cluster_mode_lists_it(
         assert left
         await pilot.press("n", "4")
         await until(
-            pilot, lambda: "no sweep wants it" in text_of(grid(app, "cluster-queue")), "the open tasks"
+            pilot, lambda: "no sweep needs it" in text_of(grid(app, "cluster-queue")), "the open tasks"
         )
         key = next(row.key for row in grid(app, "cluster-queue").rows if row.key in left)
         grid(app, "cluster-queue").move_to(key)
-        await until(pilot, lambda: "No sweep wants it any more: x stops it" in note(app), "the note")
+        await until(pilot, lambda: "No sweep needs it any more: x cancels it" in note(app), "the note")
         await pilot.press("x")
         assert isinstance(app.screen, ConfirmScreen)
         await pilot.press("y")
@@ -109,7 +109,7 @@ def test_retry_is_about_the_row_under_the_cursor(synthetic: Synthetic, drive) ->
 
 def test_a_key_that_has_nothing_to_do_says_so(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
-        for key, said in (("r", "nothing failed"), ("R", "nothing failed"), ("x", "nothing is under way")):
+        for key, said in (("r", "no failed"), ("R", "no failed"), ("x", "nothing to cancel")):
             grid_of(app).move_to("finished")
             await pilot.press(key)
             await until(pilot, lambda said=said: any(said in one.message for one in app._notifications), said)

@@ -156,7 +156,7 @@ def test_the_log_is_literal_and_follows(synthetic: Synthetic, drive) -> None:
         assert not log.following
         await pilot.press("E")
         await until(
-            pilot, lambda: any("no line above" in n.message for n in app._notifications), "word of it"
+            pilot, lambda: any("No error above" in n.message for n in app._notifications), "word of it"
         )
         log.focus()
         await pilot.press("end")
@@ -210,7 +210,9 @@ def test_a_sweep_is_cancelled_whole_and_says_so_under_a_filter(synthetic: Synthe
         grid_of(app).move_to("going")
         type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"12", "enter", "x")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
-        await until(pilot, lambda: "Also of 1 run that the filter hides." in asked(app), "the whole of it")
+        await until(
+            pilot, lambda: "This includes 1 run hidden by the filter." in asked(app), "the whole of it"
+        )
 
     drive(steps)
 
@@ -304,7 +306,7 @@ def test_an_edited_sweep_file_is_planned_and_submitted(synthetic: Synthetic, dri
         assert kept.read_text() == before
         await pilot.press("y")
         await until(pilot, lambda: "0.75" in kept.read_text(), "submission")
-        await until(pilot, lambda: "No sweep wants" in asked(app), "the question about what was dropped")
+        await until(pilot, lambda: "No sweep needs" in asked(app), "the question about what was dropped")
         await pilot.press("n")
         await until(pilot, lambda: "σ 0.75" in text_of(grid_of(app)), "the new run")
 
@@ -339,7 +341,7 @@ def test_what_is_typed_while_a_change_is_planned_is_for_its_question(
         await until(pilot, lambda: "2 models" in asked(app), "the plan")
         await pilot.press("n")
         await until(
-            pilot, lambda: any("stays there" in n.message for n in app._notifications), "where the file is"
+            pilot, lambda: any("is kept" in n.message for n in app._notifications), "where the file is"
         )
         assert kept.read_text() == before
 
@@ -356,9 +358,7 @@ def test_without_a_change_nothing_is_planned(synthetic: Synthetic, drive, monkey
 
     async def steps(app, pilot):
         await pilot.press("e")
-        await until(
-            pilot, lambda: any("nothing was changed" in n.message for n in app._notifications), "word of it"
-        )
+        await until(pilot, lambda: any("No changes" in n.message for n in app._notifications), "word of it")
 
     drive(steps)
     assert not list((tmp_path / "own").glob("rsctl-*"))

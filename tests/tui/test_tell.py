@@ -55,6 +55,6 @@ def test_the_setting_holds(synthetic: Synthetic, drive, monkeypatch, how, bells)
         await until(pilot, lambda: any(n.title == "going" for n in app._notifications), "word of the end")
         await pilot.pause(0.1)
         assert len(rung) == bells
-        assert sent == ([("rsctl going", "every task is done")] if how == "desktop" else [])
+        assert sent == ([("rsctl going", "all tasks are done")] if how == "desktop" else [])
 
     drive(steps)

@@ -70,13 +70,13 @@ def test_the_folder_meant_is_named(tmp_path: Path) -> None:
     split_as("train", "test")(tmp_path / "zip/zip")
     with pytest.raises(InputError, match="Its folder zip has them"):
         inspect_folder(tmp_path, ImageFolder(path="zip"))
-    with pytest.raises(InputError, match=f"Give the folder above it, {tmp_path}/zip/zip"):
+    with pytest.raises(InputError, match=f"Set the folder above it, {tmp_path}/zip/zip"):
         inspect_folder(tmp_path, ImageFolder(path="zip/zip/train"))
 
 
 def test_classes_without_splits_and_what_is_no_class(tmp_path: Path) -> None:
     images(tmp_path / "caltech/ant", tmp_path / "caltech/bee", tmp_path / "flowers/jpg")
-    with pytest.raises(InputError, match="class folders and no splits: move a part"):
+    with pytest.raises(InputError, match="class folders but no splits: move some"):
         inspect_folder(tmp_path, ImageFolder(path="caltech"))
     with pytest.raises(InputError, match=r"and test/<class>/<image>\.$"):
         inspect_folder(tmp_path, ImageFolder(path="flowers"))

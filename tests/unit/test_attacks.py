@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 import jobs.attacks.search
 import rsctl.catalog.attacks
-from jobs.attacks import AttackResult, distances, fooled
+from jobs.attacks import Found, distances, fooled
 from jobs.attacks.search import Attacked, AttackSearch
 from jobs.attacks.smoothed import outvoted
 from jobs.certify.sampler import ImageCounts
@@ -81,9 +81,7 @@ def attacked(searching: AttackSearch, x: Tensor, y: Tensor, positions: list[int]
     return Attacked(found.distance[:count], found.image[:count], found.predicted[:count])
 
 
-def check(
-    found: AttackResult, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2", topk: int = 1
-) -> None:
+def check(found: Found, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2", topk: int = 1) -> None:
     """What is found is an image, misclassified, and as far away as it says."""
     there = torch.isfinite(found.distance)
     assert found.image.min() >= 0
@@ -246,9 +244,9 @@ class Liar:
 
     step: float
 
-    def search(self, images: Tensor, labels: Tensor) -> AttackResult:
+    def search(self, images: Tensor, labels: Tensor) -> Found:
         at = (images + self.step / SIDE).clamp(0, 1)
-        return AttackResult(distances(images, at, "l2"), at)
+        return Found(distances(images, at, "l2"), at)
 
 
 def test_an_attack_is_not_believed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from test_milp import SHAPE, image_and_label, random_model
 from torch import nn
 
 from jobs.models.load import Executed
-from jobs.verifiers import PreparedVerifier, branch_and_bound
+from jobs.verifiers import Prover, branch_and_bound
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.branch_and_bound import Tree
 from jobs.verifiers.complete import Case
@@ -24,9 +24,7 @@ from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
 
-def prover(
-    model: nn.Module, radii: list[float] | None = None, norm: str = "linf", **own: float
-) -> PreparedVerifier:
+def prover(model: nn.Module, radii: list[float] | None = None, norm: str = "linf", **own: float) -> Prover:
     parameters = known_verifiers()["branch-and-bound"].parameters(**{"time_limit": 600.0, **own})
     return branch_and_bound.prepare(
         model, parameters, shape=DataShape(1, 4, 3, {}), norm=norm, radii=radii or [], precision="fp32"

@@ -100,13 +100,13 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
         ("data", "data: needs one of list, fetch, check, prepare. 'rsctl data --help' explains it."),
         ("--foo", "unknown option '--foo'. Allowed: --help, "),
         ("export mix --formt csv", "export: unknown option '--formt'. Did you mean '--format'? Allowed: --alpha, "),
-        ("export", "export: SWEEP is missing (Its name). 'rsctl export --help' explains it."),
+        ("export", "export: SWEEP is missing (Name of the sweep). 'rsctl export --help' explains it."),
         ("plot mix", "plot: -o / --output is missing (FIGURE.pdf, .svg or .png). "),
         ("export mix --alpha x", "export: --alpha: must be a valid number. "),
         ("retry mix --minutes 0", "retry: --minutes: must be greater than or equal to 1. "),
         ("logs x y", "logs: [N]: must be a valid integer. "),
-        ("export a b c", "export: nothing is known to do with 'b c': too many arguments. "),
-        ("export mix --format", "--format: needs a value. "),
+        ("export a b c", "export: too many arguments: 'b c'. "),
+        ("export mix --format", "--format: requires a value. "),
         ("prune --yes=1", "--yes: takes no value. "),
     ],
 )  # fmt: skip
@@ -326,5 +326,5 @@ def test_a_task_that_is_done_is_not_run_again(chain: Chain, capsys: Any) -> None
     capsys.readouterr()
     for done in (model, counts):
         assert run(["task", done.id, "0"]) == 0
-        assert "nothing is left to do" in capsys.readouterr().out
+        assert "is already done" in capsys.readouterr().out
     assert chain.attempts() == before

@@ -82,7 +82,7 @@ def test_a_submission_says_how_to_watch_it(chain: Chain, monkeypatch: pytest.Mon
     monkeypatch.setattr("rsctl.cluster.local.backend.start_detached", lambda *_: None)
     said = chain.cli("submit", str(chain.file(tiny()))).err
     assert "rsctl status tiny --watch" in said
-    assert "'rsctl' the dashboard" in said
+    assert "'rsctl' opens the dashboard" in said
 
 
 @pytest.mark.parametrize(
@@ -100,7 +100,7 @@ def test_slurm_commands_without_a_cluster_are_no_problem(
     done = chain.cli("doctor")
     lines = [line for line in done.out.splitlines() if " slurm: " in line]
     assert lines == [
-        "ok       slurm: its commands are here, but no cluster answers; tasks run on this machine"
+        "ok       slurm: its commands are installed, but no cluster answers; tasks run on this machine"
     ]
     assert done.code == 0
     with (tmp_path / "rsctl.toml").open("a") as file:

@@ -58,7 +58,7 @@ def test_hours_go_with_width_and_pixels(measured: Chain) -> None:
         assert not other.unknown
         assert other.scaled == ("cnn(width=4) imagefolder 16 px",)
         assert other.text.startswith("about ")
-        assert "by FLOPs from what was measured of cnn(width=4) imagefolder 16 px" in other.text
+        assert "scaled by FLOPs from measurements of cnn(width=4) imagefolder 16 px" in other.text
         assert other.hours / same.hours == pytest.approx(expected, rel=0.35)
 
 

@@ -97,7 +97,7 @@ def test_a_folder_that_lies_here_and_not_below_the_data_root_is_pointed_out(
 ) -> None:
     (tmp_path / "forms").mkdir()
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=f"{tmp_path}/forms is one, but .* its whole path, or set `data`"):
+    with pytest.raises(InputError, match=f"{tmp_path}/forms is one, but .* its absolute path, or set `data`"):
         inspect_folder(tmp_path / "root", ImageFolder(path="forms"))
 
 

@@ -82,16 +82,16 @@ def delete(path: Path) -> None:
 DEFECTS: dict[str, tuple[Callable[[Path], Any], str, Callable[[Path], Any]]] = {
     "empty.jpg": (write(b""), "is empty (0 bytes). Copy it again", redraw),
     "._1.jpg": (write(b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X" + b"\0" * 40), "find FOLDER -name '._*' -delete", delete),
-    "page.jpg": (write(b"\xef\xbb\xbf\n<!DOCTYPE html><html>404</html>"), "is a web page, as a failed download", redraw),
+    "page.jpg": (write(b"\xef\xbb\xbf\n<!DOCTYPE html><html>404</html>"), "is a web page, left by a failed download", redraw),
     "error.jpg": (write(b"<?xml version='1.0'?><Error>AccessDenied</Error>"), "is a web page", redraw),
     "lfs.jpg": (write(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n"), "git lfs pull", redraw),
     "annex.jpg": (write(b"/annex/objects/SHA256E-s1--0.jpg\n"), "git annex get", redraw),
     "packed.jpg": (write(gzip.compress(b"x")), "is a gzip file. Unpack it.", redraw),
     "zip.png": (write(b"PK\x03\x04" + b"x" * 40), "is a ZIP archive. Unpack it.", redraw),
-    "zeros.jpg": (write(b"\0" * 4096), "nothing but zeros, as an interrupted copy", redraw),
-    "cut.jpg": (lambda path: (picture(path), cut(path)), "is cut off (", redraw),
-    "text.jpg": (write(b"just some words"), "can't be decoded as an image (it begins as none", redraw),
-    "heic.jpg": (write(b"\0\0\0\x18ftypheic" + b"x" * 40), "holds an HEIC, which isn't read here. Convert it", redraw),
+    "zeros.jpg": (write(b"\0" * 4096), "begins with zeros only, left by an interrupted copy", redraw),
+    "cut.jpg": (lambda path: (picture(path), cut(path)), "is truncated (", redraw),
+    "text.jpg": (write(b"just some words"), "can't be decoded as an image (its first bytes match no known format", redraw),
+    "heic.jpg": (write(b"\0\0\0\x18ftypheic" + b"x" * 40), "holds an HEIC, which isn't supported. Convert it", redraw),
     "bomb.png": (bomb, "has too many pixels to be decoded safely", redraw),
     "narrow.png": (narrow, "has 60000x1 pixels, which is too narrow. Crop it", redraw),
 }  # fmt: skip
@@ -178,7 +178,7 @@ def test_folders_are_checked_with_what_is_left_out_and_what_is_missing(
     for part in (
         "cow has no image file",
         "dog has no image file",
-        "1 ending in .gif",
+        "1 with extension .gif",
         "lead nowhere",
         "pipes, sockets",
     ):
@@ -220,7 +220,7 @@ def test_what_a_check_found_is_known_at_submission(chain: Chain, own: Path) -> N
     cut(own / "train" / "bee" / "1.jpg")
     control.plan_file(chain.file(SWEEP), chain.place)  # its first bytes are those of a JPEG
     assert not checked(chain, "own")["sound"]
-    assert "is cut off" in refused(chain)
+    assert "is truncated" in refused(chain)
     picture(own / "train" / "bee" / "1.jpg", side=66)
     control.submit(chain.file(SWEEP), chain.place)
 
@@ -262,7 +262,7 @@ def test_a_data_set_that_is_loaded_whole_is_checked_by_loading_it(
     own: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["data", "check", "mnist"]) == 2
-    assert "MNIST/raw not there" in capsys.readouterr().out
+    assert "MNIST/raw missing" in capsys.readouterr().out
     (own.parent / "MNIST" / "raw").mkdir(parents=True)
     assert data_plane.main(["mnist", str(own.parent)]) == 0
     assert "mnist isn't complete and readable" in capsys.readouterr().out

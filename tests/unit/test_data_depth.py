@@ -217,15 +217,15 @@ def test_only_folders_that_are_read_otherwise_than_before_are_other_data(own: Pa
 
 FLOATS = (GREY / np.float32(255)).astype(np.float32)
 REFUSED: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "float.tif": (lambda path: Image.fromarray(FLOATS).save(path), "floating-point numbers, and nothing says which value is white"),
-    "int.tif": (lambda path: Image.fromarray(HIGH.astype(np.int32)).save(path), "32-bit or signed integers, and nothing says"),
+    "float.tif": (lambda path: Image.fromarray(FLOATS).save(path), "floating-point numbers, but the value of white is unknown"),
+    "int.tif": (lambda path: Image.fromarray(HIGH.astype(np.int32)).save(path), "32-bit or signed integers, but the value"),
     "signed.tif": (lambda path: tiff(path, 16, GREY.astype("<i2").tobytes(), 1, (339, 2)), "32-bit or signed integers"),
-    "said.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 1, (281, 4095)), "calls 4095 the largest value"),
+    "said.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 1, (281, 4095)), "a stated maximum of 4095"),
     "negative.tif": (lambda path: tiff(path, 16, HIGH.astype("<u2").tobytes(), 0), "of which 0 is white"),
-    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Say that 4095 is white, if they are of fewer bits"),
-    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Say that 255 is white, if they are of fewer bits"),
-    "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, and hold no value above .*Convert them to 8 bits"),
-    "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "though its name is that of a format of 8 bits"),
+    "dark.png": (lambda path: Image.fromarray(GREY.astype(np.uint16) << 4).save(path), "no value above 4080.*Set white = 4095 if they have fewer bits"),
+    "bytes.png": (lambda path: Image.fromarray(GREY.astype(np.uint16)).save(path), "no value above 255.*Set white = 255 if they have fewer bits"),
+    "dim.png": (lambda path: png(path, spread(GREY.astype(np.uint16) << 4, 3)), "16 bits, but hold no value above .*Convert them to 8 bits"),
+    "named.jpg": (lambda path: Image.fromarray(HIGH).save(path, "png"), "but its extension is that of an 8-bit format"),
 }  # fmt: skip
 
 
@@ -268,7 +268,7 @@ def test_a_value_beyond_white_is_refused(own: Path) -> None:
         shape_of("imagefolder", {**FOLDER, "white": 4095.0}, own.parent)
     shape_of("imagefolder", {**FOLDER, "white": 65_535.0}, own.parent)
     (own / "test" / "bee" / "1.png").unlink()
-    with pytest.raises(InputError, match=r"whole numbers, of which 0\.5 is none"):
+    with pytest.raises(InputError, match=r"whole numbers, but it is 0\.5"):
         seen(own, "1.png", white=0.5)
 
 
@@ -280,7 +280,7 @@ def test_imagenet_takes_8_bits_alone(tmp_path: Path, declare: Callable[..., None
     for split, calls in (("test", lambda images: images.batch(torch.tensor([0]))),
                          ("train", lambda images: next(images.stream([torch.tensor([0])], 0, workers=0)))):  # fmt: skip
         with pytest.raises(
-            InputError, match=r"n1/0.png holds 16 bits, where this data set has 8 bits a channel"
+            InputError, match=r"n1/0.png holds 16 bits, but this data set has 8 bits a channel"
         ):
             calls(load("imagenet", {}, split, tmp_path))
 
@@ -308,8 +308,8 @@ def test_check_says_that_levels_are_made_of_deep_files(chain: Chain, own: Path) 
     assert "note" not in check(chain)
     GREYS["grey.png"](own / "train" / "bee" / "1.png")
     GREYS["twelve.pgm"](own / "test" / "bee" / "1.pgm")
-    said = "note: 2 files of imagefolder 'own' with grey values of more than 8 bits: 256 levels are made of these, white is "
-    assert f"{said}the largest that their format has (dataset.white)" in check(chain)
+    said = "note: 2 files of imagefolder 'own' with more than 8 bits per grey value: they are reduced to 256 levels, with white at "
+    assert f"{said}the maximum of their format (dataset.white)" in check(chain)
     assert f"{said}65535 " in check(chain, white=65_535.0)
 
 
@@ -343,7 +343,7 @@ def test_check_and_submit_say_once_that_files_are_stored_on_their_side(chain: Ch
     assert "EXIF" not in check(chain)
     turned(own / "test" / "ant" / "1.jpg", 6)
     turned(own / "train" / "bee" / "1.png", 8)
-    said = "note: 2 of 6 files of imagefolder 'own' that were looked at (train/bee/1.png, …) have an EXIF entry that turns them"
+    said = "note: 2 of 6 files checked in imagefolder 'own' (train/bee/1.png, …) have an EXIF orientation that viewers apply"
     assert check(chain).count(said) == 1
     file = chain.file(tiny(dataset={"name": "imagefolder", **FOLDER}, model={"name": "cnn", "width": 4}))
     assert sum("EXIF entry" in note for note in control.submit(file, chain.place).committed.notes) == 1

@@ -168,7 +168,9 @@ def test_a_class_subset_numbers_its_own_classes(animals: Path) -> None:
 
 
 def test_one_class_named_is_not_one_class_there(animals: Path) -> None:
-    with pytest.raises(InputError, match=r"dataset\.classes: names 'cat' alone; at least two"):
+    with pytest.raises(
+        InputError, match=r"dataset\.classes: must have at least two classes, but it has only 'cat'"
+    ):
         shape_of("imagefolder", {**FOLDER, "classes": ["cat", "cat"]}, animals)
 
 
@@ -320,5 +322,5 @@ def test_imagenet_that_is_missing_or_incomplete_says_what_to_put_where(
     with pytest.raises(InputError, match="5 images, not 6"):
         load("imagenet", {}, "test", imagenet)
     (imagenet / "imagenet" / "val" / "n03").mkdir()
-    with pytest.raises(InputError, match="has 3 class folders, ImageNet has 2"):
+    with pytest.raises(InputError, match="has 3 class folders, but ImageNet has 2"):
         load("imagenet", {}, "test", imagenet)

@@ -61,7 +61,7 @@ def test_the_classes_are_those_of_the_challenge() -> None:
 def test_a_flat_validation_folder_is_seen_before_anything_runs_and_prepared(
     val: Path, chain: Chain, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    wrong = f"{val} has 6 images in no class folder: `rsctl data prepare imagenet`"
+    wrong = f"{val} has 6 images outside class folders: `rsctl data prepare imagenet`"
     assert run(["data", "list"]) == 0
     assert f"unprepared: ImageNet (ILSVRC 2012): {wrong}" in capsys.readouterr().out
     assert run(["data", "check", "imagenet"]) == 2
@@ -75,7 +75,7 @@ def test_a_flat_validation_folder_is_seen_before_anything_runs_and_prepared(
         load("imagenet", {}, "test", chain.place.data)
     assert run(["data", "prepare", "imagenet"]) == 0
     assert (
-        "6 images moved into class folders; 6 of 50,000 are there. 49,994 are missing"
+        "6 images moved into class folders; 6 of 50,000 are present. 49,994 are missing"
         in capsys.readouterr().out
     )
     images = load("imagenet", {}, "test", chain.place.data)
@@ -106,7 +106,7 @@ def test_an_interrupted_preparation_goes_on(
     with monkeypatch.context() as first:
         first.setattr(imagenet, "_move", interrupted)
         assert run(["data", "prepare", "imagenet"]) == 130
-    assert f"{val} has 4 images in no class folder" in imagenet.layout(chain.place.data, COUNT)
+    assert f"{val} has 4 images outside class folders" in imagenet.layout(chain.place.data, COUNT)
     assert run(["data", "prepare", "imagenet"]) == 0
     assert "4 images moved" in capsys.readouterr().out
     assert imagenet.layout(chain.place.data, COUNT) == ""
@@ -164,13 +164,13 @@ def too_few_classes(val: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
-        (archives, "has 6 images in no class folder"),
+        (archives, "has 6 images outside class folders"),
         (
             lambda val: (archives(val), run(["data", "prepare", "imagenet"])),
             r"3 archives such as n\d+\.tar: unpack",
         ),
         (other_classes, "class folders that .*train lacks, such as n00000000"),
-        (too_few_classes, "val has 5 class folders, ImageNet has 6"),
+        (too_few_classes, "val has 5 class folders, but ImageNet has 6"),
     ],
 )
 def test_other_layouts_are_told_apart(

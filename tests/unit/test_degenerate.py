@@ -21,7 +21,9 @@ def mark(labels: list[int], predicted: list[int], *, training: bool = False) -> 
 def test_one_class_for_every_image() -> None:
     found = judge(tally(np.arange(20) % 3, np.ones(20, int)), training=False)
     assert found is not None
-    assert said(found) == "ONE CLASS: the network gives class 1 to all 20 images, which are of 3 classes"
+    assert (
+        said(found) == "ONE CLASS: the network predicts class 1 for all 20 images, which belong to 3 classes"
+    )
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,9 @@ def test_the_record_of_a_run(tmp_path: Path) -> None:
     write(tmp_path, Tally([10, 10], [0, 20], [0, 10]), training=True)
     found = of_folder(tmp_path)
     assert found is not None
-    assert found.text == "in the end of its training gives class 1 to all 20 images, which are of 2 classes"
+    assert (
+        found.text == "at the end of training predicts class 1 for all 20 images, which belong to 2 classes"
+    )
     write(tmp_path, Tally([10, 10], [10, 10], [10, 10]), training=True)
     assert of_folder(tmp_path) is None
 

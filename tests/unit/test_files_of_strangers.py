@@ -37,7 +37,7 @@ def refused(chain: Chain, file: Path) -> str:
 def test_a_sweep_file_copies_no_file_that_cant_hold_weights(chain: Chain) -> None:
     key = chain.folder / "id_ed25519"
     key.write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n")
-    assert "is no file of weights" in refused(chain, key)
+    assert "is not a file of weights" in refused(chain, key)
     assert not any(
         b"secret" in file.read_bytes() for file in chain.folder.rglob("*") if file.is_file() and file != key
     )

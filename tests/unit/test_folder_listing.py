@@ -80,12 +80,12 @@ def test_what_torchvision_takes_is_taken_in_its_order(lay: Callable[[Path], None
 
 
 LEFT_OUT: dict[str, tuple[Callable[[Path], Any], str]] = {
-    "gif": (lambda root: draw(root / "train/ant/a.gif"), r"1 ending in \.gif \(train/ant/a\.gif\)"),
+    "gif": (lambda root: draw(root / "train/ant/a.gif"), r"1 with extension \.gif \(train/ant/a\.gif\)"),
     "jfif": (
         lambda root: draw(root / "test/ant/a.JFIF", format="JPEG"),
-        r"1 ending in \.jfif.*\.jfif is \.jpg",
+        r"1 with extension \.jfif.*\.jfif to \.jpg",
     ),
-    "no ending": (lambda root: draw(root / "train/ant/a", format="PNG"), r"1 without an ending"),
+    "no ending": (lambda root: draw(root / "train/ant/a", format="PNG"), r"1 without an extension"),
     "dead link": (
         lambda root: (root / "train/ant/a.jpg").symlink_to("../../.git/annex/objects/x"),
         r"1 links that lead nowhere \(train/ant/a\.jpg\).*git annex get",
@@ -104,7 +104,7 @@ LEFT_OUT: dict[str, tuple[Callable[[Path], Any], str]] = {
         lambda root: draw(root / "train/ant/.ipynb_checkpoints/a.png"),
         r"1 in a folder whose name begins",
     ),
-    "no class": (lambda root: draw(root / "train/a.png"), r"1 in no class folder \(train/a\.png\)"),
+    "no class": (lambda root: draw(root / "train/a.png"), r"1 outside class folders \(train/a\.png\)"),
     "pipe": (lambda root: os.mkfifo(root / "train/ant/a.png"), r"1 pipes, sockets or devices"),
 }
 
@@ -163,7 +163,7 @@ def test_a_class_of_other_files_alone_says_what_they_are(own: Path) -> None:
         (own / f"train/ant/{number}.png").unlink()
     draw(own / "train/ant/a.gif")
     with pytest.raises(
-        InputError, match=r"ant has no image file .*It has 1 file left out: 1 ending in \.gif"
+        InputError, match=r"ant has no image file .*It has 1 file left out: 1 with extension \.gif"
     ):
         shape_of("imagefolder", FOLDER, own.parent)
 
@@ -181,7 +181,7 @@ def test_class_names_that_look_the_same_are_the_same(train: str, test: str, own:
         images = load("imagefolder", {**FOLDER, "classes": ["bee", name]}, "test", own.parent)
         assert images.labels.tolist() == [0, 0, 1]
     draw(own / "train" / test / "1.png")
-    with pytest.raises(InputError, match=r"two class folders 'Größe'.*Put their images into one folder"):
+    with pytest.raises(InputError, match=r"two class folders 'Größe'.*Move their images into one folder"):
         shape_of("imagefolder", FOLDER, own.parent)
     (own / "train" / test / "1.png").rename(own / "train" / train / "1.png")
     (own / "train" / test).rmdir()

@@ -76,7 +76,7 @@ def test_what_only_says_how_fast_changes_no_name(tmp_path: Path) -> None:
             "verification.0.verifier: unknown verifier 'ipb'. Did you mean 'ibp'?",
         ),
         ({"verification": {}}, "verification.0.verifier: is required"),
-        ({"verification": {"verifier": "ibp", "norm": "l2"}}, "ibp knows the norms linf; it is 'l2'"),
+        ({"verification": {"verifier": "ibp", "norm": "l2"}}, "ibp supports linf, not 'l2'"),
         ({"verification": {"verifier": "ibp", "radii": ["2/0"]}}, "a fraction such as '2/255'"),
         ({"verification": {"verifier": "ibp", "raddi": [1.0]}}, "Did you mean 'radii'?"),
         ({"attack": {"attack": "ddn", "target": "smooth"}}, "attack.0.target"),
@@ -91,9 +91,9 @@ def test_a_table_that_stands_twice_is_a_problem_at_the_second(tmp_path: Path) ->
     ddn = {"attack": "ddn"}
     other = {**ddn, "target": "smoothed"}
     said = problem(tmp_path, attack=[other, ddn, {**ddn, "target": "base"}])
-    assert "attack.2.attack: the same as the second [[attack]]" in said
+    assert "attack.2.attack: equals the second [[attack]]" in said
     ibp = {"verifier": "ibp"}
-    assert "the same as the first [[verification]]" in problem(tmp_path, verification=[ibp, ibp], attack=ddn)
+    assert "equals the first [[verification]]" in problem(tmp_path, verification=[ibp, ibp], attack=ddn)
     planned(tmp_path, attack=[ddn, other, {**ddn, "max_images": 5}])
 
 

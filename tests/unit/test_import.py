@@ -129,7 +129,7 @@ def test_order_repeats_extra_columns_and_windows_line_ends() -> None:
     assert read.radii.index.tolist() == [0, 1, 3]
     assert any("pABar" in quirk for quirk in read.quirks)
     assert any("order" in quirk for quirk in read.quirks)
-    assert read.losses == ["left out: 1 row of an image that came before"]
+    assert read.losses == ["left out: 1 repeated row of an image"]
     with pytest.raises(NotALog, match="image 0 is in it twice, with another radius"):
         parse_log(log([ROWS[0], ROWS[0].replace("0.25", "0.35")]))
 
@@ -232,7 +232,7 @@ def test_a_sigma_that_cannot_be_is_told(tmp_path: Path) -> None:
     assert "is sigma = 0.12 right?" in one.remarks[0]
     assert other.state == "new"
     (said,) = import_logs(store, "p", [tmp_path / "b"], GivenFacts(sigma=0.5, method="m"))
-    assert said.remarks == ["its path says sigma = 0.25, the import 0.5"]
+    assert said.remarks == ["its path states sigma = 0.25, the import 0.5"]
 
 
 def test_no_text_brings_a_traceback(tmp_path: Path) -> None:

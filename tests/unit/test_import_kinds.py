@@ -189,7 +189,7 @@ def test_a_radius_below_0_is_not_certified(tmp_path: Path) -> None:
 def test_an_impossible_value_is_shown() -> None:
     assert parse_log("\n".join([HEADER, "0\t3\t-1\tnan\t0\t1", *ROWS[1:]]) + "\n").radii.radius[0] == 0
     for bad, told in (
-        ("nan", "row 1: its radius, nan, is impossible"),
+        ("nan", "row 1: its radius can't be nan"),
         ("inf", "inf"),
         ("x", "'x', isn't a number"),
     ):
@@ -240,17 +240,17 @@ def test_levels_seed_and_split_are_read(
         (
             "sigma_25",
             0.953,
-            r"'sigma_25' says 25, but its largest radius is 0.953 = 0.038 σ \(0.25 would fit\)",
+            r"'sigma_25' means 25, but its largest radius is 0.953 = 0.038 σ \(0.25 would fit\)",
         ),
-        ("noise100", 3.81, "'noise100' says 100"),
+        ("noise100", 3.81, "'noise100' means 100"),
         ("sigma_1 - Copy.50", 0.953, "'sigma_1 - Copy.50' goes on behind its number"),
-        ("sigma_1", 0.3, "'sigma_1' says 1"),
-        ("noise025", 0.02, "'noise025' says 0.25"),
+        ("sigma_1", 0.3, "'sigma_1' means 1"),
+        ("noise025", 0.02, "'noise025' means 0.25"),
         ("sigma_25", 0.0, "no radius of it tells"),
         ("sigma_0.0", 0.0, "must be above 0"),
-        ("eta_0.5/result.tsv", 0.9, "nothing in its path tells"),
+        ("eta_0.5/result.tsv", 0.9, "its path has no σ"),
         ("0.25/0.50.tsv", 0.9, "several fit"),
-        ("result.tsv", 0.9, "nothing in its path tells"),
+        ("result.tsv", 0.9, "its path has no σ"),
     ],
 )
 def test_no_sigma_is_guessed_against_the_evidence(path: str, largest: float, why: str) -> None:
@@ -262,8 +262,8 @@ def test_no_sigma_is_guessed_against_the_evidence(path: str, largest: float, why
 
 def test_radii_that_no_draws_show_at_this_sigma_ask_for_it(tmp_path: Path) -> None:
     for said, value, told in (
-        (GivenFacts(), "1.35", "5.4 sigma, which no number of draws shows: is sigma = 0.25 right?"),
-        (COHEN, "1.15", "4.6 sigma, which 100000 draws show at no alpha below 0.79"),
+        (GivenFacts(), "1.35", "5.4 sigma, which no number of draws can show: is sigma = 0.25 right?"),
+        (COHEN, "1.15", "4.6 sigma, which 100000 draws can't show at any alpha below 0.79"),
     ):
         put(tmp_path / "logs", "sigma_0.25", radii(value, "0.1"))
         _, (one,) = bring(tmp_path / "logs", said)
@@ -417,11 +417,11 @@ def test_a_file_that_cannot_be_used_is_named_and_the_others_come_in(
         "a/sigma_0.25": "new", "b/result.tsv": "skipped", "c/sigma_0.50": "new", "d/sigma_25": "skipped",
         "e/sigma_0.5": "skipped", "README.md": "skipped",
     }  # fmt: skip
-    assert "note: 2 logs skipped for want of a word" in err
+    assert "note: 2 logs skipped for missing information" in err
     assert run(given) == 0
     out = capsys.readouterr().out
     for told in (
-        "b/result.tsv: nothing in its path tells σ",
+        "b/result.tsv: its path has no σ",
         "can't be read (No such file",
         "2 unchanged, 4 skipped",
     ):
@@ -624,7 +624,7 @@ def test_counts_that_contradict_the_radii_beside_them_are_left_out(tmp_path: Pat
         (["0.00000\t0.99450", "0.25000\t0.99"], "", "numbers without a first line"),
         (["1\t0.55", "2\t0.365"], "idx\tradius", "no column label, predict"),
         (["0\t3\t3\t1\t0.2"], "idx\tlabel\tpredict\tcorrect\ttime", "no column radius"),
-        (["0\t3\t3\t97036\t0.1\t0.2"], "idx\tlabel\tpredict\tcount\tany_iid_distribution_bound\tgeneralized_gaussian_bound", "other noise than Gaussian"),
+        (["0\t3\t3\t97036\t0.1\t0.2"], "idx\tlabel\tpredict\tcount\tany_iid_distribution_bound\tgeneralized_gaussian_bound", "noise other than Gaussian"),
         (["0\t3\t[3, 4]\t0.2", "1\t3\t[3]\t0.2", "2\t3\t[1, 2, 3]\t0.2"], "idx\tlabel\tpredict\tradius", "different lengths"),
     ],
 )  # fmt: skip
@@ -715,7 +715,7 @@ def test_the_dashboard_tells_logs_apart_and_derives_from_counts(tmp_path: Path) 
     assert own.cap_share > 0
     assert curves.of(str(store.root), counted, "cohen-linf", None).norm == "linf"
     assert "needs the counts of every class" in curves.of(str(store.root), counted, "top-3", None).problems[0]
-    assert "no counts to derive others from" in curves.of(str(store.root), log, None, 0.01).problems[0]
+    assert "no counts to compute others from" in curves.of(str(store.root), log, None, 0.01).problems[0]
     assert {sample.first for sample in curves.samples(str(store.root), counted, "cohen", 0.01)} >= {
         61200,
         100_000,

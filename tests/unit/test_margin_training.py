@@ -189,9 +189,9 @@ def test_a_rate_is_held_before_it_falls() -> None:
     assert rates[75] == pytest.approx(0.05)
     assert rates[99] < 1e-3
     wrongs = (
-        ({"schedule": "step"}, "schedules 'cosine'"),
-        ({"warmup_epochs": 7.0}, "are more than epochs = 10"),
-        ({"cycle_epochs": 2}, "are more than cycle_epochs = 2: the rate would never fall"),
+        ({"schedule": "step"}, "needs schedule = 'cosine'"),
+        ({"warmup_epochs": 7.0}, "is more than epochs = 10"),
+        ({"cycle_epochs": 2}, "is more than cycle_epochs = 2: the learning rate would never fall"),
     )
     for wrong, said in wrongs:
         with pytest.raises(ValidationError, match=said):

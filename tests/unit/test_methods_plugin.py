@@ -85,8 +85,8 @@ def test_a_method_of_ones_own_is_a_declaration_and_a_loss(
         ("METHODS = [", "METHODS = [(", r"fails: SyntaxError: .*__init__.py, line [0-9]+"),
         ("METHODS = [", "METHODS = ['logit-norm',", "METHODS holds 'logit-norm'; each entry is a rsctl.catalog.declare.Method"),
         ('"weight": 0.02', '"wieght": 0.02', "a default for the unknown field 'wieght'. Did you mean 'weight'?"),
-        ("mymethods.logit_norm", "mymethods.logitnorm", "its loss in 'wrongmethods.logitnorm', which can't be found"),
-        ("mymethods.logit_norm", "no.such.module", "its loss in 'no.such.module', which can't be found"),
+        ("mymethods.logit_norm", "mymethods.logitnorm", "its loss in 'wrongmethods.logitnorm', which doesn't exist"),
+        ("mymethods.logit_norm", "no.such.module", "its loss in 'no.such.module', which doesn't exist"),
     ],
 )  # fmt: skip
 def test_a_wrong_declaration_is_explained(

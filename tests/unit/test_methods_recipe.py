@@ -114,7 +114,7 @@ def test_what_was_executed_is_torchs_scheduler_called_as_the_authors_code_calls_
 def test_a_shift_beyond_the_training_is_refused() -> None:
     assert Recipe(epochs=1, step_shift=1).step_shift == 1  # a template tried for an epoch
     with pytest.raises(
-        ValidationError, match="step_shift = 31 is more than epochs = 30: the rate would never fall"
+        ValidationError, match="step_shift = 31 is more than epochs = 30: the learning rate would never fall"
     ):
         Recipe(epochs=30, step_shift=31)
 

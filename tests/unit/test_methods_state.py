@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from statistics import NormalDist
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from method_cases import CLASSES, IMAGES, SHAPE, case
 from torch import Tensor, nn
 
 from jobs.data.images import ArrayImages
+from jobs.predictions import SoftPredictions
 from jobs.random import hash32
 from rsctl.catalog.declare import DataShape
 
@@ -46,7 +46,8 @@ def test_an_attack_leaves_batch_statistics_alone(name: str, changes: dict[str, A
     one = case(name, **changes)
     model = Normalised().train()
     if name == "cat-rs":
-        one.state.kept["soft"] = SimpleNamespace(shares=torch.full((IMAGES, CLASSES), 1 / CLASSES))
+        one.state.kept["soft"] = soft = SoftPredictions(IMAGES, CLASSES, torch.device("cpu"))
+        soft.shares.fill_(1 / CLASSES)
     one.module.loss(model, one.x, one.y, one.state)[0].backward()
     assert model.training
     assert int(model.norm.num_batches_tracked) == forwards

@@ -183,7 +183,7 @@ def test_pupils_share_their_teachers_predictions_and_are_what_they_would_be_alon
     assert predictions in [request.task for request in chain.plan({**values, "name": "later"}).requests]
     # Another teacher's table isn't read.
     torch.save({"spec_hash": "0" * 64, "data": "", "shares": table}, predictions.run.model_file)
-    with pytest.raises(InputError, match="is the table of other images or of another teacher"):
+    with pytest.raises(InputError, match="was computed for other images or with another teacher"):
         chain.run(pupil)
 
 

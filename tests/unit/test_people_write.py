@@ -41,7 +41,7 @@ def checked(chain: Chain, text: str | bytes) -> list[str]:
         (lambda t: t + "\nseed = 3\n", [".seed: no such key", "'seed' belongs to the top of the file: move it above"]),
         (lambda t: t + '\ndescription = "mine"\n', [".description: no such key", "move it above the first table"]),
         (lambda t: t.replace("[certification]", "[certification]\ncluster = 'gpu'"), ["certification.cluster", "move it above"]),
-        (lambda t: t.replace("sigma = 0.5\n", "").replace("[certification]", "[certification]\nsigma = 0.5"), ["sigma: is required. It stands under [certification]"]),
+        (lambda t: t.replace("sigma = 0.5\n", "").replace("[certification]", "[certification]\nsigma = 0.5"), ["sigma: is required. The file has it under [certification]"]),
         (lambda t: t.replace("[training]", "[training]\nnoise = 'uniform'"), ["training.noise", "belongs to the top"]),
         (lambda t: t.replace("[model]", "[model]\nseed = 3"), ["model.seed", "belongs to the top"]),
         (lambda t: t.encode("utf-16"), ["it is not UTF-8 text", "Save it as UTF-8"]),
@@ -58,7 +58,7 @@ def test_a_key_that_lands_in_the_last_table_is_asked_about(
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (lambda t: t.replace("[certification]", "[certification]\nseed = 3"), "certification.seed = 3 stands under [certification], and seed isn't given at the top"),
+        (lambda t: t.replace("[certification]", "[certification]\nseed = 3"), "certification.seed = 3 is under [certification], and seed isn't set at the top"),
         (lambda t: "seed = 3\n" + t.replace("[certification]", "[certification]\nseed = 3"), ""),
         (lambda t: t.replace("sigma = 0.5", "grid.sigma = [0.5]").replace("[certification]", "[certification]\nsigma = 0.25"), ""),
         (lambda t: t, ""),
@@ -68,7 +68,7 @@ def test_a_key_that_lands_in_the_last_table_is_asked_about(
 )  # fmt: skip
 def test_one_that_both_have_is_a_question_in_a_note(chain: Chain, change: Any, note: str) -> None:
     said = " ".join(checked(chain, change(PLAIN)))
-    assert note in said if note else "stands under" not in said
+    assert note in said if note else "is under [" not in said
 
 
 def test_a_description_of_two_lines_stays_two_lines(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
@@ -135,7 +135,7 @@ def test_an_ending_that_says_no_format_is_asked_about(
 ) -> None:
     chain.plan(tiny())
     assert run(["export", "tiny", "-o", str(chain.folder / name)]) == 2
-    assert f"no table is written by the ending {Path(name).suffix}; by .tex," in capsys.readouterr().err
+    assert f"the ending {Path(name).suffix} is not that of a table: .tex," in capsys.readouterr().err
     assert not (chain.folder / name).exists()
     assert run(["export", "tiny", "-o", str(chain.folder / name), "--format", "md"]) == 0
 

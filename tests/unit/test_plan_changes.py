@@ -94,7 +94,7 @@ def test_a_file_that_stands_for_other_runs_asks_too(chain: Chain, own: Path) -> 
     plan = chain.store.sweep_folder("tiny") / "plan.json"
     table = chain.counts_run().id
     plan.write_text(plan.read_text().replace(table, f"{table[:-8]}00000000"))  # as an older rsctl named it
-    with pytest.raises(RefusedError, match=r"same file now stands for other runs.*--update"):
+    with pytest.raises(RefusedError, match=r"its file now resolves to different runs.*--update"):
         chain.plan(folder_sweep())
     assert f"update: adds {table}" in chain.plan(folder_sweep(), update=True).notes
 
@@ -112,7 +112,7 @@ def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, o
     values = tiny(dataset="mnist", model={"name": "cnn", "width": 4})
     said = check(chain, values)
     assert (
-        f"note: dataset: mnist isn't complete and readable below the data root {own.parent} (MNIST/raw not there)"
+        f"note: dataset: mnist isn't complete and readable below the data root {own.parent} (MNIST/raw missing)"
         in said
     )
     (note,) = control.submit(chain.file(values), chain.place).committed.notes
@@ -128,9 +128,7 @@ def test_a_data_set_that_is_not_there_is_no_surprise_on_the_node(chain: Chain, o
 def test_a_size_that_nobody_gave_is_said(chain: Chain, own: Path) -> None:
     assert "note" not in check(chain, folder_sweep())
     said = check(chain, tiny(dataset={"name": "imagefolder", "path": "own"}))
-    assert (
-        "note: dataset.size isn't given: the images of imagefolder 'own' are brought to 32x32 pixels" in said
-    )
+    assert "note: dataset.size isn't set: the images of imagefolder 'own' are resized to 32x32 pixels" in said
     assert "3x32x32 values in [0, 1]" in said
 
 
@@ -148,7 +146,7 @@ def test_more_threads_than_cores_are_said_where_the_cores_are_known(
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})
     values = folder_sweep(resources={"training": {"threads": 500}, "certification": {"threads": 2}})
     said = check(chain, values)
-    assert "note: resources.training.threads: 500 are more than the 2 cores here" in said
+    assert "note: resources.training.threads: 500 threads on 2 cores" in said
     assert "resources.certification.threads" not in said
     (note,) = control.submit(chain.file(values), chain.place).committed.notes
     assert note in said
@@ -160,10 +158,10 @@ def test_a_value_that_the_grid_overrides_is_said(chain: Chain) -> None:
     del values["sigma"]
     said = [line for line in check(chain, values).splitlines() if line.startswith("note: ")]
     assert said == [
-        "note: training.lr has a value of its own beside a list in the grid: the list counts, the value is used nowhere."
+        "note: training.lr is set both to a value and to a list in the grid: the list applies, the value is ignored."
     ]
     one = {"name": "gaussian", "grid": {"sigma": [0.25]}}
-    assert "note: sigma has a value" in check(chain, tiny(method=[one]))
+    assert "note: sigma is set both to a value" in check(chain, tiny(method=[one]))
     assert "note" not in check(chain, tiny(method=[one, {"name": "stability"}]))  # it counts for the second
 
 

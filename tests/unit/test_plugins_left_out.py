@@ -52,7 +52,7 @@ WRONG = [
     ("parameters=LogitNormParameters", "parameters=LogitNormParameters()", "derived from rsctl.catalog.declare.Parameters"),
     ("(Parameters)", "(__import__('pydantic').BaseModel)", "derived from rsctl.catalog.declare.Parameters"),
     ("revision=1", "revision='1'", "revision: input should be a valid integer, but it is '1'"),
-    ('name="logit-norm"', 'name="../x"', "it names folders"),
+    ('name="logit-norm"', 'name="../x"', "a name has at most 61 letters"),
     ('name="logit-norm"', "name=['x']", "name: input should be a valid string"),
     ("defaults=(Defaults(", "defaults=(dict(a=1) or Defaults(", "from rsctl.catalog.declare import Defaults"),
     ('Defaults({"weight": 0.02, "epochs": 30}', "Defaults([1]", "values: input should be a valid dictionary"),
@@ -89,7 +89,7 @@ def test_of_two_that_declare_one_name_the_first_is_used(site: Path) -> None:
     use_plugins(["plugin_one", "plugin_two", "plugin_one"])
     assert plugins() == ("plugin_one",)
     (said,) = plugin_problems()
-    assert "'plugin_two': METHODS declares 'logit-norm', which 'plugin_one' declares already" in said
+    assert "'plugin_two': METHODS declares 'logit-norm', which 'plugin_one' already declares" in said
 
 
 def test_everything_goes_on_and_says_why(chain: Chain, site: Path, capsys: Any) -> None:

@@ -116,7 +116,8 @@ def test_torchvision_weights_are_resnet50s_and_no_cifar_network() -> None:
     weights = read_from(resnet50(weights=None).state_dict())
     assert recognise(weights, dataset("imagenet"), IMAGENET) == ("resnet50", {})
     with pytest.raises(
-        InputError, match=r"fit no architecture .*fc.weight has shape \(1000, 2048\) and not \(10, 2048\)"
+        InputError,
+        match=r"fit none of the known architectures .*fc.weight has shape \(1000, 2048\) and not \(10, 2048\)",
     ):
         recognise(weights, dataset("cifar10"), CIFAR)
     # The 7x7 stem of the ImageNet ResNet-18 isn't that of small images.
@@ -214,13 +215,13 @@ def test_a_quantised_network_is_named_and_nothing_is_printed(
     ("stored", "said"),
     [
         (None, "can't be read"),
-        (b"no checkpoint", "is no checkpoint that PyTorch can read"),
+        (b"no checkpoint", "a checkpoint that PyTorch can read"),
         (torch.zeros(3), "holds a Tensor, not weights by name"),
         (
             {"epoch": 3, "optimizer": {}},
-            "holds no weights by name. Looked under state_dict, net.*there are: epoch, optimizer",
+            "holds no weights by name. Searched state_dict, net.*its keys are: epoch, optimizer",
         ),
-        ({}, "there are: .nothing"),
+        ({}, "its keys are: .nothing"),
     ],
 )
 def test_what_is_no_checkpoint_is_named(stored: Any, said: str, tmp_path: Path) -> None:
@@ -271,7 +272,7 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     for wrong in ("dataset", "none"):
         with pytest.raises(
             RefusedError,
-            match=f"'{wrong}' this cnn classifies .*; with 'centre' 9?.*Say normalisation 'centre'",
+            match=f"'{wrong}' this cnn classifies .*; with 'centre' 9?.*Take normalisation 'centre'",
         ):
             judged(wrong)
         assert judged(wrong, anyway=True)[1][wrong].best < found["centre"].best
@@ -279,7 +280,8 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
     weights.state_dict["fc.weight"] = weights.state_dict["fc.weight"].roll(1, 0)
     weights.state_dict["fc.bias"] = weights.state_dict["fc.bias"].roll(1, 0)
     with pytest.raises(
-        RefusedError, match="at least 28% on one of them are asked for; the other normalisations do no better"
+        RefusedError,
+        match="at least 28% of the clean or of the noisy ones is required, and the other normalisations do no better",
     ):
         judged("centre")
     judged("centre", anyway=True)
@@ -294,7 +296,7 @@ def test_an_accuracy_that_the_file_states_is_asked_for() -> None:
     swapped = torch.tensor([1, 0, *range(2, 10)])  # two classes
     worse = {key: value[swapped] if key.startswith("fc.") else value for key, value in state.items()}
     spoilt = read_from({"state_dict": worse, "best_prec1": torch.tensor(0.965)})
-    with pytest.raises(RefusedError, match=r"the file says best_prec1 = 96\.5%, and no other"):
+    with pytest.raises(RefusedError, match=r"the file claims best_prec1 = 96\.5%, and no other"):
         judge(spoilt, *arguments)
     assert measured.clean > judge(spoilt, *arguments, anyway=True)[1]["centre"].clean + 0.1
 
@@ -370,7 +372,7 @@ def test_plain_networks_are_recognised_by_their_numbered_layers() -> None:
     pooled = public(conv(1, 4, 3, padding=1), relu(), nn.MaxPool2d(2), flat(), linear(784, 10))
     named = {"conv1.weight": torch.zeros(4, 1, 4, 4), "conv1.bias": torch.zeros(4), "fc.weight": torch.zeros(10, 784), "fc.bias": torch.zeros(10)}  # fmt: skip
     for stored in (pooled.state_dict(), named):
-        with pytest.raises(InputError, match="fit no architecture"):
+        with pytest.raises(InputError, match="fit none of the known architectures"):
             recognise(read_from(stored), dataset("mnist"), mnist)
 
 
@@ -418,7 +420,7 @@ def test_a_normalisation_is_a_name_or_numbers() -> None:
             normalisation(wrong)
     assert normalisation("0.5/0.25") == "0.5/0.25"
     grey = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
-    with pytest.raises(InputError, match="is of 3 channels; images of mnist have 1"):
+    with pytest.raises(InputError, match="has 3 channels; images of mnist have 1"):
         assemble(read_from(prefixed("1.")), "resnet20", {}, "imagenet", dataset("mnist"), grey)
     # Those of another number of channels aren't tried, nor the same values twice: MNIST's own leave images as they are.
     assert candidates(dataset("mnist"), grey, "none") == ["none", "half", "mnist"]

@@ -77,7 +77,7 @@ def test_a_stored_normalisation_is_used_as_it_is_stored(name: str, tmp_path: Pat
     expected = network()((x - MEAN[:, None, None]) / STD[:, None, None])
     torch.testing.assert_close(model(x), expected, atol=1e-4, rtol=1e-4)
     with pytest.raises(
-        InputError, match=r"'centre' is asked for, but the file stores another .*Leave it out"
+        InputError, match=r"'centre' was requested, but the file stores another .*Leave it out"
     ) as caught:
         normalisation_for(fit.weights, "centre", dataset("cifar10"), CIFAR, anyway=False)
     assert "--anyway" in str(caught.value)
@@ -181,7 +181,7 @@ def test_of_several_networks_the_usual_one_is_taken_and_the_user_may_say_which(
     ],
 )
 def test_layers_of_the_network_itself_are_not_left_out(entries: dict[str, Tensor], tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"fit no architecture .*1 are besides"):
+    with pytest.raises(InputError, match=r"fit none of the known architectures .*1 are extra"):
         fit_of(beside("", entries), tmp_path / "c.pt")
 
 
@@ -195,7 +195,7 @@ def test_a_piece_of_a_larger_network_is_no_network_of_its_own(tmp_path: Path) ->
     from rsctl.catalog.declare import DataShape
 
     mnist = DataShape(1, 28, 10, {"train": 60_000, "test": 10_000})
-    with pytest.raises(InputError, match="fit no architecture"):
+    with pytest.raises(InputError, match="fit none of the known architectures"):
         fitting(read_weights(tmp_path / "c.pt"), dataset("mnist"), mnist)
     alone = {f"model.{key}": value for key, value in made["classifier"].state_dict().items()}
     torch.save({**alone, "loss.weight": torch.rand(10), **pair_of_mnist("norm.")}, tmp_path / "c.pt")
@@ -286,7 +286,7 @@ def test_folders_that_lack_something_say_what(tmp_path: Path) -> None:
     index = tmp_path / "model.safetensors.index.json"
     for text in ('{"weight_map": {"a": "../../etc/passwd"}}', "[]", "{"):
         index.write_text(text)
-        with pytest.raises(InputError, match="is no index of weights"):
+        with pytest.raises(InputError, match="is not an index of weights"):
             read_weights(tmp_path)
 
 
@@ -335,9 +335,9 @@ PIECES = save({name: value.contiguous() for name, value in prefixed("").items()}
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:12\nsize 3\n", "pointer of Git LFS.* git lfs pull --include best.pt"),
         (b"outs:\n- md5: 12\n  path: best.pt\n", "pointer of DVC"),
         (b"/annex/objects/SHA256E-s3--12", "pointer of git-annex"),
-        (b"\n<!DOCTYPE html><html><body>Google Drive", "page of HTML"),
+        (b"\n<!DOCTYPE html><html><body>Google Drive", "HTML page"),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied", "is XML"),
-        (b'{"error": "not found"}', "is no checkpoint that PyTorch can read, but text"),
+        (b'{"error": "not found"}', "is text, not a checkpoint that PyTorch can read"),
         (gzip.compress(WEIGHTS), "compressed by gzip"),
         (tarred(WEIGHTS), "tar archive"),
         (zipped("best.pt", WEIGHTS), "zip archive with best.pt in it"),

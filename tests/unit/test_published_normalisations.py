@@ -110,16 +110,16 @@ def replace_length(images: Images, count: int) -> Images:
 
 def test_more_images_decide(judged: Judge) -> None:
     """2 of 20 against 1 of 20: 40 against 20 of 400 have p = .013, 80 against 40 of 800 have .0003."""
-    with pytest.raises(RefusedError, match="too near for these images to tell"):
+    with pytest.raises(RefusedError, match="too close to decide which one it was trained with"):
         judged("centre", 2, 1)
     (said,) = judged("centre", 2, 1, (400, 400)).told
     assert (
         said
-        == "with 'dataset' it classifies 80.0% of 800 clean images correctly, against 85.0%: told apart by more images"
+        == "with 'dataset' it classifies 80.0% of 800 clean images correctly, against 85.0%: decided by more images"
     )
     with pytest.raises(
         RefusedError,
-        match=r"'dataset' this cnn classifies 80\.0% of 800 clean images correctly, with 'centre' 85\.0%, which is no accident"
+        match=r"'dataset' this cnn classifies 80\.0% of 800 clean images correctly, with 'centre' 85\.0%, a significant difference"
         r".*--normalisation dataset or --normalisation centre",
     ):
         judged("dataset", 2, 1, (400, 400))
@@ -132,7 +132,7 @@ def test_what_the_first_images_tell_needs_no_more(judged: Judge) -> None:
         yield
 
     assert judged("centre", 1, 0, more=none()).told == []
-    with pytest.raises(RefusedError, match=r"80\.0% of 400 clean images .*85\.0%, which is no accident"):
+    with pytest.raises(RefusedError, match=r"80\.0% of 400 clean images .*85\.0%, a significant difference"):
         judged("dataset", 1, 0, more=none())
     with pytest.raises(AssertionError, match="asked for"):
         judged("centre", 2, 1, more=none())
@@ -141,8 +141,8 @@ def test_what_the_first_images_tell_needs_no_more(judged: Judge) -> None:
 def test_where_no_images_tell_it_asks_with_both_accuracies_and_the_option(judged: Judge) -> None:
     with pytest.raises(
         RefusedError,
-        match=r"'centre' this cnn classifies 85\.0% of 400 clean images correctly, with 'dataset' 80\.0%: too near .*McNemar's test at 1%.*"
-        r"The file's layout speaks for 'centre': it always does\. Say which it is: --normalisation centre or --normalisation dataset "
+        match=r"'centre' this cnn classifies 85\.0% of 400 clean images correctly, with 'dataset' 80\.0%: too close .*McNemar's test at 1%.*"
+        r"The file's layout suggests 'centre': it always does\. Name the right one: --normalisation centre or --normalisation dataset "
         r"\(in a sweep file method\.normalisation\)",
     ):
         judged("centre", 2, 1)
@@ -151,13 +151,13 @@ def test_where_no_images_tell_it_asks_with_both_accuracies_and_the_option(judged
 
 
 def test_it_looks_no_more_often_than_its_level_is_for(judged: Judge) -> None:
-    with pytest.raises(RefusedError, match=r"of 160 clean images.*too near"):
+    with pytest.raises(RefusedError, match=r"of 160 clean images.*too close"):
         judged("centre", 2, 1, (40,) * 9)
 
 
 def test_one_that_does_as_well_is_named(judged: Judge) -> None:
     assert judged("centre", 0, 0).told == [
-        "with 'dataset' it classifies 85.0% of 400 clean images correctly, against 85.0%: alike (less than 2% apart)"
+        "with 'dataset' it classifies 85.0% of 400 clean images correctly, against 85.0%: equally good (less than 2% apart)"
     ]
 
 

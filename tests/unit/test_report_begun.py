@@ -89,7 +89,7 @@ def test_a_table_of_fixed_n_has_no_late_images(tmp_path: Path) -> None:
     assert not any("lower or higher" in note for note in sweep_results(store, "sweep").notes)
     assert run.count_spec.stopping == "fixed"
     unfinished = warnings([make_row(images=10)])
-    assert any("10 of 1000 images are in" in note for note in unfinished)
+    assert any("10 of 1000 images finished" in note for note in unfinished)
 
 
 def test_counts_of_held_out_images_with_the_noise_of_test_images_say_so() -> None:

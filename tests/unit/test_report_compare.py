@@ -85,7 +85,7 @@ def test_one_seed_each_speaks_of_two_models(tmp_path: Path) -> None:
     assert found.methods == []
     text = comparison_text(found)
     assert "THESE TWO MODELS" in text
-    assert "nothing about the two methods" in text
+    assert "no comparison of the two methods" in text
     assert "THE TWO METHODS" not in text
     assert any("sigma differs" in note for note in found.warnings)
 
@@ -130,7 +130,7 @@ def test_only_images_that_both_have_are_compared(tmp_path: Path) -> None:
     found = compare(store, *(open_subject(store, one.id) for one in runs), [0.0])
     assert found.images == 50
     assert sum("50 of its images aren't in the other" in note for note in found.warnings) == 2
-    assert sum("100 of 360 images are in" in note for note in found.warnings) == 2
+    assert sum("100 of 360 images finished" in note for note in found.warnings) == 2
 
 
 def test_other_data_are_refused(tmp_path: Path) -> None:
@@ -208,13 +208,13 @@ def test_baselines_warn_where_their_conditions_differ(tmp_path: Path) -> None:
     )
     rows = sweep_results(store, "sweep").every
     (note,) = [note for note in beside(rows, matching(rows)) if note.startswith("salman2019-cifar10 ")]
-    assert "n 100000 there, 1000 here" in note
-    assert "images 10000 there, 0 here" in note
+    assert "n 100000 published, 1000 here" in note
+    assert "images 10000 published, 0 here" in note
     assert "alpha" not in note
     assert "arithmetic" not in note
     assert isinstance(rows[0], Row)
     exact = replace(rows[0], count=rows[0].count.model_copy(update={"arithmetic": "exact"}))
-    assert "arithmetic float there, exact here" in differences(
+    assert "arithmetic float published, exact here" in differences(
         [exact], published_tables()["salman2019-cifar10"]
     )
     assert not matching(sweep_results(make_store(tmp_path / "d")[0], "sweep").every)
@@ -306,9 +306,9 @@ def test_reproduce_pairs_cells_and_names_every_setting_that_differs(
     assert [cell.radius for cell in row.cells] == published_tables()["cohen2019-cifar10"].radii
     text = "; ".join(row.settings)
     for told in (
-        "n 100000 there, 1000 here",
-        "n0 100 there, 10 here",
-        "training.epochs 90 there, 7 here",
+        "n 100000 published, 1000 here",
+        "n0 100 published, 10 here",
+        "training.epochs 90 published, 7 here",
         "published: its largest radius",
     ):
         assert told in text
@@ -338,7 +338,9 @@ def test_of_a_grid_the_published_hyperparameters_answer(tmp_path: Path) -> None:
     assert [len(names[f"ADRE-REG (k = 8, lambda = {value})"]) for value in (0.1, 0.2)] == [1, 1]
     # Nobody trained 0.3: all answer, and each says how it differs.
     assert len(names["ADRE-REG (k = 8, lambda = 0.3)"]) == 3
-    assert any("method.lbd 0.3 there, 0.7 here" in setting for row in found.rows for setting in row.settings)
+    assert any(
+        "method.lbd 0.3 published, 0.7 here" in setting for row in found.rows for setting in row.settings
+    )
 
 
 def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
@@ -346,7 +348,7 @@ def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
     found = reproduce(store, published_tables()["cohen2019-cifar10"], "sweep")
     assert found.rows[0].cells == []
     assert "0 of 0" in reproduction_text(found)
-    with pytest.raises(InputError, match="no image in common"):
+    with pytest.raises(InputError, match="no finished image in common"):
         compare(store, open_subject(store, one.id), open_subject(store, one.id))
 
 

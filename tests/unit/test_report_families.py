@@ -118,7 +118,7 @@ def test_a_proof_is_compared_with_sampling_in_its_own_norm_alone(store: Store) -
     assert compare(store, proved, sampled, [0.0, 0.01]).images == 30
     with pytest.raises(RefusedError, match="norm"):
         compare(store, proved, open_subject(store, entries["counts"], "cohen"))
-    with pytest.raises(InputError, match="no alpha"):
+    with pytest.raises(InputError, match="without alpha or counts"):
         open_subject(store, entries["verifications"], alpha=0.01)
 
 

@@ -117,7 +117,9 @@ def test_an_attack_on_float_noise_is_not_drawn_with_exact_arithmetic_but_told(tm
     exact = replace(row, count=row.count.model_copy(update={"arithmetic": "exact"}))
     assert _attacks_on(Group([Line([exact])]), [attack]) == []
     assert warnings([row], [attack]) == warnings([exact]) == []
-    assert "another classifier" in warnings([row, exact], [attack])[0]
+    assert (
+        "the classifier certified in exact arithmetic is another one" in warnings([row, exact], [attack])[0]
+    )
 
 
 def test_the_curve_is_the_tables_certified_accuracy(tmp_path: Path) -> None:

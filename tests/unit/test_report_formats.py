@@ -153,7 +153,7 @@ def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path)
     write_counts(run, [*order[:50], *order[51:90]])
     found = sweep_results(store, "sweep")
     assert (found.rows[0].images, found.rows[0].planned) == (50, 360)
-    assert any("1 of 1 rows is not complete (50 of 360 images are in)" in note for note in found.notes)
+    assert any("1 of 1 rows is incomplete (50 of 360 images finished)" in note for note in found.notes)
     assert "50 of 360" in render(found, "md")
 
 
@@ -163,7 +163,7 @@ def test_a_partial_run_speaks_of_the_finished_prefix_and_says_so(tmp_path: Path)
 def test_a_table_without_an_image_speaks_of_no_interval(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, counts=False)
     said = render(sweep_results(store, "sweep"), "md")
-    assert "No image is in yet." in said
+    assert "No image is finished yet." in said
     assert "interval" not in said
 
 
@@ -382,7 +382,7 @@ def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path)
     assert row.mean_draws == (draws[-1] + draws[0]) / 2
     assert math.isnan(row.clean_accuracy)
     assert row.cells[0].certified == 360
-    assert any("until 'radius-within' was settled: 600 to 600 draws" in note for note in found.notes)
+    assert any("until 'radius-within' was met: 600 to 600 draws" in note for note in found.notes)
     assert "stopped by 'radius-within'" in render(found, "md").replace("\\", "")
 
 

@@ -155,7 +155,7 @@ def test_bold_marks_the_best_of_one_sigma_only_where_there_is_a_choice() -> None
     text = latex(*pair)
     assert "\\textbf{80.0}" in text
     assert text.count("textbf") == 1  # a tie is no choice
-    assert "Bold: the largest number of a column, be it by more than chance or not." in text
+    assert "Bold: the largest number of a column, whether significant or not." in text
     assert "textbf" not in latex(pair[0], make_row("other", (0.9, 0.9), images=10))
     assert "Bold" not in alone
 

@@ -50,7 +50,7 @@ def test_one_class_for_every_image_is_marked_in_every_form(tmp_path: Path) -> No
     store, runs = store_of(tmp_path, {0: 3})
     found = sweep_results(store, "sweep")
     network = runs[0].count_spec.model_run
-    sentence = f"{network} LEARNED NOTHING: ONE CLASS: the network gives class 3 to all 40 images, which are of 10 classes."
+    sentence = f"{network} LEARNED NOTHING: ONE CLASS: the network predicts class 3 for all 40 images, which belong to 10 classes."
     assert found.notes[0].startswith(sentence)
     assert table(render(found, "md"))[1][0] == "gaussian (ONE CLASS)"
     assert "gaussian (ONE CLASS)" in render(found, "latex")
@@ -59,7 +59,7 @@ def test_one_class_for_every_image_is_marked_in_every_form(tmp_path: Path) -> No
         *json.loads(render(found, "json"))["rows"],
     ]:
         assert row["settings"] == "gaussian (ONE CLASS)"
-        assert row["learned_nothing"] == "gives class 3 to all 40 images, which are of 10 classes"
+        assert row["learned_nothing"] == "predicts class 3 for all 40 images, which belong to 10 classes"
     (panel,), _ = collect(store, "sweep")
     assert "ONE CLASS" in label(panel.series[0], panel)
 
@@ -104,10 +104,7 @@ def test_a_training_that_ended_at_chance_marks_its_tables(tmp_path: Path) -> Non
     degenerate.write(folder, degenerate.Tally([100, 100], [60, 140], [30, 70]), training=True)
     found = sweep_results(store, "sweep")
     assert table(render(found, "md"))[1][0] == "gaussian (AT CHANCE)"
-    assert (
-        "in the end of its training is right on 100 of 200 images; by chance it would be on 100"
-        in found.notes[0]
-    )
+    assert "at the end of training is correct on 100 of 200 images; chance level is 100" in found.notes[0]
 
 
 def test_a_dead_network_is_never_the_best(tmp_path: Path) -> None:
@@ -118,7 +115,7 @@ def test_a_dead_network_is_never_the_best(tmp_path: Path) -> None:
     best = json.loads(render(found, "json"))["best_sigmas"]
     assert {one["settings"] for one in best} == {"gaussian"}
     alive = make_row("b", (0.2,))
-    dead = make_row("c", (0.9,), degenerate=degenerate.Verdict("ONE CLASS", "gives class 0 to all"))
+    dead = make_row("c", (0.9,), degenerate=degenerate.Verdict("ONE CLASS", "predicts class 0 for all"))
     assert "textbf" not in render(results(alive, dead), "latex")
     assert "textbf{90.0}" in render(results(alive, make_row("c", (0.9,))), "latex")
 
@@ -133,7 +130,7 @@ def test_a_log_of_one_class(tmp_path: Path) -> None:
     import_logs(store, "logs", [file], said)
     found = sweep_results(store, "logs")
     assert "theirs (log, ONE CLASS)" in render(found, "md").replace("\\", "")
-    assert "gives class 4 to all 60 images, which are of 10 classes" in " ".join(found.notes)
+    assert "predicts class 4 for all 60 images, which belong to 10 classes" in " ".join(found.notes)
 
 
 def test_comparisons_and_notebooks_say_it(tmp_path: Path) -> None:
@@ -142,7 +139,7 @@ def test_comparisons_and_notebooks_say_it(tmp_path: Path) -> None:
     assert f"{runs[1].id} LEARNED NOTHING" in comparison_text(compare(store, first, second))
     alive, dead = rsctl.results.open(store.sweep_folder("sweep")).runs
     assert alive.learned_nothing == ""
-    assert dead.learned_nothing.startswith("ONE CLASS: the network gives class 7")
+    assert dead.learned_nothing.startswith("ONE CLASS: the network predicts class 7")
     assert "LEARNED NOTHING" in repr(dead)
 
 
@@ -165,7 +162,7 @@ def test_a_seed_that_failed_is_missing_and_the_other_is_shown(tmp_path: Path) ->
         line[header.index("0") : header.index("Images")] == usual[header.index("0") : header.index("Images")]
     )
     assert line[header.index("0")] != "–"
-    told = "gaussian, σ = 0.5: of 2 seeds 1 is missing (its training failed: training diverged: the loss is nan at step 7); the numbers are of seed 0."
+    told = "gaussian, σ = 0.5: of 2 seeds, seed 1 is missing (its training failed: training diverged: the loss is nan at step 7); the numbers are over seed 0."
     assert told in found.notes
     assert "seed 0 (1 missing)" in render(found, "latex")
     assert "deviation" not in render(found, "md")
@@ -184,7 +181,7 @@ def test_a_seed_that_has_not_begun_and_two_that_are_there(tmp_path: Path) -> Non
     assert "mean ± standard deviation over 2 training seeds" in render(found, "md")
     assert "over 2 seeds (1 missing)" in render(found, "latex")
     assert any(
-        "of 3 seeds 1 is missing, no image of it is in yet; the numbers are of seeds 0, 2" in note
+        "of 3 seeds, seed 1 is missing (no finished image yet); the numbers are over seeds 0, 2" in note
         for note in found.notes
     )
 
@@ -236,7 +233,7 @@ def test_a_training_that_dies_is_said_wherever_one_looks(
     chain.run_all(tiny(training=dead, certification={"max_images": 30, "shards": 1}))
     (model,), (counts,) = chain.store.runs("models"), chain.store.runs("counts")
     assert degenerate.of_folder(model.path).mark in ("ONE CLASS", "AT CHANCE")
-    assert degenerate.of_folder(counts.path).text.startswith("gives class ")
+    assert degenerate.of_folder(counts.path).text.startswith("predicts class ")
     assert "warning: the network learned nothing: " in capsys.readouterr().out
     assert run(["status", "tiny"]) == 0
     out = capsys.readouterr().out

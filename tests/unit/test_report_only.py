@@ -36,23 +36,23 @@ def test_rows_are_chosen_and_the_others_are_told(tmp_path: Path) -> None:
     assert shown(store, Only()) == (every, [])
     assert shown(store, Only(sigmas=[0.5])) == (
         [("gaussian", 0.5), ("macer", 0.5), ("sodm", 0.5)],
-        ["left out: 2 runs of the sweep; only those of σ 0.5 were asked for."],
+        ["left out: 2 runs of the sweep; only those of σ 0.5 were requested."],
     )
     assert shown(store, Only(["macer", "sodm"], [0.5])) == (
         [("macer", 0.5), ("sodm", 0.5)],
-        ["left out: 3 runs of the sweep; only those of macer or sodm at σ 0.5 were asked for."],
+        ["left out: 3 runs of the sweep; only those of macer or sodm at σ 0.5 were requested."],
     )
     written, _ = export_logs(store, "sweep", tmp_path / "logs", only=Only(["gaussian"], [0.25]))
     assert [file.name.partition("-")[0] for file in written] == ["gaussian"]
     notes = plot(store, "sweep", tmp_path / "a.svg", only=Only(["gaussian"]))
-    assert "left out: 3 runs of the sweep; only those of gaussian were asked for." in notes
+    assert "left out: 3 runs of the sweep; only those of gaussian were requested." in notes
 
 
 @pytest.mark.parametrize(
     ("only", "said"),
     [
         (Only(["macr"]), "--method: unknown method 'macr'. Did you mean 'macer'?"),
-        (Only(sigmas=[1.0]), "--sigma: no run has σ = 1. There: 0.25, 0.5."),
+        (Only(sigmas=[1.0]), "--sigma: no run has σ = 1. Available: 0.25, 0.5."),
         (Only(["macer"], [0.5]), "no run has macer at σ 0.5"),
     ],
 )

@@ -153,7 +153,7 @@ def test_a_profile_without_a_backend_says_that_it_needs_one(chain: Chain, capsys
     (chain.folder / "rsctl.toml").write_text('[profiles.gpu]\npartition = "gpu"\n')
     assert run(["status"]) == 2
     assert (
-        'profiles.gpu.backend: is required: without backend = "slurm" a profile is local, and has no partition.'
+        'profiles.gpu.backend: is required: set backend = "slurm"; a local profile has no partition.'
         in capsys.readouterr().err
     )
 

@@ -14,7 +14,7 @@ class DDNParameters(AttackParameters):
     start: Annotated[float, Field(gt=0)] = 1.0
     """Norm of the first step (1 in the authors' code)."""
     gamma: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """By which share the norm shrinks after a success and grows after a failure."""
+    """Share by which the norm shrinks after a success and grows after a failure."""
     levels: Annotated[int, Field(ge=0)] = 256
     """Adversarial images have pixels k/(levels − 1), as 8-bit images do; 0 leaves them as they are."""
 

@@ -12,9 +12,9 @@ class PGDParameters(AttackParameters):
     """Projected gradient descent within a ball whose radius is searched for."""
 
     steps: Annotated[int, Field(ge=1)] = 20
-    """Steps within one ball, each twice its radius over their number long (Campbell 2020: 20)."""
+    """Steps within one ball, each of length twice its radius over their number (Campbell 2020: 20)."""
     searches: Annotated[int, Field(ge=1)] = 10
-    """Balls that are tried: first radius `epsilon`, then for each image the middle between the largest radius that failed
+    """Balls tried: first radius `epsilon`, then for each image the middle between the largest radius that failed
     and the nearest adversarial image so far. 1 is Campbell 2020: one ball, the nearest image on the way."""
     restarts: Annotated[int, Field(ge=1)] = 1
     """Runs within each ball: the first starts at the image, the others at random points of the ball."""

@@ -28,9 +28,9 @@ class AdreParameters(Parameters):
     lbd: Annotated[float, Field(ge=0)] = 0.1
     """λ: weight of the regulariser."""
     single_draw: bool = False
-    """Take the cross-entropy of one of the k noises only, as CIFAR-10 in the paper's Table 1 does."""
+    """Take the cross-entropy of one of the k noises only, as in the paper's Table 1 for CIFAR-10."""
     floor: Annotated[float, Field(gt=0, lt=1)] = 1e-4
-    """Where the runner-up's probability is cut in the regulariser, which is unbounded below otherwise."""
+    """Lower limit of the runner-up's probability in the regulariser, which is unbounded below otherwise."""
 
 
 METHOD = Method(

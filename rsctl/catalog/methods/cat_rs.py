@@ -18,7 +18,7 @@ class CatRsParameters(Parameters):
     noises: Annotated[int, Field(ge=1)] = 4
     """m: noises per image."""
     lbd: Annotated[float, Field(ge=0)] = 1.0
-    """λ: weight of the worst-case loss of images that are right under every noise."""
+    """λ: weight of the worst-case loss of images that are classified correctly under every noise."""
     steps: Annotated[int, Field(ge=1)] = 4
     """T: steps of the attack on the noises."""
     epsilon: Annotated[float, Field(gt=0)] = 1.0
@@ -26,7 +26,7 @@ class CatRsParameters(Parameters):
     doubling_epoch: Annotated[float, Field(ge=0)] = 0.0
     """Epoch from which ε is doubled; 0: never."""
     confidence: Literal["current", "teacher"] = "current"
-    """Whose share of right answers decides how many noises count: the network's own, or the teacher's."""
+    """Network whose share of correct predictions decides how many noises count: the trained one or the teacher."""
     teacher_draws: Annotated[int, Field(ge=1)] = 10_000
     """Noises per training image for the teacher's smoothed prediction."""
 

@@ -22,9 +22,9 @@ class CrownIbpParameters(BoundTraining):
     """CROWN-IBP."""
 
     beta_start: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """β, the weight of linear bounds against intervals, at first."""
+    """Initial β, the weight of linear bounds against intervals."""
     beta_end: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """β in the end."""
+    """Final β."""
 
 
 METHOD = Method(

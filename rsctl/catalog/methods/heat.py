@@ -15,7 +15,7 @@ class HeatParameters(Parameters):
     """HeatSmoothing."""
 
     gamma: Annotated[float, Field(ge=0)] = 1.0
-    """γ: factor of the gradient penalty. 1 is the printed loss, ½ what the heat equation asks for."""
+    """γ: factor of the gradient penalty. 1 is the printed loss, ½ follows from the heat equation."""
     timesteps: Annotated[int, Field(ge=1)] = 1
     """Steps of the heat equation, which share the epochs; the penalty of each is divided by their number."""
     projections: Annotated[int, Field(ge=1)] = 10
@@ -23,7 +23,7 @@ class HeatParameters(Parameters):
     difference: Annotated[float, Field(gt=0)] = 0.1
     """δ: length of the finite difference."""
     pixels: Literal["unit", "normalised"] = Field("unit", json_schema_extra={"neutral": "unit"})
-    """Pixel scale of the gradient and of δ: `unit` for [0, 1], or `normalised` as by the network's first layer."""
+    """Pixel scale of the gradient and of δ: `unit` for [0, 1], or `normalised` as in the network's first layer."""
     softmax: bool = True
     """Compare probabilities; false compares logits."""
     noisy_share: Annotated[float, Field(ge=0, le=1)] = 0.5

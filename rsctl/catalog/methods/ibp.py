@@ -16,17 +16,17 @@ class BoundTraining(Parameters):
     """What training against bounds has in common."""
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """ε: ℓ∞ radius to be trained for, for images in [0, 1]; papers take it a little larger than the one to be certified."""
+    """ε: ℓ∞ radius to train for, for images in [0, 1]; papers use a slightly larger one than they certify."""
     epsilon_start: Annotated[float, Field(ge=0)] = 5.0
     """Epochs of ordinary training before ε begins to grow."""
     epsilon_epochs: Annotated[float, Field(ge=0)] = 50.0
-    """Epochs over which it grows to its value; κ and β move with it."""
+    """Epochs over which ε grows to its value; κ and β change with it."""
     epsilon_shape: Literal["linear", "smoothed"] = "linear"
-    """How it grows: `linear`, or `smoothed` at the beginning."""
+    """Growth of ε: `linear`, or `smoothed` at the beginning."""
     kappa_start: Annotated[float, Field(ge=0, le=1)] = 1.0
-    """κ, the weight of the ordinary cross-entropy, at first."""
+    """Initial κ, the weight of the ordinary cross-entropy."""
     kappa_end: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """κ in the end."""
+    """Final κ."""
 
 
 METHOD = Method(

@@ -26,25 +26,25 @@ class LipschitzMarginParameters(Parameters):
     """Lipschitz-margin training."""
 
     norm: Literal["l2", "linf"] = "l2"
-    """Of the radius."""
+    """Norm of the radius."""
     radius: Annotated[float, Field(gt=0)] = 0.25
-    """Distance within which the class is to stay, for images in [0, 1]."""
+    """Distance within which the predicted class should not change, for images in [0, 1]."""
     radius_epochs: Annotated[float, Field(ge=0)] = 10.0
-    """Epochs over which it grows to its value."""
+    """Epochs over which the radius grows to its value."""
     hinge: bool = False
-    """The hinge max(0, ·) instead of the cross-entropy: what ℓ∞-distance networks are trained with."""
+    """Use the hinge max(0, ·) instead of the cross-entropy, as for ℓ∞-distance networks."""
     hinge_mix: Annotated[float, Field(ge=0, le=1)] = Field(1.0, json_schema_extra={"neutral": 1.0})
     """Weight of the largest hinge of an image; the rest is that of the mean over all classes (ℓ∞-distance networks: 0.75)."""
     scaled: bool = Field(False, json_schema_extra={"neutral": False})
-    """Add no more than the margin that an image has, as LMT's own code does: what is wrong already trains as usual."""
+    """Add no more than the margin that an image has, as LMT's own code does: misclassified images train as usual."""
     p_start: Annotated[float, Field(ge=1)] = 8.0
-    """p of ℓ∞-distance layers at first."""
+    """Initial p of ℓ∞-distance layers."""
     p_end: Annotated[float, Field(ge=1)] = 1000.0
-    """p that it grows to; then it is ∞."""
+    """Final p; after that it is ∞."""
     p_epochs: Annotated[float, Field(ge=0)] = 0.0
-    """Epochs over which it grows; 0: ∞ at once."""
+    """Epochs over which p grows; 0: ∞ at once."""
     p_hold: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
-    """Epochs at `p_start` before it grows."""
+    """Epochs at `p_start` before p grows."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "LipschitzMarginParameters":

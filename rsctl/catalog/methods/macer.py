@@ -21,7 +21,7 @@ class MacerParameters(Parameters):
     noises: Annotated[int, Field(ge=1)] = 16
     """k: noises per image."""
     beta: Annotated[float, Field(gt=0)] = 16.0
-    """β: inverse temperature of the softmax whose mean stands for the class probabilities."""
+    """β: inverse temperature of the softmax whose mean estimates the class probabilities."""
     gamma: Annotated[float, Field(gt=0)] = 8.0
     """γ: margin, in units of Φ⁻¹, above which an image has no robustness loss."""
     lbd: Annotated[float, Field(ge=0)] = 12.0

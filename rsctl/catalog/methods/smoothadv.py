@@ -26,7 +26,7 @@ class SmoothAdvParameters(Parameters):
     noises: Annotated[int, Field(ge=1)] = 2
     """m: noises per image, the same for the attack and the training step."""
     attack: Literal["pgd", "ddn", "pgd-no-grad"] = "pgd"
-    """`pgd`, `ddn` (the smallest perturbation that fools), or `pgd-no-grad` (from forward passes alone)."""
+    """`pgd`, `ddn` (the smallest adversarial perturbation), or `pgd-no-grad` (from forward passes alone)."""
     steps: Annotated[int, Field(ge=1)] = 10
     """T: steps of the attack."""
     epsilon: Annotated[float, Field(gt=0)] = 1.0
@@ -34,7 +34,7 @@ class SmoothAdvParameters(Parameters):
     warmup: Annotated[int, Field(ge=1)] = 1
     """Epochs over which ε grows to its value."""
     decision: Literal["mean", "votes"] = Field("mean", json_schema_extra={"neutral": "mean"})
-    """`ddn`, m > 1: what says that an image fools, the class of the `mean` probabilities, or most `votes` of the noises, as in the
+    """`ddn`, m > 1: criterion for an adversarial image, the class of the `mean` probabilities, or most `votes` of the noises, as in the
     authors' code."""
     train_multi_noise: bool = True
     """Train with all m noises; false keeps the first for the training step (one step per batch in the authors' code:

@@ -17,11 +17,11 @@ class SodmParameters(Parameters):
     noises: Annotated[int, Field(ge=1)] = 16
     """n: noises per image."""
     beta: Annotated[float, Field(gt=0)] = 6.0
-    """β: weight of the robustness of images that are right."""
+    """β: weight of the robustness of correctly classified images."""
     beta_epoch: Annotated[float, Field(ge=0)] = 35.0
     """Epoch from which β is multiplied."""
     beta_factor: Annotated[float, Field(gt=0)] = 10.0
-    """What β is multiplied by."""
+    """Factor by which β is multiplied."""
     rho: Annotated[float, Field(gt=0.5, lt=1)] = 0.99
     """ρ: smoothed probability above which an image has no loss."""
     mapping_noises: Annotated[int, Field(ge=1)] = 128

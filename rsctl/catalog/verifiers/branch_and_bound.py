@@ -12,17 +12,17 @@ class BranchAndBoundParameters(Parameters):
     """Branch and bound."""
 
     time_limit: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds per image; what isn't settled until then is unknown."""
+    """Seconds per image; radii undecided by then are unknown."""
     max_nodes: Annotated[int, Field(ge=1)] = 1_000_000
-    """Subproblems per radius; what isn't settled by them is unknown."""
+    """Maximum number of subproblems per radius; a radius that needs more is unknown."""
     max_relus: Annotated[int, Field(ge=1)] = 5000
-    """A network with more ReLUs is refused."""
+    """Maximum number of ReLUs; larger networks are refused."""
     steps: Annotated[int, Field(ge=0)] = 10
     """Gradient steps on the slopes and multipliers of every subproblem's bound."""
     together: Annotated[int, Field(ge=2)] = Field(256, json_schema_extra={"identity": False})
     """Subproblems bounded at once."""
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.001
-    """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
+    """Relative precision of the search for the largest radius, if no radii are given."""
 
 
 VERIFIER = Verifier(

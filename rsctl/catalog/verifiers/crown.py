@@ -12,7 +12,7 @@ class CrownParameters(Search):
     """Linear bounds."""
 
     intermediate: Literal["crown", "ibp"] = "crown"
-    """What goes into the ReLUs is bounded by linear bounds too (`crown`), or by intervals alone (`ibp`: CROWN-IBP)."""
+    """Bounds on the inputs of ReLUs: linear bounds (`crown`), or intervals alone (`ibp`: CROWN-IBP)."""
     batch: Annotated[int, Field(ge=1)] = Field(16, json_schema_extra={"identity": False})
     """Images bounded at once."""
 

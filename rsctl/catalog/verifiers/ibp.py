@@ -13,7 +13,7 @@ class Search(Parameters):
     """What verifiers share that look for the largest radius."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
-    """Where no radii are given, the search for the largest ends when it knows it to this relative precision."""
+    """Relative precision of the search for the largest radius, if no radii are given."""
 
 
 class IbpParameters(Search):

@@ -11,9 +11,9 @@ class MilpParameters(Parameters):
     """Mixed-integer programming."""
 
     time_limit: Annotated[float, Field(gt=0)] = 60.0
-    """Seconds per image; what isn't settled until then is unknown."""
+    """Seconds per image; radii undecided by then are unknown."""
     max_relus: Annotated[int, Field(ge=1)] = 2000
-    """A network with more ReLUs is refused."""
+    """Maximum number of ReLUs; larger networks are refused."""
 
 
 VERIFIER = Verifier(

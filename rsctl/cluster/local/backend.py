@@ -1,4 +1,4 @@
-"""The local backend: hands tasks to this machine's detached queue and reads what became of them."""
+"""The local backend: submits tasks to this machine's detached queue and reads their state."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class LocalBackend:
     store: Store
 
     def submit(self, requests: list[Request]) -> HandedOver:
-        """Add requests to this user's queue on this host and see that it runs; a task that another queue holds is left to it.
+        """Add requests to this user's queue on this host and start it; tasks that another queue holds are skipped.
 
-        Queues of other users count in the store of a group only: elsewhere they have no business.
+        Other users' queues count only in a group's store.
         """
         wanted_gpus = max(
             (r.resources.gpus for r in requests if isinstance(r.resources.gpus, int)), default=0
         )
         if wanted_gpus and wanted_gpus > len(found := visible_gpus(self.profile)):
             raise InputError(
-                f"resources: {wanted_gpus} GPUs asked for; this machine shows {len(found)}. Set gpus = 0, or another profile."
+                f"resources: {wanted_gpus} GPUs requested; this machine has {len(found)}. Set gpus = 0, or choose another profile."
             )
         mine = own_queue(self.store)
         mine.take_over()
@@ -56,7 +56,7 @@ class LocalBackend:
         return HandedOver(added)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
-        """Queue files and living processes; reads nothing of a task that no queue has heard of."""
+        """Read queue files and running processes; skips tasks that no queue knows."""
         wanted: dict[str, dict[str, Any]] = {}
         ended: dict[str, dict[str, Any]] = {}
         queues: dict[str, Queue] = {}
@@ -92,22 +92,22 @@ class LocalBackend:
                 return BackendState(State.WAITING, f"waits for the model {model.id}", host)
         if queue.host == own_queue(self.store).host and not served(queue):
             return BackendState(
-                State.QUEUED, "waits for the queue to start; if that lasts, submit again", host
+                State.QUEUED, "waits for the queue to start; if it doesn't, submit again", host
             )
         return BackendState(State.QUEUED, f"waits for a free slot on {host}", host)
 
     def revive(self) -> None:
-        """Start this host's queue again if it died while tasks wait."""
+        """Restart this host's queue if it died while tasks are waiting."""
         queue = own_queue(self.store)
         queue.take_over()
         if queue.wanted() and not served(queue):
             start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Take the requests out and stop this host's processes; another host's queue stops its own. What another user asked for
-        or runs goes on.
+        """Remove the requests and stop this host's processes; other hosts' queues stop theirs. Tasks of other users
+        keep running.
 
-        Returns once this host's processes are gone: SIGTERM first, so that they write a snapshot.
+        Returns once this host's processes have exited: SIGTERM comes first, so that they write a snapshot.
         """
         tasks = list(tasks)
         for queue in all_queues(self.store):
@@ -127,19 +127,19 @@ class LocalBackend:
 
 
 def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
-    """The processes that work at these tasks on this host, by pid with their start time; those too that haven't claimed yet."""
+    """Return the start times by pid of the processes on this host that run these tasks, including any that haven't claimed theirs yet."""
     running = task_processes(store)
     found = dict(running[task.key] for task in tasks if task.key in running)
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
-        # Another user's claim may name any process of this one.
+        # Another user's claim may contain the pid of any process of this user.
         if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
             found[attempt.claim["pid"]] = attempt.claim["start"]
     return found
 
 
 def _lasting(queue: Queue) -> dict[str, dict[str, Any]]:
-    """Notes of another user's queue, without those of tasks that have failed since in somebody else's."""
+    """Return notes of another user's queue, without tasks that have since failed in another queue."""
     found = {}
     for key, note in queue.endings().items():
         task = task_of(queue.store, key)
@@ -151,7 +151,7 @@ def _lasting(queue: Queue) -> dict[str, dict[str, Any]]:
 
 
 def of_others(store: Store, tasks: Iterable[Task]) -> dict[str, str]:
-    """The tasks, by key, that another user asked for or runs, with that user's name: only they can stop them."""
+    """Return the names of the users who submitted or run these tasks, by key, for other users' tasks: only they can stop them."""
     keys = {task.key: task for task in tasks}
     found: dict[str, str] = {}
     for queue in all_queues(store):

@@ -1,4 +1,4 @@
-"""What this machine has and runs: GPUs, and the processes of tasks."""
+"""GPUs and task processes of this machine."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ QUEUE_MODULES = {b"rsctl.cluster.local.queue", b"rsctl.cluster.queue"}
 
 
 def visible_gpus(profile: LocalProfile) -> list[int]:
-    """Numbers of the GPUs to hand out: the profile's, CUDA_VISIBLE_DEVICES', or what nvidia-smi lists."""
+    """Return the GPUs to assign: from the profile, CUDA_VISIBLE_DEVICES or nvidia-smi."""
     shown = os.environ.get("CUDA_VISIBLE_DEVICES")
     if shown is not None:
         found = [int(part) for part in shown.split(",") if part.strip().isdigit()]
@@ -32,7 +32,7 @@ def visible_gpus(profile: LocalProfile) -> list[int]:
 
 
 def gpus_of(pid: int) -> list[int]:
-    """The GPUs that a task's process was given, from its environment."""
+    """Return the GPUs assigned to a task's process, from its environment."""
     try:
         words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
     except OSError:
@@ -42,9 +42,9 @@ def gpus_of(pid: int) -> list[int]:
 
 
 def task_processes(store: Store) -> dict[str, tuple[int, str]]:
-    """Task key → (pid, start time) of this user's processes that run this store's tasks on this machine.
+    """Map task key → (pid, start time) for this user's processes that run tasks of this store on this machine.
 
-    A queue that was killed may have started one that hasn't claimed its task yet; this is how the next sees it.
+    A killed queue may have started one that hasn't claimed its task yet; the next queue finds it this way.
     """
     found: dict[str, tuple[int, str]] = {}
     for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
@@ -64,7 +64,7 @@ def task_processes(store: Store) -> dict[str, tuple[int, str]]:
 
 
 def stopped_queues(store: Store) -> list[int]:
-    """Queue processes of this store that were stopped (Ctrl+Z, SIGSTOP): they hold their lock and do nothing."""
+    """Return queue processes of this store that are suspended (Ctrl+Z, SIGSTOP): they hold their lock and do nothing."""
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         try:

@@ -42,23 +42,23 @@ from rsctl.store.trust import MODE, check_task
 
 TICK = 0.25
 _ASK_AGAIN = 8
-"""How often a queue that finds the lock held asks again, a tick apart, before it leaves the work to the other."""
+"""Attempts of a queue that finds the lock held, a tick apart, before it leaves the work to the other."""
 KILL_AFTER = 30.0
 
 
 @dataclass
 class Running:
-    """A task that has been started, by this queue or by an earlier one."""
+    """A task started by this queue or by an earlier one."""
 
     threads: int
     gpus: list[int]
     pid: int
     start: str
-    """Start time of the process: with the pid it can't be taken for another."""
+    """Start time of the process: with the pid it identifies it uniquely."""
     child: subprocess.Popen[bytes] | None = None
-    """None if an earlier queue, or somebody by hand, started it."""
+    """None if an earlier queue or a user started it."""
     told: float = 0.0
-    """When it was told to stop; 0 if it wasn't."""
+    """When it was signalled to stop; 0 if it wasn't."""
 
     @property
     def lives(self) -> bool:
@@ -75,11 +75,11 @@ class QueueProcess:
         self.running: dict[str, Running] = {}
         self.earlier = task_processes(queue.store)
         self.unclaimed: Counter[str] = Counter()
-        """How often a task's process ended before it claimed the task: no attempt tells of those."""
+        """Number of times that a task's process ended before it claimed the task: no attempt records those."""
         self.leaving = False
 
     def serve(self) -> None:
-        """Work until nothing is wanted. Runs only while it holds the lock."""
+        """Serve requests until there are none. Runs only while it holds the lock."""
         signal.signal(signal.SIGTERM, self._leave)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         while not self.leaving:
@@ -87,20 +87,20 @@ class QueueProcess:
             try:
                 busy = self.tick()
             except (UserError, OSError) as error:
-                # The disk may be full or away for a while: say so, wait, go on.
+                # The disk may be full or unavailable for a while: log it, wait, continue.
                 say(str(error))
                 time.sleep(5)
                 continue
             if not busy:
                 return
-            # A thousand waiting tasks cost 60 ms to look at: never more than a twentieth of a core.
+            # Checking a thousand waiting tasks takes 60 ms: never use more than a twentieth of a core.
             time.sleep(max(TICK, 20 * (time.process_time() - begun)))
 
     def _leave(self, *_: object) -> None:
         self.leaving = True
 
     def tick(self) -> bool:
-        """One look at everything; False when there is nothing left to do."""
+        """Check all requests and processes once; returns False when there is nothing left to do."""
         wanted = self.queue.wanted()
         self._reap(wanted)
         for key, request in wanted.items():
@@ -108,12 +108,12 @@ class QueueProcess:
                 try:
                     self._consider(key, request, wanted)
                 except (IsADirectoryError, NotADirectoryError) as error:
-                    # Of one run: something else lies in place of its files. The others' tasks go on.
-                    self._end(key, State.FAILED, f"its files can't be worked with: {error}")
+                    # A file where a folder should be, or the reverse, concerns one run only: other tasks continue.
+                    self._end(key, State.FAILED, f"its files can't be used: {error}")
         return bool(self.running or self.queue.wanted())
 
     def _reap(self, wanted: dict[str, dict[str, Any]]) -> None:
-        """Forget tasks that ended; stop those that nobody wants any more."""
+        """Forget tasks that ended; stop those that are no longer requested."""
         for key, entry in list(self.running.items()):
             if not entry.lives:
                 del self.running[key]
@@ -126,16 +126,16 @@ class QueueProcess:
             del self.unclaimed[key]
 
     def _stop(self, key: str, entry: Running) -> None:
-        """SIGTERM, so that it writes a snapshot; SIGKILL if it doesn't leave."""
+        """Send SIGTERM, so that it writes a snapshot, then SIGKILL if it doesn't exit."""
         if entry.told and time.monotonic() - entry.told < KILL_AFTER:
             return
         with contextlib.suppress(ProcessLookupError):
             os.kill(entry.pid, signal.SIGKILL if entry.told else signal.SIGTERM)
-        say(f"{key}: told to {'die' if entry.told else 'stop'}")
+        say(f"{key}: sent {'SIGKILL' if entry.told else 'SIGTERM'}")
         entry.told = time.monotonic()
 
     def _consider(self, key: str, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> None:
-        """Start a wanted task, adopt it, take it off the list, or let it wait."""
+        """Start a requested task, adopt it, remove its request, or let it wait."""
         task = task_of(self.queue.store, key)
         since = [
             read_attempt(task.run, task.number, n)
@@ -150,7 +150,7 @@ class QueueProcess:
             self._end(key, State.FAILED, refusal)
         elif last and lives:
             if others:
-                return  # another member of the group works at it
+                return  # another member of the group is running it
             self._adopt(key, request, last.claim["pid"], last.claim["start"])
         elif key in self.earlier and process_start(self.earlier[key][0]) == self.earlier[key][1]:
             self._adopt(key, request, *self.earlier[key])
@@ -162,14 +162,14 @@ class QueueProcess:
             self._end(
                 key,
                 State.LOST,
-                f"died {self.profile.attempts} times without a word and without progress; see its log ({log})",
+                f"exited {self.profile.attempts} times with no recorded error and no progress; see its log ({log})",
             )
         elif self.unclaimed[key] >= self.profile.attempts:
             log = task.run.log_file(task.number)
             self._end(
                 key,
                 State.FAILED,
-                f"its process ended {self.unclaimed[key]} times before it could begin; see its log ({log})",
+                f"its process exited {self.unclaimed[key]} times before it could begin; see its log ({log})",
             )
         elif blocked := self._blocked(request, wanted):
             self._end(key, State.CANCELLED, blocked)
@@ -177,7 +177,7 @@ class QueueProcess:
             self._start(key, task, request)
 
     def _refusal(self, task: Task) -> str:
-        """Why another user's files keep a task from being run here, or empty."""
+        """Return the reason why another user's files prevent running a task here, or empty."""
         try:
             check_task(task.run, task.number, group=self.profile.of_group)
         except UserError as error:
@@ -185,7 +185,7 @@ class QueueProcess:
         return ""
 
     def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
-        """Watch a process that this queue didn't start, with the GPUs it was given."""
+        """Watch a process that this queue didn't start, with the GPUs assigned to it."""
         self.running[key] = Running(request["threads"], gpus_of(pid), pid, start)
         say(f"{key}: adopted, pid {pid}")
 
@@ -201,7 +201,7 @@ class QueueProcess:
         return all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"])
 
     def _blocked(self, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> str:
-        """Why a dependency will never be there, or empty."""
+        """Return the reason why a dependency will never be available, or empty."""
         for need in request["needs"]:
             model = task_of(self.queue.store, need).run
             if model.model_file.exists() or need in wanted or need in self.running:
@@ -209,16 +209,14 @@ class QueueProcess:
             attempt = latest_attempt(model, 0)
             ending = self.queue.endings().get(need, {})
             if attempt and not attempt.ended and is_alive(attempt.claim) is not False:
-                continue  # somebody trains it, here by hand or on another host
+                continue  # it is being trained, here by hand or on another host
             if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
                 continue
             if model.model_file.exists():
-                continue  # it was published between the looks
+                continue  # it was published between the checks
             if attempt and attempt.ended == "failed":
                 return f"its model {model.id} failed: {attempt.reason}"
-            return (
-                f"its model {model.id} is not going to be trained ({ending.get('reason') or 'not submitted'})"
-            )
+            return f"its model {model.id} will not be trained ({ending.get('reason') or 'not submitted'})"
         return ""
 
     def _start(self, key: str, task: Task, request: dict[str, Any]) -> None:
@@ -226,7 +224,7 @@ class QueueProcess:
         gpus = min(1, len(self.gpus)) if needed == "auto" else needed
         free = [gpu for gpu in self.gpus if all(gpu not in entry.gpus for entry in self.running.values())]
         in_use = sum(entry.threads for entry in self.running.values())
-        # A task that asks for more threads than there are runs alone.
+        # A task that requests more threads than the machine has runs alone.
         if len(free) < gpus or (self.running and in_use + threads > self.cpus):
             return
         group = self.profile.of_group
@@ -248,7 +246,7 @@ class QueueProcess:
         with open_log(log) as output:
             child = subprocess.Popen(
                 [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
-                # A file in the run's folder could be taken for one of Python's own modules.
+                # A file in the run's folder could shadow one of Python's own modules.
                 cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
             )  # fmt: skip
         self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
@@ -256,7 +254,7 @@ class QueueProcess:
 
 
 def deaths_without_progress(attempts: list[Attempt]) -> int:
-    """How many of the last attempts ended without a result and without getting further than those before."""
+    """Count the last attempts that ended without a result and without more progress than those before."""
     deaths, furthest = 0, -1.0
     for attempt in attempts:
         done = float(attempt.progress.get("done", 0))
@@ -270,18 +268,18 @@ def say(text: str) -> None:
 
 
 def only_one(queue: Queue) -> AbstractContextManager[bool]:
-    """Hold the queue's lock, yielding whether it was free."""
+    """Hold the queue's lock; yields True if it was free."""
     queue.make()
     return exclusive(queue.lock, wait=False)
 
 
 def served(queue: Queue) -> bool:
-    """Whether a queue process holds the lock now."""
+    """Return whether a queue process holds the lock."""
     return is_held(queue.lock)
 
 
 def main() -> None:
-    """Serve this user's queue on this host until it is empty; leave at once if another process does."""
+    """Serve this user's queue on this host until it is empty; exits at once if another process serves it."""
     place = load_settings()
     queue = own_queue(Store(place.store))
     profile = place.settings.local(os.environ.get("RSCTL_PROFILE", "local"))
@@ -290,7 +288,7 @@ def main() -> None:
     while True:
         with only_one(queue) as mine:
             if not mine:
-                # Who holds it may be leaving, or only looking whether it is held.
+                # Its holder may be exiting, or only testing whether it is held.
                 refused += 1
                 if refused > _ASK_AGAIN:
                     return
@@ -300,7 +298,7 @@ def main() -> None:
             process = QueueProcess(queue, profile)
             process.serve()
             say("queue leaves")
-        # A request may have come between the last look and the release, and its own queue have seen the lock held.
+        # A request may have arrived between the last check and the release, while its own queue found the lock held.
         if process.leaving or not queue.wanted():
             return
 
@@ -316,7 +314,7 @@ def start_detached(store_root: Path, profile: str) -> None:
     with open_log(queue.log) as output:
         subprocess.Popen(
             [sys.executable, "-m", "rsctl.cluster.local.queue"],
-            # A file in the caller's or the store's folder could be taken for one of Python's or rsctl's own modules.
+            # A file in the caller's or the store's folder could shadow one of Python's or rsctl's own modules.
             cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
         )  # fmt: skip
 

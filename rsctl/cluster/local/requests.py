@@ -33,7 +33,7 @@ class Queue:
     store: Store
     host: str
     user: int | None = None
-    """None for the folder of an older rsctl, which all users of a host shared."""
+    """None for the folder of an older rsctl, shared by all users of a host."""
 
     @property
     def folder(self) -> Path:
@@ -46,11 +46,11 @@ class Queue:
 
     @property
     def where(self) -> str:
-        """Its host and, if that is another one, its user."""
+        """Its host, and its user if that is another one."""
         return self.host if self.is_mine or self.user is None else f"{self.host}, user {user_name(self.user)}"
 
     def make(self) -> None:
-        """Make its folder: only its user writes there, whatever a group may do elsewhere in the store."""
+        """Create its folder: only its user can write there, even in a group's store."""
         for folder in (self.folder, self.requests, self.ended):
             make_folder(folder, 0o755)
             check_owner(folder, self.store.root, group=False)
@@ -78,7 +78,7 @@ class Queue:
         return self.ended / f"{key.replace('/', '~')}.json"
 
     def add(self, request: Request) -> bool:
-        """Ask for a task; False if it was asked for already."""
+        """Add a request for a task; returns False if it was requested already."""
         task = request.task
         for file, kind in ((self.ended_file(task.key), ENDING), (self.request_file(task.key), REQUEST)):
             if wrong(file, kind):
@@ -97,10 +97,10 @@ class Queue:
         return publish(self.request_file(task.key), to_json(values))
 
     def end(self, key: str, state: State, reason: str) -> bool:
-        """Take a request out, leaving why; False if there was none."""
+        """Remove a request and record the reason; returns False if there was none."""
         if not self.request_file(key).exists():
             return False
-        # The note comes first: a kill in between leaves a request that is simply ended again.
+        # The note is written first: a kill in between leaves a request that is simply ended again.
         replace(
             self.ended_file(key),
             to_json({"task": key, "state": state.value, "reason": reason, "time": time.time()}),
@@ -109,18 +109,18 @@ class Queue:
         return True
 
     def finish(self, key: str) -> None:
-        """Take out the request of a task whose own files say how it ended."""
+        """Remove the request of a task whose own files record how it ended."""
         self.ended_file(key).unlink(missing_ok=True)
         self.request_file(key).unlink(missing_ok=True)
 
     def wanted(self) -> dict[str, dict[str, Any]]:
-        """Every request of its own user by task key, oldest first."""
+        """Return the requests of the queue's user by task key, oldest first."""
         found = _read_folder(self.requests, REQUEST)
         own = [(key, values) for key, values in found.items() if self._is_own(self.request_file(key))]
         return dict(sorted(own, key=lambda item: (item[1]["submitted"], item[0])))
 
     def _is_own(self, file: Path) -> bool:
-        """Return whether its user wrote a file; in a folder of an older rsctl, whoever did."""
+        """Return whether a file was written by the queue's user; always true in a folder of an older rsctl."""
         if self.is_mine:
             return is_mine(file)
         with contextlib.suppress(OSError):
@@ -128,7 +128,7 @@ class Queue:
         return False
 
     def take_over(self) -> None:
-        """Move this user's requests here from the folder that an older rsctl kept for the whole host, if none serves it."""
+        """Move this user's requests here from an older rsctl's folder for the whole host, unless a queue serves it."""
         old = Queue(self.store, self.host)
         if not old.requests.is_dir() or is_held(old.lock):
             return
@@ -139,7 +139,7 @@ class Queue:
                     os.rename(old.request_file(key), self.request_file(key))
 
     def unreadable(self) -> list[Path]:
-        """Files among the requests that are none, or another user's, which nobody works at."""
+        """Return files among the requests that are invalid or another user's, and therefore ignored."""
         try:
             names = sorted(
                 name for name in os.listdir(self.requests) if not name.startswith(".") and ASIDE not in name
@@ -154,12 +154,12 @@ class Queue:
 
 
 def own_queue(store: Store) -> Queue:
-    """This user's queue on this host."""
+    """Return this user's queue on this host."""
     return Queue(store, re.sub(r"[^A-Za-z0-9._-]", "_", socket.gethostname()), os.geteuid())
 
 
 def all_queues(store: Store) -> list[Queue]:
-    """The queues of every user and host that ever submitted to this store."""
+    """Return the queues of every user and host that ever submitted to this store."""
     try:
         names = sorted(os.listdir(store.root / "queue"))
     except (FileNotFoundError, NotADirectoryError):
@@ -177,7 +177,7 @@ def task_of(store: Store, key: str) -> Task:
 
 
 def _read_folder(folder: Path, kind: Kind) -> dict[str, dict[str, Any]]:
-    """The whole files of a folder by the task they speak of; what isn't one of ours is passed over."""
+    """Read the valid files of a folder by task key; other files are skipped."""
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):

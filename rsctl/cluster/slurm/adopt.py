@@ -1,4 +1,4 @@
-"""Jobs that SLURM took from a submitter that died before it could write down their number."""
+"""Recovers jobs that SLURM accepted from a submitter that died before it recorded their number."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _NAMED = ("_submitted", "_result")
 
 
 def adopt(held: Iterable[tuple[Task, Submission]], view: QueueView) -> None:
-    """Complete submissions whose jobs are in the queue though their record has no number.
+    """Complete records that have no job number though their jobs are in the queue.
 
-    To be called by the only submitter. submitit gives each task's pickle its final name only once sbatch has
+    Call it while holding the submission lock. submitit gives each task's pickle its final name only once sbatch has
     answered, and a job whose pickle has none waits for it for a minute and fails.
     """
     orphans = {

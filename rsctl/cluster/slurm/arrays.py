@@ -1,4 +1,4 @@
-"""Requests → job arrays: who may share one, what it waits for, and what sbatch is told."""
+"""Groups requests into job arrays, with their dependencies and sbatch options."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from rsctl.errors import InputError, unknown
 from rsctl.plan.tasks import STAGES, VERBS, Request
 
 ON_A_GPU = 3.0
-"""GB that CUDA takes beside the device's own."""
+"""GB of host memory that CUDA takes."""
 
 
 @dataclass(frozen=True)
 class Array:
-    """Tasks that one sbatch call hands over."""
+    """Tasks submitted by one sbatch call."""
 
     requests: tuple[Request, ...]
     needs: tuple[str, ...]
@@ -45,11 +45,10 @@ class Array:
 
 
 def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
-    """Trainings in one array; tables of a kind in one per model that isn't there yet and one for the others.
+    """Make one array of trainings; for tables of a kind, one per model still to be trained and one for the rest.
 
-    Tasks of different resources can't share an array, and none has more than `longest` tasks. What others
-    wait for comes first. One array per model, because a failed training cancels everything that waits for
-    its array.
+    Tasks of different resources can't share an array, and none has more than `longest` tasks. Arrays that others
+    wait for come first. One array per model, because a failed training cancels everything that waits for its array.
     """
     groups: dict[tuple[Any, ...], list[Request]] = {}
     for request in requests:
@@ -71,7 +70,7 @@ def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
 
 
 def first_tasks(arrays: list[Array], most: float) -> list[Array]:
-    """The arrays as far as `most` tasks go, in their order, so that nothing waits for what was left out."""
+    """Cut the arrays to `most` tasks, in order, so that no task waits for one that was left out."""
     kept: list[Array] = []
     for array in arrays:
         left = most - sum(len(one.requests) for one in kept)
@@ -84,7 +83,7 @@ def first_tasks(arrays: list[Array], most: float) -> list[Array]:
 def sbatch_parameters(
     array: Array, profile: SlurmProfile, partition: Partition, setup: list[str]
 ) -> dict[str, Any]:
-    """What submitit hands to sbatch, by submitit's names; None leaves an option to the cluster."""
+    """Return the sbatch options by submitit's names; None leaves an option to the cluster."""
     resources = array.resources
     processes = resources.processes if array.kind == "models" else 1
     nodes = resources.nodes if array.kind == "models" else 1
@@ -108,7 +107,7 @@ def sbatch_parameters(
         "nodes": nodes,
         "ntasks_per_node": processes // nodes,
         "cpus_per_task": resources.threads,
-        # Newer versions of srun don't take over what sbatch was told.
+        # Newer versions of srun don't inherit this option of sbatch.
         "srun_args": [f"--cpus-per-task={resources.threads}", "--kill-on-bad-exit=1"],
         "signal_delay_s": warning_seconds(profile, minutes),
         "array_parallelism": profile.array_parallelism,
@@ -119,9 +118,9 @@ def sbatch_parameters(
 
 
 def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool) -> float | None:
-    """GB that nobody asked for and that the tasks will take; None where jobs get as much anyway, or all of a node.
+    """Return the estimated GB to request if the user set none; None if jobs get as much by default, or a whole node.
 
-    Never more than the partition gives: what was reckoned may be wrong, and SLURM would refuse it or let it wait for ever.
+    At most what the partition has: with an estimate above that, SLURM would refuse the job or let it wait forever.
     """
     if not partition.memory or {"mem", "mem-per-cpu", "mem-per-gpu"} & profile.extra.keys():
         return None
@@ -137,14 +136,14 @@ def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, o
 
 
 def warning_seconds(profile: SlurmProfile, minutes: int | None) -> int:
-    """How long before the end the warning comes: never more than a third of a short limit."""
+    """Return how many seconds before the time limit the warning signal is sent: at most a third of a short limit."""
     return min(profile.warning_seconds, minutes * 20) if minutes else profile.warning_seconds
 
 
 def gpus_of(
     resources: StageResources, profile: SlurmProfile, partition: Partition, processes: int
 ) -> tuple[int, str | None]:
-    """(GPUs of one task of ours, the profile's gres); `auto` is one per process where the partition has any."""
+    """Return (GPUs of one task, the profile's gres); `auto` is one per process if the partition has GPUs."""
     if resources.gpus != "auto":
         return resources.gpus, None
     if profile.gres:
@@ -155,7 +154,7 @@ def gpus_of(
 def check_profile(
     name: str, profile: SlurmProfile, known: dict[str, Partition], arrays: list[Array]
 ) -> Partition:
-    """The partition that the jobs go to; InputError names the key where the cluster can tell that they won't run."""
+    """Return the partition of the jobs; raises InputError with the key if they can't run there."""
     partition = partition_of(name, profile, known)
     for array in arrays:
         _check_resources(name, profile, partition, array)
@@ -163,14 +162,14 @@ def check_profile(
 
 
 def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) -> Partition:
-    """The profile's partition, or the cluster's default one."""
+    """Return the profile's partition, or the cluster's default."""
     if profile.partition and profile.partition not in known:
         raise InputError(f"profiles.{name}.partition: {unknown('partition', profile.partition, known)}")
     default = next((p for p in known.values() if p.default), None)
     partition = known[profile.partition] if profile.partition else default
     if partition is None:
         raise InputError(
-            f"profiles.{name}.partition: is required, for the cluster has no default. Allowed: {', '.join(sorted(known))}."
+            f"profiles.{name}.partition: is required, because the cluster has no default partition. Allowed: {', '.join(sorted(known))}."
         )
     if not partition.up:
         raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
@@ -178,7 +177,7 @@ def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) 
 
 
 def _check_resources(name: str, profile: SlurmProfile, partition: Partition, array: Array) -> None:
-    """What SLURM itself finds out late, or never: it takes a job that waits for another whatever it asks for."""
+    """Check the resources against the partition: SLURM accepts a dependent job with impossible requests and never starts it."""
     stage = STAGES[array.kind]
     resources, where = array.resources, f"partition '{partition.name}'"
     processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
@@ -201,7 +200,7 @@ def _check_resources(name: str, profile: SlurmProfile, partition: Partition, arr
     ):  # fmt: skip
         if wanted > there:
             raise InputError(
-                f"{key}: a node would have to give {wanted:g}; the largest of {where} has {there:g}. Lower it, or choose another partition."
+                f"{key}: {wanted:g} requested per node; the largest node of {where} has {there:g}. Lower it, or choose another partition."
             )
 
 
@@ -210,7 +209,7 @@ def _up(known: dict[str, Partition]) -> str:
 
 
 _REFUSALS = (
-    # Before "account": SLURM says "accounting/QOS policy (job submit limit, …)".
+    # Before "account": SLURM's message is "accounting/QOS policy (job submit limit, …)".
     ("submit limit", "account, qos, minutes (or submit again later; array_parallelism doesn't help here)"),
     ("account", "account"),
     ("qos", "qos"),
@@ -224,7 +223,7 @@ _REFUSALS = (
 
 
 def explain_refusal(words: str, profile: str) -> str:
-    """sbatch's own words, and which key of which profile they are about."""
+    """Return sbatch's message with the profile's keys that it concerns."""
     said = " ".join(line for line in words.splitlines() if "sbatch" in line) or " ".join(words.split())
     keys = next((key for word, key in _REFUSALS if word in said.lower()), "partition, account, qos, extra")
-    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Look at profiles.{profile}: {keys}. Nothing was submitted."
+    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Check profiles.{profile}: {keys}. Nothing was submitted."

@@ -1,4 +1,4 @@
-"""The SLURM backend: hands tasks over as job arrays through submitit, and says what became of them."""
+"""The SLURM backend: submits tasks as job arrays through submitit and reports their state."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from rsctl.store.attempts import State, attempt_numbers, read_attempt
 from rsctl.store.layout import Run, Store
 
 _APPEARS_WITHIN = 60.0
-"""Seconds in which a job that sbatch accepted, or is about to, is not called lost."""
+"""Seconds after a submission during which a job that isn't in the queue yet is not reported as lost."""
 
 
 @dataclass(frozen=True)
 class SlurmBackend:
-    """Tasks as elements of job arrays. `profile` matters for submitting only."""
+    """Runs tasks as elements of job arrays. `profile` is used only for submitting."""
 
     name: str
     profile: SlurmProfile
@@ -40,12 +40,12 @@ class SlurmBackend:
     # Submitting
 
     def submit(self, requests: list[Request]) -> HandedOver:
-        """Hand over what isn't in the queue yet, as far as the cluster has room for; nothing if SLURM refuses a part.
+        """Submit what isn't in the queue yet, as far as the cluster has room; nothing if SLURM refuses a part.
 
         Raises
         ------
         InputError
-            The cluster can't or won't run it; the message has SLURM's own words and names the key to change.
+            The cluster can't or won't run it; the message quotes SLURM and names the key to change.
         UnavailableError
             The controller doesn't answer, or takes no more jobs from this user now.
         """
@@ -60,14 +60,16 @@ class SlurmBackend:
             return self._hand_over(fresh, view) if fresh else HandedOver(0)
 
     def _hand_over(self, fresh: list[Request], view: QueueView) -> HandedOver:
-        """Everything that can be refused is refused before the first sbatch."""
+        """Check everything that can be checked before the first sbatch, then submit the arrays."""
         cluster = limits()
         arrays = make_arrays(fresh, cluster.longest_array)
         partition = with_memory(check_profile(self.name, self.profile, partitions(), arrays), cluster)
         check_store(self.store.root, partition)
         room = room_for(self.profile, partition, cluster, view)
         if not room.jobs:
-            raise UnavailableError(f"{room.why}. Nothing was submitted; submit again when some have ended.")
+            raise UnavailableError(
+                f"{room.why}. Nothing was submitted; submit again when some jobs have finished."
+            )
         arrays = first_tasks(arrays, room.jobs)
         hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
         try:
@@ -77,8 +79,8 @@ class SlurmBackend:
             if hand_over.roll_back():
                 raise
             raise UnavailableError(
-                f"SLURM went away in the middle of a submission; it has confirmed {len(hand_over.jobs)} of {len(fresh)} tasks, "
-                "which stay in its queue. Submit again when it is back, and the rest follows."
+                f"SLURM became unreachable during a submission; it has confirmed {len(hand_over.jobs)} of {len(fresh)} tasks, "
+                "which stay in its queue. Submit again when it is reachable to add the rest."
             ) from error
         finally:
             WATCH.look_again()
@@ -86,7 +88,7 @@ class SlurmBackend:
         return HandedOver(len(fresh) - len(held_back), held_back, room.why)
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
-        """The job that trains a model: of this submission, or of an earlier one that is still in the queue."""
+        """Return the job that trains a model, from this submission or from an earlier one still in the queue."""
         if key in jobs:
             return jobs[key]
         kind, run_id, number = key.split("/")
@@ -95,17 +97,17 @@ class SlurmBackend:
         held = submissions(run).get(int(number))
         if seen is None or held is None or seen.state not in ACTIVE:
             raise InputError(
-                f"the model {run_id} isn't there, and SLURM isn't training it. "
-                "If another profile trains it, submit again when it is done; else retry the sweep."
+                f"the model {run_id} doesn't exist yet, and SLURM isn't training it. "
+                "If it is being trained under another profile, submit again when that is done; otherwise retry the sweep."
             )
         return _job(held, int(number), WATCH.view)
 
-    # Looking
+    # Polling
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
-        """The queue's word, then accounting's, for every task that was ever handed to SLURM.
+        """Return the state of every task ever submitted to SLURM, from the queue or else from accounting.
 
-        A task whose own file says that this very job failed is left out: its files know more.
+        A task whose own file records that this job failed is left out: its files have more detail.
         """
         held = self._held(tasks)
         if not held:
@@ -118,7 +120,7 @@ class SlurmBackend:
             job = _job(submission, task.number, view)
             row = view.rows.get(job) if view else None
             if elsewhere := _elsewhere(submission, task, row):
-                # What files say of its end is true whoever submitted it, and where.
+                # An end recorded in files holds whoever submitted it, and wherever.
                 over = task.number in submission.cancelled or ended.of(task, submission) == "failed"
                 if one := _vanished(task, submission, ended) if over else elsewhere:
                     seen[task.key] = one
@@ -153,7 +155,7 @@ class SlurmBackend:
     # Cancelling
 
     def cancel(self, tasks: Iterable[Task]) -> int:
-        """Cancel these tasks; each run keeps a note, for SLURM may forget a cancelled task altogether."""
+        """Cancel these tasks; each run keeps a note, because SLURM may forget a cancelled task."""
         held = self._held(tasks)
         if not held:
             return 0
@@ -177,11 +179,11 @@ class SlurmBackend:
 
 
 def _elsewhere(submission: Submission, task: Task, row: JobRow | None) -> BackendState | None:
-    """A job that this machine or this user can't see; None if they can."""
+    """Return the state of a job that this machine or user can't see; None if they can."""
     if submission.cluster != WATCH.cluster and WATCH.cluster:
-        whose = f"on the cluster '{submission.cluster}'; this machine talks to '{WATCH.cluster}'"
+        whose = f"on the cluster '{submission.cluster}'; this machine uses '{WATCH.cluster}'"
     elif row is None and submission.user != os.getuid():
-        whose = f"by user {submission.user}, whose jobs aren't shown to you"
+        whose = f"by user {submission.user}, whose jobs SLURM doesn't show you"
     else:
         return None
     file = task.run.path / "submissions" / f"{submission.id}.json"
@@ -191,7 +193,7 @@ def _elsewhere(submission: Submission, task: Task, row: JobRow | None) -> Backen
 
 
 def _job(submission: Submission, task: int, view: QueueView | None) -> str:
-    """The job of a task; one whose number was never recorded is found by its comment."""
+    """Return the job of a task; one whose number was never recorded is found by its comment."""
     if submission.job or view is None:
         return submission.job_of(task) if submission.job else ""
     found = view.comments.get(submission.comment, [])
@@ -200,13 +202,13 @@ def _job(submission: Submission, task: int, view: QueueView | None) -> str:
 
 
 class Endings:
-    """How the attempts of tasks ended, with one listing per run."""
+    """Looks up how the attempts of tasks ended, with one listing per run."""
 
     def __init__(self) -> None:
         self.numbers: dict[Path, dict[int, list[int]]] = {}
 
     def of(self, task: Task, submission: Submission) -> str | None:
-        """The end of this submission's last attempt, empty while there is none; None if it made no attempt."""
+        """Return how this submission's last attempt ended, empty while it runs; None if it made no attempt."""
         if task.run.path not in self.numbers:
             self.numbers[task.run.path] = attempt_numbers(task.run)
         numbers = self.numbers[task.run.path].get(task.number)
@@ -216,7 +218,7 @@ class Endings:
 
 
 def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> BackendState | None:
-    """What a row means for a task; None if the task's own file says how this job ended."""
+    """Convert a row to a task's state; None if the task's own file records how this job ended."""
     seen = replace(seen_of(row), since=submission.claimed)
     cancelled = task.number in submission.cancelled
     if seen.state in ACTIVE:
@@ -232,7 +234,7 @@ def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> 
 
 
 def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendState | None:
-    """A task that neither queue nor accounting knows."""
+    """Return the state of a task that is in neither the queue nor accounting."""
     end, since = ended.of(task, submission), submission.claimed
     if task.number in submission.cancelled:
         return BackendState(State.CANCELLED, "cancelled by you", since=since)
@@ -243,7 +245,9 @@ def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendStat
     if not submission.job:
         return BackendState(State.LOST, "its submission was interrupted; submit again", since=since)
     when = "before it started" if end is None else "while it ran"
-    return BackendState(State.LOST, f"left SLURM's queue {when}, without a word; submit again", since=since)
+    return BackendState(
+        State.LOST, f"left SLURM's queue {when}, with no recorded reason; submit again", since=since
+    )
 
 
 def _stale(seen: BackendState) -> BackendState:

@@ -1,4 +1,4 @@
-"""SLURM's commands, with the formats fixed: what the queue and accounting say, and what the cluster allows."""
+"""Runs SLURM's commands with fixed output formats and parses the queue, accounting, limits and partitions."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _WORDS_OF_AN_ABSENT_CONTROLLER = re.compile(
 
 @dataclass(frozen=True)
 class JobRow:
-    """What SLURM says of one task of a job."""
+    """SLURM's state of one task of a job."""
 
     state: str
-    """SLURM's own word, such as PENDING."""
+    """State as SLURM spells it, such as PENDING."""
     reason: str = ""
     node: str = ""
     ended: float = 0.0
@@ -35,28 +35,28 @@ class JobRow:
 
 @dataclass(frozen=True)
 class QueueView:
-    """One look at the queue."""
+    """A snapshot of the queue."""
 
     rows: dict[str, JobRow]
-    """By `<job>_<index>`, or `<job>` for what isn't an array."""
+    """By `<job>_<index>`, or `<job>` for jobs that aren't arrays."""
     comments: dict[str, list[str]]
-    """Comment → the jobs that carry it."""
+    """Comment → the jobs with that comment."""
     unreadable: int = 0
     """Rows that couldn't be parsed."""
     taken: float = field(default_factory=time.time)
 
 
 def environment() -> dict[str, str]:
-    """The environment for SLURM's commands: what a user sets for his own eyes would change their output.
+    """Return the environment for SLURM's commands, without user settings that change their output.
 
-    Nor may SLURM_CLUSTERS send a question to another cluster than the one that jobs are handed to.
+    SLURM_CLUSTERS is removed too: it would redirect queries to another cluster than the one that jobs are submitted to.
     """
     hidden = ("SQUEUE_", "SACCT_", "SINFO_", "SLURM_TIME_FORMAT", "SLURM_BITSTR_LEN", "SLURM_CLUSTERS")
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
 def ask(*command: str, timeout: float = TIMEOUT) -> str:
-    """The stdout of a command; raises UnavailableError with its own words."""
+    """Return the stdout of a command; raises UnavailableError with its error message."""
     try:
         done = subprocess.run(
             command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True,
@@ -64,7 +64,7 @@ def ask(*command: str, timeout: float = TIMEOUT) -> str:
         )  # fmt: skip
     except FileNotFoundError as error:
         raise UnavailableError(
-            f"'{command[0]}' isn't on this machine's path. Run rsctl on a login node of the cluster, or choose another profile."
+            f"'{command[0]}' isn't on this machine's PATH. Run rsctl on a login node of the cluster, or choose another profile."
         ) from error
     except subprocess.TimeoutExpired as error:
         raise UnavailableError(
@@ -82,7 +82,7 @@ def ask(*command: str, timeout: float = TIMEOUT) -> str:
 
 
 def look_at_queue() -> QueueView:
-    """Every job of this user that the controller remembers, in one query."""
+    """Query every job of this user that the controller remembers."""
     output = ask(
         "squeue",
         "--array",
@@ -108,7 +108,7 @@ def look_at_queue() -> QueueView:
 
 
 def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow], int]:
-    """What accounting says of these jobs (without index), and how many rows couldn't be parsed.
+    """Query accounting for these jobs (without index); also returns how many rows couldn't be parsed.
 
     `since` is the Unix time of the oldest submission: without a start, sacct shows only today.
     """
@@ -126,7 +126,7 @@ def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow],
             unreadable += 1
             continue
         state, reason, node, ended = parts[1:]
-        # "CANCELLED by 1000": the word is the state, the rest is who.
+        # "CANCELLED by 1000": the first word is the state, the number a user.
         word, _, rest = state.partition(" ")
         row = JobRow(
             word, rest or ("" if reason == "None" else reason), "" if "None" in node else node, _unix(ended)
@@ -136,7 +136,7 @@ def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow],
 
 
 def _job_keys(text: str) -> list[str]:
-    """`12`, `12_3` or `12_[0-2,5%4]` as the keys of a queue view; empty if it is none of these."""
+    """Expand `12`, `12_3` or `12_[0-2,5%4]` to keys of a queue view; empty for anything else."""
     match = re.fullmatch(r"(\d+)(?:_(\d+)|_\[([\d,-]+)(?:%\d+)?\])?", text)
     if match is None:
         return []
@@ -159,19 +159,19 @@ def _unix(text: str) -> float:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the cluster says of itself."""
+    """Properties and limits of the cluster."""
 
     cluster: str
     version: str
     longest_array: int
-    """Tasks of one array: MaxArraySize, or max_array_tasks where that is less; 1 where arrays are switched off."""
+    """Maximum tasks of one array: MaxArraySize, or max_array_tasks if that is lower; 1 if arrays are disabled."""
     max_job_count: int
-    """Jobs of all users that the controller keeps."""
+    """Maximum number of jobs that the controller keeps for all users."""
     accounting: bool
     limits_enforced: bool
-    """Whether the limits of associations and QOS hold."""
+    """True if the limits of associations and QOS are enforced."""
     memory: Memory | None = None
-    """Memory of a job that asks for none; None where it isn't handed out, and jobs see all of their node's."""
+    """Memory of a job that requests none; None if memory isn't allocated and jobs see all of their node's."""
 
 
 @dataclass(frozen=True)
@@ -188,14 +188,14 @@ class Partition:
     memory_gb: float
     """Memory of its largest node."""
     gpus: int
-    """GPUs of the node that has most."""
+    """GPUs of the node with the most."""
     memory: Memory | None = None
-    """Memory of a job that asks for none; None where it isn't handed out, or wasn't asked for."""
+    """Memory of a job that requests none; None if memory isn't allocated or wasn't queried."""
 
 
 @cache
 def limits() -> Limits:
-    """Name, version, array size and accounting of the cluster, asked once per process."""
+    """Return name, version, array size and accounting of the cluster, queried once per process."""
     values = dict(
         re.findall(r"^(\w+)\s+= (.*?)\s*$", ask("scontrol", "show", "config"), re.M),
     )
@@ -207,7 +207,7 @@ def limits() -> Limits:
         version=values.get("SLURM_VERSION", ""),
         longest_array=max(1, longest),
         max_job_count=int(values.get("MaxJobCount", "10000")),
-        # Nothing but slurmdbd can be asked by sacct in the versions that are in use.
+        # In current versions sacct can query only slurmdbd.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
         limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
         memory=Memory.of(values) if "MEMORY" in values.get("SelectTypeParameters", "").upper() else None,
@@ -215,7 +215,7 @@ def limits() -> Limits:
 
 
 def partitions() -> dict[str, Partition]:
-    """Every partition by name, with the largest of its nodes' CPUs, memory and GPUs."""
+    """Return every partition by name, with the CPUs, memory and GPUs of its largest nodes."""
     found: dict[str, Partition] = {}
     for line in ask("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G").splitlines():
         parts = line.split(_SEPARATOR)
@@ -234,7 +234,7 @@ def partitions() -> dict[str, Partition]:
 
 
 def with_memory(partition: Partition, cluster: Limits) -> Partition:
-    """The partition with what it says of memory before what the cluster says."""
+    """Return the partition with its memory settings; where it sets none, the cluster's."""
     if cluster.memory is None:
         return partition
     own = dict(re.findall(r"(\w+)=(\S*)", ask("scontrol", "show", "partition", partition.name, "--oneliner")))
@@ -247,7 +247,7 @@ def with_memory(partition: Partition, cluster: Limits) -> Partition:
 
 
 def _minutes(text: str) -> float:
-    """SLURM's `days-hours:minutes:seconds` in minutes."""
+    """Convert SLURM's `days-hours:minutes:seconds` to minutes."""
     match = re.fullmatch(r"(?:(\d+)-)?(?:(\d+):)?(\d+):(\d+)", text.strip())
     if match is None:
         return float("inf")
@@ -262,7 +262,7 @@ def cancel_jobs(jobs: list[str]) -> None:
 
 
 def compress(jobs: list[str]) -> list[str]:
-    """`12_0 12_1 12_2 13` as `12_[0-2] 13`: a command line has room for only so many words."""
+    """Compress `12_0 12_1 12_2 13` to `12_[0-2] 13`, because the length of a command line is limited."""
     indices: dict[str, list[int]] = {}
     words: list[str] = []
     for job in jobs:

@@ -1,4 +1,4 @@
-"""What would go wrong on a SLURM cluster, found before it does."""
+"""The SLURM part of `rsctl doctor`."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ here.joinpath("from-node").write_text("node")
 
 
 def examine_slurm(place: Place) -> Iterator[Finding]:
-    """Versions, limits, queue and partitions of the cluster; then each profile, by a short job on one node."""
+    """Check version, limits, queue and partitions of the cluster, then each profile with a short job on one node."""
     named = {
         name: profile
         for name, profile in place.settings.profiles.items()
@@ -58,7 +58,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
             yield (
                 False,
                 "slurm",
-                f"no SLURM commands on this machine's path, though rsctl.toml has {', '.join(named)}",
+                f"no SLURM commands on this machine's PATH, though rsctl.toml has the profiles {', '.join(named)}",
             )
         return
     try:
@@ -69,11 +69,13 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         if named:
             yield False, "slurm", str(error)
         else:
-            yield True, "slurm", "its commands are here, but no cluster answers; tasks run on this machine"
+            yield (
+                True,
+                "slurm",
+                "its commands are installed, but no cluster answers; tasks run on this machine",
+            )
         return
-    accounting = (
-        "with accounting" if cluster.accounting else "no accounting (the queue and the files suffice)"
-    )
+    accounting = "with accounting" if cluster.accounting else "without accounting (not required)"
     yield (
         True,
         "slurm",
@@ -82,7 +84,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
     yield (
         not view.unreadable,
         "slurm queue",
-        f"{len(view.rows)} tasks of yours, {view.unreadable} rows that couldn't be read",
+        f"{len(view.rows)} of your tasks, {view.unreadable} unreadable rows",
     )
     listed = ", ".join(f"{p.name}{'*' if p.default else ''}" for p in known.values())
     yield bool(known), "slurm partitions", listed or "(none)"
@@ -101,7 +103,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
 
 
 def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
-    """Why sbatch wouldn't take a job with all that the profile says; empty where it would. Nothing is submitted."""
+    """Return the reason why sbatch would refuse a job of this profile, or empty. Nothing is submitted."""
     options: dict[str, object] = {
         "partition": profile.partition,
         "account": profile.account,
@@ -122,7 +124,7 @@ def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
 
 
 def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) -> Finding:
-    """Whether a node sees the store, may write there, and has the packages."""
+    """Check that a node can read and write the store and has the packages."""
     folder = store / f"doctor-{secrets.token_hex(4)}"
     options = {
         "partition": partition,
@@ -135,7 +137,7 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
     flags = [f"--{key}={value}" for key, value in options.items() if value]
     python = profile.python or shlex.quote(sys.executable)
     line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
-    # A task goes on after a line of setup that fails; here such lines are told.
+    # A task continues after a failed setup line; here such lines are reported.
     lines = [
         "exec 3>&1 >&2",
         *watched(profile.setup),
@@ -150,14 +152,14 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
         )  # fmt: skip
         seen = json.loads(said.strip().splitlines()[-1])
         if not (folder / "from-node").exists():
-            return False, what, f"what node {seen['node']} writes to {store} isn't seen here"
+            return False, what, f"a file that node {seen['node']} writes to {store} isn't visible here"
         if seen["missing"]:
             return False, what, f"Python on {seen['node']} ({python}) lacks {', '.join(seen['missing'])}"
         if seen["failed"]:
             return (
                 False,
                 what,
-                f"setup: {seen['failed']} fails on {seen['node']}; tasks would go on without it",
+                f"setup: {seen['failed']} fails on {seen['node']}; tasks would continue without it",
             )
         return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
     except UnavailableError as error:
@@ -165,7 +167,7 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
             return (
                 True,
                 what,
-                f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tried there",
+                f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tested there",
             )
         if "FileNotFoundError" in str(error) or "No such file" in str(error):
             return (
@@ -175,6 +177,6 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
             )
         return False, what, str(error)[-400:]
     except (ValueError, IndexError, KeyError):
-        return False, what, f"a node in '{partition}' answered something else: {said[-200:]!r}"
+        return False, what, f"a node in '{partition}' gave an unexpected answer: {said[-200:]!r}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)

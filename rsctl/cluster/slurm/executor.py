@@ -1,4 +1,4 @@
-"""submitit's executor where a site's sbatch isn't SLURM's own: the job's number is that of the job with our comment."""
+"""submitit's executor for sites with a wrapped sbatch: the job's number is looked up by rsctl's comment."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from rsctl.cluster.slurm.commands import ask
 from rsctl.errors import UnavailableError
 
 _PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
-"""Seconds before each look for a job that sbatch has just taken."""
+"""Seconds before each query for a job that sbatch has just accepted."""
 _PLAIN = re.compile(r"Submitted batch job (\d+)")
-"""sbatch's own words, and nothing else."""
+"""sbatch's own output, and nothing else."""
 _COLOURS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -27,7 +27,7 @@ class Executor(SlurmExecutor):
     """One submission: the tasks become one array, or one job if there is only one."""
 
     def _internal_process_submissions(self, delayed_submissions: list[DelayedSubmission]) -> list[Job[Any]]:
-        """submitit's own way, but for arrays, too, with this class: there it makes another executor of its own."""
+        """Submit as submitit does, but with this class for arrays too: submitit creates an executor of its own there."""
         folder = JobPaths.get_first_id_independent_folder(self.folder)
         pickles = []
         for delayed in delayed_submissions:
@@ -57,10 +57,10 @@ class Executor(SlurmExecutor):
 
 
 def job_of(submission: str, said: str) -> str:
-    """The number of the job that a submission has just become; `said` is sbatch's answer.
+    """Return the job number of a submission; `said` is sbatch's output.
 
-    A site's wrapper may print what it likes, also numbers of other jobs. Ours carries the submission in its comment and in
-    its working directory, so that it is known even where a site rewrites comments.
+    A site's wrapper may print anything, including numbers of other jobs. Our job has the submission in its comment and its
+    working directory, so that it is found even where a site rewrites comments.
 
     Raises
     ------
@@ -72,14 +72,14 @@ def job_of(submission: str, said: str) -> str:
     queue = ("squeue", "--noheader", "--states=all", "--format=%F|%k|%Z")
     for pause in _PAUSES:
         time.sleep(pause)
-        # One job is asked for by its number, which costs a controller less than a user's whole queue.
+        # Query one job by its number, which costs the controller less than a user's whole queue.
         if len(numbers) == 1 and (job := _ours(submission, _shown(*queue, f"--jobs={numbers[0]}"))):
             return job
         try:
             shown = ask(*queue, f"--user={os.getuid()}")
         except UnavailableError:
             if plain := _PLAIN.fullmatch(words):
-                return plain[1]  # the controller left right after it had answered
+                return plain[1]  # the controller became unreachable right after accepting it
             raise
         if job := _ours(submission, shown):
             return job
@@ -92,12 +92,12 @@ def job_of(submission: str, said: str) -> str:
     if job := _ours(submission, over):
         return job
     raise UnavailableError(
-        f"sbatch said '{words[:300]}', but SLURM has no job of this submission in its queue. Nothing was submitted. Ask your site what its sbatch does."
+        f"sbatch printed '{words[:300]}', but SLURM has no job of this submission in its queue. Nothing was submitted. Ask your site's administrators what its sbatch does."
     )
 
 
 def _shown(*command: str) -> str:
-    """The output of a command; nothing where it knows no such job, or isn't there."""
+    """Return the output of a command; empty if the job is unknown or the command is missing."""
     try:
         return ask(*command)
     except UnavailableError:
@@ -105,6 +105,6 @@ def _shown(*command: str) -> str:
 
 
 def _ours(submission: str, shown: str) -> str:
-    """The number at the beginning of the first line that names the submission, or empty."""
+    """Return the number at the start of the first line that contains the submission, or empty."""
     lines = (line for line in shown.splitlines() if submission in line)
     return next((match[0] for line in lines if (match := re.match(r"\d+", line))), "")

@@ -1,4 +1,4 @@
-"""A task that failed without a word of its own: what SLURM's log of its job tells, or that there is none."""
+"""Finds the reason for a failure that a task didn't record itself, in SLURM's log of its job."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from rsctl.regular import open_regular
 from rsctl.store.layout import Run
 
 _TAIL, _WIDEST, _LONGEST = 1 << 18, 4096, 600
-"""Bytes of a log, and of one of its lines, that are looked at; and characters of a line that are told."""
+"""Bytes read of a log and of one of its lines, and characters reported of a line."""
 _MEMORY = re.compile(
     rb"^.*(?:exceeded (?:job )?memory limit|oom[-_ ]kill|out-of-memory handler).*$", re.I | re.M
 )
-"""What slurmstepd writes. Where a job step hits its limit, the job itself is often just FAILED."""
+"""Messages of slurmstepd. When a job step hits its limit, the state of the job is often just FAILED."""
 _ERROR = re.compile(
     rb"^.*?((?:\b\w*Error|error|ERROR)(?::\d+)?: .*|\b\w*NotFound: .*|.*: command not found)$", re.M
 )
@@ -28,25 +28,25 @@ _SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
 
 
 def explain(seen: BackendState, run: Run, log: Path, began: bool) -> BackendState:
-    """The same state with a better reason; `began` tells whether the task made an attempt."""
+    """Return the state with a more precise reason; `began` is true if the task made an attempt."""
     try:
         words = _tail(log)
     except FileNotFoundError:
         if began:
             return seen
-        where = f"does {seen.node or 'its node'} see {run.store.root}? 'rsctl doctor' tries it"
+        where = f"does {seen.node or 'its node'} see {run.store.root}? 'rsctl doctor' tests it"
         return replace(seen, reason=f"{seen.reason}; it wrote nothing, not even {log}: {where}")
     if found := _MEMORY.search(words):
         line = _line(found[0])
         return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
     if not began and (told := _told(words)):
-        # What kept the task from beginning stands nowhere else: a Python that isn't there, a library that is missing.
+        # Only the log has the reason why a task couldn't start, such as a missing Python or library.
         return replace(seen, reason=f"{seen.reason.partition(';')[0]}; {told}")
     return seen
 
 
 def _told(words: bytes) -> str:
-    """The first error in a log, and the setup lines that failed before it."""
+    """Return the first error in a log and the setup lines that failed before it."""
     failed = dict.fromkeys(_line(line) for line in _SETUP.findall(words))
     error = _GAVE_UP.search(words) or _ERROR.search(words)
     said = [f"setup failed: {', '.join(failed)}"] if failed else []
@@ -58,7 +58,7 @@ def _line(words: bytes) -> str:
 
 
 def _tail(log: Path) -> bytes:
-    """The end of a log, its lines cut: what is looked for takes the square of their length."""
+    """Read the end of a log with its lines cut, because the patterns take quadratic time in their length."""
     with open_regular(log) as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - _TAIL))
         return b"\n".join(line[:_WIDEST] for line in file.read().split(b"\n"))

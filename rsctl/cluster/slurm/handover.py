@@ -1,4 +1,4 @@
-"""Arrays → SLURM jobs through submitit: claim, sbatch, record; all of a submission, or nothing of it."""
+"""Submits arrays to SLURM through submitit: claim, sbatch, record; a submission succeeds or fails as a whole."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from rsctl.store.provenance import ONLY_VERIFIED, verify_code
 from rsctl.store.trust import MODE
 
 _REQUEUES = 1_000_000
-"""submitit's own count of time-outs, out of the way: `SlurmTask` stops what makes no progress."""
+"""Effectively disables submitit's own count of time-outs: `SlurmTask` stops tasks without progress."""
 _KEPT_DEFAULTS = {
     "SBATCH_PARTITION": "partition",
     "SBATCH_ACCOUNT": "account",
@@ -43,7 +43,7 @@ _KEPT_DEFAULTS = {
     "SBATCH_CONSTRAINT": "constraint",
     "SBATCH_TIMELIMIT": "time",
 }
-"""A user's own defaults, which would win over the script's lines: kept only where the profile is silent."""
+"""A user's own defaults, which override the script's lines: kept only where the profile sets nothing."""
 _DROPPED = (
     *("SLURM_", "SLURMD_", "SRUN_", "SBATCH_", "SUBMITIT_"),
     *("RSCTL_ATTEMPT", "RSCTL_SUBMISSION", NOT_YET_LISTENING, SETUP_FAILED),
@@ -52,13 +52,13 @@ OWN_FOLDER = (
     'for own in {folder} {folder}/*.pkl; do [ ! -e "$own" ] || [ -O "$own" ] || '
     '{{ echo "error: $own belongs to another user" >&2; exit 1; }}; done'
 )
-"""A line of the batch script: Python unpickles what stands in this folder, and whoever can write to the one above could swap it."""
+"""A line of the batch script: Python unpickles files of this folder, and a user with write access to the parent could swap them."""
 _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
 
 
 @dataclass
 class HandOver:
-    """One submission: several sbatch calls that succeed together."""
+    """A submission: several sbatch calls that succeed or fail together."""
 
     name: str
     """The profile's name."""
@@ -67,12 +67,12 @@ class HandOver:
     cluster: str
     partition: Partition
     jobs: dict[str, str] = field(default_factory=dict)
-    """Task key → the job that sbatch made of it."""
+    """Task key → its job."""
     records: dict[str, list[tuple[Run, Submission]]] = field(default_factory=dict)
-    """Submission → its record in every run it concerns."""
+    """Submission → its record in every run that it concerns."""
 
     def submit(self, array: Array, after: list[str]) -> None:
-        """One sbatch call; `after` are the jobs that have to succeed first.
+        """Submit one array; `after` are the jobs that have to succeed first.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class HandOver:
             "chdir": str(folder),
             "requeue": True,
             "output": batch_log(str(folder), many),
-            # To the script, which hands it on: a step may not have begun, or not listen yet.
+            # To the script, which forwards it: a step may not have started, or not handle signals yet.
             "signal": f"B:USR2@{parameters.pop('signal_delay_s')}",
         }
         further |= {key: value for key, value in self.profile.extra.items() if value is not False}
@@ -133,7 +133,7 @@ class HandOver:
             except FailedJobError as error:
                 if given or not parameters["mem"] or "memory" not in str(error).lower():
                     raise _refusal(str(error), self.name) from error
-                # Nobody asked for it but us.
+                # Requested by rsctl, not by the user.
                 executor.parameters.pop("mem")
                 try:
                     submitted = _submit(executor, tasks)
@@ -147,7 +147,7 @@ class HandOver:
             self.jobs[request.task.key] = entry.job_id
 
     def _claim(self, number: str, folder: Path, array: Array) -> list[tuple[Run, Submission]]:
-        """Say in every run which of its tasks are about to be handed over."""
+        """Record in every run which of its tasks are about to be submitted."""
         tasks: dict[Path, dict[int, int]] = {}
         for index, request in enumerate(array.requests):
             tasks.setdefault(request.task.run.path, {})[request.task.number] = index
@@ -178,9 +178,9 @@ class HandOver:
         )
 
     def roll_back(self) -> bool:
-        """Cancel what was handed over, also a job whose number never came back, and take back the claims.
+        """Cancel the submitted jobs, including any whose number was never returned, and remove the claims.
 
-        False if SLURM can't be asked to: then the claims stay, so that its jobs are found.
+        Returns False if SLURM can't be reached: then the claims are kept, so that its jobs are found.
         """
         try:
             comments = look_at_queue().comments
@@ -197,7 +197,7 @@ class HandOver:
 
 
 def _submit(executor: Any, tasks: list[SlurmTask]) -> list[Any]:
-    # submitit prints what it raises, too; it is told once, with the key that it is about.
+    # submitit also prints what it raises; it is reported once, with the key that it concerns.
     with contextlib.redirect_stderr(io.StringIO()):
         return executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
 
@@ -210,7 +210,7 @@ def _refusal(words: str, profile: str) -> UserError:
 
 @contextlib.contextmanager
 def _submission_environment(parameters: dict[str, Any]) -> Iterator[None]:
-    """Hide what would win over the script: the variables of a job we may be in, and sbatch's own."""
+    """Hide variables that would override the script: those of an enclosing job, and sbatch's own."""
     keep = {"SLURM_CONF"} | {name for name, key in _KEPT_DEFAULTS.items() if not parameters.get(key)}
     hidden = {
         name: value

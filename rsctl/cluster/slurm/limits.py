@@ -1,4 +1,4 @@
-"""How many more jobs the cluster takes from this user, as far as it tells: each task of an array counts as one.
+"""Counts how many more jobs the cluster accepts from this user; each task of an array counts as one.
 
 The limits of associations and QOS, in SLURM's own order of precedence (its manual, "Resource Limits"): of the
 partition's QOS and the job's the first that sets a limit holds, and only where neither does the association's.
@@ -21,12 +21,12 @@ from rsctl.owners import user_name
 
 @dataclass(frozen=True)
 class Room:
-    """What fits."""
+    """The number of tasks that still fit."""
 
     jobs: float
-    """How many more tasks may be handed over; infinite if nothing is known to limit them."""
+    """Number of tasks that may still be submitted; infinite if no limit is known."""
     why: str = ""
-    """The limit that decides, as a sentence without its stop."""
+    """The limit that applies, as a sentence without a full stop."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class _Limit:
 
     @property
     def room(self) -> Room:
-        held = f"{self.held} are there" if self.held != 1 else "1 is there"
+        held = f"{self.held} are already queued" if self.held != 1 else "1 is already queued"
         return Room(
             max(0, self.most - self.held),
             f"{self.whose} may have {self.most} jobs in the queue ({self.name}); {held}",
@@ -46,9 +46,9 @@ class _Limit:
 
 
 def room_for(profile: SlurmProfile, partition: Partition, cluster: Limits, view: QueueView) -> Room:
-    """How many more tasks this profile's jobs may bring; where the cluster doesn't tell, sbatch will."""
+    """Return how many more tasks this profile may submit, by the limits that the cluster reveals; sbatch enforces the others."""
     rooms = [Room(math.inf)]
-    # The controller keeps ended jobs for a while, and those of others, which only it can count.
+    # The controller also keeps ended jobs for a while and other users' jobs, which can't be counted here.
     kept = cluster.max_job_count - 1 - len(view.rows)
     rooms.append(
         Room(
@@ -56,7 +56,7 @@ def room_for(profile: SlurmProfile, partition: Partition, cluster: Limits, view:
         )
     )
     if cluster.limits_enforced:
-        # An older cluster may not know these questions, or keep its limits private.
+        # An older cluster may not support these queries, or keep its limits private.
         with contextlib.suppress(UnavailableError):
             rooms += [limit.room for limit in _limits(profile, partition, cluster.cluster)]
     return min(rooms, key=lambda room: room.jobs)
@@ -109,7 +109,7 @@ def _records(shown: str) -> list[str]:
 
 
 def _of_record(record: dict[str, str], name: str, whose: str) -> Iterator[_Limit]:
-    """`20(7)`: 7 of 20; `N(7)` or nothing: no limit."""
+    """Parse `20(7)`: 7 of 20; `N(7)` or nothing: no limit."""
     match = re.fullmatch(r"(\d+)\((\d+)\)", record.get(name, ""))
     if match:
         yield _Limit(int(match[1]), int(match[2]), name, whose)
@@ -118,7 +118,7 @@ def _of_record(record: dict[str, str], name: str, whose: str) -> Iterator[_Limit
 def _qos_names(
     profile: SlurmProfile, partition: Partition, user: str, account: str, cluster: str
 ) -> list[str]:
-    """The partition's QOS, then the job's own."""
+    """Return the partition's QOS, then the job's own."""
     own = profile.qos or os.environ.get("SBATCH_QOS")
     if not own:
         shown = ask(
@@ -133,7 +133,7 @@ def _qos_names(
 
 
 def _qos_rules(names: list[str]) -> dict[str, dict[str, int]]:
-    """QOS → its limits, the one that takes precedence first."""
+    """Map QOS → its limits, in order of precedence."""
     columns = ("GrpSubmitJobs", "MaxSubmitJobsPU", "MaxSubmitJobsPA")
     shown = ask(
         "sacctmgr", "--noheader", "--parsable2", "show", "qos", f"name={','.join(names)}",
@@ -152,7 +152,7 @@ def _qos_rules(names: list[str]) -> dict[str, dict[str, int]]:
 
 
 def _held(text: str, kind: str, block: str | None, user: str) -> int:
-    """How many jobs a QOS counts already, for everybody or in the block of one user or account."""
+    """Return how many jobs a QOS counts already, in total or for one user or account."""
     if block is not None:
         names = "|".join(re.escape(name) for name in (block, user, f"{user}({block})"))
         match = re.search(rf"^ +(?:{names})\n +(.*{kind}.*)$", text, re.M)

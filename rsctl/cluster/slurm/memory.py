@@ -1,4 +1,4 @@
-"""Memory as SLURM hands it out: what a job gets that asks for none, and what it may ask for."""
+"""Default and maximum memory of SLURM jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Memory:
-    """Memory that jobs get and may ask for, in GB; infinite where nothing is set."""
+    """Default and maximum memory of jobs in GB; infinite where none is set."""
 
     default_per_node: float
     default_per_cpu: float
@@ -17,13 +17,13 @@ class Memory:
 
     @classmethod
     def of(cls, values: dict[str, str]) -> Memory:
-        """From `DefMemPerNode=…` and its like, of which SLURM shows only those that are set; in MB."""
+        """Parse `DefMemPerNode=…` and similar settings in MB, of which SLURM shows only those that are set."""
         names = ("DefMemPerNode", "DefMemPerCPU", "MaxMemPerNode", "MaxMemPerCPU")
         texts = [values.get(name, "") for name in names]
         return cls(*(int(text) / 1024 if text.isdigit() and int(text) else math.inf for text in texts))
 
     def over(self, other: Memory) -> Memory:
-        """These of a partition, where it sets any, before those of the cluster."""
+        """Combine a partition's settings with the cluster's; the partition's take precedence."""
         defaults = (self.default_per_node, self.default_per_cpu)
         most = (self.most_per_node, self.most_per_cpu)
         return Memory(

@@ -1,4 +1,4 @@
-"""What is free on a SLURM cluster, and what accounting says this user has used."""
+"""Free resources of a SLURM cluster, and this user's usage from accounting."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from rsctl.cluster.slurm.commands import ask
 _FIELDS = {
     "NodeList": 80, "Partition": 60, "StateLong": 30, "CPUsState": 40, "Memory": 20, "AllocMem": 20, "Gres": 300, "GresUsed": 300,
 }  # fmt: skip
-"""Columns of fixed width: sinfo has no separator for fields that it only shows by their long names."""
+"""Columns of fixed width: sinfo has no separators in its long format."""
 _USABLE = ("idle", "mixed", "allocated", "completing")
 DAYS = 30
 
 
 @dataclass(frozen=True)
 class Node:
-    """One node and what is free on it; nothing is where it takes no jobs."""
+    """One node and its free resources; none if it accepts no jobs."""
 
     name: str
     partitions: tuple[str, ...]
     state: str
-    """SLURM's own word, such as `mixed` or `drained*`."""
+    """State as SLURM spells it, such as `mixed` or `drained*`."""
     cpus: int
     free_cpus: int
     memory_gb: float
@@ -31,12 +31,12 @@ class Node:
     gpus: int
     free_gpus: int
     gpu: str
-    """Type of its GPUs as SLURM names it, empty where it has none or they have no type."""
+    """Type of its GPUs as SLURM names it; empty if it has none or they have no type."""
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What this user's jobs took of one account in the last `DAYS` days."""
+    """Usage of one account by this user's jobs in the last `DAYS` days."""
 
     account: str
     jobs: int
@@ -45,7 +45,7 @@ class Usage:
 
 
 def nodes() -> list[Node]:
-    """Every node once, in one query; raises UnavailableError where sinfo doesn't answer."""
+    """Query all nodes, each once; raises UnavailableError if sinfo doesn't answer."""
     layout = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
     found: dict[str, Node] = {}
     for line in ask("sinfo", "--Node", "--exact", "--noheader", f"--Format={layout}").splitlines():
@@ -59,7 +59,7 @@ def nodes() -> list[Node]:
 
 
 def usage() -> list[Usage]:
-    """By account, the busiest first; raises UnavailableError where there is no accounting."""
+    """Return the usage by account, highest first; raises UnavailableError without accounting."""
     output = ask(
         "sacct", "--allocations", "--noheader", "--parsable2", "--format=Account,ElapsedRaw,AllocCPUS,AllocTRES",
         f"--starttime=now-{DAYS}days", "--endtime=now", f"--user={os.getuid()}",
@@ -114,8 +114,8 @@ def _node(parts: list[str]) -> Node | None:
 
 
 def gpus_in(gres: str) -> tuple[int, str]:
-    """`gpu:a100:4(S:0-1),gpu:h100:2` is 6 GPUs of `a100+h100`."""
-    # Which cores or which of the devices: commas in there separate no resources.
+    """Parse `gpu:a100:4(S:0-1),gpu:h100:2`: 6 GPUs of `a100+h100`."""
+    # Lists of cores or devices: commas in them don't separate resources.
     entries = [entry.split(":") for entry in re.sub(r"\([^)]*\)", "", gres).split(",")]
     gpus = [entry for entry in entries if entry[0] == "gpu" and entry[-1].isdigit()]
     kinds = dict.fromkeys(entry[1] for entry in gpus if len(entry) == 3 and entry[1] != "(null)")

@@ -1,8 +1,8 @@
-"""Several training processes in one SLURM job find each other, or say why they can't.
+"""Connects the training processes of one SLURM job, or reports why they can't reach each other.
 
-The first process claims the task and writes into its claim where it listens; the others read it there,
-connect, and are told the port of the training itself. An address that doesn't resolve or a port that
-doesn't answer is a sentence within two minutes, where torch would wait for half an hour without a word.
+The first process claims the task and writes its address into the claim; the others read it there, connect,
+and receive the port of the training itself. An unresolvable address or a closed port is reported within two
+minutes; torch alone would wait silently for half an hour.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def join(run: Run, number: int) -> dict[str, str]:
 
 
 def _lead(run: Run, number: int, world: int, nodes: int) -> tuple[int, str, int]:
-    """Claim the task, and let the others in."""
+    """Claim the task and accept connections from the other processes."""
     hosts = _own_addresses() if nodes > 1 else ["127.0.0.1"]
     with socket.create_server(("", 0), backlog=world) as server, socket.create_server(("", 0)) as training:
         port, training_port = server.getsockname()[1], training.getsockname()[1]
@@ -72,14 +72,14 @@ def _give_up(claim: Claim, world: int, met: set[int], hosts: list[str], port: in
     missing = ", ".join(str(rank) for rank in range(world) if rank not in met)
     reason = (
         f"{len(met)} of {world} training processes met within {_PATIENCE:.0f} s; missing: {missing}. "
-        f"They were to connect to {' or '.join(hosts)}, port {port}: see the other processes' logs in SLURM's folder of this job."
+        f"They should have connected to {' or '.join(hosts)}, port {port}: see the other processes' logs in SLURM's folder of this job."
     )
     claim.end("failed", reason)
     raise UnavailableError(reason)
 
 
 def _follow(run: Run, number: int) -> tuple[int, str, int]:
-    """Find the first process through its claim, and connect to it."""
+    """Find the first process through its claim and connect to it."""
     own = {key: scheduled()[key] for key in ("job", "restart")}
     end = time.monotonic() + _PATIENCE
     while time.monotonic() < end:
@@ -107,12 +107,12 @@ def _connect(rendezvous: dict[str, Any], end: float) -> tuple[str, int]:
     tried = "; ".join(f"{host}, port {rendezvous['port']}: {words}" for host, words in failures.items())
     raise UnavailableError(
         f"this training process can't reach the first one ({tried}). The nodes must resolve each other's names "
-        "and let each other's ports through; ask the cluster's administrators, or train on one node (nodes = 1)."
+        "and allow connections to each other's ports; ask the cluster's administrators, or train on one node (nodes = 1)."
     )
 
 
 def _own_addresses() -> list[str]:
-    """How other nodes may reach this one: its name, and the address that SLURM itself uses."""
+    """Return the addresses by which other nodes may reach this one: its name, and the address that SLURM uses."""
     name = os.environ.get("SLURMD_NODENAME") or socket.gethostname()
     shown = subprocess.run(
         ["scontrol", "show", "node", name], capture_output=True, text=True, timeout=60

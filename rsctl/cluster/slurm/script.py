@@ -1,17 +1,17 @@
-"""The shell around a task in its batch script: setup lines that fail, and a warning that comes before Python listens."""
+"""Shell code around a task in its batch script: detects failed setup lines, and requeues after a warning signal that arrives before Python handles signals."""
 
 from __future__ import annotations
 
 import shlex
 
 SETUP_FAILED = "RSCTL_SETUP_FAILED"
-"""Variable with the setup lines that failed and their exit codes."""
+"""Variable with the failed setup lines and their exit codes."""
 NOT_YET_LISTENING = "RSCTL_NOT_YET_LISTENING"
-"""Variable with a file that has a line for each start of the job since its Python last listened to signals."""
+"""Variable with the path of a file that has one line per start of the job since Python last handled signals."""
 GAVE_UP = "rsctl: error: "
-"""The beginning of the line that tells why a job that never got to its task isn't requeued any more."""
+"""Prefix of the line with the reason why a job that never reached its task isn't requeued any more."""
 SAID_OF_SETUP = "rsctl: setup: "
-"""The beginning of the lines that tell of a setup line that failed."""
+"""Prefix of the lines that report a failed setup line."""
 RUN = "rsctl_run"
 """Shell function that runs the step of a job."""
 
@@ -76,13 +76,13 @@ trap rsctl_requeue USR2
 
 
 def watched(setup: list[str]) -> list[str]:
-    """Setup lines after which a variable names those that failed; the script goes on, unless one of them ends it."""
+    """Wrap setup lines so that a variable lists those that failed; the script continues unless one of them exits."""
     # The empty line ends a line that a backslash at the very end continues.
     return [_WATCH, f"eval {shlex.quote(chr(10).join([*setup, '', ':']))}", _WATCHED] if setup else []
 
 
 def prepared(folder: str, attempts: int, setup: list[str]) -> list[str]:
-    """The lines before a task: from the first one on a warning requeues the job, `attempts` times in a row at the most."""
+    """Return the lines before a task: from the first on, a warning requeues the job, at most `attempts` times in a row."""
     warned = (
         _WARNED.replace("FOLDER", shlex.quote(folder))
         .replace("ATTEMPTS", str(attempts))
@@ -92,12 +92,12 @@ def prepared(folder: str, attempts: int, setup: list[str]) -> list[str]:
 
 
 def batch_log(folder: str, array: bool) -> str:
-    """SLURM's own log, for sbatch. With a backslash in it SLURM fills in no number: then the script opens the file itself."""
+    """Return the path of SLURM's log for sbatch. SLURM fills in no number in a path with a backslash; then the script opens the file."""
     return "/dev/null" if "\\" in folder else f"{folder.replace('%', '%%')}/{_name(array)}_0_log.out"
 
 
 def step_log(folder: str, array: bool) -> str:
-    """Likewise for srun, a file for each process; a name alone is taken as it is wherever its folder lies."""
+    """Return the path of the log for srun, one file per process; a bare name is used unchanged."""
     name = f"{_name(array)}_%t_log.out"
     return name if "\\" in folder else f"{folder.replace('%', '%%')}/{name}"
 
@@ -114,5 +114,5 @@ def _own_log(folder: str) -> list[str]:
 
 
 def escaped(value: object) -> object:
-    """A value for an #SBATCH line: there a backslash takes the meaning of what follows, also between quotes."""
+    """Escape a value for an #SBATCH line: a backslash escapes the next character there, even between quotes."""
     return value.replace("\\", "\\\\") if isinstance(value, str) else value

@@ -1,4 +1,4 @@
-"""Whether nodes see the store, as far as it can be told without asking one."""
+"""Checks that a store is on a disk that nodes can share, without running a job."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ _OF_THIS_MACHINE = ("tmpfs", "ramfs")
 
 
 def check_store(store: Path, partition: Partition) -> None:
-    """InputError for a store in this machine's memory, unless this machine is a node of the partition itself."""
+    """Raise InputError for a store in this machine's memory, unless this machine is a node of the partition."""
     kind = file_system(store, Path("/proc/self/mountinfo").read_text())
     if kind not in _OF_THIS_MACHINE:
         return
     nodes = ask("sinfo", "--noheader", f"--partition={partition.name}", "--format=%n").split()
     if socket.gethostname().partition(".")[0] not in {node.partition(".")[0] for node in nodes}:
         raise InputError(
-            f"store: {store} is in the memory of this machine ({kind}), where no node of partition "
-            f"'{partition.name}' sees it. Set store in rsctl.toml to a folder that all of them share."
+            f"store: {store} is in the memory of this machine ({kind}), which no node of partition "
+            f"'{partition.name}' can access. Set store in rsctl.toml to a folder on a file system that all nodes share."
         )
 
 
 def file_system(path: Path, mounts: str) -> str:
-    """The kind of file system that a path is on, from the text of `/proc/self/mountinfo`."""
+    """Return the type of the file system that a path is on, from the text of `/proc/self/mountinfo`."""
     kinds = {}
     for line in mounts.splitlines():
         before, _, after = line.partition(" - ")

@@ -1,4 +1,4 @@
-"""Data sets on a node's own disk: copied once per node, then read from there."""
+"""Copies data sets to a node's own disk, once per node."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rsctl.store.layout import Run
 def stage(run: Run, folder: str) -> Path:
     """Copy the run's data set below `folder` (environment variables are filled in); returns the data root to use.
 
-    Tasks of one node copy it once: who comes first copies under a lock, the others wait.
+    Tasks of one node copy it once: the first copies under a lock, the others wait.
     """
     target = Path(os.path.expandvars(os.path.expanduser(folder)))
     if "$" in str(target) or not target.is_absolute():
@@ -38,7 +38,7 @@ def stage(run: Run, folder: str) -> Path:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Whole or not at all: a copy that was killed halfway has another name."""
+    """Copy completely or not at all: an interrupted copy keeps a temporary name."""
     making = target.with_name(f"{TEMPORARY}{target.name}")
     with explained(target):
         target.parent.mkdir(parents=True, exist_ok=True)

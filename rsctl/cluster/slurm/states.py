@@ -1,4 +1,4 @@
-"""SLURM's states as ours, with its own words kept."""
+"""Maps SLURM's states to rsctl's and keeps SLURM's message."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rsctl.store.attempts import State
 
 ACTIVE = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 _FILES_APPEAR_WITHIN = 120.0
-"""Seconds after which a network file system has shown what a task wrote before it ended."""
+"""Seconds within which a network file system shows what a task wrote before it ended."""
 
 _STATES = {
     "PENDING": State.QUEUED,
@@ -40,36 +40,36 @@ _STATES = {
     "PREEMPTED": State.LOST,
 }
 _ADVICE = {
-    "FAILED": "its log may say why; retry and it goes on",
+    "FAILED": "its log may say why; retry to resume",
     "TIMEOUT": "retry with --minutes",
     "OUT_OF_MEMORY": "retry with --memory-gb",
-    "NODE_FAIL": "retry and it goes on",
-    "PREEMPTED": "retry and it goes on",
+    "NODE_FAIL": "retry to resume",
+    "PREEMPTED": "retry to resume",
 }
 _DEPENDENCY = ("Dependency", "DependencyNeverSatisfied")
 
 
 def seen_of(row: JobRow) -> BackendState:
-    """What a row of the queue or of accounting means for its task."""
+    """Convert a row of the queue or of accounting to the state of its task."""
     words = f"{row.state} ({row.reason})" if row.reason else row.state
     if row.state in ("COMPLETED", "CD"):
         if time.time() - row.ended < _FILES_APPEAR_WITHIN:
             return BackendState(
-                State.UNKNOWN, "SLURM says COMPLETED; its result isn't visible here yet", row.node
+                State.UNKNOWN, "SLURM reports COMPLETED; its result isn't visible here yet", row.node
             )
-        return BackendState(State.LOST, "SLURM says COMPLETED, but it left no result; see its log", row.node)
+        return BackendState(
+            State.LOST, "SLURM reports COMPLETED, but there is no result; see its log", row.node
+        )
     state = _STATES.get(row.state, State.UNKNOWN)
     if state == State.QUEUED and row.reason in _DEPENDENCY:
         return BackendState(State.WAITING, "waits for its model")
     if state == State.CANCELLED and row.reason in _DEPENDENCY:
-        return BackendState(
-            state, "the job of its model failed, so SLURM cancelled it; retry runs what is left"
-        )
+        return BackendState(state, "the job of its model failed, so SLURM cancelled it; retry both")
     if state == State.RUNNING:
         return BackendState(state, "" if row.state == "RUNNING" else words, row.node)
     return BackendState(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
 
 
 def advice_for(state: str) -> str:
-    """What to do about it, to be appended to the reason; empty where there is nothing to advise."""
+    """Return the remedy to append to a reason, or empty."""
     return f"; {_ADVICE[state]}" if state in _ADVICE else ""

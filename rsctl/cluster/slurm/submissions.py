@@ -1,9 +1,9 @@
-"""Which SLURM job holds which task: records under the run, claimed before the job exists.
+"""Records of the SLURM job that holds each task, written under the run before the job exists.
 
-`<run>/submissions/<id>.json` is written by who submits: once before sbatch, once with the job's number. The
+`<run>/submissions/<id>.json` is written by the submitter: once before sbatch, once with the job's number. The
 id is also the job's comment, so that a crash in between leaves a job that can be found.
-`<id>.cancelled-<n>.json` is written by who cancels. `<store>/submissions/<id>/tasks.json` lists the tasks of a whole
-submission, so that those are found whose runs no sweep names any more.
+`<id>.cancelled-<n>.json` is written on cancellation. `<store>/submissions/<id>/tasks.json` lists the tasks of a whole
+submission, to find those whose runs no sweep refers to any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LONGEST_IN_QUEUE = 60 * 86400.0
 
 @dataclass(frozen=True)
 class Submission:
-    """One job (usually an array) as far as it concerns one run."""
+    """The part of one job (usually an array) that concerns one run."""
 
     id: str
     profile: str
@@ -42,7 +42,7 @@ class Submission:
     claimed: float
     """Unix time before sbatch."""
     folder: str
-    """Where its script, its pickles and SLURM's own log files are."""
+    """Folder of its script, its pickles and SLURM's log files."""
     tasks: dict[int, int]
     """Task → array index."""
     array: bool
@@ -56,11 +56,11 @@ class Submission:
         return _PREFIX + self.id
 
     def job_of(self, task: int) -> str:
-        """`<job>_<index>`, or `<job>` where it isn't an array."""
+        """Return `<job>_<index>`, or `<job>` if it isn't an array."""
         return f"{self.job}_{self.tasks[task]}" if self.array else self.job
 
     def log_of(self, task: int) -> Path:
-        """What SLURM itself, the setup lines and submitit wrote, over all requeues."""
+        """Return the log of SLURM, the setup lines and submitit, over all requeues."""
         return Path(self.folder) / f"{self.job_of(task)}_0_log.out"
 
     def write(self, run: Run) -> None:
@@ -72,7 +72,7 @@ class Submission:
         replace(_folder(run) / f"{self.id}.json", to_json(values))
 
     def remove(self, run: Run) -> None:
-        """Take back a claim whose job SLURM refused."""
+        """Remove a claim whose job SLURM refused."""
         (_folder(run) / f"{self.id}.json").unlink(missing_ok=True)
 
     def note_cancelled(self, run: Run, tasks: list[int]) -> None:
@@ -81,7 +81,7 @@ class Submission:
 
 
 def submissions(run: Run) -> dict[int, Submission]:
-    """Task → its newest submission."""
+    """Map task → its newest submission."""
     try:
         names = os.listdir(_folder(run))
     except (FileNotFoundError, NotADirectoryError):
@@ -97,12 +97,12 @@ def submissions(run: Run) -> dict[int, Submission]:
 
 
 def list_tasks(folder: Path, keys: list[str]) -> None:
-    """Write down, in the folder of a submission, which tasks it hands over."""
+    """List a submission's tasks in its folder."""
     publish(folder / _LIST, to_json({"tasks": keys}))
 
 
 def handed_over(store: Store) -> set[str]:
-    """Keys of all tasks that were ever handed to SLURM from this store."""
+    """Return the keys of all tasks ever submitted to SLURM from this store."""
     root = store.root / "submissions"
     try:
         folders = [entry for entry in os.scandir(root) if entry.is_dir()]
@@ -113,7 +113,7 @@ def handed_over(store: Store) -> set[str]:
     for folder in folders:
         listed = _listed(folder.path)
         found.update(listed or ())
-        # Of an older rsctl: its records in the runs say the same. Nothing stays in a queue for that long.
+        # Of an older rsctl: its records in the runs have the same content. Nothing stays in a queue for that long.
         if listed is None and time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
             unlisted.append(folder.name)
     return found | (_recorded(store, frozenset(unlisted)) if unlisted else frozenset())
@@ -121,14 +121,14 @@ def handed_over(store: Store) -> set[str]:
 
 @cache
 def _listed(folder: str) -> frozenset[str] | None:
-    """The list in the folder of a submission, which never changes; None where there is none that can be read."""
+    """Return the list in the folder of a submission, which never changes; None if it is missing or unreadable."""
     listed = read_or_pass(Path(folder) / _LIST, LISTED)
     return None if listed is None else frozenset(filter(is_key, map(str, listed["tasks"])))
 
 
 @lru_cache(maxsize=1)
 def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
-    """Keys in the records of all runs, which were written before the folders of these submissions."""
+    """Return the keys in the records of all runs written before submissions had such a list."""
     return frozenset(
         f"{kind}/{run.id}/{task}" for kind in KINDS for run in store.runs(kind) for task in submissions(run)
     )
@@ -160,6 +160,6 @@ def _folder(run: Run) -> Path:
 
 @contextlib.contextmanager
 def only_submitter(store: Store) -> Iterator[None]:
-    """Two submissions to one store follow each other, so that no task is handed over twice."""
+    """Hold the submission lock: submissions to a store run one after another, so that no task is submitted twice."""
     with exclusive(store.root / "submissions" / "lock", wait=True):
         yield

@@ -1,4 +1,4 @@
-"""What runs inside a SLURM job: one task of one run, its signals, and its return to the queue."""
+"""The callable run inside a SLURM job: one task, its signals and its requeue."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from rsctl.store.files import open_log
 from rsctl.store.layout import Run
 
 _REQUEUED_BY_US = ("RUNNING", "TIMEOUT", "CONFIGURING")
-"""States in which a stopped job asks for its requeue. One that was cancelled or pre-empted isn't ours to revive."""
+"""States in which a stopped job requeues itself. A cancelled or pre-empted one must not."""
 
 
 @dataclass(frozen=True)
 class SlurmTask:
-    """The one callable that submitit carries. It is pickled by name: the job loads it from its snapshot of code."""
+    """The only callable submitted through submitit. It is pickled by name: the job loads it from its snapshot of code."""
 
     run: str
     number: int
@@ -34,9 +34,9 @@ class SlurmTask:
     snapshot_seconds: float
 
     def __call__(self) -> None:
-        """Do the task; leaves with exit code 0 when it is done or requeued, else 1.
+        """Run the task; exits with code 0 if it is done or requeued, else 1.
 
-        It leaves by SystemExit, so that submitit writes no result: the store has it.
+        It raises SystemExit, so that submitit writes no result: the store has it.
         """
         stop = Stop()
         run = Run(Path(self.run))
@@ -47,7 +47,7 @@ class SlurmTask:
                 Path(starts).unlink(missing_ok=True)
             _write_to(run.log_file(self.number))
             if setup:
-                print(f"{SAID_OF_SETUP}{setup}; the task goes on", flush=True)
+                print(f"{SAID_OF_SETUP}{setup}; the task continues", flush=True)
         try:
             here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
             if self.staging:
@@ -73,18 +73,18 @@ class SlurmTask:
             raise
 
     def checkpoint(self) -> Any:
-        """For a signal that comes before the task listens: submitit requeues it as it is, for all state is on disk."""
+        """Handle a signal that arrives before the task handles signals: submitit requeues it unchanged, because all state is on disk."""
         from submitit.helpers import DelayedSubmission
 
         return DelayedSubmission(self)
 
     def _requeue(self, run: Run, outcome: AttemptEnd) -> bool:
-        """Put this job back into the queue after a signal, unless it was cancelled or gets nowhere."""
+        """Requeue this job after a signal, unless it was cancelled or makes no progress."""
         if outcome.claim.superseded():
             return False
         job, state = _own_job(), _own_state()
         if state not in _REQUEUED_BY_US:
-            print(f"not requeued: SLURM says {state or 'nothing'} of {job}", flush=True)
+            print(f"not requeued: SLURM reports {state or 'no state'} for {job}", flush=True)
             return False
         mine = [
             attempt
@@ -93,7 +93,7 @@ class SlurmTask:
         ]
         if (stuck := attempts_without_progress(mine)) >= self.attempts:
             reason = (
-                f"stopped by the scheduler ({outcome.reason}) {stuck} times without getting any further. "
+                f"stopped by the scheduler ({outcome.reason}) {stuck} times without progress. "
                 "Give it more time: retry with --minutes, or raise minutes under resources or in the profile."
             )
             print(reason, flush=True)
@@ -106,7 +106,7 @@ class SlurmTask:
 
 
 def attempts_without_progress(attempts: list[Attempt]) -> int:
-    """How many of the last attempts got no further than those before them."""
+    """Count the last attempts that made no more progress than those before them."""
     stuck, furthest = 0, 0.0
     for attempt in attempts:
         done = float(attempt.progress.get("done", 0))
@@ -116,7 +116,7 @@ def attempts_without_progress(attempts: list[Attempt]) -> int:
 
 
 def _write_to(log: Path) -> None:
-    """The task's own log, one for all attempts and all backends."""
+    """Redirect output to the task's own log, one for all attempts and backends."""
     with open_log(log) as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
@@ -129,7 +129,7 @@ def _own_job() -> str:
 
 
 def _own_state() -> str:
-    """SLURM's word for this job right now; empty if it can't be asked."""
+    """Return SLURM's current state of this job; empty if SLURM can't be reached."""
     shown = subprocess.run(
         ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]],
         capture_output=True, text=True, timeout=60,

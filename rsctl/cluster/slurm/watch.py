@@ -1,4 +1,4 @@
-"""One look at the scheduler for everybody in this process, at most every few seconds."""
+"""Caches the scheduler's state, shared in this process and refreshed at most every few seconds."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _ACCOUNTING_EVERY = 30.0
 
 
 class Watch:
-    """Remembers the last view of the queue and what accounting said of jobs that left it.
+    """Caches the last view of the queue and the accounting records of jobs that left it.
 
-    While the controller is away the last view stands, `away` says so, and the pauses grow.
+    While the controller is unreachable the last view is kept, `away` has the reason, and the pauses grow.
     """
 
     def __init__(self) -> None:
@@ -31,7 +31,7 @@ class Watch:
         self._accounting_asked: dict[str, float] = {}
 
     def look(self, every: float) -> QueueView | None:
-        """The queue as it was at most `every` seconds ago, or the last view there is; None if there never was one."""
+        """Return the queue as of at most `every` seconds ago, or the last known view; None if there never was one."""
         with self.lock:
             pause = min(_LONGEST_PAUSE, every * 2**self._failures)
             if time.monotonic() - self._asked < pause:
@@ -47,12 +47,12 @@ class Watch:
             return self.view
 
     def look_again(self) -> None:
-        """The next look asks the scheduler: something was submitted or cancelled."""
+        """Query the scheduler at the next `look`: something was submitted or cancelled."""
         with self.lock:
             self._asked = float("-inf")
 
     def accounting(self, jobs: Iterable[str], since: float) -> dict[str, JobRow]:
-        """What accounting says of jobs that the queue no longer shows; empty where there is no accounting."""
+        """Return accounting's rows for jobs that left the queue; empty without accounting."""
         with self.lock:
             wanted = [job for job in jobs if job not in self._accounting]
             now = time.monotonic()
@@ -71,16 +71,16 @@ class Watch:
                         }
                         self._accounting |= ended
                 except UnavailableError:
-                    pass  # the queue and the files are what there is; asked again later
+                    pass  # the queue and the files have to do; queried again later
                 self._accounting_asked |= dict.fromkeys(due, now)
             return self._accounting
 
     def notices(self) -> list[str]:
-        """What a person has to know about the view."""
+        """Return warnings about the view."""
         found = [f"{self.away}; showing the last state" if self.view else self.away] if self.away else []
         if self.unreadable:
             found.append(
-                f"{self.unreadable} rows of SLURM's answer couldn't be read ('rsctl doctor' shows its version)"
+                f"{self.unreadable} rows of SLURM's output couldn't be parsed ('rsctl doctor' shows its version)"
             )
         return found
 

@@ -1,4 +1,4 @@
-"""Two runs on the same images: is the difference real, and of what does it speak?"""
+"""Comparison of two runs on the same images: the difference, its significance and its scope."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rsctl.store.layout import Store
 from rsctl.text import counted
 
 LEAST_SEEDS = 3
-"""Fewer trainings of a method say nothing about how much its results scatter."""
+"""Fewest training seeds per method for a comparison of methods."""
 
 
 @dataclass(frozen=True)
@@ -76,10 +76,10 @@ def compare(
     columns = list(radii) if radii else _columns(first, second)
     images, a, b = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
     if not len(images):
-        raise InputError(f"{first.run} and {second.run} have no image in common yet.")
+        raise InputError(f"{first.run} and {second.run} have no finished image in common yet.")
     if (first.label[a] != second.label[b]).any():
         raise RefusedError(
-            f"{first.run} and {second.run} disagree about the labels: they aren't on the same images."
+            f"{first.run} and {second.run} have different labels: they aren't on the same images."
         )
     mine, theirs = first.score[a], second.score[b]
     difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
@@ -115,7 +115,7 @@ def siblings(store: Store, subject: Subject) -> list[Subject]:
 
 
 def _logs_like(store: Store, subject: Subject, shown: ShownImport) -> list[Subject]:
-    """The same for logs, by what their paths say; a log without a seed stands alone."""
+    """The same for logs, by their paths; a log without a seed is on its own."""
     if subject.seed is None:
         return [subject]
 
@@ -192,7 +192,7 @@ def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
             notes.append(f"{one.run}: {one.progress}.")
         if images < len(one.index):
             notes.append(
-                f"{one.run}: {len(one.index) - images} of its images aren't in the other and are left out."
+                f"{one.run}: {len(one.index) - images} of its images aren't in the other run and are left out."
             )
     if shared := sorted({one.count.seed for one in (first, second) if one.count and one.count.shares_noise}):
         notes.append(about_shared_noise(shared))
@@ -215,7 +215,7 @@ def _share(accuracy: float) -> str:
 
 
 def comparison_text(found: Comparison) -> str:
-    """For a terminal."""
+    """The comparison as text for a terminal."""
     difference = found.acr_first - found.acr_second
     lines = [
         f"A  {found.first}",
@@ -238,7 +238,7 @@ def comparison_text(found: Comparison) -> str:
     where = ", ".join(f"{one.radius:g} ({'A' if one.first > one.second else 'B'})" for one in significant)
     between = "these two ways to certify ONE MODEL" if found.one_model else "THESE TWO MODELS"
     lines.append(
-        f"Between {between} the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets who certifies more."
+        f"Between {between} the difference is larger than chance over images (5 %, Holm) at radius {where}; in brackets the run that certifies more."
         if significant
         else f"Between {between} no difference at these radii is larger than chance over images (5 %, Holm)."
     )
@@ -247,7 +247,7 @@ def comparison_text(found: Comparison) -> str:
     elif found.methods:
         lines += [
             "",
-            f"Over training seeds ({found.seeds[0]} of A, {found.seeds[1]} of B), which speaks of THE TWO METHODS as set here (Welch):",
+            f"Over training seeds ({found.seeds[0]} of A, {found.seeds[1]} of B), about THE TWO METHODS with these settings (Welch):",
         ]
         lines += [
             f"{one.what:>8} {one.first:8.4f} {one.second:8.4f}  difference {one.difference:+.4f} [{one.low:+.4f}, {one.high:+.4f}]  p {_p(one.p)}  p (Holm) {_p(one.p_holm)}"
@@ -255,8 +255,8 @@ def comparison_text(found: Comparison) -> str:
         ]
     else:
         lines.append(
-            f"It says nothing about the two methods: that needs at least {LEAST_SEEDS} training seeds of each in this store "
-            f"(here: {found.seeds[0]} and {found.seeds[1]})."
+            f"This is no comparison of the two methods, which needs at least {LEAST_SEEDS} training seeds of each in this store "
+            f"(available: {found.seeds[0]} and {found.seeds[1]})."
         )
     return "\n".join([*lines, *(f"Note: {note}" for note in found.warnings)])
 

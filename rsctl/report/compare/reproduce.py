@@ -1,4 +1,4 @@
-"""A published table beside one's own sweep: differences cell by cell, and the settings that may explain them."""
+"""A published table beside your sweep: differences cell by cell, and the settings that may explain them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsctl.text import counted
 
 @dataclass(frozen=True)
 class Compared:
-    """One cell of the published table and the same of one's own run; shares in per cent."""
+    """One cell of the published table and that of your run; shares in per cent."""
 
     radius: float
     published: float
@@ -30,11 +30,11 @@ class Compared:
     high: float
     """95 % Clopper–Pearson interval of the measured share, over images."""
     decimals: int = 1
-    """To which the published table rounds, to nearest."""
+    """Decimals of the published table, which rounds to nearest."""
 
     @property
     def difference(self) -> float:
-        """Measured − published as far as the published digits go: 0 where the measured share would be printed as the same."""
+        """Measured − published, to the published digits: 0 where the measured share would be printed as the same."""
         return apart(self.measured, self.published, self.decimals)
 
     @property
@@ -44,7 +44,7 @@ class Compared:
 
     @property
     def inside(self) -> bool:
-        """Whether the published number, as far as its digits go, lies in the interval."""
+        """True where the published number, to its digits, lies in the interval."""
         half = 0.5 * 10.0**-self.decimals
         return self.low - half <= self.published <= self.high + half
 
@@ -58,7 +58,7 @@ def apart(measured: float, published: float, decimals: int) -> float:
 
 @dataclass(frozen=True)
 class ReproducedRow:
-    """One published row and one of one's own runs."""
+    """One published row and one of your runs."""
 
     method: str
     sigma: float
@@ -69,7 +69,7 @@ class ReproducedRow:
     acr_measured: float | None
     acr_decimals: int
     settings: list[str]
-    """Every setting that differs, `key: there, here`."""
+    """Every setting that differs, as `key: published, here`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Reproduction:
     sweep: str
     rows: list[ReproducedRow]
     missing: list[str]
-    """Published rows that no run of the sweep answers to."""
+    """Published rows without a run in the sweep."""
     notes: list[str] = field(default_factory=list)
 
 
@@ -101,7 +101,7 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
         mine = [
             row for row in rows if row.sigma == published.sigma and same_method(published.method, row.method)
         ]
-        # Of several only those trained at this noise level, and with the published hyper-parameters, answer, where there are any.
+        # Of several, prefer those trained at this noise level and with the published hyper-parameters.
         mine = [row for row in mine if row.trained_sigma in (None, row.sigma)] or mine
         mine = [row for row in mine if _same_hyperparameters(published, row)] or mine
         if not mine:
@@ -109,9 +109,9 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
         paired += [_pair(table, published, row) for row in mine]
     notes = [
         *results.notes,
-        "Measured numbers are rounded to nearest here, to the digits that the published table has; elsewhere one's own are rounded down.",
-        "The interval is that of one's own images; the published share scatters likewise, and two trainings differ by "
-        "their seeds: a number outside it is no proof of a mistake.",
+        "Measured numbers are rounded to nearest here, to the digits of the published table; elsewhere they are rounded down.",
+        "The interval is over your images; the published share varies likewise, and trainings differ by "
+        "seed: a number outside it doesn't prove a mistake.",
     ]
     return Reproduction(table.name, table.heading, sweep, paired, missing, notes)
 
@@ -123,7 +123,7 @@ def _same_hyperparameters(published: PublishedRow, row: AnyRow) -> bool:
 
 
 def same_method(published: str, mine: str) -> bool:
-    """Whether names agree up to case, punctuation and what stands in brackets; `Basic` and `Cohen` are Gaussian augmentation."""
+    """Return whether names agree except for case, punctuation and brackets; `Basic` and `Cohen` are Gaussian augmentation."""
     return _bare(published) == _bare(mine)
 
 
@@ -161,12 +161,12 @@ def _settings(table: Published, published: PublishedRow, row: AnyRow) -> list[st
         mine = settings_of(row.train, row.count)
         for key, theirs in published.settings.items():
             if mine.get(key) != theirs:
-                found.append(f"{key} {plain(theirs)} there, {plain(mine.get(key))} here")
+                found.append(f"{key} {plain(theirs)} published, {plain(mine.get(key))} here")
         unknown = [
             key for key in mine if key.startswith(("training.", "method.")) and key not in published.settings
         ]
         if unknown:
-            found.append(f"not in the published data, so not compared: {', '.join(unknown)}")
+            found.append(f"not compared (missing from the published data): {', '.join(unknown)}")
     else:
         found.append("training settings: a log doesn't hold them")
     return found
@@ -186,13 +186,13 @@ def reproduction_text(found: Reproduction) -> str:
             places = row.acr_decimals
             difference = apart(row.acr_measured, row.acr_published, places)
             lines.append(
-                f"ACR {row.acr_published:.{places}f} there, {row.acr_published + difference:.{places}f} here: {difference:+.{places}f}."
+                f"ACR {row.acr_published:.{places}f} published, {row.acr_published + difference:.{places}f} here: {difference:+.{places}f}."
             )
         lines += [*(f"- {escape_markdown(setting)}" for setting in row.settings), ""]
     if found.missing:
         lines += [
-            f"No run of the sweep for: {escape_markdown('; '.join(found.missing))}. A run answers by its method's name and σ; "
-            "'rsctl import --method' says that of a log.",
+            f"No run of the sweep for: {escape_markdown('; '.join(found.missing))}. Runs are matched by method name and σ; "
+            "set a log's method with 'rsctl import --method'.",
             "",
         ]
     return "\n".join([*lines, *(f"Note: {escape_markdown(note)}  " for note in found.notes)]).rstrip()

@@ -1,4 +1,4 @@
-"""Whether a difference is more than chance: tests on the images of two runs, and on the seeds of two methods."""
+"""Significance tests on the images of two runs, and on the seeds of two methods."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.special import bdtr, stdtr, stdtrit
 
 RESAMPLES = 10_000
 _DRAWS = 1 << 23
-"""Of the bootstrap, held in memory at once."""
+"""Draws of the bootstrap in memory at once."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def mcnemar(first: NDArray[Any], second: NDArray[Any], radii: Sequence[float]) -
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Holm's adjustment (1979): sorted p-values times the number still standing, made monotone, at most 1."""
+    """Holm's adjustment (1979): sorted p-values times the number of remaining ones, made monotone, at most 1."""
     order = sorted(range(len(p)), key=lambda i: p[i])
     adjusted = [0.0] * len(p)
     largest = 0.0
@@ -57,7 +57,7 @@ def holm(p: Sequence[float]) -> list[float]:
 
 
 def bootstrap(difference: NDArray[np.float64], seed: int) -> tuple[int, tuple[float, float]]:
-    """How many resamples of the images, and the 2.5 % and 97.5 % quantiles of their mean difference."""
+    """Number of resamples of the images, and the 2.5 % and 97.5 % quantiles of their mean difference."""
     rng = np.random.default_rng(seed)
     count = len(difference)
     # Beyond a hundred million draws the interval's own scatter is far below its width.

@@ -33,25 +33,27 @@ def plot(
     Raises InputError for another kind or ending, and where nothing is in yet; RefusedError as `check` does.
     """
     if file.suffix.lower() not in SUFFIXES:
-        raise InputError(f"-o {file}: ends in '{file.suffix}'; a figure is one of {', '.join(SUFFIXES)}.")
+        raise InputError(
+            f"-o {file}: ends in '{file.suffix}'; a figure ends in one of {', '.join(SUFFIXES)}."
+        )
     if kind not in KINDS:
         explained = "; ".join(f"{name}: {draw.__doc__}" for name, draw in KINDS.items())
         raise InputError(f"--kind: {unknown('kind', kind, KINDS)} {explained}")
     if not 1 <= width <= WIDEST:
-        raise InputError(f"--width: {width:g} inches; a figure has 1 to {WIDEST}.")
+        raise InputError(f"--width: must be 1 to {WIDEST} inches, but it is {width:g}.")
     if not 0 <= radius < float("inf"):
         raise InputError(f"--radius: must be 0 or more, and finite, but it is {radius:g}.")
     check(file, force=force)
     panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only)
     if not panels:
-        raise InputError(f"{sweep}: no image is certified yet; there is nothing to draw.")
+        raise InputError(f"{sweep}: no image is certified yet. Wait for the first results ('rsctl status').")
     notes = list(results.notes)
     if kind == "families":
         panels = by_norm(panels)
         if not panels:
             raise InputError(
-                f"{sweep}: --kind families puts the certificates and verifiers of one's own runs side by side, and there are imported "
-                "logs alone. Another --kind draws them, such as curve."
+                f"{sweep}: --kind families compares certificates and verifiers of your own runs, but this sweep has imported "
+                "logs alone. Use another --kind, such as curve."
             )
         if results.logged:
             notes.append(
@@ -59,7 +61,7 @@ def plot(
             )
     if len(panels) > MOST_PANELS:
         raise InputError(
-            f"{sweep}: its runs fall into {len(panels)} groups (data set, images, certificate, n, alpha); at most {MOST_PANELS} fit one figure."
+            f"{sweep}: its runs form {len(panels)} groups (data set, images, certificate, n, alpha); a figure has at most {MOST_PANELS}. Select some with --method or --sigma."
         )
     if kind == "hours":
         panels = _timed(panels, store, sweep, notes)
@@ -74,11 +76,11 @@ def _timed(panels: Sequence[Panel], store: Store, sweep: str, notes: list[str]) 
     timed = [any(hours_of(store, row) > 0 for row in several) for several in rows]
     if not any(timed):
         raise InputError(
-            f"{sweep}: no run with a recorded time: imported logs have none. Another --kind draws them, such as curve."
+            f"{sweep}: no run with a recorded time: imported logs have none. Use another --kind, such as curve."
         )
     left_out = sum(len(several) for several, known in zip(rows, timed, strict=True) if not known)
     if left_out:
-        notes.append(f"Left out: a panel, or several, of {counted(left_out, 'run')} without a recorded time.")
+        notes.append(f"Left out: the panels of {counted(left_out, 'run')} without a recorded time.")
     return [panel for panel, known in zip(panels, timed, strict=True) if known]
 
 
@@ -108,6 +110,6 @@ def _draw(
 
 
 def _wrapped(title: str, width: float) -> str:
-    """In lines as long as the figure is wide, broken after a comma; a character of 8 points is about 4.7 wide."""
+    """Text wrapped to the figure's width, after a comma; a character of 8 points is about 4.7 wide."""
     kept = ", ".join(part.replace(" ", "\xa0") for part in title.split(", "))
     return textwrap.fill(kept, int(15.2 * width)).replace("\xa0", " ")

@@ -1,4 +1,4 @@
-"""What a run cost: the time between claim and last word of every attempt at its tasks."""
+"""Cost of a run: the time between the first and last record of every attempt at its tasks."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the lines of a figure look: told apart on paper without colour too, and named below the axes."""
+"""Line styles of figures, distinguishable on paper without colour, and the legend below the axes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#8C6D31")
-"""Okabe and Ito's palette (2008), told apart with every common colour vision; its yellow, too light for lines, replaced."""
+"""Okabe and Ito's palette (2008), safe for common colour vision deficiencies; its yellow, too light for lines, is replaced."""
 STYLES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1, 1.2)), (0, (5, 1.5, 1, 1.5)), (0, (8, 2)), (0, (2, 2)))
 MARKERS = "osD^vP*X<>pdh8"
 FILLS: tuple[Any, ...] = ("full", "none", "left", "right", "top", "bottom")
@@ -28,7 +28,7 @@ SETTINGS: Any = {
     "lines.markersize": 3.5, "lines.markeredgewidth": 0.7,
 }  # fmt: skip
 _LETTER, _HANDLE = 3.7, 36.0
-"""Points that a character of a legend takes, about, and what stands before and after its text."""
+"""Approximate points per character of a legend, and around its text."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Look:
 
     @property
     def line(self) -> dict[str, Any]:
-        """For a line with a marker here and there."""
+        """Style of a line with sparse markers."""
         return {"color": self.colour, "linestyle": self.style, **self.sparse}
 
     @property
@@ -52,15 +52,15 @@ class Look:
 
     @property
     def point(self) -> dict[str, Any]:
-        """For points without a line."""
+        """Style of points without a line."""
         return {"color": self.colour, "linestyle": "", "marker": self.marker, "fillstyle": self.fill, "clip_on": False}  # fmt: skip
 
 
 def looks(panel: Panel, colours: dict[str, str]) -> list[Look]:
-    """One for each series of a panel; no two are alike even without colour, as far as there are enough markers and styles."""
+    """One style per series of a panel, distinct even without colour as long as there are enough markers and line styles."""
     names, sigmas = _names(panel.series), _sigmas(panel)
     order = list(dict.fromkeys(names))
-    # One method needs no colour of its own: then it tells the settings apart.
+    # With a single method, colours distinguish settings instead.
     alone = len({one.line.first.method for one in panel.series}) == 1 < len(order)
     return [
         look(
@@ -73,7 +73,7 @@ def looks(panel: Panel, colours: dict[str, str]) -> list[Look]:
 
 
 def look(colour: str, name: int, level: int) -> Look:
-    """That of a method's place and a σ's place among those of the panel."""
+    """The style for a method's and a σ's position among those of the panel."""
     return Look(colour, MARKERS[name % len(MARKERS)], STYLES[level % len(STYLES)], FILLS[level % len(FILLS)])
 
 
@@ -113,7 +113,7 @@ def text(raw: str) -> str:
 
 
 def in_common(panel: Panel) -> str:
-    """What all lines of a panel share and its title says, with a comma before: σ and the number of seeds."""
+    """Values common to all lines of a panel, for its title, with a leading comma: σ and the number of seeds."""
     sigmas, seeds = _sigmas(panel), {len(one.line.rows) for one in panel.series}
     shared = [f"σ = {sigmas[0]:g}"] if len(sigmas) == 1 else []
     shared += [f"{min(seeds)} seeds"] if len(seeds) == 1 and min(seeds) > 1 else []
@@ -121,7 +121,7 @@ def in_common(panel: Panel) -> str:
 
 
 def label(one: Series, panel: Panel) -> str:
-    """What tells a series from the others of its panel."""
+    """Label that distinguishes a series from the others of its panel."""
     return text("".join([_name(one, panel), f", σ = {one.sigma:g}" if len(_sigmas(panel)) > 1 else "", _progress(one)]))  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""What each kind of figure draws into the axes of one panel."""
+"""Kinds of figures: each draws one panel."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _radius_axes(axes: Axes, panel: Panel) -> None:
 
 
 def _fall(radii: Any, mean: Any) -> Any:
-    """Up to where a curve reaches 0: from there on every line would lie on the axis."""
+    """Limit a curve to its positive part: beyond it every line would lie on the axis."""
     zero = np.flatnonzero(mean <= 0)
     return slice(0, zero[0] + 1 if len(zero) else len(radii))
 
@@ -60,7 +60,7 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         )
         axes.plot(
             wide, shares, color=its.colour, linestyle=(0, (1, 2)), linewidth=0.9, fillstyle=its.fill, **its.sparse,
-            label=text(f"{attacked.label}, σ = {attacked.sigma:g}, not broken by {attacked.what}"),
+            label=text(f"{attacked.label}, σ = {attacked.sigma:g}, under attack by {attacked.what}"),
         )  # fmt: skip
     _radius_axes(axes, panel)
     name_series(axes, panel, drawn)
@@ -74,13 +74,13 @@ def _about_attacks(panel: Panel) -> list[str]:
     if not panel.attacked:
         return []
     return [
-        "Dotted: share of images without an adversarial image within the radius, as far as the attack found any; the truth lies "
+        "Dotted: share of images for which the attack found no adversarial image within the radius; robust accuracy lies "
         "between it and the certified line."
     ]
 
 
 def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
-    """certified accuracy of every certificate and verifier in one panel per norm, on the images that all have"""
+    """certified accuracy of every certificate and verifier in one panel per norm, on the images common to all"""
     certificates = list(dict.fromkeys(one.line.first.certificate for one in panel.series))
     radii, methods = _radii(panel), {one.line.first.method for one in panel.series}
     drawn: Counter[tuple[str, str]] = Counter()
@@ -88,7 +88,7 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         row = one.line.first
         mean, low, high = one.accuracy(radii)
         number = certificates.index(row.certificate)
-        # One method needs no colour of its own: then it tells the certificates apart.
+        # With a single method, colours distinguish certificates instead.
         colour = colours[row.method] if len(methods) > 1 else COLOURS[number % len(COLOURS)]
         # Several σ or settings of one method under one certificate: the next free style.
         alike = (row.method, row.certificate)
@@ -101,7 +101,7 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     _radius_axes(axes, panel)
     below(axes)
     return [
-        "Lines of one figure speak of different classifiers: sampling of the smoothed one, verifiers of the network itself.",
+        "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.",
         "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
     ]
 
@@ -135,7 +135,7 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
     for one, its in zip(panel.series, drawn, strict=True):
         shares = []
         for images in one.images:
-            # Where a log doesn't tell, the label has at most half of the draws for all that is known: drawn from there on.
+            # Unknown values (NaN) are at most 1/2: the line starts there.
             known = np.where(np.isnan(images.p), 0.0, images.p)
             # Just above p, for the steps belong to the right: P(p_y ≤ p) = 1 − P(p_y > p).
             shares.append(1 - at_least(known, np.nextafter(p, 2)))
@@ -165,7 +165,7 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
     """certified accuracy at --radius against the hours of training and certification, one point per run"""
     missing, drawn = 0, looks(panel, colours)
     every = [hours for one in panel.series for row in one.line.rows if (hours := hours_of(store, row)) > 0]
-    # Of small networks the hours are hundredths.
+    # For small networks the hours are hundredths.
     unit, times = ("hours", 1) if max(every, default=1.0) >= 0.5 else ("minutes", 60)
     for one, its in zip(panel.series, drawn, strict=True):
         shown = False
@@ -204,7 +204,7 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
     step = math.ceil(len(every) / 25)
     labels = _labels(panel.group.first, store)
     shown = [text(labels.name(int(c))) for c in every[::step]]
-    # Names lie across one another where they are level.
+    # Horizontal names would overlap.
     axes.set_xticks(
         np.arange(len(every))[::step],
         shown,
@@ -220,7 +220,7 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
 
 
 def _labels(row: OwnRow | LoggedRow, store: Store) -> Labels:
-    """The names of the classes of a row's data set, as far as they can be read here."""
+    """The class names of a row's data set, where they are known."""
     if not isinstance(row, OwnRow):
         return labels_of(row.dataset, {}, row.split, Path())
     launch = store.find_run(row.run).launch()

@@ -1,4 +1,4 @@
-"""What a figure draws: per line of a table the scores of its images, one array per training seed."""
+"""Data of a figure: per line of a table the scores of its images, one array per training seed."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Images:
     """(N,): the radius where the prediction is right, -1 elsewhere."""
     label: NDArray[Any]
     p: Floats
-    """(N,): share of draws that give the label; NaN where a log doesn't tell."""
+    """(N,): share of draws that give the label; NaN where a log lacks it."""
     index: NDArray[np.int64]
     """(N,): positions in the data split."""
 
@@ -69,7 +69,7 @@ class Series:
 
 @dataclass
 class Panel:
-    """Series that may stand in one plot."""
+    """Series that share a plot."""
 
     group: Group
     series: list[Series] = field(default_factory=list)
@@ -132,7 +132,7 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
 
 
 def _attacks_on(group: Group, attacked: list[AttackedRow]) -> list[AttackedRow]:
-    """Attacks on the classifiers that a group's certificates speak of: the smoothed one at its σ, or the network itself.
+    """Attacks on the classifiers of a group's certificates: the smoothed one at its σ, or the network itself.
 
     What is smoothed in exact arithmetic is another classifier than the one that is attacked.
     """
@@ -150,7 +150,7 @@ def _attacks_on(group: Group, attacked: list[AttackedRow]) -> list[AttackedRow]:
 
 
 def by_norm(panels: list[Panel]) -> list[Panel]:
-    """The same lines in one panel per norm, over the images that all of a panel have; logs stay out."""
+    """The same lines in one panel per norm, over the images common to a panel; without logs."""
     together: dict[tuple[str, str], list[Series]] = {}
     for panel in panels:
         for one in panel.series:
@@ -195,7 +195,7 @@ def _score(certified: Certified, label: NDArray[Any]) -> Floats:
 
 
 def hours_of(store: Store, row: AnyRow) -> float:
-    """Training and certification hours of one of our own runs; NaN for a log, or where nothing is recorded."""
+    """Training and certification hours of a run; NaN for a log, or where nothing is recorded."""
     if isinstance(row, LoggedRow):
         return float("nan")
     return task_hours(store.run("models", row.spec.model_run)) + task_hours(

@@ -1,4 +1,4 @@
-"""What the panels of a figure are called: what their lines have in common, and what sets them apart."""
+"""Titles of a figure's panels: the settings common to their lines, and those that distinguish panels."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rsctl.text import counted
 
 
 def titles(panels: Sequence[Panel], kind: str) -> list[str]:
-    """A title for each panel; those that would read alike name what else sets them apart."""
+    """A title for each panel; equal ones are extended by further distinguishing settings."""
     found = [_family_title(panel) if kind == "families" else _title(panel) for panel in panels]
     further = [_further(panel.group.first, kind) for panel in panels]
     # Fingerprints last, and only where nothing that can be read differs.
@@ -31,7 +31,7 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
 
 
 def _further(row: AnyRow, kind: str) -> dict[str, str]:
-    """What else rows of one panel have in common, in words."""
+    """Further settings common to the rows of one panel, as text."""
     families = kind == "families"
     return {
         "n0": "" if families else "n0 not stated" if row.n0 is None else f"n0 = {row.n0}",
@@ -65,4 +65,4 @@ def _title(panel: Panel) -> str:
 
 def _family_title(panel: Panel) -> str:
     row = panel.group.first
-    return f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} that all have"
+    return f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} common to all"

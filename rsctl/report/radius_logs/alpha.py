@@ -12,27 +12,25 @@ from rsctl.store.imports import ImportSpec, Radii
 from rsctl.text import counted
 
 LEAST_SHARING, SHARING = 5, 0.02
-"""So many images, and so large a share of them, don't have one largest radius by chance."""
+"""Numbers and shares of images above which a common largest radius isn't due to chance."""
 NO_ALPHA = 0.1
-"""Nobody certifies at this failure probability: what needs more has another n or σ."""
+"""An implausible failure probability: a radius that needs more has another n or σ."""
 
 LEAST_ALPHA = 1e-12
-"""Nor at a smaller one: radii that need no more tell nothing of it."""
+"""Smallest plausible failure probability: smaller bounds are uninformative."""
 
 
 def impossible(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) -> str:
-    """Why these radii can't be of this σ, or of the n and alpha that are stated; empty where they can."""
+    """The reason why these radii are impossible at this σ, or at the stated n and alpha; empty where they are possible."""
     largest, half = _largest(spec, log)
     said = f"its largest radius, {largest:g}, is {largest / spec.sigma:.3g} sigma, which"
     if largest > MOST_SIGMAS * spec.sigma:
-        return f"{said} no number of draws shows: is sigma = {spec.sigma:g} right?"
+        return f"{said} no number of draws can show: is sigma = {spec.sigma:g} right?"
     usual = largest <= USUAL_SIGMAS * spec.sigma  # then it is rather n or alpha that is wrong
     if n is not None and alpha is not None and spec.certificate == PLAIN and largest and not usual:
         low, _ = implied_alpha(largest, half, spec.sigma, n)
         if low > max(NO_ALPHA, alpha):
-            return (
-                f"{said} {n} draws show at no alpha below {low:.2g}: is sigma = {spec.sigma:g} right, and n?"
-            )
+            return f"{said} {n} draws can't show at any alpha below {low:.2g}: is sigma = {spec.sigma:g} right, and n?"
     return ""
 
 
@@ -62,7 +60,7 @@ def low_cap(spec: ImportSpec, log: Radii, n: int | None, alpha: float | None) ->
 def alpha_shown(
     spec: ImportSpec, log: Radii, n: int | None, alpha: float | None
 ) -> tuple[float | None, list[str]]:
-    """The alpha to show, and what the largest radius has to say about the stated one."""
+    """The alpha to show, and remarks where the largest radius contradicts the stated one."""
     largest, half = _largest(spec, log)
     if n is None or largest == 0 or spec.certificate != PLAIN:
         return alpha, []

@@ -1,4 +1,4 @@
-"""Results of single images in lines without a header: what such a file holds, or what it lacks."""
+"""Per-image results in lines without a header: counts with labels, or the reason why they can't be read."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LEAST_CLASSES = 2
 
 
 def is_bare(line: str) -> bool:
-    """Return whether a line is numbers alone, two or more."""
+    """Return whether a line consists of two or more numbers alone."""
     return _NUMBERS.fullmatch(line) is not None
 
 
@@ -37,7 +37,7 @@ def histograms(lines: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int6
 
 
 def what_is_missing(lines: Sequence[str]) -> str:
-    """The reason why such lines are no log, in a sentence without its end."""
+    """The reason why such lines are not a log, without a full stop."""
     if _counts_up(lines):
         return (
             "it holds lines of an index and numbers, such as radii, alone; which images are classified rightly isn't in it. Give it a first line "

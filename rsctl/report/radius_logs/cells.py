@@ -10,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class NotALog(Exception):
-    """The text isn't such a log, or nothing of it can be used; the message says why."""
+    """The text isn't such a log, or none of it can be used; the message gives the reason."""
 
 
 _TENSOR = re.compile(r"tensor\(\[?\s*([^\s\],()]+)\s*\]?(?:,[^()]*)?\)")
 
 
 def bare(cell: str) -> str:
-    """A cell without spaces and quotes at its ends; of a number that torch printed, `tensor([7])`, the number."""
+    """A cell without surrounding spaces and quotes; `tensor([7])`, as torch prints it, becomes the number."""
     cell = cell.strip().strip('"')
     tensor = _TENSOR.fullmatch(cell) if cell.startswith("tensor") else None
     return tensor[1] if tensor else cell
@@ -25,7 +25,7 @@ def bare(cell: str) -> str:
 
 def numbers(column: Sequence[str], name: str) -> NDArray[np.float64]:
     try:
-        with np.errstate(over="ignore"):  # what is too large is infinite, and told as such
+        with np.errstate(over="ignore"):  # too large a number is infinite, and reported as such
             return np.array(column).astype(np.float64)
     except ValueError:
         row, value = next((i, value) for i, value in enumerate(column, 1) if not is_number(value))
@@ -45,7 +45,7 @@ def integers(column: Sequence[str], name: str) -> NDArray[np.int64]:
     wrong = ~(np.isfinite(values) & (values == np.rint(values)) & (np.abs(values) < 2**31))
     if wrong.any():
         row = int(wrong.argmax())
-        raise NotALog(f"row {row + 1}: its {name}, '{column[row]}', isn't a whole number of usual size")
+        raise NotALog(f"row {row + 1}: its {name}, '{column[row]}', isn't a whole number of plausible size")
     return values.astype(np.int64)
 
 

@@ -16,7 +16,7 @@ from rsctl.store.imports import ImportSpec, Radii
 
 
 def with_draws(log: ReadLog, spec: ImportSpec, n: int | None, n0: int | None, alpha: float | None) -> ReadLog:
-    """A log as it is kept, by what its importer says of n, n0 and alpha; raises NotALog for counts that can't be."""
+    """A log as stored, given the stated n, n0 and alpha; raises NotALog for impossible counts."""
     radii = log.radii
     counts = radii.counts
     if counts is None:
@@ -40,7 +40,7 @@ def with_draws(log: ReadLog, spec: ImportSpec, n: int | None, n0: int | None, al
     quirks = [*log.quirks, "it holds counts: radii are derived from them, at any alpha (--alpha of export)"]
     if log.counts == "classes" and (n0 is None or not log.chosen):
         quirks.append(
-            "nothing says that other draws chose the class than were counted: the bounds take alpha by the number of classes"
+            "it doesn't state that separate draws selected the class: the bounds divide alpha by the number of classes"
         )
     return replace(log, radii=bare, quirks=quirks)
 

@@ -1,4 +1,4 @@
-"""Our own runs as logs of Cohen's format, so that other people's notebooks read them, and `rsctl import` as what they are."""
+"""Export of runs as logs in Cohen's format, readable by other code, and by `rsctl import` with their metadata."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rsctl.store.layout import Store
 from rsctl.store.records import digest_of
 
 MANIFEST = "rsctl-logs.json"
-"""Beside exported logs: what they are of, which a log has no place for."""
+"""File beside exported logs with their metadata, which the logs can't hold."""
 _STATED = (
     "method", "dataset", "split", "model", "certificate", "sigma", "trained_sigma", "seed", "n", "n0", "alpha",
 )  # fmt: skip
@@ -60,7 +60,7 @@ def export_logs(
             row, radii = logged[one.log.id], one.log.radii
             found = reading(one, row.certificate, row.alpha).certified
             write(row, _zipped((radii.index, radii.label, found.predicted, found.radius, radii.seconds)))
-    # Only now is it known what tells rows of one method apart.
+    # Only now are the distinguishing settings of rows known.
     about = {**before, **{file.name: _about(row) for file, row in written}}
     data = to_json({"rsctl": "logs", "logs": about})
     if not publish(folder / MANIFEST, data):
@@ -89,7 +89,7 @@ def _about(row: AnyRow) -> dict[str, Any]:
 
 
 def _manifest(folder: Path, force: bool) -> dict[str, Any]:
-    """The entries of earlier exports into this folder; raises RefusedError where a file of that name is something else."""
+    """The entries of earlier exports into this folder; raises RefusedError where rsctl didn't write the file of that name."""
     file = folder / MANIFEST
     if not file.exists():
         return {}
@@ -99,7 +99,7 @@ def _manifest(folder: Path, force: bool) -> dict[str, Any]:
         if force:
             return {}
         raise RefusedError(
-            f"{file}: isn't what rsctl wrote there. Give another folder, or --force to replace it."
+            f"{file}: was not written by rsctl, or edited since. Give another folder, or --force to replace it."
         ) from error
 
 

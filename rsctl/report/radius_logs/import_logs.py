@@ -1,4 +1,4 @@
-"""`rsctl import`: find logs in files and folders, tell what they are from their paths, keep them beside a sweep."""
+"""`rsctl import`: find logs in files and folders, infer their metadata from their paths, store them with a sweep."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ from rsctl.text import counted
 
 MOST_BYTES, MOST_FILES = 128 << 20, 50_000
 REASONS = 6
-"""That are told where nothing could be imported."""
+"""Most reasons that are reported where nothing could be imported."""
 
 
 @dataclass(frozen=True)
 class GivenFacts:
-    """What the importer says of all logs; None leaves it to their paths, or unknown."""
+    """Values stated by the importer for all logs; None leaves them to the paths, or unknown."""
 
     sigma: float | None = None
     trained_sigma: float | None = None
@@ -49,7 +49,7 @@ class GivenFacts:
 
 @dataclass
 class Imported:
-    """What became of one file."""
+    """Outcome of one file."""
 
     file: str
     run: str = ""
@@ -57,7 +57,7 @@ class Imported:
     """`new`, `changed`, `unchanged`, or `skipped`."""
     method: str = ""
     method_from: str = ""
-    """`path`, `--method`, or `export` where rsctl's own export says it."""
+    """`path`, `--method`, or `export` for logs that rsctl exported."""
     rows: int = 0
     subset: str = ""
     sigma: float | None = None
@@ -68,14 +68,14 @@ class Imported:
     n: int | None = None
     n0: int | None = None
     alpha: float | None = None
-    """As it is shown: not as it was stated, where its radii contradict that."""
+    """The alpha shown, which differs from the stated one where the radii contradict that."""
     counts: bool = False
-    """It holds counts: any alpha and certificate can be derived."""
+    """True if the log holds counts, from which any alpha and certificate can be derived."""
     remarks: list[str] = field(default_factory=list)
 
 
 def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: GivenFacts) -> list[Imported]:
-    """Keep every log below these paths and show it beside the sweep. Safe to repeat.
+    """Store every log below these paths and show it with the sweep. Safe to repeat.
 
     A file that can't be used is named in what is returned, and the others are kept. Raises InputError for a path that
     isn't there, before anything is kept.
@@ -90,7 +90,7 @@ def import_logs(store: Store, sweep: str, paths: Sequence[Path], said: GivenFact
 
 
 class _Book:
-    """The logs that a sweep shows already, by their file, and those that this import has kept."""
+    """The logs that a sweep shows already, by file, and those that this import has stored."""
 
     def __init__(self, store: Store, sweep: str) -> None:
         self.store, self.sweep = store, sweep
@@ -101,7 +101,7 @@ class _Book:
             self.earlier.setdefault(shown.source, []).append(shown)
 
     def replace(self, file: Path, found: Sequence[Imported]) -> None:
-        """Take from the sweep what the same file was before: importing again, with another method or σ, corrects."""
+        """Remove the previous import of the same file from the sweep, so that a repeated import corrects it."""
         now = {one.run for one in found}
         before = [shown for shown in self.earlier.get(os.path.abspath(file), ()) if shown.log.id not in now]
         for shown in before:
@@ -116,7 +116,7 @@ def require_one(found: Sequence[Imported]) -> None:
         reasons: dict[str, list[str]] = {}
         for one in found:
             reasons.setdefault(", ".join(one.remarks), []).append(one.file)
-        # What nearly were logs tells most.
+        # Near misses are the most informative.
         told = sorted(reasons.items(), key=lambda item: item[0] == _NO_LOG)[:REASONS]
         files = [
             f"{printable(names[0])}{_more(len(names) - 1)}: {printable(reason)}" for reason, names in told
@@ -144,7 +144,7 @@ def _check(paths: Sequence[Path], said: GivenFacts) -> None:
 
 
 def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path, Path]]:
-    """Every file once, with the part of its path that tells it from the others, and the folder that was given."""
+    """Every file once, with the distinguishing part of its path, and the folder that was given."""
     seen: set[Path] = set()
     length = _telling(paths)
     for path in paths:
@@ -169,14 +169,14 @@ def _walk(path: Path) -> Iterator[Path]:
         seen += len(folders) + len(names)
         if seen > MOST_FILES:
             raise InputError(
-                f"{path}: holds more than {MOST_FILES:,} files and folders. Name the folder that the logs are in."
+                f"{path}: holds more than {MOST_FILES:,} files and folders. Give the folder of the logs."
             )
         yield from (Path(folder, name) for name in names if not name.startswith(".") and name != MANIFEST)
     yield from unread
 
 
 def _telling(paths: Sequence[Path]) -> int:
-    """The number of parts at the end of each path that tell them from each other; 0 for one path."""
+    """The number of last parts that distinguish the paths; 0 for one path."""
     whole = {path.resolve() for path in paths}
     longest = max((len(path.parts) for path in whole), default=0)
     if len(whole) < 2:
@@ -206,7 +206,7 @@ def _import(book: _Book, file: Path, below: Path, given: Path, said: GivenFacts)
         n, n0 = told.n, told.n0 if log.chosen else None
         if log.radii.draws is not None:
             n = int(log.radii.draws.max())
-            remarks += [f"--n says {said.n}, its counts {n}"] if said.n not in (None, n) else []
+            remarks += [f"--n is {said.n}, but its counts sum to {n}"] if said.n not in (None, n) else []
         one.method_from = "--method" if said.method else "export" if told.method else "path"
         public = about_alpha + log.losses
         found = [_keep(book, one, spec, log.radii, (n, n0, alpha), public)]
@@ -224,7 +224,7 @@ def _import(book: _Book, file: Path, below: Path, given: Path, said: GivenFacts)
 def _keep(
     book: _Book, blank: Imported, spec: ImportSpec, radii: Radii, told: tuple[int | None, int | None, float | None], public: list[str]
 ) -> Imported:  # fmt: skip
-    """Keep radii and show them with `told`, n, n0 and alpha; `public` is what readers of its numbers should know."""
+    """Store radii and show them with `told`, n, n0 and alpha; `public` are remarks for readers of the numbers."""
     kept, _ = keep(book.store, spec, radii)
     one = replace(
         blank, method=spec.method, run=kept.id, rows=len(radii), subset=describe_subset(radii.index), sigma=spec.sigma,
@@ -245,10 +245,8 @@ _NO_LOG = "its first line names no columns"
 def _read(file: Path) -> ReadLog:
     try:
         with open_regular(file) as opened:
-            size = os.fstat(
-                opened.fileno()
-            ).st_size  # the kernel's own files wait, and say that they are empty
-            # A look at the first line spares reading checkpoints and images that lie in the same tree.
+            size = os.fstat(opened.fileno()).st_size  # the kernel's own files block, and claim to be empty
+            # Checking the first line avoids reading checkpoints and images in the same tree.
             first = opened.read(min(4096, size))
             line = first.split(b"\n")[0].decode("utf-8", "replace")
             if (
@@ -272,18 +270,18 @@ def _read(file: Path) -> ReadLog:
 def _spec(
     file: Path, below: Path, given: Path, log: ReadLog, said: GivenFacts
 ) -> tuple[ImportSpec, list[str]]:
-    """What was certified, and where the importer contradicts the path."""
+    """The spec of a log, and remarks where the importer contradicts the path."""
     told = read_path(file, below, given)
     largest = float(log.radii.radius.max()) if log.norm == "l2" and not log.counts else 0.0
     noise = settle(told.levels, largest, said.sigma)
     if told.other_noise and (said.certificate or told.certificate) not in certificates():
         raise NotALog(
-            f"'{told.other_noise}' in its path speaks of other noise than Gaussian noise of the pixels, under which its radii would be "
-            f"other quantities. If they are of Gaussian noise after all, say so with --certificate {PLAIN}"
+            f"'{told.other_noise}' in its path suggests noise other than Gaussian noise of the pixels, and radii of another meaning. "
+            f"If its noise is Gaussian, confirm it with --certificate {PLAIN}"
         )
     remarks = list(noise.remarks)
     if said.split and told.split and said.split != told.split:
-        remarks.append(f"its path says split {told.split}, the import {said.split}")
+        remarks.append(f"its path states split {told.split}, the import {said.split}")
     own = f"top-{log.k}" if log.k > 1 else PLAIN if log.norm == "l2" else f"{PLAIN}-{log.norm}"
     spec = ImportSpec(
         method=said.method or told.method,

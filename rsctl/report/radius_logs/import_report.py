@@ -1,4 +1,4 @@
-"""The report of `rsctl import` on the files that it went through."""
+"""The report of `rsctl import` on its files."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from rsctl.report.typeset import plain
 from rsctl.text import counted
 
 NAMED = 10
-"""Files that were skipped for one reason and are named."""
+"""Most skipped files that are named per reason."""
 
 
 def describe(found: Sequence[Imported]) -> str:
-    """One line per log with remarks below it, one per reason for which files were skipped, and the sum."""
+    """One line per log with its remarks, one per reason for skipped files, and the totals."""
     lines = []
     for one in found:
         if one.run:

@@ -1,4 +1,4 @@
-"""Columns of per-image logs: what each of the many headings in use means."""
+"""Columns of per-image logs: meanings of the many headings in use."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _OTHER_NOISE = re.compile(r"iid|general(?:is|iz)ed|laplace|uniform|exponential")
 
 @dataclass
 class Layout:
-    """Where in a line each thing stands."""
+    """Positions of the columns in a line."""
 
     delimiter: str
     heads: list[str]
-    """As the first line has them, without spaces at their ends."""
+    """Headings of the first line, without surrounding spaces."""
     place: dict[str, int] = field(default_factory=dict)
     """Columns of idx, label, predict, radius, correct, time; `hits` and `draws` of counts; `selection` of a list of counts."""
     norms: dict[str, int] = field(default_factory=dict)
@@ -44,11 +44,11 @@ class Layout:
     """Columns of the k predicted classes, or the one that lists them."""
     left_out: list[str] = field(default_factory=list)
     other_noise: str = ""
-    """A heading that speaks of noise that isn't Gaussian."""
+    """A heading that names noise other than Gaussian."""
 
     @property
     def missing(self) -> list[str]:
-        """Columns that have to be there and aren't."""
+        """Required columns that are missing."""
         needed = ["idx", "label"]
         if not self.histogram:
             needed.append("predict")
@@ -66,7 +66,7 @@ def split_line(line: str, delimiter: str) -> list[str]:
 
 
 def layout_of(header: str, sample: Sequence[str]) -> Layout:
-    """The meaning of a header, and of the first few rows where a heading alone doesn't tell."""
+    """The layout by the header, and by the first few rows where a heading is ambiguous."""
     delimiter = next((one for one in ("\t", ",") if one in header), " ")
     heads = [head.strip() for head in split_line(header, delimiter)]
     rows = [row for line in sample if len(row := split_line(line, delimiter)) == len(heads)]

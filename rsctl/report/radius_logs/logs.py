@@ -27,7 +27,7 @@ from rsctl.text import counted
 LONGEST_LINE = 1 << 20
 """Most columns of a header: enough for a column per class of the largest data sets."""
 SAMPLE = 50
-"""Rows that are looked at to see what a column holds."""
+"""Rows that are inspected to find the meaning of a column."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class ReadLog:
     """A log as it was read."""
 
     radii: Radii
-    """In ascending order of position, each image once; of counts without the radii that they give."""
+    """Rows in ascending order of position, each image once; logs of counts have no radii here."""
     quirks: list[str]
-    """What was odd and harmless."""
+    """Harmless irregularities."""
     losses: list[str]
-    """What was left out: readers of its numbers should know."""
+    """Omitted rows, for readers of the numbers."""
     norm: str = "l2"
     """Norm of its radii."""
     k: int = 1
@@ -47,11 +47,11 @@ class ReadLog:
     further: dict[str, Radii] = field(default_factory=dict)
     """The same images with their radii in another norm."""
     chosen: bool = True
-    """The predicted class stands in the log; else it is the one that was counted most."""
+    """True if the log has the predicted class; else it is the most frequent one."""
 
     @property
     def counts(self) -> str:
-        """As in an import's spec: `top` or `classes`, empty for radii."""
+        """Counts as in an import's spec: `top` or `classes`, empty for radii."""
         return "" if self.radii.counts is None else "top" if self.radii.counts.shape[1] == 1 else "classes"
 
 
@@ -71,8 +71,8 @@ def parse_log(text: str) -> ReadLog:
         )
     if layout.other_noise and "radius" not in layout.place:
         raise NotALog(
-            f"its column '{layout.other_noise}' speaks of other noise than Gaussian, and it has no radius: counts under such noise "
-            "give none here"
+            f"its column '{layout.other_noise}' suggests noise other than Gaussian, and it has no radius: rsctl can't derive radii from such "
+            "counts"
         )
     quirks: list[str] = []
     losses: list[str] = []
@@ -83,7 +83,7 @@ def parse_log(text: str) -> ReadLog:
 def _rows(
     lines: Sequence[str], cut: str, layout: Layout, quirks: list[str], losses: list[str]
 ) -> list[list[str]]:
-    """The whole rows below the header; `cut` is what stands behind the last newline."""
+    """The whole rows below the header; `cut` is the text after the last newline."""
     heads = layout.heads
     rows = [_cells(line, layout) for line in lines if line.strip()]
     last = _cells(cut, layout)
@@ -100,7 +100,7 @@ def _rows(
         )
     repeated = sum(row == heads for row in rows)
     if repeated:
-        quirks.append(f"its header comes {repeated + 1} times")
+        quirks.append(f"its header appears {repeated + 1} times")
         rows = [row for row in rows if row != heads]
     if not rows:
         raise NotALog("it holds a header and no rows")
@@ -115,7 +115,7 @@ def _cells(line: str, layout: Layout) -> list[str]:
 
 
 def _reads(row: list[str], layout: Layout) -> bool:
-    """Whether a whole row can be used."""
+    """Return whether a row is complete."""
     needed = [layout.place[name] for name in ("idx", "label", "predict", "radius") if name in layout.place]
     return len(row) == len(layout.heads) and all(is_number(row[i]) for i in needed)
 
@@ -131,7 +131,7 @@ def _read(rows: list[list[str]], layout: Layout, quirks: list[str], losses: list
     counts, draws = _counts(named, [columns[i] for i in layout.histogram])
     chosen = predicted is not None
     if predicted is None:
-        assert counts is not None  # 'missing' saw to it
+        assert counts is not None  # ensured by 'missing'
         predicted = counts.argmax(axis=1)
     norms = {norm: numbers(columns[i], layout.heads[i]) for norm, i in layout.norms.items()}
     printed = {norm: half_units(columns[i]) for norm, i in layout.norms.items()}
@@ -257,12 +257,12 @@ def _check(
     index: NDArray[Any], label: NDArray[Any], predicted: NDArray[Any], norms: dict[str, NDArray[Any]]
 ) -> None:
     found = [("idx", index, index < 0), ("label", label, label < 0), ("predict", predicted, predicted < -1)]
-    # What an abstention has for a radius says nothing.
+    # The radius of an abstention is meaningless.
     found += [("radius", radius, ~np.isfinite(radius) & (predicted != -1)) for radius in norms.values()]
     for name, values, bad in found:
         if bad.any():
             row = int(bad.argmax())
-            raise NotALog(f"row {row + 1}: its {name}, {values[row]:g}, is impossible")
+            raise NotALog(f"row {row + 1}: its {name} can't be {values[row]:g}")
 
 
 def _once(radii: Radii, losses: list[str]) -> Radii:
@@ -279,7 +279,7 @@ def _once(radii: Radii, losses: list[str]) -> Radii:
                     raise NotALog(
                         f"image {radii.index[differ.argmax()]} is in it twice, with another {name}: two runs in one file"
                     )
-        losses.append(f"left out: {counted(len(radii) - len(positions), 'row')} of an image that came before")
+        losses.append(f"left out: {counted(len(radii) - len(positions), 'repeated row')} of an image")
     return kept
 
 

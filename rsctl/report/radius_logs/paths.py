@@ -1,4 +1,4 @@
-"""Facts about a log that its path states: noise levels, seed, split, data set, model, and the rest of it as the method."""
+"""Metadata in a log's path: noise levels, seed, split, data set, model, and the rest of it as the method."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std|level))?[ _=-]?({_VA
 _NOISE = re.compile(rf"{_CALLED}(?=([^/]*))", re.IGNORECASE)
 _NOISE_AND_SEED = re.compile(rf"{_CALLED}(?:_\d+(?=_(?!\d)|$))?", re.IGNORECASE)
 _TRAINED = re.compile(r"(?<![A-Za-z])train(?:ed|ing)?[_-]?$", re.IGNORECASE)
-"""Before a noise level: `train_sigma_0.5_test_sigma_0.25`."""
+"""Prefixes of a noise level: `train_sigma_0.5_test_sigma_0.25`."""
 _LOOSE = re.compile(r"(?<![A-Za-z0-9.])(?:n|s|sd|std|stddev)[_=-]?(0\d+|\d*\.\d+)(?![\d.])", re.IGNORECASE)
 _BARE = re.compile(r"(?:^|(?<=/))(\d*\.\d+)(?=/|$)")
 """A folder or file that is called by a number alone: `eta_0.5` is no noise level."""
@@ -36,7 +36,7 @@ _HABITS = (
     "output",
     "outputs",
 )
-"""Folders of the authors' code that say nothing about the method."""
+"""Folders of the authors' code that don't name a method."""
 _CORRUPTED = ("cifar10-c", "cifar100-c", "mnist-c", "imagenet-c")
 """Data sets whose folders are called by a brightness or a blur that the images have, whatever the noise."""
 _SETS = (
@@ -47,16 +47,16 @@ _OTHERWISE = {"fmnist": "fashion-mnist"}
 _NETWORK = r"(?:wide|pre-?act|se)[_-]?resnet[_-]?\d+(?:[_-]\d+)?|(?:wrn|densenet)[_-]?\d+(?:[_-]\d+)?|(?:resnet|vgg)[_-]?\d+"
 """Networks that the catalogue lacks, too."""
 _OWN = re.compile(r"-s([\d.]+(?:e-?\d+)?)-[0-9a-f]{8}(-[0-9a-f]{8})?-([a-z0-9-]+)(?=-sigma_)")
-"""In the name of a log that rsctl exported: σ of the training, hashes, certificate."""
+"""Parts of the name of a log that rsctl exported: σ of the training, hashes, certificate."""
 _OTHER = re.compile(
     r"(?<![A-Za-z])(rotations?|translations?|scaling|resize|brightness|contrast|blur|uniform(?:noise)?|laplac(?:e|ian)(?:noise)?|exponential)(?![A-Za-z])",
     re.IGNORECASE,
 )
 """Noise that isn't Gaussian, and noise that isn't added to pixels: radii under it are other quantities."""
 _NOTHING = re.compile(r"\d*\.\d+|copy(?: ?\(\d+\))?|\(\d+\)|", re.IGNORECASE)
-"""Names that say nothing of a method: a number, or the name of a copy."""
+"""Names that don't describe a method: a number, or the name of a copy."""
 _UPWARDS = 6
-"""Folders above the given one that may say what a log is of."""
+"""Most folders above the given one that are searched for metadata."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Level:
     """A noise level that a path names."""
 
     called: str
-    """As it stands there."""
+    """The text in the path."""
     kind: str
     """`sigma`, `noise`, or empty for a number that isn't called so."""
     value: float
@@ -88,11 +88,11 @@ class PathFacts:
     seed: int | None
     certificate: str
     other_noise: str
-    """A word that speaks of other noise than Gaussian noise of the pixels."""
+    """A word that names noise other than Gaussian noise of the pixels."""
 
 
 def read_path(file: Path, below: Path, given: Path) -> PathFacts:
-    """The facts that the path of a log states; `below` is the part that tells it from other logs of the same import."""
+    """The metadata in the path of a log; `below` is the part that distinguishes it from other logs of the same import."""
     text = file.as_posix()
     stem = _stem(text)
     own = _OWN.search(file.name)

@@ -1,4 +1,4 @@
-"""Numbers as a log prints them: by how much each may be off.
+"""Rounding errors of numbers as a log prints them.
 
 The digits of one number don't tell: `{:.3}` prints 0.950 as `0.95`. Those of the column do. Its formats are so many
 significant digits or so many decimals, both perhaps without the zeros at the end, and no number of the column has more
@@ -30,7 +30,7 @@ def half_units(texts: Sequence[str]) -> NDArray[np.float64]:
 
 
 def of_numbers(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The same of a column whose text is gone: the shortest digits that give each number."""
+    """The same for a column without its text, by the shortest digits that give each number."""
     return half_units([repr(value) for value in values.tolist()])
 
 

@@ -1,4 +1,4 @@
-"""The noise levels of a log: what its path says, held against its radii. None is guessed against the evidence."""
+"""Noise levels of a log, from its path and checked against its radii. None is guessed against the evidence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ USUAL_SIGMAS = 4.4
 
 
 class Unclear(Exception):
-    """Nothing tells σ, or what tells it is doubtful; the message says why, and what to do."""
+    """σ is missing or doubtful; the message gives the reason and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Noise:
 
 
 def settle(levels: Sequence[Level], largest: float, asked: float | None) -> Noise:
-    """The levels of a log; `largest` is its largest ℓ2 radius, 0 where there is none, `asked` what the importer says.
+    """The levels of a log; `largest` is its largest ℓ2 radius, 0 where there is none, `asked` the importer's values.
 
     Raises Unclear where no reading of the path is supported by how it is written, by another name or by the radii.
     """
@@ -39,14 +39,14 @@ def settle(levels: Sequence[Level], largest: float, asked: float | None) -> Nois
     if asked is not None:
         told = [one.value for one in by_kind["sigma"] if one.plain and not one.odd]
         if told and told[-1] != sigma:
-            remarks.append(f"its path says sigma = {told[-1]:g}, the import {sigma:g}")
+            remarks.append(f"its path states sigma = {told[-1]:g}, the import {sigma:g}")
     return Noise(sigma, trained, remarks)
 
 
 def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: float) -> float:
-    """σ as the path says it; raises Unclear unless that is beyond doubt."""
+    """σ as the path states it; raises Unclear unless it is beyond doubt."""
     if not certified:
-        raise Unclear("nothing in its path tells σ (as in sigma_0.25). Give it with --sigma")
+        raise Unclear("its path has no σ (as in sigma_0.25). Give it with --sigma")
     if not certified[-1].kind:
         found = {one.value for one in certified if _fits(one.value, largest)}
         if len(found) == 1:
@@ -59,7 +59,7 @@ def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: flo
     if one.odd:
         raise Unclear(f"σ isn't clear: {one.odd}. Give it with --sigma")
     if one.value <= 0:
-        raise Unclear(f"its path says '{one.called}': σ must be above 0. Give it with --sigma")
+        raise Unclear(f"its path states '{one.called}', but σ must be above 0. Give it with --sigma")
     plain = {other.value for other in levels if other.plain}
     for value in (one.value, one.value / 10, one.value / 100):
         if one.plain or value in plain or (value == one.value and _fits(value, largest)):
@@ -71,16 +71,18 @@ def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: flo
     )
     better = next((v for v in (one.value / 100, one.value / 10) if _fits(v, largest)), None)
     hint = f" ({better:g} would fit)" if better else ""
-    raise Unclear(f"σ isn't clear: '{one.called}' says {one.value:g}, but {told}{hint}. Give it with --sigma")
+    raise Unclear(
+        f"σ isn't clear: '{one.called}' means {one.value:g}, but {told}{hint}. Give it with --sigma"
+    )
 
 
 def _fits(value: float, largest: float) -> bool:
-    """Return whether the radii support this level: not above what draws show at it, but above what they show at a tenth."""
+    """Return whether the radii fit this level: possible at it, but not at a tenth of it."""
     return value > 0 and USUAL_SIGMAS * value / 10 < largest <= MOST_SIGMAS * value
 
 
 def _trained(levels: Sequence[Level], sigma: float) -> tuple[float | None, list[str]]:
-    """The level of the training, by the last name that says it."""
+    """The level of the training, by the last name that states it."""
     if not levels:
         return None, []
     one = levels[-1]
@@ -88,4 +90,4 @@ def _trained(levels: Sequence[Level], sigma: float) -> tuple[float | None, list[
         return (one.value if one.plain else sigma), []
     if one.value in (1, 2):
         return one.value, []
-    return None, [f"the noise of its training isn't clear from '{one.called}', and left open"]
+    return None, [f"the training noise isn't clear from '{one.called}' and is left unknown"]

@@ -23,13 +23,13 @@ _WIDTHS = {
     **dict.fromkeys("ABCDEFGHJKLNOPQRSTUVXYZ±=_σ", 6.4),
 }  # fmt: skip
 _BOLDER = 2.3
-"""By how much a number is wider in bold."""
+"""Ratio of a number's width in bold to its usual width."""
 _MARKS = re.compile(r"\\(?:ell|infty)|[\\${}]")
 _NUMBER = re.compile(r"([0-9.]+)(?: ± ([0-9.]+)| \[([0-9.]+), ([0-9.]+)\])?(?: \(([0-9.]+)\))?")
 
 
 class Span(NamedTuple):
-    """What stands above several columns, given by their heads: the first of these texts (LaTeX) that is no wider."""
+    """Heading above several columns, given by their heads: the first of these texts (LaTeX) that fits."""
 
     heads: Sequence[str]
     texts: Sequence[str]
@@ -66,7 +66,7 @@ class Tabular:
         return self.only([j for j, head in enumerate(self.heads) if head not in heads])
 
     def by_sigma(self) -> Tabular:
-        """With σ in front, its lines together and a rule between two levels, each said once: as papers print several methods
+        """With σ first, its lines grouped, a rule between two levels and each level printed once, as papers print several methods
         at several levels; unchanged where every σ has one line.
         """
         if "σ" not in self.heads:
@@ -85,7 +85,7 @@ class Tabular:
         return sorted_.only([place, *(j for j in range(len(self.heads)) if j != place)])
 
     def width(self, gap: float) -> float:
-        """In points, about, with so much between two columns."""
+        """Approximate width in points, with this gap between two columns."""
         columns = [
             max(_width(line[j]) + _BOLDER * ((i, j) in self.bold) for i, line in enumerate(self.cells))
             for j in range(len(self.heads))
@@ -196,7 +196,7 @@ def _above(table: Tabular, gap: float) -> list[str]:
 
 
 def _column(cells: list[str], sigmas: int) -> list[str]:
-    """One column's cells as LaTeX, the header first: numbers stand with their points below each other.
+    """One column's cells as LaTeX, the header first: numbers are aligned at their points.
 
     What follows a number (a deviation, an interval, a σ, which gets so many decimals) is as wide in every line.
     """
@@ -214,7 +214,7 @@ def _column(cells: list[str], sigmas: int) -> list[str]:
             continue
         tail = _tail([match[k] for k in (2, 3, 4, 5)], longest, sigmas) if match else ""
         number = escape_latex(cell) if not match else f"{float(match[1]):.{places}f}" if level else match[1]
-        # What has no tail leaves the room of one.
+        # A cell without a tail leaves the space of one.
         found.append(number + (tail if tail or not widest else f"\\phantom{{{widest}}}"))
     return found
 
@@ -244,7 +244,7 @@ def _bold(cell: str) -> str:
 
 
 def _width(cell: str) -> float:
-    """Of a cell's text in points: a deviation and an interval are set smaller."""
+    """Width of a cell's text in points: a deviation and an interval are set smaller."""
     match = _NUMBER.fullmatch(cell)
     if not match:
         return sum(_WIDTHS.get(c, 4.4) for c in cell)

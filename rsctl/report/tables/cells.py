@@ -59,7 +59,7 @@ def images(rows: Sequence[AnyRow]) -> str:
 
 
 def condensed(table: list[list[str]]) -> tuple[list[list[str]], str]:
-    """A table that is too wide for a terminal without the columns that say the same in every line; and a sentence with these."""
+    """A table, without its constant columns if it is too wide for a terminal; and a sentence with their values."""
     if sum(max(len(line[i]) for line in table) + 3 for i in range(len(table[0]))) < WIDEST:
         return table, ""
     same = shared(table)
@@ -69,8 +69,8 @@ def condensed(table: list[list[str]]) -> tuple[list[list[str]], str]:
 
 
 def shared(table: list[list[str]], further: Sequence[str] = ()) -> list[int]:
-    """Columns that say the same in every line and needn't stand in it: settings; of several lines what is measured too, and
-    the `further` ones. What a single line measures stays in it.
+    """Constant columns that may be dropped: settings; with several lines also measured columns and
+    the `further` ones. Measured columns of a single line stay.
     """
     may_go = SETTINGS + ((*MEASURES, *further) if len(table) > 2 else ())
     return [
@@ -87,13 +87,13 @@ def seed_counts(lines: Sequence[Line]) -> str:
 
 
 def means(group: Group) -> str:
-    """Over how many seeds what is measured beside accuracies and ACR is a mean; empty where no line has several."""
+    """Note on the seeds over which measured columns besides accuracies and ACR are averaged; empty where no line has several."""
     seeds, measured = seed_counts(group.lines), _measured(group)
     return f"{_listed(measured)}: mean over {seeds}." if seeds and measured else ""
 
 
 def deviations(group: Group) -> str:
-    """A sentence on what the numbers of a line with several seeds are, and of how many; empty where none has several."""
+    """Note on the numbers of lines with several seeds; empty where none has several."""
     seeds, measured = seed_counts(group.lines), _measured(group)
     if not seeds:
         return ""
@@ -103,7 +103,7 @@ def deviations(group: Group) -> str:
 
 
 def _measured(group: Group) -> list[str]:
-    """The columns of `MEASURES` in which something stands."""
+    """The non-empty columns of `MEASURES`."""
     header, *lines = lines_table(group)
     return [
         head
@@ -117,7 +117,7 @@ def _listed(heads: Sequence[str]) -> str:
 
 
 def about_best(best: Sequence[Best]) -> str:
-    """A sentence on what the numbers of the table of best noise levels are chosen from, and over what."""
+    """Note on the choice of the best noise levels."""
     seeds = seed_counts([line for one in best for line in one.lines])
     by = f" by the mean over {seeds}" if seeds else ""
     return f"The best σ (in brackets) for each radius, chosen{by} on these images among finished lines"

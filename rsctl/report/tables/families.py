@@ -1,8 +1,8 @@
-"""Sampling and proofs side by side: one norm, the same images, every number with what it guarantees.
+"""Sampling and proofs side by side: one norm, the same images, every number with its guarantee.
 
 Rows under different certificates never share a table otherwise. Here they do, over the images that all of them have,
-at the radii that a verifier was asked about, and apart by norm: an ℓ2 radius says nothing in ℓ∞ unless a certificate
-says so itself (the `-linf` forms).
+at the verifiers' radii, and separately by norm: an ℓ2 radius is no ℓ∞ radius unless a certificate
+converts it (the `-linf` forms).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from rsctl.report.typeset import percent, radius_text
 from rsctl.text import counted
 
 LARGEST_ASKED = 12
-"""Columns at most, where verifiers were asked about many radii."""
+"""Most columns, where verifiers have many radii."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Scored:
 
 @dataclass(frozen=True)
 class FamilyLine:
-    """One row over the images that all have."""
+    """One row over the images common to all rows."""
 
     row: OwnRow
     cells: list[Cell]
@@ -59,19 +59,19 @@ class Family:
     @property
     def caption(self) -> str:
         return (
-            f"Side by side: certified accuracy (%) at {self.norm} radius, {self.dataset} {self.split}, over the {counted(self.images, 'image')} that "
-            f"all rows have. Rounded down. Each row speaks of its own classifier: {'; '.join(self.guarantees)}."
+            f"Side by side: certified accuracy (%) at {self.norm} radius, {self.dataset} {self.split}, over the {counted(self.images, 'image')} common to "
+            f"all rows. Rounded down. Each row is about its own classifier: {'; '.join(self.guarantees)}."
         )
 
     @property
     def guarantees(self) -> list[str]:
-        """What each certificate or verifier guarantees: too long for a column."""
+        """The guarantee of each certificate or verifier: too long for a column."""
         told = {f"{line.row.certificate}: {line.row.guarantee}": None for line in self.lines}
         return list(told)
 
 
 def families(scored: Sequence[Scored], radii: Sequence[float] | None = None) -> list[Family]:
-    """A table per norm in which a verifier and something else speak of the same data; `radii` default to the verifiers' own."""
+    """A table per norm in which a verifier and another row share their data; `radii` default to the verifiers' own."""
     together: dict[tuple[Any, ...], list[Scored]] = {}
     for one in scored:
         together.setdefault((one.row.norm, data_of(one.row)), []).append(one)

@@ -39,18 +39,18 @@ ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} |
 
 
 def by_ending(file: Path | None) -> str:
-    """The format of a file that nobody named one for; raises InputError where its name tells none."""
+    """The format of a file by its ending; raises InputError for an unknown ending."""
     ending = file.suffix.lower() if file else ""
     if ending not in ENDINGS:
         raise InputError(
-            f"-o {file}: no table is written by the ending {ending}; by {', '.join(filter(None, ENDINGS))} it is. Say --format too. "
-            "Figures are made by `rsctl plot`."
+            f"-o {file}: the ending {ending} is not that of a table: {', '.join(filter(None, ENDINGS))}. Give --format too. "
+            "`rsctl plot` draws figures."
         )
     return ENDINGS[ending]
 
 
 def label(row: AnyRow) -> str:
-    """The method with the settings that tell it from its neighbours."""
+    """The method with its distinguishing settings."""
     return row.label
 
 
@@ -79,7 +79,7 @@ def render(
 def markdown(
     results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = ()
 ) -> str:  # fmt: skip
-    """Pipe tables: one per group of comparable rows, the best σ per radius, baselines, what columns mean, and the notes."""
+    """Pipe tables: one per group of comparable rows, the best σ per radius, baselines, the columns' meanings, and the notes."""
     heads: list[str] = []
     lines = [f"# {escape_markdown(results.sweep)}", ""]
 
@@ -124,7 +124,7 @@ COLUMNS = (
     "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "population_accuracy", "worst_class_accuracy",
     "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings", "learned_nothing",
 )  # fmt: skip
-"""Of the CSV, and the keys of a JSON row."""
+"""Columns of the CSV, and keys of a JSON row."""
 
 
 def long_rows(results: Results) -> list[dict[str, Any]]:

@@ -58,7 +58,7 @@ _SET = (
     ("smoothed classifier g", "smoothed classifier $g$"),
     ("Clopper-Pearson", "Clopper--Pearson"),
 )
-"""What stands in a caption, and how papers set it."""
+"""Texts of a caption → their typeset form in papers."""
 
 
 def latex(
@@ -124,7 +124,7 @@ def _with(table: Tabular, told: str) -> Tabular:
 
 
 def _of_best(group: Group, best: Sequence[Best], label: str) -> Tabular:
-    """The best σ of each method at each radius; none of them in bold where one method stands there with several settings."""
+    """The best σ of each method at each radius; none in bold where a method has lines with several settings."""
     cells, span = _spanned(best_table(group, best), group.radii, group.first.norm)
     about = f"{_prose(about_best(best))}; all else as in Table~\\ref{{{label}}}."
     names = {(one.lines[0].first.method, one.model) for one in best}
@@ -133,7 +133,7 @@ def _of_best(group: Group, best: Sequence[Best], label: str) -> Tabular:
 
 
 def _short(table: Tabular) -> Tabular:
-    """Without columns that say the same in every line or nothing, and with a caption that does, and explains the rest."""
+    """Without constant and empty columns, whose values the caption gives, along with explanations."""
     table, method = _settings_alone(table)
     same = method | {table.heads[j]: table.cells[1][j] for j in shared(table.cells, ("Method", "σ"))}
     told = [
@@ -150,7 +150,7 @@ def _short(table: Tabular) -> Tabular:
     kept = table.without([*same, *unknown])
     seeds = ""
     if "Seed" in kept.heads:
-        # A log without a seed beside lines of so many: what follows ± tells them apart.
+        # A log without a seed beside lines of several: only the latter have a ±.
         column = {line[kept.heads.index("Seed")] for line in kept.cells[1:]} - {MISSING}
         if len(column) == 1 and " seeds" in (seeds := column.pop()):
             kept = kept.without(["Seed"])
@@ -159,7 +159,7 @@ def _short(table: Tabular) -> Tabular:
         f"In every line: {', '.join(told)}." if told else "",
         f"After ± the standard deviation over {seeds or 'training seeds'}." if any("±" in text for text in texts) and "Seed" not in same else "",
         "Index and exponent: 95 % Clopper-Pearson interval over images." if any("[" in text for text in texts) else "",
-        f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, be it by more than chance or not."
+        f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, whether significant or not."
         if kept.bold
         else "",
         legend([*kept.heads, *(head for head in same if same[head] != MISSING)]),
@@ -168,7 +168,7 @@ def _short(table: Tabular) -> Tabular:
 
 
 def _settings_alone(table: Tabular) -> tuple[Tabular, dict[str, str]]:
-    """Where one method stands in all lines with different settings: the settings, and the method that a caption says."""
+    """The settings as first column and the method for the caption, where all lines are one method."""
     if "Method" not in table.heads:
         return table, {}
     place = table.heads.index("Method")
@@ -191,7 +191,7 @@ def _levels(table: Tabular) -> int:
 
 
 def _emboldened(table: Tabular, contests: Sequence[Sequence[int]], heads: Sequence[str]) -> Tabular:
-    """With the largest numbers of each contest's lines in bold, in the columns of these heads."""
+    """The table with the largest numbers of each contest's lines in bold, in the columns of these heads."""
     bold = {
         (contest[i], j)
         for j, head in enumerate(table.heads)
@@ -209,7 +209,7 @@ def _leading(cell: str) -> str | None:
 
 
 def _spanned(cells: list[list[str]], radii: Sequence[float], norm: str) -> tuple[list[list[str]], Span]:
-    """The cells with radii of equally many decimals as heads (fractions stay), and what stands above these."""
+    """The cells with equally many decimals in the radii of the header (fractions stay), and the heading above these."""
     if not radii:
         return cells, Span((), ())
     plain = [radius_text(radius) for radius in radii]

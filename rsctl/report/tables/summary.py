@@ -31,12 +31,12 @@ class Line:
 
     @cached_property
     def rows(self) -> list[AnyRow]:
-        """Those with an image, which its numbers are of; all where none has any."""
+        """Rows with finished images, over which numbers are computed; all rows where none has any."""
         return [row for row in self.every if row.images] or self.every
 
     @property
     def missing(self) -> list[AnyRow]:
-        """Seeds without an image beside others that have some."""
+        """Seeds without finished images, where others have some."""
         return [row for row in self.every if not row.images] if self.rows != self.every else []
 
     @property
@@ -45,7 +45,7 @@ class Line:
 
     @property
     def label(self) -> str:
-        """The method and its settings; with a mark where the network of a seed learned nothing."""
+        """The method and its settings, with a mark where the network of a seed learned nothing."""
         marks = [row.degenerate.mark for row in self.rows if row.degenerate]
         share = f" in {len(marks)} of {len(self.rows)} seeds" if len(marks) < len(self.rows) else ""
         return marked(self.first.name, " and ".join(dict.fromkeys(marks)) + share if marks else "")
@@ -61,7 +61,7 @@ class Line:
 
     @property
     def seeds(self) -> str:
-        """`0`, `3 seeds`, and how many are missing beside them."""
+        """`0`, or `3 seeds`, and the number of missing ones."""
         seed = self.first.seed
         told = f"{len(self.rows)} seeds" if len(self.rows) > 1 else "–" if seed is None else str(seed)
         return f"{told} ({len(self.missing)} missing)" if self.missing else told
@@ -79,7 +79,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Group:
-    """Lines that may stand in one table: same images, norm, certificate, arithmetic, alpha, n, n0 and radii."""
+    """Comparable lines, which share a table: same images, norm, certificate, arithmetic, alpha, n, n0 and radii."""
 
     lines: list[Line]
 
@@ -112,15 +112,15 @@ def _table_key(row: AnyRow) -> tuple[Any, ...]:
     return (
         row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.arithmetic, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
-        # Files that the data set's name doesn't identify; a log doesn't say.
+        # Files that the data set's name doesn't identify; unknown for a log.
         "" if isinstance(row, LoggedRow) or not row.train.data else data_of(row),
     )  # fmt: skip
 
 
 def _line_key(row: AnyRow) -> tuple[Any, ...]:
-    """The same for runs that differ in the training seed alone."""
+    """Key that is equal for runs that differ in the training seed alone."""
     if isinstance(row, LoggedRow):
-        # Without a seed nothing says that two logs are two trainings of one method.
+        # Logs without a seed aren't known to be two trainings of one method.
         return (
             "log",
             row.method,
@@ -189,7 +189,7 @@ def contests(group: Group) -> list[list[int]]:
 
 
 def winners(values: Sequence[str | None]) -> set[int]:
-    """Which of these printed numbers are the largest; none where there is nothing to choose from (None doesn't compete)."""
+    """Positions of the largest of these printed numbers; none where there is no choice (None doesn't compete)."""
     numbers = {i: float(value) for i, value in enumerate(values) if value is not None}
     if len(set(numbers.values())) < 2:
         return set()
@@ -197,7 +197,7 @@ def winners(values: Sequence[str | None]) -> set[int]:
 
 
 def caption(group: Group) -> str:
-    """What the numbers of a table are."""
+    """Caption of a table."""
     row = group.first
     about = _heading(group)
     if row.estimated:
@@ -208,10 +208,10 @@ def caption(group: Group) -> str:
         if row.noise != "gaussian":
             about += f", {row.noise} noise"
         if row.stopping != "fixed":
-            about += f", n is the most: stopped by '{row.stopping}'"
+            about += f", n is an upper limit: stopped by '{row.stopping}'"
     cells = [cell for line in group.lines for row in line.rows for cell in row.cells if cell.images]
     if not cells:
-        return f"{about}. No image is in yet."
+        return f"{about}. No image is finished yet."
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
     proved = (
         f" With probability {1 - RHO:g} at most {max(wrong)} {'image of a run is' if max(wrong) == 1 else 'images of a run are'} "

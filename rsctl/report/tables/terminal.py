@@ -1,4 +1,4 @@
-"""Markdown for a terminal of some width: prose is wrapped, and a table that is too wide becomes several beneath each other."""
+"""Markdown for a terminal of some width: prose is wrapped, and a table that is too wide is split into several."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _parts(table: list[str], width: int) -> list[str]:
     """A pipe table padded to columns, cut into parts that fit."""
     if len(table) < 2 or len(table[0]) <= width:
         return table
-    # Where columns begin, by the line of dashes; a cell is cut out with the bar before it.
+    # Columns by the line of dashes; a cell is cut out with the bar before it.
     edges = [place for place, sign in enumerate(table[1]) if sign == "|"]
     columns = [slice(first, second) for first, second in pairwise(edges)]
     heads = [table[0][column].strip("| ") for column in columns]

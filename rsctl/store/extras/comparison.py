@@ -17,7 +17,7 @@ class ComparisonColumns(ExtraColumns):
     recorder = "jobs.certify.recorders.comparison"
     columns = {"disagreements": Place("disagreements", "i4")}
     under_way = {"blocks": Place("compared", "i8"), "disagreements": Place("disagreements", "i4")}
-    lacking = "it doesn't say how often another precision chose another class"
+    lacking = "its counts of disagreements between precisions don't match the run's 'transfer'"
 
     def wanted(self, spec: CountSpec) -> bool:
         return spec.transfer > 0

@@ -19,7 +19,7 @@ class DeclaredColumns(ExtraColumns):
         self.extra, self.name, self.recorder = extra, extra.name, extra.implementation
         self.columns = _places(extra.name, extra.columns)
         self.under_way = _places(extra.name, extra.sampled)
-        self.lacking = f"it lacks the measurement '{extra.name}', or has it though its run doesn't ask for it"
+        self.lacking = f"its measurement '{extra.name}' doesn't match the run's settings"
 
     def wanted(self, spec: CountSpec) -> bool:
         return self.name in spec.extras

@@ -23,7 +23,7 @@ class GradientSumsColumns(ExtraColumns):
         "sums": Place("sums", "i8", compressed=True),
         "misses": Place("others", "i8", compressed=True),
     }
-    lacking = "its sums of noise are not those of this run's halves of the draws"
+    lacking = "its gradient sums don't match the run's 'gradient' and n"
 
     def wanted(self, spec: CountSpec) -> bool:
         return spec.gradient

@@ -33,7 +33,7 @@ class LooksColumns(ExtraColumns):
     columns = {"counts": Place("looks/counts", "i4")}
     under_way = {"counts": Place("looks", "i4")}
     always = True
-    lacking = "it lacks counts at the looks of its stopping rule, or has some without a rule"
+    lacking = "its counts by look don't match the run's settings"
 
     def wanted(self, spec: CountSpec) -> bool:
         return spec.stopping != "fixed"

@@ -21,7 +21,7 @@ class ShellsColumns(ExtraColumns):
     columns = {"counts": Place("shells/counts", "i4")}
     under_way = {"counts": Place("shells", "i4")}
     always = True
-    lacking = "it lacks counts by noise norm, or has some that its run doesn't ask for"
+    lacking = "its counts by shell don't match the run's settings"
 
     def wanted(self, spec: CountSpec) -> bool:
         return bool(spec.shell_edges)
@@ -39,7 +39,7 @@ class ShellsColumns(ExtraColumns):
         return {"edges": np.array(spec.shell_edges)}
 
     def foreign(self, spec: CountSpec, values: Values) -> str:
-        return "" if values["edges"].tolist() == spec.shell_edges else "its shells are not those of this run"
+        return "" if values["edges"].tolist() == spec.shell_edges else "its shell edges differ from the run's"
 
     def table_parts(self, spec: CountSpec, values: Values) -> dict[str, Any]:
         return {"shells": Shells(tuple(values["edges"].tolist()), values["counts"])}

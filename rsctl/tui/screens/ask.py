@@ -1,4 +1,4 @@
-"""Asks for one line of text, or for one of several names; what is wrong is said below."""
+"""Dialogs for a line of text or a choice among names; problems are shown below."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
 
 MOST_NAMES = 8
-"""Completions that are named at once."""
+"""Completions shown at once."""
 MOVES = (
     ("up", "cursor_up", "Up"),
     ("down", "cursor_down", "Down"),
@@ -36,22 +36,22 @@ class Completed(Answer):
     """Completions of what was typed."""
 
     def __init__(self, typed: str, names: list[str], wanted: bool) -> None:
-        """`wanted`: the Tab key asked for it."""
+        """`wanted`: requested with the Tab key."""
         super().__init__()
         self.typed, self.names, self.wanted = typed, names, wanted
 
 
 class AskScreen(ModalScreen[str]):
-    """`check` raises a UserError for what can't be taken; the dialogue stays until it is right or given up.
+    """A prompt. `check` raises a UserError for an invalid value; the dialog stays until it is valid or cancelled.
 
-    With `attempt` it also stays while that is tried: until it is dismissed, or told by `refuse` why it can't be.
-    `complete` gives the texts that begin as what is typed does; it is called on a background thread.
+    With `attempt` it also stays while that runs: until it is dismissed, or `refuse` shows why it failed.
+    `complete` returns the completions of the typed text; it is called on a background thread.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,ctrl+g", "dismiss", "Leave it"),
-        # The field itself would tell this screen by a message, later than the next key.
-        Binding("enter", "take", "Take it", priority=True),
+        ("escape,ctrl+g", "dismiss", "Cancel"),
+        # The field itself would post a message, which arrives after the next key.
+        Binding("enter", "take", "Accept", priority=True),
         Binding("tab", "complete", "Complete", priority=True),
     ]
 
@@ -69,13 +69,13 @@ class AskScreen(ModalScreen[str]):
         self._title, self._help, self._value, self._check = title, help_text, value, check
         self._attempt, self._complete = attempt, complete
         self.trying = False
-        """`attempt` was called, and nobody has said yet what came of it."""
+        """`attempt` was called and has no result yet."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask") as box:
             box.border_title = self._title
             completes = ", Tab completes" if self._complete else ""
-            box.border_subtitle = f"Enter takes it{completes}, Esc or Ctrl+G leaves it"
+            box.border_subtitle = f"Enter accepts{completes}, Esc or Ctrl+G cancels"
             yield Static(Text(self._help), id="ask-help")
             yield Input(self._value, id="ask-value")
             yield Static("", id="ask-names", markup=False)
@@ -85,7 +85,7 @@ class AskScreen(ModalScreen[str]):
         self.query_one(Input).cursor_blink = False
 
     def action_take(self) -> None:
-        """Answer with what is typed, if it can be taken."""
+        """Return the typed text, if it is valid."""
         value = self.query_one(Input).value.strip()
         try:
             self._check(value)
@@ -99,7 +99,7 @@ class AskScreen(ModalScreen[str]):
             self._attempt(value)
 
     def refuse(self, problem: str) -> None:
-        """Say what is wrong; what is typed stays."""
+        """Show a problem; the typed text stays."""
         self.trying = False
         self.query_one("#ask-problem", Static).update(problem)
 
@@ -107,7 +107,7 @@ class AskScreen(ModalScreen[str]):
         self._look(False)
 
     def action_complete(self) -> None:
-        """Go on with what is typed as far as only one name allows."""
+        """Extend the typed text by the common prefix of its completions."""
         self._look(True)
 
     def _look(self, wanted: bool) -> None:
@@ -125,17 +125,17 @@ class AskScreen(ModalScreen[str]):
             alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*message.names, strict=False))
             field.value = "".join(letters[0] for letters in alike)
             field.cursor_position = len(field.value)
-        # That it could be what it is already is no news.
+        # The typed text itself is no completion.
         names = [name for name in message.names if name != field.value]
         more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
         self.query_one("#ask-names", Static).update("  ".join([*names[:MOST_NAMES], *more]))
 
 
 class Narrowing(Input):
-    """The text that leaves fewer names; the key `leaves` isn't text where it would be the first letter."""
+    """The text that filters the names; as its first letter, the key `leaves` closes the dialog instead."""
 
     def __init__(self, leaves: str) -> None:
-        super().__init__(placeholder="type to see fewer")
+        super().__init__(placeholder="type to filter")
         self._leaves = leaves
 
     def check_consume_key(self, key: str, character: str | None) -> bool:
@@ -144,33 +144,33 @@ class Narrowing(Input):
 
 
 class ChooseScreen(ModalScreen[str]):
-    """Asks for one of several names; those are left in which what is typed occurs."""
+    """A choice among names, filtered by the typed text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        ("escape,ctrl+g", "dismiss", "Leave it"),
-        Binding("q", "dismiss", "Leave it"),
-        # The list itself would tell this screen by a message, later than the next key.
-        Binding("enter", "take", "Take it", priority=True),
-        # A field would take these for its own, though it has no line to move to.
+        ("escape,ctrl+g", "dismiss", "Cancel"),
+        Binding("q", "dismiss", "Cancel"),
+        # The list itself would post a message, which arrives after the next key.
+        Binding("enter", "take", "Select", priority=True),
+        # The field would handle these keys itself, though it has only one line.
         *(Binding(key, f"list('{name}')", text, priority=True) for key, name, text in MOVES),
     ]
 
     def __init__(
         self, title: str, options: Sequence[tuple[str, str]], here: str = "", dim: Container[str] = ()
     ) -> None:
-        """Names in `dim` can be chosen, too, but their text says why one wouldn't."""
+        """Names in `dim` can be chosen too, but their text is a reason against it."""
         super().__init__()
         self._title, self._options, self._here, self._dim = title, list(options), here, dim
         self._left = self._options
-        """Those in which what is typed occurs."""
+        """The options that contain the typed text."""
         self._typed = ""
         self._leaves = "" if any(name.lower().startswith("q") for name, _ in self._options) else "q"
-        """The key that leaves besides Esc, as long as nothing is typed and no name begins with it."""
+        """The key that cancels besides Esc, while nothing is typed and if no name begins with it."""
 
     def compose(self) -> ComposeResult:
         with Vertical(id="ask") as box:
             box.border_title = self._title
-            box.border_subtitle = f"Enter takes it, {'q or ' if self._leaves else ''}Esc leaves it"
+            box.border_subtitle = f"Enter selects, {'q or ' if self._leaves else ''}Esc cancels"
             yield Narrowing(self._leaves)
             yield OptionList(*self._shown())
             yield Static("", id="ask-problem", markup=False)
@@ -191,7 +191,7 @@ class ChooseScreen(ModalScreen[str]):
         self._narrow()
 
     def _narrow(self) -> None:
-        """Leave those in which every word that is typed occurs, first those whose name begins so."""
+        """Keep the options that contain every typed word, those whose name begins with it first."""
         typed = self.query_one(Input).value.strip()
         if typed == self._typed:
             return
@@ -206,15 +206,15 @@ class ChooseScreen(ModalScreen[str]):
         shown.clear_options()
         shown.add_options(self._shown())
         self._highlight()
-        told = "" if self._left else f"nothing here has '{typed}' in it; Backspace shows more"
+        told = "" if self._left else f"No match for '{typed}'."
         self.query_one("#ask-problem", Static).update(told)
 
     def action_list(self, move: str) -> None:
-        """Move in the list, also while the cursor is in the field."""
+        """Move in the list while the field has the focus."""
         getattr(self.query_one(OptionList), f"action_{move}")()
 
     def action_take(self) -> None:
-        """Answer with the name under the cursor."""
+        """Return the name under the cursor."""
         self._narrow()
         place = self.query_one(OptionList).highlighted
         if place is not None:

@@ -1,4 +1,4 @@
-"""What the results mode shows: the sweep, certificate, alpha and baseline are chosen here; and the table is exported."""
+"""The controls of the results mode: choice of sweep, certificate, alpha and baseline; export and comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import ClassVar
 from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.plain import plain
-from rsctl.text import counted
 from rsctl.tui import results_reader
 from rsctl.tui.background import Answer
 from rsctl.tui.results_reader import SUFFIXES, Baseline, Exported, Question
@@ -18,17 +17,18 @@ from rsctl.tui.screens.filtering import Filtering
 from rsctl.tui.screens.reading import ReadScreen
 from rsctl.tui.views import Curve, RunView, SweepView
 from rsctl.tui.widgets.grid import Grid
+from rsctl.tui.widgets.tabline import TabLine
 
 OWN = "as in the sweep"
 NONE = "none"
 
 
 class Asking(Filtering):
-    """The part of the results mode that asks its user something."""
+    """The part of the results mode that opens dialogs."""
 
     ROWS: ClassVar[dict[str, str]] = {
-        "choose": "The images of the run, one by one", "mark": "Draw the run's curve, or take it away",
-        "fold(True)": "Further columns", "fold(False)": "The columns before",
+        "choose": "List the run's images", "mark": "Show or hide the run's curve",
+        "fold(True)": "Next columns", "fold(False)": "Previous columns",
     }  # fmt: skip
 
     def __init__(self) -> None:
@@ -38,9 +38,11 @@ class Asking(Filtering):
         self._intervals = False
         self._certificates: list[str] = []
         self._refused: dict[str, str] = {}
-        """Certificates that refuse what this sweep counted, and why."""
+        """Certificates that refuse this sweep's counts, with reasons."""
         self._baselines: dict[str, list[Baseline]] = {}
         self._baseline = ""
+        self._note = ""
+        """Text of the tab line: sweep, certificate and alpha of the table."""
 
     @property
     def grid(self) -> Grid:
@@ -63,7 +65,7 @@ class Asking(Filtering):
         return self.grid
 
     def _ask_for(self, question: Question) -> None:
-        """Show something else."""
+        """Show the results of another request."""
         raise NotImplementedError
 
     def _run(self, key: str) -> RunView | None:
@@ -75,8 +77,13 @@ class Asking(Filtering):
         raise NotImplementedError
 
     def _draw(self) -> None:
-        """Draw what is known anew."""
+        """Redraw the table and the chart."""
         raise NotImplementedError
+
+    def _show_note(self) -> None:
+        """Show in the tab line what the table shows, or that a comparison is running."""
+        busy = self.background.busy("compare")
+        self.query_one(TabLine).note(f"comparing … {busy:.0f} s" if busy else self._note)
 
     def _chosen_baseline(self) -> Baseline | None:
         return next((one for one in self._for_this_data() if one.name == self._baseline), None)
@@ -86,7 +93,7 @@ class Asking(Filtering):
         return [one for name in sorted(names) for one in self._baselines.get(name, [])]
 
     def action_sweep(self) -> None:
-        """Choose whose results are shown."""
+        """Choose the sweep to show."""
         overview = self.dashboard.overview
         options = (
             [(sweep.name, " ".join(sweep.description.split())) for sweep in overview.sweeps]
@@ -101,9 +108,9 @@ class Asking(Filtering):
             self._ask_for(Question(name, self._question.certificate, self._question.alpha))
 
     def action_certificate(self) -> None:
-        """Choose the certificate; radii are derived anew from the stored counts."""
+        """Choose the certificate; radii are recomputed from the stored counts."""
         options = [
-            (OWN, "what its sweep file asks for"),
+            (OWN, "as set in its sweep file"),
             *((name, self._refused.get(name, "")) for name in self._certificates),
         ]
 
@@ -116,7 +123,7 @@ class Asking(Filtering):
         self.app.push_screen(ChooseScreen("Certificate", options, here, self._refused), take)
 
     def action_alpha(self) -> None:
-        """Set the failure probability; radii are derived anew from the stored counts."""
+        """Set the failure probability; radii are recomputed from the stored counts."""
 
         def take(text: str | None) -> None:
             if text is not None:
@@ -124,14 +131,14 @@ class Asking(Filtering):
 
         here = self._curves.get(self.grid.key)
         value = f"{self._question.alpha or (here.alpha if here else 0.001):g}"
-        help_text = "Failure probability per image, inside (0, 1). Empty: as in the sweep file."
+        help_text = "Failure probability per image, between 0 and 1. Leave empty for the sweep's own."
         self.app.push_screen(AskScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take)
 
     def action_baseline(self) -> None:
         """Choose a published table of the same data set as reference lines."""
         known = self._for_this_data()
         if not known:
-            self.notify("no published table of this data set is known", markup=False)
+            self.notify("No published results are known for this data set.", markup=False)
             return
         options = [(NONE, ""), *((one.name, plain(one.heading, 120)) for one in known)]
 
@@ -143,36 +150,36 @@ class Asking(Filtering):
         self.app.push_screen(ChooseScreen("Published baseline", options, self._baseline or NONE), take)
 
     def action_intervals(self) -> None:
-        """Show or hide the intervals in the table."""
+        """Show or hide the confidence intervals in the table."""
         self._intervals = not self._intervals
         self._draw()
 
     def action_export(self) -> None:
-        """Write the table as it is computed here into a file."""
+        """Write the table as shown to a file."""
         if self.runs:
             self.app.push_screen(
                 ChooseScreen("Export as", list(results_reader.FORMATS.items())), self._ask_file
             )
         elif self.sweep:
-            self.notify("no run is shown that could be written", markup=False)
+            self.notify("No runs to export.", markup=False)
 
     def _ask_file(self, form: str | None) -> None:
         if not form:
             return
 
-        where = f"A {'folder' if form == 'tsv' else 'file'}; only what rsctl wrote there is replaced."
+        where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
         self._save("Export to", where, f"{self._question.sweep}{SUFFIXES[form]}", results_reader.export, form)
 
     def _save(self, title: str, where: str, name: str, write: Callable[..., Answer], kind: str) -> None:
-        """Ask for a file and have one of the writers of `results_reader` write the runs shown into it."""
+        """Prompt for a file and write the runs shown to it, with one of the writers of `results_reader`."""
         every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
-        some, said, what = [], "", f"Every run of the sweep will be written ({every})."
+        some, said, what = [], "", f"Runs: all {every}."
         if len(runs) < every:
             some, said = (
                 [run.counts for run in runs],
                 f"the filter '{self.only.text.strip() if self.only else ''}'",
             )
-            what = f"{len(some)} of {counted(every, 'run')} will be written: those of {said}."
+            what = f"Runs: {len(some)} of {every}, those of {said}."
 
         def attempt(file: str) -> None:
             self.background.ask("export", partial(write, self._question, some, said, kind, file), self)
@@ -181,11 +188,11 @@ class Asking(Filtering):
         self.app.push_screen(AskScreen(title, told, name, _need_text, attempt=attempt, complete=files))
 
     def action_figure(self) -> None:
-        """Draw the runs shown into a file."""
+        """Save a figure of the runs shown."""
         if self.runs:
             self.background.ask("kinds", results_reader.figure_kinds, self)
         elif self.sweep:
-            self.notify("no run is shown that could be drawn", markup=False)
+            self.notify("No runs to plot.", markup=False)
 
     def on_kinds(self, message: results_reader.Kinds) -> None:
         def chosen(kind: str | None) -> None:
@@ -195,17 +202,19 @@ class Asking(Filtering):
         self.app.push_screen(ChooseScreen("Figure", message.kinds), chosen)
 
     def _ask_figure(self, kind: str) -> None:
-        where = "Its ending says the format: .pdf, .svg or .png; only what rsctl wrote there is replaced."
+        where = (
+            "The extension sets the format: .pdf, .svg or .png. Only files that rsctl wrote are overwritten."
+        )
         self._save("Figure to", where, f"{self._question.sweep}-{kind}.pdf", results_reader.figure, kind)
 
     def action_compare(self) -> None:
-        """Is the difference real? Of the two runs drawn, or of the one under the cursor and another."""
+        """Test the difference of the two runs drawn, or of the run under the cursor and another."""
         drawn, here = self._marked(), self._run(self.grid.key)
         others = {run.title: run for run in self.runs if run is not here}
         if len(drawn) == 2:
             self._compare(*drawn)
         elif here is None or not others:
-            self.notify("there is no other run to compare with", markup=False)
+            self.notify("There is no other run to compare with.", markup=False)
         else:
             here_ = here
 
@@ -219,7 +228,6 @@ class Asking(Filtering):
     def _compare(self, first: RunView, second: RunView) -> None:
         errand = partial(results_reader.compare_runs, self._question, first, second)
         self.background.ask("compare", errand, self)
-        self.notify("comparing …", timeout=2, markup=False)
 
     def on_compared(self, message: results_reader.Compared) -> None:
         self.app.push_screen(ReadScreen(message.title, message.text))
@@ -242,7 +250,7 @@ def parse_alpha(text: str) -> float:
     except ValueError as error:
         raise InputError(f"'{text}' is not a number such as 0.001.") from error
     if not 0 < value < 1:
-        raise InputError(f"alpha must be inside (0, 1), but it is {value:g}.")
+        raise InputError(f"alpha must be between 0 and 1, but it is {value:g}.")
     return value
 
 
@@ -252,4 +260,4 @@ def void(_value: object) -> None:
 
 def _need_text(text: str) -> None:
     if not text:
-        raise InputError("give the name of a file.")
+        raise InputError("Enter a file name.")

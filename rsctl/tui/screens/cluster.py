@@ -1,4 +1,4 @@
-"""Where tasks run: mine, wherever they wait; the doctor's findings; profiles; a cluster's partitions."""
+"""The cluster mode: open tasks, the doctor's findings, profiles, and SLURM's partitions, nodes and usage."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
 PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
-"""Reached with [ and ]: letters mean the same in every mode, and there are none left for these."""
+"""Selected with [ and ]: letters mean the same in every mode, and no letter is left for these."""
 QUEUE = (
     Column("Open task"),
     Column("Sweep", 18, drop=3),
@@ -32,14 +32,14 @@ QUEUE = (
     Column("Done", 5, right=True),
     Column("Left", 8, right=True, drop=1),
     Column("Node", 14, drop=2),
-    Column("Why"),
+    Column("Reason"),
 )
-FINDINGS = (Column("Looked at", 18), Column("What was found"))
-PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("What is set"))
+FINDINGS = (Column("Check", 18), Column("Result"))
+PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("Settings"))
 PARTITIONS = (
     Column("Partition", 20),
     Column("State", 5),
-    Column("Longest", 8, right=True),
+    Column("Max time", 8, right=True),
     Column("Free CPUs", 14, right=True),
     Column("Free GPUs", 12, right=True),
     Column("CPUs/node", 9, right=True, drop=2),
@@ -62,8 +62,8 @@ USAGE = (
     Column("GPU hours", 12, right=True),
 )
 ASKED = {"Partitions": (60.0, "hardware"), "Nodes": (60.0, "hardware"), "Usage": (600.0, "usage")}
-"""What is asked while a pane is in sight: seconds between two questions, and which."""
-EMPTY = {"hardware": "SLURM shows none", "usage": "accounting knows no job of yours"}
+"""Query of each visible pane, and the seconds between two queries."""
+EMPTY = {"hardware": "SLURM lists none.", "usage": "SLURM's accounting has no jobs of yours."}
 
 
 class ClusterScreen(ModeScreen):
@@ -71,48 +71,48 @@ class ClusterScreen(ModeScreen):
 
     MODE = "cluster"
     GUIDE = (
-        "Every open task of this store, whichever sweeps want it or none does, and why it isn't further. Below: what the doctor found "
-        "(press D to have it look: on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
-        "what is free on them, and what you have used by SLURM's accounting."
+        "Every open task of this store, the sweeps that need it, and the reason it isn't running. Below: the doctor's "
+        "findings (press D to run it; on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
+        "their free resources, and your usage from SLURM's accounting."
     )
     HEADS: ClassVar[dict[str, str]] = {
-        "Left": "until the task ends, at the rate of its last word",
-        "Longest": "the longest time limit that a job may ask for",
-        "Free …": "what no job holds now, of all there is",
+        "Left": "time until the task ends, at its last reported rate",
+        "Max time": "the longest time limit that a job may request",
+        "Free …": "not allocated to any job, out of the total",
     }
     PANES = PANES
     ROWS: ClassVar[dict[str, str]] = {
-        "choose": "", "mark": "", "fold(True)": "Further columns", "fold(False)": "The columns before"
+        "choose": "", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
     }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("x", "cancel", "Cancel"),
-        Binding("D", "examine", "Doctor"),
+        Binding("x", "cancel", "Cancel", tooltip="Cancel the task under the cursor"),
+        Binding("D", "examine", "Doctor", tooltip="Check the store, data, packages, queue and SLURM"),
     ]
 
     def body(self) -> ComposeResult:
         with Vertical(id="cluster-body"):
-            yield Grid(QUEUE, empty="nothing runs or waits", id="cluster-queue")
+            yield Grid(QUEUE, empty="No open tasks.", id="cluster-queue")
             yield TabLine(PANES, "Findings")
             with ContentSwitcher(initial="Findings", id="cluster-panes"):
-                yield Grid(FINDINGS, empty="press D to look for what would go wrong", id="Findings")
-                yield Grid(PROFILES, empty="reading rsctl.toml …", id="Profiles")
+                yield Grid(FINDINGS, empty="Press D to run the doctor's checks.", id="Findings")
+                yield Grid(PROFILES, empty="Reading rsctl.toml …", id="Profiles")
                 for name, columns in (("Partitions", PARTITIONS), ("Nodes", NODES), ("Usage", USAGE)):
-                    yield Grid(columns, empty="asking SLURM …", id=name)
+                    yield Grid(columns, empty="Querying SLURM …", id=name)
             yield Static("", id="cluster-note", markup=False)
 
     def on_mount(self) -> None:
         self._tasks: dict[str, tuple[str, TaskView]] = {}
-        """Title and task of the queue's rows, by key."""
+        """Title and task of each row of the queue, by key."""
         self._wanted: set[str] = set()
-        """Keys of those that a sweep wants."""
+        """Keys of the tasks that a sweep needs."""
         self._full: dict[str, str] = {}
-        """Longer texts of rows, by grid and key: shown in full below when the cursor is on them."""
+        """Full texts of rows, by grid and key: shown below when the cursor is on them."""
         self._noted = ""
         """The grid that the note is about."""
         self._problems: dict[str, str] = {}
-        """Why a pane isn't up to date."""
+        """Problem that keeps a pane from being up to date."""
         self._heard: dict[str, str] = {}
-        """When a pane last was."""
+        """Time of a pane's last update."""
         self.query_one("#cluster-queue", Grid).focus()
         self.background.ask("profiles", cluster_reader.profiles, self)
 
@@ -135,26 +135,26 @@ class ClusterScreen(ModeScreen):
         for task in overview.dropped:
             found.setdefault(task.key, (f"{task.run.partition('/')[2]} · {task.name}", task))
         self._tasks, self._wanted = found, set(wanted)
-        # What runs comes first, then what is next.
+        # Running tasks come first, then those that are next.
         ordered = sorted(found.values(), key=lambda pair: STATES.index(pair[1].state))
         grid = self.query_one("#cluster-queue", Grid)
         grid.show([self._row(title, task, wanted.get(task.key, [])) for title, task in ordered])
         if self._noted == grid.id:
-            # What is said of the row under the cursor may be another, though the cursor hasn't moved.
+            # The text of the row under the cursor may have changed, though the cursor hasn't moved.
             self._tell(grid)
 
     def _row(self, title: str, task: TaskView, wanted: list[str]) -> Row:
-        """An open task and the sweeps that want it."""
+        """The row of an open task, with the sweeps that need it."""
         progress = progress_of([task])
         left = duration(progress.left) if progress.left is not None else ""
         whose = (", ".join(wanted), "muted") if wanted else ("no sweep", "failed")
         told = f"{title}: {task.reason or task.state}"
         self._full[f"cluster-queue {task.key}"] = (
-            told if wanted else f"{told}. No sweep wants it any more: x stops it."
+            told if wanted else f"{told}. No sweep needs it any more: x cancels it."
         )
         share = f"{int(100 * task.progress)}%"
         # On a narrow screen the column with the sweeps is left out.
-        why = task.reason if wanted else "; ".join(filter(None, ["no sweep wants it", task.reason]))
+        why = task.reason if wanted else "; ".join(filter(None, ["no sweep needs it", task.reason]))
         return Row(
             task.key,
             (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why),
@@ -166,11 +166,11 @@ class ClusterScreen(ModeScreen):
             self.background.ask(question, getattr(cluster_reader, question), self)
         busy = self.background.busy("doctor")
         if busy:
-            self.query_one(TabLine).note(f"examining … {busy:.0f} s")
+            self.query_one(TabLine).note(f"checking … {busy:.0f} s")
 
     def on_examined(self, message: Examined) -> None:
         bad = sum(not one.ok for one in message.findings)
-        self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problem found")
+        self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problems found")
         ordered = list(enumerate(sorted(message.findings, key=lambda one: one.ok)))
         self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
         self.query_one("#Findings", Grid).show(
@@ -188,7 +188,7 @@ class ClusterScreen(ModeScreen):
         self.query_one("#Profiles", Grid).show([*rows, Row("", ("", "", ((message.file, "muted"),)))])
 
     def on_shown(self, message: Shown) -> None:
-        """While SLURM doesn't answer, what it said before stays, with its age."""
+        """Show SLURM's reply; while SLURM doesn't respond, the last reply stays, with its time."""
         now = time.strftime("%H:%M:%S")
         for name, rows in message.panes.items():
             self._heard[name] = now
@@ -196,8 +196,8 @@ class ClusterScreen(ModeScreen):
         for name, (_, question) in ASKED.items():
             if question == message.question:
                 grid = self.query_one(f"#{name}", Grid)
-                grid.empty = "SLURM can't be asked" if message.problem else EMPTY[question]
-                heard = f" (shown: as of {self._heard[name]})" if name in self._heard else ""
+                grid.empty = "SLURM can't be queried." if message.problem else EMPTY[question]
+                heard = f" (shown: data of {self._heard[name]})" if name in self._heard else ""
                 self._problems[name] = message.problem + heard if message.problem else ""
                 grid.refresh()
         self._tell(self.query_one(f"#{self.pane}", Grid))
@@ -206,7 +206,7 @@ class ClusterScreen(ModeScreen):
         self._tell(message.grid)
 
     def _tell(self, grid: Grid) -> None:
-        """The whole text of the row under the cursor, or what is wrong with all of them."""
+        """Show the full text of the row under the cursor, or the problem of its pane."""
         if grid.id in ("cluster-queue", self.pane):
             self._noted = str(grid.id)
             text = self._full.get(f"{grid.id} {grid.key}", "") or self._problems.get(str(grid.id), "")
@@ -224,7 +224,7 @@ class ClusterScreen(ModeScreen):
         _, task = self._tasks[grid.key]
         return [
             ("task", f"{task.run.partition('/')[2]}/{task.number}"),
-            ("why", task.reason),
+            ("reason", task.reason),
             ("node", task.node),
         ]
 
@@ -239,10 +239,10 @@ class ClusterScreen(ModeScreen):
         self.tick()
 
     def action_cancel(self) -> None:
-        """Stop the task under the cursor of the queue."""
+        """Cancel the task under the cursor of the queue."""
         grid = self.query_one("#cluster-queue", Grid)
         if grid.key not in self._tasks:
-            self.notify("nothing runs or waits", markup=False)
+            self.notify("No open tasks.", markup=False)
             return
         title, task = self._tasks[grid.key]
 
@@ -250,8 +250,8 @@ class ClusterScreen(ModeScreen):
             if yes:
                 self.background.ask(f"act {title}", partial(steer.cancel, title, [task.key]), self)
 
-        text = f"{title}. What is trained and sampled so far stays"
-        text += "; retry goes on from there." if task.key in self._wanted else "."
+        text = f"{title}. Work done so far is kept"
+        text += "; retry continues from there." if task.key in self._wanted else "."
         self.app.push_screen(ConfirmScreen("Cancel task?", text, "Cancel it"), answered)
 
     def on_acted(self, message: steer.Acted) -> None:
@@ -259,14 +259,14 @@ class ClusterScreen(ModeScreen):
         self.dashboard.look_now()
 
     def action_examine(self) -> None:
-        """Look for what would go wrong: store, data, packages, queue, SLURM."""
+        """Check the store, data, packages, queue and SLURM."""
         self.action_pane("Findings")
         if not self.background.busy("doctor"):
             self.background.ask("doctor", cluster_reader.examine, self)
 
     def commands(self) -> Iterable[SystemCommand]:
-        yield SystemCommand("Cancel", "Stop the task under the cursor (x)", self.action_cancel)
-        yield SystemCommand("Doctor", "Store, data, packages, queue and SLURM (D)", self.action_examine)
+        yield SystemCommand("Cancel", "Cancel the task under the cursor (x)", self.action_cancel)
+        yield SystemCommand("Doctor", "Check store, data, packages, queue and SLURM (D)", self.action_examine)
         for _, name in PANES:
             yield SystemCommand(
                 f"Show {name.lower()}", "Below the queue ([ and ])", partial(self.action_pane, name)

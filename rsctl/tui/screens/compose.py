@@ -1,4 +1,4 @@
-"""A sweep file made in a form: what can be set, what it means, what the defaults are, and the plan it gives."""
+"""The form for a sweep file: fields with help and defaults, the file, and its plan."""
 
 from __future__ import annotations
 
@@ -33,17 +33,17 @@ from rsctl.tui.widgets.grid import Grid
 
 COLUMNS = (Column("Field", 25), Column("Value"), Column("Default from", drop=1))
 ACTIONS = (
-    ("Find a field", "By typing its name (/)", "find"),
-    ("Open a sweep file", "Into the form (o)", "open"),
-    ("Start from a template", "Into the form (T)", "template"),
-    ("Save the sweep file", "As a new file, or the one that was opened (w)", "save"),
-    ("Submit", "After a question that states what it costs (u)", "submit"),
-    ("Add a method", "The sweep compares it with the others (plus)", "add"),
+    ("Find a field", "By its name (/)", "find"),
+    ("Open a sweep file", "In the form (o)", "open"),
+    ("Start from a template", "In the form (T)", "template"),
+    ("Save the sweep file", "To a new file, or the one that was opened (w)", "save"),
+    ("Submit", "Shows the plan and its cost first (u)", "submit"),
+    ("Add a method", "To compare it with the others (plus)", "add"),
     ("Add a verifier", "Radii proved without sampling, on the same images (V)", "add_verifier"),
     ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
-    ("Take a table away", "The method, verifier or attack that the cursor is in (minus)", "remove"),
+    ("Remove a table", "The method, verifier or attack under the cursor (minus)", "remove"),
     ("Reset the field", "To its default (delete)", "reset"),
-    ("Take the last change back", "One step; once more brings it back (Ctrl+Z)", "undo"),
+    ("Undo the last change", "Again redoes it (Ctrl+Z)", "undo"),
 )
 
 
@@ -52,16 +52,16 @@ class ComposeScreen(Filing):
 
     MODE = "compose"
     GUIDE = (
-        "A sweep file, field by field. Enter sets the field under the cursor; several values with commas between them make "
-        "a grid. Muted values are defaults, with their source. The file and what it would run stand beside the form; "
-        "no sweep file is written before you save or submit. What is unsaved when you leave is offered next time."
+        "A sweep file, field by field. Enter edits the field under the cursor; several values separated by commas form "
+        "a grid. Muted values are defaults, with their source. The file and its plan are shown beside the form; "
+        "no sweep file is written before you save or submit. Unsaved changes are offered again next time."
     )
     HEADS: ClassVar[dict[str, str]] = {
-        "Default from": "whose value holds while you set none: a paper's for this data set and noise level, or rsctl's (default)",
+        "Default from": "source of the default: a paper, for this data set and noise level, or rsctl's own (default)",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
-        # The form itself would tell this screen by a message, later than the next key.
-        Binding("enter,space", "set", "Set the field", show=False, priority=True),
+        # The form itself would post a message, which arrives after the next key.
+        Binding("enter,space", "set", "Edit the field", show=False, priority=True),
         Binding("slash", "find", "Find", key_display="/", tooltip="Find a field by its name"),
         Binding("o", "open", "Open"),
         Binding("T", "template", "Template"),
@@ -70,19 +70,19 @@ class ComposeScreen(Filing):
         Binding("plus", "add", "Add a method", show=False),
         Binding("V", "add_verifier", "Add a verifier", show=False),
         Binding("A", "add_attack", "Add an attack", show=False),
-        Binding("minus", "remove", "Take the table away", show=False),
+        Binding("minus", "remove", "Remove the table", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
-        Binding("ctrl+z", "undo", "Take the last change back", show=False),
+        Binding("ctrl+z", "undo", "Undo or redo the last change", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._folds: dict[str, bool] = {}
-        """Sections that somebody opened or closed."""
+        """Sections that the user opened or closed."""
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):
-            yield Grid(COLUMNS, empty="reading the declarations …", id="compose-form")
+            yield Grid(COLUMNS, empty="Loading the form …", id="compose-form")
             with VerticalScroll(id="compose-side", can_focus=True):
                 yield Static("", id="compose-help", markup=False)
                 yield Static("", id="compose-plan", markup=False)
@@ -141,9 +141,9 @@ class ComposeScreen(Filing):
         ]
 
     def action_find(self) -> None:
-        """Go to a field by its name, whatever it is folded in."""
+        """Go to a field by its name, also in a closed section."""
         if self._composed is None:
-            self.notify("the declarations are still being read", markup=False)
+            self.notify("The form is still loading.", markup=False)
             return
         sections = self._composed.sections
         places = {called(field): (section, field) for section in sections for field in section.fields}
@@ -161,12 +161,12 @@ class ComposeScreen(Filing):
         self.app.push_screen(ChooseScreen("Find a field", options, called(here) if here else ""), take)
 
     def _keep_open(self, section: Section | None, field: Field) -> None:
-        """A field for experts stays in sight while somebody sets it."""
+        """Keep an advanced field visible while it is being edited."""
         if section is not None and field in section.expert:
             self._folds[expert_key(section)] = True
 
     def action_set(self) -> None:
-        """Set the field under the cursor, or open the section."""
+        """Edit the field under the cursor, or open the section."""
         field = self._field()
         if field is None:
             self.grid.action_choose()
@@ -179,9 +179,9 @@ class ComposeScreen(Filing):
         several = (
             ""
             if field.many or field.key in ("name", "description")
-            else "\nSeveral values with commas between them make a grid."
+            else "\nSeveral values separated by commas form a grid."
         )
-        default = f"\nEmpty: {said_default(field)}." if field.default else ""
+        default = f"\nLeave empty for the default: {said_default(field)}." if field.default else ""
         told = plain(field.help, 600) + allowed + several + default
         names = (
             listed([name for name, _ in field.options])
@@ -208,7 +208,7 @@ class ComposeScreen(Filing):
         self._check()
 
     def _show_meanwhile(self, field: Field, text: str, grid: bool) -> None:
-        """Show what is set now: the check of a large sweep on a slow file system takes a while."""
+        """Show a new value at once: checking a large sweep on a slow file system takes a while."""
         if self._composed is not None:
             section, here = self._here()
             if here is not None:
@@ -221,7 +221,7 @@ class ComposeScreen(Filing):
             self.query_one("#compose-plan", Static).update("checking …")
 
     def action_reset(self) -> None:
-        """Leave the field to its default."""
+        """Reset the field to its default."""
         field = self._field()
         if field is not None:
             self._draft.drop(field.key)
@@ -229,7 +229,7 @@ class ComposeScreen(Filing):
             self._check()
 
     def action_add(self) -> None:
-        """Add a method that the sweep compares."""
+        """Add a method to the sweep."""
         composed = self._composed
         options = next((f.options for s in composed.sections for f in s.fields if f.key == "method.0.name"), ()) if composed else ()  # fmt: skip
 
@@ -264,13 +264,13 @@ class ComposeScreen(Filing):
         self.app.push_screen(ChooseScreen(title, self._composed.tables[key]), take)
 
     def action_remove(self) -> None:
-        """Take away the method, verifier or attack that the cursor is in."""
+        """Remove the method, verifier or attack under the cursor."""
         field = self._field()
         key, _, rest = field.key.partition(".") if field else ("", "", "")
         if key not in LISTS or not rest:
-            self.notify("put the cursor on a field of a method, verifier or attack first", markup=False)
+            self.notify("Move the cursor to a field of a method, verifier or attack first.", markup=False)
         elif key == "method" and len(self._draft.methods) < 2:
-            self.notify("a sweep needs at least one method", markup=False)
+            self.notify("A sweep needs at least one method.", markup=False)
         else:
             del self._draft.tables(key)[int(rest.split(".")[0])]
             self._check()

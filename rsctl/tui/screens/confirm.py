@@ -1,4 +1,4 @@
-"""Asks before anything is started or stopped."""
+"""A confirmation dialog, shown before anything is started, stopped or removed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from textual.widgets import Button, Static
 
 
 class ConfirmScreen(ModalScreen[bool]):
-    """A question with what it entails; `y` agrees, everything else leaves things as they are.
+    """A question with its consequences; `y` confirms, everything else cancels.
 
-    What it entails may be longer than the screen: it begins at its first line, and the answers stay in sight.
+    The text may be longer than the screen: it scrolls from its first line, and the buttons stay visible.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -28,8 +28,8 @@ class ConfirmScreen(ModalScreen[bool]):
         Binding("pagedown", "read(10)", "Page down"),
     ]
 
-    def __init__(self, title: str, text: str, yes: str = "", no: str = "Leave it") -> None:
-        """Without `yes` there is nothing to agree to before `tell` says what."""
+    def __init__(self, title: str, text: str, yes: str = "", no: str = "No") -> None:
+        """Without `yes`, nothing can be confirmed until `tell` supplies it."""
         super().__init__()
         self._title, self._text, self._yes, self._no = title, text, yes, no
 
@@ -46,7 +46,7 @@ class ConfirmScreen(ModalScreen[bool]):
         self.query_one("#no", Button).focus()
 
     def tell(self, title: str, text: str, yes: str) -> None:
-        """What it entails is known now, which may be before it is on the screen."""
+        """Replace title, text and button, possibly before the dialog is mounted."""
         self._title, self._text, self._yes = title, text, yes
         if self.is_mounted:
             self._show()
@@ -58,11 +58,11 @@ class ConfirmScreen(ModalScreen[bool]):
         button.label, button.display = Text(f"{self._yes} (y)"), bool(self._yes)
 
     def action_read(self, by: int) -> None:
-        """Move the text."""
+        """Scroll the text."""
         self.query_one("#confirm-body", VerticalScroll).scroll_relative(y=by, animate=False)
 
     def action_answer(self, yes: bool) -> None:
-        """Agree, or not; nobody agrees to what isn't there yet."""
+        """Confirm or cancel; without a `yes` button only cancelling works."""
         if self._yes or not yes:
             self.dismiss(yes)
 

@@ -1,4 +1,4 @@
-"""The draft of the form: one step back, what of it is unsaved, and keeping that for the next time."""
+"""The draft of the form: undo, unsaved changes, and keeping them for the next session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rsctl.tui.screens.mode import ModeScreen
 
 
 class Step(NamedTuple):
-    """A draft as it stood at some time."""
+    """A draft at some point in time."""
 
     draft: Draft
     file: Path | None
@@ -23,7 +23,7 @@ class Step(NamedTuple):
 
 
 class Drafting(ModeScreen):
-    """The part of the compose mode that loses nothing of what somebody set."""
+    """The part of the compose mode that preserves unsaved work."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -31,20 +31,20 @@ class Drafting(ModeScreen):
         self._file: Path | None = None
         """The file that was opened or saved: saving may replace it."""
         self._saved: dict[str, Any] = self._draft.copy().raw
-        """The text that is on disk of it."""
+        """The draft as last saved."""
         self._now = Step(self._draft.copy(), None, self._saved)
         self._before: Step | None = None
         self._asked_for_kept = False
-        """True once a draft of the last time was looked for; until then none is written over it."""
+        """True once the last session's draft was read; until then it isn't overwritten."""
         self._offered: drafts.Kept | None = None
 
     def _check(self) -> None:
-        """Have the draft checked and its form made anew."""
+        """Check the draft and rebuild its form."""
         raise NotImplementedError
 
     @property
     def unsaved(self) -> str:
-        """Name of the draft, if something of it is on no disk; else empty."""
+        """Name of the draft if it has unsaved changes, else empty."""
         return str(self._draft.raw.get("name", "a sweep file")) if self._draft.raw != self._saved else ""
 
     def on_mount(self) -> None:
@@ -52,38 +52,38 @@ class Drafting(ModeScreen):
         self.background.ask("draft", drafts.find, self)
 
     def remember(self) -> None:
-        """The draft may have changed: what it was is one step back, and what is unsaved is kept."""
+        """Record a possible change of the draft for undo, and keep unsaved changes."""
         if self._draft.raw != self._now.draft.raw:
             self._before = self._now
         self._now = Step(self._draft.copy(), self._file, self._saved)
         self.keep()
 
     def keep(self) -> None:
-        """Write what is unsaved where the next session finds it."""
+        """Write unsaved changes to the file that the next session reads."""
         if self._asked_for_kept:
             errand = partial(drafts.keep, self._draft.copy(), self._file) if self.unsaved else drafts.forget
             self.background.ask("draft", errand, self)
 
     def take_up(self, draft: Draft, file: Path | None) -> None:
-        """Go on with another draft, which is on disk as it is."""
+        """Replace the draft with one without unsaved changes."""
         self._draft, self._file, self._saved = draft, file, draft.copy().raw
 
     def saved(self, draft: Draft, file: Path | None) -> None:
-        """This draft is on disk."""
+        """Record that this draft is on disk."""
         self._file, self._saved = file, draft.raw
         self.remember()
 
     def action_undo(self) -> None:
-        """Take the last change back; once more brings it back."""
+        """Undo the last change; a second time redoes it."""
         if self._before is None:
-            self.notify("nothing was changed yet", markup=False)
+            self.notify("Nothing to undo.", markup=False)
             return
         draft, self._file, self._saved = self._before
         self._draft = draft.copy()
         self._check()
 
     def unless_unsaved(self, go_on: Callable[[], object]) -> None:
-        """Do what takes another draft's place, after a question where something of this one is unsaved."""
+        """Run an action that replaces the draft, after confirmation if it has unsaved changes."""
         if not self.unsaved:
             go_on()
             return
@@ -92,10 +92,10 @@ class Drafting(ModeScreen):
             if yes:
                 go_on()
 
-        text = f"'{plain(self.unsaved, 60)}' has changes that aren't saved. Ctrl+Z brings them back."
-        self.app.push_screen(ConfirmScreen("Take another?", text, "Take another", "Stay"), answered)
+        text = f"'{plain(self.unsaved, 60)}' has unsaved changes. Ctrl+Z brings them back."
+        self.app.push_screen(ConfirmScreen("Replace the draft?", text, "Replace it", "Stay"), answered)
 
-    # The draft of the last time
+    # The draft of the last session
 
     def on_kept(self, message: drafts.Kept) -> None:
         self._asked_for_kept = True
@@ -108,7 +108,7 @@ class Drafting(ModeScreen):
         self._offer()
 
     def _offer(self) -> None:
-        """Ask whether to go on with it, once this mode is on the screen."""
+        """Offer to restore it, once this mode is on the screen."""
         kept = self._offered
         if kept is None or kept.draft is None or self.app.screen is not self:
             return
@@ -122,10 +122,8 @@ class Drafting(ModeScreen):
 
         name = plain(str(kept.draft.raw.get("name", "a sweep file")), 60)
         text = (
-            f"The changes of '{name}' were left unsaved {drafts.age(kept.when)}"
+            f"'{name}' was left with unsaved changes {drafts.age(kept.when)}"
             + (f"; its file is {plain(str(kept.file), 200)}" if kept.file else "")
-            + ". Ctrl+Z goes from one to the other later, too."
+            + ". Ctrl+Z also switches between the two later."
         )
-        self.app.push_screen(
-            ConfirmScreen("Go on with the draft?", text, "Go on with it", "Begin anew"), answered
-        )
+        self.app.push_screen(ConfirmScreen("Restore the draft?", text, "Restore it", "Start anew"), answered)

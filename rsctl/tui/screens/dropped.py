@@ -1,4 +1,4 @@
-"""The question about open tasks that an update dropped: they go on, and cost, unless somebody stops them."""
+"""Confirmation for open tasks that an update dropped: they keep running, and cost, unless cancelled."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MOST = 8
 
 
 def ask_about_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
-    """Ask whether to stop the tasks with these keys; nothing where there are none."""
+    """Offer to stop the tasks with these keys, if there are any."""
     if not keys:
         return
     it = "it" if len(keys) == 1 else "them"
     more = [f"… and {len(keys) - MOST} more"] if len(keys) > MOST else []
     listed = "\n".join([*keys[:MOST], *more])
-    text = f"No sweep wants {it} any more. What is trained and sampled so far stays.\n\n{listed}"
+    text = f"No sweep needs {it} any more. Work done so far is kept.\n\n{listed}"
 
     def answered(yes: bool | None) -> None:
         if yes:

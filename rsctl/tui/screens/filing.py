@@ -1,4 +1,4 @@
-"""Sweep files of the form: open, start from a template, save, submit behind a question."""
+"""File actions of the form: open, start from a template, save, submit."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ class Filing(Drafting):
         super().__init__()
         self._composed: Composed | None = None
         self._submitted = ""
-        """The sweep that was submitted last, and its table."""
+        """Name of the sweep submitted last; its table is below."""
         self._submitted_raw: dict[str, Any] = {}
 
     def _check(self) -> None:
-        """Have the draft checked and its form made anew."""
+        """Check the draft and rebuild its form."""
         self.remember()
         draft = self._draft.copy()
         self.background.ask("compose", partial(sweep_files.compose, draft), self)
 
     def action_open(self) -> None:
-        """Open a sweep file into the form; its comments don't survive saving."""
+        """Open a sweep file in the form; saving drops its comments."""
 
         def attempt(name: str) -> None:
             self.background.ask("file", partial(sweep_files.open_file, name), self)
 
-        help_text = "Comments in it don't survive saving."
+        help_text = "Saving it later drops its comments."
         self.unless_unsaved(
             lambda: self.app.push_screen(
                 AskScreen("Open a sweep file", help_text, "", need_name, attempt=attempt, complete=files)
@@ -49,8 +49,8 @@ class Filing(Drafting):
         )
 
     def action_template(self) -> None:
-        """Start from one of the sweep files that come with rsctl."""
-        # Read here and now, as they come with rsctl: the list is there for what is typed next.
+        """Start from one of the templates that come with rsctl."""
+        # Read on the UI thread, as they come with rsctl: the dialog must be open for the next key.
         known = sweep_files.templates()
 
         def take(name: str | None) -> None:
@@ -59,12 +59,12 @@ class Filing(Drafting):
                 self._check()
 
         options = [(name, template.summary) for name, template in known.items()]
-        self.unless_unsaved(lambda: self.app.push_screen(ChooseScreen("Start from", options), take))
+        self.unless_unsaved(lambda: self.app.push_screen(ChooseScreen("Templates", options), take))
 
     def on_opened(self, message: Opened) -> None:
         self.settle(message.problem)
         if message.draft is not None:
-            # Until it is checked there is nothing to submit.
+            # It can't be submitted until it is checked.
             self._composed = None
             self.take_up(message.draft, message.file)
             self._check()
@@ -80,7 +80,7 @@ class Filing(Drafting):
             errand = partial(sweep_files.save, file, self._draft.copy(), file == own)
             self.background.ask("file", errand, self)
 
-        help_text = "Problems in it don't hinder saving. " + ("This file is replaced." if own else "A new file; nothing is overwritten.")  # fmt: skip
+        help_text = "A file with problems can be saved too. " + ("This file is replaced." if own else "Existing files are not overwritten.")  # fmt: skip
         self.app.push_screen(
             AskScreen("Save as", help_text, proposed, need_name, attempt=attempt, complete=files)
         )
@@ -92,14 +92,16 @@ class Filing(Drafting):
             self.notify(f"written: {message.file}", markup=False)
 
     def action_submit(self) -> None:
-        """Submit the sweep, after a question that states the plan and its cost."""
+        """Submit the sweep, after confirmation of the plan and its cost."""
         composed = self._composed
         if composed is None or composed.draft.raw != self._draft.raw:
-            self.notify("still being checked", markup=False)
+            self.notify("The sweep is still being checked.", markup=False)
             return
         if not composed.plan:
             self.notify(
-                "the sweep file has problems; they stand beside the form", severity="error", markup=False
+                "The sweep file has problems; they are listed beside the form.",
+                severity="error",
+                markup=False,
             )
             return
         text = "\n\n".join(filter(None, [composed.replaces, first_lines(composed.plan, 40)]))
@@ -113,8 +115,8 @@ class Filing(Drafting):
         self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
 
     def on_acted(self, message: steer.Acted) -> None:
-        self.notify(first_lines(f"{message.text}\n1 shows it", 12), markup=False)
-        # Where one goes to watch it, it is what one sees.
+        self.notify(first_lines(f"{message.text}\nPress 1 to see it.", 12), markup=False)
+        # The sweeps mode opens with it selected.
         self.dashboard.sweep_in_sight = self._submitted
         self.dashboard.look_now()
         self.saved(Draft(self._submitted_raw), self._file)
@@ -123,6 +125,6 @@ class Filing(Drafting):
 
 
 def need_name(text: str) -> None:
-    """Raises InputError for no text."""
+    """Raises InputError for an empty text."""
     if not text:
-        raise InputError("give the name of a file.")
+        raise InputError("Enter a file name.")

@@ -1,4 +1,4 @@
-"""A filter on a mode's runs, typed in a line below them."""
+"""A filter of a mode's runs, typed in a line below them."""
 
 from __future__ import annotations
 
@@ -13,29 +13,31 @@ from rsctl.errors import InputError
 from rsctl.tui.filters import Filter, parse_filter
 from rsctl.tui.screens.mode import ModeScreen
 
+NO_MATCH = "No run matches the filter (Esc clears it)."
+
 
 class Filtering(ModeScreen):
     """The part of a mode that chooses which runs are shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter; Esc shows every run again"),
-        # The field itself would tell this screen by a message, later than the next key.
-        Binding("enter", "keep", "Keep the filter", priority=True),
-        Binding("escape,ctrl+g", "clear", "All", key_display="esc", tooltip="Show every run again"),
+        Binding("slash", "filter", "Filter", key_display="/", tooltip="Filter runs; Esc clears the filter"),
+        # The field itself would post a message, which arrives after the next key.
+        Binding("enter", "keep", "Apply the filter", priority=True),
+        Binding("escape,ctrl+g", "clear", "All", key_display="esc", tooltip="Clear the filter"),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self.only: Filter | None = None
-        """What runs have to be to be shown."""
+        """The filter in force, None for all runs."""
 
     def filter_line(self) -> ComposeResult:
-        """The field, out of sight until it is asked for, and what is wrong with what is typed."""
+        """The filter's field, hidden until opened, and the line for its problem."""
         yield Input(placeholder="state:failed method:gaussian sigma:>0.5", classes="filter")
         yield Static("", classes="filter-note", markup=False)
 
     def rows(self) -> Widget:
-        """What is filtered."""
+        """The widget with the filtered rows."""
         raise NotImplementedError
 
     @property
@@ -47,18 +49,18 @@ class Filtering(ModeScreen):
         self.rows().focus()
 
     def action_filter(self) -> None:
-        """Type which runs to show."""
+        """Open the filter's field."""
         self._field.display = True
         self.set_focus(self._field)  # at once, which `focus()` isn't
 
     def action_keep(self) -> None:
-        """Go back to the runs that the filter shows."""
-        # Word of what was typed comes later than the next key, which is for the runs that are left.
+        """Apply the filter and return to the runs."""
+        # The field's message about its text arrives after the next key, which is meant for the filtered runs.
         self._apply(self._field.value)
         self.set_focus(self.rows())
 
     def action_clear(self) -> None:
-        """Show every run again."""
+        """Clear the filter and show every run."""
         self._field.value = ""
         self._field.display = False
         self.query_one(".filter-note", Static).display = False

@@ -1,4 +1,4 @@
-"""`?`: what the screen is for, and every key of it."""
+"""`?`: the guide to a screen and all its keys."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys of the screen below, as they are bound there, and what the heads of its columns mean."""
+    """The keys of the screen below, as bound there, and the meaning of its column titles."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q,question_mark", "dismiss", "Close")]
 
@@ -37,7 +37,7 @@ class HelpScreen(ModalScreen[None]):
 
 
 def keys_of(screen: Screen[Any]) -> list[tuple[str, str]]:
-    """Key and meaning of everything that is bound where the cursor is: the screen's own first, the dashboard's last."""
+    """Keys and their meaning, of everything bound at the focus: the screen's own first, the dashboard's last."""
     found: dict[str, tuple[int, list[str], str]] = {}
     rows: dict[str, str] = getattr(screen, "ROWS", {})
     for active in screen.active_bindings.values():

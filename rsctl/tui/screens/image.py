@@ -1,4 +1,4 @@
-"""One image of a run: as it is, with its first noises, and what f says of each."""
+"""One image of a run: clean and with its first noises, and the prediction for each."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from rsctl.tui.views import Sample
 
 
 class ImageScreen(ModalScreen[None]):
-    """Facts about the image stand at once; its pictures come when torch has drawn them."""
+    """Shows facts about the image at once, and its pictures when torch has drawn them."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q", "dismiss", "Close")]
@@ -62,7 +62,7 @@ class ImageScreen(ModalScreen[None]):
         return text
 
     async def on_pictured(self, message: Pictured) -> None:
-        """Put the pictures beside what is known."""
+        """Show the pictures beside the facts."""
         if not self.is_mounted:
             return
         note = self.query_one("#image-note", Static)
@@ -74,7 +74,7 @@ class ImageScreen(ModalScreen[None]):
         await self.query_one("#image-top", Horizontal).mount(_shown(values["image"]), before=0)
         draws: list[dict[str, Any]] = values["draws"]
         note.update(
-            "The first noises of the estimation, and the class that the network gives:" if draws else ""
+            "The first noisy copies of the estimation, and the predicted class of each:" if draws else ""
         )
         for draw in draws:
             right = int(draw["class"]) == self._sample.label

@@ -1,4 +1,4 @@
-"""What the modes have in common: a first line, a body, and being told of each look at the store."""
+"""Base of all modes: a first line, a body, and updates from each poll of the store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
 
 MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose"), ("4", "Cluster")]
-"""Key and name; a mode's screen is named as it is, in lower case."""
+"""Key and name; a mode's screen has this name in lower case."""
 
 
 class ModeScreen(Screen[None]):
@@ -31,22 +31,22 @@ class ModeScreen(Screen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     MODE: ClassVar[str] = ""
     GUIDE: ClassVar[str] = ""
-    """What this screen is for, above its keys on the help screen."""
+    """Introduction on the help screen, above the keys."""
     HEADS: ClassVar[dict[str, str]] = {}
-    """What the heads of its columns mean, below them."""
+    """Meaning of the column titles, on the help screen."""
     ROWS: ClassVar[dict[str, str]] = {}
-    """For the help: what the keys of a list's rows do here, by their actions; nothing for one without use."""
+    """Help texts of a list's keys, by action; empty for a key without effect here."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
     ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
-    """Groups of errands that a dialogue waits for."""
+    """Groups of background jobs that a dialog waits for."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "y",
             "copy",
             "Copy",
             show=False,
-            tooltip="Copy what is under the cursor: an id, an error, a line …",
+            tooltip="Copy an id, an error or a line under the cursor",
         ),
         Binding("left_square_bracket", "next_pane(-1)", "Previous panel", show=False, key_display="["),
         Binding("right_square_bracket", "next_pane(1)", "Next panel", show=False, key_display="]"),
@@ -70,7 +70,7 @@ class ModeScreen(Screen[None]):
 
     @property
     def standing(self) -> bool:
-        """Whether its widgets are there: not before it is mounted, nor while the dashboard closes."""
+        """True while its widgets exist: not before it is mounted, nor while the dashboard closes."""
         return self.is_mounted and self.app.is_running
 
     async def on_event(self, event: Event) -> None:
@@ -83,22 +83,22 @@ class ModeScreen(Screen[None]):
         self.dashboard.tell_age()
 
     def show(self, overview: Overview) -> None:
-        """A new look at the store arrived."""
+        """Show a new overview of the store."""
 
     def sweep_name(self) -> str:
-        """The sweep one looks at, if it is one."""
+        """Name of the selected sweep, if there is one."""
         return ""
 
     def copyable(self) -> list[tuple[str, str]]:
-        """Names and texts of what can be copied where the cursor is, the likeliest first."""
+        """Names and texts that can be copied at the cursor, the likeliest first."""
         return []
 
     def action_copy(self) -> None:
-        """Copy what is under the cursor; of several things, ask which."""
+        """Copy from under the cursor, after a choice if there are several texts."""
         copy_one(self, self.copyable())
 
     def action_next_pane(self, by: int) -> None:
-        """Show the panel beside the one that is shown."""
+        """Show the next or previous panel."""
         names = [name for _, name in self.PANES]
         if names:
             here = names.index(self.query_one(TabLine).here)
@@ -112,11 +112,11 @@ class ModeScreen(Screen[None]):
         """A second passed while this mode is on the screen."""
 
     def commands(self) -> Iterable[SystemCommand]:
-        """What the command palette offers here."""
+        """The mode's entries in the command palette."""
         return ()
 
     def settle(self, problem: str) -> None:
-        """An attempt of a dialogue has ended: it closes, or says what was wrong; where it was left, that is said here."""
+        """End a dialog's attempt: close it or show the problem in it; if it was left already, show the problem here."""
         dialogue = self.app.screen
         if not isinstance(dialogue, AskScreen) or not dialogue.trying:
             if problem:
@@ -143,7 +143,7 @@ def copy_one(screen: Screen[Any], texts: Sequence[tuple[str, str]]) -> None:
             screen.notify(f"copied: {plain(known[name], 200)}", markup=False)
 
     if not known:
-        screen.notify("nothing to copy is under the cursor", markup=False)
+        screen.notify("Nothing to copy here.", markup=False)
     elif len(known) == 1:
         take(*known)
     else:

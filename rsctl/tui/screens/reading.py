@@ -1,4 +1,4 @@
-"""A text to read, longer than a message."""
+"""A dialog for texts that are too long for a toast."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ReadScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(id="read") as box:
             box.border_title = Text(self._title)
-            box.border_subtitle = "y copies it, q or Esc closes"
+            box.border_subtitle = "y copies, q or Esc closes"
             yield Static(Text(self._text))
 
     def action_copy(self) -> None:

@@ -1,4 +1,4 @@
-"""Certified accuracy of a sweep's runs: curves over one another, the table by radius, the images one by one."""
+"""The results mode: certified accuracy of a sweep's runs as curves and as a table by radius."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rsctl.tui.result_rows import in_order, marked, result_columns, result_row, 
 from rsctl.tui.results_facts import facts
 from rsctl.tui.results_reader import Computed, Known, Question, ResultsReader, Sampled
 from rsctl.tui.screens.asking import OWN, Asking
+from rsctl.tui.screens.filtering import NO_MATCH
 from rsctl.tui.screens.samples import SamplesScreen
 from rsctl.tui.views import Overview, RunView
 from rsctl.tui.widgets.certified import ATTACK_DASH, heading
@@ -24,16 +25,16 @@ from rsctl.tui.widgets.styles import SERIES, Lines
 from rsctl.tui.widgets.tabline import TabLine
 
 ACTIONS = (
-    ("Choose the sweep", "Whose results are shown (o)", "sweep"),
-    ("Choose the certificate", "Recomputed from the stored counts (C)", "certificate"),
-    ("Set alpha", "The failure probability, recomputed from the stored counts (a)", "alpha"),
+    ("Choose the sweep", "Show the results of another sweep (o)", "sweep"),
+    ("Choose the certificate", "Recomputes from the stored counts (C)", "certificate"),
+    ("Set alpha", "The failure probability; recomputes from the stored counts (a)", "alpha"),
     ("Choose a published baseline", "Drawn as a dashed line (b)", "baseline"),
     ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
-    ("Filter runs", "Also of what is exported (/)", "filter"),
+    ("Filter runs", "Also for exports and figures (/)", "filter"),
     ("Export the table", "The runs shown, as Markdown, CSV, LaTeX, JSON or logs (w)", "export"),
     ("Save a figure", "Of the runs shown, as PDF, SVG or PNG (f)", "figure"),
-    ("Sort runs", "By the next column; a click on a title, too (s)", "sort"),
-    ("Compare two runs", "McNemar at each radius, the ACR by bootstrap (m)", "compare"),
+    ("Sort runs", "By the next column, or click a title (s)", "sort"),
+    ("Compare two runs", "McNemar test at each radius, bootstrap of the ACR (m)", "compare"),
     ("Copy", "A run's id, or the command that prints this table (y)", "copy"),
 )
 
@@ -43,15 +44,14 @@ class ResultsScreen(Asking):
 
     MODE = "results"
     GUIDE = (
-        "Certified accuracy against radius, recomputed from the stored counts over the images that are in: the finished "
-        "beginning of a random order. Space draws a run or takes it away; the one under the cursor has "
-        "its 95 % band. Left and right reach further columns; Enter shows a run's images one by one."
+        "Certified accuracy against radius, recomputed from the stored counts of the images finished so far: a prefix "
+        "of a random order. Space shows or hides a run's curve; the one under the cursor has "
+        "its 95 % band. Left and right scroll the columns; Enter lists a run's images."
     )
     HEADS: ClassVar[dict[str, str]] = {
-        "Images": "how many the numbers speak of",
+        "Images": "number of images behind the numbers",
         "0 0.25 …": "% of images certified at this radius, in the norm of the run under the cursor",
         **{head: MEANINGS[head] for head in ("ACR", "Abstain", "At cap")},
-        "Top count": "of an image's draws, those that gave the most frequent class; Second: the next one",
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("o", "sweep", "Open", tooltip="Results of another sweep"),
@@ -59,10 +59,8 @@ class ResultsScreen(Asking):
         Binding("a", "alpha", "α", tooltip="Another alpha, from the same counts"),
         Binding("b", "baseline", "Baseline", show=False),
         Binding("i", "intervals", "Intervals", show=False),
-        Binding("s", "sort", "Sort", show=False, tooltip="By the next column"),
-        Binding(
-            "m", "compare", "Compare", show=False, tooltip="The two runs drawn, or this one with another"
-        ),
+        Binding("s", "sort", "Sort", show=False, tooltip="Sort by the next column"),
+        Binding("m", "compare", "Compare", show=False, tooltip="Compare the two drawn, or this and another"),
         Binding("f", "figure", "Figure", show=False, tooltip="Save a figure of the runs shown"),
         Binding("w", "export", "Save", tooltip="Save the table: Markdown, CSV, LaTeX, JSON or logs"),
     ]
@@ -70,19 +68,19 @@ class ResultsScreen(Asking):
     def __init__(self) -> None:
         super().__init__()
         self._drawn: list[str] | None = None
-        """Keys of the runs whose curves were chosen, None until somebody does."""
+        """Keys of the runs whose curves the user chose, None before any choice."""
         self._complete = False
         self._sort = "Run"
-        """Title of the column that orders the runs."""
+        """Title of the sort column."""
         self._columns_of = ""
-        """The norm whose radii the table's columns are."""
+        """The norm of the radii in the table's columns."""
         self._reader = ResultsReader(self)
 
     def body(self) -> ComposeResult:
         yield TabLine([], "")
         with Container(id="results-body"):
             with Vertical(id="results-chart"):
-                yield Chart(empty="reading the shards …")
+                yield Chart(empty="Reading the counts …")
                 yield Lines("", classes="facts", id="results-facts", markup=False)
             yield Grid(result_columns([], False), empty="", id="results-grid")
             yield from self.filter_line()
@@ -114,11 +112,12 @@ class ResultsScreen(Asking):
         return self._question.sweep
 
     def tick(self) -> None:
+        self._show_note()
         if self.background.due("results", 1.0):
             self._ask()
 
     def _ask_for(self, question: Question) -> None:
-        """Show something else."""
+        """Show the results of another request."""
         if question.sweep != self._question.sweep:
             self._drawn, self._baseline, self._refused = None, "", {}
         if question != self._question:
@@ -151,7 +150,7 @@ class ResultsScreen(Asking):
         self._draw_chart()
 
     def on_grid_marked(self, message: Grid.Marked) -> None:
-        """Draw a run, or take its curve away; the first drawn gives way to a seventh."""
+        """Show or hide a run's curve; a seventh curve replaces the first."""
         drawn = self._chosen()
         self._drawn = (
             [key for key in drawn if key != message.key]
@@ -175,7 +174,7 @@ class ResultsScreen(Asking):
         self._draw()
 
     def action_sort(self) -> None:
-        """Order the runs by the next column."""
+        """Sort the runs by the next column."""
         titles = sorts(self._radii())
         self._sort = (
             titles[(titles.index(self._sort) + 1) % len(titles)] if self._sort in titles else titles[0]
@@ -194,7 +193,7 @@ class ResultsScreen(Asking):
         ]
 
     def _chosen(self) -> list[str]:
-        """Keys of the runs whose curves are drawn, of those that are shown."""
+        """Keys of the runs in the table whose curves are drawn."""
         shown = [run.key for run in self.runs]
         return shown[:SERIES] if self._drawn is None else [key for key in self._drawn if key in shown]
 
@@ -205,13 +204,13 @@ class ResultsScreen(Asking):
         return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
 
     def _radii(self) -> list[float]:
-        """The radii of the table's columns: of the runs in the norm of the one under the cursor."""
+        """The radii of the table's columns: those of the runs in the norm of the run under the cursor."""
         runs = self.runs
         norm = self._norm(self._run(self.grid.key) or next(iter(runs), None))
         return sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
 
     def _norm(self, run: RunView | None) -> str:
-        """In which norm a run's radii are."""
+        """The norm of a run's radii."""
         if run is None:
             return ""
         curve = self._curves.get(run.key)
@@ -222,10 +221,10 @@ class ResultsScreen(Asking):
 
     def _draw(self) -> None:
         sweep = self.sweep
-        line = self.query_one(TabLine)
         if sweep is None:
-            line.note("")
-            self.query_one(Chart).show([], empty="no sweep yet: 3 makes one in a form")
+            self._note = ""
+            self._show_note()
+            self.query_one(Chart).show([], empty="No sweeps yet. Press 3 to create one.")
             self.grid.empty = ""
             return
         runs = self.runs
@@ -237,13 +236,14 @@ class ResultsScreen(Asking):
             result_row(run, self._curves.get(run.key), radii, colours.get(run.key), self._intervals)
             for run in in_order(runs, self._curves, self._sort)
         ]
-        self.grid.empty = "no run matches the filter (Esc shows all)" if self.only else "no run in this sweep"
+        self.grid.empty = NO_MATCH if self.only else "This sweep has no runs."
         self.grid.show(rows, marked(result_columns(radii, self._intervals, rows), self._sort))
         alpha = f"{self._question.alpha:g}" if self._question.alpha else OWN
-        line.note(
+        self._note = (
             f"{sweep.name}{f', {len(runs)} of {len(sweep.runs)} runs' if self.only else ''} · certificate {self._question.certificate or OWN} · α {alpha}"
             + (f" · baseline {self._baseline}" if self._baseline else "")
         )
+        self._show_note()
         self._draw_chart()
 
     def _draw_chart(self) -> None:
@@ -253,7 +253,7 @@ class ResultsScreen(Asking):
         here = self._curves.get(self.grid.key)
         if here is not None and here.images and all(curve is not here for _, curve in drawn):
             drawn.append((len(drawn), here))
-        # One norm at a time, that of the run under the cursor: radii of another can't stand on the same axis.
+        # One norm at a time, that of the run under the cursor: radii in another norm need another axis.
         norm = (
             here.norm
             if here is not None and here.images
@@ -286,10 +286,10 @@ class ResultsScreen(Asking):
 
     def _why_empty(self) -> str:
         if not self._complete:
-            return "reading the shards …"
+            return "Reading the counts …"
         shown = [self._curves[key] for key in self._chosen() if key in self._curves]
         refused = [curve for curve in shown if curve.problems]
-        return "refused: why stands below" if shown and refused == shown else "no image is in yet"
+        return "Refused; the reason is below." if shown and refused == shown else "No images finished yet."
 
     def commands(self) -> Iterable[SystemCommand]:
         for title, text, action in ACTIONS:

@@ -1,4 +1,4 @@
-"""The images of a run, one by one."""
+"""The list of a run's images."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rsctl.text import counted
 from rsctl.tui import results_reader
 from rsctl.tui.result_rows import SAMPLE_SORTS, sample_columns, sample_rows
 from rsctl.tui.results_reader import Sampled
+from rsctl.tui.screens.help import HelpScreen, keys_of
 from rsctl.tui.screens.image import ImageScreen
 from rsctl.tui.screens.mode import copy_one
 from rsctl.tui.views import Sample
@@ -26,12 +27,26 @@ if TYPE_CHECKING:
 
 
 class SamplesScreen(ModalScreen[None]):
-    """Index, label, prediction, radius and counts; Enter shows an image."""
+    """Index, label, prediction, radius and counts of each image; Enter shows an image."""
+
+    GUIDE = (
+        "The images of one run, with the prediction of the smoothed classifier and the radius. "
+        "Enter shows an image with its first noises; Esc closes the list."
+    )
+    HEADS: ClassVar[dict[str, str]] = {
+        "Radius": "certified radius; for an attack, the distance of the nearest adversarial image",
+        "Top count": "draws that gave the most frequent class; Second: the next one",
+        "n": "number of draws",
+    }
+    ROWS: ClassVar[dict[str, str]] = {
+        "choose": "Show the image with its noise", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
+    }  # fmt: skip
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+g,q", "dismiss", "Close"),
-        Binding("s", "sort", "Sort"),
-        Binding("y", "copy", "Copy"),
+        Binding("s", "sort", "Sort", tooltip="Sort by the next order"),
+        Binding("y", "copy", "Copy", tooltip="Copy the image's number or file"),
+        Binding("question_mark", "help", "Help", key_display="?"),
     ]
 
     def __init__(self, sampled: Sampled) -> None:
@@ -43,7 +58,7 @@ class SamplesScreen(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with Vertical(id="samples"):
             yield Static("", id="samples-title", markup=False)
-            yield Grid(sample_columns(self._labels), empty="no image is certified yet", id="samples-grid")
+            yield Grid(sample_columns(self._labels), empty="No images finished yet.", id="samples-grid")
             yield Static("", id="samples-file", markup=False)
 
     def on_mount(self) -> None:
@@ -51,10 +66,13 @@ class SamplesScreen(ModalScreen[None]):
         self._tell()
 
     def action_sort(self) -> None:
-        """Order the images by something else."""
+        """Sort the images by the next order."""
         self._sort = SAMPLE_SORTS[(SAMPLE_SORTS.index(self._sort) + 1) % len(SAMPLE_SORTS)]
         self._show()
         self.query_one(Grid).action_edge(-1)
+
+    def action_help(self) -> None:
+        self.app.push_screen(HelpScreen("Images", self.GUIDE, keys_of(self), self.HEADS))
 
     def action_copy(self) -> None:
         """Copy the number or the file of the image under the cursor."""
@@ -70,7 +88,7 @@ class SamplesScreen(ModalScreen[None]):
         self._tell()
 
     def _tell(self) -> None:
-        """The file of the image under the cursor."""
+        """Show the file of the image under the cursor."""
         here = self._here()
         file = plain(self._labels.file(here.index), 300) if here else ""
         asks = "Enter shows it with its noise" if self._folder and here else ""
@@ -79,7 +97,7 @@ class SamplesScreen(ModalScreen[None]):
     def on_grid_chosen(self, _message: Grid.Chosen) -> None:
         here = self._here()
         if here is None or self._folder is None:
-            self.notify("a log has no network that could be shown an image", markup=False)
+            self.notify("An imported log has no network to show images with.", markup=False)
             return
         screen = ImageScreen(self._title, here, self._labels)
         self.app.push_screen(screen)
@@ -92,6 +110,6 @@ class SamplesScreen(ModalScreen[None]):
         abstained = sum(sample.predicted == -1 for sample in self._samples)
         self.query_one("#samples-title", Static).update(
             f"{self._title} · {self._about}\n{counted(len(self._samples), 'image')}, {wrong:,} wrong, {abstained:,} abstain; "
-            f"by {self._sort} (s: other order, q: close)"
+            f"by {self._sort} (s: sort, ?: help)"
         )
         self.query_one(Grid).show(sample_rows(self._samples, self._sort, self._labels))

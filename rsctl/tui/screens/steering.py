@@ -1,4 +1,4 @@
-"""Cancel, retry and edit, each behind a question."""
+"""Cancel, retry, edit and delete, each after confirmation."""
 
 from __future__ import annotations
 
@@ -25,36 +25,36 @@ AGAIN = ("failed", "lost", "cancelled", "new")
 
 
 class Steering(Filtering):
-    """The part of the sweeps mode that changes something."""
+    """The part of the sweeps mode that acts on sweeps."""
 
     def __init__(self) -> None:
         super().__init__()
         self._asked: tuple[Path, ConfirmScreen] | None = None
-        """The edited sweep file that a question is open about."""
+        """The edited sweep file, and the open dialog about it."""
         self._invalid = False
+        """True if the edited file can't be submitted."""
         self._leaving: tuple[str, ConfirmScreen | None, frozenset[Path]] = ("", None, frozenset())
-        """The sweep that may be given up, the question about it, and the folders that it lists."""
-        """Whether it can't be submitted."""
+        """The sweep that may be deleted, the dialog about it, and the folders that it lists."""
 
     def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
         """Sweep, run and task under the cursor."""
         raise NotImplementedError
 
     def action_cancel(self) -> None:
-        """Stop what is unfinished of the sweep or run under the cursor."""
+        """Cancel the unfinished tasks of the sweep, run or task under the cursor."""
         sweep, run, task = self.chosen()
         if sweep is None:
-            self.notify("no sweep is under the cursor", markup=False)
+            self.notify("No sweep under the cursor.", markup=False)
             return
         names, tasks, shared = _to_cancel(sweep, run, task)
         what = f"{run.title} · {task.name}" if run and task else run.title if run else sweep.name
         left = [task for task in tasks if task.state in OPEN_STATES]
         if not left:
-            self.notify(f"{what}: nothing is under way", markup=False)
+            self.notify(f"{what}: nothing to cancel", markup=False)
             return
-        text = f"{what}: {counted(len(left), 'unfinished task')}. What is trained and sampled so far stays; retry goes on from there."
+        text = f"{what}: {counted(len(left), 'unfinished task')}. Work done so far is kept; retry continues from there."
         if shared:
-            text += " The training of its model goes on: other runs need it."
+            text += " The training of its model continues: other runs need it."
         if run is None:
             text += self._beyond_the_filter(sweep)
 
@@ -69,12 +69,12 @@ class Steering(Filtering):
         )
 
     def action_retry(self) -> None:
-        """Start again what failed, was lost or cancelled of the sweep, run or task under the cursor."""
+        """Restart the failed, lost and cancelled tasks of the sweep, run or task under the cursor."""
         found = self._to_retry()
         if found is None:
             return
         sweep, what, name, again = found
-        text = f"{_counted(again)} of {what} start again, from what they have written so far."
+        text = f"{_counted(again)} of {what} will be restarted and continue from their saved progress."
         if name == sweep.name:
             text += self._beyond_the_filter(sweep)
 
@@ -82,16 +82,16 @@ class Steering(Filtering):
             if yes:
                 self.background.ask(f"act {what}", partial(steer.retry, what, name), self)
 
-        self.app.push_screen(ConfirmScreen("Retry?", text, "Start again"), answered)
+        self.app.push_screen(ConfirmScreen("Retry?", text, "Retry"), answered)
 
     def _to_retry(self) -> tuple[SweepView, str, str, list[TaskView]] | None:
-        """The sweep, what is under the cursor in words and as a name for `again.retry`, and its tasks that can start again.
+        """The sweep, the selection as a title and as a name for `again.retry`, and its tasks that can be restarted.
 
-        None where there is nothing to do, which is said.
+        None, with a message, if there is nothing to do.
         """
         sweep, run, task = self.chosen()
         if sweep is None:
-            self.notify("no sweep is under the cursor", markup=False)
+            self.notify("No sweep under the cursor.", markup=False)
             return None
         what, name, tasks = sweep.name, sweep.name, sweep.tasks
         if run and task:
@@ -102,18 +102,18 @@ class Steering(Filtering):
         again = [task for task in tasks if task.state in AGAIN]
         if again and not (task and task.state not in AGAIN):
             return sweep, what, name, again
-        self.notify(f"{what}: nothing failed, was lost or cancelled", markup=False)
+        self.notify(f"{what}: no failed, lost or cancelled tasks", markup=False)
         if any(task.state in OPEN_STATES for task in sweep.tasks):
             self.background.ask(f"act {sweep.name}", partial(steer.keep_going, sweep.name), self)
         return None
 
     def _beyond_the_filter(self, sweep: SweepView) -> str:
-        """What is done to a sweep is done to all of it."""
+        """A warning that an action on a sweep includes its hidden runs."""
         hidden = sum(not self.only.matches(run) for run in sweep.runs) if self.only else 0
-        return f" Also of {counted(hidden, 'run')} that the filter hides." if hidden else ""
+        return f" This includes {counted(hidden, 'run')} hidden by the filter." if hidden else ""
 
     def action_retry_larger(self) -> None:
-        """Start the same tasks again with another time or memory limit."""
+        """Restart the same tasks with another time or memory limit."""
         found = self._to_retry()
         if found is None:
             return
@@ -128,18 +128,18 @@ class Steering(Filtering):
 
         beyond = self._beyond_the_filter(sweep) if name == sweep.name else ""
         help_text = (
-            f"{_counted(again)} of {what} start again with these limits, for instance minutes=240 memory_gb=64. "
-            f"Schedulers hold tasks to them; the local queue doesn't.{beyond}"
+            f"{_counted(again)} of {what} will be restarted with these limits, for example minutes=240 memory_gb=64. "
+            f"SLURM enforces them; the local queue doesn't.{beyond}"
         )
         self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
 
     def action_give_up(self) -> None:
-        """Remove the sweep under the cursor from the store, with the results that no other sweep shares."""
+        """Delete the sweep under the cursor from the store, with the results that no other sweep shares."""
         sweep, _, _ = self.chosen()
         if sweep is None:
-            self.notify("no sweep is under the cursor", markup=False)
+            self.notify("No sweep under the cursor.", markup=False)
             return
-        question = ConfirmScreen(f"Give up {sweep.name}?", "looking at what would be removed …")
+        question = ConfirmScreen(f"Delete {sweep.name}?", "Listing what would be deleted …")
         self._leaving = (sweep.name, question, frozenset())
 
         def answered(yes: bool | None) -> None:
@@ -154,9 +154,9 @@ class Steering(Filtering):
         name, question, _ = self._leaving
         if message.sweep == name and question is not None:
             self._leaving = (name, question, message.folders)
-            title = f"{name} can't be given up now" if message.problem else f"Give up {name}?"
+            title = f"{name} can't be deleted now" if message.problem else f"Delete {name}?"
             question.tell(
-                title, plain_text(message.problem or message.text), "" if message.problem else "Remove it"
+                title, plain_text(message.problem or message.text), "" if message.problem else "Delete it"
             )
 
     def on_acted(self, message: steer.Acted) -> None:
@@ -167,11 +167,11 @@ class Steering(Filtering):
     # Editing a sweep file
 
     def action_edit(self) -> None:
-        """Open the sweep file in an editor; a change is planned, shown, and submitted if you agree."""
+        """Open the sweep file in an editor; a change is planned and submitted after confirmation."""
         sweep, _, _ = self.chosen()
         overview = self.dashboard.overview
         if sweep is None or overview is None:
-            self.notify("no sweep is under the cursor", markup=False)
+            self.notify("No sweep under the cursor.", markup=False)
             return
         try:
             copy = steer.working_copy(overview.store, sweep.name)
@@ -192,16 +192,16 @@ class Steering(Filtering):
             self.notify(str(error), severity="error", markup=False)
             return
         except SuspendNotSupported:
-            self.notify("this terminal can't be handed to an editor", severity="error", markup=False)
+            self.notify("This terminal can't run an editor.", severity="error", markup=False)
             return
         except OSError as error:
             self.notify(f"the editor can't be started: {error}", severity="error", markup=False)
             return
         if copy.read_bytes() == before:
             shutil.rmtree(copy.parent, ignore_errors=True)
-            self.notify("nothing was changed", markup=False)
+            self.notify("No changes.", markup=False)
             return
-        # The question is opened at once, so that it gets what is typed while the plan is made.
+        # The dialog opens at once, so that it receives the keys typed while the plan is made.
         question = ConfirmScreen("Submit the change?", "planning …")
         self._asked = (copy, question)
         self.app.push_screen(question, partial(self._answered, copy))
@@ -227,7 +227,7 @@ class Steering(Filtering):
     def _answered(self, copy: Path, yes: bool | None) -> None:
         self._asked = None
         if not yes:
-            self.notify(f"nothing is submitted; the edited file stays there: {copy}", markup=False)
+            self.notify(f"Not submitted. The edited file is kept: {copy}", markup=False)
         elif self._invalid:
             self._edit(copy)
         else:
@@ -242,7 +242,7 @@ def _counted(tasks: list[TaskView]) -> str:
 
 def _check_limits(text: str) -> None:
     if not steer.limits(text):
-        raise InputError("give minutes=…, memory_gb=… or both.")
+        raise InputError("Enter minutes=…, memory_gb=… or both.")
 
 
 def plain_text(text: str) -> str:
@@ -252,7 +252,7 @@ def plain_text(text: str) -> str:
 def _to_cancel(
     sweep: SweepView, run: RunView | None, task: TaskView | None
 ) -> tuple[list[str], tuple[TaskView, ...], bool]:
-    """Names for `control.cancel`, the tasks they stand for, and whether a shared model is left alone."""
+    """Names for `control.cancel`, their tasks, and True if a shared model keeps training."""
     if task is not None:
         return [f"{task.run.partition('/')[2]}/{task.number}"], (task,), False
     if run is None:

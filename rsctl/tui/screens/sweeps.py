@@ -1,4 +1,4 @@
-"""Sweeps, their runs and their tasks; beside them what is known of the one under the cursor."""
+"""The sweeps mode: sweeps, runs and tasks, with a panel about the one under the cursor."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from textual.widgets import ContentSwitcher
 from rsctl.tui.panes import Drawn, Found, Origin, PaneReader, Read, Trained, about, log_of
 from rsctl.tui.screens.ask import AskScreen
 from rsctl.tui.screens.asking import void
+from rsctl.tui.screens.filtering import NO_MATCH
 from rsctl.tui.screens.steering import AGAIN, Steering
 from rsctl.tui.sweep_rows import COLUMNS, SORTS, find, sweep_rows, titles
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -27,18 +28,18 @@ from rsctl.tui.widgets.training_pane import TrainingPane
 
 PANES = [("c", "Curve"), ("t", "Training"), ("l", "Log"), ("d", "Details")]
 ACTIONS = (
-    ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or words (/)", "filter"),
+    ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or text (/)", "filter"),
     ("Sort runs", "As planned, by state, progress or time left (s)", "sort"),
-    ("Cancel", "Stop what is unfinished of the sweep, run or task under the cursor (x)", "cancel"),
+    ("Cancel", "The unfinished tasks of the sweep, run or task under the cursor (x)", "cancel"),
     (
         "Retry",
-        "Start again what failed, was lost or cancelled of the sweep, run or task under the cursor (r)",
+        "The failed, lost and cancelled tasks of the sweep, run or task under the cursor (r)",
         "retry",
     ),
-    ("Retry with other limits", "More minutes or memory for those tasks (R)", "retry_larger"),
+    ("Retry with other limits", "With more time or memory (R)", "retry_larger"),
     ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
     ("Jump to the last error", "In the log (E)", "error"),
-    ("Give up the sweep", "Remove it and what no other sweep shares, after a question (X)", "give_up"),
+    ("Delete the sweep", "With the results that no other sweep shares; asks first (X)", "give_up"),
     ("Copy", "An id, an error, a command, a line of the log (y)", "copy"),
 )
 
@@ -48,32 +49,32 @@ class SweepsScreen(Steering):
 
     MODE = "sweeps"
     GUIDE = (
-        "Sweeps, their runs (a model and its certification) and the tasks of each. Enter opens and closes a row; "
-        "Tab goes to the panel and back. The panel shows the row under the cursor; its certified accuracy grows as shards arrive."
+        "Sweeps, their runs (a model and its certification) and their tasks. Enter opens or closes a row; "
+        "Tab goes to the panel and back. The panel describes the row under the cursor and follows it while it runs."
     )
     HEADS: ClassVar[dict[str, str]] = {
-        "State": "dead: runs whose network learned nothing: it is right as often as by chance, or gives one class to all",
-        "Progress": "of a run: of its training, then of its images",
-        "Rate": "steps or images per second, of what runs now",
-        "Left": "until they and those that wait have ended, at that rate",
-        "Try": "how many times the task was begun",
+        "State": "dead: runs whose network learned nothing: accuracy at chance, or one class for all images",
+        "Progress": "of a run: its training, then its images",
+        "Rate": "steps or images per second of running tasks",
+        "Left": "time until running and waiting tasks end, at this rate",
+        "Try": "how many times the task was started",
     }
     PANES = PANES
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"pane('{name}')", f"Panel: {name.lower()}", show=False) for key, name in PANES),
-        Binding("s", "sort", "Sort"),
-        Binding("x", "cancel", "Cancel"),
-        Binding("r", "retry", "Retry"),
+        Binding("s", "sort", "Sort", tooltip="Sort the runs: as planned, by state, progress or time left"),
+        Binding("x", "cancel", "Cancel", tooltip="Cancel the unfinished tasks under the cursor"),
+        Binding("r", "retry", "Retry", tooltip="Restart failed, lost and cancelled tasks under the cursor"),
         Binding("R", "retry_larger", "Retry with other limits", show=False),
-        Binding("e", "edit", "Edit"),
+        Binding("e", "edit", "Edit", tooltip="Edit the sweep file and submit the change"),
         Binding("E", "error", "Last error in the log", show=False),
-        Binding("X", "give_up", "Give up the sweep", show=False),
+        Binding("X", "give_up", "Delete the sweep", show=False),
     ]
 
     def __init__(self) -> None:
         super().__init__()
         self._open: set[str] | None = None
-        """Keys of the rows that are unfolded; None until the first look."""
+        """Keys of the open rows; None before the first poll."""
         self._sort = SORTS[0]
         self._reader = PaneReader()
         self._asking: Timer | None = None
@@ -81,7 +82,7 @@ class SweepsScreen(Steering):
     def body(self) -> ComposeResult:
         with Container(id="sweeps-body"):
             with Vertical(id="sweeps-left"):
-                yield Grid(COLUMNS, empty="reading the store …", id="sweeps-grid")
+                yield Grid(COLUMNS, empty="Reading the store …", id="sweeps-grid")
                 yield from self.filter_line()
             with Vertical(id="sweeps-right"):
                 yield TabLine(PANES, "Curve")
@@ -103,7 +104,7 @@ class SweepsScreen(Steering):
         return self.query_one(TabLine).here
 
     def chosen(self) -> tuple[SweepView | None, RunView | None, TaskView | None]:
-        """Sweep, run and task under the cursor, as far as it is on one."""
+        """Sweep, run and task under the cursor, None for those below its level."""
         overview = self.dashboard.overview
         return find(overview, self.grid.key) if overview else (None, None, None)
 
@@ -115,13 +116,9 @@ class SweepsScreen(Steering):
 
     def show(self, overview: Overview) -> None:
         if self._open is None and overview.sweeps:
-            # The newest sweep is what one comes to see.
+            # Users mostly come to see the newest sweep.
             self._open = {overview.sweeps[0].name}
-        self.grid.empty = (
-            "no run matches the filter (Esc shows all)"
-            if self.only
-            else "no sweep yet: 3 makes one in a form"
-        )
+        self.grid.empty = NO_MATCH if self.only else "No sweeps yet. Press 3 to create one."
         wanted = self.dashboard.sweep_in_sight
         goes = wanted != self.sweep_name() and any(sweep.name == wanted for sweep in overview.sweeps)
         if goes:
@@ -141,7 +138,7 @@ class SweepsScreen(Steering):
         self._show_panes()
         if self._asking is not None:
             self._asking.stop()
-        # Not for every row that the cursor passes: reading shards would slow the next key.
+        # Not for every row that the cursor passes: reading counts would delay the next key.
         self._asking = self.set_timer(0.12, self._ask)
 
     def on_grid_folded(self, message: Grid.Folded) -> None:
@@ -150,7 +147,7 @@ class SweepsScreen(Steering):
         self.show_again()
 
     def on_grid_chosen(self, _message: Grid.Chosen) -> None:
-        """A task was chosen: its log is what one wants to see."""
+        """Show the log of the chosen task."""
         self.action_pane("Log")
 
     # The panel
@@ -183,7 +180,7 @@ class SweepsScreen(Steering):
         self.query_one(TabLine).note(about(sweep, run, task))
 
     def _ask(self) -> None:
-        """Have what the visible pane shows read again."""
+        """Read the data of the visible pane again."""
         overview, key = self.dashboard.overview, self.grid.key
         if overview is None:
             return
@@ -237,9 +234,7 @@ class SweepsScreen(Steering):
             if text:
                 self.query_one(LogView).search(text)
 
-        help_text = (
-            "Upper and lower case are alike. n goes to the next line that holds it, N to the one before."
-        )
+        help_text = "Case is ignored. n goes to the next match, N to the previous one."
         self.app.push_screen(AskScreen("Find in the log", help_text, message.before, void), take)
 
     def on_log_view_sought(self, message: LogView.Sought) -> None:
@@ -253,7 +248,7 @@ class SweepsScreen(Steering):
             self.background.ask("log", partial(self._reader.log_at, path, message.byte), self)
 
     def action_error(self) -> None:
-        """Find the last error above what is shown of the log."""
+        """Find the last error above the visible part of the log."""
         log = self.query_one(LogView)
         self.action_pane("Log")
         if log.path is not None:
@@ -270,12 +265,12 @@ class SweepsScreen(Steering):
     # Order
 
     def action_sort(self) -> None:
-        """Order the runs of each sweep by something else."""
+        """Sort the runs of each sweep by the next order."""
         self._sort = SORTS[(SORTS.index(self._sort) + 1) % len(SORTS)]
         self.show_again()
 
     def on_grid_headed(self, message: Grid.Headed) -> None:
-        """Order by the column whose title was clicked; by another click as planned again."""
+        """Sort by the clicked column; a second click restores the planned order."""
         title = COLUMNS[message.column].title.lower()
         self._sort = title if title in SORTS and title != self._sort else SORTS[0]
         self.show_again()

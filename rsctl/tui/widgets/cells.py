@@ -1,4 +1,4 @@
-"""What a grid shows: columns, rows, and cells that are cut to the room they have."""
+"""Columns, rows and cells of a grid, and fitting cells to a width."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ Cell = str | tuple[tuple[str, str], ...]
 
 @dataclass(frozen=True)
 class Column:
-    """`width` in cells, 0 takes what is left; where room is short, columns of high `drop` go first.
+    """A column. `width` is in cells, 0 takes the remaining space; if space is short, columns with a high `drop` go first.
 
-    Columns with `drop` 0 that don't fit are reached with left and right; the first one always stays.
+    Columns with `drop` 0 that don't fit are scrolled to with left and right; the first one always stays.
     """
 
     title: str
@@ -23,12 +23,12 @@ class Column:
     right: bool = False
     drop: int = 0
     least: int = 22
-    """Cells of a column that takes what is left: so much is kept for it before others are shown."""
+    """Least width of a column that takes the remaining space; others are dropped before it gets less."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """`key` identifies it; `open` is None for a row that doesn't fold."""
+    """A row. `key` identifies it; `open` is None for a row that doesn't fold."""
 
     key: str
     cells: tuple[Cell, ...]
@@ -37,9 +37,9 @@ class Row:
 
 
 def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int], int]:
-    """How wide each column is in `room` cells, 0 for those out of sight; and how many are skipped to the left.
+    """The width of each column in `room` cells, 0 for hidden ones; and the number of columns scrolled out to the left.
 
-    `skipped` is how many after the first are wanted out of sight; without need none is.
+    `skipped` is the requested number of columns, after the first, to scroll out; if all fit, none is.
     """
     shown = set(range(len(columns)))
 
@@ -56,7 +56,7 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
         if needed() > room and len(shown) > 2:
             shown.discard(i)
     flexible = [i for i in shown if not columns[i].width]
-    # A gap after the last column too: a scroll bar may lie there.
+    # A gap after the last column too, for a scroll bar.
     left = max(12 * len(flexible), room - sum(columns[i].width + 1 for i in shown))
     found = [
         0
@@ -68,7 +68,7 @@ def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int
 
 
 def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tuple[str, str]]:
-    """A cell in exactly `room` cells of the terminal: pieces of text, each with the name of its tone."""
+    """A cell as pieces of text with the names of their tones, exactly `room` terminal cells wide."""
     if isinstance(cell, str):
         return [(fit(cell, room, right, middle), "")]
     found: list[tuple[str, str]] = []
@@ -81,14 +81,14 @@ def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tup
 
 
 def size_of(cell: Cell) -> int:
-    """The width of a cell where nothing is cut off."""
+    """The full width of a cell."""
     return cell_len(cell) if isinstance(cell, str) else sum(cell_len(text) for text, _ in cell)
 
 
 def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
-    """Exactly `room` cells; what is cut off is shown by an ellipsis.
+    """A text in exactly `room` cells; an ellipsis marks a cut.
 
-    With `middle` it is the name of something: what tells it apart from others stays as long as it can.
+    With `middle` the text is a name: the part that distinguishes it from others is cut last.
     """
     size = cell_len(text)
     if size > room and middle and (" · " in text or " σ " in text):
@@ -103,9 +103,9 @@ def fit(text: str, room: int, right: bool, middle: bool = False) -> str:
 
 
 def narrowed(text: str, room: int) -> str:
-    """A run's name (`method σ 0.5 · seed 0`) in less room, as far as it goes: every value stays whole.
+    """Shortens a run's name (`method σ 0.5 · seed 0`) as far as possible without cutting a value.
 
-    The dots give way first, then the names of its settings, and methods last.
+    The dots go first, then the names of its settings, and methods last.
     """
     parts = [part.partition(" ") for part in text.split(" · ")]
     settings = [i for i, (_, _, rest) in enumerate(parts) if rest and not rest.startswith("σ ")]

@@ -1,4 +1,4 @@
-"""Certified accuracy against radius, with what it means below."""
+"""Certified accuracy against radius, with its meaning below."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from rsctl.tui.widgets.curve_pane import CurvePane
 from rsctl.tui.widgets.styles import SERIES, Lines
 
 ATTACK_DASH = 1
-"""Of the chart's dashes, for what an attack left standing."""
+"""Index of the chart's dash for accuracy under attack."""
 ROWS = 8
-"""Of a panel, kept for the chart: a title, five rows and an axis."""
+"""Lines of a panel reserved for the chart: a title, five rows and an axis."""
 
 
 class CertifiedPane(CurvePane):
     """The curve of a run with its band, or those of a sweep's first runs."""
 
-    READING = "reading the shards …"
+    READING = "Reading the counts …"
 
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id)
         self._shown: tuple[Sequence[Curve], int] | None = None
 
     def on_resize(self) -> None:
-        """How many curves have a name below depends on the room."""
+        """Redraw: the number of curves named below depends on the height."""
         if self._shown is not None:
             self.show(*self._shown)
 
@@ -44,11 +44,11 @@ class CertifiedPane(CurvePane):
         yield Lines("", classes="facts", markup=False)
 
     def show(self, curves: Sequence[Curve], runs: int) -> None:
-        """The curves of the first of so many runs."""
+        """Show the curves of the first of `runs` runs."""
         self.arrived()
         self._shown = (curves, runs)
         counted = [curve for curve in curves if curve.images]
-        # One norm at a time, as in the results: radii of another can't stand on the same axis.
+        # One norm at a time, as in the results: radii in another norm need another axis.
         first = next(iter(counted or curves), None)
         drawn = [curve for curve in counted if first and curve.norm == first.norm]
         unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}.get(first.norm, first.norm) if first else ""
@@ -64,7 +64,7 @@ class CertifiedPane(CurvePane):
             x_name=f"{unit} radius",
             y_range=(0.0, 1.0),
             percent=True,
-            empty="no image is in yet",
+            empty="No images finished yet.",
         )  # fmt: skip
         self.query_one(Lines).tell(self._facts(curves, drawn, runs))
 
@@ -82,7 +82,7 @@ class CertifiedPane(CurvePane):
         return text + tail
 
     def _tail(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
-        """What stands below the legend."""
+        """The text below the legend."""
         text = Text()
         if len(drawn) == 1 and self.size.height >= 30:
             # In a tall panel there is room for the numbers as well.
@@ -101,18 +101,18 @@ class CertifiedPane(CurvePane):
 
 
 def images(curve: Curve) -> str:
-    """How many images the numbers speak of."""
+    """The number of images behind the numbers, of those planned."""
     return f"{curve.images:,} of {counted(curve.planned, 'image')}"
 
 
 def settings(curve: Curve) -> str:
-    """The draws and the failure probability; empty of a verifier, and a log may not tell."""
+    """The draws and the failure probability; empty for a verifier, and maybe for a log."""
     told = [f"n = {curve.n:,}" if curve.n else "", f"α = {curve.alpha:g}" if curve.alpha else ""]
     return ", ".join(filter(None, told))
 
 
 def heading(drawn: Sequence[Curve]) -> str:
-    """What the lines of a chart show."""
+    """The title of a chart of these curves."""
     if not any(curve.attacked for curve in drawn):
         return "Certified accuracy"
     return (
@@ -123,7 +123,7 @@ def heading(drawn: Sequence[Curve]) -> str:
 
 
 def _numbers(curve: Curve) -> list[str]:
-    """What there is beside the curve: of an attack nothing else."""
+    """The numbers beside a curve's name; an attack has only its images."""
     told = [images(curve)]
     if not math.isnan(curve.acr):
         told.append(f"ACR {_three(curve.acr)}")

@@ -34,7 +34,7 @@ class Series:
     high: Sequence[float] = ()
     colour: int = 0
     dash: int = 0
-    """Which of the dashes draws it; without colour every curve has one of its own."""
+    """Index of its dash pattern; without colour every curve gets its own."""
 
 
 class Chart(Widget):
@@ -43,7 +43,7 @@ class Chart(Widget):
     def __init__(self, *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.empty = empty
-        """A sentence where there is no curve."""
+        """Message shown without curves."""
         self.series: list[Series] = []
         self.title = ""
         self.y_range: tuple[float, float] | None = None
@@ -121,7 +121,7 @@ class Chart(Widget):
     ) -> list[list[Segment]]:
         ticks = _ticks(first, last, max(2, columns // 12))
         rule, text = ["─"] * columns, [" "] * (columns + margin + 1)
-        # What the axis is matters more than its last number: a radius says little without its norm.
+        # The axis title matters more than the last number: a radius means little without its norm.
         if self.x_name and columns >= 3 * len(self.x_name):
             text[-len(self.x_name) :] = self.x_name
         for tick in ticks:
@@ -141,7 +141,7 @@ def _plot(
     curves: list[Series], columns: int, rows: int, xs: tuple[float, float], ys: tuple[float, float],
     no_color: bool,
 ) -> list[list[tuple[int, int]]]:  # fmt: skip
-    """Per cell its dots and which curve colours them (-1 for a band); the first curve lies on top."""
+    """For each cell, its dots and the curve that colours them (-1 for a band); the first curve is on top."""
     wide, tall = columns * 2, rows * 4
     cells = [[(0, -1)] * columns for _ in range(rows)]
 
@@ -182,7 +182,7 @@ def _plot(
 
 
 def _at(xs: Sequence[float], ys: Sequence[float], x: float) -> float | None:
-    """Linear in between; None outside."""
+    """Linear interpolation; None outside the range."""
     if x < xs[0] or x > xs[-1]:
         return None
     low, high = 0, len(xs) - 1

@@ -1,4 +1,4 @@
-"""Curves of the row under the cursor, with words below: what is shown of the last row goes when the next one takes long."""
+"""Curves of the row under the cursor, with text below; those of the last row disappear if the next take long."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.styles import SERIES, Lines, tone
 
 PATIENCE = 0.4
-"""Seconds until a curve that isn't there yet leaves an empty chart."""
+"""Seconds to wait for new curves before the old ones are cleared."""
 
 
 class CurvePane(Vertical):
-    """Charts and a text; whoever fills them calls `arrived` first."""
+    """Charts and a text; the code that fills them calls `arrived` first."""
 
-    READING = "reading …"
+    READING = "Reading …"
 
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
@@ -25,16 +25,16 @@ class CurvePane(Vertical):
         self._clearing: Timer | None = None
 
     def about(self, key: str) -> None:
-        """Another row is under the cursor: take away what is shown of the last one."""
+        """Clear the last row's curves if another row is under the cursor."""
         if key == self._about:
             return
         self._about = key
         self.arrived()
-        # What is read at once replaces the last curve; what takes longer must not stand beside another run's name.
+        # Quick reads replace the last curves directly; otherwise those must not stay beside another run's name.
         self._clearing = self.set_timer(PATIENCE, self._clear)
 
     def arrived(self) -> None:
-        """What is shown next is of this row."""
+        """Stop the clearing: this row's curves have arrived."""
         if self._clearing is not None:
             self._clearing.stop()
 
@@ -44,7 +44,7 @@ class CurvePane(Vertical):
         self.query_one(Lines).tell(Text())
 
     def legend(self, text: Text, place: int, title: str) -> None:
-        """Begin a line of the text with the colour and the name of a curve."""
+        """Append a curve's colour and name to the text."""
         style: Style = tone(self, str(place % SERIES))
         text.append("━━ ", style)
         text.append(title)

@@ -1,4 +1,4 @@
-"""What is known of a sweep, a run or a task, in words."""
+"""The details of a sweep, a run or a task as text."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from rsctl.plain import plain
 from rsctl.tui.views import GLYPHS, Overview, RunView, SweepView, TaskView, progress_of
 
 NAMES = 18
-"""Cells for the names; what doesn't fit beside them stands on lines of its own, so that it can be selected whole."""
+"""Width of the names; values that don't fit beside them get their own lines, so that they can be selected whole."""
 
 
 class DetailsPane(VerticalScroll):
-    """Resolved settings, and why tasks wait or failed."""
+    """Resolved settings, and the reasons of waiting or failed tasks."""
 
     def __init__(self, id: str) -> None:  # noqa: A002
         super().__init__(id=id)
         self._shown: object = None
         self._origin: tuple[str, list[tuple[str, str]]] = ("", [])
-        """A run's key, and where its numbers come from."""
+        """A run's key, and the provenance of its numbers."""
         self._facts: list[tuple[str, str]] = []
 
     def came(self, key: str, facts: list[tuple[str, str]]) -> None:
-        """The origin of a run was read; it is shown with the next look."""
+        """Store the provenance of a run; the next update shows it."""
         self._origin = (key, facts)
 
     def compose(self) -> ComposeResult:
@@ -83,7 +83,7 @@ def _line(table: list[tuple[str, str]], name: str, value: object) -> None:
 def _sweep(table: list[tuple[str, str]], sweep: SweepView) -> None:
     _line(table, "sweep", sweep.name)
     if sweep.description:
-        _line(table, "what for", " ".join(sweep.description.split()))
+        _line(table, "description", " ".join(sweep.description.split()))
     _line(table, "submitted", _clock(sweep.submitted))
     _line(table, "cluster", sweep.cluster)
     _line(table, "runs", len(sweep.runs))
@@ -120,9 +120,9 @@ def _run(table: list[tuple[str, str]], run: RunView, origin: list[tuple[str, str
 
 def _import(table: list[tuple[str, str]], run: RunView) -> None:
     entry = run.entry
-    _line(table, "from", entry["source"])
-    _line(table, "kept as", run.counts)
-    _line(table, "certificate", f"{entry['certificates'][0]}, as logged: no counts to derive others from")
+    _line(table, "source", entry["source"])
+    _line(table, "stored as", run.counts)
+    _line(table, "certificate", f"{entry['certificates'][0]}, as logged: no counts to compute others from")
     for name in ("n", "n0", "alpha"):
         _line(
             table,
@@ -143,10 +143,10 @@ def _import(table: list[tuple[str, str]], run: RunView) -> None:
 
 def _task(table: list[tuple[str, str]], task: TaskView) -> None:
     _line(table, "task", task.name)
-    _line(table, "of", task.run)
+    _line(table, "run", task.run)
     _line(table, "state", f"{GLYPHS[task.state]} {task.state}")
     if task.reason:
-        _line(table, "why", task.reason)
+        _line(table, "reason", task.reason)
     if task.warning:
         _line(table, "LEARNED NOTHING", task.warning)
     if task.total:
@@ -155,7 +155,7 @@ def _task(table: list[tuple[str, str]], task: TaskView) -> None:
     if task.node:
         _line(table, "node", task.node)
     if task.updated:
-        _line(table, "last word", _clock(task.updated))
+        _line(table, "last update", _clock(task.updated))
 
 
 def _states(tasks: tuple[TaskView, ...]) -> str:
@@ -163,7 +163,7 @@ def _states(tasks: tuple[TaskView, ...]) -> str:
 
 
 def _why(table: list[tuple[str, str]], tasks: tuple[TaskView, ...]) -> None:
-    """Each reason once, with how many tasks have it."""
+    """Add each reason once, with its number of tasks."""
     counted: dict[tuple[str, str], int] = {}
     for task in tasks:
         if task.reason and task.state != "done":

@@ -1,4 +1,4 @@
-"""A table that draws only the lines in sight: rows have keys, may fold, and the cursor stays with its key.
+"""A table that draws only visible lines: rows have keys, may fold, and the cursor stays on its key.
 
 Textual's DataTable pays for every row it holds and can't insert one in the middle; this one takes the
 whole list of rows again at each change, which costs a comparison.
@@ -33,13 +33,13 @@ class Grid(ScrollView, can_focus=True):
         Binding("pagedown", "page(1)", "Page down", show=False),
         Binding("home,g", "edge(-1)", "First", show=False),
         Binding("end,G", "edge(1)", "Last", show=False),
-        Binding("enter", "choose", "Open", show=False, tooltip="Open the row, or close it"),
-        Binding("space", "mark", "Open or mark", show=False, tooltip="Open the row, or close it"),
+        Binding("enter", "choose", "Open", show=False, tooltip="Open or close the row"),
+        Binding("space", "mark", "Open or mark", show=False, tooltip="Open or close the row"),
         Binding(
-            "right", "fold(True)", "Unfold", show=False, tooltip="Open the row, or go on to its first one"
+            "right", "fold(True)", "Unfold", show=False, tooltip="Open the row, or go to the first one inside"
         ),
         Binding(
-            "left", "fold(False)", "Fold", show=False, tooltip="Close the row, or go to the one it belongs to"
+            "left", "fold(False)", "Fold", show=False, tooltip="Close the row, or go to the one around it"
         ),
     ]
 
@@ -86,14 +86,14 @@ class Grid(ScrollView, can_focus=True):
         self.cursor = 0
         self._widths: list[int] = []
         self._skipped = 0
-        """Columns after the first that lie to the left of what is in sight."""
+        """Number of columns after the first that are scrolled out to the left."""
         self._styles: dict[str, Style] = {}
 
-    # What others call
+    # Public interface
 
     @property
     def empty(self) -> str:
-        """Shown where there are no rows."""
+        """Message shown without rows."""
         return self._empty
 
     @empty.setter
@@ -104,11 +104,11 @@ class Grid(ScrollView, can_focus=True):
 
     @property
     def key(self) -> str:
-        """The row under the cursor, or empty."""
+        """Key of the row under the cursor, or empty."""
         return self.rows[self.cursor].key if self.rows else ""
 
     def show(self, rows: Sequence[Row], columns: Sequence[Column] | None = None) -> None:
-        """Show these rows instead. The cursor stays on its key, or if that is gone near its place."""
+        """Show these rows instead. The cursor stays on its key, or near its place if that is gone."""
         before = self.key
         if columns is not None and list(columns) != self.columns:
             self.columns = list(columns)
@@ -126,7 +126,7 @@ class Grid(ScrollView, can_focus=True):
             self.post_message(self.Moved(self, self.key))
 
     def move_to(self, key: str) -> bool:
-        """Put the cursor on a row; False if it isn't there."""
+        """Put the cursor on a row; False if no row has this key."""
         for place, row in enumerate(self.rows):
             if row.key == key:
                 self._put(place)
@@ -160,7 +160,7 @@ class Grid(ScrollView, can_focus=True):
             self.action_choose()
 
     def action_fold(self, opened: bool) -> None:
-        """Open or close the row; on a row that can't, left goes to the one it belongs to."""
+        """Open or close the row; on a row that can't, left goes to the row around it."""
         if not self.rows:
             return
         row = self.rows[self.cursor]
@@ -213,7 +213,7 @@ class Grid(ScrollView, can_focus=True):
         self.post_message(self.Moved(self, self.key))
 
     def _follow(self) -> bool:
-        """Scroll as little as shows the cursor; returns whether that moved anything."""
+        """Scroll just enough to show the cursor; True if anything moved."""
         height = max(1, self.scrollable_content_region.height - 1)
         top = round(self.scroll_offset.y)
         wanted = min(max(top, self.cursor - height + 1), self.cursor)
@@ -253,7 +253,7 @@ class Grid(ScrollView, can_focus=True):
         return self._styles[name]
 
     def render_line(self, y: int) -> Strip:
-        """The line at `y`: titles first, then the rows in sight."""
+        """The line at `y`: titles first, then the visible rows."""
         base = self.rich_style
         left, top = round(self.scroll_offset.x), round(self.scroll_offset.y)
         width = self.size.width
@@ -288,7 +288,7 @@ class Grid(ScrollView, can_focus=True):
             ]
             drawn.append((" ", Style.null()))
         if index == self.cursor:
-            # Keyboard focus is told apart by the colour of the bar.
+            # The colour of the cursor bar shows the keyboard focus.
             base = base + self._style("cursor" if self.has_focus else "cursor-away")
         return self._strip(drawn, base, left, width)
 

@@ -1,4 +1,4 @@
-"""A log: the window of lines in sight; scrolling beyond its edge asks for the next one."""
+"""A view of a log: holds a window of its lines and requests the next one when scrolled past the edge."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsctl.tui.widgets.styles import tone
 
 
 class LogView(ScrollView, can_focus=True):
-    """Follows the end of the log until one scrolls up."""
+    """Follows the end of the log until the user scrolls up."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "go(-1)", "Up", show=False),
@@ -32,28 +32,28 @@ class LogView(ScrollView, can_focus=True):
         Binding("end,G", "end", "Last", show=False, tooltip="End of the log, and follow it"),
         Binding("left", "aside(-8)", "Left", show=False),
         Binding("right", "aside(8)", "Right", show=False),
-        Binding("slash", "search", "Search", key_display="/", tooltip="Find a text in the whole log"),
+        Binding("slash", "search", "Search", key_display="/", tooltip="Search the whole log"),
         Binding("n", "again(True)", "Next match", show=False),
-        Binding("N", "again(False)", "Match before", show=False),
-        Binding("z", "wrap", "Wrap long lines, or cut them", show=False),
+        Binding("N", "again(False)", "Previous match", show=False),
+        Binding("z", "wrap", "Wrap or cut long lines", show=False),
     ]
 
     class Needed(Message):
-        """The lines about this byte are to be read; None for the end of the file."""
+        """Request for the lines around this byte; None for the end of the file."""
 
         def __init__(self, byte: int | None) -> None:
             super().__init__()
             self.byte = byte
 
     class TextWanted(Message):
-        """A text to look for is to be asked for; `before` is the one looked for last."""
+        """Request to prompt for a search text; `before` is the last one."""
 
         def __init__(self, before: str) -> None:
             super().__init__()
             self.before = before
 
     class Sought(Message):
-        """A text is to be found: from this byte on, or above it."""
+        """Request to search for a text from this byte on, or above it."""
 
         def __init__(self, path: Path | None, text: str, byte: int, forward: bool) -> None:
             super().__init__()
@@ -65,16 +65,16 @@ class LogView(ScrollView, can_focus=True):
         self.window: Window | None = None
         self.following = True
         self.note = ""
-        """A sentence where there is nothing to show."""
+        """Message shown without a log."""
         self.wrap = False
         self._mark = -1
         self.sought = ""
-        """The text that was looked for last."""
+        """The last search text."""
         self._rows: list[tuple[int, str]] = []
-        """Number of a line of the window and what of it stands in one row of the screen."""
+        """For each row of the view, the number of its line in the window and its part of the line."""
 
     def about(self, path: Path | None, note: str) -> bool:
-        """Which log it is; True if that changed."""
+        """Set the log to show; True if it changed."""
         self.note = note
         if path == self.path:
             return False
@@ -87,7 +87,7 @@ class LogView(ScrollView, can_focus=True):
         return True
 
     def show(self, window: Window) -> None:
-        """These lines instead, with the anchor in sight."""
+        """Show these lines, with the anchor visible."""
         if window.path != self.path:
             return
         top = self._top_byte()
@@ -104,7 +104,7 @@ class LogView(ScrollView, can_focus=True):
         self.refresh()
 
     def _lay_out(self) -> None:
-        """Distribute the lines of the window over rows: one each, or as many as a long one takes."""
+        """Lay out the lines of the window in rows: one each, or several for a wrapped line."""
         lines, width = self.window.lines if self.window else (), max(8, self.size.width)
         if self.wrap:
             self._rows = [
@@ -126,12 +126,12 @@ class LogView(ScrollView, can_focus=True):
         self.refresh()
 
     def mark(self, byte: int) -> None:
-        """Set off the line that begins here."""
+        """Highlight the line that begins at this byte."""
         self._mark = byte
         self.refresh()
 
     def above(self) -> int:
-        """The byte above which to look for an error: the marked line, else the end of what is in sight."""
+        """The byte above which to search for an error: the marked line, else the end of the visible part."""
         if self._mark >= 0:
             return self._mark
         if self.window is None:
@@ -140,7 +140,7 @@ class LogView(ScrollView, can_focus=True):
         return self._byte(last) if last < len(self._rows) else self.window.end
 
     def line(self) -> str:
-        """The marked line, else the last one in sight."""
+        """The marked line, else the last visible one."""
         if self.window is None or not self._rows:
             return ""
         if self._mark in self.window.offsets:
@@ -149,7 +149,7 @@ class LogView(ScrollView, can_focus=True):
         return self.window.lines[self._rows[last][0]]
 
     def _byte(self, row: int) -> int:
-        """Where the line begins that a row belongs to."""
+        """The first byte of a row's line."""
         return self.window.offsets[self._rows[row][0]] if self.window else 0
 
     def _row_of(self, byte: int) -> int:
@@ -171,7 +171,7 @@ class LogView(ScrollView, can_focus=True):
         self.scroll_to(y=max(0, min(row, len(self._rows) - self._height)), animate=False, force=True)
 
     def action_go(self, by: int) -> None:
-        """Scroll; beyond the edge of the window the next one is asked for."""
+        """Scroll; past the edge of the window, request the next one."""
         if self.window is None or not self.window.offsets:
             return
         top = round(self.scroll_offset.y)
@@ -203,13 +203,13 @@ class LogView(ScrollView, can_focus=True):
         self.post_message(self.Needed(None))
 
     def action_wrap(self) -> None:
-        """Show long lines whole, over several rows, or cut at the edge."""
+        """Wrap long lines over several rows, or cut them at the edge."""
         self.wrap = not self.wrap
         self.scroll_to(x=0, animate=False, force=True)
         self._laid_out_anew()
 
     def action_search(self) -> None:
-        """Have a text asked for."""
+        """Prompt for a search text."""
         self.post_message(self.TextWanted(self.sought))
 
     def search(self, text: str) -> None:
@@ -218,7 +218,7 @@ class LogView(ScrollView, can_focus=True):
         self.action_again(True)
 
     def action_again(self, forward: bool) -> None:
-        """Go to the next line with the text that was looked for, or to the one before."""
+        """Go to the next or previous line with the search text."""
         if not self.sought:
             self.action_search()
         elif self.window is not None and self._rows:
@@ -229,7 +229,7 @@ class LogView(ScrollView, can_focus=True):
             self.post_message(self.Sought(self.path, self.sought, byte, forward))
 
     def on_click(self, event: Click) -> None:
-        """Mark the line that is clicked: `y` copies it."""
+        """Mark the clicked line, for `y` to copy."""
         place = event.get_content_offset(self)
         row = place.y + round(self.scroll_offset.y) if place else len(self._rows)
         if row < len(self._rows) and not self.text_selection:
@@ -262,7 +262,7 @@ class LogView(ScrollView, can_focus=True):
         return strip.crop_extend(left, left + width, base).apply_offsets(left, index)
 
     def _pieces(self, row: int, text: str) -> list[tuple[str, Style]]:
-        """A row's text, divided where a selection begins and ends."""
+        """A row's text, split at the ends of a selection."""
         span = self.text_selection.get_span(row) if self.text_selection else None
         if span is None:
             return [(text, Style.null())]

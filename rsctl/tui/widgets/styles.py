@@ -1,4 +1,4 @@
-"""Tones of the sheet for widgets that draw their own lines, and texts that change without a new layout."""
+"""Tones of the style sheet for widgets that draw their own lines, and a text that avoids new layouts."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from textual.widget import Widget
 from textual.widgets import Static
 
 SERIES = 6
-"""Curves that have a tone of their own: `0` to `5`."""
+"""Number of curves with their own tone: `0` to `5`."""
 TONES = (
     "strong", "muted", "faint", "quiet", "here", "chosen", "tab", "key", "mark", "cursor", "cursor-away", "stale", "error-line", "band",
     "running", "queued", "waiting", "failed", "lost", "cancelled", "unknown", "new", "done",
     *map(str, range(SERIES)),
 )  # fmt: skip
 TONE_CLASSES = {f"tone--{name}" for name in TONES}
-"""Component classes of the dashboard itself: the sheet is applied to them once, not for every widget."""
+"""Component classes of the dashboard itself: the style sheet is applied to them once, not per widget."""
 
 
 def tone(widget: Widget, name: str) -> Style:
-    """Colour, background and text style of a tone on this widget; transparent colours are blended with what lies below."""
+    """Colour, background and text style of a tone on this widget; transparent colours are blended with the background."""
     styles = widget.app.get_component_styles(f"tone--{name}")
     _, below = widget.background_colors
     background = below
@@ -36,10 +36,10 @@ def tone(widget: Widget, name: str) -> Style:
 
 
 class Lines(Static):
-    """Text that is laid out anew only when it takes more or fewer lines than before."""
+    """Text that is laid out again only when its number of lines changes."""
 
     def tell(self, text: Text) -> None:
-        """Show this instead."""
+        """Show this text."""
         width = max(1, self.size.width)
         lines = (
             sum(max(1, -(-cell_len(line) // width)) for line in text.plain.split("\n")) if text.plain else 0

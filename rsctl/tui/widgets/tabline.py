@@ -1,4 +1,4 @@
-"""One line of names, one of which is chosen: what a panel shows, with the key of each."""
+"""A line of tabs with the key of each; the chosen one is shown in the panel below."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TabLine(Widget):
         self.refresh()
 
     def note(self, text: str) -> None:
-        """What is shown at the right end, as far as there is room."""
+        """Set the text at the right end, cut to the space left."""
         if text != self._note:
             self._note = text
             self.refresh()

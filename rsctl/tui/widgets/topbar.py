@@ -1,4 +1,4 @@
-"""The first line: modes, the store, and how old what you see is."""
+"""The first line: modes, the store, and the age of the data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STALE = 10.0
 
 
 class TopBar(Widget):
-    """`modes` are (key, name) pairs; a click on one asks for it."""
+    """`modes` are (key, name) pairs; a click on one opens it."""
 
     class Wanted(Message):
         """A mode was clicked."""
@@ -33,19 +33,19 @@ class TopBar(Widget):
         self._right = ("", False)
 
     def tell(self, store: str, taken: float, paused: bool, hung: float, unheard: float = 0.0) -> None:
-        """`taken`: Unix time of the last look, 0 before the first; `hung`: seconds the look under way takes;
-        `unheard`: Unix time of the scheduler's last word if it doesn't answer, -1 if it never did.
+        """`taken`: Unix time of the last poll, 0 before the first; `hung`: seconds the running poll has taken;
+        `unheard`: Unix time of the scheduler's last response if it doesn't respond, -1 if it never did.
         """
         age = time.time() - taken
         if not taken:
-            text, stale = ("reading the store", False) if hung < STALE else (f"the store doesn't answer ({hung:.0f} s)", True)  # fmt: skip
+            text, stale = ("reading the store", False) if hung < STALE else (f"store not responding, {hung:.0f} s", True)  # fmt: skip
         elif paused:
             text, stale = f"paused · as of {_age(age)} ago", False
         elif age > STALE:
-            text, stale = f"stale: as of {_age(age)} ago" + (", the store or queue doesn't answer" if hung > STALE else ""), True  # fmt: skip
+            text, stale = f"stale: as of {_age(age)} ago" + (", store or queue not responding" if hung > STALE else ""), True  # fmt: skip
         elif unheard:
-            told = f"as of {_age(time.time() - unheard)} ago" if unheard > 0 else "never heard"
-            text, stale = f"SLURM away: {told}", True
+            told = f"silent for {_age(time.time() - unheard)}" if unheard > 0 else "never responded"
+            text, stale = f"SLURM {told}", True
         else:
             text, stale = "live", False
         room = self.size.width - sum(len(name) + 5 for _, name in self._modes) - 10

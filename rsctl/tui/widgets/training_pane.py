@@ -1,4 +1,4 @@
-"""Loss, accuracy and learning rate while they come in."""
+"""Loss, accuracy and learning rate, updated during training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ NAMES = {"loss": "Training loss", "accuracy": "Training accuracy (under noise)",
 
 
 class TrainingPane(CurvePane):
-    """One chart per value; the learning rate where there is room for a third."""
+    """One chart per value; the learning rate if there is room for a third."""
 
-    READING = "reading the metrics …"
+    READING = "Reading the metrics …"
 
     def compose(self) -> ComposeResult:
         with Container(id="training-charts"):
@@ -40,7 +40,7 @@ class TrainingPane(CurvePane):
                 x_name="epoch",
                 y_range=(0.0, 1.0) if name == "accuracy" else None,
                 percent=name == "accuracy",
-                empty="nothing was recorded yet",
+                empty="No epochs recorded yet.",
             )
         text = Text()
         for place, curve in enumerate(drawn):
