@@ -29,20 +29,15 @@ class LookCounts(Recorder):
     def start(self, image: ImageCounts) -> State:
         return {"counts": torch.zeros((len(self.blocks), image.counts.shape[1]), dtype=torch.int64)}
 
-    def taken(self, image: ImageCounts) -> int:
-        """How many looks an image has had."""
-        return int(image.kept[self.name]["counts"].any(dim=1).sum())
-
     def pause(self, image: ImageCounts, *, selected: bool) -> int | None:
-        taken = self.taken(image)
-        return self.blocks[taken] if taken < len(self.blocks) else None
+        return next((blocks for blocks in self.blocks if blocks > image.blocks[1]), None)
 
     def settled(self, image: ImageCounts) -> bool:
-        looks, taken = image.kept[self.name]["counts"], self.taken(image)
-        if taken == len(self.blocks) or image.blocks[1] < self.blocks[taken]:
+        if image.blocks[1] not in self.blocks:
             return False
-        looks[taken] = image.counts[1]
-        successes = looks[: taken + 1, image.selected].numpy()
+        look, counts = self.blocks.index(image.blocks[1]), image.kept[self.name]["counts"]
+        counts[look] = image.counts[1]
+        successes = counts[: look + 1, image.selected].numpy()
         return not self.rule.undecided(successes[None])[0]
 
 

@@ -18,6 +18,8 @@ class ShellCounts(Recorder):
         super().__init__("shells")
         self.edges = torch.tensor(list(edges), dtype=torch.float64)
         self.shells = len(self.edges) + 1
+        self.one = self.first = torch.empty(0, dtype=torch.int64)
+        """By row of a tile: 1, and the first bin of its block."""
 
     @classmethod
     def for_run(cls, name: str, sampling: Sampling) -> ShellCounts:
@@ -34,20 +36,24 @@ class ShellCounts(Recorder):
 
     def observe_tile(self, seen: Observed) -> Mapping[int, State]:
         """All blocks in one histogram with a bin per (block, shell, class) and one for rows that don't count."""
-        places, classes = list(seen.kept), seen.logits.shape[1]
-        if not places:
+        if not seen.kept:
             return {}
-        shell, predicted, counted = torch.cat(list(seen.kept.values())), seen.predicted, seen.counted
-        if len(places) * seen.size < len(predicted):
-            rows = [slice(place * seen.size, (place + 1) * seen.size) for place in places]
+        classes, predicted, counted = seen.logits.shape[1], seen.predicted, seen.counted
+        if len(seen.kept) * seen.size < len(predicted):
+            rows = [slice(place * seen.size, (place + 1) * seen.size) for place in seen.kept]
             predicted, counted = (torch.cat([whole[part] for part in rows]) for whole in (predicted, counted))
-        number = torch.arange(len(shell), device=shell.device) // seen.size
-        spare = len(places) * self.shells * classes
-        bins = torch.where(counted, (number * self.shells + shell) * classes + predicted, spare)
-        found = torch.zeros(spare + 1, dtype=torch.int64, device=shell.device)
-        found.scatter_add_(0, bins, torch.ones_like(bins))
-        by_block = found[:-1].view(len(places), self.shells, classes)
-        return {place: {"counts": by_block[number]} for number, place in enumerate(places)}
+        if len(predicted) != len(self.first):
+            self.one = torch.ones_like(predicted)
+            self.first = self.shells * classes * (self.one.cumsum(0) - 1).div_(
+                seen.size, rounding_mode="floor"
+            )
+        spare = len(seen.kept) * self.shells * classes
+        bins = torch.cat(list(seen.kept.values())).mul_(classes).add_(self.first).add_(predicted)
+        if any(seen.blocks[place].rows < seen.size for place in seen.kept):
+            bins = torch.where(counted, bins, spare)
+        found = torch.zeros(spare + 1, dtype=torch.int64, device=bins.device).scatter_add_(0, bins, self.one)
+        by_block = found[:-1].view(-1, self.shells, classes).unbind()
+        return {place: {"counts": counts} for place, counts in zip(seen.kept, by_block, strict=True)}
 
 
 RECORDER = ShellCounts
