@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from rsctl.config.runs import AttackSpec, TrainSpec
 from rsctl.report.typeset import marked, percent, percent_up, plain, radius_text
 from rsctl.store.degenerate import Verdict, of_folder
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
 from rsctl.text import counted
 
@@ -85,14 +85,14 @@ def attack_guarantee(spec: AttackSpec) -> str:
 
 
 def attacked_row(
-    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], planned: int
+    table: StoredTable[DistanceBounds], train: TrainSpec, radii: Sequence[float], planned: int
 ) -> AttackedRow:
     """The row of the finished images."""
     spec = table.run.spec
     assert isinstance(spec, AttackSpec)
     model = table.run.store.run("models", spec.model_run)
     return AttackedRow(
-        table.run.id, train, spec, planned, table.rows.broken, list(radii), degenerate=of_folder(model.path)
+        table.run.id, train, spec, planned, table.rows.upper, list(radii), degenerate=of_folder(model.path)
     )
 
 

@@ -18,7 +18,7 @@ from rsctl.certificates import find_certificate
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.errors import UserError
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable, read_findings, read_table
 from rsctl.text import counted
 
@@ -138,11 +138,11 @@ def _attacks(store: Store, model: str) -> Iterator[_Claim]:
         rows = table.rows
         if isinstance(spec, AttackSpec):
             sigma, k = (spec.sigma if spec.target == "smoothed" else 0.0), int(spec.parameters.get("topk", 1))
-            alpha, distance = spec.alpha, rows.broken
+            alpha, distance = spec.alpha, rows.upper
         elif isinstance(spec, VerifySpec):
             # A verifier's counterexample contradicts another verifier's proof just as well.
             sigma, k, alpha = 0.0, 1, 0.0
-            distance = np.where(rows.predicted == rows.label, rows.broken, np.inf)
+            distance = np.where(rows.predicted == rows.label, rows.upper, np.inf)
         else:
             continue
         subject = _Subject.of(table, spec.precision, sigma, spec.norm)
@@ -155,7 +155,7 @@ def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Itera
         if isinstance(spec, VerifySpec):
             yield _Claim(
                 f"{run.kind}/{run.id}", _Subject.of(proved, spec.precision, 0.0, spec.norm), 1, 0.0, rows.index,
-                np.where(rows.predicted == rows.label, rows.radius, 0.0), spec.verifier, "deterministic, of the base classifier",
+                np.where(rows.predicted == rows.label, rows.lower, 0.0), spec.verifier, "deterministic, of the base classifier",
             )  # fmt: skip
     for run in _runs(store, "counts", model):
         yield from _certified(run, asked.get(run.id))
@@ -189,7 +189,7 @@ def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
         )  # fmt: skip
 
 
-def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, StoredTable[Findings]]]:
+def _findings(store: Store, folder: str, model: str) -> Iterator[tuple[Run, StoredTable[DistanceBounds]]]:
     for run in _runs(store, folder, model):
         try:
             table = read_findings(run)

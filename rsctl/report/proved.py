@@ -17,7 +17,7 @@ from rsctl.report.notes import seedless
 from rsctl.report.typeset import percent_up, radius_text
 from rsctl.store.degenerate import of_folder
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
 from rsctl.store.tally import verdict
 
@@ -29,13 +29,17 @@ def proved_guarantee(spec: VerifySpec) -> str:
     return f"deterministic, of the base classifier, {rounding}"
 
 
-def as_certified(findings: Findings) -> Certified:
+def as_certified(findings: DistanceBounds) -> Certified:
     """Proved radii in the form of a certificate's: 0 and the predicted class where nothing is proved."""
-    return Certified(findings.predicted.astype(np.int64), findings.radius, np.zeros(len(findings), bool))
+    return Certified(findings.predicted.astype(np.int64), findings.lower, np.zeros(len(findings), bool))
 
 
 def proved_row(
-    table: StoredTable[Findings], train: TrainSpec, radii: Sequence[float], order: Sequence[int], subset: str
+    table: StoredTable[DistanceBounds],
+    train: TrainSpec,
+    radii: Sequence[float],
+    order: Sequence[int],
+    subset: str,
 ) -> ProvedRow:
     """The row of the finished images."""
     findings, run = table.rows, table.run
@@ -43,7 +47,7 @@ def proved_row(
     certified = as_certified(findings)
     right = findings.predicted == findings.label
     undecided = [
-        float((right & (findings.radius < r) & (findings.broken > r)).mean()) if len(findings) else math.nan
+        float((right & (findings.lower < r) & (findings.upper > r)).mean()) if len(findings) else math.nan
         for r in radii
     ]
     return ProvedRow(

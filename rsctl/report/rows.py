@@ -46,7 +46,7 @@ from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.tables import Reader, StoredTable
 from rsctl.store.tally import verdict
 from rsctl.text import nth
@@ -200,20 +200,22 @@ def _attacked(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
 ) -> AttackedRow:  # fmt: skip
-    table = files.read(Reader(run, Findings))
+    table = files.read(Reader(run, DistanceBounds))
     order = _order(run, entry["images"], orders)
     return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
 
 
-def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certified: Certified) -> Scored:
+def _scored(
+    row: OwnRow, table: StoredTable[Rows] | StoredTable[DistanceBounds], certified: Certified
+) -> Scored:
     return Scored(row, table.rows.index, table.rows.label, certified)
 
 
 def _proved(
     run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
-) -> tuple[ProvedRow, StoredTable[Findings]]:  # fmt: skip
-    table = files.read(Reader(run, Findings))
+) -> tuple[ProvedRow, StoredTable[DistanceBounds]]:  # fmt: skip
+    table = files.read(Reader(run, DistanceBounds))
     order = _order(run, entry["images"], orders)
     begun = finished_prefix(table, order)
     row = proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))

@@ -15,7 +15,7 @@ from rsctl.errors import UserError
 from rsctl.store.digest import Corrupt
 from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.shards import Pending, Shard
 
 
@@ -72,7 +72,7 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
         _check_images(run, path, shard)
         if isinstance(rows, Rows):
             _check_counts(run.count_spec, shard, rows)
-        if isinstance(rows, Findings):
+        if isinstance(rows, DistanceBounds):
             _check_findings(run, rows)
     return shard
 
@@ -150,10 +150,10 @@ def _check_pending(spec: CountSpec, image: Pending) -> None:
         raise Corrupt(f"the counts of image {image.index}, partly sampled, are inconsistent")
 
 
-def _check_findings(run: Run, rows: Findings) -> None:
+def _check_findings(run: Run, rows: DistanceBounds) -> None:
     known = known_datasets().get(run.table_spec.dataset)
     classes = known.classes if known and known.inspect is None else None
     if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
         raise Corrupt("a predicted class is not one of the data set's")
-    if run.kind == "attacks" and rows.radius.any():
+    if run.kind == "attacks" and rows.lower.any():
         raise Corrupt("it holds proved radii, but its run is an attack")

@@ -22,6 +22,9 @@ class ImageRows:
     COLUMNS: ClassVar[Mapping[str, str]] = {"index": "i8", "label": "i4", "seconds": "f8", "fingerprint": "i4"}  # fmt: skip
     """Data sets of the file and the types of their elements."""
 
+    PATHS: ClassVar[Mapping[str, str]] = {}
+    """Data sets of columns with another name in the file."""
+
     index: NDArray[np.int64]
     """Position in the data split."""
     label: NDArray[np.int32]
@@ -53,11 +56,11 @@ class ImageRows:
     @classmethod
     def read(cls: type[_Rows], arrays: Mapping[str, NDArray[Any]]) -> _Rows:
         """Builds the rows from the arrays of a file, by path; raises KeyError where a column is missing."""
-        return cls(**{name: arrays[name] for name in cls.COLUMNS})
+        return cls(**{name: arrays[cls.PATHS.get(name, name)] for name in cls.COLUMNS})
 
     def write(self, file: Any) -> None:
         for name, kind in self.COLUMNS.items():
-            put(file, name, np.asarray(getattr(self, name), kind))
+            put(file, self.PATHS.get(name, name), np.asarray(getattr(self, name), kind))
 
     def problem(self, functions: int) -> str:
         """The first inconsistency, or empty; `functions` is the number of functions in the file."""
@@ -65,7 +68,7 @@ class ImageRows:
             column = getattr(self, name)
             rank = 2 if name in ("counts", "selection_counts") else 1
             if column.ndim != rank or len(column) != len(self) or column.dtype != np.dtype(kind):
-                return f"'{name}' has shape {column.shape} and type {column.dtype}"
+                return f"'{self.PATHS.get(name, name)}' has shape {column.shape} and type {column.dtype}"
         if (self.index < 0).any() or len(np.unique(self.index)) != len(self):
             return "it holds an image twice, or a position below 0"
         if (self.label < 0).any() or not ((self.seconds >= 0) & (self.seconds < np.inf)).all():
@@ -149,37 +152,38 @@ class Rows(ImageRows):
 
 
 @dataclass(kw_only=True)
-class Findings(ImageRows):
+class DistanceBounds(ImageRows):
     """Results of a verifier or an attack; distances in the table's norm, in units of [0, 1] pixels.
 
-    Between `radius` and `broken` nothing is known of an image.
+    Between `lower` and `upper` nothing is known of an image.
     """
 
-    COLUMNS = {**ImageRows.COLUMNS, "predicted": "i4", "radius": "f8", "broken": "f8"}
+    COLUMNS = {**ImageRows.COLUMNS, "predicted": "i4", "lower": "f8", "upper": "f8"}
+    PATHS = {"lower": "radius", "upper": "broken"}
 
     predicted: NDArray[np.int32]
     """Class of the clean image; -1 where it is only known that the smoothed classifier doesn't return the label."""
-    radius: NDArray[np.float64]
+    lower: NDArray[np.float64]
     """Proved radius: the class is the same everywhere within it; 0 where nothing is proved, and for every attack."""
-    broken: NDArray[np.float64]
+    upper: NDArray[np.float64]
     """Distance of a known adversarial image; inf where none is known."""
     adversarial: NDArray[np.float32] | None = None
     """(N, channels, size, size): that image, zeros where none is known; None where they weren't stored."""
 
-    def take(self, rows: Any) -> Findings:
+    def take(self, rows: Any) -> DistanceBounds:
         taken = super().take(rows)
         taken.adversarial = None if self.adversarial is None else self.adversarial[rows]
         return taken
 
     @classmethod
-    def concatenate(cls, parts: Sequence[Findings]) -> Findings:
+    def concatenate(cls, parts: Sequence[DistanceBounds]) -> DistanceBounds:
         joined = super().concatenate(parts)
         kept = [part.adversarial for part in parts if part.adversarial is not None]
         joined.adversarial = np.concatenate(kept) if len(kept) == len(parts) else None
         return joined
 
     @classmethod
-    def read(cls, arrays: Mapping[str, NDArray[Any]]) -> Findings:
+    def read(cls, arrays: Mapping[str, NDArray[Any]]) -> DistanceBounds:
         rows = super().read(arrays)
         rows.adversarial = arrays.get("adversarial")
         return rows
@@ -192,11 +196,11 @@ class Findings(ImageRows):
     def problem(self, functions: int) -> str:
         if found := super().problem(functions):
             return found
-        if np.isnan(self.radius).any() or (self.radius < 0).any():
+        if np.isnan(self.lower).any() or (self.lower < 0).any():
             return "a radius is negative or not a number"
-        if np.isnan(self.broken).any() or (self.broken < 0).any():
+        if np.isnan(self.upper).any() or (self.upper < 0).any():
             return "a distance is negative or not a number"
-        if (self.radius > self.broken).any():
+        if (self.lower > self.upper).any():
             return "an image has a proved radius beyond its known adversarial distance"
         if self.adversarial is not None and (
             self.adversarial.ndim != 4 or len(self.adversarial) != len(self)

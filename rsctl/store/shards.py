@@ -13,7 +13,7 @@
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; rsctl itself derives radii from counts |
 | `pending/…` | partly sampled images | the same, with the number of blocks drawn so far |
 
-The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerprint`, and besides (see `rsctl.store.rows.Findings`):
+The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerprint`, and besides (see `rsctl.store.rows.DistanceBounds`):
 
 | dataset | shape, type | meaning |
 |---|---|---|
@@ -40,7 +40,7 @@ from rsctl.certificates import Certified
 from rsctl.store.digest import Corrupt
 from rsctl.store.extras import Values, extra_columns
 from rsctl.store.hdf5 import encode, put
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.strangers import read_data_file
 
 __all__ = ["Corrupt", "Pending", "Rows", "Shard", "encode_shard", "read_shard"]
@@ -119,7 +119,7 @@ def read_shard(path: Path) -> Shard:
     if attributes.get("schema") != SCHEMA:
         raise Corrupt(f"schema {attributes.get('schema')!r} instead of {SCHEMA}")
     try:
-        rows: ImageRows = (Rows if "counts" in arrays else Findings).read(arrays)
+        rows: ImageRows = (Rows if "counts" in arrays else DistanceBounds).read(arrays)
         functions = [json.loads(text) for text in content.texts]
         pending = _pending(arrays)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:

@@ -92,7 +92,7 @@ class Curves:
             return logged_samples(Path(store) / "imports" / run.counts, run, certificate, alpha)
         if run.entry["kind"] != "counts":
             found = read_findings(Run(Path(store) / run.entry["kind"] / run.counts)).rows
-            distances = found.broken if run.entry["kind"] == "attacks" else found.radius
+            distances = found.upper if run.entry["kind"] == "attacks" else found.lower
             told = (found.index, found.label, found.predicted, distances, found.seconds)
             return [
                 Sample(index, label, predicted, radius, 0, 0, 0, seconds)

@@ -43,7 +43,7 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
             attacked=True,
             warning=run.warning,
         )
-        return attacked_line(about, rows.broken, radii) if len(rows) else about
+        return attacked_line(about, rows.upper, radii) if len(rows) else about
     wrong = said(verdict(rows)) or run.warning
     about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec), warning=wrong)
     late = about_late_images([(len(rows), planned)])

@@ -16,7 +16,7 @@ from rsctl.store import tables
 from rsctl.store.checks import check_shard, count_table
 from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import (
     Reader,
@@ -71,20 +71,20 @@ def full(**changes: Any) -> Rows:
     return plain(extras={**parts, **changes})
 
 
-def findings(**changes: Any) -> Findings:
+def findings(**changes: Any) -> DistanceBounds:
     columns: dict[str, Any] = {
         "index": np.array([4, 7, 9]), "label": np.array([0, 0, 1], np.int32), "seconds": np.array([0.1, 0.2, 0.3]),
         "fingerprint": np.array([0, 1, 0], np.int32), "predicted": np.array([0, 2, 1], np.int32),
-        "radius": np.array([0.0, 0.1, 0.2]), "broken": np.array([0.5, np.inf, 0.3]),
+        "lower": np.array([0.0, 0.1, 0.2]), "upper": np.array([0.5, np.inf, 0.3]),
         "adversarial": np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2),
     }  # fmt: skip
-    return Findings(**{**columns, **changes})
+    return DistanceBounds(**{**columns, **changes})
 
 
 def parts(rows: ImageRows) -> dict[str, list[Any]]:
     """All that there is of each image."""
     told = {name: getattr(rows, name).tolist() for name in rows.COLUMNS}
-    if isinstance(rows, Findings):
+    if isinstance(rows, DistanceBounds):
         return told | {"adversarial": [] if rows.adversarial is None else rows.adversarial.tolist()}
     assert isinstance(rows, Rows)
     for name, values in rows.extras.items():
@@ -110,12 +110,12 @@ def test_every_part_goes_through_the_file_and_with_its_image(rows: ImageRows, tm
 
 
 def test_images_of_which_not_all_files_kept_the_adversarial_one_have_none() -> None:
-    both = Findings.concatenate([findings(), findings(adversarial=None)])
+    both = DistanceBounds.concatenate([findings(), findings(adversarial=None)])
     assert len(both) == 6
     assert both.adversarial is None
 
 
-@pytest.mark.parametrize("rows", [plain(), full(), findings(), Rows.empty(3), Findings.empty()])
+@pytest.mark.parametrize("rows", [plain(), full(), findings(), Rows.empty(3), DistanceBounds.empty()])
 def test_rows_that_fit_have_no_problem(rows: ImageRows) -> None:
     assert rows.problem(2) == ""
 
@@ -150,10 +150,10 @@ def wrong(array: np.ndarray, place: Any, value: float) -> np.ndarray:
         (full(gradient_sums={**SUMS, "products": np.zeros((3, 2))}), "sums of noise"),
         (full(gradient_sums={**SUMS, "misses": np.zeros((2, 2))}), "sums of noise"),
         (findings(fingerprint=np.array([0, 2, 0], np.int32)), "a fingerprint points outside"),
-        (findings(radius=np.array([0.0, -0.1, 0.0])), "a radius is negative"),
-        (findings(radius=np.array([0.0, np.nan, 0.0])), "a radius is negative"),
-        (findings(broken=np.array([0.0, np.nan, 0.0])), "a distance is negative"),
-        (findings(broken=np.array([0.0, -1.0, 0.0])), "a distance is negative"),
+        (findings(lower=np.array([0.0, -0.1, 0.0])), "a radius is negative"),
+        (findings(lower=np.array([0.0, np.nan, 0.0])), "a radius is negative"),
+        (findings(upper=np.array([0.0, np.nan, 0.0])), "a distance is negative"),
+        (findings(upper=np.array([0.0, -1.0, 0.0])), "a distance is negative"),
         (findings(adversarial=np.zeros((2, 1, 2, 2), np.float32)), "adversarial images"),
     ],
 )

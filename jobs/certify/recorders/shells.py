@@ -44,8 +44,8 @@ class ShellCounts(Recorder):
             predicted, counted = (torch.cat([whole[part] for part in rows]) for whole in (predicted, counted))
         if len(predicted) != len(self.first):
             self.one = torch.ones_like(predicted)
-            self.first = self.shells * classes * (self.one.cumsum(0) - 1).div_(
-                seen.size, rounding_mode="floor"
+            self.first = (
+                self.shells * classes * (self.one.cumsum(0) - 1).div_(seen.size, rounding_mode="floor")
             )
         spare = len(seen.kept) * self.shells * classes
         bins = torch.cat(list(seen.kept.values())).mul_(classes).add_(self.first).add_(predicted)
