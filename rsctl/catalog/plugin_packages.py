@@ -135,6 +135,8 @@ def _check_entry(attribute: str, kind: type, entry: Any) -> None:
     _check_fields(what, declaration)
     if not _NAME.fullmatch(declaration.name):
         raise Wrong(f"{what}: a name has at most 61 letters, digits, '.', '-' and '_'.")
+    for name, column in {**declaration.columns, **declaration.sampled}.items() if kind is Extra else ():
+        _check_fields(f"{what}: column {reprlib.repr(name)}", column)
     for one in getattr(declaration, "defaults", ()):
         if not isinstance(one, Defaults):
             raise Wrong(

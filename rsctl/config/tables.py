@@ -13,7 +13,7 @@ from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.config.sections import AttackTable, ImageTable, Verification
-from rsctl.config.validate import Problem, check
+from rsctl.config.validate import Problem, check, module_exists
 from rsctl.errors import InputError, unknown
 
 Section = TypeVar("Section", bound=ImageTable)
@@ -128,6 +128,9 @@ def _extras(point: Point, problems: list[Problem]) -> dict[str, dict[str, Any]]:
         except InputError as error:
             problems.append(Problem(f"certification.extras.{name}", str(error)))
             continue
+        if not module_exists(extra.implementation):
+            text = f"'{name}' declares its recorder in '{extra.implementation}', which doesn't exist."
+            problems.append(Problem(f"certification.extras.{name}", text))
         parameters = check(extra.parameters, values, f"certification.extras.{name}", problems)
         if parameters is not None:
             found[name] = {"revision": extra.revision, "parameters": identity(parameters)}
