@@ -11,7 +11,7 @@ PHASES = ("selection", "estimation")
 """Each has noise keys of its own: the draws that choose a class never certify it."""
 
 State = dict[str, Tensor]
-"""What a recorder keeps of one image, by column."""
+"""The tensors that a recorder keeps of one image, by column."""
 
 
 @dataclass

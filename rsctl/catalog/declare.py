@@ -224,9 +224,9 @@ class Extra:
     implementation: str
     """The module that holds its `RECORDER` (`jobs.certify.recorders`); only a task imports it."""
     columns: Mapping[str, Column]
-    """What is kept of each finished image; a certificate finds it as `table.extras[name][column]`."""
+    """Columns of each finished image; a certificate finds them as `table.extras[name][column]`."""
     under_way: Mapping[str, Column] | None = None
-    """What is kept of an image while it is sampled; None for its columns."""
+    """Columns of an image that is still being sampled; None for the same ones."""
     parameters: type[Parameters] = NoParameters
     """The keys of `[certification.extras.<name>]`."""
     revision: int = 1

@@ -74,14 +74,14 @@ class Recorder(ABC):
 
     @abstractmethod
     def start(self, image: ImageCounts) -> State:
-        """What is kept of an image before its first draw: tensors by column."""
+        """The tensors of an image before its first draw, by column."""
 
     def of_noise(self, noise: Tensor) -> Tensor:
-        """What `observe` needs of a block's noise (rows, C, H, W), one row per draw. It stays in memory during the forward pass."""
+        """The part of a block's noise (rows, C, H, W) that `observe` needs, one row per draw. It stays in memory during the forward pass."""
         return noise
 
     def observe(self, block: Block, kept: Tensor, logits: Tensor, predicted: Tensor) -> State:
-        """What `add` gets of the draws of a block that count. On a GPU nothing here may wait for a result."""
+        """The contribution of a block's draws, for `add`; those that don't count are left out. On a GPU nothing here may wait for a result."""
         raise NotImplementedError(type(self).__name__)
 
     def observe_tile(self, seen: Observed) -> Mapping[int, State]:
@@ -94,7 +94,7 @@ class Recorder(ABC):
         return found
 
     def add(self, state: State, block: Block, part: State) -> None:
-        """Merge what was observed of the next block into what is kept."""
+        """Merge what was observed of the next block into the tensors of its image."""
         for name, value in part.items():
             state[name] += value
 
@@ -114,7 +114,7 @@ class Recorder(ABC):
         yield from ()
 
     def described(self, device: torch.device, tile: int, block: int) -> dict[str, object]:
-        """What it adds to the description of the function as executed."""
+        """Further entries of the description of the function as executed."""
         return {}
 
     def under_way(self, state: State) -> dict[str, NDArray[Any]]:
@@ -134,7 +134,7 @@ class Recorder(ABC):
 
 
 DTYPES = {"i4": torch.int64, "i8": torch.int64, "f4": torch.float64, "f8": torch.float64}
-"""What columns are added up in."""
+"""Types that columns are added up in."""
 
 
 class ExtraRecorder(Recorder):
