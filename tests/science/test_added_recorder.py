@@ -23,7 +23,7 @@ from rsctl.catalog import use_plugins
 from rsctl.certificates import find_certificate
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, UserError
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.checks import check_shard
 from rsctl.store.files import replace
 from rsctl.store.rows import Rows
