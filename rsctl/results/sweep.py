@@ -30,7 +30,7 @@ from rsctl.results.verifications import about_proofs, measure_proofs, verify_spe
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.tables import R, Reader, StoredTable
 
 
@@ -155,9 +155,9 @@ class _Loader:
             if self._certificate not in known_verifiers():
                 self._certify(run, entry, order, radii)
         elif entry["kind"] == "attacks":
-            self.rows.append(measure_attack(self._begun(Reader(run, Findings), order), order, radii))
+            self.rows.append(measure_attack(self._begun(Reader(run, DistanceBounds), order), order, radii))
         elif self._certificate in (None, verify_spec(run).verifier):
-            self.rows.append(measure_proofs(self._begun(Reader(run, Findings), order), order, radii))
+            self.rows.append(measure_proofs(self._begun(Reader(run, DistanceBounds), order), order, radii))
 
     def _begun(self, reader: Reader[R], order: ImageOrder) -> StoredTable[R]:
         return finished_prefix(self._files.read(reader), order.positions)
