@@ -15,6 +15,7 @@ from rsctl.certificates.protocol import (
     CountTable,
     GradientSums,
     Guarantee,
+    Halves,
     Looks,
     Shells,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "CountTable",
     "GradientSums",
     "Guarantee",
+    "Halves",
     "Looks",
     "Shells",
     "certificates",

@@ -52,6 +52,15 @@ class GradientSums:
     products: NDArray[np.float64]
     """(N, 3): ‖S₁‖², S₁·S₂, ‖S₂‖²."""
 
+    @property
+    def others(self) -> Ints:
+        """`misses`, under the name that plugins of the first release read."""
+        return self.misses
+
+
+Halves = GradientSums
+"""The name that plugins of the first release import."""
+
 
 @dataclass(frozen=True, eq=False)
 class CountTable:
@@ -117,6 +126,11 @@ class CountTable:
     gradient_sums: GradientSums | None = None
     arithmetic: str = "float"
     extras: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def halves(self) -> GradientSums | None:
+        """`gradient_sums`, under the name that plugins of the first release read."""
+        return self.gradient_sums
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
