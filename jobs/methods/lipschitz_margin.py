@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import cached, is_parametrized
 
-from jobs.models.distance import set_p
+from jobs.models.architectures.linf_distance import set_p
 from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState

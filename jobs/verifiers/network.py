@@ -16,10 +16,10 @@ import torch
 from torch import Tensor, fx, nn
 from torch.fx.proxy import TraceError
 
-from jobs.models.distance import Distance as DistanceLayer
-from jobs.models.distance import Negate
-from jobs.models.heat_resnet import Shift
-from jobs.models.lipschitz import MaxMin as MaxMinLayer
+from jobs.models.architectures.heat_resnet34 import Shift
+from jobs.models.architectures.linf_distance import Distance as DistanceLayer
+from jobs.models.architectures.linf_distance import Negate
+from jobs.models.architectures.lipschitz_mlp import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from jobs.verifiers.operations import (
     Add,

@@ -95,7 +95,6 @@ class DistanceParameters(Parameters):
 GOWAL = (
     "Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019, table 1"
 )
-VERIFIABLE = "jobs.models.verifiable"
 NORMALISED = 0.1
 """Rate of networks with batch normalisation."""
 
@@ -114,6 +113,7 @@ MODELS: tuple[Model, ...] = (
             ResNetParameters,
             smallest=8,
             rate=NORMALISED,
+            implementation="jobs.models.architectures.resnet",
         )
         for depth in (20, 32, 44, 56, 110)
     ),
@@ -124,6 +124,7 @@ MODELS: tuple[Model, ...] = (
             HE,
             smallest=8,
             rate=NORMALISED,
+            implementation="jobs.models.architectures.resnet",
         )
         for depth in (18, 34)
     ),
@@ -133,7 +134,6 @@ MODELS: tuple[Model, ...] = (
         "Campbell, Finlay, Oberman: Adversarial Boot Camp: label free certified robustness in one epoch, 2020, authors' code: "
         "cifar10/train_utils/cvmodels",
         smallest=4,
-        implementation="jobs.models.heat_resnet",
     ),
     Model(
         "wideresnet",
@@ -142,7 +142,6 @@ MODELS: tuple[Model, ...] = (
         WideResNetParameters,
         smallest=8,
         rate=NORMALISED,
-        implementation="jobs.models.wide_resnet",
     ),
     Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32, rate=NORMALISED),
     Model(
@@ -159,14 +158,14 @@ MODELS: tuple[Model, ...] = (
         "Wong, Schmidt, Metzen, Kolter: Scaling provable adversarial defenses, NeurIPS 2018, and others",
         ConvolutionsParameters,
     ),
-    Model("mlp", "Linear layers with ReLUs", "this project", MlpParameters, implementation=VERIFIABLE),
+    Model("mlp", "Linear layers with ReLUs", "this project", MlpParameters),
     *(
         Model(
             f"ibp-{name}",
             f"The {name} convolutional network of certified training",
             GOWAL,
             smallest=smallest,
-            implementation=VERIFIABLE,
+            implementation="jobs.models.architectures.ibp",
         )
         for name, smallest in (("small", 10), ("medium", 16), ("large", 4))
     ),
@@ -175,13 +174,11 @@ MODELS: tuple[Model, ...] = (
         "Orthogonal layers with MaxMin: 1-Lipschitz in ℓ2",
         "Anil, Lucas, Grosse: Sorting out Lipschitz function approximation, ICML 2019",
         LipschitzParameters,
-        implementation=VERIFIABLE,
     ),
     Model(
         "linf-distance",
         "ℓ∞-distance network: 1-Lipschitz in ℓ∞",
         "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
         DistanceParameters,
-        implementation=VERIFIABLE,
     ),
 )

@@ -13,8 +13,8 @@ from bound_audit import IMAGES, SHAPE, around, networks, violations
 from torch import Tensor, nn
 
 from jobs.models import Normalize
-from jobs.models.distance import Distance
-from jobs.models.lipschitz import MaxMin
+from jobs.models.architectures.linf_distance import Distance
+from jobs.models.architectures.lipschitz_mlp import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz, operations
 from jobs.verifiers.ibp import Interval
 from jobs.verifiers.network import trace

@@ -17,11 +17,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.judge import accuracy, candidates, judge, least
+from jobs.checkpoints.recognise import assemble, assumptions, recognise
 from jobs.data import Images, load
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import read_weights
-from jobs.models.judge import accuracy, candidates, judge, least
-from jobs.models.recognise import assemble, assumptions, recognise
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.checkpoints import normalisation
 from rsctl.catalog.declare import DataShape

@@ -15,12 +15,12 @@ from chain import Chain, tiny
 from test_published import CPU, dataset
 
 from jobs import import_checkpoint
+from jobs.checkpoints.contest import LEVEL, LOOKS, compare, contest
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.judge import judge
 from jobs.data import ArrayImages, Images, load
 from jobs.import_checkpoint import some_images
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import Weights
-from jobs.models.contest import LEVEL, LOOKS, compare, contest
-from jobs.models.judge import judge
 from rsctl.config.sweep import load_sweep
 from rsctl.errors import RefusedError
 
@@ -91,8 +91,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
             known = {"centre": ours, "dataset": theirs}.get(name, torch.arange(4000) % 10 == 0)
             return known[begun : begun + len(images)][None]
 
-        monkeypatch.setattr("jobs.models.judge.answers", asked)
-        monkeypatch.setattr("jobs.models.judge.assemble", lambda *about: about[3])
+        monkeypatch.setattr("jobs.checkpoints.judge.answers", asked)
+        monkeypatch.setattr("jobs.checkpoints.judge.assemble", lambda *about: about[3])
         first, *more = (replace_length(images, count) for count in lots)
         return judge(
             weights, "cnn", {}, chosen, dataset("digits"), first, 0.0, CPU, **{"more": more, **changes}

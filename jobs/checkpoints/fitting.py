@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.models.checkpoint_formats import Weights
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.parts import alike
+from jobs.checkpoints.recognise import entries_of, recognise
 from jobs.models.normalize import named_as, same
-from jobs.models.parts import alike
-from jobs.models.recognise import entries_of, recognise
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError
 

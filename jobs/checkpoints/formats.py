@@ -2,7 +2,7 @@
 
 A file of weights doesn't say what was done to the images before the first convolution, and the wrong answer is what is
 reported most often of pretrained smoothed classifiers. So the layout is recognised and named, the normalisation is taken from
-the file where it stores one and assumed aloud where it doesn't, and `jobs.models.judge` classifies some hundred images before
+the file where it stores one and assumed aloud where it doesn't, and `jobs.checkpoints.judge` classifies some hundred images before
 anything is sampled.
 """
 
@@ -19,19 +19,11 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from jobs.models.mistaken import mistaken
-from jobs.models.named import canonical
-from jobs.models.parts import (
-    WRAPPINGS,
-    Found,
-    Part,
-    dictionaries,
-    left_beside,
-    parts_of,
-    plain_values,
-)
-from jobs.models.refused import cascade, quantised, unreadable
-from jobs.models.stored import Stored, stored_in
+from jobs.checkpoints.layer_names import canonical
+from jobs.checkpoints.not_checkpoints import mistaken
+from jobs.checkpoints.parts import WRAPPINGS, Found, Part, dictionaries, left_beside, parts_of, plain_values
+from jobs.checkpoints.refusals import cascade, quantised, unreadable
+from jobs.checkpoints.stored_normalisation import Stored, stored_in
 from jobs.tensors import load_tensors, unusable
 from rsctl.catalog.weight_files import content, weights_file
 from rsctl.errors import InputError, UserError, unknown
@@ -115,7 +107,7 @@ class Weights:
 def read_weights(file: Path, part: str = "") -> Weights:
     """The network that a checkpoint most likely holds; nothing in the file is run. `part` names the branch to take it from.
 
-    The others that it may hold are tried by `jobs.models.recognise.fitting`.
+    The others that it may hold are tried by `jobs.checkpoints.recognise.fitting`.
 
     Raises
     ------

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.contest import ALIKE, LEVEL, LOOKS, Contest, contest
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.recognise import assemble
+from jobs.checkpoints.stored_normalisation import Stored
 from jobs.data import Images
-from jobs.models.checkpoint_formats import Weights
-from jobs.models.contest import ALIKE, LEVEL, LOOKS, Contest, contest
 from jobs.models.normalize import normalisation_values
-from jobs.models.recognise import assemble
-from jobs.models.stored import Stored
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from rsctl.catalog.checkpoints import NORMALISATIONS

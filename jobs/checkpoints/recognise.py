@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.parts import COUNTERS
+from jobs.checkpoints.stored_normalisation import per_channel
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import Weights
 from jobs.models.normalize import normalisation_values
-from jobs.models.parts import COUNTERS
-from jobs.models.stored import per_channel
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
