@@ -71,11 +71,6 @@ def answers(
     return right
 
 
-def accuracy(model: nn.Module, images: Images, sigma: float, device: torch.device) -> Accuracy:
-    """Accuracy on all of these images."""
-    return accuracy_of(answers(model, images, kinds(sigma), device))
-
-
 def accuracy_of(right: Tensor) -> Accuracy:
     """Accuracy from `answers` on clean images, and on noisy ones if there were any."""
     shares = right.float().mean(dim=1).tolist()

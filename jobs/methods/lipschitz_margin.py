@@ -22,8 +22,9 @@ from jobs.models.architectures.linf_distance import set_p
 from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import Affine, Conv, Dense, DistanceOp, Scale
+from jobs.verifiers.tracing import trace
 from jobs.worst_case import ramp
 
 

@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers.ibp import Interval, Margins, box, propagate, result
-from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.network import Network, unsupported
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, DistanceOp, MaxMinOp, Op, Relu, Reshape
 from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

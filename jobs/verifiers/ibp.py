@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, DistanceOp, Op, Relu
 from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 PASSES = 2.3

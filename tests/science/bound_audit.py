@@ -14,10 +14,11 @@ from jobs.models.architectures import linf_distance
 from jobs.models.architectures.lipschitz_mlp import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz
 from jobs.verifiers.ibp import Interval
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import DistanceOp
 from jobs.verifiers.operations import MaxMinOp as MaxMinOp
 from jobs.verifiers.prover import SumsOfProducts
+from jobs.verifiers.tracing import trace
 
 SHAPE = (1, 2, 2)
 IMAGES, POINTS = 3, 400

@@ -18,7 +18,7 @@ from jobs.models.architectures import linf_distance, lipschitz_mlp
 from jobs.models.architectures.linf_distance import Distance
 from jobs.state import TrainingState
 from jobs.verifiers import lipschitz
-from jobs.verifiers.network import trace
+from jobs.verifiers.tracing import trace
 from jobs.worst_case import WorstCase, ramp
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import DataShape
