@@ -20,8 +20,16 @@ import numpy as np
 from torch import Tensor
 
 from jobs.checkpoints.layer_names import canonical
-from jobs.checkpoints.not_checkpoints import mistaken
-from jobs.checkpoints.parts import WRAPPINGS, Found, Part, dictionaries, left_beside, parts_of, plain_values
+from jobs.checkpoints.not_checkpoints import problem_of
+from jobs.checkpoints.parts import (
+    WRAPPINGS,
+    Found,
+    Part,
+    dictionaries,
+    parts_of,
+    plain_values,
+    unused_entries,
+)
 from jobs.checkpoints.refusals import cascade, quantised, unreadable
 from jobs.checkpoints.stored_normalisation import Stored, stored_in
 from jobs.tensors import load_tensors, unusable
@@ -101,7 +109,7 @@ class Weights:
             return []
         used = {self.part.full(key) for key in self.origin.values()}
         used |= {name for one in self.stored[:1] for name in one.names}
-        return left_beside(self.held.dictionaries, used)
+        return unused_entries(self.held.dictionaries, used)
 
 
 def read_weights(file: Path, part: str = "") -> Weights:
@@ -142,13 +150,13 @@ def read_weights(file: Path, part: str = "") -> Weights:
         if not parts:
             raise InputError(f"{path}: --part: {unknown('branch', part, list(names)[:40])}")
     if not parts or not any(one.dim() > 1 for one in parts[0].weights.values()):
-        raise InputError(_nothing(path, stored))
+        raise InputError(_no_weights(path, stored))
     held = Held(path, hashlib.sha256(data).hexdigest(), stored, found, parts)
     return held.weights(parts[0])
 
 
 def _loaded(path: Path, data: bytes) -> Any:
-    if said := mistaken(path, data):
+    if said := problem_of(path, data):
         raise InputError(said)
     try:
         with warnings.catch_warnings():
@@ -160,7 +168,7 @@ def _loaded(path: Path, data: bytes) -> Any:
         raise InputError(unreadable(path, error)) from error
 
 
-def _nothing(path: Path, stored: Any) -> str:
+def _no_weights(path: Path, stored: Any) -> str:
     if not isinstance(stored, (Mapping, list, tuple)):
         return f"{path}: holds a {type(stored).__name__}, not weights by name."
     names = [str(name) for name in stored] if isinstance(stored, Mapping) else [f"a list of {len(stored)}"]

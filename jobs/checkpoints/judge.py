@@ -154,7 +154,7 @@ def judge(
     }
     what = "images under noise" if kind else "clean images"
     return Judged(
-        built[normalisation], found, _told(weights, model, normalisation, contests, what, len(images))
+        built[normalisation], found, _outcomes(weights, model, normalisation, contests, what, len(images))
     )
 
 
@@ -196,7 +196,7 @@ class _Further:
         return self._known[name, lot]
 
 
-def _told(
+def _outcomes(
     weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str, first: int
 ) -> list[str]:
     """The outcomes of contests that needed more images than the `first`; raises RefusedError where one was lost, or is open."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rsctl.catalog.datasets import ImageFolder
-from rsctl.catalog.defects import told
+from rsctl.catalog.defects import undecodable_because
 from rsctl.catalog.depth import ENDINGS, FORMATS, depth_of, white_of
 from rsctl.errors import InputError
 
@@ -61,7 +61,7 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise InputError(
-            f"{path} {told(path, error)} `rsctl data check` lists every such file at once."
+            f"{path} {undecodable_because(path, error)} `rsctl data check` lists every such file at once."
         ) from error
     if folder is None:
         raise InputError(

@@ -130,7 +130,7 @@ def layer_constant(op: object, number: int, norm: str, directions: nn.Module) ->
         return op.weight.abs().flatten(1).sum(dim=1).max()
     direction = getattr(directions, f"layer{number}")
     with torch.no_grad():
-        moved = op.transpose(op.linear(direction))
-        direction.copy_(moved / moved.norm().clamp(min=1e-12))
+        image = op.transpose(op.linear(direction))
+        direction.copy_(image / image.norm().clamp(min=1e-12))
     constant: Tensor = op.linear(direction.clone()).norm()
     return constant

@@ -26,7 +26,7 @@ def main(work: TaskContext) -> None:
         sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, key=spec.noise_key, device=device,
     )  # fmt: skip
 
-    def look(batch: Batch) -> BatchFindings:
+    def process(batch: Batch) -> BatchFindings:
         found = search(batch.images, batch.labels, batch.positions, batch.count)
         predicted = found.predicted
         if spec.target == "smoothed":
@@ -44,4 +44,4 @@ def main(work: TaskContext) -> None:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
-    run(work, images, sha256, function, search.batch, device, look)
+    run(work, images, sha256, function, search.batch, device, process)

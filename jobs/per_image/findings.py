@@ -26,7 +26,7 @@ from rsctl.store.rows import Findings
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.task_context import Stopped, TaskContext
 
-TELL_EVERY = 5.0
+REPORT_EVERY = 5.0
 """Seconds between two progress reports while a batch is under way."""
 
 
@@ -83,11 +83,11 @@ def run(
     function: dict[str, Any],
     batch: int,
     device: torch.device,
-    look: Callable[[Batch], BatchFindings],
+    process: Callable[[Batch], BatchFindings],
 ) -> None:
     """Process every image of the task without a result, `batch` at a time; compact the run when its last task ends.
 
-    The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
+    The composition of a batch depends on what was there before, its shape doesn't: `process` has to give an image the
     same result whatever its neighbours.
     """
     shard = _FindingsWriter(work, images, model_sha256, function)
@@ -97,8 +97,8 @@ def run(
     )
     for one in _batches(images, shard.begin(), batch, device):
         started = time.monotonic()
-        with sized_by("batch", batch, advice), _heard_of(shard, one.count, on):
-            outcome = look(one)
+        with sized_by("batch", batch, advice), _reporting(shard, one.count, on):
+            outcome = process(one)
         shard.add(one, outcome, time.monotonic() - started)
         stopping = shard.reached(device=on)
         if stopping and shard.done < shard.total:
@@ -107,14 +107,14 @@ def run(
 
 
 @contextlib.contextmanager
-def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
+def _reporting(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
     """Report every few seconds how long the current batch has taken: a solver may need minutes for one image."""
     started, over = time.monotonic(), threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         # A disk that fails is told by the loop, which writes there too.
         with contextlib.suppress(UserError, OSError):
-            while not over.wait(TELL_EVERY):
+            while not over.wait(REPORT_EVERY):
                 so_far = round(time.monotonic() - started, 1)
                 shard.work.progress(
                     shard.done,
@@ -126,7 +126,7 @@ def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
                     so_far=so_far,
                 )
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield

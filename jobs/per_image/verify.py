@@ -29,7 +29,7 @@ def main(work: TaskContext) -> None:
         precision=spec.precision,
     )
 
-    def look(batch: Batch) -> BatchFindings:
+    def process(batch: Batch) -> BatchFindings:
         found = prover.verify(batch.images, batch.labels)
         return BatchFindings(found.predicted, found.radius, found.broken, found.counterexample)
 
@@ -41,4 +41,4 @@ def main(work: TaskContext) -> None:
         "instruction_set": torch.backends.cpu.get_cpu_capability(),
         "torch": torch.__version__,
     }
-    run(work, images, sha256, function, prover.batch, device, look)
+    run(work, images, sha256, function, prover.batch, device, process)

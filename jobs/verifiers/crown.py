@@ -205,10 +205,10 @@ def refine(network: Network, found: list[Interval], ball: Balls, number: int) ->
         one[torch.arange(len(part)), part] = 1.0
         both = torch.cat([one, -one]).view(1, 2 * len(part), *shape).expand(count, *(-1,) * (len(shape) + 1))
         least = lines.least(ball, both, number)
-        mine = open_[:, part]
+        own_open = open_[:, part]
         below, above = least[:, : len(part)], -least[:, len(part) :]
-        flat_low[:, part] = torch.where(mine, below.maximum(flat_low[:, part]), flat_low[:, part])
-        flat_high[:, part] = torch.where(mine, above.minimum(flat_high[:, part]), flat_high[:, part])
+        flat_low[:, part] = torch.where(own_open, below.maximum(flat_low[:, part]), flat_low[:, part])
+        flat_high[:, part] = torch.where(own_open, above.minimum(flat_high[:, part]), flat_high[:, part])
     return Interval(flat_low.view_as(low), flat_high.view_as(high))
 
 

@@ -22,8 +22,8 @@ class Network:
 
     ops: list[Op]
     dtype: torch.dtype = torch.float32
-    roomy: bool | None = None
-    """True if no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.roomy` has checked."""
+    never_overflows: bool | None = None
+    """True if no image of [0, 1] pixels comes near float32's largest number anywhere; None until `ibp.never_overflows` has checked."""
     users: dict[int, list[int]] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +53,7 @@ class Network:
         return self.ops[-1].shape[0]
 
     def to(self, dtype: torch.dtype) -> Network:
-        return Network([op.to(dtype) for op in self.ops], dtype, self.roomy)
+        return Network([op.to(dtype) for op in self.ops], dtype, self.never_overflows)
 
     def results(self, x: Tensor) -> list[Tensor]:
         """Results of every operation for images (N, C, H, W) in [0, 1]; the last are the logits (N, classes)."""

@@ -151,13 +151,13 @@ class _Builder:
         if layer.affine:
             weight = weight * self.take(layer.weight).double()
         shift = self.take(layer.bias).double() if layer.affine else torch.zeros_like(weight)
-        moved = layer.running_mean.double() * weight
+        offset = layer.running_mean.double() * weight
         form = (-1, *(1 for _ in self.ops[source].shape[1:]))
         return self.scale(
             name,
             weight.view(form),
-            (shift - moved).view(form),
-            (shift.abs() + moved.abs()).view(form),
+            (shift - offset).view(form),
+            (shift.abs() + offset.abs()).view(form),
             source,
         )
 
