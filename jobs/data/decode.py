@@ -27,22 +27,11 @@ NARROWEST = 2000
 
 
 def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
-    """The decoded RGB image, 8 bits a channel.
+    """The decoded RGB image, 8 bits per channel; `folder` describes white values and orientation, None takes 8-bit files as stored.
 
     Values of more bits are brought to 256 levels of equal width: of 16 bits the high byte is left, as Pillow leaves it of
-    colours, so that an image of 8 bits that was stored in 16 comes back as it was.
-
-    Parameters
-    ----------
-    path
-        The file.
-    folder
-        What its data set says of white values and of orientation. None takes files of 8 bits alone, as they are stored.
-
-    Raises
-    ------
-    InputError
-        The file is missing, truncated, or no image; or its values are none that `folder` tells how to read.
+    colours, so that an image of 8 bits that was stored in 16 comes back as it was. Raises InputError for a file that is missing,
+    truncated or no image, and for values of which `folder` doesn't give the white.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
