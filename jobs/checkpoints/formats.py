@@ -74,7 +74,7 @@ class Held:
         return Weights(
             {new: part.weights[old] for new, old in origin.items()}, layout, str(said or ""),
             kept[0].text if kept else assumed[0], kept[0].why if kept else assumed[1],
-            self.sha256, _claim(stored) if part.path else None, tuple(kept), origin, part, self,
+            self.sha256, part, self, _claim(stored) if part.path else None, tuple(kept), origin,
         )  # fmt: skip
 
 
@@ -93,20 +93,18 @@ class Weights:
     why: str
     sha256: str
     """Hex, of the file."""
+    part: Part
+    held: Held
     claim: tuple[str, float] | None = None
     """The clean accuracy that the file states, in [0, 1], and under which name."""
     stored: tuple[Stored, ...] = ()
     """The normalisations that the file itself stores, that of this network first."""
     origin: Mapping[str, str] = field(default_factory=dict)
     """Names in the state dict → those in the part of the file."""
-    part: Part | None = None
-    held: Held | None = None
 
     @property
     def left(self) -> list[str]:
         """Entries that lie beside it in the file and aren't used."""
-        if self.part is None or self.held is None:
-            return []
         used = {self.part.full(key) for key in self.origin.values()}
         used |= {name for one in self.stored[:1] for name in one.names}
         return unused_entries(self.held.dictionaries, used)

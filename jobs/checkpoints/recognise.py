@@ -219,11 +219,9 @@ def _of_the_network(wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor])
 
 def _further_layers(weights: Weights) -> list[str]:
     """Matrices beside a network that has nothing but its shapes to be known by, unless they are those of one like it."""
-    part, held = weights.part, weights.held
-    if part is None or held is None:
-        return []
+    part = weights.part
     own = {old: weights.state_dict[new].shape for new, old in weights.origin.items()}
-    entries = next(values for path, values in held.dictionaries if path == part.path)
+    entries = next(values for path, values in weights.held.dictionaries if path == part.path)
     used = {part.prefix + key for key in own}
     return [
         name

@@ -89,6 +89,10 @@ class _Builder:
     def take(self, value: Tensor) -> Tensor:
         return value if self.live else value.detach().float()
 
+    def weights(self, layer: nn.Linear | nn.Conv2d) -> tuple[Tensor, Tensor]:
+        weight = self.take(layer.weight)
+        return weight, weight.new_zeros(len(weight)) if layer.bias is None else self.take(layer.bias)
+
     def add(self, node: fx.Node, layers: dict[str, nn.Module]) -> None:
         if node.op == "placeholder":
             self.numbers[node] = 0
@@ -153,13 +157,8 @@ class _Builder:
         shift = self.take(layer.bias).double() if layer.affine else torch.zeros_like(weight)
         offset = layer.running_mean.double() * weight
         form = (-1, *(1 for _ in self.ops[source].shape[1:]))
-        return self.scale(
-            name,
-            weight.view(form),
-            (shift - offset).view(form),
-            (shift.abs() + offset.abs()).view(form),
-            source,
-        )
+        bias, size = shift - offset, shift.abs() + offset.abs()
+        return self.scale(name, weight.view(form), bias.view(form), size.view(form), source)
 
     def scale(self, name: str, weight: Tensor, bias: Tensor, size: Tensor, source: int) -> int:
         """Weights are rounded to float32 here, and computed otherwise where they are used: a few roundings each."""
@@ -172,19 +171,18 @@ class _Builder:
             raise unsupported(
                 f"the layer '{name}' is linear over the last of several dimensions: flatten before it"
             )
-        weight = self.take(layer.weight)
-        bias = weight.new_zeros(len(weight)) if layer.bias is None else self.take(layer.bias)
+        weight, bias = self.weights(layer)
+        size = bias.abs()
         return self.append(
-            Dense(name, (source,), (len(weight),), bias, bias.abs(), weight.shape[1], weight, weight.abs())
-        )  # fmt: skip
+            Dense(name, (source,), size.shape, bias, size, weight.shape[1], weight, weight.abs())
+        )
 
     def conv(self, name: str, layer: nn.Conv2d, source: int) -> int:
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             raise unsupported(
                 f"the layer '{name}' pads with '{layer.padding_mode}' by '{layer.padding}', not with a number of zeros"
             )
-        weight = self.take(layer.weight)
-        bias = weight.new_zeros(len(weight)) if layer.bias is None else self.take(layer.bias)
+        weight, bias = self.weights(layer)
         return self.convolution(
             name, weight, bias, source, layer.stride, layer.padding, layer.dilation, layer.groups
         )

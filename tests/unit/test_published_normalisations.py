@@ -16,8 +16,9 @@ from test_published import CPU, dataset
 
 from jobs import import_checkpoint
 from jobs.checkpoints.contest import LEVEL, LOOKS, compare, contest
-from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.formats import Held, Weights
 from jobs.checkpoints.judge import judge
+from jobs.checkpoints.parts import Part
 from jobs.data import ArrayImages, Images, load
 from jobs.import_checkpoint import some_images
 from jobs.models import build_model
@@ -82,7 +83,9 @@ Judge = Callable[..., Any]
 def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     """`judge` with given answers: 85 % with 'centre' and `theirs` with 'dataset', in every 20 images; the others' are at chance."""
     images = load("digits", {}, "test", Path("/nowhere"), positions=range(100))
-    weights = Weights({}, "", "", "centre", "it always does", "")
+    weights = Weights(
+        {}, "", "", "centre", "it always does", "", Part((), "", {}), Held(Path(), "", {}, [], [])
+    )
 
     def ask(chosen: str, won: int, lost: int, lots: Sequence[int] = (400,), **changes: Any) -> Any:
         ours, theirs = (answer.repeat(200) for answer in answers(won, lost, 17 - won, 3 - lost))
