@@ -97,9 +97,7 @@ def _each(folder: str, attribute: str) -> list[Any]:
 
 @cache
 def known_models() -> dict[str, Model]:
-    from rsctl.catalog.models import MODELS
-
-    return declared(MODELS, "MODELS")
+    return declared([model for family in _each("models", "MODELS") for model in family], "MODELS")
 
 
 @cache

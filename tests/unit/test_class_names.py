@@ -7,18 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-REMAINING = {
-    "Compared",
-    "Entry",
-    "Found",
-    "Images",
-    "LipschitzParameters",
-    "Origin",
-    "Row",
-    "Sample",
-    "Series",
-    "Sweep",
-}
+REMAINING = {"Compared", "Default", "Entry", "Found", "Images", "Origin", "Row", "Sample", "Series", "Sweep"}
 """Names that still occur twice, to be emptied as they are renamed."""
 
 
