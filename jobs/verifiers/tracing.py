@@ -39,15 +39,8 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, live: bool = False) -> Ne
     With `live`, for training, the operations hold the model's own parameters, and gradients reach them; a batch
     normalisation then takes part as it would in eval mode.
 
-    Parameters
-    ----------
-    model
-        `nn.Sequential(Normalize, network)` in eval mode, or `jobs.models.load.Executed`, on any device.
-
-    Raises
-    ------
-    InputError
-        A layer, or a step of `forward`, that can't be bounded: named, with what is supported.
+    `model` is `nn.Sequential(Normalize, network)` in eval mode, or `jobs.models.load.Executed`, on any device. Raises InputError
+    that names a layer, or a step of `forward`, that can't be bounded.
     """
     if not live and any(
         layer.training for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
