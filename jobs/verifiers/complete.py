@@ -156,15 +156,7 @@ def bisect(case: Case, settle: Settle, tolerance: float, proved: float, failed: 
 
 
 class CompleteProver:
-    """Answers about one image after the other.
-
-    Parameters
-    ----------
-    largest
-        The largest radius that can be proved of a case, for where no `radii` are given.
-    settle
-        Proves or refutes one radius of a case.
-    """
+    """Answers about one image after the other: `settle` proves or refutes a radius, `largest` finds one where no `radii` are given."""
 
     batch = 1
 
