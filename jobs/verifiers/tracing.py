@@ -18,18 +18,7 @@ from jobs.models.architectures.linf_distance import Negate
 from jobs.models.architectures.lipschitz_mlp import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from jobs.verifiers.network import SUPPORTED, Network, unsupported
-from jobs.verifiers.operations import (
-    Add,
-    Conv,
-    Dense,
-    DistanceOp,
-    Input,
-    MaxMinOp,
-    Op,
-    Relu,
-    Reshape,
-    Scale,
-)
+from jobs.verifiers.operations import Add, Conv, Dense, DistanceOp, Input, MaxMinOp, Op, Relu, Reshape, Scale
 from rsctl.errors import InputError
 
 

@@ -173,9 +173,7 @@ def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> 
 
 
 def _fingerprint(
-    files: Mapping[str, Files],
-    raw: Mapping[str, list[str]],
-    grey: Mapping[str, list[str]],
+    files: Mapping[str, Files], raw: Mapping[str, list[str]], grey: Mapping[str, list[str]]
 ) -> str:
     identified: dict[str, Any] = {**files}
     if any(raw.values()):
