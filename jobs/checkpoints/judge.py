@@ -177,15 +177,15 @@ def _outcomes(
                 f"with the normalisation '{chosen}' this {model} classifies {one.ours:.1%} of {one.images:,} {what} correctly, with "
                 f"'{rival}' {one.theirs:.1%}"
             )
-            which = (
-                f"--normalisation {chosen} or --normalisation {rival} (in a sweep file method.normalisation)"
+            test, which = (
+                f"(McNemar's test at {LEVEL:.0%})",
+                f"--normalisation {chosen} or --normalisation {rival}",
             )
+            advice = f"Name the right one: {which} (in a sweep file method.normalisation)."
             if one.verdict == "worse":
-                raise RefusedError(
-                    f"{said}, a significant difference (McNemar's test at {LEVEL:.0%}). Name the right one: {which}."
-                )
+                raise RefusedError(f"{said}, a significant difference {test}. {advice}")
             others = [
-                f"'{name}'" for name, other in contests.items() if other.verdict == "open" and name != rival
+                f"'{name}'" for name, each in contests.items() if each.verdict == "open" and name != rival
             ]
             also = f" Nor do they separate it from {', '.join(others)}." if others else ""
             layout = (
@@ -194,16 +194,11 @@ def _outcomes(
                 else ""
             )
             raise RefusedError(
-                f"{said}: too close to decide which one it was trained with (McNemar's test at {LEVEL:.0%}).{also}{layout} "
-                f"Name the right one: {which}."
+                f"{said}: too close to decide which one it was trained with {test}.{also}{layout} {advice}"
             )
+    outcome = {"alike": f"equally good (less than {ALIKE:.0%} apart)", "better": "decided by more images"}
     return [
-        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: "
-        + (
-            f"equally good (less than {ALIKE:.0%} apart)"
-            if one.verdict == "alike"
-            else "decided by more images"
-        )
+        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: {outcome[one.verdict]}"
         for rival, one in contests.items()
         if one.verdict == "alike" or one.images > first
     ]
