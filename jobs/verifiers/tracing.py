@@ -96,7 +96,7 @@ class _Builder:
         """A function or a tensor's method in `forward`."""
         target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         if node.op == "call_method" and target == "size":
-            return  # only to flatten, which looks at nothing else
+            return  # only to flatten, which uses nothing else
         if node.target in (operator.add, operator.iadd, torch.add) or target in ("add", "add_"):
             sources = [self.numbers.get(arg) for arg in node.args[:2] if isinstance(arg, fx.Node)]
             if len(sources) == 2 and None not in sources and not node.kwargs:
@@ -113,8 +113,12 @@ class _Builder:
         elif target in ("contiguous", "detach"):
             self.numbers[node] = self.source(node)
             return
-        raise unsupported(f"'{node.name}' in its forward is `{target or node.target}` of something else than one or two layers"
-                          if target in ("add", "flatten", "view", "reshape") else f"'{node.name}' in its forward is `{target or node.target}`")  # fmt: skip
+        shapes = (
+            " of something else than one or two layers"
+            if target in ("add", "flatten", "view", "reshape")
+            else ""
+        )
+        raise unsupported(f"'{node.name}' in its forward is `{target or node.target}`{shapes}")
 
     def source(self, node: fx.Node) -> int:
         return self.numbers[cast(fx.Node, node.args[0])]
