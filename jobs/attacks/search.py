@@ -43,21 +43,9 @@ class AttackSearch:
     """
 
     def __init__(
-        self,
-        module: str,
-        parameters: Mapping[str, Any],
-        model: nn.Module,
-        classes: int,
-        shape: tuple[int, int, int],
-        *,
-        norm: str,
-        sigma: float = 0.0,
-        noises: int = 0,
-        n: int = 0,
-        alpha: float = 0.0,
-        key: Sequence[int | str],
-        device: torch.device,
-    ) -> None:
+        self, module: str, parameters: Mapping[str, Any], model: nn.Module, classes: int, shape: tuple[int, int, int], *, norm: str,
+        sigma: float = 0.0, noises: int = 0, n: int = 0, alpha: float = 0.0, key: Sequence[int | str], device: torch.device,
+    ) -> None:  # fmt: skip
         self.prepare = importlib.import_module(module).prepare
         self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
         self.key, self.device, self.shape = tuple(key), device, shape

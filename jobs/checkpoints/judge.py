@@ -98,19 +98,9 @@ class Judged(NamedTuple):
 
 
 def judge(
-    weights: Weights,
-    model: str,
-    parameters: Mapping[str, Any],
-    normalisation: str,
-    dataset: DataSet,
-    images: Images,
-    sigma: float,
-    device: torch.device,
-    *,
-    more: Iterable[Images] = (),
-    stated: bool = False,
-    anyway: bool = False,
-) -> Judged:
+    weights: Weights, model: str, parameters: Mapping[str, Any], normalisation: str, dataset: DataSet, images: Images, sigma: float,
+    device: torch.device, *, more: Iterable[Images] = (), stated: bool = False, anyway: bool = False,
+) -> Judged:  # fmt: skip
     """The model, and how it does with this normalisation and with others.
 
     `more` are further images, for another normalisation that does nearly as well. `stated`: the user named this one, so that

@@ -41,10 +41,6 @@ class Matrices:
     network: Network
     """The network as operations in float64."""
 
-    @property
-    def relus(self) -> int:
-        return sum(len(layer.bias) for layer in self.layers[:-1])
-
     def rounding(self, ball: Ball, bounds: Sequence[Bounds]) -> Tensor:
         """(classes,): at most this lies between the executed float32 logits of an image in the ball and the exact ones.
 
