@@ -24,10 +24,10 @@ import pytest
 import torch
 from chain import Chain, tiny
 from folders import shapes
-from jobs.models.checkpoint_formats import read_weights
 from PIL import Image
 from report_cases import make_store
 
+from jobs.checkpoints.formats import read_weights
 from rsctl import results
 from rsctl.cli.app import run
 from rsctl.errors import InputError
