@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-REMAINING = {
+REMAINING = {"Default", "Entry", "Found", "Memory", "Origin", "Sweep"}
     "Compared",
     "Default",
     "Entry",
