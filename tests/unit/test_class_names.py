@@ -8,18 +8,6 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 REMAINING = {"Default", "Entry", "Found", "Memory", "Origin", "Sweep"}
-    "Compared",
-    "Default",
-    "Entry",
-    "Found",
-    "Images",
-    "Memory",
-    "Origin",
-    "Row",
-    "Sample",
-    "Series",
-    "Sweep",
-}
 """Names that still occur twice, to be emptied as they are renamed."""
 
 
