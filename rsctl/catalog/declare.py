@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,6 +58,12 @@ class Explained:
     example: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
 
+    @property
+    def module(self) -> str:
+        """Module with its code: `implementation`, by default the file of its name."""
+        named: Any = self
+        return str(named.implementation or f"{named.room}.{named.name.replace('-', '_')}")
+
 
 @dataclass(frozen=True)
 class Method(Explained):
@@ -86,9 +92,7 @@ class Method(Explained):
     """Passes of a batch through the network whose activations are kept for one pass back, of (hyper-parameters, classes):
     memory goes with it."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.methods.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.methods"
 
     def default_values(self, dataset: str, sigma: float) -> dict[str, Any]:
         """The recipe and hyper-parameters the paper uses here, before the user's own values."""
@@ -123,9 +127,7 @@ class Verifier(Explained):
     implementation: str = ""
     """Module with `prepare`; by default `jobs.verifiers.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.verifiers.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.verifiers"
 
 
 @dataclass(frozen=True)
@@ -143,9 +145,7 @@ class Attack(Explained):
     implementation: str = ""
     """Module with `prepare`; by default `jobs.attacks.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.attacks.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.attacks"
 
 
 @dataclass(frozen=True)
@@ -162,10 +162,9 @@ class Model(Explained):
     """Peak learning rate of SGD with batches of 64 for data sets without a published recipe: what trains a network without
     normalisation."""
     implementation: str = ""
+    """Module with `build`; by default `jobs.models.architectures.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or "jobs.models.architectures"
+    room: ClassVar = "jobs.models.architectures"
 
 
 @dataclass(frozen=True)
@@ -198,11 +197,9 @@ class DataSet(Explained):
     """(data root, number of classes) → problems of the existing folders, without opening a file."""
     inspect: Callable[[Path, Any], DataShape] | None = None
     """Inspects the files (no decoding) for `classes` and `counts` that the declaration leaves open."""
-    implementation: str = ""
-
-    @property
-    def module(self) -> str:
-        return self.implementation or "jobs.data.sets"
+    implementation: str = "jobs.data.sets"
+    """Module with `read`."""
+    room: ClassVar = "jobs.data"
 
 
 @dataclass(frozen=True)

@@ -19,10 +19,10 @@ from torch.distributed import checkpoint as dcp
 from torch.nn.utils import weight_norm
 from torch.nn.utils.parametrizations import weight_norm as parametrized
 
+from jobs.checkpoints.fitting import Fit, fitting
+from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.recognise import assemble
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import read_weights
-from jobs.models.fitting import Fit, fitting
-from jobs.models.recognise import assemble
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.declare import DataShape
 from rsctl.cli.set_values import given_tables

@@ -27,7 +27,7 @@ from folders import shapes
 from PIL import Image
 from report_cases import make_store
 
-from jobs.models.checkpoint_formats import read_weights
+from jobs.checkpoints.formats import read_weights
 from rsctl import results
 from rsctl.cli.app import run
 from rsctl.errors import InputError

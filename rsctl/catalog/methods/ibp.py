@@ -13,7 +13,7 @@ CIFAR = "Zhang et al. 2020, authors' code: config/cifar_dm-large_8_255.json as t
 
 
 class BoundTraining(Parameters):
-    """What training against bounds has in common."""
+    """Parameters of all training against bounds."""
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     """ε: ℓ∞ radius to train for, for images in [0, 1]; papers use a slightly larger one than they certify."""

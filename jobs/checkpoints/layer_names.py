@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from jobs.models.stored import stored_in
+from jobs.checkpoints.stored_normalisation import stored_in
 
 HEADS = ("linear", "classifier", "head", "head.fc", "last_linear")
 """Names of the last layer in other public ResNet code."""
