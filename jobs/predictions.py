@@ -106,7 +106,7 @@ def known_predictions(run: Run, images: Images) -> Tensor | None:
 
     Raises InputError where the file is another's.
     """
-    source = run.store.run("models", run.train_spec.predictions or ".")
+    source = run.store.model(run.train_spec.predictions or ".")
     if not run.train_spec.predictions or not source.model_file.exists():
         print("computing the teacher's smoothed predictions here: no finished run provides them", flush=True)
         return None

@@ -238,7 +238,7 @@ def step_size(recipe: Recipe, hyperparameters: dict[str, Any]) -> int:
 
 def parent(work: TaskContext, role: str) -> Run:
     """The run that this one starts from (`start`) or learns from (`teacher`)."""
-    return work.run.store.run("models", work.run.train_spec.parents[role].run)
+    return work.run.store.model(work.run.train_spec.parents[role].run)
 
 
 def load_parent(work: TaskContext, role: str, shape: DataShape) -> nn.Sequential:

@@ -44,9 +44,10 @@ def status(
 def _broken_of(place: Any, sweep: str) -> None:
     """Report the certificates that an attack broke, in this sweep or in all."""
     from rsctl.store.layout import Store
+    from rsctl.store.run_kinds import RunKind
 
     store = Store(place.store)
-    if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
+    if not any(any(store.runs(folder)) for folder in (RunKind.ATTACKS, RunKind.VERIFICATIONS)):
         return  # nothing is compared, and status answers at once
     from rsctl.report.broken import find_breaks
 
@@ -165,7 +166,7 @@ def task(
     os.environ.setdefault(MODE, place.settings.local().store_mode)
     run = Store(place.store).find_run(run_name)
     attempt = latest_attempt(run, number)
-    if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
+    if (attempt and attempt.ended == "done") if run.kind.is_table else run.model_file.exists():
         print(f"task {number} of {run.id} is already done")
     else:
         leave(run_task(run, number))

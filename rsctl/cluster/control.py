@@ -21,6 +21,7 @@ from rsctl.regular import open_regular
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
 from rsctl.store.degenerate import Verdict, of_folder, said
 from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import duration
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
     """Return the distinct tasks of a sweep; a model comes after the models that it needs, tables come last."""
     entries = store.sweep(name, numbers=False)["entries"]
     names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
-    models = {name: Task(store.run("models", name), 0) for name in names}
+    models = {name: Task(store.model(name), 0) for name in names}
     runs = {(entry["kind"], entry["run"]): store.run(entry["kind"], entry["run"]) for entry in entries}
     tables = {
         (run, n): Task(run, n)
@@ -150,7 +151,7 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
         numbers = attempts[task.run.path].get(task.number)
         attempt = read_attempt(task.run, task.number, numbers[-1]) if numbers else None
         if (attempt and attempt.ended == "done") or (
-            task.run.kind == "models" and task.run.model_file.exists()
+            not task.run.kind.is_table and task.run.model_file.exists()
         ):
             if task.run.path not in verdicts:
                 verdicts[task.run.path] = of_folder(task.run.path)
@@ -233,7 +234,7 @@ def _redone(task: Task, attempt: Attempt, again: float) -> str:
     what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()
     # An unreadable spec is reported by the code that needs it.
     with contextlib.suppress(UserError):
-        if task.run.kind == "counts" and (spec := task.run.count_spec).stopping == "fixed":
+        if task.run.kind is RunKind.COUNTS and (spec := task.run.count_spec).stopping == "fixed":
             what = f"{round(again * (spec.n0 + spec.n)):,} draws"
     return f"{what} being redone: attempt {attempt.number - 1} hadn't saved them"
 

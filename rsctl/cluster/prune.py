@@ -20,7 +20,8 @@ from rsctl.store.attempts import State
 from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
-from rsctl.store.layout import KINDS, TABLES, Run, Store
+from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import TABLES, RunKind
 
 RECENT = 3600.0
 """Seconds for which a run is kept after its last submission: another submission may be about to refer to it."""
@@ -53,8 +54,8 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
         if name not in sweeps:
             for entry in store.sweep(name)["entries"]:
                 kept.add(store.run(entry["kind"], entry["run"]))
-                kept |= {store.run("models", model) for model in (*entry.get("parents", ()), entry["model"])}
-    orphans = [run for kind in KINDS for run in store.runs(kind) if run not in kept and _is_ours(run)]
+                kept |= {store.model(model) for model in (*entry.get("parents", ()), entry["model"])}
+    orphans = [run for kind in RunKind for run in store.runs(kind) if run not in kept and _is_ours(run)]
     busy = _busy(place, orphans)
     given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
     if given_up:
@@ -65,7 +66,7 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
         for run in store.runs(kind):
             if run not in going:
                 going -= {model for model in going if model.id == _model_of(run)}
-    for run in {*store.runs("models")} - going:
+    for run in {*store.runs(RunKind.MODELS)} - going:
         going -= _ancestors(run)
     found = [Leftover(run.path, _size(run.path), "no sweep refers to it") for run in orphans if run in going]
     found += [Leftover(path, _size(path), "no other sweep shows this log") for path in _logs(store, sweeps)]
@@ -133,7 +134,7 @@ def _age(run: Run) -> float:
 def _ancestors(run: Run) -> set[Run]:
     """Return the models that this one starts or learns from, recursively."""
     try:
-        parents = {run.store.run("models", origin.run) for origin in run.train_spec.parents.values()}
+        parents = {run.store.model(origin.run) for origin in run.train_spec.parents.values()}
     except UserError:
         return set()
     return parents.union(*(_ancestors(parent) for parent in parents))
@@ -160,7 +161,7 @@ def _logs(store: Store, sweeps: Sequence[str]) -> Iterator[Path]:
 
 def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
     used = set()
-    for kind in KINDS:
+    for kind in RunKind:
         for run in store.runs(kind):
             if run not in going:
                 try:
@@ -178,7 +179,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
 
 
 def _trash(store: Store) -> Iterator[Path]:
-    for kind in (*KINDS, "imports", "code", "sweeps"):
+    for kind in (*RunKind, "imports", "code", "sweeps"):
         folder = store.root / kind
         yield from sorted(folder.glob(f"{_TRASH}*")) if folder.is_dir() else ()
 

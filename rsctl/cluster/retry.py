@@ -70,13 +70,13 @@ def _with_models(tasks: list[Task]) -> set[str]:
     """Return the keys of these tasks and of the trainings that they depend on."""
     found = {task.key for task in tasks}
     for run in {task.run for task in tasks}:
-        found |= _trainings(run.store, run.id if run.kind == "models" else run.table_spec.model_run)
+        found |= _trainings(run.store, run.table_spec.model_run if run.kind.is_table else run.id)
     return found
 
 
 def _trainings(store: Store, model: str) -> set[str]:
     """Return the keys of a model's training and of the trainings that it depends on."""
-    task = Task(store.run("models", model), 0)
+    task = Task(store.model(model), 0)
     return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
@@ -124,12 +124,12 @@ def _request(
 ) -> Request:
     run = status.task.run
     launch = {**run.launch(), **changed}
-    dataset = (run.train_spec if run.kind == "models" else run.table_spec).dataset
+    dataset = (run.table_spec if run.kind.is_table else run.train_spec).dataset
     if data_root is not None and lies_below(data_root, dataset, launch["dataset_parameters"]):
         launch["data"] = str(data_root)
     if changed:
         run.write_launch(launch)
-    missing = run.train_spec.needs if run.kind == "models" else [model_of[run.id]]
-    needs = tuple(Task(store.run("models", name), 0) for name in missing)
+    missing = [model_of[run.id]] if run.kind.is_table else run.train_spec.needs
+    needs = tuple(Task(store.model(name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)

@@ -19,7 +19,8 @@ from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
-from rsctl.store.layout import TABLES, Run, Store
+from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
 
 _ORDER = (
@@ -114,7 +115,7 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     except InputError as error:
         # Another sweep than the requested one, whose status is complete.
         found, unknown = [], [str(error)]
-    dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
+    dropped = [{"run": s.task.run.key, **_task_values(s)} for s in found]
     return {
         "store": str(place.store), "sweeps": sweeps, "damaged": damaged, "dropped": dropped, "notices": notices() + unknown,
     }  # fmt: skip
@@ -131,9 +132,9 @@ def _sweep_values(
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
-    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind in TABLES)
-    damaged = {f"{run.kind}/{run.id}": problems for run in tables if (problems := damage.of(run))}
-    wrong = {f"{s.task.run.kind}/{s.task.run.id}": s.warning for s in found.values() if s.warning}
+    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind.is_table)
+    damaged = {run.key: problems for run in tables if (problems := damage.of(run))}
+    wrong = {s.task.run.key: s.warning for s in found.values() if s.warning}
     values: dict[str, Any] = {
         "name": name,
         "states": summary.states,
@@ -146,7 +147,7 @@ def _sweep_values(
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
-            runs.setdefault(f"{status.task.run.kind}/{status.task.run.id}", []).append(status)
+            runs.setdefault(status.task.run.key, []).append(status)
         values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
     return values
 
@@ -154,7 +155,7 @@ def _sweep_values(
 def _network_of(key: str) -> str:
     """Return the model of a run by its key: a table's id is its model's with another hash appended."""
     kind, _, run = key.partition("/")
-    return run if kind == "models" else run.rpartition("-")[0]
+    return run.rpartition("-")[0] if RunKind(kind).is_table else run
 
 
 def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
@@ -176,7 +177,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
 
 def _checkpoint_of(run: Run) -> str:
     """Return the name of the file that a model is loaded from; empty for others, whose specs needn't be read."""
-    if run.kind != "models" or not run.id.startswith(f"{CHECKPOINT.name}-"):
+    if run.kind.is_table or not run.id.startswith(f"{CHECKPOINT.name}-"):
         return ""
     try:
         return called(run.train_spec.file)

@@ -30,13 +30,6 @@ from rsctl.store.provenance import git_state, versions
 from rsctl.store.task_context import Stopped, TaskContext
 from rsctl.store.trust import check_task, told_group
 
-MODULES = {
-    "models": "jobs.training.train",
-    "counts": "jobs.certify.count",
-    "verifications": "jobs.per_image.verify",
-    "attacks": "jobs.per_image.attack",
-}
-"""Module whose `main(work)` runs the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -55,7 +48,7 @@ class AttemptEnd:
 def run_task(run: Run, number: int) -> int:
     """Run a task in this process; returns an exit code (0 done or stopped, 1 failed)."""
     launch = _launch(run, number)
-    if int(launch.get("processes", 1)) > 1 and run.kind == "models" and "RANK" not in os.environ:
+    if int(launch.get("processes", 1)) > 1 and not run.kind.is_table and "RANK" not in os.environ:
         return _run_processes(run, number, int(launch["processes"]))
     return 1 if perform(run, number).state == "failed" else 0
 
@@ -81,7 +74,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     )
     state, reason = "done", ""
     try:
-        importlib.import_module(MODULES[run.kind]).main(work)
+        importlib.import_module(run.kind.module).main(work)
     except Stopped as stopped:
         state, reason = "stopped", str(stopped)
     except UserError as error:

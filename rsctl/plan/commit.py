@@ -11,6 +11,7 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.weight_files import TAKEN, content
+from rsctl.config.runs import CountSpec
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
@@ -20,7 +21,7 @@ from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
 from rsctl.plan.memory import reckon
 from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
-from rsctl.plan.tasks import STAGES, Request, Task
+from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
@@ -77,7 +78,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 "dataset_parameters": model.dataset_parameters,
                 "stated": model.stated,
                 **_resources(model.resources),
-                "reckoned_gb": reckoned[f"models/{run.id}"],
+                "reckoned_gb": reckoned[run.key],
             }
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
@@ -133,7 +134,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 after = _reopened(task, attempt)
                 requests.append(Request(task, needs, table.resources, code, after))
     notes += labels.notes
-    notes += _with_digests([run for run in bare if f"{run.kind}/{run.id}" not in labels.doubtful])
+    notes += _with_digests([run for run in bare if run.key not in labels.doubtful])
     _write_sweep(store, plan, numbers, update, needless)
     return Committed(requests, done, notes)
 
@@ -180,7 +181,7 @@ def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
         parts = [fresh[j :: table.shards] for j in range(min(table.shards, len(fresh)))]
         number = max(tasks, default=-1) + 1
         files = {
-            run.task_file(number + offset).name: to_json({"stage": STAGES[run.kind], "images": part})
+            run.task_file(number + offset).name: to_json({"stage": run.kind.stage, "images": part})
             for offset, part in enumerate(parts)
         }
         created = publish_all(run.tasks_folder, files)
@@ -231,7 +232,7 @@ def _resources(resources: StageResources) -> dict[str, Any]:
 
 def _needless(store: Store, plan: Plan) -> set[str]:
     """Return missing tables of predictions that no model still to be trained would read."""
-    there = {name for name in plan.models if store.run("models", name).model_file.exists()}
+    there = {name for name in plan.models if store.model(name).model_file.exists()}
     read = {need for name, model in plan.models.items() if name not in there for need in model.needs}
     return {
         name
@@ -268,13 +269,13 @@ def _entry(
     entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
 ) -> dict[str, Any]:
     spec, settings = entry.table.spec, entry.resolved.point.certification
-    sampled = spec.folder == "counts"
+    sampled = isinstance(spec, CountSpec)
     values = {
         "model": entry.resolved.train.run_id,
         "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
         "kind": spec.folder,
         "run": spec.run_id,
-        "tasks": numbers[f"{spec.folder}/{spec.run_id}"],
+        "tasks": numbers[spec.key],
         "images": entry.selection,
         "alpha": settings.alpha if sampled else None,
         "certificates": list(settings.certificates) if sampled else [],

@@ -20,8 +20,8 @@ _FOLDERS = ("tasks", "submissions", "logs", "shards")
 
 def set_damaged_aside(store: Store, plan: Plan) -> list[str]:
     """Rename unreadable records, so that new ones are written; returns a note for each."""
-    runs = [store.run("models", model.spec.run_id) for model in plan.models.values()]
-    runs += [store.run(table.spec.folder, table.spec.run_id) for table in plan.tables.values()]
+    runs = [store.model(model.spec.run_id) for model in plan.models.values()]
+    runs += [store.table(table.spec) for table in plan.tables.values()]
     found = [problem for run in runs for problem in _of_run(run)]
     folder = store.sweep_folder(plan.sweep.name)
     found += _no_folder(folder) or _no_folder(folder / "imports")
@@ -51,7 +51,7 @@ def _of_run(run: Run) -> Iterator[tuple[Path, str]]:
         yield from _checked(run.path / name, kind)
     for name in _FOLDERS:
         yield from _no_folder(run.path / name)
-    if run.kind != "models" and run.tasks_folder.is_dir():
+    if run.kind.is_table and run.tasks_folder.is_dir():
         for number in run.task_numbers():
             yield from _checked(run.task_file(number), TASK)
     if (run.path / "submissions").is_dir():

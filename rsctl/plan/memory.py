@@ -6,6 +6,7 @@ from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import HELD_MOST, HELD_SHARE
 from rsctl.plan.cost import Key, Throughput, table_work, training_key
 from rsctl.plan.plan import Plan
+from rsctl.store.run_kinds import RunKind
 
 PYTHON = 1.0
 """GB of a process with its libraries and a small network loaded."""
@@ -20,7 +21,9 @@ def reckon(plan: Plan, measured: dict[Key, Throughput]) -> dict[str, float]:
         processes = model.resources.processes // model.resources.nodes or 1
         images = round(model.images / (1 - model.spec.holdout))
         keys = [training_key(model.spec)]
-        found[f"models/{name}"] = _task(keys, measured, model.spec.dataset, images * model.pixels, processes)
+        found[f"{RunKind.MODELS}/{name}"] = _task(
+            keys, measured, model.spec.dataset, images * model.pixels, processes
+        )
     for key, table in plan.tables.items():
         keys = [kind for kind, _ in table_work(plan.models[table.spec.model_run].spec, table.spec)]
         images = -(-len(table.images) // table.shards)
@@ -37,15 +40,9 @@ def _task(keys: list[Key], measured: dict[Key, Throughput], dataset: str, size: 
 
 def memory_text(reckoned: dict[str, float]) -> str:
     """Format the largest task of each stage."""
-    stages: dict[str, float] = {}
+    largest: dict[str, float] = {}
     for key, amount in reckoned.items():
-        stage = key.partition("/")[0]
-        stages[stage] = max(amount, stages.get(stage, 0.0))
-    names = {
-        "models": "training",
-        "counts": "certification",
-        "verifications": "verification",
-        "attacks": "attack",
-    }
-    parts = [f"{amount:g} GB for {names[stage]}" for stage, amount in stages.items()]
+        kind = key.partition("/")[0]
+        largest[kind] = max(amount, largest.get(kind, 0.0))
+    parts = [f"{amount:g} GB for {RunKind(kind).stage}" for kind, amount in largest.items()]
     return f"at least {', '.join(parts)} per task, without device memory"

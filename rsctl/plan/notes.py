@@ -13,7 +13,6 @@ from rsctl.config.settings import LocalProfile, Place
 from rsctl.config.sweep import overridden
 from rsctl.plan.changed import called, other_files
 from rsctl.plan.plan import Plan, left_out
-from rsctl.plan.tasks import STAGES
 from rsctl.plan.unreadable import unreadable
 from rsctl.store.layout import Store
 from rsctl.store.records import UnreadableRecord, passed_over
@@ -88,7 +87,7 @@ def _threads(plan: Plan, place: Place) -> list[str]:
         return []
     cores = len(os.sched_getaffinity(0))
     asked = [("training", model.resources.threads) for model in plan.models.values()]
-    asked += [(STAGES[table.spec.folder], table.resources.threads) for table in plan.tables.values()]
+    asked += [(table.kind.stage, table.resources.threads) for table in plan.tables.values()]
     return [
         f"resources.{stage}.threads: {threads} threads on {counted(cores, 'core')}: its tasks may be many times "
         f"slower than with {cores}."

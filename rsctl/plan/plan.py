@@ -16,7 +16,7 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
-from rsctl.plan.tasks import STAGES
+from rsctl.store.run_kinds import RunKind
 
 
 @dataclass
@@ -54,9 +54,13 @@ class TablePlan:
     """Bytes of one image in memory."""
 
     @property
+    def kind(self) -> RunKind:
+        return RunKind(self.spec.folder)
+
+    @property
     def key(self) -> str:
         """`counts/<id>`."""
-        return f"{self.spec.folder}/{self.spec.run_id}"
+        return self.spec.key
 
 
 @dataclass(frozen=True)
@@ -141,7 +145,7 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
 
 def _add(plan: Plan, entry: Entry) -> None:
     resolved, table, images = entry.resolved, entry.table, entry.images
-    stage = STAGES[table.spec.folder]
+    stage = RunKind(table.spec.folder).stage
     planned = TablePlan(
         table.spec,
         resolved.dataset_parameters,

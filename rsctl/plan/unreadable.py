@@ -70,12 +70,12 @@ def _needed(plan: Plan, store: Store, parameters: dict[str, object], listed: dic
     """Return the files that unfinished tasks would open: all of the training split, and the images of tables."""
     needed: set[str] = set()
     for model in plan.models.values():
-        there = store.run("models", model.spec.run_id).model_file.exists()
+        there = store.model(model.spec.run_id).model_file.exists()
         if model.dataset_parameters == parameters and not (there or model.spec.file):
             needed.update(file for file, _, _ in listed["train"].files)
     for table in plan.tables.values():
         if table.dataset_parameters == parameters:
             files = listed["test" if table.spec.split == "test" else "train"].files
-            done = done_images(store.run(table.spec.folder, table.spec.run_id))
+            done = done_images(store.table(table.spec))
             needed.update(files[image][0] for image in table.images if image not in done)
     return needed

@@ -14,6 +14,7 @@ from rsctl.errors import UserError
 from rsctl.store.digest import Corrupt
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Pending, Shard
 
 
@@ -54,7 +55,7 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
     if not shard.attributes.get("model_sha256"):
         raise Corrupt("it doesn't name its checkpoint")
     rows = shard.rows
-    if isinstance(rows, Rows) != (run.kind == "counts"):
+    if isinstance(rows, Rows) != (run.kind is RunKind.COUNTS):
         raise Corrupt(f"its rows don't belong to a run in '{run.kind}'")
     if isinstance(rows, Rows):
         spec = run.count_spec
@@ -160,5 +161,5 @@ def _check_findings(run: Run, rows: Findings) -> None:
     classes = known.classes if known and known.inspect is None else None
     if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
         raise Corrupt("a predicted class is not one of the data set's")
-    if run.kind == "attacks" and rows.radius.any():
+    if run.kind is RunKind.ATTACKS and rows.radius.any():
         raise Corrupt("it holds proved radii, but its run is an attack")

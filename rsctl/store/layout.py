@@ -21,13 +21,11 @@ from rsctl.owners import is_mine
 from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.records import UnreadableRecord, digest_of, seal, what_is_wrong
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_fields import TASK
 
 SCHEMA = 1
-TABLES = ("counts", "verifications", "attacks")
-"""Folders of the runs that have a row per image."""
-KINDS = ("models", *TABLES)
-_KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
+_KEY = re.compile(rf"({'|'.join(RunKind)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 def is_key(text: str) -> bool:
@@ -47,8 +45,16 @@ class Run:
         return self.path.name
 
     @cached_property
-    def kind(self) -> str:
-        return self.path.parent.name
+    def kind(self) -> RunKind:
+        try:
+            return RunKind(self.path.parent.name)
+        except ValueError as error:
+            raise InputError(f"{self.path}: is not a run: runs lie in {', '.join(RunKind)}.") from error
+
+    @cached_property
+    def key(self) -> str:
+        """`counts/<id>`."""
+        return f"{self.path.parent.name}/{self.id}"
 
     @property
     def store(self) -> Store:
@@ -155,6 +161,12 @@ class Store:
     def run(self, kind: str, run_id: str) -> Run:
         return Run(self.root / kind / run_id)
 
+    def model(self, run_id: str) -> Run:
+        return self.run(RunKind.MODELS, run_id)
+
+    def table(self, spec: TableSpec) -> Run:
+        return self.run(spec.folder, spec.run_id)
+
     def runs(self, kind: str) -> Iterator[Run]:
         try:
             names = sorted(os.listdir(self.root / kind))
@@ -177,7 +189,7 @@ class Store:
 
     def planned(self, dataset: str, files: str) -> bool:
         """True where a model's run was planned with these files of a data set whose files identify it."""
-        for run in self.runs("models") if files else ():
+        for run in self.runs(RunKind.MODELS) if files else ():
             if f"-{dataset}-s" in run.id:
                 with contextlib.suppress(UserError):  # another version's: status and export name it
                     if run.train_spec.data == files:
@@ -193,10 +205,10 @@ class Store:
         if (path / "spec.json").is_file():
             return Run(path.resolve())
         kind, _, rest = name.rpartition("/")
-        if name and kind in KINDS:  # as 'rsctl status' writes it
+        if name and kind in {*RunKind}:  # as 'rsctl status' writes it
             every, name = list(self.runs(kind)), rest
         else:
-            every = [run for kind in KINDS for run in self.runs(kind)] if name else []
+            every = [run for kind in RunKind for run in self.runs(kind)] if name else []
         exact = [run for run in every if run.id == name]
         found = exact or [run for run in every if run.id.startswith(name)]
         first = min(found, key=lambda run: len(run.id), default=None)

@@ -10,7 +10,8 @@ from pathlib import Path
 from rsctl.config.runs import TrainSpec
 from rsctl.config.settings import Place
 from rsctl.owners import check_owner, world_writable
-from rsctl.store.layout import KINDS, Run
+from rsctl.store.layout import Run
+from rsctl.store.run_kinds import RunKind
 
 MODE = "RSCTL_STORE_MODE"
 """Environment variable that passes the store mode of a profile to its tasks."""
@@ -42,7 +43,7 @@ def check_task(run: Run, number: int, *, group: bool) -> None:
     check_run(run, group=group, tasks=f"{number:04d}")
     spec = run.spec
     for name in spec.needs if isinstance(spec, TrainSpec) else [spec.model_run]:
-        check_run(run.store.run("models", name), group=group, tasks="")
+        check_run(run.store.model(name), group=group, tasks="")
 
 
 def told_group() -> bool:
@@ -52,7 +53,7 @@ def told_group() -> bool:
 
 def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
     """A sentence for every world-writable path that leads to results or to executed code."""
-    kinds = [place.store / name for name in (*KINDS, "code", "imports", "queue", "submissions", "sweeps")]
+    kinds = [place.store / name for name in (*RunKind, "code", "imports", "queue", "submissions", "sweeps")]
     inner = [entry for folder in kinds for entry in _files(folder)] if runs else []
     around = [
         *place.store.parents,

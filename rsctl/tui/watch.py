@@ -17,7 +17,7 @@ from rsctl.cluster.slurm.watch import WATCH
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
 from rsctl.plain import plain
-from rsctl.plan.tasks import VERBS, Task
+from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import Entry, Sweep, read_sweep
@@ -132,7 +132,7 @@ def _task_view(status: TaskStatus) -> TaskView:
     task = status.task
     return TaskView(
         task.key,
-        "train" if task.run.kind == "models" else f"{VERBS[task.run.kind]} {task.number}",
+        f"{task.run.kind.verb} {task.number}" if task.run.kind.is_table else "train",
         f"{task.run.kind}/{task.run.id}",
         task.number,
         status.state.value,

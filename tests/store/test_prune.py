@@ -12,11 +12,11 @@ from chain import Chain, tiny
 from rsctl.cluster.prune import leftovers, remove
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.attempts import Claim, here
-from rsctl.store.layout import KINDS, TABLES
+from rsctl.store.run_kinds import TABLES, RunKind
 
 
 def runs(chain: Chain) -> set[str]:
-    return {f"{run.kind}/{run.id}" for kind in KINDS for run in chain.store.runs(kind)}
+    return {f"{run.kind}/{run.id}" for kind in RunKind for run in chain.store.runs(kind)}
 
 
 def gone(chain: Chain, *sweeps: str, recent: float = -1.0) -> set[str]:

@@ -20,8 +20,9 @@ from pathlib import Path
 from rsctl.owners import is_mine
 from rsctl.store.exclusion import exclusive
 from rsctl.store.files import publish, replace, to_json
-from rsctl.store.layout import KINDS, Run, Store, is_key
+from rsctl.store.layout import Run, Store, is_key
 from rsctl.store.records import read_or_pass
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_fields import CANCELLED, LISTED, SUBMISSION
 
 _PREFIX = "rsctl:"
@@ -130,7 +131,7 @@ def _listed(folder: str) -> frozenset[str] | None:
 def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
     """Return the keys in the records of all runs written before submissions had such a list."""
     return frozenset(
-        f"{kind}/{run.id}/{task}" for kind in KINDS for run in store.runs(kind) for task in submissions(run)
+        f"{run.key}/{task}" for kind in RunKind for run in store.runs(kind) for task in submissions(run)
     )
 
 
