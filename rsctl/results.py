@@ -32,6 +32,7 @@ from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import StoredTable
 from rsctl.text import counted
 
@@ -188,14 +189,14 @@ class SweepResults:
     def runs(self) -> list[RunResults]:
         """Its certification runs, verifications and imported logs, fully loaded."""
         plan, beside = find_sweep(self.store, self.name)
-        of_counts = {entry["run"]: entry["images"] for entry in plan["entries"] if entry["kind"] == "counts"}
+        of_counts = {entry.run: entry.images for entry in plan["entries"] if entry.kind is RunKind.COUNTS}
         own = [
             RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha, chosen))
             for one, chosen in of_counts.items()
         ]
         if self.certificate or self.alpha:
             return own
-        proved = {e["run"]: e["images"] for e in plan["entries"] if e["kind"] == "verifications"}
+        proved = {entry.run: entry.images for entry in plan["entries"] if entry.kind is RunKind.VERIFICATIONS}
         own += [
             RunResults(of_verification(self.store.run("verifications", one), chosen=chosen))
             for one, chosen in proved.items()

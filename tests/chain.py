@@ -14,6 +14,7 @@ from typing import Any
 
 from rsctl.cluster.local.processes import task_processes
 from rsctl.cluster.local.requests import own_queue, task_of
+from rsctl.cluster.task import module_of
 from rsctl.config.settings import Place, load_settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import Committed, commit
@@ -122,7 +123,7 @@ class Chain:
     def run(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """Do a task in this process; the work says how it went."""
         work = self.work(task, kind)
-        importlib.import_module(task.run.kind.module).main(work)
+        importlib.import_module(module_of(task.run)).main(work)
         work.claim.end("done", "")
         return work
 

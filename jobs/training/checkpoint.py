@@ -68,7 +68,7 @@ def resume(work: TaskContext, model: nn.Module, state: TrainingState) -> int:
     return int(saved["step"])
 
 
-def say_how_it_ended(work: TaskContext, metrics: Metrics, classes: int) -> None:
+def report_end(work: TaskContext, metrics: Metrics, classes: int) -> None:
     """Record the classes predicted for a training's last images, and warn where the network learned nothing."""
     if not metrics.last:  # resumed after its last step
         return

@@ -1,4 +1,4 @@
-"""A model taken from a file instead of being trained, as if that were a method: `method = {name = "checkpoint", file = …}`.
+"""A model taken from a file instead of being trained: `method = {name = "checkpoint", file = …}`.
 
 Everything that is known of a trained model is then known of it: its run, its counts, its place in tables and plots.
 Reading the file is up to `jobs.import_checkpoint`.
@@ -14,7 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog.declare import ModelTask, Parameters
 from rsctl.catalog.weight_files import content, require_weights, weights_file
 from rsctl.errors import InputError, unknown
 
@@ -101,11 +101,6 @@ def _sha256(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(content(path)).hexdigest()
 
 
-CHECKPOINT = Method(
-    name="checkpoint",
-    title="A published checkpoint",
-    citation="the file",
-    revision=1,
-    parameters=CheckpointParameters,
-    implementation="jobs.import_checkpoint",
+CHECKPOINT = ModelTask(
+    name="checkpoint", revision=1, parameters=CheckpointParameters, module="jobs.import_checkpoint"
 )

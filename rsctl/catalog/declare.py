@@ -70,6 +70,9 @@ class Method:
     they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
+    splitting: bool = False
+    """True if all it does to an image is to add `state.noise()` to it: then it can also train with splitting noise, which replaces
+    the image."""
 
     @property
     def module(self) -> str:
@@ -87,6 +90,17 @@ class Method:
             if entry.matches(dataset, sigma)
             for key, value in entry.values.items()
         }
+
+
+@dataclass(frozen=True)
+class ModelTask:
+    """A task whose run lies among the models though it trains nothing: its module's `main(work)` writes what others need."""
+
+    name: str
+    """Takes the place of a method's name in the run's spec."""
+    revision: int
+    parameters: type[Parameters]
+    module: str
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
-"""A teacher's smoothed predictions on the training split, as a run of its own that several pupils read.
+"""A teacher's smoothed predictions on the training split, as a run of its own that several pupils read
+(Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023).
 
 Planned between teacher and pupil, and not to be chosen as a method: what it computes are class shares, not a network.
 It has no part in a pupil's identity, for a pupil that can't read them computes the very same.
@@ -10,7 +11,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog.declare import ModelTask, Parameters
 
 
 class PredictionsParameters(Parameters):
@@ -20,11 +21,9 @@ class PredictionsParameters(Parameters):
     """Noises per training image."""
 
 
-PREDICTIONS = Method(
+PREDICTIONS = ModelTask(
     name="smoothed-predictions",
-    title="A teacher's smoothed predictions",
-    citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=1,
     parameters=PredictionsParameters,
-    implementation="jobs.predictions",
+    module="jobs.training.teacher_predictions",
 )

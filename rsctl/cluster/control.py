@@ -126,15 +126,10 @@ def _free(requests: list[Request], backend: Backend, place: Place) -> list[Reque
 def sweep_tasks(store: Store, name: str) -> list[Task]:
     """Return the distinct tasks of a sweep; a model comes after the models that it needs, tables come last."""
     entries = store.sweep(name, numbers=False)["entries"]
-    names = [name for entry in entries for name in (*entry.get("parents", ()), entry["model"])]
+    names = [name for entry in entries for name in entry.models]
     models = {name: Task(store.model(name), 0) for name in names}
-    runs = {(entry["kind"], entry["run"]): store.run(entry["kind"], entry["run"]) for entry in entries}
-    tables = {
-        (run, n): Task(run, n)
-        for entry in entries
-        for run in [runs[entry["kind"], entry["run"]]]
-        for n in entry["tasks"]
-    }
+    runs = {entry.key: store.run(entry.kind, entry.run) for entry in entries}
+    tables = {(run, n): Task(run, n) for entry in entries for run in [runs[entry.key]] for n in entry.tasks}
     return [*models.values(), *tables.values()]
 
 

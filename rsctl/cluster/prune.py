@@ -53,8 +53,8 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     for name in store.sweep_names():
         if name not in sweeps:
             for entry in store.sweep(name)["entries"]:
-                kept.add(store.run(entry["kind"], entry["run"]))
-                kept |= {store.model(model) for model in (*entry.get("parents", ()), entry["model"])}
+                kept.add(store.run(entry.kind, entry.run))
+                kept |= {store.model(model) for model in entry.models}
     orphans = [run for kind in RunKind for run in store.runs(kind) if run not in kept and _is_ours(run)]
     busy = _busy(place, orphans)
     given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
@@ -118,7 +118,7 @@ def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
 
 def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
     entries = [entry for name in sweeps for entry in find_sweep(store, name)[0]["entries"]]
-    return any(run.id in (entry["run"], entry["model"], *entry.get("parents", ())) for entry in entries)
+    return any(run.id in (entry.run, *entry.models) for entry in entries)
 
 
 def _age(run: Run) -> float:

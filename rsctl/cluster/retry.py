@@ -111,7 +111,7 @@ def _requests(
 ) -> list[Request]:
     """Build the requests for these tasks, with some values of their launch files replaced, and with another data root where
     their data set lies below it."""
-    model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
+    model_of = {entry.run: entry.model for entry in sweep["entries"]}
     return [_request(store, status, model_of, changed, data_root) for status in found]
 
 

@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import use_plugins
+from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import InputError, UserError
 from rsctl.modules import module_command
 from rsctl.plain import guard
@@ -74,7 +76,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     )
     state, reason = "done", ""
     try:
-        importlib.import_module(run.kind.module).main(work)
+        importlib.import_module(module_of(run)).main(work)
     except Stopped as stopped:
         state, reason = "stopped", str(stopped)
     except UserError as error:
@@ -85,6 +87,12 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     claim.end(state, reason)
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {state}{': ' + reason if reason else ''}", flush=True)
     return AttemptEnd(state, reason, claim)
+
+
+def module_of(run: Run) -> str:
+    """The module of the data plane whose `main(work)` runs a run's tasks."""
+    method = "" if run.kind.is_table else run.train_spec.method
+    return next((task.module for task in (CHECKPOINT, PREDICTIONS) if task.name == method), run.kind.module)
 
 
 def _launch(run: Run, number: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
 from rsctl.store.layout import Store
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
 
@@ -51,10 +52,10 @@ def other_files(store: Store, plan: Plan) -> str:
     dropped = _dropped(before, plan) if before else []
     if not before or not dropped:
         return ""
-    models = {entry["model"] for entry in before["entries"] if (entry["kind"], entry["run"]) in dropped}
+    models = {entry.model for entry in before["entries"] if (entry.kind, entry.run) in dropped}
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
     for what, planned, kept, names in (
-        ("files", plan.models.values(), "", [("models", name) for name in models]),
+        ("files", plan.models.values(), "", [(RunKind.MODELS, name) for name in models]),
         ("test files", plan.tables.values(), " Its models are kept.", dropped),
     ):
         now, then = _files(one.spec for one in planned), _files(_specs(store, names))
@@ -108,7 +109,7 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
         return []
     if not update:
         raise refusal(plan, difference)
-    old = {entry["run"]: entry for entry in before["entries"]}
+    old = {entry.run: entry for entry in before["entries"]}
     new = {entry.table.spec.run_id: entry for entry in plan.entries}
     files = other_files(store, plan)
     notes = [f"update: {files}"] if files else []
@@ -119,9 +120,9 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
         if name not in new
     ]
     for name in new:
-        if name in old and old[name]["images"]["count"] != len(new[name].images):
+        if name in old and old[name].images["count"] != len(new[name].images):
             notes.append(
-                f"update: {name}: {old[name]['images']['count']} → {counted(len(new[name].images), 'image')}"
+                f"update: {name}: {old[name].images['count']} → {counted(len(new[name].images), 'image')}"
             )
     return notes or ["update: the file changed, its runs and images did not"]
 
@@ -147,7 +148,7 @@ def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
 def _dropped(before: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
     """Return kinds and ids of the tables that the plan no longer has."""
     return sorted(
-        {(entry["kind"], entry["run"]) for entry in before["entries"]}
+        {(entry.kind, entry.run) for entry in before["entries"]}
         - {(table.spec.folder, table.spec.run_id) for table in plan.tables.values()}
     )
 

@@ -25,12 +25,12 @@ from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
-from rsctl.store.fields import ENTRY, TAKEN_RECORD
+from rsctl.store.fields import TAKEN_RECORD, PlanEntry
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.provenance import provenance, snapshot_code
-from rsctl.store.records import seal
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 from rsctl.store.trust import check_run, kept_from_group, open_to_all
@@ -252,7 +252,7 @@ def _write_sweep(
         "cluster": sweep.cluster,
         "submitted": time.time(),
         "entries": [
-            _entry(entry, radii, numbers, needless)
+            vars(_entry(entry, radii, numbers, needless))
             for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
         ],
         "raw": sweep.raw,
@@ -265,25 +265,22 @@ def _write_sweep(
     replace(file, to_json(values))
 
 
-def _entry(
-    entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
-) -> dict[str, Any]:
+def _entry(entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]) -> PlanEntry:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = isinstance(spec, CountSpec)
-    values = {
-        "model": entry.resolved.train.run_id,
-        "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
-        "kind": spec.folder,
-        "run": spec.run_id,
-        "tasks": numbers[spec.key],
-        "images": entry.selection,
-        "alpha": settings.alpha if sampled else None,
-        "certificates": list(settings.certificates) if sampled else [],
-        "radii": radii,
+    return PlanEntry(
+        model=entry.resolved.train.run_id,
+        parents=[parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
+        kind=RunKind(spec.folder),
+        run=spec.run_id,
+        tasks=numbers[spec.key],
+        images=entry.selection,
+        alpha=settings.alpha if sampled else None,
+        certificates=list(settings.certificates) if sampled else [],
+        radii=radii,
         # For the note of its tables: the folder may be missing where they are printed.
-        "left_out": left_out(entry.resolved),
-    }
-    return seal(values, ENTRY)
+        left_out=left_out(entry.resolved),
+    ).sealed()
 
 
 def save_sweep_file(place: Place, name: str, source: Path) -> None:

@@ -16,6 +16,7 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
+from rsctl.store.fields import ImagesRecord
 from rsctl.store.run_kinds import RunKind
 
 
@@ -73,16 +74,17 @@ class Entry:
     split_count: int
 
     @property
-    def selection(self) -> dict[str, int]:
+    def selection(self) -> ImagesRecord:
         """The selection of its images, sufficient to repeat it."""
         settings = self.resolved.point.certification
-        return {
-            "of": self.split_count,
-            "skip": settings.skip,
-            "max": self.table.max_images,
-            "count": len(self.images),
-            **{key: at for key, at in (("start", settings.start), ("stop", settings.stop)) if at},
-        }
+        chosen = ImagesRecord(
+            of=self.split_count, skip=settings.skip, max=self.table.max_images, count=len(self.images)
+        )
+        if settings.start:
+            chosen["start"] = settings.start
+        if settings.stop:
+            chosen["stop"] = settings.stop
+        return chosen
 
 
 @dataclass

@@ -17,8 +17,10 @@ from numpy.typing import NDArray
 from rsctl.certificates import find_certificate
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.errors import UserError
+from rsctl.store.fields import PlanEntry
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import StoredTable, read_findings, read_table
 from rsctl.text import counted
 
@@ -88,15 +90,15 @@ class _Claim:
     """Guarantee of a radius."""
 
 
-def find_breaks(store: Store, entries: Sequence[dict[str, Any]]) -> list[Break]:
+def find_breaks(store: Store, entries: Sequence[PlanEntry]) -> list[Break]:
     """Every contradiction about the models of these entries of a sweep's plan, the largest first.
 
     Attacks of other sweeps on the same models count, too. Certificates are those of the entries, and elsewhere those
     that the runs were submitted with. Models without attacks cost one folder listing.
     """
-    asked = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
+    asked = {entry.run: entry for entry in entries if entry.kind is RunKind.COUNTS}
     found: list[Break] = []
-    for model in dict.fromkeys(entry["model"] for entry in entries):
+    for model in dict.fromkeys(entry.model for entry in entries):
         attacks = list(_attacks(store, model))
         if attacks:
             for claim in _claims(store, model, asked):
@@ -149,7 +151,7 @@ def _attacks(store: Store, model: str) -> Iterator[_Claim]:
         yield _Claim(f"{run.kind}/{run.id}", subject, k, alpha, rows.index, distance)
 
 
-def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Iterator[_Claim]:
+def _claims(store: Store, model: str, asked: dict[str, PlanEntry]) -> Iterator[_Claim]:
     for run, proved in _findings(store, "verifications", model):
         spec, rows = run.spec, proved.rows
         if isinstance(spec, VerifySpec):
@@ -161,10 +163,10 @@ def _claims(store: Store, model: str, asked: dict[str, dict[str, Any]]) -> Itera
         yield from _certified(run, asked.get(run.id))
 
 
-def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[_Claim]:
+def _certified(run: Run, entry: PlanEntry | None) -> Iterator[_Claim]:
     try:
         spec, table = run.spec, read_table(run)
-        said = entry or run.launch()
+        said = vars(entry) if entry else run.launch()
         names, alpha = said["certificates"], float(said["alpha"])
     except (UserError, KeyError):
         return

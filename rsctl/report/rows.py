@@ -43,10 +43,12 @@ from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.report.tables.families import Scored, families
 from rsctl.store.degenerate import of_folder
+from rsctl.store.fields import ImagesRecord, PlanEntry
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import Reader, StoredTable
 from rsctl.store.tally import verdict
 from rsctl.text import nth
@@ -106,32 +108,32 @@ def sweep_results(
     scored: list[Scored] = []
     attacked: list[AttackedRow] = []
     asked: list[Asked] = []
-    compared = any(entry["kind"] == "verifications" for entry in plan["entries"])
+    compared = any(entry.kind is RunKind.VERIFICATIONS for entry in plan["entries"])
     for entry in each_once(plan["entries"], certificate, alpha, radii):
-        run = store.run(entry["kind"], entry["run"])
-        if entry.get("left_out") and entry["left_out"] not in notes:
-            notes.append(entry["left_out"])
-        train = store.run("models", entry["model"]).train_spec
-        if entry["kind"] == "verifications" and certificate in (None, verify_spec(run).verifier):
+        run = store.run(entry.kind, entry.run)
+        if entry.left_out and entry.left_out not in notes:
+            notes.append(entry.left_out)
+        train = store.model(entry.model).train_spec
+        if entry.kind is RunKind.VERIFICATIONS and certificate in (None, verify_spec(run).verifier):
             row, table_of_proofs = _proved(run, train, entry, radii, orders, files)
             proved.append(row)
             scored.append(_scored(row, table_of_proofs, as_certified(table_of_proofs.rows)))
-        if entry["kind"] == "attacks":
+        if entry.kind is RunKind.ATTACKS:
             attacked.append(_attacked(run, train, entry, radii, orders, files))
-        if entry["kind"] != "counts" or certificate in known_verifiers():
+        if entry.kind is not RunKind.COUNTS or certificate in known_verifiers():
             continue
         reader = Reader(run, Rows) if readers is None else readers.setdefault(run.id, Reader(run, Rows))
         table = files.read(reader)
-        chosen = entry["images"]
+        chosen = entry.images
         order = _order(run, chosen, orders)
         begun = finished_prefix(table, order)
         notes += [note for note in about_functions(begun) if note not in notes]
-        for wanted in [certificate] if certificate else entry["certificates"]:
+        for wanted in [certificate] if certificate else entry.certificates:
             sample = _sample(
-                begun, train, wanted, alpha or entry["alpha"], radii or entry["radii"], order, chosen
+                begun, train, wanted, alpha or entry.alpha or 0.0, radii or entry.radii, order, chosen
             )
             rows.append(sample.row)
-            asked += asked_of(wanted, begun, sample.row.alpha, radii or entry["radii"])
+            asked += asked_of(wanted, begun, sample.row.alpha, radii or entry.radii)
             if compared:
                 scored.append(_scored(sample.row, begun, sample.certified))
             if sample.row.stopping != "fixed" and sample.row.images:
@@ -158,11 +160,11 @@ def sweep_results(
     late = about_late_images((row.images, row.planned) for row in [*open_ended, *proved])
     told += [late] if late else []
     told += about_missing(store, [*rows, *proved])
-    runs = {(entry["kind"], entry["run"]) for entry in plan["entries"]}
-    runs |= {("models", entry["model"]) for entry in plan["entries"]}
+    runs = {(entry.kind, entry.run) for entry in plan["entries"]}
+    runs |= {(RunKind.MODELS, entry.model) for entry in plan["entries"]}
     told += passed_over([store.sweep_folder(name), *(store.run(*one).path for one in runs)])
     _mark_broken([*rows, *proved], broken)
-    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
+    sampled = (entry.radii for entry in plan["entries"] if entry.kind is RunKind.COUNTS)
     columns = list(radii or next(sampled, ()))
     logged, about_logs = logged_rows(imports, columns, certificate, alpha)
     return Results(
@@ -197,12 +199,12 @@ def _mark_broken(rows: Sequence[OwnRow], broken: Sequence[Break]) -> None:
 
 
 def _attacked(
-    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
+    run: Run, train: TrainSpec, entry: PlanEntry, radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
 ) -> AttackedRow:  # fmt: skip
     table = files.read(Reader(run, Findings))
-    order = _order(run, entry["images"], orders)
-    return attacked_row(finished_prefix(table, order), train, radii or entry["radii"], len(order))
+    order = _order(run, entry.images, orders)
+    return attacked_row(finished_prefix(table, order), train, radii or entry.radii, len(order))
 
 
 def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certified: Certified) -> Scored:
@@ -210,18 +212,18 @@ def _scored(row: OwnRow, table: StoredTable[Rows] | StoredTable[Findings], certi
 
 
 def _proved(
-    run: Run, train: TrainSpec, entry: dict[str, Any], radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
+    run: Run, train: TrainSpec, entry: PlanEntry, radii: Sequence[float] | None, orders: dict[tuple[Any, ...], NDArray[np.int64]],
     files: Files,
 ) -> tuple[ProvedRow, StoredTable[Findings]]:  # fmt: skip
     table = files.read(Reader(run, Findings))
-    order = _order(run, entry["images"], orders)
+    order = _order(run, entry.images, orders)
     begun = finished_prefix(table, order)
-    row = proved_row(begun, train, radii or entry["radii"], order.tolist(), _subset(entry["images"]))
+    row = proved_row(begun, train, radii or entry.radii, order.tolist(), _subset(entry.images))
     return row, begun
 
 
 def _order(
-    run: Run, chosen: dict[str, Any], known: dict[tuple[Any, ...], NDArray[np.int64]]
+    run: Run, chosen: ImagesRecord, known: dict[tuple[Any, ...], NDArray[np.int64]]
 ) -> NDArray[np.int64]:
     """Positions of an entry in sampling order; most runs of a sweep share one order."""
     spec = run.table_spec
@@ -240,7 +242,7 @@ def certify_run(run: Run, table: StoredTable[Rows], name: str, alpha: float) -> 
 
 
 def _sample(
-    table: StoredTable[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: dict[str, Any]
+    table: StoredTable[Rows], train: TrainSpec, name: str, alpha: float, radii: Sequence[float], order: NDArray[np.int64], chosen: ImagesRecord
 ) -> Sample:  # fmt: skip
     rule = find_certificate(name)
     certified = certify_run(table.run, table, name, alpha)
@@ -290,7 +292,7 @@ def _failure(rule: Certificate, alpha: float) -> float | None:
     return failure if rule.guarantee.kind == "probabilistic" and failure < 1 else None
 
 
-def _subset(chosen: dict[str, Any]) -> str:
+def _subset(chosen: ImagesRecord) -> str:
     part = "all" if chosen["skip"] == 1 else f"every {nth(chosen['skip'])}"
     drawn = f"{chosen['count']} drawn by seed from " if chosen["max"] else ""
     first, stop = chosen.get("start", 0), chosen.get("stop", 0) or chosen["of"]

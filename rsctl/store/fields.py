@@ -5,7 +5,8 @@ A field that was added later, or that not every record of its kind has, is `NotR
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
@@ -17,7 +18,8 @@ from pydantic import (
 )
 from typing_extensions import NotRequired, TypedDict
 
-from rsctl.store.records import Kind
+from rsctl.store.records import Kind, digest_of
+from rsctl.store.run_kinds import TABLES, RunKind
 
 STRICT = ConfigDict(strict=True, extra="allow", allow_inf_nan=False)
 
@@ -46,24 +48,50 @@ class ImagesRecord(TypedDict):
     count: Count
 
 
-@with_config(STRICT)
-class EntryRecord(TypedDict):
+def _of_table(kind: RunKind) -> RunKind:
+    if not kind.is_table:
+        raise ValueError(f"must be one of {', '.join(TABLES)}")
+    return kind
+
+
+@with_config(ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class PlanEntry:
     """One table of a sweep, as recorded in its plan."""
 
     model: Name
-    parents: NotRequired[Annotated[list[Name], Field(max_length=1000), FailFast()]]
-    kind: Literal["counts", "verifications", "attacks"]
+    parents: Annotated[list[Name], Field(max_length=1000), FailFast()] = field(default_factory=list)
+    kind: Annotated[RunKind, AfterValidator(_of_table)]
     run: Name
     tasks: Counts
     images: ImagesRecord
     alpha: Alpha | None
+    """The alpha of its certificates; only tables of counts have any."""
     certificates: Annotated[list[Text], Field(max_length=1000), FailFast()]
     radii: Annotated[list[Amount], Field(max_length=10_000), FailFast()]
-    left_out: NotRequired[Text]
-    digest: NotRequired[str]
+    left_out: Text = ""
+    digest: str = ""
+    """Digest of the sealed fields; empty in plans of older versions."""
 
+    SEALED: ClassVar = ("alpha", "certificates", "radii", "images")
+    """Fields that printed numbers depend on."""
 
-ENTRY = Kind(EntryRecord, sealed=("alpha", "certificates", "radii", "images"))
+    @property
+    def models(self) -> list[str]:
+        """Its model's run, after the runs that this one needs."""
+        return [*self.parents, self.model]
+
+    @property
+    def key(self) -> str:
+        """`counts/<id>`."""
+        return f"{self.kind}/{self.run}"
+
+    @property
+    def is_intact(self) -> bool:
+        return self.digest in ("", digest_of(vars(self), self.SEALED))
+
+    def sealed(self) -> PlanEntry:
+        return replace(self, digest=digest_of(vars(self), self.SEALED))
 
 
 def _of_before(entry: Any) -> Any:
@@ -74,8 +102,8 @@ def _of_before(entry: Any) -> Any:
     return entry
 
 
-def _with_alpha(entry: Any) -> Any:
-    if entry["kind"] == "counts" and entry["alpha"] is None:
+def _with_alpha(entry: PlanEntry) -> PlanEntry:
+    if entry.kind is RunKind.COUNTS and entry.alpha is None:
         raise ValueError("alpha must be a number where images are sampled")
     return entry
 
@@ -89,7 +117,7 @@ class PlanRecord(TypedDict):
     cluster: Text
     submitted: NotRequired[Time]
     entries: Annotated[
-        list[Annotated[EntryRecord, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
+        list[Annotated[PlanEntry, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
         Field(min_length=1, max_length=1_000_000),
         FailFast(),
     ]

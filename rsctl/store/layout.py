@@ -18,9 +18,9 @@ from rsctl.config.names import check_name
 from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
-from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
+from rsctl.store.fields import LAUNCH, PLAN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.records import UnreadableRecord, digest_of, seal, what_is_wrong
+from rsctl.store.records import UnreadableRecord, seal, what_is_wrong
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_fields import TASK
 
@@ -287,9 +287,9 @@ class Store:
             )
         plan = read_json(file, PLAN)
         for entry in plan["entries"] if numbers else ():
-            if entry.get("digest", digest := digest_of(entry, ENTRY.sealed)) != digest:
+            if not entry.is_intact:
                 raise UnreadableRecord(
-                    file, f"{', '.join(ENTRY.sealed)} of {entry['run']} don't match their digest"
+                    file, f"{', '.join(entry.SEALED)} of {entry.run} don't match their digest"
                 )
         return plan
 

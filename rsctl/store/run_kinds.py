@@ -32,10 +32,10 @@ class RunKind(str, Enum):
         return kind
 
     def __str__(self) -> str:
-        return self.value
+        return str.__str__(self)
 
     def __format__(self, specification: str) -> str:
-        return str(self).__format__(specification)
+        return str.__format__(self, specification)
 
     @property
     def is_table(self) -> bool:

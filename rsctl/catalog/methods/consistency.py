@@ -53,6 +53,7 @@ METHOD = Method(
     title="Consistency regularisation",
     citation="Jeong, Shin: Consistency Regularization for Certified Robustness of Smoothed Classifiers, NeurIPS 2020",
     revision=1,
+    splitting=True,
     parameters=ConsistencyParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

@@ -8,6 +8,7 @@ METHOD = Method(
     title="Gaussian augmentation",
     citation="Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing, ICML 2019",
     revision=1,
+    splitting=True,
     printed_for=("cifar10", "cifar100", "imagenet"),
     defaults=(
         Defaults(

@@ -20,6 +20,7 @@ METHOD = Method(
     title="Stability training",
     citation="Li, Chen, Wang, Carin: Certified Adversarial Robustness with Additive Noise, NeurIPS 2019",
     revision=1,
+    splitting=True,
     parameters=StabilityParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(
