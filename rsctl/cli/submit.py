@@ -12,7 +12,7 @@ from rsctl.cli.common import loudly, show
 from rsctl.text import counted
 
 if TYPE_CHECKING:
-    from rsctl.cluster.control import TaskStatus
+    from rsctl.cluster.task_status import TaskStatus
 
 
 def submit_sweep(

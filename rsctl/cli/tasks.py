@@ -66,8 +66,9 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a task, with all of its attempts. Only the end of a very long log is printed."""
-    from rsctl.cluster import control
     from rsctl.cluster.all_backends import Everywhere
+    from rsctl.cluster.task_logs import tail
+    from rsctl.cluster.task_status import statuses
     from rsctl.config.settings import load_settings
     from rsctl.plan.tasks import Task
     from rsctl.store.attempts import State
@@ -83,7 +84,7 @@ def logs(
     def going() -> bool:
         time.sleep(0.5)
         one = Task(run, task)
-        found = control.statuses([one], Everywhere(place))[one.key]
+        found = statuses([one], Everywhere(place))[one.key]
         return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
     def write(text: str) -> None:
@@ -91,7 +92,7 @@ def logs(
         sys.stdout.write(text.replace("\r\n", "\n").replace("\r", "\n"))
         sys.stdout.flush()
 
-    control.tail(run, task, write, follow=going if follow else None)
+    tail(run, task, write, follow=going if follow else None)
 
 
 def cancel(

@@ -8,10 +8,11 @@ from pathlib import Path
 
 from rsctl.cluster import control
 from rsctl.cluster.all_backends import Everywhere
-from rsctl.cluster.control import Submitted, TaskStatus, statuses, sweep_tasks
+from rsctl.cluster.control import Submitted, sweep_tasks
 from rsctl.cluster.local.processes import task_processes
 from rsctl.cluster.local.requests import all_queues, task_of
 from rsctl.cluster.slurm.submissions import handed_over
+from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Task

@@ -109,7 +109,7 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
 
 
 def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
-    from rsctl.cluster.control import statuses
+    from rsctl.cluster.task_status import statuses
 
     tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
     found = statuses(tasks, Everywhere(place)).values()

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog.presence import lies_below
-from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.cluster.control import backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.cluster.task_status import TaskStatus
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UnavailableError, UserError

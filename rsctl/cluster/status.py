@@ -12,8 +12,9 @@ from typing import Any, TextIO
 from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.weight_files import called
 from rsctl.cluster.all_backends import notices
-from rsctl.cluster.control import TaskStatus, sweep_statuses
+from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
+from rsctl.cluster.task_status import TaskStatus
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer

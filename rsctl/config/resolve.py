@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +12,12 @@ from pydantic import Field
 
 from rsctl.catalog import find, known_datasets, known_methods, known_models
 from rsctl.catalog.checkpoints import CHECKPOINT, identified
-from rsctl.catalog.declare import DataShape, Method, Model, ModelTask, Parameters
+from rsctl.catalog.declare import DataShape, Method, Model, Parameters
 from rsctl.catalog.fitted import Sourced, defaults
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
+from rsctl.config.conflicts import conflicts
 from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec, Origin, TrainSpec
@@ -81,7 +82,7 @@ def resolve(
     method, values = _choose("method", "method", point.method, methods, problems)
     if dataset is None or model is None or method is None:
         return None
-    imported, own_training = method is CHECKPOINT, values.pop("training", {})
+    imported, own_training = method is CHECKPOINT, _own_training(values, problems)
     if imported:
         values = identified(values)
     parents = {} if imported else _parents(point, method, values, data_root, problems, planned)
@@ -89,18 +90,10 @@ def resolve(
         return None
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
-    if not isinstance(own_training, dict):
-        problems.append(Problem("method.training", "must be a table of recipe values."))
-        own_training = {}
     if not imported:
         _check_declaration(method, method.default_values(dataset.name, point.sigma), problems)
-    shape, missing = None, None
-    if data is not None:
-        try:
-            shape = shape_of(dataset.name, data, data_root)
-        except InputError as error:
-            missing = error  # reported if nothing else is wrong
-    given: dict[str, Any] = {} if imported else {**point.training, **own_training}
+    shape, missing = _shape(dataset.name, data, data_root)
+    given = {} if imported else {**point.training, **own_training}
     sourced = {} if imported else _defaults(method, model, dataset.name, point.sigma, given, shape)
     own = {key: value for key, (value, _) in sourced.items()}
     hyperparameters = check(method.parameters, {**_of(own, method.parameters), **values}, "method", problems)
@@ -109,12 +102,13 @@ def resolve(
         return None
     if shape is None:
         raise missing or InputError(f"the data set '{dataset.name}' can't be read.")
-    if problem := next(_conflicts(point, method, model, hyperparameters, recipe, shape, parents), None):
+    start = parents["start"].train if "start" in parents else None
+    if problem := next(conflicts(point, method, model, hyperparameters, recipe, shape, start), None):
         problems.append(problem)
         return None
-    if start := parents.get("start"):
+    if start:
         # One training, one identity, whichever of the two tables gives it.
-        recipe = recipe.model_copy(update={"normalisation": start.train.recipe.normalisation})
+        recipe = recipe.model_copy(update={"normalisation": start.recipe.normalisation})
     settings = point.certification
     train = TrainSpec(
         method=method.name,
@@ -144,8 +138,12 @@ def resolve(
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
-    sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
-    stated = [train.run_id] if imported and "normalisation" in values else []
+    sources = {run: one for parent in parents.values() for run, one in parent.sources.items()}
+    sources[train.run_id] = {
+        **{key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields},
+        **dict.fromkeys(given, FILE),
+    }
+    stated = frozenset([train.run_id] if imported and "normalisation" in values else [])
     return Resolved(
         point,
         train,
@@ -153,12 +151,28 @@ def resolve(
         data.model_dump(),
         shape,
         tuple({spec.run_id: spec for spec in ancestors}.values()),
-        frozenset(stated).union(*(parent.stated for parent in parents.values())),
-        {
-            **{run: one for parent in parents.values() for run, one in parent.sources.items()},
-            train.run_id: {**sources, **dict.fromkeys(given, FILE)},
-        },
+        stated.union(*(parent.stated for parent in parents.values())),
+        sources,
     )
+
+
+def _own_training(values: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Recipe values of the method's own table; taken out of `values`."""
+    own = values.pop("training", {})
+    if isinstance(own, dict):
+        return own
+    problems.append(Problem("method.training", "must be a table of recipe values."))
+    return {}
+
+
+def _shape(
+    dataset: str, parameters: Parameters | None, data_root: Path
+) -> tuple[DataShape | None, InputError | None]:
+    """The data set's shape, or the error, which is reported if nothing else is wrong."""
+    try:
+        return (shape_of(dataset, parameters, data_root) if parameters else None), None
+    except InputError as error:
+        return None, error
 
 
 def _defaults(
@@ -167,56 +181,6 @@ def _defaults(
     if shape is None:
         return method.sourced_defaults(dataset, sigma)
     return defaults(method, model, dataset, sigma, given, shape.counts["train"], shape.size)
-
-
-def _conflicts(
-    point: Point,
-    method: Method | ModelTask,
-    model: Model,
-    hyperparameters: Parameters,
-    recipe: Recipe,
-    shape: DataShape,
-    parents: dict[str, Resolved],
-) -> Iterator[Problem]:
-    """The values that are valid by themselves, but not together."""
-    noises = getattr(hyperparameters, "noises", 1)
-    if recipe.noise_steps == "smaller" and recipe.batch_size % noises:
-        yield Problem(
-            "training.batch_size",
-            f"{recipe.batch_size} can't be cut into noises = {noises} equal steps. "
-            "Give a multiple, or set training.noise_steps = 'one'.",
-        )
-    start = parents.get("start")
-    if start and recipe.normalisation not in ("dataset", start.train.recipe.normalisation):
-        yield Problem(
-            "training.normalisation",
-            f"is '{recipe.normalisation}', but the weights that this training starts from have another. "
-            "Leave it out here, and set it in method.start.training.",
-        )
-    if shape.size < model.smallest:
-        yield Problem(
-            "model.name",
-            f"{model.name} needs images of at least {model.smallest} pixels; {point.dataset['name']} has {shape.size}.",
-        )
-    if point.exponent > shape.dimension / 2 - 2:
-        yield Problem(
-            "exponent",
-            f"{point.exponent} is too large for images of dimension {shape.dimension}; at most {max(0, shape.dimension // 2 - 2)}.",
-        )
-    if recipe.exponent_warmup and not point.exponent:
-        yield Problem(
-            "training.exponent_warmup",
-            "needs an exponent: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
-        )
-    steps = getattr(hyperparameters, "steps", 0)  # of an attack: consistency at adversarial images
-    splits = isinstance(method, ModelTask) or method.splitting
-    if point.noise == "splitting" and point.sigma and (not splits or steps):
-        able = [name for name, other in known_methods().items() if other.splitting]
-        yield Problem(
-            "noise",
-            f"'splitting' replaces the image, but {f'{method.name} with steps = {steps}' if splits else method.name} moves images "
-            f"or noises separately. Methods that support it: {', '.join([*able, CHECKPOINT.name])}.",
-        )
 
 
 def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:

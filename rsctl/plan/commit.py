@@ -12,7 +12,6 @@ from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.weight_files import TAKEN, content
 from rsctl.config.runs import CountSpec
-from rsctl.config.sections import StageResources
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
@@ -20,15 +19,16 @@ from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
 from rsctl.plan.memory import reckon
-from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
+from rsctl.plan.plan import Entry, ModelPlan, Plan, TablePlan, left_out
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
-from rsctl.store.fields import TAKEN_RECORD, PlanEntry
+from rsctl.store.fields import TAKEN_RECORD
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
@@ -62,81 +62,91 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
     code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
-    reckoned = reckon(plan, measure(store))
-    requests: list[Request] = []
-    done = 0
-    models: dict[str, Task] = {}
-    needless = _needless(store, plan)
+    writer, needless = _Writer(plan, store, common, group), _needless(store, plan)
     for model in plan.models.values():
-        if model.spec.run_id in needless:
-            continue
-        run = store.create(model.spec)
-        check_run(run, group=group)
+        if model.spec.run_id not in needless:
+            writer.write_model(model)
+    for table in plan.tables.values():
+        writer.write_table(table)
+    notes += writer.notes + writer.labels.notes
+    notes += _with_digests([run for run in writer.bare if run.key not in writer.labels.doubtful])
+    _write_sweep(store, plan, writer.numbers, update, needless)
+    return Committed(writer.requests, writer.done, notes)
+
+
+class _Writer:
+    """Writes the runs and tasks of a plan, and collects the tasks that aren't done."""
+
+    def __init__(self, plan: Plan, store: Store, common: dict[str, Any], group: bool) -> None:
+        self.store, self.common, self.group = store, common, group
+        self.reckoned = reckon(plan, measure(store))
+        self.requests: list[Request] = []
+        self.done = 0
+        self.notes: list[str] = []
+        self.models: dict[str, Task] = {}
+        self.numbers: dict[str, list[int]] = {}
+        """Tasks of each table."""
+        self.labels, self.bare = KnownLabels(), list[Run]()
+
+    def _create(self, planned: ModelPlan | TablePlan, **launch: Any) -> Run:
+        run = self.store.create(planned.spec)
+        check_run(run, group=self.group)
         run.write_launch(
             {
-                **common,
-                "dataset_parameters": model.dataset_parameters,
-                "stated": model.stated,
-                **_resources(model.resources),
-                "reckoned_gb": reckoned[run.key],
+                **self.common,
+                "dataset_parameters": planned.dataset_parameters,
+                **planned.resources.model_dump(),
+                "reckoned_gb": self.reckoned[run.key],
+                **launch,
             }
         )
-        publish(run.task_file(0), to_json({"stage": "training"}))
+        return run
+
+    def write_model(self, model: ModelPlan) -> None:
+        run = self._create(model, stated=model.stated)
+        publish(run.task_file(0), to_json({"stage": run.kind.stage}))
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
                 # A user without read access to the file gets none to its copy either.
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
-        task = models[run.id] = Task(run, 0)
+        task = self.models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():
             if model.stated:
                 _require_taken_so(run)
-            done += 1
+            self.done += 1
         else:
-            needs = tuple(models[need] for need in model.needs if need in models)
-            requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
-    numbers: dict[str, list[int]] = {}
-    labels, bare = KnownLabels(), list[Run]()
-    for table in plan.tables.values():
-        run = store.create(table.spec)
-        check_run(run, group=group)
-        run.write_launch(
-            {
-                **common,
-                "dataset_parameters": table.dataset_parameters,
-                **_resources(table.resources),
-                "reckoned_gb": reckoned[table.key],
-                **table.launch,
-            }
-        )
-        notes += set_unusable_aside(run)
+            self._request(task, model, [need for need in model.needs if need in self.models], before)
+
+    def write_table(self, table: TablePlan) -> None:
+        run = self._create(table, **table.launch)
+        self.notes += set_unusable_aside(run)
         tasks = assign(run, table)
-        numbers[table.key] = list(tasks)
+        self.numbers[table.key] = list(tasks)
         # Attempts are read before the table: one that is done by then has its rows in it.
         latest = {
-            number: read_attempt(run, number, numbers_so_far[-1])
-            for number, numbers_so_far in attempt_numbers(run).items()
+            number: read_attempt(run, number, numbers[-1]) for number, numbers in attempt_numbers(run).items()
         }
         read = reader_of(run).read()
-        labels.add(read)
+        self.labels.add(read)
         if read.without_digest:
-            bare.append(run)
+            self.bare.append(run)
         finished = set(read.rows.index.tolist())
-        needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
             # One that died between its last shard and its end only has to compact the run and record its end.
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
-                done += 1
+                self.done += 1
             else:
-                task = Task(run, number)
-                after = _reopened(task, attempt)
-                requests.append(Request(task, needs, table.resources, code, after))
-    notes += labels.notes
-    notes += _with_digests([run for run in bare if run.key not in labels.doubtful])
-    _write_sweep(store, plan, numbers, update, needless)
-    return Committed(requests, done, notes)
+                self._request(Task(run, number), table, [table.spec.model_run], attempt)
+
+    def _request(
+        self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
+    ) -> None:
+        models = tuple(self.models[need] for need in needs)
+        after = _reopened(task, attempt)
+        self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
 
 
 def _require_taken_so(run: Run) -> None:
@@ -224,10 +234,6 @@ def _with_digests(runs: Sequence[Run]) -> list[str]:
             "and tasks and were rewritten with one: from now on a changed byte is detected."
         )
     return notes
-
-
-def _resources(resources: StageResources) -> dict[str, Any]:
-    return resources.model_dump()
 
 
 def _needless(store: Store, plan: Plan) -> set[str]:

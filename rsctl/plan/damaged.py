@@ -10,8 +10,9 @@ from rsctl.errors import InputError
 from rsctl.plan.plan import Plan
 from rsctl.store.degenerate import FILE
 from rsctl.store.fields import LAUNCH, SEEN, TILE
-from rsctl.store.layout import Run, Store, read_spec
+from rsctl.store.layout import Run, Store
 from rsctl.store.records import Kind, UnreadableRecord, move_aside, wrong
+from rsctl.store.specs import read_spec
 from rsctl.store.task_fields import CANCELLED, SUBMISSION, TASK
 
 _RECORDS = {"launch.json": LAUNCH, f"launch-{os.geteuid()}.json": LAUNCH, FILE: SEEN, "tile.json": TILE}

@@ -16,7 +16,7 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
-from rsctl.store.fields import ImagesRecord
+from rsctl.store.plan_fields import ImagesRecord
 from rsctl.store.run_kinds import RunKind
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from rsctl.certificates import find_certificate
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.errors import UserError
-from rsctl.store.fields import PlanEntry
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.rows import Findings
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import StoredTable, read_findings, read_table

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rsctl.errors import InputError, unknown
-from rsctl.store.fields import PlanEntry
 from rsctl.store.imports import ShownImport
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 

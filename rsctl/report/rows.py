@@ -43,9 +43,9 @@ from rsctl.report.only import Only, each_once
 from rsctl.report.proved import about_proofs, as_certified, proved_row, verify_spec
 from rsctl.report.tables.families import Scored, families
 from rsctl.store.degenerate import of_folder
-from rsctl.store.fields import ImagesRecord, PlanEntry
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import ImagesRecord, PlanEntry
 from rsctl.store.records import passed_over
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.run_kinds import RunKind

@@ -11,20 +11,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from rsctl.config.identity import identity
 from rsctl.config.names import check_name
-from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
+from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
-from rsctl.store.fields import LAUNCH, PLAN, SPEC
+from rsctl.store.fields import LAUNCH
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.records import UnreadableRecord, seal, what_is_wrong
+from rsctl.store.plan_fields import PLAN
+from rsctl.store.records import UnreadableRecord, seal
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.specs import SCHEMA, read_spec
 from rsctl.store.task_fields import TASK
 
-SCHEMA = 1
 _KEY = re.compile(rf"({'|'.join(RunKind)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
@@ -292,25 +291,3 @@ class Store:
                     file, f"{', '.join(entry.SEALED)} of {entry.run} don't match their digest"
                 )
         return plan
-
-
-def read_spec(file: Path) -> Spec:
-    stored = read_json(file, SPEC)
-    if stored["schema"] != SCHEMA:
-        raise InputError(
-            f"{file}: has schema {stored['schema']!r}; this version of rsctl reads {SCHEMA}. Install the version that wrote it."
-        )
-    try:
-        spec = parse_spec(stored["spec"])
-        found = spec.hash
-    except ValidationError as error:
-        raise UnreadableRecord(
-            file, f"this version of rsctl can't read this spec: {what_is_wrong(error)}"
-        ) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableRecord(file, f"this version of rsctl can't read this spec: {error}") from error
-    if found != stored.get("hash"):
-        raise RefusedError(
-            f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."
-        )
-    return spec

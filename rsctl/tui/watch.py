@@ -11,9 +11,9 @@ import time
 from pathlib import Path
 
 from rsctl.cluster.all_backends import Everywhere, notices
-from rsctl.cluster.control import TaskStatus, statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.slurm.watch import WATCH
+from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
 from rsctl.plain import plain

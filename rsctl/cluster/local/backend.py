@@ -12,13 +12,14 @@ from typing import Any
 
 from rsctl.cluster.backend import BackendState, HandedOver
 from rsctl.cluster.local.processes import task_processes, visible_gpus
-from rsctl.cluster.local.queue import KILL_AFTER, served, start_detached
+from rsctl.cluster.local.queue import KILL_AFTER, start_detached
 from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
 from rsctl.config.settings import LocalProfile
 from rsctl.errors import InputError
 from rsctl.owners import is_mine, user_name
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State, is_alive, latest_attempt, process_start
+from rsctl.store.exclusion import is_held
 from rsctl.store.layout import Store
 
 
@@ -90,7 +91,7 @@ class LocalBackend:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
                 return BackendState(State.WAITING, f"waits for the model {model.id}", host)
-        if queue.host == own_queue(self.store).host and not served(queue):
+        if queue.host == own_queue(self.store).host and not is_held(queue.lock):
             return BackendState(
                 State.QUEUED, "waits for the queue to start; if it doesn't, submit again", host
             )
@@ -100,7 +101,7 @@ class LocalBackend:
         """Restart this host's queue if it died while tasks are waiting."""
         queue = own_queue(self.store)
         queue.take_over()
-        if queue.wanted() and not served(queue):
+        if queue.wanted() and not is_held(queue.lock):
             start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
