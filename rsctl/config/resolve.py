@@ -95,9 +95,9 @@ def resolve(
     shape, missing = _shape(dataset.name, data, data_root)
     given = {} if imported else {**point.training, **own_training}
     sourced = {} if imported else _defaults(method, model, dataset.name, point.sigma, given, shape)
-    own = {key: value for key, (value, _) in sourced.items()}
-    hyperparameters = check(method.parameters, {**_of(own, method.parameters), **values}, "method", problems)
-    recipe = check(Recipe, {**_of(own, Recipe), **given}, "training", problems)
+    values = {**_values(sourced, method.parameters), **values}
+    hyperparameters = check(method.parameters, values, "method", problems)
+    recipe = check(Recipe, {**_values(sourced, Recipe), **given}, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
         return None
     if shape is None:
@@ -109,7 +109,6 @@ def resolve(
     if start:
         # One training, one identity, whichever of the two tables gives it.
         recipe = recipe.model_copy(update={"normalisation": start.recipe.normalisation})
-    settings = point.certification
     train = TrainSpec(
         method=method.name,
         revision=method.revision,
@@ -118,7 +117,7 @@ def resolve(
         dataset=dataset.name,
         dataset_parameters=identity(data),
         data=shape.fingerprint if planned(dataset.name, shape.fingerprint) else shape.files("train"),
-        holdout=settings.val_share if settings.split == "val" else 0.0,
+        holdout=point.certification.val_share if point.certification.split == "val" else 0.0,
         model=model.name,
         model_parameters=identity(architecture),
         sigma=point.sigma,
@@ -130,30 +129,22 @@ def resolve(
         noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
-    ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
+    needs = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
     if not imported and method.predictions and train.teacher is not None:
         draws = train.hyperparameters[method.predictions]
-        ancestors.append(_predictions(train, parents["teacher"].train, draws))
-        train = train.model_copy(update={"predictions": ancestors[-1].run_id})
+        needs.append(_predictions(train, parents["teacher"].train, draws))
+        train = train.model_copy(update={"predictions": needs[-1].run_id})
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
-    sources = {run: one for parent in parents.values() for run, one in parent.sources.items()}
-    sources[train.run_id] = {
-        **{key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields},
-        **dict.fromkeys(given, FILE),
-    }
-    stated = frozenset([train.run_id] if imported and "normalisation" in values else [])
-    return Resolved(
-        point,
-        train,
-        tuple(tables),
-        data.model_dump(),
-        shape,
-        tuple({spec.run_id: spec for spec in ancestors}.values()),
-        stated.union(*(parent.stated for parent in parents.values())),
-        sources,
-    )
+    own_sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
+    sources = {train.run_id: {**own_sources, **dict.fromkeys(given, FILE)}}
+    stated = {train.run_id} if imported and "normalisation" in values else set()
+    for parent in parents.values():
+        sources |= parent.sources
+        stated |= parent.stated
+    unique = tuple({spec.run_id: spec for spec in needs}.values())
+    return Resolved(point, train, tuple(tables), data.model_dump(), shape, unique, frozenset(stated), sources)
 
 
 def _own_training(values: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
@@ -298,5 +289,5 @@ def _choose(
         return None, values
 
 
-def _of(values: dict[str, Any], model: type[Parameters]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key in model.model_fields}
+def _values(sourced: Sourced, model: type[Parameters]) -> dict[str, Any]:
+    return {key: value for key, (value, _) in sourced.items() if key in model.model_fields}
