@@ -28,7 +28,7 @@ from rsctl.report.measured import Results
 from rsctl.report.rows import certify_run, sweep_results
 from rsctl.report.subjects import Subject, of_import, of_run, of_verification
 from rsctl.report.tables.formats import long_rows
-from rsctl.store.degenerate import said
+from rsctl.store.degenerate import warning_of
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
@@ -95,7 +95,7 @@ class RunResults:
     @property
     def learned_nothing(self) -> str:
         """Reason why the numbers are meaningless: one class for every image, or accuracy at chance; empty otherwise."""
-        return said(self.about.degenerate)
+        return warning_of(self.about.degenerate)
 
     @property
     def problems(self) -> Sequence[str]:

@@ -166,11 +166,11 @@ class Batches:
 
     def since(self, step: int, total: int) -> Iterator[Tensor]:
         """Row numbers of each step's whole batch, from `step` on; int64 (B,)."""
-        order, shown = torch.empty(0), -1
+        order, current = torch.empty(0), -1
         for number in range(step, total):
             epoch, within = divmod(number, self.per_epoch)
-            if epoch != shown:
-                order, shown = torch.from_numpy(permutation(self.count, self.seed, f"epoch {epoch}")), epoch
+            if epoch != current:
+                order, current = torch.from_numpy(permutation(self.count, self.seed, f"epoch {epoch}")), epoch
             yield order[within * self.batch_size : (within + 1) * self.batch_size]
 
     def size(self, step: int) -> int:

@@ -100,7 +100,7 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
             time.sleep(1)
             if time.monotonic() - looked > (10 if held_back else 5):
                 if held_back:
-                    held_back = bool(retry.hand_over_rest(place, name))
+                    held_back = bool(retry.submit_held_back(place, name))
                 else:
                     control.keep_going(place, name)
                 looked = time.monotonic()

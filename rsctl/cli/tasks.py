@@ -66,7 +66,7 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a task, with all of its attempts. Only the end of a very long log is printed."""
-    from rsctl.cluster.all_backends import Everywhere
+    from rsctl.cluster.all_backends import AllBackends
     from rsctl.cluster.task_logs import tail
     from rsctl.cluster.task_status import statuses
     from rsctl.config.settings import load_settings
@@ -84,7 +84,7 @@ def logs(
     def going() -> bool:
         time.sleep(0.5)
         one = Task(run, task)
-        found = statuses([one], Everywhere(place))[one.key]
+        found = statuses([one], AllBackends(place))[one.key]
         return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
     def write(text: str) -> None:

@@ -13,10 +13,10 @@ from rsctl.cluster.slurm.watch import WATCH
 from rsctl.config.settings import Place, SlurmProfile
 from rsctl.plan.tasks import Task
 from rsctl.store.layout import Store
-from rsctl.store.records import passed_over
+from rsctl.store.records import skipped_records
 
 
-class Everywhere:
+class AllBackends:
     """Observes the local queues and SLURM, whichever profile a task was submitted with."""
 
     def __init__(self, place: Place) -> None:
@@ -50,4 +50,4 @@ class Everywhere:
 
 def notices() -> list[str]:
     """Return warnings of the last poll: an unreachable scheduler, unreadable rows and records."""
-    return WATCH.notices() + plugin_problems() + passed_over()
+    return WATCH.notices() + plugin_problems() + skipped_records()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rsctl.cluster.all_backends import Everywhere
+from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.backend import Backend
 from rsctl.cluster.local.backend import LocalBackend, of_others
 from rsctl.cluster.slurm.backend import SlurmBackend
@@ -71,17 +71,17 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     committed = commit(plan, place, update=update)
     committed.notes[:0] = aside
     save_sweep_file(place, plan.sweep.name, file)
-    handed = backend.submit(_free(committed.requests, backend, place))
+    result = backend.submit(_not_busy_elsewhere(committed.requests, backend, place))
     if committed.requests:
         committed.notes.extend(f"note: {note}" for note in cautions(plan, place))
-    committed.notes.extend([handed.note] if handed.note else [])
-    return Submitted(plan, committed, handed.added, len(handed.held_back))
+    committed.notes.extend([result.note] if result.note else [])
+    return Submitted(plan, committed, result.added, len(result.held_back))
 
 
-def _free(requests: list[Request], backend: Backend, place: Place) -> list[Request]:
+def _not_busy_elsewhere(requests: list[Request], backend: Backend, place: Place) -> list[Request]:
     """Drop the requests whose tasks another kind of backend is running."""
-    everywhere = Everywhere(place)
-    other = everywhere.slurm if isinstance(backend, LocalBackend) else everywhere.local
+    backends = AllBackends(place)
+    other = backends.slurm if isinstance(backend, LocalBackend) else backends.local
     seen = other.poll([request.task for request in requests])
     busy = (State.WAITING, State.QUEUED, State.RUNNING)
     return [r for r in requests if not (r.task.key in seen and seen[r.task.key].state in busy)]
@@ -100,7 +100,7 @@ def sweep_tasks(store: Store, name: str) -> list[Task]:
 def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
     """Return the states of a sweep's tasks by task key."""
     store = Store(place.store)
-    return statuses(sweep_tasks(store, name), Everywhere(place))
+    return statuses(sweep_tasks(store, name), AllBackends(place))
 
 
 def cluster_of(place: Place, sweep: dict[str, Any]) -> str:
@@ -140,7 +140,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
 
     Returns the tasks that were cancelled, and the names of the users whose tasks were not, by task key.
     """
-    backend = Everywhere(place)
+    backend = AllBackends(place)
     open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
     open_tasks = [
         s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states

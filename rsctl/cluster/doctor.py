@@ -57,12 +57,12 @@ def _catalog(place: Place) -> list[Finding]:
     except UserError as error:
         return [Finding(False, "catalog", str(error))]
     usable = place.data.is_dir() or not place.data.exists()
-    told = (
+    contents = (
         ", ".join(here)
         if usable
         else "is not a folder; set another one in RSCTL_DATA, or as 'data' in rsctl.toml"
     )
-    found = [Finding(usable, "data", f"{place.data}: {told}"), Finding(True, "catalog", counts)]
+    found = [Finding(usable, "data", f"{place.data}: {contents}"), Finding(True, "catalog", counts)]
     return found + [Finding(False, "catalog", problem) for problem in plugin_problems()]
 
 

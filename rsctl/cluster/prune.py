@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.cluster.all_backends import Everywhere
+from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.local.requests import all_queues
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
@@ -57,9 +57,9 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
                 kept |= {store.model(model) for model in entry.models}
     orphans = [run for kind in RunKind for run in store.runs(kind) if run not in kept and _is_ours(run)]
     busy = _busy(place, orphans)
-    given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
-    if given_up:
-        named = ", ".join(sorted(run.id for run in given_up)[:4])
+    running = {run for run in busy if _is_listed(store, sweeps, run)}
+    if running:
+        named = ", ".join(sorted(run.id for run in running)[:4])
         raise RefusedError(f"tasks of {named} are still running. 'rsctl cancel' them first, or wait.")
     going = {run for run in orphans if run not in busy and _age(run) > recent}
     for kind in TABLES:
@@ -86,7 +86,7 @@ def _is_ours(run: Run) -> bool:
         return False
 
 
-def given_up(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
+def sweep_folders(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
     """Return the sweeps' own folders: the submitted file, the plan and the list of imported logs."""
     folders = [Store(place.store).sweep_folder(name) for name in sweeps]
     return [Leftover(folder, _size(folder), "the sweep itself: its file and its plan") for folder in folders]
@@ -99,7 +99,7 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
         folder = store.sweep_folder(name)
         for file in (folder / "plan.json", *(folder / "imports").glob("*.json")):
             file.unlink(missing_ok=True)
-    for one in [*given_up(place, sweeps), *found]:
+    for one in [*sweep_folders(place, sweeps), *found]:
         away = one.path
         with explained(one.path):
             if not one.path.name.startswith(_TRASH):
@@ -112,11 +112,11 @@ def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
     from rsctl.cluster.task_status import statuses
 
     tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
-    found = statuses(tasks, Everywhere(place)).values()
+    found = statuses(tasks, AllBackends(place)).values()
     return {status.task.run for status in found if status.state in _BUSY}
 
 
-def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
+def _is_listed(store: Store, sweeps: Sequence[str], run: Run) -> bool:
     entries = [entry for name in sweeps for entry in find_sweep(store, name)[0]["entries"]]
     return any(run.id in (entry.run, *entry.models) for entry in entries)
 

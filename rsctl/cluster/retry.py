@@ -19,7 +19,7 @@ from rsctl.store.layout import Store
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.trust import check_run
 
-AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
+RETRIED = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
 
 
 def retry(
@@ -39,7 +39,7 @@ def retry(
     found = [
         status
         for status in sweep_statuses(place, sweep).values()
-        if status.state in AGAIN and (only is None or status.task.key in only)
+        if status.state in RETRIED and (only is None or status.task.key in only)
     ]
     limits = {"minutes": minutes, "memory_gb": memory_gb}
     plan = store.sweep(sweep)
@@ -51,9 +51,9 @@ def retry(
     changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}
     requests = _requests(store, plan, found, changed, place.data)
-    handed = backend_of(place, cluster_of(place, plan)).submit(requests)
-    held_back = {task.key for task in handed.held_back}
-    return [status.task for status in found if status.task.key not in held_back], handed.note
+    result = backend_of(place, cluster_of(place, plan)).submit(requests)
+    held_back = {task.key for task in result.held_back}
+    return [status.task for status in found if status.task.key not in held_back], result.note
 
 
 def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
@@ -81,7 +81,7 @@ def _trainings(store: Store, model: str) -> set[str]:
     return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
-def hand_over_rest(place: Place, name: str) -> str:
+def submit_held_back(place: Place, name: str) -> str:
     """Submit the tasks held back earlier; returns the reason why some are still held back, else empty.
 
     Tasks whose model has failed are left out.

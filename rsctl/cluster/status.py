@@ -49,8 +49,8 @@ class Summary:
 
     @property
     def text(self) -> str:
-        told = [f"{count} {state}" for state, count in self.states.items()]
-        return ", ".join([*told, f"{self.again} redoing lost work"] if self.again else told)
+        parts = [f"{count} {state}" for state, count in self.states.items()]
+        return ", ".join([*parts, f"{self.again} redoing lost work"] if self.again else parts)
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
@@ -199,18 +199,18 @@ def status_text(values: dict[str, Any]) -> str:
         return f"No sweeps in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
-        told = [f"{n} {s}" for s, n in sweep["states"].items()]
+        parts = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
-            told.append(f"{sweep['again']} redoing lost work")
+            parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
-            told.append(counted(logs, "imported log"))
+            parts.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
-            told.append(f"{counted(wrong, 'network')} LEARNED NOTHING")
+            parts.append(f"{counted(wrong, 'network')} LEARNED NOTHING")
         if wrong := sum(map(len, sweep["damaged"].values())):
-            told.append(
+            parts.append(
                 f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"
             )
-        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
+        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(parts)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
             left = (

@@ -30,7 +30,7 @@ from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
 from rsctl.store.task_context import Stopped, TaskContext
-from rsctl.store.trust import check_task, told_group
+from rsctl.store.trust import check_task, group_of_environment
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
@@ -67,7 +67,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
         os.environ[variable] = str(launch["threads"])
     claim = _claim(run, number, launch)
     work = TaskContext(run, number, claim, Path(launch["data"]), launch)
-    stop.tell(work)
+    stop.attach(work)
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)
     print(
@@ -100,7 +100,7 @@ def _launch(run: Run, number: int) -> dict[str, Any]:
         raise InputError(
             f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
         )
-    check_task(run, number, group=told_group())
+    check_task(run, number, group=group_of_environment())
     return run.launch()
 
 
@@ -118,7 +118,7 @@ class Stop:
         if self.work:
             self.work.request_stop(self.reason)
 
-    def tell(self, work: TaskContext) -> None:
+    def attach(self, work: TaskContext) -> None:
         self.work = work
         if self.reason:
             work.request_stop(self.reason)
@@ -190,16 +190,16 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
         # Its processes are started by `python -m`, which imports from the working directory.
         cwd="/",
     )  # fmt: skip
-    asked: list[int] = []
+    signals: list[int] = []
 
     def forward(received: int, _frame: object) -> None:
-        asked.append(received)
+        signals.append(received)
         os.killpg(child.pid, signal.SIGTERM)
 
     for name in _SIGNALS:
         signal.signal(name, forward)
     code = child.wait()
-    if code and not asked:
+    if code and not signals:
         if not read_attempt(run, number, claim.number).ended:
             claim.end("failed", f"a training process ended with code {code}; see the log")
         return 1

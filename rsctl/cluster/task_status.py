@@ -12,7 +12,7 @@ from rsctl.cluster.backend import BackendState, Observer
 from rsctl.errors import UserError
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
-from rsctl.store.degenerate import Verdict, of_folder, said
+from rsctl.store.degenerate import Verdict, of_folder, warning_of
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import duration
 
@@ -102,11 +102,11 @@ def _status(
     node: str = "",
     verdict: Verdict | None = None,
 ) -> TaskStatus:
-    warning = said(verdict)
+    warning = warning_of(verdict)
     if attempt is None:
         return TaskStatus(task, state, reason, node, warning=warning)
     progress, last = attempt.progress, attempt.end or attempt.progress
-    again = _again(task, attempt) if state == State.RUNNING else 0.0
+    again = _lost_work(task, attempt) if state == State.RUNNING else 0.0
     told = [_redone(task, attempt, again), _under_way(progress)] if state == State.RUNNING else []
     return TaskStatus(
         task,
@@ -124,7 +124,7 @@ def _status(
     )
 
 
-def _again(task: Task, attempt: Attempt) -> float:
+def _lost_work(task: Task, attempt: Attempt) -> float:
     """Return the work that the previous attempt had done but not saved, and this one has not reached yet."""
     if attempt.number < 2 or not attempt.progress:
         return 0.0

@@ -63,7 +63,7 @@ def other_files(store: Store, plan: Plan) -> str:
             key = _data_set(one.spec)
             if key in then and now[key].isdisjoint(then[key]):
                 return (
-                    f"the {what} of {called(one)} differ from those that the existing runs of sweep '{plan.sweep.name}' used "
+                    f"the {what} of {dataset_name(one)} differ from those that the existing runs of sweep '{plan.sweep.name}' used "
                     f"(submitted {when}, {_results(store, dropped)}).{kept}" + _read_otherwise(plan, one)
                 )
     return ""
@@ -82,21 +82,21 @@ def _read_otherwise(plan: Plan, planned: ModelPlan | TablePlan) -> str:
     classes = planned.dataset_parameters.get("classes", [])
     shapes = [one.shape for one in plan.sweep.points if one.dataset_parameters == planned.dataset_parameters]
     deep = any(shape.deep for shape in shapes)
-    said = (
+    differences = (
         ["sorted dataset.classes, whose order is now that of the labels"]
         if classes != sorted(classes)
         else []
     )
-    said += ["read grey values above 255 as white"] if deep else []
-    said += (
+    differences += ["read grey values above 255 as white"] if deep else []
+    differences += (
         ["left out images in folders below those of the classes"]
         if any(shape.nested for shape in shapes)
         else []
     )
-    return f" Older versions {' and '.join(said)}." if said else ""
+    return f" Older versions {' and '.join(differences)}." if differences else ""
 
 
-def called(model: ModelPlan | TablePlan) -> str:
+def dataset_name(model: ModelPlan | TablePlan) -> str:
     """Return the name of its data set, with the folder if there is one: `imagefolder 'animals'`."""
     path = model.dataset_parameters.get("path")
     return model.spec.dataset + (f" '{path}'" if path else "")

@@ -22,18 +22,18 @@ def columns(entries: Sequence[Entry]) -> list[list[float]]:
     alpha. A verification may have radii of its own. An attack, and a verification of the largest radius, have the columns
     that any of these request in their norm.
     """
-    asked: dict[str, set[float]] = {}
+    requested: dict[str, set[float]] = {}
     sampled = False
     for entry in entries:
         spec, settings = entry.table.spec, entry.resolved.point.certification
         if isinstance(spec, CountSpec):
             sampled = True
             for name in settings.certificates:
-                asked.setdefault(certificates()[name].norm, set()).update(settings.radii)
+                requested.setdefault(certificates()[name].norm, set()).update(settings.radii)
         elif isinstance(spec, VerifySpec):
-            asked.setdefault(spec.norm, set()).update(spec.radii)
+            requested.setdefault(spec.norm, set()).update(spec.radii)
     possible = possible_radii(entries)
-    return [_of(entry, asked, sampled, possible) for entry in entries]
+    return [_of(entry, requested, sampled, possible) for entry in entries]
 
 
 def possible_radii(entries: Sequence[Entry]) -> list[float]:
@@ -57,14 +57,14 @@ def _reach(entry: Entry) -> float:
     return max(reach(name, draws, spec.n, settings.alpha) for name in settings.certificates)
 
 
-def _of(entry: Entry, asked: dict[str, set[float]], sampled: bool, possible: list[float]) -> list[float]:
-    spec, said = entry.table.spec, entry.resolved.point.certification.radii
+def _of(entry: Entry, requested: dict[str, set[float]], sampled: bool, possible: list[float]) -> list[float]:
+    spec, radii = entry.table.spec, entry.resolved.point.certification.radii
     if not isinstance(spec, VerifySpec | AttackSpec):
-        return list(said if _given(entry) else possible)
+        return list(radii if _given(entry) else possible)
     if isinstance(spec, VerifySpec) and spec.radii:
         return list(entry.table.radii)
-    if asked.get(spec.norm):
-        return sorted(asked[spec.norm])
+    if requested.get(spec.norm):
+        return sorted(requested[spec.norm])
     # Radii in a file without certification are meant for its verification or attack.
-    meant = not sampled and said != Certification().radii
-    return list(LINF if spec.norm == "linf" and not meant else said)
+    meant = not sampled and radii != Certification().radii
+    return list(LINF if spec.norm == "linf" and not meant else radii)

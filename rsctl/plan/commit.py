@@ -18,7 +18,7 @@ from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
-from rsctl.plan.memory import reckon
+from rsctl.plan.memory import estimate_memory
 from rsctl.plan.plan import Entry, ModelPlan, Plan, TablePlan, left_out
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
@@ -79,7 +79,7 @@ class _Writer:
 
     def __init__(self, plan: Plan, store: Store, common: dict[str, Any], group: bool) -> None:
         self.store, self.common, self.group = store, common, group
-        self.reckoned = reckon(plan, measure(store))
+        self.reckoned = estimate_memory(plan, measure(store))
         self.requests: list[Request] = []
         self.done = 0
         self.notes: list[str] = []
@@ -151,14 +151,14 @@ class _Writer:
 
 def _require_taken_so(run: Run) -> None:
     """Refuse a normalisation in a sweep file if the checkpoint stores another that an earlier sweep used."""
-    asked = run.train_spec.hyperparameters.get("normalisation")
+    requested = run.train_spec.hyperparameters.get("normalisation")
     try:
         taken = read_json(run.path / TAKEN, TAKEN_RECORD)
     except InputError:
         return  # of a release without this record
-    if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
+    if taken["stored"] and not taken["stated"] and taken["normalisation"] != requested:
         raise InputError(
-            f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
+            f"method.normalisation: '{requested}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
             "was taken. Leave it out, or set method.anyway = true."
         )
 

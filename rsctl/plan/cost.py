@@ -13,7 +13,7 @@ from rsctl.plan.plan import Plan
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.fields import BENCH
 from rsctl.store.layout import Run, Store
-from rsctl.store.records import read_or_pass
+from rsctl.store.records import read_or_skip
 from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.text import duration
 
@@ -181,7 +181,7 @@ def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
 def _benched(store: Store) -> Iterator[tuple[Key, Throughput]]:
     """Yield the measurements of `rsctl bench`."""
     for file in sorted((store.root / "bench").glob("*.json")):
-        figures = read_or_pass(file, BENCH)
+        figures = read_or_skip(file, BENCH)
         if figures is None:
             continue
         # Older files are for architectures with default parameters, on data sets with one image size.

@@ -8,7 +8,7 @@ from typing import Any
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
-from rsctl.plan.memory import memory_text, reckon
+from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import Entry, Plan
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
@@ -29,7 +29,7 @@ def describe(plan: Plan, place: Place) -> Description:
     """Describe runs, tasks and draws of a plan, and the runs that the store has already."""
     store = Store(place.store)
     measured = measure(store)
-    cost, memory = estimate(plan, store, measured), reckon(plan, measured)
+    cost, memory = estimate(plan, store, measured), estimate_memory(plan, measured)
     trained = [run_id for run_id in plan.models if store.model(run_id).model_file.exists()]
     stages = [stage for stage in (_stage(plan, kind) for kind in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)

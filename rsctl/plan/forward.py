@@ -15,7 +15,7 @@ from rsctl.modules import module_command
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store
-from rsctl.store.records import read_or_pass
+from rsctl.store.records import read_or_skip
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ def flops(store: Store, networks: set[NetworkShape]) -> dict[NetworkShape, float
     files = {one: store.root / "bench" / "forward" / f"{content_hash(asdict(one))}.json" for one in networks}
     unknown = [one for one in networks if not files[one].exists()]
     if unknown:
-        asked = json.dumps([_described(one) for one in unknown])
-        done = subprocess.run(module_command("jobs.forward"), input=asked, capture_output=True, text=True)
+        request = json.dumps([_described(one) for one in unknown])
+        done = subprocess.run(module_command("jobs.forward"), input=request, capture_output=True, text=True)
         for one, counted in zip(
             unknown, json.loads(done.stdout) if done.returncode == 0 else (), strict=False
         ):
             with contextlib.suppress(OSError):
                 replace(files[one], to_json({"flops": counted}))
-    found = {one: read_or_pass(file, FORWARD) for one, file in files.items() if file.exists()}
+    found = {one: read_or_skip(file, FORWARD) for one, file in files.items() if file.exists()}
     return {one: counted["flops"] for one, counted in found.items() if counted and counted["flops"]}
 
 

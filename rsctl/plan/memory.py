@@ -14,7 +14,7 @@ MARGIN = 1.25
 """Safety factor on a peak that was measured once."""
 
 
-def reckon(plan: Plan, measured: dict[Key, Throughput]) -> dict[str, float]:
+def estimate_memory(plan: Plan, measured: dict[Key, Throughput]) -> dict[str, float]:
     """Estimate GB of host memory per task of each model and table that isn't imported, by `models/<id>` and `counts/<id>`."""
     found = {}
     for name, model in plan.models.items():

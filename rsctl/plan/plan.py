@@ -166,8 +166,8 @@ def _add(plan: Plan, entry: Entry) -> None:
 def left_out(resolved: Resolved) -> str:
     """Describe the files of its data set that aren't used as images; empty if all are."""
     path = resolved.dataset_parameters.get("path")
-    said = resolved.shape.left_out
-    return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {said}" if said else ""
+    ignored = resolved.shape.left_out
+    return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {ignored}" if ignored else ""
 
 
 def refused(name: str, resolved: Resolved) -> str:

@@ -8,7 +8,7 @@ from rsctl.report.attacked import AttackedRow
 from rsctl.report.measured import AnyRow, LoggedRow
 from rsctl.report.tables.summary import Line, groups
 from rsctl.store.attempts import latest_attempt
-from rsctl.store.degenerate import Verdict, said
+from rsctl.store.degenerate import Verdict, warning_of
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -26,7 +26,7 @@ def about_degenerate(rows: Sequence[AnyRow | AttackedRow]) -> list[str]:
 def told(run: str, verdict: Verdict) -> str:
     """The warning that the numbers of a network are invalid."""
     return (
-        f"{run} LEARNED NOTHING: {said(verdict)}. Or its inputs are preprocessed differently from its training. "
+        f"{run} LEARNED NOTHING: {warning_of(verdict)}. Or its inputs are preprocessed differently from its training. "
         "Its numbers are not valid results."
     )
 

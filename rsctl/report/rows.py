@@ -46,7 +46,7 @@ from rsctl.store.degenerate import of_folder
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import ImagesRecord, PlanEntry
-from rsctl.store.records import passed_over
+from rsctl.store.records import skipped_records
 from rsctl.store.rows import Findings, Rows
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import Reader, StoredTable
@@ -162,7 +162,7 @@ def sweep_results(
     told += about_missing(store, [*rows, *proved])
     runs = {(entry.kind, entry.run) for entry in plan["entries"]}
     runs |= {(RunKind.MODELS, entry.model) for entry in plan["entries"]}
-    told += passed_over([store.sweep_folder(name), *(store.run(*one).path for one in runs)])
+    told += skipped_records([store.sweep_folder(name), *(store.run(*one).path for one in runs)])
     _mark_broken([*rows, *proved], broken)
     sampled = (entry.radii for entry in plan["entries"] if entry.kind is RunKind.COUNTS)
     columns = list(radii or next(sampled, ()))

@@ -20,7 +20,7 @@ from rsctl.report.proved import as_certified as as_proved
 from rsctl.report.proved import proved_guarantee, verify_spec
 from rsctl.report.rows import certify_run
 from rsctl.store.degenerate import Verdict, judge, of_folder
-from rsctl.store.imports import Import, ShownImport, imports, said_of
+from rsctl.store.imports import Import, ShownImport, imports, shown_record
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
 from rsctl.store.tables import R, StoredTable, read_findings, read_table
@@ -187,7 +187,7 @@ def of_verification(
 def of_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Subject:
     """An imported log; other radii can be derived where it holds counts."""
     spec, radii = log.spec, log.radii
-    said = said_of(log) or ShownImport(log, None, None, None, "", [])
+    said = shown_record(log) or ShownImport(log, None, None, None, "", [])
     try:
         found = reading(said, certificate, alpha)
     except NoCountsError:

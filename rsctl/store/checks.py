@@ -81,8 +81,8 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
 
 def _check_attributes(run: Run, shard: Shard) -> None:
     """Check the attributes that numbers depend on, or that are shown."""
-    said = shard.attributes
-    sha256, dimension = said["model_sha256"], said.get("dimension")
+    attributes = shard.attributes
+    sha256, dimension = attributes["model_sha256"], attributes.get("dimension")
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Corrupt("the SHA-256 of its checkpoint is malformed")
     known = known_datasets().get(run.table_spec.dataset)
@@ -91,8 +91,8 @@ def _check_attributes(run: Run, shard: Shard) -> None:
         raise Corrupt(f"its images have dimension {dimension}, unlike those of {run.table_spec.dataset}")
     spec = run.spec
     for name in ("sigma", "noise", "arithmetic", "seed", "n0"):
-        if isinstance(spec, CountSpec) and said.get(name, getattr(spec, name)) != getattr(spec, name):
-            raise Corrupt(f"its {name} is {said[name]!r}; the run's is {getattr(spec, name)!r}")
+        if isinstance(spec, CountSpec) and attributes.get(name, getattr(spec, name)) != getattr(spec, name):
+            raise Corrupt(f"its {name} is {attributes[name]!r}; the run's is {getattr(spec, name)!r}")
     for function in shard.functions:
         if not all(isinstance(value, (str, bool, int, float, dict)) for value in function.values()):
             raise Corrupt("its 'functions' hold values of the wrong type")

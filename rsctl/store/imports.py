@@ -42,7 +42,7 @@ from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
-from rsctl.store.records import UnreadableRecord, move_aside, read_or_pass, seal, what_is_wrong, wrong
+from rsctl.store.records import UnreadableRecord, move_aside, read_or_skip, seal, what_is_wrong, wrong
 from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
@@ -256,15 +256,15 @@ def shown_by(store: Store, sweep: str) -> list[ShownImport]:
     folder = store.sweep_folder(sweep) / "imports"
     found = []
     for name in store.import_names(sweep):
-        if said := read_or_pass(folder / f"{name}.json", SHOWN):
+        if record := read_or_skip(folder / f"{name}.json", SHOWN):
             found.append(
-                ShownImport(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
-                      said["source"], said["remarks"])
+                ShownImport(Import(store.root / "imports" / name), record["n"], record["n0"], record["alpha"],
+                      record["source"], record["remarks"])
             )  # fmt: skip
     return found
 
 
-def said_of(log: Import) -> ShownImport | None:
+def shown_record(log: Import) -> ShownImport | None:
     """The statements about this log in the first sweep that shows it."""
     store = Store(log.path.parent.parent)
     for name in _names(store.root / "sweeps"):

@@ -46,7 +46,7 @@ def check_task(run: Run, number: int, *, group: bool) -> None:
         check_run(run.store.model(name), group=group, tasks="")
 
 
-def told_group() -> bool:
+def group_of_environment() -> bool:
     """Return whether a group shares the store, according to the environment."""
     return os.environ.get(MODE) == "group"
 
@@ -76,14 +76,14 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
 def kept_from_group(root: Path) -> list[str]:
     """Reasons why other members of the store's group can't write to this user's folders; a sentence each."""
     os.umask(umask := os.umask(0o077))
-    told = []
+    warnings = []
     if umask & stat.S_IRWXG:
-        told.append(
+        warnings.append(
             f"with umask {umask:04o} the store's group can't write to your folders: run 'umask 002' first (in ~/.profile)"
         )
     if root.is_dir() and ~root.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP):
-        told.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
-    return told
+        warnings.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
+    return warnings
 
 
 def _files(folder: Path) -> Iterator[Path]:

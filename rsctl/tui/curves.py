@@ -21,7 +21,7 @@ from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.notes import about_shared_noise, asked_of
-from rsctl.store.degenerate import judge, said
+from rsctl.store.degenerate import judge, warning_of
 from rsctl.store.imports import Import
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
@@ -147,7 +147,7 @@ class Curves:
         if _kind(run) not in self._refused:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
         short = too_few(asked_of(name, begun, alpha, run.entry["radii"]))
-        about = replace(about, warning=said(verdict(begun.rows)) or run.warning)
+        about = replace(about, warning=warning_of(verdict(begun.rows)) or run.warning)
         return certified_line(
             replace(about, problems=(*about.problems, *short)),
             rule.certify(begun.counts(), alpha),
@@ -163,7 +163,7 @@ class Curves:
             if found is not None and about.images:
                 labels = Import(folder.path).radii.label
                 wrong = judge(tally(labels, found.certified.predicted), training=False)
-                about = replace(about, warning=said(wrong))
+                about = replace(about, warning=warning_of(wrong))
                 about = certified_line(about, found.certified, labels, run.entry["radii"])
                 if not found.caps:
                     about = replace(about, cap_share=float("nan"))

@@ -14,7 +14,7 @@ from rsctl.plain import plain
 from rsctl.report.attacked import attack_guarantee
 from rsctl.report.begun import about_late_images, finished_prefix
 from rsctl.report.proved import as_certified, proved_guarantee
-from rsctl.store.degenerate import said
+from rsctl.store.degenerate import warning_of
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_findings
 from rsctl.store.tally import verdict
@@ -44,7 +44,7 @@ def findings_curve(folder: Run, run: RunView) -> Curve:
             warning=run.warning,
         )
         return attacked_line(about, rows.broken, radii) if len(rows) else about
-    wrong = said(verdict(rows)) or run.warning
+    wrong = warning_of(verdict(rows)) or run.warning
     about = replace(about, certificate=spec.verifier, guarantee=proved_guarantee(spec), warning=wrong)
     late = about_late_images([(len(rows), planned)])
     about = replace(about, problems=(*about.problems, late) if late else about.problems)

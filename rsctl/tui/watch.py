@@ -10,7 +10,7 @@ import os
 import time
 from pathlib import Path
 
-from rsctl.cluster.all_backends import Everywhere, notices
+from rsctl.cluster.all_backends import AllBackends, notices
 from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.slurm.watch import WATCH
 from rsctl.cluster.task_status import TaskStatus, statuses
@@ -104,7 +104,7 @@ class Watcher:
                 open_tasks |= {key: task for key, task in tasks.items() if key not in self._done}
         found: dict[str, TaskView] = {}
         if open_tasks:
-            for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
+            for key, status in statuses(open_tasks.values(), AllBackends(place)).items():
                 view = _task_view(status)
                 if view == (before := self._last.get(key)):
                     view = before
@@ -116,7 +116,7 @@ class Watcher:
 
 
 def _unheard() -> float:
-    if not WATCH.away:
+    if not WATCH.problem:
         return 0.0
     return WATCH.view.taken if WATCH.view else -1.0
 

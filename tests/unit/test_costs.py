@@ -11,7 +11,7 @@ from folders import shapes
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.cost import Cost, estimate, measure
 from rsctl.plan.forward import flops, network
-from rsctl.plan.memory import memory_text, reckon
+from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.plan import Plan, make_plan
 
 FEW = {"n0": 20, "n": 100, "max_images": 4, "shards": 1, "tile": 50, "block": 50}
@@ -86,22 +86,22 @@ def test_a_forward_pass_is_counted_once_and_kept(measured: Chain, monkeypatch: p
 
 def test_memory_is_that_of_the_images_until_it_was_measured(measured: Chain) -> None:
     plan = planned(measured, sweep(16, seed=1))
-    known, unknown = reckon(plan, measure(measured.store)), reckon(plan, {})
+    known, unknown = estimate_memory(plan, measure(measured.store)), estimate_memory(plan, {})
     (training,) = (key for key in unknown if key.startswith("models/"))
     assert unknown[training] == 1.0
     assert 0.3 < known[training] < 4
     for model in plan.models.values():
         model.images, model.pixels = 20_000, 3 * 224**2
-    assert reckon(plan, {})[training] == pytest.approx(2 * 20_000 * 3 * 224**2 / 2**30, abs=0.1)
+    assert estimate_memory(plan, {})[training] == pytest.approx(2 * 20_000 * 3 * 224**2 / 2**30, abs=0.1)
     for model in plan.models.values():
         model.images = 130_000  # more than a task holds: read from their files
-    assert reckon(plan, {})[training] == 1.0
+    assert estimate_memory(plan, {})[training] == 1.0
     for model in plan.models.values():
         model.images, model.resources = (
             20_000,
             model.resources.model_copy(update={"processes": 4, "nodes": 2}),
         )
-    assert reckon(plan, {})[training] == pytest.approx(4 * 20_000 * 3 * 224**2 / 2**30, abs=0.2)
+    assert estimate_memory(plan, {})[training] == pytest.approx(4 * 20_000 * 3 * 224**2 / 2**30, abs=0.2)
     assert "5.6 GB for training" in memory_text({"models/a": 5.6, "counts/b": 1.0})
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.cluster.backend import BackendState, HandedOver
+from rsctl.cluster.backend import BackendState, SubmitResult
 from rsctl.cluster.local.processes import task_processes, visible_gpus
 from rsctl.cluster.local.queue import KILL_AFTER, start_detached
 from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
@@ -31,7 +31,7 @@ class LocalBackend:
     profile: LocalProfile
     store: Store
 
-    def submit(self, requests: list[Request]) -> HandedOver:
+    def submit(self, requests: list[Request]) -> SubmitResult:
         """Add requests to this user's queue on this host and start it; tasks that another queue holds are skipped.
 
         Other users' queues count only in a group's store.
@@ -54,7 +54,7 @@ class LocalBackend:
         added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
         if requests:
             start_detached(self.store.root, self.name)
-        return HandedOver(added)
+        return SubmitResult(added)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """Read queue files and running processes; skips tasks that no queue knows."""

@@ -231,8 +231,8 @@ _REFUSALS = (
 )
 
 
-def explain_refusal(words: str, profile: str) -> str:
+def explain_refusal(message: str, profile: str) -> str:
     """Return sbatch's message with the profile's keys that it concerns."""
-    said = " ".join(line for line in words.splitlines() if "sbatch" in line) or " ".join(words.split())
-    keys = next((key for word, key in _REFUSALS if word in said.lower()), "partition, account, qos, extra")
-    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Check profiles.{profile}: {keys}. Nothing was submitted."
+    refusal = " ".join(line for line in message.splitlines() if "sbatch" in line) or " ".join(message.split())
+    keys = next((key for word, key in _REFUSALS if word in refusal.lower()), "partition, account, qos, extra")
+    return f"SLURM refused the job: {refusal.replace('sbatch: error: ', '')}. Check profiles.{profile}: {keys}. Nothing was submitted."

@@ -10,7 +10,7 @@ NOT_YET_LISTENING = "RSCTL_NOT_YET_LISTENING"
 """Variable with the path of a file that has one line per start of the job since Python last handled signals."""
 GAVE_UP = "rsctl: error: "
 """Prefix of the line with the reason why a job that never reached its task isn't requeued any more."""
-SAID_OF_SETUP = "rsctl: setup: "
+SETUP_MESSAGE = "rsctl: setup: "
 """Prefix of the lines that report a failed setup line."""
 RUN = "rsctl_run"
 """Shell function that runs the step of a job."""
@@ -22,7 +22,7 @@ rsctl_failed() {{
     case "$2" in "eval "*) set -- "$1" "its lines can't be read by bash, or one in brackets failed" ;; *) set -- "$1" "'$2'" ;; esac
     case "${{{SETUP_FAILED}:-}}" in *"$2"*) return 0 ;; esac
     export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$2 (exit code $1)"
-    echo "{SAID_OF_SETUP}$2 (exit code $1)" >&2
+    echo "{SETUP_MESSAGE}$2 (exit code $1)" >&2
 }}
 rsctl_left() {{
     case "$3" in "eval "*) rsctl_failed "$1" "$2" ;; *) rsctl_failed "$1" "$3" ;; esac

@@ -21,7 +21,7 @@ from rsctl.owners import is_mine
 from rsctl.store.exclusion import exclusive
 from rsctl.store.files import publish, replace, to_json
 from rsctl.store.layout import Run, Store, is_key
-from rsctl.store.records import read_or_pass
+from rsctl.store.records import read_or_skip
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_fields import CANCELLED, LISTED, SUBMISSION
 
@@ -102,7 +102,7 @@ def list_tasks(folder: Path, keys: list[str]) -> None:
     publish(folder / _LIST, to_json({"tasks": keys}))
 
 
-def handed_over(store: Store) -> set[str]:
+def submitted_keys(store: Store) -> set[str]:
     """Return the keys of all tasks ever submitted to SLURM from this store."""
     root = store.root / "submissions"
     try:
@@ -123,7 +123,7 @@ def handed_over(store: Store) -> set[str]:
 @cache
 def _listed(folder: str) -> frozenset[str] | None:
     """Return the list in the folder of a submission, which never changes; None if it is missing or unreadable."""
-    listed = read_or_pass(Path(folder) / _LIST, LISTED)
+    listed = read_or_skip(Path(folder) / _LIST, LISTED)
     return None if listed is None else frozenset(filter(is_key, map(str, listed["tasks"])))
 
 
@@ -137,10 +137,10 @@ def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
     file = _folder(run) / name
-    values = read_or_pass(file, SUBMISSION)
+    values = read_or_skip(file, SUBMISSION)
     if values is None:
         return None
-    read = [read_or_pass(_folder(run) / note, CANCELLED) for note in notes]
+    read = [read_or_skip(_folder(run) / note, CANCELLED) for note in notes]
     return Submission(
         id=values["submission"],
         profile=values["profile"],

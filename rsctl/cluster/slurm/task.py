@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.slurm.processes import join
-from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SAID_OF_SETUP, SETUP_FAILED
+from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SETUP_FAILED, SETUP_MESSAGE
 from rsctl.cluster.slurm.staging import stage
 from rsctl.cluster.task import AttemptEnd, Stop, perform, take_claim
 from rsctl.errors import UserError
@@ -47,7 +47,7 @@ class SlurmTask:
                 Path(starts).unlink(missing_ok=True)
             _write_to(run.log_file(self.number))
             if setup:
-                print(f"{SAID_OF_SETUP}{setup}; the task continues", flush=True)
+                print(f"{SETUP_MESSAGE}{setup}; the task continues", flush=True)
         try:
             here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
             if self.staging:
@@ -100,8 +100,8 @@ class SlurmTask:
             outcome.claim.end("failed", reason)
             return False
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
-        words = " ".join((done.stderr or done.stdout).split())
-        print(f"requeued as {job}" if done.returncode == 0 else f"not requeued: {words}", flush=True)
+        message = " ".join((done.stderr or done.stdout).split())
+        print(f"requeued as {job}" if done.returncode == 0 else f"not requeued: {message}", flush=True)
         return done.returncode == 0
 
 
@@ -130,8 +130,8 @@ def _own_job() -> str:
 
 def _own_state() -> str:
     """Return SLURM's current state of this job; empty if SLURM can't be reached."""
-    shown = subprocess.run(
+    output = subprocess.run(
         ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]],
         capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
-    return next((word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")), "")
+    return next((word.partition("=")[2] for word in output.split() if word.startswith("JobState=")), "")
