@@ -19,7 +19,7 @@ from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
 from rsctl.plan.memory import estimate_memory
-from rsctl.plan.plan import Entry, ModelPlan, Plan, TablePlan, left_out
+from rsctl.plan.plan import ModelPlan, Plan, PlannedRow, TablePlan, left_out
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
@@ -271,7 +271,9 @@ def _write_sweep(
     replace(file, to_json(values))
 
 
-def _entry(entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]) -> PlanEntry:
+def _entry(
+    entry: PlannedRow, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
+) -> PlanEntry:
     spec, settings = entry.table.spec, entry.resolved.point.certification
     sampled = isinstance(spec, CountSpec)
     return PlanEntry(

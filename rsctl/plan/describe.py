@@ -10,7 +10,7 @@ from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
 from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.notes import notes_of
-from rsctl.plan.plan import Entry, Plan
+from rsctl.plan.plan import Plan, PlannedRow
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import TABLES, RunKind
@@ -118,7 +118,7 @@ def _stage(plan: Plan, kind: RunKind) -> _Stage | None:
     )
 
 
-def _how(entry: Entry) -> str:
+def _how(entry: PlannedRow) -> str:
     """Return a short description of the work on each image."""
     spec = entry.table.spec
     if isinstance(spec, VerifySpec):

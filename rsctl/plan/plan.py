@@ -65,7 +65,7 @@ class TablePlan:
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedRow:
     """One table of one point of the sweep: one row of its results."""
 
     resolved: Resolved
@@ -95,7 +95,7 @@ class Plan:
     models: dict[str, ModelPlan]
     tables: dict[str, TablePlan]
     """By `counts/<id>`."""
-    entries: list[Entry]
+    entries: list[PlannedRow]
 
 
 def make_plan(sweep: Sweep, file: str) -> Plan:
@@ -139,13 +139,13 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
                 key = "certification.start" if settings.start else "certification.skip"
                 problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
                 problems.setdefault(str(problem), problem)
-            _add(plan, Entry(resolved, table, images, total))
+            _add(plan, PlannedRow(resolved, table, images, total))
     if problems:
         raise Invalid(file, list(problems.values()))
     return plan
 
 
-def _add(plan: Plan, entry: Entry) -> None:
+def _add(plan: Plan, entry: PlannedRow) -> None:
     resolved, table, images = entry.resolved, entry.table, entry.images
     stage = RunKind(table.spec.folder).stage
     planned = TablePlan(
