@@ -71,7 +71,6 @@ def logs(
     from rsctl.cluster.task_status import statuses
     from rsctl.config.settings import load_settings
     from rsctl.plan.tasks import Task
-    from rsctl.store.attempts import State
     from rsctl.store.layout import Store
 
     place = load_settings()
@@ -84,8 +83,7 @@ def logs(
     def going() -> bool:
         time.sleep(0.5)
         one = Task(run, task)
-        found = statuses([one], AllBackends(place))[one.key]
-        return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+        return statuses([one], AllBackends(place))[one.key].state.is_open
 
     def write(text: str) -> None:
         # A line that was rewritten in place, as progress bars are, becomes several.

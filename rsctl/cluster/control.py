@@ -141,10 +141,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
     Returns the tasks that were cancelled, and the names of the users whose tasks were not, by task key.
     """
     backend = AllBackends(place)
-    open_states = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
-    open_tasks = [
-        s.task for s in statuses(named_tasks(place, names), backend).values() if s.state in open_states
-    ]
+    open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state.is_open]
     others = of_others(Store(place.store), open_tasks)
     mine = [task for task in open_tasks if task.key not in others]
     backend.cancel(mine)

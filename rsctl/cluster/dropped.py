@@ -19,8 +19,6 @@ from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store, is_key
 
-OPEN = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
-
 
 def wanted_keys(store: Store) -> set[str]:
     """Return the keys of the tasks that some sweep needs.
@@ -89,4 +87,4 @@ def _open(place: Place, tasks: list[Task]) -> list[TaskStatus]:
     there = [task for task in tasks if os.path.isdir(task.run.path)]
     if not there:
         return []
-    return [status for status in statuses(there, AllBackends(place)).values() if status.state in OPEN]
+    return [status for status in statuses(there, AllBackends(place)).values() if status.state.is_open]

@@ -16,7 +16,6 @@ from rsctl.cluster.local.requests import all_queues
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
-from rsctl.store.attempts import State
 from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
@@ -27,7 +26,6 @@ RECENT = 3600.0
 """Seconds for which a run is kept after its last submission: another submission may be about to refer to it."""
 _TRASH = ".pruned-"
 _CODE = re.compile(r"[0-9a-f]{16}")
-_BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -113,7 +111,7 @@ def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
 
     tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
     found = statuses(tasks, AllBackends(place)).values()
-    return {status.task.run for status in found if status.state in _BUSY}
+    return {status.task.run for status in found if status.state.is_open}
 
 
 def _is_listed(store: Store, sweeps: Sequence[str], run: Run) -> bool:

@@ -59,7 +59,7 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
     counted = Counter(status.state for status in everything)
     states = {state.value: counted[state] for state in _ORDER if counted[state]}
     progress = sum(s.progress for s in everything) / len(everything) if everything else 0.0
-    return Summary(states, progress, sum(s.again > 0 for s in everything))
+    return Summary(states, progress, sum(s.repeated > 0 for s in everything))
 
 
 class ProgressLine:

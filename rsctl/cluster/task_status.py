@@ -11,7 +11,7 @@ from typing import Any
 from rsctl.cluster.backend import BackendState, Observer
 from rsctl.errors import UserError
 from rsctl.plan.tasks import Task
-from rsctl.store.attempts import Attempt, State, attempt_numbers, is_alive, read_attempt
+from rsctl.store.attempts import Attempt, State, attempt_numbers, read_attempt
 from rsctl.store.degenerate import Verdict, of_folder, warning_of
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import duration
@@ -32,7 +32,7 @@ class TaskStatus:
     rate: float = 0.0
     updated: float = 0.0
     """Unix time of its last record; 0 if it has none."""
-    again: float = 0.0
+    repeated: float = 0.0
     """Work of a lost attempt that has to be redone, in its unit."""
     warning: str = ""
     """True if its run's network has learned nothing."""
@@ -81,16 +81,11 @@ def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None)
     if not attempt.claim:
         why = attempt.problem or f"{attempt.file} doesn't record which process made it"
         return _status(task, attempt, State.LOST, f"{why}; submit again to resume")
-    alive = is_alive(attempt.claim)
+    alive = attempt.alive
+    if alive is None:
+        return _status(task, attempt, State.UNKNOWN, attempt.unseen)
     if alive:
         return _status(task, attempt, State.RUNNING)
-    if alive is None:
-        return _status(
-            task,
-            attempt,
-            State.UNKNOWN,
-            f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
-        )
     return _status(task, attempt, State.LOST, "exited with no recorded error; submit again to resume")
 
 
@@ -106,12 +101,12 @@ def _status(
     if attempt is None:
         return TaskStatus(task, state, reason, node, warning=warning)
     progress, last = attempt.progress, attempt.end or attempt.progress
-    again = _lost_work(task, attempt) if state == State.RUNNING else 0.0
-    told = [_redone(task, attempt, again), _under_way(progress)] if state == State.RUNNING else []
+    repeated = _lost_work(task, attempt) if state == State.RUNNING else 0.0
+    notes = [_redone(task, attempt, repeated), _under_way(progress)] if state == State.RUNNING else []
     return TaskStatus(
         task,
         state,
-        reason or "; ".join(filter(None, told)),
+        reason or "; ".join(filter(None, notes)),
         node or attempt.host,
         attempt.number,
         progress.get("done", 0.0),
@@ -119,7 +114,7 @@ def _status(
         progress.get("unit", ""),
         progress.get("rate", 0.0) if state == State.RUNNING else 0.0,
         last.get("time", 0.0),
-        again,
+        repeated,
         warning,
     )
 
@@ -132,15 +127,15 @@ def _lost_work(task: Task, attempt: Attempt) -> float:
     return max(0.0, float(before.get("done", 0.0)) - float(attempt.progress.get("done", 0.0)))
 
 
-def _redone(task: Task, attempt: Attempt, again: float) -> str:
+def _redone(task: Task, attempt: Attempt, repeated: float) -> str:
     """Describe the work being redone, in draws if every image takes a fixed number of them."""
-    if not again:
+    if not repeated:
         return ""
-    what = f"{again:g} {attempt.progress.get('unit', '')}".rstrip()
+    what = f"{repeated:g} {attempt.progress.get('unit', '')}".rstrip()
     # An unreadable spec is reported by the code that needs it.
     with contextlib.suppress(UserError):
         if task.run.kind is RunKind.COUNTS and (spec := task.run.count_spec).stopping == "fixed":
-            what = f"{round(again * (spec.n0 + spec.n)):,} draws"
+            what = f"{round(repeated * (spec.n0 + spec.n)):,} draws"
     return f"{what} being redone: attempt {attempt.number - 1} hadn't saved them"
 
 
@@ -150,5 +145,5 @@ def _under_way(progress: dict[str, Any]) -> str:
         return ""
     first, several = int(progress["done"]) + 1, progress["at_once"]
     which = f"image {first}" if several == 1 else f"images {first} to {first + several - 1}"
-    told = duration(progress["so_far"])
-    return f"{which} of {int(progress['total'])}, {told} on {'it' if several == 1 else 'them'}"
+    spent = duration(progress["so_far"])
+    return f"{which} of {int(progress['total'])}, {spent} on {'it' if several == 1 else 'them'}"

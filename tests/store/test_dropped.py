@@ -221,7 +221,7 @@ def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_e
 ) -> None:
     submit(chain.file(ONE), chain.place)
     (run,) = chain.store.runs("counts")
-    monkeypatch.setattr("rsctl.cluster.slurm.backend.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
+    monkeypatch.setattr("rsctl.cluster.slurm.backend.WATCH.poll", lambda _: QueueView({}, {}, 0, 0.0))
     folder = chain.store.root / "submissions" / "theirs"
     theirs = Submission(
         "theirs", "slurm", "c", os.getuid() + 1, 0.0, str(folder), {5: 0, 6: 1, 7: 2}, True, "9"

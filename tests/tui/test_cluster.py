@@ -63,7 +63,7 @@ def test_profiles_and_partitions(synthetic: Synthetic, drive, monkeypatch) -> No
     )
 
     monkeypatch.setattr("rsctl.cluster.slurm.commands.run_command", away)
-    monkeypatch.setattr("rsctl.cluster.slurm.nodes.ask", away)
+    monkeypatch.setattr("rsctl.cluster.slurm.nodes.run_command", away)
 
     async def steps(app, pilot):
         await pilot.press("4")

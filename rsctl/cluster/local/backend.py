@@ -18,7 +18,7 @@ from rsctl.config.settings import LocalProfile
 from rsctl.errors import InputError
 from rsctl.owners import is_mine, user_name
 from rsctl.plan.tasks import Request, Task
-from rsctl.store.attempts import State, is_alive, latest_attempt, process_start
+from rsctl.store.attempts import State, latest_attempt, process_start
 from rsctl.store.exclusion import is_held
 from rsctl.store.layout import Store
 
@@ -77,16 +77,11 @@ class LocalBackend:
     def _wanted(self, task: Task, request: dict[str, Any], queue: Queue) -> BackendState:
         host = queue.where
         attempt = latest_attempt(task.run, task.number)
-        if attempt and not attempt.ended:
-            alive = is_alive(attempt.claim)
-            if alive:
-                return BackendState(State.RUNNING, node=host)
-            if alive is None:
-                return BackendState(
-                    State.UNKNOWN,
-                    f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
-                    host,
-                )
+        alive = attempt.alive if attempt else False
+        if alive:
+            return BackendState(State.RUNNING, node=host)
+        if attempt and alive is None:
+            return BackendState(State.UNKNOWN, attempt.unseen, host)
         for need in request["needs"]:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
@@ -134,7 +129,7 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
         # Another user's claim may contain the pid of any process of this user.
-        if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
+        if attempt and is_mine(attempt.file) and attempt.alive:
             found[attempt.claim["pid"]] = attempt.claim["start"]
     return found
 
@@ -160,7 +155,7 @@ def of_others(store: Store, tasks: Iterable[Task]) -> dict[str, str]:
             found |= {key: user_name(queue.user) for key in queue.wanted() if key in keys}
     for key, task in keys.items():
         attempt = latest_attempt(task.run, task.number)
-        if attempt and not attempt.ended and not is_mine(attempt.file) and is_alive(attempt.claim):
+        if attempt and not is_mine(attempt.file) and attempt.alive:
             found[key] = user_name(attempt.file.stat().st_uid)
     return found
 

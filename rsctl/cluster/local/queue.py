@@ -28,7 +28,6 @@ from rsctl.store.attempts import (
     Attempt,
     State,
     attempt_numbers,
-    is_alive,
     latest_attempt,
     process_start,
     read_attempt,
@@ -141,7 +140,7 @@ class QueueProcess:
             if n > request["after"]
         ]
         last = since[-1] if since else latest_attempt(task.run, task.number)
-        lives = last is not None and not last.ended and is_alive(last.claim)
+        lives = last is not None and last.alive
         ended = bool(since) and since[-1].ended in ("done", "failed")
         others = last is not None and (lives or ended) and not is_mine(last.file)
         if others and (refusal := self._refusal(task)):
@@ -198,7 +197,7 @@ class QueueProcess:
                 continue
             attempt = latest_attempt(model, 0)
             ending = self.queue.endings().get(need, {})
-            if attempt and not attempt.ended and is_alive(attempt.claim) is not False:
+            if attempt and attempt.alive is not False:
                 continue  # it is being trained, here by hand or on another host
             if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
                 continue

@@ -16,7 +16,7 @@ from rsctl.cluster.slurm.failure_reason import explain
 from rsctl.cluster.slurm.limits import room_for
 from rsctl.cluster.slurm.sbatch import Submitter
 from rsctl.cluster.slurm.shared import check_store
-from rsctl.cluster.slurm.states import ACTIVE, state_of
+from rsctl.cluster.slurm.states import state_of
 from rsctl.cluster.slurm.submissions import Submission, only_submitter, submissions
 from rsctl.cluster.slurm.watch import WATCH
 from rsctl.config.settings import SlurmProfile
@@ -58,7 +58,7 @@ class SlurmBackend:
                 )
             adopt(self._held(request.task for request in requests), view)
             held = self.poll([request.task for request in requests])
-            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
+            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state.is_open)]
             return self._submit(fresh, view) if fresh else SubmitResult(0)
 
     def _submit(self, fresh: list[Request], view: QueueView) -> SubmitResult:
@@ -97,7 +97,7 @@ class SlurmBackend:
         run = self.store.run(kind, run_id)
         seen = self.poll([Task(run, int(number))]).get(key)
         held = submissions(run).get(int(number))
-        if seen is None or held is None or seen.state not in ACTIVE:
+        if seen is None or held is None or not seen.state.is_open:
             raise InputError(
                 f"the model {run_id} doesn't exist yet, and SLURM isn't training it. "
                 "If it is being trained under another profile, submit again when that is done; otherwise retry the sweep."
@@ -170,7 +170,7 @@ class SlurmBackend:
         for task, submission in held:
             job = _job(submission, task.number, view)
             mine = submission.user == os.getuid()
-            if mine and job in view.rows and state_of(view.rows[job]).state in ACTIVE:
+            if mine and job in view.rows and state_of(view.rows[job]).state.is_open:
                 jobs.append(job)
                 notes.setdefault((task.run.path, submission.id), (submission, []))[1].append(task.number)
         for (path, _), (submission, numbers) in notes.items():
@@ -223,7 +223,7 @@ def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> 
     """Convert a row to a task's state; None if the task's own file records how this job ended."""
     seen = replace(state_of(row), since=submission.claimed)
     cancelled = task.number in submission.cancelled
-    if seen.state in ACTIVE:
+    if seen.state.is_open:
         return replace(seen, state=State.RUNNING, reason="is being cancelled") if cancelled else seen
     end = ended.of(task, submission)
     if end == "failed":

@@ -8,7 +8,6 @@ from rsctl.cluster.backend import BackendState
 from rsctl.cluster.slurm.commands import JobRow
 from rsctl.store.attempts import State
 
-ACTIVE = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 _FILES_APPEAR_WITHIN = 120.0
 """Seconds within which a network file system shows what a task wrote before it ended."""
 

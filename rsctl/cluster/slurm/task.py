@@ -12,7 +12,7 @@ from typing import Any
 from rsctl.cluster.slurm.processes import join
 from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SETUP_FAILED, SETUP_MESSAGE
 from rsctl.cluster.slurm.staging import stage
-from rsctl.cluster.task import AttemptEnd, Stop, perform, take_claim
+from rsctl.cluster.task import AttemptEnd, Stop, perform, scheduled, take_claim
 from rsctl.errors import UserError
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
 from rsctl.store.files import open_log
@@ -82,7 +82,7 @@ class SlurmTask:
         """Requeue this job after a signal, unless it was cancelled or makes no progress."""
         if outcome.claim.superseded():
             return False
-        job, state = _own_job(), _own_state()
+        job, state = scheduled()["job"], _own_state()
         if state not in _REQUEUED_BY_US:
             print(f"not requeued: SLURM reports {state or 'no state'} for {job}", flush=True)
             return False
@@ -121,11 +121,6 @@ def _write_to(log: Path) -> None:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()
             os.dup2(file.fileno(), stream.fileno())
-
-
-def _own_job() -> str:
-    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
 
 
 def _own_state() -> str:
