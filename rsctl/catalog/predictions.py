@@ -1,5 +1,4 @@
-"""A teacher's smoothed predictions on the training split, as a run of its own that several pupils read
-(Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023).
+"""A teacher's smoothed predictions on the training split, as a run of its own that several pupils read.
 
 Planned between teacher and pupil, and not to be chosen as a method: what it computes are class shares, not a network.
 It has no part in a pupil's identity, for a pupil that can't read them computes the very same.
@@ -23,6 +22,8 @@ class PredictionsParameters(Parameters):
 
 PREDICTIONS = ModelTask(
     name="smoothed-predictions",
+    title="A teacher's smoothed predictions",
+    citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=1,
     parameters=PredictionsParameters,
     module="jobs.training.teacher_predictions",

@@ -10,8 +10,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rsctl.catalog import find, known_datasets, known_methods, known_models
-from rsctl.catalog.checkpoints import CHECKPOINT, identified
+from rsctl.catalog import find, known_datasets, known_models
+from rsctl.catalog.checkpoints import CHECKPOINT, identified, model_sources
 from rsctl.catalog.declare import DataShape, Method, Model, Parameters
 from rsctl.catalog.fitted import Sourced, defaults
 from rsctl.catalog.predictions import PREDICTIONS
@@ -78,8 +78,7 @@ def resolve(
     """
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", point.model, known_models(), problems)
-    methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
-    method, values = _choose("method", "method", point.method, methods, problems)
+    method, values = _choose("method", "method", point.method, model_sources(), problems)
     if dataset is None or model is None or method is None:
         return None
     imported, own_training = method is CHECKPOINT, _own_training(values, problems)
