@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.backend import Backend
@@ -17,6 +17,7 @@ from rsctl.errors import InputError
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
 
 if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; task status doesn't, and must be fast.
@@ -103,7 +104,7 @@ def sweep_statuses(place: Place, name: str) -> dict[str, TaskStatus]:
     return statuses(sweep_tasks(store, name), AllBackends(place))
 
 
-def cluster_of(place: Place, sweep: dict[str, Any]) -> str:
+def cluster_of(place: Place, sweep: PlanRecord) -> str:
     """Return the profile that a sweep was last submitted to; `local` if rsctl.toml no longer has it."""
     name = str(sweep.get("cluster", "local"))
     return name if name in place.settings.everywhere else "local"

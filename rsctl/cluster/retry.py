@@ -16,6 +16,7 @@ from rsctl.owners import check_owner
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.trust import check_run
 
@@ -105,7 +106,7 @@ def submit_held_back(place: Place, name: str) -> str:
 
 def _requests(
     store: Store,
-    sweep: dict[str, Any],
+    sweep: PlanRecord,
     found: list[TaskStatus],
     changed: dict[str, Any],
     data_root: Path | None = None,

@@ -7,13 +7,13 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rsctl.config.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
@@ -140,12 +140,12 @@ def refusal(plan: Plan, difference: str) -> RefusedError:
     )
 
 
-def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
+def _before(store: Store, plan: Plan) -> PlanRecord | None:
     there = os.path.lexists(store.sweep_folder(plan.sweep.name) / "plan.json")
     return store.sweep(plan.sweep.name) if there else None
 
 
-def _dropped(before: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
+def _dropped(before: PlanRecord, plan: Plan) -> list[tuple[str, str]]:
     """Return kinds and ids of the tables that the plan no longer has."""
     return sorted(
         {(entry.kind, entry.run) for entry in before["entries"]}

@@ -10,7 +10,7 @@ from typing import Any
 from rsctl.errors import InputError, unknown
 from rsctl.store.imports import ShownImport
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import PlanEntry
+from rsctl.store.plan_fields import PlanEntry, PlanRecord
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
@@ -26,8 +26,8 @@ class Only:
     said: str = ""
 
     def of(
-        self, store: Store, plan: dict[str, Any], beside: list[ShownImport]
-    ) -> tuple[dict[str, Any], list[ShownImport], list[str]]:
+        self, store: Store, plan: PlanRecord, beside: list[ShownImport]
+    ) -> tuple[PlanRecord, list[ShownImport], list[str]]:
         """The plan and the logs with these rows alone, and a note of what is left out.
 
         Raises InputError for a method or σ that no run has, and where no run has both.
@@ -47,7 +47,7 @@ class Only:
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
             raise InputError(f"{plan['name']}: no run has {self}: each exists, but not in combination.")
-        kept = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
+        kept: PlanRecord = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
         note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were requested."
         return (
             kept,

@@ -42,6 +42,7 @@ from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.records import UnreadableRecord, move_aside, read_or_skip, seal, what_is_wrong, wrong
 from rsctl.store.strangers import read_data_file
 
@@ -281,13 +282,13 @@ def imports(store: Store) -> Iterator[Import]:
             yield Import(store.root / "imports" / name)
 
 
-def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[ShownImport]]:
+def find_sweep(store: Store, name: str) -> tuple[PlanRecord, list[ShownImport]]:
     """A sweep's plan and its imported logs; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
     if os.path.lexists(store.sweep_folder(name) / "plan.json"):
         return store.sweep(name), beside
     if store.import_names(name):
-        return {"name": name, "description": "", "entries": []}, beside
+        return PlanRecord(name=name, description="", cluster="local", entries=[], raw={}), beside
     known = sorted({*store.sweep_names(), *store.import_only()})
     raise InputError(f"no sweep '{name}' in {store.root}. Available: {', '.join(known) or '(none yet)'}.")
 

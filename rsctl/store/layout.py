@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from rsctl.config.identity import identity
 from rsctl.config.names import check_name
@@ -18,7 +18,7 @@ from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
 from rsctl.store.fields import LAUNCH
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.plan_fields import PLAN
+from rsctl.store.plan_fields import PLAN, PlanRecord
 from rsctl.store.records import UnreadableRecord, seal
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.specs import SCHEMA, read_spec
@@ -276,7 +276,7 @@ class Store:
             if not name.startswith(".") and name not in planned and self.import_names(name)
         ]
 
-    def sweep(self, name: str, *, numbers: bool = True) -> dict[str, Any]:
+    def sweep(self, name: str, *, numbers: bool = True) -> PlanRecord:
         """The plan of a sweep as submitted; the error lists those that exist. Without `numbers` their digests aren't checked."""
         file = self.sweep_folder(name) / "plan.json"
         if not os.path.lexists(file):
@@ -284,7 +284,7 @@ class Store:
             raise InputError(
                 f"no sweep '{name}' in {self.root}. Available: {', '.join(known) if known else '(none yet)'}."
             )
-        plan = read_json(file, PLAN)
+        plan = cast("PlanRecord", read_json(file, PLAN))
         for entry in plan["entries"] if numbers else ():
             if not entry.is_intact:
                 raise UnreadableRecord(

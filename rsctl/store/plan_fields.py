@@ -90,6 +90,7 @@ class PlanRecord(TypedDict):
     """`sweeps/<name>/plan.json`."""
 
     schema: NotRequired[Literal[1]]
+    name: NotRequired[Text]
     description: Text
     cluster: Text
     submitted: NotRequired[Time]

@@ -20,6 +20,7 @@ from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of, told_apart
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.run_kinds import RunKind
 
 
@@ -51,7 +52,7 @@ class Sweep:
     """A sweep as planned, and the logs that were imported beside it."""
 
     stamp: tuple[int, ...]
-    plan: dict[str, Any]
+    plan: PlanRecord
     entries: list[Entry]
     problems: list[str]
 
