@@ -102,7 +102,7 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
                 if held_back:
                     held_back = bool(retry.submit_held_back(place, name))
                 else:
-                    control.keep_going(place, name)
+                    control.revive_queue(place, name)
                 looked = time.monotonic()
     except KeyboardInterrupt:
         shown.end()

@@ -63,7 +63,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     """Plan a sweep, write it to the store and submit every task that isn't done. Repeated, it resumes."""
     from rsctl.plan.commit import commit, save_sweep_file
     from rsctl.plan.damaged import set_damaged_aside
-    from rsctl.plan.notes import cautions
+    from rsctl.plan.notes import warnings_of
 
     plan = plan_file(file, place)
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
@@ -74,7 +74,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     save_sweep_file(place, plan.sweep.name, file)
     result = backend.submit(_not_busy_elsewhere(committed.requests, backend, place))
     if committed.requests:
-        committed.notes.extend(f"note: {note}" for note in cautions(plan, place))
+        committed.notes.extend(f"note: {note}" for note in warnings_of(plan, place))
     committed.notes.extend([result.note] if result.note else [])
     return Submitted(plan, committed, result.added, len(result.held_back))
 
@@ -110,7 +110,7 @@ def cluster_of(place: Place, sweep: PlanRecord) -> str:
     return name if name in place.settings.everywhere else "local"
 
 
-def keep_going(place: Place, name: str) -> None:
+def revive_queue(place: Place, name: str) -> None:
     """Restart the local queue if it was killed while tasks of this sweep were waiting."""
     backend = backend_of(place, cluster_of(place, Store(place.store).sweep(name)))
     if isinstance(backend, LocalBackend):

@@ -29,10 +29,10 @@ TOP_LEVEL = {
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Return all warnings, the most serious first."""
-    return [*_changed(plan, place), *cautions(plan, place), *_overridden(plan), *_resized(plan)]
+    return [*_changed(plan, place), *warnings_of(plan, place), *_overridden(plan), *_resized(plan)]
 
 
-def cautions(plan: Plan, place: Place) -> list[str]:
+def warnings_of(plan: Plan, place: Place) -> list[str]:
     """Return the warnings that a submission repeats: its tasks may fail, be slow, be pointless or use different images."""
     return [
         *_beneath(plan),

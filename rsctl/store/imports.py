@@ -43,7 +43,7 @@ from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
-from rsctl.store.records import UnreadableRecord, move_aside, read_or_skip, seal, what_is_wrong, wrong
+from rsctl.store.records import UnreadableRecord, first_problem, move_aside, read_or_skip, seal, wrong
 from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
@@ -145,7 +145,7 @@ class Import:
             spec = ImportSpec.model_validate(stored.get("spec"))
             found = spec.hash
         except ValueError as error:
-            why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
+            why = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise UnreadableRecord(file, f"this version of rsctl can't read this import: {why}") from error
         if found != stored.get("hash"):
             raise RefusedError(

@@ -74,7 +74,7 @@ def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     try:
         found: dict[str, Any] = kind.adapter.validate_json(data)
     except ValidationError as error:
-        raise UnreadableRecord(path, what_is_wrong(error)) from error
+        raise UnreadableRecord(path, first_problem(error)) from error
     if kind.sealed and found.get("digest", digest := digest_of(found, kind.sealed)) != digest:
         raise UnreadableRecord(path, f"{', '.join(kind.sealed)} don't match their digest")
     return found
@@ -159,7 +159,7 @@ def read_records(
                 record = kind.adapter.validate_json(line)
             except ValidationError as error:
                 if error.errors(include_url=False)[0]["type"] not in _TORN:
-                    _skip(path, UnreadableRecord(path, what_is_wrong(error)))
+                    _skip(path, UnreadableRecord(path, first_problem(error)))
                 continue
             yield record
 
@@ -202,7 +202,7 @@ def _open(path: Path) -> tuple[int, int]:
     return descriptor, status.st_size
 
 
-def what_is_wrong(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first of pydantic's findings: the field, the allowed values, and its value."""
     found = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in found["loc"])

@@ -10,7 +10,7 @@ from rsctl.config.runs import Spec, parse_spec
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.fields import SPEC
 from rsctl.store.files import read_json
-from rsctl.store.records import UnreadableRecord, what_is_wrong
+from rsctl.store.records import UnreadableRecord, first_problem
 
 SCHEMA = 1
 
@@ -26,7 +26,7 @@ def read_spec(file: Path) -> Spec:
         found = spec.hash
     except ValidationError as error:
         raise UnreadableRecord(
-            file, f"this version of rsctl can't read this spec: {what_is_wrong(error)}"
+            file, f"this version of rsctl can't read this spec: {first_problem(error)}"
         ) from error
     except (KeyError, ValueError, TypeError) as error:
         raise UnreadableRecord(file, f"this version of rsctl can't read this spec: {error}") from error

@@ -87,7 +87,7 @@ def keep_going(sweep: str) -> Answer:
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
 
-    control.keep_going(load_settings(), sweep)
+    control.revive_queue(load_settings(), sweep)
     return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.arrays import Array, reckoned_memory
+from rsctl.cluster.slurm.arrays import Array, estimated_memory
 from rsctl.cluster.slurm.commands import Partition, limits, partitions, with_memory
 from rsctl.cluster.slurm.memory import Memory
 from rsctl.config.sections import StageResources
@@ -101,4 +101,4 @@ def test_only_where_it_is_missing(
     )
     array = Array((Request(Task(run, 0), (), StageResources(threads=2), "code", 0),), ())
     partition = Partition("p", True, True, math.inf, 8, 100.0, 0, memory)
-    assert reckoned_memory(array, SlurmProfile(extra=extra), partition, on_gpus) == expected
+    assert estimated_memory(array, SlurmProfile(extra=extra), partition, on_gpus) == expected

@@ -2,7 +2,7 @@
 
 `<store>/queue/<user>@<host>/requests/<task>.json` is what is wanted; a submission creates it, the queue removes it
 when the task is done or failed, `cancel` moves it to `ended/` with a reason. All of it is on disk, so the
-queue process itself remembers nothing that matters. Nobody's queue works at what somebody else asked for.
+queue process itself remembers nothing that matters. A queue runs only the requests of its own user.
 """
 
 from __future__ import annotations

@@ -101,7 +101,7 @@ def sbatch_parameters(
     memory = (
         resources.memory_gb
         or profile.memory_gb
-        or reckoned_memory(array, profile, partition, bool(gpus or gres))
+        or estimated_memory(array, profile, partition, bool(gpus or gres))
     )
     return {
         "job_name": array.name,
@@ -126,7 +126,9 @@ def sbatch_parameters(
     }
 
 
-def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool) -> float | None:
+def estimated_memory(
+    array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool
+) -> float | None:
     """Return the estimated GB to request if the user set none; None if jobs get as much by default, or a whole node.
 
     At most what the partition has: with an estimate above that, SLURM would refuse the job or let it wait forever.

@@ -57,7 +57,7 @@ class Executor(SlurmExecutor):
 
 
 def job_of(submission: str, response: str) -> str:
-    """Return the job number of a submission; `said` is sbatch's output.
+    """Return the job number of a submission; `response` is sbatch's output.
 
     A site's wrapper may print anything, including numbers of other jobs. Our job has the submission in its comment and its
     working directory, so that it is found even where a site rewrites comments.
