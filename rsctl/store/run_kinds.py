@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from enum import Enum
 
-from rsctl.config.runs import AttackSpec, CountSpec, RunSpec, TrainSpec, VerifySpec
+from rsctl.config.runs import AttackSpec, CountSpec, TrainSpec, VerifySpec
 
 
 class RunKind(str, Enum):
     """A kind of runs. As text it is the name of their folder, which keys and records of the store contain."""
 
-    spec: type[RunSpec]
     stage: str
     """Name of its tasks' stage under `resources`."""
     verb: str
@@ -19,15 +18,15 @@ class RunKind(str, Enum):
     data_file: str
     """First part of the names of its data files; empty for models."""
 
-    MODELS = "models", TrainSpec, "training", "train", "jobs.training.train", ""
-    COUNTS = "counts", CountSpec, "certification", "certify", "jobs.certify.count", "counts"
-    VERIFICATIONS = "verifications", VerifySpec, "verification", "verify", "jobs.per_image.verify", "findings"
-    ATTACKS = "attacks", AttackSpec, "attack", "attack", "jobs.per_image.attack", "findings"
+    MODELS = TrainSpec.folder, "training", "train", "jobs.training.train", ""
+    COUNTS = CountSpec.folder, "certification", "certify", "jobs.certify.count", "counts"
+    VERIFICATIONS = VerifySpec.folder, "verification", "verify", "jobs.per_image.verify", "findings"
+    ATTACKS = AttackSpec.folder, "attack", "attack", "jobs.per_image.attack", "findings"
 
     def __new__(cls, folder: str, *values: object) -> RunKind:
         kind = str.__new__(cls, folder)
         kind._value_ = folder
-        for name, value in zip(("spec", "stage", "verb", "module", "data_file"), values, strict=True):
+        for name, value in zip(("stage", "verb", "module", "data_file"), values, strict=True):
             setattr(kind, name, value)
         return kind
 
