@@ -139,7 +139,7 @@ class SubmissionRecord(TypedDict):
     user: Count
     claimed: Time
     folder: Annotated[str, Field(max_length=4096, pattern=r"^[^\x00]*$")]
-    tasks: dict[Annotated[str, Field(pattern=r"^[0-9]{{1,9}}$")], Count]
+    tasks: dict[Annotated[str, Field(pattern=r"^[0-9]{1,9}$")], Count]
     array: bool
     job: Annotated[str, Field(pattern=r"^[0-9]{0,18}$")]
 
