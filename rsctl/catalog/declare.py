@@ -85,6 +85,9 @@ class Method(Explained):
     splitting: bool = False
     """True if all it does to an image is to add `state.noise()` to it: then it can also train with splitting noise, which replaces
     the image."""
+    passes: Callable[[Mapping[str, Any], int], float] = lambda parameters, _: parameters.get("noises", 1)
+    """Passes of a batch through the network whose activations are kept for one pass back, of (hyper-parameters, classes):
+    memory goes with it."""
 
     @property
     def module(self) -> str:

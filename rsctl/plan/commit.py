@@ -96,7 +96,7 @@ class _Writer:
                 **self.common,
                 "dataset_parameters": planned.dataset_parameters,
                 **planned.resources.model_dump(),
-                "reckoned_gb": self.reckoned[run.key],
+                **self.reckoned[run.key].launch,
                 **launch,
             }
         )

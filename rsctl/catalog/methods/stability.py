@@ -27,6 +27,7 @@ METHOD = Method(
     "that of Gaussian augmentation (0.42 against 0.49 at sigma = 0.25).",
     splitting=True,
     parameters=StabilityParameters,
+    passes=lambda parameters, classes: 2,
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"lbd": 2.0}, source="Jeong 2020 (Consistency), authors' code: train_stab.py and its logs"),
