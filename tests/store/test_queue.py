@@ -203,7 +203,7 @@ def test_a_task_that_dies_before_it_can_begin_is_given_up_with_a_reason(
     wait_until(lambda: not own_queue(chain.store).wanted())
     found = list(sweep_statuses(chain.place, "tiny").values())
     assert [s.state for s in found] == [State.FAILED, State.CANCELLED, State.CANCELLED]
-    assert all("ended 3 times before it could begin" in s.reason for s in found)
+    assert all("exited 3 times before it could begin" in s.reason for s in found)
     log = committed.requests[0].task.run.log_file(0).read_text()
     assert log.count("a broken installation") == 3
 
