@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jobs.attacks import Classify, Found, distances
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator, hash32
@@ -126,8 +127,8 @@ class Smoothed:
     ) -> NDArray[np.int64]:
         """Selection and estimation counts (N, 2, classes). Each trial has noise of its own, which no certificate was drawn from."""
         sampler = Sampler(
-            self.model, self.classes, sigma=self.sigma, key=(hash32(*self.key, "confirmation", trial),),
-            n0=SELECTION, n=self.n, tile=TILE, block=BLOCK, device=self.device,
+            self.model, self.classes, NoisyInputs(self.sigma, (hash32(*self.key, "confirmation", trial),), self.n, self.device),
+            n0=SELECTION, tile=TILE, block=BLOCK,
         )  # fmt: skip
         under_way = [
             ImageCounts(position, int(label), image, torch.zeros(2, self.classes, dtype=torch.int64))

@@ -22,7 +22,7 @@ from rsctl.catalog.declare import Attack, Parameters, Verifier
 from rsctl.config.identity import completed
 from rsctl.config.runs import AttackSpec, VerifySpec
 from rsctl.errors import RefusedError, UserError
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.task_context import Stopped, TaskContext
 
@@ -46,7 +46,7 @@ class Batch:
 
 @dataclass
 class BatchFindings:
-    """Results of one batch, the copies included; tensors as in `rsctl.store.rows.Findings`."""
+    """Results of one batch, the copies included; tensors as in `rsctl.store.rows.DistanceBounds`."""
 
     predicted: Tensor
     radius: Tensor
@@ -149,7 +149,7 @@ class _FindingsWriter(ShardWriter):
     ) -> None:
         super().__init__(work, images, model_sha256)
         self.function = function
-        self.parts: list[Findings] = []
+        self.parts: list[DistanceBounds] = []
 
     def add(self, batch: Batch, outcome: BatchFindings, seconds: float) -> None:
         """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
@@ -165,19 +165,19 @@ class _FindingsWriter(ShardWriter):
                 "a proof is wrong. Nothing of this batch was kept; please report it"
             )
         self.parts.append(
-            Findings(
+            DistanceBounds(
                 index=np.array(batch.positions[:count], np.int64),
                 label=label.astype(np.int32),
                 seconds=np.full(count, seconds / count),
                 fingerprint=np.zeros(count, np.int32),
                 predicted=predicted.astype(np.int32),
-                radius=radius.astype(np.float64),
-                broken=broken.astype(np.float64),
+                lower=radius.astype(np.float64),
+                upper=broken.astype(np.float64),
                 adversarial=adversarial,
             )
         )
         self.done += count
 
     def encoded(self) -> bytes:
-        rows = Findings.concatenate(self.parts) if self.parts else Findings.empty()
+        rows = DistanceBounds.concatenate(self.parts) if self.parts else DistanceBounds.empty()
         return encode_shard(Shard(rows, self.attributes, [self.function]))

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -219,6 +219,42 @@ class DataSet(Explained):
     @property
     def module(self) -> str:
         return self.implementation or "jobs.data.sets"
+
+
+@dataclass(frozen=True)
+class Column:
+    """An array that is kept of each image."""
+
+    kind: Literal["i4", "i8", "f4", "f8"]
+    shape: tuple[int | Literal["classes", "dimension"], ...] = ()
+    """Its sides: numbers, the number of classes, or that of an image's coordinates; empty for a single number."""
+
+    def sides(self, classes: int, dimension: int) -> tuple[int, ...]:
+        """The shape for images of so many classes and coordinates."""
+        known = {"classes": classes, "dimension": dimension}
+        return tuple(known[side] if isinstance(side, str) else side for side in self.shape)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A measurement that the sampler makes of each image's estimation draws beside counting their classes."""
+
+    name: str
+    implementation: str
+    """The module that holds its `RECORDER` (`jobs.certify.recorders`); only a task imports it."""
+    columns: Mapping[str, Column]
+    """Columns of each finished image; a certificate finds them as `table.extras[name][column]`."""
+    under_way: Mapping[str, Column] | None = None
+    """Columns of an image that is still being sampled; None for the same ones."""
+    parameters: type[Parameters] = NoParameters
+    """The keys of `[certification.extras.<name>]`."""
+    revision: int = 1
+    """Part of a table's identity: raise it when the recorder changes what it measures."""
+
+    @property
+    def sampled(self) -> Mapping[str, Column]:
+        """The columns of an image that is being sampled."""
+        return self.columns if self.under_way is None else self.under_way
 
 
 HELD_MOST = 8 * 2**30

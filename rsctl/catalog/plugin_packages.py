@@ -18,7 +18,7 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from rsctl.catalog.declare import Attack, DataSet, Defaults, Method, Model, Verifier
+from rsctl.catalog.declare import Attack, DataSet, Defaults, Extra, Method, Model, Verifier
 from rsctl.owners import is_mine, user_name
 
 KINDS: dict[str, type] = {
@@ -27,6 +27,7 @@ KINDS: dict[str, type] = {
     "DATASETS": DataSet,
     "VERIFIERS": Verifier,
     "ATTACKS": Attack,
+    "EXTRAS": Extra,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 """Allowed names; they become part of a folder's name."""
@@ -134,6 +135,8 @@ def _check_entry(attribute: str, kind: type, entry: Any) -> None:
     _check_fields(what, declaration)
     if not _NAME.fullmatch(declaration.name):
         raise Wrong(f"{what}: a name has at most 61 letters, digits, '.', '-' and '_'.")
+    for name, column in {**declaration.columns, **declaration.sampled}.items() if kind is Extra else ():
+        _check_fields(f"{what}: column {reprlib.repr(name)}", column)
     for one in getattr(declaration, "defaults", ()):
         if not isinstance(one, Defaults):
             raise Wrong(

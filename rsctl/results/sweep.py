@@ -31,7 +31,7 @@ from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.records import skipped_records
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import R, Reader, StoredTable
 
@@ -157,9 +157,9 @@ class _Loader:
             if self._certificate not in known_verifiers():
                 self._certify(run, entry, order, radii)
         elif entry.kind is RunKind.ATTACKS:
-            self.rows.append(measure_attack(self._begun(Reader(run, Findings), order), order, radii))
+            self.rows.append(measure_attack(self._begun(Reader(run, DistanceBounds), order), order, radii))
         elif self._certificate in (None, verify_spec(run).verifier):
-            self.rows.append(measure_proofs(self._begun(Reader(run, Findings), order), order, radii))
+            self.rows.append(measure_proofs(self._begun(Reader(run, DistanceBounds), order), order, radii))
 
     def _begun(self, reader: Reader[R], order: ImageOrder) -> StoredTable[R]:
         return finished_prefix(self._files.read(reader), order.positions)

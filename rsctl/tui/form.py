@@ -228,6 +228,8 @@ def _fields(
     default: Callable[[str, FieldInfo], Default] | None = None,
 ) -> Iterable[Field]:
     for name, info in model.model_fields.items():
+        if name == "extras":  # tables of plugins, which the file alone holds
+            continue
         options = tuple((c, find.title) for c, find in certificates().items()) if prefix + name == "certification.certificates" else ()  # fmt: skip
         yield _field(draft, f"{prefix}{name}", name, info, default and default(name, info), options)
 
