@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers, plugins
-from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.declare import Attack, Method, Verifier
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
@@ -116,7 +116,7 @@ def entries() -> tuple[Entry, ...]:
 
 @cache
 def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
-    methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
+    methods = model_sources()
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
         *(_certificate(one) for one in certificates().values()),
@@ -125,7 +125,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
         *(_declared("model", one) for one in known_models().values()),
         *(_declared("data set", one) for one in known_datasets().values()),
         *(_declared("noise", one) for one in NOISES),
-        *_keys(list(methods.values())),
+        *_keys(known_methods().values()),
         *_parameter_keys("dataset", "data set", known_datasets()),
         *_parameter_keys("model", "model", known_models()),
         *_parameter_keys("method", "method", methods),

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
-from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
@@ -89,7 +89,7 @@ def _abouts() -> dict[str, dict[str, str]]:
     known: dict[str, Iterable[Any]] = {
         "dataset": known_datasets().values(),
         "model": known_models().values(),
-        "method": [*known_methods().values(), CHECKPOINT],
+        "method": model_sources().values(),
         "verification": known_verifiers().values(),
         "attack": known_attacks().values(),
         "noise": NOISES,

@@ -141,7 +141,7 @@ def _source(path: Path) -> Path:
     """A task's log; while that is empty, the output of its cluster job."""
     if size_of(path) > 0:
         return path
-    from rsctl.cluster.control import log_files
+    from rsctl.cluster.task_logs import log_files
     from rsctl.store.layout import Run
 
     others = [file for file in log_files(Run(path.parents[1]), int(path.stem)) if size_of(file) > 0]

@@ -20,6 +20,8 @@ from rsctl.results.logs import alike_logs
 from rsctl.results.notes import settings_of, told_apart
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.run_kinds import RunKind
 
 
 @dataclass
@@ -50,7 +52,7 @@ class Sweep:
     """A sweep as planned, and the logs that were imported beside it."""
 
     stamp: tuple[int, ...]
-    plan: dict[str, Any]
+    plan: PlanRecord
     entries: list[Entry]
     problems: list[str]
 
@@ -63,9 +65,9 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
         return before
     plan, beside = find_sweep(store, name)
     problems: list[str] = []
-    entries = [_entry(store, name, values, problems) for values in plan["entries"]]
+    entries = [_entry(store, name, vars(entry), problems) for entry in plan["entries"]]
     _name(entries)
-    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
+    sampled = (entry.radii for entry in plan["entries"] if entry.kind is RunKind.COUNTS)
     radii = next(sampled, Certification().radii)
     readable = []
     for shown in beside:

@@ -87,7 +87,7 @@ def keep_going(sweep: str) -> Answer:
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
 
-    control.keep_going(load_settings(), sweep)
+    control.revive_queue(load_settings(), sweep)
     return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 
@@ -148,7 +148,7 @@ class Leaves(Answer):
 
 def what_leaves(sweep: str) -> Answer:
     """List the folders that would be deleted with a sweep; changes nothing."""
-    from rsctl.cluster.prune import RECENT, given_up, leftovers
+    from rsctl.cluster.prune import RECENT, leftovers, sweep_folders
     from rsctl.config.settings import load_settings
 
     place = load_settings()
@@ -157,7 +157,7 @@ def what_leaves(sweep: str) -> Answer:
         young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
     except UserError as error:
         return Leaves(sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
-    listed = [*given_up(place, [sweep]), *found]
+    listed = [*sweep_folders(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
     lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
     lines += [

@@ -10,14 +10,14 @@ import os
 import time
 from pathlib import Path
 
-from rsctl.cluster.all_backends import Everywhere, notices
-from rsctl.cluster.control import TaskStatus, statuses
+from rsctl.cluster.all_backends import AllBackends, notices
 from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.slurm.watch import WATCH
+from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
 from rsctl.plain import plain
-from rsctl.plan.tasks import VERBS, Task
+from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import Entry, Sweep, read_sweep
@@ -104,7 +104,7 @@ class Watcher:
                 open_tasks |= {key: task for key, task in tasks.items() if key not in self._done}
         found: dict[str, TaskView] = {}
         if open_tasks:
-            for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
+            for key, status in statuses(open_tasks.values(), AllBackends(place)).items():
                 view = _task_view(status)
                 if view == (before := self._last.get(key)):
                     view = before
@@ -116,7 +116,7 @@ class Watcher:
 
 
 def _unheard() -> float:
-    if not WATCH.away:
+    if not WATCH.problem:
         return 0.0
     return WATCH.view.taken if WATCH.view else -1.0
 
@@ -132,7 +132,7 @@ def _task_view(status: TaskStatus) -> TaskView:
     task = status.task
     return TaskView(
         task.key,
-        "train" if task.run.kind == "models" else f"{VERBS[task.run.kind]} {task.number}",
+        f"{task.run.kind.verb} {task.number}" if task.run.kind.is_table else "train",
         f"{task.run.kind}/{task.run.id}",
         task.number,
         status.state.value,

@@ -24,7 +24,7 @@ def planned(chain: Chain, **changes: Any) -> Plan:
 def columns(chain: Chain, **changes: Any) -> list[list[float]]:
     """Of each entry of the sweep in the store."""
     chain.plan(tiny(**changes), update=True)
-    return [entry["radii"] for entry in chain.store.sweep("tiny")["entries"]]
+    return [entry.radii for entry in chain.store.sweep("tiny")["entries"]]
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from chain import Chain, tiny, toml
 
-from rsctl.cluster.control import LONGEST_LOG, tail
 from rsctl.cluster.slurm.failure_reason import _ERROR
+from rsctl.cluster.task_logs import LONGEST_LOG, tail
 from rsctl.config.sections import fraction
 from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.errors import InputError

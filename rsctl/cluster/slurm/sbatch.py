@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.slurm.arrays import Array, explain_refusal, sbatch_parameters
-from rsctl.cluster.slurm.commands import Partition, cancel_jobs, look_at_queue
+from rsctl.cluster.slurm.commands import Partition, cancel_jobs, read_queue
 from rsctl.cluster.slurm.script import (
     NOT_YET_LISTENING,
     RUN,
@@ -57,7 +57,7 @@ _DISTRIBUTED = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE", "LOCAL_RANK"
 
 
 @dataclass
-class HandOver:
+class Submitter:
     """A submission: several sbatch calls that succeed or fail together."""
 
     name: str
@@ -137,8 +137,8 @@ class HandOver:
                 executor.parameters.pop("mem")
                 try:
                     submitted = _submit(executor, tasks)
-                except FailedJobError as again:
-                    raise _refusal(str(again), self.name) from again
+                except FailedJobError as second:
+                    raise _refusal(str(second), self.name) from second
         job = submitted[0].job_id.partition("_")[0]
         self.records[number] = [(run, replace(claim, job=job)) for run, claim in claims]
         for run, record in self.records[number]:
@@ -183,7 +183,7 @@ class HandOver:
         Returns False if SLURM can't be reached: then the claims are kept, so that its jobs are found.
         """
         try:
-            comments = look_at_queue().comments
+            comments = read_queue().comments
             jobs = [
                 job for records in self.records.values() for job in comments.get(records[0][1].comment, [])
             ]
@@ -202,10 +202,10 @@ def _submit(executor: Any, tasks: list[SlurmTask]) -> list[Any]:
         return executor.submit_array(tasks) if len(tasks) > 1 else [executor.submit(tasks[0])]
 
 
-def _refusal(words: str, profile: str) -> UserError:
-    if "contact slurm controller" in words.lower():
+def _refusal(message: str, profile: str) -> UserError:
+    if "contact slurm controller" in message.lower():
         return UnavailableError("SLURM's controller doesn't answer. Nothing was submitted; try again later.")
-    return InputError(explain_refusal(words, profile))
+    return InputError(explain_refusal(message, profile))
 
 
 @contextlib.contextmanager
