@@ -79,7 +79,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Default:
+class StatedDefault:
     """Values that a method has for some data set and noise level."""
 
     where: str
@@ -88,7 +88,7 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReferenceEntry:
     """One thing with a name."""
 
     kind: str
@@ -100,7 +100,7 @@ class Entry:
     source: str = ""
     """The paper, or whoever else it is from."""
     parameters: tuple[Parameter, ...] = ()
-    defaults: tuple[Default, ...] = ()
+    defaults: tuple[StatedDefault, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
     """A whole sweep file."""
     schema: Mapping[str, Any] = field(default_factory=dict)
@@ -109,13 +109,13 @@ class Entry:
     """Not listed: its name is made from another one's."""
 
 
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[ReferenceEntry, ...]:
     """Every entry, kind by kind."""
     return _entries(plugins())
 
 
 @cache
-def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
+def _entries(plugins: tuple[str, ...]) -> tuple[ReferenceEntry, ...]:
     methods = model_sources()
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
@@ -132,7 +132,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
     )
 
 
-def find(name: str) -> list[Entry]:
+def find(name: str) -> list[ReferenceEntry]:
     """The entries of this name; of a key the end will do where it is the only one. Raises InputError with the nearest names."""
     wanted = name.lower()
     found = [one for one in entries() if one.name == wanted]
@@ -145,9 +145,9 @@ def find(name: str) -> list[Entry]:
     raise InputError(f"nothing is called '{name}'.{hint} 'rsctl explain' lists every name.")
 
 
-def _declared(kind: str, one: Any) -> Entry:
+def _declared(kind: str, one: Any) -> ReferenceEntry:
     parameters = fields(one.parameters) if hasattr(one, "parameters") else {}
-    return Entry(
+    return ReferenceEntry(
         kind,
         one.name,
         one.title,
@@ -184,7 +184,7 @@ def _in_norms(norms: Sequence[str]) -> str:
     return ", ".join(NORMS.get(norm, norm) for norm in norms)
 
 
-def _certificate(one: Certificate) -> Entry:
+def _certificate(one: Certificate) -> ReferenceEntry:
     kind, classifier = one.guarantee.kind, one.guarantee.classifier
     keeps = "the true label stays among them" if one.k > 1 else "its class is the certified one"
     within = f"{keeps} at every image within the radius in {NORMS.get(one.norm, one.norm)}"
@@ -195,7 +195,7 @@ def _certificate(one: Certificate) -> Entry:
         "deterministic": f"Deterministic, of {classifier}: {within}.",
     }.get(kind, f"Nothing of {classifier}: the radii are a heuristic.")
     remark = f" Note: {one.guarantee.remark}." if one.guarantee.remark else ""
-    return Entry(
+    return ReferenceEntry(
         "certificate",
         one.name,
         one.title,
@@ -208,18 +208,18 @@ def _certificate(one: Certificate) -> Entry:
     )
 
 
-def _defaults(method: Method) -> Iterator[Default]:
+def _defaults(method: Method) -> Iterator[StatedDefault]:
     for one in method.defaults:
         everywhere = "any data set"
         if method.printed_for and "epochs" in one.values:
             everywhere = ", ".join(method.printed_for)
         place = one.dataset or everywhere
-        yield Default(
+        yield StatedDefault(
             place + (f", sigma = {one.sigma:g}" if one.sigma is not None else ""), one.values, one.source
         )
 
 
-def _keys(methods: Iterable[Method]) -> Iterator[Entry]:
+def _keys(methods: Iterable[Method]) -> Iterator[ReferenceEntry]:
     """Keys of the top of the file, those of its tables, and those that no field declares."""
     for name in Point.model_fields:
         if name not in TABLES and name != "resources":
@@ -240,17 +240,19 @@ def _keys(methods: Iterable[Method]) -> Iterator[Entry]:
             else {}
         )
         parameters = tuple(Parameter(key, schema) for key, schema in own.items())
-        yield Entry(
+        yield ReferenceEntry(
             "key", name, first_sentence(text), text, parameters=parameters, example=example_of_key(name, None)
         )
 
 
-def _key(model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[Default] = ()) -> Entry:
+def _key(
+    model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[StatedDefault] = ()
+) -> ReferenceEntry:
     schema = fields(model)[name]
     if name in ("dataset", "model", "method"):
         schema = {**schema, "anyOf": [{"type": "string"}, {"type": "object"}]}
     about = schema.get("description", "")
-    return Entry(
+    return ReferenceEntry(
         "key",
         f"{prefix}{name}",
         first_sentence(about),
@@ -262,7 +264,7 @@ def _key(model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[
     )
 
 
-def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator[Entry]:
+def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator[ReferenceEntry]:
     """Keys that only some data sets, models or methods have."""
     owners: dict[str, list[Any]] = {}
     for one in among.values():
@@ -273,7 +275,7 @@ def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator
         example = example_of(kind, having[0])
         if default is not PydanticUndefined and name not in example[table]:
             example = put(example, {f"{table}.{name}": default})
-        yield Entry(
+        yield ReferenceEntry(
             "key",
             f"{table}.{name}",
             f"Parameter of {counted(len(having), kind)}",

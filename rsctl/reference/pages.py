@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rsctl.config.toml_text import to_toml, to_value
-from rsctl.reference.entries import KINDS, Entry, entries
+from rsctl.reference.entries import KINDS, ReferenceEntry, entries
 
 WIDTH = 80
 NUMBERS = {
@@ -29,7 +29,7 @@ MOST = 2**31 - 1
 """A bound from here on is one of storage, and isn't shown."""
 
 
-def page(entry: Entry) -> Iterator[tuple[str, str]]:
+def page(entry: ReferenceEntry) -> Iterator[tuple[str, str]]:
     """Headings and the text below each; the first heading is the entry's own."""
     kind = "key of a sweep file" if entry.kind == "key" else entry.kind
     title = "" if entry.kind == "key" else f"{wrapped(entry.title)}\n\n"
@@ -94,7 +94,7 @@ def default_of(schema: Mapping[str, Any]) -> str:
     return "Required." if schema.get("required", True) else "Not set by default."
 
 
-def _sourced(entry: Entry) -> Iterator[str]:
+def _sourced(entry: ReferenceEntry) -> Iterator[str]:
     for one in entry.defaults:
         values = ", ".join(f"{name} = {to_value(value)}" for name, value in one.values.items())
         yield wrapped(f"{one.where}: {values}", "    ", "  ")

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from rsctl.cluster.slurm.memory import Memory
+from rsctl.cluster.slurm.memory import PartitionMemory
 from rsctl.errors import UnavailableError
 
 TIMEOUT = 60
@@ -164,7 +164,7 @@ class Limits:
     accounting: bool
     limits_enforced: bool
     """True if the limits of associations and QOS are enforced."""
-    memory: Memory | None = None
+    memory: PartitionMemory | None = None
     """Memory of a job that requests none; None if memory isn't allocated and jobs see all of their node's."""
 
 
@@ -183,7 +183,7 @@ class Partition:
     """Memory of its largest node."""
     gpus: int
     """GPUs of the node with the most."""
-    memory: Memory | None = None
+    memory: PartitionMemory | None = None
     """Memory of a job that requests none; None if memory isn't allocated or wasn't queried."""
 
 
@@ -204,7 +204,9 @@ def limits() -> Limits:
         # In current versions sacct can query only slurmdbd.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
         limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
-        memory=Memory.of(values) if "MEMORY" in values.get("SelectTypeParameters", "").upper() else None,
+        memory=PartitionMemory.of(values)
+        if "MEMORY" in values.get("SelectTypeParameters", "").upper()
+        else None,
     )
 
 
@@ -239,7 +241,7 @@ def with_memory(partition: Partition, cluster: Limits) -> Partition:
         and "MEMORY" not in own["SelectTypeParameters"].upper()
     ):
         return partition
-    return replace(partition, memory=Memory.of(own).over(cluster.memory))
+    return replace(partition, memory=PartitionMemory.of(own).over(cluster.memory))
 
 
 def _minutes(text: str) -> float:
