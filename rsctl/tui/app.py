@@ -19,18 +19,18 @@ from textual.widgets import Input
 from rsctl.plain import plain
 from rsctl.text import counted
 from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.help import HelpScreen, keys_of
-from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
-from rsctl.tui.screens.sweeps import SweepsScreen
-from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.help import HelpScreen, keys_of
+from rsctl.tui.mode import MODE_KEYS, ModeScreen
+from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
-    from rsctl.tui.screens.drafting import Drafting
+    from rsctl.tui.compose.drafting import Drafting
     from rsctl.tui.watch import Watcher
 
 TICK = 1.0
@@ -264,7 +264,7 @@ class Dashboard(App[None]):
 
 def _screen(mode: str) -> ModeScreen:
     """Imports and makes a mode's screen, so that the first paint only loads the first mode."""
-    module = import_module(f"rsctl.tui.screens.{mode}")
+    module = import_module(f"rsctl.tui.{mode}.screen")
     return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 

@@ -17,10 +17,10 @@ from textual.widgets import Input, Static
 
 from rsctl.tui.app import Dashboard, ended, make_app
 from rsctl.tui.background import Background, Failed
-from rsctl.tui.panes import Drawn
-from rsctl.tui.screens.ask import AskScreen
-from rsctl.tui.screens.help import HelpScreen
-from rsctl.tui.screens.sweeps import SweepsScreen
+from rsctl.tui.dialogs.help import HelpScreen
+from rsctl.tui.dialogs.prompt import AskScreen
+from rsctl.tui.sweeps.reader import Drawn
+from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.topbar import TopBar
 

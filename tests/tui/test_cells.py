@@ -6,9 +6,9 @@ import pytest
 from rich.cells import cell_len
 
 from rsctl.catalog.labels import Labels
-from rsctl.tui.result_rows import result_columns, sample_columns
-from rsctl.tui.screens.compose import COLUMNS as FORM
-from rsctl.tui.sweep_rows import COLUMNS as SWEEPS
+from rsctl.tui.compose.screen import COLUMNS as FORM
+from rsctl.tui.results.rows import result_columns, sample_columns
+from rsctl.tui.sweeps.rows import COLUMNS as SWEEPS
 from rsctl.tui.widgets.cells import Column, Row, fit, pieces, size_of, widths
 
 

@@ -8,7 +8,7 @@ from test_sweeps import text_of
 from textual.widgets import ContentSwitcher
 
 from rsctl.errors import UnavailableError
-from rsctl.tui.screens.cluster import ASKED
+from rsctl.tui.cluster.screen import ASKED
 from rsctl.tui.widgets.grid import Grid
 
 

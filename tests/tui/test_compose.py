@@ -15,14 +15,14 @@ from textual.widgets import Input, OptionList
 from rsctl.config.sweep import expand
 from rsctl.config.templates import all_templates
 from rsctl.errors import InputError
-from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
-from rsctl.tui.draft import START, Draft, to_toml
-from rsctl.tui.form import compose
-from rsctl.tui.form_rows import help_text
-from rsctl.tui.form_views import Field
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.compose import sweep_files
+from rsctl.tui.compose.draft import START, Draft, to_toml
+from rsctl.tui.compose.fields import Field
+from rsctl.tui.compose.form import compose
+from rsctl.tui.compose.rows import help_text
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
 from rsctl.tui.widgets.grid import Grid
 
 

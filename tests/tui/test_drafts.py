@@ -10,9 +10,9 @@ from piloting import on_screen, settled, until
 from test_compose import answered_with, checked, form, open_form, shown
 from textual.widgets import Input
 
-from rsctl.tui import drafts
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.compose import drafts
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
 
 
 async def set_seed(app, pilot, value: str) -> None:

@@ -20,9 +20,9 @@ from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import shard_file
 from rsctl.tui.app import Dashboard
 from rsctl.tui.curves import Curves
+from rsctl.tui.sweeps.panes.curve import CertifiedPane
 from rsctl.tui.views import Curve, RunView
 from rsctl.tui.watch import Watcher
-from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.styles import Lines

@@ -8,7 +8,7 @@ import time
 from dashboard_store import Synthetic
 from piloting import on_screen, until
 
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.widgets.grid import Grid
 
 

@@ -14,8 +14,8 @@ from textual.widgets import Static
 from rsctl.cluster.status import status_text, status_values
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.rows import sweep_results
-from rsctl.tui.result_rows import down
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.results.rows import down
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.grid import Grid
 
 LOG = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n" + "".join(

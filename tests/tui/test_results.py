@@ -12,9 +12,9 @@ from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
 from rsctl.report.rows import sweep_results
-from rsctl.tui.result_rows import down
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.results.rows import down
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
 

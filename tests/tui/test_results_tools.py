@@ -10,9 +10,9 @@ from test_results import cell, open_results, results_grid
 from textual.widgets import Input, OptionList
 
 from rsctl.tui.app import Dashboard
-from rsctl.tui.results_reader import Exported
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.reading import ReadScreen
+from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.reading import ReadScreen
+from rsctl.tui.results.reader import Exported
 
 
 def column(app, number: int) -> list[float]:

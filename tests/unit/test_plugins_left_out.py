@@ -16,8 +16,8 @@ from rsctl import catalog
 from rsctl.catalog import known_methods, plugin_problems, plugins, use_plugins
 from rsctl.cli.app import run
 from rsctl.config.settings import load_settings
-from rsctl.tui.draft import START, Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import START, Draft
+from rsctl.tui.compose.form import compose
 from rsctl.tui.watch import Watcher
 
 

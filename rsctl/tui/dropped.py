@@ -1,0 +1,31 @@
+"""Confirmation for open tasks that an update dropped: they keep running, and cost, unless cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from rsctl.text import counted
+from rsctl.tui import actions
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.mode import ModeScreen
+
+MOST = 8
+
+
+def ask_about_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
+    """Offer to stop the tasks with these keys, if there are any."""
+    if not keys:
+        return
+    it = "it" if len(keys) == 1 else "them"
+    more = [f"… and {len(keys) - MOST} more"] if len(keys) > MOST else []
+    listed = "\n".join([*keys[:MOST], *more])
+    text = f"No sweep needs {it} any more. Work done so far is kept.\n\n{listed}"
+
+    def answered(yes: bool | None) -> None:
+        if yes:
+            what = counted(len(keys), "dropped task")
+            screen.background.ask(f"act {what}", partial(actions.cancel, what, list(keys)), screen)
+
+    title = f"Stop {counted(len(keys), 'task')}?"
+    screen.app.push_screen(ConfirmScreen(title, text, f"Stop {it}", f"Let {it} run"), answered)

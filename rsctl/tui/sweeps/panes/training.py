@@ -1,0 +1,54 @@
+"""Loss, accuracy and learning rate, updated during training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.text import Text
+from textual.app import ComposeResult
+from textual.containers import Container
+
+from rsctl.tui.sweeps.panes.curve_pane import CurvePane
+from rsctl.tui.views import TrainingCurve
+from rsctl.tui.widgets.chart import Chart, Series
+from rsctl.tui.widgets.styles import SERIES, Lines
+
+NAMES = {"loss": "Training loss", "accuracy": "Training accuracy (under noise)", "lr": "Learning rate"}
+
+
+class TrainingPane(CurvePane):
+    """One chart per value; the learning rate if there is room for a third."""
+
+    READING = "Reading the metrics …"
+
+    def compose(self) -> ComposeResult:
+        with Container(id="training-charts"):
+            for name in NAMES:
+                yield Chart(id=f"training-{name}")
+        yield Lines("", classes="facts", markup=False)
+
+    def show(self, curves: Sequence[TrainingCurve]) -> None:
+        self.arrived()
+        drawn = [curve for curve in curves if curve.epochs]
+        for name, title in NAMES.items():
+            self.query_one(f"#training-{name}", Chart).show(
+                [
+                    Series(curve.title, curve.epochs, curve.values[name], colour=place % SERIES)
+                    for place, curve in enumerate(drawn)
+                ],
+                title=title,
+                x_name="epoch",
+                y_range=(0.0, 1.0) if name == "accuracy" else None,
+                percent=name == "accuracy",
+                empty="No epochs recorded yet.",
+            )
+        text = Text()
+        for place, curve in enumerate(drawn):
+            last = {name: values[-1] for name, values in curve.values.items()}
+            text.append("\n" if place else "")
+            self.legend(text, place, curve.title)
+            text.append(
+                f"  epoch {curve.epochs[-1]:.1f}, loss {last['loss']:.3g}, accuracy {last['accuracy']:.1%}, lr {last['lr']:.3g}",
+                "dim",
+            )
+        self.query_one(Lines).tell(text)
