@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.text import counted
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 
 if TYPE_CHECKING:
     from rsctl.plan.plan import Plan
@@ -22,7 +22,7 @@ MOST_NOTES = 4
 MOST_LISTED = 12
 
 
-class Acted(Answer):
+class Acted(Result):
     """An action finished with the message `text`; `dropped` names open tasks that no sweep needs any more."""
 
     def __init__(self, text: str, dropped: Sequence[str] = ()) -> None:
@@ -30,7 +30,7 @@ class Acted(Answer):
         self.text, self.dropped = text, tuple(dropped)
 
 
-class Planned(Answer):
+class Planned(Result):
     """A sweep file was planned: the plan, or the problem that prevents it."""
 
     def __init__(self, file: Path, text: str, problem: str) -> None:
@@ -38,7 +38,7 @@ class Planned(Answer):
         self.file, self.text, self.problem = file, text, problem
 
 
-def cancel(what: str, names: list[str]) -> Answer:
+def cancel(what: str, names: list[str]) -> Result:
     """Cancel the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
@@ -53,7 +53,7 @@ def cancel(what: str, names: list[str]) -> Answer:
     return Acted(f"{what}: {done}{left}")
 
 
-def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Answer:
+def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Result:
     """Restart the failed, lost and cancelled tasks of a sweep, run or task, with the given limits, if any."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
@@ -82,7 +82,7 @@ def limits(text: str) -> dict[str, float]:
     return found
 
 
-def keep_going(sweep: str) -> Answer:
+def keep_going(sweep: str) -> Result:
     """Make sure that a queue serves the waiting tasks."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
@@ -91,7 +91,7 @@ def keep_going(sweep: str) -> Answer:
     return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 
-def plan(file: Path) -> Answer:
+def plan(file: Path) -> Result:
     """Plan a sweep file; nothing is written."""
     from rsctl.cluster.control import plan_file
     from rsctl.config.settings import load_settings
@@ -101,13 +101,13 @@ def plan(file: Path) -> Answer:
     place = load_settings()
     try:
         planned = plan_file(file, place)
-        changes = what_changes(Store(place.store), planned)
+        changes = describe_changes(Store(place.store), planned)
         return Planned(file, "\n\n".join(filter(None, [changes, describe(planned, place).text])), "")
     except UserError as error:
         return Planned(file, "", str(error).replace(f"{file}: ", ""))
 
 
-def what_changes(store: Store, plan: Plan) -> str:
+def describe_changes(store: Store, plan: Plan) -> str:
     """The changes to an existing sweep of this name; empty if it is unchanged or new."""
     from rsctl.plan.changed import check_name
     from rsctl.store.records import UnreadableRecord
@@ -125,7 +125,7 @@ def what_changes(store: Store, plan: Plan) -> str:
     return f"A sweep with this name exists; this changes its runs (results are kept):{told}"
 
 
-def submit(file: Path, update: bool) -> Answer:
+def submit(file: Path, update: bool) -> Result:
     """Submit a sweep file."""
     from rsctl.cluster import dropped
     from rsctl.config.settings import load_settings
@@ -138,7 +138,7 @@ def submit(file: Path, update: bool) -> Answer:
     return Acted(text, [status.task.key for status in left])
 
 
-class Leaves(Answer):
+class DeletionPlan(Result):
     """The folders that deleting a sweep would remove, or the problem that prevents it."""
 
     def __init__(self, sweep: str, text: str, problem: str, folders: frozenset[Path] = frozenset()) -> None:
@@ -146,7 +146,7 @@ class Leaves(Answer):
         self.sweep, self.text, self.problem, self.folders = sweep, text, problem, folders
 
 
-def what_leaves(sweep: str) -> Answer:
+def plan_deletion(sweep: str) -> Result:
     """List the folders that would be deleted with a sweep; changes nothing."""
     from rsctl.cluster.prune import RECENT, given_up, leftovers
     from rsctl.config.settings import load_settings
@@ -156,7 +156,9 @@ def what_leaves(sweep: str) -> Answer:
         found = leftovers(place, [sweep])
         young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
     except UserError as error:
-        return Leaves(sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
+        return DeletionPlan(
+            sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)")
+        )
     listed = [*given_up(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
     lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
@@ -169,10 +171,10 @@ def what_leaves(sweep: str) -> Answer:
             "",
             f"{young} more were submitted in the last {RECENT / 60:.0f} minutes and are kept; 'rsctl prune' removes them later.",
         ]
-    return Leaves(sweep, "\n".join(lines), "", frozenset(one.path for one in found))
+    return DeletionPlan(sweep, "\n".join(lines), "", frozenset(one.path for one in found))
 
 
-def give_up(sweep: str, folders: frozenset[Path]) -> Answer:
+def delete_sweep(sweep: str, folders: frozenset[Path]) -> Result:
     """Delete a sweep, and those of the listed folders that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
     from rsctl.config.settings import load_settings

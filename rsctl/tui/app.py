@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.background import Answer, Background, Failed
+from rsctl.tui.background import Background, Failed, Result
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
@@ -38,7 +38,7 @@ AWAY = 5.0
 """Seconds between polls while another window has the focus."""
 
 
-class Looked(Answer):
+class Polled(Result):
     """A poll of the store finished."""
 
     def __init__(self, overview: Overview) -> None:
@@ -103,29 +103,29 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         if not self.paused and self.background.due("store", AWAY if self._away else TICK):
-            self.background.ask("store", self._look, self)
-        if self.screen_stack and self.mode_screen.standing:
+            self.background.submit("store", self._poll, self)
+        if self.screen_stack and self.mode_screen.alive:
             if not self.paused:
                 self.mode_screen.tick()
-            self.tell_age()
+            self.show_age()
 
-    def _look(self) -> Answer:
+    def _poll(self) -> Result:
         from rsctl.tui.watch import Watcher
 
         if self.watcher is None:
             self.watcher = Watcher()
-        return Looked(self.watcher.look())
+        return Polled(self.watcher.poll())
 
-    def on_looked(self, message: Looked) -> None:
+    def on_polled(self, message: Polled) -> None:
         before, self.overview = self.overview, message.overview
         for name, text in ended(before, message.overview):
             self.notify(text, title=name, markup=False, timeout=10)
-            self._tell_outside(name, text, message.overview.notify)
-        if self.screen_stack and self.mode_screen.standing:
+            self._notify_outside(name, text, message.overview.notify)
+        if self.screen_stack and self.mode_screen.alive:
             self.mode_screen.show(message.overview)
-            self.tell_age()
+            self.show_age()
 
-    def _tell_outside(self, name: str, text: str, how: str) -> None:
+    def _notify_outside(self, name: str, text: str, how: str) -> None:
         """Notify a user who is in another window."""
         if how != "off":
             self.bell()
@@ -133,7 +133,7 @@ class Dashboard(App[None]):
             return
         title = f"rsctl {name}"
         if on_this_desktop(os.environ):
-            self.background.ask(f"notify {name}", partial(notify_send, title, text), self)
+            self.background.submit(f"notify {name}", partial(notify_send, title, text), self)
         elif self._driver is not None and not self.is_headless:
             self._driver.write(through_terminal(title, text, os.environ))
 
@@ -151,11 +151,11 @@ class Dashboard(App[None]):
         """The screen of the mode, below any dialog."""
         return cast("ModeScreen", self.screen_stack[0])
 
-    def tell_age(self) -> None:
+    def show_age(self) -> None:
         """Show the age of the data in the first line."""
         for bar in self.mode_screen.query(TopBar):
             overview = self.overview
-            bar.tell(
+            bar.show_status(
                 overview.store if overview else "", overview.taken if overview else 0.0, self.paused, self.background.busy("store"), overview.unheard if overview else 0.0,
             )  # fmt: skip
 
@@ -199,7 +199,7 @@ class Dashboard(App[None]):
             return False
         return True
 
-    def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
+    def on_top_bar_mode_selected(self, message: TopBar.ModeSelected) -> None:
         self.action_mode(message.mode)
 
     def action_mode(self, name: str) -> None:
@@ -216,15 +216,15 @@ class Dashboard(App[None]):
     def action_read_again(self) -> None:
         """Discard the cache and read everything again."""
 
-        def look() -> Answer:
+        def reread() -> Result:
             self.watcher = None
-            return self._look()
+            return self._poll()
 
-        self.background.ask("store", look, self)
+        self.background.submit("store", reread, self)
 
-    def look_now(self) -> None:
+    def poll_now(self) -> None:
         """Poll at once after a change, without waiting for the ticker."""
-        self.background.ask("store", self._look, self)
+        self.background.submit("store", self._poll, self)
 
     async def action_quit(self) -> None:
         """Quit, after confirmation if the form has unsaved changes."""

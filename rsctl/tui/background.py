@@ -20,11 +20,11 @@ REST = 9.0
 """Repeated work pauses for this many times its own duration, so that it uses at most a tenth of a core."""
 
 
-class Answer(Event, bubble=False):
+class Result(Event, bubble=False):
     """Result of a job. An event, so that a screen can drop results that arrive after its widgets are gone."""
 
 
-class Failed(Answer):
+class Failed(Result):
     """A job ended with the error in `text`."""
 
     def __init__(self, group: str, text: str) -> None:
@@ -35,7 +35,7 @@ class Failed(Answer):
 @dataclass
 class _Group:
     wake: threading.Condition = field(default_factory=threading.Condition)
-    waiting: tuple[Callable[[], Answer | None], MessagePump] | None = None
+    waiting: tuple[Callable[[], Result | None], MessagePump] | None = None
     started: float = 0.0
     """Monotonic start time of the running job; 0 if there is none."""
     ended: float = 0.0
@@ -48,8 +48,8 @@ class Background:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
-    def ask(self, group: str, errand: Callable[[], Answer | None], to: MessagePump) -> None:
-        """Run `errand` on the group's thread and post its result to `to`."""
+    def submit(self, group: str, job: Callable[[], Result | None], to: MessagePump) -> None:
+        """Run `job` on the group's thread and post its result to `to`."""
         entry = self._groups.get(group)
         if entry is None:
             entry = self._groups[group] = _Group()
@@ -57,7 +57,7 @@ class Background:
                 target=self._serve, args=(group, entry), name=f"rsctl-{group}", daemon=True
             ).start()
         with entry.wake:
-            entry.waiting = (errand, to)
+            entry.waiting = (job, to)
             entry.wake.notify()
 
     def due(self, group: str, every: float) -> bool:
@@ -84,11 +84,11 @@ class Background:
             with entry.wake:
                 while entry.waiting is None:
                     entry.wake.wait()
-                (errand, to), entry.waiting = entry.waiting, None
+                (job, to), entry.waiting = entry.waiting, None
                 entry.started = time.monotonic()
             processor = time.thread_time()
             try:
-                message = errand()
+                message = job()
             except UserError as error:
                 message = Failed(group, str(error))
             except Exception as error:

@@ -30,7 +30,7 @@ from rsctl.store.tally import tally, verdict
 from rsctl.tui.findings import findings_curve
 from rsctl.tui.lines import certified_line
 from rsctl.tui.logged import logged_curve, logged_samples
-from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.tui.views import Curve, ImageView, RunView
 
 KEPT_BYTES = 32_000_000
 """Bytes of counts kept in memory; the least recently used runs are read again when needed."""
@@ -85,7 +85,7 @@ class Curves:
         self._known[key] = (stamp, found)
         return found
 
-    def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
+    def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[ImageView]:
         """The images of a run one by one, in ascending order of their position."""
         if run.entry["kind"] == "imports":
             return logged_samples(Path(store) / "imports" / run.counts, run, certificate, alpha)
@@ -94,7 +94,7 @@ class Curves:
             distances = found.broken if run.entry["kind"] == "attacks" else found.radius
             told = (found.index, found.label, found.predicted, distances, found.seconds)
             return [
-                Sample(index, label, predicted, radius, 0, 0, 0, seconds)
+                ImageView(index, label, predicted, radius, 0, 0, 0, seconds)
                 for index, label, predicted, radius, seconds in zip(
                     *(column.tolist() for column in told), strict=True
                 )
@@ -107,7 +107,7 @@ class Curves:
         second = ordered[:, 1] if ordered.shape[1] > 1 else np.zeros(len(ordered), np.int64)
         rows = table.rows
         columns = (rows.index, rows.label, certified.predicted, certified.radius, ordered[:, 0], second, rows.n, rows.seconds)  # fmt: skip
-        return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+        return [ImageView(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
 
     def refused(self, runs: Sequence[RunView]) -> dict[str, str]:
         """The certificates that refuse the counts of all these runs, with a short reason."""

@@ -13,7 +13,7 @@ from rsctl.tui.mode import ModeScreen
 MOST = 8
 
 
-def ask_about_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
+def confirm_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
     """Offer to stop the tasks with these keys, if there are any."""
     if not keys:
         return
@@ -25,7 +25,7 @@ def ask_about_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
     def answered(yes: bool | None) -> None:
         if yes:
             what = counted(len(keys), "dropped task")
-            screen.background.ask(f"act {what}", partial(actions.cancel, what, list(keys)), screen)
+            screen.background.submit(f"act {what}", partial(actions.cancel, what, list(keys)), screen)
 
     title = f"Stop {counted(len(keys), 'task')}?"
     screen.app.push_screen(ConfirmScreen(title, text, f"Stop {it}", f"Let {it} run"), answered)

@@ -15,7 +15,7 @@ from rsctl.plain import plain
 from rsctl.report.logged import NoCountsError, Reading, reading
 from rsctl.report.logged_counts import asked_of_counts
 from rsctl.store.imports import Import, ShownImport
-from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.tui.views import Curve, ImageView, RunView
 
 
 def logged_curve(
@@ -47,7 +47,7 @@ def _without(run: RunView, certificate: str, alpha: float | None, why: str) -> C
     return Curve(run.key, run.title, certificate, "", "l2", alpha or 0.0, 0, 0, 0, problems=(plain(why),))
 
 
-def logged_samples(folder: Path, run: RunView, certificate: str, alpha: float) -> list[Sample]:
+def logged_samples(folder: Path, run: RunView, certificate: str, alpha: float) -> list[ImageView]:
     """The images of a log in ascending order of their position; 0 for counts that are unknown."""
     log, entry = Import(folder), run.entry
     radii, shown = log.radii, ShownImport(log, entry["n"], entry["n0"], entry["alpha"], "", [])
@@ -60,4 +60,4 @@ def logged_samples(folder: Path, run: RunView, certificate: str, alpha: float) -
         ordered = np.sort(radii.counts, axis=1)[:, ::-1]
         first, second = ordered[:, 0], ordered[:, 1] if ordered.shape[1] > 1 else second
     columns = (radii.index, radii.label, found.predicted, found.radius, first, second, draws, radii.seconds)
-    return [Sample(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]
+    return [ImageView(*values) for values in zip(*(column.tolist() for column in columns), strict=True)]

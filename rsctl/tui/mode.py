@@ -12,8 +12,8 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from rsctl.plain import plain
-from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.background import Background, Failed, Result
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.tabline import TabLine
 from rsctl.tui.widgets.topbar import TopBar
@@ -69,18 +69,18 @@ class ModeScreen(Screen[None]):
         return self.dashboard.background
 
     @property
-    def standing(self) -> bool:
+    def alive(self) -> bool:
         """True while its widgets exist: not before it is mounted, nor while the dashboard closes."""
         return self.is_mounted and self.app.is_running
 
     async def on_event(self, event: Event) -> None:
-        if not isinstance(event, Answer) or self.standing:
+        if not isinstance(event, Result) or self.alive:
             await super().on_event(event)
 
     def on_screen_resume(self) -> None:
         if self.dashboard.overview is not None:
             self.show(self.dashboard.overview)
-        self.dashboard.tell_age()
+        self.dashboard.show_age()
 
     def show(self, overview: Overview) -> None:
         """Show a new overview of the store."""
@@ -118,7 +118,7 @@ class ModeScreen(Screen[None]):
     def settle(self, problem: str) -> None:
         """End a dialog's attempt: close it or show the problem in it; if it was left already, show the problem here."""
         dialogue = self.app.screen
-        if not isinstance(dialogue, AskScreen) or not dialogue.trying:
+        if not isinstance(dialogue, PromptScreen) or not dialogue.trying:
             if problem:
                 self.notify(plain(problem, 600), severity="error", markup=False)
         elif problem:

@@ -23,7 +23,7 @@ from rsctl.store.layout import Run, Store
 
 
 @dataclass
-class Entry:
+class PlannedRun:
     """A row of a sweep: a run as planned, or an imported log; read once."""
 
     key: str
@@ -46,16 +46,16 @@ class Entry:
 
 
 @dataclass
-class Sweep:
+class PlannedSweep:
     """A sweep as planned, and the logs that were imported beside it."""
 
     stamp: tuple[int, ...]
     plan: dict[str, Any]
-    entries: list[Entry]
+    entries: list[PlannedRun]
     problems: list[str]
 
 
-def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
+def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
     """The sweep, or the same object as before where its files haven't changed."""
     folder = store.sweep_folder(name)
     stamp = (*_stamp(folder / "plan.json"), *_stamp(folder / "imports"))
@@ -77,7 +77,7 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
     alike, several = alike_logs(logs), _several(logs)
     entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
-    return Sweep(stamp, plan, entries, problems)
+    return PlannedSweep(stamp, plan, entries, problems)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -97,7 +97,7 @@ def _several(beside: Sequence[ShownImport]) -> list[str]:
 
 def _logged(
     sweep: str, shown: ShownImport, radii: Sequence[float], several: Sequence[str], told: str
-) -> Entry:
+) -> PlannedRun:
     """An imported log: it has no tasks."""
     spec = shown.log.spec
     alpha = f"{shown.alpha:g}" if shown.alpha else ""
@@ -130,10 +130,10 @@ def _logged(
     parts |= {key: str(getattr(spec, key)) for key in several}
     if told:
         parts["file"] = told
-    return Entry(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
+    return PlannedRun(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
 
 
-def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> Entry:
+def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> PlannedRun:
     model, table = store.run("models", values["model"]), store.run(values["kind"], values["run"])
     parents = [store.run("models", name) for name in values.get("parents", ())]
     planned = [Task(run, 0) for run in (*parents, model)] + [Task(table, n) for n in values["tasks"]]
@@ -149,7 +149,7 @@ def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]
         problems.append(problem)
     certificates = "+".join(values["certificates"])
     key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
-    return Entry(key, model.id, table.id, settings, values, tasks, problem)
+    return PlannedRun(key, model.id, table.id, settings, values, tasks, problem)
 
 
 def _settings(model: Run, table: Run) -> dict[str, Any]:
@@ -161,9 +161,9 @@ def _heading(train: TrainSpec) -> dict[str, Any]:
     return {"method": train.method, "sigma": train.sigma, "seed": train.seed}
 
 
-def _name(entries: list[Entry]) -> None:
+def _name(entries: list[PlannedRun]) -> None:
     """Set titles: method, σ, verifier or attack, and the settings that distinguish runs with the same ones."""
-    alike: dict[tuple[Any, Any, str], list[Entry]] = {}
+    alike: dict[tuple[Any, Any, str], list[PlannedRun]] = {}
     for entry in entries:
         if entry.settings:
             by = entry.settings.get("verification.verifier") or entry.settings.get("attack.attack") or ""
@@ -181,7 +181,7 @@ def _name(entries: list[Entry]) -> None:
                     entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"
 
 
-def _shorten(entries: list[Entry]) -> None:
+def _shorten(entries: list[PlannedRun]) -> None:
     """Set names within the sweep: titles without the parts that all runs share."""
     named = [entry.parts for entry in entries if entry.parts]
     shared = {key for key in (named[0] if named else ()) if len({parts.get(key) for parts in named}) == 1}

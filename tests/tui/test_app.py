@@ -18,7 +18,7 @@ from textual.widgets import Input, Static
 from rsctl.tui.app import Dashboard, ended, make_app
 from rsctl.tui.background import Background, Failed
 from rsctl.tui.dialogs.help import HelpScreen
-from rsctl.tui.dialogs.prompt import AskScreen
+from rsctl.tui.dialogs.prompt import PromptScreen
 from rsctl.tui.sweeps.reader import Drawn
 from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
@@ -145,7 +145,7 @@ def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synt
         assert app.screen._question.alpha == 0.2
         # A dialogue after a dialogue: the format, then the file.
         type_at_once(app, "w", "down", "enter", "1", "x", "4")
-        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "1x4", "the file's name")
         assert app.current_mode == "results"
 
@@ -158,7 +158,7 @@ def test_what_is_typed_right_after_enter_is_the_fields(synthetic: Synthetic, dri
         await until(pilot, lambda: app.current_mode == "compose" and app.screen.grid.rows, "the form")
         app.screen.grid.move_to("Noise and repetition sigma")
         type_at_once(app, "enter", "0", "full_stop", "3")
-        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "0.3", "the value")
 
     drive(steps)
@@ -229,7 +229,7 @@ def test_leaving_waits_for_nobody(tmp_path) -> None:
         "async def main():\n"
         "    app = make_app()\n"
         "    async with app.run_test() as pilot:\n"
-        "        app.background.ask('hung', lambda: time.sleep(600), app)\n"
+        "        app.background.submit('hung', lambda: time.sleep(600), app)\n"
         "        await pilot.pause(0.2)\n"
         "        await pilot.press('q')\n"
         "asyncio.run(main())\n"
@@ -292,11 +292,11 @@ def _soon(true) -> None:
 
 def test_of_waiting_errands_only_the_newest_runs() -> None:
     background, target, gate, ran = Background(), _Target(), threading.Event(), []
-    background.ask("g", lambda: gate.wait(10) and ran.append(0), target)
+    background.submit("g", lambda: gate.wait(10) and ran.append(0), target)
     _soon(lambda: background.busy("g"))
     for number in (1, 2, 3):
-        background.ask("g", lambda number=number: ran.append(number), target)
-    background.ask("other", lambda: ran.append("other"), target)
+        background.submit("g", lambda number=number: ran.append(number), target)
+    background.submit("other", lambda: ran.append("other"), target)
     _soon(lambda: ran == ["other"])
     gate.set()
     _soon(lambda: len(ran) == 3)
@@ -305,13 +305,13 @@ def test_of_waiting_errands_only_the_newest_runs() -> None:
 
 def test_a_failing_errand_is_told_and_the_group_goes_on() -> None:
     background, target = Background(), _Target()
-    background.ask("g", lambda: 1 / 0, target)
+    background.submit("g", lambda: 1 / 0, target)
     _soon(lambda: target.messages)
     message = target.messages[0]
     assert isinstance(message, Failed)
     assert "ZeroDivisionError" in message.text
     ran = []
-    background.ask("g", lambda: ran.append(1), target)
+    background.submit("g", lambda: ran.append(1), target)
     _soon(lambda: ran)
 
 
@@ -332,7 +332,7 @@ def test_work_that_takes_long_rests_longer() -> None:
         while time.thread_time() < end:
             pass
 
-    background.ask("g", spin, target)
+    background.submit("g", spin, target)
     _soon(lambda: background._groups["g"].ended)
     assert not background.due("g", 0.0)
 

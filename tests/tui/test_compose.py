@@ -22,7 +22,7 @@ from rsctl.tui.compose.fields import Field
 from rsctl.tui.compose.form import compose
 from rsctl.tui.compose.rows import help_text
 from rsctl.tui.dialogs.confirm import ConfirmScreen
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -150,7 +150,7 @@ def test_a_field_is_set_with_its_help_and_errors_beside_it(synthetic: Synthetic,
         await open_form(app, pilot)
         form(app).move_to("Certification certification.n")
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         assert "Estimation draws" in str(app.screen.query_one("#ask-help").render())
         app.screen.query_one(Input).value = "0"
         await pilot.press("enter")

@@ -11,7 +11,7 @@ from test_app import type_at_once
 from test_compose import answered_with, asked, checked, form, open_form, shown
 from textual.widgets import Input, OptionList
 
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 
 
 def names_left(app) -> list[str]:
@@ -154,7 +154,7 @@ def test_so_do_a_refused_export_and_a_file_that_can_not_be_opened(
         await app.mode_screen.run_action("export")
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the formats")
         await pilot.press(*"md", "enter")
-        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
         await answered_with(app, pilot, str(tmp_path / "table.md"))
         await until(pilot, lambda: "wasn't written by rsctl" in asked(app), "the refusal")
         assert app.screen.query_one(Input).value == str(tmp_path / "table.md")

@@ -12,7 +12,7 @@ from textual.widgets import Input
 
 from rsctl.tui.compose import drafts
 from rsctl.tui.dialogs.confirm import ConfirmScreen
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 
 
 async def set_seed(app, pilot, value: str) -> None:
@@ -213,7 +213,7 @@ def test_prompts_complete_names_and_files(synthetic: Synthetic, drive, tmp_path:
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         assert form(app).move_to("Certification certification.certificates")
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         field = app.screen.query_one(Input)
         field.value = "runner-up, seq"
         await pilot.press("tab")

@@ -12,7 +12,7 @@ from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
 from rsctl.report.rows import sweep_results
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.results.rows import down
 from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.chart import Chart
@@ -55,7 +55,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         await open_results(app, pilot, "finished")
         before = cell(app, 0, 3)
         await pilot.press("a")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         for wrong, said in (("2", "inside (0, 1)"), ("x", "is not a number")):
             app.screen.query_one(Input).value = wrong
             await pilot.press("enter")
@@ -153,7 +153,7 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
             await pilot.press("w")
             app.screen.query_one(OptionList).highlighted = 3
             await pilot.press("enter")
-            assert isinstance(app.screen, AskScreen)
+            assert isinstance(app.screen, PromptScreen)
             app.screen.query_one(Input).value = ""
             await pilot.press("enter")
             assert "Enter a file name" in str(app.screen.query_one("#ask-problem").render())

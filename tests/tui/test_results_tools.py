@@ -10,7 +10,7 @@ from test_results import cell, open_results, results_grid
 from textual.widgets import Input, OptionList
 
 from rsctl.tui.app import Dashboard
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.dialogs.reading import ReadScreen
 from rsctl.tui.results.reader import Exported
 
@@ -79,7 +79,7 @@ def test_a_figure_of_the_runs_shown_is_saved(synthetic: Synthetic, drive, tmp_pa
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the kinds")
         app.screen.query_one(OptionList).highlighted = 0
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         app.screen.query_one(Input).value = str(tmp_path / "table.txt")
         await pilot.press("enter")
         await until(pilot, lambda: "a figure ends in one of" in "\n".join(on_screen(app)), "the refusal")

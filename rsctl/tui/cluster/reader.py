@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from rsctl.plain import plain
 from rsctl.text import duration
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class FindingView:
     text: str
 
 
-class Examined(Answer):
+class Examined(Result):
     """The doctor finished."""
 
     def __init__(self, findings: list[FindingView]) -> None:
@@ -27,7 +27,7 @@ class Examined(Answer):
         self.findings = findings
 
 
-class Profiles(Answer):
+class Profiles(Result):
     """The profiles in force: name, backend and what is set."""
 
     def __init__(self, profiles: list[tuple[str, str, str]], file: str) -> None:
@@ -35,7 +35,7 @@ class Profiles(Answer):
         self.profiles, self.file = profiles, file
 
 
-class Shown(Answer):
+class SlurmReply(Result):
     """SLURM's reply to a query, as rows of text by pane; or the problem that prevented it."""
 
     def __init__(self, question: str, panes: dict[str, Sequence[tuple[str, ...]]], problem: str) -> None:
@@ -43,7 +43,7 @@ class Shown(Answer):
         self.question, self.panes, self.problem = question, panes, problem
 
 
-def examine() -> Answer:
+def examine() -> Result:
     from rsctl.cluster.doctor import examine as look
     from rsctl.config.settings import load_settings
 
@@ -52,7 +52,7 @@ def examine() -> Answer:
     )
 
 
-def profiles() -> Answer:
+def profiles() -> Result:
     from rsctl.config.settings import load_settings
 
     place = load_settings()
@@ -64,7 +64,7 @@ def profiles() -> Answer:
     return Profiles(found, str(place.file) if place.file else "no rsctl.toml: defaults apply")
 
 
-def hardware() -> Answer:
+def hardware() -> Result:
     """Partitions and nodes, with what is free on them."""
     from rsctl.cluster.slurm.commands import partitions
     from rsctl.cluster.slurm.nodes import Node, nodes
@@ -73,7 +73,7 @@ def hardware() -> Answer:
     try:
         known, machines = partitions(), nodes()
     except UserError as error:
-        return Shown("hardware", {}, plain(str(error), 500))
+        return SlurmReply("hardware", {}, plain(str(error), 500))
 
     def free(of: list[Node]) -> str:
         gpus = sum(node.gpus for node in of)
@@ -96,7 +96,7 @@ def hardware() -> Answer:
         )
     # Nodes with free GPUs first: users mostly look for those.
     machines.sort(key=lambda node: (-node.free_gpus, -node.gpus))
-    return Shown(
+    return SlurmReply(
         "hardware",
         {
             "Partitions": rows,
@@ -117,7 +117,7 @@ def hardware() -> Answer:
     )
 
 
-def usage() -> Answer:
+def usage() -> Result:
     """This user's usage from SLURM's accounting."""
     from rsctl.cluster.slurm.nodes import usage as ask
     from rsctl.errors import UserError
@@ -128,5 +128,5 @@ def usage() -> Answer:
             for one in ask()
         ]
     except UserError as error:
-        return Shown("usage", {}, plain(str(error), 500))
-    return Shown("usage", {"Usage": rows}, "")
+        return SlurmReply("usage", {}, plain(str(error), 500))
+    return SlurmReply("usage", {"Usage": rows}, "")

@@ -15,12 +15,12 @@ from textual.widgets import ContentSwitcher, Static
 from rsctl.text import counted, duration
 from rsctl.tui import actions
 from rsctl.tui.cluster import reader
-from rsctl.tui.cluster.reader import Examined, Profiles, Shown
+from rsctl.tui.cluster.reader import Examined, Profiles, SlurmReply
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.sweeps.rows import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
-from rsctl.tui.widgets.cells import Column, Row
+from rsctl.tui.widgets.cells import Column, GridRow
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
@@ -115,7 +115,7 @@ class ClusterScreen(ModeScreen):
         self._heard: dict[str, str] = {}
         """Time of a pane's last update."""
         self.query_one("#cluster-queue", Grid).focus()
-        self.background.ask("profiles", reader.profiles, self)
+        self.background.submit("profiles", reader.profiles, self)
 
     @property
     def pane(self) -> str:
@@ -142,9 +142,9 @@ class ClusterScreen(ModeScreen):
         grid.show([self._row(title, task, wanted.get(task.key, [])) for title, task in ordered])
         if self._noted == grid.id:
             # The text of the row under the cursor may have changed, though the cursor hasn't moved.
-            self._tell(grid)
+            self._show_note(grid)
 
-    def _row(self, title: str, task: TaskView, wanted: list[str]) -> Row:
+    def _row(self, title: str, task: TaskView, wanted: list[str]) -> GridRow:
         """The row of an open task, with the sweeps that need it."""
         progress = progress_of([task])
         left = duration(progress.left) if progress.left is not None else ""
@@ -156,7 +156,7 @@ class ClusterScreen(ModeScreen):
         share = f"{int(100 * task.progress)}%"
         # On a narrow screen the column with the sweeps is left out.
         why = task.reason if wanted else "; ".join(filter(None, ["no sweep needs it", task.reason]))
-        return Row(
+        return GridRow(
             task.key,
             (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why),
         )
@@ -164,7 +164,7 @@ class ClusterScreen(ModeScreen):
     def tick(self) -> None:
         every, question = ASKED.get(self.pane, (0.0, ""))
         if question and self.background.due(question, every):
-            self.background.ask(question, getattr(reader, question), self)
+            self.background.submit(question, getattr(reader, question), self)
         busy = self.background.busy("doctor")
         if busy:
             self.query_one(TabLine).note(f"checking … {busy:.0f} s")
@@ -176,7 +176,7 @@ class ClusterScreen(ModeScreen):
         self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
         self.query_one("#Findings", Grid).show(
             [
-                Row(f"{place} {one.what}", (((("✓ " if one.ok else "✗ ") + one.what, "done" if one.ok else "failed"),), one.text))
+                GridRow(f"{place} {one.what}", (((("✓ " if one.ok else "✗ ") + one.what, "done" if one.ok else "failed"),), one.text))
                 for place, one in ordered
             ]
         )  # fmt: skip
@@ -185,15 +185,15 @@ class ClusterScreen(ModeScreen):
         self._full |= {
             f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in message.profiles
         }
-        rows = [Row(name, (name, backend, told)) for name, backend, told in message.profiles]
-        self.query_one("#Profiles", Grid).show([*rows, Row("", ("", "", ((message.file, "muted"),)))])
+        rows = [GridRow(name, (name, backend, told)) for name, backend, told in message.profiles]
+        self.query_one("#Profiles", Grid).show([*rows, GridRow("", ("", "", ((message.file, "muted"),)))])
 
-    def on_shown(self, message: Shown) -> None:
+    def on_slurm_reply(self, message: SlurmReply) -> None:
         """Show SLURM's reply; while SLURM doesn't respond, the last reply stays, with its time."""
         now = time.strftime("%H:%M:%S")
         for name, rows in message.panes.items():
             self._heard[name] = now
-            self.query_one(f"#{name}", Grid).show([Row(cells[0], cells) for cells in rows])
+            self.query_one(f"#{name}", Grid).show([GridRow(cells[0], cells) for cells in rows])
         for name, (_, question) in ASKED.items():
             if question == message.question:
                 grid = self.query_one(f"#{name}", Grid)
@@ -201,12 +201,12 @@ class ClusterScreen(ModeScreen):
                 heard = f" (shown: data of {self._heard[name]})" if name in self._heard else ""
                 self._problems[name] = message.problem + heard if message.problem else ""
                 grid.refresh()
-        self._tell(self.query_one(f"#{self.pane}", Grid))
+        self._show_note(self.query_one(f"#{self.pane}", Grid))
 
     def on_grid_moved(self, message: Grid.Moved) -> None:
-        self._tell(message.grid)
+        self._show_note(message.grid)
 
-    def _tell(self, grid: Grid) -> None:
+    def _show_note(self, grid: Grid) -> None:
         """Show the full text of the row under the cursor, or the problem of its pane."""
         if grid.id in ("cluster-queue", self.pane):
             self._noted = str(grid.id)
@@ -229,14 +229,14 @@ class ClusterScreen(ModeScreen):
             ("node", task.node),
         ]
 
-    def on_tab_line_wanted(self, message: TabLine.Wanted) -> None:
+    def on_tab_line_selected(self, message: TabLine.Selected) -> None:
         self.action_pane(message.name)
 
     def action_pane(self, name: str) -> None:
         """Show another pane below the queue."""
         self.query_one(TabLine).choose(name)
         self.query_one("#cluster-panes", ContentSwitcher).current = name
-        self._tell(self.query_one(f"#{name}", Grid))
+        self._show_note(self.query_one(f"#{name}", Grid))
         self.tick()
 
     def action_cancel(self) -> None:
@@ -249,7 +249,7 @@ class ClusterScreen(ModeScreen):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background.ask(f"act {title}", partial(actions.cancel, title, [task.key]), self)
+                self.background.submit(f"act {title}", partial(actions.cancel, title, [task.key]), self)
 
         text = f"{title}. Work done so far is kept"
         text += "; retry continues from there." if task.key in self._wanted else "."
@@ -257,13 +257,13 @@ class ClusterScreen(ModeScreen):
 
     def on_acted(self, message: actions.Acted) -> None:
         self.notify(message.text, markup=False)
-        self.dashboard.look_now()
+        self.dashboard.poll_now()
 
     def action_examine(self) -> None:
         """Check the store, data, packages, queue and SLURM."""
         self.action_pane("Findings")
         if not self.background.busy("doctor"):
-            self.background.ask("doctor", reader.examine, self)
+            self.background.submit("doctor", reader.examine, self)
 
     def commands(self) -> Iterable[SystemCommand]:
         yield SystemCommand("Cancel", "Cancel the task under the cursor (x)", self.action_cancel)

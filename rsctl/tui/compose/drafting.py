@@ -49,7 +49,7 @@ class Drafting(ModeScreen):
 
     def on_mount(self) -> None:
         self.dashboard.form = self
-        self.background.ask("draft", drafts.find, self)
+        self.background.submit("draft", drafts.find, self)
 
     def remember(self) -> None:
         """Record a possible change of the draft for undo, and keep unsaved changes."""
@@ -61,8 +61,8 @@ class Drafting(ModeScreen):
     def keep(self) -> None:
         """Write unsaved changes to the file that the next session reads."""
         if self._asked_for_kept:
-            errand = partial(drafts.keep, self._draft.copy(), self._file) if self.unsaved else drafts.forget
-            self.background.ask("draft", errand, self)
+            job = partial(drafts.keep, self._draft.copy(), self._file) if self.unsaved else drafts.forget
+            self.background.submit("draft", job, self)
 
     def take_up(self, draft: Draft, file: Path | None) -> None:
         """Replace the draft with one without unsaved changes."""

@@ -11,11 +11,11 @@ import time
 from pathlib import Path
 
 from rsctl.errors import UserError
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft, to_toml
 
 
-class Kept(Answer):
+class Kept(Result):
     """The draft left unsaved, if any, with its file and time; or the problem that prevented reading it."""
 
     def __init__(

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft
 
 
@@ -38,7 +38,7 @@ class Field:
         """Initial text of its prompt."""
         return self.value or ("" if self.several else self.default)
 
-    def told(self, problem: str) -> Field:
+    def with_problem(self, problem: str) -> Field:
         return replace(self, problem=problem) if problem else self
 
 
@@ -70,7 +70,7 @@ class Section:
         return [field for field in self.fields if field not in basic]
 
 
-class Composed(Answer):
+class Composed(Result):
     """The form for a draft, checked."""
 
     def __init__(

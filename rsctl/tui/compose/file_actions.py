@@ -16,8 +16,8 @@ from rsctl.tui.compose.fields import Composed
 from rsctl.tui.compose.rows import first_lines
 from rsctl.tui.compose.sweep_files import Opened, Saved
 from rsctl.tui.dialogs.confirm import ConfirmScreen
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
-from rsctl.tui.dropped import ask_about_dropped
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.dropped import confirm_dropped
 
 
 class Filing(Drafting):
@@ -34,18 +34,18 @@ class Filing(Drafting):
         """Check the draft and rebuild its form."""
         self.remember()
         draft = self._draft.copy()
-        self.background.ask("compose", partial(sweep_files.compose, draft), self)
+        self.background.submit("compose", partial(sweep_files.compose, draft), self)
 
     def action_open(self) -> None:
         """Open a sweep file in the form; saving drops its comments."""
 
         def attempt(name: str) -> None:
-            self.background.ask("file", partial(sweep_files.open_file, name), self)
+            self.background.submit("file", partial(sweep_files.open_file, name), self)
 
         help_text = "Saving it later drops its comments."
         self.unless_unsaved(
             lambda: self.app.push_screen(
-                AskScreen("Open a sweep file", help_text, "", need_name, attempt=attempt, complete=files)
+                PromptScreen("Open a sweep file", help_text, "", need_name, attempt=attempt, complete=files)
             )
         )
 
@@ -78,12 +78,12 @@ class Filing(Drafting):
 
         def attempt(text: str) -> None:
             file = Path(text).expanduser().absolute()
-            errand = partial(sweep_files.save, file, self._draft.copy(), file == own)
-            self.background.ask("file", errand, self)
+            job = partial(sweep_files.save, file, self._draft.copy(), file == own)
+            self.background.submit("file", job, self)
 
         help_text = "A file with problems can be saved too. " + ("This file is replaced." if own else "Existing files are not overwritten.")  # fmt: skip
         self.app.push_screen(
-            AskScreen("Save as", help_text, proposed, need_name, attempt=attempt, complete=files)
+            PromptScreen("Save as", help_text, proposed, need_name, attempt=attempt, complete=files)
         )
 
     def on_saved(self, message: Saved) -> None:
@@ -111,7 +111,7 @@ class Filing(Drafting):
         def answered(yes: bool | None) -> None:
             if yes:
                 self._submitted, self._submitted_raw = name, composed.draft.raw
-                self.background.ask("submit", partial(sweep_files.submit, name, toml, replaces), self)
+                self.background.submit("submit", partial(sweep_files.submit, name, toml, replaces), self)
 
         self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
 
@@ -119,10 +119,10 @@ class Filing(Drafting):
         self.notify(first_lines(f"{message.text}\nPress 1 to see it.", 12), markup=False)
         # The sweeps mode opens with it selected.
         self.dashboard.sweep_in_sight = self._submitted
-        self.dashboard.look_now()
+        self.dashboard.poll_now()
         self.saved(Draft(self._submitted_raw), self._file)
         self._check()
-        ask_about_dropped(self, message.dropped)
+        confirm_dropped(self, message.dropped)
 
 
 def need_name(text: str) -> None:

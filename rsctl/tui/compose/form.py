@@ -35,7 +35,7 @@ from rsctl.plan.columns import possible_radii
 from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.store.layout import Store
-from rsctl.tui.actions import what_changes
+from rsctl.tui.actions import describe_changes
 from rsctl.tui.compose.defaults import Default, InEffect, own
 from rsctl.tui.compose.draft import LISTS, ONCE, Draft
 from rsctl.tui.compose.fields import Composed, Field, Section
@@ -116,7 +116,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
     except UserError as error:
         return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
     radii = Default(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
-    return _Checked({}, [], text, what_changes(Store(place.store), plan), radii)
+    return _Checked({}, [], text, describe_changes(Store(place.store), plan), radii)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:
@@ -142,7 +142,9 @@ def _own_key(key: str, known: Iterable[str]) -> str | None:
 def _with_problems(section: Section, problems: Mapping[str, str]) -> Section:
     names = [field.key for field in section.fields]
     at = {own: text for key, text in problems.items() if (own := _own_key(key, names)) is not None}
-    return Section(section.title, tuple(field.told(at.get(field.key, "")) for field in section.fields))
+    return Section(
+        section.title, tuple(field.with_problem(at.get(field.key, "")) for field in section.fields)
+    )
 
 
 def _point_fields(draft: Draft, names: Iterable[str], place: Place) -> Iterable[Field]:

@@ -9,19 +9,19 @@ from rich.text import Text
 from rsctl.plain import plain, plain_lines
 from rsctl.text import counted
 from rsctl.tui.compose.fields import Composed, Field, Section
-from rsctl.tui.widgets.cells import Cell, Row
+from rsctl.tui.widgets.cells import Cell, GridRow
 
 MOST_LINES = 14
 CLOSED = ("Precision", "Resources for ")
 """Title prefixes of the sections that are closed at first."""
 
 
-def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Row]:
+def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[GridRow]:
     """Every section with its fields, the advanced ones in a fold; `folds` has what the user opened or closed."""
-    rows: list[Row] = []
+    rows: list[GridRow] = []
     for section in sections:
         opened = folds.get(section.title, not section.title.startswith(CLOSED))
-        rows.append(Row(section.title, heading(section.title, section.fields), 0, opened))
+        rows.append(GridRow(section.title, heading(section.title, section.fields), 0, opened))
         if not opened:
             continue
         rows += [field_row(section, field) for field in section.basic]
@@ -29,7 +29,7 @@ def form_rows(sections: Sequence[Section], folds: Mapping[str, bool]) -> list[Ro
             key = expert_key(section)
             # Fields that are set or wrong must be visible.
             opened = folds.get(key, any(field.is_set or field.problem for field in expert))
-            rows.append(Row(key, heading(f"advanced ({len(expert)})", expert), 1, opened))
+            rows.append(GridRow(key, heading(f"advanced ({len(expert)})", expert), 1, opened))
             rows += [field_row(section, field, 2) for field in expert if opened]
     return rows
 
@@ -47,13 +47,13 @@ def heading(title: str, fields: Iterable[Field]) -> tuple[Cell, ...]:
     return (((title, "strong"),), ((note, "failed" if problems else "muted"),), "")
 
 
-def field_row(section: Section, field: Field, depth: int = 1) -> Row:
+def field_row(section: Section, field: Field, depth: int = 1) -> GridRow:
     """A field's row: its value, or its default and the default's source."""
     style = "failed" if field.problem else "" if field.is_set else "muted"
     value = plain(field.value if field.is_set else field.default, 300)
     shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
     source = field.source if not field.is_set or field.source.startswith("except ") else ""
-    return Row(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), depth)
+    return GridRow(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), depth)
 
 
 def highlighted(toml: str) -> Text:

@@ -27,7 +27,7 @@ from rsctl.tui.compose.rows import (
     plan_text,
     said_default,
 )
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.widgets.cells import Column
 from rsctl.tui.widgets.grid import Grid
 
@@ -191,7 +191,7 @@ class ComposeScreen(Filing):
             else None
         )
         self.app.push_screen(
-            AskScreen(called(field), told, field.proposed, partial(_check_text, field), complete=names),
+            PromptScreen(called(field), told, field.proposed, partial(_check_text, field), complete=names),
             partial(self._take, field),
         )
 

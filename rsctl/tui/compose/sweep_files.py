@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError
 from rsctl.tui import actions
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft
 
 if TYPE_CHECKING:
     from rsctl.config.templates import Template
 
 
-class Opened(Answer):
+class Opened(Result):
     """A sweep file or template was read, or a problem prevented it."""
 
     def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
@@ -23,7 +23,7 @@ class Opened(Answer):
         self.draft, self.file, self.problem = draft, file, problem
 
 
-class Saved(Answer):
+class Saved(Result):
     """A sweep file was written, or a problem prevented it."""
 
     def __init__(self, draft: Draft, file: Path, problem: str) -> None:
@@ -31,7 +31,7 @@ class Saved(Answer):
         self.draft, self.file, self.problem = draft, file, problem
 
 
-def compose(draft: Draft) -> Answer:
+def compose(draft: Draft) -> Result:
     """The form for a draft."""
     from rsctl.tui.compose import form
 
@@ -56,7 +56,7 @@ def draft_of(template: Template) -> Draft:
     return Draft(tomli.loads(template.text))
 
 
-def open_file(name: str) -> Answer:
+def open_file(name: str) -> Result:
     """Read a sweep file."""
     from rsctl.config.settings import read_toml
 
@@ -67,7 +67,7 @@ def open_file(name: str) -> Answer:
         return Opened(None, None, str(error))
 
 
-def save(file: Path, draft: Draft, own: bool) -> Answer:
+def save(file: Path, draft: Draft, own: bool) -> Result:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
@@ -83,7 +83,7 @@ def save(file: Path, draft: Draft, own: bool) -> Answer:
     return Saved(draft, file, "")
 
 
-def submit(name: str, toml: str, update: bool) -> Answer:
+def submit(name: str, toml: str, update: bool) -> Result:
     """Submit the sweep file in the form."""
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
         file = Path(folder) / f"{name}.toml"

@@ -29,7 +29,7 @@ class ConfirmScreen(ModalScreen[bool]):
     ]
 
     def __init__(self, title: str, text: str, yes: str = "", no: str = "No") -> None:
-        """Without `yes`, nothing can be confirmed until `tell` supplies it."""
+        """Without `yes`, nothing can be confirmed until `replace_text` supplies it."""
         super().__init__()
         self._title, self._text, self._yes, self._no = title, text, yes, no
 
@@ -45,7 +45,7 @@ class ConfirmScreen(ModalScreen[bool]):
         self._show()
         self.query_one("#no", Button).focus()
 
-    def tell(self, title: str, text: str, yes: str) -> None:
+    def replace_text(self, title: str, text: str, yes: str) -> None:
         """Replace title, text and button, possibly before the dialog is mounted."""
         self._title, self._text, self._yes = title, text, yes
         if self.is_mounted:

@@ -15,7 +15,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from rsctl.errors import UserError
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 
 if TYPE_CHECKING:
     from rsctl.tui.app import Dashboard
@@ -32,7 +32,7 @@ MOVES = (
 )
 
 
-class Completed(Answer):
+class Completed(Result):
     """Completions of what was typed."""
 
     def __init__(self, typed: str, names: list[str], wanted: bool) -> None:
@@ -41,7 +41,7 @@ class Completed(Answer):
         self.typed, self.names, self.wanted = typed, names, wanted
 
 
-class AskScreen(ModalScreen[str]):
+class PromptScreen(ModalScreen[str]):
     """A prompt. `check` raises a UserError for an invalid value; the dialog stays until it is valid or cancelled.
 
     With `attempt` it also stays while that runs: until it is dismissed, or `refuse` shows why it failed.
@@ -104,16 +104,16 @@ class AskScreen(ModalScreen[str]):
         self.query_one("#ask-problem", Static).update(problem)
 
     def on_input_changed(self, _message: Input.Changed) -> None:
-        self._look(False)
+        self._request_names(False)
 
     def action_complete(self) -> None:
         """Extend the typed text by the common prefix of its completions."""
-        self._look(True)
+        self._request_names(True)
 
-    def _look(self, wanted: bool) -> None:
+    def _request_names(self, wanted: bool) -> None:
         if self._complete is not None:
             typed, complete = self.query_one(Input).value, self._complete
-            cast("Dashboard", self.app).background.ask(
+            cast("Dashboard", self.app).background.submit(
                 "complete", lambda: Completed(typed, complete(typed), wanted), self
             )
 

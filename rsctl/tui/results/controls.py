@@ -9,8 +9,8 @@ from typing import ClassVar
 from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.plain import plain
-from rsctl.tui.background import Answer
-from rsctl.tui.dialogs.prompt import AskScreen, ChooseScreen
+from rsctl.tui.background import Result
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.dialogs.reading import ReadScreen
 from rsctl.tui.filter_bar import Filtering
 from rsctl.tui.results import reader
@@ -132,7 +132,9 @@ class Asking(Filtering):
         here = self._curves.get(self.grid.key)
         value = f"{self._question.alpha or (here.alpha if here else 0.001):g}"
         help_text = "Failure probability per image, between 0 and 1. Leave empty for the sweep's own."
-        self.app.push_screen(AskScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take)
+        self.app.push_screen(
+            PromptScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take
+        )
 
     def action_baseline(self) -> None:
         """Choose a published table of the same data set as reference lines."""
@@ -168,7 +170,7 @@ class Asking(Filtering):
         where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
         self._save("Export to", where, f"{self._question.sweep}{SUFFIXES[form]}", reader.export, form)
 
-    def _save(self, title: str, where: str, name: str, write: Callable[..., Answer], kind: str) -> None:
+    def _save(self, title: str, where: str, name: str, write: Callable[..., Result], kind: str) -> None:
         """Prompt for a file and write the runs shown to it, with one of the writers of `results.reader`."""
         every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
         some, said, what = [], "", f"Runs: all {every}."
@@ -180,15 +182,15 @@ class Asking(Filtering):
             what = f"Runs: {len(some)} of {every}, those of {said}."
 
         def attempt(file: str) -> None:
-            self.background.ask("export", partial(write, self._question, some, said, kind, file), self)
+            self.background.submit("export", partial(write, self._question, some, said, kind, file), self)
 
         told = f"{what}\n{where}"
-        self.app.push_screen(AskScreen(title, told, name, _need_text, attempt=attempt, complete=files))
+        self.app.push_screen(PromptScreen(title, told, name, _need_text, attempt=attempt, complete=files))
 
     def action_figure(self) -> None:
         """Save a figure of the runs shown."""
         if self.runs:
-            self.background.ask("kinds", reader.figure_kinds, self)
+            self.background.submit("kinds", reader.figure_kinds, self)
         elif self.sweep:
             self.notify("No runs to plot.", markup=False)
 
@@ -224,10 +226,10 @@ class Asking(Filtering):
             self.app.push_screen(ChooseScreen(f"Compare {here.title} with", options), take)
 
     def _compare(self, first: RunView, second: RunView) -> None:
-        errand = partial(reader.compare_runs, self._question, first, second)
-        self.background.ask("compare", errand, self)
+        job = partial(reader.compare_runs, self._question, first, second)
+        self.background.submit("compare", job, self)
 
-    def on_compared(self, message: reader.Compared) -> None:
+    def on_runs_compared(self, message: reader.RunsCompared) -> None:
         self.app.push_screen(ReadScreen(message.title, message.text))
 
     def on_exported(self, message: Exported) -> None:

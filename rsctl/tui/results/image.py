@@ -18,7 +18,7 @@ from rsctl.plain import plain
 from rsctl.tui.results.pictures import picture
 from rsctl.tui.results.reader import Pictured
 from rsctl.tui.results.rows import four
-from rsctl.tui.views import Sample
+from rsctl.tui.views import ImageView
 
 
 class ImageScreen(ModalScreen[None]):
@@ -27,7 +27,7 @@ class ImageScreen(ModalScreen[None]):
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q", "dismiss", "Close")]
 
-    def __init__(self, title: str, sample: Sample, labels: Labels) -> None:
+    def __init__(self, title: str, sample: ImageView, labels: Labels) -> None:
         super().__init__()
         self._title, self._sample, self._labels = title, sample, labels
 

@@ -13,8 +13,8 @@ from textual.message_pump import MessagePump
 
 from rsctl.modules import module_command
 from rsctl.text import counted
-from rsctl.tui.background import Answer
-from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.tui.background import Result
+from rsctl.tui.views import Curve, ImageView, RunView
 
 if TYPE_CHECKING:
     from rsctl.catalog.labels import Labels
@@ -48,7 +48,7 @@ class Baseline:
     """Method, σ, radii, certified accuracy in [0, 1]."""
 
 
-class Computed(Answer):
+class Computed(Result):
     """Curves of some runs; more follow until `last`, which has the certificates that refuse every table, with reasons."""
 
     def __init__(
@@ -58,7 +58,7 @@ class Computed(Answer):
         self.question, self.curves, self.last, self.refused = question, curves, last, refused or {}
 
 
-class Known(Answer):
+class Known(Result):
     """All certificates, and published tables by data set."""
 
     def __init__(self, certificates: list[str], baselines: dict[str, list[Baseline]]) -> None:
@@ -66,17 +66,17 @@ class Known(Answer):
         self.certificates, self.baselines = certificates, baselines
 
 
-class Sampled(Answer):
+class Sampled(Result):
     """The images of a run; `folder` is the run's, for drawing pictures, None for a log."""
 
     def __init__(
-        self, title: str, samples: list[Sample], about: str, labels: Labels, folder: Path | None
+        self, title: str, samples: list[ImageView], about: str, labels: Labels, folder: Path | None
     ) -> None:
         super().__init__()
         self.title, self.samples, self.about, self.labels, self.folder = title, samples, about, labels, folder
 
 
-class Pictured(Answer):
+class Pictured(Result):
     """The pictures of an image (`jobs.picture`), or the problem that prevented them."""
 
     def __init__(self, position: int, values: dict[str, Any], problem: str) -> None:
@@ -84,7 +84,7 @@ class Pictured(Answer):
         self.position, self.values, self.problem = position, values, problem
 
 
-class Exported(Answer):
+class Exported(Result):
     """A table was written, or a problem prevented it."""
 
     def __init__(self, text: str, problem: str) -> None:
@@ -92,7 +92,7 @@ class Exported(Answer):
         self.text, self.problem = text, problem
 
 
-class Kinds(Answer):
+class Kinds(Result):
     """All kinds of figures, each with a description."""
 
     def __init__(self, kinds: list[tuple[str, str]]) -> None:
@@ -100,7 +100,7 @@ class Kinds(Answer):
         self.kinds = kinds
 
 
-class Compared(Answer):
+class RunsCompared(Result):
     """The comparison of two runs."""
 
     def __init__(self, title: str, text: str) -> None:
@@ -126,7 +126,7 @@ class ResultsReader:
             self._curves = Curves()
         return self._curves
 
-    def known(self) -> Answer:
+    def known(self) -> Result:
         from rsctl.certificates import certificates
         from rsctl.report.baselines import published_tables
 
@@ -147,7 +147,7 @@ class ResultsReader:
             )
         return Known(list(certificates()), found)
 
-    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Answer | None:
+    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Result | None:
         """Curves of every run, a few at a time; None if nothing changed since the last call."""
         before = self._sent[1] if self._sent and self._sent[0] == question else {}
         everything: dict[str, Curve] = {}
@@ -169,7 +169,7 @@ class ResultsReader:
             return None
         return Computed(question, fresh, True, self.curves.refused(runs))
 
-    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Answer:
+    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Result:
         from rsctl.catalog.labels import labels_of
         from rsctl.config.settings import load_settings
         from rsctl.store.imports import Import
@@ -187,7 +187,7 @@ class ResultsReader:
         return Sampled(run.title, samples, about, labels, folder)
 
 
-def pictures(folder: Path, position: int) -> Answer:
+def pictures(folder: Path, position: int) -> Result:
     """Draw an image of a run; torch is loaded in a separate process."""
     from rsctl.config.settings import load_settings
 
@@ -199,7 +199,7 @@ def pictures(folder: Path, position: int) -> Answer:
     return Pictured(position, json.loads(done.stdout), "")
 
 
-def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Answer:
+def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Result:
     """Write the sweep's table, or its logs into a folder; only files that rsctl wrote are overwritten.
 
     Limited to these `runs`, by id, if there are any; `said` describes them in a note.
@@ -220,7 +220,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     return _saved(question, runs, said, file, save)
 
 
-def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Answer:
+def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Result:
     """Draw one kind of figure of the sweep; otherwise like `export`."""
     from rsctl.report.figures.draw import plot
 
@@ -232,7 +232,7 @@ def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: 
 
 def _saved(
     question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
-) -> Answer:  # fmt: skip
+) -> Result:  # fmt: skip
     from rsctl.config.settings import load_settings
     from rsctl.errors import RefusedError, UserError
     from rsctl.report.only import Only
@@ -254,14 +254,14 @@ def _saved(
         return Exported("", str(error))
 
 
-def figure_kinds() -> Answer:
+def figure_kinds() -> Result:
     """The kinds of figures, with a sentence each."""
     from rsctl.report.figures.plots import KINDS
 
     return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
 
 
-def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
+def compare_runs(question: Question, first: RunView, second: RunView) -> Result:
     """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text
@@ -278,4 +278,4 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
         )
         for run in (first, second)
     )
-    return Compared(f"{first.title} against {second.title}", comparison_text(compare(store, a, b)))
+    return RunsCompared(f"{first.title} against {second.title}", comparison_text(compare(store, a, b)))

@@ -10,8 +10,8 @@ from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
 from rsctl.report.typeset import radius_text
 from rsctl.tui.sweeps.rows import mark_of
-from rsctl.tui.views import Curve, RunView, Sample
-from rsctl.tui.widgets.cells import Cell, Column, Row, size_of
+from rsctl.tui.views import Curve, ImageView, RunView
+from rsctl.tui.widgets.cells import Cell, Column, GridRow, size_of
 
 LAST = (
     Column("ACR", 6, right=True),
@@ -41,7 +41,7 @@ def four(value: float) -> str:
     return f"{math.floor(value * 10000) / 10000:.4f}" if math.isfinite(value) else "none"
 
 
-def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[Row] = ()) -> list[Column]:
+def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[GridRow] = ()) -> list[Column]:
     """Columns for the run, its images, each radius and the rates; run names are cut last."""
     names = [2 + size_of(row.cells[0]) for row in rows]
     wide = 15 if intervals else 6
@@ -90,7 +90,7 @@ def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) ->
 
 def result_row(
     run: RunView, curve: Curve | None, radii: Sequence[float], colour: int | None, intervals: bool
-) -> Row:
+) -> GridRow:
     """A run's row; `colour` is that of its curve, None if it isn't drawn."""
     wrong = run.warning or (curve.warning if curve else "")
     mark: Cell = (
@@ -100,10 +100,10 @@ def result_row(
     )
     blank = ("",) * len(radii)
     if curve is None:
-        return Row(run.key, (mark, (("reading …", "muted"),), *blank, "", "", ""))
+        return GridRow(run.key, (mark, (("reading …", "muted"),), *blank, "", "", ""))
     if not curve.images:
         why = "refused" if curve.problems else "none yet"
-        return Row(run.key, (mark, ((why, "failed" if curve.problems else "muted"),), *blank, "", "", ""))
+        return GridRow(run.key, (mark, ((why, "failed" if curve.problems else "muted"),), *blank, "", "", ""))
     at: Mapping[float, tuple[float, float, float]] = {r: (a, low, high) for r, a, low, high in curve.columns}
     cells: list[Cell] = []
     for radius in radii:
@@ -114,7 +114,7 @@ def result_row(
         cells.append(f"{down(accuracy)} {down(low)}–{up(high)}" if intervals else down(accuracy))
     complete = curve.images == curve.planned
     images = f"{curve.images:,}" if complete else f"{curve.images:,} of {curve.planned:,}"
-    return Row(
+    return GridRow(
         run.key,
         (
             mark,
@@ -142,7 +142,7 @@ def sample_columns(labels: Labels) -> list[Column]:
     ]
 
 
-def sample_rows(samples: Sequence[Sample], order: str, labels: Labels) -> list[Row]:
+def sample_rows(samples: Sequence[ImageView], order: str, labels: Labels) -> list[GridRow]:
     """Images one by one, in one of `SAMPLE_SORTS`."""
     keys = {
         "image": lambda s: s.index,
@@ -153,7 +153,7 @@ def sample_rows(samples: Sequence[Sample], order: str, labels: Labels) -> list[R
     return [_sample_row(sample, labels) for sample in sorted(samples, key=keys[order])]
 
 
-def _sample_row(sample: Sample, labels: Labels) -> Row:
+def _sample_row(sample: ImageView, labels: Labels) -> GridRow:
     named = plain(labels.name(sample.predicted), 40)
     if sample.predicted == -1:
         predicted: Cell = (("abstains", "cancelled"),)
@@ -161,7 +161,7 @@ def _sample_row(sample: Sample, labels: Labels) -> Row:
         predicted = ((named, "done"),)
     else:
         predicted = ((f"{named} wrong", "failed"),)
-    return Row(
+    return GridRow(
         str(sample.index),
         (
             str(sample.index),

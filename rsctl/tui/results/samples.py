@@ -19,7 +19,7 @@ from rsctl.tui.results import reader
 from rsctl.tui.results.image import ImageScreen
 from rsctl.tui.results.reader import Sampled
 from rsctl.tui.results.rows import SAMPLE_SORTS, sample_columns, sample_rows
-from rsctl.tui.views import Sample
+from rsctl.tui.views import ImageView
 from rsctl.tui.widgets.grid import Grid
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class SamplesScreen(ModalScreen[None]):
 
     def on_mount(self) -> None:
         self._show()
-        self._tell()
+        self._show_file()
 
     def action_sort(self) -> None:
         """Sort the images by the next order."""
@@ -80,14 +80,14 @@ class SamplesScreen(ModalScreen[None]):
         file = self._labels.file(here.index) if here else ""
         copy_one(self, [("file", file), ("image", str(here.index) if here else "")])
 
-    def _here(self) -> Sample | None:
+    def _here(self) -> ImageView | None:
         key = self.query_one(Grid).key
         return next((sample for sample in self._samples if str(sample.index) == key), None)
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
-        self._tell()
+        self._show_file()
 
-    def _tell(self) -> None:
+    def _show_file(self) -> None:
         """Show the file of the image under the cursor."""
         here = self._here()
         file = plain(self._labels.file(here.index), 300) if here else ""
@@ -101,7 +101,7 @@ class SamplesScreen(ModalScreen[None]):
             return
         screen = ImageScreen(self._title, here, self._labels)
         self.app.push_screen(screen)
-        cast("Dashboard", self.app).background.ask(
+        cast("Dashboard", self.app).background.submit(
             "pictures", partial(reader.pictures, self._folder, here.index), screen
         )
 

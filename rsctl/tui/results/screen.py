@@ -19,9 +19,9 @@ from rsctl.tui.results.rows import in_order, marked, result_columns, result_row,
 from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.sweeps.panes.curve import ATTACK_DASH, heading
 from rsctl.tui.views import Overview, RunView
-from rsctl.tui.widgets.chart import Chart, Series
+from rsctl.tui.widgets.chart import Chart, ChartLine
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.styles import SERIES, Lines
+from rsctl.tui.widgets.styles import SERIES, TextBlock
 from rsctl.tui.widgets.tabline import TabLine
 
 ACTIONS = (
@@ -81,12 +81,12 @@ class ResultsScreen(Asking):
         with Container(id="results-body"):
             with Vertical(id="results-chart"):
                 yield Chart(empty="Reading the counts …")
-                yield Lines("", classes="facts", id="results-facts", markup=False)
+                yield TextBlock("", classes="facts", id="results-facts", markup=False)
             yield Grid(result_columns([], False), empty="", id="results-grid")
             yield from self.filter_line()
 
     def on_mount(self) -> None:
-        self.background.ask("catalog", self._reader.known, self)
+        self.background.submit("catalog", self._reader.known, self)
 
     # What arrives
 
@@ -129,7 +129,7 @@ class ResultsScreen(Asking):
     def _ask(self) -> None:
         overview, sweep = self.dashboard.overview, self.sweep
         if overview and sweep:
-            self.background.ask(
+            self.background.submit(
                 "results", partial(self._reader.compute, overview.store, self._question, sweep.runs), self
             )
 
@@ -162,8 +162,8 @@ class ResultsScreen(Asking):
     def on_grid_chosen(self, message: Grid.Chosen) -> None:
         overview, run, curve = self.dashboard.overview, self._run(message.key), self._curves.get(message.key)
         if overview and run and curve:
-            errand = partial(self._reader.sample, overview.store, run, curve.certificate, curve.alpha)
-            self.background.ask("results", errand, self)
+            job = partial(self._reader.sample, overview.store, run, curve.certificate, curve.alpha)
+            self.background.submit("results", job, self)
 
     def on_sampled(self, message: Sampled) -> None:
         self.app.push_screen(SamplesScreen(message))
@@ -263,7 +263,7 @@ class ResultsScreen(Asking):
         # The curve under the cursor lies on top, with its band.
         drawn.sort(key=lambda pair: pair[1] is not here)
         series = [
-            Series(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES, dash=ATTACK_DASH * curve.attacked)
+            ChartLine(curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if curve is here else ((), ())), colour=place % SERIES, dash=ATTACK_DASH * curve.attacked)
             for place, curve in drawn
             if curve.images and curve.norm == norm
         ]  # fmt: skip
@@ -272,7 +272,9 @@ class ResultsScreen(Asking):
         sigmas = {float(run.settings.get("sigma", 0)) for run in (self.sweep.runs if self.sweep else ())}
         for place, (method, sigma, radii, accuracy) in enumerate(baseline.rows if baseline else ()):
             if sigma in sigmas and norm == "l2":
-                series.append(Series(f"{method} σ {sigma:g}", radii, accuracy, colour=place % SERIES, dash=2))
+                series.append(
+                    ChartLine(f"{method} σ {sigma:g}", radii, accuracy, colour=place % SERIES, dash=2)
+                )
         norms = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}
         self.query_one(Chart).show(
             series,
@@ -282,7 +284,7 @@ class ResultsScreen(Asking):
             percent=True,
             empty=self._why_empty(),
         )
-        self.query_one("#results-facts", Lines).tell(facts(here, baseline))
+        self.query_one("#results-facts", TextBlock).show(facts(here, baseline))
 
     def _why_empty(self) -> str:
         if not self._complete:

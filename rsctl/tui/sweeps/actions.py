@@ -16,8 +16,8 @@ from rsctl.text import counted
 from rsctl.tui import actions
 from rsctl.tui.background import Failed
 from rsctl.tui.dialogs.confirm import ConfirmScreen
-from rsctl.tui.dialogs.prompt import AskScreen
-from rsctl.tui.dropped import ask_about_dropped
+from rsctl.tui.dialogs.prompt import PromptScreen
+from rsctl.tui.dropped import confirm_dropped
 from rsctl.tui.filter_bar import Filtering
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
 
@@ -61,7 +61,7 @@ class Steering(Filtering):
         def answered(yes: bool | None) -> None:
             if yes:
                 self.notify(f"{what}: cancelling …", markup=False)
-                self.background.ask(f"act {what}", partial(actions.cancel, what, names), self)
+                self.background.submit(f"act {what}", partial(actions.cancel, what, names), self)
 
         self.app.push_screen(
             ConfirmScreen(f"Cancel {'task' if task else 'run' if run else 'sweep'}?", text, "Cancel them"),
@@ -80,7 +80,7 @@ class Steering(Filtering):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.background.ask(f"act {what}", partial(actions.retry, what, name), self)
+                self.background.submit(f"act {what}", partial(actions.retry, what, name), self)
 
         self.app.push_screen(ConfirmScreen("Retry?", text, "Retry"), answered)
 
@@ -104,7 +104,7 @@ class Steering(Filtering):
             return sweep, what, name, again
         self.notify(f"{what}: no failed, lost or cancelled tasks", markup=False)
         if any(task.state in OPEN_STATES for task in sweep.tasks):
-            self.background.ask(f"act {sweep.name}", partial(actions.keep_going, sweep.name), self)
+            self.background.submit(f"act {sweep.name}", partial(actions.keep_going, sweep.name), self)
         return None
 
     def _beyond_the_filter(self, sweep: SweepView) -> str:
@@ -123,17 +123,17 @@ class Steering(Filtering):
             if text is not None:
                 given = actions.limits(text)
                 minutes = int(given["minutes"]) if "minutes" in given else None
-                errand = partial(actions.retry, what, name, minutes, given.get("memory_gb"))
-                self.background.ask(f"act {what}", errand, self)
+                job = partial(actions.retry, what, name, minutes, given.get("memory_gb"))
+                self.background.submit(f"act {what}", job, self)
 
         beyond = self._beyond_the_filter(sweep) if name == sweep.name else ""
         help_text = (
             f"{_counted(again)} of {what} will be restarted with these limits, for example minutes=240 memory_gb=64. "
             f"SLURM enforces them; the local queue doesn't.{beyond}"
         )
-        self.app.push_screen(AskScreen("Retry with other limits", help_text, "", _check_limits), take)
+        self.app.push_screen(PromptScreen("Retry with other limits", help_text, "", _check_limits), take)
 
-    def action_give_up(self) -> None:
+    def action_delete_sweep(self) -> None:
         """Delete the sweep under the cursor from the store, with the results that no other sweep shares."""
         sweep, _, _ = self.chosen()
         if sweep is None:
@@ -144,25 +144,25 @@ class Steering(Filtering):
 
         def answered(yes: bool | None) -> None:
             if yes:
-                errand = partial(actions.give_up, sweep.name, self._leaving[2])
-                self.background.ask(f"act {sweep.name}", errand, self)
+                job = partial(actions.delete_sweep, sweep.name, self._leaving[2])
+                self.background.submit(f"act {sweep.name}", job, self)
 
         self.app.push_screen(question, answered)
-        self.background.ask("leaves", partial(actions.what_leaves, sweep.name), self)
+        self.background.submit("leaves", partial(actions.plan_deletion, sweep.name), self)
 
-    def on_leaves(self, message: actions.Leaves) -> None:
+    def on_deletion_plan(self, message: actions.DeletionPlan) -> None:
         name, question, _ = self._leaving
         if message.sweep == name and question is not None:
             self._leaving = (name, question, message.folders)
             title = f"{name} can't be deleted now" if message.problem else f"Delete {name}?"
-            question.tell(
+            question.replace_text(
                 title, plain_text(message.problem or message.text), "" if message.problem else "Delete it"
             )
 
     def on_acted(self, message: actions.Acted) -> None:
         self.notify(plain_text(message.text), markup=False)
-        self.dashboard.look_now()
-        ask_about_dropped(self, message.dropped)
+        self.dashboard.poll_now()
+        confirm_dropped(self, message.dropped)
 
     # Editing a sweep file
 
@@ -205,24 +205,24 @@ class Steering(Filtering):
         question = ConfirmScreen("Submit the change?", "planning …")
         self._asked = (copy, question)
         self.app.push_screen(question, partial(self._answered, copy))
-        self.background.ask("plan", partial(actions.plan, copy), self)
+        self.background.submit("plan", partial(actions.plan, copy), self)
 
     def on_planned(self, message: actions.Planned) -> None:
         if self._asked and self._asked[0] == message.file:
-            self._tell_plan(message.text, message.problem)
+            self._show_plan(message.text, message.problem)
 
     def on_failed(self, message: Failed) -> None:
         if self._asked and message.group == "plan":
             message.prevent_default()
-            self._tell_plan("", message.text)
+            self._show_plan("", message.text)
 
-    def _tell_plan(self, text: str, problem: str) -> None:
+    def _show_plan(self, text: str, problem: str) -> None:
         question = self._asked[1] if self._asked else None
         self._invalid = bool(problem)
         if question is not None and problem:
-            question.tell("This sweep file is not valid", plain_text(problem), "Edit again")
+            question.replace_text("This sweep file is not valid", plain_text(problem), "Edit again")
         elif question is not None:
-            question.tell("Submit the change?", plain_text(text), "Submit")
+            question.replace_text("Submit the change?", plain_text(text), "Submit")
 
     def _answered(self, copy: Path, yes: bool | None) -> None:
         self._asked = None
@@ -231,7 +231,7 @@ class Steering(Filtering):
         elif self._invalid:
             self._edit(copy)
         else:
-            self.background.ask("submit", partial(actions.submit, copy, True), self)
+            self.background.submit("submit", partial(actions.submit, copy, True), self)
 
 
 def _counted(tasks: list[TaskView]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.background import Answer
+from rsctl.tui.background import Result
 from rsctl.tui.sweeps.log_files import Window, last_error, last_window, size_of, window_around
 from rsctl.tui.sweeps.log_search import find_text
 from rsctl.tui.views import BAD_STATES, Curve, Overview, RunView, SweepView, TaskView, TrainingCurve
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rsctl.tui.sweeps.training_files import Training
 
 
-class Drawn(Answer):
+class Drawn(Result):
     """Curves of the first `runs` under the cursor."""
 
     def __init__(self, key: str, curves: list[Curve], runs: int) -> None:
@@ -28,7 +28,7 @@ class Drawn(Answer):
         self.key, self.curves, self.runs = key, curves, runs
 
 
-class Trained(Answer):
+class Trained(Result):
     """Training curves of the runs under the cursor."""
 
     def __init__(self, key: str, curves: list[TrainingCurve]) -> None:
@@ -36,7 +36,7 @@ class Trained(Answer):
         self.key, self.curves = key, curves
 
 
-class Origin(Answer):
+class Origin(Result):
     """Provenance of a run's numbers, as (name, text) pairs."""
 
     def __init__(self, key: str, facts: list[tuple[str, str]]) -> None:
@@ -44,7 +44,7 @@ class Origin(Answer):
         self.key, self.facts = key, facts
 
 
-class Read(Answer):
+class Read(Result):
     """A part of a log."""
 
     def __init__(self, window: Window) -> None:
@@ -52,7 +52,7 @@ class Read(Answer):
         self.window = window
 
 
-class Found(Answer):
+class Found(Result):
     """The part of a log with the line that was searched for; `none` is the message if there is none."""
 
     def __init__(self, window: Window | None, none: str = "") -> None:
@@ -67,7 +67,7 @@ class PaneReader:
         self._curves: Curves | None = None
         self._training: Training | None = None
 
-    def curves(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:
+    def curves(self, store: str, key: str, runs: Sequence[RunView]) -> Result:
         from rsctl.tui.curves import Curves
 
         if self._curves is None:
@@ -75,7 +75,7 @@ class PaneReader:
         readable = [run for run in runs if not run.problem]
         return Drawn(key, [self._curves.of(store, run) for run in readable[:SERIES]], len(runs))
 
-    def training(self, store: str, key: str, runs: Sequence[RunView]) -> Answer:
+    def training(self, store: str, key: str, runs: Sequence[RunView]) -> Result:
         from rsctl.tui.sweeps.training_files import Training
 
         if self._training is None:
@@ -89,7 +89,7 @@ class PaneReader:
             ],
         )
 
-    def origin(self, store: str, run: RunView) -> Answer:
+    def origin(self, store: str, run: RunView) -> Result:
         """Code, versions and command of the run's last submission."""
         from rsctl.store.layout import Run
 
@@ -110,21 +110,21 @@ class PaneReader:
         ]
         return Origin(run.key, [(name, plain(text, 1000)) for name, text in facts if text])
 
-    def log_end(self, path: Path, known: int) -> Answer | None:
+    def log_end(self, path: Path, known: int) -> Result | None:
         """The end of a log, unless its size is unchanged."""
         source = _source(path)
         return None if size_of(source) == known else Read(replace(last_window(source), path=path))
 
-    def log_at(self, path: Path, byte: int | None) -> Answer:
+    def log_at(self, path: Path, byte: int | None) -> Result:
         source = _source(path)
         return Read(replace(last_window(source) if byte is None else window_around(source, byte), path=path))
 
-    def log_error(self, path: Path, before: int) -> Answer:
+    def log_error(self, path: Path, before: int) -> Result:
         source = _source(path)
         byte = last_error(source, before) if size_of(source) >= 0 else None
         return _found(path, source, byte, "No error above this line.")
 
-    def log_text(self, path: Path, text: str, byte: int, forward: bool) -> Answer:
+    def log_text(self, path: Path, text: str, byte: int, forward: bool) -> Result:
         """The next line from this byte on, or the last one before it, that contains a text, ignoring case."""
         source = _source(path)
         found = find_text(source, text, byte, forward) if size_of(source) >= 0 else None

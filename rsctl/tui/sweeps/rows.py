@@ -6,14 +6,14 @@ from dataclasses import replace
 
 from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
-from rsctl.tui.views import GLYPHS, Overview, Progress, RunView, SweepView, TaskView, progress_of
-from rsctl.tui.widgets.cells import Cell, Column, Row, bar
+from rsctl.tui.views import GLYPHS, Overview, ProgressView, RunView, SweepView, TaskView, progress_of
+from rsctl.tui.widgets.cells import Cell, Column, GridRow, bar
 
 BAR = 8
 COLUMNS = (
     Column("Sweep / run / task"),
     Column("State", 16),
-    Column("Progress", BAR + 5),
+    Column("ProgressView", BAR + 5),
     Column("Rate", 8, right=True, drop=3),
     Column("Left", 8, right=True, drop=2),
     Column("Node", 12, drop=5),
@@ -22,7 +22,7 @@ COLUMNS = (
 
 
 SORTS = ("planned", "state", "progress", "left")
-_SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
+_SORTED = {"state": "State", "progress": "ProgressView", "left": "Left"}
 
 
 def titles(sort: str) -> list[Column]:
@@ -35,12 +35,12 @@ def titles(sort: str) -> list[Column]:
 
 def sweep_rows(
     overview: Overview, opened: set[str], only: Filter | None = None, sort: str = "planned"
-) -> list[Row]:
+) -> list[GridRow]:
     """The rows of the tree that are unfolded. Keys: `sweep`, the run's key, `run key task key`.
 
     Under a filter, every sweep with a matching run is open, and the others are left out.
     """
-    rows: list[Row] = []
+    rows: list[GridRow] = []
     for sweep in overview.sweeps:
         runs = [run for run in sweep.runs if only is None or only.matches(run)]
         if only is not None and not runs:
@@ -80,7 +80,7 @@ def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None
     return sweep, run, task
 
 
-def _sweep_row(sweep: SweepView, opened: bool) -> Row:
+def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     progress = sweep.progress
     dead = sum(bool(run.warning) for run in sweep.runs)
     logs = sum(run.imported for run in sweep.runs)
@@ -91,7 +91,7 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
     if dead:
         state = (*state, (f" {dead} dead", "failed"))
     name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
-    return Row(
+    return GridRow(
         sweep.name,
         (name, state, _share(progress) if sweep.tasks else "", "", "", "", ""),
         0,
@@ -99,11 +99,11 @@ def _sweep_row(sweep: SweepView, opened: bool) -> Row:
     )
 
 
-def _run_row(run: RunView, opened: bool) -> Row:
+def _run_row(run: RunView, opened: bool) -> GridRow:
     if run.problem:
-        return Row(run.key, (run.name, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
+        return GridRow(run.key, (run.name, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
     if run.imported:
-        return Row(run.key, (run.name, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
+        return GridRow(run.key, (run.name, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
     whole, stage = run.progress, run.stage_progress
     text = whole.text
     if whole.state == "running":
@@ -113,7 +113,7 @@ def _run_row(run: RunView, opened: bool) -> Row:
         # The glyph keeps the state where the column has no room for its name.
         brief = "done " if whole.state == "done" else ""
         shown = (*state_cell(whole.state, brief), (mark_of(run.warning), "failed"))
-    return Row(
+    return GridRow(
         run.key,
         (run.name, shown, _share(stage), _rate(stage), _left(stage), "", ""),
         1,
@@ -121,9 +121,9 @@ def _run_row(run: RunView, opened: bool) -> Row:
     )
 
 
-def _task_row(run: RunView, task: TaskView) -> Row:
+def _task_row(run: RunView, task: TaskView) -> GridRow:
     alone = progress_of([task])
-    return Row(
+    return GridRow(
         f"{run.key} {task.key}",
         (
             task.name,
@@ -147,17 +147,17 @@ def state_cell(state: str, text: str) -> Cell:
     return ((f"{GLYPHS[state]} {text}", state),)
 
 
-def _share(progress: Progress) -> Cell:
+def _share(progress: ProgressView) -> Cell:
     name = "done" if progress.state == "done" else "running"
     # Never 100 % before everything is done.
     percent = 100 if progress.share >= 1 else int(progress.share * 100)
     return (*bar(progress.share, BAR, name), (f"{percent:>4}%", "" if progress.share else "muted"))
 
 
-def _rate(progress: Progress) -> str:
+def _rate(progress: ProgressView) -> str:
     """The rate in the unit of the stage: steps in training, images in certification."""
     return per_second(progress.rate) if progress.rate else ""
 
 
-def _left(progress: Progress) -> str:
+def _left(progress: ProgressView) -> str:
     return duration(progress.left) if progress.left is not None else ""

@@ -12,7 +12,7 @@ from textual.containers import Container, Vertical
 from textual.timer import Timer
 from textual.widgets import ContentSwitcher
 
-from rsctl.tui.dialogs.prompt import AskScreen
+from rsctl.tui.dialogs.prompt import PromptScreen
 from rsctl.tui.filter_bar import NO_MATCH
 from rsctl.tui.results.controls import void
 from rsctl.tui.sweeps.actions import AGAIN, Steering
@@ -39,7 +39,7 @@ ACTIONS = (
     ("Retry with other limits", "With more time or memory (R)", "retry_larger"),
     ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "edit"),
     ("Jump to the last error", "In the log (E)", "error"),
-    ("Delete the sweep", "With the results that no other sweep shares; asks first (X)", "give_up"),
+    ("Delete the sweep", "With the results that no other sweep shares; asks first (X)", "delete_sweep"),
     ("Copy", "An id, an error, a command, a line of the log (y)", "copy"),
 )
 
@@ -68,7 +68,7 @@ class SweepsScreen(Steering):
         Binding("R", "retry_larger", "Retry with other limits", show=False),
         Binding("e", "edit", "Edit", tooltip="Edit the sweep file and submit the change"),
         Binding("E", "error", "Last error in the log", show=False),
-        Binding("X", "give_up", "Delete the sweep", show=False),
+        Binding("X", "delete_sweep", "Delete the sweep", show=False),
     ]
 
     def __init__(self) -> None:
@@ -152,7 +152,7 @@ class SweepsScreen(Steering):
 
     # The panel
 
-    def on_tab_line_wanted(self, message: TabLine.Wanted) -> None:
+    def on_tab_line_selected(self, message: TabLine.Selected) -> None:
         self.action_pane(message.name)
 
     def action_pane(self, name: str) -> None:
@@ -188,14 +188,14 @@ class SweepsScreen(Steering):
         runs = [run] if run else list(sweep.runs) if sweep else []
         log = self.query_one(LogView)
         if self.pane == "Curve" and runs:
-            self.background.ask("panes", partial(self._reader.curves, overview.store, key, runs), self)
+            self.background.submit("panes", partial(self._reader.curves, overview.store, key, runs), self)
         elif self.pane == "Training" and runs:
-            self.background.ask("panes", partial(self._reader.training, overview.store, key, runs), self)
+            self.background.submit("panes", partial(self._reader.training, overview.store, key, runs), self)
         elif self.pane == "Details" and run and not run.imported and not run.problem:
-            self.background.ask("panes", partial(self._reader.origin, overview.store, run), self)
+            self.background.submit("panes", partial(self._reader.origin, overview.store, run), self)
         elif self.pane == "Log" and log.path and (log.following or log.window is None):
             size = log.window.size if log.window else -2
-            self.background.ask("panes", partial(self._reader.log_end, log.path, size), self)
+            self.background.submit("panes", partial(self._reader.log_end, log.path, size), self)
 
     def on_drawn(self, message: Drawn) -> None:
         if message.key == self.grid.key:
@@ -235,24 +235,24 @@ class SweepsScreen(Steering):
                 self.query_one(LogView).search(text)
 
         help_text = "Case is ignored. n goes to the next match, N to the previous one."
-        self.app.push_screen(AskScreen("Find in the log", help_text, message.before, void), take)
+        self.app.push_screen(PromptScreen("Find in the log", help_text, message.before, void), take)
 
     def on_log_view_sought(self, message: LogView.Sought) -> None:
         if message.path is not None:
-            errand = partial(self._reader.log_text, message.path, message.text, message.byte, message.forward)
-            self.background.ask("log", errand, self)
+            job = partial(self._reader.log_text, message.path, message.text, message.byte, message.forward)
+            self.background.submit("log", job, self)
 
     def on_log_view_needed(self, message: LogView.Needed) -> None:
         path = self.query_one(LogView).path
         if path is not None:
-            self.background.ask("log", partial(self._reader.log_at, path, message.byte), self)
+            self.background.submit("log", partial(self._reader.log_at, path, message.byte), self)
 
     def action_error(self) -> None:
         """Find the last error above the visible part of the log."""
         log = self.query_one(LogView)
         self.action_pane("Log")
         if log.path is not None:
-            self.background.ask("log", partial(self._reader.log_error, log.path, log.above()), self)
+            self.background.submit("log", partial(self._reader.log_error, log.path, log.above()), self)
 
     def on_found(self, message: Found) -> None:
         log = self.query_one(LogView)

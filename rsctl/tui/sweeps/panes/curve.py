@@ -12,8 +12,8 @@ from textual.app import ComposeResult
 from rsctl.text import counted
 from rsctl.tui.sweeps.panes.curve_pane import CurvePane
 from rsctl.tui.views import Curve
-from rsctl.tui.widgets.chart import Chart, Series
-from rsctl.tui.widgets.styles import SERIES, Lines
+from rsctl.tui.widgets.chart import Chart, ChartLine
+from rsctl.tui.widgets.styles import SERIES, TextBlock
 
 ATTACK_DASH = 1
 """Index of the chart's dash for accuracy under attack."""
@@ -41,7 +41,7 @@ class CertifiedPane(CurvePane):
 
     def compose(self) -> ComposeResult:
         yield Chart(empty="")
-        yield Lines("", classes="facts", markup=False)
+        yield TextBlock("", classes="facts", markup=False)
 
     def show(self, curves: Sequence[Curve], runs: int) -> None:
         """Show the curves of the first of `runs` runs."""
@@ -54,7 +54,7 @@ class CertifiedPane(CurvePane):
         unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}.get(first.norm, first.norm) if first else ""
         self.query_one(Chart).show(
             [
-                Series(
+                ChartLine(
                     curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if len(drawn) == 1 else ((), ())),
                     colour=place % SERIES, dash=ATTACK_DASH * curve.attacked,
                 )
@@ -66,7 +66,7 @@ class CertifiedPane(CurvePane):
             percent=True,
             empty="No images finished yet.",
         )  # fmt: skip
-        self.query_one(Lines).tell(self._facts(curves, drawn, runs))
+        self.query_one(TextBlock).show(self._facts(curves, drawn, runs))
 
     def _facts(self, curves: Sequence[Curve], drawn: Sequence[Curve], runs: int) -> Text:
         text, tail = Text(), self._tail(curves, drawn)

@@ -8,7 +8,7 @@ from textual.containers import Vertical
 from textual.timer import Timer
 
 from rsctl.tui.widgets.chart import Chart
-from rsctl.tui.widgets.styles import SERIES, Lines, tone
+from rsctl.tui.widgets.styles import SERIES, TextBlock, tone
 
 PATIENCE = 0.4
 """Seconds to wait for new curves before the old ones are cleared."""
@@ -41,7 +41,7 @@ class CurvePane(Vertical):
     def _clear(self) -> None:
         for chart in self.query(Chart):
             chart.show([], empty=self.READING if self._about else "")
-        self.query_one(Lines).tell(Text())
+        self.query_one(TextBlock).show(Text())
 
     def legend(self, text: Text, place: int, title: str) -> None:
         """Append a curve's colour and name to the text."""

@@ -10,8 +10,8 @@ from textual.containers import Container
 
 from rsctl.tui.sweeps.panes.curve_pane import CurvePane
 from rsctl.tui.views import TrainingCurve
-from rsctl.tui.widgets.chart import Chart, Series
-from rsctl.tui.widgets.styles import SERIES, Lines
+from rsctl.tui.widgets.chart import Chart, ChartLine
+from rsctl.tui.widgets.styles import SERIES, TextBlock
 
 NAMES = {"loss": "Training loss", "accuracy": "Training accuracy (under noise)", "lr": "Learning rate"}
 
@@ -25,7 +25,7 @@ class TrainingPane(CurvePane):
         with Container(id="training-charts"):
             for name in NAMES:
                 yield Chart(id=f"training-{name}")
-        yield Lines("", classes="facts", markup=False)
+        yield TextBlock("", classes="facts", markup=False)
 
     def show(self, curves: Sequence[TrainingCurve]) -> None:
         self.arrived()
@@ -33,7 +33,7 @@ class TrainingPane(CurvePane):
         for name, title in NAMES.items():
             self.query_one(f"#training-{name}", Chart).show(
                 [
-                    Series(curve.title, curve.epochs, curve.values[name], colour=place % SERIES)
+                    ChartLine(curve.title, curve.epochs, curve.values[name], colour=place % SERIES)
                     for place, curve in enumerate(drawn)
                 ],
                 title=title,
@@ -51,4 +51,4 @@ class TrainingPane(CurvePane):
                 f"  epoch {curve.epochs[-1]:.1f}, loss {last['loss']:.3g}, accuracy {last['accuracy']:.1%}, lr {last['lr']:.3g}",
                 "dim",
             )
-        self.query_one(Lines).tell(text)
+        self.query_one(TextBlock).show(text)
