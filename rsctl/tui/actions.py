@@ -6,13 +6,12 @@ import os
 import shlex
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.text import counted
-from rsctl.tui.background import Result
 
 if TYPE_CHECKING:
     from rsctl.plan.plan import Plan
@@ -22,23 +21,32 @@ MOST_NOTES = 4
 MOST_LISTED = 12
 
 
-class Acted(Result):
+class Acted(NamedTuple):
     """An action finished with the message `text`; `dropped` names open tasks that no sweep needs any more."""
 
-    def __init__(self, text: str, dropped: Sequence[str] = ()) -> None:
-        super().__init__()
-        self.text, self.dropped = text, tuple(dropped)
+    text: str
+    dropped: Sequence[str] = ()
 
 
-class Planned(Result):
-    """A sweep file was planned: the plan, or the problem that prevents it."""
+class Planned(NamedTuple):
+    """The plan of a sweep file, or the problem that prevents it."""
 
-    def __init__(self, file: Path, text: str, problem: str) -> None:
-        super().__init__()
-        self.file, self.text, self.problem = file, text, problem
+    text: str
+    problem: str
 
 
-def cancel(what: str, names: list[str]) -> Result:
+class DeletionPlan(NamedTuple):
+    """The folders that deleting a sweep would remove, or the problem that prevents it."""
+
+    text: str
+    problem: str
+    folders: frozenset[Path] = frozenset()
+
+
+Action = Callable[[], Acted]
+
+
+def cancel(what: str, names: list[str]) -> Acted:
     """Cancel the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
@@ -53,7 +61,7 @@ def cancel(what: str, names: list[str]) -> Result:
     return Acted(f"{what}: {done}{left}")
 
 
-def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Result:
+def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Acted:
     """Restart the failed, lost and cancelled tasks of a sweep, run or task, with the given limits, if any."""
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
@@ -82,7 +90,7 @@ def limits(text: str) -> dict[str, float]:
     return found
 
 
-def keep_going(sweep: str) -> Result:
+def keep_going(sweep: str) -> Acted:
     """Make sure that a queue serves the waiting tasks."""
     from rsctl.cluster import control
     from rsctl.config.settings import load_settings
@@ -91,7 +99,7 @@ def keep_going(sweep: str) -> Result:
     return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 
-def plan(file: Path) -> Result:
+def plan(file: Path) -> Planned:
     """Plan a sweep file; nothing is written."""
     from rsctl.cluster.control import plan_file
     from rsctl.config.settings import load_settings
@@ -102,9 +110,9 @@ def plan(file: Path) -> Result:
     try:
         planned = plan_file(file, place)
         changes = describe_changes(Store(place.store), planned)
-        return Planned(file, "\n\n".join(filter(None, [changes, describe(planned, place).text])), "")
+        return Planned("\n\n".join(filter(None, [changes, describe(planned, place).text])), "")
     except UserError as error:
-        return Planned(file, "", str(error).replace(f"{file}: ", ""))
+        return Planned("", str(error).replace(f"{file}: ", ""))
 
 
 def describe_changes(store: Store, plan: Plan) -> str:
@@ -125,7 +133,7 @@ def describe_changes(store: Store, plan: Plan) -> str:
     return f"A sweep with this name exists; this changes its runs (results are kept):{told}"
 
 
-def submit(file: Path, update: bool) -> Result:
+def submit(file: Path, update: bool) -> Acted:
     """Submit a sweep file."""
     from rsctl.cluster import dropped
     from rsctl.config.settings import load_settings
@@ -138,15 +146,7 @@ def submit(file: Path, update: bool) -> Result:
     return Acted(text, [status.task.key for status in left])
 
 
-class DeletionPlan(Result):
-    """The folders that deleting a sweep would remove, or the problem that prevents it."""
-
-    def __init__(self, sweep: str, text: str, problem: str, folders: frozenset[Path] = frozenset()) -> None:
-        super().__init__()
-        self.sweep, self.text, self.problem, self.folders = sweep, text, problem, folders
-
-
-def plan_deletion(sweep: str) -> Result:
+def plan_deletion(sweep: str) -> DeletionPlan:
     """List the folders that would be deleted with a sweep; changes nothing."""
     from rsctl.cluster.prune import RECENT, given_up, leftovers
     from rsctl.config.settings import load_settings
@@ -156,9 +156,7 @@ def plan_deletion(sweep: str) -> Result:
         found = leftovers(place, [sweep])
         young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
     except UserError as error:
-        return DeletionPlan(
-            sweep, "", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)")
-        )
+        return DeletionPlan("", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
     listed = [*given_up(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
     lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
@@ -171,10 +169,10 @@ def plan_deletion(sweep: str) -> Result:
             "",
             f"{young} more were submitted in the last {RECENT / 60:.0f} minutes and are kept; 'rsctl prune' removes them later.",
         ]
-    return DeletionPlan(sweep, "\n".join(lines), "", frozenset(one.path for one in found))
+    return DeletionPlan("\n".join(lines), "", frozenset(one.path for one in found))
 
 
-def delete_sweep(sweep: str, folders: frozenset[Path]) -> Result:
+def delete_sweep(sweep: str, folders: frozenset[Path]) -> Acted:
     """Delete a sweep, and those of the listed folders that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
     from rsctl.config.settings import load_settings

@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.background import Background, Failed, Result
+from rsctl.tui.background import Background, Done, Failed
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
@@ -36,14 +36,6 @@ if TYPE_CHECKING:
 TICK = 1.0
 AWAY = 5.0
 """Seconds between polls while another window has the focus."""
-
-
-class Polled(Result):
-    """A poll of the store finished."""
-
-    def __init__(self, overview: Overview) -> None:
-        super().__init__()
-        self.overview = overview
 
 
 class Dashboard(App[None]):
@@ -103,26 +95,27 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         if not self.paused and self.background.due("store", AWAY if self._away else TICK):
-            self.background.submit("store", self._poll, self)
+            self.background.submit("store", self._poll, self, self.show_overview)
         if self.screen_stack and self.mode_screen.alive:
             if not self.paused:
                 self.mode_screen.tick()
             self.show_age()
 
-    def _poll(self) -> Result:
+    def _poll(self) -> Overview:
         from rsctl.tui.watch import Watcher
 
         if self.watcher is None:
             self.watcher = Watcher()
-        return Polled(self.watcher.poll())
+        return self.watcher.poll()
 
-    def on_polled(self, message: Polled) -> None:
-        before, self.overview = self.overview, message.overview
-        for name, text in ended(before, message.overview):
+    def show_overview(self, overview: Overview) -> None:
+        """Show a new overview of the store, and report the sweeps that ended."""
+        before, self.overview = self.overview, overview
+        for name, text in ended(before, overview):
             self.notify(text, title=name, markup=False, timeout=10)
-            self._notify_outside(name, text, message.overview.notify)
+            self._notify_outside(name, text, overview.notify)
         if self.screen_stack and self.mode_screen.alive:
-            self.mode_screen.show(message.overview)
+            self.mode_screen.show(overview)
             self.show_age()
 
     def _notify_outside(self, name: str, text: str, how: str) -> None:
@@ -136,6 +129,9 @@ class Dashboard(App[None]):
             self.background.submit(f"notify {name}", partial(notify_send, title, text), self)
         elif self._driver is not None and not self.is_headless:
             self._driver.write(through_terminal(title, text, os.environ))
+
+    def on_done(self, message: Done) -> None:
+        message.then(message.value)
 
     def on_failed(self, message: Failed) -> None:
         self.notify(plain(message.text, 600), severity="error", markup=False)
@@ -216,15 +212,15 @@ class Dashboard(App[None]):
     def action_read_again(self) -> None:
         """Discard the cache and read everything again."""
 
-        def reread() -> Result:
+        def reread() -> Overview:
             self.watcher = None
             return self._poll()
 
-        self.background.submit("store", reread, self)
+        self.background.submit("store", reread, self, self.show_overview)
 
     def poll_now(self) -> None:
         """Poll at once after a change, without waiting for the ticker."""
-        self.background.submit("store", self._poll, self)
+        self.background.submit("store", self._poll, self, self.show_overview)
 
     async def action_quit(self) -> None:
         """Quit, after confirmation if the form has unsaved changes."""

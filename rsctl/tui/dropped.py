@@ -7,7 +7,6 @@ from functools import partial
 
 from rsctl.text import counted
 from rsctl.tui import actions
-from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.mode import ModeScreen
 
 MOST = 8
@@ -22,10 +21,10 @@ def confirm_dropped(screen: ModeScreen, keys: Sequence[str]) -> None:
     listed = "\n".join([*keys[:MOST], *more])
     text = f"No sweep needs {it} any more. Work done so far is kept.\n\n{listed}"
 
-    def answered(yes: bool | None) -> None:
-        if yes:
-            what = counted(len(keys), "dropped task")
-            screen.background.submit(f"act {what}", partial(actions.cancel, what, list(keys)), screen)
+    what = counted(len(keys), "dropped task")
+    job = partial(actions.cancel, what, list(keys))
 
-    title = f"Stop {counted(len(keys), 'task')}?"
-    screen.app.push_screen(ConfirmScreen(title, text, f"Stop {it}", f"Let {it} run"), answered)
+    def stop() -> None:
+        screen.background.submit(f"act {what}", job, screen, lambda done: screen.report(done.text))
+
+    screen.confirm(f"Stop {counted(len(keys), 'task')}?", text, f"Stop {it}", stop, f"Let {it} run")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from textual.app import ComposeResult, SystemCommand
@@ -12,7 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from rsctl.plain import plain
-from rsctl.tui.background import Background, Failed, Result
+from rsctl.tui.background import Background, Done, Failed, Result
+from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.tabline import TabLine
@@ -36,10 +38,10 @@ class ModeScreen(Screen[None]):
     """Meaning of the column titles, on the help screen."""
     ROWS: ClassVar[dict[str, str]] = {}
     """Help texts of a list's keys, by action; empty for a key without effect here."""
+    ACTIONS: ClassVar[Sequence[tuple[str, str, str]]] = ()
+    """Title, text and action of the mode's entries in the command palette."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
-    ATTEMPTS: ClassVar[tuple[str, ...]] = ("file", "export")
-    """Groups of background jobs that a dialog waits for."""
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding(
             "y",
@@ -78,12 +80,16 @@ class ModeScreen(Screen[None]):
             await super().on_event(event)
 
     def on_screen_resume(self) -> None:
-        if self.dashboard.overview is not None:
-            self.show(self.dashboard.overview)
+        self.show_again()
         self.dashboard.show_age()
 
     def show(self, overview: Overview) -> None:
         """Show a new overview of the store."""
+
+    def show_again(self) -> None:
+        """Show the latest overview again, after a change of what is shown of it."""
+        if self.dashboard.overview:
+            self.show(self.dashboard.overview)
 
     def sweep_name(self) -> str:
         """Name of the selected sweep, if there is one."""
@@ -113,24 +119,67 @@ class ModeScreen(Screen[None]):
 
     def commands(self) -> Iterable[SystemCommand]:
         """The mode's entries in the command palette."""
-        return ()
+        for title, text, action in self.ACTIONS:
+            yield SystemCommand(title, text, partial(self.run_action, action))
+
+    def report(self, text: str, error: bool = False) -> None:
+        """Show a message."""
+        self.notify(text, severity="error" if error else "information", markup=False)
+
+    def confirm(self, title: str, text: str, yes: str, then: Callable[[], object], no: str = "No") -> None:
+        """Run an action after confirmation."""
+
+        def answered(answer: bool | None) -> None:
+            if answer:
+                then()
+
+        self.app.push_screen(ConfirmScreen(title, text, yes, no), answered)
+
+    def choose(
+        self,
+        title: str,
+        options: Sequence[tuple[str, str]],
+        then: Callable[[str], object],
+        here: str = "",
+        dim: Container[str] = (),
+    ) -> None:
+        """Call `then` with the chosen one of these names, unless cancelled."""
+
+        def chosen(name: str | None) -> None:
+            if name:
+                then(name)
+
+        self.app.push_screen(ChooseScreen(title, options, here, dim), chosen)
 
     def settle(self, problem: str) -> None:
         """End a dialog's attempt: close it or show the problem in it; if it was left already, show the problem here."""
         dialogue = self.app.screen
         if not isinstance(dialogue, PromptScreen) or not dialogue.trying:
             if problem:
-                self.notify(plain(problem, 600), severity="error", markup=False)
+                self.report(plain(problem, 600), error=True)
         elif problem:
             dialogue.refuse(plain(problem, 600))
         else:
             dialogue.dismiss()
 
+    def on_done(self, message: Done) -> None:
+        message.then(message.value)
+
     def on_failed(self, message: Failed) -> None:
-        if message.group in self.ATTEMPTS:
-            self.settle(message.text)
+        if message.handle is not None:
+            message.handle(message.text)
         else:
-            self.notify(plain(message.text, 600), severity="error", markup=False)
+            self.report(plain(message.text, 600), error=True)
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action == "part" and self.is_mounted:
+            part = getattr(self, str(parameters[0]))
+            return part.allows(parameters[1]) if hasattr(part, "allows") else True
+        return True
+
+    def action_part(self, part: str, name: str) -> None:
+        """Call a method of one of the screen's parts, such as its filter bar or its actions."""
+        getattr(getattr(self, part), name)()
 
 
 def copy_one(screen: Screen[Any], texts: Sequence[tuple[str, str]]) -> None:

@@ -16,10 +16,9 @@ from textual.events import Key
 from textual.widgets import Input, Static
 
 from rsctl.tui.app import Dashboard, ended, make_app
-from rsctl.tui.background import Background, Failed
+from rsctl.tui.background import Background, Done, Failed
 from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.dialogs.prompt import PromptScreen
-from rsctl.tui.sweeps.reader import Drawn
 from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.topbar import TopBar
@@ -142,7 +141,7 @@ def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synt
     async def steps(app, pilot):
         type_at_once(app, "2", "a", "0", "full_stop", "2", "enter")
         await until(pilot, lambda: app.current_mode == "results" and len(app.screen_stack) == 1, "the answer")
-        assert app.screen._question.alpha == 0.2
+        assert app.screen.question.alpha == 0.2
         # A dialogue after a dialogue: the format, then the file.
         type_at_once(app, "w", "down", "enter", "1", "x", "4")
         await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
@@ -208,7 +207,7 @@ def test_a_store_that_hangs_shows_as_stale_and_keys_go_on(synthetic: Synthetic, 
     stuck = threading.Event()
 
     async def steps(app, pilot):
-        monkeypatch.setattr(app.watcher, "look", lambda: stuck.wait(60))
+        monkeypatch.setattr(app.watcher, "poll", lambda: stuck.wait(60))
         monkeypatch.setattr("rsctl.tui.widgets.topbar.STALE", 0.5)
         await until(pilot, lambda: "stale" in bar(app), "word of it")
         before = app.screen.query_one("#sweeps-grid").cursor
@@ -319,7 +318,7 @@ def test_an_answer_to_a_screen_without_widgets_is_dropped(synthetic: Synthetic, 
     """One that comes while the dashboard closes, or before the mode is there, would find nothing to show it in."""
 
     async def steps(app, pilot):
-        await SweepsScreen().on_event(Drawn("", [], 0))
+        await SweepsScreen().on_event(Done(lambda _: 1 / 0, 0))
 
     drive(steps)
 

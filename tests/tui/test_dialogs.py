@@ -65,7 +65,7 @@ def test_so_do_the_choices_of_every_field(
 def test_other_modes_lists_filter_too(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await pilot.press("2")
-        await until(pilot, lambda: app.mode_screen._certificates, "the certificates")
+        await until(pilot, lambda: app.mode_screen.certificates, "the certificates")
         for action, typed, name in (
             ("sweep", "fin", "finished"), ("certificate", "coh", "cohen"), ("export", "csv", "csv"),
         ):  # fmt: skip

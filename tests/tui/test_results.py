@@ -12,8 +12,8 @@ from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
 from rsctl.report.rows import sweep_results
+from rsctl.report.typeset import percent
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
-from rsctl.tui.results.rows import down
 from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
@@ -41,10 +41,10 @@ def test_the_table_is_what_export_says(synthetic: Synthetic, drive) -> None:
         expected = sweep_results(synthetic.store, "finished")
         for place, row in enumerate(expected.rows):
             assert cell(app, place, 1) == "60"
-            assert [cell(app, place, 2 + i) for i in range(4)] == [down(c.accuracy) for c in row.cells]
+            assert [cell(app, place, 2 + i) for i in range(4)] == [percent(c.accuracy) for c in row.cells]
         await pilot.press("i")
         low, high = expected.rows[0].cells[0].interval
-        assert down(low) in cell(app, 0, 2)
+        assert percent(low) in cell(app, 0, 2)
         assert f"{high * 100:.0f}"[:2] in cell(app, 0, 2)
 
     drive(steps)
@@ -56,7 +56,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         before = cell(app, 0, 3)
         await pilot.press("a")
         assert isinstance(app.screen, PromptScreen)
-        for wrong, said in (("2", "inside (0, 1)"), ("x", "is not a number")):
+        for wrong, said in (("2", "between 0 and 1"), ("x", "is not a number")):
             app.screen.query_one(Input).value = wrong
             await pilot.press("enter")
             assert said in str(app.screen.query_one("#ask-problem").render())
@@ -64,7 +64,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         await pilot.press("enter")
         await until(pilot, lambda: cell(app, 0, 1) == "60", "new numbers")
         expected = sweep_results(synthetic.store, "finished", alpha=0.4)
-        assert cell(app, 0, 3) == down(expected.rows[0].cells[1].accuracy)
+        assert cell(app, 0, 3) == percent(expected.rows[0].cells[1].accuracy)
         assert float(cell(app, 0, 3)) > float(before)
         facts = app.screen.query_one("#results-facts")
         assert "probabilistic 0.6 per image" in str(facts.render())
@@ -73,7 +73,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         names = [name for name, _ in app.screen._options]
         app.screen.query_one(OptionList).highlighted = names.index("cohen")
         await pilot.press("enter")
-        assert app.mode_screen._question.certificate == "cohen"
+        assert app.mode_screen.question.certificate == "cohen"
 
     drive(steps)
 
@@ -226,7 +226,7 @@ def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) ->
         await pilot.press("o")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("home", "enter")
-        await until(pilot, lambda: app.mode_screen._question.sweep == "going", "the other sweep")
+        await until(pilot, lambda: app.mode_screen.question.sweep == "going", "the other sweep")
 
     drive(steps)
 

@@ -206,7 +206,9 @@ def test_a_sweep_is_cancelled_whole_and_says_so_under_a_filter(synthetic: Synthe
     waits_for_its_model(synthetic, "going")
 
     async def steps(app, pilot):
-        await until(pilot, lambda: app.screen.chosen()[0].progress.states.get("queued"), "tasks that wait")
+        await until(
+            pilot, lambda: app.screen.selection.sweep.progress.states.get("queued"), "tasks that wait"
+        )
         grid_of(app).move_to("going")
         type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"12", "enter", "x")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")

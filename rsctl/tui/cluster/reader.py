@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rsctl.plain import plain
 from rsctl.text import duration
-from rsctl.tui.background import Result
 
 
-@dataclass(frozen=True)
-class FindingView:
+class FindingView(NamedTuple):
     """One check of the doctor."""
 
     ok: bool
@@ -19,40 +17,30 @@ class FindingView:
     text: str
 
 
-class Examined(Result):
-    """The doctor finished."""
+class Profiles(NamedTuple):
+    """The profiles in force: name, backend and what is set; and the file that sets them."""
 
-    def __init__(self, findings: list[FindingView]) -> None:
-        super().__init__()
-        self.findings = findings
-
-
-class Profiles(Result):
-    """The profiles in force: name, backend and what is set."""
-
-    def __init__(self, profiles: list[tuple[str, str, str]], file: str) -> None:
-        super().__init__()
-        self.profiles, self.file = profiles, file
+    profiles: list[tuple[str, str, str]]
+    file: str
 
 
-class SlurmReply(Result):
+class SlurmReply(NamedTuple):
     """SLURM's reply to a query, as rows of text by pane; or the problem that prevented it."""
 
-    def __init__(self, question: str, panes: dict[str, Sequence[tuple[str, ...]]], problem: str) -> None:
-        super().__init__()
-        self.question, self.panes, self.problem = question, panes, problem
+    question: str
+    panes: dict[str, Sequence[tuple[str, ...]]]
+    problem: str
 
 
-def examine() -> Result:
-    from rsctl.cluster.doctor import examine as look
+def examine() -> list[FindingView]:
+    from rsctl.cluster.doctor import examine as checks
     from rsctl.config.settings import load_settings
 
-    return Examined(
-        [FindingView(one.ok, plain(one.what, 60), plain(one.text, 1000)) for one in look(load_settings())]
-    )
+    found = checks(load_settings())
+    return [FindingView(one.ok, plain(one.what, 60), plain(one.text, 1000)) for one in found]
 
 
-def profiles() -> Result:
+def profiles() -> Profiles:
     from rsctl.config.settings import load_settings
 
     place = load_settings()
@@ -64,7 +52,7 @@ def profiles() -> Result:
     return Profiles(found, str(place.file) if place.file else "no rsctl.toml: defaults apply")
 
 
-def hardware() -> Result:
+def hardware() -> SlurmReply:
     """Partitions and nodes, with what is free on them."""
     from rsctl.cluster.slurm.commands import partitions
     from rsctl.cluster.slurm.nodes import Node, nodes
@@ -117,7 +105,7 @@ def hardware() -> Result:
     )
 
 
-def usage() -> Result:
+def usage() -> SlurmReply:
     """This user's usage from SLURM's accounting."""
     from rsctl.cluster.slurm.nodes import usage as ask
     from rsctl.errors import UserError

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar
 
-from textual.app import ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Static
@@ -15,10 +14,9 @@ from textual.widgets import ContentSwitcher, Static
 from rsctl.text import counted, duration
 from rsctl.tui import actions
 from rsctl.tui.cluster import reader
-from rsctl.tui.cluster.reader import Examined, Profiles, SlurmReply
-from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.cluster.reader import FindingView, Profiles, SlurmReply
 from rsctl.tui.mode import ModeScreen
-from rsctl.tui.sweeps.rows import state_cell
+from rsctl.tui.state_cells import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
 from rsctl.tui.widgets.cells import Column, GridRow
 from rsctl.tui.widgets.grid import Grid
@@ -85,6 +83,11 @@ class ClusterScreen(ModeScreen):
     ROWS: ClassVar[dict[str, str]] = {
         "choose": "", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
     }  # fmt: skip
+    ACTIONS = (
+        ("Cancel", "Cancel the task under the cursor (x)", "cancel"),
+        ("Doctor", "Check store, data, packages, queue and SLURM (D)", "examine"),
+        *((f"Show {name.lower()}", "Below the queue ([ and ])", f"pane('{name}')") for _, name in PANES),
+    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "cancel", "Cancel", tooltip="Cancel the task under the cursor"),
         Binding("D", "examine", "Doctor", tooltip="Check the store, data, packages, queue and SLURM"),
@@ -115,7 +118,7 @@ class ClusterScreen(ModeScreen):
         self._heard: dict[str, str] = {}
         """Time of a pane's last update."""
         self.query_one("#cluster-queue", Grid).focus()
-        self.background.submit("profiles", reader.profiles, self)
+        self.background.submit("profiles", reader.profiles, self, self._show_profiles)
 
     @property
     def pane(self) -> str:
@@ -164,15 +167,15 @@ class ClusterScreen(ModeScreen):
     def tick(self) -> None:
         every, question = ASKED.get(self.pane, (0.0, ""))
         if question and self.background.due(question, every):
-            self.background.submit(question, getattr(reader, question), self)
+            self.background.submit(question, getattr(reader, question), self, self._show_reply)
         busy = self.background.busy("doctor")
         if busy:
             self.query_one(TabLine).note(f"checking … {busy:.0f} s")
 
-    def on_examined(self, message: Examined) -> None:
-        bad = sum(not one.ok for one in message.findings)
+    def _show_findings(self, findings: list[FindingView]) -> None:
+        bad = sum(not one.ok for one in findings)
         self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problems found")
-        ordered = list(enumerate(sorted(message.findings, key=lambda one: one.ok)))
+        ordered = list(enumerate(sorted(findings, key=lambda one: one.ok)))
         self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
         self.query_one("#Findings", Grid).show(
             [
@@ -181,25 +184,25 @@ class ClusterScreen(ModeScreen):
             ]
         )  # fmt: skip
 
-    def on_profiles(self, message: Profiles) -> None:
+    def _show_profiles(self, found: Profiles) -> None:
         self._full |= {
-            f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in message.profiles
+            f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in found.profiles
         }
-        rows = [GridRow(name, (name, backend, told)) for name, backend, told in message.profiles]
-        self.query_one("#Profiles", Grid).show([*rows, GridRow("", ("", "", ((message.file, "muted"),)))])
+        rows = [GridRow(name, (name, backend, told)) for name, backend, told in found.profiles]
+        self.query_one("#Profiles", Grid).show([*rows, GridRow("", ("", "", ((found.file, "muted"),)))])
 
-    def on_slurm_reply(self, message: SlurmReply) -> None:
+    def _show_reply(self, reply: SlurmReply) -> None:
         """Show SLURM's reply; while SLURM doesn't respond, the last reply stays, with its time."""
         now = time.strftime("%H:%M:%S")
-        for name, rows in message.panes.items():
+        for name, rows in reply.panes.items():
             self._heard[name] = now
             self.query_one(f"#{name}", Grid).show([GridRow(cells[0], cells) for cells in rows])
         for name, (_, question) in ASKED.items():
-            if question == message.question:
+            if question == reply.question:
                 grid = self.query_one(f"#{name}", Grid)
-                grid.empty = "SLURM can't be queried." if message.problem else EMPTY[question]
+                grid.empty = "SLURM can't be queried." if reply.problem else EMPTY[question]
                 heard = f" (shown: data of {self._heard[name]})" if name in self._heard else ""
-                self._problems[name] = message.problem + heard if message.problem else ""
+                self._problems[name] = reply.problem + heard if reply.problem else ""
                 grid.refresh()
         self._show_note(self.query_one(f"#{self.pane}", Grid))
 
@@ -243,32 +246,25 @@ class ClusterScreen(ModeScreen):
         """Cancel the task under the cursor of the queue."""
         grid = self.query_one("#cluster-queue", Grid)
         if grid.key not in self._tasks:
-            self.notify("No open tasks.", markup=False)
+            self.report("No open tasks.")
             return
         title, task = self._tasks[grid.key]
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self.background.submit(f"act {title}", partial(actions.cancel, title, [task.key]), self)
-
         text = f"{title}. Work done so far is kept"
         text += "; retry continues from there." if task.key in self._wanted else "."
-        self.app.push_screen(ConfirmScreen("Cancel task?", text, "Cancel it"), answered)
+        job = partial(actions.cancel, title, [task.key])
 
-    def on_acted(self, message: actions.Acted) -> None:
-        self.notify(message.text, markup=False)
+        def cancel() -> None:
+            self.background.submit(f"act {title}", job, self, self._report)
+
+        self.confirm("Cancel task?", text, "Cancel it", cancel)
+
+    def _report(self, done: actions.Acted) -> None:
+        self.report(done.text)
         self.dashboard.poll_now()
 
     def action_examine(self) -> None:
         """Check the store, data, packages, queue and SLURM."""
         self.action_pane("Findings")
         if not self.background.busy("doctor"):
-            self.background.submit("doctor", reader.examine, self)
-
-    def commands(self) -> Iterable[SystemCommand]:
-        yield SystemCommand("Cancel", "Cancel the task under the cursor (x)", self.action_cancel)
-        yield SystemCommand("Doctor", "Check store, data, packages, queue and SLURM (D)", self.action_examine)
-        for _, name in PANES:
-            yield SystemCommand(
-                f"Show {name.lower()}", "Below the queue ([ and ])", partial(self.action_pane, name)
-            )
+            self.background.submit("doctor", reader.examine, self, self._show_findings)

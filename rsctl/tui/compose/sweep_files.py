@@ -83,7 +83,7 @@ def save(file: Path, draft: Draft, own: bool) -> Result:
     return Saved(draft, file, "")
 
 
-def submit(name: str, toml: str, update: bool) -> Result:
+def submit(name: str, toml: str, update: bool) -> actions.Acted:
     """Submit the sweep file in the form."""
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
         file = Path(folder) / f"{name}.toml"

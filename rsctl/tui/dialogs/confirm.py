@@ -11,6 +11,8 @@ from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Static
 
+from rsctl.plain import plain_lines
+
 
 class ConfirmScreen(ModalScreen[bool]):
     """A question with its consequences; `y` confirms, everything else cancels.
@@ -68,3 +70,8 @@ class ConfirmScreen(ModalScreen[bool]):
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
+
+
+def shortened(text: str) -> str:
+    """The first 40 lines of a text, as plain text."""
+    return "\n".join(plain_lines(text)[:40])

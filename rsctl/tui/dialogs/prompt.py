@@ -14,7 +14,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
-from rsctl.errors import UserError
+from rsctl.errors import InputError, UserError
 from rsctl.tui.background import Result
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class PromptScreen(ModalScreen[str]):
         title: str,
         help_text: str,
         value: str,
-        check: Callable[[str], None],
+        check: Callable[[str], object] = str,
         *,
         attempt: Callable[[str], None] | None = None,
         complete: Callable[[str], list[str]] | None = None,
@@ -229,3 +229,9 @@ def _option(name: str, text: str, dim: bool) -> Text:
     if text:
         shown.append(f"  {text}", "dim")
     return shown
+
+
+def need_file(text: str) -> None:
+    """Raises InputError for an empty file name."""
+    if not text:
+        raise InputError("Enter a file name.")

@@ -1,244 +1,161 @@
-"""The controls of the results mode: choice of sweep, certificate, alpha and baseline; export and comparison."""
+"""The controls of the results mode: choice of sweep, certificate, alpha and baseline; export, figure and comparison."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING
 
 from rsctl.completion import files
 from rsctl.errors import InputError
 from rsctl.plain import plain
-from rsctl.tui.background import Result
-from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.dialogs.prompt import PromptScreen, need_file
 from rsctl.tui.dialogs.reading import ReadScreen
-from rsctl.tui.filter_bar import Filtering
 from rsctl.tui.results import reader
-from rsctl.tui.results.reader import SUFFIXES, Baseline, Exported, Question
-from rsctl.tui.views import Curve, RunView, SweepView
-from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.tabline import TabLine
+from rsctl.tui.results.reader import SUFFIXES, Exported
+from rsctl.tui.views import RunView
+
+if TYPE_CHECKING:
+    from rsctl.tui.results.screen import ResultsScreen
 
 OWN = "as in the sweep"
 NONE = "none"
 
 
-class Asking(Filtering):
-    """The part of the results mode that opens dialogs."""
+class ResultControls:
+    """The dialogs of the results mode."""
 
-    ROWS: ClassVar[dict[str, str]] = {
-        "choose": "List the run's images", "mark": "Show or hide the run's curve",
-        "fold(True)": "Next columns", "fold(False)": "Previous columns",
-    }  # fmt: skip
+    def __init__(self, screen: ResultsScreen) -> None:
+        self._screen = screen
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._question = Question("", "", 0.0)
-        self._curves: dict[str, Curve] = {}
-        self._intervals = False
-        self._certificates: list[str] = []
-        self._refused: dict[str, str] = {}
-        """Certificates that refuse this sweep's counts, with reasons."""
-        self._baselines: dict[str, list[Baseline]] = {}
-        self._baseline = ""
-        self._note = ""
-        """Text of the tab line: sweep, certificate and alpha of the table."""
-
-    @property
-    def grid(self) -> Grid:
-        return self.query_one("#results-grid", Grid)
-
-    @property
-    def sweep(self) -> SweepView | None:
-        overview = self.dashboard.overview
-        sweeps = overview.sweeps if overview else ()
-        return next((sweep for sweep in sweeps if sweep.name == self._question.sweep), None)
-
-    @property
-    def runs(self) -> list[RunView]:
-        """The sweep's runs that the filter shows."""
-        return [
-            run for run in (self.sweep.runs if self.sweep else ()) if not self.only or self.only.matches(run)
-        ]
-
-    def rows(self) -> Grid:
-        return self.grid
-
-    def _ask_for(self, question: Question) -> None:
-        """Show the results of another request."""
-        raise NotImplementedError
-
-    def _run(self, key: str) -> RunView | None:
-        """The run of a row."""
-        raise NotImplementedError
-
-    def _marked(self) -> list[RunView]:
-        """The runs whose curves are drawn."""
-        raise NotImplementedError
-
-    def _draw(self) -> None:
-        """Redraw the table and the chart."""
-        raise NotImplementedError
-
-    def _show_note(self) -> None:
-        """Show in the tab line what the table shows, or that a comparison is running."""
-        busy = self.background.busy("compare")
-        self.query_one(TabLine).note(f"comparing … {busy:.0f} s" if busy else self._note)
-
-    def _chosen_baseline(self) -> Baseline | None:
-        return next((one for one in self._for_this_data() if one.name == self._baseline), None)
-
-    def _for_this_data(self) -> list[Baseline]:
-        names = {str(run.settings.get("dataset", "")) for run in (self.sweep.runs if self.sweep else ())}
-        return [one for name in sorted(names) for one in self._baselines.get(name, [])]
-
-    def action_sweep(self) -> None:
+    def sweep(self) -> None:
         """Choose the sweep to show."""
-        overview = self.dashboard.overview
-        options = (
-            [(sweep.name, " ".join(sweep.description.split())) for sweep in overview.sweeps]
-            if overview
-            else []
-        )
+        screen, overview = self._screen, self._screen.dashboard.overview
+        sweeps = overview.sweeps if overview else ()
+        options = [(sweep.name, " ".join(sweep.description.split())) for sweep in sweeps]
+
+        def take(name: str) -> None:
+            screen.request(replace(screen.question, sweep=name))
+
         if options:
-            self.app.push_screen(ChooseScreen("Sweep", options, self._question.sweep), self._take_sweep)
+            screen.choose("Sweep", options, take, screen.question.sweep)
 
-    def _take_sweep(self, name: str | None) -> None:
-        if name:
-            self._ask_for(Question(name, self._question.certificate, self._question.alpha))
-
-    def action_certificate(self) -> None:
+    def certificate(self) -> None:
         """Choose the certificate; radii are recomputed from the stored counts."""
+        screen = self._screen
         options = [
             (OWN, "as set in its sweep file"),
-            *((name, self._refused.get(name, "")) for name in self._certificates),
+            *((name, screen.refused.get(name, "")) for name in screen.certificates),
         ]
 
-        def take(name: str | None) -> None:
-            if name:
-                chosen = "" if name == OWN else name
-                self._ask_for(Question(self._question.sweep, chosen, self._question.alpha))
+        def take(name: str) -> None:
+            screen.request(replace(screen.question, certificate="" if name == OWN else name))
 
-        here = self._question.certificate or OWN
-        self.app.push_screen(ChooseScreen("Certificate", options, here, self._refused), take)
+        screen.choose("Certificate", options, take, screen.question.certificate or OWN, screen.refused)
 
-    def action_alpha(self) -> None:
+    def alpha(self) -> None:
         """Set the failure probability; radii are recomputed from the stored counts."""
+        screen = self._screen
 
         def take(text: str | None) -> None:
             if text is not None:
-                self._ask_for(Question(self._question.sweep, self._question.certificate, parse_alpha(text)))
+                screen.request(replace(screen.question, alpha=parse_alpha(text)))
 
-        here = self._curves.get(self.grid.key)
-        value = f"{self._question.alpha or (here.alpha if here else 0.001):g}"
+        here = screen.curves.get(screen.grid.key)
+        value = f"{screen.question.alpha or (here.alpha if here else 0.001):g}"
         help_text = "Failure probability per image, between 0 and 1. Leave empty for the sweep's own."
-        self.app.push_screen(
-            PromptScreen("Alpha", help_text, value, lambda text: void(parse_alpha(text))), take
-        )
+        screen.app.push_screen(PromptScreen("Alpha", help_text, value, parse_alpha), take)
 
-    def action_baseline(self) -> None:
+    def baseline(self) -> None:
         """Choose a published table of the same data set as reference lines."""
-        known = self._for_this_data()
+        screen, known = self._screen, self._screen.known_baselines
         if not known:
-            self.notify("No published results are known for this data set.", markup=False)
+            screen.report("No published results are known for this data set.")
             return
+
+        def take(name: str) -> None:
+            screen.baseline = "" if name == NONE else name
+            screen.draw()
+
         options = [(NONE, ""), *((one.name, plain(one.heading, 120)) for one in known)]
+        screen.choose("Published baseline", options, take, screen.baseline or NONE)
 
-        def take(name: str | None) -> None:
-            if name:
-                self._baseline = "" if name == NONE else name
-                self._draw()
-
-        self.app.push_screen(ChooseScreen("Published baseline", options, self._baseline or NONE), take)
-
-    def action_intervals(self) -> None:
-        """Show or hide the confidence intervals in the table."""
-        self._intervals = not self._intervals
-        self._draw()
-
-    def action_export(self) -> None:
+    def export(self) -> None:
         """Write the table as shown to a file."""
-        if self.runs:
-            self.app.push_screen(ChooseScreen("Export as", list(reader.FORMATS.items())), self._ask_file)
-        elif self.sweep:
-            self.notify("No runs to export.", markup=False)
 
-    def _ask_file(self, form: str | None) -> None:
-        if not form:
-            return
+        def take(form: str) -> None:
+            where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
+            self._save("Export to", where, f"{self._screen.question.sweep}{SUFFIXES[form]}", reader.export, form)  # fmt: skip
 
-        where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
-        self._save("Export to", where, f"{self._question.sweep}{SUFFIXES[form]}", reader.export, form)
+        if self._any_runs("export"):
+            self._screen.choose("Export as", list(reader.FORMATS.items()), take)
 
-    def _save(self, title: str, where: str, name: str, write: Callable[..., Result], kind: str) -> None:
-        """Prompt for a file and write the runs shown to it, with one of the writers of `results.reader`."""
-        every, runs = len(self.sweep.runs) if self.sweep else 0, self.runs
-        some, said, what = [], "", f"Runs: all {every}."
-        if len(runs) < every:
-            some, said = (
-                [run.counts for run in runs],
-                f"the filter '{self.only.text.strip() if self.only else ''}'",
-            )
-            what = f"Runs: {len(some)} of {every}, those of {said}."
-
-        def attempt(file: str) -> None:
-            self.background.submit("export", partial(write, self._question, some, said, kind, file), self)
-
-        told = f"{what}\n{where}"
-        self.app.push_screen(PromptScreen(title, told, name, _need_text, attempt=attempt, complete=files))
-
-    def action_figure(self) -> None:
+    def figure(self) -> None:
         """Save a figure of the runs shown."""
-        if self.runs:
-            self.background.submit("kinds", reader.figure_kinds, self)
-        elif self.sweep:
-            self.notify("No runs to plot.", markup=False)
-
-    def on_kinds(self, message: reader.Kinds) -> None:
-        def chosen(kind: str | None) -> None:
-            if kind:
-                self._ask_figure(kind)
-
-        self.app.push_screen(ChooseScreen("Figure", message.kinds), chosen)
-
-    def _ask_figure(self, kind: str) -> None:
         where = (
             "The extension sets the format: .pdf, .svg or .png. Only files that rsctl wrote are overwritten."
         )
-        self._save("Figure to", where, f"{self._question.sweep}-{kind}.pdf", reader.figure, kind)
 
-    def action_compare(self) -> None:
+        def take(kind: str) -> None:
+            self._save("Figure to", where, f"{self._screen.question.sweep}-{kind}.pdf", reader.figure, kind)
+
+        def offer(found: reader.Kinds) -> None:
+            self._screen.choose("Figure", found.kinds, take)
+
+        if self._any_runs("plot"):
+            self._screen.background.submit("kinds", reader.figure_kinds, self._screen, offer)
+
+    def _any_runs(self, what: str) -> bool:
+        if not self._screen.runs and self._screen.sweep:
+            self._screen.report(f"No runs to {what}.")
+        return bool(self._screen.runs)
+
+    def _save(self, title: str, where: str, name: str, write: Callable[..., Exported], kind: str) -> None:
+        """Prompt for a file and write the runs shown to it, with one of the writers of `results.reader`."""
+        screen, only = self._screen, self._screen.filter_bar.only
+        every, runs = len(screen.sweep.runs) if screen.sweep else 0, screen.runs
+        some, said, what = [], "", f"Runs: all {every}."
+        if len(runs) < every:
+            some, said = [run.counts for run in runs], f"the filter '{only.text.strip() if only else ''}'"
+            what = f"Runs: {len(some)} of {every}, those of {said}."
+
+        def attempt(file: str) -> None:
+            job = partial(write, screen.question, some, said, kind, file)
+            screen.background.submit("export", job, screen, self._report, screen.settle)
+
+        prompt = PromptScreen(title, f"{what}\n{where}", name, need_file, attempt=attempt, complete=files)
+        screen.app.push_screen(prompt)
+
+    def _report(self, done: Exported) -> None:
+        self._screen.settle(done.problem)
+        first, _, notes = done.text.partition("\n")
+        if len(notes) > 200:
+            self._screen.app.push_screen(ReadScreen(first, notes.replace("\n", "\n\n")))
+        elif not done.problem:
+            self._screen.report(done.text)
+
+    def compare(self) -> None:
         """Test the difference of the two runs drawn, or of the run under the cursor and another."""
-        drawn, here = self._marked(), self._run(self.grid.key)
-        others = {run.title: run for run in self.runs if run is not here}
+        screen = self._screen
+        drawn, here = screen.marked, screen.run(screen.grid.key)
+        others = {run.title: run for run in screen.runs if run is not here}
         if len(drawn) == 2:
             self._compare(*drawn)
         elif here is None or not others:
-            self.notify("There is no other run to compare with.", markup=False)
+            screen.report("There is no other run to compare with.")
         else:
-            here_ = here
-
-            def take(title: str | None) -> None:
-                if title:
-                    self._compare(here_, others[title])
-
             options = [(title, run.counts) for title, run in others.items()]
-            self.app.push_screen(ChooseScreen(f"Compare {here.title} with", options), take)
+            screen.choose(
+                f"Compare {here.title} with", options, lambda title: self._compare(here, others[title])
+            )
 
     def _compare(self, first: RunView, second: RunView) -> None:
-        job = partial(reader.compare_runs, self._question, first, second)
-        self.background.submit("compare", job, self)
+        def show(found: reader.RunsCompared) -> None:
+            self._screen.app.push_screen(ReadScreen(found.title, found.text))
 
-    def on_runs_compared(self, message: reader.RunsCompared) -> None:
-        self.app.push_screen(ReadScreen(message.title, message.text))
-
-    def on_exported(self, message: Exported) -> None:
-        self.settle(message.problem)
-        first, _, notes = message.text.partition("\n")
-        if len(notes) > 200:
-            self.app.push_screen(ReadScreen(first, notes.replace("\n", "\n\n")))
-        elif not message.problem:
-            self.notify(message.text, markup=False)
+        job = partial(reader.compare_runs, self._screen.question, first, second)
+        self._screen.background.submit("compare", job, self._screen, show)
 
 
 def parse_alpha(text: str) -> float:
@@ -252,12 +169,3 @@ def parse_alpha(text: str) -> float:
     if not 0 < value < 1:
         raise InputError(f"alpha must be between 0 and 1, but it is {value:g}.")
     return value
-
-
-def void(_value: object) -> None:
-    """For checks whose value isn't needed yet."""
-
-
-def _need_text(text: str) -> None:
-    if not text:
-        raise InputError("Enter a file name.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from rich.text import Text
 
 from rsctl.plain import plain
+from rsctl.tui.curve_display import images, settings
 from rsctl.tui.results.reader import Baseline
-from rsctl.tui.sweeps.panes.curve import images, settings
 from rsctl.tui.views import Curve
 
 

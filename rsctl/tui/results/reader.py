@@ -126,7 +126,7 @@ class ResultsReader:
             self._curves = Curves()
         return self._curves
 
-    def known(self) -> Result:
+    def known(self) -> Known:
         from rsctl.certificates import certificates
         from rsctl.report.baselines import published_tables
 
@@ -169,7 +169,7 @@ class ResultsReader:
             return None
         return Computed(question, fresh, True, self.curves.refused(runs))
 
-    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Result:
+    def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Sampled:
         from rsctl.catalog.labels import labels_of
         from rsctl.config.settings import load_settings
         from rsctl.store.imports import Import
@@ -187,7 +187,7 @@ class ResultsReader:
         return Sampled(run.title, samples, about, labels, folder)
 
 
-def pictures(folder: Path, position: int) -> Result:
+def pictures(folder: Path, position: int) -> Pictured:
     """Draw an image of a run; torch is loaded in a separate process."""
     from rsctl.config.settings import load_settings
 
@@ -199,7 +199,7 @@ def pictures(folder: Path, position: int) -> Result:
     return Pictured(position, json.loads(done.stdout), "")
 
 
-def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Result:
+def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Exported:
     """Write the sweep's table, or its logs into a folder; only files that rsctl wrote are overwritten.
 
     Limited to these `runs`, by id, if there are any; `said` describes them in a note.
@@ -220,7 +220,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     return _saved(question, runs, said, file, save)
 
 
-def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Result:
+def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Exported:
     """Draw one kind of figure of the sweep; otherwise like `export`."""
     from rsctl.report.figures.draw import plot
 
@@ -232,7 +232,7 @@ def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: 
 
 def _saved(
     question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
-) -> Result:  # fmt: skip
+) -> Exported:  # fmt: skip
     from rsctl.config.settings import load_settings
     from rsctl.errors import RefusedError, UserError
     from rsctl.report.only import Only
@@ -254,14 +254,14 @@ def _saved(
         return Exported("", str(error))
 
 
-def figure_kinds() -> Result:
+def figure_kinds() -> Kinds:
     """The kinds of figures, with a sentence each."""
     from rsctl.report.figures.plots import KINDS
 
     return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
 
 
-def compare_runs(question: Question, first: RunView, second: RunView) -> Result:
+def compare_runs(question: Question, first: RunView, second: RunView) -> RunsCompared:
     """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text

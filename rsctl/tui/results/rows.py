@@ -8,8 +8,8 @@ from dataclasses import replace
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
-from rsctl.report.typeset import radius_text
-from rsctl.tui.sweeps.rows import mark_of
+from rsctl.report.typeset import percent, percent_up, radius_text, three_down
+from rsctl.tui.state_cells import mark_of
 from rsctl.tui.views import Curve, ImageView, RunView
 from rsctl.tui.widgets.cells import Cell, Column, GridRow, size_of
 
@@ -19,21 +19,6 @@ LAST = (
     Column("At cap", 6, right=True),
 )
 SAMPLE_SORTS = ("image", "radius, largest first", "radius, smallest first", "wrong first")
-
-
-def down(share: float) -> str:
-    """Per cent, rounded down: never in the method's favour."""
-    return "–" if math.isnan(share) else f"{math.floor(share * 1000 + 1e-9) / 10:.1f}"
-
-
-def up(share: float) -> str:
-    """Per cent, rounded up: for rates that count against the method."""
-    return "–" if math.isnan(share) else f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
-
-
-def three(value: float) -> str:
-    """Three decimals, rounded down."""
-    return "–" if math.isnan(value) else f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
 
 
 def four(value: float) -> str:
@@ -111,7 +96,9 @@ def result_row(
             cells.append("")
             continue
         accuracy, low, high = at[radius]
-        cells.append(f"{down(accuracy)} {down(low)}–{up(high)}" if intervals else down(accuracy))
+        cells.append(
+            f"{percent(accuracy)} {percent(low)}–{percent_up(high)}" if intervals else percent(accuracy)
+        )
     complete = curve.images == curve.planned
     images = f"{curve.images:,}" if complete else f"{curve.images:,} of {curve.planned:,}"
     return GridRow(
@@ -120,9 +107,9 @@ def result_row(
             mark,
             ((images, "" if complete else "running"),),
             *cells,
-            three(curve.acr),
-            up(curve.abstain_rate),
-            up(curve.cap_share),
+            three_down(curve.acr),
+            percent_up(curve.abstain_rate),
+            percent_up(curve.cap_share),
         ),
     )
 

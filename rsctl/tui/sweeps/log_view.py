@@ -11,7 +11,6 @@ from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
 from textual.geometry import Size
-from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.selection import Selection
 from textual.strip import Strip
@@ -38,29 +37,8 @@ class LogView(ScrollView, can_focus=True):
         Binding("z", "wrap", "Wrap or cut long lines", show=False),
     ]
 
-    class Needed(Message):
-        """Request for the lines around this byte; None for the end of the file."""
-
-        def __init__(self, byte: int | None) -> None:
-            super().__init__()
-            self.byte = byte
-
-    class TextWanted(Message):
-        """Request to prompt for a search text; `before` is the last one."""
-
-        def __init__(self, before: str) -> None:
-            super().__init__()
-            self.before = before
-
-    class Sought(Message):
-        """Request to search for a text from this byte on, or above it."""
-
-        def __init__(self, path: Path | None, text: str, byte: int, forward: bool) -> None:
-            super().__init__()
-            self.path, self.text, self.byte, self.forward = path, text, byte, forward
-
-    def __init__(self, id: str | None = None) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self.path: Path | None = None
         self.window: Window | None = None
         self.following = True
@@ -73,20 +51,31 @@ class LogView(ScrollView, can_focus=True):
         self._rows: list[tuple[int, str]] = []
         """For each row of the view, the number of its line in the window and its part of the line."""
 
-    def about(self, path: Path | None, note: str) -> bool:
-        """Set the log to show; True if it changed."""
+    def request(self, byte: int | None) -> None:
+        """Read the lines around this byte, or the end of the file."""
+        raise NotImplementedError
+
+    def seek(self, byte: int, forward: bool) -> None:
+        """Find the search text from this byte on, or above it."""
+        raise NotImplementedError
+
+    def action_search(self) -> None:
+        """Prompt for a search text."""
+        raise NotImplementedError
+
+    def set_log(self, path: Path | None, note: str) -> None:
+        """Set the log to show, and the message shown without one."""
         self.note = note
         if path == self.path:
-            return False
+            return
         self.path, self.window, self.following, self._mark = path, None, True, -1
         self._rows = []
         if self.display:
             self.virtual_size = Size(1, 1)
             self.scroll_to(0, 0, animate=False, force=True)
             self.refresh()
-        return True
 
-    def show(self, window: Window) -> None:
+    def show_window(self, window: Window) -> None:
         """Show these lines, with the anchor visible."""
         if window.path != self.path:
             return
@@ -178,10 +167,10 @@ class LogView(ScrollView, can_focus=True):
         last = max(0, len(self._rows) - self._height)
         if top + by < 0 and self.window.start > 0:
             self._mark = -1
-            self.post_message(self.Needed(self.window.offsets[0]))
+            self.request(self.window.offsets[0])
         elif top + by > last and self.window.end < self.window.size:
             self._mark = -1
-            self.post_message(self.Needed(self._byte(min(top, len(self._rows) - 1))))
+            self.request(self._byte(min(top, len(self._rows) - 1)))
         self.following = top + by >= last and self.window.end >= self.window.size
         self._put(top + by)
 
@@ -194,23 +183,19 @@ class LogView(ScrollView, can_focus=True):
     def action_beginning(self) -> None:
         self.following = False
         if self.window is not None and self.window.start > 0:
-            self.post_message(self.Needed(0))
+            self.request(0)
         else:
             self._put(0)
 
     def action_end(self) -> None:
         self.following = True
-        self.post_message(self.Needed(None))
+        self.request(None)
 
     def action_wrap(self) -> None:
         """Wrap long lines over several rows, or cut them at the edge."""
         self.wrap = not self.wrap
         self.scroll_to(x=0, animate=False, force=True)
         self._laid_out_anew()
-
-    def action_search(self) -> None:
-        """Prompt for a search text."""
-        self.post_message(self.TextWanted(self.sought))
 
     def search(self, text: str) -> None:
         """Go to the next line with a text."""
@@ -226,7 +211,7 @@ class LogView(ScrollView, can_focus=True):
             if forward and self._mark >= 0:
                 after = [offset for offset in self.window.offsets if offset > self._mark]
                 byte = after[0] if after else self.window.end
-            self.post_message(self.Sought(self.path, self.sought, byte, forward))
+            self.seek(byte, forward)
 
     def on_click(self, event: Click) -> None:
         """Mark the clicked line, for `y` to copy."""

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
-from rsctl.tui.views import GLYPHS, Overview, ProgressView, RunView, SweepView, TaskView, progress_of
+from rsctl.tui.state_cells import mark_of, state_cell
+from rsctl.tui.views import Overview, ProgressView, RunView, SweepView, TaskView, progress_of
 from rsctl.tui.widgets.cells import Cell, Column, GridRow, bar
 
 BAR = 8
@@ -68,18 +69,6 @@ def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
     return runs
 
 
-def find(overview: Overview, key: str) -> tuple[SweepView | None, RunView | None, TaskView | None]:
-    """The sweep of a row's key, and its run and task, None for those below its level."""
-    name, _, rest = key.partition("/")
-    sweep = next((sweep for sweep in overview.sweeps if sweep.name == name), None)
-    if sweep is None or not rest:
-        return sweep, None, None
-    run_key, _, task_key = key.partition(" ")
-    run = next((run for run in sweep.runs if run.key == run_key), None)
-    task = next((task for task in run.tasks if task.key == task_key), None) if run and task_key else None
-    return sweep, run, task
-
-
 def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     progress = sweep.progress
     dead = sum(bool(run.warning) for run in sweep.runs)
@@ -136,15 +125,6 @@ def _task_row(run: RunView, task: TaskView) -> GridRow:
         ),
         2,
     )
-
-
-def mark_of(warning: str) -> str:
-    """The short form of a warning: `one class` or `at chance`."""
-    return warning.partition(":")[0].lower()
-
-
-def state_cell(state: str, text: str) -> Cell:
-    return ((f"{GLYPHS[state]} {text}", state),)
 
 
 def _share(progress: ProgressView) -> Cell:

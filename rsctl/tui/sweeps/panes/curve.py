@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 
+from rsctl.report.typeset import percent, percent_up, three_down
 from rsctl.text import counted
+from rsctl.tui.curve_display import chart_line, heading, images, norm_symbol, settings
 from rsctl.tui.sweeps.panes.curve_pane import CurvePane
+from rsctl.tui.sweeps.selection import Selection
 from rsctl.tui.views import Curve
-from rsctl.tui.widgets.chart import Chart, ChartLine
+from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.styles import SERIES, TextBlock
 
-ATTACK_DASH = 1
-"""Index of the chart's dash for accuracy under attack."""
+if TYPE_CHECKING:
+    from rsctl.tui.curves import Curves
+
 ROWS = 8
 """Lines of a panel reserved for the chart: a title, five rows and an axis."""
 
@@ -24,16 +29,19 @@ ROWS = 8
 class CertifiedPane(CurvePane):
     """The curve of a run with its band, or those of a sweep's first runs."""
 
+    KEY, TITLE, EMPTY = "c", "Curve", "No images finished yet."
     READING = "Reading the counts …"
 
-    def __init__(self, id: str) -> None:  # noqa: A002
-        super().__init__(id)
+    def __init__(self) -> None:
+        super().__init__()
+        self._curves: Curves | None = None
+        """Used only on the background thread."""
         self._shown: tuple[Sequence[Curve], int] | None = None
 
     def on_resize(self) -> None:
         """Redraw: the number of curves named below depends on the height."""
         if self._shown is not None:
-            self.show(*self._shown)
+            self.show(self._shown)
 
     def _clear(self) -> None:
         self._shown = None
@@ -43,28 +51,31 @@ class CertifiedPane(CurvePane):
         yield Chart(empty="")
         yield TextBlock("", classes="facts", markup=False)
 
-    def show(self, curves: Sequence[Curve], runs: int) -> None:
-        """Show the curves of the first of `runs` runs."""
+    def load(self, selection: Selection) -> tuple[list[Curve], int] | None:
+        """The curves of the first runs, and the number of runs."""
+        from rsctl.tui.curves import Curves
+
+        if self._curves is None:
+            self._curves = Curves()
+        readable = [run for run in selection.runs if not run.problem][:SERIES]
+        curves = [self._curves.of(selection.overview.store, run) for run in readable]
+        return (curves, len(selection.runs)) if selection.runs else None
+
+    def show(self, data: tuple[Sequence[Curve], int]) -> None:
         self.arrived()
-        self._shown = (curves, runs)
+        self._shown = curves, runs = data
         counted = [curve for curve in curves if curve.images]
         # One norm at a time, as in the results: radii in another norm need another axis.
         first = next(iter(counted or curves), None)
         drawn = [curve for curve in counted if first and curve.norm == first.norm]
-        unit = {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}.get(first.norm, first.norm) if first else ""
+        unit = norm_symbol(first.norm) if first else ""
         self.query_one(Chart).show(
-            [
-                ChartLine(
-                    curve.title, curve.radii, curve.accuracy, *((curve.low, curve.high) if len(drawn) == 1 else ((), ())),
-                    colour=place % SERIES, dash=ATTACK_DASH * curve.attacked,
-                )
-                for place, curve in enumerate(drawn)
-            ],
+            [chart_line(curve, place, len(drawn) == 1) for place, curve in enumerate(drawn)],
             title=heading(drawn) + (f", {unit} runs" if len(drawn) < len(counted) else ""),
             x_name=f"{unit} radius",
             y_range=(0.0, 1.0),
             percent=True,
-            empty="No images finished yet.",
+            empty=self.EMPTY,
         )  # fmt: skip
         self.query_one(TextBlock).show(self._facts(curves, drawn, runs))
 
@@ -88,7 +99,9 @@ class CertifiedPane(CurvePane):
             # In a tall panel there is room for the numbers as well.
             text.append("\nradius   certified    95 % interval\n", "dim")
             for radius, accuracy, low, high in drawn[0].columns:
-                text.append(f"{radius:>6g}   {_down(accuracy):>7} %    {_down(low)} – {_up(high)} %\n")
+                text.append(
+                    f"{radius:>6g}   {percent(accuracy):>7} %    {percent(low)} – {percent_up(high)} %\n"
+                )
             text.append("\n")
         for curve in curves[:1]:
             text.append(f"{curve.certificate}: {curve.guarantee}")
@@ -100,49 +113,11 @@ class CertifiedPane(CurvePane):
         return text
 
 
-def images(curve: Curve) -> str:
-    """The number of images behind the numbers, of those planned."""
-    return f"{curve.images:,} of {counted(curve.planned, 'image')}"
-
-
-def settings(curve: Curve) -> str:
-    """The draws and the failure probability; empty for a verifier, and maybe for a log."""
-    told = [f"n = {curve.n:,}" if curve.n else "", f"α = {curve.alpha:g}" if curve.alpha else ""]
-    return ", ".join(filter(None, told))
-
-
-def heading(drawn: Sequence[Curve]) -> str:
-    """The title of a chart of these curves."""
-    if not any(curve.attacked for curve in drawn):
-        return "Certified accuracy"
-    return (
-        "Accuracy under attack"
-        if all(curve.attacked for curve in drawn)
-        else "Certified accuracy; dashed: under attack"
-    )
-
-
 def _numbers(curve: Curve) -> list[str]:
     """The numbers beside a curve's name; an attack has only its images."""
     told = [images(curve)]
     if not math.isnan(curve.acr):
-        told.append(f"ACR {_three(curve.acr)}")
+        told.append(f"ACR {three_down(curve.acr)}")
     if not math.isnan(curve.abstain_rate):
-        told.append(f"abstains {_percent(curve.abstain_rate)}")
+        told.append(f"abstains {percent_up(curve.abstain_rate)} %")
     return told
-
-
-def _three(value: float) -> str:
-    return f"{math.floor(value * 1000 + 1e-9) / 1000:.3f}"
-
-
-def _down(share: float) -> str:
-    return f"{math.floor(share * 1000 + 1e-9) / 10:.1f}"
-
-
-def _up(share: float) -> str:
-    return f"{math.ceil(share * 1000 - 1e-9) / 10:.1f}"
-
-
-def _percent(value: float) -> str:
-    return f"{math.ceil(value * 1000 - 1e-9) / 10:.1f} %"

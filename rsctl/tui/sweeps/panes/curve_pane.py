@@ -7,6 +7,7 @@ from rich.text import Text
 from textual.containers import Vertical
 from textual.timer import Timer
 
+from rsctl.tui.sweeps.selection import Selection
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.styles import SERIES, TextBlock, tone
 
@@ -19,13 +20,14 @@ class CurvePane(Vertical):
 
     READING = "Reading …"
 
-    def __init__(self, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
+    def __init__(self) -> None:
+        super().__init__()
         self._about = ""
         self._clearing: Timer | None = None
 
-    def about(self, key: str) -> None:
+    def select(self, selection: Selection) -> None:
         """Clear the last row's curves if another row is under the cursor."""
+        key = selection.run.key if selection.run else selection.sweep.name if selection.sweep else ""
         if key == self._about:
             return
         self._about = key

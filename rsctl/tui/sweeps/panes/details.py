@@ -14,7 +14,9 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from rsctl.plain import plain
-from rsctl.tui.views import GLYPHS, Overview, RunView, SweepView, TaskView, progress_of
+from rsctl.report.typeset import plain as setting_text
+from rsctl.tui.sweeps.selection import Selection
+from rsctl.tui.views import GLYPHS, RunView, SweepView, TaskView, progress_of
 
 NAMES = 18
 """Width of the names; values that don't fit beside them get their own lines, so that they can be selected whole."""
@@ -23,25 +25,22 @@ NAMES = 18
 class DetailsPane(VerticalScroll):
     """Resolved settings, and the reasons of waiting or failed tasks."""
 
-    def __init__(self, id: str) -> None:  # noqa: A002
-        super().__init__(id=id)
+    KEY, TITLE, EMPTY = "d", "Details", "No row is selected."
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._selection: Selection | None = None
         self._shown: object = None
         self._origin: tuple[str, list[tuple[str, str]]] = ("", [])
         """A run's key, and the provenance of its numbers."""
         self._facts: list[tuple[str, str]] = []
 
-    def came(self, key: str, facts: list[tuple[str, str]]) -> None:
-        """Store the provenance of a run; the next update shows it."""
-        self._origin = (key, facts)
-
     def compose(self) -> ComposeResult:
         yield Static("", markup=False)
 
-    def about(
-        self, overview: Overview, sweep: SweepView | None, run: RunView | None, task: TaskView | None
-    ) -> None:
-        if not self.display:
-            return
+    def select(self, selection: Selection) -> None:
+        self._selection = selection
+        overview, sweep, run, task = selection.overview, selection.sweep, selection.run, selection.task
         origin = self._origin[1] if run and self._origin[0] == run.key else []
         state = (overview.problems, sweep, run, task, origin)
         if state == self._shown:
@@ -59,11 +58,39 @@ class DetailsPane(VerticalScroll):
         self._facts = table
         self._lay_out()
 
+    def load(self, selection: Selection) -> tuple[str, list[tuple[str, str]]] | None:
+        """Code, versions and command of the run's last submission."""
+        from rsctl.store.layout import Run
+
+        run = selection.run
+        if run is None or run.imported or run.problem:
+            return None
+        launch = Run(selection.store / run.entry["kind"] / run.counts).launch()
+        made = launch.get("provenance", {})
+        git = made.get("git", {})
+        state = "no git checkout"
+        if "sha" in git:
+            state = f"{git['sha'][:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
+        versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
+        facts = [
+            ("code", f"{launch['code']} ({state})"),
+            ("submitted by", " ".join(made.get("command", []))),
+            ("directory", made.get("cwd", "")),
+            ("versions", versions),
+        ]
+        return run.key, [(name, plain(text, 1000)) for name, text in facts if text]
+
+    def show(self, data: tuple[str, list[tuple[str, str]]]) -> None:
+        self._origin = data
+        if self._selection is not None:
+            self.select(self._selection)
+
     def on_resize(self, _event: Resize) -> None:
         self._lay_out()
 
     def _lay_out(self) -> None:
-        self.query_one(Static).update(laid_out(self._facts, self.scrollable_content_region.width))
+        facts = self._facts or [("", self.EMPTY)]
+        self.query_one(Static).update(laid_out(facts, self.scrollable_content_region.width))
 
 
 def laid_out(facts: list[tuple[str, str]], width: int) -> Text:
@@ -112,10 +139,14 @@ def _run(table: list[tuple[str, str]], run: RunView, origin: list[tuple[str, str
         _line(table, "alpha", f"{entry['alpha']:g}")
     for name, text in origin:
         _line(table, name, text)
+    _settings(table, run)
+
+
+def _settings(table: list[tuple[str, str]], run: RunView) -> None:
     table.append(("", ""))
     for key, value in run.settings.items():
         if value is not None:
-            _line(table, key, f"{value:g}" if isinstance(value, float) else value)
+            _line(table, key, setting_text(value))
 
 
 def _import(table: list[tuple[str, str]], run: RunView) -> None:
@@ -123,22 +154,11 @@ def _import(table: list[tuple[str, str]], run: RunView) -> None:
     _line(table, "source", entry["source"])
     _line(table, "stored as", run.counts)
     _line(table, "certificate", f"{entry['certificates'][0]}, as logged: no counts to compute others from")
-    for name in ("n", "n0", "alpha"):
-        _line(
-            table,
-            name,
-            "not stated"
-            if entry[name] is None
-            else f"{entry[name]:,}"
-            if name != "alpha"
-            else f"{entry[name]:g}",
-        )
+    for name, form in (("n", ","), ("n0", ","), ("alpha", "g")):
+        _line(table, name, "not stated" if entry[name] is None else format(entry[name], form))
     for remark in entry["remarks"]:
         _line(table, "remark", remark)
-    table.append(("", ""))
-    for key, value in run.settings.items():
-        if value is not None:
-            _line(table, key, f"{value:g}" if isinstance(value, float) else value)
+    _settings(table, run)
 
 
 def _task(table: list[tuple[str, str]], task: TaskView) -> None:
