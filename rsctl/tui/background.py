@@ -26,7 +26,7 @@ class Result(Event, bubble=False):
     """Result of a job. An event, so that a screen can drop results that arrive after its widgets are gone."""
 
 
-class Done(Result):
+class Done(Result, bubble=False):
     """A job ended; its receiver calls `then` with the value."""
 
     def __init__(self, then: Callable[[Any], object], value: object) -> None:
@@ -34,7 +34,7 @@ class Done(Result):
         self.then, self.value = then, value
 
 
-class Failed(Result):
+class Failed(Result, bubble=False):
     """A job ended with the error in `text`; its receiver calls `handle`, if any, or shows it."""
 
     def __init__(self, group: str, text: str, handle: Callable[[str], object] | None = None) -> None:

@@ -235,7 +235,6 @@ class ResultsScreen(ModeScreen):
 
     @property
     def marked(self) -> list[RunView]:
-        """The runs whose curves are drawn."""
         return [run for run in self.runs if run.key in self._chosen()]
 
     def run(self, key: str) -> RunView | None:

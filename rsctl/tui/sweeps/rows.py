@@ -14,7 +14,7 @@ BAR = 8
 COLUMNS = (
     Column("Sweep / run / task"),
     Column("State", 16),
-    Column("ProgressView", BAR + 5),
+    Column("Progress", BAR + 5),
     Column("Rate", 8, right=True, drop=3),
     Column("Left", 8, right=True, drop=2),
     Column("Node", 12, drop=5),
@@ -23,7 +23,7 @@ COLUMNS = (
 
 
 SORTS = ("planned", "state", "progress", "left")
-_SORTED = {"state": "State", "progress": "ProgressView", "left": "Left"}
+_SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
 
 
 def titles(sort: str) -> list[Column]:
