@@ -30,7 +30,7 @@ from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
-    from rsctl.tui.compose.drafting import Drafting
+    from rsctl.tui.compose.drafting import WorkingDraft
     from rsctl.tui.watch import Watcher
 
 TICK = 1.0
@@ -69,8 +69,8 @@ class Dashboard(App[None]):
         self.paused = False
         self.watcher: Watcher | None = None
         """Used only on the background thread `store`."""
-        self.form: Drafting | None = None
-        """The compose mode, once it has been opened."""
+        self.form: WorkingDraft | None = None
+        """The draft of the compose mode, once that has been opened."""
         self.sweep_in_sight = ""
         """The sweep last selected, for the mode that is opened next."""
         self._away = False

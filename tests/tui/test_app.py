@@ -172,7 +172,7 @@ def test_what_is_typed_is_taken_in_order_and_enter_ends_it(synthetic: Synthetic,
         type_at_once(app, "enter", "ctrl+u", "0", "full_stop", "3", "backspace", "7", "enter", "down", "4")
         await until(pilot, lambda: app.current_mode == "cluster", "the key after Enter")
         await pilot.press("3")
-        assert app.screen._draft.raw["sigma"] == 0.7
+        assert app.screen.work.draft.raw["sigma"] == 0.7
         assert app.screen.grid.key == "Noise and repetition noise"
 
     drive(steps)

@@ -132,7 +132,7 @@ async def open_form(app, pilot) -> None:
 async def checked(app, pilot) -> None:
     screen = app.mode_screen
     await until(
-        pilot, lambda: screen._composed and screen._composed.draft.raw == screen._draft.raw, "the check"
+        pilot, lambda: screen.composed and screen.composed.draft.raw == screen.work.draft.raw, "the check"
     )
 
 
@@ -185,15 +185,15 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
         )
         assert "[[method]]" in shown(app, "#compose-toml")
         await pilot.press("minus")
-        assert len(app.mode_screen._draft.methods) == 2
+        assert len(app.mode_screen.work.draft.methods) == 2
         form(app).move_to("Method 2 method.1.name")
         await pilot.press("minus")
         await checked(app, pilot)
-        assert len(app.mode_screen._draft.methods) == 1
+        assert len(app.mode_screen.work.draft.methods) == 1
         await until(pilot, lambda: any(row.key == "Method" for row in form(app).rows), "one method")
         form(app).move_to("Method method.0.name")
         await pilot.press("minus")
-        assert len(app.mode_screen._draft.methods) == 1
+        assert len(app.mode_screen.work.draft.methods) == 1
         form(app).move_to("Training")
         rows = len(form(app).rows)
         await pilot.press("enter")
@@ -232,7 +232,7 @@ def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, driv
         form(app).move_to("Attack attack.0.attack")
         await pilot.press("minus")
         await checked(app, pilot)
-        assert app.mode_screen._draft.tables("attack") == []
+        assert app.mode_screen.work.draft.tables("attack") == []
         assert "attack =" not in shown(app, "#compose-toml")
 
     drive(steps)
@@ -256,9 +256,9 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await until(pilot, lambda: 'name = "quickstart"' in shown(app, "#compose-toml"), "the template")
         await pilot.press("w")
         await answered_with(app, pilot, str(file))
-        await until(pilot, lambda: app.mode_screen._file == file, "word that it is written")
+        await until(pilot, lambda: app.mode_screen.work.file == file, "word that it is written")
         assert tomli.loads(file.read_text())["name"] == "quickstart"
-        app.mode_screen._draft.put("seed", 5, grid=False)
+        app.mode_screen.work.draft.put("seed", 5, grid=False)
         await pilot.press("w")
         await pilot.press("enter")
         await until(pilot, lambda: tomli.loads(file.read_text()).get("seed") == 5, "the file replaced")
@@ -333,7 +333,9 @@ def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, 
         await open_form(app, pilot)
         # In the form x would add an attack.
         type_at_once(app, "T", "x", "enter")
-        await until(pilot, lambda: app.mode_screen._draft.raw["name"] == "quickstart", "the first template")
+        await until(
+            pilot, lambda: app.mode_screen.work.draft.raw["name"] == "quickstart", "the first template"
+        )
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         await checked(app, pilot)
         type_at_once(app, "T", "down", "enter", "u")
@@ -349,7 +351,7 @@ def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> N
         await open_form(app, pilot)
         type_at_once(app, "T", *"smoothmix2021", "space", *"mnist", "enter")
         await until(
-            pilot, lambda: app.mode_screen._draft.raw["name"] == "smoothmix2021-mnist", "the template"
+            pilot, lambda: app.mode_screen.work.draft.raw["name"] == "smoothmix2021-mnist", "the template"
         )
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         await pilot.press("T", *"imagenet")
@@ -358,7 +360,7 @@ def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> N
         second = app.screen._left[1][0]
         type_at_once(app, "down", "enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
-        assert app.mode_screen._draft.raw["name"] == second
+        assert app.mode_screen.work.draft.raw["name"] == second
         await pilot.press("T", *"nothing", "enter")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("escape")
@@ -373,8 +375,8 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
 ) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
-        app.mode_screen._draft.put("seed", list(range(20)), grid=True)
-        app.mode_screen._check()
+        app.mode_screen.work.draft.put("seed", list(range(20)), grid=True)
+        app.mode_screen.check()
         await checked(app, pilot)
         await pilot.press("u")
         await until(
@@ -411,10 +413,10 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         await until(pilot, lambda: app.screen.sweep_name() == "my-sweep", "the sweep under the cursor")
         assert app.screen.grid.rows[app.screen.grid.cursor].open
         await pilot.press("3")
-        app.mode_screen._draft.put("seed", 3, grid=False)
-        app.mode_screen._check()
+        app.mode_screen.work.draft.put("seed", 3, grid=False)
+        app.mode_screen.check()
         await checked(app, pilot)
-        await until(pilot, lambda: app.mode_screen._composed.replaces, "word that it changes a sweep")
+        await until(pilot, lambda: app.mode_screen.composed.replaces, "word that it changes a sweep")
         await pilot.press("u")
         said = str(app.screen.query_one("#confirm-text").render())
         assert "this changes its runs (results are kept)" in said

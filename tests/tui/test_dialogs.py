@@ -24,8 +24,8 @@ def test_the_method_picker_filters_by_typing(synthetic: Synthetic, drive) -> Non
         await open_form(app, pilot)
         await checked(app, pilot)
         type_at_once(app, "plus", *"consis", "enter")
-        await until(pilot, lambda: len(app.mode_screen._draft.methods) == 2, "a second method")
-        assert app.mode_screen._draft.methods[1] == {"name": "consistency"}
+        await until(pilot, lambda: len(app.mode_screen.work.draft.methods) == 2, "a second method")
+        assert app.mode_screen.work.draft.methods[1] == {"name": "consistency"}
         await pilot.press("plus", *"consis")
         assert names_left(app)[0] == "consistency"
         await pilot.press("x")

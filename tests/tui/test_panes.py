@@ -50,7 +50,9 @@ def test_a_new_pane_is_in_the_dashboard(synthetic: Synthetic, drive, monkeypatch
         await pilot.press("left_square_bracket")
         assert app.screen.panel.here == "Details"
         await pilot.press("question_mark")
-        await until(pilot, lambda: any("Panel: size" in line for line in on_screen(app)), "its key in the help")
+        await until(
+            pilot, lambda: any("Panel: size" in line for line in on_screen(app)), "its key in the help"
+        )
 
     drive(steps)
 

@@ -9,20 +9,19 @@ import hashlib
 import os
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 from rsctl.errors import UserError
-from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft, to_toml
 
 
-class Kept(Result):
+class Kept(NamedTuple):
     """The draft left unsaved, if any, with its file and time; or the problem that prevented reading it."""
 
-    def __init__(
-        self, draft: Draft | None = None, file: Path | None = None, when: float = 0.0, problem: str = ""
-    ) -> None:
-        super().__init__()
-        self.draft, self.file, self.when, self.problem = draft, file, when, problem
+    draft: Draft | None = None
+    file: Path | None = None
+    when: float = 0.0
+    problem: str = ""
 
 
 def place() -> Path:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft
 
 
@@ -70,7 +69,7 @@ class Section:
         return [field for field in self.fields if field not in basic]
 
 
-class Composed(Result):
+class Composed:
     """The form for a draft, checked."""
 
     def __init__(
@@ -85,7 +84,6 @@ class Composed(Result):
         """`plan`: its description, empty if there are problems; `replaces`: the changes to an existing sweep;
         `tables`: verifiers and attacks that can be added, each with its title.
         """
-        super().__init__()
         self.draft, self.sections, self.problems = draft, sections, problems
         self.plan, self.replaces, self.tables = plan, replaces, tables
 

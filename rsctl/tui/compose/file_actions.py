@@ -4,128 +4,109 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rsctl.completion import files
-from rsctl.errors import InputError
 from rsctl.tui import actions
 from rsctl.tui.compose import sweep_files
 from rsctl.tui.compose.draft import Draft
-from rsctl.tui.compose.drafting import Drafting
-from rsctl.tui.compose.fields import Composed
 from rsctl.tui.compose.rows import first_lines
 from rsctl.tui.compose.sweep_files import Opened, Saved
-from rsctl.tui.dialogs.confirm import ConfirmScreen
-from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.dialogs.prompt import PromptScreen, need_file
 from rsctl.tui.dropped import confirm_dropped
 
+if TYPE_CHECKING:
+    from rsctl.tui.compose.screen import ComposeScreen
 
-class Filing(Drafting):
-    """The part of the compose mode that reads and writes files and starts sweeps."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._composed: Composed | None = None
-        self._submitted = ""
-        """Name of the sweep submitted last; its table is below."""
-        self._submitted_raw: dict[str, Any] = {}
+class FileActions:
+    """Reads and writes the sweep file of the form, and submits it."""
 
-    def _check(self) -> None:
-        """Check the draft and rebuild its form."""
-        self.remember()
-        draft = self._draft.copy()
-        self.background.submit("compose", partial(sweep_files.compose, draft), self)
+    def __init__(self, screen: ComposeScreen) -> None:
+        self._screen, self._work = screen, screen.work
 
-    def action_open(self) -> None:
+    def open(self) -> None:
         """Open a sweep file in the form; saving drops its comments."""
+        screen = self._screen
 
         def attempt(name: str) -> None:
-            self.background.submit("file", partial(sweep_files.open_file, name), self)
+            job = partial(sweep_files.open_file, name)
+            screen.background.submit("file", job, screen, self._opened, screen.settle)
 
-        help_text = "Saving it later drops its comments."
-        self.unless_unsaved(
-            lambda: self.app.push_screen(
-                PromptScreen("Open a sweep file", help_text, "", need_name, attempt=attempt, complete=files)
+        def ask() -> None:
+            help_text = "Saving it later drops its comments."
+            prompt = PromptScreen(
+                "Open a sweep file", help_text, "", need_file, attempt=attempt, complete=files
             )
-        )
+            screen.app.push_screen(prompt)
 
-    def action_template(self) -> None:
+        self._work.unless_unsaved(ask)
+
+    def _opened(self, found: Opened) -> None:
+        self._screen.settle(found.problem)
+        if found.draft is not None:
+            # It can't be submitted until it is checked.
+            self._screen.composed = None
+            self._work.replace(found.draft, found.file)
+            self._screen.check()
+
+    def template(self) -> None:
         """Start from one of the templates that come with rsctl."""
         # Read on the UI thread, as they come with rsctl: the dialog must be open for the next key.
         known = sweep_files.templates()
 
-        def take(name: str | None) -> None:
-            if name:
-                self.take_up(sweep_files.draft_of(known[name]), None)
-                self._check()
+        def take(name: str) -> None:
+            self._work.replace(sweep_files.draft_of(known[name]), None)
+            self._screen.check()
 
         options = [(name, template.summary) for name, template in known.items()]
-        self.unless_unsaved(lambda: self.app.push_screen(ChooseScreen("Templates", options), take))
+        self._work.unless_unsaved(lambda: self._screen.choose("Templates", options, take))
 
-    def on_opened(self, message: Opened) -> None:
-        self.settle(message.problem)
-        if message.draft is not None:
-            # It can't be submitted until it is checked.
-            self._composed = None
-            self.take_up(message.draft, message.file)
-            self._check()
-
-    def action_save(self) -> None:
+    def save(self) -> None:
         """Write the sweep file."""
-        name = self._draft.raw.get("name")
-        proposed = str(self._file) if self._file else f"{name if isinstance(name, str) else 'sweep'}.toml"
-        own = self._file
+        screen, own, draft = self._screen, self._work.file, self._work.draft
+        name = draft.raw.get("name")
+        proposed = str(own) if own else f"{name if isinstance(name, str) else 'sweep'}.toml"
 
         def attempt(text: str) -> None:
             file = Path(text).expanduser().absolute()
-            job = partial(sweep_files.save, file, self._draft.copy(), file == own)
-            self.background.submit("file", job, self)
+            job = partial(sweep_files.save, file, draft.copy(), file == own)
+            screen.background.submit("file", job, screen, self._saved, screen.settle)
 
         help_text = "A file with problems can be saved too. " + ("This file is replaced." if own else "Existing files are not overwritten.")  # fmt: skip
-        self.app.push_screen(
-            PromptScreen("Save as", help_text, proposed, need_name, attempt=attempt, complete=files)
-        )
+        prompt = PromptScreen("Save as", help_text, proposed, need_file, attempt=attempt, complete=files)
+        screen.app.push_screen(prompt)
 
-    def on_saved(self, message: Saved) -> None:
-        self.settle(message.problem)
-        if not message.problem:
-            self.saved(message.draft, message.file)
-            self.notify(f"written: {message.file}", markup=False)
+    def _saved(self, done: Saved) -> None:
+        self._screen.settle(done.problem)
+        if not done.problem:
+            self._work.mark_saved(done.draft, done.file)
+            self._screen.report(f"written: {done.file}")
 
-    def action_submit(self) -> None:
+    def submit(self) -> None:
         """Submit the sweep, after confirmation of the plan and its cost."""
-        composed = self._composed
-        if composed is None or composed.draft.raw != self._draft.raw:
-            self.notify("The sweep is still being checked.", markup=False)
+        screen, composed = self._screen, self._screen.composed
+        if composed is None or composed.draft.raw != self._work.draft.raw:
+            screen.report("The sweep is still being checked.")
             return
         if not composed.plan:
-            self.notify(
-                "The sweep file has problems; they are listed beside the form.",
-                severity="error",
-                markup=False,
-            )
+            screen.report("The sweep file has problems; they are listed beside the form.", error=True)
             return
         text = "\n\n".join(filter(None, [composed.replaces, first_lines(composed.plan, 40)]))
-        toml, replaces, name = composed.draft.toml(), bool(composed.replaces), str(composed.draft.raw["name"])
+        raw, name = composed.draft.raw, str(composed.draft.raw["name"])
+        job = partial(sweep_files.submit, name, composed.draft.toml(), bool(composed.replaces))
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                self._submitted, self._submitted_raw = name, composed.draft.raw
-                self.background.submit("submit", partial(sweep_files.submit, name, toml, replaces), self)
+        def submit() -> None:
+            screen.background.submit("submit", job, screen, partial(self._submitted, name, raw))
 
-        self.app.push_screen(ConfirmScreen("Submit?", text, "Submit"), answered)
+        screen.confirm("Submit?", text, "Submit", submit)
 
-    def on_acted(self, message: actions.Acted) -> None:
-        self.notify(first_lines(f"{message.text}\nPress 1 to see it.", 12), markup=False)
+    def _submitted(self, name: str, raw: dict[str, Any], done: actions.Acted) -> None:
+        screen = self._screen
+        screen.report(first_lines(f"{done.text}\nPress 1 to see it.", 12))
         # The sweeps mode opens with it selected.
-        self.dashboard.sweep_in_sight = self._submitted
-        self.dashboard.poll_now()
-        self.saved(Draft(self._submitted_raw), self._file)
-        self._check()
-        confirm_dropped(self, message.dropped)
-
-
-def need_name(text: str) -> None:
-    """Raises InputError for an empty text."""
-    if not text:
-        raise InputError("Enter a file name.")
+        screen.dashboard.sweep_in_sight = name
+        screen.dashboard.poll_now()
+        self._work.mark_saved(Draft(raw), self._work.file)
+        screen.check()
+        confirm_dropped(screen, done.dropped)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
 
-from textual.app import ComposeResult, SystemCommand
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 from textual.widgets import Static
 
 from rsctl.completion import files, listed
 from rsctl.plain import plain
+from rsctl.tui.compose import sweep_files
 from rsctl.tui.compose.draft import LISTS
+from rsctl.tui.compose.drafting import WorkingDraft
 from rsctl.tui.compose.fields import Composed, Field, Section
-from rsctl.tui.compose.file_actions import Filing
+from rsctl.tui.compose.file_actions import FileActions
 from rsctl.tui.compose.rows import (
     called,
     expert_key,
@@ -27,27 +28,15 @@ from rsctl.tui.compose.rows import (
     plan_text,
     said_default,
 )
-from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.dialogs.prompt import PromptScreen
+from rsctl.tui.mode import ModeScreen
 from rsctl.tui.widgets.cells import Column
 from rsctl.tui.widgets.grid import Grid
 
 COLUMNS = (Column("Field", 25), Column("Value"), Column("Default from", drop=1))
-ACTIONS = (
-    ("Find a field", "By its name (/)", "find"),
-    ("Open a sweep file", "In the form (o)", "open"),
-    ("Start from a template", "In the form (T)", "template"),
-    ("Save the sweep file", "To a new file, or the one that was opened (w)", "save"),
-    ("Submit", "Shows the plan and its cost first (u)", "submit"),
-    ("Add a method", "To compare it with the others (plus)", "add"),
-    ("Add a verifier", "Radii proved without sampling, on the same images (V)", "add_verifier"),
-    ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
-    ("Remove a table", "The method, verifier or attack under the cursor (minus)", "remove"),
-    ("Reset the field", "To its default (delete)", "reset"),
-    ("Undo the last change", "Again redoes it (Ctrl+Z)", "undo"),
-)
 
 
-class ComposeScreen(Filing):
+class ComposeScreen(ModeScreen):
     """The third mode."""
 
     MODE = "compose"
@@ -63,56 +52,80 @@ class ComposeScreen(Filing):
         # The form itself would post a message, which arrives after the next key.
         Binding("enter,space", "set", "Edit the field", show=False, priority=True),
         Binding("slash", "find", "Find", key_display="/", tooltip="Find a field by its name"),
-        Binding("o", "open", "Open"),
-        Binding("T", "template", "Template"),
-        Binding("w", "save", "Save"),
-        Binding("u", "submit", "Submit"),
+        Binding("o", "part('files', 'open')", "Open"),
+        Binding("T", "part('files', 'template')", "Template"),
+        Binding("w", "part('files', 'save')", "Save"),
+        Binding("u", "part('files', 'submit')", "Submit"),
         Binding("plus", "add", "Add a method", show=False),
         Binding("V", "add_verifier", "Add a verifier", show=False),
         Binding("A", "add_attack", "Add an attack", show=False),
         Binding("minus", "remove", "Remove the table", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
-        Binding("ctrl+z", "undo", "Undo or redo the last change", show=False),
-    ]
+        Binding("ctrl+z", "part('work', 'undo')", "Undo or redo the last change", show=False),
+    ]  # fmt: skip
+    ACTIONS = (
+        ("Find a field", "By its name (/)", "find"),
+        ("Open a sweep file", "In the form (o)", "part('files', 'open')"),
+        ("Start from a template", "In the form (T)", "part('files', 'template')"),
+        ("Save the sweep file", "To a new file, or the one that was opened (w)", "part('files', 'save')"),
+        ("Submit", "Shows the plan and its cost first (u)", "part('files', 'submit')"),
+        ("Add a method", "To compare it with the others (plus)", "add"),
+        ("Add a verifier", "Radii proved without sampling, on the same images (V)", "add_verifier"),
+        ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
+        ("Remove a table", "The method, verifier or attack under the cursor (minus)", "remove"),
+        ("Reset the field", "To its default (delete)", "reset"),
+        ("Undo the last change", "Again redoes it (Ctrl+Z)", "part('work', 'undo')"),
+    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
+        self.composed: Composed | None = None
+        self.work = WorkingDraft(self)
+        self.files = FileActions(self)
         self._folds: dict[str, bool] = {}
         """Sections that the user opened or closed."""
+        self.grid = Grid(COLUMNS, empty="Loading the form …", id="compose-form")
 
     def body(self) -> ComposeResult:
         with Container(id="compose-body"):
-            yield Grid(COLUMNS, empty="Loading the form …", id="compose-form")
+            yield self.grid
             with VerticalScroll(id="compose-side", can_focus=True):
                 yield Static("", id="compose-help", markup=False)
                 yield Static("", id="compose-plan", markup=False)
                 yield Static("", id="compose-toml", markup=False)
 
     def on_mount(self) -> None:
+        self.dashboard.form = self.work
+        self.work.restore()
         self.grid.focus()
-        self._check()
+        self.check()
 
-    @property
-    def grid(self) -> Grid:
-        return self.query_one("#compose-form", Grid)
+    def on_screen_resume(self) -> None:
+        self.work.offer()
 
-    def on_composed(self, message: Composed) -> None:
-        self._composed = message
+    def check(self) -> None:
+        """Check the draft and rebuild its form."""
+        self.work.remember()
+        job = partial(sweep_files.compose, self.work.draft.copy())
+        self.background.submit("compose", job, self, self._show)
+
+    def _show(self, composed: Composed) -> None:
+        self.composed = composed
         self._show_form()
-        self.query_one("#compose-toml", Static).update(highlighted(message.draft.toml()))
-        self.query_one("#compose-plan", Static).update(plan_text(message))
+        self.query_one("#compose-toml", Static).update(highlighted(composed.draft.toml()))
+        self.query_one("#compose-plan", Static).update(plan_text(composed))
 
     # The form
 
     def _show_form(self) -> None:
-        if self._composed is None:
+        if self.composed is None:
             return
-        self.grid.show(form_rows(self._composed.sections, self._folds))
+        self.grid.show(form_rows(self.composed.sections, self._folds))
         self._show_help()
 
     def _here(self) -> tuple[Section | None, Field | None]:
         """The field under the cursor, and its section."""
-        sections, key = self._composed.sections if self._composed else (), self.grid.key
+        sections, key = self.composed.sections if self.composed else (), self.grid.key
         found = ((s, f) for s in sections for f in s.fields if f"{s.title} {f.key}" == key)
         return next(found, (None, None))
 
@@ -133,32 +146,31 @@ class ComposeScreen(Filing):
         self.action_set()
 
     def copyable(self) -> list[tuple[str, str]]:
-        here, composed = self._field(), self._composed
+        here, composed = self._field(), self.composed
         return [
             ("problems", "\n".join(composed.problems) if composed else ""),
             ("field", called(here) if here else ""),
-            ("sweep file", self._draft.toml()),
+            ("sweep file", self.work.draft.toml()),
         ]
 
     def action_find(self) -> None:
         """Go to a field by its name, also in a closed section."""
-        if self._composed is None:
-            self.notify("The form is still loading.", markup=False)
+        if self.composed is None:
+            self.report("The form is still loading.")
             return
-        sections = self._composed.sections
+        sections = self.composed.sections
         places = {called(field): (section, field) for section in sections for field in section.fields}
 
-        def take(name: str | None) -> None:
-            if name:
-                section, field = places[name]
-                self._folds |= {section.title: True}
-                self._keep_open(section, field)
-                self._show_form()
-                self.grid.move_to(f"{section.title} {field.key}")
+        def take(name: str) -> None:
+            section, field = places[name]
+            self._folds |= {section.title: True}
+            self._keep_open(section, field)
+            self._show_form()
+            self.grid.move_to(f"{section.title} {field.key}")
 
         here = self._field()
         options = [(name, first_sentence(field.help)) for name, (_, field) in places.items()]
-        self.app.push_screen(ChooseScreen("Find a field", options, called(here) if here else ""), take)
+        self.choose("Find a field", options, take, called(here) if here else "")
 
     def _keep_open(self, section: Section | None, field: Field) -> None:
         """Keep an advanced field visible while it is being edited."""
@@ -173,7 +185,7 @@ class ComposeScreen(Filing):
             return
         if field.options and not field.many and not field.grid:
             here = field.value or field.default
-            self.app.push_screen(ChooseScreen(called(field), field.options, here), partial(self._take, field))
+            self.choose(called(field), field.options, partial(self._take, field), here)
             return
         allowed = f"\nAllowed: {', '.join(name for name, _ in field.options)}." if field.options else ""
         several = (
@@ -199,50 +211,49 @@ class ComposeScreen(Filing):
         if text is None:
             return
         if text == "" or (text == field.default and not field.is_set):
-            self._draft.drop(field.key)
+            self.work.draft.drop(field.key)
             self._show_meanwhile(field, "", False)
         else:
             value, grid = field.parse(text)
-            self._draft.put(field.key, value, grid=grid)
+            self.work.draft.put(field.key, value, grid=grid)
             self._show_meanwhile(field, text, grid)
-        self._check()
+        self.check()
 
     def _show_meanwhile(self, field: Field, text: str, grid: bool) -> None:
         """Show a new value at once: checking a large sweep on a slow file system takes a while."""
-        if self._composed is not None:
+        if self.composed is not None:
             section, here = self._here()
             if here is not None:
                 self._keep_open(section, here)
-            self._composed.put(replace(field, value=text, is_set=bool(text), grid=grid, problem=""))
+            self.composed.put(replace(field, value=text, is_set=bool(text), grid=grid, problem=""))
             self._show_form()
 
     def tick(self) -> None:
-        if self._composed is not None and self._composed.draft.raw != self._draft.raw:
+        if self.composed is not None and self.composed.draft.raw != self.work.draft.raw:
             self.query_one("#compose-plan", Static).update("checking …")
 
     def action_reset(self) -> None:
         """Reset the field to its default."""
         field = self._field()
         if field is not None:
-            self._draft.drop(field.key)
+            self.work.draft.drop(field.key)
             self._show_meanwhile(field, "", False)
-            self._check()
+            self.check()
 
     def action_add(self) -> None:
         """Add a method to the sweep."""
-        composed = self._composed
+        composed = self.composed
         options = next((f.options for s in composed.sections for f in s.fields if f.key == "method.0.name"), ()) if composed else ()  # fmt: skip
 
-        def take(name: str | None) -> None:
-            if name:
-                self._draft.methods.append({"name": name})
-                self._check()
+        def take(name: str) -> None:
+            self.work.draft.methods.append({"name": name})
+            self.check()
 
         if options:
-            self.app.push_screen(ChooseScreen("Add a method", options), take)
-        elif composed is not None and not self._draft.methods:
-            self._draft.methods.append({})
-            self._check()
+            self.choose("Add a method", options, take)
+        elif composed is not None and not self.work.draft.methods:
+            self.work.draft.methods.append({})
+            self.check()
 
     def action_add_verifier(self) -> None:
         """Add a verifier for every model of the sweep."""
@@ -253,31 +264,26 @@ class ComposeScreen(Filing):
         self._add_table("attack", "Add an attack")
 
     def _add_table(self, key: str, title: str) -> None:
-        if self._composed is None:
+        if self.composed is None:
             return
 
-        def take(name: str | None) -> None:
-            if name:
-                self._draft.tables(key).append({LISTS[key]: name})
-                self._check()
+        def take(name: str) -> None:
+            self.work.draft.tables(key).append({LISTS[key]: name})
+            self.check()
 
-        self.app.push_screen(ChooseScreen(title, self._composed.tables[key]), take)
+        self.choose(title, self.composed.tables[key], take)
 
     def action_remove(self) -> None:
         """Remove the method, verifier or attack under the cursor."""
         field = self._field()
         key, _, rest = field.key.partition(".") if field else ("", "", "")
         if key not in LISTS or not rest:
-            self.notify("Move the cursor to a field of a method, verifier or attack first.", markup=False)
-        elif key == "method" and len(self._draft.methods) < 2:
-            self.notify("A sweep needs at least one method.", markup=False)
+            self.report("Move the cursor to a field of a method, verifier or attack first.")
+        elif key == "method" and len(self.work.draft.methods) < 2:
+            self.report("A sweep needs at least one method.")
         else:
-            del self._draft.tables(key)[int(rest.split(".")[0])]
-            self._check()
-
-    def commands(self) -> Iterable[SystemCommand]:
-        for title, text, action in ACTIONS:
-            yield SystemCommand(title, text, partial(self.run_action, action))
+            del self.work.draft.tables(key)[int(rest.split(".")[0])]
+            self.check()
 
 
 def _check_text(field: Field, text: str) -> None:

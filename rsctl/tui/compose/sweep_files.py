@@ -4,34 +4,34 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsctl.errors import InputError
 from rsctl.tui import actions
-from rsctl.tui.background import Result
 from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.fields import Composed
 
 if TYPE_CHECKING:
     from rsctl.config.templates import Template
 
 
-class Opened(Result):
+class Opened(NamedTuple):
     """A sweep file or template was read, or a problem prevented it."""
 
-    def __init__(self, draft: Draft | None, file: Path | None, problem: str) -> None:
-        super().__init__()
-        self.draft, self.file, self.problem = draft, file, problem
+    draft: Draft | None
+    file: Path | None
+    problem: str
 
 
-class Saved(Result):
+class Saved(NamedTuple):
     """A sweep file was written, or a problem prevented it."""
 
-    def __init__(self, draft: Draft, file: Path, problem: str) -> None:
-        super().__init__()
-        self.draft, self.file, self.problem = draft, file, problem
+    draft: Draft
+    file: Path
+    problem: str
 
 
-def compose(draft: Draft) -> Result:
+def compose(draft: Draft) -> Composed:
     """The form for a draft."""
     from rsctl.tui.compose import form
 
@@ -56,7 +56,7 @@ def draft_of(template: Template) -> Draft:
     return Draft(tomli.loads(template.text))
 
 
-def open_file(name: str) -> Result:
+def open_file(name: str) -> Opened:
     """Read a sweep file."""
     from rsctl.config.settings import read_toml
 
@@ -67,7 +67,7 @@ def open_file(name: str) -> Result:
         return Opened(None, None, str(error))
 
 
-def save(file: Path, draft: Draft, own: bool) -> Result:
+def save(file: Path, draft: Draft, own: bool) -> Saved:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
