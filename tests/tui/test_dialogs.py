@@ -69,7 +69,7 @@ def test_other_modes_lists_filter_too(synthetic: Synthetic, drive) -> None:
         for action, typed, name in (
             ("sweep", "fin", "finished"), ("certificate", "coh", "cohen"), ("export", "csv", "csv"),
         ):  # fmt: skip
-            await app.mode_screen.run_action(action)
+            await app.mode_screen.run_action(f"part('controls', '{action}')")
             await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the list")
             await pilot.press(*typed)
             assert names_left(app)[0] == name
@@ -151,7 +151,7 @@ def test_so_do_a_refused_export_and_a_file_that_can_not_be_opened(
         assert "my-sweep" in shown(app, "#compose-toml")
         await pilot.press("2")
         await until(pilot, lambda: app.mode_screen.grid.rows, "the results")
-        await app.mode_screen.run_action("export")
+        await app.mode_screen.run_action("part('controls', 'export')")
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the formats")
         await pilot.press(*"md", "enter")
         await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")

@@ -133,7 +133,7 @@ def test_another_file_over_unsaved_changes_asks_and_undo_brings_them_back(
             "my-sweep",
             7,
         )
-        assert app.mode_screen.unsaved == "my-sweep"
+        assert app.mode_screen.work.unsaved == "my-sweep"
 
     drive(steps)
 
