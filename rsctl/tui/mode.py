@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -142,6 +142,7 @@ class ModeScreen(Screen[None]):
         then: Callable[[str], object],
         here: str = "",
         dim: Container[str] = (),
+        about: Mapping[str, str] | None = None,
     ) -> None:
         """Call `then` with the chosen one of these names, unless cancelled."""
 
@@ -149,7 +150,7 @@ class ModeScreen(Screen[None]):
             if name:
                 then(name)
 
-        self.app.push_screen(ChooseScreen(title, options, here, dim), chosen)
+        self.app.push_screen(ChooseScreen(title, options, here, dim, about), chosen)
 
     def settle(self, problem: str) -> None:
         """End a dialog's attempt: close it or show the problem in it; if it was left already, show the problem here."""

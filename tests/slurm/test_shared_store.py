@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.backend import shared
+from rsctl.cluster.slurm import shared
 from rsctl.cluster.slurm.commands import Partition
 from rsctl.cluster.slurm.shared import check_store, file_system
 from rsctl.errors import InputError
@@ -56,7 +56,10 @@ def test_a_store_in_memory_is_refused_where_this_machine_is_no_node(monkeypatch:
     monkeypatch.setattr(shared, "ask", lambda *_words: "node1\nnode2\n")
     monkeypatch.setattr("socket.gethostname", lambda: "login.cluster.example")
     check_store(Path("/home/runs"), partition)
-    with pytest.raises(InputError, match=r"/dev/shm/runs is in the memory of this machine .* 'cpu' sees it"):
+    with pytest.raises(
+        InputError,
+        match=r"/dev/shm/runs is in the memory of this machine.*no node of partition 'cpu' can access",
+    ):
         check_store(memory, partition)
     monkeypatch.setattr("socket.gethostname", lambda: "node2.cluster.example")
     check_store(memory, partition)

@@ -11,8 +11,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import UserError
-from rsctl.tui.compose.draft import Draft, to_toml
+from rsctl.tui.compose.draft import Draft
 
 
 class Kept(NamedTuple):

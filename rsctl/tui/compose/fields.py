@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.draft import LISTS, Draft
 
 
 @dataclass(frozen=True)
@@ -80,12 +80,19 @@ class Composed:
         plan: str,
         replaces: str,
         tables: dict[str, tuple[tuple[str, str], ...]],
+        abouts: Mapping[str, Mapping[str, str]],
     ) -> None:
         """`plan`: its description, empty if there are problems; `replaces`: the changes to an existing sweep;
-        `tables`: verifiers and attacks that can be added, each with its title.
+        `tables`: verifiers and attacks that can be added, each with its title; `abouts`: texts of names, by table or key.
         """
         self.draft, self.sections, self.problems = draft, sections, problems
-        self.plan, self.replaces, self.tables = plan, replaces, tables
+        self.plan, self.replaces, self.tables, self._abouts = plan, replaces, tables, abouts
+
+    def about(self, key: str) -> Mapping[str, str]:
+        """Texts of the names that a field or table can have."""
+        table, _, field = key.partition(".")
+        names = field.rpartition(".")[2] in ("", *LISTS.values())
+        return self._abouts.get(key) or (self._abouts.get(table, {}) if names else {})
 
     def put(self, field: Field) -> None:
         """Replace the field with the same key."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -14,7 +15,6 @@ from textual.widgets import Static
 from rsctl.completion import files, listed
 from rsctl.plain import plain
 from rsctl.tui.compose import sweep_files
-from rsctl.tui.compose.draft import LISTS
 from rsctl.tui.compose.drafting import WorkingDraft
 from rsctl.tui.compose.fields import Composed, Field, Section
 from rsctl.tui.compose.file_actions import FileActions
@@ -28,6 +28,7 @@ from rsctl.tui.compose.rows import (
     plan_text,
     said_default,
 )
+from rsctl.tui.compose.table_actions import TableActions
 from rsctl.tui.dialogs.prompt import PromptScreen
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.widgets.cells import Column
@@ -56,10 +57,10 @@ class ComposeScreen(ModeScreen):
         Binding("T", "part('files', 'template')", "Template"),
         Binding("w", "part('files', 'save')", "Save"),
         Binding("u", "part('files', 'submit')", "Submit"),
-        Binding("plus", "add", "Add a method", show=False),
-        Binding("V", "add_verifier", "Add a verifier", show=False),
-        Binding("A", "add_attack", "Add an attack", show=False),
-        Binding("minus", "remove", "Remove the table", show=False),
+        Binding("plus", "part('tables', 'add')", "Add a method", show=False),
+        Binding("V", "part('tables', 'add_verifier')", "Add a verifier", show=False),
+        Binding("A", "part('tables', 'add_attack')", "Add an attack", show=False),
+        Binding("minus", "part('tables', 'remove')", "Remove the table", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
         Binding("ctrl+z", "part('work', 'undo')", "Undo or redo the last change", show=False),
     ]  # fmt: skip
@@ -69,10 +70,10 @@ class ComposeScreen(ModeScreen):
         ("Start from a template", "In the form (T)", "part('files', 'template')"),
         ("Save the sweep file", "To a new file, or the one that was opened (w)", "part('files', 'save')"),
         ("Submit", "Shows the plan and its cost first (u)", "part('files', 'submit')"),
-        ("Add a method", "To compare it with the others (plus)", "add"),
-        ("Add a verifier", "Radii proved without sampling, on the same images (V)", "add_verifier"),
-        ("Add an attack", "On the network or on the smoothed classifier (A)", "add_attack"),
-        ("Remove a table", "The method, verifier or attack under the cursor (minus)", "remove"),
+        ("Add a method", "To compare it with the others (plus)", "part('tables', 'add')"),
+        ("Add a verifier", "Radii proved without sampling, on the same images (V)", "part('tables', 'add_verifier')"),
+        ("Add an attack", "On the network or on the smoothed classifier (A)", "part('tables', 'add_attack')"),
+        ("Remove a table", "The method, verifier or attack under the cursor (minus)", "part('tables', 'remove')"),
         ("Reset the field", "To its default (delete)", "reset"),
         ("Undo the last change", "Again redoes it (Ctrl+Z)", "part('work', 'undo')"),
     )  # fmt: skip
@@ -82,6 +83,7 @@ class ComposeScreen(ModeScreen):
         self.composed: Composed | None = None
         self.work = WorkingDraft(self)
         self.files = FileActions(self)
+        self.tables = TableActions(self)
         self._folds: dict[str, bool] = {}
         """Sections that the user opened or closed."""
         self.grid = Grid(COLUMNS, empty="Loading the form …", id="compose-form")
@@ -129,11 +131,11 @@ class ComposeScreen(ModeScreen):
         found = ((s, f) for s in sections for f in s.fields if f"{s.title} {f.key}" == key)
         return next(found, (None, None))
 
-    def _field(self) -> Field | None:
+    def field(self) -> Field | None:
         return self._here()[1]
 
     def _show_help(self) -> None:
-        self.query_one("#compose-help", Static).update(help_text(self._field()))
+        self.query_one("#compose-help", Static).update(help_text(self.field()))
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
         self._show_help()
@@ -146,7 +148,7 @@ class ComposeScreen(ModeScreen):
         self.action_set()
 
     def copyable(self) -> list[tuple[str, str]]:
-        here, composed = self._field(), self.composed
+        here, composed = self.field(), self.composed
         return [
             ("problems", "\n".join(composed.problems) if composed else ""),
             ("field", called(here) if here else ""),
@@ -168,7 +170,7 @@ class ComposeScreen(ModeScreen):
             self._show_form()
             self.grid.move_to(f"{section.title} {field.key}")
 
-        here = self._field()
+        here = self.field()
         options = [(name, first_sentence(field.help)) for name, (_, field) in places.items()]
         self.choose("Find a field", options, take, called(here) if here else "")
 
@@ -179,13 +181,15 @@ class ComposeScreen(ModeScreen):
 
     def action_set(self) -> None:
         """Edit the field under the cursor, or open the section."""
-        field = self._field()
+        field = self.field()
         if field is None:
             self.grid.action_choose()
             return
         if field.options and not field.many and not field.grid:
             here = field.value or field.default
-            self.choose(called(field), field.options, partial(self._take, field), here)
+            self.choose(
+                called(field), field.options, partial(self._take, field), here, about=self.about(field.key)
+            )
             return
         allowed = f"\nAllowed: {', '.join(name for name, _ in field.options)}." if field.options else ""
         several = (
@@ -203,9 +207,20 @@ class ComposeScreen(ModeScreen):
             else None
         )
         self.app.push_screen(
-            PromptScreen(called(field), told, field.proposed, partial(_check_text, field), complete=names),
+            PromptScreen(
+                called(field),
+                told,
+                field.proposed,
+                partial(_check_text, field),
+                complete=names,
+                about=self.about(field.key),
+            ),
             partial(self._take, field),
         )
+
+    def about(self, key: str) -> Mapping[str, str]:
+        """Texts of the names that a field can have; those of a field whose values aren't names match nothing."""
+        return self.composed.about(key) if self.composed else {}
 
     def _take(self, field: Field, text: str | None) -> None:
         if text is None:
@@ -234,55 +249,10 @@ class ComposeScreen(ModeScreen):
 
     def action_reset(self) -> None:
         """Reset the field to its default."""
-        field = self._field()
+        field = self.field()
         if field is not None:
             self.work.draft.drop(field.key)
             self._show_meanwhile(field, "", False)
-            self.check()
-
-    def action_add(self) -> None:
-        """Add a method to the sweep."""
-        composed = self.composed
-        options = next((f.options for s in composed.sections for f in s.fields if f.key == "method.0.name"), ()) if composed else ()  # fmt: skip
-
-        def take(name: str) -> None:
-            self.work.draft.methods.append({"name": name})
-            self.check()
-
-        if options:
-            self.choose("Add a method", options, take)
-        elif composed is not None and not self.work.draft.methods:
-            self.work.draft.methods.append({})
-            self.check()
-
-    def action_add_verifier(self) -> None:
-        """Add a verifier for every model of the sweep."""
-        self._add_table("verification", "Add a verifier")
-
-    def action_add_attack(self) -> None:
-        """Add an attack on every model of the sweep."""
-        self._add_table("attack", "Add an attack")
-
-    def _add_table(self, key: str, title: str) -> None:
-        if self.composed is None:
-            return
-
-        def take(name: str) -> None:
-            self.work.draft.tables(key).append({LISTS[key]: name})
-            self.check()
-
-        self.choose(title, self.composed.tables[key], take)
-
-    def action_remove(self) -> None:
-        """Remove the method, verifier or attack under the cursor."""
-        field = self._field()
-        key, _, rest = field.key.partition(".") if field else ("", "", "")
-        if key not in LISTS or not rest:
-            self.report("Move the cursor to a field of a method, verifier or attack first.")
-        elif key == "method" and len(self.work.draft.methods) < 2:
-            self.report("A sweep needs at least one method.")
-        else:
-            del self.work.draft.tables(key)[int(rest.split(".")[0])]
             self.check()
 
 

@@ -52,7 +52,8 @@ class ResultControls:
         def take(name: str) -> None:
             screen.request(replace(screen.question, certificate="" if name == OWN else name))
 
-        screen.choose("Certificate", options, take, screen.question.certificate or OWN, screen.refused)
+        here = screen.question.certificate or OWN
+        screen.choose("Certificate", options, take, here, screen.refused, screen.certificates)
 
     def alpha(self) -> None:
         """Set the failure probability; radii are recomputed from the stored counts."""

@@ -72,7 +72,8 @@ class ResultsScreen(ModeScreen):
         super().__init__()
         self.question = Question("", "", 0.0)
         self.curves: dict[str, Curve] = {}
-        self.certificates: list[str] = []
+        self.certificates: dict[str, str] = {}
+        """Every certificate, with its text."""
         self.refused: dict[str, str] = {}
         """Certificates that refuse this sweep's counts, with reasons."""
         self.baseline = ""
