@@ -445,3 +445,29 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         assert "drops gaussian-digits-s0.25-" in said
 
     drive(steps)
+
+
+def test_special_keys_and_names_are_marked(synthetic: Synthetic, drive) -> None:
+    """They are folded with the advanced keys, and come last in a list of names."""
+    sections = {section.title: section for section in compose(Draft(START)).sections}
+    certification, model = sections["Certification"], sections["Model"]
+    special = {field.label for field in certification.fields if field.special}
+    assert special == {"gradient", "transfer", "compile"}
+    assert special <= {field.label for field in certification.expert}
+    assert model.fields[0].options[-1] == ("linf-distance", "special: ℓ∞-distance network: 1-Lipschitz in ℓ∞")
+    certificates = next(field.options for field in certification.fields if field.label == "certificates")
+    assert {name for name, title in certificates if title.startswith("special: ")} == {
+        name for name, _ in certificates if name.startswith(("second-order", "transfer"))
+    }
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        keys = [row.key for row in form(app).rows]
+        assert "Certification certification.compile" not in keys
+        form(app).move_to("Certification expert")
+        await pilot.press("right")
+        assert form(app).move_to("Certification certification.compile")
+        assert form(app).rows[form(app).cursor].cells[0] == "compile (special)"
+        await until(pilot, lambda: "few sweeps need it" in shown(app, "#compose-help"), "its help")
+
+    drive(steps)

@@ -31,6 +31,8 @@ class Field:
     """Its value is itself a list."""
     several: bool = False
     """Its default differs between methods or noise levels."""
+    special: bool = False
+    """Few sweeps need it."""
 
     @property
     def proposed(self) -> str:

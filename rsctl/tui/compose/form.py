@@ -21,6 +21,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.point import Point
 from rsctl.config.sections import (
+    SPECIAL,
     AttackTable,
     Certification,
     ImageTable,
@@ -98,8 +99,13 @@ def _abouts() -> dict[str, dict[str, str]]:
     return {key: {one.name: getattr(one, "about", "") for one in found} for key, found in known.items()}
 
 
-def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:
-    return tuple((name, declared.title) for name, declared in sorted(known.items()))
+def _titles(known: Mapping[str, Any], order: Iterable[str] = ()) -> tuple[tuple[str, str], ...]:
+    """Names to choose from, each with its title; those that few sweeps need come last."""
+    special = {name: getattr(one, "special", False) for name, one in known.items()}
+    return tuple(
+        (name, f"special: {known[name].title}" if special[name] else known[name].title)
+        for name in sorted(order or sorted(known), key=special.__getitem__)
+    )
 
 
 @dataclass(frozen=True)
@@ -230,7 +236,9 @@ def _fields(
     default: Callable[[str, FieldInfo], Default] | None = None,
 ) -> Iterable[Field]:
     for name, info in model.model_fields.items():
-        options = tuple((c, find.title) for c, find in certificates().items()) if prefix + name == "certification.certificates" else ()  # fmt: skip
+        options = (
+            _titles(certificates(), certificates()) if prefix + name == "certification.certificates" else ()
+        )
         yield _field(draft, f"{prefix}{name}", name, info, default and default(name, info), options)
 
 
@@ -254,4 +262,5 @@ def _field(
         grid=in_grid,
         many=many,
         several=default.several,
+        special=info.json_schema_extra == SPECIAL,
     )

@@ -53,7 +53,11 @@ def field_row(section: Section, field: Field, depth: int = 1) -> GridRow:
     value = plain(field.value if field.is_set else field.default, 300)
     shown: Cell = ((("⊞ " if field.grid else "") + value + (" ✗" if field.problem else ""), style),)
     source = field.source if not field.is_set or field.source.startswith("except ") else ""
-    return GridRow(f"{section.title} {field.key}", (field.label, shown, ((source, "muted"),)), depth)
+    return GridRow(
+        f"{section.title} {field.key}",
+        (f"{field.label} (special)" if field.special else field.label, shown, ((source, "muted"),)),
+        depth,
+    )
 
 
 def highlighted(toml: str) -> Text:
@@ -92,6 +96,8 @@ def help_text(field: Field | None) -> Text:
     if field is not None:
         text.append(called(field) + "\n", "bold")
         text.append(plain(field.help, 600))
+        if field.special:
+            text.append("\nSpecial: few sweeps need it.", "dim")
         if field.default:
             text.append(f"\nDefault {said_default(field)}.", "dim")
         if field.problem:
