@@ -19,7 +19,6 @@ from textual.widgets import Input
 from rsctl.plain import plain
 from rsctl.text import counted
 from rsctl.tui.background import Background, Done, Failed
-from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
@@ -228,14 +227,13 @@ class Dashboard(App[None]):
             self.exit()
             return
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                form.keep()
-                self.background.finish("draft", 1.0)
-                self.exit()
+        def leave() -> None:
+            form.keep()
+            self.background.finish("draft", 1.0)
+            self.exit()
 
         text = f"'{plain(form.unsaved, 60)}' has unsaved changes (3, then w, saves them). They are kept and offered next time."
-        self.push_screen(ConfirmScreen("Quit rsctl?", text, "Quit", "Stay"), answered)
+        self.mode_screen.confirm("Quit rsctl?", text, "Quit", leave, "Stay")
 
     def action_help(self) -> None:
         screen = self.mode_screen
@@ -249,9 +247,7 @@ class Dashboard(App[None]):
         for name in self.MODES:
             if name != self.current_mode:
                 yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.action_mode, name))
-        yield SystemCommand(
-            "Pause or resume", "Pause or resume updates; tasks keep running (p)", self.action_pause
-        )
+        yield SystemCommand("Pause or resume", "Updates; tasks keep running (p)", self.action_pause)
         yield SystemCommand("Reload everything", "Read the whole store again (F5)", self.action_read_again)
         yield SystemCommand("Keys", "About this screen, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)

@@ -38,8 +38,6 @@ class ModeScreen(Screen[None]):
     """Meaning of the column titles, on the help screen."""
     ROWS: ClassVar[dict[str, str]] = {}
     """Help texts of a list's keys, by action; empty for a key without effect here."""
-    ACTIONS: ClassVar[Sequence[tuple[str, str, str]]] = ()
-    """Title, text and action of the mode's entries in the command palette."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -118,9 +116,13 @@ class ModeScreen(Screen[None]):
         """A second passed while this mode is on the screen."""
 
     def commands(self) -> Iterable[SystemCommand]:
-        """The mode's entries in the command palette."""
-        for title, text, action in self.ACTIONS:
-            yield SystemCommand(title, text, partial(self.run_action, action))
+        """The mode's entries in the command palette: what its keys do, and panels without a key."""
+        for binding in (*type(self).BINDINGS, *ModeScreen.BINDINGS):
+            if isinstance(binding, Binding):
+                text = f"{binding.tooltip or binding.description} ({self.app.get_key_display(binding)})"
+                yield SystemCommand(binding.description, text, partial(self.run_action, binding.action))
+        for name in [name for key, name in self.PANES if not key]:
+            yield SystemCommand(f"Panel: {name.lower()}", "([ and ])", partial(self.action_pane, name))
 
     def report(self, text: str, error: bool = False) -> None:
         """Show a message."""

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rsctl.config.runs import TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.report.logged import alike_logs
 from rsctl.report.notes import settings_of, told_apart
+from rsctl.report.typeset import plain as setting_text
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 
@@ -143,22 +143,15 @@ def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]
     settings: dict[str, Any] = {}
     problem = ""
     try:
-        settings = _settings(model, table)
+        train = model.train_spec
+        heading = {"method": train.method, "sigma": train.sigma, "seed": train.seed}
+        settings = {**heading, **settings_of(train, table.table_spec)}
     except UserError as error:
         problem = plain(str(error))
         problems.append(problem)
     certificates = "+".join(values["certificates"])
     key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
     return PlannedRun(key, model.id, table.id, settings, values, tasks, problem)
-
-
-def _settings(model: Run, table: Run) -> dict[str, Any]:
-    train = model.train_spec
-    return {**_heading(train), **settings_of(train, table.table_spec)}
-
-
-def _heading(train: TrainSpec) -> dict[str, Any]:
-    return {"method": train.method, "sigma": train.sigma, "seed": train.seed}
 
 
 def _name(entries: list[PlannedRun]) -> None:
@@ -178,7 +171,7 @@ def _name(entries: list[PlannedRun]) -> None:
                 value = column[at]
                 # An attack on the network itself has no noise: its noise settings are all 0.
                 if value is not None and (value or not key.startswith("attack.")):
-                    entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"
+                    entry.parts[key] = f"{key.split('.', 1)[-1]} {setting_text(value)}"
 
 
 def _shorten(entries: list[PlannedRun]) -> None:
@@ -196,7 +189,3 @@ def _joined(parts: dict[str, str]) -> str:
     heading = " ".join(filter(None, (by, parts.get("sigma"), parts.get("log"))))
     settings = (text for key, text in parts.items() if key not in ("method", "by", "sigma", "log"))
     return plain(" · ".join(filter(None, (heading, *settings))), 120)
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

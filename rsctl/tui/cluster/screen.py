@@ -83,11 +83,6 @@ class ClusterScreen(ModeScreen):
     ROWS: ClassVar[dict[str, str]] = {
         "choose": "", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
     }  # fmt: skip
-    ACTIONS = (
-        ("Cancel", "Cancel the task under the cursor (x)", "cancel"),
-        ("Doctor", "Check store, data, packages, queue and SLURM (D)", "examine"),
-        *((f"Show {name.lower()}", "Below the queue ([ and ])", f"pane('{name}')") for _, name in PANES),
-    )
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "cancel", "Cancel", tooltip="Cancel the task under the cursor"),
         Binding("D", "examine", "Doctor", tooltip="Check the store, data, packages, queue and SLURM"),

@@ -14,7 +14,6 @@ from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_methods, known_models
 from rsctl.catalog.fitted import Sourced, defaults, said_before
-from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.config.resolve import FILE
 from rsctl.errors import InputError
@@ -66,15 +65,14 @@ class InEffect:
         """The default of a recipe field for all methods; a method's own table takes precedence."""
         said = []
         for one in self._methods:
-            mine = _each(self._draft.get(f"method.{one.place}.training.{name}"), info)
+            mine = _each(self._draft.get(f"method.{one.place}.training.{name}"))
             said.append((one.name, [(value, FILE) for value in mine] or _of(one, name, info)))
         return _joined(said) if said else own(info)
 
     def apart(self, name: str) -> str:
         """Values of a recipe field that methods override in their own tables."""
         found = [
-            (one, _each(self._draft.get(f"method.{one.place}.training.{name}"), Recipe.model_fields[name]))
-            for one in self._methods
+            (one, _each(self._draft.get(f"method.{one.place}.training.{name}"))) for one in self._methods
         ]
         return "; ".join(f"{one.name}: {', '.join(map(shown, values))}" for one, values in found if values)
 
@@ -108,7 +106,7 @@ def _of(one: _Trained, name: str, info: FieldInfo) -> Values:
     return [found.get(name, (fallback, "required" if info.is_required() else OWN)) for found in one.at]
 
 
-def _each(found: tuple[Any, bool], info: FieldInfo | None = None) -> list[Any]:
+def _each(found: tuple[Any, bool]) -> list[Any]:
     """The values of a field; a field that is itself a list has one."""
     value, in_grid = found
     if value is None:

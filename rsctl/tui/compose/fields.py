@@ -71,30 +71,27 @@ class Section:
         return [field for field in self.fields if field not in basic]
 
 
+@dataclass
 class Composed:
     """The form for a draft, checked."""
 
-    def __init__(
-        self,
-        draft: Draft,
-        sections: tuple[Section, ...],
-        problems: tuple[str, ...],
-        plan: str,
-        replaces: str,
-        tables: dict[str, tuple[tuple[str, str], ...]],
-        abouts: Mapping[str, Mapping[str, str]],
-    ) -> None:
-        """`plan`: its description, empty if there are problems; `replaces`: the changes to an existing sweep;
-        `tables`: verifiers and attacks that can be added, each with its title; `abouts`: texts of names, by table or key.
-        """
-        self.draft, self.sections, self.problems = draft, sections, problems
-        self.plan, self.replaces, self.tables, self._abouts = plan, replaces, tables, abouts
+    draft: Draft
+    sections: tuple[Section, ...]
+    problems: tuple[str, ...]
+    plan: str
+    """Its description, empty if there are problems."""
+    replaces: str
+    """The changes to an existing sweep."""
+    tables: dict[str, tuple[tuple[str, str], ...]]
+    """Verifiers and attacks that can be added, each with its title."""
+    abouts: Mapping[str, Mapping[str, str]]
+    """Texts of names, by table or key."""
 
     def about(self, key: str) -> Mapping[str, str]:
         """Texts of the names that a field or table can have."""
         table, _, field = key.partition(".")
         names = field.rpartition(".")[2] in ("", *LISTS.values())
-        return self._abouts.get(key) or (self._abouts.get(table, {}) if names else {})
+        return self.abouts.get(key) or (self.abouts.get(table, {}) if names else {})
 
     def put(self, field: Field) -> None:
         """Replace the field with the same key."""

@@ -64,19 +64,6 @@ class ComposeScreen(ModeScreen):
         Binding("delete,backspace", "reset", "Reset the field", show=False),
         Binding("ctrl+z", "part('work', 'undo')", "Undo or redo the last change", show=False),
     ]  # fmt: skip
-    ACTIONS = (
-        ("Find a field", "By its name (/)", "find"),
-        ("Open a sweep file", "In the form (o)", "part('files', 'open')"),
-        ("Start from a template", "In the form (T)", "part('files', 'template')"),
-        ("Save the sweep file", "To a new file, or the one that was opened (w)", "part('files', 'save')"),
-        ("Submit", "Shows the plan and its cost first (u)", "part('files', 'submit')"),
-        ("Add a method", "To compare it with the others (plus)", "part('tables', 'add')"),
-        ("Add a verifier", "Radii proved without sampling, on the same images (V)", "part('tables', 'add_verifier')"),
-        ("Add an attack", "On the network or on the smoothed classifier (A)", "part('tables', 'add_attack')"),
-        ("Remove a table", "The method, verifier or attack under the cursor (minus)", "part('tables', 'remove')"),
-        ("Reset the field", "To its default (delete)", "reset"),
-        ("Undo the last change", "Again redoes it (Ctrl+Z)", "part('work', 'undo')"),
-    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()

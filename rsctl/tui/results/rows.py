@@ -40,7 +40,7 @@ def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[GridR
 
 def sorts(radii: Sequence[float]) -> list[str]:
     """Titles of the columns to sort runs by; the first one keeps the planned order."""
-    return ["Run", "Images", *map(radius_text, radii), *(column.title for column in LAST)]
+    return [column.title for column in result_columns(radii, False)]
 
 
 def marked(columns: Sequence[Column], sort: str) -> list[Column]:

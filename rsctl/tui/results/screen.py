@@ -54,19 +54,6 @@ class ResultsScreen(ModeScreen):
         Binding("f", "part('controls', 'figure')", "Figure", show=False, tooltip="Save a figure of the runs shown"),
         Binding("w", "part('controls', 'export')", "Save", tooltip="Save the table: Markdown, CSV, LaTeX, JSON or logs"),
     ]  # fmt: skip
-    ACTIONS = (
-        ("Choose the sweep", "Show the results of another sweep (o)", "part('controls', 'sweep')"),
-        ("Choose the certificate", "Recomputes from the stored counts (C)", "part('controls', 'certificate')"),
-        ("Set alpha", "The failure probability; recomputes from the stored counts (a)", "part('controls', 'alpha')"),
-        ("Choose a published baseline", "Drawn as a dashed line (b)", "part('controls', 'baseline')"),
-        ("Show or hide intervals", "95 % Clopper-Pearson, in the table (i)", "intervals"),
-        ("Filter runs", "Also for exports and figures (/)", "part('filter_bar', 'open')"),
-        ("Export the table", "The runs shown, as Markdown, CSV, LaTeX, JSON or logs (w)", "part('controls', 'export')"),
-        ("Save a figure", "Of the runs shown, as PDF, SVG or PNG (f)", "part('controls', 'figure')"),
-        ("Sort runs", "By the next column, or click a title (s)", "sort"),
-        ("Compare two runs", "McNemar test at each radius, bootstrap of the ACR (m)", "part('controls', 'compare')"),
-        ("Copy", "A run's id, or the command that prints this table (y)", "copy"),
-    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
@@ -134,8 +121,7 @@ class ResultsScreen(ModeScreen):
         self.draw()
 
     def on_screen_resume(self) -> None:
-        wanted = self.dashboard.sweep_in_sight
-        overview = self.dashboard.overview
+        wanted, overview = self.dashboard.sweep_in_sight, self.dashboard.overview
         if wanted and overview and any(sweep.name == wanted for sweep in overview.sweeps):
             self.dashboard.sweep_in_sight = ""
             if wanted != self.question.sweep:

@@ -49,18 +49,6 @@ class SweepsScreen(ModeScreen):
         Binding("E", "error", "Last error in the log", show=False),
         Binding("X", "part('actions', 'delete')", "Delete the sweep", show=False),
     ]  # fmt: skip
-    ACTIONS = (
-        ("Filter runs", "state:failed  method:gaussian  sigma:>0.5  or text (/)", "part('filter_bar', 'open')"),
-        ("Sort runs", "As planned, by state, progress or time left (s)", "sort"),
-        ("Cancel", "The unfinished tasks of the sweep, run or task under the cursor (x)", "part('actions', 'cancel')"),
-        ("Retry", "The failed, lost and cancelled tasks of the sweep, run or task under the cursor (r)", "part('actions', 'retry')"),
-        ("Retry with other limits", "With more time or memory (R)", "part('actions', 'retry_larger')"),
-        ("Edit the sweep file", "Open it in $EDITOR, then submit the change (e)", "part('editor', 'edit')"),
-        ("Jump to the last error", "In the log (E)", "error"),
-        ("Delete the sweep", "With the results that no other sweep shares; asks first (X)", "part('actions', 'delete')"),
-        ("Copy", "An id, an error, a command, a line of the log (y)", "copy"),
-        *((f"Show {name.lower()}", f"In the panel ({key})", f"pane('{name}')") for key, name in PANES),
-    )  # fmt: skip
 
     def __init__(self) -> None:
         super().__init__()
