@@ -70,7 +70,7 @@ class Dashboard(App[None]):
         """Used only on the background thread `store`."""
         self.form: WorkingDraft | None = None
         """The draft of the compose mode, once that has been opened."""
-        self.sweep_in_sight = ""
+        self.selected_sweep = ""
         """The sweep last selected, for the mode that is opened next."""
         self._away = False
         self._just_left = False
@@ -200,7 +200,7 @@ class Dashboard(App[None]):
     def action_mode(self, name: str) -> None:
         """Go to another mode."""
         if self.screen is self.mode_screen and name != self.current_mode:
-            self.sweep_in_sight = self.mode_screen.sweep_name() or self.sweep_in_sight
+            self.selected_sweep = self.mode_screen.sweep_name() or self.selected_sweep
             self.switch_mode(name)
 
     def action_pause(self) -> None:

@@ -167,16 +167,7 @@ def _run_view(sweep: str, entry: PlannedRun, tasks: dict[str, TaskView], before:
     if before and before.entry is entry.values and len(views) == len(before.tasks) and all(map(operator.is_, views, before.tasks)):  # fmt: skip
         return before
     run = RunView(
-        entry.key,
-        sweep,
-        entry.title,
-        entry.name,
-        entry.model,
-        entry.counts,
-        entry.settings,
-        entry.values,
-        views,
-        entry.problem,
-    )
+        entry.key, sweep, entry.title, entry.name, entry.model, entry.counts, entry.settings, entry.values, views, entry.problem,
+    )  # fmt: skip
     _ = run.progress, run.stage_progress
     return run

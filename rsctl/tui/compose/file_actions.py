@@ -105,7 +105,7 @@ class FileActions:
         screen = self._screen
         screen.report(first_lines(f"{done.text}\nPress 1 to see it.", 12))
         # The sweeps mode opens with it selected.
-        screen.dashboard.sweep_in_sight = name
+        screen.dashboard.selected_sweep = name
         screen.dashboard.poll_now()
         self._work.mark_saved(Draft(raw), self._work.file)
         screen.check()

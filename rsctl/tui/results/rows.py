@@ -101,17 +101,9 @@ def result_row(
         )
     complete = curve.images == curve.planned
     images = f"{curve.images:,}" if complete else f"{curve.images:,} of {curve.planned:,}"
-    return GridRow(
-        run.key,
-        (
-            mark,
-            ((images, "" if complete else "running"),),
-            *cells,
-            three_down(curve.acr),
-            percent_up(curve.abstain_rate),
-            percent_up(curve.cap_share),
-        ),
-    )
+    shown = ((images, "" if complete else "running"),)
+    rates = (three_down(curve.acr), percent_up(curve.abstain_rate), percent_up(curve.cap_share))
+    return GridRow(run.key, (mark, shown, *cells, *rates))
 
 
 def sample_columns(labels: Labels) -> list[Column]:

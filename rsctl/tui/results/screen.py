@@ -115,15 +115,15 @@ class ResultsScreen(ModeScreen):
 
     def show(self, overview: Overview) -> None:
         if self.sweep is None and overview.sweeps:
-            wanted = self.dashboard.sweep_in_sight
+            wanted = self.dashboard.selected_sweep
             names = [sweep.name for sweep in overview.sweeps]
             self.request(Question(wanted if wanted in names else names[0], "", 0.0))
         self.draw()
 
     def on_screen_resume(self) -> None:
-        wanted, overview = self.dashboard.sweep_in_sight, self.dashboard.overview
+        wanted, overview = self.dashboard.selected_sweep, self.dashboard.overview
         if wanted and overview and any(sweep.name == wanted for sweep in overview.sweeps):
-            self.dashboard.sweep_in_sight = ""
+            self.dashboard.selected_sweep = ""
             if wanted != self.question.sweep:
                 self.request(Question(wanted, "", 0.0))
 

@@ -80,19 +80,14 @@ def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     if dead:
         state = (*state, (f" {dead} dead", "failed"))
     name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
-    return GridRow(
-        sweep.name,
-        (name, state, _share(progress) if sweep.tasks else "", "", "", "", ""),
-        0,
-        opened,
-    )
+    share = _share(progress) if sweep.tasks else ""
+    return GridRow(sweep.name, (name, state, share, "", "", "", ""), 0, opened)
 
 
 def _run_row(run: RunView, opened: bool) -> GridRow:
-    if run.problem:
-        return GridRow(run.key, (run.name, state_cell("unknown", "unreadable"), "", "", "", "", ""), 1, None)
-    if run.imported:
-        return GridRow(run.key, (run.name, state_cell("done", "imported"), "", "", "", "", ""), 1, None)
+    if run.problem or run.imported:
+        state = state_cell("unknown", "unreadable") if run.problem else state_cell("done", "imported")
+        return GridRow(run.key, (run.name, state, "", "", "", "", ""), 1, None)
     whole, stage = run.progress, run.stage_progress
     text = whole.text
     if whole.state == "running":
@@ -102,29 +97,15 @@ def _run_row(run: RunView, opened: bool) -> GridRow:
         # The glyph keeps the state where the column has no room for its name.
         brief = "done " if whole.state == "done" else ""
         shown = (*state_cell(whole.state, brief), (mark_of(run.warning), "failed"))
-    return GridRow(
-        run.key,
-        (run.name, shown, _share(stage), _rate(stage), _left(stage), "", ""),
-        1,
-        opened,
-    )
+    cells = (run.name, shown, _share(stage), _rate(stage), _left(stage), "", "")
+    return GridRow(run.key, cells, 1, opened)
 
 
 def _task_row(run: RunView, task: TaskView) -> GridRow:
-    alone = progress_of([task])
-    return GridRow(
-        f"{run.key} {task.key}",
-        (
-            task.name,
-            state_cell(task.state, task.state),
-            _share(alone),
-            _rate(alone),
-            _left(alone),
-            ((task.node, "muted"),),
-            str(task.attempt or ""),
-        ),
-        2,
-    )
+    alone, state = progress_of([task]), state_cell(task.state, task.state)
+    numbers = (_share(alone), _rate(alone), _left(alone))
+    cells = (task.name, state, *numbers, ((task.node, "muted"),), str(task.attempt or ""))
+    return GridRow(f"{run.key} {task.key}", cells, 2)
 
 
 def _share(progress: ProgressView) -> Cell:

@@ -83,11 +83,11 @@ class SweepsScreen(ModeScreen):
             self._open = {overview.sweeps[0].name}
         only = self.filter_bar.only
         self.grid.empty = NO_MATCH if only else "No sweeps yet. Press 3 to create one."
-        wanted = self.dashboard.sweep_in_sight
+        wanted = self.dashboard.selected_sweep
         goes = wanted != self.sweep_name() and any(sweep.name == wanted for sweep in overview.sweeps)
         if goes:
             self._open = (self._open or set()) | {wanted}
-            self.dashboard.sweep_in_sight = ""
+            self.dashboard.selected_sweep = ""
         self.grid.show(sweep_rows(overview, self._open or set(), only, self._sort), titles(self._sort))
         if goes:
             self.grid.move_to(wanted)

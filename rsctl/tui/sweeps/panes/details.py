@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from rsctl.report.typeset import plain as setting_text
 from rsctl.tui.sweeps.selection import Selection
 from rsctl.tui.views import GLYPHS, RunView, SweepView, TaskView, progress_of
 
+Facts = list[tuple[str, Any]]
+"""Names and values; empty values are left out, an empty name is a blank line."""
 NAMES = 18
 """Width of the names; values that don't fit beside them get their own lines, so that they can be selected whole."""
 
@@ -46,16 +49,11 @@ class DetailsPane(VerticalScroll):
         if state == self._shown:
             return
         self._shown = state
-        table: list[tuple[str, str]] = []
-        if task and run:
-            _task(table, task)
-        elif run:
-            _run(table, run, origin)
-        elif sweep:
-            _sweep(table, sweep)
-        for problem in overview.problems:
-            _line(table, "problem", problem)
-        self._facts = table
+        facts = _task(task) if task and run else _run(run, origin) if run else _sweep(sweep) if sweep else []
+        facts += [("problem", problem) for problem in overview.problems]
+        self._facts = [
+            (name, plain(str(value))) for name, value in facts if not name or value not in ("", None)
+        ]
         self._lay_out()
 
     def load(self, selection: Selection) -> tuple[str, list[tuple[str, str]]] | None:
@@ -103,93 +101,78 @@ def laid_out(facts: list[tuple[str, str]], width: int) -> Text:
     return text
 
 
-def _line(table: list[tuple[str, str]], name: str, value: object) -> None:
-    table.append((name, plain(str(value))))
+def _sweep(sweep: SweepView) -> Facts:
+    return [
+        ("sweep", sweep.name),
+        ("description", " ".join(sweep.description.split())),
+        ("submitted", _clock(sweep.submitted)),
+        ("cluster", sweep.cluster),
+        ("runs", len(sweep.runs)),
+        ("tasks", _states(sweep.tasks)),
+        *_reasons(sweep.tasks),
+    ]
 
 
-def _sweep(table: list[tuple[str, str]], sweep: SweepView) -> None:
-    _line(table, "sweep", sweep.name)
-    if sweep.description:
-        _line(table, "description", " ".join(sweep.description.split()))
-    _line(table, "submitted", _clock(sweep.submitted))
-    _line(table, "cluster", sweep.cluster)
-    _line(table, "runs", len(sweep.runs))
-    _line(table, "tasks", _states(sweep.tasks))
-    _why(table, sweep.tasks)
-
-
-def _run(table: list[tuple[str, str]], run: RunView, origin: list[tuple[str, str]]) -> None:
+def _run(run: RunView, origin: list[tuple[str, str]]) -> Facts:
     if run.problem:
-        _line(table, "problem", run.problem)
-        return
-    _line(table, "run", run.title)
-    if run.imported:
-        _import(table, run)
-        return
-    _line(table, "tasks", _states(run.tasks))
-    if run.warning:
-        _line(table, "LEARNED NOTHING", run.warning)
-    _why(table, run.tasks)
+        return [("problem", run.problem)]
     entry: Mapping[str, Any] = run.entry
-    _line(table, "model", run.model)
-    _line(table, entry["kind"], run.counts)
-    _line(table, "images", entry["images"]["count"])
-    if entry["kind"] == "counts":
-        _line(table, "certificates", ", ".join(entry["certificates"]))
-        _line(table, "alpha", f"{entry['alpha']:g}")
-    for name, text in origin:
-        _line(table, name, text)
-    _settings(table, run)
+    settings = ((key, setting_text(value)) for key, value in run.settings.items() if value is not None)
+    if run.imported:
+        return [("run", run.title), *_import(run), ("", ""), *settings]
+    counts = entry["kind"] == "counts"
+    return [
+        ("run", run.title),
+        ("tasks", _states(run.tasks)),
+        ("LEARNED NOTHING", run.warning),
+        *_reasons(run.tasks),
+        ("model", run.model),
+        (entry["kind"], run.counts),
+        ("images", entry["images"]["count"]),
+        ("certificates", ", ".join(entry["certificates"]) if counts else ""),
+        ("alpha", f"{entry['alpha']:g}" if counts else ""),
+        *origin,
+        ("", ""),
+        *settings,
+    ]
 
 
-def _settings(table: list[tuple[str, str]], run: RunView) -> None:
-    table.append(("", ""))
-    for key, value in run.settings.items():
-        if value is not None:
-            _line(table, key, setting_text(value))
+def _import(run: RunView) -> Facts:
+    entry, forms = run.entry, (("n", ","), ("n0", ","), ("alpha", "g"))
+    return [
+        ("source", entry["source"]),
+        ("stored as", run.counts),
+        ("certificate", f"{entry['certificates'][0]}, as logged: no counts to compute others from"),
+        *((key, "not stated" if entry[key] is None else format(entry[key], form)) for key, form in forms),
+        *(("remark", remark) for remark in entry["remarks"]),
+    ]
 
 
-def _import(table: list[tuple[str, str]], run: RunView) -> None:
-    entry = run.entry
-    _line(table, "source", entry["source"])
-    _line(table, "stored as", run.counts)
-    _line(table, "certificate", f"{entry['certificates'][0]}, as logged: no counts to compute others from")
-    for name, form in (("n", ","), ("n0", ","), ("alpha", "g")):
-        _line(table, name, "not stated" if entry[name] is None else format(entry[name], form))
-    for remark in entry["remarks"]:
-        _line(table, "remark", remark)
-    _settings(table, run)
-
-
-def _task(table: list[tuple[str, str]], task: TaskView) -> None:
-    _line(table, "task", task.name)
-    _line(table, "run", task.run)
-    _line(table, "state", f"{GLYPHS[task.state]} {task.state}")
-    if task.reason:
-        _line(table, "reason", task.reason)
-    if task.warning:
-        _line(table, "LEARNED NOTHING", task.warning)
-    if task.total:
-        _line(table, "done", f"{task.done:,.0f} of {task.total:,.0f} {task.unit}")
-    _line(table, "attempt", task.attempt or "none yet")
-    if task.node:
-        _line(table, "node", task.node)
-    if task.updated:
-        _line(table, "last update", _clock(task.updated))
+def _task(task: TaskView) -> Facts:
+    return [
+        ("task", task.name),
+        ("run", task.run),
+        ("state", f"{GLYPHS[task.state]} {task.state}"),
+        ("reason", task.reason),
+        ("LEARNED NOTHING", task.warning),
+        ("done", f"{task.done:,.0f} of {task.total:,.0f} {task.unit}" if task.total else ""),
+        ("attempt", task.attempt or "none yet"),
+        ("node", task.node),
+        ("last update", _clock(task.updated) if task.updated else ""),
+    ]
 
 
 def _states(tasks: tuple[TaskView, ...]) -> str:
     return ", ".join(f"{count} {state}" for state, count in progress_of(tasks).states.items())
 
 
-def _why(table: list[tuple[str, str]], tasks: tuple[TaskView, ...]) -> None:
-    """Add each reason once, with its number of tasks."""
-    counted: dict[tuple[str, str], int] = {}
-    for task in tasks:
-        if task.reason and task.state != "done":
-            counted[task.state, task.reason] = counted.get((task.state, task.reason), 0) + 1
-    for (state, reason), count in list(counted.items())[:12]:
-        _line(table, f"{GLYPHS[state]} {state}", f"{count} tasks: {reason}" if count > 1 else reason)
+def _reasons(tasks: tuple[TaskView, ...]) -> Facts:
+    """Each reason of tasks that aren't done once, with its number of tasks."""
+    counts = Counter((task.state, task.reason) for task in tasks if task.reason and task.state != "done")
+    return [
+        (f"{GLYPHS[state]} {state}", f"{count} tasks: {reason}" if count > 1 else reason)
+        for (state, reason), count in list(counts.items())[:12]
+    ]
 
 
 def _clock(when: float) -> str:
