@@ -30,7 +30,7 @@ from jobs.models.parts import (
     parts_of,
     plain_values,
 )
-from jobs.models.refused import cascade, quantised, unreadable
+from jobs.models.refused import cascade, is_pickle, pickled, quantised, unreadable
 from jobs.models.stored import Stored, stored_in
 from jobs.tensors import load_tensors, unusable
 from rsctl.catalog.weight_files import content, weights_file
@@ -158,6 +158,8 @@ def read_weights(file: Path, part: str = "") -> Weights:
 def _loaded(path: Path, data: bytes) -> Any:
     if said := mistaken(path, data):
         raise InputError(said)
+    if is_pickle(data):
+        raise InputError(pickled(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats, which are named below where they hinder

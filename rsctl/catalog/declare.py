@@ -84,6 +84,9 @@ class Method(Explained):
     they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
+    passes: Callable[[Mapping[str, Any], int], float] = lambda parameters, _: parameters.get("noises", 1)
+    """Passes of a batch through the network whose activations are kept for one pass back, of (hyper-parameters, classes):
+    memory goes with it."""
 
     @property
     def module(self) -> str:

@@ -40,6 +40,7 @@ METHOD = Method(
     use_when="For proofs in ℓ∞ without sampling: set sigma = 0 and add [[verification]]. Intervals prove little of "
     "networks that were trained otherwise.",
     parameters=BoundTraining,
+    passes=lambda parameters, classes: 4,
     example={"sigma": 0.0, "model": "mlp", "verification": [{"verifier": "ibp"}]},
     defaults=(
         Defaults(
