@@ -27,7 +27,7 @@ Values = list[tuple[Any, str]]
 
 
 @dataclass(frozen=True)
-class Default:
+class EffectiveDefault:
     """The value in effect where a field isn't set: `90 / 150` if two methods differ, `5, 10` if two noise levels of one do."""
 
     text: str
@@ -56,12 +56,12 @@ class InEffect:
             if isinstance(name, str) and name in known_methods()
         ]
 
-    def hyperparameter(self, place: int, name: str, info: FieldInfo) -> Default:
+    def hyperparameter(self, place: int, name: str, info: FieldInfo) -> EffectiveDefault:
         """The default of a field of one method."""
         mine = [(one.name, _of(one, name, info)) for one in self._methods if one.place == place]
         return _joined(mine) if mine else own(info)
 
-    def recipe(self, name: str, info: FieldInfo) -> Default:
+    def recipe(self, name: str, info: FieldInfo) -> EffectiveDefault:
         """The default of a recipe field for all methods; a method's own table takes precedence."""
         said = []
         for one in self._methods:
@@ -94,11 +94,11 @@ class InEffect:
         return defaults(method, model, str(dataset), sigma, given, shape.counts["train"], shape.size)
 
 
-def own(info: FieldInfo) -> Default:
+def own(info: FieldInfo) -> EffectiveDefault:
     """The default from the field's declaration."""
     if info.is_required():
-        return Default("", "required")
-    return Default(shown(info.get_default(call_default_factory=True)), OWN)
+        return EffectiveDefault("", "required")
+    return EffectiveDefault(shown(info.get_default(call_default_factory=True)), OWN)
 
 
 def _of(one: _Trained, name: str, info: FieldInfo) -> Values:
@@ -119,7 +119,7 @@ def _table(of: dict[str, Any]) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def _joined(said: Iterable[tuple[str, Values]]) -> Default:
+def _joined(said: Iterable[tuple[str, Values]]) -> EffectiveDefault:
     texts, sources = [], []
     for name, values in said:
         levels = [shown(value) for value, _ in values]
@@ -130,4 +130,4 @@ def _joined(said: Iterable[tuple[str, Values]]) -> Default:
     whose = dict.fromkeys(source for _, source in sources)
     source = next(iter(whose)) if len(whose) == 1 else "; ".join(f"{name}: {one}" for name, one in sources)
     several = differ or any(len({shown(value) for value, _ in values}) > 1 for _, values in said)
-    return Default("" if text == "none" else text, source, several)
+    return EffectiveDefault("" if text == "none" else text, source, several)

@@ -39,7 +39,7 @@ from rsctl.plan.describe import describe
 from rsctl.plan.plan import make_plan
 from rsctl.store.layout import Store
 from rsctl.tui.actions import describe_changes
-from rsctl.tui.compose.defaults import Default, InEffect, own
+from rsctl.tui.compose.defaults import EffectiveDefault, InEffect, own
 from rsctl.tui.compose.draft import LISTS, ONCE, Draft
 from rsctl.tui.compose.fields import Composed, Field, Section
 from rsctl.tui.compose.form_text import choices, names_parser, parser, shown, single
@@ -54,7 +54,7 @@ def compose(draft: Draft) -> Composed:
     effective = InEffect(draft, place.data)
     checked = _check(draft, place)
 
-    def certification(name: str, info: FieldInfo) -> Default:
+    def certification(name: str, info: FieldInfo) -> EffectiveDefault:
         return (checked.radii if name == "radii" else None) or own(info)
 
     sections = [
@@ -117,7 +117,7 @@ class _Checked:
     general: list[str]
     text: str = ""
     replaces: str = ""
-    radii: Default | None = None
+    radii: EffectiveDefault | None = None
     """The default columns that are possible."""
 
 
@@ -138,7 +138,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
         return _Checked(found, general)
     except UserError as error:
         return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
-    radii = Default(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
+    radii = EffectiveDefault(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
     return _Checked({}, [], text, describe_changes(Store(place.store), plan), radii)
 
 
@@ -233,7 +233,7 @@ def _fields(
     draft: Draft,
     prefix: str,
     model: type[BaseModel],
-    default: Callable[[str, FieldInfo], Default] | None = None,
+    default: Callable[[str, FieldInfo], EffectiveDefault] | None = None,
 ) -> Iterable[Field]:
     for name, info in model.model_fields.items():
         options = (
@@ -243,7 +243,7 @@ def _fields(
 
 
 def _field(
-    draft: Draft, key: str, label: str, info: FieldInfo, default: Default | None = None,
+    draft: Draft, key: str, label: str, info: FieldInfo, default: EffectiveDefault | None = None,
     options: tuple[tuple[str, str], ...] = (),
 ) -> Field:  # fmt: skip
     value, in_grid = draft.get(key)
