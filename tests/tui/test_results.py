@@ -11,8 +11,8 @@ from test_app import type_at_once
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
-from rsctl.report.rows import sweep_results
-from rsctl.report.typeset import percent
+from rsctl.results.rounding import percent
+from rsctl.results.sweep import sweep_results
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.chart import Chart

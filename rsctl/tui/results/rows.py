@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
-from rsctl.report.typeset import percent, percent_up, radius_text, three_down
+from rsctl.results.rounding import percent, percent_up, radius_text, three_down
 from rsctl.tui.state_cells import mark_of
 from rsctl.tui.views import Curve, ImageView, RunView
 from rsctl.tui.widgets.cells import Cell, Column, GridRow, size_of

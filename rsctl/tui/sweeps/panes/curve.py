@@ -10,7 +10,7 @@ from rich.cells import cell_len
 from rich.text import Text
 from textual.app import ComposeResult
 
-from rsctl.report.typeset import percent, percent_up, three_down
+from rsctl.results.rounding import percent, percent_up, three_down
 from rsctl.text import counted
 from rsctl.tui.curve_display import chart_line, heading, images, norm_symbol, settings
 from rsctl.tui.sweeps.panes.curve_pane import CurvePane

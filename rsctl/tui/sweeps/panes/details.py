@@ -15,7 +15,7 @@ from textual.events import Resize
 from textual.widgets import Static
 
 from rsctl.plain import plain
-from rsctl.report.typeset import plain as setting_text
+from rsctl.results.rounding import plain as setting_text
 from rsctl.tui.sweeps.selection import Selection
 from rsctl.tui.views import GLYPHS, RunView, SweepView, TaskView, progress_of
 
