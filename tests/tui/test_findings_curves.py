@@ -148,7 +148,7 @@ def test_the_panel_draws_one_norm_at_a_time(found: Chain, drive: Any) -> None:
 
     async def steps(app: Dashboard, pilot: Any) -> None:
         pane = app.mode_screen.query_one(CertifiedPane)
-        pane.show([curves, other], 9)
+        pane.show(([curves, other], 9))
         chart = pane.query_one(Chart)
         assert [series.label for series in chart.series] == [curves.title]
         assert (chart.title, chart.x_name) == ("Certified accuracy, ℓ∞ runs", "ℓ∞ radius")

@@ -123,12 +123,13 @@ class ResultControls:
 
         def attempt(file: str) -> None:
             job = partial(write, screen.question, some, said, kind, file)
-            screen.background.submit("export", job, screen, self._report, screen.settle)
+            screen.background.submit("export", job, screen, self.report, screen.settle)
 
         prompt = PromptScreen(title, f"{what}\n{where}", name, need_file, attempt=attempt, complete=files)
         screen.app.push_screen(prompt)
 
-    def _report(self, done: Exported) -> None:
+    def report(self, done: Exported) -> None:
+        """Report a written file, long notes in a dialog of their own."""
         self._screen.settle(done.problem)
         first, _, notes = done.text.partition("\n")
         if len(notes) > 200:
