@@ -360,3 +360,18 @@ def test_monochrome_tells_curves_apart(synthetic: Synthetic, drive, monkeypatch)
         await pilot.press("2")
 
     drive(steps)
+
+
+def test_a_failed_job_is_reported_once(synthetic: Synthetic, drive) -> None:
+    """By the screen that it was for, and not again by the application."""
+
+    async def steps(app, pilot):
+        app.background.submit("broken", lambda: 1 / 0, app.mode_screen)
+        await until(pilot, lambda: list(app._notifications), "the message")
+        assert ["ZeroDivisionError" in one.message for one in app._notifications] == [True]
+        app.background.submit("handled", lambda: 1 / 0, app.mode_screen, failed=found.append)
+        await until(pilot, lambda: found, "the error")
+        assert len(list(app._notifications)) == 1
+
+    found: list[str] = []
+    drive(steps)
