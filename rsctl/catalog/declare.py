@@ -57,6 +57,8 @@ class Explained:
     """When to choose it."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
+    special: bool = False
+    """Few sweeps need it: marked in the dashboard's lists."""
 
     @property
     def module(self) -> str:

@@ -156,7 +156,7 @@ def test_what_is_submitted_while_one_looks_is_not_dropped(
     assert not status_values(chain.place)["dropped"]
     assert not status_values(chain.place, "tiny")["dropped"]
     assert not dropped.dropped_tasks(chain.place)
-    assert not watch.Watcher().look().dropped
+    assert not watch.Watcher().poll().dropped
     assert next(levels, None) is None
 
 
@@ -168,11 +168,11 @@ def test_the_dashboard_lists_them_beside_a_damaged_run_but_not_beside_a_damaged_
     submit(chain.file(ONE), chain.place, update=True)
     (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]
     (run.path / "spec.json").write_text("{")
-    seen = watch.Watcher().look()
+    seen = watch.Watcher().poll()
     assert seen.problems
     assert len(seen.dropped) == 3
     (chain.store.sweep_folder("tiny") / "plan.json").write_text("{")
-    assert not watch.Watcher().look().dropped
+    assert not watch.Watcher().poll().dropped
 
 
 def test_damaged_lists_of_tasks_and_strange_processes_are_passed_over(

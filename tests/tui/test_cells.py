@@ -6,10 +6,10 @@ import pytest
 from rich.cells import cell_len
 
 from rsctl.catalog.labels import Labels
-from rsctl.tui.result_rows import result_columns, sample_columns
-from rsctl.tui.screens.compose import COLUMNS as FORM
-from rsctl.tui.sweep_rows import COLUMNS as SWEEPS
-from rsctl.tui.widgets.cells import Column, Row, fit, pieces, size_of, widths
+from rsctl.tui.compose.screen import COLUMNS as FORM
+from rsctl.tui.results.rows import result_columns, sample_columns
+from rsctl.tui.sweeps.rows import COLUMNS as SWEEPS
+from rsctl.tui.widgets.cells import Column, GridRow, fit, pieces, size_of, widths
 
 
 @pytest.mark.parametrize("room", range(31))
@@ -56,7 +56,7 @@ def test_the_radius_of_an_image_is_in_sight_beside_names_of_classes() -> None:
 
 def test_columns_of_numbers_give_way_to_the_names_of_runs() -> None:
     name = (("━ ", "0"), ("at chance: ", "failed"), ("consistency σ 0.25", ""))
-    columns = result_columns([0.0, 0.25, 0.5, 0.75, 1.0], False, [Row("a", (name,))])
+    columns = result_columns([0.0, 0.25, 0.5, 0.75, 1.0], False, [GridRow("a", (name,))])
     found, _ = widths(columns, 80, 0)
     assert found[0] >= 2 + size_of(name)
 

@@ -8,7 +8,7 @@ from test_sweeps import text_of
 from textual.widgets import ContentSwitcher
 
 from rsctl.errors import UnavailableError
-from rsctl.tui.screens.cluster import ASKED
+from rsctl.tui.cluster.screen import ASKED
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -109,7 +109,7 @@ def says(*command: str) -> str:
 
 def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch) -> None:
     """And it stays, with its age, when SLURM no longer answers."""
-    for place in ("slurm_commands", "slurm_nodes"):
+    for place in ("slurm.commands", "slurm.nodes"):
         monkeypatch.setattr(f"rsctl.cluster.{place}.ask", says)
 
     async def steps(app, pilot):

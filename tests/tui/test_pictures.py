@@ -21,9 +21,9 @@ from jobs.certify import sampler
 from rsctl.catalog.labels import NAMES, labels_of
 from rsctl.plan.tasks import Task
 from rsctl.tui.app import make_app
-from rsctl.tui.pictures import way
-from rsctl.tui.screens.image import ImageScreen
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.results.image import ImageScreen
+from rsctl.tui.results.pictures import way
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.grid import Grid
 
 

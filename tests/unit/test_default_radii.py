@@ -11,8 +11,8 @@ from rsctl.config.sections import Certification
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.columns import possible_radii
 from rsctl.plan.plan import Plan, make_plan
-from rsctl.tui.draft import Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.form import compose
 
 ALL = Certification().radii
 

@@ -27,7 +27,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """A row. `key` identifies it; `open` is None for a row that doesn't fold."""
 
     key: str
