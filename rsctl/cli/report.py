@@ -188,11 +188,9 @@ def import_(
         "Give it with --" in remark for one in found if one.state == "skipped" for remark in one.remarks
     )
     if unclear:
-        tell(
-            [
-                f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
-            ]
-        )
+        tell([
+            f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
+        ])  # fmt: skip
     shown = [one for one in found if one.run]
     unstated = [
         f"--{name}" for name in ("n", "n0", "alpha") if any(getattr(one, name) is None for one in shown)
