@@ -13,7 +13,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", ".github/ARCHITECTURE.md", ".github/CONTRIBUTING.md")
-BLOCK = re.compile(r"^```python\n# (\S+\.py)(?:: after `(.+)`)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+BLOCK = re.compile(r"^```python\n# (\S+\.py)(?:: after `([^\n]+)`)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 """An example of ARCHITECTURE.md: the file, the beginning of the line that it comes after in one that exists, and the text."""
 MOST_LINES = 30
 """Lines of an example without blank ones: a reader takes it in at once."""
