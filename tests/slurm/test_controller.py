@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rsctl.cluster.all_backends import notices
-from rsctl.cluster.slurm.backend import commands
+from rsctl.cluster.slurm import commands
 from rsctl.cluster.slurm.commands import JobRow, compress, look_at_queue
 from rsctl.cluster.slurm.failure_reason import explain
 from rsctl.cluster.slurm.states import seen_of

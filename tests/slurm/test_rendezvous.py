@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from chain import tiny
 
-from rsctl.cluster.slurm.backend import processes
+from rsctl.cluster.slurm import processes
 from rsctl.cluster.slurm.processes import join
 from rsctl.errors import UnavailableError
 from rsctl.store.attempts import latest_attempt

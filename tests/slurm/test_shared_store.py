@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.backend import shared
+from rsctl.cluster.slurm import shared
 from rsctl.cluster.slurm.commands import Partition
 from rsctl.cluster.slurm.shared import check_store, file_system
 from rsctl.errors import InputError
