@@ -237,7 +237,7 @@ MODELS: tuple[Model, ...] = (
     ),
     Model(
         "linf-distance",
-        "ℓ∞-distance network: 1-Lipschitz in ℓ∞",
+        "ℓ∞-distance network: 1-Lipschitz in ℓ∞ (special)",
         "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
         DistanceParameters,
         implementation=VERIFIABLE,

@@ -57,6 +57,7 @@ def listing() -> Iterator[tuple[str, str]]:
         lines = list(_lines(kind))
         if kind == "certificate":
             lines.append("  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm.")
+            lines.append("  Special: for one purpose; its page names what it needs.")
         if kind == "key":
             lines.append("  resources.certification, .verification and .attack have the same keys.")
         yield heading, "\n".join(lines)

@@ -72,7 +72,9 @@ def named(page: str) -> set[str]:
     prose = re.sub(r"^```python\n# \S+\.py\n.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     code = {
         path
-        for path in re.findall(r"(?<![\w/.-])((?:rsctl|jobs|tests|templates|\.ci|\.github)/[\w./-]*[\w/])", prose)
+        for path in re.findall(
+            r"(?<![\w/.-])((?:rsctl|jobs|tests|templates|\.ci|\.github)/[\w./-]*[\w/])", prose
+        )
         if "NAME" not in path
     }
     return links | code
@@ -126,7 +128,12 @@ def test_what_contributors_add_by_the_page_works(tmp_path: Path) -> None:
         "RSCTL_CONFIG": str(tmp_path / "rsctl.toml"),
     }
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-c", SCRIPT],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "added" in done.stdout
