@@ -13,8 +13,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", ".github/ARCHITECTURE.md", ".github/CONTRIBUTING.md")
-BLOCK = re.compile(r"^```python\n# (\S+\.py)(?:: after `([^\n]+)`)?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-"""An example of ARCHITECTURE.md: the file, the beginning of the line that it comes after in one that exists, and the text."""
+BLOCK = re.compile(
+    r"^```python\n# (\S+\.py)(?:: (after|instead of) `([^\n]+)`)?\n(.*?)^```$", re.MULTILINE | re.DOTALL
+)
+"""An example of ARCHITECTURE.md: the file; in one that exists the beginning of the line that it follows or replaces; the text."""
 MOST_LINES = 30
 """Lines of an example without blank ones: a reader takes it in at once."""
 SWEEP = """\
@@ -37,6 +39,7 @@ radii = [0.001]
 attack = "shots"
 """
 SCRIPT = """\
+import asyncio
 from pathlib import Path
 import jobs, tomli
 import rsctl.results
@@ -57,6 +60,18 @@ assert attacked.spec.attack == "shots"
 (verified,) = chain.store.runs("verifications")
 assert verified.spec.verifier == "boxed"
 assert run(["export", "added"]) == 0
+
+from piloting import on_screen, until
+from rsctl.tui.app import make_app
+
+async def look():
+    app = make_app()
+    async with app.run_test(size=(130, 40)) as pilot:
+        await until(pilot, lambda: app.overview and app.overview.sweeps, "sweep")
+        await pilot.press("down", "v")
+        await until(pilot, lambda: any(" bytes" in line for line in on_screen(app)), "size of the run")
+
+asyncio.run(look())
 """
 
 
@@ -109,22 +124,22 @@ def test_what_contributors_add_by_the_page_works(tmp_path: Path) -> None:
     for package in ("rsctl", "jobs"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     examples = BLOCK.findall((ROOT / ".github/ARCHITECTURE.md").read_text(encoding="utf-8"))
-    assert len(examples) >= 13
-    for name, beginning, text in examples:
+    assert len(examples) >= 16
+    for name, how, beginning, text in examples:
         file = tmp_path / name
         assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES, name
         assert file.exists() == bool(beginning), name
         if beginning:
             lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
             place = next(number for number, line in enumerate(lines) if line.startswith(beginning))
-            lines.insert(place + 1, text)
+            lines[place + (how == "after") : place + 1] = [text]
             text = "".join(lines)
         file.write_text(text, encoding="utf-8")
     (tmp_path / "added.toml").write_text(SWEEP)
     (tmp_path / "rsctl.toml").write_text('store = "store"\ndata = "data"\n')
     environment = {
         **os.environ,
-        "PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}",
+        "PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}:{ROOT / 'tests/tui'}",
         "RSCTL_CONFIG": str(tmp_path / "rsctl.toml"),
     }
     done = subprocess.run(
