@@ -86,7 +86,8 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         await until(pilot, lambda: app.overview and app.overview.sweeps, "sweep")
         runs = lambda: app.overview.sweeps[0].runs  # noqa: E731
         begun = lambda: [r for r in runs() if r.stage == "certify" and 0.3 < r.stage_progress.share < 1]  # noqa: E731
-        await until(pilot, begun, "run that is being certified")
+        ended = lambda: any(r.progress.share == 1 for r in runs())  # noqa: E731
+        await until(pilot, lambda: ended() and begun(), "run that is being certified beside one that is done")
         grid.move_to(begun()[0].key)
         await pilot.press("right")
         facts = app.screen.query_one("#Curve Lines")

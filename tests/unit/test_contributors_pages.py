@@ -8,8 +8,12 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
+
+from rsctl.cli.app import app
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", ".github/ARCHITECTURE.md", ".github/CONTRIBUTING.md")
@@ -110,6 +114,16 @@ def test_links_within_a_page_lead_to_its_headings() -> None:
             for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         }
         assert {target for target in re.findall(r"\]\(#([^)]+)\)", text)} <= headings, page
+
+
+def test_the_commands_that_a_page_names_exist() -> None:
+    known: Any = typer.main.get_command(app)
+    text = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
+    commands = re.findall(r"(?:`|^|\.venv/bin/)rsctl ([a-z]+)([^`\n#]*)", text, re.MULTILINE)
+    assert len(commands) > 20
+    for command, arguments in commands:
+        options = {option for one in known.commands[command].params for option in one.opts}
+        assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", arguments)) <= options, (command, arguments)
 
 
 def test_the_readme_is_short_and_begins_with_the_picture() -> None:
