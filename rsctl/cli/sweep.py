@@ -48,7 +48,9 @@ def _runs_here() -> None:
     print("Runs here")
     for fit in found:
         if not fit.obstacle:
-            print(f"  {fit.template.name:{NAME}} {fit.template.entry}{f': {fit.time}' if fit.time else ''}")
+            print(
+                f"  {fit.template.name:{NAME}} {fit.template.entry}{f'; here {fit.time}' if fit.time else ''}"
+            )
     print("\nDoesn't run here")
     for fit in found:
         if fit.obstacle:

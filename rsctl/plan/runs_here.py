@@ -48,11 +48,10 @@ def _fit(template: Template, place: Place, store: Store, measured: dict[Key, Thr
     except UserError as error:
         return Fit(template, str(error).splitlines()[0])
     cost = estimate(plan, store, measured)
-    if cost.unknown:
+    if cost.unknown or (cost.scaled and not template.gpus):  # scaled by FLOPs, tiny networks seem slow
         return Fit(template, template.gpus and f"{template.gpus}; its speed on this machine isn't measured")
-    if cost.hours > MOST_HOURS:
-        return Fit(template, f"about {duration(3600 * cost.hours)} on {' and '.join(cost.devices)}")
-    return Fit(template, time=cost.text)
+    time = f"{duration(3600 * cost.hours)} on {' and '.join(cost.devices)}" if cost.devices else ""
+    return Fit(template, f"would take {time}") if cost.hours > MOST_HOURS else Fit(template, time=time)
 
 
 def _missing(dataset: str | dict[str, str], place: Place) -> str:

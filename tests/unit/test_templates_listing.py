@@ -73,4 +73,12 @@ def test_a_measured_speed_decides_and_not_the_summary(hours: float, listed: bool
     assert run(["templates", "--runs-here"]) == 0
     here, _, lacking = capsys.readouterr().out.partition("\n\n")
     assert ("  quickstart " in here) == listed
-    assert ("on a CPU" in lacking) != listed
+    assert ("  quickstart                  would take 25 h 00 on a CPU" in lacking) != listed
+    assert ("; here 23 h 00 on a CPU" in here) == listed
+
+
+def test_a_speed_scaled_by_flops_doesnt_exclude_what_runs_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
+    monkeypatch.setenv("RSCTL_STORE", str(tmp_path / "runs"))
+    monkeypatch.setattr(runs_here, "estimate", lambda *_: Cost(25.0, ("a CPU",), (), ("cnn",)))
+    assert run(["templates", "--runs-here"]) == 0
+    assert "  quickstart " in capsys.readouterr().out.partition("\n\n")[0]
