@@ -33,8 +33,9 @@ sigma = 0.25
 epochs = 20
 [certification]
 n = 1000
-certificates = ["hoeffding", "runner-up"]
+certificates = ["hoeffding", "runner-up", "soft"]
 max_images = 10
+[certification.extras.doubt]
 [[verification]]
 verifier = "boxed"
 norm = "l2"
@@ -57,8 +58,9 @@ chain.run_all(tomli.loads(Path("added.toml").read_text()))
 assert run(["trained"]) == 0
 (done, *_) = rsctl.results.open("store/sweeps/added").runs
 assert done.certified_accuracy([0.0])[0] == 1.0
-looser, tighter = (done.certify(name, alpha=0.001).radius for name in ("hoeffding", "runner-up"))
+looser, tighter, soft = (done.certify(name, alpha=0.001).radius for name in ("hoeffding", "runner-up", "soft"))
 assert (looser > 0).all() and (looser < tighter).all()
+assert (soft > 0).any() and (soft < looser).all()
 (attacked,) = chain.store.runs("attacks")
 assert attacked.spec.attack == "shots"
 (verified,) = chain.store.runs("verifications")
@@ -138,7 +140,7 @@ def test_what_contributors_add_by_the_page_works(tmp_path: Path) -> None:
     for package in ("rsctl", "jobs"):
         shutil.copytree(ROOT / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
     examples = BLOCK.findall((ROOT / ".github/ARCHITECTURE.md").read_text(encoding="utf-8"))
-    assert len(examples) >= 16
+    assert len(examples) >= 18
     for name, how, beginning, text in examples:
         file = tmp_path / name
         assert len([line for line in text.splitlines() if line.strip()]) <= MOST_LINES, name
@@ -148,9 +150,10 @@ def test_what_contributors_add_by_the_page_works(tmp_path: Path) -> None:
             place = next(number for number, line in enumerate(lines) if line.startswith(beginning))
             lines[place + (how == "after") : place + 1] = [text]
             text = "".join(lines)
+        file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
     (tmp_path / "added.toml").write_text(SWEEP)
-    (tmp_path / "rsctl.toml").write_text('store = "store"\ndata = "data"\n')
+    (tmp_path / "rsctl.toml").write_text('store = "store"\ndata = "data"\nplugins = ["doubt"]\n')
     environment = {
         **os.environ,
         "PYTHONPATH": f"{tmp_path}:{ROOT / 'tests'}:{ROOT / 'tests/tui'}",
