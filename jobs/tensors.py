@@ -101,9 +101,9 @@ def is_safetensors(source: Path | bytes) -> bool:
 def _together(archive: zipfile.ZipFile, index: str, device: str) -> dict[str, Any]:
     """The weights of all pieces that `rsctl.catalog.weight_files` put into one archive."""
     found: dict[str, Any] = {}
-    there = archive.namelist()
+    names = archive.namelist()
     for name in pieces(archive.read(index), index):
-        piece = archive.read(name) if name in there else b""
+        piece = archive.read(name) if name in names else b""
         if not piece or (zipfile.is_zipfile(io.BytesIO(piece)) and INDEX.encode() in piece):
             raise InputError(f"{index}: {name} isn't one of its files. Copy the folder again.")
         found |= load_tensors(piece, device)

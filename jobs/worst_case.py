@@ -14,8 +14,9 @@ from torch.nn import functional
 from jobs.precision import at_least_float32, in_full
 from jobs.verifiers.crown import LinearBounds
 from jobs.verifiers.ibp import Interval
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import Affine, Dense, DistanceOp, Op
+from jobs.verifiers.tracing import trace
 
 
 def ramp(epoch: float, start: float, epochs: float, shape: str = "linear") -> float:

@@ -27,6 +27,6 @@ class DDN:
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
-        look = looking(self.classify, nearest, p)
-        ddn(images, look, p["start"], p["steps"], gamma=p["gamma"], levels=p["levels"])
+        step = looking(self.classify, nearest, p)
+        ddn(images, step, p["start"], p["steps"], gamma=p["gamma"], levels=p["levels"])
         return nearest.found

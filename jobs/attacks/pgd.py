@@ -36,15 +36,15 @@ class PGD:
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
-        look = looking(self.classify, nearest, p)
+        step = looking(self.classify, nearest, p)
         radius = torch.full_like(nearest.found.distance, p["epsilon"])
         failed = torch.zeros_like(radius)
         for _ in range(p["searches"]):
             ball = radius.float()[:, None, None, None]
             for restart in range(p["restarts"]):
                 start = self._inside(ball) if restart else None
-                last = pgd(images, lambda at: look(at)[1], ball, p["steps"], norm=self.norm, start=start)
-                look(last)
+                last = pgd(images, lambda at: step(at)[1], ball, p["steps"], norm=self.norm, start=start)
+                step(last)
             failed = torch.where(nearest.found.distance <= radius, failed, radius)
             # Where nothing was found at all the ball stays at `epsilon`, for another try with other noise.
             radius = ((failed + nearest.found.distance) / 2).clamp(max=p["epsilon"])

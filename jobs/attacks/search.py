@@ -91,27 +91,12 @@ class AttackSearch:
         """Images attacked together."""
 
     def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
-        """Attack a batch, N = `batch`.
+        """Attack a batch of N = `batch` images (N, C, H, W) float32 in [0, 1], with labels (N,) int64, on `device`.
 
-        Parameters
-        ----------
-        images, labels
-            (N, C, H, W) float32 in [0, 1] and (N,) int64, on `device`.
-        positions
-            Of the images in their split: the keys of their random numbers.
-        count
-            What is found for the first `count` is wanted; the others only fill the batch up.
-
-        Returns
-        -------
-        Attacked
-            Every finite distance is that of an image which the base model was seen to misclassify in a last call of its
-            own, or of which it is confirmed that the smoothed classifier doesn't return the label (`Smoothed`).
-
-        Raises
-        ------
-        RefusedError
-            The model gives something else than finite numbers.
+        `positions` in their split are the keys of their random numbers. What is found for the first `count` is wanted; the
+        others only fill the batch up. Every finite distance is that of an image which the base model was seen to misclassify
+        in a last call of its own, or of which it is confirmed that the smoothed classifier doesn't return the label
+        (`Smoothed`). Raises RefusedError for a model that gives something else than finite numbers.
         """
         if self.smoothed is None:
             return self._base(images, labels, positions)

@@ -172,8 +172,10 @@ class Smoothed:
             confirmed.image[rows[wrong]] = at[wrong]
             high[rows[wrong]] = push[rows[wrong]]
             low[rows[~wrong]] = push[rows[~wrong]]
-        there = high.isfinite()
-        confirmed.distance[there] = distances(images[there], confirmed.image[there], norm)
+        confirmed_rows = high.isfinite()
+        confirmed.distance[confirmed_rows] = distances(
+            images[confirmed_rows], confirmed.image[confirmed_rows], norm
+        )
         return confirmed
 
     def _further(self, images: Tensor, found: Tensor, push: Tensor) -> Tensor:
@@ -181,8 +183,8 @@ class Smoothed:
         away = found.double() - images.double()
         length = torch.linalg.vector_norm(away.flatten(1), dim=1)
         further = (1 + push * 4 * self.sigma / math.sqrt(self.n) / length)[:, None, None, None]
-        moved = (images.double() + further * away).float().clamp(0, 1)
-        return torch.where((push > 0)[:, None, None, None], moved, found)
+        shifted = (images.double() + further * away).float().clamp(0, 1)
+        return torch.where((push > 0)[:, None, None, None], shifted, found)
 
 
 def outvoted(counts: NDArray[np.int64], labels: NDArray[np.int64], topk: int) -> NDArray[np.float64]:

@@ -15,9 +15,9 @@ from jobs.verifiers import Verdicts
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.counterexample import Counterexamples
 from jobs.verifiers.matrices import Bounds, Matrices, matrices
-from jobs.verifiers.network import trace
 from jobs.verifiers.prover import SumsOfProducts
 from jobs.verifiers.relaxation import layer_bounds, lower_bound
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 SLOPE_STEPS = 20

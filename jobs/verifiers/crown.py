@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers.ibp import Interval, Margins, box, propagate, result
-from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.network import Network, unsupported
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, DistanceOp, MaxMinOp, Op, Relu, Reshape
 from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]
@@ -204,10 +205,10 @@ def refine(network: Network, found: list[Interval], ball: Balls, number: int) ->
         one[torch.arange(len(part)), part] = 1.0
         both = torch.cat([one, -one]).view(1, 2 * len(part), *shape).expand(count, *(-1,) * (len(shape) + 1))
         least = lines.least(ball, both, number)
-        mine = open_[:, part]
+        own_open = open_[:, part]
         below, above = least[:, : len(part)], -least[:, len(part) :]
-        flat_low[:, part] = torch.where(mine, below.maximum(flat_low[:, part]), flat_low[:, part])
-        flat_high[:, part] = torch.where(mine, above.minimum(flat_high[:, part]), flat_high[:, part])
+        flat_low[:, part] = torch.where(own_open, below.maximum(flat_low[:, part]), flat_low[:, part])
+        flat_high[:, part] = torch.where(own_open, above.minimum(flat_high[:, part]), flat_high[:, part])
     return Interval(flat_low.view_as(low), flat_high.view_as(high))
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jobs.verifiers.ball import Ball
-from jobs.verifiers.ibp import roomy
+from jobs.verifiers.ibp import never_overflows
 from jobs.verifiers.network import Network
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Input, Relu, Reshape
 from rsctl.errors import InputError
@@ -99,7 +99,7 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
             f"model: it has {count} ReLUs, and {verifier} takes at most max_relus = {most}. Train a smaller model, raise "
             "max_relus (time grows exponentially in the ReLUs that an image leaves open), or verify it with crown or ibp."
         )
-    if not roomy(network):
+    if not never_overflows(network):
         raise InputError(
             f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic doesn't describe "
             "the function as executed. Train it anew, or verify it with ibp."

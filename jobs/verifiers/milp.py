@@ -15,7 +15,7 @@ from torch import nn
 from jobs.verifiers import Prover
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
-from jobs.verifiers.program import TOLERANCE, Answer, Program
+from jobs.verifiers.program import TOLERANCE, Program, SolverResult
 from rsctl.catalog.declare import DataShape
 
 INSIDE = 1e-4
@@ -90,7 +90,9 @@ def _nearest(case: Case, most: float, seconds: float) -> float:
     return nearest
 
 
-def _counts(case: Case, program: Program, target: int, answer: Answer, ball: Ball, seconds: float) -> bool:
+def _counts(
+    case: Case, program: Program, target: int, answer: SolverResult, ball: Ball, seconds: float
+) -> bool:
     """True if the solver's point leads to a counterexample."""
     if answer.point is None:
         return False

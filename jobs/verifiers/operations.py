@@ -264,6 +264,3 @@ class Reshape(Op):
 
     def apply(self, *inputs: Tensor) -> Tensor:
         return inputs[0].reshape(-1, *self.shape)
-
-    def back(self, a: Tensor) -> Tensor:
-        return a.reshape(-1, *self.before)

@@ -97,9 +97,7 @@ def _each(folder: str, attribute: str) -> list[Any]:
 
 @cache
 def known_models() -> dict[str, Model]:
-    from rsctl.catalog.models import MODELS
-
-    return declared(MODELS, "MODELS")
+    return declared([model for family in _each("models", "MODELS") for model in family], "MODELS")
 
 
 @cache
@@ -112,10 +110,10 @@ def known_datasets() -> dict[str, DataSet]:
 def find(kind: str, name: str, among: dict[str, Declared]) -> Declared:
     """The declaration of this name; the error lists those that exist."""
     if name not in among:
-        raise InputError(unheard(kind, name, among))
+        raise InputError(unknown_name(kind, name, among))
     return among[name]
 
 
-def unheard(kind: str, name: str, among: Iterable[str]) -> str:
+def unknown_name(kind: str, name: str, among: Iterable[str]) -> str:
     """The message for an unknown name, with the plugins that can't be used: it may be one of theirs."""
     return " ".join([unknown(kind, name, among), *plugin_problems()])

@@ -159,10 +159,11 @@ class Model(Explained):
     """Peak learning rate of SGD with batches of 64 for data sets without a published recipe: what trains a network without
     normalisation."""
     implementation: str = ""
+    """Module with `build`; by default `jobs.models.architectures.<name>`."""
 
     @property
     def module(self) -> str:
-        return self.implementation or "jobs.models.architectures"
+        return self.implementation or f"jobs.models.architectures.{self.name.replace('-', '_')}"
 
 
 @dataclass(frozen=True)

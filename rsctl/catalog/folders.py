@@ -33,10 +33,10 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
         raise InputError(
             f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>."
         )
-    there = folders_in(train)
-    names = [name for name in there if not name.startswith(".")]
+    present = folders_in(train)
+    names = [name for name in present if not name.startswith(".")]
     if parameters.classes:
-        names = list(dict.fromkeys(_named(name, there) for name in parameters.classes))
+        names = list(dict.fromkeys(_named(name, present) for name in parameters.classes))
         if len(names) < 2:
             raise InputError(
                 f"dataset.classes: must have at least two classes, but it has only '{names[0]}'."
@@ -59,11 +59,11 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _named(name: str, there: list[str]) -> str:
+def _named(name: str, present: list[str]) -> str:
     """The class folder of this name, or of one that looks the same."""
-    found = [one for one in there if one == name] or [one for one in there if alike(one) == alike(name)]
+    found = [one for one in present if one == name] or [one for one in present if alike(one) == alike(name)]
     if not found:
-        raise InputError(f"dataset.classes: {unknown('class folder', name, there)}")
+        raise InputError(f"dataset.classes: {unknown('class folder', name, present)}")
     return found[0]
 
 
@@ -71,8 +71,8 @@ def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
     """Refuse test classes without training images: they would be silently dropped from the table."""
     test = root / "test"
     known = {alike(name) for name in names}
-    there = folders_in(test) if test.is_dir() else []
-    if others := [name for name in there if not name.startswith(".") and alike(name) not in known]:
+    present = folders_in(test) if test.is_dir() else []
+    if others := [name for name in present if not name.startswith(".") and alike(name) not in known]:
         raise InputError(
             f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}."
             + OTHER_CLASSES

@@ -97,11 +97,11 @@ def prepare(data_root: Path, advance: Callable[[int, int], None] = lambda done, 
         {name: sum(1 for _ in os.scandir(val / name)) for name in folders_in(val) if name in set(classes)}
     )
     missing = len(classes) - found.total()
-    said = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are present."
+    summary = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are present."
     return (
-        said
+        summary
         if missing <= 0
-        else f"{said} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, then repeat this command."
+        else f"{summary} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, then repeat this command."
     )
 
 

@@ -98,17 +98,15 @@ def _check_owner(name: str) -> None:
 
 def _why(name: str, error: BaseException) -> str:
     try:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
     except Exception:
-        said = "?"
+        message = "?"
     if isinstance(error, ImportError):
-        return (
-            f"the package '{name}' can't be imported ({said}). Install it beside rsctl (pip), or remove it."
-        )
+        return f"the package '{name}' can't be imported ({message}). Install it beside rsctl (pip), or remove it."
     # A SyntaxError already contains its location.
     frames = [f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename]
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-    return f"importing '{name}' fails{where}: {type(error).__name__}: {said}."
+    return f"importing '{name}' fails{where}: {type(error).__name__}: {message}."
 
 
 def _checked(attribute: str, entries: Any) -> list[Any]:

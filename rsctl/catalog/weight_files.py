@@ -29,10 +29,10 @@ def weights_file(path: Path) -> Path:
     for name in names:
         if (path / name).is_file():
             return path / name
-    there = sorted(one.name for one in path.iterdir())
+    present = sorted(one.name for one in path.iterdir())
     raise InputError(
-        f"{path}: is a folder without {' or '.join(names)}; it holds {', '.join(there[:8]) or 'nothing'}"
-        f"{', …' * (len(there) > 8)}. Give the file with the weights."
+        f"{path}: is a folder without {' or '.join(names)}; it holds {', '.join(present[:8]) or 'nothing'}"
+        f"{', …' * (len(present) > 8)}. Give the file with the weights."
     )
 
 

@@ -6,7 +6,7 @@ import importlib
 import pkgutil
 from functools import cache
 
-from rsctl.catalog import declared, plugins, unheard
+from rsctl.catalog import declared, plugins, unknown_name
 from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import (
     ABSTAIN,
@@ -57,5 +57,5 @@ def _certificates(plugins: tuple[str, ...]) -> dict[str, Certificate]:
 def find_certificate(name: str) -> Certificate:
     """The certificate of this name; raises InputError with the names that exist."""
     if name not in certificates():
-        raise InputError(unheard("certificate", name, certificates()))
+        raise InputError(unknown_name("certificate", name, certificates()))
     return certificates()[name]

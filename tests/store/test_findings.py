@@ -208,7 +208,7 @@ def test_an_image_that_takes_long_is_told_while_it_does(
 
     chain.run(tasks["models"])
     monkeypatch.setattr(ibp, "prepare", lambda *_, **__: Slow())
-    monkeypatch.setattr(jobs.per_image.findings, "TELL_EVERY", 0.02)
+    monkeypatch.setattr(jobs.per_image.findings, "REPORT_EVERY", 0.02)
     chain.run(task)
     assert len(heard) == 3
     assert reason() == ""

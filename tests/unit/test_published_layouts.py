@@ -23,10 +23,10 @@ from safetensors.torch import save, save_file
 from test_published import CIFAR, dataset, network, prefixed
 from torch import Tensor, nn
 
+from jobs.checkpoints.fitting import Fit, fitting, normalisation_for
+from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.recognise import assemble
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import read_weights
-from jobs.models.fitting import Fit, fitting, normalisation_for
-from jobs.models.recognise import assemble
 from rsctl.errors import InputError
 
 MEAN, STD = torch.tensor([0.5, 0.4, 0.3]), torch.tensor([0.25, 0.2, 0.125])

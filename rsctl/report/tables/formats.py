@@ -14,7 +14,7 @@ from rsctl.errors import InputError
 from rsctl.plain import printable
 from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.report.measured import AnyRow, Results
+from rsctl.report.measured import Results
 from rsctl.report.tables.cells import (
     about_best,
     best_table,
@@ -29,7 +29,7 @@ from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import best_sigmas, caption, groups
 from rsctl.report.typeset import escape_csv, escape_markdown, percent, percent_up, three_down
 
-__all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
+__all__ = ["FORMATS", "percent", "percent_up", "render", "three_down"]
 
 FORMATS = ("md", "csv", "latex", "json")
 ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
@@ -47,11 +47,6 @@ def by_ending(file: Path | None) -> str:
             "`rsctl plot` draws figures."
         )
     return ENDINGS[ending]
-
-
-def label(row: AnyRow) -> str:
-    """The method with its distinguishing settings."""
-    return row.label
 
 
 def render(

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import Tensor
 
-from jobs.models.stored import stored_in
+from jobs.checkpoints.stored_normalisation import stored_in
 
 RENAMED = ((".shortcut.", ".downsample."), ("linear.", "fc."))
 """Names of other public ResNet code, and those of here."""

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.parts import COUNTERS
+from jobs.checkpoints.stored_normalisation import per_channel
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import Weights
 from jobs.models.normalize import normalisation_values
-from jobs.models.parts import COUNTERS
-from jobs.models.stored import per_channel
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError, UserError
@@ -41,7 +41,7 @@ def recognise(
     shared: dict[str, float] = {}
     """Share of the names that both have."""
     for name in (arch,) if arch else known_models():
-        parameters = {**told(name, weights.state_dict, shape), **(given or {})}
+        parameters = {**parameters_in(name, weights.state_dict, shape), **(given or {})}
         if name in GENERIC and not parameters and not arch:
             differences[name] = (
                 "the layers aren't numbered convolutions and linear layers with nothing between them but ReLUs"
@@ -97,7 +97,7 @@ def _outline(
     return build_model(name, parameters, dataset=dataset, shape=shape)[1]
 
 
-def told(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str, Any]:
+def parameters_in(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str, Any]:
     """The parameters of an architecture that the shapes of its layers tell, without those at their default."""
     first = weights.get("features.0.weight")
     if name == "cnn" and first is not None and first.dim() == 4:
@@ -185,14 +185,14 @@ def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shap
 
 def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> str:
     """The entries that are missing, too many or of another shape; empty where none is. What lies beside the network isn't too much."""
-    said, there = [], weights.state_dict
-    missing = [key for key in wanted if key not in there]
-    besides = _of_the_network(wanted, there) or (_further_layers(weights) if name in GENERIC else [])
-    shapes = [key for key in wanted if key in there and wanted[key].shape != there[key].shape]
+    said, entries = [], weights.state_dict
+    missing = [key for key in wanted if key not in entries]
+    besides = _of_the_network(wanted, entries) or (_further_layers(weights) if name in GENERIC else [])
+    shapes = [key for key in wanted if key in entries and wanted[key].shape != entries[key].shape]
     kinds = [
         key
         for key in wanted
-        if key in there and wanted[key].is_floating_point() and not there[key].is_floating_point()
+        if key in entries and wanted[key].is_floating_point() and not entries[key].is_floating_point()
     ]
     if missing:
         said.append(
@@ -201,32 +201,31 @@ def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> st
     if besides:
         said.append(f"{len(besides)} are extra ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
     said += [
-        f"{key} has shape {tuple(there[key].shape)} and not {tuple(wanted[key].shape)}" for key in shapes[:3]
+        f"{key} has shape {tuple(entries[key].shape)} and not {tuple(wanted[key].shape)}"
+        for key in shapes[:3]
     ]
-    return "; ".join(said + [f"{key} has type {there[key].dtype}, not floating point" for key in kinds[:1]])
+    return "; ".join(said + [f"{key} has type {entries[key].dtype}, not floating point" for key in kinds[:1]])
 
 
-def _of_the_network(wanted: Mapping[str, Tensor], there: Mapping[str, Tensor]) -> list[str]:
+def _of_the_network(wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> list[str]:
     """Entries within the network's own modules, or of one that continues them (conv3 after conv2): it is another network."""
     own = {re.sub(r"\d+$", "", key.partition(".")[0]) for key in wanted}
     return [
         key
-        for key in there
+        for key in entries
         if key not in wanted and "." in key and re.sub(r"\d+$", "", key.partition(".")[0]) in own
     ]
 
 
 def _further_layers(weights: Weights) -> list[str]:
     """Matrices beside a network that has nothing but its shapes to be known by, unless they are those of one like it."""
-    part, held = weights.part, weights.held
-    if part is None or held is None:
-        return []
+    part = weights.part
     own = {old: weights.state_dict[new].shape for new, old in weights.origin.items()}
-    there = next(values for path, values in held.dictionaries if path == part.path)
+    entries = next(values for path, values in weights.held.dictionaries if path == part.path)
     used = {part.prefix + key for key in own}
     return [
         name
-        for name, value in there.items()
+        for name, value in entries.items()
         if value.dim() > 1 and name not in used and len(per_channel(value)) == 0
         and not any(name.endswith("." + key) and value.shape == size for key, size in own.items())
     ]  # fmt: skip

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from jobs.models.checkpoint_formats import Weights
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.parts import alike
+from jobs.checkpoints.recognise import entries_of, recognise
 from jobs.models.normalize import named_as, same
-from jobs.models.parts import alike
-from jobs.models.recognise import entries_of, recognise
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError
 
@@ -28,7 +28,7 @@ class Fit:
     def told(self) -> list[str]:
         """The entries that were left, a sentence each."""
         left, also = self.weights.left, " and ".join(f"'{name}'" for name in self.also)
-        there = f"'{self.weights.part.name}'" if self.weights.part and self.weights.part.name else "the root"
+        there = f"'{self.weights.part.name}'" if self.weights.part.name else "the root"
         said = [f"not used: {', '.join(left[:8])}{', …' * (len(left) > 8)}"] if left else []
         return said + [
             f"taken from {there}; {also} would fit as well (--part, in a sweep file method.part)"
@@ -46,9 +46,8 @@ def fitting(
     try:
         name, parameters = recognise(weights, dataset, shape, arch, given)
     except InputError as error:
-        held = weights.held
-        for part in held.parts[1:] if held else ():
-            other = held.weights(part) if held else weights
+        for part in weights.held.parts[1:]:
+            other = weights.held.weights(part)
             try:
                 name, parameters = recognise(other, dataset, shape, arch, given)
             except InputError:
@@ -57,8 +56,7 @@ def fitting(
             break
         else:
             raise error
-    if weights.held and weights.part:
-        weights = weights.held.weights(weights.part, entries_of(name, parameters, dataset, shape))
+    weights = weights.held.weights(weights.part, entries_of(name, parameters, dataset, shape))
     _finite(weights)
     # A name says more than its numbers, and is the same run.
     for reading in (one.text for one in weights.stored[:1]):
@@ -68,11 +66,9 @@ def fitting(
 
 def _likewise(weights: Weights, name: str, parameters: Mapping[str, Any]) -> list[str]:
     """Names of further parts with the entries of this one, none of them a copy or a piece of another."""
-    held, own = weights.held, weights.part
-    if held is None or own is None:
-        return []
-    chosen, wanted = [own], weights.origin
-    for part in held.parts:
+    own, wanted = weights.part, weights.origin
+    chosen = [own]
+    for part in weights.held.parts:
         has = {old: part.weights[old].shape for old in wanted.values() if old in part.weights}
         if len(has) == len(wanted) and all(own.weights[old].shape == size for old, size in has.items()):
             chosen += [] if any(alike(part, one, wanted.values()) for one in chosen) else [part]
@@ -84,8 +80,7 @@ def _finite(weights: Weights) -> None:
         values = weights.state_dict[ours]
         if values.is_floating_point() and (bad := int((~values.isfinite()).sum())):
             raise InputError(
-                f"{weights.held.file if weights.held else 'the file'}: {bad} of {values.numel()} values of "
-                f"{weights.part.full(theirs) if weights.part else theirs} are NaN or infinite: its training diverged, or its "
+                f"{weights.held.file}: {bad} of {values.numel()} values of {weights.part.full(theirs)} are NaN or infinite: its training diverged, or its "
                 "numbers didn't fit the precision they were saved in. Take another checkpoint of it."
             )
 

@@ -13,6 +13,9 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
+STAGES = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}
+"""Blocks per stage by depth, in table 1."""
+
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
     """No bias: a batch normalisation follows, which has its own."""
@@ -82,13 +85,15 @@ def residual_network(
     return network
 
 
-def cifar_resnet(depth: int, classes: int, channels: int, shortcut: str = "projection") -> nn.Sequential:
-    """Section 4.2: depth = 6n + 2 with n blocks in each of three stages of 16, 32 and 64 channels."""
+def build(
+    name: str, classes: int, channels: int, size: int, *, shortcut: str = "projection"
+) -> nn.Sequential:
+    """A ResNet of section 4.2, with three stages of 16 to 64 channels; for depths 18 and 34, of table 1 with four of 64 to 512.
+
+    The stem of the latter is for small images: 3x3, stride 1, no max-pooling.
+    """
+    depth = int(name.removeprefix("resnet"))
+    if depth in STAGES:
+        return residual_network(STAGES[depth], (64, 128, 256, 512), classes, channels)
     blocks = [(depth - 2) // 6] * 3
     return residual_network(blocks, (16, 32, 64), classes, channels, padding=shortcut == "padding")
-
-
-def wide_stem_resnet(depth: int, classes: int, channels: int) -> nn.Sequential:
-    """ResNet-18 and -34 of table 1 with the stem that small images need: 3x3, stride 1, no max-pooling."""
-    blocks = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3)}[depth]
-    return residual_network(blocks, (64, 128, 256, 512), classes, channels)

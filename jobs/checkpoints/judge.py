@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.contest import ALIKE, LEVEL, LOOKS, Contest, contest
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.recognise import assemble
+from jobs.checkpoints.stored_normalisation import Stored
 from jobs.data import Images
-from jobs.models.checkpoint_formats import Weights
-from jobs.models.contest import ALIKE, LEVEL, LOOKS, Contest, contest
 from jobs.models.normalize import normalisation_values
-from jobs.models.recognise import assemble
-from jobs.models.stored import Stored
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from rsctl.catalog.checkpoints import NORMALISATIONS
@@ -69,11 +69,6 @@ def answers(
             x = clean + smoothing_noise(tuple(clean.shape), sigma, 0, key) if sigma else clean
             right[kind, rows] = (model(x).argmax(dim=1) == labels).cpu()
     return right
-
-
-def accuracy(model: nn.Module, images: Images, sigma: float, device: torch.device) -> Accuracy:
-    """Accuracy on all of these images."""
-    return accuracy_of(answers(model, images, kinds(sigma), device))
 
 
 def accuracy_of(right: Tensor) -> Accuracy:
@@ -159,7 +154,7 @@ def judge(
     }
     what = "images under noise" if kind else "clean images"
     return Judged(
-        built[normalisation], found, _told(weights, model, normalisation, contests, what, len(images))
+        built[normalisation], found, _outcomes(weights, model, normalisation, contests, what, len(images))
     )
 
 
@@ -201,7 +196,7 @@ class _Further:
         return self._known[name, lot]
 
 
-def _told(
+def _outcomes(
     weights: Weights, model: str, chosen: str, contests: Mapping[str, Contest], what: str, first: int
 ) -> list[str]:
     """The outcomes of contests that needed more images than the `first`; raises RefusedError where one was lost, or is open."""

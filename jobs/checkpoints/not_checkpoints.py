@@ -34,11 +34,11 @@ KINDS: tuple[tuple[bytes, str], ...] = (
 EXPORT = "rsctl reads weights of PyTorch (torch.save of a state dict) and safetensors: get those, or export them with its authors' code."
 
 
-def mistaken(file: Path, data: bytes) -> str:
+def problem_of(file: Path, data: bytes) -> str:
     """Error message for a file that is no checkpoint; empty where it may be one."""
-    for look in (_absent, _text, _archive, _binary):
-        if said := look(file, data):
-            return f"{file}: {said}"
+    for check in (_absent, _text, _archive, _binary):
+        if problem := check(file, data):
+            return f"{file}: {problem}"
     return ""
 
 

@@ -46,11 +46,11 @@ def compare(ours: Tensor, theirs: Tensor) -> Literal["better", "worse", "alike",
     """
     level = LEVEL / LOOKS
     won, lost = int((ours & ~theirs).sum()), int((theirs & ~ours).sum())
-    told = won + lost > 0 and binomtest(won, won + lost).pvalue <= level
-    if told and won > lost:
+    significant = won + lost > 0 and binomtest(won, won + lost).pvalue <= level
+    if significant and won > lost:
         return "better"
     # One image more than differ, so that a few that agree don't pass for all.
     error = -ndtri(level / 2) * (won + lost + 1) ** 0.5
     if abs(won - lost) + error <= ALIKE * len(ours):
         return "alike"
-    return "worse" if told else "open"
+    return "worse" if significant else "open"

@@ -8,6 +8,7 @@ each layer, would need 54 GB for one of them at batches of 512; their own kernel
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any, cast
 
@@ -96,11 +97,11 @@ class Negate(nn.Module):
         return -x
 
 
-def distance_network(inputs: int, widths: list[int], classes: int, initial: str = "normal") -> nn.Sequential:
+def build(name: str, classes: int, channels: int, size: int, *, widths: Sequence[int], initial: str = "normal") -> nn.Sequential:  # fmt: skip
     """Layers of distance units; the logits are the last one's, negated. `initial` is `normal` or `identity`."""
-    identity = initial == "identity"
-    hidden = [Distance(before, after, identity=identity) for before, after in pairwise([inputs, *widths])]
-    last = Distance(widths[-1] if widths else inputs, classes, centred=False, identity=identity)
+    identity, sizes = initial == "identity", [channels * size * size, *widths]
+    hidden = [Distance(before, after, identity=identity) for before, after in pairwise(sizes)]
+    last = Distance(sizes[-1], classes, centred=False, identity=identity)
     return nn.Sequential(nn.Flatten(), *hidden, last, Negate())
 
 

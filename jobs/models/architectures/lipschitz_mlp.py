@@ -17,6 +17,7 @@ plain ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 import torch
@@ -32,12 +33,12 @@ class MaxMin(nn.Module):
         return torch.cat([torch.maximum(a, b), torch.minimum(a, b)], dim=1)
 
 
-def lipschitz_mlp(inputs: int, widths: list[int], classes: int) -> nn.Sequential:
+def build(name: str, classes: int, channels: int, size: int, *, widths: Sequence[int]) -> nn.Sequential:
     """Orthogonal linear layers with MaxMin between them; the last is a plain one, whose rows the certificate knows.
 
     The weights are orthogonal up to rounding; the certificate doesn't rely on it, it bounds the norm of what they are.
     """
     layers: list[nn.Module] = [nn.Flatten()]
-    for before, after in pairwise([inputs, *widths]):
+    for before, after in pairwise([channels * size * size, *widths]):
         layers += [orthogonal(nn.Linear(before, after)), MaxMin()]
     return nn.Sequential(*layers, nn.Linear(widths[-1], classes))

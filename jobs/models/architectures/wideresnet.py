@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jobs.models.resnet import conv3x3
+from jobs.models.architectures.resnet import conv3x3
 
 
 class PreactivatedBlock(nn.Module):

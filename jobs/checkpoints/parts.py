@@ -117,7 +117,7 @@ def _usual(part: Part) -> tuple[float, ...]:
     return (few, len(part.path) > 1, _rank(part.path), bool(steps), -len(part.weights), -len(part.prefix))
 
 
-def left_beside(found: Found, used: set[str]) -> list[str]:
+def unused_entries(found: Found, used: set[str]) -> list[str]:
     """The entries that the file holds besides these, by the branch it grows on."""
     left: dict[str, list[str]] = {}
     for path, weights in found:

@@ -48,8 +48,8 @@ def unreadable(file: Path, error: Exception) -> str:
     needs = re.search(r"GLOBAL ([\w.]+)|unrecognized function <\w+ ([^>]+)>|class ([\w.]+)", str(error))
     if needs is None:
         reason = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search("(.+)", str(error))
-        said = reason[1] if reason else ""
-        return f"{file}: is no checkpoint that PyTorch can read ({type(error).__name__}: {said})."
+        message = reason[1] if reason else ""
+        return f"{file}: is no checkpoint that PyTorch can read ({type(error).__name__}: {message})."
     name = next(filter(None, needs.groups()))
     package = name.split(".")[0]
     if package == "__main__":

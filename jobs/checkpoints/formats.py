@@ -2,7 +2,7 @@
 
 A file of weights doesn't say what was done to the images before the first convolution, and the wrong answer is what is
 reported most often of pretrained smoothed classifiers. So the layout is recognised and named, the normalisation is taken from
-the file where it stores one and assumed aloud where it doesn't, and `jobs.models.judge` classifies some hundred images before
+the file where it stores one and assumed aloud where it doesn't, and `jobs.checkpoints.judge` classifies some hundred images before
 anything is sampled.
 """
 
@@ -19,19 +19,19 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from jobs.models.mistaken import mistaken
-from jobs.models.named import canonical
-from jobs.models.parts import (
+from jobs.checkpoints.layer_names import canonical
+from jobs.checkpoints.not_checkpoints import problem_of
+from jobs.checkpoints.parts import (
     WRAPPINGS,
     Found,
     Part,
     dictionaries,
-    left_beside,
     parts_of,
     plain_values,
+    unused_entries,
 )
-from jobs.models.refused import cascade, quantised, unreadable
-from jobs.models.stored import Stored, stored_in
+from jobs.checkpoints.refusals import cascade, quantised, unreadable
+from jobs.checkpoints.stored_normalisation import Stored, stored_in
 from jobs.tensors import load_tensors, unusable
 from rsctl.catalog.weight_files import content, weights_file
 from rsctl.errors import InputError, UserError, unknown
@@ -74,7 +74,7 @@ class Held:
         return Weights(
             {new: part.weights[old] for new, old in origin.items()}, layout, str(said or ""),
             kept[0].text if kept else assumed[0], kept[0].why if kept else assumed[1],
-            self.sha256, _claim(stored) if part.path else None, tuple(kept), origin, part, self,
+            self.sha256, part, self, _claim(stored) if part.path else None, tuple(kept), origin,
         )  # fmt: skip
 
 
@@ -93,29 +93,27 @@ class Weights:
     why: str
     sha256: str
     """Hex, of the file."""
+    part: Part
+    held: Held
     claim: tuple[str, float] | None = None
     """The clean accuracy that the file states, in [0, 1], and under which name."""
     stored: tuple[Stored, ...] = ()
     """The normalisations that the file itself stores, that of this network first."""
     origin: Mapping[str, str] = field(default_factory=dict)
     """Names in the state dict → those in the part of the file."""
-    part: Part | None = None
-    held: Held | None = None
 
     @property
     def left(self) -> list[str]:
         """Entries that lie beside it in the file and aren't used."""
-        if self.part is None or self.held is None:
-            return []
         used = {self.part.full(key) for key in self.origin.values()}
         used |= {name for one in self.stored[:1] for name in one.names}
-        return left_beside(self.held.dictionaries, used)
+        return unused_entries(self.held.dictionaries, used)
 
 
 def read_weights(file: Path, part: str = "") -> Weights:
     """The network that a checkpoint most likely holds; nothing in the file is run. `part` names the branch to take it from.
 
-    The others that it may hold are tried by `jobs.models.recognise.fitting`.
+    The others that it may hold are tried by `jobs.checkpoints.recognise.fitting`.
 
     Raises
     ------
@@ -150,13 +148,13 @@ def read_weights(file: Path, part: str = "") -> Weights:
         if not parts:
             raise InputError(f"{path}: --part: {unknown('branch', part, list(names)[:40])}")
     if not parts or not any(one.dim() > 1 for one in parts[0].weights.values()):
-        raise InputError(_nothing(path, stored))
+        raise InputError(_no_weights(path, stored))
     held = Held(path, hashlib.sha256(data).hexdigest(), stored, found, parts)
     return held.weights(parts[0])
 
 
 def _loaded(path: Path, data: bytes) -> Any:
-    if said := mistaken(path, data):
+    if said := problem_of(path, data):
         raise InputError(said)
     try:
         with warnings.catch_warnings():
@@ -168,7 +166,7 @@ def _loaded(path: Path, data: bytes) -> Any:
         raise InputError(unreadable(path, error)) from error
 
 
-def _nothing(path: Path, stored: Any) -> str:
+def _no_weights(path: Path, stored: Any) -> str:
     if not isinstance(stored, (Mapping, list, tuple)):
         return f"{path}: holds a {type(stored).__name__}, not weights by name."
     names = [str(name) for name in stored] if isinstance(stored, Mapping) else [f"a list of {len(stored)}"]
