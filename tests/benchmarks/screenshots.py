@@ -64,6 +64,13 @@ async def until(pilot: Any, true: Callable[[], object], what: str) -> None:
         await pilot.pause(0.2)
 
 
+def text_of(app: Any) -> str:
+    """The screen as text."""
+    from textual.geometry import Size
+
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips(Size(*app.size)))
+
+
 def keep(app: Any, folder: Path, name: str) -> None:
     """The screen as SVG, without fonts from elsewhere and without what nobody sees."""
     picture = app.export_screenshot(title=f"rsctl: {name}", simplify=True)
@@ -90,8 +97,7 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         await until(pilot, lambda: ended() and begun(), "run that is being certified beside one that is done")
         grid.move_to(begun()[0].key)
         await pilot.press("right")
-        facts = app.screen.query_one("#Curve Lines")
-        await until(pilot, lambda: " of 300 images" in str(facts.render()), "curve")
+        await until(pilot, lambda: " of 300 images" in text_of(app), "curve")
         keep(app, folder, "sweeps")
         await until(pilot, lambda: app.overview.sweeps[0].progress.share == 1, "end of the sweep")
         await pilot.press("2")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli
 import typer
 
 from rsctl.cli.app import app
@@ -116,6 +117,20 @@ def test_links_within_a_page_lead_to_its_headings() -> None:
             for heading in re.findall(r"^#+ (.+)$", text, re.MULTILINE)
         }
         assert {target for target in re.findall(r"\]\(#([^)]+)\)", text)} <= headings, page
+
+
+def test_the_tree_is_that_of_the_import_contract() -> None:
+    contracts = tomli.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"][
+        "contracts"
+    ]
+    layers = [set(re.findall(r"rsctl\.(\w+)", layer)) for layer in contracts[0]["layers"]]
+    rooms = {folder.name for folder in (ROOT / "rsctl").iterdir() if (folder / "__init__.py").exists()}
+    text = (ROOT / ".github/ARCHITECTURE.md").read_text(encoding="utf-8")
+    rows = [
+        set(re.findall(r"`rsctl/(\w+)/`", row))
+        for row in re.findall(r"^\| (`rsctl/.*?) \|", text, re.MULTILINE)
+    ]
+    assert [row for row in rows if row] == [layer & rooms for layer in layers if layer & rooms]
 
 
 def test_the_commands_that_a_page_names_exist() -> None:
