@@ -15,6 +15,7 @@ import tomli
 import typer
 
 from rsctl.cli.app import app
+from rsctl.config.sweep import build_sweep
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = ("README.md", ".github/ARCHITECTURE.md", ".github/CONTRIBUTING.md")
@@ -143,11 +144,14 @@ def test_the_commands_that_a_page_names_exist() -> None:
         assert set(re.findall(r"(?<=\s)--?[a-z][a-z-]*", arguments)) <= options, (command, arguments)
 
 
-def test_the_readme_is_short_and_begins_with_the_picture() -> None:
+def test_the_readme_is_short_begins_with_the_picture_and_its_sweep_is_valid(tmp_path: Path) -> None:
     lines = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
     assert len(lines) <= 120
     assert lines[2].startswith("![")
     assert "pytest" in lines[lines.index("<!-- test command -->") + 2]
+    (sweep,) = re.findall(r"^```toml\n(.*?)^```$", "\n".join(lines), re.MULTILINE | re.DOTALL)
+    assert len(sweep.splitlines()) == 10
+    assert len(build_sweep(tomli.loads(sweep), "README.md", tmp_path).points) == 9
 
 
 def test_what_contributors_add_by_the_page_works(tmp_path: Path) -> None:
