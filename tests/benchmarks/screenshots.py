@@ -97,7 +97,7 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         await until(pilot, lambda: ended() and begun(), "run that is being certified beside one that is done")
         grid.move_to(begun()[0].key)
         await pilot.press("right")
-        partly = lambda: " of 300 images" in text_of(app) and "300 of 300" not in text_of(app)  # noqa: E731
+        partly = lambda: re.search(r"\b([6-9]\d|[12]\d\d) of 300 images", text_of(app))  # noqa: E731
         await until(pilot, partly, "curve of the run in progress")
         keep(app, folder, "sweeps")
         await until(pilot, lambda: app.overview.sweeps[0].progress.share == 1, "end of the sweep")
