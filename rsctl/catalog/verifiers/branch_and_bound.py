@@ -39,4 +39,5 @@ VERIFIER = Verifier(
     rounding=ROUNDING,
     parameters=BranchAndBoundParameters,
     complete=True,
+    example={"model.widths": [32]},
 )

@@ -30,4 +30,5 @@ VERIFIER = Verifier(
     rounding="for the float32 function as executed, up to the solver's tolerances (HiGHS: 1e-6, paid for in the radius)",
     parameters=MilpParameters,
     complete=True,
+    example={"model.widths": [32]},
 )
