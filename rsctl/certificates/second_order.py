@@ -44,7 +44,7 @@ class SecondOrder:
     """
 
     name = "second-order"
-    title = "Second-order smoothing (special)"
+    title = "Second-order smoothing"
     citation = (
         "Levine, Kumar, Goldstein, Feizi: Tight Second-Order Certificates for Randomized Smoothing, 2020 (arXiv 2010.10549); "
         "Mohapatra et al.: Higher-Order Certification for Randomized Smoothing, NeurIPS 2020"

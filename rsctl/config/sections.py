@@ -85,7 +85,7 @@ class Certification(Parameters):
     """Boundaries of shells of noise norm, in which draws are counted separately for the certificate `dsrs`: the ascending
     probabilities that the norm is below each boundary. `[0.5]` makes two shells of equal weight."""
     gradient: bool = False
-    """Special: also sum the noise of the draws that leave the selected class, for the certificate `second-order`. It needs
+    """Also sum the noise of the draws that leave the selected class, for the certificate `second-order`. It needs
     Gaussian noise, a fixed n, and some 10,000 draws or more. It certifies more than `cohen`; `runner-up` certifies more still
     where several classes share the remaining probability."""
     arithmetic: Arithmetic = "float"
@@ -103,8 +103,8 @@ class Certification(Parameters):
     block: Count = 100
     """Draws per call of the random generator, never split."""
     compile: Compile = "off"
-    """Special: torch's compiler. `default`: compile the network with torch.compile for the tile's shape; each task compiles
-    once, for about half a minute. `graphs`: also record a CUDA graph (GPU only). On the CPUs measured `off` was as fast or faster."""
+    """`default`: compile the network with torch.compile for the tile's shape; each task compiles once, for about half a
+    minute. `graphs`: also record a CUDA graph (GPU only). On the CPUs measured `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     """Radii of the table's columns, in the norms of the certificates; fractions such as `"2/255"` are allowed. The default ones
     end at the largest radius that sigma, n and alpha allow."""

@@ -1,4 +1,4 @@
-"""The listing of templates: grouped by paper and by what one machine can run."""
+"""What few users need steps back: templates by paper and by what one machine can run, special names and keys marked."""
 
 from __future__ import annotations
 
@@ -82,3 +82,12 @@ def test_a_speed_scaled_by_flops_doesnt_exclude_what_runs_on_a_cpu(tmp_path: Pat
     monkeypatch.setattr(runs_here, "estimate", lambda *_: Cost(25.0, ("a CPU",), (), ("cnn",)))
     assert run(["templates", "--runs-here"]) == 0
     assert "  quickstart " in capsys.readouterr().out.partition("\n\n")[0]
+
+
+def test_what_few_sweeps_need_is_marked_where_names_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["explain"]) == 0
+    marked = {line.split()[0] for line in capsys.readouterr().out.splitlines() if "special: " in line}
+    assert {"second-order", "linf-distance", "certification.gradient", "certification.compile"} <= marked
+    assert not {"cohen", "resnet110", "certification.n"} & marked
+    assert run(["explain", "certification.compile"]) == 0
+    assert "Special: few sweeps need it." in capsys.readouterr().out

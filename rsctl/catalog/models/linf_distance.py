@@ -22,7 +22,7 @@ class DistanceParameters(Parameters):
 MODELS = (
     Model(
         "linf-distance",
-        "ℓ∞-distance network: 1-Lipschitz in ℓ∞ (special)",
+        "ℓ∞-distance network: 1-Lipschitz in ℓ∞",
         "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
         DistanceParameters,
         about="Each unit is the ℓ∞ distance of its input from a stored prototype plus a bias, in place of a product with weights. "
