@@ -57,12 +57,7 @@ class TorchScriptArchive(Exception):
 def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
     """Load a file as `torch.load(…, weights_only=True)` does; archives of TorchScript are refused before torch sees them.
 
-    Raises
-    ------
-    TorchScriptArchive
-        The file is one.
-    UnavailableError
-        This torch is too old to read files that one doesn't trust.
+    Raises TorchScriptArchive for one, UnavailableError where this torch is too old to read files that one doesn't trust.
     """
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if release < NEEDED:

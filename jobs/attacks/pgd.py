@@ -8,31 +8,15 @@ that of the nearest image found, an upper bound on the smallest there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from jobs.adversary import pgd
-from jobs.attacks import Classify, Found, Nearest, looking
+from jobs.attacks import Found, Nearest, Prepared, looking
 from jobs.losses import unit
 
 
-def prepare(
-    classify: Classify, parameters: Mapping[str, Any], *, norm: str, draw: Callable[[], Tensor]
-) -> PGD:
-    return PGD(classify, parameters, norm, draw)
-
-
-@dataclass(frozen=True)
-class PGD:
-    classify: Classify
-    parameters: Mapping[str, Any]
-    norm: str
-    draw: Callable[[], Tensor]
-
+class PGD(Prepared):
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
@@ -57,3 +41,6 @@ class PGD:
             return ball * torch.erf(direction / 2**0.5)
         share: Tensor = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
         return ball * share * unit(direction)
+
+
+prepare = PGD

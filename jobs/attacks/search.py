@@ -37,40 +37,15 @@ class AttackSearch:
     A batch has always `batch` rows, and every random number belongs to an image: so what is found for it doesn't depend on
     the images beside it.
 
-    Parameters
-    ----------
-    module
-        Module of the attack, from its declaration.
-    parameters
-        The attack's own, complete.
-    model
-        f as executed, in eval mode on `device`: images (B, C, H, W) in [0, 1] → logits (B, classes).
-    shape
-        (C, H, W) of the images.
-    norm
-        `l2` or `linf`: whose distance is kept small.
-    sigma, noises, n, alpha
-        Of the smoothed classifier that is attacked, see `Smoothed`; sigma = 0 attacks the base model.
-    key
-        The beginning of the key of every random number.
+    `module` and the complete `parameters` are the attack's own. `model` is f as executed, in eval mode on `device`: images
+    (B, C, H, W) in [0, 1], of `shape` each, → logits (B, classes). The distance is kept small in `norm`, `l2` or `linf`. With
+    sigma = 0 the base model is attacked, else the smoothed classifier (`Smoothed`). Keys of all random numbers begin with `key`.
     """
 
     def __init__(
-        self,
-        module: str,
-        parameters: Mapping[str, Any],
-        model: nn.Module,
-        classes: int,
-        shape: tuple[int, int, int],
-        *,
-        norm: str,
-        sigma: float = 0.0,
-        noises: int = 0,
-        n: int = 0,
-        alpha: float = 0.0,
-        key: Sequence[int | str],
-        device: torch.device,
-    ) -> None:
+        self, module: str, parameters: Mapping[str, Any], model: nn.Module, classes: int, shape: tuple[int, int, int], *, norm: str,
+        sigma: float = 0.0, noises: int = 0, n: int = 0, alpha: float = 0.0, key: Sequence[int | str], device: torch.device,
+    ) -> None:  # fmt: skip
         self.prepare = importlib.import_module(module).prepare
         self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
         self.key, self.device, self.shape = tuple(key), device, shape

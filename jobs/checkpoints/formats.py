@@ -30,7 +30,7 @@ from jobs.checkpoints.parts import (
     plain_values,
     unused_entries,
 )
-from jobs.checkpoints.refusals import cascade, quantised, unreadable
+from jobs.checkpoints.refusals import cascade, is_pickle, pickled, quantised, unreadable
 from jobs.checkpoints.stored_normalisation import Stored, stored_in
 from jobs.tensors import load_tensors, unusable
 from rsctl.catalog.weight_files import content, weights_file
@@ -156,6 +156,8 @@ def read_weights(file: Path, part: str = "") -> Weights:
 def _loaded(path: Path, data: bytes) -> Any:
     if said := problem_of(path, data):
         raise InputError(said)
+    if is_pickle(data):
+        raise InputError(pickled(path))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of formats, which are named below where they hinder

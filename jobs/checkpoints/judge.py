@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain, count
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -98,35 +98,15 @@ class Judged(NamedTuple):
 
 
 def judge(
-    weights: Weights,
-    model: str,
-    parameters: Mapping[str, Any],
-    normalisation: str,
-    dataset: DataSet,
-    images: Images,
-    sigma: float,
-    device: torch.device,
-    *,
-    more: Iterable[Images] = (),
-    stated: bool = False,
-    anyway: bool = False,
-) -> Judged:
+    weights: Weights, model: str, parameters: Mapping[str, Any], normalisation: str, dataset: DataSet, images: Images, sigma: float,
+    device: torch.device, *, more: Iterable[Images] = (), stated: bool = False, anyway: bool = False,
+) -> Judged:  # fmt: skip
     """The model, and how it does with this normalisation and with others.
 
-    Parameters
-    ----------
-    more
-        Further images, for another normalisation that does nearly as well.
-    stated
-        The user has said that it is this normalisation: then only a much better one speaks against it.
-    anyway
-        Whatever it does will do.
-
-    Raises
-    ------
-    RefusedError
-        It classifies next to nothing, or clearly worse (by three standard errors) than with another normalisation or than
-        the file itself says; or, unless it is `stated`, images don't tell this normalisation from another.
+    `more` are further images, for another normalisation that does nearly as well. `stated`: the user named this one, so that
+    only a much better one speaks against it; `anyway`: whatever it does will do. Raises RefusedError where it classifies next
+    to nothing, or clearly worse (by three standard errors) than with another normalisation or than the file itself claims; or,
+    unless it is `stated`, where images don't tell this normalisation from another.
     """
     shape = images.shape
     built = {
@@ -144,56 +124,37 @@ def judge(
         range(len(kinds(sigma))),
         key=lambda kind: max(float(one[kind].float().mean()) for one in right.values()),
     )
-    further = _Further(built, more, kinds(sigma)[kind], device, len(images))
+    first = {name: answer[kind] for name, answer in right.items()}
+    pairs = _pairs(built, first, iter(more), kinds(sigma)[kind], device)
     rivals = sorted(built.keys() - {normalisation}, key=lambda name: -found[name].best)
-    contests = {
-        rival: contest(
-            chain([(right[normalisation][kind], right[rival][kind])], further.pairs(normalisation, rival))
-        )
-        for rival in rivals
-    }
+    contests = {rival: contest(pairs(normalisation, rival)) for rival in rivals}
     what = "images under noise" if kind else "clean images"
     return Judged(
         built[normalisation], found, _outcomes(weights, model, normalisation, contests, what, len(images))
     )
 
 
-class _Further:
-    """Answers on further images, each image classified once by each network."""
+def _pairs(
+    built: Mapping[str, nn.Module], first: Mapping[str, Tensor], more: Iterator[Images], sigma: float, device: torch.device
+) -> Callable[[str, str], Iterator[tuple[Tensor, Tensor]]]:  # fmt: skip
+    """Yields, lot by lot, masks of the images that each of two networks classifies correctly; each classifies an image once."""
+    lots: list[Images] = []
 
-    def __init__(
-        self,
-        built: Mapping[str, nn.Module],
-        more: Iterable[Images],
-        sigma: float,
-        device: torch.device,
-        begun: int,
-    ) -> None:
-        self._built, self._more, self._sigma, self._device = built, iter(more), sigma, device
-        self._images: list[tuple[int, Images]] = []
-        self._begun = begun
-        self._known: dict[tuple[str, int], Tensor] = {}
+    @cache
+    def right(name: str, lot: int) -> Tensor:
+        begun = len(first[name]) + sum(map(len, lots[:lot]))
+        return answers(built[name], lots[lot], (sigma,), device, begun)[0]
 
-    def pairs(self, one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield, lot by lot, masks of the images that each classifies correctly."""
-        for lot in count():
-            if lot == LOOKS - 1:  # beside those of the first look
-                return
-            if lot == len(self._images):
-                images = next(self._more, None)
-                if images is None:
+    def pairs(one: str, other: str) -> Iterator[tuple[Tensor, Tensor]]:
+        yield first[one], first[other]
+        for lot in range(LOOKS - 1):
+            if lot == len(lots):
+                if (images := next(more, None)) is None:
                     return
-                self._images.append((self._begun, images))
-                self._begun += len(images)
-            yield self._right(one, lot), self._right(other, lot)
+                lots.append(images)
+            yield right(one, lot), right(other, lot)
 
-    def _right(self, name: str, lot: int) -> Tensor:
-        if (name, lot) not in self._known:
-            begun, images = self._images[lot]
-            self._known[name, lot] = answers(self._built[name], images, (self._sigma,), self._device, begun)[
-                0
-            ]
-        return self._known[name, lot]
+    return pairs
 
 
 def _outcomes(
@@ -206,15 +167,15 @@ def _outcomes(
                 f"with the normalisation '{chosen}' this {model} classifies {one.ours:.1%} of {one.images:,} {what} correctly, with "
                 f"'{rival}' {one.theirs:.1%}"
             )
-            which = (
-                f"--normalisation {chosen} or --normalisation {rival} (in a sweep file method.normalisation)"
+            test, which = (
+                f"(McNemar's test at {LEVEL:.0%})",
+                f"--normalisation {chosen} or --normalisation {rival}",
             )
+            advice = f"Name the right one: {which} (in a sweep file method.normalisation)."
             if one.verdict == "worse":
-                raise RefusedError(
-                    f"{said}, a significant difference (McNemar's test at {LEVEL:.0%}). Name the right one: {which}."
-                )
+                raise RefusedError(f"{said}, a significant difference {test}. {advice}")
             others = [
-                f"'{name}'" for name, other in contests.items() if other.verdict == "open" and name != rival
+                f"'{name}'" for name, each in contests.items() if each.verdict == "open" and name != rival
             ]
             also = f" Nor do they separate it from {', '.join(others)}." if others else ""
             layout = (
@@ -223,16 +184,11 @@ def _outcomes(
                 else ""
             )
             raise RefusedError(
-                f"{said}: too close to decide which one it was trained with (McNemar's test at {LEVEL:.0%}).{also}{layout} "
-                f"Name the right one: {which}."
+                f"{said}: too close to decide which one it was trained with {test}.{also}{layout} {advice}"
             )
+    outcome = {"alike": f"equally good (less than {ALIKE:.0%} apart)", "better": "decided by more images"}
     return [
-        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: "
-        + (
-            f"equally good (less than {ALIKE:.0%} apart)"
-            if one.verdict == "alike"
-            else "decided by more images"
-        )
+        f"with '{rival}' it classifies {one.theirs:.1%} of {one.images:,} {what} correctly, against {one.ours:.1%}: {outcome[one.verdict]}"
         for rival, one in contests.items()
         if one.verdict == "alike" or one.images > first
     ]

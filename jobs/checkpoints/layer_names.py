@@ -10,8 +10,8 @@ from torch import Tensor
 
 from jobs.checkpoints.stored_normalisation import stored_in
 
-RENAMED = ((".shortcut.", ".downsample."), ("linear.", "fc."))
-"""Names of other public ResNet code, and those of here."""
+HEADS = ("linear", "classifier", "head", "head.fc", "last_linear")
+"""Names of the last layer in other public ResNet code."""
 
 
 def canonical(weights: Mapping[str, Tensor]) -> dict[str, str]:
@@ -77,12 +77,7 @@ def wide(weights: Mapping[str, Tensor]) -> dict[str, str]:
 def _renamed(name: str) -> str:
     if name[:1].isdigit():  # a wide ResNet's own
         return name
-    for theirs, ours in RENAMED:
-        name = (
-            name.replace(theirs, ours)
-            if theirs[0] == "."
-            else ours + name.removeprefix(theirs)
-            if name.startswith(theirs)
-            else name
-        )
-    return name
+    head, _, kind = name.rpartition(".")
+    if head in HEADS and kind in ("weight", "bias"):
+        return f"fc.{kind}"
+    return name.replace(".shortcut.", ".downsample.")

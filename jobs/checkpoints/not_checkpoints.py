@@ -78,7 +78,8 @@ def _text(file: Path, data: bytes) -> str:
     if re.match(rb"(/annex/objects|\.\./.*annex/objects)", head):
         return f"is a pointer of git-annex. In its folder: git annex get {shlex.quote(file.name)}"
     if re.match(rb"(md5: |outs:\s)", head):
-        return f"is a pointer of DVC, not the file itself. In its folder: dvc pull {shlex.quote(file.name)}"
+        name, itself = shlex.quote(file.name), file.name.removesuffix(".dvc")
+        return f"is a pointer of DVC, not the file itself. In its folder: dvc pull {name}; then give {itself}"
     if low.startswith((b"<!doctype html", b"<html")) or b"<html" in low[:1000]:
         return (
             "is an HTML page: a server's reply in place of the file, such as a login or a warning. Download it again "

@@ -15,6 +15,11 @@ PREFIXES = ("module.", "1.", "_orig_mod.", "model.", "net.")
 """Prefixes that wrappers put before every key: DataParallel, a normalisation layer in front, torch.compile, classes that hold a network."""
 COUNTERS = ("num_batches_tracked", "total_ops", "total_params")
 """Entries that count batches or operations, and that no output depends on."""
+WEIGHT_NORM = (
+    (".weight_g", ".weight_v"),
+    (".parametrizations.weight.original0", ".parametrizations.weight.original1"),
+)
+"""Endings of what weight_norm stores: the length and the direction of each unit's weights."""
 FEWEST = 4
 """Entries of the smallest network: two layers."""
 DEEPEST = 6
@@ -60,13 +65,42 @@ def _walk(value: Any, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], 
             if isinstance(one, Tensor) and isinstance(key, str)
         }
         if own:
-            yield path, own
+            yield path, multiplied_out(own)
         for key, one in value.items():
             yield from _walk(one, (*path, str(key)))
     elif isinstance(value, (list, tuple)):
         for at, one in enumerate(value):
             if isinstance(one, (Mapping, list, tuple)):
                 yield from _walk(one, (*path, str(at)))
+
+
+def multiplied_out(weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights with each direction and length of weight_norm, of either style of torch's, as the weight that they stand for."""
+    found = dict(weights)
+    for name, length in weights.items():
+        for ending, other in WEIGHT_NORM:
+            stem = name.removesuffix(ending)
+            direction = weights.get(stem + other)
+            if (
+                stem == name
+                or direction is None
+                or not (length.is_floating_point() and direction.is_floating_point())
+            ):
+                continue
+            g, v = length.float(), direction.float()
+            g = g if g.dim() else g.reshape([1] * v.dim())
+            if g.dim() == v.dim() and all(
+                one in (1, side) for one, side in zip(g.shape, v.shape, strict=True)
+            ):
+                shared = [dim for dim, one in enumerate(g.shape) if one == 1]
+                found[name] = v * (g / torch.linalg.vector_norm(v, dim=shared, keepdim=True))
+                del found[stem + other]
+    # Under its own name, in the place of the length: the order of layers without numbers is that of the file.
+    return {_whole(name) if value is not weights[name] else name: value for name, value in found.items()}
+
+
+def _whole(name: str) -> str:
+    return next(f"{name.removesuffix(ending)}.weight" for ending, _ in WEIGHT_NORM if name.endswith(ending))
 
 
 def plain_values(stored: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[str, Any]]:

@@ -21,6 +21,20 @@ from rsctl.errors import InputError, UserError
 
 GENERIC = ("convolutions", "mlp")
 """Architectures of any depth: without a depth in the weights there is nothing to compare."""
+NOT_PLAIN = "the layers aren't numbered convolutions and linear layers with nothing between them but ReLUs"
+FAMILIES = {
+    "patch_embed.proj.": "a vision transformer (ViT, DeiT or MAE)",
+    "vit.embeddings.": "a vision transformer of Hugging Face",
+    "class_token": "a vision transformer of torchvision",
+    "denseblock1.": "a DenseNet",
+    "conv_stem.": "an EfficientNet or MobileNet of timm",
+    "features.0.0.weight": "a MobileNet or EfficientNet of torchvision",
+    "stages.0.blocks.": "a ConvNeXt or RegNet of timm",
+    "stem.0.weight": "a ConvNeXt or ResNet-D of timm",
+    "classifier.6.weight": "a VGG or AlexNet of torchvision",
+    "visual.": "a CLIP model",
+}
+"""Parts of layer names, and the networks that they belong to; none of these is declared here."""
 
 
 def recognise(
@@ -41,11 +55,11 @@ def recognise(
     shared: dict[str, float] = {}
     """Share of the names that both have."""
     for name in (arch,) if arch else known_models():
-        parameters = {**parameters_in(name, weights.state_dict, shape), **(given or {})}
-        if name in GENERIC and not parameters and not arch:
-            differences[name] = (
-                "the layers aren't numbered convolutions and linear layers with nothing between them but ReLUs"
-            )
+        parameters = {**parameters_in(name, weights.state_dict, shape, given), **(given or {})}
+        if name in GENERIC and not parameters and not (arch and given):
+            differences[name] = _not_generic(name, weights.state_dict, shape)
+            if differences[name] != NOT_PLAIN:
+                shared[name] = 1.0
             continue
         try:
             wanted = entries_of(name, parameters, dataset, shape, bool(arch))
@@ -62,10 +76,14 @@ def recognise(
         raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.")
     # Not those that couldn't be built at all: their text says nothing of layers.
     nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
+    family = next(
+        (family for key, family in FAMILIES.items() if any(key in one for one in weights.state_dict)), ""
+    )
+    about = f"Its names are those of {family}" if family else f"Closest is {nearest}: {differences[nearest]}"
     raise InputError(
         f"the weights fit none of the known architectures ({', '.join(differences)})"
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
-        + f". Closest is {nearest}: {differences[nearest]}. A plugin can add an architecture of your own."
+        + f". {about}. A plugin can add an architecture of your own."
     )
 
 
@@ -97,7 +115,9 @@ def _outline(
     return build_model(name, parameters, dataset=dataset, shape=shape)[1]
 
 
-def parameters_in(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> dict[str, Any]:
+def parameters_in(
+    name: str, weights: Mapping[str, Tensor], shape: DataShape, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """The parameters of an architecture that the shapes of its layers tell, without those at their default."""
     first = weights.get("features.0.weight")
     if name == "cnn" and first is not None and first.dim() == 4:
@@ -126,9 +146,30 @@ def parameters_in(name: str, weights: Mapping[str, Tensor], shape: DataShape) ->
     if name == "mlp" and kinds == {2} and widths:
         return {"widths": widths}
     if name == "convolutions" and kinds == {2, 4}:
-        found = geometries(layers, shape.size)
+        found = (
+            [given["convolutions"]] if given and "convolutions" in given else geometries(layers, shape.size)
+        )
         return {"convolutions": found[0], "widths": widths} if found else {}
     return {}
+
+
+def _not_generic(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> str:
+    """Explain why these aren't the layers of a generic network, or how to give the strides that the weights leave open."""
+    layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
+    if name != "convolutions" or {layer.dim() for layer in layers} != {2, 4}:
+        return NOT_PLAIN
+    convolutions = [layer for layer in layers if layer.dim() == 4]
+    inputs = layers[len(convolutions)].shape[1]
+    found = geometries(layers, shape.size, each=True)
+    kernels = "x".join(map(str, sorted({layer.shape[-1] for layer in convolutions})))
+    if not found:
+        return f"no usual strides and paddings bring {shape.size}x{shape.size} images to the {inputs} inputs of its first linear layer"
+    return (
+        f"no one stride of its {len(convolutions)} convolutions (kernels {kernels}) brings {shape.size}x{shape.size} images to the "
+        f"{inputs} inputs of its first linear layer; {len(found)} choices of a stride and padding for each do, and weights don't tell "
+        f"which it was trained with. Give yours, such as --arch convolutions --set 'model.convolutions={found[0]}' (channels, kernel, "
+        "stride, padding of each)"
+    )
 
 
 GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 2), (1, 2), (2, 0), (1, 0)]}
@@ -139,27 +180,30 @@ MOST_KERNELS = 6
 """Most kernel sizes in one network: each multiplies the combinations to try, and published networks have three at most."""
 
 
-def geometries(layers: Sequence[Tensor], size: int) -> list[list[list[int]]]:
+def geometries(layers: Sequence[Tensor], size: int, *, each: bool = False) -> list[list[list[int]]]:
     """Every [channels, kernel, stride, padding] per convolution with which the first linear layer has its inputs.
 
-    Weights don't tell strides: convolutions of one kernel are taken to have the same one.
+    Weights don't tell strides: convolutions of one kernel are taken to have the same one, unless `each` may have its own.
     """
     convolutions = [layer for layer in layers if layer.dim() == 4]
     inputs = layers[len(convolutions)].shape[1]
-    kernels = sorted({layer.shape[-1] for layer in convolutions})
+    kernels = [layer.shape[-1] for layer in convolutions]
+    free = list(range(len(kernels))) if each else [kernels.index(kernel) for kernel in sorted(set(kernels))]
     found: list[list[list[int]]] = []
-    if len(kernels) > MOST_KERNELS:
+    if len(free) > MOST_KERNELS:
         return found
     for choice in product(
-        *(GEOMETRIES.get(kernel, [(1, kernel // 2), (1, 0), (2, 0)]) for kernel in kernels)
+        *(GEOMETRIES.get(kernels[at], [(1, kernels[at] // 2), (1, 0), (2, 0)]) for at in free)
     ):
-        of_kernel = dict(zip(kernels, choice, strict=True))
+        chosen = dict(zip(free, choice, strict=True))
+        of_each = [chosen[at if each else kernels.index(kernel)] for at, kernel in enumerate(kernels)]
         left = size
-        for layer in convolutions:
-            stride, padding = of_kernel[layer.shape[-1]]
-            left = (left + 2 * padding - layer.shape[-1]) // stride + 1
+        for kernel, (stride, padding) in zip(kernels, of_each, strict=True):
+            left = (left + 2 * padding - kernel) // stride + 1
         if left > 0 and len(convolutions[-1]) * left**2 == inputs:
-            found.append([[len(one), one.shape[-1], *of_kernel[one.shape[-1]]] for one in convolutions])
+            found.append(
+                [[len(one), one.shape[-1], *how] for one, how in zip(convolutions, of_each, strict=True)]
+            )
     return found
 
 

@@ -29,6 +29,8 @@ def cascade(file: Path, wrapping: str, count: int) -> str:
     )
 
 
+TORCH = (0x1950A86A20F9469CFC6C).to_bytes(10, "little")
+"""First number of a file that torch.save wrote before release 1.6."""
 KEPT = (
     "f = lambda v: f(v.state_dict()) if hasattr(v, 'state_dict') else {str(k): f(w) for k, w in v.items()} if hasattr(v, 'items') "
     "else [f(w) for w in v] if isinstance(v, (list, tuple)) else torch.tensor(v) if hasattr(v, 'dtype') and v.dtype in ('f2', 'f4', "
@@ -46,6 +48,11 @@ def unreadable(file: Path, error: Exception) -> str:
         )
     # What PyTorch says when it refuses to import or to call something.
     needs = re.search(r"GLOBAL ([\w.]+)|unrecognized function <\w+ ([^>]+)>|class ([\w.]+)", str(error))
+    if needs is None and "Unsupported operand" in str(error):
+        return (
+            f"{file}: is of torch.save with a pickle protocol that can't be read without running code of the file, so it is refused. "
+            f"Where you trust it, write its weights to a file of their own:\n{_converted(file, 'torch.load', ', weights_only=False')}"
+        )
     if needs is None:
         reason = re.search(r"WeightsUnpickler error:\s*(.+)", str(error)) or re.search("(.+)", str(error))
         message = reason[1] if reason else ""
@@ -60,6 +67,22 @@ def unreadable(file: Path, error: Exception) -> str:
         f"{file}: holds Python objects besides weights ({name}); loading it would run code of the file, "
         "so it is refused. Where you trust it, write its weights to a file of their own"
         f"{where}:\n{_converted(file, 'torch.load', ', weights_only=False')}"
+    )
+
+
+def is_pickle(data: bytes) -> bool:
+    """Return whether a file is what pickle.dump writes; torch.save once wrote such files, which begin with a number of its own."""
+    return (
+        data[:1] == b"\x80" and data[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05") and TORCH not in data[:32]
+    )
+
+
+def pickled(file: Path) -> str:
+    """The sentence about such a file."""
+    code = f"import pickle, torch; {KEPT}; torch.save(f(pickle.load(open({str(file)!r}, 'rb'))), {file.stem + '.weights.pt'!r})"
+    return (
+        f"{file}: is a pickle of Python's (pickle.dump), not a file of torch.save; loading it would run code of the file, so it is "
+        f"refused. Where you trust it, write its weights to a file of their own:\npython -c {shlex.quote(code)}"
     )
 
 

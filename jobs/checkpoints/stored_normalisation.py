@@ -125,12 +125,11 @@ def per_channel(value: Any) -> tuple[float, ...]:
             if not bool((flat == flat[..., :1]).all()):
                 return ()
             value = flat[..., 0]
-        return tuple(map(_single, value.flatten().tolist())) if 0 < value.numel() <= 4 else ()
+        return (
+            tuple(float(np.float32(one)) for one in value.flatten().tolist())
+            if 0 < value.numel() <= 4
+            else ()
+        )
     if isinstance(value, (list, tuple)) and 0 < len(value) <= 4:
         return tuple(map(float, value)) if all(isinstance(one, (int, float)) for one in value) else ()
     return (float(value),) if isinstance(value, float) else ()
-
-
-def _single(value: float) -> float:
-    """The value rounded to float32."""
-    return float(np.float32(value))

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from jobs.data.decode import centre_crop, decode_each, read_image
 from jobs.data.images import ArrayImages, FileImages, Images
-from jobs.data.room import too_large
+from jobs.data.memory_limit import too_large
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.depth import deep_files

@@ -230,20 +230,15 @@ def _linear_program(
         extra, total = np.ones((1, 2 * size)), np.array([ball.radius])
     else:
         extra, total = np.zeros((0, size)), np.zeros(0)
-    found = linprog(
-        cost,
-        np.concatenate([-matrix, extra]),
-        np.concatenate([constant, total]),
-        bounds=limits,
-        method="highs",
-    )
+    rows_up, limit = np.concatenate([-matrix, extra]), np.concatenate([constant, total])
+    found = linprog(cost, rows_up, limit, bounds=limits, method="highs")
     if found.status == 0:
         x = found.x if ball.norm != "l1" else ball.centre.numpy() + found.x[:size] - found.x[size:]
         return np.maximum(-found.ineqlin.marginals[:rows], 0), x
     # No image lies on all sides, which the least total violation's multipliers show; large enough they outweigh the cost.
-    slack = np.concatenate([np.concatenate([-matrix, extra]), np.concatenate([-np.eye(rows), np.zeros((len(total), rows))])], axis=1)  # fmt: skip
+    slack = np.concatenate([-np.eye(rows), np.zeros((len(total), rows))])
     found = linprog(
-        np.concatenate([np.zeros(len(cost)), np.ones(rows)]), slack, np.concatenate([constant, total]),
+        np.concatenate([np.zeros(len(cost)), np.ones(rows)]), np.concatenate([rows_up, slack], axis=1), limit,
         bounds=np.concatenate([limits, np.stack([np.zeros(rows), np.full(rows, np.inf)], 1)]), method="highs",
     )  # fmt: skip
     if found.status != 0 or found.fun <= 0:

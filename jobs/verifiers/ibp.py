@@ -45,8 +45,7 @@ def box(images: Tensor, radius: Tensor | float, dtype: torch.dtype = torch.float
     down, up = (images.new_tensor(towards) for towards in (-math.inf, math.inf))
     radius = torch.nextafter(radius, up)
     return Interval(
-        torch.nextafter(images - radius, down).clamp_(0, 1),
-        torch.nextafter(images + radius, up).clamp_(0, 1),
+        torch.nextafter(images - radius, down).clamp_(0, 1), torch.nextafter(images + radius, up).clamp_(0, 1)
     )
 
 

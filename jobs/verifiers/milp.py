@@ -14,7 +14,7 @@ from torch import nn
 
 from jobs.verifiers import Prover
 from jobs.verifiers.ball import Ball
-from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
+from jobs.verifiers.complete import Case, CompleteProver, Relaxed, bisect, matrices_of
 from jobs.verifiers.program import TOLERANCE, Program, SolverResult
 from rsctl.catalog.declare import DataShape
 
@@ -67,17 +67,19 @@ def largest(case: Case) -> float:
 
 def _nearest(case: Case, most: float, seconds: float) -> float:
     """The least value of the program of every target: a bound on the distance of any counterexample, inf for none."""
-    ball = case.ball(most + 2 * TOLERANCE)
-    relaxed = case.relax(ball)
-    program = Program(case.net.layers, relaxed.bounds, ball)
+
+    def within(radius: float) -> tuple[Ball, Relaxed, Program]:
+        ball = case.ball(radius)
+        relaxed = case.relax(ball)
+        return ball, relaxed, Program(case.net.layers, relaxed.bounds, ball)
+
+    ball, relaxed, program = within(most + 2 * TOLERANCE)
     targets, nearest, end = relaxed.open, math.inf, case.left - seconds
     for done, target in enumerate(targets):
         closer = case.counterexamples.distance + 2 * TOLERANCE
         if closer < 0.99 * ball.radius:
             # In the smaller ball of a nearer counterexample fewer ReLUs are open.
-            ball = case.ball(closer)
-            relaxed = case.relax(ball)
-            program = Program(case.net.layers, relaxed.bounds, ball)
+            ball, relaxed, program = within(closer)
         if target not in relaxed.open:
             continue
         left = (case.left - end) / (len(targets) - done)

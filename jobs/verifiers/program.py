@@ -42,14 +42,9 @@ class SolverResult:
 
 
 class Program:
-    """The rows that all targets share, for one ball and the bounds of every ReLU in it.
+    """The rows that all targets share, for one ball and the `bounds` (1, units) of what goes into each ReLU layer in it.
 
-    Parameters
-    ----------
-    layers
-        Of the network, in exact arithmetic.
-    bounds
-        Of what goes into each ReLU layer in the ball, (1, units).
+    `layers` are the network's, in exact arithmetic.
     """
 
     def __init__(self, layers: Sequence[Layer], bounds: Sequence[Bounds], ball: Ball) -> None:

@@ -18,18 +18,7 @@ from jobs.models.architectures.linf_distance import Negate
 from jobs.models.architectures.lipschitz_mlp import MaxMin as MaxMinLayer
 from jobs.models.normalize import Normalize
 from jobs.verifiers.network import SUPPORTED, Network, unsupported
-from jobs.verifiers.operations import (
-    Add,
-    Conv,
-    Dense,
-    DistanceOp,
-    Input,
-    MaxMinOp,
-    Op,
-    Relu,
-    Reshape,
-    Scale,
-)
+from jobs.verifiers.operations import Add, Conv, Dense, DistanceOp, Input, MaxMinOp, Op, Relu, Reshape, Scale
 from rsctl.errors import InputError
 
 
@@ -39,15 +28,8 @@ def trace(model: nn.Module, shape: tuple[int, ...], *, live: bool = False) -> Ne
     With `live`, for training, the operations hold the model's own parameters, and gradients reach them; a batch
     normalisation then takes part as it would in eval mode.
 
-    Parameters
-    ----------
-    model
-        `nn.Sequential(Normalize, network)` in eval mode, or `jobs.models.load.Executed`, on any device.
-
-    Raises
-    ------
-    InputError
-        A layer, or a step of `forward`, that can't be bounded: named, with what is supported.
+    `model` is `nn.Sequential(Normalize, network)` in eval mode, or `jobs.models.load.Executed`, on any device. Raises InputError
+    that names a layer, or a step of `forward`, that can't be bounded.
     """
     if not live and any(
         layer.training for layer in model.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)
@@ -114,7 +96,7 @@ class _Builder:
         """A function or a tensor's method in `forward`."""
         target = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
         if node.op == "call_method" and target == "size":
-            return  # only to flatten, which looks at nothing else
+            return  # only to flatten, which uses nothing else
         if node.target in (operator.add, operator.iadd, torch.add) or target in ("add", "add_"):
             sources = [self.numbers.get(arg) for arg in node.args[:2] if isinstance(arg, fx.Node)]
             if len(sources) == 2 and None not in sources and not node.kwargs:
@@ -131,8 +113,12 @@ class _Builder:
         elif target in ("contiguous", "detach"):
             self.numbers[node] = self.source(node)
             return
-        raise unsupported(f"'{node.name}' in its forward is `{target or node.target}` of something else than one or two layers"
-                          if target in ("add", "flatten", "view", "reshape") else f"'{node.name}' in its forward is `{target or node.target}`")  # fmt: skip
+        shapes = (
+            " of something else than one or two layers"
+            if target in ("add", "flatten", "view", "reshape")
+            else ""
+        )
+        raise unsupported(f"'{node.name}' in its forward is `{target or node.target}`{shapes}")
 
     def source(self, node: fx.Node) -> int:
         return self.numbers[cast(fx.Node, node.args[0])]

@@ -19,11 +19,7 @@ EMPTY = "is empty (0 bytes)"
 APPLE = "isn't an image but macOS metadata (AppleDouble)"
 NO_IMAGES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x00\x05\x16\x07", APPLE, "Delete all such files: find FOLDER -name '._*' -delete"),
-    (
-        b"version https://git-lfs",
-        "is a pointer of Git LFS, not the image",
-        "Fetch the images: git lfs pull.",
-    ),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the image", "Fetch the images: git lfs pull."),
     (b"/annex/objects/", "is a pointer of git-annex, not the image", "Fetch the images: git annex get ."),
     (b"../.git/annex/", "is a pointer of git-annex, not the image", "Fetch the images: git annex get ."),
     (b"\x1f\x8b", "is a gzip file", "Unpack it."),

@@ -68,14 +68,8 @@ def defaults(
 ) -> Sourced:
     """A method's hyper-parameters and its recipe here, before the user's own values.
 
-    Parameters
-    ----------
-    given
-        Recipe values of the sweep file, which the others are fitted to.
-    images
-        Of the whole training split, whatever is held out of it.
-    size
-        Side of an image in pixels.
+    The others are fitted to the recipe values of the sweep file (`given`), to the number of `images` of the whole training
+    split, whatever is held out of it, and to the `size` of an image's side in pixels.
     """
     found = method.sourced_defaults(dataset, sigma)
     if published(method, dataset, sigma):

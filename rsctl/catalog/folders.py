@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -149,37 +150,24 @@ def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> 
         raise
     files = {split: listing.files for split, listing in found.items()}
     counts = {split: len(taken) for split, taken in files.items()}
+    shape = DataShape(3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values())))
     if not values:
-        return DataShape(
-            3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values()))
-        )
+        return shape
     raw = {split: contents(root, taken) for split, taken in files.items()}
     grey = grey_files(root, parameters, files)
-    return DataShape(
-        3,
-        parameters.size,
-        len(names),
-        counts,
-        names,
-        _fingerprint(files, raw, grey),
-        sum(map(len, grey.values())),
-        {
-            split: _fingerprint({split: files[split]}, {split: raw[split]}, {split: grey[split]})
-            for split in SPLITS
-        },
-        sentence(both(found.values())),
+
+    def fingerprint(*splits: str) -> str:
+        identified: dict[str, Any] = {split: files[split] for split in splits}
+        if any(raw[split] for split in splits):
+            identified["contents"] = {split: raw[split] for split in splits}
+        if deep := sorted(file for split in splits for file in grey[split]):
+            identified["deep"] = deep
+        return hashlib.sha256(json.dumps(identified).encode()).hexdigest()
+
+    return replace(
+        shape,
+        fingerprint=fingerprint(*SPLITS),
+        deep=sum(map(len, grey.values())),
+        splits={split: fingerprint(split) for split in SPLITS},
         nested=any(file.count("/") > 2 for taken in files.values() for file, _, _ in taken),
     )
-
-
-def _fingerprint(
-    files: Mapping[str, Files],
-    raw: Mapping[str, list[str]],
-    grey: Mapping[str, list[str]],
-) -> str:
-    identified: dict[str, Any] = {**files}
-    if any(raw.values()):
-        identified["contents"] = raw
-    if any(grey.values()):
-        identified["deep"] = sorted(file for listed in grey.values() for file in listed)
-    return hashlib.sha256(json.dumps(identified).encode()).hexdigest()

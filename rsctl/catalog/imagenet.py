@@ -28,12 +28,9 @@ def layout(data_root: Path, classes: int) -> str:
     if not all((root / name).is_dir() for name in ("train", "val")):
         return ""  # missing folders are reported elsewhere
     inside = {name: entries_of(root / name) for name in ("train", "val")}
-    flat = {
-        name: [e.name for e in found if kind_of(e) == "file" and NAME.fullmatch(e.name)]
-        for name, found in inside.items()
-    }
-    if flat["val"]:
-        return f"{root / 'val'} has {counted(len(flat['val']), 'image')} outside class folders: {PREPARE}"
+    flat = [e.name for e in inside["val"] if kind_of(e) == "file" and NAME.fullmatch(e.name)]
+    if flat:
+        return f"{root / 'val'} has {counted(len(flat), 'image')} outside class folders: {PREPARE}"
     folders = {
         name: {e.name for e in found if kind_of(e) == "folder" and not e.name.startswith(".")}
         for name, found in inside.items()

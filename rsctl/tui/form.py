@@ -120,7 +120,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
     try:
         plan = make_plan(build_sweep(raw, FILE, place.data, Store(place.store).planned), FILE)
         place.settings.profile(plan.sweep.cluster)
-        text = describe(plan, place).text
+        text = describe(plan, place, only_known=True).text
     except Invalid as invalid:
         found: dict[str, str] = {}
         general = []

@@ -73,9 +73,9 @@ def step_with(change: Callable[..., Interval]) -> Callable[..., Interval]:
     """`ibp.step` with another one for affine operations."""
     whole = ibp.step
 
-    def step(op: Any, inputs: list[Interval], *, positive: bool = False, mine: bool = False) -> Interval:
+    def step(op: Any, inputs: list[Interval], *, positive: bool = False, reusable: bool = False) -> Interval:
         if not isinstance(op, operations.Affine):
-            return whole(op, inputs, positive=positive, mine=mine)
+            return whole(op, inputs, positive=positive, reusable=reusable)
         return change(op, whole(op, inputs, positive=positive), inputs[0])
 
     return step

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from jobs.certify.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.plan.tasks import Task
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.tables import StoredTable, data_files, read_table
@@ -149,8 +149,8 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     chain: Chain, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an image counted by each of two functions would be a certificate of neither."""
-    from jobs import precision
     from jobs.certify import count
+    from jobs.models import load
 
     committed = chain.plan(tiny(certification={"shards": 1, "max_images": 6}))
     chain.run(committed.requests[0].task)
@@ -159,7 +159,7 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     work.tiles = 3
     with pytest.raises(Stopped):
         count.main(work)
-    monkeypatch.setattr(precision, "REVISION", precision.REVISION + 1)
+    monkeypatch.setattr(load, "REVISION", load.REVISION + 1)
     taken_over = count.CountWriter.take_over
     seen: list[int] = []
 

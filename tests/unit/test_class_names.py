@@ -7,7 +7,19 @@ from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-REMAINING = {"Compared", "Default", "Entry", "Found", "Images", "Origin", "Row", "Sample", "Series", "Sweep"}
+REMAINING = {"Default", "Entry", "Found", "Memory", "Origin", "Sweep"}
+    "Compared",
+    "Default",
+    "Entry",
+    "Found",
+    "Images",
+    "Memory",
+    "Origin",
+    "Row",
+    "Sample",
+    "Series",
+    "Sweep",
+}
 """Names that still occur twice, to be emptied as they are renamed."""
 
 

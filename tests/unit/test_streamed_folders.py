@@ -12,7 +12,7 @@ from chain import Chain, tiny
 from folders import shapes
 from PIL import Image
 
-import jobs.data.room as room
+import jobs.data.memory_limit as room
 from jobs.data import load
 from jobs.data.images import ArrayImages, FileImages
 from rsctl.catalog.shape import shape_of

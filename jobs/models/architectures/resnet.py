@@ -79,6 +79,11 @@ def residual_network(
         )
     layers |= {"pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": nn.Linear(widths[-1], classes)}
     network = nn.Sequential(OrderedDict(layers))
+    return drawn(network)
+
+
+def drawn(network: nn.Sequential) -> nn.Sequential:
+    """The network with weights of convolutions as He et al. (2015) draw them."""
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn import functional
 
-from jobs.models.architectures.resnet import conv3x3
+from jobs.models.architectures.resnet import conv3x3, drawn
 
 
 class PreactivatedBlock(nn.Module):
@@ -42,7 +42,4 @@ def build(name: str, classes: int, channels: int, size: int, *, depth: int, wide
         layers += [PreactivatedBlock(outputs, outputs, 1) for _ in range((depth - 4) // 6 - 1)]
     head = [nn.BatchNorm2d(widths[-1]), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()]
     network = nn.Sequential(*layers, *head, nn.Linear(widths[-1], classes))
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-    return network
+    return drawn(network)
