@@ -107,6 +107,8 @@ class ReferenceEntry:
     """Values that a key allows."""
     variant: bool = False
     """Not listed: its name is made from another one's."""
+    special: bool = False
+    """Few sweeps need it."""
 
 
 def entries() -> tuple[ReferenceEntry, ...]:
@@ -158,6 +160,7 @@ def _declared(kind: str, one: Any) -> ReferenceEntry:
         tuple(Parameter(name, schema) for name, schema in parameters.items()),
         tuple(_defaults(one)) if isinstance(one, Method) else (),
         example_of(kind, one),
+        special=getattr(one, "special", False),
     )
 
 
@@ -205,6 +208,7 @@ def _certificate(one: Certificate) -> ReferenceEntry:
         one.citation,
         example=example_of("certificate", one),
         variant=isinstance(one, InNorm),
+        special=getattr(one, "special", False),
     )
 
 
@@ -261,6 +265,7 @@ def _key(
         example=example_of_key(f"{prefix}{name}", model.model_fields[name]),
         schema={**schema, "required": model.model_fields[name].is_required()},
         variant=prefix.startswith("resources.") and prefix != "resources.training.",
+        special=model.model_fields[name].json_schema_extra == {"special": True},
     )
 
 

@@ -33,7 +33,8 @@ def page(entry: ReferenceEntry) -> Iterator[tuple[str, str]]:
     """Headings and the text below each; the first heading is the entry's own."""
     kind = "key of a sweep file" if entry.kind == "key" else entry.kind
     title = "" if entry.kind == "key" else f"{wrapped(entry.title)}\n\n"
-    yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip()
+    special = "\n\nSpecial: few sweeps need it." if entry.special else ""
+    yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip() + special
     if entry.schema:
         yield "Value", wrapped(f"{allowed(entry.schema)}. {default_of(entry.schema)}", "  ")
     for heading, text in (
@@ -66,7 +67,8 @@ def _lines(kind: str) -> Iterator[str]:
     shown = [one for one in entries() if one.kind == kind and not one.variant]
     width = max(len(one.name) for one in shown) + 2
     for one in shown:
-        yield "  " + shortened(f"{one.name:{width}}{one.title}", WIDTH - 2)
+        title = f"special: {one.title}" if one.special else one.title
+        yield "  " + shortened(f"{one.name:{width}}{title}", WIDTH - 2)
 
 
 def shortened(text: str, width: int) -> str:

@@ -28,7 +28,7 @@ from rsctl.config.sweep import LEVELS, ONE_PER_SWEEP
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-OURS = ("title", "identity", "neutral")
+OURS = ("title", "identity", "neutral", "special")
 """Keywords that pydantic adds, or that a declaration has for `rsctl.config.identity`."""
 NULL = {"type": "null"}
 

@@ -31,7 +31,9 @@ from rsctl.reference.pages import WIDTH, listing, page, plain_page
 from rsctl.reference.schema import fields, sweep_schema
 from rsctl.reference.topics import FOLDER, GENERATED, topic, topics
 
-REFERENCE = ("sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins")
+REFERENCE = (
+    "sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins", "dashboard"
+)  # fmt: skip
 EVERY = [pytest.param(one, id=f"{one.kind} {one.name}") for one in entries()]
 
 

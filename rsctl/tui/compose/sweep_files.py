@@ -40,13 +40,9 @@ def compose(draft: Draft) -> Composed:
 
 def templates() -> dict[str, Template]:
     """The templates that come with rsctl, by name: the quickstart, then those that need no GPU, then the others."""
-    from rsctl.config.templates import all_templates
+    from rsctl.config.templates import grouped
 
-    asks = ("needs a GPU)", "needs GPUs)", "a GPU helps)")
-    found = sorted(
-        all_templates(), key=lambda one: (one.name != "quickstart", one.summary.endswith(asks), one.name)
-    )
-    return {one.name: one for one in found}
+    return {one.name: one for group in grouped().values() for one in group}
 
 
 def draft_of(template: Template) -> Draft:
