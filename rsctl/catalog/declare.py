@@ -123,7 +123,8 @@ class ModelTask(Explained):
     citation: str
     revision: int
     parameters: type[Parameters]
-    module: str
+    implementation: str
+    """Module with `main(work)`."""
 
 
 @dataclass(frozen=True)

@@ -26,5 +26,5 @@ PREDICTIONS = ModelTask(
     citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=1,
     parameters=PredictionsParameters,
-    module="jobs.training.teacher_predictions",
+    implementation="jobs.training.teacher_predictions",
 )
