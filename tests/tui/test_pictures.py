@@ -43,7 +43,7 @@ def certified(chain: Chain) -> Chain:
 def test_the_draws_shown_are_those_that_were_counted(certified: Chain, monkeypatch, capsys) -> None:
     run = certified.counts_run()
     counted: list[torch.Tensor] = []
-    fill = sampler.Shown.fill
+    fill = sampler.NoisyInputs.fill
 
     def kept(self, rows, pixels, phase, position, number):
         noise = fill(self, rows, pixels, phase, position, number)
@@ -55,7 +55,7 @@ def test_the_draws_shown_are_those_that_were_counted(certified: Chain, monkeypat
     assert job.main([str(run.path), str(position), "--data", str(certified.place.data)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["draws"]) == job.DRAWS
-    monkeypatch.setattr(sampler.Shown, "fill", kept)
+    monkeypatch.setattr(sampler.NoisyInputs, "fill", kept)
     (run.path / "counts.h5").unlink(missing_ok=True)
     for shard in (run.path / "shards").glob("*"):
         shard.unlink()
