@@ -22,7 +22,7 @@ MOST_HOURS = 24.0
 
 
 @dataclass(frozen=True)
-class Fit:
+class RunsHere:
     """A template and the reason why it doesn't run here, empty if it does."""
 
     template: Template
@@ -31,27 +31,31 @@ class Fit:
     """Estimated time by measurements in this store; empty if unknown."""
 
 
-def fits(place: Place) -> list[Fit]:
+def fits(place: Place) -> list[RunsHere]:
     """Every template, in the order of the listing."""
     store = Store(place.store)
     measured = measure(store)
     return [_fit(one, place, store, measured) for group in grouped().values() for one in group]
 
 
-def _fit(template: Template, place: Place, store: Store, measured: dict[Key, Throughput]) -> Fit:
+def _fit(template: Template, place: Place, store: Store, measured: dict[Key, Throughput]) -> RunsHere:
     raw = tomli.loads(template.text)
     missing = _missing(raw["dataset"], place)
     if missing:
-        return Fit(template, "; ".join(filter(None, (missing, template.gpus))))
+        return RunsHere(template, "; ".join(filter(None, (missing, template.gpus))))
     try:
         plan = make_plan(build_sweep(raw, template.name, place.data, store.planned), template.name)
     except UserError as error:
-        return Fit(template, str(error).splitlines()[0])
+        return RunsHere(template, str(error).splitlines()[0])
     cost = estimate(plan, store, measured)
     if cost.unknown or (cost.scaled and not template.gpus):  # scaled by FLOPs, tiny networks seem slow
-        return Fit(template, template.gpus and f"{template.gpus}; its speed on this machine isn't measured")
+        return RunsHere(
+            template, template.gpus and f"{template.gpus}; its speed on this machine isn't measured"
+        )
     time = f"{duration(3600 * cost.hours)} on {' and '.join(cost.devices)}" if cost.devices else ""
-    return Fit(template, f"would take {time}") if cost.hours > MOST_HOURS else Fit(template, time=time)
+    return (
+        RunsHere(template, f"would take {time}") if cost.hours > MOST_HOURS else RunsHere(template, time=time)
+    )
 
 
 def _missing(dataset: str | dict[str, str], place: Place) -> str:

@@ -9,7 +9,7 @@ from rsctl.catalog.labels import Labels
 from rsctl.tui.compose.screen import COLUMNS as FORM
 from rsctl.tui.results.rows import result_columns, sample_columns
 from rsctl.tui.sweeps.rows import COLUMNS as SWEEPS
-from rsctl.tui.widgets.cells import Column, GridRow, fit, pieces, size_of, widths
+from rsctl.tui.widgets.cells import GridColumn, GridRow, fit, pieces, size_of, widths
 
 
 @pytest.mark.parametrize("room", range(31))
@@ -41,7 +41,7 @@ def test_names_of_runs_stay_apart_in_the_least_room() -> None:
 
 
 def test_the_widths_fill_the_room_up_to_a_scroll_bar() -> None:
-    columns = [Column("name"), Column("a", 8), Column("b", 8, drop=1)]
+    columns = [GridColumn("name"), GridColumn("a", 8), GridColumn("b", 8, drop=1)]
     assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([21, 8, 8], 0)
     assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([29, 8, 0], 0)
 
@@ -66,7 +66,7 @@ def test_a_word_of_a_name_is_cut_to_a_letter_without_an_ellipsis() -> None:
 
 
 @pytest.mark.parametrize("columns", [SWEEPS, FORM])
-def test_at_120_columns_rate_and_the_source_of_defaults_are_in_sight(columns: tuple[Column, ...]) -> None:
+def test_at_120_columns_rate_and_the_source_of_defaults_are_in_sight(columns: tuple[GridColumn, ...]) -> None:
     # Three fifths of the screen, less a scroll bar.
     found, _ = widths(columns, 120 * 3 // 5 - 1, 0)
     shown = {column.title for column, size in zip(columns, found, strict=True) if size}

@@ -18,47 +18,47 @@ from rsctl.tui.cluster.reader import FindingView, Profiles, SlurmReply
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.state_cells import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
-from rsctl.tui.widgets.cells import Column, GridRow
+from rsctl.tui.widgets.cells import GridColumn, GridRow
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
 PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
 """Selected with [ and ]: letters mean the same in every mode, and no letter is left for these."""
 QUEUE = (
-    Column("Open task"),
-    Column("Sweep", 18, drop=3),
-    Column("State", 10),
-    Column("Done", 5, right=True),
-    Column("Left", 8, right=True, drop=1),
-    Column("Node", 14, drop=2),
-    Column("Reason"),
+    GridColumn("Open task"),
+    GridColumn("Sweep", 18, drop=3),
+    GridColumn("State", 10),
+    GridColumn("Done", 5, right=True),
+    GridColumn("Left", 8, right=True, drop=1),
+    GridColumn("Node", 14, drop=2),
+    GridColumn("Reason"),
 )
-FINDINGS = (Column("Check", 18), Column("Result"))
-PROFILES = (Column("Profile", 18), Column("Backend", 8), Column("Settings"))
+FINDINGS = (GridColumn("Check", 18), GridColumn("Result"))
+PROFILES = (GridColumn("Profile", 18), GridColumn("Backend", 8), GridColumn("Settings"))
 PARTITIONS = (
-    Column("Partition", 20),
-    Column("State", 5),
-    Column("Max time", 8, right=True),
-    Column("Free CPUs", 14, right=True),
-    Column("Free GPUs", 12, right=True),
-    Column("CPUs/node", 9, right=True, drop=2),
-    Column("Memory/node", 11, right=True, drop=2),
-    Column("GPUs/node", 9, right=True, drop=1),
+    GridColumn("Partition", 20),
+    GridColumn("State", 5),
+    GridColumn("Max time", 8, right=True),
+    GridColumn("Free CPUs", 14, right=True),
+    GridColumn("Free GPUs", 12, right=True),
+    GridColumn("CPUs/node", 9, right=True, drop=2),
+    GridColumn("Memory/node", 11, right=True, drop=2),
+    GridColumn("GPUs/node", 9, right=True, drop=1),
 )
 NODES = (
-    Column("Node", 18),
-    Column("State", 12),
-    Column("Free GPUs", 9, right=True),
-    Column("GPU", 12, drop=2),
-    Column("Free CPUs", 11, right=True),
-    Column("Free memory", 15, right=True, drop=1),
-    Column("Partitions", drop=3),
+    GridColumn("Node", 18),
+    GridColumn("State", 12),
+    GridColumn("Free GPUs", 9, right=True),
+    GridColumn("GPU", 12, drop=2),
+    GridColumn("Free CPUs", 11, right=True),
+    GridColumn("Free memory", 15, right=True, drop=1),
+    GridColumn("Partitions", drop=3),
 )
 USAGE = (
-    Column("Account", 24),
-    Column("Jobs, 30 days", 13, right=True),
-    Column("CPU hours", 12, right=True),
-    Column("GPU hours", 12, right=True),
+    GridColumn("Account", 24),
+    GridColumn("Jobs, 30 days", 13, right=True),
+    GridColumn("CPU hours", 12, right=True),
+    GridColumn("GPU hours", 12, right=True),
 )
 ASKED = {"Partitions": (60.0, "hardware"), "Nodes": (60.0, "hardware"), "Usage": (600.0, "usage")}
 """Query of each visible pane, and the seconds between two queries."""

@@ -31,10 +31,10 @@ from rsctl.tui.compose.rows import (
 from rsctl.tui.compose.table_actions import TableActions
 from rsctl.tui.dialogs.prompt import PromptScreen
 from rsctl.tui.mode import ModeScreen
-from rsctl.tui.widgets.cells import Column
+from rsctl.tui.widgets.cells import GridColumn
 from rsctl.tui.widgets.grid import Grid
 
-COLUMNS = (Column("Field", 25), Column("Value"), Column("Default from", drop=1))
+COLUMNS = (GridColumn("Field", 25), GridColumn("Value"), GridColumn("Default from", drop=1))
 
 
 class ComposeScreen(ModeScreen):

@@ -11,12 +11,12 @@ from rsctl.plain import plain
 from rsctl.results.rounding import percent, percent_up, radius_text, three_down
 from rsctl.tui.state_cells import mark_of
 from rsctl.tui.views import Curve, ImageView, RunView
-from rsctl.tui.widgets.cells import Cell, Column, GridRow, size_of
+from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, size_of
 
 LAST = (
-    Column("ACR", 6, right=True),
-    Column("Abstain", 7, right=True),
-    Column("At cap", 6, right=True),
+    GridColumn("ACR", 6, right=True),
+    GridColumn("Abstain", 7, right=True),
+    GridColumn("At cap", 6, right=True),
 )
 SAMPLE_SORTS = ("image", "radius, largest first", "radius, smallest first", "wrong first")
 
@@ -26,14 +26,17 @@ def four(value: float) -> str:
     return f"{math.floor(value * 10000) / 10000:.4f}" if math.isfinite(value) else "none"
 
 
-def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[GridRow] = ()) -> list[Column]:
+def result_columns(radii: Sequence[float], intervals: bool, rows: Sequence[GridRow] = ()) -> list[GridColumn]:
     """Columns for the run, its images, each radius and the rates; run names are cut last."""
     names = [2 + size_of(row.cells[0]) for row in rows]
     wide = 15 if intervals else 6
     return [
-        Column("Run", least=max(22, min(36, max(names, default=0)))),
-        Column("Images", 13, right=True),
-        *(Column(radius_text(radius), max(wide, len(radius_text(radius))), right=True) for radius in radii),
+        GridColumn("Run", least=max(22, min(36, max(names, default=0)))),
+        GridColumn("Images", 13, right=True),
+        *(
+            GridColumn(radius_text(radius), max(wide, len(radius_text(radius))), right=True)
+            for radius in radii
+        ),
         *LAST,
     ]
 
@@ -43,7 +46,7 @@ def sorts(radii: Sequence[float]) -> list[str]:
     return [column.title for column in result_columns(radii, False)]
 
 
-def marked(columns: Sequence[Column], sort: str) -> list[Column]:
+def marked(columns: Sequence[GridColumn], sort: str) -> list[GridColumn]:
     """The columns, with the sort column marked."""
     return [
         replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
@@ -106,18 +109,18 @@ def result_row(
     return GridRow(run.key, (mark, shown, *cells, *rates))
 
 
-def sample_columns(labels: Labels) -> list[Column]:
+def sample_columns(labels: Labels) -> list[GridColumn]:
     """The columns of the images list, wide enough for class names if there are any."""
     wide = min(16, max(map(len, labels.names), default=0))
     return [
-        Column("Image", 12 if wide else 0),
-        Column("Label", 4 + wide if wide else 6, right=not wide),
-        Column("Predicted", 10 + wide, right=not wide),
-        Column("Radius", 8, right=True),
-        Column("Top count", 10, right=True),
-        Column("Second", 8, right=True, drop=3 if wide else 0),
-        Column("n", 9, right=True, drop=2 if wide else 0),
-        Column("Seconds", 8, right=True, drop=4),
+        GridColumn("Image", 12 if wide else 0),
+        GridColumn("Label", 4 + wide if wide else 6, right=not wide),
+        GridColumn("Predicted", 10 + wide, right=not wide),
+        GridColumn("Radius", 8, right=True),
+        GridColumn("Top count", 10, right=True),
+        GridColumn("Second", 8, right=True, drop=3 if wide else 0),
+        GridColumn("n", 9, right=True, drop=2 if wide else 0),
+        GridColumn("Seconds", 8, right=True, drop=4),
     ]
 
 

@@ -8,17 +8,17 @@ from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
 from rsctl.tui.state_cells import mark_of, state_cell
 from rsctl.tui.views import Overview, ProgressView, RunView, SweepView, TaskView, progress_of
-from rsctl.tui.widgets.cells import Cell, Column, GridRow, bar
+from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, bar
 
 BAR = 8
 COLUMNS = (
-    Column("Sweep / run / task"),
-    Column("State", 16),
-    Column("Progress", BAR + 5),
-    Column("Rate", 8, right=True, drop=3),
-    Column("Left", 8, right=True, drop=2),
-    Column("Node", 12, drop=5),
-    Column("Try", 3, right=True, drop=4),
+    GridColumn("Sweep / run / task"),
+    GridColumn("State", 16),
+    GridColumn("Progress", BAR + 5),
+    GridColumn("Rate", 8, right=True, drop=3),
+    GridColumn("Left", 8, right=True, drop=2),
+    GridColumn("Node", 12, drop=5),
+    GridColumn("Try", 3, right=True, drop=4),
 )
 
 
@@ -26,7 +26,7 @@ SORTS = ("planned", "state", "progress", "left")
 _SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
 
 
-def titles(sort: str) -> list[Column]:
+def titles(sort: str) -> list[GridColumn]:
     """The columns, with the sort column marked."""
     return [
         replace(column, title=f"{column.title} ▾") if column.title == _SORTED.get(sort) else column
