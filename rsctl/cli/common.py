@@ -39,8 +39,8 @@ def loudly(broken: Sequence[Any]) -> int:
     """Report certificates that an attack broke on stderr, in every output format; returns 1 if there are any."""
     if not broken:
         return 0
-    from rsctl.report.broken import tell
+    from rsctl.results.contradictions import describe_contradictions
 
-    for line in tell(broken):
+    for line in describe_contradictions(broken):
         print(f"rsctl: BROKEN CERTIFICATE: {line}", file=sys.stderr)
     return 1

@@ -22,6 +22,12 @@ Methods = Annotated[
 Sigmas = Annotated[
     list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be repeated.")
 ]
+OtherCertificate = Annotated[
+    str, typer.Option("--certificate", help="Use another certificate on the same counts.")
+]
+OtherAlpha = Annotated[
+    float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
+]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file, whatever it is.")]
 
 
@@ -45,12 +51,8 @@ def export(
             help="md, csv, latex, json; or tsv: one log per run in the folder -o. By default from the suffix of -o, else md.",
         ),
     ] = None,
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
-    ] = "",
-    alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
-    ] = None,
+    certificate: OtherCertificate = "",
+    alpha: OtherAlpha = None,
     radii: Annotated[str, typer.Option("--radii", help="Radii of the columns, such as 0,0.25,2/255.")] = "",
     method: Methods = None,
     sigma: Sigmas = None,
@@ -80,10 +82,10 @@ def export(
 ) -> None:
     """Print or write the certified-accuracy table from stored counts; works while a sweep is running."""
     from rsctl.report.baselines import find_published, matching
-    from rsctl.report.only import Only
     from rsctl.report.output import check, write
-    from rsctl.report.rows import sweep_results
     from rsctl.report.tables.formats import FORMATS, by_ending, render
+    from rsctl.results.row_filter import RowFilter
+    from rsctl.results.sweep import sweep_results
 
     form = form or by_ending(output)
     if form not in (*FORMATS, "tsv"):
@@ -92,7 +94,7 @@ def export(
     store = _store()
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
-        "only": Only(method or (), sigma or ()),
+        "only": RowFilter(method or (), sigma or ()),
     }  # fmt: skip
     if form == "tsv":
         _export_logs(store, sweep, output, force, choice)
@@ -219,10 +221,10 @@ def compare(
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
     from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.report.subjects import open_subject
+    from rsctl.results.opening import open_run
 
     store = _store()
-    a, b = (open_subject(store, name, certificate or None, alpha) for name in (first, second))
+    a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
     found = compare(store, a, b, parse_radii(radii) if radii else None)
     print(comparison_json(found) if as_json else comparison_text(found))
 
@@ -258,12 +260,8 @@ def plot(
             help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
         ),
     ] = "curve",
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Use another certificate on the same counts.")
-    ] = "",
-    alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
-    ] = None,
+    certificate: OtherCertificate = "",
+    alpha: OtherAlpha = None,
     radius: Annotated[
         float, typer.Option("--radius", min=0, help="Radius for the hours and classes plots.")
     ] = 0.0,
@@ -276,11 +274,11 @@ def plot(
 ) -> None:
     """Plot a sweep from stored counts; works while the sweep is running."""
     from rsctl.report.figures.draw import plot as draw
-    from rsctl.report.only import Only
+    from rsctl.results.row_filter import RowFilter
 
     notes = draw(
         _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
-        radius=radius, width=width, force=force, only=Only(method or (), sigma or ()),
+        radius=radius, width=width, force=force, only=RowFilter(method or (), sigma or ()),
     )  # fmt: skip
     tell(notes)
     print(f"{output}: {kind} of {sweep}")

@@ -123,8 +123,8 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
 
 
 def _print_table(place: Any, name: str, form: str) -> int:
-    from rsctl.report.rows import sweep_results
     from rsctl.report.tables.formats import render
+    from rsctl.results.sweep import sweep_results
     from rsctl.store.layout import Store
 
     results = sweep_results(Store(place.store), name)

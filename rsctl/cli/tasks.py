@@ -48,13 +48,13 @@ def _broken_of(place: Any, sweep: str) -> None:
     store = Store(place.store)
     if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
         return  # nothing is compared, and status answers at once
-    from rsctl.report.broken import find_breaks
+    from rsctl.results.contradictions import find_contradictions
 
     entries = []
     for name in [name for name in store.sweep_names() if sweep in ("", name)]:
         with contextlib.suppress(UserError):  # reported above
             entries += store.sweep(name)["entries"]
-    loudly(find_breaks(store, entries))
+    loudly(find_contradictions(store, entries))
 
 
 def logs(

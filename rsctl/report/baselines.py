@@ -23,8 +23,8 @@ from importlib.resources import files
 from typing import Any
 
 from rsctl.errors import InputError, unknown
-from rsctl.report.measured import AnyRow
-from rsctl.report.typeset import plain
+from rsctl.results.measurement import Measurement
+from rsctl.results.rounding import plain
 from rsctl.text import counted, nth
 
 ROUNDED = "Rounded to nearest as printed there, where one's own numbers are rounded down: equal ones may differ in their last digit."
@@ -132,13 +132,13 @@ def find_published(name: str, asked: str = "TABLE") -> Published:
     return tables[name]
 
 
-def matching(rows: Sequence[AnyRow]) -> list[Published]:
+def matching(rows: Sequence[Measurement]) -> list[Published]:
     """The tables on a data set and a split that these rows are on."""
     wanted = {(row.dataset, row.split) for row in rows}
     return [table for table in published_tables().values() if (table.values["dataset"], table.values["split"]) in wanted]  # fmt: skip
 
 
-def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
+def beside(rows: Sequence[Measurement], baselines: Sequence[Published]) -> list[str]:
     """Warnings for each baseline whose conditions differ from those of your rows on its data set."""
     notes = []
     for table in baselines:
@@ -151,7 +151,7 @@ def beside(rows: Sequence[AnyRow], baselines: Sequence[Published]) -> list[str]:
     return notes
 
 
-def differences(rows: Sequence[AnyRow], table: Published, images: int | None = None) -> list[str]:
+def differences(rows: Sequence[Measurement], table: Published, images: int | None = None) -> list[str]:
     """Differences between your rows and a published table in split, model, n, n0, alpha, arithmetic and image subset.
 
     `images` is that of one published row, where it isn't the table's.

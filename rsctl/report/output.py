@@ -7,13 +7,14 @@ import re
 from pathlib import Path
 
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.radius_logs.layouts import HEADER
 from rsctl.store.files import publish, read_bytes, replace
 
+LOG_HEADER = ("idx", "label", "predict", "radius", "correct", "time")
+"""Columns of a log in Cohen's format."""
 _COMMENT = b"<!-- rsctl %s -->\n"
 _SEALS = {"md": _COMMENT, "svg": _COMMENT, "latex": b"%% rsctl %s\n"}
 """Last line of files that people edit by hand, to detect edits. Other files are recognised by their beginning."""
-_BEGINNINGS = (b"run,source,method,", b'{\n "sweep": ', "\t".join(HEADER).encode())
+_BEGINNINGS = (b"run,source,method,", b'{\n "sweep": ', "\t".join(LOG_HEADER).encode())
 MAKER = "rsctl"
 """Creator in the metadata of a figure."""
 _FIGURES = (b"/Creator (rsctl)", b"Software\x00rsctl")

@@ -16,8 +16,8 @@ from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
-from rsctl.report.logged import alike_logs
-from rsctl.report.notes import settings_of, told_apart
+from rsctl.results.logs import alike_logs
+from rsctl.results.notes import settings_of, told_apart
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 

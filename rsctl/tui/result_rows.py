@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
-from rsctl.report.typeset import radius_text
+from rsctl.results.rounding import radius_text
 from rsctl.tui.sweep_rows import mark_of
 from rsctl.tui.views import Curve, RunView, Sample
 from rsctl.tui.widgets.cells import Cell, Column, Row, size_of

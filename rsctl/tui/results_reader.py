@@ -205,8 +205,8 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     Limited to these `runs`, by id, if there are any; `said` describes them in a note.
     """
     from rsctl.report.output import write
-    from rsctl.report.rows import sweep_results
     from rsctl.report.tables.formats import render
+    from rsctl.results.sweep import sweep_results
 
     def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
         if form == "tsv":
@@ -235,14 +235,14 @@ def _saved(
 ) -> Answer:  # fmt: skip
     from rsctl.config.settings import load_settings
     from rsctl.errors import RefusedError, UserError
-    from rsctl.report.only import Only
+    from rsctl.results.row_filter import RowFilter
     from rsctl.store.layout import Store
 
     path = Path(file).expanduser().absolute()
     choice = {
         "certificate": question.certificate or None,
         "alpha": question.alpha or None,
-        "only": Only(runs=runs, said=said),
+        "only": RowFilter(runs=runs, said=said),
     }
     try:
         return Exported(save(Store(load_settings().store), path, choice), "")
@@ -265,12 +265,12 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> Answer:
     """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text
-    from rsctl.report.subjects import open_subject
+    from rsctl.results.opening import open_run
     from rsctl.store.layout import Store
 
     store = Store(load_settings().store)
     a, b = (
-        open_subject(
+        open_run(
             store,
             str(store.root / run.entry["kind"] / run.counts),
             question.certificate or None,

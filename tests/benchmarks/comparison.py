@@ -22,7 +22,7 @@ from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Store
 from rsctl.store.task_context import Stopped, TaskContext

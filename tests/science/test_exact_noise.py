@@ -20,7 +20,7 @@ from rsctl.certificates.cohen import predict
 from rsctl.certificates.exact_noise import BITS, departure, level_left, reach, weights
 from rsctl.certificates.protocol import spendable
 from rsctl.errors import RefusedError
-from rsctl.report.clean import clean_accuracy
+from rsctl.results.clean import clean_accuracy
 
 CPU = torch.device("cpu")
 SIGMAS = (0.01, 0.12, 0.25)

@@ -19,7 +19,7 @@ from jobs.state import TrainingState
 from rsctl.catalog.pixels import splitting_width
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.errors import InputError, RefusedError
-from rsctl.report.clean import clean_accuracy
+from rsctl.results.clean import clean_accuracy
 from rsctl.store.tables import read_table
 from rsctl.store.task_context import Stopped
 

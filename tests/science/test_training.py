@@ -6,7 +6,7 @@ import pytest
 from chain import Chain
 
 from rsctl.catalog import known_methods
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 
 LEAST = {0.25: 0.90, 0.5: 0.80}
 """Certified accuracy at radius 0; Gaussian training reaches 0.97 and 0.91. Below these a method is broken."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,16 @@ import pytest
 from chain import Chain, tiny
 from edited import edited
 
-from rsctl.report.broken import Break, find_breaks, tell
 from rsctl.report.figures.draw import plot
-from rsctl.report.rows import sweep_results
+from rsctl.results import contradictions
+from rsctl.results.attacks import mean, median, withstands
+from rsctl.results.contradictions import (
+    Contradiction,
+    between,
+    describe_contradictions,
+    find_contradictions,
+)
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Run
 from rsctl.store.tables import data_files, read_findings, read_table
 
@@ -40,8 +47,8 @@ def edit(run: Run, image: int, distance: float) -> None:
         table["broken"][int(np.flatnonzero(table["index"][()] == image)[0])] = distance
 
 
-def breaks(chain: Chain) -> list[Break]:
-    return find_breaks(chain.store, chain.store.sweep("tiny")["entries"])
+def breaks(chain: Chain) -> list[Contradiction]:
+    return find_contradictions(chain.store, chain.store.sweep("tiny")["entries"])
 
 
 def test_what_holds_is_not_called_broken_and_distances_stand_beside_the_radii(chain: Chain) -> None:
@@ -53,21 +60,21 @@ def test_what_holds_is_not_called_broken_and_distances_stand_beside_the_radii(ch
     cohen = next(row for row in results.rows if row.certificate == "cohen")
     assert cohen.cells[1].certified > 2
     for cell in cohen.cells:
-        assert row.withstands(cell.radius) >= cell.accuracy
+        assert withstands(row, cell.radius) >= cell.accuracy
     distance = np.sort(read_findings(run).rows.broken)
     right = distance[distance > 0]
-    assert row.median == right[(len(right) - 1) // 2]
-    assert row.mean == pytest.approx(right[np.isfinite(right)].mean())
-    assert row.withstands(0.0) == (distance > 0).mean()
+    assert median(row) == right[(len(right) - 1) // 2]
+    assert mean(row) == pytest.approx(right[np.isfinite(right)].mean())
+    assert withstands(row, 0.0) == (distance > 0).mean()
     shown = chain.cli("export", "tiny")
     assert shown.code == 0
     assert "Attacks on the smoothed classifier g, digits test" in shown.out
     # It holds image by image: a row of other images may well stand higher.
     assert "certified accuracy of that classifier on the same images" in " ".join(shown.out.split())
-    assert f"{row.median:.4f}" in shown.out
+    assert f"{median(row):.4f}" in shown.out
     assert "ddn, 8 noises" in shown.out
     values = json.loads(chain.cli("export", "tiny", "--format", "json").out)
-    assert values["attacks"][0]["median"] == row.median
+    assert values["attacks"][0]["median"] == median(row)
     assert "broken" not in values
     assert "ddn, 8 noises" in chain.cli("export", "tiny", "--format", "latex").out
     figure = chain.folder / "curve.svg"
@@ -106,7 +113,7 @@ def test_a_planted_bug_is_told_loudly(chain: Chain, monkeypatch: pytest.MonkeyPa
     assert f"image {image}: certified 0." in str(one)
     assert "adversarial image at l2 distance 0.01" in str(one)
     assert one.chance == pytest.approx(0.002)
-    told = tell([one])
+    told = describe_contradictions([one])
     assert "By chance alone" in told[-1]
     shown = chain.cli("export", "tiny")
     assert shown.code == 1
@@ -128,33 +135,30 @@ def test_only_what_speaks_of_the_same_thing_is_compared(chain: Chain, tmp_path: 
     right = (table.rows.counts.argmax(axis=1) == table.rows.label).sum()
     assert 3 <= len(many) <= right  # an image that is certified for another class isn't broken
     assert {one.certificate for one in many} == {"cohen"}  # l-bound is a heuristic
-    assert len(tell(many)) <= 7
+    assert len(describe_contradictions(many)) <= 7
 
-    from rsctl.report import broken
-
-    attack = next(broken._attacks(chain.store, run.table_spec.model_run))
-    claims = list(broken._claims(chain.store, run.table_spec.model_run, {}))
-    found = read_findings(run)
-    found.run = Run(run.path)
-    found.run.__dict__["table_spec"] = run.table_spec.model_copy(update={"split": "val"})
-    held_out = broken._Subject.of(found, "fp32", 0.25, "l2").images
-    assert held_out != attack.subject.images
-    changes: list[dict[str, Any]] = [
-        {"sigma": 0.0}, {"norm": "linf"}, {"sigma": 0.5}, {"precision": "bf16"}, {"checkpoint": "another"},
-        {"images": held_out},
-    ]  # fmt: skip
-    for change in changes:
-        other = dataclasses.replace(attack, subject=dataclasses.replace(attack.subject, **change))
-        assert all(list(broken._between(claim, other)) == [] for claim in claims)
+    model = run.table_spec.model_run
+    (attack,) = contradictions._findings(chain.store, "attacks", model)
+    claims = list(contradictions._certified(chain.counts_run(), None))
+    assert claims
+    assert any(list(between(claim, attack)) for claim in claims)
+    spec = attack.table_spec
+    others = [replace(attack, norm="linf"), replace(attack, checkpoint="another")]
+    others += [
+        replace(attack, spec=spec.model_copy(update=change))
+        for change in ({"sigma": 0.0}, {"sigma": 0.5}, {"precision": "bf16"}, {"split": "val"})
+    ]
+    for other in others:
+        assert all(list(between(claim, other)) == [] for claim in claims)
     exact = Run(chain.counts_run().path)
     exact.__dict__["spec"] = exact.count_spec.model_copy(update={"arithmetic": "exact"})
-    exact.__dict__["count_spec"] = exact.spec
-    assert all(list(broken._between(claim, attack)) == [] for claim in broken._certified(exact, None))
-    top5 = dataclasses.replace(attack, k=5)
-    assert any(list(broken._between(claim, top5)) for claim in claims)
+    exact.__dict__["table_spec"] = exact.__dict__["count_spec"] = exact.spec
+    assert all(list(between(claim, attack)) == [] for claim in contradictions._certified(exact, None))
+    top5 = replace(attack, k=5)
+    assert any(list(between(claim, top5)) for claim in claims)
     for claim in claims:
-        best5 = dataclasses.replace(claim, k=5)
-        assert list(broken._between(best5, attack)) == []  # another class may be among the best five
+        best5 = replace(claim, k=5)
+        assert list(between(best5, attack)) == []  # another class may be among the best five
 
 
 def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_the_network(
@@ -169,20 +173,14 @@ def test_an_attack_of_another_sweep_counts_and_a_verifier_answers_to_attacks_on_
     table = read_table(chain.counts_run())
     edit(run, int(table.rows.index[0]), 1e-9)
     assert breaks(chain) == []  # the network itself isn't what was certified by sampling
-    from rsctl.report import broken
-
     model = run.spec.model_run
-    proofs = [
-        claim for claim in broken._claims(chain.store, model, {}) if claim.where.startswith("verifications")
-    ]
-    (attack, *_) = broken._attacks(chain.store, model)
+    proofs = list(contradictions._findings(chain.store, "verifications", model))
+    (attack,) = contradictions._findings(chain.store, "attacks", model)
     assert proofs
-    linf = dataclasses.replace(attack.subject, norm="linf")
-    near = dataclasses.replace(
-        attack, subject=linf, index=proofs[0].index, values=np.full(len(proofs[0].index), 1e-12)
-    )
-    broke = list(broken._between(proofs[0], near))
-    assert len(broke) == (proofs[0].values > 1e-12).sum()
+    index = proofs[0].index
+    near = replace(attack, norm="linf", index=index, distance=np.full(len(index), 1e-12))
+    broke = list(between(proofs[0], near))
+    assert len(broke) == (proofs[0].score > 1e-12).sum()
     assert broke
     assert broke[0].chance == 0
-    assert "By chance" not in " ".join(tell(broke))
+    assert "By chance" not in " ".join(describe_contradictions(broke))

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from jobs.certify.sampler import ImageCounts, Sampler
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.plan.tasks import Task
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
 from rsctl.store.tables import StoredTable, data_files, read_table

@@ -15,8 +15,8 @@ from chain import Chain, tiny, wait_until
 
 from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.local.processes import task_processes
-from rsctl.report.rows import sweep_results
 from rsctl.report.tables.formats import render
+from rsctl.results.sweep import sweep_results
 from rsctl.store.attempts import read_attempt
 from rsctl.store.layout import Run
 from rsctl.store.rows import Findings

@@ -20,7 +20,7 @@ from edited import as_before_digests, edited, without_digest
 
 from rsctl.config.runs import CountSpec, VerifySpec
 from rsctl.errors import RefusedError
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import publish, replace, to_json
 from rsctl.store.imports import Import, ImportSpec, Radii, keep
 from rsctl.store.layout import Run, Store

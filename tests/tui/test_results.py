@@ -11,7 +11,7 @@ from test_app import type_at_once
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 from rsctl.tui.result_rows import down
 from rsctl.tui.screens.ask import AskScreen, ChooseScreen
 from rsctl.tui.screens.samples import SamplesScreen

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from rsctl.catalog.recipe import Recipe
+from rsctl.certificates import Certified
 from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import commit
 from rsctl.plan.plan import make_plan
-from rsctl.report.measured import Cell, Row
+from rsctl.results.accuracy import Cell
+from rsctl.results.measurement import Measurement
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.shards import Rows, Shard, encode_shard
@@ -22,7 +24,7 @@ N0, N, CLASSES = 10, 1000, 10
 
 
 def make_row(method: str = "gaussian", accuracies: tuple[float, ...] = (0.5,), *, sigma: float = 0.5, seed: int = 0,
-             images: int = 1000, planned: int = 1000, dataset: str = "cifar10", split: Any = "test", **changes: Any) -> Row:  # fmt: skip
+             images: int = 1000, planned: int = 1000, dataset: str = "cifar10", split: Any = "test", **changes: Any) -> Measurement:  # fmt: skip
     """A row with the given certified accuracies at radii 0, 0.25, …"""
     train = TrainSpec(
         method=method, revision=1, hyperparameters={}, recipe=Recipe(), dataset=dataset, dataset_parameters={}, model="resnet110",
@@ -33,11 +35,12 @@ def make_row(method: str = "gaussian", accuracies: tuple[float, ...] = (0.5,), *
         seed=0, n0=100, n=100_000, precision="fp32", tile=400, block=100,
     )  # fmt: skip
     values: dict[str, Any] = {
-        "run": count.run_id, "train": train, "count": count, "certificate": "cohen", "guarantee": "probabilistic 0.999", "norm": "l2",
-        "k": 1, "alpha": 0.001, "images": images, "planned": planned, "acr": 0.5, "abstain_rate": 0.1, "cap_share": 0.0,
+        "run": count.run_id, "kind": "counts", "train": train, "spec": count, "certificate": "cohen", "guarantee": "probabilistic 0.999", "norm": "l2",
+        "k": 1, "alpha": 0.001, "index": np.arange(images), "labels": np.zeros(images, np.int32), "seconds": np.zeros(images),
+        "certified": Certified(np.zeros(images, np.int64), np.zeros(images), np.zeros(images, bool)), "planned": planned, "acr": 0.5, "abstain_rate": 0.1, "cap_share": 0.0,
         "cells": [Cell(0.25 * i, round(a * images), images) for i, a in enumerate(accuracies)], "subset": "all of 10000",
     }  # fmt: skip
-    return Row(**{**values, **changes})
+    return Measurement(**{**values, **changes})
 
 
 def make_store(

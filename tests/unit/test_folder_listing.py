@@ -23,7 +23,7 @@ from rsctl.catalog.shape import shape_of
 from rsctl.cluster import control
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
-from rsctl.report.rows import sweep_results
+from rsctl.results.sweep import sweep_results
 
 FOLDER = {"path": "own", "size": 8}
 SWEEP = tiny(dataset={"name": "imagefolder", "path": "own", "size": 8}, certification={"max_images": 2})

@@ -15,13 +15,13 @@ from report_cases import make_store
 
 from rsctl.cli.app import run
 from rsctl.errors import InputError
-from rsctl.report.logged import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.radius_logs.logs import parse_log
-from rsctl.report.rows import sweep_results
 from rsctl.report.tables.formats import render
+from rsctl.results.log_radii import cap, implied_alpha, p_a_estimate, p_a_lower, shortest_between
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import read_json
 from rsctl.store.imports import imports
 from rsctl.store.layout import Store

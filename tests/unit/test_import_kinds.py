@@ -19,19 +19,19 @@ from rsctl.report.baselines import Published, PublishedRow
 from rsctl.report.compare.pairs import compare
 from rsctl.report.compare.reproduce import reproduce
 from rsctl.report.figures.draw import plot
-from rsctl.report.logged import cap
-from rsctl.report.measured import LoggedRow
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, Imported, import_logs
 from rsctl.report.radius_logs.logs import parse_log
 from rsctl.report.radius_logs.paths import read_path
-from rsctl.report.radius_logs.printed import half_units
 from rsctl.report.radius_logs.sigma import Unclear, settle
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
 from rsctl.report.tables.formats import render
 from rsctl.report.tables.summary import best_sigmas, groups
+from rsctl.results.log_radii import cap
+from rsctl.results.measurement import Measurement
+from rsctl.results.opening import open_run
+from rsctl.results.printed import half_units
+from rsctl.results.sweep import sweep_results
 from rsctl.store.imports import Import, ImportSpec, Radii, imports
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
@@ -60,7 +60,7 @@ def bring(folder: Path, said: GivenFacts = COHEN) -> tuple[Store, list[Imported]
     return store, import_logs(store, "s", [folder], said)
 
 
-def rows_of(store: Store, **options: object) -> list[LoggedRow]:
+def rows_of(store: Store, **options: object) -> list[Measurement]:
     return sweep_results(store, "s", radii=[0.0, 0.5], **options).logged  # type: ignore[arg-type]
 
 
@@ -362,11 +362,11 @@ def test_three_seeds_of_logs_speak_of_the_methods(tmp_path: Path) -> None:
     put(tmp_path / "logs", "cohen/noise_0.50/sigma_0.25")
     store, found = bring(tmp_path / "logs")
     one, other = (next(log.run for log in found if log.method == name) for name in ("cohen", "macer"))
-    compared = compare(store, open_subject(store, one), open_subject(store, other))
+    compared = compare(store, open_run(store, one), open_run(store, other))
     assert compared.seeds == (3, 3)
     assert compared.methods[0].first == pytest.approx((0.25 + 0.9 + 0.2) / 5)
     elsewhere = next(log.run for log in found if log.trained_sigma == 0.5)
-    compared = compare(store, open_subject(store, one), open_subject(store, elsewhere))
+    compared = compare(store, open_run(store, one), open_run(store, elsewhere))
     assert "trained_sigma differs: 0.25 and 0.5." in compared.warnings
     assert compared.seeds == (3, 1)
 
@@ -530,7 +530,7 @@ def test_counts_are_imported_as_counts(tmp_path: Path) -> None:
     hits = np.array([98231, 61200, 100_000])
     for alpha in (0.001, 0.01):
         wanted = gaussian_radius(one_minus_lower(hits, 100_000, alpha), 0.5)
-        subject = open_subject(store, one.run, alpha=alpha)
+        subject = open_run(store, one.run, alpha=alpha)
         assert subject.certified.radius[:3] == pytest.approx(wanted)
         assert subject.certified.predicted.tolist() == [3, 2, 7, -1]  # 50010 of 100000 show nothing
         (row,) = rows_of(store, alpha=alpha)
@@ -546,7 +546,7 @@ def test_counts_are_imported_as_counts(tmp_path: Path) -> None:
     opened = results.open(store.root / "imports" / one.run)
     assert opened.counts[:, 0].tolist() == [98231, 61200, 100_000, 50010]
     assert opened.certify("cohen", 0.01).radius[0] > opened.radius[0]
-    assert compare(store, open_subject(store, one.run), open_subject(store, one.run)).images == 4
+    assert compare(store, open_run(store, one.run), open_run(store, one.run)).images == 4
     for kind in ("curve", "envelope", "ecdf", "classes"):
         plot(store, "s", tmp_path / f"{kind}.svg", kind=kind)
 
@@ -584,7 +584,7 @@ def test_counts_of_every_class_give_every_certificate(tmp_path: Path, header: st
     )
     store, (one,) = bring(tmp_path / "logs", GivenFacts(n0=100, alpha=0.001))
     assert (one.state, one.n, one.counts) == ("new", 1000, True)
-    subject = open_subject(store, one.run)
+    subject = open_run(store, one.run)
     wanted = gaussian_radius(one_minus_lower(np.array([990, 700, 1000]), 1000, 0.001), 0.5)
     assert subject.certified.radius == pytest.approx(wanted)
     (top,) = rows_of(store, certificate="top-2")
@@ -594,14 +594,14 @@ def test_counts_of_every_class_give_every_certificate(tmp_path: Path, header: st
     _, (one,) = bring(tmp_path / "logs", GivenFacts(alpha=0.001))
     assert any("by the number of classes" in remark for remark in one.remarks)
     wanted = gaussian_radius(one_minus_lower(np.array([990, 700, 1000]), 1000, 0.001 / 3), 0.5)
-    assert open_subject(store, one.run).certified.radius == pytest.approx(wanted)
+    assert open_run(store, one.run).certified.radius == pytest.approx(wanted)
 
 
 def test_lines_of_counts_and_a_label_are_known_by_their_sums(tmp_path: Path) -> None:
     put(tmp_path / "logs", "sigma_0.25.txt", ["10 990 0 1", "200 300 500 2", "1000 0 0 1"], "")
     store, (one,) = bring(tmp_path / "logs", COHEN)
     assert (one.state, one.rows, one.n0) == ("new", 3, None)
-    assert open_subject(store, one.run).index.tolist() == [0, 1, 2]
+    assert open_run(store, one.run).index.tolist() == [0, 1, 2]
     assert rows_of(store)[0].cells[0].certified == 1
 
 

@@ -23,7 +23,7 @@ from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.radius_logs.layouts import is_list, numbers_of
 from rsctl.report.radius_logs.logs import parse_log
-from rsctl.report.radius_logs.printed import half_units
+from rsctl.results.printed import half_units
 from rsctl.tui.logs import last_error, last_window, size_of
 
 DIGITS = "9" * 1_000_000

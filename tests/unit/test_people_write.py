@@ -18,9 +18,9 @@ from rsctl.config.sweep import load_sweep
 from rsctl.errors import InputError
 from rsctl.plan.notes import notes_of
 from rsctl.plan.plan import make_plan
-from rsctl.report.measured import Results
 from rsctl.report.tables.formats import by_ending, render
 from rsctl.report.typeset import escape_latex
+from rsctl.results.sweep import Results
 from rsctl.store.tables import read_table
 
 PLAIN = toml(tiny(description="x"))

@@ -11,9 +11,9 @@ from report_cases import make_row, make_store
 
 from rsctl.certificates import Looks
 from rsctl.certificates.stopping import CertifyAtRadii, RadiusWithin, Rule
-from rsctl.report.begun import about_late_images, late_image
-from rsctl.report.notes import warnings
-from rsctl.report.rows import sweep_results
+from rsctl.results.notes import warnings
+from rsctl.results.partial import about_late_images, late_image
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.shards import Rows, Shard, encode_shard
 
@@ -94,7 +94,7 @@ def test_a_table_of_fixed_n_has_no_late_images(tmp_path: Path) -> None:
 
 def test_counts_of_held_out_images_with_the_noise_of_test_images_say_so() -> None:
     before = make_row(split="val")
-    now = make_row(split="val", count=before.count.model_copy(update={"keys": "split"}))
+    now = make_row(split="val", spec=before.table_spec.model_copy(update={"keys": "split"}))
     (tuning, shared) = warnings([before])
     assert tuning.startswith("Images held out")
     assert "another certification.seed than 0" in shared

@@ -20,19 +20,18 @@ from rsctl.config import tables
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.baselines import Published, PublishedRow, beside, differences, matching, published_tables
 from rsctl.report.compare.pairs import compare, comparison_text
-from rsctl.report.compare.reproduce import Compared, apart, reproduce, reproduction_text, same_method
+from rsctl.report.compare.reproduce import ReproducedCell, apart, reproduce, reproduction_text, same_method
 from rsctl.report.compare.significance import bootstrap, holm, mcnemar, welch
-from rsctl.report.measured import Row
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.results.opening import open_run
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 
 SEEDS = {"grid": {"seed": [0, 1, 2], "sigma": [0.25, 0.5]}}
 
 
 def subjects(store: Store, runs: list[Any], sigma: float) -> list[Any]:
-    return [open_subject(store, one.id) for one in runs if one.count_spec.sigma == sigma]
+    return [open_run(store, one.id) for one in runs if one.count_spec.sigma == sigma]
 
 
 def test_mcnemar_is_the_exact_binomial_test_of_the_discordant_images() -> None:
@@ -81,7 +80,7 @@ def test_welch_against_scipys() -> None:
 
 def test_one_seed_each_speaks_of_two_models(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
-    found = compare(store, *(open_subject(store, one.id) for one in runs))
+    found = compare(store, *(open_run(store, one.id) for one in runs))
     assert found.methods == []
     text = comparison_text(found)
     assert "THESE TWO MODELS" in text
@@ -92,7 +91,7 @@ def test_one_seed_each_speaks_of_two_models(tmp_path: Path) -> None:
 
 def test_two_tables_of_one_model_are_not_two_models(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, grid={"precision.certification": ["fp32", "bf16"]})
-    found = compare(store, *(open_subject(store, one.id) for one in runs))
+    found = compare(store, *(open_run(store, one.id) for one in runs))
     assert found.one_model
     text = comparison_text(found)
     assert "two ways to certify ONE MODEL" in text
@@ -112,7 +111,7 @@ def test_three_seeds_each_speak_of_the_methods(tmp_path: Path) -> None:
 
 def test_shares_are_rounded_down_as_in_tables(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5]})
-    found = compare(store, *(open_subject(store, one.id) for one in runs), [0.0])
+    found = compare(store, *(open_run(store, one.id) for one in runs), [0.0])
     found.radii[0] = replace(found.radii[0], first=29 / 30, second=0.29)
     assert "96.66%   29.00%" in comparison_text(found)
 
@@ -127,7 +126,7 @@ def test_only_images_that_both_have_are_compared(tmp_path: Path) -> None:
     store, runs = make_store(tmp_path, counts=False, grid={"sigma": [0.25, 0.5]})
     write_counts(runs[0], list(range(100)))
     write_counts(runs[1], list(range(50, 150)), seed=1)
-    found = compare(store, *(open_subject(store, one.id) for one in runs), [0.0])
+    found = compare(store, *(open_run(store, one.id) for one in runs), [0.0])
     assert found.images == 50
     assert sum("50 of its images aren't in the other" in note for note in found.warnings) == 2
     assert sum("100 of 360 images finished" in note for note in found.warnings) == 2
@@ -140,9 +139,9 @@ def test_other_data_are_refused(tmp_path: Path) -> None:
     import_logs(store, "p", [log], GivenFacts(dataset="cifar10", method="other"))
     import_logs(store, "p", [log], GivenFacts(dataset="digits", method="same"))
     with pytest.raises(RefusedError, match="dataset"):
-        compare(store, open_subject(store, one.id), open_subject(store, "other"))
+        compare(store, open_run(store, one.id), open_run(store, "other"))
     with pytest.raises(RefusedError, match="labels"):
-        compare(store, open_subject(store, one.id), open_subject(store, "same"))
+        compare(store, open_run(store, one.id), open_run(store, "same"))
 
 
 def test_the_command_prints_one_json_document(
@@ -212,8 +211,7 @@ def test_baselines_warn_where_their_conditions_differ(tmp_path: Path) -> None:
     assert "images 10000 published, 0 here" in note
     assert "alpha" not in note
     assert "arithmetic" not in note
-    assert isinstance(rows[0], Row)
-    exact = replace(rows[0], count=rows[0].count.model_copy(update={"arithmetic": "exact"}))
+    exact = replace(rows[0], spec=rows[0].table_spec.model_copy(update={"arithmetic": "exact"}))
     assert "arithmetic float published, exact here" in differences(
         [exact], published_tables()["salman2019-cifar10"]
     )
@@ -261,11 +259,11 @@ def test_methods_answer_to_their_published_names() -> None:
 
 
 def test_a_published_number_is_inside_up_to_its_own_rounding() -> None:
-    assert Compared(0.0, 81, 79.0, 77.0, 80.6, decimals=0).inside  # whole per cent: it may be 80.5
+    assert ReproducedCell(0.0, 81, 79.0, 77.0, 80.6, decimals=0).inside  # whole per cent: it may be 80.5
     # A whole number of a table with one decimal is 81.0: it isn't 80.5.
-    assert not Compared(0.0, 81, 79.0, 77.0, 80.6, decimals=1).inside
-    assert not Compared(0.0, 81.2, 79.0, 77.0, 80.6).inside
-    assert Compared(0.0, 80.7, 79.0, 77.0, 80.66).inside
+    assert not ReproducedCell(0.0, 81, 79.0, 77.0, 80.6, decimals=1).inside
+    assert not ReproducedCell(0.0, 81.2, 79.0, 77.0, 80.6).inside
+    assert ReproducedCell(0.0, 80.7, 79.0, 77.0, 80.66).inside
 
 
 def test_a_table_rounds_as_its_most_exact_number_does() -> None:
@@ -281,12 +279,12 @@ def test_a_table_rounds_as_its_most_exact_number_does() -> None:
 
 
 def test_shares_that_would_be_printed_alike_do_not_differ() -> None:
-    cell = Compared(0.0, 74.8, 74.76, 70, 78)
+    cell = ReproducedCell(0.0, 74.8, 74.76, 70, 78)
     assert (cell.difference, cell.rounded) == (0.0, 74.8)  # rounded down it would be 74.7
-    assert Compared(0.0, 74.8, 74.74, 70, 78).difference == pytest.approx(-0.1)
-    assert Compared(0.0, 75, 74.5, 70, 78, decimals=0).difference == 0
-    assert Compared(0.0, 74, 74.5, 70, 78, decimals=0).difference == 0  # halfway: printed as either
-    assert Compared(0.0, 76, 74.5, 70, 78, decimals=0).rounded == 75
+    assert ReproducedCell(0.0, 74.8, 74.74, 70, 78).difference == pytest.approx(-0.1)
+    assert ReproducedCell(0.0, 75, 74.5, 70, 78, decimals=0).difference == 0
+    assert ReproducedCell(0.0, 74, 74.5, 70, 78, decimals=0).difference == 0  # halfway: printed as either
+    assert ReproducedCell(0.0, 76, 74.5, 70, 78, decimals=0).rounded == 75
     assert apart(0.5478, 0.548, 3) == 0
     assert apart(0.5474, 0.548, 3) == pytest.approx(-0.001)
 
@@ -349,7 +347,7 @@ def test_a_run_without_images_breaks_nothing(tmp_path: Path) -> None:
     assert found.rows[0].cells == []
     assert "0 of 0" in reproduction_text(found)
     with pytest.raises(InputError, match="no finished image in common"):
-        compare(store, open_subject(store, one.id), open_subject(store, one.id))
+        compare(store, open_run(store, one.id), open_run(store, one.id))
 
 
 def test_a_choice_by_held_out_images_with_the_noise_of_test_images_needs_another_seed(
@@ -367,7 +365,7 @@ def test_a_choice_by_held_out_images_with_the_noise_of_test_images_needs_another
     with monkeypatch.context() as before:
         before.setattr(tables, "_drawn", tables._about)
         store, runs = make_store(tmp_path / "old", certification=held_out, grid={"seed": [0, 1]})
-    first, second = (open_subject(store, one.id) for one in runs)
+    first, second = (open_run(store, one.id) for one in runs)
     said = "another certification.seed than 0"
     assert any(said in warning for warning in compare(store, first, second).warnings)
     monkeypatch.setenv("RSCTL_STORE", str(store.root))
@@ -377,5 +375,5 @@ def test_a_choice_by_held_out_images_with_the_noise_of_test_images_needs_another
         told = capsys.readouterr().err if form == "csv" else file.read_text()
         assert said in " ".join(told.split()), form
     new, runs = make_store(tmp_path / "new", certification=held_out, grid={"seed": [0, 1]})
-    found = compare(new, *(open_subject(new, one.id) for one in runs))
+    found = compare(new, *(open_run(new, one.id) for one in runs))
     assert not any("certification.seed" in warning for warning in found.warnings)

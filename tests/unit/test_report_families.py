@@ -13,9 +13,10 @@ from rsctl import results
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.pairs import compare
 from rsctl.report.figures.draw import plot
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
+from rsctl.report.tables.families import families
 from rsctl.report.tables.formats import render
+from rsctl.results.opening import open_run
+from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Findings
@@ -70,7 +71,7 @@ def test_files_of_proofs_that_can_t_be_read_are_named_beside_those_of_counts(sto
 
 def test_only_rows_of_one_norm_stand_together_on_the_images_that_all_have(store: Store) -> None:
     found = sweep_results(store, "sweep")
-    (family,) = found.families
+    (family,) = families(found)
     assert (family.norm, family.images) == ("linf", 30)
     assert [line.row.certificate for line in family.lines] == ["runner-up-linf", "ibp", "crown"]
     assert all("deterministic" in line.row.guarantee for line in family.lines[1:])
@@ -105,26 +106,26 @@ def test_every_format_names_the_guarantee(store: Store, tmp_path: Path) -> None:
 def test_a_verifier_is_chosen_like_a_certificate(store: Store) -> None:
     found = sweep_results(store, "sweep", certificate="crown")
     assert [row.certificate for row in found.every] == ["crown"]
-    assert not found.families
+    assert not families(found)
     sampled = sweep_results(store, "sweep", certificate="cohen")
     assert [row.certificate for row in sampled.every] == ["cohen"]
 
 
 def test_a_proof_is_compared_with_sampling_in_its_own_norm_alone(store: Store) -> None:
     entries = {entry["kind"]: entry["run"] for entry in store.sweep("sweep")["entries"]}
-    proved = open_subject(store, entries["verifications"])
+    proved = open_run(store, entries["verifications"])
     assert (proved.norm, proved.alpha, proved.table) == ("linf", None, None)
-    sampled = open_subject(store, entries["counts"], "runner-up-linf")
+    sampled = open_run(store, entries["counts"], "runner-up-linf")
     assert compare(store, proved, sampled, [0.0, 0.01]).images == 30
     with pytest.raises(RefusedError, match="norm"):
-        compare(store, proved, open_subject(store, entries["counts"], "cohen"))
+        compare(store, proved, open_run(store, entries["counts"], "cohen"))
     with pytest.raises(InputError, match="without alpha or counts"):
-        open_subject(store, entries["verifications"], alpha=0.01)
+        open_run(store, entries["verifications"], alpha=0.01)
 
 
 def test_a_notebook_opens_what_was_proved(store: Store) -> None:
     run = results.open(store.root / "sweeps" / "sweep").runs[-1]
     assert run.about.certificate == "crown"
     assert run.certified_accuracy([0.01]).tolist() == [0.5]
-    with pytest.raises(InputError, match="without counts"):
+    with pytest.raises(InputError, match="no counts"):
         _ = run.counts

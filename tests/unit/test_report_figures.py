@@ -18,17 +18,15 @@ import rsctl.results
 from rsctl.certificates import find_certificate
 from rsctl.config.runs import AttackSpec
 from rsctl.errors import InputError
-from rsctl.report.attacked import AttackedRow
 from rsctl.report.figures.draw import plot
 from rsctl.report.figures.hours import task_hours
 from rsctl.report.figures.line_styles import COLOURS, SETTINGS, in_common, method_colours
 from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import Panel, _attacks_on, at_least, by_norm, collect
 from rsctl.report.figures.titles import titles
-from rsctl.report.measured import Row
-from rsctl.report.notes import warnings
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.tables.summary import Group, Line
+from rsctl.results.notes import warnings
 from rsctl.store.attempts import Claim
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
@@ -86,7 +84,6 @@ def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path)
     (panel,), _ = collect(store, "sweep", radii=[0.0])
     row = panel.group.first
-    assert isinstance(row, Row)
 
     def last_words(kind: str = "curve", **changes: Any) -> list[str]:
         other = Panel(Group([Line([replace(row, **changes)])]), panel.series)
@@ -94,9 +91,9 @@ def test_no_two_panels_have_one_title(tmp_path: Path) -> None:
 
     assert titles([panel], "curve") == ["digits test, cohen, n = 1000, α = 0.001"]
     assert last_words(certificate="runner-up") == ["α = 0.001"] * 2
-    assert last_words(count=row.count.model_copy(update={"n0": 7})) == ["n0 = 10", "n0 = 7"]
-    exact = row.count.model_copy(update={"arithmetic": "exact"})
-    assert last_words(count=exact) == ["float arithmetic", "exact arithmetic"]
+    assert last_words(spec=row.table_spec.model_copy(update={"n0": 7})) == ["n0 = 10", "n0 = 7"]
+    exact = row.table_spec.model_copy(update={"arithmetic": "exact"})
+    assert last_words(spec=exact) == ["float arithmetic", "exact arithmetic"]
     assert last_words(subset="every 2th of 360") == ["all of 360", "every 2th of 360"]
     assert len(set(last_words(subset_key="another"))) == 2
     assert last_words("families", norm="linf") == ["l2", "linf"]
@@ -106,15 +103,14 @@ def test_an_attack_on_float_noise_is_not_drawn_with_exact_arithmetic_but_told(tm
     store, _ = make_store(tmp_path)
     (panel,), _ = collect(store, "sweep", radii=[0.0])
     row = panel.group.first
-    assert isinstance(row, Row)
     spec = AttackSpec(
-        model_hash=row.train.hash, model_run=row.train.run_id, dataset="digits", dataset_parameters={}, split="test", seed=0,
+        model_hash=row.training.hash, model_run=row.training.run_id, dataset="digits", dataset_parameters={}, split="test", seed=0,
         attack="ddn", revision=1, parameters={}, norm="l2", target="smoothed", sigma=row.sigma, noises=8, n=100, alpha=0.001,
         precision="fp32",
     )  # fmt: skip
-    attack = AttackedRow(run="attack", train=row.train, spec=spec, planned=1, distance=np.ones(1), radii=[])
+    attack = replace(row.restrict(row.index[:1]), kind="attacks", spec=spec, distance=np.ones(1))
     assert _attacks_on(panel.group, [attack]) == [attack]
-    exact = replace(row, count=row.count.model_copy(update={"arithmetic": "exact"}))
+    exact = replace(row, spec=row.table_spec.model_copy(update={"arithmetic": "exact"}))
     assert _attacks_on(Group([Line([exact])]), [attack]) == []
     assert warnings([row], [attack]) == warnings([exact]) == []
     assert (
@@ -277,9 +273,9 @@ def test_a_sweep_as_rows_and_runs(tmp_path: Path) -> None:
     assert [one.about.run for one in sweep.runs[:2]] == [run.id for run in runs]
     imported = sweep.runs[2]
     assert imported.certified_accuracy([0.5]).tolist() == [1 / 3]
-    with pytest.raises(InputError, match="without counts"):
+    with pytest.raises(InputError, match="no counts"):
         _ = imported.counts
-    with pytest.raises(InputError, match="is no result"):
+    with pytest.raises(InputError, match="is not a result"):
         rsctl.results.open(tmp_path)
 
 

@@ -17,19 +17,22 @@ from scipy.stats import beta, binom
 from rsctl.certificates import Certified, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.cli.app import run
-from rsctl.report.clean import clean_accuracy
-from rsctl.report.measured import Cell, Results, Row
-from rsctl.report.notes import mark_varying, warnings
-from rsctl.report.rows import _subset, curve, sweep_results
 from rsctl.report.tables.formats import FORMATS, render
 from rsctl.report.tables.legend import MEANINGS
-from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown, percent, percent_up, three_down
+from rsctl.report.typeset import escape_csv, escape_latex, escape_markdown
+from rsctl.results.accuracy import Cell, curve
+from rsctl.results.clean import clean_accuracy
+from rsctl.results.image_order import describe_selection
+from rsctl.results.measurement import Measurement
+from rsctl.results.notes import mark_varying, warnings
+from rsctl.results.rounding import percent, percent_up, three_down
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.tables import read_table
 
 NASTY = "=1+1 |a`*_[x](y)<b>&amp; $x$ 100% #1 {z} \\input{/etc/passwd} ~^ \x1b[31m\x07 \u202eevil 中"
 
 
-def results(*rows: Row, notes: list[str] | None = None) -> Results:
+def results(*rows: Measurement, notes: list[str] | None = None) -> Results:
     return Results("sweep", "", list(rows), notes or [])
 
 
@@ -129,7 +132,10 @@ def test_a_sweep_is_recomputed_from_its_counts(tmp_path: Path) -> None:
     assert row.acr == pytest.approx((right * certified.radius).mean(), abs=1e-15)
     assert row.abstain_rate == (certified.predicted == -1).mean()
     assert (row.images, row.planned, row.subset) == (360, 360, "all of 360")
-    assert _subset({"skip": 20, "max": 5, "count": 5, "of": 360}) == "5 drawn by seed from every 20th of 360"
+    assert (
+        describe_selection({"skip": 20, "max": 5, "count": 5, "of": 360})
+        == "5 drawn by seed from every 20th of 360"
+    )
 
 
 def test_a_file_that_can_t_be_read_is_named_and_the_rest_counts(tmp_path: Path) -> None:
@@ -220,7 +226,9 @@ def test_runs_that_differ_in_the_seed_alone_print_as_mean_and_deviation() -> Non
 
 def test_runs_that_differ_in_a_setting_are_never_merged() -> None:
     rows = [make_row(seed=0), make_row(seed=1)]
-    changed = rows[1].train.model_copy(update={"recipe": rows[1].train.recipe.model_copy(update={"lr": 0.2})})
+    changed = rows[1].training.model_copy(
+        update={"recipe": rows[1].training.recipe.model_copy(update={"lr": 0.2})}
+    )
     other = make_row(seed=1, train=changed)
     mark_varying([rows[0], other])
     text = render(results(rows[0], other), "md")
@@ -246,7 +254,7 @@ def test_other_data_sets_are_no_tuning_and_hyperparameters_on_test_images_are() 
     rows = [make_row(), make_row(dataset="svhn")]
     mark_varying(rows)
     assert not warnings(rows)
-    changed = rows[0].train.model_copy(update={"hyperparameters": {"lam": 1.0}})
+    changed = rows[0].training.model_copy(update={"hyperparameters": {"lam": 1.0}})
     rows = [make_row(), make_row(train=changed)]
     mark_varying(rows)
     assert "method.lam" in warnings(rows)[0]

@@ -13,13 +13,13 @@ from report_cases import N0, N, make_row, make_store
 from test_report_formats import NASTY, results
 
 from rsctl.report.baselines import find_published
-from rsctl.report.measured import Results, Row
-from rsctl.report.notes import mark_varying
 from rsctl.report.radius_logs.export_logs import MANIFEST, export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.formats import render
+from rsctl.results.measurement import Measurement
+from rsctl.results.notes import mark_varying
+from rsctl.results.sweep import Results, sweep_results
 
 needs_latex = pytest.mark.skipif(
     not shutil.which("pdflatex"),
@@ -27,7 +27,7 @@ needs_latex = pytest.mark.skipif(
 )
 
 
-def latex(*rows: Row, **options: bool) -> str:
+def latex(*rows: Measurement, **options: bool) -> str:
     return render(results(*rows), "latex", **options)
 
 
@@ -46,7 +46,7 @@ def captions(text: str) -> list[str]:
     return [line for line in text.splitlines() if line.startswith("\\caption")]
 
 
-def two_methods(*sigmas: float, seeds: int = 1) -> list[Row]:
+def two_methods(*sigmas: float, seeds: int = 1) -> list[Measurement]:
     return [
         make_row(method, (0.9 - sigma / 10 - seed / 100, better), sigma=sigma, seed=seed, acr=better)
         for method, better in (("gaussian", 0.5), ("macer", 0.6))
@@ -55,8 +55,8 @@ def two_methods(*sigmas: float, seeds: int = 1) -> list[Row]:
     ]
 
 
-def with_lr(lr: float, accuracies: tuple[float, ...], *, sigma: float = 0.5, **changes: float) -> Row:
-    train = make_row(sigma=sigma).train
+def with_lr(lr: float, accuracies: tuple[float, ...], *, sigma: float = 0.5, **changes: float) -> Measurement:
+    train = make_row(sigma=sigma).training
     changed = train.model_copy(update={"recipe": train.recipe.model_copy(update={"lr": lr})})
     return make_row(accuracies=accuracies, sigma=sigma, train=changed, **changes)
 

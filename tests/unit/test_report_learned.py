@@ -22,9 +22,9 @@ from rsctl.report.figures.line_styles import label
 from rsctl.report.figures.series import collect
 from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
-from rsctl.report.subjects import open_subject
 from rsctl.report.tables.formats import render
+from rsctl.results.opening import open_run
+from rsctl.results.sweep import sweep_results
 from rsctl.store import degenerate
 from rsctl.store.attempts import Claim, here
 from rsctl.store.layout import Run, Store
@@ -135,7 +135,7 @@ def test_a_log_of_one_class(tmp_path: Path) -> None:
 
 def test_comparisons_and_notebooks_say_it(tmp_path: Path) -> None:
     store, runs = store_of(tmp_path, {0: None, 1: 7}, **SEEDS)
-    first, second = (open_subject(store, one.id) for one in runs)
+    first, second = (open_run(store, one.id) for one in runs)
     assert f"{runs[1].id} LEARNED NOTHING" in comparison_text(compare(store, first, second))
     alive, dead = rsctl.results.open(store.sweep_folder("sweep")).runs
     assert alive.learned_nothing == ""

@@ -12,7 +12,7 @@ import pytest
 from chain import Chain, tiny
 from report_cases import make_store
 
-import rsctl.report.rows
+import rsctl.results.sweep
 from jobs.attacks.smoothed import outvoted
 from jobs.certify.predict import notes_of
 from rsctl.catalog.declare import DataShape
@@ -25,8 +25,8 @@ from rsctl.cluster import control
 from rsctl.config.runs import CONFIRMATIONS
 from rsctl.plan.describe import describe
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
-from rsctl.report.rows import sweep_results
 from rsctl.report.tables.formats import render
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 from rsctl.tui.curves import Curves
 from rsctl.tui.planned import read_sweep
@@ -187,7 +187,7 @@ def test_tables_say_it_in_every_format_and_at_the_alpha_they_are_derived_at(tmp_
     store, _ = make_store(
         tmp_path, certification={"n0": 10, "n": 1000, "certificates": ["cohen"], "radii": [0.0, 0.25]}
     )
-    read = lambda **more: rsctl.report.rows.sweep_results(store, "sweep", **more)  # noqa: E731
+    read = lambda **more: rsctl.results.sweep.sweep_results(store, "sweep", **more)  # noqa: E731
     assert read().notes == []
     results = read(alpha=1e-305)  # between 2^-1014 and 2^-1013
     told = "n = 1000 is too small for alpha = 1e-305: even where all draws agree cohen certifies no image; n = 1,014 could."

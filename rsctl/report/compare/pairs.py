@@ -15,10 +15,12 @@ from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
-from rsctl.report.learned import told
-from rsctl.report.notes import about_shared_noise, seedless
-from rsctl.report.subjects import Subject, of_import, of_run
-from rsctl.report.typeset import plain
+from rsctl.results.learned import describe_verdict
+from rsctl.results.measurement import Measurement, common_images
+from rsctl.results.notes import about_shared_noise
+from rsctl.results.opening import measure_import, measure_run
+from rsctl.results.own_runs import seedless
+from rsctl.results.rounding import plain
 from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store
 from rsctl.text import counted
@@ -66,7 +68,7 @@ class Comparison:
 
 
 def compare(
-    store: Store, first: Subject, second: Subject, radii: Sequence[float] | None = None, seed: int = 0
+    store: Store, first: Measurement, second: Measurement, radii: Sequence[float] | None = None, seed: int = 0
 ) -> Comparison:
     """Compare two runs image by image; `seed` draws the bootstrap.
 
@@ -77,7 +79,7 @@ def compare(
     images, a, b = np.intersect1d(first.index, second.index, assume_unique=True, return_indices=True)
     if not len(images):
         raise InputError(f"{first.run} and {second.run} have no finished image in common yet.")
-    if (first.label[a] != second.label[b]).any():
+    if (first.labels[a] != second.labels[b]).any():
         raise RefusedError(
             f"{first.run} and {second.run} have different labels: they aren't on the same images."
         )
@@ -94,59 +96,58 @@ def compare(
     )  # fmt: skip
 
 
-def siblings(store: Store, subject: Subject) -> list[Subject]:
+def siblings(store: Store, row: Measurement) -> list[Measurement]:
     """The runs or logs of the store that differ from this one in the training seed alone, itself among them."""
-    if subject.logged is not None:
-        return _logs_like(store, subject, subject.logged)
-    if subject.train is None or subject.count is None:
-        return [subject]
+    if row.logged is not None:
+        return _logs_like(store, row, row.logged)
+    spec, train = row.spec, row.train
+    if train is None or not isinstance(spec, CountSpec):
+        return [row]
 
     def same(train: TrainSpec, count: CountSpec) -> tuple[Any, Any]:
         return seedless(store, train), count.model_dump(exclude={"model_hash", "model_run"})
 
-    wanted, found = same(subject.train, subject.count), []
+    wanted, found = same(train, spec), []
     for run in store.runs("counts"):
         model = store.run("models", run.count_spec.model_run)
         if (model.path / "spec.json").is_file() and same(model.train_spec, run.count_spec) == wanted:
-            one = of_run(run, subject.certificate, subject.alpha)
-            if len(one.index):
+            one = measure_run(run, row.certificate, row.alpha)
+            if one.images:
                 found.append(one)
-    return found or [subject]
+    return found or [row]
 
 
-def _logs_like(store: Store, subject: Subject, shown: ShownImport) -> list[Subject]:
+def _logs_like(store: Store, row: Measurement, shown: ShownImport) -> list[Measurement]:
     """The same for logs, by their paths; a log without a seed is on its own."""
-    if subject.seed is None:
-        return [subject]
+    if row.seed is None:
+        return [row]
 
     def known(spec: ImportSpec) -> dict[str, Any]:
         return spec.model_dump(exclude={"seed", "rows"})
 
-    wanted, found = known(shown.log.spec), {subject.seed: subject}
+    wanted, found = known(shown.log.spec), {row.seed: row}
     for log in imports(store):
         if log.spec.seed is not None and log.spec.seed not in found and known(log.spec) == wanted:
-            one = of_import(
+            one = measure_import(
                 log,
-                subject.certificate if shown.log.spec.counts else None,
-                subject.alpha if shown.log.spec.counts else None,
+                row.certificate if shown.log.spec.counts else None,
+                row.alpha if shown.log.spec.counts else None,
             )
-            if (one.n, one.alpha) == (subject.n, subject.alpha):
+            if (one.n, one.alpha) == (row.n, row.alpha):
                 found[log.spec.seed] = one
     return list(found.values())
 
 
-def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]) -> list[OverSeeds]:
+def _methods(first: list[Measurement], second: list[Measurement], radii: Sequence[float]) -> list[OverSeeds]:
     """Welch's t-test over training seeds, on the images that all runs have."""
     if min(len(first), len(second)) < LEAST_SEEDS or {one.run for one in first} & {one.run for one in second}:
         return []
-    shared = first[0].index
-    for one in [*first[1:], *second]:
-        shared = np.intersect1d(shared, one.index, assume_unique=True)
+    shared = common_images([*first, *second])
     if not len(shared):
         return []
 
-    def values(subjects: list[Subject]) -> list[NDArray[np.float64]]:
-        scores = [one.score[np.isin(one.index, shared)] for one in subjects]
+    def values(rows: list[Measurement]) -> list[NDArray[np.float64]]:
+        scores = [one.score[np.isin(one.index, shared)] for one in rows]
         return [np.array([np.maximum(score, 0).mean() for score in scores])] + [
             np.array([(score >= r).mean() for score in scores]) for r in radii
         ]
@@ -157,7 +158,7 @@ def _methods(first: list[Subject], second: list[Subject], radii: Sequence[float]
     return [OverSeeds(*test, p_holm) for test, p_holm in zip(tests, [tests[0][-1], *adjusted], strict=True)]
 
 
-def _require_same_data(first: Subject, second: Subject) -> None:
+def _require_same_data(first: Measurement, second: Measurement) -> None:
     for key in ("dataset", "split", "norm"):
         a, b = getattr(first, key), getattr(second, key)
         if a != b:
@@ -165,36 +166,39 @@ def _require_same_data(first: Subject, second: Subject) -> None:
     if (
         first.train
         and second.train
-        and (first.train.dataset_parameters, first.files) != (second.train.dataset_parameters, second.files)
+        and (first.train.dataset_parameters, first.table_spec.data)
+        != (second.train.dataset_parameters, second.table_spec.data)
     ):
         raise RefusedError(
             f"{first.run} and {second.run} are on different images: dataset parameters or files differ."
         )
 
 
-def _columns(first: Subject, second: Subject) -> list[float]:
+def _columns(first: Measurement, second: Measurement) -> list[float]:
     """The usual radii, up to the last that either certifies anywhere."""
-    largest = max([float(one.score.max()) for one in (first, second) if len(one.score)], default=0.0)
+    largest = max([float(one.score.max()) for one in (first, second) if one.images], default=0.0)
     return [r for r in Certification().radii if r <= largest] or [0.0]
 
 
-def _warnings(first: Subject, second: Subject, images: int) -> list[str]:
+def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]:
     notes = []
+    trained = [one.trained_sigma or one.sigma for one in (first, second)]
     for key in ("sigma", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
-        a, b = getattr(first, key), getattr(second, key)
+        a, b = trained if key == "trained_sigma" else (getattr(one, key) for one in (first, second))
         if a != b:
             notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
     for one in (first, second):
         if one.degenerate:
-            notes.insert(0, told(one.run, one.degenerate))
+            notes.insert(0, describe_verdict(one.run, one.degenerate))
         notes += one.problems
         if one.progress:
             notes.append(f"{one.run}: {one.progress}.")
-        if images < len(one.index):
+        if images < one.images:
             notes.append(
-                f"{one.run}: {len(one.index) - images} of its images aren't in the other run and are left out."
+                f"{one.run}: {one.images - images} of its images aren't in the other run and are left out."
             )
-    if shared := sorted({one.count.seed for one in (first, second) if one.count and one.count.shares_noise}):
+    counted_with = [one.spec for one in (first, second) if isinstance(one.spec, CountSpec)]
+    if shared := sorted({spec.seed for spec in counted_with if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
     if first.split == "test":
         notes.append("Choosing a method or a setting by this comparison is tuning on test images.")

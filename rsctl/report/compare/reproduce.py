@@ -11,16 +11,17 @@ from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.report.baselines import Published, PublishedRow, differences
-from rsctl.report.measured import AnyRow, Row
-from rsctl.report.notes import settings_of
-from rsctl.report.rows import sweep_results
-from rsctl.report.typeset import escape_markdown, percent, percent_up, plain
+from rsctl.report.typeset import escape_markdown
+from rsctl.results.measurement import Measurement
+from rsctl.results.notes import settings_of
+from rsctl.results.rounding import percent, percent_up, plain
+from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
 
 @dataclass(frozen=True)
-class Compared:
+class ReproducedCell:
     """One cell of the published table and that of your run; shares in per cent."""
 
     radius: float
@@ -64,7 +65,7 @@ class ReproducedRow:
     sigma: float
     run: str
     images: int
-    cells: list[Compared]
+    cells: list[ReproducedCell]
     acr_published: float | None
     acr_measured: float | None
     acr_decimals: int
@@ -116,10 +117,15 @@ def reproduce(store: Store, table: Published, sweep: str, certificate: str | Non
     return Reproduction(table.name, table.heading, sweep, paired, missing, notes)
 
 
-def _same_hyperparameters(published: PublishedRow, row: AnyRow) -> bool:
+def _same_hyperparameters(published: PublishedRow, row: Measurement) -> bool:
     wanted = {key: value for key, value in published.settings.items() if key.startswith("method.")}
-    mine = settings_of(row.train, row.count) if isinstance(row, Row) else {}
+    mine = _settings_of_counts(row)
     return all(mine.get(key) == value for key, value in wanted.items())
+
+
+def _settings_of_counts(row: Measurement) -> dict[str, Any]:
+    """Settings of a certification run; empty for others, whose training isn't compared."""
+    return settings_of(row.training, row.table_spec) if row.kind == "counts" else {}
 
 
 def same_method(published: str, mine: str) -> bool:
@@ -132,9 +138,9 @@ def _bare(name: str) -> str:
     return {"basic": "gaussian", "cohen": "gaussian"}.get(bare, bare)
 
 
-def _pair(table: Published, published: PublishedRow, row: AnyRow) -> ReproducedRow:
+def _pair(table: Published, published: PublishedRow, row: Measurement) -> ReproducedRow:
     cells = [
-        Compared(
+        ReproducedCell(
             cell.radius,
             value,
             100 * cell.accuracy,
@@ -151,14 +157,13 @@ def _pair(table: Published, published: PublishedRow, row: AnyRow) -> ReproducedR
     )  # fmt: skip
 
 
-def _settings(table: Published, published: PublishedRow, row: AnyRow) -> list[str]:
+def _settings(table: Published, published: PublishedRow, row: Measurement) -> list[str]:
     found = differences([row], table, images=published.images)
     if published.remark:
         found.append(f"published: {published.remark}")
     if row.trained_sigma not in (None, row.sigma):
         found.append(f"trained at σ = {row.trained_sigma:g} here")
-    if isinstance(row, Row):
-        mine = settings_of(row.train, row.count)
+    if mine := _settings_of_counts(row):
         for key, theirs in published.settings.items():
             if mine.get(key) != theirs:
                 found.append(f"{key} {plain(theirs)} published, {plain(mine.get(key))} here")

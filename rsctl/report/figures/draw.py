@@ -14,9 +14,9 @@ from rsctl.report.figures.line_styles import SETTINGS, in_common, method_colours
 from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import Panel, by_norm, collect, hours_of
 from rsctl.report.figures.titles import titles
-from rsctl.report.measured import Results
-from rsctl.report.only import Only
 from rsctl.report.output import MAKER, check, write
+from rsctl.results.row_filter import RowFilter
+from rsctl.results.sweep import Results
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -26,7 +26,7 @@ MOST_PANELS, WIDEST = 6, 100
 
 def plot(
     store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
-    radius: float = 0.0, width: float = 5.5, force: bool = False, only: Only | None = None,
+    radius: float = 0.0, width: float = 5.5, force: bool = False, only: RowFilter | None = None,
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 

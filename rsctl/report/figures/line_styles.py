@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from rsctl.catalog import known_methods
 from rsctl.plain import printable
-from rsctl.report.figures.series import Panel, Series
+from rsctl.report.figures.series import Panel, PlottedLine
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,7 +77,7 @@ def look(colour: str, name: int, level: int) -> Look:
     return Look(colour, MARKERS[name % len(MARKERS)], STYLES[level % len(STYLES)], FILLS[level % len(FILLS)])
 
 
-def _names(series: Sequence[Series]) -> list[tuple[str, str, int]]:
+def _names(series: Sequence[PlottedLine]) -> list[tuple[str, str, int]]:
     """Method with settings, model, and a number where these and σ agree."""
     seen: Counter[tuple[str, str, float]] = Counter()
     found = []
@@ -120,12 +120,12 @@ def in_common(panel: Panel) -> str:
     return "".join(f", {one}" for one in shared)
 
 
-def label(one: Series, panel: Panel) -> str:
+def label(one: PlottedLine, panel: Panel) -> str:
     """Label that distinguishes a series from the others of its panel."""
     return text("".join([_name(one, panel), f", σ = {one.sigma:g}" if len(_sigmas(panel)) > 1 else "", _progress(one)]))  # fmt: skip
 
 
-def _name(one: Series, panel: Panel) -> str:
+def _name(one: PlottedLine, panel: Panel) -> str:
     models = {other.line.first.model for other in panel.series}
     model = f", {one.line.first.model}" if len(models) > 1 else ""
     several = len({len(other.line.rows) for other in panel.series}) > 1
@@ -135,7 +135,7 @@ def _name(one: Series, panel: Panel) -> str:
     return f"{one.line.label}{model}{seeds}"
 
 
-def _progress(one: Series) -> str:
+def _progress(one: PlottedLine) -> str:
     line = one.line
     return (
         ""

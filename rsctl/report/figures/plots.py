@@ -12,8 +12,10 @@ import numpy as np
 
 from rsctl.catalog.labels import Labels, labels_of
 from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look, looks, name_series, text
-from rsctl.report.figures.series import Panel, Series, at_least, hours_of
-from rsctl.report.measured import LoggedRow, OwnRow, ProvedRow
+from rsctl.report.figures.series import Panel, PlottedLine, at_least, hours_of
+from rsctl.results.attacks import attack_spec, describe_attack, distances, withstands
+from rsctl.results.logs import agreement
+from rsctl.results.measurement import Measurement
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -49,18 +51,16 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         shown = _fall(radii, mean)
         axes.plot(radii[shown], mean[shown], **its.line, label=label(one, panel))
         axes.fill_between(radii, low, high, color=its.colour, alpha=0.15, linewidth=0)
-    of_model = {(row.train.hash, one.sigma): its for one, its in zip(panel.series, drawn, strict=True) for row in one.line.rows if isinstance(row, OwnRow)}  # fmt: skip
+    of_model = {(row.training.hash, one.sigma): its for one, its in zip(panel.series, drawn, strict=True) for row in one.line.rows if row.own}  # fmt: skip
     for attacked in panel.attacked:
-        reached = attacked.right[np.isfinite(attacked.right)]
+        reached = distances(attacked)[np.isfinite(distances(attacked))]
         wide = np.linspace(0, max([radii[-1], *reached * 1.05]), _POINTS)
-        shares = [attacked.withstands(float(r)) for r in wide]
+        shares = [withstands(attacked, float(r)) for r in wide]
         # With the marker of the certified line that it bounds, hollow or half for its σ.
-        its = of_model.get((attacked.train.hash, attacked.sigma)) or look(
-            colours[attacked.train.method], 0, 0
-        )
+        its = of_model.get((attacked.training.hash, attacked.sigma)) or look(colours[attacked.method], 0, 0)
+        told = f"{attacked.label}, σ = {attacked.sigma:g}, under attack by {describe_attack(attack_spec(attacked.spec))}"
         axes.plot(
-            wide, shares, color=its.colour, linestyle=(0, (1, 2)), linewidth=0.9, fillstyle=its.fill, **its.sparse,
-            label=text(f"{attacked.label}, σ = {attacked.sigma:g}, under attack by {attacked.what}"),
+            wide, shares, color=its.colour, linestyle=(0, (1, 2)), linewidth=0.9, fillstyle=its.fill, **its.sparse, label=text(told)
         )  # fmt: skip
     _radius_axes(axes, panel)
     name_series(axes, panel, drawn)
@@ -94,7 +94,9 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         alike = (row.method, row.certificate)
         style = STYLES[(number + len(certificates) * drawn[alike]) % len(STYLES)]
         drawn[alike] += 1
-        guarantee = "deterministic" if isinstance(row, ProvedRow) else f"{row.guarantee.partition(' per')[0]}"
+        guarantee = (
+            "deterministic" if row.kind == "verifications" else f"{row.guarantee.partition(' per')[0]}"
+        )
         shown, sparse = _fall(radii, mean), look(colour, place, 0).sparse
         axes.plot(radii[shown], mean[shown], color=colour, linestyle=style, **sparse, label=text(f"{row.label}, σ = {one.sigma:g}, {row.certificate} ({guarantee})"))  # fmt: skip
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
@@ -109,7 +111,7 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
 def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """the best σ of each method at each radius"""
     radii = _radii(panel)
-    methods: dict[tuple[str, str], list[Series]] = {}
+    methods: dict[tuple[str, str], list[PlottedLine]] = {}
     for one in panel.series:
         if one.line.complete:
             methods.setdefault((one.line.label, one.line.first.model), []).append(one)
@@ -134,12 +136,13 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
     partly, drawn = False, looks(panel, colours)
     for one, its in zip(panel.series, drawn, strict=True):
         shares = []
-        for images in one.images:
+        found = [agreement(row) for row in one.images]
+        for share in found:
             # Unknown values (NaN) are at most 1/2: the line starts there.
-            known = np.where(np.isnan(images.p), 0.0, images.p)
+            known = np.where(np.isnan(share), 0.0, share)
             # Just above p, for the steps belong to the right: P(p_y ≤ p) = 1 − P(p_y > p).
             shares.append(1 - at_least(known, np.nextafter(p, 2)))
-        unknown_p = any(np.isnan(images.p).any() for images in one.images)
+        unknown_p = any(np.isnan(share).any() for share in found)
         partly |= unknown_p
         shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
         axes.plot(
@@ -192,11 +195,11 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
 
 def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """certified accuracy at --radius of every class"""
-    every = np.unique(np.concatenate([images.label for one in panel.series for images in one.images]))
+    every = np.unique(np.concatenate([images.labels for one in panel.series for images in one.images]))
     drawn = looks(panel, colours)
     for number, (one, its) in enumerate(zip(panel.series, drawn, strict=True)):
         shares = np.mean(
-            [[_share(images.score[images.label == c] >= radius) for c in every] for images in one.images],
+            [[_share(images.score[images.labels == c] >= radius) for c in every] for images in one.images],
             axis=0,
         )
         offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
@@ -219,9 +222,9 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
     return []
 
 
-def _labels(row: OwnRow | LoggedRow, store: Store) -> Labels:
+def _labels(row: Measurement, store: Store) -> Labels:
     """The class names of a row's data set, where they are known."""
-    if not isinstance(row, OwnRow):
+    if not row.own:
         return labels_of(row.dataset, {}, row.split, Path())
     launch = store.find_run(row.run).launch()
     return labels_of(row.dataset, launch["dataset_parameters"], row.split, Path(launch["data"]))

@@ -6,8 +6,8 @@ import zlib
 from collections.abc import Sequence
 
 from rsctl.report.figures.series import Panel
-from rsctl.report.measured import AnyRow, LoggedRow
-from rsctl.report.notes import data_of
+from rsctl.results.measurement import Measurement
+from rsctl.results.notes import data_of
 from rsctl.text import counted
 
 
@@ -30,7 +30,7 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
     return found
 
 
-def _further(row: AnyRow, kind: str) -> dict[str, str]:
+def _further(row: Measurement, kind: str) -> dict[str, str]:
     """Further settings common to the rows of one panel, as text."""
     families = kind == "families"
     return {
@@ -46,7 +46,7 @@ def _further(row: AnyRow, kind: str) -> dict[str, str]:
         "subset": "" if families else row.subset,
         "images": "" if families else counted(row.planned, "image"),
         "positions": "" if families else f"images {row.subset_key[:8]}",
-        "files": "files not stated" if isinstance(row, LoggedRow) else f"files {_digest(data_of(row))}",
+        "files": f"files {_digest(data_of(row))}" if row.own else "files not stated",
     }
 
 
@@ -65,4 +65,6 @@ def _title(panel: Panel) -> str:
 
 def _family_title(panel: Panel) -> str:
     row = panel.group.first
-    return f"{row.dataset} {row.split}, the {counted(len(panel.series[0].images[0].index), 'image')} common to all"
+    return (
+        f"{row.dataset} {row.split}, the {counted(panel.series[0].images[0].images, 'image')} common to all"
+    )

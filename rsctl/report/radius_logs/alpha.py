@@ -6,8 +6,8 @@ import math
 
 from scipy.special import log_ndtr
 
-from rsctl.report.logged import PLAIN, SLACK, cap, half_units, implied_alpha, shortest_between
 from rsctl.report.radius_logs.sigma import MOST_SIGMAS, USUAL_SIGMAS
+from rsctl.results.log_radii import PLAIN, SLACK, cap, half_units, implied_alpha, shortest_between
 from rsctl.store.imports import ImportSpec, Radii
 from rsctl.text import counted
 

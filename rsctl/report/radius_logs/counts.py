@@ -8,10 +8,10 @@ import numpy as np
 
 from rsctl.certificates import certificates
 from rsctl.config.sections import Certification
-from rsctl.report.logged_counts import certify_counts
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.logs import ReadLog
-from rsctl.report.radius_logs.printed import of_numbers
+from rsctl.results.log_counts import certify_counts
+from rsctl.results.printed import of_numbers
 from rsctl.store.imports import ImportSpec, Radii
 
 

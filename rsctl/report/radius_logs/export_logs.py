@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from rsctl.errors import RefusedError, UserError
-from rsctl.report.logged import reading
-from rsctl.report.measured import AnyRow, LoggedRow, Results
-from rsctl.report.output import write as write_file
+from rsctl.report.output import write
 from rsctl.report.radius_logs.logs import log_text
-from rsctl.report.rows import Sample, sweep_results
+from rsctl.results.measurement import Measurement
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.fields import LOGS
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Store
 from rsctl.store.records import digest_of
 
@@ -34,38 +31,26 @@ def export_logs(
     The file's name carries run, certificate and σ; all that a log has no place for is in a file beside the logs, which
     an import reads.
     """
-    written: list[tuple[Path, AnyRow]] = []
     names: Counter[str] = Counter()
-    before = _manifest(folder, force)
-
-    def write(row: AnyRow, rows: Iterator[tuple[int, int, int, float, float]]) -> None:
+    about = _manifest(folder, force)
+    results = sweep_results(store, name, **options)
+    files = []
+    for row in [*results.rows, *sorted(results.logged, key=lambda row: row.run)]:
         stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
         file = folder / f"{stem}{again}.tsv"
-        write_file(file, "tsv", log_text(rows).encode(), force=force)
-        written.append((file, row))
-
-    def each(sample: Sample) -> None:
-        rows, certified = sample.table.rows, sample.certified
-        write(
-            sample.row,
-            _zipped((rows.index, rows.label, certified.predicted, certified.radius, rows.seconds)),
-        )
-
-    results = sweep_results(store, name, each=each, **options)
-    logged = {row.run: row for row in results.logged}
-    for one in find_sweep(store, name)[1]:
-        if one.log.id in logged:
-            row, radii = logged[one.log.id], one.log.radii
-            found = reading(one, row.certificate, row.alpha).certified
-            write(row, _zipped((radii.index, radii.label, found.predicted, found.radius, radii.seconds)))
-    # Only now are the distinguishing settings of rows known.
-    about = {**before, **{file.name: _about(row) for file, row in written}}
+        found = row.certified
+        columns = (row.index, row.labels, found.predicted, found.radius, row.seconds)
+        # Python's own numbers: their repr is what a log holds.
+        rows = zip(*(column.tolist() for column in columns), strict=True)
+        write(file, "tsv", log_text(rows).encode(), force=force)
+        files.append(file)
+        about[file.name] = _about(row)
     data = to_json({"rsctl": "logs", "logs": about})
     if not publish(folder / MANIFEST, data):
         replace(folder / MANIFEST, data)
-    return [file for file, _ in written], results
+    return files, results
 
 
 def exported(file: Path) -> dict[str, Any]:
@@ -79,9 +64,9 @@ def exported(file: Path) -> dict[str, Any]:
     return {key: said[key] for key in _STATED if said.get(key) or (key == "seed" and said.get(key) == 0)}
 
 
-def _about(row: AnyRow) -> dict[str, Any]:
+def _about(row: Measurement) -> dict[str, Any]:
     values = {
-        "method": row.method if isinstance(row, LoggedRow) else row.name, "dataset": row.dataset, "split": row.split, "model": row.model,
+        "method": row.name if row.own else row.method, "dataset": row.dataset, "split": row.split, "model": row.model,
         "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
@@ -101,8 +86,3 @@ def _manifest(folder: Path, force: bool) -> dict[str, Any]:
         raise RefusedError(
             f"{file}: was not written by rsctl, or edited since. Give another folder, or --force to replace it."
         ) from error
-
-
-def _zipped(columns: Sequence[Any]) -> Iterator[Any]:
-    # Python's own numbers: their repr is what a log holds.
-    return zip(*(column.tolist() for column in columns), strict=True)

@@ -12,7 +12,6 @@ from rsctl.certificates import certificates
 from rsctl.errors import InputError, UserError
 from rsctl.plain import printable
 from rsctl.regular import open_regular
-from rsctl.report.logged import PLAIN, describe_subset
 from rsctl.report.radius_logs.alpha import alpha_shown, impossible, low_cap
 from rsctl.report.radius_logs.bare_lines import is_bare
 from rsctl.report.radius_logs.cells import NotALog
@@ -21,6 +20,8 @@ from rsctl.report.radius_logs.export_logs import MANIFEST, exported
 from rsctl.report.radius_logs.logs import ReadLog, parse_log
 from rsctl.report.radius_logs.paths import read_path
 from rsctl.report.radius_logs.sigma import Unclear, settle
+from rsctl.results.image_order import describe_subset
+from rsctl.results.log_radii import PLAIN
 from rsctl.store.imports import ImportSpec, Radii, ShownImport, hide, keep, show, shown_by
 from rsctl.store.layout import Store
 from rsctl.text import counted

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rsctl.plain import printable
 from rsctl.report.radius_logs.import_logs import Imported
-from rsctl.report.typeset import plain
+from rsctl.results.rounding import plain
 from rsctl.text import counted
 
 NAMED = 10

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 _CALLED = {
     "idx": ("idx", "index", "original_idx", "image_idx", "img_idx"),
     "label": ("label", "true_label", "target"),

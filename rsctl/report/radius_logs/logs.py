@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.report.output import LOG_HEADER
 from rsctl.report.radius_logs.bare_lines import histograms, is_bare, what_is_missing
 from rsctl.report.radius_logs.cells import NotALog, bare, integers, is_number, numbers, said_right, seconds_of
-from rsctl.report.radius_logs.layouts import HEADER, Layout, layout_of, numbers_of, split_line
-from rsctl.report.radius_logs.printed import half_units
+from rsctl.report.radius_logs.layouts import Layout, layout_of, numbers_of, split_line
+from rsctl.results.printed import half_units
 from rsctl.store.imports import Radii
 from rsctl.text import counted
 
@@ -67,7 +68,7 @@ def parse_log(text: str) -> ReadLog:
     layout = layout_of(header, lines[1 : SAMPLE + 1])
     if layout.missing:
         raise NotALog(
-            f"its first line has no column {', '.join(layout.missing)}; a log of certified radii begins with '{' '.join(HEADER)}'"
+            f"its first line has no column {', '.join(layout.missing)}; a log of certified radii begins with '{' '.join(LOG_HEADER)}'"
         )
     if layout.other_noise and "radius" not in layout.place:
         raise NotALog(
@@ -289,7 +290,7 @@ def log_text(rows: Iterable[tuple[int, int, int, float, float]]) -> str:
     A radius of three digits would be rounded up half of the time; every reader of these logs takes more digits.
     """
     text = io.StringIO()
-    text.write("\t".join(HEADER) + "\n")
+    text.write("\t".join(LOG_HEADER) + "\n")
     for index, label, predicted, radius, seconds in rows:
         took = timedelta(seconds=seconds) if seconds == seconds else timedelta(0)
         text.write(f"{index}\t{label}\t{predicted}\t{radius!r}\t{int(predicted == label)}\t{took}\n")

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from rsctl.report.typeset import MISSING, escape_latex
+from rsctl.report.typeset import escape_latex
+from rsctl.results.rounding import MISSING
 
 COLUMN, ARTICLE, PAGE = 229.0, 345.0, 393.0
 """Points: a column of article's twocolumn, which is the narrowest of ICML, CVPR, IEEE and AAAI; article's page; that of

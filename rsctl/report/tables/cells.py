@@ -6,9 +6,10 @@ import math
 from collections.abc import Callable, Sequence
 
 from rsctl.report.baselines import Published
-from rsctl.report.measured import AnyRow
-from rsctl.report.tables.summary import Best, Group, Line, Spread
-from rsctl.report.typeset import MISSING, percent, percent_up, radius_text, three_down, three_up
+from rsctl.report.tables.summary import Best
+from rsctl.results.lines import Group, Line, Spread
+from rsctl.results.measurement import Measurement
+from rsctl.results.rounding import MISSING, percent, percent_up, radius_text, three_down, three_up
 
 BEFORE = ("Method", "Model", "σ", "Seed")
 SETTINGS = ("Model", "Seed", "Images", "Certified by", "Attack")
@@ -52,7 +53,7 @@ def _spread(spread: Spread, down: Callable[[float], str], up: Callable[[float], 
     return text if math.isnan(spread.deviation) else f"{text} ± {up(spread.deviation)}"
 
 
-def images(rows: Sequence[AnyRow]) -> str:
+def images(rows: Sequence[Measurement]) -> str:
     """`500`, or `120 of 500` while some are missing; per seed."""
     fewest = min(row.images for row in rows)
     return f"{fewest}" if all(row.complete for row in rows) else f"{fewest} of {rows[0].planned}"

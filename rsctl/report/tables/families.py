@@ -7,17 +7,14 @@ converts it (the `-linf` forms).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from rsctl.certificates import Certified
-from rsctl.report.measured import Cell, OwnRow, ProvedRow, curve
-from rsctl.report.notes import data_of
-from rsctl.report.typeset import percent, radius_text
+from rsctl.results.accuracy import Cell, curve
+from rsctl.results.measurement import Measurement, common_images
+from rsctl.results.notes import data_of
+from rsctl.results.rounding import percent, radius_text
+from rsctl.results.sweep import Results
 from rsctl.text import counted
 
 LARGEST_ASKED = 12
@@ -25,20 +22,10 @@ LARGEST_ASKED = 12
 
 
 @dataclass(frozen=True)
-class Scored:
-    """The images of one row, ascending in `index`."""
-
-    row: OwnRow
-    index: NDArray[np.int64]
-    label: NDArray[np.int32]
-    certified: Certified
-
-
-@dataclass(frozen=True)
 class FamilyLine:
     """One row over the images common to all rows."""
 
-    row: OwnRow
+    row: Measurement
     cells: list[Cell]
 
 
@@ -70,32 +57,25 @@ class Family:
         return list(told)
 
 
-def families(scored: Sequence[Scored], radii: Sequence[float] | None = None) -> list[Family]:
-    """A table per norm in which a verifier and another row share their data; `radii` default to the verifiers' own."""
-    together: dict[tuple[Any, ...], list[Scored]] = {}
-    for one in scored:
-        together.setdefault((one.row.norm, data_of(one.row)), []).append(one)
+def families(results: Results) -> list[Family]:
+    """A table per norm in which a verifier and other measurements share their data, at the verifiers' radii unless others were requested."""
+    together: dict[tuple[Any, ...], list[Measurement]] = {}
+    for one in results.measurements:
+        if one.kind in ("counts", "verifications"):
+            together.setdefault((one.norm, data_of(one)), []).append(one)
     found = []
     for several in together.values():
-        proofs = [one.row for one in several if isinstance(one.row, ProvedRow)]
-        if not proofs or len({one.row.certificate for one in several}) < 2:
+        proofs = [one for one in several if one.kind == "verifications"]
+        if not proofs or len({one.certificate for one in several}) < 2:
             continue
-        columns = list(radii or sorted({cell.radius for row in proofs for cell in row.cells}))[:LARGEST_ASKED]
-        common = several[0].index
-        for one in several[1:]:
-            common = np.intersect1d(common, one.index)
-        first = several[0].row
-        lines = [FamilyLine(one.row, _cells(one, common, columns)) for one in several]
+        columns = list(results.radii or sorted({cell.radius for row in proofs for cell in row.cells}))[
+            :LARGEST_ASKED
+        ]
+        common, first = common_images(several), several[0]
+        shown = [(one, one.restrict(common)) for one in several]
+        lines = [FamilyLine(one, curve(kept.certified, kept.labels, columns)) for one, kept in shown]
         found.append(Family(first.norm, first.dataset, first.split, len(common), lines))
     return found
-
-
-def _cells(one: Scored, common: NDArray[np.int64], radii: Sequence[float]) -> list[Cell]:
-    keep = np.isin(one.index, common)
-    certified = Certified(
-        one.certified.predicted[keep], one.certified.radius[keep], one.certified.at_cap[keep]
-    )
-    return curve(certified, one.label[keep], radii)
 
 
 BEFORE = ("Method", "Model", "σ", "Seed", "Certified by")

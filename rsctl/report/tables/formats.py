@@ -5,16 +5,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rsctl.errors import InputError
 from rsctl.plain import printable
-from rsctl.report.attacked import attack_tables, attack_values
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.report.measured import AnyRow, Results
+from rsctl.report.tables.attacks import attack_tables, attack_values
 from rsctl.report.tables.cells import (
     about_best,
     best_table,
@@ -23,13 +21,14 @@ from rsctl.report.tables.cells import (
     lines_table,
     published_table,
 )
-from rsctl.report.tables.families import family_table, family_values
+from rsctl.report.tables.families import families, family_table, family_values
 from rsctl.report.tables.latex import latex
 from rsctl.report.tables.legend import legend
-from rsctl.report.tables.summary import best_sigmas, caption, groups
-from rsctl.report.typeset import escape_csv, escape_markdown, percent, percent_up, three_down
-
-__all__ = ["FORMATS", "label", "percent", "percent_up", "render", "three_down"]
+from rsctl.report.tables.summary import best_sigmas, caption
+from rsctl.report.typeset import escape_csv, escape_markdown
+from rsctl.results.lines import groups
+from rsctl.results.long_rows import COLUMNS, long_rows, number_or_none
+from rsctl.results.sweep import Results
 
 FORMATS = ("md", "csv", "latex", "json")
 ENDINGS = {".tex": "latex", ".latex": "latex", ".csv": "csv", ".json": "json"} | dict.fromkeys(
@@ -47,11 +46,6 @@ def by_ending(file: Path | None) -> str:
             "`rsctl plot` draws figures."
         )
     return ENDINGS[ending]
-
-
-def label(row: AnyRow) -> str:
-    """The method with its distinguishing settings."""
-    return row.label
 
 
 def render(
@@ -95,7 +89,7 @@ def markdown(
         best = best_sigmas(group)
         if best:
             add(f"{about_best(best)}.", best_table(group, best))
-    for family in results.families:
+    for family in families(results):
         add(family.caption, family_table(family))
     for text, table in attack_tables(results.attacked):
         add(text, table)
@@ -117,48 +111,6 @@ def _pipes(table: Sequence[Sequence[str]]) -> list[str]:
         for line in escaped
     ]
     return [rows[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *rows[1:]]
-
-
-COLUMNS = (
-    "run", "source", "method", "dataset", "split", "model", "sigma", "trained_sigma", "noise", "seed", "certificate", "guarantee", "norm", "k",
-    "alpha", "n", "n0", "mean_draws", "stopping", "images", "planned", "subset", "radius", "certified_accuracy", "low", "high", "proved_accuracy", "population_accuracy", "worst_class_accuracy",
-    "acr", "clean_accuracy", "abstain_rate", "cap_share", "settings", "learned_nothing",
-)  # fmt: skip
-"""Columns of the CSV, and keys of a JSON row."""
-
-
-def long_rows(results: Results) -> list[dict[str, Any]]:
-    """One dict per row and radius, with the keys `COLUMNS`; shares in [0, 1] and at full precision, None for unknown.
-
-    `low` and `high` are the 95 % interval over images; `proved_accuracy` is what holds of these images at all radii
-    at once with probability 0.999, after the certificates that may be wrong; `population_accuracy` what holds, at each
-    radius by itself and likewise, of everything that they are a random sample of.
-    """
-    found = []
-    for row in results.every:
-        common = {
-            "run": row.run, "source": row.source, "method": row.method, "dataset": row.dataset, "split": row.split,
-            "model": row.model, "sigma": row.sigma, "trained_sigma": row.trained_sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
-            "guarantee": row.guarantee, "norm": row.norm, "k": row.k, "alpha": row.alpha if row.estimated else None, "n": row.n, "n0": row.n0, "stopping": row.stopping, "mean_draws": _number(row.mean_draws),
-            "images": row.images, "planned": row.planned, "subset": row.subset, "acr": _number(row.acr),
-            "clean_accuracy": _number(row.clean_accuracy), "abstain_rate": _number(row.abstain_rate),
-            "cap_share": _number(row.cap_share), "settings": row.label,
-            "learned_nothing": row.degenerate.text if row.degenerate else None,
-        }  # fmt: skip
-        for cell in row.cells:
-            low, high = cell.interval
-            own = {
-                "radius": cell.radius, "certified_accuracy": _number(cell.accuracy), "low": low, "high": high,
-                "proved_accuracy": _number(row.proved(cell)), "population_accuracy": _number(row.proved_of_population(cell)),
-                "worst_class_accuracy": _number(cell.worst_class),
-            }  # fmt: skip
-            values = {**common, **own}
-            found.append({key: values[key] for key in COLUMNS})
-    return found
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else value
 
 
 def to_csv(results: Results, baselines: Sequence[Published] = ()) -> str:
@@ -183,7 +135,7 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
                 lines.append(
                     {"runs": [row.run for row in line.rows], "method": line.first.method, "settings": line.label,
                      "model": line.first.model, "sigma": line.first.sigma, "seeds": len(line.rows), "missing_seeds": len(line.missing), "radius": radius,
-                     "certified_accuracy": _number(spread.mean), "deviation": _number(spread.deviation)}
+                     "certified_accuracy": number_or_none(spread.mean), "deviation": number_or_none(spread.deviation)}
                 )  # fmt: skip
         for method in best_sigmas(group):
             for radius, line in zip(group.radii, method.lines, strict=True):
@@ -204,8 +156,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
         "best_sigmas": best,
         "notes": [printable(note) for note in results.notes + beside(results.every, baselines)],
     }
-    if results.families:
-        values["families"] = [row for family in results.families for row in family_values(family)]
+    if together := families(results):
+        values["families"] = [row for family in together for row in family_values(family)]
     if results.attacked:
         values["attacks"] = [attack_values(row) for row in results.attacked]
     if results.broken:

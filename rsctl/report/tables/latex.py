@@ -6,9 +6,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from rsctl.report.attacked import attack_tables
 from rsctl.report.baselines import ROUNDED, Published, beside
-from rsctl.report.measured import Results
+from rsctl.report.tables.attacks import attack_tables
 from rsctl.report.tables.booktabs import Span, Tabular, floats
 from rsctl.report.tables.cells import (
     BEFORE,
@@ -20,10 +19,13 @@ from rsctl.report.tables.cells import (
     published_table,
     shared,
 )
-from rsctl.report.tables.families import family_table
+from rsctl.report.tables.families import families, family_table
 from rsctl.report.tables.legend import legend
-from rsctl.report.tables.summary import Best, Group, best_sigmas, caption, contests, groups, winners
-from rsctl.report.typeset import CODE_POINT, MISSING, escape_latex, latex_comment, radius_text
+from rsctl.report.tables.summary import Best, best_sigmas, caption, contests, winners
+from rsctl.report.typeset import CODE_POINT, escape_latex, latex_comment
+from rsctl.results.lines import Group, groups
+from rsctl.results.rounding import MISSING, radius_text
+from rsctl.results.sweep import Results
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
 _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it as it is.
@@ -77,7 +79,7 @@ def latex(
         best = best_sigmas(group)
         if best:
             tables.append(_of_best(group, best, label))
-    for number, family in enumerate(results.families):
+    for number, family in enumerate(families(results)):
         cells, span = _spanned(family_table(family), family.radii, family.norm)
         label = _numbered(f"{name}-side-by-side", number)
         tables.append(_short(Tabular(cells, _prose(family.caption), label, spans=[span])))

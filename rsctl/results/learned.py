@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rsctl.report.attacked import AttackedRow
-from rsctl.report.measured import AnyRow, LoggedRow
-from rsctl.report.tables.summary import Line, groups
+from rsctl.results.lines import Line, groups
+from rsctl.results.measurement import Measurement
 from rsctl.store.attempts import latest_attempt
 from rsctl.store.degenerate import Verdict, said
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
 
-def about_degenerate(rows: Sequence[AnyRow | AttackedRow]) -> list[str]:
+def about_degenerate(rows: Sequence[Measurement]) -> list[str]:
     """A sentence per network, whatever the number of its tables and certificates."""
     found: dict[str, str] = {}
     for row in rows:
         if row.degenerate:
-            network = row.run if isinstance(row, LoggedRow) else row.train.run_id
-            found.setdefault(network, told(network, row.degenerate))
+            network = row.training.run_id if row.own else row.run
+            found.setdefault(network, describe_verdict(network, row.degenerate))
     return list(found.values())
 
 
-def told(run: str, verdict: Verdict) -> str:
+def describe_verdict(run: str, verdict: Verdict) -> str:
     """The warning that the numbers of a network are invalid."""
     return (
         f"{run} LEARNED NOTHING: {said(verdict)}. Or its inputs are preprocessed differently from its training. "
@@ -31,7 +30,7 @@ def told(run: str, verdict: Verdict) -> str:
     )
 
 
-def about_missing(store: Store, rows: Sequence[AnyRow]) -> list[str]:
+def about_missing(store: Store, rows: Sequence[Measurement]) -> list[str]:
     """The seeds that are missing from the lines of a table, with the reason where it is known."""
     notes: dict[str, None] = {}
     for group in groups(rows):
@@ -41,9 +40,9 @@ def about_missing(store: Store, rows: Sequence[AnyRow]) -> list[str]:
     return list(notes)
 
 
-def _missing(store: Store, line: Line, row: AnyRow) -> str:
+def _missing(store: Store, line: Line, row: Measurement) -> str:
     seeds = ", ".join(str(one.seed) for one in line.rows)
-    why = "" if isinstance(row, LoggedRow) else _why(store, row.spec.model_run, row.spec.folder, row.run)
+    why = _why(store, row.table_spec.model_run, row.kind, row.run) if row.own else ""
     return (
         f"{line.label}, σ = {row.sigma:g}: of {counted(len(line.every), 'seed')}, seed {row.seed} is missing"
         f" ({why or 'no finished image yet'}); the numbers are over {'seed' if len(line.rows) == 1 else 'seeds'} {seeds}."

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from rsctl.catalog.weight_files import called
 from rsctl.certificates.possible import Asked, Draws
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
-from rsctl.report.measured import OwnRow, Row
-from rsctl.store.layout import Store
+from rsctl.results.log_counts import draws_of_counts
+from rsctl.results.measurement import Measurement
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
-
-if TYPE_CHECKING:
-    from rsctl.report.attacked import AttackedRow
 
 _CERTIFICATION = (
     "n", "n0", "selection", "seed", "split", "precision", "transfer", "gradient", "noise", "exponent", "shell_edges", "stopping", "stop_radii", "stop_delta", "stop_alpha",
@@ -77,32 +74,22 @@ def told_apart(key: str, column: list[Any]) -> list[Any]:
     return [name if len(hashes[name]) == 1 else value for name, value in zip(names, column, strict=True)]
 
 
-def seedless(store: Store, train: TrainSpec) -> dict[str, Any]:
-    """A training without its seed, and so the models it learned from: equal for seeds of one recipe."""
-    values = train.model_dump(mode="json", exclude={"seed"})
-    for role, origin in train.parents.items():
-        parent = store.run("models", origin.run)
-        if (parent.path / "spec.json").is_file():
-            values[role] = seedless(store, parent.train_spec)
-    return values
-
-
-def data_of(row: OwnRow) -> str:
-    """Key that is equal for rows on the same data: data set, its parameters and files, split, held-out share."""
-    train, spec = row.train, row.spec
+def data_of(row: Measurement) -> str:
+    """Key that is equal for own runs on the same data: data set, its parameters and files, split, held-out share."""
+    train, spec = row.training, row.table_spec
     tested = [spec.data] if spec.data != train.data else []
     return json.dumps(
         [train.dataset, train.dataset_parameters, train.data, spec.split, spec.holdout, *tested]
     )
 
 
-def mark_varying(rows: Sequence[OwnRow]) -> None:
-    """Set the settings that differ between rows of one method and σ on the same data."""
-    groups: dict[tuple[str, str, float], list[OwnRow]] = {}
+def mark_varying(rows: Sequence[Measurement]) -> None:
+    """Set the settings that differ between own runs of one method and σ on the same data."""
+    groups: dict[tuple[str, str, float], list[Measurement]] = {}
     for row in rows:
-        groups.setdefault((data_of(row), row.train.method, row.train.sigma), []).append(row)
+        groups.setdefault((data_of(row), row.method, row.training.sigma), []).append(row)
     for group in groups.values():
-        values = [settings_of(row.train, row.spec) for row in group]
+        values = [settings_of(row.training, row.table_spec) for row in group]
         for key in dict.fromkeys(key for one in values for key in one):
             column = told_apart(key, [one.get(key) for one in values])
             if any(value != column[0] for value in column):
@@ -132,43 +119,54 @@ def about_shared_noise(seeds: Sequence[int]) -> str:
     )
 
 
-def asked_of(certificate: str, table: StoredTable[Rows], alpha: float, radii: Sequence[float]) -> list[Asked]:
-    """Arguments of `rsctl.certificates.possible.too_few` for some images; empty where all positions were counted, or none yet."""
-    spec = table.run.count_spec
-    if not (spec.estimated and len(table.rows)):
+def asked_of(row: Measurement) -> list[Asked]:
+    """Arguments of `rsctl.certificates.possible.too_few`, from counts; empty where all positions were counted, or none yet."""
+    radii = tuple(cell.radius for cell in row.cells)
+    if row.logged and row.counted and row.images and row.alpha:
+        draws, n, alpha = draws_of_counts(row.logged, row.certificate, row.alpha)
+        return [Asked(row.certificate, draws, n, alpha, radii)]
+    spec, table = row.spec, row.table
+    if table is None or not isinstance(spec, CountSpec) or not (spec.estimated and row.images and row.alpha):
         return []
     draws = Draws.of(spec, table.rows.counts.shape[1], int(table.attributes.get("dimension", 0)))
-    return [Asked(certificate, draws, spec.n, alpha, tuple(radii))]
+    return [Asked(row.certificate, draws, spec.n, row.alpha, radii)]
 
 
-def warnings(rows: list[Row], attacked: Sequence[AttackedRow] = ()) -> list[str]:
-    """Notes for the readers of these rows, besides those on attacks."""
+def about_stopping(stopped: Mapping[str, Sequence[tuple[Measurement, Any]]]) -> list[str]:
+    """Notes on the savings and losses of sequential sampling, by its rule."""
     notes = []
-    if any(row.count.split == "val" for row in rows):
+    for rule, found in stopped.items():
+        draws = [row.mean_draws for row, _ in found]
+        notes.append(
+            f"Images were sampled until '{rule}' was met: {min(draws):.0f} to {max(draws):.0f} draws per image on a run's average, of "
+            f"at most {max(row.n or 0 for row, _ in found)}. With all draws radii would be larger by about {max(short.mean() for _, short in found):.3g} "
+            f"on a run's average and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
+        )
+    return notes
+
+
+def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) -> list[str]:
+    """Notes for the readers of these counts, besides those on attacks."""
+    notes = []
+    specs = [row.spec for row in rows if isinstance(row.spec, CountSpec)]
+    if any(spec.split == "val" for spec in specs):
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
-    if shared := sorted({row.count.seed for row in rows if row.count.shares_noise}):
+    if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
-    tuned = sorted(
-        {
-            key
-            for row in rows
-            for key in row.varying
-            if row.count.split == "test" and not key.startswith("certification.")
-        }
-    )
+    varying = {(row.split, key) for row in rows for key in row.varying}
+    tuned = sorted(key for split, key in varying if split == "test" and not key.startswith("certification."))
     if tuned:
         notes.append(
             f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "
             'is tuning on the test set. Tune with split = "val".'
         )
-    seeds = {row.count.seed for row in rows if "certification.seed" in row.varying}
-    if seeds:
+    if any(key == "certification.seed" for _, key in varying):
         notes.append(
             "One model was certified with several seeds (images and noise): choosing the best of them "
             "is not sound. Report one, or all."
         )
-    smoothed = {one.train.hash for one in attacked if one.spec.target == "smoothed"}
-    if any(row.arithmetic == "exact" and row.train.hash in smoothed for row in rows):
+    smoothed = {one.training.hash for one in attacked if getattr(one.spec, "target", "") == "smoothed"}
+    if any(row.arithmetic == "exact" and row.training.hash in smoothed for row in rows):
         notes.append(
             "Attacks on the smoothed classifier draw its noise in float: the classifier certified in exact arithmetic is another one, "
             "whose robustness may differ."

@@ -1,13 +1,4 @@
-"""Results in a notebook: numpy arrays, and DataFrames where pandas is installed.
-
-import rsctl.results
-
-sweep = rsctl.results.open("runs/sweeps/quickstart")
-sweep.frame()                                  # one row per run and radius, as `rsctl export --format csv`
-run = sweep.runs[0]                            # or rsctl.results.open("runs/counts/<id>"), "runs/imports/<id>"
-run.certified_accuracy([0, 0.25, 0.5])
-run.certify("cohen", alpha=0.01).radius        # from the same counts
-"""
+"""The public classes of `rsctl.results`."""
 
 from __future__ import annotations
 
@@ -23,11 +14,13 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.errors import InputError, UnavailableError
-from rsctl.report.logged import reading
-from rsctl.report.measured import Results
-from rsctl.report.rows import certify_run, sweep_results
-from rsctl.report.subjects import Subject, of_import, of_run, of_verification
-from rsctl.report.tables.formats import long_rows
+from rsctl.results.counts import measure_counts
+from rsctl.results.image_order import ImageOrder
+from rsctl.results.logs import measure_log
+from rsctl.results.long_rows import long_rows
+from rsctl.results.measurement import Measurement
+from rsctl.results.opening import measure_import, measure_run
+from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.degenerate import said
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
@@ -50,12 +43,10 @@ def open(  # noqa: A001
     kind = folder.parent.name
     if folder.is_dir() and kind == "sweeps":
         return SweepResults(Store(folder.parent.parent), folder.name, certificate, alpha)
-    if (folder / "spec.json").is_file() and kind == "counts":
-        return RunResults(of_run(Run(folder), certificate, alpha))
-    if (folder / "spec.json").is_file() and kind == "verifications":
-        return RunResults(of_verification(Run(folder), certificate, alpha))
+    if (folder / "spec.json").is_file() and kind in ("counts", "verifications"):
+        return RunResults(measure_run(Run(folder), certificate, alpha))
     if (folder / "spec.json").is_file() and kind == "imports":
-        return RunResults(of_import(Import(folder), certificate, alpha))
+        return RunResults(measure_import(Import(folder), certificate, alpha))
     raise InputError(
         f"{path}: is not a result. Open <store>/sweeps/<name>, <store>/counts/<id>, <store>/verifications/<id> or <store>/imports/<id>; 'rsctl status' lists the sweeps, 'rsctl status SWEEP' its runs."
     )
@@ -65,7 +56,7 @@ def open(  # noqa: A001
 class RunResults:
     """Results so far of one run; arrays have shape (N,) unless stated otherwise and are ascending in `index`."""
 
-    about: Subject
+    about: Measurement
     """Method, σ, n, alpha, certificate, guarantee and the rest."""
 
     def __repr__(self) -> str:
@@ -79,7 +70,7 @@ class RunResults:
 
     @property
     def label(self) -> NDArray[np.int32]:
-        return self.about.label
+        return self.about.labels
 
     @property
     def predicted(self) -> NDArray[np.int64]:
@@ -116,9 +107,8 @@ class RunResults:
 
         (N, 1) for a log that counted only the predicted class.
         """
-        if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
-            return self.about.logged.log.radii.counts.astype(np.int32)
-        return self._table.rows.counts
+        counts = self.about.counts
+        return self._table.rows.counts if counts is None else counts.astype(np.int32, copy=False)
 
     @property
     def selection_counts(self) -> NDArray[np.int32]:
@@ -140,9 +130,9 @@ class RunResults:
 
     def certify(self, certificate: str, alpha: float) -> Certified:
         """Apply another certificate or alpha to the same counts; raises RefusedError if that isn't sound."""
-        if self.about.logged is not None and self.about.logged.log.radii.counts is not None:
-            return reading(self.about.logged, certificate, alpha).certified
-        return certify_run(self._table.run, self._table, certificate, alpha)
+        if self.about.logged and self.about.counted:
+            return measure_log(self.about.logged, certificate, alpha).certified
+        return measure_counts(self._table, ImageOrder(self.index, ""), certificate, alpha).certified
 
     def frame(self) -> Any:
         """Return a pandas DataFrame with one row per image."""
@@ -188,19 +178,17 @@ class SweepResults:
     def runs(self) -> list[RunResults]:
         """Its certification runs, verifications and imported logs, fully loaded."""
         plan, beside = find_sweep(self.store, self.name)
-        of_counts = {entry["run"]: entry["images"] for entry in plan["entries"] if entry["kind"] == "counts"}
-        own = [
-            RunResults(of_run(self.store.run("counts", one), self.certificate, self.alpha, chosen))
-            for one, chosen in of_counts.items()
-        ]
+        by_kind: dict[str, dict[str, Any]] = {"counts": {}, "verifications": {}}
+        for entry in plan["entries"]:
+            by_kind.setdefault(entry["kind"], {})[entry["run"]] = entry["images"]
         if self.certificate or self.alpha:
-            return own
-        proved = {e["run"]: e["images"] for e in plan["entries"] if e["kind"] == "verifications"}
-        own += [
-            RunResults(of_verification(self.store.run("verifications", one), chosen=chosen))
-            for one, chosen in proved.items()
+            by_kind["verifications"], beside = {}, []
+        own = [
+            measure_run(self.store.run(kind, one), *choice, chosen)
+            for kind, choice in (("counts", (self.certificate, self.alpha)), ("verifications", (None, None)))
+            for one, chosen in by_kind[kind].items()
         ]
-        return own + [RunResults(of_import(shown.log)) for shown in beside]
+        return [RunResults(one) for one in [*own, *(measure_import(shown.log) for shown in beside)]]
 
 
 def _pandas() -> Any:

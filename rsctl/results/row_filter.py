@@ -14,8 +14,8 @@ from rsctl.text import counted
 
 
 @dataclass(frozen=True)
-class Only:
-    """Filter of rows; an empty list keeps all."""
+class RowFilter:
+    """Methods, noise levels and runs to keep; an empty list keeps all."""
 
     methods: Sequence[str] = ()
     sigmas: Sequence[float] = ()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from rsctl.catalog import known_datasets
 from rsctl.certificates import ABSTAIN, Certified, CountTable, find_certificate
-from rsctl.certificates.possible import Asked, Draws
+from rsctl.certificates.possible import Draws
 from rsctl.errors import RefusedError
 from rsctl.store.imports import ImportSpec, Radii, ShownImport
 
@@ -40,8 +38,8 @@ def _level(spec: ImportSpec, classes: int, k: int, alpha: float, n0: int | None)
     return alpha / classes if spec.counts == "classes" and n0 is None and k == 1 else alpha
 
 
-def asked_of_counts(shown: ShownImport, certificate: str, alpha: float, radii: Sequence[float]) -> Asked:
-    """The question of `rsctl.certificates.possible.too_few` about the counts of a log."""
+def draws_of_counts(shown: ShownImport, certificate: str, alpha: float) -> tuple[Draws, int, float]:
+    """Sampling of a log with counts, its draws per image, and the alpha left for each bound."""
     spec, log = shown.log.spec, shown.log.radii
     assert log.counts is not None
     assert log.draws is not None
@@ -54,7 +52,7 @@ def asked_of_counts(shown: ShownImport, certificate: str, alpha: float, radii: S
         stop_radii=(), stop_delta=0.0, gradient=False, transfer=0, block=1, arithmetic="float", classes=classes,
         dimension=_dimension(spec.dataset),
     )  # fmt: skip
-    return Asked(certificate, draws, int(log.draws.max()), level, tuple(radii))
+    return draws, int(log.draws.max()), level
 
 
 def count_table(spec: ImportSpec, log: Radii) -> CountTable:

@@ -1,0 +1,42 @@
+"""Counts under noise, certified: the measurement of a certification run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from rsctl.certificates import Certified, find_certificate
+from rsctl.results.accuracy import scored
+from rsctl.results.clean import clean_accuracy
+from rsctl.results.image_order import ImageOrder
+from rsctl.results.measurement import Measurement, failure_of
+from rsctl.results.own_runs import about_run, network_verdict
+from rsctl.store.rows import Rows
+from rsctl.store.tables import StoredTable
+
+
+def measure_counts(
+    table: StoredTable[Rows], order: ImageOrder, certificate: str, alpha: float, radii: Sequence[float] = ()
+) -> Measurement:
+    """The images of a table under a certificate; raises RefusedError where it isn't sound for these counts."""
+    rule, spec, rows = find_certificate(certificate), table.run.count_spec, table.rows
+    nothing = Certified(np.empty(0, np.int64), np.empty(0), np.empty(0, bool))
+    counts = table.counts() if len(rows) else None
+    certified = rule.certify(counts, alpha) if counts else nothing
+    hits = rows.counts[np.arange(len(rows)), rows.label] if counts else np.empty(0)
+    return Measurement(
+        certificate=certificate,
+        guarantee=rule.guarantee.label(alpha, spec.arithmetic),
+        norm=rule.norm,
+        k=rule.k,
+        alpha=alpha,
+        failure=failure_of(rule, alpha) if rule.guarantee.kind == "probabilistic" else None,
+        agreement=hits / np.maximum(rows.n, 1),
+        clean_accuracy=clean_accuracy(counts, rows.label, alpha) if counts else float("nan"),
+        mean_draws=float(rows.n.mean()) if counts else float("nan"),
+        degenerate=network_verdict(table),
+        table=table,
+        **scored(certified, rows.label, radii),
+        **about_run(table, order),
+    )
