@@ -106,6 +106,30 @@ def datasets(incomplete: str) -> list[str]:
     return _of_catalog("datasets")(incomplete)
 
 
+def explained(incomplete: str) -> list[str]:
+    """Names and keys that `explain` knows."""
+
+    def names() -> Iterable[str]:
+        from rsctl.config.settings import load_settings
+        from rsctl.reference.entries import entries
+
+        load_settings()  # makes the plugins known
+        return sorted({one.name for one in entries()})
+
+    return among(names)(incomplete)
+
+
+def topics(incomplete: str) -> list[str]:
+    """Topics of `help`."""
+
+    def names() -> Iterable[str]:
+        from rsctl.reference import topics
+
+        return topics.topics()
+
+    return among(names)(incomplete)
+
+
 def profiles(incomplete: str) -> list[str]:
     """Profiles of rsctl.toml, and the two that always exist."""
 

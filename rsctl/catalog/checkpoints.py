@@ -108,4 +108,8 @@ CHECKPOINT = Method(
     revision=1,
     parameters=CheckpointParameters,
     implementation="jobs.import_checkpoint",
+    about="Takes a network from a file in place of training one: of PyTorch, of safetensors, or a folder of accelerate. From then on it "
+    "is a model like any other, named by the content of the file.",
+    use_when="To certify, verify or attack weights that others published; `rsctl certify FILE` does it without a sweep file.",
+    example={"method.file": "checkpoint.pth.tar"},
 )

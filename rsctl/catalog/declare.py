@@ -47,8 +47,20 @@ class Defaults:
         return self.dataset in (None, dataset) and self.sigma in (None, sigma)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Explained:
+    """Texts of a declaration for `rsctl explain`, the dashboard's lists and the JSON Schema; a plugin may leave them out."""
+
+    about: str = ""
+    """Two sentences for a reader who has never heard of it."""
+    use_when: str = ""
+    """When to choose it."""
+    example: Mapping[str, Any] = field(default_factory=dict)
+    """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
+
+
 @dataclass(frozen=True)
-class Method:
+class Method(Explained):
     """A way to train a base classifier."""
 
     name: str
@@ -90,7 +102,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Verifier:
+class Verifier(Explained):
     """A way to prove radii without sampling. Its module has ``prepare`` (see `jobs.verifiers`)."""
 
     name: str
@@ -114,7 +126,7 @@ class Verifier:
 
 
 @dataclass(frozen=True)
-class Attack:
+class Attack(Explained):
     """A way to search for adversarial images. Its module has ``prepare`` (see `jobs.attacks`)."""
 
     name: str
@@ -134,7 +146,7 @@ class Attack:
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Explained):
     """An architecture. `build` of its module makes it: (classes, channels, size, **parameters) → nn.Module."""
 
     name: str
@@ -154,7 +166,7 @@ class Model:
 
 
 @dataclass(frozen=True)
-class DataSet:
+class DataSet(Explained):
     """Images with labels, in splits `train` and `test`."""
 
     name: str

@@ -105,6 +105,9 @@ MODELS: tuple[Model, ...] = (
         "Small CNN: three convolutions and a linear layer, no batch normalisation",
         "this project",
         CnnParameters,
+        about="Three 3x3 convolutions with ReLUs, of which the last two halve the resolution, and a linear layer. It has no "
+        "batch normalisation and trains on small grey images in seconds.",
+        use_when="For first tries on a CPU, on images such as the digits.",
     ),
     *(
         Model(
@@ -114,8 +117,18 @@ MODELS: tuple[Model, ...] = (
             ResNetParameters,
             smallest=8,
             rate=NORMALISED,
+            about=f"The residual network of {depth} layers for 32x32 images: three stages of 16, 32 and 64 channels with shortcuts "
+            "around every two convolutions. It is narrow, with batch normalisation.",
+            use_when=use,
+            example={"dataset": "cifar10"},
         )
-        for depth in (20, 32, 44, 56, 110)
+        for depth, use in (
+            (20, "For CIFAR-10 on a CPU or in little time."),
+            (32, "Between ResNet-20 and ResNet-110, for CIFAR-sized images."),
+            (44, "Between ResNet-20 and ResNet-110, for CIFAR-sized images."),
+            (56, "Between ResNet-20 and ResNet-110, for CIFAR-sized images."),
+            (110, "To compare with published tables on CIFAR-10: nearly all of them have this network."),
+        )
     ),
     *(
         Model(
@@ -124,6 +137,10 @@ MODELS: tuple[Model, ...] = (
             HE,
             smallest=8,
             rate=NORMALISED,
+            about=f"ImageNet's ResNet-{depth} with a 3x3 convolution in place of its 7x7 one and without the pooling after it, so that "
+            "small images keep their resolution. Its four stages have 64 to 512 channels.",
+            use_when="For CIFAR-sized images where a wider network than the CIFAR ResNets is wanted.",
+            example={"dataset": "cifar10"},
         )
         for depth in (18, 34)
     ),
@@ -134,6 +151,10 @@ MODELS: tuple[Model, ...] = (
         "cifar10/train_utils/cvmodels",
         smallest=4,
         implementation="jobs.models.heat_resnet",
+        about="The network that HeatSmoothing's authors train on CIFAR-10: five blocks in each of three stages of 16, 32 and 64 "
+        "channels. Every shortcut is the identity, and it isn't the network of He et al. of that name.",
+        use_when="To reproduce HeatSmoothing on CIFAR-10.",
+        example={"dataset": "cifar10"},
     ),
     Model(
         "wideresnet",
@@ -143,8 +164,21 @@ MODELS: tuple[Model, ...] = (
         smallest=8,
         rate=NORMALISED,
         implementation="jobs.models.wide_resnet",
+        about="A residual network of three stages whose channels are `widen` times 16, 32 and 64, with normalisation and ReLU before "
+        "each convolution. Layers and width are yours to choose.",
+        use_when="For ℓ1 certificates on CIFAR-10, whose published tables (Yang 2020) have Wide ResNet-40-2.",
+        example={"dataset": "cifar10"},
     ),
-    Model("resnet50", "ResNet-50 (torchvision), for 224x224 images", HE, smallest=32, rate=NORMALISED),
+    Model(
+        "resnet50",
+        "ResNet-50 (torchvision), for 224x224 images",
+        HE,
+        smallest=32,
+        rate=NORMALISED,
+        about="torchvision's residual network of 50 layers in bottleneck blocks, with a 7x7 stem. It takes colour images.",
+        use_when="For ImageNet: published tables of smoothing have this network.",
+        example={"dataset": "imagenet"},
+    ),
     Model(
         "lenet",
         "LeNet with two convolutions and max-pooling, for 28x28 images",
@@ -152,14 +186,27 @@ MODELS: tuple[Model, ...] = (
         "as Jeong, Shin 2020, authors' code: archs/lenet.py",
         LenetParameters,
         smallest=16,
+        about="Two convolutions, each followed by max-pooling, and two linear layers. Small enough for a CPU.",
+        use_when="To compare with published tables on MNIST and Fashion-MNIST.",
     ),
     Model(
         "convolutions",
         "Convolutions with ReLUs, then linear layers, as networks to verify are published",
         "Wong, Schmidt, Metzen, Kolter: Scaling provable adversarial defenses, NeurIPS 2018, and others",
         ConvolutionsParameters,
+        about="A plain network whose convolutions you list, each with a ReLU, followed by linear layers. It has affine layers and "
+        "ReLUs only, which is what complete verifiers take.",
+        use_when="For a network of a verification paper, or one sized for `branch-and-bound` and `milp`.",
     ),
-    Model("mlp", "Linear layers with ReLUs", "this project", MlpParameters, implementation=VERIFIABLE),
+    Model(
+        "mlp",
+        "Linear layers with ReLUs",
+        "this project",
+        MlpParameters,
+        implementation=VERIFIABLE,
+        about="Linear layers with a ReLU between each two. With a few hundred units it is the easiest network to prove anything about.",
+        use_when="For complete verification on small images.",
+    ),
     *(
         Model(
             f"ibp-{name}",
@@ -167,8 +214,15 @@ MODELS: tuple[Model, ...] = (
             GOWAL,
             smallest=smallest,
             implementation=VERIFIABLE,
+            about=f"The {name} network of interval bound propagation's paper: {layers}. It has affine layers and ReLUs only, "
+            "no normalisation.",
+            use_when="With the methods `ibp` and `crown-ibp`, to compare with certified training as published.",
         )
-        for name, smallest in (("small", 10), ("medium", 16), ("large", 4))
+        for name, smallest, layers in (
+            ("small", 10, "two convolutions of 16 and 32 channels and a hidden layer of 100 units"),
+            ("medium", 16, "four convolutions of 32 and 64 channels and two hidden layers of 512 units"),
+            ("large", 4, "five convolutions of 64 and 128 channels and a hidden layer of 512 units"),
+        )
     ),
     Model(
         "lipschitz-mlp",
@@ -176,6 +230,10 @@ MODELS: tuple[Model, ...] = (
         "Anil, Lucas, Grosse: Sorting out Lipschitz function approximation, ICML 2019",
         LipschitzParameters,
         implementation=VERIFIABLE,
+        about="Linear layers whose matrices are kept orthogonal, with the activation MaxMin, which sorts pairs. Each "
+        "hidden layer changes its output by no more than its input changes in ℓ2, whatever the weights are.",
+        use_when="For deterministic ℓ2 radii at the price of one pass: with `lipschitz-margin` and the verifier `lipschitz`.",
+        example={"method": "lipschitz-margin"},
     ),
     Model(
         "linf-distance",
@@ -183,5 +241,9 @@ MODELS: tuple[Model, ...] = (
         "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
         DistanceParameters,
         implementation=VERIFIABLE,
+        about="Each unit is the ℓ∞ distance of its input from a stored prototype plus a bias, in place of a product with weights. "
+        "Such a unit changes by no more than its input does in ℓ∞, and so does the whole network.",
+        use_when='For deterministic ℓ∞ radii at the price of one pass: with `lipschitz-margin` (norm = "linf") and the verifier `lipschitz`.',
+        example={"method.name": "lipschitz-margin", "method.norm": "linf"},
     ),
 )

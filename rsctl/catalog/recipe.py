@@ -37,25 +37,29 @@ class Recipe(Parameters):
     """`step`: epochs between two reductions."""
     step_factor: Annotated[float, Field(gt=0, le=1)] = 0.1
     """`step`: factor of each reduction."""
-    milestones: list[Annotated[float, Field(gt=0)]] = Field([], json_schema_extra={"neutral": []})
+    milestones: list[Annotated[float, Field(gt=0)]] = Field(
+        [], json_schema_extra={"neutral": []}, examples=[[30.0, 60.0]]
+    )
     """`step`: epochs of the reductions, if they aren't `step_epochs` apart."""
-    step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0})
+    step_shift: Annotated[int, Field(ge=-1)] = Field(0, json_schema_extra={"neutral": 0}, examples=[1])
     """`step`: epochs by which a code's reductions come later than `step_epochs` or `milestones` state: 1 if
     it calls scheduler.step(epoch) after the epoch (Jeong 2020, 2021, 2023), -1 if it steps first and counts from 1 (MACER, HeatSmoothing)."""
-    cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
+    cycle_epochs: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0}, examples=[30])
     """Epochs after which the schedule restarts; 0: never."""
-    warmup_epochs: Annotated[float, Field(ge=0)] = 0.0
+    warmup_epochs: Annotated[float, Field(ge=0)] = Field(0.0, examples=[5.0])
     """Epochs of linear growth from 0 at the start; for `onecycle`, the epochs until the peak."""
-    hold_epochs: Annotated[float, Field(ge=0)] = Field(0.0, json_schema_extra={"neutral": 0.0})
+    hold_epochs: Annotated[float, Field(ge=0)] = Field(
+        0.0, json_schema_extra={"neutral": 0.0}, examples=[10.0]
+    )
     """`cosine`, `onecycle`: epochs at the full rate, after the warm-up, before it falls."""
-    label_smoothing: Share = 0.0
+    label_smoothing: Share = Field(0.0, examples=[0.1])
     """Share of the target spread over all classes."""
     noise_steps: Literal["one", "smaller"] = Field("one", json_schema_extra={"neutral": "one"})
     """Methods with m noises per image: `one` optimiser step per batch with all of them, or m `smaller` steps of
     `batch_size` / m images with m noises each, as in the code of Salman 2019 and Jeong 2020."""
-    gradient_clip: Annotated[float, Field(ge=0)] = 0.0
+    gradient_clip: Annotated[float, Field(ge=0)] = Field(0.0, examples=[5.0])
     """Largest L2 norm of the gradient; 0 means no clipping."""
-    exponent_warmup: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0})
+    exponent_warmup: Annotated[int, Field(ge=0)] = Field(0, json_schema_extra={"neutral": 0}, examples=[20])
     """Epochs over which the exponent k of generalised Gaussian noise grows to its value, ⌈k − k^(1 − e/exponent_warmup)⌉
     in epoch e = 0, 1, ..., as DSRS trains (100 of 150 epochs); 0: k from the start."""
     normalisation: Literal["dataset", "none"] = Field("dataset", json_schema_extra={"neutral": "dataset"})

@@ -31,6 +31,12 @@ class Cohen:
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
     norm = "l2"
     k = 1
+    about = (
+        "A lower confidence bound on the probability that f gives the selected class under noise, turned into "
+        "a radius by σΦ⁻¹. The selection draws choose the class, the estimation draws bound its probability, "
+        "and it abstains where the bound isn't above ½."
+    )
+    use_when = "To compare with papers, nearly all of which print CERTIFY."
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image.

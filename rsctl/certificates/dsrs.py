@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from rsctl.certificates.bounds import lower
@@ -47,7 +50,18 @@ class NeymanPearson:
     k = 1
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
 
-    def __init__(self, name: str, title: str, citation: str, by_shell: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        citation: str,
+        by_shell: bool,
+        *,
+        about: str,
+        use_when: str,
+        example: Mapping[str, Any],
+    ) -> None:
+        self.about, self.use_when, self.example = about, use_when, example
         self.name = name
         self.title = title
         self.citation = citation
@@ -152,11 +166,20 @@ CERTIFICATES = (
         "DSRS",
         "Li, Zhang, Xie, Li: Double Sampling Randomized Smoothing, ICML 2022; one run, counts by shell",
         by_shell=True,
+        about="Counts draws apart by the norm of their noise and bounds the class's probability in each shell; the worst classifier "
+        "that fits all these bounds gives the radius. Knowing more of f than one probability never makes that radius smaller but for "
+        "the confidence that the shells share.",
+        use_when="With generalised Gaussian noise (`exponent`) and `shells`, on large images; with plain Gaussian noise there is little to gain.",
+        example={"certification.shells": [0.5], "exponent": 10},
     ),
     NeymanPearson(
         "neyman-pearson",
         "Neyman–Pearson",
         "Yang et al. 2020 for isotropic noise; Cohen, Rosenfeld, Kolter 2019 for the Gaussian",
         by_shell=False,
+        about="The largest radius at which no classifier with the bounded probability of the class falls below ½, by the Neyman–Pearson "
+        "lemma for noise that depends on its norm alone. With Gaussian noise it is CERTIFY, up to the steps of its tables.",
+        use_when="For generalised Gaussian noise (`exponent`) without shells, as the baseline of `dsrs`.",
+        example={"exponent": 10},
     ),
 )

@@ -23,6 +23,26 @@ _DOWN = 1 - 1e-14
 """Covers the roundings of the formulas here; those of p̲ are in `bounds`."""
 
 
+TEXTS = {
+    ("uniform", "l1"): (
+        "CERTIFY for uniform noise on ±λ, λ = √3·sigma: the radius is 2λ(p − ½), with p the lower bound on the class's probability. "
+        "Two cubes of noise that are shifted by δ differ by ‖δ‖₁/2λ of their mass at most.",
+        'With `noise = "uniform"`, for probabilistic radii in ℓ1.',
+    ),
+    ("uniform", "linf"): (
+        "The same counts of uniform noise read in ℓ∞: the radius is 2λ(1 − (3/2 − p)^(1/d)) for images of d coordinates. It shrinks about "
+        "as 1/d.",
+        'With `noise = "uniform"`, beside `uniform-l1`; at the same sigma and probability Gaussian noise gives larger ℓ∞ radii.',
+    ),
+    ("laplace", "l1"): (
+        "CERTIFY for Laplace noise of scale λ = sigma/√2: the radius is −λ ln(2(1 − p)), with p the lower bound on the class's "
+        "probability. A shift by δ changes the noise's density by a factor of exp(‖δ‖₁/λ) at most.",
+        'With `noise = "laplace"`, to compare with `uniform-l1`.',
+    ),
+}
+"""`about` and `use_when` of each certificate."""
+
+
 class L1Noise:
     """The largest radius within which p_A ≥ p̲_A keeps the class above ½, p̲_A the Clopper–Pearson bound at 1 − α.
 
@@ -45,6 +65,8 @@ class L1Noise:
         self.name = f"{noise}-{norm}"
         self.title = f"{noise.capitalize()} noise, {'ℓ1' if norm == 'l1' else 'ℓ∞'}"
         self.citation = "Yang et al. 2020: Randomized Smoothing of All Shapes and Sizes, Table 1"
+        self.example = {"noise": noise}
+        self.about, self.use_when = TEXTS[noise, norm]
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A ≤ ½."""

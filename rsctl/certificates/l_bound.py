@@ -32,6 +32,14 @@ class LBound:
     )
     norm = "l2"
     k = 1
+    about = (
+        "σ√(π/2) times the difference of the two largest frequencies, as if these were exact averages over "
+        "the noise. Of exact averages it would be right and never above the radius from Φ⁻¹; of frequencies "
+        "it leaves the error of the estimate out."
+    )
+    use_when = (
+        "To reproduce HeatSmoothing's figures. For radii that hold, take `runner-up` on the same counts."
+    )
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts; alpha plays no part. The class is the most frequent one, -1 in a tie."""

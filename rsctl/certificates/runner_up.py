@@ -41,6 +41,15 @@ class RunnerUp:
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
     norm = "l2"
     k = 1
+    about = (
+        "Bounds the selected class's probability from below and that of the strongest other class from above, "
+        "and certifies half the difference of their Φ⁻¹ times σ. How α is shared between the two is decided "
+        "by the selection draws alone, so that the counts still hold at α."
+    )
+    use_when = (
+        "By default. From the same counts it certifies more than `cohen` where several classes share the "
+        "rest, also images whose class has less than half of the draws."
+    )
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A ≤ p̄_B."""

@@ -52,6 +52,13 @@ class SecondOrder:
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
     norm = "l2"
     k = 1
+    about = (
+        "CERTIFY with one number more: an upper bound on the gradient's norm of the smoothed classifier, from "
+        "sums of the noise under which f leaves the class. A smooth classifier whose gradient is small keeps "
+        "its class further than its probability alone can show."
+    )
+    use_when = "With `gradient = true` and some 10,000 draws or more, where two classes share nearly all draws; where more do, `runner-up` certifies more."
+    example = {"certification.gradient": True, "certification.n": 10_000}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where p̲ ≤ ½.

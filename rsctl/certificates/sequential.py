@@ -33,6 +33,16 @@ class Sequential:
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
     norm = "l2"
     k = 1
+    about = (
+        "CERTIFY for draws that stop once a question is settled: the counts are looked at while they are "
+        "drawn, each look spends a share of α fixed beforehand, and the best of their bounds counts. All "
+        "bounds hold together, so the radius holds whenever sampling stops."
+    )
+    use_when = (
+        'To save draws: with the probabilities of public CIFAR-10 logs `stopping = "certify-at-radii"` needs 13 to 63 times fewer, '
+        '`"radius-within"` 2 to 8 times. Other certificates refuse such counts.'
+    )
+    example = {"certification.stopping": "certify-at-radii", "certification.stop_radii": [0.5]}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii at failure probability `alpha` per image; abstains where no look's bound exceeds ½."""

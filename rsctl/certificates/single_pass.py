@@ -21,6 +21,15 @@ class SinglePass(Cohen):
     guarantee = Guarantee(
         "probabilistic", "g_v, the model v smoothed once more", remark="not of v's single pass"
     )
+    about = (
+        "CERTIFY with the class of one pass over the clean image in place of the class that noisy draws "
+        "choose. That class is fixed before the estimation draws, so the radius is as sound as CERTIFY's."
+    )
+    use_when = (
+        "For HeatSmoothing, and wherever the class of the clean image is the one of interest. The radius "
+        "holds for the smoothed classifier, not for the single pass."
+    )
+    example = {"certification.selection": "clean"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """As CERTIFY, on a table whose selection counts are one clean pass; refuses others."""

@@ -32,6 +32,13 @@ class SplittingL1:
     guarantee = Guarantee("deterministic", "the smoothed classifier g, on images of 8 bits")
     norm = "l1"
     k = 1
+    about = (
+        "Half the lead of the first class over the second, less one, in pixel values, counted over every position of "
+        "the intervals of splitting noise. A pixel that changes by m values lies in another interval at m "
+        "positions at most, so nothing is estimated and α plays no part."
+    )
+    use_when = 'With `noise = "splitting"`: for ℓ1 radii without a failure probability, of any network.'
+    example = {"noise": "splitting"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts, multiples of 1/255; abstains in a tie. Refuses counts of anything but every position."""

@@ -47,6 +47,13 @@ class TCertify:
     )
     norm = "l2"
     k = 1
+    about = (
+        "Bounds the selected class from below and the strongest other one from above by a union over all "
+        "other classes, and takes the best of ten ways to share α. The best is chosen on the counts that it "
+        "is then applied to, which the published proof doesn't cover: failure with probability 2α is what is "
+        "proved."
+    )
+    use_when = "To reproduce the tables of ADRE; `runner-up` is proved at α, and its bound on the other class is never looser."
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at the paper's `alpha` per image; abstains where p̲_A ≤ ½ at every α'."""

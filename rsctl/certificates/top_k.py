@@ -40,6 +40,11 @@ class TopK:
         self.name = f"top-{k}"
         self.title = f"Top-{k}"
         self.guarantee = Guarantee("probabilistic", f"the {k} most probable classes of g")
+        self.about = (
+            f"The largest radius within which the true label stays among the {k} most probable classes of the smoothed classifier. "
+            f"It bounds the label's probability from below and those of the {k} strongest others from above."
+        )
+        self.use_when = "With many classes, as on ImageNet and CIFAR-100, where one speaks of top-k accuracy."
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts, one for the true label of each image; `predicted` is that label or -1.

@@ -36,6 +36,13 @@ class Transfer:
     guarantee = Guarantee("probabilistic", "the smoothed classifier of the network in fp32")
     norm = "l2"
     k = 1
+    about = (
+        "Counts the network in bf16 or tf32, and bounds from some fresh draws how often the network in fp32 "
+        "leaves the class that it chose. The difference of the two bounds gives CERTIFY's radius for the "
+        "network in fp32."
+    )
+    use_when = "To certify the fp32 network at the speed of bf16, for a radius that is a little smaller."
+    example = {"certification.transfer": 1000, "precision.certification": "bf16"}
 
     def certify(self, table: CountTable, alpha: float) -> Certified:
         """Radii of (N, C) counts at failure probability `alpha` per image; abstains where p̲_A − ζ̄ ≤ ½.

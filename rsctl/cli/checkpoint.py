@@ -273,7 +273,7 @@ def _sweep(
 
 def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> None:
     from rsctl.config.names import check_name
-    from rsctl.tui.draft import to_toml
+    from rsctl.config.toml_text import to_toml
 
     try:
         # It becomes a file name before the sweep file is validated.

@@ -31,6 +31,8 @@ BY_NAME: dict[str, Names] = {
     "kind": one_of("curve", "envelope", "ecdf", "hours", "classes", "families"),
 }
 OF_COMMAND: dict[str, dict[str, Names]] = {
+    "explain": {"name": completion.explained},
+    "help_": {"topic": completion.topics},
     "retry": {"name": completion.sweeps_and_runs},
     "data_fetch": {"name": completion.datasets},
     "data_check": {"name": completion.datasets},

@@ -14,39 +14,45 @@ from rsctl.config.sections import Certification, Precision, Resources
 class Point(Parameters):
     """A sweep file with the values of one grid point: one model and its tables."""
 
-    name: SafeName
+    name: SafeName = Field(examples=["my-sweep"])
     """Name of the sweep, and of its folder in the store."""
-    description: Annotated[str, Field(max_length=100_000)] = ""
+    description: Annotated[str, Field(max_length=100_000)] = Field(
+        "", examples=["Gaussian training on 8x8 digits"]
+    )
     """Purpose of the sweep; shown beside its table."""
     cluster: str = "local"
     """Profile of rsctl.toml that runs the sweep; `submit --cluster` overrides it."""
-    dataset: dict[str, Any]
-    """`name` and the data set's own parameters."""
-    model: dict[str, Any]
-    """`name` and the architecture's own parameters."""
-    method: dict[str, Any]
-    """`name`, the method's own hyper-parameters, and optionally its `training` table."""
-    sigma: Annotated[float, Field(ge=0, le=100)]
+    dataset: dict[str, Any] = Field(examples=["digits"])
+    """Data set to train and certify on: its name, or a table of `name` and its own parameters."""
+    model: dict[str, Any] = Field(examples=["cnn"])
+    """Architecture of the network: its name, or a table of `name` and its own parameters."""
+    method: dict[str, Any] = Field(examples=["gaussian"])
+    """Method of training: its name, or a table of `name`, its own hyper-parameters and optionally `training`, `grid`, `start` and
+    `teacher` tables. Several [[method]] tables compare methods."""
+    sigma: Annotated[float, Field(ge=0, le=100)] = Field(examples=[0.25])
     """Standard deviation of the noise per coordinate, for images in [0, 1]; 0 trains on clean images."""
     noise: Literal["gaussian", "uniform", "laplace", "splitting"] = "gaussian"
     """Distribution of the noise per coordinate, in training and certification, with standard deviation sigma: uniform on
     ±√3·sigma, or Laplace of scale sigma/√2; these have their own certificates, for ℓ1 (and ℓ∞). `splitting` adds no noise: each
     pixel is replaced by the middle of its interval of length 2√3·sigma. All positions of the intervals are counted, which
     determines n, and ℓ1 radii are deterministic (Levine, Feizi 2021)."""
-    exponent: Annotated[int, Field(ge=0)] = 0
+    exponent: Annotated[int, Field(ge=0)] = Field(0, examples=[10])
     """Exponent k of generalised Gaussian noise, density ∝ ‖ε‖^(-2k) exp(-‖ε‖²/2s²) with the same sigma per
     coordinate, in training and certification (1530 for 32x32 images in DSRS); 0 is Gaussian noise."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, examples=[1])
     """Seed of the weights, the image order and the training noise."""
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field({}, examples=[{"epochs": 90}])
     """Recipe values that override the method's own."""
     certification: Certification = Certification()
-    verification: list[dict[str, Any]] = []
+    """Draws, images and certificates."""
+    verification: list[dict[str, Any]] = Field([], examples=[[{"verifier": "crown"}]])
     """Verifiers to run on the model, one table each."""
-    attack: list[dict[str, Any]] = []
+    attack: list[dict[str, Any]] = Field([], examples=[[{"attack": "ddn"}]])
     """Attacks to run on the model, one table each."""
     precision: Precision = Precision()
+    """Arithmetic of training and certification, explicit because a certificate is for the function as executed."""
     resources: Resources = Resources()
+    """Resources of a task of each stage: threads, GPUs, processes, memory, time."""
 
     @field_validator("verification", "attack", mode="before")
     @classmethod

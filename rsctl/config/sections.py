@@ -37,7 +37,7 @@ def fraction(value: Any) -> Any:
     return value
 
 
-Radius = Annotated[float, Field(ge=0, le=1e9), BeforeValidator(fraction)]
+Radius = Annotated[float, Field(ge=0, le=1e9), BeforeValidator(fraction, json_schema_input_type=float | str)]
 Radii = Annotated[list[Radius], Field(max_length=10_000)]
 
 
@@ -57,7 +57,7 @@ class Certification(Parameters):
     """`fixed` draws n per image. The others test the counts during sampling, draw at most n, and need the
     certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is decided,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
-    stop_radii: Radii = []
+    stop_radii: Radii = Field([], examples=[[0.5]])
     """`certify-at-radii`: the radii to decide; by default those of `radii`."""
     stop_delta: Annotated[float, Field(gt=0)] = 0.02
     """`radius-within`: the distance, in the units of the images. A target, not a guarantee."""
@@ -71,17 +71,17 @@ class Certification(Parameters):
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
     """Take every skip-th image of the split (20 in Cohen 2019 for CIFAR-10, 100 for ImageNet)."""
-    start: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    start: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[500])
     """Position in the split of the first image to take."""
-    stop: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    stop: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[1000])
     """Position after the last image to take; 0 is the end of the split. MACER's images 500 to 999 are `start = 500, stop = 1000`."""
-    max_images: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[500])
     """Largest number of images, drawn by a seeded permutation; 0 takes all. After an increase only the new ones are sampled."""
     shards: Count = 1
     """Number of parallel tasks that share the images of one model."""
-    sigma: Annotated[float, Field(gt=0, le=100)] | None = None
+    sigma: Annotated[float, Field(gt=0, le=100)] | None = Field(None, examples=[0.25])
     """Noise level of the certificate; by default that of the training."""
-    shells: list[Probability] = []
+    shells: list[Probability] = Field([], examples=[[0.5]])
     """Boundaries of shells of noise norm, in which draws are counted separately for the certificate `dsrs`: the ascending
     probabilities that the norm is below each boundary. `[0.5]` makes two shells of equal weight."""
     gradient: bool = False
@@ -92,9 +92,9 @@ class Certification(Parameters):
     """`exact`: inputs are rounded to whole pixel values (k/255) and discrete Gaussian noise is drawn in integers, so that no
     rounding error separates the counts from the theorem (Voráček, Hein 2023). `float` adds float32 noise, as published
     code does."""
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0)] = Field(0, examples=[1])
     """Seed of the noise draws and of the image order."""
-    transfer: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    transfer: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[10_000])
     """Number of fresh draws per image that also go through the network in fp32, with `precision.certification = "bf16"` or
     `"tf32"`. The certificate `transfer` then holds for the fp32 network, at the other's speed and with slightly smaller radii."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
@@ -148,9 +148,9 @@ class ImageTable(Parameters):
 
     norm: Norm
     """Norm of the radii or distances."""
-    max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = None
+    max_images: Annotated[int, Field(ge=0, lt=2**31)] | None = Field(None, examples=[100])
     """Largest number of images, the first ones of the same order; by default `certification.max_images`."""
-    shards: Count | None = None
+    shards: Count | None = Field(None, examples=[4])
     """Parallel tasks that share the images of one model; by default `certification.shards`."""
     keep_images: bool = True
     """Store the adversarial images found, so that they can be checked."""
@@ -159,11 +159,11 @@ class ImageTable(Parameters):
 class Verification(ImageTable):
     """`[[verification]]`: radii proved without sampling. The verifier's own parameters are keys of the same table."""
 
-    verifier: str
+    verifier: str = Field(examples=["crown"])
     """Verifier to run."""
     norm: Norm = "linf"
     """Norm of the proved radii."""
-    radii: Radii = []
+    radii: Radii = Field([], examples=[["2/255", 0.1]])
     """Radii to prove, such as `["2/255", 0.1]`: the columns of its table, and of attacks in this norm. By default the
     verifier searches for the largest radius, and the columns are the other radii of the file in this norm."""
 
@@ -171,7 +171,7 @@ class Verification(ImageTable):
 class AttackTable(ImageTable):
     """`[[attack]]`: a search for adversarial images. The attack's own parameters are keys of the same table."""
 
-    attack: str
+    attack: str = Field(examples=["pgd"])
     """Attack to run."""
     norm: Norm = "l2"
     """Norm of the perturbation."""
@@ -189,7 +189,7 @@ class Precision(Parameters):
     """`[precision]`: floating-point precision of the network; a certificate holds for the function as executed."""
 
     training: Precision_ = "fp32"
-    """`fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
+    """Precision of training: `fp32` (TF32 off), `tf32` or `bf16` (autocast; several times faster on GPUs and CPUs with bf16 units)."""
     certification: Precision_ = "fp32"
     """Precision of sampling, with the same choices; noise is always drawn and added in fp32, the cast is inside the classifier."""
 
@@ -208,9 +208,9 @@ class StageResources(Parameters):
     """Cluster nodes across which the training processes are distributed."""
     workers: Annotated[int, Field(ge=0, lt=2**31)] = 4
     """Image-decoding processes, for data sets that don't fit in memory."""
-    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    memory_gb: Annotated[float, Field(gt=0, le=1e6)] | None = Field(None, examples=[16])
     """Memory of the task in GB, for schedulers that need it."""
-    minutes: Count | None = None
+    minutes: Count | None = Field(None, examples=[240])
     """Time limit of the task in minutes, for schedulers that need it."""
 
 

@@ -10,9 +10,10 @@ import os
 import time
 from pathlib import Path
 
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import UserError
 from rsctl.tui.background import Answer
-from rsctl.tui.draft import Draft, to_toml
+from rsctl.tui.draft import Draft
 
 
 class Kept(Answer):

@@ -15,6 +15,8 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
+from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.point import Point
@@ -78,7 +80,22 @@ def compose(draft: Draft) -> Composed:
     known = {field.key for section in sections for field in section.fields}
     leftover = [f"{key}: {text}" for key, text in checked.problems.items() if _own_key(key, known) is None]
     tables = {"verification": _titles(known_verifiers()), "attack": _titles(known_attacks())}
-    return Composed(draft, placed, tuple(checked.general + leftover), checked.text, checked.replaces, tables)
+    general = tuple(checked.general + leftover)
+    return Composed(draft, placed, general, checked.text, checked.replaces, tables, _abouts())
+
+
+def _abouts() -> dict[str, dict[str, str]]:
+    """Texts of names, by the table or key that takes them."""
+    known: dict[str, Iterable[Any]] = {
+        "dataset": known_datasets().values(),
+        "model": known_models().values(),
+        "method": [*known_methods().values(), CHECKPOINT],
+        "verification": known_verifiers().values(),
+        "attack": known_attacks().values(),
+        "noise": NOISES,
+        "certification.certificates": certificates().values(),
+    }
+    return {key: {one.name: getattr(one, "about", "") for one in found} for key, found in known.items()}
 
 
 def _titles(known: Mapping[str, Any]) -> tuple[tuple[str, str], ...]:

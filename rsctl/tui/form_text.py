@@ -12,8 +12,8 @@ from pydantic import BeforeValidator, ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from rsctl.config.sections import fraction
+from rsctl.config.toml_text import to_value
 from rsctl.errors import InputError
-from rsctl.tui.draft import to_value
 
 Parse = Callable[[str], tuple[Any, bool]]
 """Text → (value, whether it is a list for the grid); raises InputError with what is allowed."""

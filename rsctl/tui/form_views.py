@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from rsctl.tui.background import Answer
-from rsctl.tui.draft import Draft
+from rsctl.tui.draft import LISTS, Draft
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,20 @@ class Composed(Answer):
         plan: str,
         replaces: str,
         tables: dict[str, tuple[tuple[str, str], ...]],
+        abouts: Mapping[str, Mapping[str, str]],
     ) -> None:
         """`plan`: its description, empty if there are problems; `replaces`: the changes to an existing sweep;
-        `tables`: verifiers and attacks that can be added, each with its title.
+        `tables`: verifiers and attacks that can be added, each with its title; `abouts`: texts of names, by table or key.
         """
         super().__init__()
         self.draft, self.sections, self.problems = draft, sections, problems
-        self.plan, self.replaces, self.tables = plan, replaces, tables
+        self.plan, self.replaces, self.tables, self._abouts = plan, replaces, tables, abouts
+
+    def about(self, key: str) -> Mapping[str, str]:
+        """Texts of the names that a field or table can have."""
+        table, _, field = key.partition(".")
+        names = field.rpartition(".")[2] in ("", *LISTS.values())
+        return self._abouts.get(key) or (self._abouts.get(table, {}) if names else {})
 
     def put(self, field: Field) -> None:
         """Replace the field with the same key."""

@@ -59,9 +59,9 @@ class Computed(Answer):
 
 
 class Known(Answer):
-    """All certificates, and published tables by data set."""
+    """All certificates with their texts, and published tables by data set."""
 
-    def __init__(self, certificates: list[str], baselines: dict[str, list[Baseline]]) -> None:
+    def __init__(self, certificates: dict[str, str], baselines: dict[str, list[Baseline]]) -> None:
         super().__init__()
         self.certificates, self.baselines = certificates, baselines
 
@@ -145,7 +145,8 @@ class ResultsReader:
             found.setdefault(str(table.values["dataset"]), []).append(
                 Baseline(table.name, table.heading, tuple(rows))
             )
-        return Known(list(certificates()), found)
+        abouts = {name: getattr(one, "about", "") for name, one in certificates().items()}
+        return Known(abouts, found)
 
     def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Answer | None:
         """Curves of every run, a few at a time; None if nothing changed since the last call."""

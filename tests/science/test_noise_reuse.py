@@ -106,7 +106,7 @@ def test_the_test_split_keeps_its_keys_and_tables_of_held_out_images_are_new(
         keys.append(key)
         return AttackSearch(*arguments, key=key, **options)
 
-    monkeypatch.setattr("jobs.per_image.attack.Search", noted)
+    monkeypatch.setattr("jobs.per_image.attack.AttackSearch", noted)
     attack = {"attack": "ddn", "norm": "l2", "steps": 1}
     chain.run_all(tiny(certification={"split": "val", "max_images": 4, "shards": 1}, attack=attack))
     (attacked,) = chain.store.runs("attacks")

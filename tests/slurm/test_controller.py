@@ -140,7 +140,7 @@ def publish_fast(file: Path) -> None:
         (JobRow("RUNNING", "", "cpu1"), State.RUNNING, ""),
         (JobRow("COMPLETING", "", "cpu1"), State.RUNNING, "COMPLETING"),
         (JobRow("COMPLETED", ended=time.time() + 3600), State.UNKNOWN, "isn't visible here yet"),
-        (JobRow("COMPLETED", ended=1.0), State.LOST, "left no result"),
+        (JobRow("COMPLETED", ended=1.0), State.LOST, "but there is no result"),
         (JobRow("FAILED", "NonZeroExitCode"), State.FAILED, "(NonZeroExitCode); its log may say why; retry"),
         (JobRow("TIMEOUT", "TimeLimit"), State.FAILED, "--minutes"),
         (JobRow("OUT_OF_MEMORY", "OutOfMemory"), State.FAILED, "--memory-gb"),

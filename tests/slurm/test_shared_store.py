@@ -56,7 +56,10 @@ def test_a_store_in_memory_is_refused_where_this_machine_is_no_node(monkeypatch:
     monkeypatch.setattr(shared, "ask", lambda *_words: "node1\nnode2\n")
     monkeypatch.setattr("socket.gethostname", lambda: "login.cluster.example")
     check_store(Path("/home/runs"), partition)
-    with pytest.raises(InputError, match=r"/dev/shm/runs is in the memory of this machine .* 'cpu' sees it"):
+    with pytest.raises(
+        InputError,
+        match=r"/dev/shm/runs is in the memory of this machine.*no node of partition 'cpu' can access",
+    ):
         check_store(memory, partition)
     monkeypatch.setattr("socket.gethostname", lambda: "node2.cluster.example")
     check_store(memory, partition)

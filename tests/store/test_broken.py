@@ -79,7 +79,8 @@ def test_what_holds_is_not_called_broken_and_distances_stand_beside_the_radii(ch
     assert "ddn, 8 noises" in chain.cli("export", "tiny", "--format", "latex").out
     figure = chain.folder / "curve.svg"
     assert any(
-        note.startswith("Dotted: share of images without") for note in plot(chain.store, "tiny", figure)
+        note.startswith("Dotted: share of images for which the attack found no")
+        for note in plot(chain.store, "tiny", figure)
     )
     assert "under attack by ddn" in figure.read_text()
 

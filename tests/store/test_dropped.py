@@ -131,10 +131,10 @@ def test_another_sweep_that_is_damaged_ends_nothing_and_hides_nothing(chain: Cha
         assert any("sweep 'other' can't be read" in notice for notice in shown["notices"])
         assert retry(chain.place, run.id) == ([], "")
     plan.write_text("{")
-    assert "isn't known" in chain.cli("status", "tiny").out
+    assert "can't tell which tasks no sweep needs" in chain.cli("status", "tiny").out
     done, found = dropped.submit(chain.file(ONE), chain.place, update=True)
     assert not found
-    assert any("isn't known" in note for note in done.committed.notes)
+    assert any("can't tell which tasks no sweep needs" in note for note in done.committed.notes)
     assert chain.cli("cancel", "--dropped").code == 2
 
 
@@ -291,7 +291,7 @@ def test_a_run_that_no_sweep_wants_is_not_retried(chain: Chain, asleep: None) ->
     tasks = failed_sweep(chain)
     submit(chain.file(ONE), chain.place, update=True)
     (run,) = {task.run.id for task in tasks if task.run.kind == "counts" and "s0.25" in task.run.id}
-    with pytest.raises(RefusedError, match="no sweep wants it"):
+    with pytest.raises(RefusedError, match="no sweep needs it"):
         retry(chain.place, run)
     assert chain.cli("retry", run).code == 2
     assert chain.cli("retry", "nothing").code == 2

@@ -14,10 +14,11 @@ from textual.widgets import Input, OptionList
 
 from rsctl.config.sweep import expand
 from rsctl.config.templates import all_templates
+from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
 from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
-from rsctl.tui.draft import START, Draft, to_toml
+from rsctl.tui.draft import START, Draft
 from rsctl.tui.form import compose
 from rsctl.tui.form_rows import help_text
 from rsctl.tui.form_views import Field
@@ -198,6 +199,26 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
         rows = len(form(app).rows)
         await pilot.press("enter")
         assert len(form(app).rows) < rows
+
+    drive(steps)
+
+
+def test_a_choice_explains_the_name_under_the_cursor(synthetic: Synthetic, drive) -> None:
+    def about(app):
+        return str(app.screen.query_one("#ask-about").render())
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        form(app).move_to("Method method.0.name")
+        await pilot.press("enter")
+        await pilot.press(*"macer")
+        await until(pilot, lambda: "no attack" in about(app), "what MACER is")
+        await pilot.press("escape")
+        form(app).move_to("Certification certification.certificates")
+        await pilot.press("enter")
+        app.screen.query_one(Input).value = "cohen, l-bound"
+        await until(pilot, lambda: "exact averages" in about(app), "what the L-bound is")
+        assert "CERTIFY" not in about(app)
 
     drive(steps)
 

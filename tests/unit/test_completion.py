@@ -36,6 +36,8 @@ def test_the_shell_knows_what_the_store_and_the_catalog_hold(chain: Chain) -> No
     assert complete("export tiny --certificate", "coh")[0] == "cohen"
     assert complete("submit x.toml --cluster", "tw") == ["two"]
     assert complete("data fetch", "dig") == ["digits"]
+    assert complete("explain", "smooth") == ["smoothadv", "smoothmix"]
+    assert complete("help", "plug") == ["plugins"]
 
 
 @pytest.mark.parametrize("settings", ["store = 5", "no toml"])

@@ -24,6 +24,10 @@ ATTACK = Attack(
     title="DDN",
     citation="Rony et al.: Decoupling Direction and Norm for Efficient Gradient-Based L2 Adversarial Attacks and Defenses, CVPR 2019",
     revision=1,
+    about="Searches for the nearest adversarial image in ℓ2: each step follows the gradient, and the norm of "
+    "the perturbation shrinks after a success and grows after a failure. What is kept is the nearest "
+    "image on the way that fooled the classifier.",
+    use_when="For small distances in ℓ2 in one search.",
     norms=("l2",),
     parameters=DDNParameters,
 )

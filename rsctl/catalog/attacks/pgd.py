@@ -25,6 +25,9 @@ ATTACK = Attack(
     title="PGD",
     citation="Madry et al.: Towards Deep Learning Models Resistant to Adversarial Attacks, ICLR 2018",
     revision=1,
+    about="Projected gradient descent: steps along the gradient within a ball around the image, cut back to the "
+    "ball after each. `searches` runs halve the interval between the largest radius that failed and the nearest adversarial image.",
+    use_when="In ℓ∞, and in ℓ2 with a fixed radius (`searches = 1`) as papers report it.",
     norms=("l2", "linf"),
     parameters=PGDParameters,
 )

@@ -26,6 +26,11 @@ METHOD = Method(
     title="ADRE (adversarial)",
     citation=REGULARISED.citation,
     revision=1,
+    about="ADRE on adversarial images: an ℓ2 attack raises the regularised objective, and training takes the "
+    "regularised loss there. Both use the same noises, and steps follow the normalised gradient as in "
+    "SmoothAdv.",
+    use_when="To compare with SmoothAdv at equal cost, as Figure 1 of the paper does with 2 steps and 8 noises on "
+    "CIFAR-10.",
     parameters=AdreAdvParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

@@ -38,6 +38,11 @@ METHOD = Method(
     title="ADRE (regularised)",
     citation="Feng, Wu, Chen, Zhang, Ning: Regularized Training and Tight Certification for Randomized Smoothed Classifier with Provable Robustness, AAAI 2020",
     revision=1,
+    about="Adds to the cross-entropy of the mean prediction over k noises a regulariser that lowers the "
+    "probability of the best wrong class, which is what a tight certificate subtracts. The regulariser is "
+    "cut at `floor`, for it has no lower bound of its own.",
+    use_when="Together with certificates that bound the runner-up's probability, `runner-up` and `t-certify`: that "
+    "is what it lowers.",
     parameters=AdreParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

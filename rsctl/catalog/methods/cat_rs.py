@@ -36,6 +36,10 @@ METHOD = Method(
     title="CAT-RS",
     citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=2,
+    about="Trains on as many of an image's m noises as the network can bear: a random number K with the share "
+    "of them that it classifies rightly, those of the lowest loss. Where K = m it adds the worst case: "
+    "noises attacked to move the prediction away from a teacher's smoothed one.",
+    use_when="For a large average certified radius: in public logs on CIFAR-10 it leads the methods of rsctl at each sigma (0.562, 0.757 and 0.815 at 0.25, 0.5 and 1.0). A Gaussian teacher is trained first.",
     parameters=CatRsParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

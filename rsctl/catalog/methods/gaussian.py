@@ -8,6 +8,10 @@ METHOD = Method(
     title="Gaussian augmentation",
     citation="Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing, ICML 2019",
     revision=1,
+    about="Trains the base classifier on images with fresh noise added at every step, by the ordinary "
+    "cross-entropy. So the network learns to classify what it is shown later, when the smoothed "
+    "classifier is sampled at the same sigma.",
+    use_when="First: it costs one pass per image and is the baseline that every other method is compared with.",
     printed_for=("cifar10", "cifar100", "imagenet"),
     defaults=(
         Defaults(

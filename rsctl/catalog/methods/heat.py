@@ -37,6 +37,11 @@ METHOD = Method(
     title="HeatSmoothing",
     citation="Campbell, Finlay, Oberman: Adversarial Boot Camp: label free certified robustness in one epoch, 2020",
     revision=1,
+    about="Retrains a given network, without labels, to resemble its own Gaussian average: it follows the "
+    "frozen network in squared distance while its input gradient is penalised. That is an implicit step "
+    "of the heat equation; `timesteps` of them follow each other.",
+    use_when="To make an existing network certifiable in few epochs, ImageNet's in one. Certify it with "
+    "`single-pass`; its own `l-bound` guarantees nothing.",
     parameters=HeatParameters,
     printed_for=("imagenet",),
     defaults=(

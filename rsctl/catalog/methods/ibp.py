@@ -34,7 +34,13 @@ METHOD = Method(
     title="Interval bound propagation",
     citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
     revision=2,
+    about="Trains against the worst logits that interval arithmetic allows in an ℓ∞ box around the image, so "
+    "that the verifier `ibp` can prove radii afterwards. The box grows from nothing, and the weight κ of "
+    "the ordinary cross-entropy falls while it does.",
+    use_when="For proofs in ℓ∞ without sampling: set sigma = 0 and add [[verification]]. Intervals prove little of "
+    "networks that were trained otherwise.",
     parameters=BoundTraining,
+    example={"sigma": 0.0, "model": "mlp", "verification": [{"verifier": "ibp"}]},
     defaults=(
         Defaults(
             {

@@ -60,7 +60,17 @@ METHOD = Method(
     title="Lipschitz-margin training",
     citation="Tsuzuku, Sato, Sugiyama: Lipschitz-Margin Training: Scalable Certification of Perturbation Invariance for Deep Neural Networks, NeurIPS 2018",
     revision=2,
+    about="Raises the logit of every other class by what it could gain within a radius, the radius times the "
+    "Lipschitz constant of the difference of logits, and trains on the result. The margin that this "
+    "leaves is what the verifier `lipschitz` turns into a proved radius.",
+    use_when="With the models `lipschitz-mlp` (ℓ2) and `linf-distance` (ℓ∞), sigma = 0 and the verifier "
+    "`lipschitz`.",
     parameters=LipschitzMarginParameters,
+    example={
+        "sigma": 0.0,
+        "model": "lipschitz-mlp",
+        "verification": [{"verifier": "lipschitz", "norm": "l2"}],
+    },
     printed_for=("mnist", "fashion-mnist", "cifar10"),
     defaults=(
         Defaults({"optimizer": "adam", "lr": 1e-3, "weight_decay": 0.0, "schedule": "cosine"}, source=CHOSEN),

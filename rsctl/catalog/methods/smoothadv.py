@@ -54,6 +54,11 @@ METHOD = Method(
     title="SmoothAdv",
     citation="Salman et al.: Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers, NeurIPS 2019",
     revision=1,
+    about="Adversarial training of the smoothed classifier: an attack searches an ℓ2 ball for the image that "
+    "the mean prediction over a few noises classifies worst. The network then trains on that image, under "
+    "the same noises.",
+    use_when="For larger certified radii than Gaussian augmentation gives, at several times its cost: each step of "
+    "`pgd` and `ddn` is a forward and a backward pass over all noises.",
     parameters=SmoothAdvParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

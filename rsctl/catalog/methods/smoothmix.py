@@ -35,6 +35,11 @@ METHOD = Method(
     title="SmoothMix",
     citation="Jeong et al.: SmoothMix: Training Confidence-calibrated Smoothed Classifiers, NeurIPS 2021",
     revision=2,
+    about="Follows the smoothed classifier's loss from each image to an adversarial one, by steps of fixed "
+    "length and without a ball, and also trains on mixtures of the two. Their target is a blend of the "
+    "smoothed prediction and the uniform distribution, so that confidence falls on the way.",
+    use_when="For accuracy at large radii: in public logs on CIFAR-10 at sigma = 0.5 it certifies 26.4 % at radius "
+    "1.5, Gaussian augmentation 10.2 %.",
     parameters=SmoothMixParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

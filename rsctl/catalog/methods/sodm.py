@@ -39,6 +39,11 @@ METHOD = Method(
     title="SODM",
     citation="SODM: Maximize Certified Robustness In Randomized Smoothing By Solvable Optimization Via Differentiable Mapping, CVPR 2021 submission 4750",
     revision=1,
+    about="Maximises the certified radius through a small network that maps logits to probabilities, averaged "
+    "over n noises, and is trained along. Images that are wrong get a cross-entropy, those that are right "
+    "the loss −βΦ⁻¹ of their probability, and those above ρ none.",
+    use_when="Where MACER's training is too long: the recipe printed for CIFAR-10 has 55 epochs with 16 noises per "
+    "image, MACER's has 440 with as many.",
     parameters=SodmParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

@@ -20,6 +20,11 @@ METHOD = Method(
     title="Stability training",
     citation="Li, Chen, Wang, Carin: Certified Adversarial Robustness with Additive Noise, NeurIPS 2019",
     revision=1,
+    about="Adds to the cross-entropy on the clean image a term that pulls the prediction under noise towards "
+    "the clean one. The network learns its classes from clean images, and to keep its decisions under "
+    "noise.",
+    use_when="As a baseline of published tables. In public logs on CIFAR-10 its average certified radius is below "
+    "that of Gaussian augmentation (0.42 against 0.49 at sigma = 0.25).",
     parameters=StabilityParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

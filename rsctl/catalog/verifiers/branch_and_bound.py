@@ -30,8 +30,14 @@ VERIFIER = Verifier(
     title="Branch and bound with linear bounds",
     citation="Wang et al.: Beta-CROWN: Efficient Bound Propagation with Per-neuron Split Constraints for Neural Network Robustness Verification, NeurIPS 2021",
     revision=1,
+    about="Takes linear bounds as `crown` does and, where they don't suffice, splits the problem at an open "
+    "ReLU into its two sides. It ends when every part is proved, a counterexample is found, or the time "
+    "is over.",
+    use_when="For exact answers about networks of ReLUs and affine layers, up to `max_relus` of them, where "
+    "`crown` leaves radii undecided.",
     norms=("linf", "l1"),
     rounding=ROUNDING,
     parameters=BranchAndBoundParameters,
     complete=True,
+    example={"model.widths": [32]},
 )

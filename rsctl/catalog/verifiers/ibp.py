@@ -28,6 +28,11 @@ VERIFIER = Verifier(
     title="Interval bound propagation",
     citation="Gowal et al.: Scalable Verified Training for Provably Robust Image Classification, ICCV 2019",
     revision=1,
+    about="Carries an interval for every unit through the network, for all images of an ℓ∞ box at once. Where "
+    "the interval of each margin of the predicted class lies above zero the box is proved, at the cost of "
+    "about two passes.",
+    use_when="For networks trained with `ibp` or `crown-ibp`, and as a first try; intervals are too wide for most "
+    "others.",
     norms=("linf",),
     rounding=ROUNDING,
     parameters=IbpParameters,

@@ -21,8 +21,14 @@ VERIFIER = Verifier(
     title="Mixed-integer programming",
     citation="Tjeng, Xiao, Tedrake: Evaluating Robustness of Neural Networks with Mixed Integer Programming, ICLR 2019",
     revision=1,
+    about="Writes the network as a mixed-integer program, with a binary variable for each ReLU whose sign is "
+    "open, and lets the solver HiGHS find the nearest image of another class. Each radius is proved, "
+    "refuted by a counterexample, or unknown when the time is over.",
+    use_when="As a second, independent opinion on small networks of ReLUs and affine layers; `branch-and-bound` "
+    "pays for rounding outright.",
     norms=("linf", "l1"),
     rounding="for the float32 function as executed, up to the solver's tolerances (HiGHS: 1e-6, paid for in the radius)",
     parameters=MilpParameters,
     complete=True,
+    example={"model.widths": [32]},
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, ClassVar, cast
 
@@ -46,6 +46,7 @@ class AskScreen(ModalScreen[str]):
 
     With `attempt` it also stays while that runs: until it is dismissed, or `refuse` shows why it failed.
     `complete` returns the completions of the typed text; it is called on a background thread.
+    `about` has a text for some names: that of the last typed name is shown.
     """
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -64,10 +65,11 @@ class AskScreen(ModalScreen[str]):
         *,
         attempt: Callable[[str], None] | None = None,
         complete: Callable[[str], list[str]] | None = None,
+        about: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__()
         self._title, self._help, self._value, self._check = title, help_text, value, check
-        self._attempt, self._complete = attempt, complete
+        self._attempt, self._complete, self._about = attempt, complete, about or {}
         self.trying = False
         """`attempt` was called and has no result yet."""
 
@@ -79,6 +81,7 @@ class AskScreen(ModalScreen[str]):
             yield Static(Text(self._help), id="ask-help")
             yield Input(self._value, id="ask-value")
             yield Static("", id="ask-names", markup=False)
+            yield Static("", id="ask-about", markup=False)
             yield Static("", id="ask-problem", markup=False)
 
     def on_mount(self) -> None:
@@ -103,7 +106,9 @@ class AskScreen(ModalScreen[str]):
         self.trying = False
         self.query_one("#ask-problem", Static).update(problem)
 
-    def on_input_changed(self, _message: Input.Changed) -> None:
+    def on_input_changed(self, message: Input.Changed) -> None:
+        last = message.value.rpartition(",")[2].strip()
+        self.query_one("#ask-about", Static).update(self._about.get(last, ""))
         self._look(False)
 
     def action_complete(self) -> None:
@@ -156,11 +161,17 @@ class ChooseScreen(ModalScreen[str]):
     ]
 
     def __init__(
-        self, title: str, options: Sequence[tuple[str, str]], here: str = "", dim: Container[str] = ()
+        self,
+        title: str,
+        options: Sequence[tuple[str, str]],
+        here: str = "",
+        dim: Container[str] = (),
+        about: Mapping[str, str] | None = None,
     ) -> None:
-        """Names in `dim` can be chosen too, but their text is a reason against it."""
+        """Names in `dim` can be chosen too, but their text is a reason against it; `about` explains the name under the cursor."""
         super().__init__()
         self._title, self._options, self._here, self._dim = title, list(options), here, dim
+        self._about = about or {}
         self._left = self._options
         """The options that contain the typed text."""
         self._typed = ""
@@ -173,6 +184,7 @@ class ChooseScreen(ModalScreen[str]):
             box.border_subtitle = f"Enter selects, {'q or ' if self._leaves else ''}Esc cancels"
             yield Narrowing(self._leaves)
             yield OptionList(*self._shown())
+            yield Static("", id="ask-about", markup=False)
             yield Static("", id="ask-problem", markup=False)
 
     def on_mount(self) -> None:
@@ -219,6 +231,10 @@ class ChooseScreen(ModalScreen[str]):
         place = self.query_one(OptionList).highlighted
         if place is not None:
             self.dismiss(self._left[place][0])
+
+    def on_option_list_option_highlighted(self, message: OptionList.OptionHighlighted) -> None:
+        name = self._left[message.option_index][0] if message.option_index < len(self._left) else ""
+        self.query_one("#ask-about", Static).update(self._about.get(name, ""))
 
     def on_option_list_option_selected(self, message: OptionList.OptionSelected) -> None:
         self.dismiss(self._left[message.option_index][0])

@@ -36,7 +36,7 @@ class Asking(Filtering):
         self._question = Question("", "", 0.0)
         self._curves: dict[str, Curve] = {}
         self._intervals = False
-        self._certificates: list[str] = []
+        self._certificates: dict[str, str] = {}
         self._refused: dict[str, str] = {}
         """Certificates that refuse this sweep's counts, with reasons."""
         self._baselines: dict[str, list[Baseline]] = {}
@@ -120,7 +120,8 @@ class Asking(Filtering):
                 self._ask_for(Question(self._question.sweep, chosen, self._question.alpha))
 
         here = self._question.certificate or OWN
-        self.app.push_screen(ChooseScreen("Certificate", options, here, self._refused), take)
+        chooser = ChooseScreen("Certificate", options, here, self._refused, self._certificates)
+        self.app.push_screen(chooser, take)
 
     def action_alpha(self) -> None:
         """Set the failure probability; radii are recomputed from the stored counts."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import ClassVar
@@ -173,7 +173,8 @@ class ComposeScreen(Filing):
             return
         if field.options and not field.many and not field.grid:
             here = field.value or field.default
-            self.app.push_screen(ChooseScreen(called(field), field.options, here), partial(self._take, field))
+            chooser = ChooseScreen(called(field), field.options, here, about=self._about(field.key))
+            self.app.push_screen(chooser, partial(self._take, field))
             return
         allowed = f"\nAllowed: {', '.join(name for name, _ in field.options)}." if field.options else ""
         several = (
@@ -191,9 +192,20 @@ class ComposeScreen(Filing):
             else None
         )
         self.app.push_screen(
-            AskScreen(called(field), told, field.proposed, partial(_check_text, field), complete=names),
+            AskScreen(
+                called(field),
+                told,
+                field.proposed,
+                partial(_check_text, field),
+                complete=names,
+                about=self._about(field.key),
+            ),
             partial(self._take, field),
         )
+
+    def _about(self, key: str) -> Mapping[str, str]:
+        """Texts of the names that a field can have; those of a field whose values aren't names match nothing."""
+        return self._composed.about(key) if self._composed else {}
 
     def _take(self, field: Field, text: str | None) -> None:
         if text is None:
@@ -239,7 +251,7 @@ class ComposeScreen(Filing):
                 self._check()
 
         if options:
-            self.app.push_screen(ChooseScreen("Add a method", options), take)
+            self.app.push_screen(ChooseScreen("Add a method", options, about=self._about("method")), take)
         elif composed is not None and not self._draft.methods:
             self._draft.methods.append({})
             self._check()
@@ -261,7 +273,7 @@ class ComposeScreen(Filing):
                 self._draft.tables(key).append({LISTS[key]: name})
                 self._check()
 
-        self.app.push_screen(ChooseScreen(title, self._composed.tables[key]), take)
+        self.app.push_screen(ChooseScreen(title, self._composed.tables[key], about=self._about(key)), take)
 
     def action_remove(self) -> None:
         """Remove the method, verifier or attack under the cursor."""
