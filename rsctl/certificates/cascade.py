@@ -43,6 +43,7 @@ from rsctl.certificates.protocol import (
 from rsctl.certificates.runner_up import bounds, split
 from rsctl.errors import RefusedError
 
+NAME = "cascade"
 _ROUNDING = 1e-14
 """Margin, in units of σ, for the rounding of z(τ) and of a difference. Bounds have a margin of their own."""
 
@@ -54,6 +55,21 @@ class Cascade:
     Levels, their order and the thresholds must be chosen without the images of the tables: choosing them on these images is
     tuning on the test set.
     """
+
+    name = NAME
+    title = "Several noise levels as one classifier"
+    citation = "Lipschitz bound of Φ⁻¹(p): Cohen, Rosenfeld, Kolter 2019; Salman et al. 2019, Lemma 2"
+    norm = "l2"
+    about = (
+        "Returns the class whose probability at the first σ exceeds τ; where there is none asks the second σ, and so on; the last "
+        "level returns its most probable class. It is certified from the counts of its levels, which are runs of one sweep, without "
+        "further draws: `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; `rsctl compare RUN@0.9+RUN RUN` "
+        "tests it against one of its levels."
+    )
+    use_when = (
+        "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
+        '(`split = "val"`). Levels need Gaussian noise and a fixed n, on the same images.'
+    )
 
     sigmas: tuple[float, ...]
     """Noise level of each level, in the order of the cascade."""
@@ -67,6 +83,8 @@ class Cascade:
             raise RefusedError(
                 f"{len(self.taus)} thresholds for {len(self.sigmas)} levels: each level but the last has one."
             )
+        if len(set(self.sigmas)) < len(self.sigmas):
+            raise RefusedError("the levels of a cascade need different σ.")
         for tau in self.taus:
             if not 0.5 <= tau < 1:
                 raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
@@ -74,7 +92,8 @@ class Cascade:
     @property
     def guarantee(self) -> Guarantee:
         levels = " → ".join(f"{sigma:g}" for sigma in self.sigmas)
-        taus = ", ".join(f"{tau:g}" for tau in dict.fromkeys(self.taus))
+        told = self.taus if len(set(self.taus)) > 1 else self.taus[:1]
+        taus = ", ".join(f"{tau:g}" for tau in told)
         return Guarantee("probabilistic", f"the cascade of σ = {levels} (τ = {taus})")
 
     def certify(self, tables: Sequence[CountTable], alpha: float) -> Certified:

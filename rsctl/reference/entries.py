@@ -17,6 +17,7 @@ from rsctl.catalog.declare import Attack, Method, Verifier
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
+from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.norms import InNorm
 from rsctl.config.point import Point
 from rsctl.config.sections import (
@@ -35,6 +36,7 @@ from rsctl.text import counted
 KINDS = {
     "method": "Training methods",
     "certificate": "Certificates",
+    "certificate of several runs": "Certificates of several runs",
     "verifier": "Verifiers",
     "attack": "Attacks",
     "model": "Models",
@@ -120,6 +122,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
         *(_certificate(one) for one in certificates().values()),
+        _cascade(),
         *(_declared("verifier", one) for one in known_verifiers().values()),
         *(_declared("attack", one) for one in known_attacks().values()),
         *(_declared("model", one) for one in known_models().values()),
@@ -205,6 +208,21 @@ def _certificate(one: Certificate) -> Entry:
         one.citation,
         example=example_of("certificate", one),
         variant=isinstance(one, InNorm),
+    )
+
+
+def _cascade() -> Entry:
+    """Derived from counts of runs that exist: no key of a sweep file names it."""
+    return Entry(
+        "certificate of several runs",
+        Cascade.name,
+        Cascade.title,
+        Cascade.about,
+        Cascade.use_when,
+        f"Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, for each image "
+        f"by itself, its class is the certified one at every image within the radius in {NORMS[Cascade.norm]}.",
+        Cascade.citation,
+        example=put(example_of_key("grid", None), {"certification.split": "val"}),
     )
 
 

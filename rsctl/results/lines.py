@@ -112,6 +112,7 @@ def _table_key(row: Measurement) -> tuple[Any, ...]:
     return (
         row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.arithmetic, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
+        (row.per_level("n"), row.per_level("n0"), row.guarantee) if row.levels else (),
         # Files that the data set's name doesn't identify; unknown for a log.
         data_of(row) if row.own and row.training.data else "",
     )  # fmt: skip

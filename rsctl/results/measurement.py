@@ -40,7 +40,7 @@ class Measurement:
 
     run: str
     kind: str
-    """`counts`, `verifications`, `attacks` or `imports`."""
+    """`counts`, `verifications`, `attacks`, `imports` or `cascades`."""
     spec: TableSpec | ImportSpec
     train: TrainSpec | None = None
     """Spec of the training; None for a log."""
@@ -96,6 +96,10 @@ class Measurement:
     table: StoredTable[Rows] | None = None
     """The counts, as long as they are needed."""
     logged: ShownImport | None = None
+    levels: Sequence[Measurement] = ()
+    """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
+    taus: Sequence[float] = ()
+    """Threshold of each level of a cascade but the last."""
 
     @property
     def own(self) -> bool:
@@ -144,12 +148,24 @@ class Measurement:
 
     @property
     def sigma(self) -> float:
-        """Level of the sampled noise, or of the training's where nothing is sampled."""
+        """Level of the sampled noise, or of the training's where nothing is sampled; of a cascade that of its last level."""
         return getattr(self.spec, "sigma", 0.0) or self._about.sigma
 
     @property
+    def single_sigma(self) -> float | None:
+        """The noise level; None for a cascade, which has several."""
+        return None if self.levels else self.sigma
+
+    @property
+    def sigmas(self) -> str:
+        """`0.5`, or for a cascade `0.25 → 0.5`."""
+        return arrows([one.sigma for one in self.levels] or [self.sigma])
+
+    @property
     def trained_sigma(self) -> float | None:
-        """Noise level of the training; None where a log's path doesn't state it."""
+        """Noise level of the training; None for a cascade, and where a log's path doesn't state it."""
+        if self.levels:
+            return None
         return self.spec.trained_sigma if isinstance(self.spec, ImportSpec) else self.training.sigma
 
     @property
@@ -171,11 +187,27 @@ class Measurement:
 
     @property
     def n(self) -> int | None:
+        """Estimation draws; None where they aren't known, or differ between the levels of a cascade."""
+        if len({one.n for one in self.levels}) > 1:
+            return None
         return self.logged.n if self.logged else getattr(self.spec, "n", None)
 
     @property
     def n0(self) -> int | None:
+        """Selection draws, as `n`."""
+        if len({one.n0 for one in self.levels}) > 1:
+            return None
         return self.logged.n0 if self.logged else getattr(self.spec, "n0", None)
+
+    @property
+    def cascade_text(self) -> str:
+        """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
+        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}"
+
+    def per_level(self, key: str) -> str:
+        """A setting of a cascade's levels: `1000 per level`, or `1000 → 10000`."""
+        values = [plain(getattr(one, key)) for one in self.levels]
+        return f"{values[0]} per level" if len(set(values)) == 1 else " → ".join(values)
 
     @property
     def counted(self) -> bool:
@@ -186,7 +218,10 @@ class Measurement:
     def name(self) -> str:
         """The method with its distinguishing settings; of a log with the training's noise where it differs."""
         if self.own:
-            told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
+            told = [self.cascade_text] if self.levels else []
+            told += [
+                f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None
+            ]
             return f"{self.method} ({', '.join(told)})" if told else self.method
         trained = self.trained_sigma
         told = [] if trained in (None, self.sigma) else [f"trained at σ = {trained:g}"]
@@ -257,6 +292,16 @@ class Measurement:
             self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
             seconds=self.seconds[keep], distance=None, agreement=None,
         )  # fmt: skip
+
+
+def without_counts(row: Measurement) -> Measurement:
+    """The same measurement without its table."""
+    return replace(row, table=None) if row.table else row
+
+
+def arrows(values: Sequence[float]) -> str:
+    """`0.25 → 0.5`; one number where all are equal."""
+    return " → ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:

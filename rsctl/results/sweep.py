@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rsctl.catalog import known_verifiers
+from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.results.attacks import attack_spec, measure_attack
+from rsctl.results.cascade import KIND, cascades_of
 from rsctl.results.contradictions import (
     Contradiction,
     describe_contradictions,
@@ -22,7 +24,7 @@ from rsctl.results.data_files import Files
 from rsctl.results.image_order import requested_by
 from rsctl.results.learned import about_degenerate, about_missing
 from rsctl.results.logs import measure_logs
-from rsctl.results.measurement import Measurement
+from rsctl.results.measurement import Measurement, without_counts
 from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
 from rsctl.results.partial import about_late_images, finished_prefix
 from rsctl.results.row_filter import RowFilter, each_once
@@ -57,6 +59,11 @@ class Results:
         return self.of_kind("counts")
 
     @property
+    def cascades(self) -> list[Measurement]:
+        """Cascades of the counts."""
+        return self.of_kind(KIND)
+
+    @property
     def proved(self) -> list[Measurement]:
         """Proofs about the sweep's models."""
         return self.of_kind("verifications")
@@ -74,7 +81,7 @@ class Results:
     @property
     def every(self) -> list[Measurement]:
         """Everything that certifies radii."""
-        return [*self.rows, *self.proved, *self.logged]
+        return [*self.rows, *self.cascades, *self.proved, *self.logged]
 
 
 def sweep_results(
@@ -85,15 +92,19 @@ def sweep_results(
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
     only: RowFilter | None = None,
+    cascade: Cascade | None = None,
 ) -> Results:
     """The measurements of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    Imported logs follow with their printed radii; another certificate or alpha leaves them out.
+    Imported logs follow with their printed radii; another certificate or alpha leaves them out. With `cascade` its rows
+    stand beside those of its levels.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     plan, imports = find_sweep(store, name)
-    found = _Loader(store, certificate, alpha, radii)
+    found = _Loader(store, certificate, alpha, radii, keep=cascade is not None)
+    if cascade:
+        only = replace(only or RowFilter(), levels=cascade.sigmas)
     if only is not None:
         plan, imports, found.notes = only.of(store, plan, imports)
     entries = plan["entries"]
@@ -104,6 +115,10 @@ def sweep_results(
     results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
     broken = find_contradictions(store, entries)
     _mark_settings(results)
+    if cascade:
+        joined, about = cascades_of(results.rows, cascade)
+        found.notes += about
+        results = replace(results, measurements=[*map(without_counts, results.measurements), *joined])
     runs = {(entry["kind"], entry["run"]) for entry in entries}
     runs |= {("models", entry["model"]) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
@@ -139,9 +154,21 @@ class _Loader:
     """Loads the entries of a sweep's plan, and collects what its readers have to be told."""
 
     def __init__(
-        self, store: Store, certificate: str | None, alpha: float | None, radii: Sequence[float] | None
+        self,
+        store: Store,
+        certificate: str | None,
+        alpha: float | None,
+        radii: Sequence[float] | None,
+        *,
+        keep: bool,
     ) -> None:
-        self._store, self._certificate, self._alpha, self._radii = store, certificate, alpha, radii
+        self._store, self._certificate, self._alpha, self._radii, self._keep = (
+            store,
+            certificate,
+            alpha,
+            radii,
+            keep,
+        )
         self._files = Files()
         self.rows: list[Measurement] = []
         self.notes: list[str] = []
@@ -174,8 +201,8 @@ class _Loader:
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((row, short))
-            # A thousand runs' counts needn't be in memory at once.
-            self.rows.append(replace(row, table=None))
+            # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
+            self.rows.append(row if self._keep else without_counts(row))
 
     def about(self, results: Results) -> list[str]:
         """Notes on networks, files, settings and unfinished images."""

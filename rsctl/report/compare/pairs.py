@@ -87,7 +87,8 @@ def compare(
     difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
     resamples, (low, high) = bootstrap(difference, seed)
     ours, others = siblings(store, first), siblings(store, second)
-    one_model = first.train is not None and first.train == second.train
+    cascades = [one for one in (first, second) if one.levels]
+    one_model = not cascades and first.train is not None and first.train == second.train
     return Comparison(
         first.run, second.run, len(images), mcnemar(mine, theirs, columns),
         float(np.maximum(mine, 0).mean()), float(np.maximum(theirs, 0).mean()), low, high, resamples,
@@ -101,7 +102,7 @@ def siblings(store: Store, row: Measurement) -> list[Measurement]:
     if row.logged is not None:
         return _logs_like(store, row, row.logged)
     spec, train = row.spec, row.train
-    if train is None or not isinstance(spec, CountSpec):
+    if train is None or not isinstance(spec, CountSpec) or row.levels:
         return [row]
 
     def same(train: TrainSpec, count: CountSpec) -> tuple[Any, Any]:
@@ -183,10 +184,10 @@ def _columns(first: Measurement, second: Measurement) -> list[float]:
 def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]:
     notes = []
     trained = [one.trained_sigma or one.sigma for one in (first, second)]
-    for key in ("sigma", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
+    for key in ("sigmas", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = trained if key == "trained_sigma" else (getattr(one, key) for one in (first, second))
         if a != b:
-            notes.append(f"{key} differs: {_said(a)} and {_said(b)}.")
+            notes.append(f"{'sigma' if key == 'sigmas' else key} differs: {_said(a)} and {_said(b)}.")
     for one in (first, second):
         if one.degenerate:
             notes.insert(0, describe_verdict(one.run, one.degenerate))

@@ -35,8 +35,8 @@ def export_logs(
     about = _manifest(folder, force)
     results = sweep_results(store, name, **options)
     files = []
-    for row in [*results.rows, *sorted(results.logged, key=lambda row: row.run)]:
-        stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
+    for row in [*results.rows, *results.cascades, *sorted(results.logged, key=lambda row: row.run)]:
+        stem = f"{row.run}-{row.certificate}" + ("" if row.levels else f"-sigma_{row.sigma:g}")
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
         file = folder / f"{stem}{again}.tsv"
@@ -67,7 +67,7 @@ def exported(file: Path) -> dict[str, Any]:
 def _about(row: Measurement) -> dict[str, Any]:
     values = {
         "method": row.name if row.own else row.method, "dataset": row.dataset, "split": row.split, "model": row.model,
-        "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
+        "sigma": row.single_sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
     return {**values, "digest": digest_of(values, _STATED)}
