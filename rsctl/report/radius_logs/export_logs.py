@@ -67,9 +67,11 @@ def exported(file: Path) -> dict[str, Any]:
 def _about(row: Measurement) -> dict[str, Any]:
     values = {
         "method": row.name if row.own else row.method, "dataset": row.dataset, "split": row.split, "model": row.model,
-        "sigma": row.single_sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
+        "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
+    if row.single_sigma is None:
+        del values["sigma"]
     return {**values, "digest": digest_of(values, _STATED)}
 
 
