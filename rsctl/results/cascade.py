@@ -10,6 +10,7 @@ import numpy as np
 
 from rsctl.certificates import Certified
 from rsctl.certificates.cascade import NAME, Cascade
+from rsctl.certificates.runner_up import RunnerUp
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
 from rsctl.results.measurement import BROKEN, Measurement, common_images, without_counts
@@ -108,7 +109,8 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
     notes = [
         "A cascade is one classifier of its own: choose its levels, their order and τ without the images that it is reported on "
         '(with split = "val"), or it is tuned on the test set. Its alpha is that of all its levels together (change it with --alpha); '
-        "--certificate is for the levels by themselves. Its clean accuracy isn't known: PREDICT is for one level."
+        "--certificate is for the levels by themselves. Its clean accuracy isn't known: PREDICT is for one level.",
+        *about_bounds(found),
     ]
     for row in found:
         if not row.complete:
@@ -117,6 +119,17 @@ def about_cascades(found: Sequence[Measurement]) -> list[str]:
                 f"{row.name}, seed {row.seed}: over the {row.images} of {row.planned} images that all its levels have finished ({each})."
             )
     return notes
+
+
+def about_bounds(found: Sequence[Measurement]) -> list[str]:
+    """Note on levels that are certified with weaker bounds than the last level of a cascade; empty where there is none."""
+    weaker = sorted({one.certificate for row in found for one in row.levels} - {RunnerUp.name})
+    if not weaker:
+        return []
+    return [
+        f"The last level of a cascade is certified with both bounds of '{RunnerUp.name}', its levels by themselves here with '{weaker[0]}': "
+        f"part of a difference is that of the certificates. --certificate {RunnerUp.name} compares the classifiers alone."
+    ]
 
 
 def _settings(row: Measurement) -> str:

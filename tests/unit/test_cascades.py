@@ -170,6 +170,8 @@ def test_the_rows_of_the_levels_may_have_another_certificate(store: Store) -> No
         sweep_results(store, "sweep", cascade=TWO, certificate=name) for name in (None, "runner-up")
     )
     assert {row.certificate for row in other.rows} == {"runner-up"}
+    assert any("--certificate runner-up compares the classifiers alone" in note for note in plain.notes)
+    assert not any("compares the classifiers alone" in note for note in other.notes)
     assert plain.cascades[0].acr == other.cascades[0].acr
 
 

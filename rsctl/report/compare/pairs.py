@@ -15,6 +15,7 @@ from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
+from rsctl.results.cascade import about_bounds
 from rsctl.results.learned import describe_verdict
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import about_shared_noise
@@ -198,6 +199,7 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
             notes.append(
                 f"{one.run}: {one.images - images} of its images aren't in the other run and are left out."
             )
+    notes += about_bounds([first, second])
     counted_with = [one.spec for one in (first, second) if isinstance(one.spec, CountSpec)]
     if shared := sorted({spec.seed for spec in counted_with if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
