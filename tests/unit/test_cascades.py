@@ -219,6 +219,7 @@ def test_one_cascade_for_each_setting_and_seed(tmp_path: Path) -> None:
     ]
     assert {(line["seeds"], line["sigma"]) for line in lines} == {(2, None)}
     assert len({line["settings"] for line in lines}) == 2
+    assert "0.25 $\\to$ 0.5" in render(results, "latex"), "sorted among the levels"
 
 
 def test_a_method_without_a_level_is_named(tmp_path: Path) -> None:
