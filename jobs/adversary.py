@@ -87,7 +87,7 @@ def within_box(x: Tensor, radius: float | Tensor) -> Tensor:
 
 def ddn(
     x: Tensor,
-    look: Callable[[Tensor], tuple[Tensor, Tensor]],
+    evaluate: Callable[[Tensor], tuple[Tensor, Tensor]],
     start: float,
     steps: int,
     *,
@@ -96,7 +96,7 @@ def ddn(
 ) -> Tensor:
     """Decoupled direction and norm: the smallest δ found that fools; zero where none did, or where x itself does.
 
-    `look` says of images which of them fool, (B,) bool, and along which direction to go on. The norm begins at `start`
+    `evaluate` gives which images fool, (B,) bool, and the direction to go on in. The norm begins at `start`
     and shrinks or grows by `gamma` as the attack succeeds or fails; the step falls along half a cosine from 1 to
     0.01. Pixels are rounded to `levels` levels, unless that is 0.
     """
@@ -104,7 +104,7 @@ def ddn(
     best, best_norm = torch.zeros_like(x), torch.full_like(norm_of(x), math.inf)
     norm = torch.full_like(norm_of(x), start)
     for step in range(steps):
-        hit, direction = look(x + delta)
+        hit, direction = evaluate(x + delta)
         fooled = hit[:, None, None, None]
         smaller = fooled & (norm_of(delta) < best_norm)
         best, best_norm = torch.where(smaller, delta, best), torch.where(smaller, norm_of(delta), best_norm)
@@ -112,6 +112,6 @@ def ddn(
         delta = delta + rate * unit(direction)
         norm = norm * torch.where(fooled, 1 - gamma, 1 + gamma)
         delta = delta * norm / norm_of(delta).clamp(min=SMALLEST)
-        moved = (x + delta).clamp(0, 1)
-        delta = ((moved * (levels - 1)).round() / (levels - 1) if levels else moved) - x
+        image = (x + delta).clamp(0, 1)
+        delta = ((image * (levels - 1)).round() / (levels - 1) if levels else image) - x
     return best

@@ -22,10 +22,10 @@ from jobs.memory import sized_by
 from jobs.models import build_model
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
+from jobs.printing import print_json
 from jobs.random import generator, hash32
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.config.identity import identity
-from rsctl.errors import UserError
 from rsctl.store.layout import Run
 
 BLOCK = 100
@@ -58,9 +58,8 @@ def bench(
             network, _ = load_trained(run.model_file, spec.hash, images.shape)
         else:
             torch.manual_seed(hash32(0, "weights"))
-            network = build_model(
-                model, {}, dataset=find("data set", dataset, known_datasets()), shape=images.shape
-            ).eval()
+            declared = find("data set", dataset, known_datasets())
+            network = build_model(model, {}, dataset=declared, shape=images.shape).eval()
         return to_sample(network, precision, mode, tile, images.shape, device)
 
     precisions = ("fp32", "tf32", "bf16") if device.type == "cuda" else ("fp32", "bf16")
@@ -82,23 +81,15 @@ def bench(
 
             rates = rates_of(tiles, rate)
             best = fastest(rates)
-            rows.append(
-                {
-                    "precision": precision,
-                    "compile": mode,
-                    "agreement": float((chosen == reference).float().mean()),
-                    "tile": best,
-                    "rates": rates,
-                    "samples_per_second": rates[best],
-                }
-            )
+            agreement = float((chosen == reference).float().mean())
+            figures = {"tile": best, "rates": rates, "samples_per_second": rates[best]}
+            rows.append({"precision": precision, "compile": mode, "agreement": agreement, **figures})
             tiles = (best,)
+    fresh = find("model", model, known_models()).parameters()
     return {
         "model": model,
         "dataset": dataset,
-        "model_parameters": run.train_spec.model_parameters
-        if run
-        else identity(find("model", model, known_models()).parameters()),
+        "model_parameters": run.train_spec.model_parameters if run else identity(fresh),
         "dataset_parameters": run.train_spec.dataset_parameters if run else {},
         "device": device_name(device),
         "threads": threads,
@@ -123,32 +114,21 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--model", required=True)
     parser.add_argument("--dataset", required=True)
     parser.add_argument("--parameters", type=json.loads, default={})
-    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--data", dest="data_root", type=Path, required=True)
     parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--sigma", type=float, required=True)
-    parser.add_argument("--compile", default="off")
-    options = parser.parse_args(arguments)
-    run = Run(options.run) if options.run else None
+    parser.add_argument("--compile", dest="compile_mode", default="off")
+    options = vars(parser.parse_args(arguments))
+    options["run"] = Run(options["run"]) if options["run"] else None
     smallest = TILES["cuda" if torch.cuda.is_available() else "cpu"][0]
-    try:
+
+    def figures() -> dict[str, Any]:
         with sized_by(
             "tile", smallest, "The smallest one doesn't fit: this network needs a device with more memory."
         ):
-            figures = bench(
-                run,
-                options.model,
-                options.dataset,
-                options.parameters,
-                options.data,
-                options.threads,
-                options.sigma,
-                options.compile,
-            )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
-    print(json.dumps(figures))
-    return 0
+            return bench(**options)
+
+    return print_json(figures)
 
 
 if __name__ == "__main__":

@@ -15,12 +15,12 @@ from typing import Any
 
 from torch import nn
 
+from jobs.checkpoints.contest import LOOKS
+from jobs.checkpoints.fitting import fitting, normalisation_for
+from jobs.checkpoints.formats import Weights, read_weights
+from jobs.checkpoints.judge import judge
+from jobs.checkpoints.recognise import assumptions
 from jobs.data import Images, load, require_planned
-from jobs.models.checkpoint_formats import Weights, read_weights
-from jobs.models.contest import LOOKS
-from jobs.models.fitting import fitting, normalisation_for
-from jobs.models.judge import judge
-from jobs.models.recognise import assumptions
 from jobs.precision import configure
 from jobs.printing import print_json
 from jobs.training.checkpoint import publish_model

@@ -13,7 +13,7 @@ from rsctl.errors import UnavailableError
 TRIM_THRESHOLD, MMAP_MAX = -1, -4
 """Numbers of glibc's <malloc.h>."""
 MOST = 2**31 - 1
-SAID = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "ALLOC_FAILED")
 """Texts of out-of-memory RuntimeErrors: CUDA's, those of torch's allocator for CPUs, cuBLAS's and cuDNN's."""
 
 
@@ -32,7 +32,7 @@ def keep_freed() -> None:
 def ran_out(error: BaseException) -> bool:
     """True for an out-of-memory error."""
     return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and any(said in str(error) for said in SAID)
+        isinstance(error, RuntimeError) and any(said in str(error) for said in OUT_OF_MEMORY)
     )
 
 

@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import os
-import platform
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from jobs.memory import keep_freed
-
-REVISION = 3
-"""Revision of how f is executed and counted. Raise it when the same checkpoint would count differently."""
 
 
 def configure(precision: str, threads: int) -> torch.device:
@@ -50,33 +45,3 @@ def in_full(like: Tensor) -> torch.autocast:
 def device_name(device: torch.device) -> str:
     """Name of the device, recorded with speeds and counts: the GPU's model, or `cpu`."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-
-
-def executed_function(
-    device: torch.device, precision: str, tile: int, block: int, *, folded: bool, fused: bool, compiled: str
-) -> dict[str, Any]:
-    """Everything besides the checkpoint that decides a logit's last bit."""
-    gpu = device.type == "cuda"
-    compiler = ""
-    if compiled != "off":
-        from jobs.models.compiled import compiler_version
-
-        compiler = compiler_version(device)
-    return {
-        "revision": REVISION,
-        "precision": precision,
-        "tile": tile,
-        "block": block,
-        "device": device_name(device),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "machine": platform.machine(),
-        "torch": torch.__version__,
-        "cuda": str(torch.version.cuda) if gpu else "",
-        "cudnn": str(torch.backends.cudnn.version()) if gpu else "",
-        "tf32": precision == "tf32",
-        "folded": folded,
-        "fused": fused,
-        "compiled": compiled,
-        "compiler": compiler,
-        "memory_format": "channels_last",
-    }

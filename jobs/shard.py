@@ -79,10 +79,10 @@ class ShardWriter(ABC):
             except FileNotFoundError:
                 # Compacted while we looked: its rows are in a file that wasn't there when the list was made.
                 return self.finished_images()
-            there, ours = str(shard.attributes["model_sha256"]), str(self.attributes["model_sha256"])
-            if there != ours:
+            found_sha, ours = str(shard.attributes["model_sha256"]), str(self.attributes["model_sha256"])
+            if found_sha != ours:
                 raise RefusedError(
-                    f"{path}: is about another checkpoint ({there[:12]}…) than the model that is there now ({ours[:12]}…). "
+                    f"{path}: is about another checkpoint ({found_sha[:12]}…) than the model that is there now ({ours[:12]}…). "
                     "Restore the model, or move the run's shards away."
                 )
             found.update(shard.rows.index.tolist())

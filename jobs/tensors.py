@@ -57,12 +57,7 @@ class TorchScriptArchive(Exception):
 def load_tensors(source: Path | bytes, device: str = "cpu") -> Any:
     """Load a file as `torch.load(…, weights_only=True)` does; archives of TorchScript are refused before torch sees them.
 
-    Raises
-    ------
-    TorchScriptArchive
-        The file is one.
-    UnavailableError
-        This torch is too old to read files that one doesn't trust.
+    Raises TorchScriptArchive for one, UnavailableError where this torch is too old to read files that one doesn't trust.
     """
     release = tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2])
     if release < NEEDED:
@@ -101,9 +96,9 @@ def is_safetensors(source: Path | bytes) -> bool:
 def _together(archive: zipfile.ZipFile, index: str, device: str) -> dict[str, Any]:
     """The weights of all pieces that `rsctl.catalog.weight_files` put into one archive."""
     found: dict[str, Any] = {}
-    there = archive.namelist()
+    names = archive.namelist()
     for name in pieces(archive.read(index), index):
-        piece = archive.read(name) if name in there else b""
+        piece = archive.read(name) if name in names else b""
         if not piece or (zipfile.is_zipfile(io.BytesIO(piece)) and INDEX.encode() in piece):
             raise InputError(f"{index}: {name} isn't one of its files. Copy the folder again.")
         found |= load_tensors(piece, device)

@@ -14,8 +14,9 @@ from torch.nn import functional
 from jobs.precision import at_least_float32, in_full
 from jobs.verifiers.crown import LinearBounds
 from jobs.verifiers.ibp import Interval
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import Affine, Dense, DistanceOp, Op
+from jobs.verifiers.tracing import trace
 
 
 def ramp(epoch: float, start: float, epochs: float, shape: str = "linear") -> float:
@@ -44,36 +45,31 @@ class WorstCase:
 
     def interval_margins(self, y: Tensor) -> Tensor:
         """f_y − f_c from intervals, the last layer and the difference taken as one, (B, classes); 0 at c = y."""
+        last = self.network.ops[-1]
         with in_full(y):
-            return self._interval_margins(y)
+            if not isinstance(last, Dense):
+                lower, upper = self.found[-1]
+                margins = lower.gather(1, y[:, None]) - upper
+            else:
+                weight = last.weight[y][:, None] - last.weight
+                bias = last.bias[y][:, None] - last.bias
+                margins = _least(weight, self.found[last.inputs[0]]) + bias
+            return margins.scatter(1, y[:, None], 0.0)
 
     def linear_margins(self, y: Tensor) -> Tensor:
         """f_y − f_c likewise, from linear bounds over these intervals (CROWN-IBP)."""
         with in_full(y):
-            return self._linear_margins(y)
+            one = torch.eye(self.network.classes, dtype=self.start.lower.dtype, device=y.device)
+            lines, wanted = _Unrounded(self.network, self.found), one[y][:, None] - one
+            a, constant = lines.carry(wanted, len(self.network.ops) - 1)
+            return (_least(a.flatten(2), self.start) + constant).scatter(1, y[:, None], 0.0)
 
-    def _interval_margins(self, y: Tensor) -> Tensor:
-        last = self.network.ops[-1]
-        if not isinstance(last, Dense):
-            lower, upper = self.found[-1]
-            margins = lower.gather(1, y[:, None]) - upper
-        else:
-            lower, upper = self.found[last.inputs[0]]
-            weight = last.weight[y][:, None] - last.weight
-            bias = last.bias[y][:, None] - last.bias
-            centre, radius = (upper + lower) / 2, (upper - lower) / 2
-            margins = (weight @ centre[:, :, None] - weight.abs() @ radius[:, :, None])[:, :, 0] + bias
-        return margins.scatter(1, y[:, None], 0.0)
 
-    def _linear_margins(self, y: Tensor) -> Tensor:
-        one = torch.eye(self.network.classes, dtype=self.start.lower.dtype, device=y.device)
-        a, constant = _Unrounded(self.network, self.found).carry(
-            one[y][:, None] - one, len(self.network.ops) - 1
-        )
-        lower, upper = (bound.flatten(1) for bound in self.start)
-        a, centre, radius = a.flatten(2), (upper + lower) / 2, (upper - lower) / 2
-        margins = (a @ centre[:, :, None] - a.abs() @ radius[:, :, None])[:, :, 0] + constant
-        return margins.scatter(1, y[:, None], 0.0)
+def _least(a: Tensor, box: Interval) -> Tensor:
+    """The least value of a·x in a box, (B, classes, d) → (B, classes)."""
+    lower, upper = (bound.flatten(1) for bound in box)
+    centre, radius = (upper + lower) / 2, (upper - lower) / 2
+    return (a @ centre[:, :, None] - a.abs() @ radius[:, :, None])[:, :, 0]
 
 
 class _Unrounded(LinearBounds):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 from chain import Chain, end_processes
 
 from rsctl.catalog import plugin_packages
 from rsctl.cluster.slurm.watch import WATCH
+from rsctl.plan import forward
 from rsctl.store import records
 from rsctl.store.layout import Store
 
@@ -21,6 +25,19 @@ def _as_in_a_new_process() -> None:
     records._passed.clear()
     plugin_packages.load.cache_clear()
     WATCH.__init__()
+
+
+@cache
+def _figures(asked: str) -> Any:
+    from jobs.forward import measured
+
+    return measured(json.loads(asked))
+
+
+@pytest.fixture(autouse=True)
+def _networks_measured_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Measure each network once for all tests, in this process: another one loads torch for seconds."""
+    monkeypatch.setattr(forward, "_measure", lambda asked: [_figures(json.dumps(one)) for one in asked])
 
 
 @pytest.fixture

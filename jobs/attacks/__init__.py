@@ -46,6 +46,16 @@ class Attacker(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """Base of an attacker that keeps what `prepare` is given: the class itself can be the module's `prepare`."""
+
+    classify: Classify
+    parameters: Mapping[str, Any]
+    norm: str
+    draw: Callable[[], Tensor]
+
+
 def fooled(scores: Tensor, labels: Tensor, topk: int) -> Tensor:
     """(N,) bool: the label isn't among the `topk` largest scores (N, classes). A tie counts for the label."""
     return (scores > scores.gather(1, labels[:, None])).sum(dim=1) >= topk

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from torch import Tensor
 
 from jobs.adversary import ddn
-from jobs.attacks import Classify, Found, Nearest, looking
+from jobs.attacks import Found, Nearest, Prepared, looking
 
 
-def prepare(
-    classify: Classify, parameters: Mapping[str, Any], *, norm: str, draw: Callable[[], Tensor]
-) -> DDN:
-    return DDN(classify, parameters, norm)
-
-
-@dataclass(frozen=True)
-class DDN:
-    classify: Classify
-    parameters: Mapping[str, Any]
-    norm: str
-
+class DDN(Prepared):
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
-        look = looking(self.classify, nearest, p)
-        ddn(images, look, p["start"], p["steps"], gamma=p["gamma"], levels=p["levels"])
+        step = looking(self.classify, nearest, p)
+        ddn(images, step, p["start"], p["steps"], gamma=p["gamma"], levels=p["levels"])
         return nearest.found
+
+
+prepare = DDN

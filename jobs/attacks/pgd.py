@@ -8,43 +8,27 @@ that of the nearest image found, an upper bound on the smallest there is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from jobs.adversary import pgd
-from jobs.attacks import Classify, Found, Nearest, looking
+from jobs.attacks import Found, Nearest, Prepared, looking
 from jobs.losses import unit
 
 
-def prepare(
-    classify: Classify, parameters: Mapping[str, Any], *, norm: str, draw: Callable[[], Tensor]
-) -> PGD:
-    return PGD(classify, parameters, norm, draw)
-
-
-@dataclass(frozen=True)
-class PGD:
-    classify: Classify
-    parameters: Mapping[str, Any]
-    norm: str
-    draw: Callable[[], Tensor]
-
+class PGD(Prepared):
     def search(self, images: Tensor, labels: Tensor) -> Found:
         p = self.parameters
         nearest = Nearest(images, labels, norm=self.norm, topk=p["topk"])
-        look = looking(self.classify, nearest, p)
+        step = looking(self.classify, nearest, p)
         radius = torch.full_like(nearest.found.distance, p["epsilon"])
         failed = torch.zeros_like(radius)
         for _ in range(p["searches"]):
             ball = radius.float()[:, None, None, None]
             for restart in range(p["restarts"]):
                 start = self._inside(ball) if restart else None
-                last = pgd(images, lambda at: look(at)[1], ball, p["steps"], norm=self.norm, start=start)
-                look(last)
+                last = pgd(images, lambda at: step(at)[1], ball, p["steps"], norm=self.norm, start=start)
+                step(last)
             failed = torch.where(nearest.found.distance <= radius, failed, radius)
             # Where nothing was found at all the ball stays at `epsilon`, for another try with other noise.
             radius = ((failed + nearest.found.distance) / 2).clamp(max=p["epsilon"])
@@ -57,3 +41,6 @@ class PGD:
             return ball * torch.erf(direction / 2**0.5)
         share: Tensor = torch.special.ndtr(self.draw().flatten(1)[:, 0])[:, None, None, None]
         return ball * share * unit(direction)
+
+
+prepare = PGD

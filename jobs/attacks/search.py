@@ -37,40 +37,15 @@ class AttackSearch:
     A batch has always `batch` rows, and every random number belongs to an image: so what is found for it doesn't depend on
     the images beside it.
 
-    Parameters
-    ----------
-    module
-        Module of the attack, from its declaration.
-    parameters
-        The attack's own, complete.
-    model
-        f as executed, in eval mode on `device`: images (B, C, H, W) in [0, 1] → logits (B, classes).
-    shape
-        (C, H, W) of the images.
-    norm
-        `l2` or `linf`: whose distance is kept small.
-    sigma, noises, n, alpha
-        Of the smoothed classifier that is attacked, see `Smoothed`; sigma = 0 attacks the base model.
-    key
-        The beginning of the key of every random number.
+    `module` and the complete `parameters` are the attack's own. `model` is f as executed, in eval mode on `device`: images
+    (B, C, H, W) in [0, 1], of `shape` each, → logits (B, classes). The distance is kept small in `norm`, `l2` or `linf`. With
+    sigma = 0 the base model is attacked, else the smoothed classifier (`Smoothed`). Keys of all random numbers begin with `key`.
     """
 
     def __init__(
-        self,
-        module: str,
-        parameters: Mapping[str, Any],
-        model: nn.Module,
-        classes: int,
-        shape: tuple[int, int, int],
-        *,
-        norm: str,
-        sigma: float = 0.0,
-        noises: int = 0,
-        n: int = 0,
-        alpha: float = 0.0,
-        key: Sequence[int | str],
-        device: torch.device,
-    ) -> None:
+        self, module: str, parameters: Mapping[str, Any], model: nn.Module, classes: int, shape: tuple[int, int, int], *, norm: str,
+        sigma: float = 0.0, noises: int = 0, n: int = 0, alpha: float = 0.0, key: Sequence[int | str], device: torch.device,
+    ) -> None:  # fmt: skip
         self.prepare = importlib.import_module(module).prepare
         self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
         self.key, self.device, self.shape = tuple(key), device, shape
@@ -91,27 +66,12 @@ class AttackSearch:
         """Images attacked together."""
 
     def __call__(self, images: Tensor, labels: Tensor, positions: Sequence[int], count: int) -> Attacked:
-        """Attack a batch, N = `batch`.
+        """Attack a batch of N = `batch` images (N, C, H, W) float32 in [0, 1], with labels (N,) int64, on `device`.
 
-        Parameters
-        ----------
-        images, labels
-            (N, C, H, W) float32 in [0, 1] and (N,) int64, on `device`.
-        positions
-            Of the images in their split: the keys of their random numbers.
-        count
-            What is found for the first `count` is wanted; the others only fill the batch up.
-
-        Returns
-        -------
-        Attacked
-            Every finite distance is that of an image which the base model was seen to misclassify in a last call of its
-            own, or of which it is confirmed that the smoothed classifier doesn't return the label (`Smoothed`).
-
-        Raises
-        ------
-        RefusedError
-            The model gives something else than finite numbers.
+        `positions` in their split are the keys of their random numbers. What is found for the first `count` is wanted; the
+        others only fill the batch up. Every finite distance is that of an image which the base model was seen to misclassify
+        in a last call of its own, or of which it is confirmed that the smoothed classifier doesn't return the label
+        (`Smoothed`). Raises RefusedError for a model that gives something else than finite numbers.
         """
         if self.smoothed is None:
             return self._base(images, labels, positions)

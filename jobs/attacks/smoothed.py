@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from jobs.attacks import Classify, Found, distances
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.noise import smoothing_noise
 from jobs.random import generator, hash32
@@ -126,8 +127,8 @@ class Smoothed:
     ) -> NDArray[np.int64]:
         """Selection and estimation counts (N, 2, classes). Each trial has noise of its own, which no certificate was drawn from."""
         sampler = Sampler(
-            self.model, self.classes, sigma=self.sigma, key=(hash32(*self.key, "confirmation", trial),),
-            n0=SELECTION, n=self.n, tile=TILE, block=BLOCK, device=self.device,
+            self.model, self.classes, NoisyInputs(self.sigma, (hash32(*self.key, "confirmation", trial),), self.n, self.device),
+            n0=SELECTION, tile=TILE, block=BLOCK,
         )  # fmt: skip
         under_way = [
             ImageCounts(position, int(label), image, torch.zeros(2, self.classes, dtype=torch.int64))
@@ -172,8 +173,10 @@ class Smoothed:
             confirmed.image[rows[wrong]] = at[wrong]
             high[rows[wrong]] = push[rows[wrong]]
             low[rows[~wrong]] = push[rows[~wrong]]
-        there = high.isfinite()
-        confirmed.distance[there] = distances(images[there], confirmed.image[there], norm)
+        confirmed_rows = high.isfinite()
+        confirmed.distance[confirmed_rows] = distances(
+            images[confirmed_rows], confirmed.image[confirmed_rows], norm
+        )
         return confirmed
 
     def _further(self, images: Tensor, found: Tensor, push: Tensor) -> Tensor:
@@ -181,8 +184,8 @@ class Smoothed:
         away = found.double() - images.double()
         length = torch.linalg.vector_norm(away.flatten(1), dim=1)
         further = (1 + push * 4 * self.sigma / math.sqrt(self.n) / length)[:, None, None, None]
-        moved = (images.double() + further * away).float().clamp(0, 1)
-        return torch.where((push > 0)[:, None, None, None], moved, found)
+        shifted = (images.double() + further * away).float().clamp(0, 1)
+        return torch.where((push > 0)[:, None, None, None], shifted, found)
 
 
 def outvoted(counts: NDArray[np.int64], labels: NDArray[np.int64], topk: int) -> NDArray[np.float64]:

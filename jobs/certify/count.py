@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
-from jobs.certify.sampler import ImageCounts, Sampler
-from jobs.certify.sums import empty_sums, products
+from jobs.certify.blocks import ImageCounts
+from jobs.certify.noisy_inputs import NoisyInputs
+from jobs.certify.recorders import Sampling, recorders_of
+from jobs.certify.sampler import Sampler
 from jobs.certify.tiles import SECONDS, samples_per_second, tile_of
 from jobs.data import Images
 from jobs.device import to_device
@@ -18,11 +18,9 @@ from jobs.memory import sized_by
 from jobs.models.load import Executed, load_trained, to_sample
 from jobs.precision import configure, device_name
 from jobs.shard import ShardWriter, load_images
-from rsctl.certificates import Halves, Looks, Shells, find_certificate
-from rsctl.certificates.exact_noise import level_left
-from rsctl.certificates.stopping import Rule, make_rule
-from rsctl.config.runs import CountSpec
+from rsctl.certificates import find_certificate
 from rsctl.store.checks import check_shard, count_table
+from rsctl.store.extras import measured
 from rsctl.store.shards import Corrupt, Pending, Rows, Shard, encode_shard, read_shard
 from rsctl.store.tables import shard_files
 from rsctl.store.task_context import Stopped, TaskContext
@@ -61,18 +59,23 @@ def _network(
 def _count(work: TaskContext, images: Images, tile: int, device: torch.device) -> None:
     spec = work.run.count_spec
     executed, sha256 = _network(work, images, spec.precision, spec.compile, tile, device)
-    reference = None
-    if spec.transfer:
-        reference, _ = _network(work, images, "fp32", spec.compile, tile, device)
+    recorders = recorders_of(
+        Sampling(
+            spec,
+            images.shape.dimension,
+            lambda precision: _network(work, images, precision, spec.compile, tile, device)[0],
+        )
+    )
+    inputs = NoisyInputs(
+        spec.sigma, spec.noise_key, spec.n, device, spec.noise, spec.exponent, spec.arithmetic
+    )
     sampler = Sampler(
-        executed, images.shape.classes, sigma=spec.sigma, key=spec.noise_key,
-        n0=spec.n0, n=spec.n, tile=tile, block=spec.block, device=device, rule=stopping_rule(spec, images.shape.dimension),
-        noise=spec.noise, exponent=spec.exponent, arithmetic=spec.arithmetic, clean_selection=spec.selection == "clean", shell_edges=spec.shell_edges,
-        gradient=spec.gradient, reference=reference, transfer=spec.transfer,
+        executed, images.shape.classes, inputs, n0=spec.n0, tile=tile, block=spec.block, clean_selection=spec.selection == "clean",
+        recorders=recorders,
     )  # fmt: skip
     function = executed.described(device, tile, spec.block)
-    if reference is not None:
-        function["reference"] = reference.described(device, tile, spec.block)
+    for recorder in recorders:
+        function |= recorder.described(device, tile, spec.block)
     shard = CountWriter(work, images, sha256, sampler, function)
     todo = shard.begin()
     shard.take_over()
@@ -101,30 +104,13 @@ def start(images: Images, rows: list[int], shard: CountWriter, device: torch.dev
                 np.stack([before.selection_counts, before.counts]).astype(np.int64)
             )
             image.blocks = [int(before.selection_blocks), int(before.estimation_blocks)]
-            taken = [look for look in before.looks if look.any()]
-            if before.shells.size:
-                image.shells = torch.from_numpy(before.shells.astype(np.int64))
-            if before.sums.size:
-                image.sums = to_device(torch.from_numpy(before.sums.astype(np.int64)), device)
-                image.others = [int(other) for other in before.others]
-            if before.disagreements.size:
-                image.compared = int(before.compared)
-                image.disagreements = torch.from_numpy(before.disagreements.astype(np.int64))
-            image.looks = [torch.from_numpy(look.astype(np.int64)) for look in taken]
+            image.kept = {
+                recorder.name: recorder.resume(image, before.extras[recorder.name])
+                for recorder in shard.recorders
+            }
             image.seconds = float(before.seconds)
         shard.under_way[position] = image
         yield image
-
-
-def stopping_rule(spec: CountSpec, dimension: int) -> Rule | None:
-    """The rule of a sequential table of inputs with d coordinates, None for a fixed n."""
-    alpha = spec.stop_alpha
-    if alpha and spec.arithmetic == "exact":
-        # What the certificate will have left to spend.
-        alpha = level_left(alpha, spec.sigma, dimension, spec.n0 + spec.n)
-    return make_rule(
-        spec.stopping, radii=spec.stop_radii, delta=spec.stop_delta, sigma=spec.sigma, alpha=alpha, n=spec.n, block=spec.block,
-    )  # fmt: skip
 
 
 class CountWriter(ShardWriter):
@@ -150,11 +136,8 @@ class CountWriter(ShardWriter):
             n0=spec.n0,
         )
         self.function, self.classes = function, images.shape.classes
-        self.edges = tuple(spec.shell_edges)
-        self.look_draws = sampler.rule.draws if sampler.rule else np.empty(0, np.int64)
+        self.recorders = sampler.recorders
         self.rows: list[ImageCounts] = []
-        self.products: list[NDArray[np.float64]] = []
-        """Of the sums of each row, where the noise is summed up."""
         self.under_way: dict[int, ImageCounts] = {}
         self.partial: dict[int, Pending] = {}
         """What earlier attempts counted of images they didn't finish, under the very same function."""
@@ -174,14 +157,20 @@ class CountWriter(ShardWriter):
             self.partial |= {
                 int(p.index): p
                 for p in shard.pending
-                if p.fingerprint in same and int(p.index) not in self.finished
+                if p.fingerprint in same and int(p.index) not in self.finished and self._fits(p)
             }
 
+    def _fits(self, image: Pending) -> bool:
+        """True where an image has the measurements of this run."""
+        spec = self.work.run.count_spec
+        return all(extra.fits(spec, image.extras.get(extra.name), self.classes) for extra in measured(spec))
+
     def finish(self, image: ImageCounts) -> None:
-        """Keep an image's counts; its pixels and sums go, so that memory doesn't grow with the number of images."""
-        if self.work.run.count_spec.gradient:
-            self.products.append(products(self._sums(image)))
-        image.pixels, image.sums = torch.empty(0), None
+        """Keep an image's counts; its pixels and what recorders kept go, so that memory doesn't grow with the number of images."""
+        image.measured = {
+            recorder.name: recorder.finish(image.kept[recorder.name]) for recorder in self.recorders
+        }
+        image.pixels, image.kept = torch.empty(0), {}
         self.rows.append(image)
         self.done += 1
         del self.under_way[image.position]
@@ -201,52 +190,18 @@ class CountWriter(ShardWriter):
         pending = [
             Pending(
                 image.position, image.label, image.counts[0].numpy().astype(np.int32), image.counts[1].numpy().astype(np.int32),
-                image.blocks[0], image.blocks[1], image.seconds, 0, self._looks(image), self._shells(image),
-                self._sums(image).cpu().numpy(), np.array(image.others, np.int64), image.compared, self._disagreements(image),
+                image.blocks[0], image.blocks[1], image.seconds, 0,
+                {recorder.name: recorder.under_way(image.kept[recorder.name]) for recorder in self.recorders},
             )
             for image in under_way
         ]  # fmt: skip
         pending += list(self.partial.values())
         return encode_shard(Shard(rows, self.attributes, [self.function], pending), certified, alpha)
 
-    def _looks(self, image: ImageCounts) -> NDArray[np.int32]:
-        """(K, C) of a sequential table, zeros at looks that were not taken; (0, C) of a fixed n."""
-        looks = np.zeros((len(self.look_draws), self.classes), np.int32)
-        for place, counts in enumerate(image.looks[: len(looks)]):
-            looks[place] = counts.numpy()
-        return looks
-
-    def _shells(self, image: ImageCounts) -> NDArray[np.int32]:
-        """(S, C) where noise norms are kept apart, else (0, C)."""
-        empty = np.zeros((len(self.edges) + 1 if self.edges else 0, self.classes), np.int32)
-        return empty if image.shells is None else image.shells.numpy().astype(np.int32)
-
-    def _sums(self, image: ImageCounts) -> Tensor:
-        """(2, d) where the noise is summed up, else (2, 0)."""
-        if image.sums is not None:
-            return image.sums
-        return empty_sums(self.dimension if self.work.run.count_spec.gradient else 0, torch.device("cpu"))
-
-    def _disagreements(self, image: ImageCounts) -> NDArray[np.int32]:
-        """(C,) where another network is compared, else (0,)."""
-        so_far = torch.zeros(self.classes if self.work.run.count_spec.transfer else 0)
-        return (so_far if image.disagreements is None else image.disagreements).numpy().astype(np.int32)
-
-    def _halves(self) -> Halves | None:
-        spec = self.work.run.count_spec
-        if not spec.gradient:
-            return None
-        return Halves(
-            spec.halves,
-            np.array([image.others for image in self.rows], np.int32),
-            np.stack(self.products),
-        )
-
     def _rows(self) -> Rows:
         if not self.rows:
             return Rows.empty(self.classes)
         counts = np.stack([image.counts.numpy() for image in self.rows]).astype(np.int32)
-        compared = [image.disagreements.numpy() for image in self.rows if image.disagreements is not None]
         return Rows(
             index=np.array([image.position for image in self.rows], np.int64),
             label=np.array([image.label for image in self.rows], np.int32),
@@ -255,12 +210,16 @@ class CountWriter(ShardWriter):
             n=counts[:, 1].sum(axis=1).astype(np.int64),
             seconds=np.array([image.seconds for image in self.rows]),
             fingerprint=np.zeros(len(self.rows), np.int32),
-            looks=Looks(self.look_draws, np.stack([self._looks(image) for image in self.rows]))
-            if len(self.look_draws)
-            else None,
-            shells=Shells(self.edges, np.stack([self._shells(image) for image in self.rows]))
-            if self.edges
-            else None,
-            disagreements=np.stack(compared).astype(np.int32) if compared else None,
-            halves=self._halves(),
+            extras={
+                extra.name: {
+                    **extra.shared_values(self.work.run.count_spec, self.dimension),
+                    **{
+                        name: np.stack([image.measured[extra.name][name] for image in self.rows]).astype(
+                            place.kind
+                        )
+                        for name, place in extra.columns.items()
+                    },
+                }
+                for extra in measured(self.work.run.count_spec)
+            },
         )

@@ -34,9 +34,9 @@ class NoisyInputs:
         key: Sequence[int | str],
         n: int,
         device: torch.device,
-        noise: str,
-        exponent: int,
-        arithmetic: str,
+        noise: str = "gaussian",
+        exponent: int = 0,
+        arithmetic: str = "float",
     ) -> None:
         self.sigma, self.key, self.n, self.device = sigma, tuple(key), n, device
         self.noise, self.exponent = noise, exponent

@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.data import load
 from jobs.import_checkpoint import examine, options_of
@@ -48,8 +49,8 @@ def predict(options: argparse.Namespace) -> dict[str, Any]:
         alpha = level_left(alpha, options.sigma, images.shape.dimension, options.n)
     sampler = Sampler(
         to_sample(model, options.precision, options.compile, options.tile, images.shape, device), images.shape.classes,
-        sigma=options.sigma, key=(options.seed, "predict"), n0=1, n=options.n, tile=options.tile, block=BLOCK, device=device,
-        arithmetic=options.arithmetic,
+        NoisyInputs(options.sigma, (options.seed, "predict"), options.n, device, arithmetic=options.arithmetic), n0=1, tile=options.tile,
+        block=BLOCK,
     )  # fmt: skip
     asked = []
     for row, position in enumerate(images.positions.tolist()):
@@ -85,9 +86,7 @@ def notes_of(options: argparse.Namespace, shape: DataShape) -> list[str]:
     if options.alpha == 1:
         return []
     draws = Draws(
-        sigma=options.sigma or 1.0, noise="gaussian", exponent=0, shell_edges=(), selection="noise", n0=0, stopping="fixed",
-        stop_radii=(), stop_delta=0.0, gradient=False, transfer=0, block=BLOCK, arithmetic=options.arithmetic,
-        classes=shape.classes, dimension=shape.dimension,
+        sigma=options.sigma or 1.0, noise="gaussian", exponent=0, selection="noise", n0=0, block=BLOCK, arithmetic=options.arithmetic, classes=shape.classes, dimension=shape.dimension,
     )  # fmt: skip
     return list(filter(None, [too_few_to_predict(draws, options.n, options.alpha)]))
 

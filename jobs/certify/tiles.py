@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.memory import ran_out
 from jobs.precision import device_name
@@ -83,17 +84,8 @@ def samples_per_second(
     """Throughput of the sampler on images x (B, C, H, W), over at least so many seconds after one warm-up."""
 
     def sample(n: int) -> float:
-        sampler = Sampler(
-            network,
-            classes,
-            sigma=sigma,
-            key=(0, "tile"),
-            n0=block,
-            n=n,
-            tile=tile,
-            block=block,
-            device=device,
-        )
+        inputs = NoisyInputs(sigma, (0, "tile"), n, device)
+        sampler = Sampler(network, classes, inputs, n0=block, tile=tile, block=block)
         started = time.perf_counter()
         under_way = (
             ImageCounts(i, 0, image, torch.zeros(2, classes, dtype=torch.int64)) for i, image in enumerate(x)

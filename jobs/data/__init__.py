@@ -33,27 +33,10 @@ def load(
     *,
     positions: Sequence[int] | None = None,
 ) -> Images:
-    """The images of a split, or those at some of its positions.
+    """The images of a split, `train` or `test`, or those at some of its positions, in their order: only these are decoded and kept.
 
-    Parameters
-    ----------
-    dataset
-        Name of a declared data set.
-    parameters
-        Its parameters as a sweep file gives them.
-    split
-        ``train`` or ``test``. Held-out training images (``val``) are positions of ``train``, see `split_train`.
-    data_root
-        Folder below which data sets lie.
-    positions
-        Positions in the split, in any order; row i of the result is ``positions[i]``. Only these are decoded
-        and kept. None takes all.
-
-    Raises
-    ------
-    InputError
-        An unknown data set, split or parameter, a position outside the split, or files that are missing,
-        incomplete or unreadable; the message says what to put where.
+    Held-out training images (`val`) are positions of `train`, see `split_train`. Raises InputError for an unknown data set,
+    split or parameter, a position outside the split, and for files that are missing, incomplete or unreadable.
     """
     declaration = find("data set", dataset, known_datasets())
     if split not in ("train", "test"):

@@ -19,25 +19,12 @@ def augment(
     mirror: bool = True,
     padding: int = PADDING,
 ) -> Tensor:
-    """Augmented images, same shape and dtype.
+    """Augmented images (B, C, H, W), uint8 or float, drawn from `generator` alone, which may be on another device.
 
-    Parameters
-    ----------
-    pixels
-        (B, C, H, W), uint8 or float.
-    kind
-        ``crop-flip``: `padding` black pixels around, a random crop of the old size, mirrored with probability ½ (He et
-        al. 2016, section 4.2). ``none`` and ``resized-crop-flip`` leave the batch as it is and draw nothing; the
-        latter is done while decoding (`Images.stream`).
-    generator
-        The only source of randomness; it may live on another device than the images.
-    whole, mine
-        Where `pixels` is one process's part of a batch: the size of the whole batch, and which part it is. Draws
-        are made for the whole batch, so that an image is cropped alike whatever the number of processes.
-    mirror
-        False leaves left and right as they are; the crops are the same.
-    padding
-        Black pixels around an image.
+    `crop-flip`: `padding` black pixels around, a random crop of the old size, mirrored with probability ½ unless `mirror` is
+    False (He et al. 2016, section 4.2). `none` and `resized-crop-flip` leave the batch as it is and draw nothing; the latter is
+    done while decoding (`Images.stream`). Where `pixels` is one process's part of a batch, `whole` is the size of the batch and
+    `mine` the part: draws are made for the whole batch, so that an image is cropped alike whatever the number of processes.
     """
     if kind in ("none", "resized-crop-flip"):
         return pixels

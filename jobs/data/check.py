@@ -32,7 +32,7 @@ ENDS_THE_PROCESS = (
 Defects = dict[int, str]
 
 
-def look(root: str, batch: list[tuple[int, str]], parameters: ImageFolder | None) -> Defects:
+def open_files(root: str, batch: list[tuple[int, str]], parameters: ImageFolder | None) -> Defects:
     """Defects of files in a batch, by number: the reason why each can't be decoded."""
     warnings.simplefilter("ignore")  # of Pillow: what it decodes all the same isn't wrong
     found = {}
@@ -59,7 +59,7 @@ def checked(
         done: set[int] = set()
         with _pool(workers) as pool:
             running = {
-                pool.submit(look, root, batch, parameters): number
+                pool.submit(open_files, root, batch, parameters): number
                 for number, batch in enumerate(open_batches)
             }
             try:
@@ -84,7 +84,7 @@ def _one_by_one(root: str, batch: list[tuple[int, str]], parameters: ImageFolder
     """A batch in a process of its own; one that ends it is cut in two until the file is found."""
     try:
         with _pool(1) as pool:
-            return pool.submit(look, root, batch, parameters).result()
+            return pool.submit(open_files, root, batch, parameters).result()
     except BrokenProcessPool:
         if len(batch) == 1:
             return {batch[0][0]: ENDS_THE_PROCESS}
@@ -102,10 +102,10 @@ def main(arguments: list[str]) -> int:
         except InputError as error:
             print(error)
         return 0
-    asked: dict[str, Any] = json.load(sys.stdin)
-    given = asked["parameters"]
+    request: dict[str, Any] = json.load(sys.stdin)
+    given = request["parameters"]
     parameters = None if given is None else ImageFolder.model_validate(given)
-    for numbers, defects in checked(asked["root"], asked["files"], parameters):
+    for numbers, defects in checked(request["root"], request["files"], parameters):
         print(json.dumps([numbers, defects]), flush=True)
     return 0
 

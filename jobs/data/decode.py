@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from rsctl.catalog.datasets import ImageFolder
-from rsctl.catalog.defects import told
+from rsctl.catalog.defects import undecodable_because
 from rsctl.catalog.depth import ENDINGS, FORMATS, depth_of, white_of
 from rsctl.errors import InputError
 
@@ -27,22 +27,11 @@ NARROWEST = 2000
 
 
 def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
-    """The decoded RGB image, 8 bits a channel.
+    """The decoded RGB image, 8 bits per channel; `folder` describes white values and orientation, None takes 8-bit files as stored.
 
     Values of more bits are brought to 256 levels of equal width: of 16 bits the high byte is left, as Pillow leaves it of
-    colours, so that an image of 8 bits that was stored in 16 comes back as it was.
-
-    Parameters
-    ----------
-    path
-        The file.
-    folder
-        What its data set says of white values and of orientation. None takes files of 8 bits alone, as they are stored.
-
-    Raises
-    ------
-    InputError
-        The file is missing, truncated, or no image; or its values are none that `folder` tells how to read.
+    colours, so that an image of 8 bits that was stored in 16 comes back as it was. Raises InputError for a file that is missing,
+    truncated or no image, and for values of which `folder` doesn't give the white.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
@@ -61,7 +50,7 @@ def read_image(path: Path, folder: ImageFolder | None = None) -> Image.Image:
         raise
     except Exception as error:  # decoders raise OSError, SyntaxError, ValueError, struct.error …
         raise InputError(
-            f"{path} {told(path, error)} `rsctl data check` lists every such file at once."
+            f"{path} {undecodable_because(path, error)} `rsctl data check` lists every such file at once."
         ) from error
     if folder is None:
         raise InputError(

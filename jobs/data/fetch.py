@@ -15,12 +15,8 @@ from rsctl.plain import harmless
 def fetch(name: str, data_root: Path) -> None:
     """Download a data set through torchvision; what is there and intact is left alone. Progress goes to stderr.
 
-    Raises
-    ------
-    InputError
-        An unknown data set, or one that can't be downloaded freely; says what to put where.
-    UnavailableError
-        No network, a server that doesn't answer, or a folder that can't be written.
+    Raises InputError for an unknown data set and for one that can't be downloaded freely, UnavailableError without network or
+    where the folder can't be written.
     """
     declaration = find("data set", name, known_datasets())
     if name not in TORCHVISION:

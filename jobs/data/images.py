@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import FrameType
+from typing import Any
 
 import numpy as np
 import torch
@@ -45,19 +46,9 @@ class Images(ABC):
 
     @abstractmethod
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
-        """Images as they are evaluated, without augmentation.
+        """Images as they are evaluated, without augmentation: uint8 (B, C, H, W) and labels int64 (B,) of int64 rows (B,).
 
-        Parameters
-        ----------
-        rows
-            int64 (B,).
-        device
-            Where the result goes; None leaves it where it is.
-
-        Returns
-        -------
-        pixels, labels
-            uint8 (B, C, H, W) in 0 … 255, int64 (B,).
+        They go to `device`; None leaves them where they are.
         """
 
     @abstractmethod
@@ -71,23 +62,14 @@ class Images(ABC):
         mirror: bool = True,
         workers: int | None = None,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches to train on: uint8 (B, C, H, W) and int64 (B,) for each tensor of rows.
+        """Batches to train on: uint8 (B, C, H, W) and int64 (B,) for each tensor of rows, those of one optimiser step.
 
-        In-memory sets are indexed, and augmented afterwards on the device (`jobs.data.augment`). Files are
-        decoded ahead by worker processes, which, where `crops` says so, also take the random crop and mirror, while
-        the whole image is at hand. `batches` may therefore be read ahead of what has been yielded.
-
-        Parameters
-        ----------
-        batches
-            int64 (B,) each: the rows of one optimiser step.
-        generator_seed, first_step
-            The crop of an image is a function of `generator_seed`, of its step (counted on from `first_step`) and
-            of its position: a training resumed at a step draws what an uninterrupted one draws.
-        augment, mirror
-            Without `augment` files are decoded as `batch` does; without `mirror` they are cropped only.
-        workers
-            Decoding processes; None takes the cores this process may use, but one.
+        In-memory sets are indexed, and augmented afterwards on the device (`jobs.data.augment`). Files are decoded ahead by
+        `workers` processes (None: the cores this process may use, but one), which, where `crops` says so, also take the random
+        crop and mirror, while the whole image is at hand. `batches` may therefore be read ahead of what has been yielded.
+        The crop of an image is a function of `generator_seed`, of its step (counted on from `first_step`) and of its
+        position: a training resumed at a step draws what an uninterrupted one draws. Without `augment` files are decoded as
+        `batch` does; without `mirror` they are cropped only.
         """
 
 
@@ -122,23 +104,15 @@ class ArrayImages(Images):
         return (pixels, labels) if device is None else (pixels.to(device), labels.to(device))
 
     def stream(
-        self,
-        batches: Iterable[Tensor],
-        generator_seed: int,
-        *,
-        first_step: int = 0,
-        augment: bool = True,
-        mirror: bool = True,
-        workers: int | None = None,
+        self, batches: Iterable[Tensor], generator_seed: int, **_: Any
     ) -> Iterator[tuple[Tensor, Tensor]]:
         return (self.batch(rows) for rows in batches)
 
 
 class FileImages(Images):
-    """A set too large for memory."""
+    """A set too large for memory. Of a `folder`, the batches are those that it would have if its images were held."""
 
     pixels = None
-    crops = True
 
     def __init__(
         self,
@@ -149,11 +123,12 @@ class FileImages(Images):
         fingerprint: str,
         resize: int,
         positions: Sequence[int] | None = None,
+        folder: ImageFolder | None = None,
     ) -> None:
         """`files` below `root`, exactly those at `positions`; `resize` is the shorter side before the centre crop."""
         # One block of bytes: a million Python strings would be copied into every worker, page by page.
         self.files = np.array([os.fsencode(file) for file in files])
-        self.root, self.resize = root, resize
+        self.root, self.resize, self.folder, self.crops = root, resize, folder, folder is None
         self.labels = torch.tensor(labels, dtype=torch.int64)
         self.shape, self.fingerprint = shape, fingerprint
         self.positions = as_positions(positions, len(files))
@@ -162,14 +137,12 @@ class FileImages(Images):
         return self
 
     def decode(self, row: int, seed: str | None = None, mirror: bool = True) -> Tensor:
-        """uint8 (3, size, size): with a seed randomly cropped and, if `mirror`, mirrored; else centre-cropped."""
-        with read_image(self.root / os.fsdecode(self.files[row])) as image:
-            size = self.shape.size
-            pixels = (
-                centre_crop(image, self.resize, size)
-                if seed is None
-                else resized_crop_flip(image, size, seed, mirror)
-            )
+        """uint8 (3, size, size): centre-cropped, or with a seed, where `crops` says so, randomly cropped and, if `mirror`, mirrored."""
+        with read_image(self.root / os.fsdecode(self.files[row]), self.folder) as image:
+            if seed is None or not self.crops:
+                pixels = centre_crop(image, self.resize, self.shape.size)
+            else:
+                pixels = resized_crop_flip(image, self.shape.size, seed, mirror)
         return torch.from_numpy(pixels).permute(2, 0, 1)
 
     def batch(self, rows: Tensor, device: torch.device | str | None = None) -> tuple[Tensor, Tensor]:
@@ -200,29 +173,6 @@ class FileImages(Images):
             if isinstance(item, InputError):
                 raise item
             yield item
-
-
-class FolderImages(FileImages):
-    """An `imagefolder` too large for memory: every batch is the one that it would be if its images were held."""
-
-    crops = False
-
-    def __init__(
-        self,
-        root: Path,
-        files: Sequence[str],
-        labels: Sequence[int],
-        shape: DataShape,
-        fingerprint: str,
-        folder: ImageFolder,
-        positions: Sequence[int] | None = None,
-    ) -> None:
-        super().__init__(root, files, labels, shape, fingerprint, shape.size, positions)
-        self.folder = folder
-
-    def decode(self, row: int, seed: str | None = None, mirror: bool = True) -> Tensor:
-        with read_image(self.root / os.fsdecode(self.files[row]), self.folder) as image:
-            return torch.from_numpy(centre_crop(image, self.resize, self.shape.size)).permute(2, 0, 1)
 
 
 class _Decoder(Dataset[tuple[Tensor, int] | InputError]):

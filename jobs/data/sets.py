@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from jobs.data.decode import centre_crop, decode_each, read_image
-from jobs.data.images import ArrayImages, FileImages, FolderImages, Images
-from jobs.data.room import too_large
+from jobs.data.images import ArrayImages, FileImages, Images
+from jobs.data.memory_limit import too_large
 from rsctl.catalog.datasets import ImageFolder
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.catalog.depth import deep_files
@@ -61,13 +61,7 @@ def read(
 def from_arrays(
     pixels: Tensor, labels: Tensor, shape: DataShape, name: str, split: str, positions: Sequence[int] | None
 ) -> ArrayImages:
-    """Images from a whole split: uint8 (N, C, H, W) and int64 (N,), checked against the declared shape.
-
-    Raises
-    ------
-    InputError
-        Another number of images, another image size or depth, or a label outside the classes.
-    """
+    """Images from a whole split: uint8 (N, C, H, W) and int64 (N,); raises InputError where these aren't of the declared shape."""
     if pixels.dtype != torch.uint8:
         raise InputError(
             f"The {split} split of {name} holds {str(pixels.dtype).removeprefix('torch.')} values, not 8 bits a channel: its files are of "
@@ -133,13 +127,7 @@ def open_torchvision(name: str, split: str, data_root: Path, *, download: bool) 
 
 
 def torchvision_arrays(dataset: DataSet, split: str, data_root: Path) -> tuple[Tensor, Tensor]:
-    """A small set as torchvision stores it, as uint8 (N, C, H, W) and int64 (N,). Never downloads.
-
-    Raises
-    ------
-    InputError
-        Files are missing, incomplete or unreadable.
-    """
+    """A small set as torchvision stores it, as uint8 (N, C, H, W) and int64 (N,). Never downloads; raises InputError."""
     try:
         stored = open_torchvision(dataset.name, split, data_root, download=False)
     except Exception as error:  # torchvision and the formats below it raise all sorts
@@ -181,13 +169,12 @@ def read_folder(
     """An `imagefolder`: the chosen files, shorter side to `size`, centre crop; in memory, or from their files where they don't fit."""
     files = image_files(root, split, shape.class_names)
     chosen = files if positions is None else [files[position] for position in positions]
+    labels = [label for _, label, _ in chosen]
     fingerprint = listing_fingerprint(files, shape.size, root, parameters)
     if refusal := too_large(shape.held_bytes(len(chosen))):
         print(f"images are read from their files: {refusal}", flush=True)
-        labels = [label for _, label, _ in chosen]
-        return FolderImages(
-            root, [file for file, _, _ in chosen], labels, shape, fingerprint, parameters, positions
-        )
+        names = [file for file, _, _ in chosen]
+        return FileImages(root, names, labels, shape, fingerprint, shape.size, positions, parameters)
     pixels = np.empty((len(chosen), 3, shape.size, shape.size), dtype=np.uint8)
 
     def decode(row: int) -> None:
@@ -196,11 +183,7 @@ def read_folder(
 
     decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
     return ArrayImages(
-        torch.from_numpy(pixels),
-        torch.tensor([label for _, label, _ in chosen], dtype=torch.int64),
-        shape,
-        fingerprint,
-        positions,
+        torch.from_numpy(pixels), torch.tensor(labels, dtype=torch.int64), shape, fingerprint, positions
     )
 
 

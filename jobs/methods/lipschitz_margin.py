@@ -18,12 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import cached, is_parametrized
 
-from jobs.models.distance import set_p
+from jobs.models.architectures.linf_distance import set_p
 from jobs.precision import in_full
 from jobs.random import generator
 from jobs.state import TrainingState
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import Affine, Conv, Dense, DistanceOp, Scale
+from jobs.verifiers.tracing import trace
 from jobs.worst_case import ramp
 
 
@@ -129,7 +130,7 @@ def layer_constant(op: object, number: int, norm: str, directions: nn.Module) ->
         return op.weight.abs().flatten(1).sum(dim=1).max()
     direction = getattr(directions, f"layer{number}")
     with torch.no_grad():
-        moved = op.transpose(op.linear(direction))
-        direction.copy_(moved / moved.norm().clamp(min=1e-12))
+        image = op.transpose(op.linear(direction))
+        direction.copy_(image / image.norm().clamp(min=1e-12))
     constant: Tensor = op.linear(direction.clone()).norm()
     return constant

@@ -43,7 +43,7 @@ def attack(
         objective = smoothed_loss(model, noise, y)
         return pgd(x, lambda at: gradient(objective, at), epsilon, p["steps"])
 
-    def look(at: Tensor) -> tuple[Tensor, Tensor]:
+    def evaluate(at: Tensor) -> tuple[Tensor, Tensor]:
         """Return a mask of images that enough noises, or F̄, misclassify, and the gradient."""
         with torch.enable_grad():
             at = at.detach().requires_grad_()
@@ -53,7 +53,7 @@ def attack(
 
     # As in the authors' code the norm begins at ε, and what was found is cut to it. (There δ, once cut, is rounded to whole
     # pixel values again, which may leave the ball.)
-    return (x + within(ddn(x, look, epsilon, p["steps"]), epsilon)).detach()
+    return (x + within(ddn(x, evaluate, epsilon, p["steps"]), epsilon)).detach()
 
 
 def decided(logits: Tensor, decision: str) -> Tensor:

@@ -26,34 +26,13 @@ def build_model(
     shape: DataShape,
     normalisation: Values | None = None,
 ) -> nn.Sequential:
-    """The base classifier f: images in [0, 1] space → logits. Its weights are drawn from torch's default generator.
+    """The base classifier f, `(Normalize, architecture)`: images (B, channels, size, size) in [0, 1] → logits (B, classes).
 
-    Noise is added in [0, 1] space, *before* the model; subtracting the mean and dividing by the standard
-    deviation is the model's own first layer, so that σ and radii are in units of [0, 1] pixels (Cohen 2019).
-
-    Parameters
-    ----------
-    name
-        A declared architecture.
-    parameters
-        The architecture's own parameters, as a sweep file gives them.
-    dataset
-        Its mean and std become the normalisation layer; without them nothing is normalised.
-    shape
-        Channels, size and classes of the images.
-    normalisation
-        Mean and standard deviation per channel in place of the data set's: of a network that was trained with others.
-
-    Returns
-    -------
-    nn.Sequential
-        ``(Normalize, architecture)``: float (B, channels, size, size) → float (B, classes). State-dict keys of
-        the architecture begin with ``1.``, as in published checkpoints; normalisation adds none.
-
-    Raises
-    ------
-    InputError
-        An unknown architecture or parameter, an image too small for it, or channels that it can't take.
+    Noise is added in [0, 1] space, *before* the model; subtracting the mean and dividing by the standard deviation (the data
+    set's, or `normalisation`) is the model's own first layer, so that σ and radii are in units of [0, 1] pixels (Cohen 2019).
+    State-dict keys of the architecture begin with ``1.``, as in published checkpoints; normalisation adds none. Weights are
+    drawn from torch's default generator. Raises InputError for an unknown architecture or parameter, and for images that it
+    can't take.
     """
     declaration = find("model", name, known_models())
     checked = parameters_of("model", declaration, parameters)

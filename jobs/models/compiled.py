@@ -53,12 +53,12 @@ def compiled(function: Function, mode: str, tile: Tensor) -> tuple[Function, flo
         raise
     except Unsupported as error:
         raise RefusedError(
-            f"certification.compile = '{mode}': the network can't be compiled in one piece ({_said(error)}). Leave compile out."
+            f"certification.compile = '{mode}': the network can't be compiled in one piece ({_first_line(error)}). Leave compile out."
         ) from error
     except Exception as error:
         needs = "a C compiler and triton" if gpu else "a C++ compiler (g++, or the one that CXX names)"
         raise UnavailableError(
-            f"certification.compile = '{mode}': torch's compiler fails here ({_said(error)}). It needs {needs}. "
+            f"certification.compile = '{mode}': torch's compiler fails here ({_first_line(error)}). It needs {needs}. "
             "Install what is missing, or leave compile out."
         ) from error
 
@@ -81,13 +81,13 @@ def compiler_version(device: torch.device) -> str:
     from torch._inductor.cpp_builder import get_cpp_compiler
     from torch._inductor.cpu_vec_isa import pick_vec_isa
 
-    said = subprocess.run(
+    version = subprocess.run(
         [get_cpp_compiler(), "--version"], capture_output=True, text=True, check=True
     ).stdout
-    return f"{said.splitlines()[0]}, {pick_vec_isa()}, {torch.get_num_threads()} threads"
+    return f"{version.splitlines()[0]}, {pick_vec_isa()}, {torch.get_num_threads()} threads"
 
 
-def _said(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     """The first line of what went wrong that isn't empty."""
     lines = (line.strip() for line in str(error).splitlines())
     return next((line for line in lines if line), type(error).__name__)[:200]

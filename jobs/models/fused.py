@@ -28,12 +28,8 @@ class FusedConv(nn.Module):
 
     def __init__(self, conv: nn.Conv2d, *, relu: bool, overwrite: bool) -> None:
         super().__init__()
-        self.geometry = (
-            list(cast("tuple[int, int]", conv.padding)),
-            [*conv.stride],
-            [*conv.dilation],
-            conv.groups,
-        )
+        padding = list(cast("tuple[int, int]", conv.padding))
+        self.geometry = (padding, [*conv.stride], [*conv.dilation], conv.groups)
         # Plain attributes, not buffers: oneDNN's layout can't be moved, cast or saved as other tensors are.
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(conv.weight.detach(), *self.geometry, None)
         self.bias = None if conv.bias is None else conv.bias.detach()
@@ -43,12 +39,10 @@ class FusedConv(nn.Module):
         operators = torch.ops.mkldnn
         if shortcut is None:
             after = "relu" if self.relu else "none"
-            return cast(
-                Tensor,
-                operators._convolution_pointwise(x, self.weight, self.bias, *self.geometry, after, [], ""),
-            )
+            rest: tuple[Any, ...] = (self.weight, self.bias, *self.geometry, after, [], "")
+            return cast(Tensor, operators._convolution_pointwise(x, *rest))
         relu = "relu" if self.relu else None
-        rest: tuple[Any, ...] = (self.weight, self.bias, *self.geometry, "add", 1.0, relu, [], None)
+        rest = (self.weight, self.bias, *self.geometry, "add", 1.0, relu, [], None)
         if self.overwrite:
             return cast(Tensor, operators._convolution_pointwise_.binary(shortcut, x, *rest))
         return cast(Tensor, operators._convolution_pointwise.binary(x, shortcut, *rest))

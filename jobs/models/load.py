@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import platform
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,14 +15,18 @@ from torch.fx.experimental.optimization import fuse
 from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
+from jobs.models.compiled import compiled, compiler_version
 from jobs.models.fused import available, fused
-from jobs.precision import executed_function, float32_flags
+from jobs.precision import device_name, float32_flags
 from jobs.tensors import load_tensors
 from rsctl.catalog import find, known_datasets, known_models
 from rsctl.catalog.declare import DataShape
 from rsctl.config.identity import completed
 from rsctl.config.runs import TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
+
+REVISION = 3
+"""Revision of how f is executed and counted. Raise it when the same checkpoint would count differently."""
 
 
 def load_trained(file: Path, model_hash: str, shape: DataShape) -> tuple[nn.Sequential, str]:
@@ -96,8 +101,6 @@ class Executed(nn.Module):
 
     def compile_for(self, mode: str, tile: Tensor) -> float:
         """Switch to compiled code, for tiles like this one alone (`jobs.models.compiled`); returns the seconds it took."""
-        from jobs.models.compiled import compiled
-
         float32_flags(self.precision)
         self._run, seconds = compiled(self._as_it_is, mode, tile)
         self.compile_mode = mode
@@ -105,15 +108,25 @@ class Executed(nn.Module):
 
     def described(self, device: torch.device, tile: int, block: int) -> dict[str, Any]:
         """Everything besides the checkpoint that decides a logit's last bit; kept with the counts."""
-        return executed_function(
-            device,
-            self.precision,
-            tile,
-            block,
-            folded=self.folded,
-            fused=self.fused,
-            compiled=self.compile_mode,
-        )
+        gpu = device.type == "cuda"
+        return {
+            "revision": REVISION,
+            "precision": self.precision,
+            "tile": tile,
+            "block": block,
+            "device": device_name(device),
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "machine": platform.machine(),
+            "torch": torch.__version__,
+            "cuda": str(torch.version.cuda) if gpu else "",
+            "cudnn": str(torch.backends.cudnn.version()) if gpu else "",
+            "tf32": self.precision == "tf32",
+            "folded": self.folded,
+            "fused": self.fused,
+            "compiled": self.compile_mode,
+            "compiler": "" if self.compile_mode == "off" else compiler_version(device),
+            "memory_format": "channels_last",
+        }
 
     def forward(self, x: Tensor) -> Tensor:
         # The flags are the process's, and another network in it may have another precision.

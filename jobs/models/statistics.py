@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from jobs.models.distance import Distance
+from jobs.models.architectures.linf_distance import Distance
 
 
 def least_images(model: nn.Module) -> int:

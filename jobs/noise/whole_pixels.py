@@ -32,7 +32,7 @@ class WholePixels:
         return self.values(uniform.flatten()).float().view(shape)
 
     def values(self, uniform: Tensor) -> Tensor:
-        """What integers (N,) below 2^BITS stand for: int64 (N,)."""
+        """Values, int64 (N,), of integers (N,) below 2^BITS."""
         cell, rest = uniform >> self.shift, uniform & ((1 << self.shift) - 1)
         chosen = torch.where(rest < self.cutoff.gather(0, cell), cell, self.other.gather(0, cell))
         return chosen.sub_(self.reach)

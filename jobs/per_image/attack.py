@@ -6,8 +6,8 @@ import torch
 
 from jobs.attacks.search import AttackSearch
 from jobs.models.load import Executed
-from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
-from jobs.precision import device_name
+from jobs.per_image.findings import Batch, open_run, parameters_of_run, run
+from jobs.verifiers import Verdicts
 from rsctl.catalog import find, known_attacks
 from rsctl.config.runs import AttackSpec
 from rsctl.store.task_context import TaskContext
@@ -26,13 +26,13 @@ def main(work: TaskContext) -> None:
         sigma=spec.sigma, noises=spec.noises, n=spec.n, alpha=spec.alpha, key=spec.noise_key, device=device,
     )  # fmt: skip
 
-    def look(batch: Batch) -> BatchFindings:
+    def process(batch: Batch) -> Verdicts:
         found = search(batch.images, batch.labels, batch.positions, batch.count)
         predicted = found.predicted
         if spec.target == "smoothed":
             # Votes name a class, but what is confirmed is only whether it is the label.
             predicted = torch.where(found.distance > 0, batch.labels, -1)
-        return BatchFindings(predicted, torch.zeros_like(found.distance), found.distance, found.image)
+        return Verdicts(predicted, torch.zeros_like(found.distance), found.distance, found.image)
 
     function = {
         "attack": attack.name,
@@ -40,8 +40,5 @@ def main(work: TaskContext) -> None:
         "target": spec.target,
         "precision": spec.precision,
         "folded": executed.folded,
-        "device": device_name(device),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
     }
-    run(work, images, sha256, function, search.batch, device, look)
+    run(work, images, sha256, function, search.batch, device, process)

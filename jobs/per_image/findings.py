@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from jobs.data import Images
 from jobs.memory import sized_by
 from jobs.models.load import load_trained
-from jobs.precision import configure
+from jobs.precision import configure, device_name
 from jobs.shard import ShardWriter, load_images
+from jobs.verifiers import Verdicts
 from rsctl.catalog.declare import Attack, Parameters, Verifier
 from rsctl.config.identity import completed
 from rsctl.config.runs import AttackSpec, VerifySpec
 from rsctl.errors import RefusedError, UserError
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.task_context import Stopped, TaskContext
 
-TELL_EVERY = 5.0
+REPORT_EVERY = 5.0
 """Seconds between two progress reports while a batch is under way."""
 
 
@@ -42,16 +43,6 @@ class Batch:
     """(B, channels, size, size) float32 in [0, 1]."""
     labels: Tensor
     """(B,) int64."""
-
-
-@dataclass
-class BatchFindings:
-    """Results of one batch, the copies included; tensors as in `rsctl.store.rows.Findings`."""
-
-    predicted: Tensor
-    radius: Tensor
-    broken: Tensor
-    adversarial: Tensor | None = None
 
 
 def open_run(
@@ -83,22 +74,27 @@ def run(
     function: dict[str, Any],
     batch: int,
     device: torch.device,
-    look: Callable[[Batch], BatchFindings],
+    process: Callable[[Batch], Verdicts],
 ) -> None:
     """Process every image of the task without a result, `batch` at a time; compact the run when its last task ends.
 
-    The composition of a batch depends on what was there before, its shape doesn't: `look` has to give an image the
+    The composition of a batch depends on what was there before, its shape doesn't: `process` has to give an image the
     same result whatever its neighbours.
     """
-    shard = _FindingsWriter(work, images, model_sha256, function)
-    on = function.get("device", "cpu")
+    on = device_name(device)
+    machine = {
+        "device": on,
+        "instruction_set": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+    }
+    shard = _FindingsWriter(work, images, model_sha256, {**function, **machine})
     advice = (
         "Take a smaller one, where the verifier or attack has this parameter, or a device with more memory."
     )
     for one in _batches(images, shard.begin(), batch, device):
         started = time.monotonic()
-        with sized_by("batch", batch, advice), _heard_of(shard, one.count, on):
-            outcome = look(one)
+        with sized_by("batch", batch, advice), _reporting(shard, one.count, on):
+            outcome = process(one)
         shard.add(one, outcome, time.monotonic() - started)
         stopping = shard.reached(device=on)
         if stopping and shard.done < shard.total:
@@ -107,14 +103,14 @@ def run(
 
 
 @contextlib.contextmanager
-def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
+def _reporting(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
     """Report every few seconds how long the current batch has taken: a solver may need minutes for one image."""
     started, over = time.monotonic(), threading.Event()
 
-    def tell() -> None:
+    def report() -> None:
         # A disk that fails is told by the loop, which writes there too.
         with contextlib.suppress(UserError, OSError):
-            while not over.wait(TELL_EVERY):
+            while not over.wait(REPORT_EVERY):
                 so_far = round(time.monotonic() - started, 1)
                 shard.work.progress(
                     shard.done,
@@ -126,7 +122,7 @@ def _heard_of(shard: ShardWriter, at_once: int, device: str) -> Iterator[None]:
                     so_far=so_far,
                 )
 
-    thread = threading.Thread(target=tell, daemon=True)
+    thread = threading.Thread(target=report, daemon=True)
     thread.start()
     try:
         yield
@@ -149,35 +145,35 @@ class _FindingsWriter(ShardWriter):
     ) -> None:
         super().__init__(work, images, model_sha256)
         self.function = function
-        self.parts: list[Findings] = []
+        self.parts: list[DistanceBounds] = []
 
-    def add(self, batch: Batch, outcome: BatchFindings, seconds: float) -> None:
+    def add(self, batch: Batch, outcome: Verdicts, seconds: float) -> None:
         """Keep the rows of a batch; raises RuntimeError where a proof and a counterexample contradict each other."""
         count = batch.count
         columns = (batch.labels, outcome.predicted, outcome.radius, outcome.broken)
         label, predicted, radius, broken = (column[:count].cpu().numpy() for column in columns)
         adversarial = None
-        if self.work.launch.get("keep_images", True) and outcome.adversarial is not None:
-            adversarial = outcome.adversarial[:count].cpu().numpy().astype(np.float32)
+        if self.work.launch.get("keep_images", True) and outcome.counterexample is not None:
+            adversarial = outcome.counterexample[:count].cpu().numpy().astype(np.float32)
         for place in np.flatnonzero(radius > broken):
             raise RuntimeError(
                 f"image {batch.positions[place]} has a proved radius of {radius[place]:g} and a counterexample at {broken[place]:g}: "
                 "a proof is wrong. Nothing of this batch was kept; please report it"
             )
         self.parts.append(
-            Findings(
+            DistanceBounds(
                 index=np.array(batch.positions[:count], np.int64),
                 label=label.astype(np.int32),
                 seconds=np.full(count, seconds / count),
                 fingerprint=np.zeros(count, np.int32),
                 predicted=predicted.astype(np.int32),
-                radius=radius.astype(np.float64),
-                broken=broken.astype(np.float64),
+                lower=radius.astype(np.float64),
+                upper=broken.astype(np.float64),
                 adversarial=adversarial,
             )
         )
         self.done += count
 
     def encoded(self) -> bytes:
-        rows = Findings.concatenate(self.parts) if self.parts else Findings.empty()
+        rows = DistanceBounds.concatenate(self.parts) if self.parts else DistanceBounds.empty()
         return encode_shard(Shard(rows, self.attributes, [self.function]))

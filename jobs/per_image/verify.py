@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import importlib
 
-import torch
-
-from jobs.per_image.findings import Batch, BatchFindings, open_run, parameters_of_run, run
-from jobs.precision import device_name
-from jobs.verifiers import Prover
+from jobs.per_image.findings import Batch, open_run, parameters_of_run, run
+from jobs.verifiers import Prover, Verdicts
 from rsctl.catalog import find, known_verifiers
 from rsctl.config.runs import VerifySpec
 from rsctl.store.task_context import TaskContext
@@ -28,17 +25,9 @@ def main(work: TaskContext) -> None:
         radii=spec.radii,
         precision=spec.precision,
     )
+    function = {"verifier": verifier.name, "revision": verifier.revision, "precision": spec.precision}
 
-    def look(batch: Batch) -> BatchFindings:
-        found = prover.verify(batch.images, batch.labels)
-        return BatchFindings(found.predicted, found.radius, found.broken, found.counterexample)
+    def process(batch: Batch) -> Verdicts:
+        return prover.verify(batch.images, batch.labels)
 
-    function = {
-        "verifier": verifier.name,
-        "revision": verifier.revision,
-        "precision": spec.precision,
-        "device": device_name(device),
-        "instruction_set": torch.backends.cpu.get_cpu_capability(),
-        "torch": torch.__version__,
-    }
-    run(work, images, sha256, function, prover.batch, device, look)
+    run(work, images, sha256, function, prover.batch, device, process)

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from jobs.models.distance import Distance
+from jobs.models.architectures.linf_distance import Distance
 from rsctl.catalog.recipe import Recipe
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 @dataclass
 class Verdicts:
-    """Results of a verifier for N images; distances in the verifier's norm and in units of [0, 1] pixels."""
+    """Results of a verifier, or of an attack, which proves nothing, for N images; distances in the verifier's norm and in units of [0, 1] pixels."""
 
     predicted: Tensor
     """(N,) int64: the class that the executed function gives the image, as it is."""

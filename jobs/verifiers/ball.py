@@ -7,8 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from jobs.verifiers.ibp import Interval
-
 BISECTIONS = 60
 
 
@@ -28,10 +26,6 @@ class Ball:
     @property
     def upper(self) -> Tensor:
         return (self.centre + self.radius).clamp(0, 1)
-
-    def interval(self, shape: tuple[int, ...]) -> Interval:
-        """The box around it, for interval bounds."""
-        return Interval(self.lower.view(shape), self.upper.view(shape))
 
     def minimum(self, coefficients: Tensor) -> Tensor:
         """The least value of c·x, for c of shape (…, d); differentiable in c."""

@@ -8,6 +8,7 @@ never on a solver's word.
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -56,11 +57,7 @@ class Tree:
     def __init__(self, case: Case, relaxed: Relaxed, parameters: Any) -> None:
         self.case, self.ball, self.bounds, self.slack = case, relaxed.ball, relaxed.bounds, relaxed.slack
         self.layers: list[Layer] = case.net.layers
-        self.batch, self.limit, self.steps = (
-            parameters.together,
-            parameters.max_nodes,
-            parameters.steps,
-        )
+        self.batch, self.limit, self.steps = parameters.together, parameters.max_nodes, parameters.steps
         self.sizes = [len(layer.bias) for layer in self.layers[:-1]]
         count = len(relaxed.open)
         self.target = torch.tensor(relaxed.open)
@@ -99,23 +96,8 @@ class Tree:
     ) -> bool:
         """Bound subproblems and keep those that stay open; whether a counterexample turned up."""
         self.nodes += len(target)
-        rows = self.case.margins()[0][target][:, None]
-        split = self._split(signs)
-        choice = Choice(
-            [part[:, None] for part in slopes.split(self.sizes, dim=1)],
-            [part[:, None] for part in multipliers.split(self.sizes, dim=1)],
-        )
         enough = self.slack[target]
-        found, choice = improve(
-            self.layers,
-            self._fixed(split),
-            self.ball,
-            rows,
-            choice,
-            self.steps,
-            split,
-            enough=enough[:, None],
-        )
+        (found, choice), _ = self._improve(target, signs, slopes, multipliers, self.steps, enough[:, None])
         value = found.value[:, 0]
         open_ = (~(value > enough)).nonzero()[:, 0]
         if len(open_):
@@ -147,12 +129,8 @@ class Tree:
 
         The score is what the ReLU's relaxation costs the bound, with the bias it lets through (Bunel 2020, BaBSR).
         """
-        split = self._split(self.signs[rows])
-        bounds = self._fixed(split)
-        choice = Choice([part[:, None] for part in self.slopes[rows].split(self.sizes, dim=1)],
-                        [part[:, None] for part in self.multipliers[rows].split(self.sizes, dim=1)])  # fmt: skip
-        objective = self.case.margins()[0][self.target[rows]][:, None]
-        found = improve(self.layers, bounds, self.ball, objective, choice, 0, split)[0]
+        parts = (self.target[rows], self.signs[rows], self.slopes[rows], self.multipliers[rows])
+        (found, _), bounds = self._improve(*parts, 0)
         scores = []
         for layer, (lower, upper), coefficient in zip(self.layers, bounds, found.coefficients, strict=False):
             part, share = coefficient[:, 0], upper / (upper - lower).clamp(min=1e-300)
@@ -164,22 +142,30 @@ class Tree:
 
     def _leaf(self, row: int) -> bool | None:
         """Settle a subproblem without open ReLUs, and drop it if it is proved."""
-        signs, target = self.signs[row : row + 1], self.target[row : row + 1]
+        one = slice(row, row + 1)
+        target, signs = self.target[one], self.signs[one]
         split = self._split(signs)
-        multipliers, point = _multipliers(
-            self.layers, self._fixed(split), self.ball, self.case.margins()[0, target[0]], split
-        )
-        choice = Choice(
-            [part[:, None] for part in self.slopes[row : row + 1].split(self.sizes, dim=1)], multipliers
-        )
-        objective = self.case.margins()[0][target][:, None]
-        found: Bounded = improve(self.layers, self._fixed(split), self.ball, objective, choice, 0, split)[0]
+        objective = self.case.margins()[0, target[0]]
+        multipliers, point = _multipliers(self.layers, self._fixed(split), self.ball, objective, split)
+        (found, _), _ = self._improve(target, signs, self.slopes[one], multipliers, 0)
         if bool(found.value[0, 0] > self.slack[target[0]]):
             self._drop(torch.tensor([row]))
             return True
         if point is not None and self.case.counterexamples.push(torch.from_numpy(point), self.ball):
             return False
         return None
+
+    def _improve(
+        self, target: Tensor, signs: Tensor, slopes: Tensor, multipliers: Tensor, steps: int, enough: Tensor | float = math.inf
+    ) -> tuple[tuple[Bounded, Choice], list[Bounds]]:  # fmt: skip
+        """The bounds of these subproblems after so many gradient steps, with their α and β, and those of their ReLUs."""
+        split = self._split(signs)
+        bounds = self._fixed(split)
+        choice = Choice(
+            *([part[:, None] for part in each.split(self.sizes, dim=1)] for each in (slopes, multipliers))
+        )
+        rows = self.case.margins()[0][target][:, None]
+        return improve(self.layers, bounds, self.ball, rows, choice, steps, split, enough=enough), bounds
 
     def _split(self, signs: Tensor) -> list[Tensor]:
         return list(signs.double().split(self.sizes, dim=1))
@@ -200,8 +186,8 @@ class Tree:
 
 def _multipliers(
     layers: list[Layer], bounds: list[Bounds], ball: Ball, objective: Tensor, signs: list[Tensor]
-) -> tuple[list[Tensor], np.ndarray | None]:
-    """β for a network that its fixed ReLUs make linear, from a linear program, and the image where it is least.
+) -> tuple[Tensor, np.ndarray | None]:
+    """β (1, R) for a network that its fixed ReLUs make linear, from a linear program, and the image where it is least.
 
     min c·x over the ball with every fixed z on its side. Where no image is on all sides, the sides are relaxed at a price:
     the multipliers are those of the prices.
@@ -224,9 +210,9 @@ def _multipliers(
     matrix = torch.cat([m for m, _ in maps[:-1]])[fixed] * sign[fixed, None]
     constant = torch.cat([b for _, b in maps[:-1]])[fixed] * sign[fixed]
     values, point = _linear_program(cost, matrix.numpy(), constant.numpy(), ball)
-    full = torch.zeros(len(sign), dtype=torch.float64)
-    full[fixed] = torch.from_numpy(values)
-    return [part[None, None] for part in full.split([s.shape[1] for s in signs])], point
+    multipliers = torch.zeros((1, len(sign)), dtype=torch.float64)
+    multipliers[0, fixed] = torch.from_numpy(values)
+    return multipliers, point
 
 
 def _linear_program(
@@ -244,20 +230,15 @@ def _linear_program(
         extra, total = np.ones((1, 2 * size)), np.array([ball.radius])
     else:
         extra, total = np.zeros((0, size)), np.zeros(0)
-    found = linprog(
-        cost,
-        np.concatenate([-matrix, extra]),
-        np.concatenate([constant, total]),
-        bounds=limits,
-        method="highs",
-    )
+    rows_up, limit = np.concatenate([-matrix, extra]), np.concatenate([constant, total])
+    found = linprog(cost, rows_up, limit, bounds=limits, method="highs")
     if found.status == 0:
         x = found.x if ball.norm != "l1" else ball.centre.numpy() + found.x[:size] - found.x[size:]
         return np.maximum(-found.ineqlin.marginals[:rows], 0), x
     # No image lies on all sides, which the least total violation's multipliers show; large enough they outweigh the cost.
-    slack = np.concatenate([np.concatenate([-matrix, extra]), np.concatenate([-np.eye(rows), np.zeros((len(total), rows))])], axis=1)  # fmt: skip
+    slack = np.concatenate([-np.eye(rows), np.zeros((len(total), rows))])
     found = linprog(
-        np.concatenate([np.zeros(len(cost)), np.ones(rows)]), slack, np.concatenate([constant, total]),
+        np.concatenate([np.zeros(len(cost)), np.ones(rows)]), np.concatenate([rows_up, slack], axis=1), limit,
         bounds=np.concatenate([limits, np.stack([np.zeros(rows), np.full(rows, np.inf)], 1)]), method="highs",
     )  # fmt: skip
     if found.status != 0 or found.fun <= 0:

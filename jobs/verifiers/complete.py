@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -15,9 +15,9 @@ from jobs.verifiers import Verdicts
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.counterexample import Counterexamples
 from jobs.verifiers.matrices import Bounds, Matrices, matrices
-from jobs.verifiers.network import trace
 from jobs.verifiers.prover import SumsOfProducts
 from jobs.verifiers.relaxation import layer_bounds, lower_bound
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 SLOPE_STEPS = 20
@@ -51,10 +51,10 @@ class Case:
     counterexamples: Counterexamples
     deadline: float
     """Deadline on the monotonic clock."""
-    classes: int = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.classes = len(self.net.layers[-1].bias)
+    @property
+    def classes(self) -> int:
+        return len(self.net.layers[-1].bias)
 
     @property
     def left(self) -> float:
@@ -156,15 +156,7 @@ def bisect(case: Case, settle: Settle, tolerance: float, proved: float, failed: 
 
 
 class CompleteProver:
-    """Answers about one image after the other.
-
-    Parameters
-    ----------
-    largest
-        The largest radius that can be proved of a case, for where no `radii` are given.
-    settle
-        Proves or refutes one radius of a case.
-    """
+    """Answers about one image after the other: `settle` proves or refutes a radius, `largest` finds one where no `radii` are given."""
 
     batch = 1
 

@@ -71,11 +71,11 @@ class Counterexamples:
         if self.nearest is None:
             return
         centre = self.image.double().flatten()
-        least, most, way = 0.0, 1.0, self.nearest.double().flatten() - centre
-        everywhere = Ball(centre, self.distance, self.norm)
+        least, most, direction = 0.0, 1.0, self.nearest.double().flatten() - centre
+        ball = Ball(centre, self.distance, self.norm)
         for _ in range(HALVINGS):
             middle = (least + most) / 2
-            if self.offer((centre + middle * way)[None], everywhere):
+            if self.offer((centre + middle * direction)[None], ball):
                 most = middle
             else:
                 least = middle

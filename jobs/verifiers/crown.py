@@ -20,9 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers.ibp import Interval, Margins, box, propagate, result
-from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.network import Network, unsupported
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, DistanceOp, MaxMinOp, Op, Relu, Reshape
 from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]
@@ -156,9 +157,14 @@ class LinearBounds:
 
     def least(self, ball: Balls, a: Tensor, start: int) -> Tensor:
         """Lower bounds of a·z over the ball, (N, S, *shape) → (N, S); in chunks that fit into memory."""
-        widest = max(torch.Size(op.shape).numel() for op in self.network.ops[: start + 1])
-        some = max(1, TOGETHER.get(a.device.type, MOST) // (widest * len(a)))
+        some = together(self.network, start, a.device, len(a))
         return torch.cat([ball.lower(*self.carry(part, start)) for part in a.split(some, dim=1)], dim=1)
+
+
+def together(network: Network, last: int, device: torch.device, count: int) -> int:
+    """Number of functions of the result of operation `last` to carry at once, for `count` images each."""
+    widest = max(torch.Size(op.shape).numel() for op in network.ops[: last + 1])
+    return max(1, TOGETHER.get(device.type, MOST) // (widest * count))
 
 
 def unsupported_line(op: Op) -> Exception:
@@ -198,16 +204,15 @@ def refine(network: Network, found: list[Interval], ball: Balls, number: int) ->
     rows = open_.any(dim=0).nonzero()[:, 0]
     lines, shape = LinearBounds(network, found), network.ops[number].shape
     size, count = torch.Size(shape).numel(), len(low)
-    widest = max(torch.Size(op.shape).numel() for op in network.ops[: number + 1])
-    for part in rows.split(max(1, TOGETHER.get(low.device.type, MOST) // (2 * widest * count))):
+    for part in rows.split(together(network, number, low.device, 2 * count)):
         one = torch.zeros(len(part), size, dtype=torch.float64, device=low.device)
         one[torch.arange(len(part)), part] = 1.0
         both = torch.cat([one, -one]).view(1, 2 * len(part), *shape).expand(count, *(-1,) * (len(shape) + 1))
         least = lines.least(ball, both, number)
-        mine = open_[:, part]
+        own_open = open_[:, part]
         below, above = least[:, : len(part)], -least[:, len(part) :]
-        flat_low[:, part] = torch.where(mine, below.maximum(flat_low[:, part]), flat_low[:, part])
-        flat_high[:, part] = torch.where(mine, above.minimum(flat_high[:, part]), flat_high[:, part])
+        flat_low[:, part] = torch.where(own_open, below.maximum(flat_low[:, part]), flat_low[:, part])
+        flat_high[:, part] = torch.where(own_open, above.minimum(flat_high[:, part]), flat_high[:, part])
     return Interval(flat_low.view_as(low), flat_high.view_as(high))
 
 

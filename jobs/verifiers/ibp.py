@@ -14,9 +14,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import HUGE, TINY, UNIT, Add, Affine, Dense, DistanceOp, Op, Relu
 from jobs.verifiers.prover import RadiusSearch, SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 PASSES = 2.3
@@ -44,8 +45,7 @@ def box(images: Tensor, radius: Tensor | float, dtype: torch.dtype = torch.float
     down, up = (images.new_tensor(towards) for towards in (-math.inf, math.inf))
     radius = torch.nextafter(radius, up)
     return Interval(
-        torch.nextafter(images - radius, down).clamp_(0, 1),
-        torch.nextafter(images + radius, up).clamp_(0, 1),
+        torch.nextafter(images - radius, down).clamp_(0, 1), torch.nextafter(images + radius, up).clamp_(0, 1)
     )
 
 
@@ -69,46 +69,46 @@ def logits(network: Network, start: Interval, *, last: int | None = None) -> Int
         inputs = [found[source] for source in op.inputs]
         done = [source for source in op.inputs if all(user <= number for user in network.users[source])]
         # Whether nobody else looks at these numbers, not even through another shape: their memory can be used again.
-        mine = bool(done) and isinstance(network.ops[done[0]], (Affine, Add, Relu))
-        if isinstance(op, Relu) and mine:
+        reusable = bool(done) and isinstance(network.ops[done[0]], (Affine, Add, Relu))
+        if isinstance(op, Relu) and reusable:
             found[number] = Interval(inputs[0].lower.relu_(), inputs[0].upper.relu_())
         else:
-            found[number] = result(network, op, inputs, mine=mine)
+            found[number] = result(network, op, inputs, reusable=reusable)
         for source in done:
             found.pop(source, None)
     return found[stop]
 
 
-def roomy(network: Network) -> bool:
+def never_overflows(network: Network) -> bool:
     """True if bounds over all images stay far below overflow; if not, every step has to check."""
-    if network.roomy is None:
+    if network.never_overflows is None:
         whole = torch.zeros((1, *network.ops[0].shape), dtype=torch.float64, device=network.device)
-        network.roomy = True  # for this propagation
+        network.never_overflows = True  # for this propagation
         found = propagate(network.to(torch.float64), Interval(whole, whole + 1))
-        network.roomy = all(bool((interval.magnitude < HUGE).all()) for interval in found)
-    return network.roomy
+        network.never_overflows = all(bool((interval.magnitude < HUGE).all()) for interval in found)
+    return network.never_overflows
 
 
-def result(network: Network, op: Op, inputs: list[Interval], *, mine: bool = False) -> Interval:
+def result(network: Network, op: Op, inputs: list[Interval], *, reusable: bool = False) -> Interval:
     """`step` within a network; what may have overflowed is bounded by ±∞."""
-    found = step(op, inputs, positive=network.positive(op.inputs[0]), mine=mine)
-    if roomy(network):
+    found = step(op, inputs, positive=network.positive(op.inputs[0]), reusable=reusable)
+    if never_overflows(network):
         return found
     wide = ~(found.upper - found.lower < HUGE)
     return Interval(found.lower.masked_fill(wide, -math.inf), found.upper.masked_fill(wide, math.inf))
 
 
-def step(op: Op, inputs: list[Interval], *, positive: bool = False, mine: bool = False) -> Interval:
+def step(op: Op, inputs: list[Interval], *, positive: bool = False, reusable: bool = False) -> Interval:
     """Bounds of an operation's result from those of what it takes.
 
-    `positive` if these are 0 or more, `mine` if they aren't needed any more and have no gradient: new memory costs as
+    `positive` if these are 0 or more, `reusable` if they aren't needed any more and have no gradient: new memory costs as
     much as the arithmetic on it.
     """
     if isinstance(op, Affine):
         g = op.error(inputs[0].lower.dtype)
         # The bias's own part of the error; the radius's sum takes it in passing.
-        middle, radius = op.spread(*enlarged(inputs[0], g, positive, mine), op.bias_size * g + TINY)
-        if mine:
+        middle, radius = op.spread(*enlarged(inputs[0], g, positive, reusable), op.bias_size * g + TINY)
+        if reusable:
             upper = middle.add_(radius)
             return Interval(torch.sub(upper, radius, alpha=2, out=radius), upper)
         lower = middle - radius
@@ -122,10 +122,10 @@ def step(op: Op, inputs: list[Interval], *, positive: bool = False, mine: bool =
     return Interval(op.apply(inputs[0].lower), op.apply(inputs[0].upper))
 
 
-def enlarged(interval: Interval, g: float, positive: bool, mine: bool = False) -> tuple[Tensor, Tensor]:
+def enlarged(interval: Interval, g: float, positive: bool, reusable: bool = False) -> tuple[Tensor, Tensor]:
     """u + l and l − u − 2g·max(|l|, |u|): twice the centre, and minus twice the enlarged radius."""
     lower, upper = interval
-    if positive and mine:
+    if positive and reusable:
         return lower + upper, lower.sub_(upper, alpha=1 + 2 * g)
     if positive:
         return lower + upper, torch.sub(lower, upper, alpha=1 + 2 * g)

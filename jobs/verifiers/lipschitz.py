@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from jobs.verifiers import Verdicts
-from jobs.verifiers.network import Network, trace, unsupported
+from jobs.verifiers.network import Network, unsupported
 from jobs.verifiers.operations import (
     HUGE,
     TINY,
@@ -36,6 +36,7 @@ from jobs.verifiers.operations import (
     Scale,
 )
 from jobs.verifiers.prover import SumsOfProducts
+from jobs.verifiers.tracing import trace
 from rsctl.catalog.declare import DataShape
 
 U = UNIT[torch.float64]

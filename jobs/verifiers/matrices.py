@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from jobs.verifiers.ball import Ball
-from jobs.verifiers.ibp import roomy
+from jobs.verifiers.ibp import never_overflows
 from jobs.verifiers.network import Network
 from jobs.verifiers.operations import TINY, UNIT, Add, Affine, Input, Relu, Reshape
 from rsctl.errors import InputError
@@ -40,10 +40,6 @@ class Matrices:
     """`layers[j - 1]` gives the inputs of ReLU layer j, so layer k takes v_0 … v_k."""
     network: Network
     """The network as operations in float64."""
-
-    @property
-    def relus(self) -> int:
-        return sum(len(layer.bias) for layer in self.layers[:-1])
 
     def rounding(self, ball: Ball, bounds: Sequence[Bounds]) -> Tensor:
         """(classes,): at most this lies between the executed float32 logits of an image in the ball and the exact ones.
@@ -82,10 +78,8 @@ def relu_count(network: Network) -> int:
 def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
     """The layers of a traced network.
 
-    Raises
-    ------
-    InputError
-        More than `most` ReLUs, an operation that is neither affine nor a ReLU, or numbers that float32 may overflow at.
+    Raises InputError for more than `most` ReLUs, an operation that is neither affine nor a ReLU, and numbers that float32 may
+    overflow at.
     """
     for op in network.ops:
         if not isinstance(op, (Input, Affine, Relu, Add, Reshape)):
@@ -99,22 +93,22 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
             f"model: it has {count} ReLUs, and {verifier} takes at most max_relus = {most}. Train a smaller model, raise "
             "max_relus (time grows exponentially in the ReLUs that an image leaves open), or verify it with crown or ibp."
         )
-    if not roomy(network):
+    if not never_overflows(network):
         raise InputError(
             f"model: float32 may overflow in it, for its weights are huge, and then {verifier}'s exact arithmetic doesn't describe "
             "the function as executed. Train it anew, or verify it with ibp."
         )
     network = network.to(torch.float64)
-    size = torch.Size(network.ops[0].shape).numel()
     # Of every operation's result: the matrices it takes of each v_j, as (columns, *shape), and its constant.
-    parts = [({0: torch.eye(size, dtype=torch.float64).view(size, *network.ops[0].shape)}, torch.zeros((1, *network.ops[0].shape), dtype=torch.float64))]  # fmt: skip
+    parts = [
+        ({0: _identity(network.ops[0].shape)}, torch.zeros((1, *network.ops[0].shape), dtype=torch.float64))
+    ]
     layers = []
     for op in network.ops[1:]:
         columns, constant = parts[op.inputs[0]]
         if isinstance(op, Relu):
             layers.append(_layer(columns, constant))
-            size = constant.numel()
-            columns = {len(layers): torch.eye(size, dtype=torch.float64).view(size, *op.shape)}
+            columns = {len(layers): _identity(op.shape)}
             constant = torch.zeros((1, *op.shape), dtype=torch.float64)
         elif isinstance(op, Add):
             others, other_constant = parts[op.inputs[1]]
@@ -130,12 +124,15 @@ def matrices(network: Network, *, most: int, verifier: str) -> Matrices:
     return Matrices([*layers, _layer(*parts[-1])], network)
 
 
+def _identity(shape: tuple[int, ...]) -> Tensor:
+    size = torch.Size(shape).numel()
+    return torch.eye(size, dtype=torch.float64).view(size, *shape)
+
+
 def _layer(columns: dict[int, Tensor], constant: Tensor) -> Layer:
     return Layer({j: part.flatten(1).T.contiguous() for j, part in columns.items()}, constant.flatten())
 
 
 def _sum(a: Tensor | None, b: Tensor | None) -> Tensor:
-    if a is None:
-        assert b is not None
-        return b
-    return a if b is None else a + b
+    present = [part for part in (a, b) if part is not None]
+    return present[0] if len(present) == 1 else present[0] + present[1]

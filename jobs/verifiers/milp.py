@@ -14,8 +14,8 @@ from torch import nn
 
 from jobs.verifiers import Prover
 from jobs.verifiers.ball import Ball
-from jobs.verifiers.complete import Case, CompleteProver, bisect, matrices_of
-from jobs.verifiers.program import TOLERANCE, Answer, Program
+from jobs.verifiers.complete import Case, CompleteProver, Relaxed, bisect, matrices_of
+from jobs.verifiers.program import TOLERANCE, Program, SolverResult
 from rsctl.catalog.declare import DataShape
 
 INSIDE = 1e-4
@@ -67,17 +67,19 @@ def largest(case: Case) -> float:
 
 def _nearest(case: Case, most: float, seconds: float) -> float:
     """The least value of the program of every target: a bound on the distance of any counterexample, inf for none."""
-    ball = case.ball(most + 2 * TOLERANCE)
-    relaxed = case.relax(ball)
-    program = Program(case.net.layers, relaxed.bounds, ball)
+
+    def within(radius: float) -> tuple[Ball, Relaxed, Program]:
+        ball = case.ball(radius)
+        relaxed = case.relax(ball)
+        return ball, relaxed, Program(case.net.layers, relaxed.bounds, ball)
+
+    ball, relaxed, program = within(most + 2 * TOLERANCE)
     targets, nearest, end = relaxed.open, math.inf, case.left - seconds
     for done, target in enumerate(targets):
         closer = case.counterexamples.distance + 2 * TOLERANCE
         if closer < 0.99 * ball.radius:
             # In the smaller ball of a nearer counterexample fewer ReLUs are open.
-            ball = case.ball(closer)
-            relaxed = case.relax(ball)
-            program = Program(case.net.layers, relaxed.bounds, ball)
+            ball, relaxed, program = within(closer)
         if target not in relaxed.open:
             continue
         left = (case.left - end) / (len(targets) - done)
@@ -90,7 +92,9 @@ def _nearest(case: Case, most: float, seconds: float) -> float:
     return nearest
 
 
-def _counts(case: Case, program: Program, target: int, answer: Answer, ball: Ball, seconds: float) -> bool:
+def _counts(
+    case: Case, program: Program, target: int, answer: SolverResult, ball: Ball, seconds: float
+) -> bool:
     """True if the solver's point leads to a counterexample."""
     if answer.point is None:
         return False

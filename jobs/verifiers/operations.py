@@ -1,13 +1,4 @@
-"""The operations that bounds are carried through. Every one of a network's is one of
-
-    Input          the image, in [0, 1] space
-    Scale          a·x + b per channel: the normalisation, a batch normalisation that isn't folded
-    Conv, Dense    Wx + b; average pooling is a convolution too
-    Reshape        flatten
-    Relu           max(x, 0)
-    Add            of two earlier results: a shortcut
-    MaxMin         the larger and the smaller of two halves
-    Distance       ‖x − w_j‖∞ + b_j (Zhang et al. 2021)
+"""The operations that bounds are carried through: a network is a list of them.
 
 Bounds are about the float32 function as it is executed, so an operation knows how far that may be from exact
 arithmetic: a sum of n products in any order, fused or not, with a bias, is off by at most γ(|W||x| + |b|),
@@ -62,7 +53,7 @@ class Op:
 
 @dataclass(frozen=True)
 class Input(Op):
-    """The image."""
+    """The image, in [0, 1] space."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +66,7 @@ class Relu(Op):
 
 @dataclass(frozen=True)
 class Add(Op):
-    """x + y, with one rounding."""
+    """x + y of two earlier results, with one rounding: a shortcut."""
 
     def apply(self, *inputs: Tensor) -> Tensor:
         return inputs[0] + inputs[1]
@@ -130,7 +121,7 @@ class Affine(Op):
 
 @dataclass(frozen=True)
 class Scale(Affine):
-    """a·x + b per channel."""
+    """a·x + b per channel: the normalisation, a batch normalisation that isn't folded."""
 
     weight: Tensor
 
@@ -175,7 +166,7 @@ class Dense(Affine):
 
 @dataclass(frozen=True)
 class Conv(Affine):
-    """A convolution with zero padding; weight (out, in / groups, kernel, kernel), bias (out, 1, 1)."""
+    """A convolution with zero padding, or average pooling; weight (out, in / groups, kernel, kernel), bias (out, 1, 1)."""
 
     weight: Tensor
     magnitude: Tensor
@@ -230,7 +221,7 @@ class MaxMinOp(Op):
 
 @dataclass(frozen=True)
 class DistanceOp(Op):
-    """‖x − w_j‖∞ + b_j for every unit j."""
+    """‖x − w_j‖∞ + b_j for every unit j (Zhang et al. 2021)."""
 
     weight: Tensor
     bias: Tensor
@@ -257,13 +248,10 @@ class DistanceOp(Op):
 
 @dataclass(frozen=True)
 class Reshape(Op):
-    """Reshapes the numbers."""
+    """The numbers in another shape: flatten."""
 
     before: tuple[int, ...]
     """Shape of one input."""
 
     def apply(self, *inputs: Tensor) -> Tensor:
         return inputs[0].reshape(-1, *self.shape)
-
-    def back(self, a: Tensor) -> Tensor:
-        return a.reshape(-1, *self.before)

@@ -32,7 +32,7 @@ OPTIMAL, STOPPED, INFEASIBLE = 0, 1, 2
 
 
 @dataclass(frozen=True)
-class Answer:
+class SolverResult:
     """The solver's result about images that are classified as one target."""
 
     nearest: float
@@ -42,14 +42,9 @@ class Answer:
 
 
 class Program:
-    """The rows that all targets share, for one ball and the bounds of every ReLU in it.
+    """The rows that all targets share, for one ball and the `bounds` (1, units) of what goes into each ReLU layer in it.
 
-    Parameters
-    ----------
-    layers
-        Of the network, in exact arithmetic.
-    bounds
-        Of what goes into each ReLU layer in the ball, (1, units).
+    `layers` are the network's, in exact arithmetic.
     """
 
     def __init__(self, layers: Sequence[Layer], bounds: Sequence[Bounds], ball: Ball) -> None:
@@ -68,13 +63,13 @@ class Program:
     def binaries(self) -> int:
         return int(sum(part.sum() for part in self.binary))
 
-    def solve(self, label: int, target: int, slack: float, seconds: float) -> Answer:
+    def solve(self, label: int, target: int, slack: float, seconds: float) -> SolverResult:
         """The nearest image in the ball with logits f_label − f_target ≤ slack.
 
         `seconds` is the time limit; what isn't settled until then is said to be unknown.
         """
         if seconds <= 0:
-            return Answer(0.0, None)
+            return SolverResult(0.0, None)
         row, constant = self._margin(label, target)
         scale = max(1.0, float(abs(row).max()))
         rows = [*self.rows, (row, np.array([-math.inf]), np.array([slack + TOLERANCE * scale - constant]))]
@@ -89,7 +84,7 @@ class Program:
             options={"time_limit": seconds, "mip_rel_gap": 0.0},
         )  # fmt: skip
         if found.status == INFEASIBLE:
-            return Answer(math.inf, None)
+            return SolverResult(math.inf, None)
         point = None if found.x is None else found.x[self.values[0]]
         # Without binaries it is a linear program, whose value is the bound; a solver that was stopped has the bound of
         # the nodes that it still had open, and none before it found an image.
@@ -98,7 +93,7 @@ class Program:
             bound = found.mip_dual_bound
         elif found.status == OPTIMAL:
             bound = found.fun
-        return Answer(0.0 if bound is None else max(0.0, float(bound) - TOLERANCE), point)
+        return SolverResult(0.0 if bound is None else max(0.0, float(bound) - TOLERANCE), point)
 
     def _columns(self, lower: Floats, upper: Floats, *, binary: bool = False) -> NDArray[np.int64]:
         count = len(lower)

@@ -59,7 +59,7 @@ class RadiusSearch:
         radius = torch.zeros(len(images), dtype=torch.float64, device=images.device)
         sure = None
         if self.smallest < math.inf and self.sure > self.passes * self.wrong:
-            sure = self.ask(images, labels, rows, torch.full_like(radius, self.smallest))
+            sure = self.prove(images, labels, rows, torch.full_like(radius, self.smallest))
         predicted = labels.clone()
         unsure = rows if sure is None else rows[~sure]
         predicted[unsure] = self.classes(images, unsure)
@@ -68,7 +68,7 @@ class RadiusSearch:
         def proved(some: Tensor, each: Tensor) -> Tensor:
             if sure is not None and bool((each == self.smallest).all()):
                 return sure[right[some]]
-            return self.ask(images, labels, right[some], each)
+            return self.prove(images, labels, right[some], each)
 
         radius[right] = largest(
             proved, len(right), self.radii, start=1 / 255, tolerance=self.tolerance, device=images.device
@@ -77,15 +77,15 @@ class RadiusSearch:
         self.wrong += len(images) - len(right)
         return Verdicts(predicted, radius, torch.full_like(radius, math.inf))
 
-    def ask(self, images: Tensor, labels: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
+    def prove(self, images: Tensor, labels: Tensor, rows: Tensor, radius: Tensor) -> Tensor:
         """Attempt proofs of the images in `rows`, each at its radius; returns a mask of those that are proved."""
         answers = []
         for some, each in zip(rows.split(self.batch), radius.split(self.batch), strict=True):
             padded, radii = filled(some, self.batch), filled(each, self.batch)
             whole = len(some) == len(images) == self.batch  # in order: nothing to pick out
-            asked = (images, labels) if whole else (images[padded], labels[padded])
+            batch = (images, labels) if whole else (images[padded], labels[padded])
             with torch.backends.cudnn.flags(enabled=False):
-                answers.append(self.proved(*asked, radii)[: len(some)])
+                answers.append(self.proved(*batch, radii)[: len(some)])
         return torch.cat(answers)
 
     def classes(self, images: Tensor, rows: Tensor) -> Tensor:

@@ -65,14 +65,8 @@ def lower_bound(
 ) -> Bounded:  # fmt: skip
     """The least that `objective` (B or 1, m, units) · z of layer number len(bounds) can be in the ball.
 
-    Parameters
-    ----------
-    bounds
-        Of z of every earlier layer; those of a fixed ReLU have one side at 0.
-    choice
-        α and β; without them CROWN's α, and no β.
-    signs
-        Per layer (B, units): 1 or −1 where the subproblem fixes a ReLU to that side, else 0. Used with β.
+    `bounds` are those of z of every earlier layer, a fixed ReLU's with one side at 0. `choice` has α and β, by default CROWN's α
+    and no β, which is used with `signs`: per layer (B, units), 1 or −1 where a ReLU is fixed to that side, else 0.
     """
     slopes = first_slopes(bounds) if choice is None else choice.slopes
     layer = layers[len(bounds)]

@@ -1,7 +1,7 @@
 """Registry of methods, models, data sets, verifiers and attacks, the project's own and those of plugins.
 
 A plugin is an importable package named under `plugins` in rsctl.toml; its top module may hold
-`METHODS`, `MODELS`, `DATASETS`, `VERIFIERS`, `ATTACKS` and `CERTIFICATES`, each a sequence of declarations. It must not
+`METHODS`, `MODELS`, `DATASETS`, `VERIFIERS`, `ATTACKS`, `EXTRAS` and `CERTIFICATES`, each a sequence of declarations. It must not
 import torch there: a declaration names its code as text.
 """
 
@@ -13,13 +13,13 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
+from rsctl.catalog.declare import Attack, DataSet, Extra, Method, Model, Verifier
 from rsctl.errors import InputError, unknown
 
 if TYPE_CHECKING:
     from rsctl.catalog.plugin_packages import Plugin
 
-Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack)
+Declared = TypeVar("Declared", DataSet, Method, Model, Verifier, Attack, Extra)
 
 _named: tuple[str, ...] = ()
 _clashes: dict[tuple[str, str, str], str] = {}
@@ -30,7 +30,7 @@ def use_plugins(names: Iterable[str]) -> None:
     """Add the declarations of these packages; replaces what an earlier call named."""
     global _named
     _named = tuple(names)
-    for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
+    for lookup in _LOOKUPS:
         lookup.cache_clear()
 
 
@@ -50,7 +50,7 @@ def plugins() -> tuple[str, ...]:
 def plugin_problems() -> list[str]:
     """A sentence for each plugin that can't be used, or only in part. Only sweeps that need it are refused."""
     if _named:
-        for lookup in (known_methods, known_models, known_datasets, known_verifiers, known_attacks):
+        for lookup in _LOOKUPS:
             lookup()
     clashes = [text for (name, *_), text in _clashes.items() if name in _named]
     return [plugin.problem for plugin in _load() if plugin.problem] + clashes
@@ -97,9 +97,7 @@ def _each(folder: str, attribute: str) -> list[Any]:
 
 @cache
 def known_models() -> dict[str, Model]:
-    from rsctl.catalog.models import MODELS
-
-    return declared(MODELS, "MODELS")
+    return declared([model for family in _each("models", "MODELS") for model in family], "MODELS")
 
 
 @cache
@@ -109,13 +107,22 @@ def known_datasets() -> dict[str, DataSet]:
     return declared(DATASETS, "DATASETS")
 
 
+@cache
+def known_extras() -> dict[str, Extra]:
+    """Measurements of plugins; those of rsctl have keys and columns of their own (`rsctl.store.extras`)."""
+    return declared((), "EXTRAS")
+
+
+_LOOKUPS = (known_methods, known_models, known_datasets, known_verifiers, known_attacks, known_extras)
+
+
 def find(kind: str, name: str, among: dict[str, Declared]) -> Declared:
     """The declaration of this name; the error lists those that exist."""
     if name not in among:
-        raise InputError(unheard(kind, name, among))
+        raise InputError(unknown_name(kind, name, among))
     return among[name]
 
 
-def unheard(kind: str, name: str, among: Iterable[str]) -> str:
+def unknown_name(kind: str, name: str, among: Iterable[str]) -> str:
     """The message for an unknown name, with the plugins that can't be used: it may be one of theirs."""
     return " ".join([unknown(kind, name, among), *plugin_problems()])

@@ -80,5 +80,5 @@ def known_defects(root: Path, listing: Listing, white: float, orientation: str) 
     known = Checked.of(root, white, orientation)
     if not known.defects:
         return {}
-    said = zip(listing.files, map(known.defect, keys_of(listing)), strict=True)
-    return {file: why for (file, _, _), why in said if why}
+    reasons = zip(listing.files, map(known.defect, keys_of(listing)), strict=True)
+    return {file: why for (file, _, _), why in reasons if why}

@@ -77,7 +77,7 @@ class CheckpointParameters(Parameters):
 
 def identified(values: dict[str, Any]) -> dict[str, Any]:
     """The same values with the absolute path of the file and its hash; raises InputError."""
-    file, said = values.get("file"), values.get("sha256", "")
+    file, stated = values.get("file"), values.get("sha256", "")
     if not isinstance(file, str) or not file:
         raise InputError("method.file: is required: the checkpoint to import.")
     try:
@@ -89,7 +89,7 @@ def identified(values: dict[str, Any]) -> dict[str, Any]:
     except (OSError, ValueError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"method.file: {file} can't be read ({reason}).") from error
-    if said and said != found:
+    if stated and stated != found:
         raise InputError(
             f"method.sha256: doesn't match {path}, which has {found}. Use the right file, or correct the hash."
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
@@ -58,6 +58,12 @@ class Explained:
     example: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
 
+    @property
+    def module(self) -> str:
+        """Module with its code: `implementation`, by default the file of its name."""
+        named: Any = self
+        return str(named.implementation or f"{named.room}.{named.name.replace('-', '_')}")
+
 
 @dataclass(frozen=True)
 class Method(Explained):
@@ -82,10 +88,11 @@ class Method(Explained):
     they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
+    passes: Callable[[Mapping[str, Any], int], float] = lambda parameters, _: parameters.get("noises", 1)
+    """Passes of a batch through the network whose activations are kept for one pass back, of (hyper-parameters, classes):
+    memory goes with it."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.methods.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.methods"
 
     def default_values(self, dataset: str, sigma: float) -> dict[str, Any]:
         """The recipe and hyper-parameters the paper uses here, before the user's own values."""
@@ -120,9 +127,7 @@ class Verifier(Explained):
     implementation: str = ""
     """Module with `prepare`; by default `jobs.verifiers.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.verifiers.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.verifiers"
 
 
 @dataclass(frozen=True)
@@ -140,9 +145,7 @@ class Attack(Explained):
     implementation: str = ""
     """Module with `prepare`; by default `jobs.attacks.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or f"jobs.attacks.{self.name.replace('-', '_')}"
+    room: ClassVar = "jobs.attacks"
 
 
 @dataclass(frozen=True)
@@ -159,10 +162,9 @@ class Model(Explained):
     """Peak learning rate of SGD with batches of 64 for data sets without a published recipe: what trains a network without
     normalisation."""
     implementation: str = ""
+    """Module with `build`; by default `jobs.models.architectures.<name>`."""
 
-    @property
-    def module(self) -> str:
-        return self.implementation or "jobs.models.architectures"
+    room: ClassVar = "jobs.models.architectures"
 
 
 @dataclass(frozen=True)
@@ -195,11 +197,45 @@ class DataSet(Explained):
     """(data root, number of classes) → problems of the existing folders, without opening a file."""
     inspect: Callable[[Path, Any], DataShape] | None = None
     """Inspects the files (no decoding) for `classes` and `counts` that the declaration leaves open."""
-    implementation: str = ""
+    implementation: str = "jobs.data.sets"
+    """Module with `read`."""
+    room: ClassVar = "jobs.data"
+
+
+@dataclass(frozen=True)
+class Column:
+    """An array that is kept of each image."""
+
+    kind: Literal["i4", "i8", "f4", "f8"]
+    shape: tuple[int | Literal["classes", "dimension"], ...] = ()
+    """Its sides: numbers, the number of classes, or that of an image's coordinates; empty for a single number."""
+
+    def sides(self, classes: int, dimension: int) -> tuple[int, ...]:
+        """The shape for images of so many classes and coordinates."""
+        known = {"classes": classes, "dimension": dimension}
+        return tuple(known[side] if isinstance(side, str) else side for side in self.shape)
+
+
+@dataclass(frozen=True)
+class Extra:
+    """A measurement that the sampler makes of each image's estimation draws beside counting their classes."""
+
+    name: str
+    implementation: str
+    """The module that holds its `RECORDER` (`jobs.certify.recorders`); only a task imports it."""
+    columns: Mapping[str, Column]
+    """Columns of each finished image; a certificate finds them as `table.extras[name][column]`."""
+    under_way: Mapping[str, Column] | None = None
+    """Columns of an image that is still being sampled; None for the same ones."""
+    parameters: type[Parameters] = NoParameters
+    """The keys of `[certification.extras.<name>]`."""
+    revision: int = 1
+    """Part of a table's identity: raise it when the recorder changes what it measures."""
 
     @property
-    def module(self) -> str:
-        return self.implementation or "jobs.data.sets"
+    def sampled(self) -> Mapping[str, Column]:
+        """The columns of an image that is being sampled."""
+        return self.columns if self.under_way is None else self.under_way
 
 
 HELD_MOST = 8 * 2**30

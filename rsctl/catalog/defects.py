@@ -12,18 +12,14 @@ from rsctl.text import counted, path_text
 
 HEAD = 512
 """Number of first bytes that are inspected."""
-LOOKED_INTO = 1000
+INSPECTED = 1000
 """Number of files of a split whose first bytes are read before a submission."""
 AGAIN = "Copy it again from its source, or remove it."
 EMPTY = "is empty (0 bytes)"
 APPLE = "isn't an image but macOS metadata (AppleDouble)"
 NO_IMAGES: tuple[tuple[bytes, str, str], ...] = (
     (b"\x00\x05\x16\x07", APPLE, "Delete all such files: find FOLDER -name '._*' -delete"),
-    (
-        b"version https://git-lfs",
-        "is a pointer of Git LFS, not the image",
-        "Fetch the images: git lfs pull.",
-    ),
+    (b"version https://git-lfs", "is a pointer of Git LFS, not the image", "Fetch the images: git lfs pull."),
     (b"/annex/objects/", "is a pointer of git-annex, not the image", "Fetch the images: git annex get ."),
     (b"../.git/annex/", "is a pointer of git-annex, not the image", "Fetch the images: git annex get ."),
     (b"\x1f\x8b", "is a gzip file", "Unpack it."),
@@ -36,7 +32,7 @@ OTHER_FORMATS = (
 )  # fmt: skip
 
 
-def told_by_head(path: Path, *, undecodable: bool = False) -> str:
+def reason_in_head(path: Path, *, undecodable: bool = False) -> str:
     """Reason why a file is not an image, and the remedy; empty where its first bytes are inconclusive. `undecodable`: decoding failed.
 
     Only regular files are opened: reading a pipe would never end.
@@ -64,7 +60,7 @@ def told_by_head(path: Path, *, undecodable: bool = False) -> str:
     return ""
 
 
-def told(path: Path, error: BaseException) -> str:
+def undecodable_because(path: Path, error: BaseException) -> str:
     """The same for a file that a decoder refused."""
     if type(error).__name__ == "DecompressionBombError":
         return (
@@ -73,7 +69,7 @@ def told(path: Path, error: BaseException) -> str:
         )
     if isinstance(error, MemoryError):
         return "needs more memory than is available. Resize it, or remove it."
-    known = told_by_head(path, undecodable=True)
+    known = reason_in_head(path, undecodable=True)
     if not known and type(error).__name__ == "UnidentifiedImageError":
         return f"can't be decoded as an image (its first bytes match no known format). {AGAIN}"
     return known or (
@@ -86,7 +82,7 @@ def told(path: Path, error: BaseException) -> str:
 def suspects(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, str]:
     """Listed files that certainly aren't images, with the reasons: all empty files and those with macOS's names, and some by their first
     bytes, evenly spread over the list."""
-    every = max(1, len(files) // LOOKED_INTO)
+    every = max(1, len(files) // INSPECTED)
     found = {}
     for number, (file, _, size) in enumerate(files):
         if not size or number % every == 0 or os.path.basename(file).startswith("._"):
@@ -96,7 +92,7 @@ def suspects(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, str
 
 @lru_cache(maxsize=1 << 16)
 def _head(path: Path, size: int, changed: int, inode: int) -> str:
-    return told_by_head(path)
+    return reason_in_head(path)
 
 
 def grouped(root: Path, defects: Mapping[str, str], most: int = 0) -> list[str]:

@@ -60,10 +60,10 @@ def depth_of(image: Image.Image) -> Depth | None:
             Depth("16 bits", FULL) if image.format in ("PNG", "PPM") else Depth("32-bit or signed integers")
         )
     bits = tags.get(BITS, (16,))[0]
-    said = tags.get(LARGEST, 2**bits - 1)
-    said = said[0] if isinstance(said, tuple) else said
-    if said != 2**bits - 1:
-        return Depth(f"{bits} bits with a stated maximum of {said}")
+    stated = tags.get(LARGEST, 2**bits - 1)
+    stated = stated[0] if isinstance(stated, tuple) else stated
+    if stated != 2**bits - 1:
+        return Depth(f"{bits} bits with a stated maximum of {stated}")
     return Depth(f"{bits} bits", 2**bits - 1)
 
 
@@ -72,13 +72,13 @@ def deep_files(root: Path, files: Sequence[tuple[str, int, int]]) -> dict[str, D
     names = [file for file, _, _ in files if file.lower().endswith(ENDINGS)]
     parts = [names[first : first + TOGETHER] for first in range(0, len(names), TOGETHER)]
 
-    def look(part: list[str]) -> list[tuple[str, Depth | None]]:
+    def open_part(part: list[str]) -> list[tuple[str, Depth | None]]:
         return [(file, of_file(_depth, root / file)) for file in part]
 
     # In threads, for reading from a server takes time.
     with ThreadPoolExecutor(THREADS) as pool:
-        looked_at = [one for part in pool.map(look, parts) for one in part]
-    return {file: depth for file, depth in looked_at if depth is not None}
+        depths = [one for part in pool.map(open_part, parts) for one in part]
+    return {file: depth for file, depth in depths if depth is not None}
 
 
 def white_of(depth: Depth, given: float, path: Path) -> float:
@@ -125,10 +125,10 @@ def check_range(root: Path, deep: Mapping[str, Depth]) -> None:
         )
 
 
-def of_file(look: Callable[[Path, int, int, int], T], path: Path) -> T:
-    """The result of `look` for a file, cached until it changes: every point of a sweep needs it."""
+def of_file(read: Callable[[Path, int, int, int], T], path: Path) -> T:
+    """The result of `read` for a file, cached until it changes: every point of a sweep needs it."""
     status = os.stat(path)
-    return look(path, status.st_size, status.st_ctime_ns, status.st_ino)
+    return read(path, status.st_size, status.st_ctime_ns, status.st_ino)
 
 
 @lru_cache(maxsize=1 << 18)

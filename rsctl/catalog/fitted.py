@@ -68,14 +68,8 @@ def defaults(
 ) -> Sourced:
     """A method's hyper-parameters and its recipe here, before the user's own values.
 
-    Parameters
-    ----------
-    given
-        Recipe values of the sweep file, which the others are fitted to.
-    images
-        Of the whole training split, whatever is held out of it.
-    size
-        Side of an image in pixels.
+    The others are fitted to the recipe values of the sweep file (`given`), to the number of `images` of the whole training
+    split, whatever is held out of it, and to the `size` of an image's side in pixels.
     """
     found = method.sourced_defaults(dataset, sigma)
     if published(method, dataset, sigma):
@@ -84,17 +78,17 @@ def defaults(
     # Epochs of another recipe are scaled to the length of this one.
     share = recipe["epochs"] / found.get("epochs", (Recipe().epochs, ""))[0]
     fields = method.parameters.model_fields
-    moved = {}
+    scaled = {}
     for name in COUNTED_IN_EPOCHS:
         value, source = found.get(name, (fields[name].get_default(), "") if name in fields else (None, ""))
         if isinstance(value, float):
-            moved[name] = (round(value * share, 2), f"{source}, {SHARE}" if source else SHARE)
+            scaled[name] = (round(value * share, 2), f"{source}, {SHARE}" if source else SHARE)
         elif isinstance(value, int):
-            moved[name] = (max(1, round(value * share)), f"{source}, {SHARE}" if source else SHARE)
-    return {**found, **moved, **{key: (value, SOURCE) for key, value in recipe.items()}}
+            scaled[name] = (max(1, round(value * share)), f"{source}, {SHARE}" if source else SHARE)
+    return {**found, **scaled, **{key: (value, SOURCE) for key, value in recipe.items()}}
 
 
-def said_before(method: Method, dataset: str, sigma: float) -> Sourced:
+def known_defaults(method: Method, dataset: str, sigma: float) -> Sourced:
     """The defaults known before the images are counted; `fitted` marks values that depend on their number."""
     found = method.sourced_defaults(dataset, sigma)
     if not dataset or published(method, dataset, sigma):

@@ -7,6 +7,7 @@ import json
 import os
 import random
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,10 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
         raise InputError(
             f"dataset.path: {root} has no folder 'train'. Expected: train/<class>/<image> and test/<class>/<image>."
         )
-    there = folders_in(train)
-    names = [name for name in there if not name.startswith(".")]
+    present = folders_in(train)
+    names = [name for name in present if not name.startswith(".")]
     if parameters.classes:
-        names = list(dict.fromkeys(_named(name, there) for name in parameters.classes))
+        names = list(dict.fromkeys(_named(name, present) for name in parameters.classes))
         if len(names) < 2:
             raise InputError(
                 f"dataset.classes: must have at least two classes, but it has only '{names[0]}'."
@@ -59,11 +60,11 @@ def class_names(root: Path, parameters: Any) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _named(name: str, there: list[str]) -> str:
+def _named(name: str, present: list[str]) -> str:
     """The class folder of this name, or of one that looks the same."""
-    found = [one for one in there if one == name] or [one for one in there if alike(one) == alike(name)]
+    found = [one for one in present if one == name] or [one for one in present if alike(one) == alike(name)]
     if not found:
-        raise InputError(f"dataset.classes: {unknown('class folder', name, there)}")
+        raise InputError(f"dataset.classes: {unknown('class folder', name, present)}")
     return found[0]
 
 
@@ -71,8 +72,8 @@ def _no_other_class(root: Path, names: tuple[str, ...]) -> None:
     """Refuse test classes without training images: they would be silently dropped from the table."""
     test = root / "test"
     known = {alike(name) for name in names}
-    there = folders_in(test) if test.is_dir() else []
-    if others := [name for name in there if not name.startswith(".") and alike(name) not in known]:
+    present = folders_in(test) if test.is_dir() else []
+    if others := [name for name in present if not name.startswith(".") and alike(name) not in known]:
         raise InputError(
             f"dataset: {test} has class folders that {root / 'train'} lacks: {', '.join(others[:5])}."
             + OTHER_CLASSES
@@ -149,37 +150,24 @@ def inspect_folder(data_root: Path, parameters: Any, *, values: bool = True) -> 
         raise
     files = {split: listing.files for split, listing in found.items()}
     counts = {split: len(taken) for split, taken in files.items()}
+    shape = DataShape(3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values())))
     if not values:
-        return DataShape(
-            3, parameters.size, len(names), counts, names, left_out=sentence(both(found.values()))
-        )
+        return shape
     raw = {split: contents(root, taken) for split, taken in files.items()}
     grey = grey_files(root, parameters, files)
-    return DataShape(
-        3,
-        parameters.size,
-        len(names),
-        counts,
-        names,
-        _fingerprint(files, raw, grey),
-        sum(map(len, grey.values())),
-        {
-            split: _fingerprint({split: files[split]}, {split: raw[split]}, {split: grey[split]})
-            for split in SPLITS
-        },
-        sentence(both(found.values())),
+
+    def fingerprint(*splits: str) -> str:
+        identified: dict[str, Any] = {split: files[split] for split in splits}
+        if any(raw[split] for split in splits):
+            identified["contents"] = {split: raw[split] for split in splits}
+        if deep := sorted(file for split in splits for file in grey[split]):
+            identified["deep"] = deep
+        return hashlib.sha256(json.dumps(identified).encode()).hexdigest()
+
+    return replace(
+        shape,
+        fingerprint=fingerprint(*SPLITS),
+        deep=sum(map(len, grey.values())),
+        splits={split: fingerprint(split) for split in SPLITS},
         nested=any(file.count("/") > 2 for taken in files.values() for file, _, _ in taken),
     )
-
-
-def _fingerprint(
-    files: Mapping[str, Files],
-    raw: Mapping[str, list[str]],
-    grey: Mapping[str, list[str]],
-) -> str:
-    identified: dict[str, Any] = {**files}
-    if any(raw.values()):
-        identified["contents"] = raw
-    if any(grey.values()):
-        identified["deep"] = sorted(file for listed in grey.values() for file in listed)
-    return hashlib.sha256(json.dumps(identified).encode()).hexdigest()

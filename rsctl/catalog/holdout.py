@@ -19,26 +19,9 @@ def fixed_permutation(count: int, seed: int) -> NDArray[np.int64]:
 
 
 def split_train(count: int, share: float, seed: int = 0) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Cut a training split of `count` images in two: rows to train on, rows held out.
+    """Rows to train on and rows held out (a `share` in (0, 1), rounded), int64 and ascending: together every row exactly once.
 
-    Parameters
-    ----------
-    count
-        Images of the training split.
-    share
-        Part held out, in (0, 1); rounded to whole images.
-    seed
-        Seed of the draw, at least 0.
-
-    Returns
-    -------
-    train_rows, val_rows
-        int64, each ascending; together every row exactly once.
-
-    Raises
-    ------
-    InputError
-        `share` outside (0, 1), or so extreme that one part is empty.
+    Raises InputError for a share outside (0, 1), or so extreme that one part is empty.
     """
     if not 0 < share < 1:
         raise InputError(f"The held-out share is {share}; it must lie strictly between 0 and 1.")

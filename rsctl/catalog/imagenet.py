@@ -28,12 +28,9 @@ def layout(data_root: Path, classes: int) -> str:
     if not all((root / name).is_dir() for name in ("train", "val")):
         return ""  # missing folders are reported elsewhere
     inside = {name: entries_of(root / name) for name in ("train", "val")}
-    flat = {
-        name: [e.name for e in found if kind_of(e) == "file" and NAME.fullmatch(e.name)]
-        for name, found in inside.items()
-    }
-    if flat["val"]:
-        return f"{root / 'val'} has {counted(len(flat['val']), 'image')} outside class folders: {PREPARE}"
+    flat = [e.name for e in inside["val"] if kind_of(e) == "file" and NAME.fullmatch(e.name)]
+    if flat:
+        return f"{root / 'val'} has {counted(len(flat), 'image')} outside class folders: {PREPARE}"
     folders = {
         name: {e.name for e in found if kind_of(e) == "folder" and not e.name.startswith(".")}
         for name, found in inside.items()
@@ -97,11 +94,11 @@ def prepare(data_root: Path, advance: Callable[[int, int], None] = lambda done, 
         {name: sum(1 for _ in os.scandir(val / name)) for name in folders_in(val) if name in set(classes)}
     )
     missing = len(classes) - found.total()
-    said = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are present."
+    summary = f"{counted(len(moves), 'image')} moved into class folders; {found.total():,} of {len(classes):,} are present."
     return (
-        said
+        summary
         if missing <= 0
-        else f"{said} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, then repeat this command."
+        else f"{summary} {missing:,} are missing: unpack ILSVRC2012_img_val.tar again, then repeat this command."
     )
 
 

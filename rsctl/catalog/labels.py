@@ -13,20 +13,9 @@ from rsctl.catalog.listing import folders_in
 from rsctl.catalog.shape import parameters_of
 from rsctl.errors import UserError
 
-FASHION = (
-    "T-shirt/top",
-    "Trouser",
-    "Pullover",
-    "Dress",
-    "Coat",
-    "Sandal",
-    "Shirt",
-    "Sneaker",
-    "Bag",
-    "Ankle boot",
-)
+FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")  # fmt: skip
 CIFAR10 = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-_CIFAR100 = """
+CIFAR100 = """
     apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can
     castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup dinosaur dolphin
     elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower leopard lion lizard
@@ -35,11 +24,7 @@ _CIFAR100 = """
     shrew skunk skyscraper snail snake spider squirrel streetcar sunflower sweet_pepper table tank telephone
     television tiger tractor train trout tulip turtle wardrobe whale willow_tree wolf woman worm
 """
-NAMES: Mapping[str, tuple[str, ...]] = {
-    "fashion-mnist": FASHION,
-    "cifar10": CIFAR10,
-    "cifar100": tuple(_CIFAR100.split()),
-}
+NAMES: Mapping[str, tuple[str, ...]] = {"fashion-mnist": FASHION, "cifar10": CIFAR10, "cifar100": tuple(CIFAR100.split())}  # fmt: skip
 """Names from the data sets' own files; a digit's name is its number."""
 
 

@@ -8,7 +8,7 @@ from rsctl.catalog.declare import Explained
 
 
 @dataclass(frozen=True)
-class Noise(Explained):
+class NoiseLaw(Explained):
     """A law of noise, as the key `noise` of a sweep file names it."""
 
     name: str
@@ -16,8 +16,8 @@ class Noise(Explained):
     citation: str
 
 
-NOISES: tuple[Noise, ...] = (
-    Noise(
+NOISES: tuple[NoiseLaw, ...] = (
+    NoiseLaw(
         "gaussian",
         "Gaussian noise",
         "Cohen, Rosenfeld, Kolter: Certified Adversarial Robustness via Randomized Smoothing, ICML 2019",
@@ -25,7 +25,7 @@ NOISES: tuple[Noise, ...] = (
         "its certificates are made for ℓ2.",
         use_when="By default. Its ℓ2 radii can be read in ℓ1 and, divided by √d, in ℓ∞.",
     ),
-    Noise(
+    NoiseLaw(
         "uniform",
         "Uniform noise",
         "Yang, Duan, Hu, Salman, Razenshteyn, Li: Randomized Smoothing of All Shapes and Sizes, ICML 2020",
@@ -34,7 +34,7 @@ NOISES: tuple[Noise, ...] = (
         use_when="For probabilistic radii in ℓ1.",
         example={"certification.certificates": ["uniform-l1"]},
     ),
-    Noise(
+    NoiseLaw(
         "laplace",
         "Laplace noise",
         "Teng, Lee, Yuan: ℓ1 Adversarial Robustness Certificates: a Randomized Smoothing Approach, 2020; Yang et al. 2020",
@@ -43,7 +43,7 @@ NOISES: tuple[Noise, ...] = (
         use_when="To compare with `uniform` in ℓ1.",
         example={"certification.certificates": ["laplace-l1"]},
     ),
-    Noise(
+    NoiseLaw(
         "splitting",
         "Splitting noise",
         "Levine, Feizi: Improved, Deterministic Smoothing for ℓ1 Certified Robustness, ICML 2021",
@@ -52,7 +52,7 @@ NOISES: tuple[Noise, ...] = (
         use_when="For ℓ1 radii without a failure probability, on images of 8 bits; it costs some 900·sigma passes per image.",
         example={"certification.certificates": ["splitting-l1"]},
     ),
-    Noise(
+    NoiseLaw(
         "generalised-gaussian",
         "Generalised Gaussian noise",
         "Li, Zhang, Xie, Li: Double Sampling Randomized Smoothing, ICML 2022",

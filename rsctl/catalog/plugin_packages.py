@@ -18,7 +18,7 @@ from typing import Any, get_origin, get_type_hints
 
 from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
-from rsctl.catalog.declare import Attack, DataSet, Defaults, Method, Model, Verifier
+from rsctl.catalog.declare import Attack, DataSet, Defaults, Extra, Method, Model, Verifier
 from rsctl.owners import is_mine, user_name
 
 KINDS: dict[str, type] = {
@@ -27,6 +27,7 @@ KINDS: dict[str, type] = {
     "DATASETS": DataSet,
     "VERIFIERS": Verifier,
     "ATTACKS": Attack,
+    "EXTRAS": Extra,
 }
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}")
 """Allowed names; they become part of a folder's name."""
@@ -98,17 +99,15 @@ def _check_owner(name: str) -> None:
 
 def _why(name: str, error: BaseException) -> str:
     try:
-        said = " ".join(str(error).split())[:300]
+        message = " ".join(str(error).split())[:300]
     except Exception:
-        said = "?"
+        message = "?"
     if isinstance(error, ImportError):
-        return (
-            f"the package '{name}' can't be imported ({said}). Install it beside rsctl (pip), or remove it."
-        )
+        return f"the package '{name}' can't be imported ({message}). Install it beside rsctl (pip), or remove it."
     # A SyntaxError already contains its location.
     frames = [f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename]
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""
-    return f"importing '{name}' fails{where}: {type(error).__name__}: {said}."
+    return f"importing '{name}' fails{where}: {type(error).__name__}: {message}."
 
 
 def _checked(attribute: str, entries: Any) -> list[Any]:
@@ -134,6 +133,8 @@ def _check_entry(attribute: str, kind: type, entry: Any) -> None:
     _check_fields(what, declaration)
     if not _NAME.fullmatch(declaration.name):
         raise Wrong(f"{what}: a name has at most 61 letters, digits, '.', '-' and '_'.")
+    for name, column in {**declaration.columns, **declaration.sampled}.items() if kind is Extra else ():
+        _check_fields(f"{what}: column {reprlib.repr(name)}", column)
     for one in getattr(declaration, "defaults", ()):
         if not isinstance(one, Defaults):
             raise Wrong(

@@ -59,12 +59,9 @@ def _sentence(dataset: DataSet, data_root: Path) -> str:
         return f"{dataset.title}: set its `path`; expected {dataset.where}"
     if not all((data_root / path).exists() for path in dataset.paths):
         return f"missing: {dataset.title}. Expected: {dataset.where}"
-    wrong = misplaced(dataset, data_root)
-    return (
-        f"unprepared: {dataset.title}: {wrong}. Expected: {dataset.where}"
-        if wrong
-        else f"here: {dataset.title}"
-    )
+    if wrong := misplaced(dataset, data_root):
+        return f"unprepared: {dataset.title}: {wrong}. Expected: {dataset.where}"
+    return f"here: {dataset.title}"
 
 
 def own_folders(data_root: Path) -> list[str]:

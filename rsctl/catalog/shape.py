@@ -16,13 +16,7 @@ from rsctl.errors import InputError, unknown
 def parameters_of(
     kind: str, declaration: DataSet | Model, values: Mapping[str, Any] | Parameters
 ) -> Parameters:
-    """`values` as the declaration's own parameters, checked and with its defaults.
-
-    Raises
-    ------
-    InputError
-        An unknown key, a wrong type or a value out of range, named as ``kind.key``.
-    """
+    """`values` as the declaration's own parameters, checked and with its defaults; raises InputError that names ``kind.key``."""
     try:
         return declaration.parameters.model_validate(dict(values))
     except ValidationError as error:
@@ -39,19 +33,7 @@ def parameters_of(
 def shape_of(dataset: str, parameters: Mapping[str, Any] | Parameters, data_root: Path) -> DataShape:
     """The shape of a data set: the declared one, or that of its files where the declaration leaves it open.
 
-    Parameters
-    ----------
-    dataset
-        Name of a declared data set.
-    parameters
-        Its parameters, as a sweep file gives them or validated.
-    data_root
-        Folder below which data sets lie.
-
-    Raises
-    ------
-    InputError
-        An unknown data set, a wrong parameter, or files that are not laid out as expected.
+    Raises InputError for an unknown data set, a wrong parameter, or files that are not laid out as expected.
     """
     declaration = find("data set", dataset, known_datasets())
     checked = parameters_of("dataset", declaration, parameters)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import zipfile
 from pathlib import Path, PurePath
 
@@ -30,6 +31,13 @@ def weights_file(path: Path) -> Path:
         if (path / name).is_file():
             return path / name
     there = sorted(one.name for one in path.iterdir())
+    if ".metadata" in there and any(name.endswith(".distcp") for name in there):
+        target = f"{path.name}.pt"
+        raise InputError(
+            f"{path}: is a folder of torch.distributed.checkpoint; loading it would run code of its .metadata, so it is refused. Where "
+            f"you trust it, write it to one file:\npython -m torch.distributed.checkpoint.format_utils dcp_to_torch "
+            f"{shlex.quote(str(path))} {shlex.quote(target)}"
+        )
     raise InputError(
         f"{path}: is a folder without {' or '.join(names)}; it holds {', '.join(there[:8]) or 'nothing'}"
         f"{', …' * (len(there) > 8)}. Give the file with the weights."

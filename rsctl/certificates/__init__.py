@@ -6,13 +6,14 @@ import importlib
 import pkgutil
 from functools import cache
 
-from rsctl.catalog import declared, plugins, unheard
+from rsctl.catalog import declared, plugins, unknown_name
 from rsctl.certificates.norms import InNorm
 from rsctl.certificates.protocol import (
     ABSTAIN,
     Certificate,
     Certified,
     CountTable,
+    GradientSums,
     Guarantee,
     Halves,
     Looks,
@@ -25,6 +26,7 @@ __all__ = [
     "Certificate",
     "Certified",
     "CountTable",
+    "GradientSums",
     "Guarantee",
     "Halves",
     "Looks",
@@ -57,5 +59,5 @@ def _certificates(plugins: tuple[str, ...]) -> dict[str, Certificate]:
 def find_certificate(name: str) -> Certificate:
     """The certificate of this name; raises InputError with the names that exist."""
     if name not in certificates():
-        raise InputError(unheard("certificate", name, certificates()))
+        raise InputError(unknown_name("certificate", name, certificates()))
     return certificates()[name]

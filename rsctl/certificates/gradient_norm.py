@@ -7,12 +7,12 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
 from rsctl.certificates.protocol import Floats
-from rsctl.certificates.table import QUANTUM, Halves
+from rsctl.certificates.table import QUANTUM, GradientSums
 
 GOLDEN = (5**0.5 - 1) / 2
 
 
-def bounded_norm(halves: Halves, q: Floats, alpha: Floats, dimension: int) -> Floats:
+def bounded_norm(sums: GradientSums, q: Floats, alpha: Floats, dimension: int) -> Floats:
     """(N,): m̄ with ‖μ‖ ≤ m̄, μ = E[u·1{f = A}] and u = ε/σ ~ N(0, I): σ times the gradient's ℓ2 norm.
 
     Holds with probability 1 − alpha wherever P(f ≠ A) ≤ q; inf where alpha is 0 or q ≥ ½.
@@ -28,10 +28,10 @@ def bounded_norm(halves: Halves, q: Floats, alpha: Floats, dimension: int) -> Fl
     Weighing 1 by n₂/n and 2 by n₁/n gives μ·Z̄ ≤ D, and 3 gives μ·Z̄ ≥ ‖μ‖² − s(n)‖μ‖. So ‖μ‖ is at most the
     larger root of m² − s(n) m = D. Where D < −s²/4 the three can't hold together, and any number will do.
     """
-    n1, n2 = np.maximum(halves.draws, 1.0)  # of one block a half is empty, and nothing is claimed
-    first, both, second = halves.products.T / np.array([[n1 * n1], [n1 * n2], [n2 * n2]])
-    spread = 0.51 * QUANTUM * np.sqrt(dimension) * halves.others.T / np.array([[n1], [n2]])
-    return _root(np.array(halves.draws), first, both, second, spread, q, alpha, dimension)
+    n1, n2 = np.maximum(sums.draws, 1.0)  # of one block a half is empty, and nothing is claimed
+    first, both, second = sums.products.T / np.array([[n1 * n1], [n1 * n2], [n2 * n2]])
+    spread = 0.51 * QUANTUM * np.sqrt(dimension) * sums.misses.T / np.array([[n1], [n2]])
+    return _root(np.array(sums.draws), first, both, second, spread, q, alpha, dimension)
 
 
 def expected_norm(draws: tuple[int, int], m: Floats, q: Floats, alpha: Floats, dimension: int) -> Floats:

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from decimal import ROUND_FLOOR, Context
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.special import gammainc
 
-from rsctl.certificates import CountTable, Halves, Looks, Shells, find_certificate
+from rsctl.catalog import find, known_extras
+from rsctl.certificates import CountTable, GradientSums, Looks, Shells, find_certificate
 from rsctl.certificates.cohen import predict
 from rsctl.certificates.dsrs import NeymanPearson
 from rsctl.certificates.norms import InNorm
@@ -25,21 +27,23 @@ MOST = 2**31 - 1
 """Draws per image: counts are stored in 32 bits."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Draws:
     """The settings that images are sampled with, but for the number of draws; the fields are those of a `CountSpec`."""
 
     sigma: float
     noise: str
     exponent: int
-    shell_edges: tuple[float, ...]
     selection: str
     n0: int
-    stopping: str
-    stop_radii: tuple[float, ...]
-    stop_delta: float
-    gradient: bool
-    transfer: int
+    stopping: str = "fixed"
+    stop_radii: tuple[float, ...] = ()
+    stop_delta: float = 0.0
+    shell_edges: tuple[float, ...] = ()
+    gradient: bool = False
+    transfer: int = 0
+    extras: tuple[str, ...] = ()
+    """Names of the measurements of plugins."""
     block: int
     arithmetic: str
     classes: int
@@ -49,12 +53,12 @@ class Draws:
     def of(cls, spec: CountSpec, classes: int, dimension: int) -> Draws:
         named = [one.name for one in fields(cls) if one.name not in ("classes", "dimension")]
         said = {name: getattr(spec, name) for name in named}
-        lists = {name: tuple(value) for name, value in said.items() if isinstance(value, list)}
+        lists = {name: tuple(value) for name, value in said.items() if isinstance(value, (list, dict))}
         return cls(**{**said, **lists}, classes=classes, dimension=dimension)
 
 
 def best_table(draws: Draws, n: int, alpha: float) -> CountTable:
-    """One image of class 0, on which all draws agree; their norms are spread as they are on average."""
+    """One image of class 0, on which all draws agree; their norms are spread as they are on average, and extras are zeros."""
     counts = np.zeros((1, draws.classes), np.int64)
     selection = counts.copy()
     selection[0, 0], counts[0, 0] = draws.n0, n
@@ -70,7 +74,7 @@ def best_table(draws: Draws, n: int, alpha: float) -> CountTable:
         by_shell = np.zeros((1, len(draws.shell_edges) + 1, draws.classes), np.int64)
         by_shell[0, :, 0] = np.diff(np.rint(n * _below(draws)).astype(np.int64), prepend=0, append=n)
         shells = Shells(draws.shell_edges, by_shell)
-    halves = Halves(halves_of(n, draws.block), np.zeros((1, 2), np.int64), np.zeros((1, 3)))
+    sums = GradientSums(halves_of(n, draws.block), np.zeros((1, 2), np.int64), np.zeros((1, 3)))
     return CountTable(
         selection,
         counts,
@@ -86,9 +90,18 @@ def best_table(draws: Draws, n: int, alpha: float) -> CountTable:
         shells=shells,
         disagreements=np.zeros_like(counts) if draws.transfer else None,
         compared=draws.transfer,
-        halves=halves if draws.gradient else None,
+        gradient_sums=sums if draws.gradient else None,
         arithmetic=draws.arithmetic,
+        extras={name: _zeros(name, draws) for name in draws.extras},
     )
+
+
+def _zeros(extra: str, draws: Draws) -> dict[str, NDArray[Any]]:
+    """The columns of one image."""
+    return {
+        name: np.zeros((1, *column.sides(draws.classes, draws.dimension)), column.kind)
+        for name, column in find("measurement", extra, known_extras()).columns.items()
+    }
 
 
 def _below(draws: Draws) -> NDArray[np.float64]:

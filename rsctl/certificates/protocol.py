@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.table import CountTable as CountTable
+from rsctl.certificates.table import GradientSums as GradientSums
 from rsctl.certificates.table import Halves as Halves
 from rsctl.certificates.table import Ints as Ints
 from rsctl.certificates.table import Looks as Looks

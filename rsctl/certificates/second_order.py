@@ -18,7 +18,7 @@ from rsctl.certificates.protocol import (
     selected_classes,
 )
 from rsctl.certificates.runner_up import SHARES, wilson
-from rsctl.certificates.table import Halves
+from rsctl.certificates.table import GradientSums
 from rsctl.errors import RefusedError
 
 TYPICAL = 0.75
@@ -66,7 +66,7 @@ class SecondOrder:
         Raises RefusedError for a table without sums of its noise.
         """
         alpha = require_fixed_gaussian(self.name, table, alpha)
-        if table.halves is None:
+        if table.gradient_sums is None:
             raise RefusedError(
                 f"{self.name} needs the sums of the noise that left the class; this table has none. "
                 "Sample with certification.gradient = true, or use 'cohen' or 'runner-up'."
@@ -77,9 +77,9 @@ class SecondOrder:
             )
         chosen = selected_classes(table)
         successes = counts_of(chosen, table.counts)
-        share = split(table, table.halves, alpha)
+        share = split(table, table.gradient_sums, alpha)
         q = one_minus_lower(successes, table.n, share * alpha)
-        m = bounded_norm(table.halves, q, (1 - share) * alpha, table.dimension)
+        m = bounded_norm(table.gradient_sums, q, (1 - share) * alpha, table.dimension)
         radius = table.sigma * certified_shift(q, m)
         return abstain_unless(q < 0.5, chosen, radius, successes == table.n)
 
@@ -111,7 +111,7 @@ def certified_shift(q: Floats, m: Floats) -> Floats:
     return found
 
 
-def split(table: CountTable, halves: Halves, alpha: float) -> Floats:
+def split(table: CountTable, sums: GradientSums, alpha: float) -> Floats:
     """(N,): the share of alpha for p̲ that promises the largest radius at the frequencies of the selection draws.
 
     It supposes a gradient of `TYPICAL` size: whatever is chosen, the level holds.
@@ -124,7 +124,7 @@ def split(table: CountTable, halves: Halves, alpha: float) -> Floats:
     shares = np.repeat(SHARES, len(p))
     p, n = np.tile(p, len(SHARES)), np.tile(n, len(SHARES))
     q = 1 - wilson(p, n, ndtri(alpha * shares))
-    m = expected_norm(halves.draws, TYPICAL * density(ndtri(1 - p)), q, (1 - shares) * alpha, table.dimension)
+    m = expected_norm(sums.draws, TYPICAL * density(ndtri(1 - p)), q, (1 - shares) * alpha, table.dimension)
     promised = certified_shift(q, m).reshape(len(SHARES), -1)
     # The last of equal ones is CERTIFY.
     best = len(SHARES) - 1 - np.argmax(promised[::-1], axis=0)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ QUANTUM = 2.0**-24
 
 
 @dataclass(frozen=True, eq=False)
-class Halves:
+class GradientSums:
     """Sums of u = ε/σ over the estimation draws that left the selected class, apart for two halves of the draws.
 
     With S₁ and S₂ (d,) the sums over blocks of even and of odd number. The class is the argmax of the selection counts.
@@ -46,10 +47,19 @@ class Halves:
 
     draws: tuple[int, int]
     """Draws of each half, fixed before the first; they sum to n."""
-    others: Ints
+    misses: Ints
     """(N, 2) integers: how many draws of each half fell outside the class."""
     products: NDArray[np.float64]
     """(N, 3): ‖S₁‖², S₁·S₂, ‖S₂‖²."""
+
+    @property
+    def others(self) -> Ints:
+        """`misses`, under the name that plugins of the first release read."""
+        return self.misses
+
+
+Halves = GradientSums
+"""The name that plugins of the first release import."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +95,7 @@ class CountTable:
         Of generalised Gaussian noise, 0 for Gaussian.
     shells
         The estimation counts split by noise norm, where the sampler kept them apart.
-    halves
+    gradient_sums
         Sums of the noise that left the selected class, where the sampler kept them.
     disagreements, compared
         (N, C) integers: of `compared` fresh draws per image that went through the network in fp32 too, those on
@@ -93,6 +103,8 @@ class CountTable:
     arithmetic
         `float`: f saw the float32 sum of the image and float32 noise. `exact`: whole pixel values, by the law of
         `rsctl.certificates.exact_noise`.
+    extras
+        Every measurement that the sampler kept, as stored: its arrays (N, …), by column. Those that a plugin declares are only here.
 
     Raises RefusedError where the arrays contradict each other.
     """
@@ -111,8 +123,14 @@ class CountTable:
     shells: Shells | None = None
     disagreements: Ints | None = None
     compared: int = 0
-    halves: Halves | None = None
+    gradient_sums: GradientSums | None = None
     arithmetic: str = "float"
+    extras: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
+
+    @property
+    def halves(self) -> GradientSums | None:
+        """`gradient_sums`, under the name that plugins of the first release read."""
+        return self.gradient_sums
 
     def __post_init__(self) -> None:
         integers = {"counts": self.counts, "selection_counts": self.selection_counts, "n": self.n}
@@ -146,10 +164,10 @@ class CountTable:
             _check_shells(self.shells, self.counts)
         if self.disagreements is not None:
             _check_disagreements(self.disagreements, self.compared, self.counts)
-        if self.halves is not None:
-            _check_halves(self.halves, self.selection_counts, self.counts, self.n)
+        if self.gradient_sums is not None:
+            _check_sums(self.gradient_sums, self.selection_counts, self.counts, self.n)
         if self.arithmetic == "exact" and (
-            self.noise != "gaussian" or self.shells is not None or self.halves is not None
+            self.noise != "gaussian" or self.shells is not None or self.gradient_sums is not None
         ):
             raise RefusedError(
                 "exact arithmetic is for Gaussian noise, without shells and without sums of noise."
@@ -185,24 +203,24 @@ def _check_shells(shells: Shells, counts: Ints) -> None:
         raise RefusedError(f"shell edges {shells.edges} must be positive, finite and ascending.")
 
 
-def _check_halves(halves: Halves, selection_counts: Ints, counts: Ints, n: Ints) -> None:
+def _check_sums(sums: GradientSums, selection_counts: Ints, counts: Ints, n: Ints) -> None:
     """Raises RefusedError unless the sums can be those of the draws outside the selected class."""
-    others, products = halves.others, halves.products
-    if others.shape != (len(counts), 2) or products.shape != (len(counts), 3):
+    misses, products = sums.misses, sums.products
+    if misses.shape != (len(counts), 2) or products.shape != (len(counts), 3):
         raise RefusedError(
-            f"sums of noise of shapes {others.shape} and {products.shape} don't fit {len(counts)} images."
+            f"sums of noise of shapes {misses.shape} and {products.shape} don't fit {len(counts)} images."
         )
-    if min(halves.draws) < 0 or (n != sum(halves.draws)).any():
-        raise RefusedError(f"halves of {halves.draws[0]} and {halves.draws[1]} draws don't sum to n.")
+    if min(sums.draws) < 0 or (n != sum(sums.draws)).any():
+        raise RefusedError(f"halves of {sums.draws[0]} and {sums.draws[1]} draws don't sum to n.")
     chosen = np.take_along_axis(counts, selection_counts.argmax(axis=1)[:, None], axis=1)[:, 0]
     if (
-        (others < 0).any()
-        or (others > np.array(halves.draws)).any()
-        or (others.sum(axis=1) != n - chosen).any()
+        (misses < 0).any()
+        or (misses > np.array(sums.draws)).any()
+        or (misses.sum(axis=1) != n - chosen).any()
     ):
         raise RefusedError("the sums of noise are not those of the draws outside the selected class.")
     first, both, second = products.T
-    empty = ((others == 0) & (products[:, ::2] != 0)).any()
+    empty = ((misses == 0) & (products[:, ::2] != 0)).any()
     # Cauchy–Schwarz; each product is rounded in its last digits.
     if empty or not ((products[:, ::2] >= 0).all() and (both**2 <= first * second * (1 + 1e-9)).all()):
         raise RefusedError("the products of the sums of noise contradict each other: the table is corrupt.")

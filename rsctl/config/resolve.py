@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +20,7 @@ from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec, Origin, TrainSpec
 from rsctl.config.tables import PointTable, resolve_tables
-from rsctl.config.validate import Problem, check
+from rsctl.config.validate import Problem, check, module_exists
 from rsctl.errors import InputError, unknown
 
 
@@ -308,20 +307,13 @@ def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[
         problems.append(
             Problem("method", f"'{method.name}' declares a default for the {unknown('field', key, allowed)}")
         )
-    if method.implementation and not _there(method.implementation):
+    if method.implementation and not module_exists(method.implementation):
         problems.append(
             Problem(
                 "method",
                 f"'{method.name}' declares its loss in '{method.implementation}', which doesn't exist. Fix the plugin's declaration.",
             )
         )
-
-
-def _there(module: str) -> bool:
-    try:
-        return importlib.util.find_spec(module) is not None
-    except ModuleNotFoundError:  # of a package above it
-        return False
 
 
 def _choose(

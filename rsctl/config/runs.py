@@ -5,7 +5,14 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    TypeAdapter,
+    model_serializer,
+)
 
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.identity import content_hash, identity
@@ -172,6 +179,8 @@ class CountSpec(DrawnSpec):
     """Further draws that go through both the executed and the fp32 network, to compare their classes."""
     gradient: bool = Field(default=False, json_schema_extra={"neutral": False})
     """The noise that leaves the selected class is summed, by half of the draws."""
+    extras: dict[str, dict[str, Any]] = Field(default={}, json_schema_extra={"neutral": {}})
+    """Measurements of plugins: name → its revision and parameters."""
     tile: int | Literal["auto"]
     """`auto`: the size chosen by the run's first task, recorded in its folder."""
     block: int
@@ -179,6 +188,11 @@ class CountSpec(DrawnSpec):
     """Mode of torch's compiler."""
     arithmetic: Literal["float", "exact"] = Field(default="float", json_schema_extra={"neutral": "float"})
     """`exact`: inputs and noise are whole pixel values."""
+
+    @model_serializer(mode="wrap")
+    def _without_extras(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No `extras` where there are none: older versions read the spec, too."""
+        return {key: value for key, value in values(self).items() if key != "extras" or value}
 
     @property
     def estimated(self) -> bool:

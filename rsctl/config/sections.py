@@ -97,6 +97,8 @@ class Certification(Parameters):
     transfer: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[10_000])
     """Number of fresh draws per image that also go through the network in fp32, with `precision.certification = "bf16"` or
     `"tf32"`. The certificate `transfer` then holds for the fp32 network, at the other's speed and with slightly smaller radii."""
+    extras: dict[str, dict[str, Any]] = {}
+    """Measurements of plugins, each with a table of its parameters such as `[certification.extras.margin]`; empty for the defaults."""
     tile: Annotated[int, Field(ge=1)] | Literal["auto"] = 400
     """Images per forward pass, always padded to this number: part of the executed function. A multiple of `block`. `auto`
     is 400 on a CPU; on a GPU the first task of a table times several sizes for a few seconds, and all its tasks use the fastest."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from rsctl.catalog import find, known_attacks, known_verifiers
+from rsctl.catalog import find, known_attacks, known_extras, known_verifiers
 from rsctl.catalog.declare import Attack as AttackDeclaration
 from rsctl.catalog.declare import DataShape, Parameters, Verifier
 from rsctl.catalog.pixels import splitting_width
@@ -13,7 +13,7 @@ from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.config.sections import AttackTable, ImageTable, Verification
-from rsctl.config.validate import Problem, check
+from rsctl.config.validate import Problem, check, module_exists
 from rsctl.errors import InputError, unknown
 
 Section = TypeVar("Section", bound=ImageTable)
@@ -38,7 +38,8 @@ def resolve_tables(
     """The tables of a point, the counts first; on failure add the problems and return None."""
     before = len(problems)
     sampled = point.noise_level and point.certification.certificates
-    tables = [_counts(point, train, shape)] if sampled else []
+    extras = _extras(point, problems)
+    tables = [_counts(point, train, shape, extras)] if sampled else []
     for what, key, sections, resolve in (
         ("verification", "verifier", point.verification, _verification),
         ("attack", "attack", point.attack, _attack),
@@ -86,7 +87,9 @@ def _drawn(point: Point, train: TrainSpec, shape: DataShape) -> dict[str, Any]:
     }
 
 
-def _counts(point: Point, train: TrainSpec, shape: DataShape) -> PointTable:
+def _counts(
+    point: Point, train: TrainSpec, shape: DataShape, extras: dict[str, dict[str, Any]]
+) -> PointTable:
     settings = point.certification
     everything = point.noise == "splitting"
     spec = CountSpec(
@@ -106,6 +109,7 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> PointTable:
         stop_alpha=settings.alpha if settings.stopping != "fixed" else 0.0,
         gradient=settings.gradient,
         transfer=settings.transfer,
+        extras=extras,
         tile=settings.tile,
         block=settings.block,
         compile=settings.compile,
@@ -113,6 +117,24 @@ def _counts(point: Point, train: TrainSpec, shape: DataShape) -> PointTable:
     )
     launch = {"certificates": list(settings.certificates), "alpha": settings.alpha}
     return PointTable(spec, settings.shards, settings.max_images, list(settings.radii), launch)
+
+
+def _extras(point: Point, problems: list[Problem]) -> dict[str, dict[str, Any]]:
+    """The measurements of plugins, each with its revision and all its parameters."""
+    found: dict[str, dict[str, Any]] = {}
+    for name, values in point.certification.extras.items():
+        try:
+            extra = find("measurement", name, known_extras())
+        except InputError as error:
+            problems.append(Problem(f"certification.extras.{name}", str(error)))
+            continue
+        if not module_exists(extra.implementation):
+            text = f"'{name}' declares its recorder in '{extra.implementation}', which doesn't exist."
+            problems.append(Problem(f"certification.extras.{name}", text))
+        parameters = check(extra.parameters, values, f"certification.extras.{name}", problems)
+        if parameters is not None:
+            found[name] = {"revision": extra.revision, "parameters": identity(parameters)}
+    return found
 
 
 def _verification(

@@ -77,7 +77,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 "dataset_parameters": model.dataset_parameters,
                 "stated": model.stated,
                 **_resources(model.resources),
-                "reckoned_gb": reckoned[f"models/{run.id}"],
+                **reckoned[f"models/{run.id}"].launch,
             }
         )
         publish(run.task_file(0), to_json({"stage": "training"}))
@@ -105,7 +105,7 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
                 **common,
                 "dataset_parameters": table.dataset_parameters,
                 **_resources(table.resources),
-                "reckoned_gb": reckoned[table.key],
+                **reckoned[table.key].launch,
                 **table.launch,
             }
         )

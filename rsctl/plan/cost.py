@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
 from rsctl.errors import UserError
-from rsctl.plan.forward import NetworkShape, flops, network, with_defaults
+from rsctl.plan.forward import NetworkShape, footprints, network, with_defaults
 from rsctl.plan.plan import Plan
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.fields import BENCH
@@ -72,7 +72,8 @@ def estimate(plan: Plan, store: Store, measured: dict[Key, Throughput] | None = 
             parts = table_work(plan.models[table.spec.model_run].spec, table.spec)
             work += [(key, left * each) for key, each in parts]
     near = {key: _nearest(key, measured) for key, _ in work if key not in measured}
-    known = flops(store, {_of(key) for pair in near.items() for key in pair if key and pair[1]})
+    needed = {_of(key) for pair in near.items() for key in pair if key and pair[1]}
+    known = {one: found.flops for one, found in footprints(needed).items() if found.flops}
     for key, amount in work:
         source = key if key in measured else near[key]
         if source is None or (source != key and not {_of(key), _of(source)} <= known.keys()):

@@ -25,11 +25,14 @@ class Description:
     values: dict[str, Any]
 
 
-def describe(plan: Plan, place: Place) -> Description:
-    """Describe runs, tasks and draws of a plan, and the runs that the store has already."""
+def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Description:
+    """Describe runs, tasks and draws of a plan, and the runs that the store has already.
+
+    With `only_known` no network is measured for its memory, which takes seconds.
+    """
     store = Store(place.store)
     measured = measure(store)
-    cost, memory = estimate(plan, store, measured), reckon(plan, measured)
+    cost, memory = estimate(plan, store, measured), reckon(plan, measured, only_known=only_known)
     trained = [run_id for run_id in plan.models if store.run("models", run_id).model_file.exists()]
     stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
@@ -81,7 +84,7 @@ def describe(plan: Plan, place: Place) -> Description:
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
         "scaled": list(cost.scaled),
-        "memory_gb": memory,
+        "memory_gb": {key: one.total for key, one in memory.items()},
         "notes": notes,
     }
     return Description("\n".join(lines), values)

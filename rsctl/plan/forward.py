@@ -1,12 +1,14 @@
-"""FLOPs of forward passes, used to scale a measured speed to another shape."""
+"""FLOPs and memory of networks: FLOPs scale a measured speed to another shape."""
 
 from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import known_datasets, known_models
@@ -14,8 +16,10 @@ from rsctl.config.identity import content_hash, identity
 from rsctl.modules import module_command
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
-from rsctl.store.layout import Store
 from rsctl.store.records import read_or_pass
+
+REVISION = 1
+"""Version of the measurements by `jobs.forward`."""
 
 
 @dataclass(frozen=True)
@@ -48,20 +52,50 @@ def with_defaults(model: str) -> dict[str, Any]:
     return identity(declared.parameters()) if declared else {}
 
 
-def flops(store: Store, networks: set[NetworkShape]) -> dict[NetworkShape, float]:
-    """Return FLOPs per image of the networks that can be built; torch counts them once in a separate process, then the store keeps them."""
-    files = {one: store.root / "bench" / "forward" / f"{content_hash(asdict(one))}.json" for one in networks}
-    unknown = [one for one in networks if not files[one].exists()]
-    if unknown:
-        asked = json.dumps([_described(one) for one in unknown])
-        done = subprocess.run(module_command("jobs.forward"), input=asked, capture_output=True, text=True)
-        for one, counted in zip(
-            unknown, json.loads(done.stdout) if done.returncode == 0 else (), strict=False
-        ):
-            with contextlib.suppress(OSError):
-                replace(files[one], to_json({"flops": counted}))
-    found = {one: read_or_pass(file, FORWARD) for one, file in files.items() if file.exists()}
-    return {one: counted["flops"] for one, counted in found.items() if counted and counted["flops"]}
+@dataclass(frozen=True)
+class Footprint:
+    """FLOPs and bytes of one image in a network, and the bytes of its weights."""
+
+    flops: float
+    weights: float
+    training_fp32: float
+    """Activations kept for the backward pass, and its own at their peak."""
+    training_bf16: float
+    sampling_fp32: float
+    """Peak of the activations in a forward pass without gradients."""
+    sampling_bf16: float
+
+    def of(self, work: str, precision: str) -> float:
+        """Return bytes per image in `training` or `sampling`; TF32 is stored as float32."""
+        return float(getattr(self, f"{work}_{'bf16' if precision == 'bf16' else 'fp32'}"))
+
+
+def footprints(networks: set[NetworkShape], *, only_known: bool = False) -> dict[NetworkShape, Footprint]:
+    """Return the footprints of networks that can be built; torch measures them once in a separate process, then the user's cache keeps them.
+
+    With `only_known` nothing is measured.
+    """
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rsctl" / "networks"
+    files = {one: base / f"{content_hash({**asdict(one), 'revision': REVISION})}.json" for one in networks}
+    read = {one: read_or_pass(file, FORWARD) for one, file in files.items() if file.exists()}
+    found = {one: Footprint(**figures) for one, figures in read.items() if figures}
+    unknown = [] if only_known else [one for one in networks if one not in found]
+    for one, figures in zip(unknown, _measure([_described(one) for one in unknown]), strict=False):
+        if figures is None:
+            continue
+        found[one] = Footprint(**figures)
+        with contextlib.suppress(OSError):
+            files[one].parent.mkdir(parents=True, exist_ok=True)
+            replace(files[one], to_json(figures))
+    return found
+
+
+def _measure(asked: list[dict[str, Any]]) -> list[dict[str, float] | None]:
+    if not asked:
+        return []
+    command = module_command("jobs.forward")
+    done = subprocess.run(command, input=json.dumps(asked), capture_output=True, text=True)
+    return json.loads(done.stdout) if done.returncode == 0 else []
 
 
 def _described(one: NetworkShape) -> dict[str, Any]:

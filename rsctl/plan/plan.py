@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from rsctl.catalog import unheard
+from rsctl.catalog import unknown_name
 from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, ask, best_table
 from rsctl.config.permutation import images_of
@@ -100,7 +100,9 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
         settings, resources, train = resolved.point.certification, resolved.point.resources, resolved.train
         for name in settings.certificates if resolved.count else ():
             if name not in certificates():
-                problem = Problem("certification.certificates", unheard("certificate", name, certificates()))
+                problem = Problem(
+                    "certification.certificates", unknown_name("certificate", name, certificates())
+                )
                 problems.setdefault(str(problem), problem)
             elif refusal := refused(name, resolved):
                 problem = Problem("certification.certificates", refusal)

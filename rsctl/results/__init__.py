@@ -26,3 +26,8 @@ def __getattr__(name: str) -> Any:
     from rsctl.results import notebook
 
     return getattr(notebook, name)
+
+
+def __dir__() -> list[str]:
+    """List the public names for completion in a notebook."""
+    return __all__

@@ -14,20 +14,20 @@ from rsctl.results.accuracy import Cell
 from rsctl.results.image_order import ImageOrder
 from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, training_verdict
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
 from rsctl.text import counted
 
 
 def measure_attack(
-    table: StoredTable[Findings], order: ImageOrder, radii: Sequence[float] = ()
+    table: StoredTable[DistanceBounds], order: ImageOrder, radii: Sequence[float] = ()
 ) -> Measurement:
     """Distances at which an attack succeeded; it certifies nothing, so that no image has a radius.
 
     The distance is 0 where the image itself is misclassified, inf where no adversarial image was found.
     """
     rows, spec = table.rows, attack_spec(table.run.spec)
-    distance, size = rows.broken, len(rows)
+    distance, size = rows.upper, len(rows)
     classifier = {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
     return Measurement(
         certificate=spec.attack,

@@ -48,8 +48,7 @@ def draws_of_counts(shown: ShownImport, certificate: str, alpha: float) -> tuple
     # PREDICT needs the counts of every class, and no part of alpha for their choice.
     classes = classes if level == alpha else 1
     draws = Draws(
-        sigma=spec.sigma, noise=spec.noise, exponent=0, shell_edges=(), selection="noise", n0=shown.n0 or 1, stopping="fixed",
-        stop_radii=(), stop_delta=0.0, gradient=False, transfer=0, block=1, arithmetic="float", classes=classes,
+        sigma=spec.sigma, noise=spec.noise, exponent=0, selection="noise", n0=shown.n0 or 1, block=1, arithmetic="float", classes=classes,
         dimension=_dimension(spec.dataset),
     )  # fmt: skip
     return draws, int(log.draws.max()), level

@@ -46,6 +46,12 @@ def _of_table(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
         return {
             "certification.sigma": spec.sigma if spec.sigma != train.sigma else None,
             **{f"certification.{key}": getattr(spec, key) for key in _CERTIFICATION},
+            **{
+                f"certification.extras.{name}.{key}": value
+                for name, extra in spec.extras.items()
+                for key, value in extra["parameters"].items()
+            },
+            **({"certification.extras": sorted(spec.extras)} if spec.extras else {}),
         }
     if isinstance(spec, VerifySpec):
         own = {"verifier": spec.verifier, "norm": spec.norm, "radii": spec.radii, **spec.parameters}

@@ -9,7 +9,7 @@ from rsctl.config.runs import TrainSpec
 from rsctl.results.image_order import ImageOrder
 from rsctl.store.degenerate import Verdict, of_folder
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.tables import StoredTable
 from rsctl.store.tally import verdict
 
@@ -24,7 +24,7 @@ def about_run(table: StoredTable[Any], order: ImageOrder) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def network_verdict(table: StoredTable[Rows] | StoredTable[Findings]) -> Verdict | None:
+def network_verdict(table: StoredTable[Rows] | StoredTable[DistanceBounds]) -> Verdict | None:
     """The verdict that the network learned nothing, from its table or from the end of its training."""
     return verdict(table.rows) or training_verdict(table.run)
 

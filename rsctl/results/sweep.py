@@ -21,7 +21,7 @@ from rsctl.results.contradictions import (
 )
 from rsctl.results.counts import measure_counts
 from rsctl.results.data_files import Files
-from rsctl.results.image_order import requested_by
+from rsctl.results.image_order import ImageOrder, requested_by
 from rsctl.results.learned import about_degenerate, about_missing
 from rsctl.results.logs import measure_logs
 from rsctl.results.measurement import Measurement, without_counts
@@ -32,8 +32,8 @@ from rsctl.results.verifications import about_proofs, measure_proofs, verify_spe
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import passed_over
-from rsctl.store.rows import Findings, Rows
-from rsctl.store.tables import Reader, StoredTable
+from rsctl.store.rows import DistanceBounds, Rows
+from rsctl.store.tables import R, Reader, StoredTable
 
 
 @dataclass(frozen=True)
@@ -138,14 +138,11 @@ def sweep_results(
 def _mark_settings(results: Results) -> None:
     """Set the settings that differ between rows that share a table or a column."""
     groups: dict[tuple[str, ...], list[Measurement]] = {}
-    for row in results.measurements:
-        if row.own:
-            # Other attacks have their own tables, or a column that names them.
-            attack = (
-                (row.norm, row.certificate, attack_spec(row.spec).target) if row.kind == "attacks" else ()
-            )
-            verifier = (row.certificate,) if row.kind == "verifications" else ()
-            groups.setdefault((row.kind, *attack, *verifier), []).append(row)
+    for row in filter(lambda row: row.own, results.measurements):
+        # Verifiers and attacks have their own tables, or a column that names them.
+        name = "" if row.kind == "counts" else row.certificate
+        attack = (row.norm, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+        groups.setdefault((row.kind, name, *attack), []).append(row)
     for several in groups.values():
         mark_varying(several)
 
@@ -183,26 +180,26 @@ class _Loader:
         order = requested_by(entry["images"], run.table_spec)
         if entry["kind"] == "counts":
             if self._certificate not in known_verifiers():
-                self._certify(run, entry, radii)
+                self._certify(run, entry, order, radii)
         elif entry["kind"] == "attacks":
-            found = finished_prefix(self._files.read(Reader(run, Findings)), order.positions)
-            self.rows.append(measure_attack(found, order, radii))
+            self.rows.append(measure_attack(self._begun(Reader(run, DistanceBounds), order), order, radii))
         elif self._certificate in (None, verify_spec(run).verifier):
-            found = finished_prefix(self._files.read(Reader(run, Findings)), order.positions)
-            self.rows.append(measure_proofs(found, order, radii))
+            self.rows.append(measure_proofs(self._begun(Reader(run, DistanceBounds), order), order, radii))
 
-    def _certify(self, run: Run, entry: dict[str, Any], radii: Sequence[float]) -> None:
-        order = requested_by(entry["images"], run.table_spec)
-        table: StoredTable[Rows] = finished_prefix(self._files.read(Reader(run, Rows)), order.positions)
+    def _begun(self, reader: Reader[R], order: ImageOrder) -> StoredTable[R]:
+        return finished_prefix(self._files.read(reader), order.positions)
+
+    def _certify(self, run: Run, entry: dict[str, Any], order: ImageOrder, radii: Sequence[float]) -> None:
+        table = self._begun(Reader(run, Rows), order)
         self.notes += [note for note in about_functions(table) if note not in self.notes]
         for name in [self._certificate] if self._certificate else entry["certificates"]:
             row = measure_counts(table, order, name, self._alpha or entry["alpha"], radii)
             self.asked += asked_of(row)
-            if row.stopping != "fixed" and row.images:
-                short = loss(table.counts(), row.alpha or 0.0)
-                self.stopped.setdefault(row.stopping, []).append((row, short))
             # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
             self.rows.append(row if self._keep else without_counts(row))
+            if row.stopping != "fixed" and row.images:
+                short = loss(table.counts(), row.alpha or 0.0)
+                self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))
 
     def about(self, results: Results) -> list[str]:
         """Notes on networks, files, settings and unfinished images."""

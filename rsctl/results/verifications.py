@@ -16,16 +16,16 @@ from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, network_verdict
 from rsctl.results.rounding import percent_up, radius_text
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
 
 
 def measure_proofs(
-    table: StoredTable[Findings], order: ImageOrder, radii: Sequence[float] = ()
+    table: StoredTable[DistanceBounds], order: ImageOrder, radii: Sequence[float] = ()
 ) -> Measurement:
     """The proved radii of a table: 0 and the predicted class where nothing is proved."""
     rows, spec = table.rows, verify_spec(table.run)
-    certified = Certified(rows.predicted.astype(np.int64), rows.radius, np.zeros(len(rows), bool))
+    certified = Certified(rows.predicted.astype(np.int64), rows.lower, np.zeros(len(rows), bool))
     right = rows.predicted == rows.label
     numbers = scored(certified, rows.label, radii)
     # Where only some radii were tried the others are unknown, and so is their mean.
@@ -35,9 +35,9 @@ def measure_proofs(
         certificate=spec.verifier,
         guarantee=_guarantee(spec),
         norm=spec.norm,
-        distance=rows.broken,
+        distance=rows.upper,
         clean_accuracy=share(right),
-        undecided=[share(right & (rows.radius < r) & (rows.broken > r)) for r in radii],
+        undecided=[share(right & (rows.lower < r) & (rows.upper > r)) for r in radii],
         degenerate=network_verdict(table),
         **numbers,
         **about_run(table, order),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,17 @@ from rsctl.certificates import CountTable
 from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
 from rsctl.store.digest import Corrupt
+from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.shards import Pending, Shard
 
 
 def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
     """Stored rows as certificates take them."""
+    parts: dict[str, Any] = {}
+    for name, values in rows.extras.items():
+        parts |= extra_columns()[name].table_parts(spec, values)
     return CountTable(
         rows.selection_counts,
         rows.counts,
@@ -28,14 +33,11 @@ def count_table(spec: CountSpec, rows: Rows, dimension: int) -> CountTable:
         spec.noise,
         spec.stopping,
         label=rows.label,
-        looks=rows.looks,
         selection=spec.selection,
         exponent=spec.exponent,
-        shells=rows.shells,
-        disagreements=rows.disagreements,
-        compared=spec.transfer,
-        halves=rows.halves,
         arithmetic=spec.arithmetic,
+        extras=rows.extras,
+        **parts,
     )
 
 
@@ -62,18 +64,15 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
             raise Corrupt(f"its images were not sampled with n = {spec.n}")
         if (rows.selection_counts.sum(axis=1) != spec.n0).any():
             raise Corrupt(f"its images were not sampled with n0 = {spec.n0}")
-        if len(rows) and (rows.disagreements is not None) != bool(spec.transfer):
-            raise Corrupt("its counts of disagreements between precisions don't match the run's 'transfer'")
-        if len(rows) and (rows.halves.draws if rows.halves else None) != (
-            spec.halves if spec.gradient else None
-        ):
-            raise Corrupt("its gradient sums don't match the run's 'gradient' and n")
+        for name, extra in extra_columns().items() if len(rows) else ():
+            if problem := extra.mismatch(spec, rows.extras.get(name)):
+                raise Corrupt(problem)
     if not shard.digest:
         _check_attributes(run, shard)
         _check_images(run, path, shard)
         if isinstance(rows, Rows):
             _check_counts(run.count_spec, shard, rows)
-        if isinstance(rows, Findings):
+        if isinstance(rows, DistanceBounds):
             _check_findings(run, rows)
     return shard
 
@@ -122,12 +121,6 @@ def _check_images(run: Run, path: Path, shard: Shard) -> None:
 
 
 def _check_counts(spec: CountSpec, shard: Shard, rows: Rows) -> None:
-    if rows.shells and list(rows.shells.edges) != spec.shell_edges:
-        raise Corrupt("its shell edges differ from the run's")
-    if len(rows) and (
-        (rows.shells is None) != (not spec.shell_edges) or (rows.looks is None) != (spec.stopping == "fixed")
-    ):
-        raise Corrupt("its counts by shell or by look don't match the run's settings")
     try:
         count_table(spec, rows, int(shard.attributes["dimension"]))
     except UserError as error:
@@ -150,15 +143,17 @@ def _check_pending(spec: CountSpec, image: Pending) -> None:
         ):
             raise Corrupt(f"the counts of image {image.index}, partly sampled, don't match its blocks")
     classes = len(image.counts)
-    shells, looks = (len(spec.shell_edges) + 1 if spec.shell_edges else 0, classes), image.looks.shape
-    if len(image.selection_counts) != classes or image.shells.shape != shells or looks[1:] != (classes,):
+    extras = extra_columns().items()
+    if len(image.selection_counts) != classes or not all(
+        extra.fits(spec, image.extras.get(name), classes) for name, extra in extras
+    ):
         raise Corrupt(f"the counts of image {image.index}, partly sampled, are inconsistent")
 
 
-def _check_findings(run: Run, rows: Findings) -> None:
+def _check_findings(run: Run, rows: DistanceBounds) -> None:
     known = known_datasets().get(run.table_spec.dataset)
     classes = known.classes if known and known.inspect is None else None
     if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
         raise Corrupt("a predicted class is not one of the data set's")
-    if run.kind == "attacks" and rows.radius.any():
+    if run.kind == "attacks" and rows.lower.any():
         raise Corrupt("it holds proved radii, but its run is an attack")

@@ -11,7 +11,7 @@ from rsctl.store import degenerate
 from rsctl.store.checks import check_shard
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings, Rows
+from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import StoredTable, compacted_file, compacted_numbers, data_files, reader_of
 from rsctl.store.tally import shown_by
@@ -27,7 +27,7 @@ def written_certificates(run: Run, table: StoredTable[Rows]) -> tuple[dict[str, 
 
 
 def _derived(
-    run: Run, table: StoredTable[Rows] | StoredTable[Findings]
+    run: Run, table: StoredTable[Rows] | StoredTable[DistanceBounds]
 ) -> tuple[dict[str, Certified], float]:
     """Radii to store beside the counts; the radii of a verifier are its rows."""
     return written_certificates(run, table) if isinstance(table.rows, Rows) else ({}, 0.0)
@@ -40,7 +40,7 @@ def compact(run: Run) -> bool:
     (`counts.h5`; `counts.2.h5` after an extension): the first writer wins and nothing is overwritten, so two tasks that finish at
     once do no harm. A file goes only once all its rows lie in a published one. Returns whether this call published one.
     """
-    table: StoredTable[Rows] | StoredTable[Findings] = reader_of(run).read()
+    table: StoredTable[Rows] | StoredTable[DistanceBounds] = reader_of(run).read()
     if not len(table.rows) or not run.assigned_images() <= set(table.rows.index.tolist()):
         return False
     fresh = table.restrict(set(table.rows.index.tolist()) - _compacted(run))

@@ -139,6 +139,7 @@ class LaunchRecord(TypedDict):
     minutes: NotRequired[Annotated[int, Field(ge=1, lt=2**31)] | None]
     memory_gb: NotRequired[Annotated[float, Field(gt=0, le=1e6)] | None]
     reckoned_gb: NotRequired[Amount]
+    network_gb: NotRequired[Amount]
     workers: NotRequired[Count | None]
     stated: NotRequired[bool]
     keep_images: NotRequired[bool]
@@ -232,9 +233,14 @@ BENCH = Kind(BenchRecord)
 
 @with_config(STRICT)
 class ForwardRecord(TypedDict):
-    """`bench/forward/<hash>.json`: the cost of a network on one image, null where it can't be built."""
+    """`<cache>/rsctl/networks/<hash>.json`: FLOPs and bytes of a network on one image, and the bytes of its weights."""
 
-    flops: Amount | None
+    flops: Amount
+    weights: Amount
+    training_fp32: Amount
+    training_bf16: Amount
+    sampling_fp32: Amount
+    sampling_bf16: Amount
 
 
 FORWARD = Kind(ForwardRecord)

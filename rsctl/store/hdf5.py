@@ -41,6 +41,13 @@ class Content:
     """True where its bytes match the digest that was written with them."""
 
 
+def put(group: Any, name: str, values: NDArray[Any], *, compressed: bool = False) -> None:
+    """Write a data set. Counts over many classes are nearly all zero: compressed, they are as small as a sparse form."""
+    wide = compressed or (values.ndim >= 2 and values.shape[-1] > 64)
+    options = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if wide and values.size else {}
+    group.create_dataset(name, data=values, **options)
+
+
 def encode(write: Callable[[Any], None]) -> bytes:
     """The bytes of a data file with what `write` puts into it."""
     name = uuid.uuid4().hex  # of no file

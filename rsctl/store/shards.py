@@ -9,11 +9,11 @@
 | `looks/draws`, `looks/counts` | (K,) int64, (N, K, C) int32 | with sequential sampling: counts at every look |
 | `shells/edges`, `shells/counts` | (S − 1,) float64, (N, S, C) int32 | with `shells`: the estimation draws by shell |
 | `disagreements` | (N, C) int32 | with `transfer`: draws on which the fp32 network chose another class, by f's class |
-| `halves/draws`, `…/others`, `…/products` | (2,) int64, (N, 2) int32, (N, 3) float64 | with `gradient`: see `rsctl.certificates.table.Halves` |
+| `halves/draws`, `…/others`, `…/products` | (2,) int64, (N, 2) int32, (N, 3) float64 | with `gradient`: see `rsctl.certificates.table.GradientSums` |
 | `certificates/<name>/radius`, `…/predicted` | (N,) float64, int32 | for plain h5py users; rsctl itself derives radii from counts |
 | `pending/…` | partly sampled images | the same, with the number of blocks drawn so far |
 
-The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerprint`, and besides (see `rsctl.store.rows.Findings`):
+The shard of a verifier or an attack has `index`, `label`, `seconds`, `fingerprint`, and besides (see `rsctl.store.rows.DistanceBounds`):
 
 | dataset | shape, type | meaning |
 |---|---|---|
@@ -38,8 +38,9 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
 from rsctl.store.digest import Corrupt
-from rsctl.store.hdf5 import encode
-from rsctl.store.rows import Findings, ImageRows, Rows, put
+from rsctl.store.extras import Values, extra_columns
+from rsctl.store.hdf5 import encode, put
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.strangers import read_data_file
 
 __all__ = ["Corrupt", "Pending", "Rows", "Shard", "encode_shard", "read_shard"]
@@ -48,13 +49,8 @@ SCHEMA = 1
 NONE: Mapping[str, Certified] = {}
 _PENDING: dict[str, str] = {
     "index": "i8", "label": "i4", "selection_counts": "i4", "counts": "i4",
-    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4", "looks": "i4", "shells": "i4",
+    "selection_blocks": "i8", "estimation_blocks": "i8", "seconds": "f8", "fingerprint": "i4",
 }  # fmt: skip
-
-_SUMS = {"sums": "i8", "others": "i8"}
-"""Further columns of images with gradient sums."""
-_COMPARED = {"compared": "i8", "disagreements": "i4"}
-"""Further columns of images that are compared with another network."""
 
 
 @dataclass
@@ -69,18 +65,8 @@ class Pending:
     estimation_blocks: int
     seconds: float
     fingerprint: int
-    looks: NDArray[np.int32]
-    """(K, C): the estimation counts at each look, zeros for looks yet to come; (0, C) for a fixed n."""
-    shells: NDArray[np.int32]
-    """(S, C): the estimation counts by noise norm; (0, C) without shells."""
-    sums: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 0), np.int64))
-    """(2, d): the noise of estimation draws outside the selected class, by half; (2, 0) without gradient sums."""
-    others: NDArray[np.int64] = field(default_factory=lambda: np.zeros(2, np.int64))
-    """(2,): the number of those draws."""
-    compared: int = 0
-    """Blocks of the comparison with another network that are done; always the first ones."""
-    disagreements: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
-    """(C,): their draws on which it chose another class, by f's class; (0,) without a comparison."""
+    extras: dict[str, Values] = field(default_factory=dict)
+    """Measurements beside the counts, by name."""
 
 
 @dataclass
@@ -117,11 +103,11 @@ def encode_shard(shard: Shard, certificates: Mapping[str, Certified] = NONE, alp
             group = file.create_group("pending")
             for name, kind in _PENDING.items():
                 put(group, name, np.array([getattr(image, name) for image in shard.pending], kind))
-            further = _SUMS if shard.pending[0].sums.size else {}
-            further = {**further, **(_COMPARED if shard.pending[0].disagreements.size else {})}
-            for name, kind in further.items():
-                values = np.array([getattr(image, name) for image in shard.pending], kind)
-                put(group, name, values, compressed=name in _SUMS)
+            classes = len(shard.pending[0].counts)
+            for name, extra in extra_columns().items():
+                if extra.always or name in shard.pending[0].extras:
+                    values = [image.extras.get(name) for image in shard.pending]
+                    extra.write_under_way(group, values, classes)
 
     return encode(write)
 
@@ -133,7 +119,7 @@ def read_shard(path: Path) -> Shard:
     if attributes.get("schema") != SCHEMA:
         raise Corrupt(f"schema {attributes.get('schema')!r} instead of {SCHEMA}")
     try:
-        rows: ImageRows = (Rows if "counts" in arrays else Findings).read(arrays)
+        rows: ImageRows = (Rows if "counts" in arrays else DistanceBounds).read(arrays)
         functions = [json.loads(text) for text in content.texts]
         pending = _pending(arrays)
     except (KeyError, ValueError, TypeError, IndexError, RecursionError) as error:
@@ -150,13 +136,21 @@ def _pending(arrays: Mapping[str, NDArray[Any]]) -> list[Pending]:
     """Partly sampled images; raises KeyError where a column is missing, ValueError where one doesn't fit."""
     if not any(name.startswith("pending/") for name in arrays):
         return []
-    kinds = _PENDING | {
-        name: kind for name, kind in (_SUMS | _COMPARED).items() if f"pending/{name}" in arrays
-    }
-    columns = {name: arrays[f"pending/{name}"] for name in kinds}
+    columns = {name: arrays[f"pending/{name}"] for name in _PENDING}
     for name, column in columns.items():
-        if column.dtype != np.dtype(kinds[name]) or len(column) != len(columns["index"]):
+        if column.dtype != np.dtype(_PENDING[name]):
             raise ValueError(f"'pending/{name}' has shape {column.shape} and type {column.dtype}")
+    found = {name: extra.read_under_way(arrays) for name, extra in extra_columns().items()}
+    extras = {name: values for name, values in found.items() if values is not None}
+    lengths = {len(array) for values in (columns, *extras.values()) for array in values.values()}
+    if len(lengths) > 1:
+        raise ValueError(f"the columns of partly sampled images have {sorted(lengths)} rows")
     return [
-        Pending(**dict(zip(columns, values, strict=True))) for values in zip(*columns.values(), strict=True)
+        Pending(
+            **{name: column[row] for name, column in columns.items()},
+            extras={
+                name: {key: array[row] for key, array in values.items()} for name, values in extras.items()
+            },
+        )
+        for row in range(len(columns["index"]))
     ]

@@ -23,7 +23,7 @@ from rsctl.store.data_files import (
     shard_files,
 )
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, read_shard
 
 __all__ = [
@@ -151,11 +151,11 @@ def read_table(run: Run) -> StoredTable[Rows]:
     return Reader(run, Rows).read()
 
 
-def read_findings(run: Run) -> StoredTable[Findings]:
+def read_findings(run: Run) -> StoredTable[DistanceBounds]:
     """All results of a verifier or an attack so far, each image once."""
-    return Reader(run, Findings).read()
+    return Reader(run, DistanceBounds).read()
 
 
-def reader_of(run: Run) -> Reader[Rows] | Reader[Findings]:
+def reader_of(run: Run) -> Reader[Rows] | Reader[DistanceBounds]:
     """A reader of whatever rows the run has."""
-    return Reader(run, Rows) if run.kind == "counts" else Reader(run, Findings)
+    return Reader(run, Rows) if run.kind == "counts" else Reader(run, DistanceBounds)

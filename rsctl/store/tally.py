@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.store.degenerate import Tally, Verdict, judge
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 
 
 def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
@@ -25,7 +25,7 @@ def shown_by(rows: ImageRows) -> Tally:
     """The tally of a table's classes: the most frequent one among the draws, or that of the clean image; else empty."""
     if isinstance(rows, Rows):
         return tally(rows.label, rows.counts.argmax(axis=1) if len(rows) else rows.label)
-    return tally(rows.label, rows.predicted) if isinstance(rows, Findings) else Tally((), (), ())
+    return tally(rows.label, rows.predicted) if isinstance(rows, DistanceBounds) else Tally((), (), ())
 
 
 def verdict(rows: ImageRows) -> Verdict | None:

@@ -44,6 +44,7 @@ _SAMPLING = (
     "shell_edges",
     "gradient",
     "transfer",
+    "extras",
     "precision",
     "arithmetic",
 )

@@ -120,7 +120,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
     try:
         plan = make_plan(build_sweep(raw, FILE, place.data, Store(place.store).planned), FILE)
         place.settings.profile(plan.sweep.cluster)
-        text = describe(plan, place).text
+        text = describe(plan, place, only_known=True).text
     except Invalid as invalid:
         found: dict[str, str] = {}
         general = []
@@ -228,6 +228,8 @@ def _fields(
     default: Callable[[str, FieldInfo], Default] | None = None,
 ) -> Iterable[Field]:
     for name, info in model.model_fields.items():
+        if name == "extras":  # tables of plugins, which the file alone holds
+            continue
         options = tuple((c, find.title) for c, find in certificates().items()) if prefix + name == "certification.certificates" else ()  # fmt: skip
         yield _field(draft, f"{prefix}{name}", name, info, default and default(name, info), options)
 

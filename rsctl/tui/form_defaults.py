@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_methods, known_models
-from rsctl.catalog.fitted import Sourced, defaults, said_before
+from rsctl.catalog.fitted import Sourced, defaults, known_defaults
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
 from rsctl.config.resolve import FILE
@@ -92,7 +92,7 @@ class InEffect:
         except InputError:
             model = None
         if model is None:
-            return said_before(method, str(dataset or ""), sigma)
+            return known_defaults(method, str(dataset or ""), sigma)
         return defaults(method, model, str(dataset), sigma, given, shape.counts["train"], shape.size)
 
 

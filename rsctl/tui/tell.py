@@ -12,8 +12,6 @@ from collections.abc import Mapping
 
 from rsctl.plain import plain
 
-BELL = "\x07"
-
 
 def through_terminal(title: str, text: str, environment: Mapping[str, str]) -> str:
     """The escape sequence for a notification; empty for a terminal that would print it."""

@@ -26,6 +26,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.memory import MMAP_MAX, TRIM_THRESHOLD
 from jobs.models import build_model
@@ -73,9 +74,8 @@ def ours(
     arithmetic: str = "float",
 ) -> None:
     """The same draws through the sampler."""
-    sampler = Sampler(
-        executed, CLASSES, sigma=SIGMA, key=(0,), n0=100, n=n - 100, tile=tile, block=100, device=device, arithmetic=arithmetic
-    )  # fmt: skip
+    inputs = NoisyInputs(SIGMA, (0,), n - 100, device, arithmetic=arithmetic)
+    sampler = Sampler(executed, CLASSES, inputs, n0=100, tile=tile, block=100)
     under_way = (
         ImageCounts(i, 0, image, torch.zeros(2, CLASSES, dtype=torch.int64)) for i, image in enumerate(images)
     )

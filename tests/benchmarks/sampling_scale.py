@@ -19,6 +19,7 @@ def measure(images: int, n: int) -> dict[str, float]:
     """Seconds and peak memory of counting so many images with so many draws, small CNN on 8x8 noise."""
     import torch
 
+    from jobs.certify.noisy_inputs import NoisyInputs
     from jobs.certify.sampler import ImageCounts, Sampler
     from jobs.models import build_model
     from jobs.models.load import Executed
@@ -28,17 +29,8 @@ def measure(images: int, n: int) -> dict[str, float]:
 
     device = configure("fp32", 1)
     model = build_model("cnn", {}, dataset=known_datasets()["digits"], shape=DataShape(1, 8, 10, {})).eval()
-    sampler = Sampler(
-        Executed(model, "fp32").to(device),
-        10,
-        sigma=0.5,
-        key=(0,),
-        n0=100,
-        n=n,
-        tile=400,
-        block=100,
-        device=device,
-    )
+    inputs = NoisyInputs(0.5, (0,), n, device)
+    sampler = Sampler(Executed(model, "fp32").to(device), 10, inputs, n0=100, tile=400, block=100)
     pixels = torch.rand((images, 1, 8, 8), device=device)
     started = time.perf_counter()
     under_way = (ImageCounts(i, 0, x, torch.zeros(2, 10, dtype=torch.int64)) for i, x in enumerate(pixels))

@@ -6,6 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from chain import Chain, toml
 
@@ -94,3 +95,12 @@ def test_a_plugin_of_the_first_release_declares_one_of_each_kind_and_runs(
         assert command("status", "mine")[0] == 0
     finally:
         use_plugins([])
+
+
+def test_a_certificate_of_the_first_release_reads_the_sums_of_noise() -> None:
+    from rsctl.certificates import CountTable, Halves
+
+    sums = Halves((5, 5), np.array([[1, 0]]), np.array([[2.0, 0.0, 0.0]]))
+    table = CountTable(np.array([[1, 0]]), np.array([[9, 1]]), np.array([10]), 0.5, 3, gradient_sums=sums)
+    assert table.halves is sums
+    assert sums.others is sums.misses

@@ -10,14 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from jobs.models import Normalize
-from jobs.models.distance import distance_network
-from jobs.models.lipschitz import MaxMin
+from jobs.models.architectures import linf_distance
+from jobs.models.architectures.lipschitz_mlp import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz
 from jobs.verifiers.ibp import Interval
-from jobs.verifiers.network import Network, trace
+from jobs.verifiers.network import Network
 from jobs.verifiers.operations import DistanceOp
 from jobs.verifiers.operations import MaxMinOp as MaxMinOp
 from jobs.verifiers.prover import SumsOfProducts
+from jobs.verifiers.tracing import trace
 
 SHAPE = (1, 2, 2)
 IMAGES, POINTS = 3, 400
@@ -72,7 +73,7 @@ def networks(count: int, seed: int = 0) -> Iterator[nn.Sequential]:
         elif kind == 2:
             body = Residual()
         elif kind == 3:
-            body = distance_network(4, [8, 6], 3)
+            body = linf_distance.build("linf-distance", 3, 4, 1, widths=[8, 6])
         elif kind == 4:
             body = Doubled()
         else:

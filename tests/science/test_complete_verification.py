@@ -17,9 +17,9 @@ from jobs.models.normalize import Normalize
 from jobs.verifiers import Verdicts
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.matrices import Matrices, matrices
-from jobs.verifiers.network import trace
 from jobs.verifiers.program import TOLERANCE, Program
 from jobs.verifiers.relaxation import layer_bounds
+from jobs.verifiers.tracing import trace
 from rsctl.catalog import known_verifiers
 from rsctl.catalog.declare import DataShape
 

@@ -10,9 +10,10 @@ import mpmath as mp
 import numpy as np
 import pytest
 import torch
+from samplers import sampler_of
 from scipy.stats import binomtest, chisquare
 
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from jobs.noise.whole_pixels import WholePixels, cells, noisy
 from jobs.random import stream
 from rsctl.certificates import CountTable, Looks, certificates, find_certificate
@@ -148,7 +149,7 @@ class LowBits(torch.nn.Module):
 def smoothed(level: int, arithmetic: str, n: int = 20_000) -> CountTable:
     """Counts of `LowBits` at an image of one pixel."""
     image = ImageCounts(0, 0, torch.full((1, 1, 1), level / 255), torch.zeros(2, 2, dtype=torch.int64))
-    sampler = Sampler(
+    sampler = sampler_of(
         LowBits(),
         2,
         sigma=0.25,

@@ -10,9 +10,10 @@ import pytest
 import torch
 from enumeration import outcomes, probabilities, worst_cases
 from high_precision import golden
+from samplers import sampler_of
 from scipy.stats import binom, kstest, laplace, uniform
 
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from jobs.noise import smoothing_noise
 from jobs.random import generator
 from rsctl.certificates import Certificate, CountTable, certificates, find_certificate
@@ -242,7 +243,7 @@ def test_the_sampler_draws_the_noise_it_is_told_to(noise: str) -> None:
                 below = (x[:, 0, 0, 0] < cut).float()
                 return torch.stack([below, 1 - below], dim=1)
 
-        sampler = Sampler(
+        sampler = sampler_of(
             Cut(), 2, sigma=sigma, key=(0,), n0=100, n=n, tile=400, block=100, device=CPU, noise=noise
         )
         (image,) = [

@@ -9,10 +9,11 @@ import pytest
 import torch
 from chain import Chain, tiny
 from numpy.typing import NDArray
+from samplers import sampler_of
 
 from jobs.attacks.search import AttackSearch
 from jobs.certify.noisy_inputs import NoisyInputs
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from jobs.models.load import load_trained, to_sample
 from rsctl.certificates import CountTable, find_certificate
 from rsctl.config.runs import AttackSpec, CountSpec, parse_spec
@@ -144,7 +145,7 @@ def counted(chain: Chain, spec: CountSpec, rows: Rows) -> NDArray[np.int32]:
     model, _ = load_trained(
         chain.store.run("models", spec.model_run).model_file, spec.model_hash, images.shape
     )
-    sampler = Sampler(
+    sampler = sampler_of(
         to_sample(model, "fp32", "off", int(spec.tile), images.shape, CPU), images.shape.classes, sigma=spec.sigma,
         key=spec.noise_key, n0=spec.n0, n=spec.n, tile=int(spec.tile), block=spec.block, device=CPU,
     )  # fmt: skip

@@ -9,7 +9,7 @@ import pytest
 from scipy.optimize import brentq, linprog, minimize_scalar
 from scipy.stats import chi2, ncx2, norm
 
-from rsctl.certificates import CountTable, Halves, find_certificate
+from rsctl.certificates import CountTable, GradientSums, find_certificate
 from rsctl.certificates.bounds import one_minus_lower
 from rsctl.certificates.gradient_norm import bounded_norm, deviation
 from rsctl.certificates.second_order import certified_shift, split
@@ -140,7 +140,7 @@ def chernoff_variance(q: float) -> float:
     return float(q + 2 * edge * norm.pdf(edge))
 
 
-def halves_of(outside: np.ndarray, u: np.ndarray, sizes: tuple[int, int]) -> Halves:
+def halves_of(outside: np.ndarray, u: np.ndarray, sizes: tuple[int, int]) -> GradientSums:
     """Sums of draws u (N, n, d) that `outside` (N, n) marks, the first of them in the first half."""
     parts = [slice(0, sizes[0]), slice(sizes[0], None)]
     first, second = (np.einsum("in,ind->id", outside[:, part], u[:, part]) for part in parts)
@@ -149,16 +149,16 @@ def halves_of(outside: np.ndarray, u: np.ndarray, sizes: tuple[int, int]) -> Hal
         axis=1,
     )
     others = np.stack([outside[:, part].sum(axis=1) for part in parts], axis=1)
-    return Halves(sizes, others, products)
+    return GradientSums(sizes, others, products)
 
 
-def by_hand(halves: Halves, q: float, alpha: float, d: int) -> np.ndarray:
+def by_hand(halves: GradientSums, q: float, alpha: float, d: int) -> np.ndarray:
     """m̄ as its docstring says it, row by row."""
     n1, n2 = halves.draws
     n = n1 + n2
     s1, s2, s = (float(deviation(np.array([q]), size, np.array([alpha / 3]))[0]) for size in (n1, n2, n))
     found = []
-    for (xx, xy, yy), (k1, k2) in zip(halves.products, halves.others, strict=True):
+    for (xx, xy, yy), (k1, k2) in zip(halves.products, halves.misses, strict=True):
         off = [0.51 * QUANTUM * np.sqrt(d) * k / size for k, size in ((k1, n1), (k2, n2))]
         x, y = np.sqrt(xx) / n1 + off[0], np.sqrt(yy) / n2 + off[1]
         bound = xy / n1 / n2 + off[0] * y + off[1] * x + (n2 / n) * y * s1 + (n1 / n) * x * s2
@@ -183,10 +183,10 @@ def test_the_norm_bound_is_its_formula() -> None:
 
 @pytest.mark.filterwarnings("error")
 def test_draws_of_one_block_have_an_empty_half_and_bound_no_gradient() -> None:
-    halves = Halves((100, 0), np.array([[3, 0], [0, 0]]), np.array([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
+    halves = GradientSums((100, 0), np.array([[3, 0], [0, 0]]), np.array([[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]]))
     assert (bounded_norm(halves, np.full(2, 0.1), np.full(2, 0.01), 40) == np.inf).all()
     counts = np.array([[97, 3], [100, 0]])
-    table = CountTable(counts, counts, np.array([100, 100]), 0.5, 40, halves=halves)
+    table = CountTable(counts, counts, np.array([100, 100]), 0.5, 40, gradient_sums=halves)
     np.testing.assert_array_equal(
         SECOND_ORDER.certify(table, 0.001).radius, CERTIFY.certify(table, 0.001).radius
     )
@@ -245,12 +245,12 @@ def table_of(
     counts = np.stack([n - outside.sum(axis=1), outside.sum(axis=1)], axis=1)
     selected = leaves(rng.standard_normal((images, n0, 3))).sum(axis=1)  # type: ignore[operator]
     selection = np.stack([n0 - selected, selected], axis=1)
-    sums = Halves(
+    sums = GradientSums(
         halves[0].draws,
-        np.concatenate([half.others for half in halves]),
+        np.concatenate([half.misses for half in halves]),
         np.concatenate([half.products for half in halves]),
     )
-    return CountTable(selection, counts, np.full(images, n), sigma, 3, halves=sums), radius * sigma
+    return CountTable(selection, counts, np.full(images, n), sigma, 3, gradient_sums=sums), radius * sigma
 
 
 @pytest.mark.parametrize("kind", ["linear", "ball", "slab"])
@@ -275,7 +275,7 @@ def test_a_radius_is_beyond_the_truth_with_probability_alpha_at_most(kind: str) 
     table, radius = table_of(kind, 3000, 400, seed=4)
     found = SECOND_ORDER.certify(table, 0.5)
     assert ((found.radius > radius) | (found.predicted == 1)).mean() <= 0.5
-    share = split(table, table.halves, 0.5)  # type: ignore[arg-type]
+    share = split(table, table.gradient_sums, 0.5)  # type: ignore[arg-type]
     leaves = classifiers()[kind][1]
     q = one_minus_lower(table.counts[:, 0], table.n, share * 0.5)
     assert (q < leaves).mean() <= share.max() * 0.5 + 0.03
@@ -283,15 +283,15 @@ def test_a_radius_is_beyond_the_truth_with_probability_alpha_at_most(kind: str) 
 
 def test_alpha_is_shared_between_the_probability_and_the_gradient() -> None:
     table, _ = table_of("ball", 4, 20_000)
-    assert table.halves is not None
+    assert table.gradient_sums is not None
     for alpha in (0.05, 0.001):
-        share = split(table, table.halves, alpha)
+        share = split(table, table.gradient_sums, alpha)
         assert ((share > 0) & (share < 1)).all()
         q = one_minus_lower(table.counts[:, 0], table.n, share * alpha)
         m = np.array(
             [
                 by_hand(
-                    Halves(table.halves.draws, table.halves.others[i : i + 1], table.halves.products[i : i + 1]),
+                    GradientSums(table.gradient_sums.draws, table.gradient_sums.misses[i : i + 1], table.gradient_sums.products[i : i + 1]),
                     float(q[i]), float((1 - share[i]) * alpha), 3,
                 )[0]
                 for i in range(4)
@@ -303,11 +303,13 @@ def test_alpha_is_shared_between_the_probability_and_the_gradient() -> None:
 
 def test_the_split_is_read_off_the_selection_draws_alone() -> None:
     table, _ = table_of("ball", 6, 20_000)
-    assert table.halves is not None
-    other = Halves(table.halves.draws, table.halves.others * 0, table.halves.products * 0)
+    assert table.gradient_sums is not None
+    other = GradientSums(
+        table.gradient_sums.draws, table.gradient_sums.misses * 0, table.gradient_sums.products * 0
+    )
     counts = np.tile([11_000, 9_000], (6, 1))
     moved = CountTable(table.selection_counts, counts, table.n, table.sigma, 3)
-    np.testing.assert_array_equal(split(table, table.halves, 0.001), split(moved, other, 0.001))
+    np.testing.assert_array_equal(split(table, table.gradient_sums, 0.001), split(moved, other, 0.001))
 
 
 def test_where_no_gain_is_in_sight_it_is_certify_to_the_bit() -> None:
@@ -320,27 +322,27 @@ def test_where_no_gain_is_in_sight_it_is_certify_to_the_bit() -> None:
 
 
 def corrupted(table: CountTable, **changes: object) -> CountTable:
-    halves = table.halves
+    halves = table.gradient_sums
     assert halves is not None
-    values = {"draws": halves.draws, "others": halves.others, "products": halves.products, **changes}
+    values = {"draws": halves.draws, "misses": halves.misses, "products": halves.products, **changes}
     return CountTable(
         table.selection_counts,
         table.counts,
         table.n,
         table.sigma,
         3,
-        halves=Halves(**values),  # type: ignore[arg-type]
+        gradient_sums=GradientSums(**values),  # type: ignore[arg-type]
     )
 
 
 def test_sums_that_contradict_the_counts_are_refused() -> None:
     table, _ = table_of("ball", 3, 100)
-    halves = table.halves
+    halves = table.gradient_sums
     assert halves is not None
     for changes, message in (
         ({"draws": (60, 60)}, "sum to n"),
-        ({"others": halves.others + 1}, "outside the selected class"),
-        ({"others": halves.others[:, :1]}, "don't fit"),
+        ({"misses": halves.misses + 1}, "outside the selected class"),
+        ({"misses": halves.misses[:, :1]}, "don't fit"),
         ({"products": halves.products * [1, 1e6, 1]}, "contradict"),
         ({"products": halves.products * np.nan}, "contradict"),
         ({"products": -halves.products}, "contradict"),
@@ -355,7 +357,7 @@ def test_sums_that_contradict_the_counts_are_refused() -> None:
             table.n,
             0.5,
             3,
-            halves=Halves((50, 50), halves.others * 0, halves.products),
+            gradient_sums=GradientSums((50, 50), halves.misses * 0, halves.products),
         )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 from chain import Chain, StopsAfter, tiny
+from samplers import sampler_of
 
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from jobs.noise.splitting import offsets, split
 from jobs.state import TrainingState
 from rsctl.catalog.pixels import splitting_width
@@ -155,7 +156,7 @@ def test_every_position_is_counted_once_whatever_the_seed_and_the_tile(tile: int
             ImageCounts(i, 0, x.float() / 255, torch.zeros(2, 2, dtype=torch.int64))
             for i, x in enumerate(levels)
         ]
-        sampler = Sampler(
+        sampler = sampler_of(
             Sum(), 2, sigma=sigma_of(width), key=(seed,), n0=0, n=width, tile=tile, block=block, device=CPU, noise="splitting"
         )  # fmt: skip
         for _ in sampler.run(images):
@@ -183,7 +184,7 @@ def test_no_position_is_counted_twice_or_left_out() -> None:
 
     for position in range(width):
         image = ImageCounts(0, 0, x.float() / 255, torch.zeros(2, 2, dtype=torch.int64))
-        sampler = Sampler(
+        sampler = sampler_of(
             Knows(position), 2, sigma=sigma_of(width), key=(0,), n0=0, n=width, tile=16, block=8, device=CPU, noise="splitting"
         )  # fmt: skip
         for _ in sampler.run([image]):

@@ -12,11 +12,12 @@ import numpy as np
 import pytest
 import torch
 from chain import Chain, tiny
+from samplers import sampler_of
 from scipy.special import ndtr, ndtri
 from scipy.stats import binom
 
 from jobs.certify import count
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from jobs.models.load import Executed
 from jobs.precision import float32_flags
 from rsctl.certificates import CountTable, find_certificate
@@ -134,7 +135,7 @@ def test_the_draws_are_fresh_and_counted_by_the_class_of_f() -> None:
             return torch.stack([1 - above, above], dim=1)
 
     f, reference = Cut(0.1), Cut(0.3)
-    sampler = Sampler(
+    sampler = sampler_of(
         f, 2, sigma=0.5, key=(0,), n0=100, n=500, tile=200, block=100, device=torch.device("cpu"), reference=reference,
         transfer=5050,
     )  # fmt: skip
@@ -142,8 +143,7 @@ def test_the_draws_are_fresh_and_counted_by_the_class_of_f() -> None:
     (image,) = [each for touched in sampler.run(images) for each in touched if each.done]
     drawn = torch.cat(reference.seen)[:5050, 0, 0, 0]
     between = ((drawn > 0.1) & (drawn <= 0.3)).sum()
-    assert image.disagreements is not None
-    assert image.disagreements.tolist() == [0, int(between)]
+    assert image.kept["comparison"]["disagreements"].tolist() == [0, int(between)]
     share = float(between) / 5050
     assert share == pytest.approx(0.1464, abs=0.02)  # Φ(0.6) − Φ(0.2)
     # f saw every compared tile too, and none of those draws was counted before.
@@ -170,7 +170,7 @@ def test_each_network_is_called_in_its_own_precision() -> None:
         for precision, network in networks.items()
     )
     f.network, reference.network = networks.values()
-    sampler = Sampler(
+    sampler = sampler_of(
         f, 2, sigma=0.5, key=(0,), n0=100, n=300, tile=200, block=100, device=torch.device("cpu"), reference=reference,
         transfer=300,
     )  # fmt: skip
@@ -234,8 +234,10 @@ def test_from_a_sweep_file_with_an_interruption_anywhere(
     shutil.copy(model, twin)
     chain.run(again.requests[1].task)
     whole = read_table(again.requests[1].task.run)
-    for column in ("index", "counts", "selection_counts", "disagreements"):
+    for column in ("index", "counts", "selection_counts"):
         assert np.array_equal(getattr(pieces.rows, column), getattr(whole.rows, column)), column
+    found, expected = (table.rows.extras["comparison"]["disagreements"] for table in (pieces, whole))
+    assert np.array_equal(found, expected)
     radius = TRANSFER.certify(pieces.counts(), 0.001).radius
     assert (radius <= find_certificate("cohen").certify(pieces.counts(), 0.001).radius).all()
     exported = chain.cli("export", "tiny", "--format", "csv")

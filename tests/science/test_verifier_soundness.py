@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -13,11 +14,11 @@ from bound_audit import IMAGES, SHAPE, around, networks, violations
 from torch import Tensor, nn
 
 from jobs.models import Normalize
-from jobs.models.distance import Distance
-from jobs.models.lipschitz import MaxMin
+from jobs.models.architectures.linf_distance import Distance
+from jobs.models.architectures.lipschitz_mlp import MaxMin
 from jobs.verifiers import crown, ibp, lipschitz, operations
 from jobs.verifiers.ibp import Interval
-from jobs.verifiers.network import trace
+from jobs.verifiers.tracing import trace
 from jobs.worst_case import WorstCase, _Unrounded
 from rsctl.catalog import known_verifiers
 from rsctl.catalog.declare import DataShape
@@ -72,9 +73,9 @@ def step_with(change: Callable[..., Interval]) -> Callable[..., Interval]:
     """`ibp.step` with another one for affine operations."""
     whole = ibp.step
 
-    def step(op: Any, inputs: list[Interval], *, positive: bool = False, mine: bool = False) -> Interval:
+    def step(op: Any, inputs: list[Interval], *, positive: bool = False, reusable: bool = False) -> Interval:
         if not isinstance(op, operations.Affine):
-            return whole(op, inputs, positive=positive, mine=mine)
+            return whole(op, inputs, positive=positive, reusable=reusable)
         return change(op, whole(op, inputs, positive=positive), inputs[0])
 
     return step
@@ -266,7 +267,10 @@ def test_spectral_norms_are_bounded_from_above_and_not_far(kind: str) -> None:
         }[kind]
         network = trace(nn.Sequential(layer, nn.Flatten()).eval(), (4, size, size)).to(torch.float64)
         number = 2 if kind == "dense" else 1
-        matrix, _ = network.dense(number)
+        op = network.ops[number]
+        assert isinstance(op, operations.Affine)
+        before = network.ops[op.inputs[0]].shape
+        matrix = op.linear(torch.eye(math.prod(before), dtype=torch.float64).view(-1, *before)).flatten(1).T
         exact = float(torch.linalg.matrix_norm(matrix, 2))
         bound = lipschitz.layer_constant(network.ops[number], "l2")
         assert exact <= bound <= exact * (1.0005 if kind == "dense" else 2.0)

@@ -44,6 +44,23 @@ SETUPS = [
     (["if [ -d / ]; then", "cd /no\\such", "fi"], ["'cd /no\\such' (exit code 1)"]),
     (["exit 3"], ["'exit 3' (exit code 3)"]),
     (["(exit 4)"], ["or one in brackets failed (exit code 4)"]),
+    (["export A=$(nosuch)"], ["'export A=$(nosuch)' (exit code 127)", "nosuch: command not found"]),
+    (["A=$(nosuch)"], ["'A=$(nosuch)' (exit code 127)"]),
+    (["true", "(cd /no/such; true)"], ["'cd /no/such' (exit code 1)"]),
+    (["( (cd /no/such; true) | cat )"], ["'cd /no/such' (exit code 1)"]),
+    (
+        ["exec /no/such"],
+        ["setup failed: 'exec /no/such' never returned: ", "/no/such: No such file or directory"],
+    ),
+    (["true", "kill -9 $$"], ["setup failed: 'kill -9 $$' never returned"]),
+    (["set -e", "echo on", "cd /no/such", "echo never"], ["'cd /no/such' (exit code 1)"]),
+    (["set -e", "export A=$(nosuch)"], ["'export A=$(nosuch)' (exit code 127)"]),
+    (["module load nosuch"], ["'module load nosuch' (exit code 127)"]),
+    (["conda activate nosuch"], ["'conda activate nosuch' (exit code 127)"]),
+    (["source /no/such"], ["'source /no/such' (exit code 1)"]),
+    ([". /no/such && export A=1"], ["; /no/such: No such file or directory"]),
+    (["cd /no/such && make"], ["; cd: /no/such: No such file or directory"]),
+    (["export PATH=/no/such:$PATH", "nosuch --version"], ["'nosuch --version' (exit code 127)"]),
 ]
 
 
@@ -58,9 +75,10 @@ def run_script(folder: Path, lines: list[str], **environment: str) -> subprocess
 def test_setup_that_fails_is_told_by_the_log_of_its_job(
     tmp_path: Path, setup: list[str], words: list[str]
 ) -> None:
-    done = run_script(tmp_path, [*watched(setup), f"exec {ABSENT}"])
-    (tmp_path / "log").write_text(done.stdout)
-    found = explain(BackendState(State.FAILED, "SLURM: FAILED"), Run(tmp_path), tmp_path / "log", began=False)
+    done = run_script(tmp_path, [*watched(setup, "8.setup"), f"exec {ABSENT}"])
+    log = tmp_path / "8_0_log.out"
+    log.write_text(done.stdout)
+    found = explain(BackendState(State.FAILED, "SLURM: FAILED"), Run(tmp_path), log, began=False)
     assert all(word in found.reason for word in words), (found.reason, done.stdout)
 
 
@@ -73,11 +91,27 @@ def test_setup_that_fails_is_told_by_the_log_of_its_job(
         ["A=$(cat <<'END'", "x\\y", "END", ")"],
         ["ls /no/such || A='x\\y'"],
         ["f() { return 1; }; if ! f; then A='x\\y'; fi"],
+        [
+            "f() { false; (false); B=$(false); return 0; }",
+            "f",
+            "A=$(grep -c x /dev/null || true)",
+            "A='x\\y'",
+        ],
+        ["set -C", "A='x\\y'"],
     ],
 )
 def test_setup_that_works_is_left_alone(tmp_path: Path, setup: list[str]) -> None:
-    done = run_script(tmp_path, [*watched(setup), f'echo "[$A]" "[${{{SETUP_FAILED}:-}}]"'])
+    done = run_script(tmp_path, [*watched(setup, "8.setup"), f'echo "[$A]" "[${{{SETUP_FAILED}:-}}]"'])
     assert done.stdout.splitlines()[-1] == "[x\\y] []", done.stdout
+    assert "rsctl: setup" not in done.stdout
+    assert not (tmp_path / "8.setup").exists()
+
+
+def test_a_task_that_runs_after_such_a_line_knows_of_it(tmp_path: Path) -> None:
+    setup = ["export A=$(nosuch)", "(cd /no/such; true)", "true"]
+    done = run_script(tmp_path, [*watched(setup, "8.setup"), f'echo "[${{{SETUP_FAILED}}}]"'])
+    assert done.stdout.splitlines()[-1] == "['export A=$(nosuch)' (exit code 127)]"
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

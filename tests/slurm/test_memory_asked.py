@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.arrays import Array, reckoned_memory
+from rsctl.cluster.slurm.arrays import ON_A_GPU, Array, reckoned_memory
 from rsctl.cluster.slurm.commands import Partition, limits, partitions, with_memory
 from rsctl.cluster.slurm.memory import Memory
 from rsctl.config.sections import StageResources
@@ -102,3 +102,13 @@ def test_only_where_it_is_missing(
     array = Array((Request(Task(run, 0), (), StageResources(threads=2), "code", 0),), ())
     partition = Partition("p", True, True, math.inf, 8, 100.0, 0, memory)
     assert reckoned_memory(array, SlurmProfile(extra=extra), partition, on_gpus) == expected
+
+
+def test_the_memory_of_a_gpu_is_not_asked_of_its_node(tmp_path: Path) -> None:
+    run = Store(tmp_path).run("models", "a")
+    launch = {"code": "", "data": "", "plugins": [], "threads": 2, "reckoned_gb": 24.0, "network_gb": 19.0}
+    write(run.path / "launch.json", to_json(launch))
+    array = Array((Request(Task(run, 0), (), StageResources(threads=2), "code", 0),), ())
+    partition = Partition("p", True, True, math.inf, 8, 100.0, 0, Memory.of({"DefMemPerNode": "1024"}))
+    assert reckoned_memory(array, SlurmProfile(), partition, on_gpus=False) == 24
+    assert reckoned_memory(array, SlurmProfile(), partition, on_gpus=True) == 5 + ON_A_GPU

@@ -61,7 +61,7 @@ def test_what_holds_is_not_called_broken_and_distances_stand_beside_the_radii(ch
     assert cohen.cells[1].certified > 2
     for cell in cohen.cells:
         assert withstands(row, cell.radius) >= cell.accuracy
-    distance = np.sort(read_findings(run).rows.broken)
+    distance = np.sort(read_findings(run).rows.upper)
     right = distance[distance > 0]
     assert median(row) == right[(len(right) - 1) // 2]
     assert mean(row) == pytest.approx(right[np.isfinite(right)].mean())

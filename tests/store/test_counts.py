@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from chain import Chain, StopsAfter, tiny
+from samplers import sampler_of
 from torch import Tensor, nn
 
 from jobs.certify.sampler import ImageCounts, Sampler
@@ -149,8 +150,8 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     chain: Chain, elsewhere: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Half an image counted by each of two functions would be a certificate of neither."""
-    from jobs import precision
     from jobs.certify import count
+    from jobs.models import load
 
     committed = chain.plan(tiny(certification={"shards": 1, "max_images": 6}))
     chain.run(committed.requests[0].task)
@@ -159,7 +160,7 @@ def test_partial_counts_of_another_executed_function_are_dropped(
     work.tiles = 3
     with pytest.raises(Stopped):
         count.main(work)
-    monkeypatch.setattr(precision, "REVISION", precision.REVISION + 1)
+    monkeypatch.setattr(load, "REVISION", load.REVISION + 1)
     taken_over = count.CountWriter.take_over
     seen: list[int] = []
 
@@ -258,7 +259,7 @@ def blank(position: int) -> ImageCounts:
 
 
 def make_sampler(model: nn.Module, *, n0: int, n: int, tile: int, block: int) -> Sampler:
-    return Sampler(model, 2, sigma=0.5, key=(3,), n0=n0, n=n, tile=tile, block=block, device=CPU)
+    return sampler_of(model, 2, sigma=0.5, key=(3,), n0=n0, n=n, tile=tile, block=block, device=CPU)
 
 
 @pytest.mark.parametrize("notices", [True, False])
@@ -314,4 +315,4 @@ def test_of_an_image_that_is_done_only_numbers_are_kept(
     assert len(certified(chain, **further).rows) == 20
     rows = [image for writer in writers for image in writer.rows]
     assert len(rows) == 20
-    assert not any(image.pixels.numel() or image.sums is not None for image in rows)
+    assert not any(image.pixels.numel() or image.kept for image in rows)

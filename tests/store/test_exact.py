@@ -16,6 +16,7 @@ from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.stopping import CertifyAtRadii
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
+from rsctl.store.extras.looks import stopping_rule
 from rsctl.store.files import replace
 from rsctl.store.tables import read_table
 from rsctl.store.task_context import Stopped
@@ -73,7 +74,7 @@ def test_a_sequential_rule_stops_for_what_its_certificate_may_spend(chain: Chain
         )
     )
     run = chain.counts_run()
-    rule = count.stopping_rule(run.count_spec, 64)
+    rule = stopping_rule(run.count_spec, 64)
     assert isinstance(rule, CertifyAtRadii)
     assert rule.alpha == level_left(0.001, 0.5, 64, 50 + 1000) < 0.001
     table = read_table(run)

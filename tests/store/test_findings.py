@@ -19,7 +19,7 @@ from rsctl.report.tables.formats import render
 from rsctl.results.sweep import sweep_results
 from rsctl.store.attempts import read_attempt
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.shards import Shard, encode_shard, read_shard
 from rsctl.store.tables import read_findings, read_table, shard_file
 from rsctl.store.task_context import Stopped, TaskContext
@@ -32,13 +32,13 @@ SWEEP = tiny(
 """The base model is attacked 128 images at a time."""
 
 
-def findings(size: int = 3, **columns: Any) -> Findings:
+def findings(size: int = 3, **columns: Any) -> DistanceBounds:
     values: dict[str, Any] = {
         "index": np.arange(size), "label": np.zeros(size, np.int32), "seconds": np.ones(size),
         "fingerprint": np.zeros(size, np.int32), "predicted": np.zeros(size, np.int32),
-        "radius": np.full(size, 0.25), "broken": np.full(size, np.inf),
+        "lower": np.full(size, 0.25), "upper": np.full(size, np.inf),
     }  # fmt: skip
-    return Findings(**{**values, **columns})
+    return DistanceBounds(**{**values, **columns})
 
 
 def only(chain: Chain, kind: str) -> Run:
@@ -47,18 +47,18 @@ def only(chain: Chain, kind: str) -> Run:
 
 
 def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
-    rows = findings(broken=np.array([0.5, np.inf, 0.25]), adversarial=np.random.rand(3, 1, 2, 2).astype("f4"))
+    rows = findings(upper=np.array([0.5, np.inf, 0.25]), adversarial=np.random.rand(3, 1, 2, 2).astype("f4"))
     file = tmp_path / "0000.1.h5"
     file.write_bytes(encode_shard(Shard(rows, {"spec_hash": "x"}, [{"device": "cpu"}])))
     read = read_shard(file).rows
-    assert isinstance(read, Findings)
-    for name in (*Findings.COLUMNS, "adversarial"):
+    assert isinstance(read, DistanceBounds)
+    for name in (*DistanceBounds.COLUMNS, "adversarial"):
         assert np.array_equal(getattr(read, name), getattr(rows, name)), name
 
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("radius", [0.1, -0.1, 0.2]), ("radius", [0.1, np.nan, 0.2]), ("broken", [np.nan, 1.0, 1.0]), ("fingerprint", [0, 1, 0])],
+    [("lower", [0.1, -0.1, 0.2]), ("lower", [0.1, np.nan, 0.2]), ("upper", [np.nan, 1.0, 1.0]), ("fingerprint", [0, 1, 0])],
 )  # fmt: skip
 def test_impossible_rows_are_told(column: str, values: list[float]) -> None:
     kind = np.int32 if column == "fingerprint" else np.float64
@@ -72,13 +72,13 @@ def test_a_sweep_without_noise_goes_from_the_file_to_the_table(chain: Chain) -> 
     assert (len(proved), len(attacked)) == (20, 150)
     attacked = attacked.take(np.isin(attacked.index, proved.index))
     # The attack speaks of the ℓ2 distance, the proof of ℓ∞, which is never larger: so no proof may lie beyond.
-    assert (proved.radius <= attacked.broken).all()
-    assert (proved.radius[proved.predicted == proved.label] > 0).any()
-    assert np.isfinite(attacked.broken).any()
+    assert (proved.lower <= attacked.upper).all()
+    assert (proved.lower[proved.predicted == proved.label] > 0).any()
+    assert np.isfinite(attacked.upper).any()
     results = sweep_results(chain.store, "tiny", radii=[0.0, 0.001])
     (row,) = results.proved
     right = proved.predicted == proved.label
-    assert row.cells[1].certified == int((right & (proved.radius >= 0.001)).sum())
+    assert row.cells[1].certified == int((right & (proved.lower >= 0.001)).sum())
     for form in ("md", "csv", "latex", "json"):
         assert "deterministic, of the base classifier" in render(results, form)
     assert not list(chain.store.runs("counts"))
@@ -98,7 +98,7 @@ def test_the_image_that_was_found_is_kept_and_is_misclassified(chain: Chain) -> 
     assert rows.adversarial is not None
     with torch.no_grad():
         classes = Executed(model, spec.precision)(torch.from_numpy(rows.adversarial)).argmax(dim=1).numpy()
-    broken = np.isfinite(rows.broken)
+    broken = np.isfinite(rows.upper)
     assert (classes[broken] != rows.label[broken]).all()
 
 
@@ -130,7 +130,7 @@ def test_a_task_that_was_stopped_goes_on_and_finds_the_same(chain: Chain, kind: 
     quiet["models"].run.model_file.write_bytes(model)
     chain.run(quiet[kind])
     undisturbed = read_findings(quiet[kind].run)
-    for name in ("index", "label", "predicted", "radius", "broken"):
+    for name in ("index", "label", "predicted", "lower", "upper"):
         assert np.array_equal(getattr(resumed.rows, name), getattr(undisturbed.rows, name)), name
     assert resumed.run.path.joinpath("findings.h5").is_file()
 
@@ -208,7 +208,7 @@ def test_an_image_that_takes_long_is_told_while_it_does(
 
     chain.run(tasks["models"])
     monkeypatch.setattr(ibp, "prepare", lambda *_, **__: Slow())
-    monkeypatch.setattr(jobs.per_image.findings, "TELL_EVERY", 0.02)
+    monkeypatch.setattr(jobs.per_image.findings, "REPORT_EVERY", 0.02)
     chain.run(task)
     assert len(heard) == 3
     assert reason() == ""

@@ -24,7 +24,7 @@ from rsctl.results.sweep import sweep_results
 from rsctl.store.files import publish, replace, to_json
 from rsctl.store.imports import Import, ImportSpec, Radii, keep
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 
@@ -45,12 +45,12 @@ def count_rows(index: list[int]) -> Rows:
     )  # fmt: skip
 
 
-def finding_rows(index: list[int]) -> Findings:
+def finding_rows(index: list[int]) -> DistanceBounds:
     random, size = np.random.default_rng(2), len(index)
-    return Findings(
+    return DistanceBounds(
         index=np.array(index, np.int64), label=(np.array(index) % CLASSES).astype(np.int32), seconds=random.random(size),
-        fingerprint=np.zeros(size, np.int32), predicted=random.integers(0, CLASSES, size).astype(np.int32), radius=random.random(size),
-        broken=1 + random.random(size),
+        fingerprint=np.zeros(size, np.int32), predicted=random.integers(0, CLASSES, size).astype(np.int32), lower=random.random(size),
+        upper=1 + random.random(size),
     )  # fmt: skip
 
 

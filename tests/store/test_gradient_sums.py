@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 from chain import Chain, StopsAfter, tiny
+from samplers import sampler_of
 from torch import Tensor, nn
 
 from jobs.certify import count
-from jobs.certify.sampler import ImageCounts, Sampler
-from jobs.certify.sums import products, summed
+from jobs.certify.recorders.gradient_sums import products, summed
+from jobs.certify.sampler import ImageCounts
 from jobs.noise import smoothing_noise
 from jobs.random import stream
 from rsctl.certificates import find_certificate
@@ -38,7 +39,7 @@ class Corner(nn.Module):
 def sampled(n0: int, n: int, tile: int, block: int, images: int, gradient: bool = True) -> list[ImageCounts]:
     pixels = torch.linspace(-0.2, 0.3, 16).reshape(1, 4, 4)
     made = [ImageCounts(i, 0, pixels, torch.zeros(2, 3, dtype=torch.int64)) for i in range(images)]
-    sampler = Sampler(
+    sampler = sampler_of(
         Corner(), 3, sigma=0.5, key=(5,), n0=n0, n=n, tile=tile, block=block, device=CPU, gradient=gradient
     )
     for _ in sampler.run(iter(made)):
@@ -53,6 +54,7 @@ def sampled(n0: int, n: int, tile: int, block: int, images: int, gradient: bool 
 def test_the_sums_are_those_of_the_draws_outside_the_class(n0: int, n: int, tile: int, block: int) -> None:
     """Drawn once more here, one block after another, without the sampler."""
     for image in sampled(n0, n, tile, block, 3):
+        kept = image.kept["gradient_sums"]
         chosen = int(image.counts[0].argmax())
         sums, others = np.zeros((2, 16)), [0, 0]
         for number in range(-(-n // block)):
@@ -61,12 +63,11 @@ def test_the_sums_are_those_of_the_draws_outside_the_class(n0: int, n: int, tile
             left = Corner()(image.pixels + noise).argmax(dim=1) != chosen
             sums[number % 2] += (noise[left].double() / 0.5).sum(dim=0).flatten().numpy()
             others[number % 2] += int(left.sum())
-        assert image.others == others
+        assert kept["misses"].tolist() == others
         assert sum(others) == n - int(image.counts[1, chosen]) > 0
-        assert image.sums is not None
-        np.testing.assert_allclose(image.sums.numpy() * QUANTUM, sums, atol=sum(others) * QUANTUM)
+        np.testing.assert_allclose(kept["sums"].numpy() * QUANTUM, sums, atol=sum(others) * QUANTUM)
         a, b = sums
-        np.testing.assert_allclose(products(image.sums), [a @ a, a @ b, b @ b], rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(products(kept["sums"]), [a @ a, a @ b, b @ b], rtol=1e-5, atol=1e-5)
 
 
 def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> None:
@@ -80,27 +81,25 @@ def test_the_class_is_the_selection_s_whatever_the_estimation_draws_say() -> Non
     for chosen in range(3):
         image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64), blocks=[1, 0])
         image.counts[0, chosen] = 20
-        sampler = Sampler(
+        sampler = sampler_of(
             Always(), 3, sigma=0.5, key=(5,), n0=20, n=80, tile=20, block=20, device=CPU, gradient=True
         )
         for _ in sampler.run([image]):
             pass
-        assert image.others == ([0, 0] if chosen == 1 else [40, 40])
-        assert image.sums is not None
-        sums.append(image.sums)
+        kept = image.kept["gradient_sums"]
+        assert kept["misses"].tolist() == ([0, 0] if chosen == 1 else [40, 40])
+        sums.append(kept["sums"])
     assert not sums[1].any()
     assert sums[0].all()
     assert torch.equal(sums[0], sums[2])
     # From the start: no estimation draw is made before all selection draws are counted.
     image = ImageCounts(0, 0, torch.zeros(1, 4, 4), torch.zeros(2, 3, dtype=torch.int64))
-    sampler = Sampler(
+    sampler = sampler_of(
         Always(), 3, sigma=0.5, key=(5,), n0=40, n=80, tile=80, block=20, device=CPU, gradient=True
     )
     for _ in sampler.run([image]):
         pass
-    assert image.others == [0, 0]
-    assert image.sums is not None
-    assert not image.sums.any()
+    assert not any(column.any() for column in image.kept["gradient_sums"].values())
     assert sampler.drawn == 40 + 80
 
 
@@ -109,9 +108,8 @@ def test_summing_up_changes_no_count_and_no_sum_depends_on_what_is_sampled_besid
     without = sampled(30, 130, 60, 20, 4, gradient=False)
     for one, other in zip(with_sums, without, strict=True):
         assert torch.equal(one.counts, other.counts)
-        assert other.sums is None
-    assert with_sums[0].sums is not None
-    assert torch.equal(with_sums[0].sums, alone[0].sums)
+        assert other.kept == {}
+    assert torch.equal(*(image.kept["gradient_sums"]["sums"] for image in (with_sums[0], alone[0])))
 
 
 def test_sums_are_exact_in_any_order_and_by_either_way() -> None:
@@ -148,17 +146,18 @@ def test_the_sums_of_a_sampling_that_is_stopped_after_every_tile_are_the_same(
             break
         except Stopped:
             pending = [p for path in data_files(task.run) for p in read_shard(path).pending]
-            halfway = halfway or any(p.sums.any() and p.others.any() for p in pending)
+            halfway = halfway or any(
+                all(column.any() for column in p.extras["gradient_sums"].values()) for p in pending
+            )
     assert attempts > 4
     assert halfway
     again = read_table(task.run).rows
-    assert first.halves is not None
-    assert again.halves is not None
+    ours, theirs = (rows.extras["gradient_sums"] for rows in (first, again))
     np.testing.assert_array_equal(first.counts, again.counts)
-    np.testing.assert_array_equal(first.halves.others, again.halves.others)
-    np.testing.assert_array_equal(first.halves.products, again.halves.products)
-    assert first.halves.draws == again.halves.draws == (100, 100)
-    assert (first.halves.others > 0).any()
+    np.testing.assert_array_equal(ours["misses"], theirs["misses"])
+    np.testing.assert_array_equal(ours["products"], theirs["products"])
+    assert ours["draws"].tolist() == theirs["draws"].tolist() == [100, 100]
+    assert (ours["misses"] > 0).any()
 
 
 def test_second_order_from_a_sweep_file(chain: Chain) -> None:
@@ -220,14 +219,13 @@ def test_a_file_whose_sums_are_not_those_of_its_counts_is_no_part_of_the_table(c
     (path,) = data_files(run)
     shard = check_shard(run, path, read_shard(path))
     rows = shard.rows
-    halves = rows.halves
-    rows.halves = None
+    sums = rows.extras.pop("gradient_sums")
     with pytest.raises(Corrupt, match="gradient sums don't match"):
         check_shard(run, path, shard)
-    rows.halves = type(halves)((150, 50), halves.others, halves.products)
+    rows.extras["gradient_sums"] = {**sums, "draws": np.array([150, 50])}
     with pytest.raises(Corrupt, match="gradient sums don't match"):
         check_shard(run, path, shard)
-    rows.halves = type(halves)(halves.draws, halves.others, halves.products[:, :2])
+    rows.extras["gradient_sums"] = {**sums, "products": sums["products"][:, :2]}
     assert "sums of noise" in rows.problem(1)
 
 

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 from chain import Chain, tiny
+from samplers import sampler_of
 
-from jobs.certify.sampler import ImageCounts, Sampler
+from jobs.certify.sampler import ImageCounts
 from rsctl.certificates import find_certificate
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError
@@ -63,7 +64,7 @@ def test_a_clean_pass_is_one_draw_whatever_n0_and_the_tile(chain: Chain) -> None
             return torch.zeros(len(x), 2)
 
     pixels = torch.rand(1, 4, 4)
-    sampler = Sampler(
+    sampler = sampler_of(
         Watch(),
         2,
         sigma=0.5,

@@ -236,7 +236,7 @@ def write_shard(run: Run, task: int, attempt: int, images: list[int], pending: t
             counts=np.tile(np.array([18, 1, 1], np.int32), (count, 1)),
             n=np.full(count, 20, np.int64), seconds=np.ones(count), fingerprint=np.zeros(count, np.int32),
         )  # fmt: skip
-    under_way = [Pending(i, 0, np.array([10, 0, 0], np.int32), np.array([10, 0, 0], np.int32), 1, 1, 0.1, 0, np.zeros((0, 3), np.int32), np.zeros((0, 3), np.int32)) for i in pending]  # fmt: skip
+    under_way = [Pending(i, 0, np.array([10, 0, 0], np.int32), np.array([10, 0, 0], np.int32), 1, 1, 0.1, 0) for i in pending]  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": "a" * 64, "dimension": 64}
     path = shard_file(run, task, attempt)
     replace(path, encode_shard(Shard(rows, attributes, [{"device": "cpu"}], under_way), {}, 0.01))

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from rsctl.certificates import Halves, Looks, Shells
 from rsctl.config.runs import CountSpec
 from rsctl.errors import RefusedError
 from rsctl.store import tables
 from rsctl.store.checks import check_shard, count_table
+from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings, ImageRows, Rows
+from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import (
     Reader,
@@ -31,6 +31,13 @@ from rsctl.store.tables import (
 PATH = Path("0000.1.h5")
 SIZES = {"precision": "fp32", "n0": 10, "n": 20, "tile": 10, "block": 10}
 COUNTS = np.array([[18, 1, 1], [17, 3, 0], [2, 15, 3]], np.int32)
+
+
+SUMS = {
+    "draws": np.array([10, 10]),
+    "misses": np.array([[1, 1], [3, 0], [2, 3]]),
+    "products": np.arange(9.0).reshape(3, 3),
+}
 
 
 def run_of(folder: Path, **changes: Any) -> Run:
@@ -53,39 +60,37 @@ def plain(**changes: Any) -> Rows:
 def full(**changes: Any) -> Rows:
     """With everything that a sampler may keep."""
     parts = {
-        "looks": Looks(np.array([10, 20]), np.stack([COUNTS // 2, COUNTS], axis=1)),
-        "shells": Shells((1.5,), np.stack([COUNTS - COUNTS // 3, COUNTS // 3], axis=1)),
-        "disagreements": COUNTS // 5,
-        "halves": Halves((10, 10), np.array([[1, 1], [3, 0], [2, 3]]), np.arange(9.0).reshape(3, 3)),
+        "looks": {"draws": np.array([10, 20]), "counts": np.stack([COUNTS // 2, COUNTS], axis=1)},
+        "shells": {
+            "edges": np.array([1.5]),
+            "counts": np.stack([COUNTS - COUNTS // 3, COUNTS // 3], axis=1),
+        },
+        "comparison": {"disagreements": COUNTS // 5},
+        "gradient_sums": SUMS,
     }
-    return plain(**{**parts, **changes})
+    return plain(extras={**parts, **changes})
 
 
-def findings(**changes: Any) -> Findings:
+def findings(**changes: Any) -> DistanceBounds:
     columns: dict[str, Any] = {
         "index": np.array([4, 7, 9]), "label": np.array([0, 0, 1], np.int32), "seconds": np.array([0.1, 0.2, 0.3]),
         "fingerprint": np.array([0, 1, 0], np.int32), "predicted": np.array([0, 2, 1], np.int32),
-        "radius": np.array([0.0, 0.1, 0.2]), "broken": np.array([0.5, np.inf, 0.3]),
+        "lower": np.array([0.0, 0.1, 0.2]), "upper": np.array([0.5, np.inf, 0.3]),
         "adversarial": np.arange(12, dtype=np.float32).reshape(3, 1, 2, 2),
     }  # fmt: skip
-    return Findings(**{**columns, **changes})
+    return DistanceBounds(**{**columns, **changes})
 
 
 def parts(rows: ImageRows) -> dict[str, list[Any]]:
     """All that there is of each image."""
     told = {name: getattr(rows, name).tolist() for name in rows.COLUMNS}
-    if isinstance(rows, Findings):
+    if isinstance(rows, DistanceBounds):
         return told | {"adversarial": [] if rows.adversarial is None else rows.adversarial.tolist()}
     assert isinstance(rows, Rows)
-    if rows.looks:
-        told["looks"] = [(rows.looks.draws.tolist(), one.tolist()) for one in rows.looks.counts]
-    if rows.shells:
-        told["shells"] = [(rows.shells.edges, one.tolist()) for one in rows.shells.counts]
-    if rows.disagreements is not None:
-        told["disagreements"] = rows.disagreements.tolist()
-    if rows.halves:
-        each = zip(rows.halves.others.tolist(), rows.halves.products.tolist(), strict=True)
-        told["halves"] = [(rows.halves.draws, *one) for one in each]
+    for name, values in rows.extras.items():
+        for key, array in values.items():
+            shared = key in extra_columns()[name].shared
+            told[f"{name}.{key}"] = [array.tolist()] * len(rows) if shared else array.tolist()
     return told
 
 
@@ -105,12 +110,12 @@ def test_every_part_goes_through_the_file_and_with_its_image(rows: ImageRows, tm
 
 
 def test_images_of_which_not_all_files_kept_the_adversarial_one_have_none() -> None:
-    both = Findings.concatenate([findings(), findings(adversarial=None)])
+    both = DistanceBounds.concatenate([findings(), findings(adversarial=None)])
     assert len(both) == 6
     assert both.adversarial is None
 
 
-@pytest.mark.parametrize("rows", [plain(), full(), findings(), Rows.empty(3), Findings.empty()])
+@pytest.mark.parametrize("rows", [plain(), full(), findings(), Rows.empty(3), DistanceBounds.empty()])
 def test_rows_that_fit_have_no_problem(rows: ImageRows) -> None:
     assert rows.problem(2) == ""
 
@@ -133,16 +138,22 @@ def wrong(array: np.ndarray, place: Any, value: float) -> np.ndarray:
         (plain(counts=wrong(COUNTS, 1, [21, 0, -1])), "a count is negative"),
         (plain(selection_counts=wrong(COUNTS, 1, [11, 0, -1])), "a count is negative"),
         (plain(n=np.array([20, 20, 21])), "counts of image 9 don't sum to n"),
-        (full(looks=Looks(np.array([10]), np.stack([COUNTS // 2, COUNTS], axis=1))), "looks of shape"),
-        (full(shells=Shells((1.0, 2.0), np.stack([COUNTS, COUNTS], axis=1))), "counts by shell"),
-        (full(disagreements=COUNTS[:2]), "disagreements of shape"),
-        (full(halves=Halves((10, 10), np.zeros((3, 2)), np.zeros((3, 2)))), "sums of noise"),
-        (full(halves=Halves((10, 10), np.zeros((2, 2)), np.zeros((3, 3)))), "sums of noise"),
+        (
+            full(looks={"draws": np.array([10]), "counts": np.stack([COUNTS // 2, COUNTS], axis=1)}),
+            "looks of shape",
+        ),
+        (
+            full(shells={"edges": np.array([1.0, 2.0]), "counts": np.stack([COUNTS, COUNTS], axis=1)}),
+            "counts by shell",
+        ),
+        (full(comparison={"disagreements": COUNTS[:2]}), "disagreements of shape"),
+        (full(gradient_sums={**SUMS, "products": np.zeros((3, 2))}), "sums of noise"),
+        (full(gradient_sums={**SUMS, "misses": np.zeros((2, 2))}), "sums of noise"),
         (findings(fingerprint=np.array([0, 2, 0], np.int32)), "a fingerprint points outside"),
-        (findings(radius=np.array([0.0, -0.1, 0.0])), "a radius is negative"),
-        (findings(radius=np.array([0.0, np.nan, 0.0])), "a radius is negative"),
-        (findings(broken=np.array([0.0, np.nan, 0.0])), "a distance is negative"),
-        (findings(broken=np.array([0.0, -1.0, 0.0])), "a distance is negative"),
+        (findings(lower=np.array([0.0, -0.1, 0.0])), "a radius is negative"),
+        (findings(lower=np.array([0.0, np.nan, 0.0])), "a radius is negative"),
+        (findings(upper=np.array([0.0, np.nan, 0.0])), "a distance is negative"),
+        (findings(upper=np.array([0.0, -1.0, 0.0])), "a distance is negative"),
         (findings(adversarial=np.zeros((2, 1, 2, 2), np.float32)), "adversarial images"),
     ],
 )
@@ -159,7 +170,11 @@ COMPARED = {"precision": "bf16", "transfer": 30}
     [
         ({}, plain(), ""),
         ({}, plain(n=np.array([20, 30, 20])), "not sampled with n = 20"),
-        ({"stopping": "certify-at-radii"}, plain(n=np.array([20, 10, 20])), ""),
+        (
+            {"stopping": "certify-at-radii"},
+            plain(n=np.array([20, 10, 20]), extras={"looks": full().extras["looks"]}),
+            "",
+        ),
         (
             {},
             plain(selection_counts=np.array([[10, 0, 0], [8, 1, 0], [1, 9, 0]], np.int32)),
@@ -167,13 +182,21 @@ COMPARED = {"precision": "bf16", "transfer": 30}
         ),
         ({}, findings(), "its rows don't belong to a run in 'counts'"),
         (COMPARED, plain(), "disagreements between precisions"),
-        ({}, plain(disagreements=COUNTS // 5), "disagreements between precisions"),
-        (COMPARED, plain(disagreements=COUNTS // 5), ""),
+        (
+            {},
+            plain(extras={"comparison": {"disagreements": COUNTS // 5}}),
+            "disagreements between precisions",
+        ),
+        (COMPARED, plain(extras={"comparison": {"disagreements": COUNTS // 5}}), ""),
         (COMPARED, Rows.empty(3), ""),
         (SUMMED, plain(), "its gradient sums don't match"),
-        ({}, plain(halves=full().halves), "its gradient sums don't match"),
-        (SUMMED, plain(halves=full().halves), ""),
-        (SUMMED, plain(halves=replace(full().halves, draws=(20, 0))), "its gradient sums don't match"),  # type: ignore[type-var]
+        ({}, plain(extras={"gradient_sums": SUMS}), "its gradient sums don't match"),
+        (SUMMED, plain(extras={"gradient_sums": SUMS}), ""),
+        (
+            SUMMED,
+            plain(extras={"gradient_sums": {**SUMS, "draws": np.array([20, 0])}}),
+            "its gradient sums don't match",
+        ),
         (SUMMED, Rows.empty(3), ""),
     ],
 )
@@ -288,12 +311,19 @@ def test_a_file_is_read_again_once_it_changes_and_not_before(
 
 def test_certificates_get_every_part_of_the_rows(tmp_path: Path) -> None:
     run = run_of(tmp_path, gradient=True)
-    rows = plain(
-        halves=Halves((10, 10), np.array([[1, 1], [3, 0], [2, 3]]), np.tile([9.0, 0.0, 0.0], (3, 1)))
-    )
+    rows = plain(extras={"gradient_sums": {**SUMS, "products": np.tile([9.0, 0.0, 0.0], (3, 1))}})
     table = count_table(run.count_spec, rows, 64)
-    for name in ("selection_counts", "counts", "n", "label", "halves"):
+    for name in ("selection_counts", "counts", "n", "label", "extras"):
         assert getattr(table, name) is getattr(rows, name), name
+    assert table.gradient_sums is not None
+    assert table.gradient_sums.draws == (10, 10)
+    for name in ("misses", "products"):
+        assert getattr(table.gradient_sums, name) is rows.extras["gradient_sums"][name]
     assert (table.sigma, table.dimension, table.noise, table.stopping) == (0.5, 64, "gaussian", "fixed")
     compared = run_of(tmp_path, **COMPARED)
-    assert count_table(compared.count_spec, plain(disagreements=COUNTS // 5), 64).compared == 30
+    assert (
+        count_table(
+            compared.count_spec, plain(extras={"comparison": {"disagreements": COUNTS // 5}}), 64
+        ).compared
+        == 30
+    )

@@ -15,7 +15,7 @@ from textual.widgets import Static
 from rsctl.config import tables
 from rsctl.store.files import replace
 from rsctl.store.layout import Run
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import shard_file
 from rsctl.tui.app import Dashboard
@@ -39,9 +39,11 @@ def write(run: Run, **columns: Any) -> None:
     values: dict[str, Any] = {
         "index": np.array(run.images(0), np.int64), "label": np.zeros(4, np.int32), "seconds": np.ones(4),
         "fingerprint": np.zeros(4, np.int32), "predicted": np.zeros(4, np.int32),
-        "radius": np.zeros(4), "broken": np.full(4, np.inf), **columns,
+        "lower": np.zeros(4), "upper": np.full(4, np.inf), **columns,
     }  # fmt: skip
-    shard = Shard(Findings(**values), {"spec_hash": run.spec.hash, "model_sha256": "x"}, [{"device": "cpu"}])
+    shard = Shard(
+        DistanceBounds(**values), {"spec_hash": run.spec.hash, "model_sha256": "x"}, [{"device": "cpu"}]
+    )
     replace(shard_file(run, 0, 1), encode_shard(shard))
 
 
@@ -49,8 +51,8 @@ def write(run: Run, **columns: Any) -> None:
 def found(chain: Chain) -> Chain:
     chain.plan(SWEEP)
     (proved,), (attacked,) = chain.store.runs("verifications"), chain.store.runs("attacks")
-    write(proved, radius=np.array([0.05, 0.02, 0.0, 0.05]), predicted=np.array([0, 0, 0, 1], np.int32))
-    write(attacked, broken=np.array([0.04, np.inf, 0.0, 0.3]))
+    write(proved, lower=np.array([0.05, 0.02, 0.0, 0.05]), predicted=np.array([0, 0, 0, 1], np.int32))
+    write(attacked, upper=np.array([0.04, np.inf, 0.0, 0.3]))
     return chain
 
 
@@ -103,8 +105,8 @@ def test_a_verifier_that_isnt_done_says_how_far_a_late_image_may_move_it(found: 
     write(
         run,
         index=np.array(run.images(0)[:2]),
-        radius=np.zeros(2),
-        broken=np.zeros(2),
+        lower=np.zeros(2),
+        upper=np.zeros(2),
         seconds=np.ones(2),
         **two,
     )

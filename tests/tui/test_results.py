@@ -56,7 +56,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         before = cell(app, 0, 3)
         await pilot.press("a")
         assert isinstance(app.screen, AskScreen)
-        for wrong, said in (("2", "inside (0, 1)"), ("x", "is not a number")):
+        for wrong, said in (("2", "between 0 and 1"), ("x", "is not a number")):
             app.screen.query_one(Input).value = wrong
             await pilot.press("enter")
             assert said in str(app.screen.query_one("#ask-problem").render())

@@ -17,8 +17,8 @@ from jobs.verifiers.branch_and_bound import Tree
 from jobs.verifiers.complete import Case
 from jobs.verifiers.counterexample import Counterexamples
 from jobs.verifiers.matrices import Matrices, matrices
-from jobs.verifiers.network import trace
 from jobs.verifiers.relaxation import Choice, layer_bounds, lower_bound
+from jobs.verifiers.tracing import trace
 from rsctl.catalog import known_verifiers
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from rsctl.catalog import use_plugins
-from rsctl.certificates import CountTable, Guarantee, Halves, Looks, Shells, certificates, find_certificate
+from rsctl.certificates import (
+    CountTable,
+    GradientSums,
+    Guarantee,
+    Looks,
+    Shells,
+    certificates,
+    find_certificate,
+)
 from rsctl.certificates.table import QUANTUM
 from rsctl.errors import InputError, RefusedError
 
@@ -22,7 +30,7 @@ LOOKS = Looks(np.array([40, 100]), np.array([[[40, 0, 0], [90, 10, 0]], [[30, 10
 SHELLS = Shells(
     (1.0, 2.0), np.array([[[50, 10, 0], [40, 0, 0], [0, 0, 0]], [[80, 0, 5], [0, 9, 0], [0, 6, 0]]])
 )
-HALVES = Halves((60, 40), np.array([[7, 3], [20, 0]]), np.array([[5.0, 6.0, 8.0], [9.0, 0.0, 0.0]]))
+HALVES = GradientSums((60, 40), np.array([[7, 3], [20, 0]]), np.array([[5.0, 6.0, 8.0], [9.0, 0.0, 0.0]]))
 
 
 def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarray:
@@ -54,7 +62,7 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
         ({"selection": "clean", "selection_counts": np.array([[1, 0, 0], [1, 1, 0]])}, "one class per image"),
         ({"arithmetic": "exact", "noise": "uniform"}, "exact arithmetic is for Gaussian noise"),
         ({"arithmetic": "exact", "shells": SHELLS}, "without shells"),
-        ({"arithmetic": "exact", "halves": HALVES}, "sums of noise"),
+        ({"arithmetic": "exact", "gradient_sums": HALVES}, "sums of noise"),
         ({"looks": Looks(np.array([[40, 100]]), LOOKS.counts)}, "looks of shape"),
         ({"looks": Looks(np.array([40, 100, 200]), LOOKS.counts)}, "looks of shape"),
         ({"looks": Looks(np.array([0, 100]), LOOKS.counts)}, "positive and ascending"),
@@ -89,28 +97,50 @@ def changed(array: np.ndarray, place: tuple[int, ...], value: float) -> np.ndarr
         ({"disagreements": COUNTS * 0.0, "compared": 100}, "don't fit counts"),
         ({"disagreements": changed(COUNTS * 0, (1, 0), -1), "compared": 100}, "not those of 100 draws"),
         ({"disagreements": changed(COUNTS * 0, (1, 0), 101), "compared": 100}, "not those of 100 draws"),
-        ({"halves": Halves((60, 40), HALVES.others[:1], HALVES.products)}, "don't fit 2 images"),
-        ({"halves": Halves((60, 40), HALVES.others, HALVES.products[:, :2])}, "don't fit 2 images"),
-        ({"halves": Halves((60, 41), HALVES.others, HALVES.products)}, "don't sum to n"),
+        ({"gradient_sums": GradientSums((60, 40), HALVES.misses[:1], HALVES.products)}, "don't fit 2 images"),
         (
-            {"n": np.array([100, 99]), "counts": changed(COUNTS, (1, 2), 4), "halves": HALVES},
+            {"gradient_sums": GradientSums((60, 40), HALVES.misses, HALVES.products[:, :2])},
+            "don't fit 2 images",
+        ),
+        ({"gradient_sums": GradientSums((60, 41), HALVES.misses, HALVES.products)}, "don't sum to n"),
+        (
+            {"n": np.array([100, 99]), "counts": changed(COUNTS, (1, 2), 4), "gradient_sums": HALVES},
             "don't sum to n",
         ),
-        ({"halves": Halves((101, -1), HALVES.others, HALVES.products)}, "don't sum to n"),
-        ({"halves": Halves((60, 40), np.array([[7, 3], [21, -1]]), HALVES.products)}, "outside the selected"),
-        ({"halves": Halves((19, 81), HALVES.others, HALVES.products)}, "outside the selected"),
+        ({"gradient_sums": GradientSums((101, -1), HALVES.misses, HALVES.products)}, "don't sum to n"),
         (
-            {"halves": Halves((60, 40), changed(HALVES.others, (1, 0), 19), HALVES.products)},
+            {"gradient_sums": GradientSums((60, 40), np.array([[7, 3], [21, -1]]), HALVES.products)},
             "outside the selected",
         ),
-        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (1, 2), 1.0))}, "contradict"),
+        ({"gradient_sums": GradientSums((19, 81), HALVES.misses, HALVES.products)}, "outside the selected"),
         (
-            {"halves": Halves((60, 40), HALVES.others, HALVES.products * [[-1, 1, -1], [1, 1, 1]])},
+            {"gradient_sums": GradientSums((60, 40), changed(HALVES.misses, (1, 0), 19), HALVES.products)},
+            "outside the selected",
+        ),
+        (
+            {"gradient_sums": GradientSums((60, 40), HALVES.misses, changed(HALVES.products, (1, 2), 1.0))},
             "contradict",
         ),
-        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), 6.4))}, "contradict"),
-        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 1), -6.4))}, "contradict"),
-        ({"halves": Halves((60, 40), HALVES.others, changed(HALVES.products, (0, 0), -5.0))}, "contradict"),
+        (
+            {
+                "gradient_sums": GradientSums(
+                    (60, 40), HALVES.misses, HALVES.products * [[-1, 1, -1], [1, 1, 1]]
+                )
+            },
+            "contradict",
+        ),
+        (
+            {"gradient_sums": GradientSums((60, 40), HALVES.misses, changed(HALVES.products, (0, 1), 6.4))},
+            "contradict",
+        ),
+        (
+            {"gradient_sums": GradientSums((60, 40), HALVES.misses, changed(HALVES.products, (0, 1), -6.4))},
+            "contradict",
+        ),
+        (
+            {"gradient_sums": GradientSums((60, 40), HALVES.misses, changed(HALVES.products, (0, 0), -5.0))},
+            "contradict",
+        ),
     ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")  # the width of a shell from infinity to infinity
@@ -127,14 +157,14 @@ def test_what_may_just_be_is_a_table() -> None:
     """The ends of what is allowed, or a check that refuses everything would do."""
     parallel = np.array([[5.0, 10.0 * (1 + 1e-10), 20.0], [9.0, 0.0, 0.0]])
     for changes in (
-        {"looks": LOOKS, "shells": SHELLS, "halves": HALVES, "disagreements": COUNTS, "compared": 100},
+        {"looks": LOOKS, "shells": SHELLS, "gradient_sums": HALVES, "disagreements": COUNTS, "compared": 100},
         {"looks": Looks(np.array([1, 100]), np.stack([COUNTS * 0 + [1, 0, 0], COUNTS], axis=1))},
         {"looks": Looks(np.array([99, 100]), np.stack([COUNTS - [1, 0, 0], COUNTS], axis=1))},
         {"shells": Shells((1e-9, 2.0), SHELLS.counts)},
         {"selection": "clean", "selection_counts": np.array([[1, 0, 0], [1, 0, 0]])},
-        {"halves": Halves((20, 80), HALVES.others, HALVES.products)},
-        {"halves": Halves((100, 0), np.array([[10, 0], [20, 0]]), HALVES.products * [1, 0, 0])},
-        {"halves": Halves((60, 40), HALVES.others, parallel)},
+        {"gradient_sums": GradientSums((20, 80), HALVES.misses, HALVES.products)},
+        {"gradient_sums": GradientSums((100, 0), np.array([[10, 0], [20, 0]]), HALVES.products * [1, 0, 0])},
+        {"gradient_sums": GradientSums((60, 40), HALVES.misses, parallel)},
         {"exponent": 1, "noise": "generalised-gaussian"},
     ):
         replace(GOOD, **changes)  # type: ignore[arg-type]
@@ -152,9 +182,11 @@ def test_only_full_counts_are_at_the_cap_of_any_certificate() -> None:
     plain = CountTable(
         np.tile([100, 0, 0, 0, 0, 0], (3, 1)), counts, np.full(3, 1000), 0.5, 64, label=np.zeros(3, int),
         disagreements=0 * counts, compared=1000,
-        halves=Halves((500, 500), np.array([[0, 0], [1, 0], [500, 500]]), np.array([[0, 0, 0], [64, 0, 0], [3e4] * 3])),
+        gradient_sums=GradientSums((500, 500), np.array([[0, 0], [1, 0], [500, 500]]), np.array([[0, 0, 0], [64, 0, 0], [3e4] * 3])),
     )  # fmt: skip
-    clean = replace(plain, selection="clean", selection_counts=plain.selection_counts // 100, halves=None)
+    clean = replace(
+        plain, selection="clean", selection_counts=plain.selection_counts // 100, gradient_sums=None
+    )
     tables = [plain, clean, replace(plain, noise="uniform"), replace(plain, noise="laplace")]
     tables.append(
         replace(plain, stopping="certify-at-radii", looks=Looks(np.array([1000]), counts[:, None, :]))

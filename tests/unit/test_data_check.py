@@ -192,7 +192,7 @@ def test_folders_are_checked_with_what_is_left_out_and_what_is_missing(
     said = capsys.readouterr().out
     assert "imagefolder 'own' here: 2 classes, 6 train, 6 test images. 3 files left out" in said
     assert run(["data", "check", "nothing"]) == 2
-    assert "neither a data set" in capsys.readouterr().err
+    assert "neither a known data set" in capsys.readouterr().err
 
 
 def refused(chain: Chain) -> str:

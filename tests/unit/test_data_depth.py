@@ -346,7 +346,7 @@ def test_check_and_submit_say_once_that_files_are_stored_on_their_side(chain: Ch
     said = "note: 2 of 6 files checked in imagefolder 'own' (train/bee/1.png, …) have an EXIF orientation that viewers apply"
     assert check(chain).count(said) == 1
     file = chain.file(tiny(dataset={"name": "imagefolder", **FOLDER}, model={"name": "cnn", "width": 4}))
-    assert sum("EXIF entry" in note for note in control.submit(file, chain.place).committed.notes) == 1
+    assert sum("EXIF orientation" in note for note in control.submit(file, chain.place).committed.notes) == 1
     assert "EXIF" not in check(chain, orientation="exif")
 
 

@@ -19,7 +19,8 @@ from torch import Tensor, distributed, nn
 
 from jobs.methods import lipschitz_margin
 from jobs.models import Normalize
-from jobs.models.distance import Distance, distance_network, set_p
+from jobs.models.architectures import linf_distance
+from jobs.models.architectures.linf_distance import Distance, set_p
 from jobs.models.statistics import batch_statistics
 from jobs.training.optimizers import make_optimizer
 from jobs.training.schedule import learning_rate
@@ -38,7 +39,10 @@ def batch(step: int) -> tuple[Tensor, Tensor]:
 
 def distance_net() -> nn.Sequential:
     torch.manual_seed(0)
-    return nn.Sequential(Normalize([MEAN], [STD]), distance_network(4, [5, 5], CLASSES, "identity")).double()
+    return nn.Sequential(
+        Normalize([MEAN], [STD]),
+        linf_distance.build("linf-distance", CLASSES, 4, 1, widths=[5, 5], initial="identity"),
+    ).double()
 
 
 class Zhang:
@@ -202,7 +206,7 @@ def part_of_a_step(rank: int, folder: Path, given: dict[str, Any]) -> None:
     """One of two processes: its images, its gradients, and those of both."""
     torch.set_num_threads(1)
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    network = distance_network(4, [5, 5], 3).double()
+    network = linf_distance.build("linf-distance", 3, 4, 1, widths=[5, 5]).double()
     network.load_state_dict(given["weights"])
     set_p(network, 8.0)
     x, target = (given[name].split([4, 2])[rank] for name in ("x", "target"))  # unequal parts
@@ -216,7 +220,7 @@ def part_of_a_step(rank: int, folder: Path, given: dict[str, Any]) -> None:
 
 def test_two_processes_subtract_the_mean_of_all_their_images(tmp_path: Path) -> None:
     torch.manual_seed(0)
-    network = distance_network(4, [5, 5], 3).double()
+    network = linf_distance.build("linf-distance", 3, 4, 1, widths=[5, 5]).double()
     x, target = torch.rand(6, 4, dtype=torch.float64), torch.randn(6, 3, dtype=torch.float64)
     given = {
         "weights": {name: value.clone() for name, value in network.state_dict().items()},

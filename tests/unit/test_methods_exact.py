@@ -156,7 +156,7 @@ def test_heat_smoothings_network_is_the_authors() -> None:
 
 
 def test_heat_smoothings_network_is_sampled_and_verified_as_it_is() -> None:
-    from jobs.verifiers.network import trace
+    from jobs.verifiers.tracing import trace
 
     model = campbell().eval()
     for layer in model.modules():

@@ -18,8 +18,8 @@ from jobs.models.normalize import Normalize
 from jobs.verifiers import milp, program
 from jobs.verifiers.ball import Ball
 from jobs.verifiers.matrices import matrices
-from jobs.verifiers.network import trace
 from jobs.verifiers.relaxation import layer_bounds
+from jobs.verifiers.tracing import trace
 from rsctl.catalog import known_datasets, known_verifiers
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import textwrap
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +12,11 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+import jobs.models.architectures
+import rsctl.catalog.models
 from jobs.data import load
 from jobs.models import Normalize, build_model
-from rsctl.catalog import known_datasets, use_plugins
+from rsctl.catalog import known_datasets, known_models, use_plugins
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
 
@@ -39,6 +42,14 @@ def published_resnet_keys(blocks: int) -> set[str]:
             keys.add(f"layer{stage}.0.downsample.0.weight")
             keys |= {f"layer{stage}.0.downsample.1.{entry}" for entry in statistics}
     return keys
+
+
+def test_every_declaration_has_its_architecture_and_every_architecture_its_declaration() -> None:
+    names = {m.name for m in pkgutil.iter_modules(rsctl.catalog.models.__path__)}
+    assert names == {m.name for m in pkgutil.iter_modules(jobs.models.architectures.__path__)}
+    assert {one.module for one in known_models().values()} == {
+        f"jobs.models.architectures.{name}" for name in names
+    }
 
 
 def test_resnet110_has_the_published_parameters_and_names() -> None:

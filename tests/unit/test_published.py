@@ -17,11 +17,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from jobs.checkpoints.formats import read_weights
+from jobs.checkpoints.judge import accuracy_of, answers, candidates, judge, least
+from jobs.checkpoints.recognise import assemble, assumptions, recognise
 from jobs.data import Images, load
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import read_weights
-from jobs.models.judge import accuracy, candidates, judge, least
-from jobs.models.recognise import assemble, assumptions, recognise
 from rsctl.catalog import find, known_datasets
 from rsctl.catalog.checkpoints import normalisation
 from rsctl.catalog.declare import DataShape
@@ -268,7 +268,7 @@ def test_the_wrong_normalisation_is_refused_with_the_one_that_fits() -> None:
 
     model, found, _ = judged("centre")
     assert found["centre"].clean > 0.8
-    assert found["centre"] == accuracy(model, images, 0.1, CPU)
+    assert found["centre"] == accuracy_of(answers(model, images, (0.0, 0.1), CPU))
     for wrong in ("dataset", "none"):
         with pytest.raises(
             RefusedError,

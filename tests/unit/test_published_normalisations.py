@@ -15,12 +15,13 @@ from chain import Chain, tiny
 from test_published import CPU, dataset
 
 from jobs import import_checkpoint
+from jobs.checkpoints.contest import LEVEL, LOOKS, compare, contest
+from jobs.checkpoints.formats import Held, Weights
+from jobs.checkpoints.judge import judge
+from jobs.checkpoints.parts import Part
 from jobs.data import ArrayImages, Images, load
 from jobs.import_checkpoint import some_images
 from jobs.models import build_model
-from jobs.models.checkpoint_formats import Weights
-from jobs.models.contest import LEVEL, LOOKS, compare, contest
-from jobs.models.judge import judge
 from rsctl.config.sweep import load_sweep
 from rsctl.errors import RefusedError
 
@@ -82,7 +83,9 @@ Judge = Callable[..., Any]
 def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
     """`judge` with given answers: 85 % with 'centre' and `theirs` with 'dataset', in every 20 images; the others' are at chance."""
     images = load("digits", {}, "test", Path("/nowhere"), positions=range(100))
-    weights = Weights({}, "", "", "centre", "it always does", "")
+    weights = Weights(
+        {}, "", "", "centre", "it always does", "", Part((), "", {}), Held(Path(), "", {}, [], [])
+    )
 
     def ask(chosen: str, won: int, lost: int, lots: Sequence[int] = (400,), **changes: Any) -> Any:
         ours, theirs = (answer.repeat(200) for answer in answers(won, lost, 17 - won, 3 - lost))
@@ -91,8 +94,8 @@ def judged(monkeypatch: pytest.MonkeyPatch) -> Judge:
             known = {"centre": ours, "dataset": theirs}.get(name, torch.arange(4000) % 10 == 0)
             return known[begun : begun + len(images)][None]
 
-        monkeypatch.setattr("jobs.models.judge.answers", asked)
-        monkeypatch.setattr("jobs.models.judge.assemble", lambda *about: about[3])
+        monkeypatch.setattr("jobs.checkpoints.judge.answers", asked)
+        monkeypatch.setattr("jobs.checkpoints.judge.assemble", lambda *about: about[3])
         first, *more = (replace_length(images, count) for count in lots)
         return judge(
             weights, "cnn", {}, chosen, dataset("digits"), first, 0.0, CPU, **{"more": more, **changes}

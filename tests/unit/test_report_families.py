@@ -19,7 +19,7 @@ from rsctl.results.opening import open_run
 from rsctl.results.sweep import sweep_results
 from rsctl.store.files import replace
 from rsctl.store.layout import Run, Store
-from rsctl.store.rows import Findings
+from rsctl.store.rows import DistanceBounds
 from rsctl.store.shards import Shard, encode_shard
 
 RADII = [0.01, 0.02]
@@ -38,9 +38,9 @@ def write_findings(run: Run, images: list[int], radius: float) -> None:
     broken = np.full(len(index), np.inf)
     broken[1] = 0.015
     label = (index * 7 % 10).astype(np.int32)
-    rows = Findings(
+    rows = DistanceBounds(
         index=index, label=label, seconds=np.ones(len(index)), fingerprint=np.zeros(len(index), np.int32),
-        predicted=label, radius=proved, broken=broken,
+        predicted=label, lower=proved, upper=broken,
     )  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": "a" * 64}
     replace(run.path / "findings.h5", encode_shard(Shard(rows, attributes, [{"device": "none"}])))

@@ -232,8 +232,9 @@ def test_a_training_in_several_processes_counts_for_each(tmp_path: Path) -> None
 
 def test_matplotlib_and_pandas_load_only_when_they_are_needed() -> None:
     code = (
-        "import sys, rsctl.results, rsctl.report.figures.draw, rsctl.report.tables.formats, rsctl.report.compare.pairs; "
-        "sys.exit(any(name in sys.modules for name in ('matplotlib', 'pandas', 'scipy.stats', 'torch')))"
+        "import sys, rsctl.results; early = 'numpy' in sys.modules; rsctl.results.open; "
+        "import rsctl.report.figures.draw, rsctl.report.tables.formats, rsctl.report.compare.pairs; "
+        "sys.exit(early or any(name in sys.modules for name in ('matplotlib', 'pandas', 'scipy.stats', 'torch')))"
     )
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 

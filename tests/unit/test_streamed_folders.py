@@ -12,9 +12,9 @@ from chain import Chain, tiny
 from folders import shapes
 from PIL import Image
 
-import jobs.data.room as room
+import jobs.data.memory_limit as room
 from jobs.data import load
-from jobs.data.images import ArrayImages, FolderImages
+from jobs.data.images import ArrayImages, FileImages
 from rsctl.catalog.shape import shape_of
 from rsctl.store.files import replace
 from rsctl.store.tables import read_table
@@ -95,7 +95,7 @@ def test_batches_are_the_same_in_every_way_of_asking(
     held, some = read(), read(positions=[7, 3, 25])
     monkeypatch.setattr(room, "HELD_MOST", 100)
     streamed, few = read(), read(positions=[7, 3, 25])
-    assert (type(held), type(streamed)) == (ArrayImages, FolderImages)
+    assert (type(held), type(streamed)) == (ArrayImages, FileImages)
     assert held.fingerprint == streamed.fingerprint
     assert torch.equal(held.labels, streamed.labels)
     assert torch.equal(few.batch(torch.arange(3))[0], some.batch(torch.arange(3))[0])

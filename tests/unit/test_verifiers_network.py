@@ -11,8 +11,7 @@ from torch import Tensor, nn
 from jobs.models import Normalize, build_model
 from jobs.models.load import Executed
 from jobs.verifiers import crown, ibp
-from jobs.verifiers.network import trace
-from jobs.verifiers.operations import Relu
+from jobs.verifiers.tracing import trace
 from rsctl.catalog import known_datasets, known_models, known_verifiers
 from rsctl.catalog.declare import DataShape
 from rsctl.errors import InputError
@@ -147,17 +146,6 @@ def test_other_arithmetic_than_float32_is_refused(verifier: str) -> None:
         importlib.import_module(declared.module).prepare(
             digits_model("cnn"), declared.parameters(), shape=SHAPE, norm="linf", radii=[], precision="bf16"
         )
-
-
-def test_matrices_of_small_networks_are_the_operations() -> None:
-    network = trace(digits_model("cnn", width=2), (1, 8, 8)).to(torch.float64)
-    images = torch.rand(2, 1, 8, 8)
-    results = network.results(images)
-    for number, op in enumerate(network.ops):
-        if number and not isinstance(op, Relu):
-            weight, bias = network.dense(number)
-            expected = results[op.inputs[0]].flatten(1) @ weight.T + bias
-            torch.testing.assert_close(results[number].flatten(1), expected)
 
 
 def test_the_declarations_and_the_proofs_match() -> None:

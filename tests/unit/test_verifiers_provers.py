@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from jobs.models import Normalize
 from jobs.verifiers import crown, ibp
-from jobs.verifiers.network import trace
 from jobs.verifiers.prover import largest
+from jobs.verifiers.tracing import trace
 from rsctl.catalog import known_verifiers
 from rsctl.catalog.declare import DataShape
 

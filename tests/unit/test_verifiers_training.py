@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from jobs.methods.lipschitz_margin import exponent, margin_constants
 from jobs.models import Normalize
-from jobs.models.distance import Distance, distance_network
-from jobs.models.lipschitz import lipschitz_mlp
+from jobs.models.architectures import linf_distance, lipschitz_mlp
+from jobs.models.architectures.linf_distance import Distance
 from jobs.state import TrainingState
 from jobs.verifiers import lipschitz
-from jobs.verifiers.network import trace
+from jobs.verifiers.tracing import trace
 from jobs.worst_case import WorstCase, ramp
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import DataShape
@@ -83,7 +83,11 @@ def test_bounds_in_training_hold() -> None:
 
 @pytest.mark.parametrize("norm", ["l2", "linf"])
 def test_constants_in_training_are_those_of_the_verifier(norm: str) -> None:
-    for body in (relu_net()[1], lipschitz_mlp(4, [6, 6], CLASSES), distance_network(4, [5], CLASSES)):
+    for body in (
+        relu_net()[1],
+        lipschitz_mlp.build("lipschitz-mlp", CLASSES, 4, 1, widths=[6, 6]),
+        linf_distance.build("linf-distance", CLASSES, 4, 1, widths=[5]),
+    ):
         model = nn.Sequential(Normalize([0.3], [0.4]), body)
         state = state_for("lipschitz-margin", 0.0, norm=norm)
         module = importlib.import_module("jobs.methods.lipschitz_margin")

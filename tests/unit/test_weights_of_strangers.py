@@ -12,8 +12,8 @@ import torch
 from chain import Chain, tiny
 from PIL import Image
 
+from jobs.checkpoints.formats import read_weights
 from jobs.data.decode import read_image
-from jobs.models.checkpoint_formats import read_weights
 from rsctl.catalog.orientation import turned_files
 from rsctl.errors import InputError
 

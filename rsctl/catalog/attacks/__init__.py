@@ -8,7 +8,7 @@ from rsctl.catalog.declare import Parameters
 
 
 class AttackParameters(Parameters):
-    """What the project's own attacks have in common."""
+    """Parameters of the project's own attacks."""
 
     topk: Annotated[int, Field(ge=1)] = 1
     """An image counts as adversarial when its label isn't among the `topk` likeliest classes; Campbell 2020 attacks ImageNet

@@ -38,6 +38,7 @@ METHOD = Method(
     use_when="For proofs in ℓ∞, beside `ibp`: it costs more per step, and which of the two certifies more depends "
     "on the data (on the digits here `ibp` did at 0.1).",
     parameters=CrownIbpParameters,
+    passes=lambda parameters, classes: 4 + 2 * classes,
     example={"sigma": 0.0, "model": "mlp", "verification": [{"verifier": "ibp"}]},
     defaults=(
         Defaults(

@@ -43,6 +43,7 @@ METHOD = Method(
     use_when="To make an existing network certifiable in few epochs, ImageNet's in one. Certify it with "
     "`single-pass`; its own `l-bound` guarantees nothing.",
     parameters=HeatParameters,
+    passes=lambda parameters, classes: 1 + parameters["projections"],
     printed_for=("imagenet",),
     defaults=(
         Defaults(

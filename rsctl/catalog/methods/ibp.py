@@ -13,7 +13,7 @@ CIFAR = "Zhang et al. 2020, authors' code: config/cifar_dm-large_8_255.json as t
 
 
 class BoundTraining(Parameters):
-    """What training against bounds has in common."""
+    """Parameters of all training against bounds."""
 
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
     """ε: ℓ∞ radius to train for, for images in [0, 1]; papers use a slightly larger one than they certify."""
@@ -40,6 +40,7 @@ METHOD = Method(
     use_when="For proofs in ℓ∞ without sampling: set sigma = 0 and add [[verification]]. Intervals prove little of "
     "networks that were trained otherwise.",
     parameters=BoundTraining,
+    passes=lambda parameters, classes: 4,
     example={"sigma": 0.0, "model": "mlp", "verification": [{"verifier": "ibp"}]},
     defaults=(
         Defaults(

@@ -41,6 +41,7 @@ METHOD = Method(
     use_when="For accuracy at large radii: in public logs on CIFAR-10 at sigma = 0.5 it certifies 26.4 % at radius "
     "1.5, Gaussian augmentation 10.2 %.",
     parameters=SmoothMixParameters,
+    passes=lambda parameters, classes: 2 * parameters["noises"],
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"noises": 2, "steps": 4, "eta": 5.0, "warmup": 10}, source=CODE),

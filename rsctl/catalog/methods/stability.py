@@ -26,6 +26,7 @@ METHOD = Method(
     use_when="As a baseline of published tables. In public logs on CIFAR-10 its average certified radius is below "
     "that of Gaussian augmentation (0.42 against 0.49 at sigma = 0.25).",
     parameters=StabilityParameters,
+    passes=lambda parameters, classes: 2,
     printed_for=("cifar10", "cifar100"),
     defaults=(
         Defaults({"lbd": 2.0}, source="Jeong 2020 (Consistency), authors' code: train_stab.py and its logs"),

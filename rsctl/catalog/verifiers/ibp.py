@@ -10,7 +10,7 @@ ROUNDING = "rounded outward, for the float32 function as executed"
 
 
 class Search(Parameters):
-    """What verifiers share that look for the largest radius."""
+    """Parameters of verifiers that search for the largest radius."""
 
     tolerance: Annotated[float, Field(gt=0, lt=1)] = 0.01
     """Relative precision of the search for the largest radius, if no radii are given."""

@@ -125,7 +125,12 @@ def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, o
     if not partition.memory or {"mem", "mem-per-cpu", "mem-per-gpu"} & profile.extra.keys():
         return None
     runs = {request.task.run for request in array.requests}
-    wanted = max(float(run.launch().get("reckoned_gb", 0)) for run in runs)
+    launches = [run.launch() for run in runs]
+    # What a GPU holds isn't taken from its host.
+    wanted = max(
+        float(each.get("reckoned_gb", 0)) - (float(each.get("network_gb", 0)) if on_gpus else 0)
+        for each in launches
+    )
     resources = array.resources
     processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
     cpus = resources.threads * processes // nodes

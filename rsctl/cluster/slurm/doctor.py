@@ -140,7 +140,7 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
     # A task continues after a failed setup line; here such lines are reported.
     lines = [
         "exec 3>&1 >&2",
-        *watched(profile.setup),
+        *watched(profile.setup, shlex.quote(str(folder / "setup"))),
         "exec >&3 3>&-",
     ]
     script = "\n".join([*lines, line])

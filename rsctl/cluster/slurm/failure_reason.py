@@ -21,8 +21,9 @@ _MEMORY = re.compile(
 )
 """Messages of slurmstepd. When a job step hits its limit, the state of the job is often just FAILED."""
 _ERROR = re.compile(
-    rb"^.*?((?:\b\w*Error|error|ERROR)(?::\d+)?: .*|\b\w*NotFound: .*|.*: command not found)$", re.M
-)
+    rb"^.*?((?:\b\w*Error|error|ERROR)(?::\d+)?: .*|\b\w*NotFound: .*|.*: command not found"
+    rb"|(?<=: line )\d+: .*: (?:No such file or directory|Permission denied))$", re.M
+)  # fmt: skip
 _GAVE_UP = re.compile(rb"^" + GAVE_UP.encode() + rb"(.*)$", re.M)
 _SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
 
@@ -39,18 +40,28 @@ def explain(seen: BackendState, run: Run, log: Path, began: bool) -> BackendStat
     if found := _MEMORY.search(words):
         line = _line(found[0])
         return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
-    if not began and (told := _told(words)):
+    if not began and (told := _told(words, _under_way(log))):
         # Only the log has the reason why a task couldn't start, such as a missing Python or library.
         return replace(seen, reason=f"{seen.reason.partition(';')[0]}; {told}")
     return seen
 
 
-def _told(words: bytes) -> str:
-    """Return the first error in a log and the setup lines that failed before it."""
-    failed = dict.fromkeys(_line(line) for line in _SETUP.findall(words))
+def _told(words: bytes, under_way: bytes) -> str:
+    """Return the first error in a log, the setup lines that failed before it, and the one that ended the script."""
+    failed = list(dict.fromkeys(_line(line) for line in _SETUP.findall(words)))
+    if (ended := _line(under_way)) and not any(ended in line for line in failed):
+        failed.append(f"'{ended}' never returned")
     error = _GAVE_UP.search(words) or _ERROR.search(words)
     said = [f"setup failed: {', '.join(failed)}"] if failed else []
-    return ": ".join([*said, *([_line(error[1])] if error else [])])
+    return ": ".join([*said, *([re.sub(r"^\d+: ", "", _line(error[1]))] if error else [])])
+
+
+def _under_way(log: Path) -> bytes:
+    """Return the setup line that ran when the job ended; empty if setup was complete."""
+    try:
+        return _tail(log.with_name(log.name.removesuffix("_0_log.out") + ".setup"))
+    except OSError:
+        return b""
 
 
 def _line(words: bytes) -> str:

@@ -12,27 +12,43 @@ GAVE_UP = "rsctl: error: "
 """Prefix of the line with the reason why a job that never reached its task isn't requeued any more."""
 SAID_OF_SETUP = "rsctl: setup: "
 """Prefix of the lines that report a failed setup line."""
+AT = '"$rsctl_at"'
+"""Path of a file with the setup line that is running."""
 RUN = "rsctl_run"
 """Shell function that runs the step of a job."""
 
 # A function such as `module` or `conda` hides its own call from ERR, so DEBUG keeps it. DEBUG also sees the call of
 # the ERR trap: the line that failed is the one before. EXIT is for lines that end the script, as with `set -e`.
+# With errtrace ERR is seen within brackets and substitutions too, where DEBUG isn't: `export A=$(nosuch)` succeeds. What
+# fails within functions is theirs. A file has the line under way, for one that kills the script itself.
 _WATCH = f"""\
 rsctl_failed() {{
     case "$2" in "eval "*) set -- "$1" "its lines can't be read by bash, or one in brackets failed" ;; *) set -- "$1" "'$2'" ;; esac
     case "${{{SETUP_FAILED}:-}}" in *"$2"*) return 0 ;; esac
     export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$2 (exit code $1)"
+    # Variables of a subshell end with it.
+    [ "$BASH_SUBSHELL" = 0 ] || echo "$2 (exit code $1)" 2>/dev/null >> {AT}.failed || :
     echo "{SAID_OF_SETUP}$2 (exit code $1)" >&2
 }}
 rsctl_left() {{
     case "$3" in "eval "*) rsctl_failed "$1" "$2" ;; *) rsctl_failed "$1" "$3" ;; esac
     exit 1
 }}
+rsctl_erred() {{
+    case "$5" in "" | source) ;; *) return 0 ;; esac
+    if [ "$BASH_SUBSHELL" = 0 ]; then rsctl_failed "$1" "$2"; return; fi
+    case "$3" in "eval "*) rsctl_failed "$1" "$4" ;; *"$4"*) rsctl_failed "$1" "$3" ;; *) rsctl_failed "$1" "$4" ;; esac
+}}
 rsctl_line= rsctl_before=
-trap 'rsctl_before=$rsctl_line rsctl_line=$BASH_COMMAND' DEBUG
-trap 'rsctl_failed "$?" "$rsctl_before"' ERR
+set -o errtrace
+trap 'rsctl_before=$rsctl_line rsctl_line=$BASH_COMMAND; echo "$BASH_COMMAND" 2>/dev/null >| {AT} || :' DEBUG
+trap 'rsctl_erred "$?" "$rsctl_before" "$rsctl_line" "$BASH_COMMAND" "${{FUNCNAME:-}}"' ERR
 trap 'rsctl_left "$?" "$rsctl_before" "$rsctl_line"' EXIT"""
-_WATCHED = "trap - DEBUG ERR EXIT"
+_WATCHED = f"""\
+trap - DEBUG ERR EXIT; set +o errtrace
+if [ -s {AT}.failed ]; then export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$(head -n 1 {AT}.failed)"; fi
+: >| {AT} || :
+rm -f {AT} {AT}.failed"""
 
 _WARNED = f"""\
 rsctl_job=${{SLURM_ARRAY_JOB_ID:+${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID}}
@@ -75,10 +91,16 @@ trap rsctl_requeue USR2
 }}"""
 
 
-def watched(setup: list[str]) -> list[str]:
-    """Wrap setup lines so that a variable lists those that failed; the script continues unless one of them exits."""
+def watched(setup: list[str], at: str) -> list[str]:
+    """Wrap setup lines so that a variable lists those that failed; the script continues unless one of them exits.
+
+    `at` is the path, as bash reads it, of a file with the line that is running.
+    """
+    if not setup:
+        return []
     # The empty line ends a line that a backslash at the very end continues.
-    return [_WATCH, f"eval {shlex.quote(chr(10).join([*setup, '', ':']))}", _WATCHED] if setup else []
+    lines = f"eval {shlex.quote(chr(10).join([*setup, '', ':']))}"
+    return [f"rsctl_at={at}", _WATCH, lines, _WATCHED]
 
 
 def prepared(folder: str, attempts: int, setup: list[str]) -> list[str]:
@@ -88,7 +110,7 @@ def prepared(folder: str, attempts: int, setup: list[str]) -> list[str]:
         .replace("ATTEMPTS", str(attempts))
         .replace("GAVE_UP", GAVE_UP)
     )
-    return [*_own_log(folder), warned, *watched(setup)]
+    return [*_own_log(folder), warned, *watched(setup, f"{shlex.quote(folder)}/$rsctl_job.setup")]
 
 
 def batch_log(folder: str, array: bool) -> str:

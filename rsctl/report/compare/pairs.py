@@ -184,7 +184,9 @@ def _columns(first: Measurement, second: Measurement) -> list[float]:
 
 def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]:
     notes = []
-    trained = [one.trained_sigma or one.sigma for one in (first, second)]
+    trained = [one.trained_sigma if one.own else one.trained_sigma or one.sigma for one in (first, second)]
+    if first.levels or second.levels:
+        trained = [None, None]  # each level has its own
     for key in ("sigmas", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = trained if key == "trained_sigma" else (getattr(one, key) for one in (first, second))
         if a != b:

@@ -11,7 +11,7 @@ from rsctl.config.sections import Certification
 from rsctl.report.radius_logs.cells import NotALog
 from rsctl.report.radius_logs.logs import ReadLog
 from rsctl.results.log_counts import certify_counts
-from rsctl.results.printed import of_numbers
+from rsctl.results.log_radii import half_units
 from rsctl.store.imports import ImportSpec, Radii
 
 
@@ -50,6 +50,5 @@ def _agree(radii: Radii, bare: Radii, spec: ImportSpec, n0: int | None, alpha: f
     if spec.certificate not in certificates():
         return False
     found = certify_counts(spec, bare, spec.certificate, alpha or Certification().alpha, n0 or 1)
-    half = of_numbers(radii.radius) if radii.printed is None else radii.printed
-    off = np.abs(found.radius - radii.radius) > half + 1e-3 * radii.radius + 1e-9
+    off = np.abs(found.radius - radii.radius) > half_units(radii) + 1e-3 * radii.radius + 1e-9
     return float((off & (radii.radius > 0)).mean()) < 0.01

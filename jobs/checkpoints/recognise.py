@@ -1,0 +1,291 @@
+"""Recognises the declared architecture that a published checkpoint's weights belong to, and builds the network."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from itertools import product
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from jobs.checkpoints.formats import Weights
+from jobs.checkpoints.parts import COUNTERS
+from jobs.checkpoints.stored_normalisation import per_channel
+from jobs.models import build_model
+from jobs.models.normalize import normalisation_values
+from rsctl.catalog import find, known_models
+from rsctl.catalog.declare import DataSet, DataShape
+from rsctl.errors import InputError, UserError
+
+GENERIC = ("convolutions", "mlp")
+"""Architectures of any depth: without a depth in the weights there is nothing to compare."""
+NOT_PLAIN = "the layers aren't numbered convolutions and linear layers with nothing between them but ReLUs"
+FAMILIES = {
+    "patch_embed.proj.": "a vision transformer (ViT, DeiT or MAE)",
+    "vit.embeddings.": "a vision transformer of Hugging Face",
+    "class_token": "a vision transformer of torchvision",
+    "denseblock1.": "a DenseNet",
+    "conv_stem.": "an EfficientNet or MobileNet of timm",
+    "features.0.0.weight": "a MobileNet or EfficientNet of torchvision",
+    "stages.0.blocks.": "a ConvNeXt or RegNet of timm",
+    "stem.0.weight": "a ConvNeXt or ResNet-D of timm",
+    "classifier.6.weight": "a VGG or AlexNet of torchvision",
+    "visual.": "a CLIP model",
+}
+"""Parts of layer names, and the networks that they belong to; none of these is declared here."""
+
+
+def recognise(
+    weights: Weights,
+    dataset: DataSet,
+    shape: DataShape,
+    arch: str = "",
+    given: Mapping[str, Any] | None = None,
+) -> tuple[str, dict[str, Any]]:
+    """The declared architecture that these weights belong to, by the names and shapes of its layers, and its parameters.
+
+    `given` parameters stand in for those that the shapes tell. Raises InputError where no architecture fits, or `arch`
+    doesn't, naming what differs.
+    """
+    if arch:
+        find("model", arch, known_models())
+    differences: dict[str, str] = {}
+    shared: dict[str, float] = {}
+    """Share of the names that both have."""
+    for name in (arch,) if arch else known_models():
+        parameters = {**parameters_in(name, weights.state_dict, shape, given), **(given or {})}
+        if name in GENERIC and not parameters and not (arch and given):
+            differences[name] = _not_generic(name, weights.state_dict, shape)
+            if differences[name] != NOT_PLAIN:
+                shared[name] = 1.0
+            continue
+        try:
+            wanted = entries_of(name, parameters, dataset, shape, bool(arch))
+        except UserError as error:
+            differences[name] = str(error)
+            continue
+        difference = _difference(name, wanted, weights)
+        if not difference:
+            return name, parameters
+        differences[name] = difference
+        theirs = weights.state_dict.keys()
+        shared[name] = len(wanted.keys() & theirs) / len(wanted.keys() | theirs)
+    if arch:
+        raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.")
+    # Not those that couldn't be built at all: their text says nothing of layers.
+    nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
+    family = next(
+        (family for key, family in FAMILIES.items() if any(key in one for one in weights.state_dict)), ""
+    )
+    about = f"Its names are those of {family}" if family else f"Closest is {nearest}: {differences[nearest]}"
+    raise InputError(
+        f"the weights fit none of the known architectures ({', '.join(differences)})"
+        + (f"; the file calls it '{weights.said}'" if weights.said else "")
+        + f". {about}. A plugin can add an architecture of your own."
+    )
+
+
+def entries_of(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, asked_for: bool = True
+) -> dict[str, Tensor]:
+    """The entries of such a network, without the counters of batch normalisation."""
+    key = (name, repr(parameters), shape.channels, shape.size, shape.classes, asked_for)
+    if key not in _OUTLINES:
+        network = _outline(name, parameters, dataset, shape, asked_for=asked_for)
+        _OUTLINES[key] = {k: v for k, v in network.state_dict().items() if not k.endswith(COUNTERS)}
+    return _OUTLINES[key]
+
+
+_OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
+"""Every part of a file is compared with every architecture."""
+
+
+def _outline(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape, *, asked_for: bool
+) -> nn.Module:
+    """A network of that shape without memory for its weights; one that can't be built so only if it was requested."""
+    try:
+        with torch.device("meta"):
+            return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+    except RuntimeError as error:
+        if not asked_for:
+            raise InputError(f"checked for {name} only with --arch {name}") from error
+    return build_model(name, parameters, dataset=dataset, shape=shape)[1]
+
+
+def parameters_in(
+    name: str, weights: Mapping[str, Tensor], shape: DataShape, given: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The parameters of an architecture that the shapes of its layers tell, without those at their default."""
+    first = weights.get("features.0.weight")
+    if name == "cnn" and first is not None and first.dim() == 4:
+        return {"width": len(first)}
+    if name == "lenet":
+        units = [len(weights.get(f"{layer}.weight", ())) for layer in ("conv1", "conv2", "fc1")]
+        return {"widths": units} if min(units) > 1 and units != [20, 50, 500] else {}
+    if (
+        name.startswith("resnet")
+        and "layer3.0.bn1.weight" in weights
+        and "layer4.0.bn1.weight" not in weights
+    ):
+        projects = any("downsample" in key for key in weights)
+        return {} if projects else {"shortcut": "padding"}
+    if name == "wideresnet" and "1.conv1.weight" in weights:
+        blocks = sum(re.fullmatch(r"\d+\.conv1\.weight", key) is not None for key in weights)
+        found_here = {"depth": 2 * blocks + 4, "widen": len(weights["1.conv1.weight"]) // 16}
+        return {
+            key: value
+            for key, value in found_here.items()
+            if (key, value) not in (("depth", 40), ("widen", 2))
+        }
+    layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
+    kinds = {layer.dim() for layer in layers}
+    widths = [len(layer) for layer in layers if layer.dim() == 2][:-1]
+    if name == "mlp" and kinds == {2} and widths:
+        return {"widths": widths}
+    if name == "convolutions" and kinds == {2, 4}:
+        found = (
+            [given["convolutions"]] if given and "convolutions" in given else geometries(layers, shape.size)
+        )
+        return {"convolutions": found[0], "widths": widths} if found else {}
+    return {}
+
+
+def _not_generic(name: str, weights: Mapping[str, Tensor], shape: DataShape) -> str:
+    """Explain why these aren't the layers of a generic network, or how to give the strides that the weights leave open."""
+    layers = [value for key, value in weights.items() if re.fullmatch(r"\d+\.weight", key)]
+    if name != "convolutions" or {layer.dim() for layer in layers} != {2, 4}:
+        return NOT_PLAIN
+    convolutions = [layer for layer in layers if layer.dim() == 4]
+    inputs = layers[len(convolutions)].shape[1]
+    found = geometries(layers, shape.size, each=True)
+    kernels = "x".join(map(str, sorted({layer.shape[-1] for layer in convolutions})))
+    if not found:
+        return f"no usual strides and paddings bring {shape.size}x{shape.size} images to the {inputs} inputs of its first linear layer"
+    return (
+        f"no one stride of its {len(convolutions)} convolutions (kernels {kernels}) brings {shape.size}x{shape.size} images to the "
+        f"{inputs} inputs of its first linear layer; {len(found)} choices of a stride and padding for each do, and weights don't tell "
+        f"which it was trained with. Give yours, such as --arch convolutions --set 'model.convolutions={found[0]}' (channels, kernel, "
+        "stride, padding of each)"
+    )
+
+
+GEOMETRIES = {3: [(1, 1), (2, 1), (1, 0)], 4: [(2, 1), (2, 0), (1, 0)], 5: [(2, 2), (1, 2), (2, 0), (1, 0)]}
+"""Kernel → strides and paddings that published networks have, the usual first."""
+
+
+MOST_KERNELS = 6
+"""Most kernel sizes in one network: each multiplies the combinations to try, and published networks have three at most."""
+
+
+def geometries(layers: Sequence[Tensor], size: int, *, each: bool = False) -> list[list[list[int]]]:
+    """Every [channels, kernel, stride, padding] per convolution with which the first linear layer has its inputs.
+
+    Weights don't tell strides: convolutions of one kernel are taken to have the same one, unless `each` may have its own.
+    """
+    convolutions = [layer for layer in layers if layer.dim() == 4]
+    inputs = layers[len(convolutions)].shape[1]
+    kernels = [layer.shape[-1] for layer in convolutions]
+    free = list(range(len(kernels))) if each else [kernels.index(kernel) for kernel in sorted(set(kernels))]
+    found: list[list[list[int]]] = []
+    if len(free) > MOST_KERNELS:
+        return found
+    for choice in product(
+        *(GEOMETRIES.get(kernels[at], [(1, kernels[at] // 2), (1, 0), (2, 0)]) for at in free)
+    ):
+        chosen = dict(zip(free, choice, strict=True))
+        of_each = [chosen[at if each else kernels.index(kernel)] for at, kernel in enumerate(kernels)]
+        left = size
+        for kernel, (stride, padding) in zip(kernels, of_each, strict=True):
+            left = (left + 2 * padding - kernel) // stride + 1
+        if left > 0 and len(convolutions[-1]) * left**2 == inputs:
+            found.append(
+                [[len(one), one.shape[-1], *how] for one, how in zip(convolutions, of_each, strict=True)]
+            )
+    return found
+
+
+def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shape: DataShape) -> list[str]:
+    """Assumptions about the network that its weights don't show, one sentence each."""
+    if name == "mlp":
+        return ["a ReLU after each layer but the last"]
+    if name != "convolutions":
+        return []
+    layers = [value for key, value in weights.state_dict.items() if key.endswith(".weight")]
+    others = [one for one in geometries(layers, shape.size) if one != parameters["convolutions"]]
+    each = ", ".join(
+        f"{kernel}x{kernel} stride {stride} padding {padding}"
+        for kernel, stride, padding in dict.fromkeys(tuple(one[1:]) for one in parameters["convolutions"])
+    )
+    said = f"a ReLU after each layer but the last; {each}, which the sizes of the layers "
+    if not others:
+        return [said + "allow"]
+    return [
+        f"{said}allow, as they do {' and '.join(map(str, others))} (--set 'model.convolutions={others[0]}')"
+    ]
+
+
+def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> str:
+    """The entries that are missing, too many or of another shape; empty where none is. What lies beside the network isn't too much."""
+    said, entries = [], weights.state_dict
+    missing = [key for key in wanted if key not in entries]
+    besides = _of_the_network(wanted, entries) or (_further_layers(weights) if name in GENERIC else [])
+    shapes = [key for key in wanted if key in entries and wanted[key].shape != entries[key].shape]
+    kinds = [
+        key
+        for key in wanted
+        if key in entries and wanted[key].is_floating_point() and not entries[key].is_floating_point()
+    ]
+    if missing:
+        said.append(
+            f"{len(missing)} entries are missing ({', '.join(missing[:3])}{', …' * (len(missing) > 3)})"
+        )
+    if besides:
+        said.append(f"{len(besides)} are extra ({', '.join(besides[:3])}{', …' * (len(besides) > 3)})")
+    said += [
+        f"{key} has shape {tuple(entries[key].shape)} and not {tuple(wanted[key].shape)}"
+        for key in shapes[:3]
+    ]
+    return "; ".join(said + [f"{key} has type {entries[key].dtype}, not floating point" for key in kinds[:1]])
+
+
+def _of_the_network(wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> list[str]:
+    """Entries within the network's own modules, or of one that continues them (conv3 after conv2): it is another network."""
+    own = {re.sub(r"\d+$", "", key.partition(".")[0]) for key in wanted}
+    return [
+        key
+        for key in entries
+        if key not in wanted and "." in key and re.sub(r"\d+$", "", key.partition(".")[0]) in own
+    ]
+
+
+def _further_layers(weights: Weights) -> list[str]:
+    """Matrices beside a network that has nothing but its shapes to be known by, unless they are those of one like it."""
+    part = weights.part
+    own = {old: weights.state_dict[new].shape for new, old in weights.origin.items()}
+    entries = next(values for path, values in weights.held.dictionaries if path == part.path)
+    used = {part.prefix + key for key in own}
+    return [
+        name
+        for name, value in entries.items()
+        if value.dim() > 1 and name not in used and len(per_channel(value)) == 0
+        and not any(name.endswith("." + key) and value.shape == size for key, size in own.items())
+    ]  # fmt: skip
+
+
+def assemble(
+    weights: Weights,
+    model: str,
+    parameters: Mapping[str, Any],
+    normalisation: str,
+    dataset: DataSet,
+    shape: DataShape,
+) -> nn.Sequential:
+    """The base classifier (Normalize, network) in eval mode on the CPU."""
+    shown = normalisation_values(normalisation, dataset, shape)
+    built = build_model(model, parameters, dataset=dataset, shape=shape, normalisation=shown)
+    own = built[1].state_dict()
+    built[1].load_state_dict({key: weights.state_dict.get(key, value) for key, value in own.items()})
+    return built.float().eval()
