@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from scipy.special import ndtri
@@ -70,6 +71,12 @@ class Cascade:
         "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
         '(`split = "val"`). Levels need Gaussian noise and a fixed n, on the same images.'
     )
+
+    guarantees = (
+        "Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, "
+        "for each image by itself, its class is the certified one at every image within the radius in ℓ2."
+    )
+    example: ClassVar = {"grid.sigma": [0.25, 0.5], "certification.split": "val"}
 
     sigmas: tuple[float, ...]
     """Noise level of each level, in the order of the cascade."""

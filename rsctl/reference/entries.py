@@ -29,14 +29,14 @@ from rsctl.config.sections import (
     Verification,
 )
 from rsctl.errors import InputError
-from rsctl.reference.examples import example_of, example_of_key, put
+from rsctl.reference.examples import JOINT, example_of, example_of_key, put
 from rsctl.reference.schema import fields
 from rsctl.text import counted
 
 KINDS = {
     "method": "Training methods",
     "certificate": "Certificates",
-    "certificate of several runs": "Certificates of several runs",
+    JOINT: "Certificates of several runs",
     "verifier": "Verifiers",
     "attack": "Attacks",
     "model": "Models",
@@ -122,7 +122,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
         *(_certificate(one) for one in certificates().values()),
-        _cascade(),
+        _declared(JOINT, Cascade),
         *(_declared("verifier", one) for one in known_verifiers().values()),
         *(_declared("attack", one) for one in known_attacks().values()),
         *(_declared("model", one) for one in known_models().values()),
@@ -180,7 +180,7 @@ def _guarantees(one: Any) -> str:
             f"Of each image that it finds (in {_in_norms(one.norms)}): the classifier gives it another class; with target = "
             '"smoothed" this is confirmed by fresh draws, wrongly with probability alpha at most. An image that it doesn\'t find may exist.'
         )
-    return ""
+    return str(getattr(one, "guarantees", ""))
 
 
 def _in_norms(norms: Sequence[str]) -> str:
@@ -208,21 +208,6 @@ def _certificate(one: Certificate) -> Entry:
         one.citation,
         example=example_of("certificate", one),
         variant=isinstance(one, InNorm),
-    )
-
-
-def _cascade() -> Entry:
-    """Derived from counts of runs that exist: no key of a sweep file names it."""
-    return Entry(
-        "certificate of several runs",
-        Cascade.name,
-        Cascade.title,
-        Cascade.about,
-        Cascade.use_when,
-        f"Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, for each image "
-        f"by itself, its class is the certified one at every image within the radius in {NORMS[Cascade.norm]}.",
-        Cascade.citation,
-        example=put(example_of_key("grid", None), {"certification.split": "val"}),
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from rsctl.certificates.cascade import NAME, Cascade
 from rsctl.certificates.runner_up import RunnerUp
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
-from rsctl.results.measurement import BROKEN, Measurement, common_images, without_counts
+from rsctl.results.measurement import BROKEN, Measurement, common_images
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import plain
 from rsctl.store.degenerate import Verdict
@@ -51,7 +52,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
         planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying=told,
         mean_draws=sum(float(one.rows.n.mean()) for one in tables) if len(positions) else float("nan"),
         degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
-        recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[without_counts(one) for one in levels], taus=cascade.taus,
+        recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[replace(one, table=None) for one in levels], taus=cascade.taus,
         **scored(certified, labels, sorted({cell.radius for one in levels for cell in one.cells})),
     )  # fmt: skip
 

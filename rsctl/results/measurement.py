@@ -18,7 +18,7 @@ from rsctl.certificates.dataset_level import (
 )
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.results.accuracy import Cell
-from rsctl.results.rounding import marked, plain
+from rsctl.results.rounding import arrows, marked, plain
 from rsctl.store.degenerate import Verdict
 from rsctl.store.imports import ImportSpec, ShownImport
 from rsctl.store.rows import Rows
@@ -152,14 +152,9 @@ class Measurement:
         return getattr(self.spec, "sigma", 0.0) or self._about.sigma
 
     @property
-    def single_sigma(self) -> float | None:
-        """The noise level; None for a cascade, which has several."""
-        return None if self.levels else self.sigma
-
-    @property
     def sigmas(self) -> str:
         """`0.5`, or for a cascade `0.25 → 0.5`."""
-        return arrows([one.sigma for one in self.levels] or [self.sigma])
+        return arrows([one.sigma for one in self.levels or [self]])
 
     @property
     def trained_sigma(self) -> float | None:
@@ -188,26 +183,21 @@ class Measurement:
     @property
     def n(self) -> int | None:
         """Estimation draws; None where they aren't known, or differ between the levels of a cascade."""
-        if len({one.n for one in self.levels}) > 1:
-            return None
-        return self.logged.n if self.logged else getattr(self.spec, "n", None)
+        return self._draws("n")
 
     @property
     def n0(self) -> int | None:
         """Selection draws, as `n`."""
-        if len({one.n0 for one in self.levels}) > 1:
-            return None
-        return self.logged.n0 if self.logged else getattr(self.spec, "n0", None)
+        return self._draws("n0")
+
+    def _draws(self, key: str) -> int | None:
+        alike = len({getattr(one, key) for one in self.levels}) < 2
+        return getattr(self.logged or self.spec, key, None) if alike else None
 
     @property
     def cascade_text(self) -> str:
         """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
         return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}"
-
-    def per_level(self, key: str) -> str:
-        """A setting of a cascade's levels: `1000 per level`, or `1000 → 10000`."""
-        values = [plain(getattr(one, key)) for one in self.levels]
-        return f"{values[0]} per level" if len(set(values)) == 1 else " → ".join(values)
 
     @property
     def counted(self) -> bool:
@@ -292,16 +282,6 @@ class Measurement:
             self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
             seconds=self.seconds[keep], distance=None, agreement=None,
         )  # fmt: skip
-
-
-def without_counts(row: Measurement) -> Measurement:
-    """The same measurement without its table."""
-    return replace(row, table=None) if row.table else row
-
-
-def arrows(values: Sequence[float]) -> str:
-    """`0.25 → 0.5`; one number where all are equal."""
-    return " → ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:

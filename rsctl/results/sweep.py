@@ -24,7 +24,7 @@ from rsctl.results.data_files import Files
 from rsctl.results.image_order import ImageOrder, requested_by
 from rsctl.results.learned import about_degenerate, about_missing
 from rsctl.results.logs import measure_logs
-from rsctl.results.measurement import Measurement, without_counts
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
 from rsctl.results.partial import about_late_images, finished_prefix
 from rsctl.results.row_filter import RowFilter, each_once
@@ -118,7 +118,9 @@ def sweep_results(
     if cascade:
         joined, about = cascades_of(results.rows, cascade)
         found.notes += about
-        results = replace(results, measurements=[*map(without_counts, results.measurements), *joined])
+        results = replace(
+            results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
+        )
     runs = {(entry["kind"], entry["run"]) for entry in entries}
     runs |= {("models", entry["model"]) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
@@ -196,7 +198,7 @@ class _Loader:
             row = measure_counts(table, order, name, self._alpha or entry["alpha"], radii)
             self.asked += asked_of(row)
             # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
-            self.rows.append(row if self._keep else without_counts(row))
+            self.rows.append(row if self._keep else replace(row, table=None))
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))

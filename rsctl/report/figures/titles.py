@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from rsctl.report.figures.series import Panel
+from rsctl.results.lines import per_level
 from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
 from rsctl.text import counted
@@ -52,7 +53,7 @@ def _further(row: Measurement, kind: str) -> dict[str, str]:
 
 def _n0(row: Measurement) -> str:
     if row.levels:
-        return f"n0 = {row.per_level('n0')}"
+        return f"n0 = {per_level(row, 'n0')}"
     return "n0 not stated" if row.n0 is None else f"n0 = {row.n0}"
 
 
@@ -66,7 +67,7 @@ def _title(panel: Panel) -> str:
         return f"{row.dataset} {row.split}, {row.certificate}, deterministic"
     n = "n not stated" if row.n is None else f"n = {row.n}"
     if row.levels:
-        n = f"n = {row.per_level('n')}"
+        n = f"n = {per_level(row, 'n')}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
     name = row.cascade_text if row.levels else row.certificate
     return f"{row.dataset} {row.split}, {name}, {n}, {alpha}"

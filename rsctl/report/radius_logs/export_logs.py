@@ -70,7 +70,7 @@ def _about(row: Measurement) -> dict[str, Any]:
         "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
-    if row.single_sigma is None:
+    if row.levels:
         del values["sigma"]
     return {**values, "digest": digest_of(values, _STATED)}
 

@@ -103,7 +103,7 @@ def family_values(family: Family) -> list[dict[str, Any]]:
     return [
         {
             "run": line.row.run, "method": line.row.method, "settings": line.row.label, "model": line.row.model,
-            "sigma": line.row.single_sigma, "certificate": line.row.certificate, "guarantee": line.row.guarantee,
+            "sigma": None if line.row.levels else line.row.sigma, "certificate": line.row.certificate, "guarantee": line.row.guarantee,
             "norm": family.norm, "images": family.images, "radius": cell.radius,
             "certified_accuracy": cell.accuracy if family.images else None,
         }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rsctl.results.lines import Group, Line, groups
+from rsctl.results.lines import Group, Line, groups, per_level
 from rsctl.results.measurement import BROKEN, RHO, Measurement
 from rsctl.results.rounding import percent_up, plain
 
@@ -106,7 +106,7 @@ def caption(group: Group) -> str:
 
 
 def _draws(row: Measurement, key: str) -> str:
-    return row.per_level(key) if row.levels else _stated(getattr(row, key))
+    return per_level(row, key) if row.levels else _stated(getattr(row, key))
 
 
 def _stated(value: float | None) -> str:
