@@ -90,8 +90,6 @@ class Cascade:
             raise RefusedError(
                 f"{len(self.taus)} thresholds for {len(self.sigmas)} levels: each level but the last has one."
             )
-        if len(set(self.sigmas)) < len(self.sigmas):
-            raise RefusedError("the levels of a cascade need different σ.")
         for tau in self.taus:
             if not 0.5 <= tau < 1:
                 raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")

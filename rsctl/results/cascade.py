@@ -62,6 +62,8 @@ def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Mea
 
     Raises InputError where no method has a run at every level.
     """
+    if len(set(cascade.sigmas)) < len(cascade.sigmas):
+        raise InputError("cascade: its levels need different σ, by which the runs of a sweep are found.")
     by_settings: dict[str, dict[str, Measurement]] = {}
     for row in rows:
         if row.sigma in cascade.sigmas:

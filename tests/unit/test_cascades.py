@@ -303,7 +303,7 @@ def test_counts_of_other_noise_are_refused(tmp_path: Path) -> None:
         (["--cascade", "0.25", "--tau", "0.9"], "two levels at least"),
         (["--cascade", "0.25,0.5", "--tau", "0.9,0.8"], "2 thresholds for 2 levels"),
         (["--cascade", "0.25,0.5", "--tau", "0.4"], "outside [0.5, 1)"),
-        (["--cascade", "0.25,0.25", "--tau", "0.9"], "need different σ"),
+        (["--cascade", "0.25,0.25", "--tau", "0.9"], "its levels need different σ"),
         (["--cascade", "0.25,half", "--tau", "0.9"], "not a list of numbers"),
         (["--cascade", "0.25,0.3", "--tau", "0.9"], "no run has σ = 0.3. Available: 0.25, 0.5, 1"),
     ],
