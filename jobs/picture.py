@@ -43,7 +43,7 @@ def pictures(run: Run, position: int, data_root: Path) -> dict[str, Any]:
     device = configure(precision, int(launch["threads"]))
     pixels = images.batch(torch.tensor([0]), device)[0][0].float() / 255
     found: dict[str, Any] = {"image": _png(pixels), "clean": -1, "draws": []}
-    file = run.store.run("models", spec.model_run).model_file
+    file = run.store.model(spec.model_run).model_file
     model, _ = load_trained(file, spec.model_hash, images.shape)
     block = spec.block if isinstance(spec, CountSpec) else DRAWS
     executed = to_sample(model, precision, "off", block, images.shape, device)

@@ -1,7 +1,7 @@
 """A teacher's smoothed predictions on the training split: the share of each class among its answers under noise.
 
-By itself a run that trains nothing (`rsctl.catalog.predictions`), whose table pupils read. What a pupil computes where it
-can't read it is the same, bit for bit: noise is a function of (seed, image, block).
+A run of its own computes it (`jobs.training.teacher_predictions`), and pupils read it. What a pupil computes where it can't
+read it is the same, bit for bit: noise is a function of (seed, image, block).
 """
 
 from __future__ import annotations
@@ -41,13 +41,11 @@ class SoftPredictions(nn.Module):
         self.register_buffer("done", torch.zeros((), dtype=torch.int64, device=device))
 
 
-def prepare(model: nn.Module, state: TrainingState) -> Iterator[int]:
-    """Yields how many images are done."""
-    yield from gather(state, state.parameters["draws"])
-
-
 def gather(state: TrainingState, draws: int, known: Tensor | None = None) -> Iterator[int]:
-    """Put the table into the state as "soft", `known` or computed; processes share the images, each yield is a place to stop."""
+    """Put the table into the state as "soft", `known` or computed; processes share the images.
+
+    Yields the number of images done, whenever the task may be saved or stopped.
+    """
     images, classes = state.images, state.images.shape.classes
     soft = state.keep("soft", SoftPredictions(len(images), classes, state.device))
     if known is not None:
@@ -82,7 +80,7 @@ def smoothed_prediction(teacher: nn.Module, row: int, draws: int, state: Trainin
     return counts / draws
 
 
-def publish_predictions(work: TaskContext, shares: Tensor, images: Images) -> None:
+def publish_predictions(work: TaskContext, state: TrainingState, images: Images) -> None:
     """Publish the table where a model would lie: the first copy wins, and no later one replaces it."""
     buffer = io.BytesIO()
     spec = work.run.train_spec
@@ -93,7 +91,7 @@ def publish_predictions(work: TaskContext, shares: Tensor, images: Images) -> No
             "spec_hash": spec.hash,
             "classes": images.shape.classes,
             "data": images.fingerprint,
-            "shares": shares.cpu(),
+            "shares": state.get("soft", SoftPredictions).shares.cpu(),
         },
         buffer,
     )
@@ -106,7 +104,7 @@ def known_predictions(run: Run, images: Images) -> Tensor | None:
 
     Raises InputError where the file is another's.
     """
-    source = run.store.run("models", run.train_spec.predictions or ".")
+    source = run.store.model(run.train_spec.predictions or ".")
     if not run.train_spec.predictions or not source.model_file.exists():
         print("computing the teacher's smoothed predictions here: no finished run provides them", flush=True)
         return None

@@ -175,9 +175,9 @@ def _store() -> Store:
 
 
 def _run_names() -> list[str]:
-    from rsctl.store.layout import KINDS
+    from rsctl.store.run_kinds import RunKind
 
-    return [name for kind in KINDS for name in _names(_store().root / kind)]
+    return [name for kind in RunKind for name in _names(_store().root / kind)]
 
 
 def _names(folder: Path) -> list[str]:

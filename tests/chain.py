@@ -14,14 +14,15 @@ from typing import Any
 
 from rsctl.cluster.local.processes import task_processes
 from rsctl.cluster.local.requests import own_queue, task_of
-from rsctl.cluster.task import MODULES
+from rsctl.cluster.task import module_of
 from rsctl.config.settings import Place, load_settings
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.commit import Committed, commit
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, here
-from rsctl.store.layout import KINDS, Run, Store
+from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_context import TaskContext
 
 TINY: dict[str, Any] = {
@@ -122,7 +123,7 @@ class Chain:
     def run(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """Do a task in this process; the work says how it went."""
         work = self.work(task, kind)
-        importlib.import_module(MODULES[task.run.kind]).main(work)
+        importlib.import_module(module_of(task.run)).main(work)
         work.claim.end("done", "")
         return work
 
@@ -161,7 +162,7 @@ class Chain:
 
         return {
             f"{run.id}/{task}": len(numbers)
-            for kind in KINDS
+            for kind in RunKind
             for run in self.store.runs(kind)
             for task, numbers in attempt_numbers(run).items()
         }

@@ -22,7 +22,7 @@ from rsctl.store.layout import Store
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> None:
     """Forget what a process remembers of its store, its plugins and the scheduler."""
-    records._passed.clear()
+    records._skipped.clear()
     plugin_packages.load.cache_clear()
     WATCH.__init__()
 

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from jobs.certify.noisy_inputs import NoisyInputs
-from jobs.certify.recorders.comparison import Comparison
+from jobs.certify.recorders.comparison import ReferenceComparison
 from jobs.certify.recorders.gradient_sums import NoiseSums
 from jobs.certify.recorders.looks import LookCounts
 from jobs.certify.recorders.recorder import Recorder
@@ -31,7 +31,7 @@ def sampler_of(
     if gradient:
         recorders.append(NoiseSums(sigma))
     if reference:
-        recorders.append(Comparison(reference, transfer))
+        recorders.append(ReferenceComparison(reference, transfer))
     inputs = NoisyInputs(sigma, key, n, device, **noise)
     return Sampler(
         model,

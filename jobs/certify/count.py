@@ -51,7 +51,7 @@ def _network(
 ) -> tuple[Executed, str]:
     """The run's network as executed, and the SHA-256 of its file. Read anew: lowering the precision changes weights in place."""
     spec = work.run.count_spec
-    file = work.run.store.run("models", spec.model_run).model_file
+    file = work.run.store.model(spec.model_run).model_file
     model, sha256 = load_trained(file, spec.model_hash, images.shape)
     return to_sample(model, precision, compile_mode, tile, images.shape, device), sha256
 

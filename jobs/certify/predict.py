@@ -18,7 +18,7 @@ from scipy.stats import binomtest
 from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.certify.sampler import ImageCounts, Sampler
 from jobs.data import load
-from jobs.import_checkpoint import examine, options_of
+from jobs.examine_checkpoint import examine, options_of
 from jobs.memory import sized_by
 from jobs.models.load import to_sample
 from jobs.precision import configure

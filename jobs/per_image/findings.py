@@ -56,7 +56,7 @@ def open_run(
         )
     device = configure(spec.precision, int(work.launch["threads"]))
     images = load_images(work)
-    file = work.run.store.run("models", spec.model_run).model_file
+    file = work.run.store.model(spec.model_run).model_file
     return images, *load_trained(file, spec.model_hash, images.shape), device
 
 

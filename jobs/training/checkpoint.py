@@ -68,7 +68,7 @@ def resume(work: TaskContext, model: nn.Module, state: TrainingState) -> int:
     return int(saved["step"])
 
 
-def say_how_it_ended(work: TaskContext, metrics: Metrics, classes: int) -> None:
+def report_end(work: TaskContext, metrics: Metrics, classes: int) -> None:
     """Record the classes predicted for a training's last images, and warn where the network learned nothing."""
     if not metrics.last:  # resumed after its last step
         return
@@ -87,7 +87,7 @@ def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> No
     if not all(value.isfinite().all() for value in weights.values() if value.is_floating_point()):
         raise diverged("a weight is NaN or infinite at the end")
     dataset = find("data set", spec.dataset, known_datasets())
-    shown, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
+    used, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
     data = _bytes(
         {
             "format": 1,
@@ -97,7 +97,7 @@ def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> No
             "data": images.fingerprint,
             "state_dict": weights,
             # Only where it isn't the data set's own.
-            **({} if shown == usual.values() else {"normalisation": shown}),
+            **({} if used == usual.values() else {"normalisation": used}),
         }
     )
     won = publish(work.run.model_file, data)

@@ -42,7 +42,7 @@ class Metrics:
 
     def add(self, value: Tensor, logits: Tensor, y: Tensor, size: int) -> None:
         """One step: `size` counts the images of all processes, the sums those of this one."""
-        # Kept as they are until the next record: the device isn't waited for, and little is asked of it.
+        # Kept as they are until the next record: the device isn't waited for, and computes little more.
         self.values.append(value)
         predicted = logits.argmax(dim=1)
         self.last.append((predicted, y))

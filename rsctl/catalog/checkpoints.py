@@ -1,4 +1,4 @@
-"""A model taken from a file instead of being trained, as if that were a method: `method = {name = "checkpoint", file = …}`.
+"""A model taken from a file instead of being trained: `method = {name = "checkpoint", file = …}`.
 
 Everything that is known of a trained model is then known of it: its run, its counts, its place in tables and plots.
 Reading the file is up to `jobs.import_checkpoint`.
@@ -14,7 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog import known_methods
+from rsctl.catalog.declare import Method, ModelTask, Parameters
 from rsctl.catalog.weight_files import content, require_weights, weights_file
 from rsctl.errors import InputError, unknown
 
@@ -101,7 +102,7 @@ def _sha256(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(content(path)).hexdigest()
 
 
-CHECKPOINT = Method(
+CHECKPOINT = ModelTask(
     name="checkpoint",
     title="A published checkpoint",
     citation="the file",
@@ -113,3 +114,8 @@ CHECKPOINT = Method(
     use_when="To certify, verify or attack weights that others published; `rsctl certify FILE` does it without a sweep file.",
     example={"method.file": "checkpoint.pth.tar"},
 )
+
+
+def model_sources() -> dict[str, Method | ModelTask]:
+    """Everything that `method` of a sweep file can name: the methods, and the import of a checkpoint."""
+    return {**known_methods(), CHECKPOINT.name: CHECKPOINT}

@@ -57,6 +57,8 @@ class Explained:
     """When to choose it."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
+    special: bool = False
+    """Few sweeps need it: marked in the dashboard's lists."""
 
     @property
     def module(self) -> str:
@@ -88,6 +90,9 @@ class Method(Explained):
     they are then a run of their own (`rsctl.catalog.predictions`)."""
     implementation: str = ""
     """Module with the loss; by default `jobs.methods.<name>`."""
+    splitting: bool = False
+    """True if all it does to an image is to add `state.noise()` to it: then it can also train with splitting noise, which replaces
+    the image."""
     passes: Callable[[Mapping[str, Any], int], float] = lambda parameters, _: parameters.get("noises", 1)
     """Passes of a batch through the network whose activations are kept for one pass back, of (hyper-parameters, classes):
     memory goes with it."""
@@ -106,6 +111,20 @@ class Method(Explained):
             if entry.matches(dataset, sigma)
             for key, value in entry.values.items()
         }
+
+
+@dataclass(frozen=True)
+class ModelTask(Explained):
+    """A task whose run lies among the models though it trains nothing: its module's `main(work)` writes what others need."""
+
+    name: str
+    """Takes the place of a method's name in the run's spec."""
+    title: str
+    citation: str
+    revision: int
+    parameters: type[Parameters]
+    implementation: str
+    """Module with `main(work)`."""
 
 
 @dataclass(frozen=True)

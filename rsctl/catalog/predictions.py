@@ -10,7 +10,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from rsctl.catalog.declare import Method, Parameters
+from rsctl.catalog.declare import ModelTask, Parameters
 
 
 class PredictionsParameters(Parameters):
@@ -20,11 +20,11 @@ class PredictionsParameters(Parameters):
     """Noises per training image."""
 
 
-PREDICTIONS = Method(
+PREDICTIONS = ModelTask(
     name="smoothed-predictions",
     title="A teacher's smoothed predictions",
     citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
     revision=1,
     parameters=PredictionsParameters,
-    implementation="jobs.predictions",
+    implementation="jobs.training.teacher_predictions",
 )

@@ -24,6 +24,7 @@ class InNorm:
         self.title = f"{inner.title}, {'ℓ1' if norm == 'l1' else 'ℓ∞'}"
         self.citation = f"{inner.citation}; {'R' if norm == 'l1' else 'R/√d'} as in Yang et al. 2020"
         self.guarantee = inner.guarantee
+        self.special = getattr(inner, "special", False)
         self.about = (
             f"The ℓ2 radius R of `{inner.name}` read in "
             + (

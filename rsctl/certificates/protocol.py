@@ -74,7 +74,7 @@ class Guarantee:
 class Certificate(Protocol):
     """A rule from counts to radii. One file each in this room.
 
-    It may also have the texts of `rsctl explain`: `about`, `use_when` and `example` (see `rsctl.catalog.declare.Explained`).
+    It may also have the texts of `rsctl explain`: `about`, `use_when`, `example` and `special` (see `rsctl.catalog.declare.Explained`).
     """
 
     @property

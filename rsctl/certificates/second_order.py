@@ -52,6 +52,7 @@ class SecondOrder:
     guarantee = Guarantee("probabilistic", "the smoothed classifier g")
     norm = "l2"
     k = 1
+    special = True
     about = (
         "CERTIFY with one number more: an upper bound on the gradient's norm of the smoothed classifier, from "
         "sums of the noise under which f leaves the class. A smooth classifier whose gradient is small keeps "

@@ -36,6 +36,7 @@ class Transfer:
     guarantee = Guarantee("probabilistic", "the smoothed classifier of the network in fp32")
     norm = "l2"
     k = 1
+    special = True
     about = (
         "Counts the network in bf16 or tf32, and bounds from some fresh draws how often the network in fp32 "
         "leaves the class that it chose. The difference of the two bounds gives CERTIFY's radius for the "

@@ -195,7 +195,7 @@ def examine(
     arch: str,
     anyway: bool,
     given: Mapping[str, Any],
-    module: str = "jobs.import_checkpoint",
+    module: str = "jobs.examine_checkpoint",
     more: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Inspect the file and describe it on stderr; raises the error that the inspection ended with."""

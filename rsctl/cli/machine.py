@@ -24,7 +24,7 @@ def bench(
         str,
         typer.Option(
             "--compile",
-            help="Also measure the compiled model, as with certification.compile: default, or graphs on a GPU.",
+            help="Special: also measure the compiled model, as with certification.compile: default, or graphs on a GPU.",
         ),
     ] = "off",
     as_json: AsJson = False,

@@ -20,12 +20,12 @@ def prune(
     ] = False,
 ) -> None:  # fmt: skip
     """List runs and code that no sweep refers to, and remove them with --yes."""
-    from rsctl.cluster.prune import RECENT, given_up, leftovers, remove
+    from rsctl.cluster.prune import RECENT, leftovers, remove, sweep_folders
     from rsctl.config.settings import load_settings
 
     place, named = load_settings(), list(dict.fromkeys(sweeps or []))
     found = leftovers(place, named, recent=-1.0 if now else RECENT)
-    listed = [*given_up(place, named), *found]
+    listed = [*sweep_folders(place, named), *found]
     for one in listed:
         print(f"{one.size / 1e6:10.1f} MB  {one.path.relative_to(place.store)}  ({one.why})")
     young = (

@@ -73,13 +73,12 @@ def export(
         list[str] | None,
         typer.Option("--baseline", metavar="TABLE", help="Only this published table; may be repeated."),
     ] = None,
+    brief: Annotated[
+        bool, typer.Option("--brief", help="Leave out what the columns mean; notes and warnings stay.")
+    ] = False,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            help="Write to a file instead of stdout; only a file that rsctl wrote is overwritten.",
-        ),
+        typer.Option("-o", "--output", help="File to write; only one that rsctl wrote is overwritten."),
     ] = None,
     force: Force = False,
 ) -> None:
@@ -106,7 +105,9 @@ def export(
         check(output, force=force)
     results = sweep_results(store, sweep, **choice)
     beside = chosen or (matching(results.every) if baselines else [])
-    text = render(results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside)
+    text = render(
+        results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside, brief=brief
+    )
     if output is None and form == "md":
         show(text)
     elif output is None:
@@ -192,11 +193,9 @@ def import_(
         "Give it with --" in remark for one in found if one.state == "skipped" for remark in one.remarks
     )
     if unclear:
-        tell(
-            [
-                f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
-            ]
-        )
+        tell([
+            f"{counted(unclear, 'log')} skipped for missing information; pass the options named above and import them again."
+        ])  # fmt: skip
     shown = [one for one in found if one.run]
     unstated = [
         f"--{name}" for name in ("n", "n0", "alpha") if any(getattr(one, name) is None for one in shown)

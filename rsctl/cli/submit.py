@@ -12,7 +12,7 @@ from rsctl.cli.common import loudly, show
 from rsctl.text import counted
 
 if TYPE_CHECKING:
-    from rsctl.cluster.control import TaskStatus
+    from rsctl.cluster.task_status import TaskStatus
 
 
 def submit_sweep(
@@ -100,9 +100,9 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
             time.sleep(1)
             if time.monotonic() - looked > (10 if held_back else 5):
                 if held_back:
-                    held_back = bool(retry.hand_over_rest(place, name))
+                    held_back = bool(retry.submit_held_back(place, name))
                 else:
-                    control.keep_going(place, name)
+                    control.revive_queue(place, name)
                 looked = time.monotonic()
     except KeyboardInterrupt:
         shown.end()

@@ -13,14 +13,48 @@ from rsctl.cli.submit import submit_sweep
 from rsctl.errors import InputError
 
 SweepFile = Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="The sweep file.")]
+NAME = 27
+"""Width of a template's name in a listing."""
 
 
-def templates() -> None:
-    """List the sweep files that can be used as templates."""
-    from rsctl.config.templates import all_templates
+def templates(
+    runs_here: Annotated[
+        bool,
+        typer.Option(
+            "--runs-here",
+            help="List those that this machine can run within a day (data present, no GPU needed), and what the others lack.",
+        ),
+    ] = False,
+) -> None:
+    """List the sweep files that can be used as templates, by paper and by the machine that they need."""
+    from rsctl.config.templates import grouped
 
-    for template in all_templates():
-        print(f"{template.name:32} {template.summary}")
+    if runs_here:
+        _runs_here()
+        return
+    blocks = [
+        "\n".join([heading, *(f"  {one.name:{NAME}} {one.entry}" for one in group)])
+        for heading, group in grouped().items()
+    ]
+    print("\n\n".join(blocks))
+
+
+def _runs_here() -> None:
+    from rsctl.config.settings import load_settings
+    from rsctl.plain import printable
+    from rsctl.plan.runs_here import fits
+
+    found = fits(load_settings())
+    print("Runs here")
+    for fit in found:
+        if not fit.obstacle:
+            print(
+                f"  {fit.template.name:{NAME}} {fit.template.entry}{f'; here {fit.time}' if fit.time else ''}"
+            )
+    print("\nDoesn't run here")
+    for fit in found:
+        if fit.obstacle:
+            print(f"  {fit.template.name:{NAME}} {printable(fit.obstacle)}")
 
 
 def new(

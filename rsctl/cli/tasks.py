@@ -44,9 +44,10 @@ def status(
 def _broken_of(place: Any, sweep: str) -> None:
     """Report the certificates that an attack broke, in this sweep or in all."""
     from rsctl.store.layout import Store
+    from rsctl.store.run_kinds import RunKind
 
     store = Store(place.store)
-    if not any(any(store.runs(folder)) for folder in ("attacks", "verifications")):
+    if not any(any(store.runs(folder)) for folder in (RunKind.ATTACKS, RunKind.VERIFICATIONS)):
         return  # nothing is compared, and status answers at once
     from rsctl.results.contradictions import find_contradictions
 
@@ -65,11 +66,11 @@ def logs(
     ] = False,
 ) -> None:
     """Print the log of a task, with all of its attempts. Only the end of a very long log is printed."""
-    from rsctl.cluster import control
-    from rsctl.cluster.all_backends import Everywhere
+    from rsctl.cluster.all_backends import AllBackends
+    from rsctl.cluster.task_logs import tail
+    from rsctl.cluster.task_status import statuses
     from rsctl.config.settings import load_settings
     from rsctl.plan.tasks import Task
-    from rsctl.store.attempts import State
     from rsctl.store.layout import Store
 
     place = load_settings()
@@ -82,15 +83,14 @@ def logs(
     def going() -> bool:
         time.sleep(0.5)
         one = Task(run, task)
-        found = control.statuses([one], Everywhere(place))[one.key]
-        return found.state in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
+        return statuses([one], AllBackends(place))[one.key].state.is_open
 
     def write(text: str) -> None:
         # A line that was rewritten in place, as progress bars are, becomes several.
         sys.stdout.write(text.replace("\r\n", "\n").replace("\r", "\n"))
         sys.stdout.flush()
 
-    control.tail(run, task, write, follow=going if follow else None)
+    tail(run, task, write, follow=going if follow else None)
 
 
 def cancel(
@@ -165,7 +165,7 @@ def task(
     os.environ.setdefault(MODE, place.settings.local().store_mode)
     run = Store(place.store).find_run(run_name)
     attempt = latest_attempt(run, number)
-    if run.model_file.exists() if run.kind == "models" else attempt and attempt.ended == "done":
+    if (attempt and attempt.ended == "done") if run.kind.is_table else run.model_file.exists():
         print(f"task {number} of {run.id} is already done")
     else:
         leave(run_task(run, number))

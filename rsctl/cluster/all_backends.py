@@ -8,15 +8,14 @@ from rsctl.catalog import plugin_problems
 from rsctl.cluster.backend import BackendState
 from rsctl.cluster.local.backend import LocalBackend
 from rsctl.cluster.slurm.backend import SlurmBackend
-from rsctl.cluster.slurm.states import ACTIVE
 from rsctl.cluster.slurm.watch import WATCH
 from rsctl.config.settings import Place, SlurmProfile
 from rsctl.plan.tasks import Task
 from rsctl.store.layout import Store
-from rsctl.store.records import passed_over
+from rsctl.store.records import skipped_records
 
 
-class Everywhere:
+class AllBackends:
     """Observes the local queues and SLURM, whichever profile a task was submitted with."""
 
     def __init__(self, place: Place) -> None:
@@ -33,7 +32,7 @@ class Everywhere:
         here, there = self.local.poll(tasks), self.slurm.poll(tasks)
         return {
             key: max(
-                (s for s in (here.get(key), there.get(key)) if s), key=lambda s: (s.state in ACTIVE, s.since)
+                (s for s in (here.get(key), there.get(key)) if s), key=lambda s: (s.state.is_open, s.since)
             )
             for key in here.keys() | there.keys()
         }
@@ -41,13 +40,13 @@ class Everywhere:
     def cancel(self, tasks: Iterable[Task]) -> int:
         """Cancel each task where it is; SLURM isn't contacted for tasks that only a local queue has."""
         tasks = list(tasks)
-        here = {key for key, seen in self.local.poll(tasks).items() if seen.state in ACTIVE}
+        here = {key for key, seen in self.local.poll(tasks).items() if seen.state.is_open}
         stopped = self.local.cancel([task for task in tasks if task.key in here])
         rest = [task for task in tasks if task.key not in here]
-        there = {key for key, seen in self.slurm.poll(rest).items() if seen.state in ACTIVE}
+        there = {key for key, seen in self.slurm.poll(rest).items() if seen.state.is_open}
         return stopped + self.slurm.cancel(task for task in rest if task.key in there)
 
 
 def notices() -> list[str]:
     """Return warnings of the last poll: an unreachable scheduler, unreadable rows and records."""
-    return WATCH.notices() + plugin_problems() + passed_over()
+    return WATCH.notices() + plugin_problems() + skipped_records()

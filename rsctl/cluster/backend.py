@@ -23,7 +23,7 @@ class BackendState:
 
 
 @dataclass(frozen=True)
-class HandedOver:
+class SubmitResult:
     """The result of a submission."""
 
     added: int
@@ -61,6 +61,6 @@ class Backend(Observer, Protocol):
         """The profile's name."""
         ...
 
-    def submit(self, requests: list[Request]) -> HandedOver:
+    def submit(self, requests: list[Request]) -> SubmitResult:
         """Submit these tasks in order, as far as there is room."""
         ...

@@ -129,14 +129,14 @@ def _open_all(
     new = [number for number, key in enumerate(keys) if known.defect(key) is None]
     found.files, found.opened = len(files), len(new)
     if new:
-        asked = {
+        request = {
             "root": str(found.root),
             "files": [files[number] for number in new],
             "parameters": None if parameters is None else parameters.model_dump(),
         }
         kept, done = time.monotonic(), len(files) - len(new)
         try:
-            for numbers, defects in _opened(asked):
+            for numbers, defects in _opened(request):
                 for number in numbers:
                     key, why = keys[new[number]], defects.get(str(number), "")
                     if why:
@@ -150,15 +150,15 @@ def _open_all(
                     kept = time.monotonic()
         finally:
             known.keep(keys)
-    said = ((file, known.defect(key)) for file, key in zip(files, keys, strict=True))
-    found.defects = {file: why for file, why in said if why}
+    pairs = ((file, known.defect(key)) for file, key in zip(files, keys, strict=True))
+    found.defects = {file: why for file, why in pairs if why}
     return listed
 
 
-def _opened(asked: dict[str, Any]) -> Iterator[tuple[list[int], dict[str, str]]]:
+def _opened(request: dict[str, Any]) -> Iterator[tuple[list[int], dict[str, str]]]:
     """Yield the data plane's results for some files as they arrive."""
     with tempfile.TemporaryFile("w+") as question, tempfile.TemporaryFile("w+") as errors:
-        json.dump(asked, question)
+        json.dump(request, question)
         question.seek(0)
         process = subprocess.Popen(
             module_command("jobs.data.check"), stdin=question, stdout=subprocess.PIPE, stderr=errors, text=True

@@ -10,12 +10,11 @@ from rsctl.catalog import known_datasets, known_methods, known_models, plugin_pr
 from rsctl.catalog.presence import presence
 from rsctl.certificates import certificates
 from rsctl.cluster.local.processes import stopped_queues, visible_gpus
-from rsctl.cluster.local.queue import served
 from rsctl.cluster.local.requests import own_queue
 from rsctl.cluster.slurm.doctor import examine_slurm
 from rsctl.config.settings import Place
 from rsctl.errors import UserError
-from rsctl.store.exclusion import has_locks
+from rsctl.store.exclusion import has_locks, is_held
 from rsctl.store.files import replace
 from rsctl.store.layout import Store
 from rsctl.store.trust import kept_from_group, open_to_all
@@ -58,12 +57,12 @@ def _catalog(place: Place) -> list[Finding]:
     except UserError as error:
         return [Finding(False, "catalog", str(error))]
     usable = place.data.is_dir() or not place.data.exists()
-    told = (
+    contents = (
         ", ".join(here)
         if usable
         else "is not a folder; set another one in RSCTL_DATA, or as 'data' in rsctl.toml"
     )
-    found = [Finding(usable, "data", f"{place.data}: {told}"), Finding(True, "catalog", counts)]
+    found = [Finding(usable, "data", f"{place.data}: {contents}"), Finding(True, "catalog", counts)]
     return found + [Finding(False, "catalog", problem) for problem in plugin_problems()]
 
 
@@ -77,7 +76,7 @@ def _store(place: Place) -> list[Finding]:
     free = shutil.disk_usage(place.store).free / 1e9
     found = [Finding(free > _LOW_DISK_GB, "store", f"{place.store}, writable, {free:.0f} GB free")]
     queue = own_queue(Store(place.store))
-    waiting, running = len(queue.wanted()), served(queue)
+    waiting, running = len(queue.wanted()), is_held(queue.lock)
     state = "runs" if running else "is not running"
     if waiting and not running:
         state += f", though {waiting} tasks are waiting: submit again"

@@ -7,18 +7,17 @@ from collections.abc import Collection
 from pathlib import Path
 
 from rsctl.cluster import control
-from rsctl.cluster.all_backends import Everywhere
-from rsctl.cluster.control import Submitted, TaskStatus, statuses, sweep_tasks
+from rsctl.cluster.all_backends import AllBackends
+from rsctl.cluster.control import Submitted, sweep_tasks
 from rsctl.cluster.local.processes import task_processes
 from rsctl.cluster.local.requests import all_queues, task_of
-from rsctl.cluster.slurm.submissions import handed_over
+from rsctl.cluster.slurm.submissions import submitted_keys
+from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store, is_key
-
-OPEN = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 def wanted_keys(store: Store) -> set[str]:
@@ -43,7 +42,7 @@ def held_keys(store: Store) -> set[str]:
     Call it before `wanted_keys`: a task is submitted only after its sweep's plan is written.
     """
     found = {key for queue in all_queues(store) for key in queue.wanted()}
-    return found | {key for key in task_processes(store) if is_key(key)} | handed_over(store)
+    return found | {key for key in task_processes(store) if is_key(key)} | submitted_keys(store)
 
 
 def dropped_tasks(place: Place, candidates: Collection[str] | None = None) -> list[TaskStatus]:
@@ -79,7 +78,7 @@ def submit(
 
 def stop(place: Place, found: list[TaskStatus]) -> list[TaskStatus]:
     """Cancel these tasks; returns those that can't be reached from here and keep running. Results so far are kept."""
-    Everywhere(place).cancel([status.task for status in found])
+    AllBackends(place).cancel([status.task for status in found])
     unknown = [status.task for status in found if status.state == State.UNKNOWN]
     return [status for status in _open(place, unknown) if status.state == State.UNKNOWN]
 
@@ -88,4 +87,4 @@ def _open(place: Place, tasks: list[Task]) -> list[TaskStatus]:
     there = [task for task in tasks if os.path.isdir(task.run.path)]
     if not there:
         return []
-    return [status for status in statuses(there, Everywhere(place)).values() if status.state in OPEN]
+    return [status for status in statuses(there, AllBackends(place)).values() if status.state.is_open]

@@ -11,22 +11,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.cluster.all_backends import Everywhere
+from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.local.requests import all_queues
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
-from rsctl.store.attempts import State
 from rsctl.store.fields import LAUNCH, SPEC
 from rsctl.store.files import explained, read_json
 from rsctl.store.imports import find_sweep
-from rsctl.store.layout import KINDS, TABLES, Run, Store
+from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import TABLES, RunKind
 
 RECENT = 3600.0
 """Seconds for which a run is kept after its last submission: another submission may be about to refer to it."""
 _TRASH = ".pruned-"
 _CODE = re.compile(r"[0-9a-f]{16}")
-_BUSY = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -52,20 +51,20 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     for name in store.sweep_names():
         if name not in sweeps:
             for entry in store.sweep(name)["entries"]:
-                kept.add(store.run(entry["kind"], entry["run"]))
-                kept |= {store.run("models", model) for model in (*entry.get("parents", ()), entry["model"])}
-    orphans = [run for kind in KINDS for run in store.runs(kind) if run not in kept and _is_ours(run)]
+                kept.add(store.run(entry.kind, entry.run))
+                kept |= {store.model(model) for model in entry.models}
+    orphans = [run for kind in RunKind for run in store.runs(kind) if run not in kept and _is_ours(run)]
     busy = _busy(place, orphans)
-    given_up = {run for run in busy if _speaks_of(store, sweeps, run)}
-    if given_up:
-        named = ", ".join(sorted(run.id for run in given_up)[:4])
+    running = {run for run in busy if _is_listed(store, sweeps, run)}
+    if running:
+        named = ", ".join(sorted(run.id for run in running)[:4])
         raise RefusedError(f"tasks of {named} are still running. 'rsctl cancel' them first, or wait.")
     going = {run for run in orphans if run not in busy and _age(run) > recent}
     for kind in TABLES:
         for run in store.runs(kind):
             if run not in going:
                 going -= {model for model in going if model.id == _model_of(run)}
-    for run in {*store.runs("models")} - going:
+    for run in {*store.runs(RunKind.MODELS)} - going:
         going -= _ancestors(run)
     found = [Leftover(run.path, _size(run.path), "no sweep refers to it") for run in orphans if run in going]
     found += [Leftover(path, _size(path), "no other sweep shows this log") for path in _logs(store, sweeps)]
@@ -85,7 +84,7 @@ def _is_ours(run: Run) -> bool:
         return False
 
 
-def given_up(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
+def sweep_folders(place: Place, sweeps: Sequence[str]) -> list[Leftover]:
     """Return the sweeps' own folders: the submitted file, the plan and the list of imported logs."""
     folders = [Store(place.store).sweep_folder(name) for name in sweeps]
     return [Leftover(folder, _size(folder), "the sweep itself: its file and its plan") for folder in folders]
@@ -98,7 +97,7 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
         folder = store.sweep_folder(name)
         for file in (folder / "plan.json", *(folder / "imports").glob("*.json")):
             file.unlink(missing_ok=True)
-    for one in [*given_up(place, sweeps), *found]:
+    for one in [*sweep_folders(place, sweeps), *found]:
         away = one.path
         with explained(one.path):
             if not one.path.name.startswith(_TRASH):
@@ -108,16 +107,16 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
 
 
 def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
-    from rsctl.cluster.control import statuses
+    from rsctl.cluster.task_status import statuses
 
     tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
-    found = statuses(tasks, Everywhere(place)).values()
-    return {status.task.run for status in found if status.state in _BUSY}
+    found = statuses(tasks, AllBackends(place)).values()
+    return {status.task.run for status in found if status.state.is_open}
 
 
-def _speaks_of(store: Store, sweeps: Sequence[str], run: Run) -> bool:
+def _is_listed(store: Store, sweeps: Sequence[str], run: Run) -> bool:
     entries = [entry for name in sweeps for entry in find_sweep(store, name)[0]["entries"]]
-    return any(run.id in (entry["run"], entry["model"], *entry.get("parents", ())) for entry in entries)
+    return any(run.id in (entry.run, *entry.models) for entry in entries)
 
 
 def _age(run: Run) -> float:
@@ -133,7 +132,7 @@ def _age(run: Run) -> float:
 def _ancestors(run: Run) -> set[Run]:
     """Return the models that this one starts or learns from, recursively."""
     try:
-        parents = {run.store.run("models", origin.run) for origin in run.train_spec.parents.values()}
+        parents = {run.store.model(origin.run) for origin in run.train_spec.parents.values()}
     except UserError:
         return set()
     return parents.union(*(_ancestors(parent) for parent in parents))
@@ -160,7 +159,7 @@ def _logs(store: Store, sweeps: Sequence[str]) -> Iterator[Path]:
 
 def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
     used = set()
-    for kind in KINDS:
+    for kind in RunKind:
         for run in store.runs(kind):
             if run not in going:
                 try:
@@ -178,7 +177,7 @@ def _codes(store: Store, going: set[Run], recent: float) -> Iterator[Path]:
 
 
 def _trash(store: Store) -> Iterator[Path]:
-    for kind in (*KINDS, "imports", "code", "sweeps"):
+    for kind in (*RunKind, "imports", "code", "sweeps"):
         folder = store.root / kind
         yield from sorted(folder.glob(f"{_TRASH}*")) if folder.is_dir() else ()
 

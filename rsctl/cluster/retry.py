@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog.presence import lies_below
-from rsctl.cluster.control import TaskStatus, backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.cluster.control import backend_of, cluster_of, named_tasks, sweep_statuses, sweep_tasks
+from rsctl.cluster.task_status import TaskStatus
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UnavailableError, UserError
@@ -15,10 +16,11 @@ from rsctl.owners import check_owner
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.provenance import snapshot_code
 from rsctl.store.trust import check_run
 
-AGAIN = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
+RETRIED = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
 
 
 def retry(
@@ -38,7 +40,7 @@ def retry(
     found = [
         status
         for status in sweep_statuses(place, sweep).values()
-        if status.state in AGAIN and (only is None or status.task.key in only)
+        if status.state in RETRIED and (only is None or status.task.key in only)
     ]
     limits = {"minutes": minutes, "memory_gb": memory_gb}
     plan = store.sweep(sweep)
@@ -50,9 +52,9 @@ def retry(
     changed: dict[str, Any] = {"code": snapshot_code(store.root, group=group)}
     changed |= {key: value for key, value in limits.items() if value is not None}
     requests = _requests(store, plan, found, changed, place.data)
-    handed = backend_of(place, cluster_of(place, plan)).submit(requests)
-    held_back = {task.key for task in handed.held_back}
-    return [status.task for status in found if status.task.key not in held_back], handed.note
+    result = backend_of(place, cluster_of(place, plan)).submit(requests)
+    held_back = {task.key for task in result.held_back}
+    return [status.task for status in found if status.task.key not in held_back], result.note
 
 
 def _sweep_of(store: Store, tasks: list[Task], name: str) -> str:
@@ -70,17 +72,17 @@ def _with_models(tasks: list[Task]) -> set[str]:
     """Return the keys of these tasks and of the trainings that they depend on."""
     found = {task.key for task in tasks}
     for run in {task.run for task in tasks}:
-        found |= _trainings(run.store, run.id if run.kind == "models" else run.table_spec.model_run)
+        found |= _trainings(run.store, run.table_spec.model_run if run.kind.is_table else run.id)
     return found
 
 
 def _trainings(store: Store, model: str) -> set[str]:
     """Return the keys of a model's training and of the trainings that it depends on."""
-    task = Task(store.run("models", model), 0)
+    task = Task(store.model(model), 0)
     return {task.key}.union(*(_trainings(store, need) for need in task.run.train_spec.needs))
 
 
-def hand_over_rest(place: Place, name: str) -> str:
+def submit_held_back(place: Place, name: str) -> str:
     """Submit the tasks held back earlier; returns the reason why some are still held back, else empty.
 
     Tasks whose model has failed are left out.
@@ -104,14 +106,14 @@ def hand_over_rest(place: Place, name: str) -> str:
 
 def _requests(
     store: Store,
-    sweep: dict[str, Any],
+    sweep: PlanRecord,
     found: list[TaskStatus],
     changed: dict[str, Any],
     data_root: Path | None = None,
 ) -> list[Request]:
     """Build the requests for these tasks, with some values of their launch files replaced, and with another data root where
     their data set lies below it."""
-    model_of = {entry["run"]: entry["model"] for entry in sweep["entries"]}
+    model_of = {entry.run: entry.model for entry in sweep["entries"]}
     return [_request(store, status, model_of, changed, data_root) for status in found]
 
 
@@ -124,12 +126,12 @@ def _request(
 ) -> Request:
     run = status.task.run
     launch = {**run.launch(), **changed}
-    dataset = (run.train_spec if run.kind == "models" else run.table_spec).dataset
+    dataset = (run.table_spec if run.kind.is_table else run.train_spec).dataset
     if data_root is not None and lies_below(data_root, dataset, launch["dataset_parameters"]):
         launch["data"] = str(data_root)
     if changed:
         run.write_launch(launch)
-    missing = run.train_spec.needs if run.kind == "models" else [model_of[run.id]]
-    needs = tuple(Task(store.run("models", name), 0) for name in missing)
+    missing = [model_of[run.id]] if run.kind.is_table else run.train_spec.needs
+    needs = tuple(Task(store.model(name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)

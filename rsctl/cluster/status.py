@@ -12,14 +12,16 @@ from typing import Any, TextIO
 from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.weight_files import called
 from rsctl.cluster.all_backends import notices
-from rsctl.cluster.control import TaskStatus, sweep_statuses
+from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
+from rsctl.cluster.task_status import TaskStatus
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UserError
 from rsctl.plain import plain, steer
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
-from rsctl.store.layout import TABLES, Run, Store
+from rsctl.store.layout import Run, Store
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
 
 _ORDER = (
@@ -47,8 +49,8 @@ class Summary:
 
     @property
     def text(self) -> str:
-        told = [f"{count} {state}" for state, count in self.states.items()]
-        return ", ".join([*told, f"{self.again} redoing lost work"] if self.again else told)
+        parts = [f"{count} {state}" for state, count in self.states.items()]
+        return ", ".join([*parts, f"{self.again} redoing lost work"] if self.again else parts)
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
@@ -57,7 +59,7 @@ def summarize(found: Iterable[TaskStatus]) -> Summary:
     counted = Counter(status.state for status in everything)
     states = {state.value: counted[state] for state in _ORDER if counted[state]}
     progress = sum(s.progress for s in everything) / len(everything) if everything else 0.0
-    return Summary(states, progress, sum(s.again > 0 for s in everything))
+    return Summary(states, progress, sum(s.repeated > 0 for s in everything))
 
 
 class ProgressLine:
@@ -114,7 +116,7 @@ def status_values(place: Place, sweep: str = "") -> dict[str, Any]:
     except InputError as error:
         # Another sweep than the requested one, whose status is complete.
         found, unknown = [], [str(error)]
-    dropped = [{"run": f"{s.task.run.kind}/{s.task.run.id}", **_task_values(s)} for s in found]
+    dropped = [{"run": s.task.run.key, **_task_values(s)} for s in found]
     return {
         "store": str(place.store), "sweeps": sweeps, "damaged": damaged, "dropped": dropped, "notices": notices() + unknown,
     }  # fmt: skip
@@ -131,9 +133,9 @@ def _sweep_values(
     wanted.update(found)
     summary = summarize(found.values())
     progress = round(summary.progress, 4) if planned else 1.0
-    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind in TABLES)
-    damaged = {f"{run.kind}/{run.id}": problems for run in tables if (problems := damage.of(run))}
-    wrong = {f"{s.task.run.kind}/{s.task.run.id}": s.warning for s in found.values() if s.warning}
+    tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind.is_table)
+    damaged = {run.key: problems for run in tables if (problems := damage.of(run))}
+    wrong = {s.task.run.key: s.warning for s in found.values() if s.warning}
     values: dict[str, Any] = {
         "name": name,
         "states": summary.states,
@@ -146,7 +148,7 @@ def _sweep_values(
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
-            runs.setdefault(f"{status.task.run.kind}/{status.task.run.id}", []).append(status)
+            runs.setdefault(status.task.run.key, []).append(status)
         values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
     return values
 
@@ -154,7 +156,7 @@ def _sweep_values(
 def _network_of(key: str) -> str:
     """Return the model of a run by its key: a table's id is its model's with another hash appended."""
     kind, _, run = key.partition("/")
-    return run if kind == "models" else run.rpartition("-")[0]
+    return run.rpartition("-")[0] if RunKind(kind).is_table else run
 
 
 def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
@@ -176,7 +178,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
 
 def _checkpoint_of(run: Run) -> str:
     """Return the name of the file that a model is loaded from; empty for others, whose specs needn't be read."""
-    if run.kind != "models" or not run.id.startswith(f"{CHECKPOINT.name}-"):
+    if run.kind.is_table or not run.id.startswith(f"{CHECKPOINT.name}-"):
         return ""
     try:
         return called(run.train_spec.file)
@@ -197,18 +199,18 @@ def status_text(values: dict[str, Any]) -> str:
         return f"No sweeps in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = [plain(notice) for notice in values["notices"]]
     for sweep in values["sweeps"]:
-        told = [f"{n} {s}" for s, n in sweep["states"].items()]
+        parts = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
-            told.append(f"{sweep['again']} redoing lost work")
+            parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
-            told.append(counted(logs, "imported log"))
+            parts.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
-            told.append(f"{counted(wrong, 'network')} LEARNED NOTHING")
+            parts.append(f"{counted(wrong, 'network')} LEARNED NOTHING")
         if wrong := sum(map(len, sweep["damaged"].values())):
-            told.append(
+            parts.append(
                 f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"
             )
-        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(told)}")
+        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(parts)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
             left = (

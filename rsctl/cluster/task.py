@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.catalog import use_plugins
+from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.errors import InputError, UserError
 from rsctl.modules import module_command
 from rsctl.plain import guard
@@ -28,15 +30,8 @@ from rsctl.store.files import remove_temporaries
 from rsctl.store.layout import Run
 from rsctl.store.provenance import git_state, versions
 from rsctl.store.task_context import Stopped, TaskContext
-from rsctl.store.trust import check_task, told_group
+from rsctl.store.trust import check_task, group_of_environment
 
-MODULES = {
-    "models": "jobs.training.train",
-    "counts": "jobs.certify.count",
-    "verifications": "jobs.per_image.verify",
-    "attacks": "jobs.per_image.attack",
-}
-"""Module whose `main(work)` runs the tasks of a folder."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2)
 _PR_SET_PDEATHSIG = 1
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -55,7 +50,7 @@ class AttemptEnd:
 def run_task(run: Run, number: int) -> int:
     """Run a task in this process; returns an exit code (0 done or stopped, 1 failed)."""
     launch = _launch(run, number)
-    if int(launch.get("processes", 1)) > 1 and run.kind == "models" and "RANK" not in os.environ:
+    if int(launch.get("processes", 1)) > 1 and not run.kind.is_table and "RANK" not in os.environ:
         return _run_processes(run, number, int(launch["processes"]))
     return 1 if perform(run, number).state == "failed" else 0
 
@@ -72,7 +67,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
         os.environ[variable] = str(launch["threads"])
     claim = _claim(run, number, launch)
     work = TaskContext(run, number, claim, Path(launch["data"]), launch)
-    stop.tell(work)
+    stop.attach(work)
     for folder in (run.path, run.tasks_folder, run.shards_folder):
         remove_temporaries(folder)
     print(
@@ -81,7 +76,7 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     )
     state, reason = "done", ""
     try:
-        importlib.import_module(MODULES[run.kind]).main(work)
+        importlib.import_module(module_of(run)).main(work)
     except Stopped as stopped:
         state, reason = "stopped", str(stopped)
     except UserError as error:
@@ -94,12 +89,18 @@ def perform(run: Run, number: int, stop: Stop | None = None, **here_and_now: Any
     return AttemptEnd(state, reason, claim)
 
 
+def module_of(run: Run) -> str:
+    """The module of the data plane whose `main(work)` runs a run's tasks."""
+    method = "" if run.kind.is_table else run.train_spec.method
+    return next((task.module for task in (CHECKPOINT, PREDICTIONS) if task.name == method), run.kind.module)
+
+
 def _launch(run: Run, number: int) -> dict[str, Any]:
     if number not in run.task_numbers():
         raise InputError(
             f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
         )
-    check_task(run, number, group=told_group())
+    check_task(run, number, group=group_of_environment())
     return run.launch()
 
 
@@ -117,7 +118,7 @@ class Stop:
         if self.work:
             self.work.request_stop(self.reason)
 
-    def tell(self, work: TaskContext) -> None:
+    def attach(self, work: TaskContext) -> None:
         self.work = work
         if self.reason:
             work.request_stop(self.reason)
@@ -189,16 +190,16 @@ def _run_processes(run: Run, number: int, processes: int) -> int:
         # Its processes are started by `python -m`, which imports from the working directory.
         cwd="/",
     )  # fmt: skip
-    asked: list[int] = []
+    signals: list[int] = []
 
     def forward(received: int, _frame: object) -> None:
-        asked.append(received)
+        signals.append(received)
         os.killpg(child.pid, signal.SIGTERM)
 
     for name in _SIGNALS:
         signal.signal(name, forward)
     code = child.wait()
-    if code and not asked:
+    if code and not signals:
         if not read_attempt(run, number, claim.number).ended:
             claim.end("failed", f"a training process ended with code {code}; see the log")
         return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +39,7 @@ def images_of(
 
 
 def chosen_by(
-    selection: Mapping[str, int], holdout: float, seed: int
+    selection: Mapping[str, Any], holdout: float, seed: int
 ) -> tuple[int, float, int, int, int, int, int]:
     """Arguments of `images_of`, from a selection recorded by a sweep; older versions had no start and stop."""
     start, stop = selection.get("start", 0), selection.get("stop", 0)

@@ -9,13 +9,14 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rsctl.catalog import find, known_datasets, known_methods, known_models
-from rsctl.catalog.checkpoints import CHECKPOINT, identified
-from rsctl.catalog.declare import DataShape, Method, Parameters
-from rsctl.catalog.fitted import defaults
+from rsctl.catalog import find, known_datasets, known_models
+from rsctl.catalog.checkpoints import CHECKPOINT, identified, model_sources
+from rsctl.catalog.declare import DataShape, Method, Model, Parameters
+from rsctl.catalog.fitted import Sourced, defaults
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.recipe import Recipe
 from rsctl.catalog.shape import shape_of
+from rsctl.config.conflicts import conflicts
 from rsctl.config.identity import identity
 from rsctl.config.point import Point
 from rsctl.config.runs import CountSpec, Origin, TrainSpec
@@ -51,8 +52,6 @@ class Resolved:
 ROLES = ("start", "teacher")
 FILE = "this file"
 """Source of a value that the sweep file gives."""
-ADDS_TO_THE_IMAGE = ("gaussian", "stability", "consistency", CHECKPOINT.name)
-"""Methods that add noise to the clean image only, and therefore support noise that depends on the image."""
 
 
 class Levels(Parameters):
@@ -78,91 +77,36 @@ def resolve(
     """
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
     model, model_values = _choose("model", "model", point.model, known_models(), problems)
-    methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
-    method, method_values = _choose("method", "method", point.method, methods, problems)
+    method, values = _choose("method", "method", point.method, model_sources(), problems)
     if dataset is None or model is None or method is None:
         return None
-    own_training = method_values.pop("training", {})
-    taken = method is CHECKPOINT
-    if taken:
-        method_values = identified(method_values)
-    parents = _parents(point, method, method_values, data_root, problems, planned)
+    imported, own_training = method is CHECKPOINT, _own_training(values, problems)
+    if imported:
+        values = identified(values)
+    parents = {} if imported else _parents(point, method, values, data_root, problems, planned)
     if parents is None:
         return None
     data = check(dataset.parameters, data_values, "dataset", problems)
     architecture = check(model.parameters, model_values, "model", problems)
-    if not isinstance(own_training, dict):
-        problems.append(Problem("method.training", "must be a table of recipe values."))
-        own_training = {}
-    _check_declaration(method, method.default_values(dataset.name, point.sigma), problems)
-    shape, missing = None, None
-    if data is not None:
-        try:
-            shape = shape_of(dataset.name, data, data_root)
-        except InputError as error:
-            missing = error  # reported if nothing else is wrong
-    given = {} if taken else {**point.training, **own_training}
-    sourced = (
-        defaults(method, model, dataset.name, point.sigma, given, shape.counts["train"], shape.size)
-        if shape
-        else method.sourced_defaults(dataset.name, point.sigma)
-    )
-    own = {key: value for key, (value, _) in sourced.items()}
-    hyperparameters = check(
-        method.parameters, {**_of(own, method.parameters), **method_values}, "method", problems
-    )
-    recipe = check(Recipe, {} if taken else {**_of(own, Recipe), **given}, "training", problems)
+    if not imported:
+        _check_declaration(method, method.default_values(dataset.name, point.sigma), problems)
+    shape, missing = _shape(dataset.name, data, data_root)
+    given = {} if imported else {**point.training, **own_training}
+    sourced = {} if imported else _defaults(method, model, dataset.name, point.sigma, given, shape)
+    values = {**_values(sourced, method.parameters), **values}
+    hyperparameters = check(method.parameters, values, "method", problems)
+    recipe = check(Recipe, {**_values(sourced, Recipe), **given}, "training", problems)
     if data is None or architecture is None or hyperparameters is None or recipe is None:
         return None
     if shape is None:
         raise missing or InputError(f"the data set '{dataset.name}' can't be read.")
-    noises = getattr(hyperparameters, "noises", 1)
-    if recipe.noise_steps == "smaller" and recipe.batch_size % noises:
-        problems.append(
-            Problem(
-                "training.batch_size",
-                f"{recipe.batch_size} can't be cut into noises = {noises} equal steps. "
-                "Give a multiple, or set training.noise_steps = 'one'.",
-            )
-        )
-        return None
-    start = parents.get("start")
-    if start and recipe.normalisation not in ("dataset", start.train.recipe.normalisation):
-        problems.append(
-            Problem(
-                "training.normalisation",
-                f"is '{recipe.normalisation}', but the weights that this training starts from have another. "
-                "Leave it out here, and set it in method.start.training.",
-            )
-        )
+    start = parents["start"].train if "start" in parents else None
+    if problem := next(conflicts(point, method, model, hyperparameters, recipe, shape, start), None):
+        problems.append(problem)
         return None
     if start:
         # One training, one identity, whichever of the two tables gives it.
-        recipe = recipe.model_copy(update={"normalisation": start.train.recipe.normalisation})
-    if shape.size < model.smallest:
-        problems.append(
-            Problem(
-                "model.name",
-                f"{model.name} needs images of at least {model.smallest} pixels; {dataset.name} has {shape.size}.",
-            )
-        )
-        return None
-    if problem := _exponent_problem(point, recipe, shape):
-        problems.append(problem)
-        return None
-    steps = getattr(hyperparameters, "steps", 0)  # of an attack: consistency at adversarial images
-    if point.noise == "splitting" and point.sigma and (method.name not in ADDS_TO_THE_IMAGE or steps):
-        moves = f"{method.name} with steps = {steps}" if method.name in ADDS_TO_THE_IMAGE else method.name
-        problems.append(
-            Problem(
-                "noise",
-                f"'splitting' replaces the image, but {moves} moves images or noises separately. "
-                f"Methods that support it: {', '.join(ADDS_TO_THE_IMAGE)}.",
-            )
-        )
-        return None
-    settings = point.certification
-    holdout = settings.val_share if settings.split == "val" else 0.0
+        recipe = recipe.model_copy(update={"normalisation": start.recipe.normalisation})
     train = TrainSpec(
         method=method.name,
         revision=method.revision,
@@ -171,56 +115,61 @@ def resolve(
         dataset=dataset.name,
         dataset_parameters=identity(data),
         data=shape.fingerprint if planned(dataset.name, shape.fingerprint) else shape.files("train"),
-        holdout=holdout,
+        holdout=point.certification.val_share if point.certification.split == "val" else 0.0,
         model=model.name,
         model_parameters=identity(architecture),
         sigma=point.sigma,
         # A checkpoint has no training settings: the same file is the same model.
-        seed=0 if taken else point.seed,
-        precision="fp32" if taken else point.precision.training,
-        file=getattr(hyperparameters, "file", "") if taken else "",
+        seed=0 if imported else point.seed,
+        precision="fp32" if imported else point.precision.training,
+        file=values["file"] if imported else "",
         exponent=point.exponent,
         noise=point.noise if point.sigma else "gaussian",
         **{role: Origin(hash=parent.train.hash, run=parent.train.run_id) for role, parent in parents.items()},
     )
-    predictions = None
-    if method.predictions and train.teacher is not None:
-        predictions = _predictions(train, parents["teacher"].train, train.hyperparameters[method.predictions])
-        train = train.model_copy(update={"predictions": predictions.run_id})
+    needs = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
+    if not imported and method.predictions and train.teacher is not None:
+        draws = train.hyperparameters[method.predictions]
+        needs.append(_predictions(train, parents["teacher"].train, draws))
+        train = train.model_copy(update={"predictions": needs[-1].run_id})
     tables = resolve_tables(point, train, shape, problems)
     if tables is None:
         return None
     own_sources = {key: source for key, (_, source) in sourced.items() if key in Recipe.model_fields}
-    own_sources |= dict.fromkeys(given, FILE)
-    ancestors = [spec for parent in parents.values() for spec in (*parent.parents, parent.train)]
-    ancestors += [predictions] if predictions else []
-    stated = frozenset([train.run_id] if taken and "normalisation" in method_values else [])
-    return Resolved(
-        point,
-        train,
-        tuple(tables),
-        data.model_dump(),
-        shape,
-        tuple({spec.run_id: spec for spec in ancestors}.values()),
-        stated.union(*(parent.stated for parent in parents.values())),
-        {run: told for parent in parents.values() for run, told in parent.sources.items()}
-        | {train.run_id: own_sources},
-    )
+    sources = {train.run_id: {**own_sources, **dict.fromkeys(given, FILE)}}
+    stated = {train.run_id} if imported and "normalisation" in values else set()
+    for parent in parents.values():
+        sources |= parent.sources
+        stated |= parent.stated
+    unique = tuple({spec.run_id: spec for spec in needs}.values())
+    return Resolved(point, train, tuple(tables), data.model_dump(), shape, unique, frozenset(stated), sources)
 
 
-def _exponent_problem(point: Point, recipe: Recipe, shape: DataShape) -> Problem | None:
-    """The first problem with the exponent of generalised Gaussian noise."""
-    if point.exponent > shape.dimension / 2 - 2:
-        return Problem(
-            "exponent",
-            f"{point.exponent} is too large for images of dimension {shape.dimension}; at most {max(0, shape.dimension // 2 - 2)}.",
-        )
-    if recipe.exponent_warmup and not point.exponent:
-        return Problem(
-            "training.exponent_warmup",
-            "needs an exponent: set exponent (1530 for 3x32x32 images in DSRS), or leave it out.",
-        )
-    return None
+def _own_training(values: dict[str, Any], problems: list[Problem]) -> dict[str, Any]:
+    """Recipe values of the method's own table; taken out of `values`."""
+    own = values.pop("training", {})
+    if isinstance(own, dict):
+        return own
+    problems.append(Problem("method.training", "must be a table of recipe values."))
+    return {}
+
+
+def _shape(
+    dataset: str, parameters: Parameters | None, data_root: Path
+) -> tuple[DataShape | None, InputError | None]:
+    """The data set's shape, or the error, which is reported if nothing else is wrong."""
+    try:
+        return (shape_of(dataset, parameters, data_root) if parameters else None), None
+    except InputError as error:
+        return None, error
+
+
+def _defaults(
+    method: Method, model: Model, dataset: str, sigma: float, given: dict[str, Any], shape: DataShape | None
+) -> Sourced:
+    if shape is None:
+        return method.sourced_defaults(dataset, sigma)
+    return defaults(method, model, dataset, sigma, given, shape.counts["train"], shape.size)
 
 
 def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
@@ -331,5 +280,5 @@ def _choose(
         return None, values
 
 
-def _of(values: dict[str, Any], model: type[Parameters]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key in model.model_fields}
+def _values(sourced: Sourced, model: type[Parameters]) -> dict[str, Any]:
+    return {key: value for key, (value, _) in sourced.items() if key in model.model_fields}

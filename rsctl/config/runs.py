@@ -36,6 +36,11 @@ class RunSpec(BaseModel):
     def run_id(self) -> str:
         raise TypeError("a concrete spec names its run")
 
+    @property
+    def key(self) -> str:
+        """`counts/<id>`."""
+        return f"{self.folder}/{self.run_id}"
+
 
 class Origin(BaseModel):
     """Another run's model that a training needs."""

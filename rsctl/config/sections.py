@@ -7,7 +7,7 @@ import re
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, JsonValue, field_validator, model_validator
 
 from rsctl.catalog.declare import Parameters
 
@@ -16,6 +16,8 @@ Threads = Annotated[int, Field(ge=1, le=65_536)]
 Draws = Annotated[int, Field(ge=1, le=2**31 - 1)]  # counts are stored in 32 bits
 Precision_ = Literal["fp32", "tf32", "bf16"]
 Compile = Literal["off", "default", "graphs"]
+SPECIAL: dict[str, JsonValue] = {"special": True}
+"""Marks keys that few sweeps need, in the form."""
 Arithmetic = Literal["float", "exact"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Norm = Literal["l1", "l2", "linf"]
@@ -84,7 +86,7 @@ class Certification(Parameters):
     shells: list[Probability] = Field([], examples=[[0.5]])
     """Boundaries of shells of noise norm, in which draws are counted separately for the certificate `dsrs`: the ascending
     probabilities that the norm is below each boundary. `[0.5]` makes two shells of equal weight."""
-    gradient: bool = False
+    gradient: bool = Field(False, json_schema_extra=SPECIAL)
     """Also sum the noise of the draws that leave the selected class, for the certificate `second-order`. It needs
     Gaussian noise, a fixed n, and some 10,000 draws or more. It certifies more than `cohen`; `runner-up` certifies more still
     where several classes share the remaining probability."""
@@ -94,7 +96,7 @@ class Certification(Parameters):
     code does."""
     seed: Annotated[int, Field(ge=0)] = Field(0, examples=[1])
     """Seed of the noise draws and of the image order."""
-    transfer: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[10_000])
+    transfer: Annotated[int, Field(ge=0, lt=2**31)] = Field(0, examples=[10_000], json_schema_extra=SPECIAL)
     """Number of fresh draws per image that also go through the network in fp32, with `precision.certification = "bf16"` or
     `"tf32"`. The certificate `transfer` then holds for the fp32 network, at the other's speed and with slightly smaller radii."""
     extras: dict[str, dict[str, Any]] = {}
@@ -104,7 +106,7 @@ class Certification(Parameters):
     is 400 on a CPU; on a GPU the first task of a table times several sizes for a few seconds, and all its tasks use the fastest."""
     block: Count = 100
     """Draws per call of the random generator, never split."""
-    compile: Compile = "off"
+    compile: Compile = Field("off", json_schema_extra=SPECIAL)
     """`default`: compile the network with torch.compile for the tile's shape; each task compiles once, for about half a
     minute. `graphs`: also record a CUDA graph (GPU only). On the CPUs measured `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]

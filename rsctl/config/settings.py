@@ -227,9 +227,9 @@ def _check_trust(file: Path, raw: dict[str, Any]) -> None:
         return
     profiles = raw.get("profiles")
     tables = [raw, *(profiles.values() if isinstance(profiles, dict) else ())]
-    if told := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
+    if commands := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
         raise InputError(
-            f"{file.absolute()}: belongs to another user, and its '{told[0]}' would run code as you. Read it; if you trust "
+            f"{file.absolute()}: belongs to another user, and its '{commands[0]}' would run code as you. Read it; if you trust "
             f"it, set RSCTL_CONFIG={file.absolute()}, else change to another folder."
         )
 

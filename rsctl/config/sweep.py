@@ -96,9 +96,9 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
             if tables == points
             else "tables (points of the grid, times what is verified and attacked)"
         )
-        told = f"{tables:,}" if tables < 10**12 else "10¹² or more"
+        count = f"{tables:,}" if tables < 10**12 else "10¹² or more"
         raise InputError(
-            f"{file}: {told} {of}; at most {MOST_TABLES:,} are allowed. Split it into several sweeps."
+            f"{file}: {count} {of}; at most {MOST_TABLES:,} are allowed. Split it into several sweeps."
         )
     for base, axes in branches:
         for combination in itertools.product(*axes.values()):
@@ -111,8 +111,8 @@ def expand(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], 
 def overridden(raw: Mapping[str, Any], file: str) -> list[str]:
     """Dotted keys whose single value is unused: every point takes one from the grid."""
     found = [{key for key in axes if _has(base, key)} for base, axes in _branches(raw, file)]
-    everywhere = set.intersection(*found)
-    return sorted(key for key in set.union(*found) if key in everywhere or key.startswith("method."))
+    shared = set.intersection(*found)
+    return sorted(key for key in set.union(*found) if key in shared or key.startswith("method."))
 
 
 def _branches(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], dict[str, list[Any]]]]:

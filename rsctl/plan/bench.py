@@ -69,7 +69,7 @@ def _trained(store: Store, name: str) -> Run:
         raise InputError(
             f"'{name}' is neither a known architecture ({', '.join(known_models())}) nor a run: {error}"
         ) from error
-    if run.kind != "models" or not run.model_file.exists():
+    if run.kind.is_table or not run.model_file.exists():
         raise InputError(f"{run.id}: is not a trained model. Its training must finish first.")
     return run
 

@@ -7,13 +7,14 @@ import json
 import os
 import time
 from collections.abc import Iterable, Iterator
-from typing import Any
 
 from rsctl.config.runs import DrawnSpec, TableSpec, TrainSpec
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
 
@@ -51,10 +52,10 @@ def other_files(store: Store, plan: Plan) -> str:
     dropped = _dropped(before, plan) if before else []
     if not before or not dropped:
         return ""
-    models = {entry["model"] for entry in before["entries"] if (entry["kind"], entry["run"]) in dropped}
+    models = {entry.model for entry in before["entries"] if (entry.kind, entry.run) in dropped}
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(before.get("submitted", 0)))
     for what, planned, kept, names in (
-        ("files", plan.models.values(), "", [("models", name) for name in models]),
+        ("files", plan.models.values(), "", [(RunKind.MODELS, name) for name in models]),
         ("test files", plan.tables.values(), " Its models are kept.", dropped),
     ):
         now, then = _files(one.spec for one in planned), _files(_specs(store, names))
@@ -62,7 +63,7 @@ def other_files(store: Store, plan: Plan) -> str:
             key = _data_set(one.spec)
             if key in then and now[key].isdisjoint(then[key]):
                 return (
-                    f"the {what} of {called(one)} differ from those that the existing runs of sweep '{plan.sweep.name}' used "
+                    f"the {what} of {dataset_name(one)} differ from those that the existing runs of sweep '{plan.sweep.name}' used "
                     f"(submitted {when}, {_results(store, dropped)}).{kept}" + _read_otherwise(plan, one)
                 )
     return ""
@@ -81,21 +82,21 @@ def _read_otherwise(plan: Plan, planned: ModelPlan | TablePlan) -> str:
     classes = planned.dataset_parameters.get("classes", [])
     shapes = [one.shape for one in plan.sweep.points if one.dataset_parameters == planned.dataset_parameters]
     deep = any(shape.deep for shape in shapes)
-    said = (
+    differences = (
         ["sorted dataset.classes, whose order is now that of the labels"]
         if classes != sorted(classes)
         else []
     )
-    said += ["read grey values above 255 as white"] if deep else []
-    said += (
+    differences += ["read grey values above 255 as white"] if deep else []
+    differences += (
         ["left out images in folders below those of the classes"]
         if any(shape.nested for shape in shapes)
         else []
     )
-    return f" Older versions {' and '.join(said)}." if said else ""
+    return f" Older versions {' and '.join(differences)}." if differences else ""
 
 
-def called(model: ModelPlan | TablePlan) -> str:
+def dataset_name(model: ModelPlan | TablePlan) -> str:
     """Return the name of its data set, with the folder if there is one: `imagefolder 'animals'`."""
     path = model.dataset_parameters.get("path")
     return model.spec.dataset + (f" '{path}'" if path else "")
@@ -108,7 +109,7 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
         return []
     if not update:
         raise refusal(plan, difference)
-    old = {entry["run"]: entry for entry in before["entries"]}
+    old = {entry.run: entry for entry in before["entries"]}
     new = {entry.table.spec.run_id: entry for entry in plan.entries}
     files = other_files(store, plan)
     notes = [f"update: {files}"] if files else []
@@ -119,9 +120,9 @@ def check_name(store: Store, plan: Plan, update: bool) -> list[str]:
         if name not in new
     ]
     for name in new:
-        if name in old and old[name]["images"]["count"] != len(new[name].images):
+        if name in old and old[name].images["count"] != len(new[name].images):
             notes.append(
-                f"update: {name}: {old[name]['images']['count']} → {counted(len(new[name].images), 'image')}"
+                f"update: {name}: {old[name].images['count']} → {counted(len(new[name].images), 'image')}"
             )
     return notes or ["update: the file changed, its runs and images did not"]
 
@@ -139,15 +140,15 @@ def refusal(plan: Plan, difference: str) -> RefusedError:
     )
 
 
-def _before(store: Store, plan: Plan) -> dict[str, Any] | None:
+def _before(store: Store, plan: Plan) -> PlanRecord | None:
     there = os.path.lexists(store.sweep_folder(plan.sweep.name) / "plan.json")
     return store.sweep(plan.sweep.name) if there else None
 
 
-def _dropped(before: dict[str, Any], plan: Plan) -> list[tuple[str, str]]:
+def _dropped(before: PlanRecord, plan: Plan) -> list[tuple[str, str]]:
     """Return kinds and ids of the tables that the plan no longer has."""
     return sorted(
-        {(entry["kind"], entry["run"]) for entry in before["entries"]}
+        {(entry.kind, entry.run) for entry in before["entries"]}
         - {(table.spec.folder, table.spec.run_id) for table in plan.tables.values()}
     )
 

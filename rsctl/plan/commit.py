@@ -11,25 +11,26 @@ from typing import Any
 from rsctl.catalog import plugins
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.catalog.weight_files import TAKEN, content
-from rsctl.config.sections import StageResources
+from rsctl.config.runs import CountSpec
 from rsctl.config.settings import Place
 from rsctl.errors import InputError, UnavailableError, UserError
 from rsctl.owners import check_owner
 from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
-from rsctl.plan.memory import reckon
-from rsctl.plan.plan import Entry, Plan, TablePlan, left_out
-from rsctl.plan.tasks import STAGES, Request, Task
+from rsctl.plan.memory import estimate_memory
+from rsctl.plan.plan import ModelPlan, Plan, PlannedRow, TablePlan, left_out
+from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
 from rsctl.store.compaction import compact
-from rsctl.store.fields import ENTRY, TAKEN_RECORD
+from rsctl.store.fields import TAKEN_RECORD
 from rsctl.store.files import explained, publish, publish_all, read_json, replace, to_json
 from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
-from rsctl.store.records import seal
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
 from rsctl.store.trust import check_run, kept_from_group, open_to_all
@@ -61,93 +62,103 @@ def commit(plan: Plan, place: Place, *, update: bool) -> Committed:
     notes = check_name(store, plan, update) + [f"note: {text}" for text in cautions if text]
     code = snapshot_code(store.root, group=group)
     common = {"code": code, "plugins": list(plugins()), "data": str(place.data), "provenance": provenance()}
-    reckoned = reckon(plan, measure(store))
-    requests: list[Request] = []
-    done = 0
-    models: dict[str, Task] = {}
-    needless = _needless(store, plan)
+    writer, needless = _Writer(plan, store, common, group), _needless(store, plan)
     for model in plan.models.values():
-        if model.spec.run_id in needless:
-            continue
-        run = store.create(model.spec)
-        check_run(run, group=group)
+        if model.spec.run_id not in needless:
+            writer.write_model(model)
+    for table in plan.tables.values():
+        writer.write_table(table)
+    notes += writer.notes + writer.labels.notes
+    notes += _with_digests([run for run in writer.bare if run.key not in writer.labels.doubtful])
+    _write_sweep(store, plan, writer.numbers, update, needless)
+    return Committed(writer.requests, writer.done, notes)
+
+
+class _Writer:
+    """Writes the runs and tasks of a plan, and collects the tasks that aren't done."""
+
+    def __init__(self, plan: Plan, store: Store, common: dict[str, Any], group: bool) -> None:
+        self.store, self.common, self.group = store, common, group
+        self.reckoned = estimate_memory(plan, measure(store))
+        self.requests: list[Request] = []
+        self.done = 0
+        self.notes: list[str] = []
+        self.models: dict[str, Task] = {}
+        self.numbers: dict[str, list[int]] = {}
+        """Tasks of each table."""
+        self.labels, self.bare = KnownLabels(), list[Run]()
+
+    def _create(self, planned: ModelPlan | TablePlan, **launch: Any) -> Run:
+        run = self.store.create(planned.spec)
+        check_run(run, group=self.group)
         run.write_launch(
             {
-                **common,
-                "dataset_parameters": model.dataset_parameters,
-                "stated": model.stated,
-                **_resources(model.resources),
-                **reckoned[f"models/{run.id}"].launch,
+                **self.common,
+                "dataset_parameters": planned.dataset_parameters,
+                **planned.resources.model_dump(),
+                **self.reckoned[run.key].launch,
+                **launch,
             }
         )
-        publish(run.task_file(0), to_json({"stage": "training"}))
+        return run
+
+    def write_model(self, model: ModelPlan) -> None:
+        run = self._create(model, stated=model.stated)
+        publish(run.task_file(0), to_json({"stage": run.kind.stage}))
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
                 # A user without read access to the file gets none to its copy either.
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
-        task = models[run.id] = Task(run, 0)
+        task = self.models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
         if run.model_file.exists():
             if model.stated:
                 _require_taken_so(run)
-            done += 1
+            self.done += 1
         else:
-            needs = tuple(models[need] for need in model.needs if need in models)
-            requests.append(Request(task, needs, model.resources, code, _reopened(task, before)))
-    numbers: dict[str, list[int]] = {}
-    labels, bare = KnownLabels(), list[Run]()
-    for table in plan.tables.values():
-        run = store.create(table.spec)
-        check_run(run, group=group)
-        run.write_launch(
-            {
-                **common,
-                "dataset_parameters": table.dataset_parameters,
-                **_resources(table.resources),
-                **reckoned[table.key].launch,
-                **table.launch,
-            }
-        )
-        notes += set_unusable_aside(run)
+            self._request(task, model, [need for need in model.needs if need in self.models], before)
+
+    def write_table(self, table: TablePlan) -> None:
+        run = self._create(table, **table.launch)
+        self.notes += set_unusable_aside(run)
         tasks = assign(run, table)
-        numbers[table.key] = list(tasks)
+        self.numbers[table.key] = list(tasks)
         # Attempts are read before the table: one that is done by then has its rows in it.
         latest = {
-            number: read_attempt(run, number, numbers_so_far[-1])
-            for number, numbers_so_far in attempt_numbers(run).items()
+            number: read_attempt(run, number, numbers[-1]) for number, numbers in attempt_numbers(run).items()
         }
         read = reader_of(run).read()
-        labels.add(read)
+        self.labels.add(read)
         if read.without_digest:
-            bare.append(run)
+            self.bare.append(run)
         finished = set(read.rows.index.tolist())
-        needs = (models[table.spec.model_run],)
         for number, images in tasks.items():
             attempt = latest.get(number)
             # One that died between its last shard and its end only has to compact the run and record its end.
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
-                done += 1
+                self.done += 1
             else:
-                task = Task(run, number)
-                after = _reopened(task, attempt)
-                requests.append(Request(task, needs, table.resources, code, after))
-    notes += labels.notes
-    notes += _with_digests([run for run in bare if f"{run.kind}/{run.id}" not in labels.doubtful])
-    _write_sweep(store, plan, numbers, update, needless)
-    return Committed(requests, done, notes)
+                self._request(Task(run, number), table, [table.spec.model_run], attempt)
+
+    def _request(
+        self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
+    ) -> None:
+        models = tuple(self.models[need] for need in needs)
+        after = _reopened(task, attempt)
+        self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
 
 
 def _require_taken_so(run: Run) -> None:
     """Refuse a normalisation in a sweep file if the checkpoint stores another that an earlier sweep used."""
-    asked = run.train_spec.hyperparameters.get("normalisation")
+    requested = run.train_spec.hyperparameters.get("normalisation")
     try:
         taken = read_json(run.path / TAKEN, TAKEN_RECORD)
     except InputError:
         return  # of a release without this record
-    if taken["stored"] and not taken["stated"] and taken["normalisation"] != asked:
+    if taken["stored"] and not taken["stated"] and taken["normalisation"] != requested:
         raise InputError(
-            f"method.normalisation: '{asked}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
+            f"method.normalisation: '{requested}', but the checkpoint stores another, {taken['normalisation']}, with which {run.id} "
             "was taken. Leave it out, or set method.anyway = true."
         )
 
@@ -180,7 +191,7 @@ def assign(run: Run, table: TablePlan) -> dict[int, list[int]]:
         parts = [fresh[j :: table.shards] for j in range(min(table.shards, len(fresh)))]
         number = max(tasks, default=-1) + 1
         files = {
-            run.task_file(number + offset).name: to_json({"stage": STAGES[run.kind], "images": part})
+            run.task_file(number + offset).name: to_json({"stage": run.kind.stage, "images": part})
             for offset, part in enumerate(parts)
         }
         created = publish_all(run.tasks_folder, files)
@@ -225,13 +236,9 @@ def _with_digests(runs: Sequence[Run]) -> list[str]:
     return notes
 
 
-def _resources(resources: StageResources) -> dict[str, Any]:
-    return resources.model_dump()
-
-
 def _needless(store: Store, plan: Plan) -> set[str]:
     """Return missing tables of predictions that no model still to be trained would read."""
-    there = {name for name in plan.models if store.run("models", name).model_file.exists()}
+    there = {name for name in plan.models if store.model(name).model_file.exists()}
     read = {need for name, model in plan.models.items() if name not in there for need in model.needs}
     return {
         name
@@ -251,7 +258,7 @@ def _write_sweep(
         "cluster": sweep.cluster,
         "submitted": time.time(),
         "entries": [
-            _entry(entry, radii, numbers, needless)
+            vars(_entry(entry, radii, numbers, needless))
             for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
         ],
         "raw": sweep.raw,
@@ -265,24 +272,23 @@ def _write_sweep(
 
 
 def _entry(
-    entry: Entry, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
-) -> dict[str, Any]:
+    entry: PlannedRow, radii: list[float], numbers: dict[str, list[int]], needless: set[str]
+) -> PlanEntry:
     spec, settings = entry.table.spec, entry.resolved.point.certification
-    sampled = spec.folder == "counts"
-    values = {
-        "model": entry.resolved.train.run_id,
-        "parents": [parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
-        "kind": spec.folder,
-        "run": spec.run_id,
-        "tasks": numbers[f"{spec.folder}/{spec.run_id}"],
-        "images": entry.selection,
-        "alpha": settings.alpha if sampled else None,
-        "certificates": list(settings.certificates) if sampled else [],
-        "radii": radii,
+    sampled = isinstance(spec, CountSpec)
+    return PlanEntry(
+        model=entry.resolved.train.run_id,
+        parents=[parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
+        kind=RunKind(spec.folder),
+        run=spec.run_id,
+        tasks=numbers[spec.key],
+        images=entry.selection,
+        alpha=settings.alpha if sampled else None,
+        certificates=list(settings.certificates) if sampled else [],
+        radii=radii,
         # For the note of its tables: the folder may be missing where they are printed.
-        "left_out": left_out(entry.resolved),
-    }
-    return seal(values, ENTRY)
+        left_out=left_out(entry.resolved),
+    ).sealed()
 
 
 def save_sweep_file(place: Place, name: str, source: Path) -> None:

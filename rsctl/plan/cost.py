@@ -12,8 +12,9 @@ from rsctl.plan.forward import NetworkShape, footprints, network, with_defaults
 from rsctl.plan.plan import Plan
 from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.fields import BENCH
-from rsctl.store.layout import TABLES, Run, Store
-from rsctl.store.records import read_or_pass
+from rsctl.store.layout import Run, Store
+from rsctl.store.records import read_or_skip
+from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.text import duration
 
 Key = tuple[str | NetworkShape, ...]
@@ -62,12 +63,12 @@ def estimate(plan: Plan, store: Store, measured: dict[Key, Throughput] | None = 
     seconds, devices, unknown, scaled = 0.0, set(), set(), set()
     work: list[tuple[Key, float]] = []
     for model in plan.models.values():
-        run, recipe = store.run("models", model.spec.run_id), model.spec.recipe
+        run, recipe = store.model(model.spec.run_id), model.spec.recipe
         if not run.model_file.exists() and not model.spec.file:
             amount = model.spec.hyperparameters["draws"] if predicts(model.spec) else recipe.epochs
             work.append((training_key(model.spec), amount * model.images))
     for table in plan.tables.values():
-        left = len(table.images) - len(done_images(store.run(table.spec.folder, table.spec.run_id)))
+        left = len(table.images) - len(done_images(store.table(table.spec)))
         if left > 0:
             parts = table_work(plan.models[table.spec.model_run].spec, table.spec)
             work += [(key, left * each) for key, each in parts]
@@ -159,18 +160,18 @@ def measure(store: Store) -> dict[Key, Throughput]:
 
 def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
     yield from _benched(store)
-    for run in store.runs("models"):
+    for run in store.runs(RunKind.MODELS):
         try:
             spec = run.train_spec
         except UserError:
             continue  # another version's run: status and export name it
         each = spec.hyperparameters["draws"] if predicts(spec) else spec.recipe.batch_size
         yield from _rates(run, training_key(spec), each)
-    for folder in TABLES:
-        for run in store.runs(folder):
+    for kind in TABLES:
+        for run in store.runs(kind):
             try:
                 table = run.table_spec
-                train = store.run("models", table.model_run).train_spec
+                train = store.model(table.model_run).train_spec
             except UserError:
                 continue
             work = table_work(train, table)
@@ -181,7 +182,7 @@ def _everything(store: Store) -> Iterator[tuple[Key, Throughput]]:
 def _benched(store: Store) -> Iterator[tuple[Key, Throughput]]:
     """Yield the measurements of `rsctl bench`."""
     for file in sorted((store.root / "bench").glob("*.json")):
-        figures = read_or_pass(file, BENCH)
+        figures = read_or_skip(file, BENCH)
         if figures is None:
             continue
         # Older files are for architectures with default parameters, on data sets with one image size.

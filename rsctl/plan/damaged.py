@@ -10,8 +10,9 @@ from rsctl.errors import InputError
 from rsctl.plan.plan import Plan
 from rsctl.store.degenerate import FILE
 from rsctl.store.fields import LAUNCH, SEEN, TILE
-from rsctl.store.layout import Run, Store, read_spec
+from rsctl.store.layout import Run, Store
 from rsctl.store.records import Kind, UnreadableRecord, move_aside, wrong
+from rsctl.store.specs import read_spec
 from rsctl.store.task_fields import CANCELLED, SUBMISSION, TASK
 
 _RECORDS = {"launch.json": LAUNCH, f"launch-{os.geteuid()}.json": LAUNCH, FILE: SEEN, "tile.json": TILE}
@@ -20,8 +21,8 @@ _FOLDERS = ("tasks", "submissions", "logs", "shards")
 
 def set_damaged_aside(store: Store, plan: Plan) -> list[str]:
     """Rename unreadable records, so that new ones are written; returns a note for each."""
-    runs = [store.run("models", model.spec.run_id) for model in plan.models.values()]
-    runs += [store.run(table.spec.folder, table.spec.run_id) for table in plan.tables.values()]
+    runs = [store.model(model.spec.run_id) for model in plan.models.values()]
+    runs += [store.table(table.spec) for table in plan.tables.values()]
     found = [problem for run in runs for problem in _of_run(run)]
     folder = store.sweep_folder(plan.sweep.name)
     found += _no_folder(folder) or _no_folder(folder / "imports")
@@ -51,7 +52,7 @@ def _of_run(run: Run) -> Iterator[tuple[Path, str]]:
         yield from _checked(run.path / name, kind)
     for name in _FOLDERS:
         yield from _no_folder(run.path / name)
-    if run.kind != "models" and run.tasks_folder.is_dir():
+    if run.kind.is_table and run.tasks_folder.is_dir():
         for number in run.task_numbers():
             yield from _checked(run.task_file(number), TASK)
     if (run.path / "submissions").is_dir():

@@ -8,12 +8,12 @@ from typing import Any
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
-from rsctl.plan.memory import memory_text, reckon
+from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.notes import notes_of
-from rsctl.plan.plan import Entry, Plan
+from rsctl.plan.plan import Plan, PlannedRow
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
-from rsctl.plan.tasks import VERBS
-from rsctl.store.layout import TABLES, Store
+from rsctl.store.layout import Store
+from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.text import counted
 
 
@@ -32,9 +32,9 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
     """
     store = Store(place.store)
     measured = measure(store)
-    cost, memory = estimate(plan, store, measured), reckon(plan, measured, only_known=only_known)
-    trained = [run_id for run_id in plan.models if store.run("models", run_id).model_file.exists()]
-    stages = [stage for stage in (_stage(plan, folder) for folder in TABLES) if stage]
+    cost, memory = estimate(plan, store, measured), estimate_memory(plan, measured, only_known=only_known)
+    trained = [run_id for run_id in plan.models if store.model(run_id).model_file.exists()]
+    stages = [stage for stage in (_stage(plan, kind) for kind in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
     draws = sum(stage.draws for stage in stages)
     sweep, notes, recipes = plan.sweep, notes_of(plan, place), recipes_of(plan)
@@ -70,15 +70,15 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         "trained": trained,
         "recipes": [one.values for one in recipes],
         **{
-            folder: {
+            kind.value: {
                 table.spec.run_id: {
                     "images": len(table.images),
                     "shards": min(table.shards, len(table.images)),
                 }
                 for table in plan.tables.values()
-                if table.spec.folder == folder
+                if table.kind is kind
             }
-            for folder in TABLES
+            for kind in TABLES
         },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
@@ -92,9 +92,9 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
 
 @dataclass(frozen=True)
 class _Stage:
-    """All tables of one folder."""
+    """All tables of one kind."""
 
-    folder: str
+    kind: RunKind
     tasks: int
     images: int
     draws: int
@@ -102,15 +102,15 @@ class _Stage:
     @property
     def text(self) -> str:
         draws = f", {counted(self.draws, 'draw')}" if self.draws else ""
-        return f"{VERBS[self.folder]:{WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
+        return f"{self.kind.verb:{WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
 
 
-def _stage(plan: Plan, folder: str) -> _Stage | None:
-    tables = [table for table in plan.tables.values() if table.spec.folder == folder]
+def _stage(plan: Plan, kind: RunKind) -> _Stage | None:
+    tables = [table for table in plan.tables.values() if table.kind is kind]
     if not tables:
         return None
     return _Stage(
-        folder,
+        kind,
         sum(min(table.shards, len(table.images)) for table in tables),
         sum(len(table.images) for table in tables),
         sum(
@@ -121,7 +121,7 @@ def _stage(plan: Plan, folder: str) -> _Stage | None:
     )
 
 
-def _how(entry: Entry) -> str:
+def _how(entry: PlannedRow) -> str:
     """Return a short description of the work on each image."""
     spec = entry.table.spec
     if isinstance(spec, VerifySpec):

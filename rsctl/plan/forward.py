@@ -16,7 +16,7 @@ from rsctl.config.identity import content_hash, identity
 from rsctl.modules import module_command
 from rsctl.store.fields import FORWARD
 from rsctl.store.files import replace, to_json
-from rsctl.store.records import read_or_pass
+from rsctl.store.records import read_or_skip
 
 REVISION = 1
 """Version of the measurements by `jobs.forward`."""
@@ -77,7 +77,7 @@ def footprints(networks: set[NetworkShape], *, only_known: bool = False) -> dict
     """
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "rsctl" / "networks"
     files = {one: base / f"{content_hash({**asdict(one), 'revision': REVISION})}.json" for one in networks}
-    read = {one: read_or_pass(file, FORWARD) for one, file in files.items() if file.exists()}
+    read = {one: read_or_skip(file, FORWARD) for one, file in files.items() if file.exists()}
     found = {one: Footprint(**figures) for one, figures in read.items() if figures}
     unknown = [] if only_known else [one for one in networks if one not in found]
     for one, figures in zip(unknown, _measure([_described(one) for one in unknown]), strict=False):

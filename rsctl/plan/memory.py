@@ -10,6 +10,7 @@ from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.plan.cost import Key, Throughput, predicts, table_work, training_key
 from rsctl.plan.forward import Footprint, NetworkShape, footprints, network
 from rsctl.plan.plan import ModelPlan, Plan, TablePlan
+from rsctl.store.run_kinds import RunKind
 
 PYTHON, TRAINER = 0.6, 0.8
 """GB of a process with its libraries loaded and no network, in sampling and in training."""
@@ -48,7 +49,9 @@ class Memory:
         return {"reckoned_gb": self.total, "network_gb": self.network}
 
 
-def reckon(plan: Plan, measured: dict[Key, Throughput], *, only_known: bool = False) -> dict[str, Memory]:
+def estimate_memory(
+    plan: Plan, measured: dict[Key, Throughput], *, only_known: bool = False
+) -> dict[str, Memory]:
     """Estimate the memory per task of each model and table, by `models/<id>` and `counts/<id>`.
 
     With `only_known` no network is measured for it.
@@ -140,24 +143,18 @@ def _task(
 
 def memory_text(reckoned: dict[str, Memory]) -> str:
     """Format the largest task of each stage."""
-    stages: dict[str, Memory] = {}
+    largest: dict[RunKind, Memory] = {}
     for key, one in reckoned.items():
-        stage = key.partition("/")[0]
-        if stage not in stages or one.total > stages[stage].total:
-            stages[stage] = one
-    names = {
-        "models": "training",
-        "counts": "certification",
-        "verifications": "verification",
-        "attacks": "attack",
-    }
+        kind = RunKind(key.partition("/")[0])
+        if kind not in largest or one.total > largest[kind].total:
+            largest[kind] = one
     # The bounds of a verifier aren't counted.
     parts = [
-        f"{'at least ' if stage == 'verifications' else ''}{one.total:g} GB for {names[stage]}"
-        for stage, one in stages.items()
+        f"{'at least ' if kind is RunKind.VERIFICATIONS else ''}{one.total:g} GB for {kind.stage}"
+        for kind, one in largest.items()
     ]
     if not all(one.known for one in reckoned.values()):
         return f"at least {', '.join(parts)} per task, without networks that aren't measured"
-    device = [f"{one.network:.1f} GB" for one in stages.values() if one.network >= 0.1]
+    device = [f"{one.network:.1f} GB" for one in largest.values() if one.network >= 0.1]
     on_device = f"; with a GPU, {' and '.join(device)} of it are device memory" if device else ""
     return f"about {', '.join(parts)} per task, by network, batch and images{on_device}"

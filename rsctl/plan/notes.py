@@ -11,15 +11,14 @@ from rsctl.certificates.possible import Asked, Draws, too_few, too_few_to_confir
 from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.config.settings import LocalProfile, Place
 from rsctl.config.sweep import overridden
-from rsctl.plan.changed import called, other_files
+from rsctl.plan.changed import dataset_name, other_files
 from rsctl.plan.plan import Plan, left_out
-from rsctl.plan.tasks import STAGES
 from rsctl.plan.unreadable import unreadable
 from rsctl.store.layout import Store
-from rsctl.store.records import UnreadableRecord, passed_over
+from rsctl.store.records import UnreadableRecord, skipped_records
 from rsctl.text import counted
 
-SAID_AT_THE_TOP = {
+TOP_LEVEL = {
     "seed": "the seed of the training (by default 0)",
     "sigma": "the noise level of the training",
     "noise": "the distribution of all noise (by default gaussian)",
@@ -30,22 +29,22 @@ SAID_AT_THE_TOP = {
 
 def notes_of(plan: Plan, place: Place) -> list[str]:
     """Return all warnings, the most serious first."""
-    return [*_changed(plan, place), *cautions(plan, place), *_overridden(plan), *_resized(plan)]
+    return [*_changed(plan, place), *warnings_of(plan, place), *_overridden(plan), *_resized(plan)]
 
 
-def cautions(plan: Plan, place: Place) -> list[str]:
+def warnings_of(plan: Plan, place: Place) -> list[str]:
     """Return the warnings that a submission repeats: its tasks may fail, be slow, be pointless or use different images."""
     return [
         *_beneath(plan),
         *_absent(plan, place),
-        *(one.told() for one in unreadable(plan, place)),
+        *(one.message() for one in unreadable(plan, place)),
         *dict.fromkeys(filter(None, map(left_out, plan.sweep.points))),
         *_threads(plan, place),
         *_too_few(plan),
         *_deep(plan),
         *_turned(plan, place),
         *plugin_problems(),
-        *passed_over(),
+        *skipped_records(),
     ]
 
 
@@ -73,10 +72,10 @@ def _beneath(plan: Plan) -> list[str]:
     above = {*raw, *(raw["grid"] if isinstance(raw.get("grid"), dict) else ())}
     return [
         f"{name}.{key} = {table[key]!r} is under [{name}], and {key} isn't set at the top of the file, where it means "
-        f"{SAID_AT_THE_TOP[key]}. If that is meant, move the line above the first table; otherwise set {key} at the top, too."
+        f"{TOP_LEVEL[key]}. If that is meant, move the line above the first table; otherwise set {key} at the top, too."
         for name, table in tables
         if isinstance(table, dict)
-        for key in SAID_AT_THE_TOP
+        for key in TOP_LEVEL
         if key in table and key not in above
     ]
 
@@ -87,29 +86,29 @@ def _threads(plan: Plan, place: Place) -> list[str]:
     if not isinstance(profile, LocalProfile):
         return []
     cores = len(os.sched_getaffinity(0))
-    asked = [("training", model.resources.threads) for model in plan.models.values()]
-    asked += [(STAGES[table.spec.folder], table.resources.threads) for table in plan.tables.values()]
+    requested = [("training", model.resources.threads) for model in plan.models.values()]
+    requested += [(table.kind.stage, table.resources.threads) for table in plan.tables.values()]
     return [
         f"resources.{stage}.threads: {threads} threads on {counted(cores, 'core')}: its tasks may be many times "
         f"slower than with {cores}."
-        for stage, threads in sorted(set(asked))
+        for stage, threads in sorted(set(requested))
         if threads > cores
     ]
 
 
 def _too_few(plan: Plan) -> list[str]:
-    asked = []
+    requested = []
     for entry in plan.entries:
         spec, shape, settings = entry.table.spec, entry.resolved.shape, entry.resolved.point.certification
         if isinstance(spec, CountSpec) and spec.estimated:
             draws = Draws.of(spec, shape.classes, shape.dimension)
-            asked += [
+            requested += [
                 Asked(name, draws, spec.n, settings.alpha, tuple(entry.table.radii))
                 for name in settings.certificates
             ]
     attacks = [spec for entry in plan.entries if isinstance(spec := entry.table.spec, AttackSpec)]
     return [
-        *(f"certification.n: {text}" for text in too_few(asked)),
+        *(f"certification.n: {text}" for text in too_few(requested)),
         *(f"attack.n: {text}" for text in too_few_to_confirm(attacks)),
     ]
 
@@ -119,7 +118,10 @@ def _deep(plan: Plan) -> list[str]:
     found = {}
     for resolved in plan.sweep.points:
         if deep := resolved.shape.deep:
-            name, white = called(plan.models[resolved.train.run_id]), resolved.dataset_parameters.get("white")
+            name, white = (
+                dataset_name(plan.models[resolved.train.run_id]),
+                resolved.dataset_parameters.get("white"),
+            )
             found[name] = (
                 f"{counted(deep, 'file')} of {name} with more than 8 bits per grey value: they are reduced to 256 levels, with white at "
                 f"{f'{white:g}' if white else 'the maximum of their format'} (dataset.white)."
@@ -130,15 +132,15 @@ def _deep(plan: Plan) -> list[str]:
 def _turned(plan: Plan, place: Place) -> list[str]:
     """Warn of files with an EXIF orientation, which viewers rotate."""
     folders = {
-        (called(plan.models[one.train.run_id]), one.dataset_parameters["path"], one.shape.class_names)
+        (dataset_name(plan.models[one.train.run_id]), one.dataset_parameters["path"], one.shape.class_names)
         for one in plan.sweep.points
         if one.train.dataset == "imagefolder" and one.dataset_parameters["orientation"] == "stored"
     }
-    looked = {name: turned_in(place.data, path, classes) for name, path, classes in sorted(folders)}
+    turns = {name: turned_in(place.data, path, classes) for name, path, classes in sorted(folders)}
     return [
         f"{turned.files} of {counted(turned.looked_at, 'file')} checked in {name} ({turned.first}, …) have an EXIF orientation that "
         "viewers apply. Pixels are read as stored, as torchvision does; dataset.orientation = 'exif' applies it."
-        for name, turned in looked.items()
+        for name, turned in turns.items()
         if turned.files
     ]
 
@@ -154,10 +156,10 @@ def _resized(plan: Plan) -> list[str]:
     """Warn of a default image size: radii and accuracies refer to it."""
     found = {}
     for resolved in plan.sweep.points:
-        said = resolved.point.dataset
-        if "size" not in said and "size" in resolved.dataset_parameters:
+        given = resolved.point.dataset
+        if "size" not in given and "size" in resolved.dataset_parameters:
             channels, size = resolved.shape.channels, resolved.shape.size
-            name = called(plan.models[resolved.train.run_id])
+            name = dataset_name(plan.models[resolved.train.run_id])
             found[name] = (
                 f"dataset.size isn't set: the images of {name} are resized to {size}x{size} pixels, and radii are "
                 f"distances between images of {channels}x{size}x{size} values in [0, 1]."

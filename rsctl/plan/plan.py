@@ -16,7 +16,8 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
-from rsctl.plan.tasks import STAGES
+from rsctl.store.plan_fields import ImagesRecord
+from rsctl.store.run_kinds import RunKind
 
 
 @dataclass
@@ -54,13 +55,17 @@ class TablePlan:
     """Bytes of one image in memory."""
 
     @property
+    def kind(self) -> RunKind:
+        return RunKind(self.spec.folder)
+
+    @property
     def key(self) -> str:
         """`counts/<id>`."""
-        return f"{self.spec.folder}/{self.spec.run_id}"
+        return self.spec.key
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedRow:
     """One table of one point of the sweep: one row of its results."""
 
     resolved: Resolved
@@ -69,16 +74,17 @@ class Entry:
     split_count: int
 
     @property
-    def selection(self) -> dict[str, int]:
+    def selection(self) -> ImagesRecord:
         """The selection of its images, sufficient to repeat it."""
         settings = self.resolved.point.certification
-        return {
-            "of": self.split_count,
-            "skip": settings.skip,
-            "max": self.table.max_images,
-            "count": len(self.images),
-            **{key: at for key, at in (("start", settings.start), ("stop", settings.stop)) if at},
-        }
+        chosen = ImagesRecord(
+            of=self.split_count, skip=settings.skip, max=self.table.max_images, count=len(self.images)
+        )
+        if settings.start:
+            chosen["start"] = settings.start
+        if settings.stop:
+            chosen["stop"] = settings.stop
+        return chosen
 
 
 @dataclass
@@ -89,7 +95,7 @@ class Plan:
     models: dict[str, ModelPlan]
     tables: dict[str, TablePlan]
     """By `counts/<id>`."""
-    entries: list[Entry]
+    entries: list[PlannedRow]
 
 
 def make_plan(sweep: Sweep, file: str) -> Plan:
@@ -135,15 +141,15 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
                 key = "certification.start" if settings.start else "certification.skip"
                 problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
                 problems.setdefault(str(problem), problem)
-            _add(plan, Entry(resolved, table, images, total))
+            _add(plan, PlannedRow(resolved, table, images, total))
     if problems:
         raise Invalid(file, list(problems.values()))
     return plan
 
 
-def _add(plan: Plan, entry: Entry) -> None:
+def _add(plan: Plan, entry: PlannedRow) -> None:
     resolved, table, images = entry.resolved, entry.table, entry.images
-    stage = STAGES[table.spec.folder]
+    stage = RunKind(table.spec.folder).stage
     planned = TablePlan(
         table.spec,
         resolved.dataset_parameters,
@@ -162,8 +168,8 @@ def _add(plan: Plan, entry: Entry) -> None:
 def left_out(resolved: Resolved) -> str:
     """Describe the files of its data set that aren't used as images; empty if all are."""
     path = resolved.dataset_parameters.get("path")
-    said = resolved.shape.left_out
-    return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {said}" if said else ""
+    ignored = resolved.shape.left_out
+    return f"{resolved.train.dataset}{f' {path!r}' if path else ''}: {ignored}" if ignored else ""
 
 
 def refused(name: str, resolved: Resolved) -> str:

@@ -65,15 +65,15 @@ class AppliedRecipe:
 def recipes_of(plan: Plan) -> list[AppliedRecipe]:
     """Return each recipe once, in the order of the sweep file; models loaded from a file have none."""
     found: dict[str, AppliedRecipe] = {}
-    told = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
+    known = {run: sources for resolved in plan.sweep.points for run, sources in resolved.sources.items()}
     for run, model in plan.models.items():
         train, recipe = model.spec, model.spec.recipe
-        if train.file or run not in told:  # predictions have no recipe
+        if train.file or run not in known:  # predictions have no recipe
             continue
         sources = {
-            key: told[run][key]
+            key: known[run][key]
             for key in Recipe.model_fields
-            if key in told[run] and (key not in OF_STEPS or recipe.schedule == "step")
+            if key in known[run] and (key not in OF_STEPS or recipe.schedule == "step")
         }
         key = f"{recipe.model_dump_json()} {sources}"
         found.setdefault(key, AppliedRecipe(recipe, sources)).trained.append(train)
@@ -100,7 +100,7 @@ def in_words(recipe: Recipe) -> str:
             rate += f" ({counted(abs(recipe.step_shift), 'epoch')} {when} as executed)"
     else:
         rate += f" ({recipe.schedule})"
-    said = [
+    parts = [
         counted(recipe.epochs, "epoch"),
         f"batch {recipe.batch_size}",
         recipe.optimizer + (f" (momentum {recipe.momentum:g}{', nesterov' if recipe.nesterov else ''})" if recipe.optimizer == "sgd" else ""),
@@ -116,7 +116,7 @@ def in_words(recipe: Recipe) -> str:
         "one step per noise" if recipe.noise_steps == "smaller" else "",
         *(["no augmentation"] if not recipe.augment else _augmented(recipe)),
     ]  # fmt: skip
-    return ", ".join(filter(None, said))
+    return ", ".join(filter(None, parts))
 
 
 def _augmented(recipe: Recipe) -> list[str]:
@@ -139,7 +139,7 @@ def _origin(sources: dict[str, str]) -> str:
         by.setdefault(source, []).append(key)
     own = by.pop(FILE, [])
     lead = max(by, key=lambda source: len(by[source]), default="")
-    said = [f"From {lead}" if lead else "From rsctl's defaults (Cohen 2019)"]
-    said += [f"{', '.join(keys)}: {source}" for source, keys in by.items() if source != lead]
-    said += [f"{', '.join(own)}: {FILE}"] if own else []
-    return "; ".join(said) + "."
+    parts = [f"From {lead}" if lead else "From rsctl's defaults (Cohen 2019)"]
+    parts += [f"{', '.join(keys)}: {source}" for source, keys in by.items() if source != lead]
+    parts += [f"{', '.join(own)}: {FILE}"] if own else []
+    return "; ".join(parts) + "."

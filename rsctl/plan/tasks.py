@@ -8,15 +8,6 @@ from functools import cached_property
 from rsctl.config.sections import StageResources
 from rsctl.store.layout import Run
 
-STAGES = {
-    "models": "training",
-    "counts": "certification",
-    "verifications": "verification",
-    "attacks": "attack",
-}
-"""Stage of the tasks of a folder, as named under `resources`."""
-VERBS = {"models": "train", "counts": "certify", "verifications": "verify", "attacks": "attack"}
-
 
 @dataclass(frozen=True)
 class Task:
@@ -28,7 +19,7 @@ class Task:
     @cached_property
     def key(self) -> str:
         """`models/<id>/0` or `counts/<id>/7`."""
-        return f"{self.run.kind}/{self.run.id}/{self.number}"
+        return f"{self.run.key}/{self.number}"
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from rsctl.catalog.folders import SPLITS, folder_root
 from rsctl.catalog.listing import Listing, list_split
 from rsctl.config.settings import Place
 from rsctl.errors import InputError
-from rsctl.plan.changed import called
+from rsctl.plan.changed import dataset_name
 from rsctl.plan.cost import done_images
 from rsctl.plan.plan import Plan
 from rsctl.store.layout import Store
@@ -29,7 +29,7 @@ class UnreadableFiles:
     needed: frozenset[str]
     """Files that a task of the plan would open."""
 
-    def told(self) -> str:
+    def message(self) -> str:
         """Format a paragraph with a line for each reason."""
         lines = "".join(f"\n  {line}" for line in grouped(self.root, self.files, most=20))
         return (
@@ -42,7 +42,7 @@ def require_readable(plan: Plan, place: Place) -> None:
     """Raise InputError with all such files if an unfinished task would open one of them."""
     for one in unreadable(plan, place):
         if one.needed:
-            raise InputError(f"dataset: {one.told()}")
+            raise InputError(f"dataset: {one.message()}")
 
 
 def unreadable(plan: Plan, place: Place) -> list[UnreadableFiles]:
@@ -61,7 +61,7 @@ def unreadable(plan: Plan, place: Place) -> list[UnreadableFiles]:
             files |= suspects(root, listing.files) | known_defects(root, listing, white, orientation)
         if files:
             needed = _needed(plan, Store(place.store), point.dataset_parameters, listed)
-            name = called(plan.models[point.train.run_id])
+            name = dataset_name(plan.models[point.train.run_id])
             found.append(UnreadableFiles(name, root, files, frozenset(files).intersection(needed)))
     return found
 
@@ -70,12 +70,12 @@ def _needed(plan: Plan, store: Store, parameters: dict[str, object], listed: dic
     """Return the files that unfinished tasks would open: all of the training split, and the images of tables."""
     needed: set[str] = set()
     for model in plan.models.values():
-        there = store.run("models", model.spec.run_id).model_file.exists()
+        there = store.model(model.spec.run_id).model_file.exists()
         if model.dataset_parameters == parameters and not (there or model.spec.file):
             needed.update(file for file, _, _ in listed["train"].files)
     for table in plan.tables.values():
         if table.dataset_parameters == parameters:
             files = listed["test" if table.spec.split == "test" else "train"].files
-            done = done_images(store.run(table.spec.folder, table.spec.run_id))
+            done = done_images(store.table(table.spec))
             needed.update(files[image][0] for image in table.images if image not in done)
     return needed

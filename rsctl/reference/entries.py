@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers, plugins
-from rsctl.catalog.checkpoints import CHECKPOINT
+from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.declare import Attack, Method, Verifier
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
@@ -81,7 +81,7 @@ class Parameter:
 
 
 @dataclass(frozen=True)
-class Default:
+class StatedDefault:
     """Values that a method has for some data set and noise level."""
 
     where: str
@@ -90,7 +90,7 @@ class Default:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ReferenceEntry:
     """One thing with a name."""
 
     kind: str
@@ -102,23 +102,25 @@ class Entry:
     source: str = ""
     """The paper, or whoever else it is from."""
     parameters: tuple[Parameter, ...] = ()
-    defaults: tuple[Default, ...] = ()
+    defaults: tuple[StatedDefault, ...] = ()
     example: Mapping[str, Any] = field(default_factory=dict)
     """A whole sweep file."""
     schema: Mapping[str, Any] = field(default_factory=dict)
     """Values that a key allows."""
     variant: bool = False
     """Not listed: its name is made from another one's."""
+    special: bool = False
+    """Few sweeps need it."""
 
 
-def entries() -> tuple[Entry, ...]:
+def entries() -> tuple[ReferenceEntry, ...]:
     """Every entry, kind by kind."""
     return _entries(plugins())
 
 
 @cache
-def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
-    methods = {**known_methods(), CHECKPOINT.name: CHECKPOINT}
+def _entries(plugins: tuple[str, ...]) -> tuple[ReferenceEntry, ...]:
+    methods = model_sources()
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
         *(_certificate(one) for one in certificates().values()),
@@ -128,14 +130,14 @@ def _entries(plugins: tuple[str, ...]) -> tuple[Entry, ...]:
         *(_declared("model", one) for one in known_models().values()),
         *(_declared("data set", one) for one in known_datasets().values()),
         *(_declared("noise", one) for one in NOISES),
-        *_keys(list(methods.values())),
+        *_keys(known_methods().values()),
         *_parameter_keys("dataset", "data set", known_datasets()),
         *_parameter_keys("model", "model", known_models()),
         *_parameter_keys("method", "method", methods),
     )
 
 
-def find(name: str) -> list[Entry]:
+def find(name: str) -> list[ReferenceEntry]:
     """The entries of this name; of a key the end will do where it is the only one. Raises InputError with the nearest names."""
     wanted = name.lower()
     found = [one for one in entries() if one.name == wanted]
@@ -148,9 +150,9 @@ def find(name: str) -> list[Entry]:
     raise InputError(f"nothing is called '{name}'.{hint} 'rsctl explain' lists every name.")
 
 
-def _declared(kind: str, one: Any) -> Entry:
+def _declared(kind: str, one: Any) -> ReferenceEntry:
     parameters = fields(one.parameters) if hasattr(one, "parameters") else {}
-    return Entry(
+    return ReferenceEntry(
         kind,
         one.name,
         one.title,
@@ -161,6 +163,7 @@ def _declared(kind: str, one: Any) -> Entry:
         tuple(Parameter(name, schema) for name, schema in parameters.items()),
         tuple(_defaults(one)) if isinstance(one, Method) else (),
         example_of(kind, one),
+        special=getattr(one, "special", False),
     )
 
 
@@ -187,7 +190,7 @@ def _in_norms(norms: Sequence[str]) -> str:
     return ", ".join(NORMS.get(norm, norm) for norm in norms)
 
 
-def _certificate(one: Certificate) -> Entry:
+def _certificate(one: Certificate) -> ReferenceEntry:
     kind, classifier = one.guarantee.kind, one.guarantee.classifier
     keeps = "the true label stays among them" if one.k > 1 else "its class is the certified one"
     within = f"{keeps} at every image within the radius in {NORMS.get(one.norm, one.norm)}"
@@ -198,7 +201,7 @@ def _certificate(one: Certificate) -> Entry:
         "deterministic": f"Deterministic, of {classifier}: {within}.",
     }.get(kind, f"Nothing of {classifier}: the radii are a heuristic.")
     remark = f" Note: {one.guarantee.remark}." if one.guarantee.remark else ""
-    return Entry(
+    return ReferenceEntry(
         "certificate",
         one.name,
         one.title,
@@ -208,21 +211,22 @@ def _certificate(one: Certificate) -> Entry:
         one.citation,
         example=example_of("certificate", one),
         variant=isinstance(one, InNorm),
+        special=getattr(one, "special", False),
     )
 
 
-def _defaults(method: Method) -> Iterator[Default]:
+def _defaults(method: Method) -> Iterator[StatedDefault]:
     for one in method.defaults:
         everywhere = "any data set"
         if method.printed_for and "epochs" in one.values:
             everywhere = ", ".join(method.printed_for)
         place = one.dataset or everywhere
-        yield Default(
+        yield StatedDefault(
             place + (f", sigma = {one.sigma:g}" if one.sigma is not None else ""), one.values, one.source
         )
 
 
-def _keys(methods: Iterable[Method]) -> Iterator[Entry]:
+def _keys(methods: Iterable[Method]) -> Iterator[ReferenceEntry]:
     """Keys of the top of the file, those of its tables, and those that no field declares."""
     for name in Point.model_fields:
         if name not in TABLES and name != "resources":
@@ -243,17 +247,19 @@ def _keys(methods: Iterable[Method]) -> Iterator[Entry]:
             else {}
         )
         parameters = tuple(Parameter(key, schema) for key, schema in own.items())
-        yield Entry(
+        yield ReferenceEntry(
             "key", name, first_sentence(text), text, parameters=parameters, example=example_of_key(name, None)
         )
 
 
-def _key(model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[Default] = ()) -> Entry:
+def _key(
+    model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[StatedDefault] = ()
+) -> ReferenceEntry:
     schema = fields(model)[name]
     if name in ("dataset", "model", "method"):
         schema = {**schema, "anyOf": [{"type": "string"}, {"type": "object"}]}
     about = schema.get("description", "")
-    return Entry(
+    return ReferenceEntry(
         "key",
         f"{prefix}{name}",
         first_sentence(about),
@@ -262,10 +268,11 @@ def _key(model: type[BaseModel], name: str, prefix: str = "", sourced: Sequence[
         example=example_of_key(f"{prefix}{name}", model.model_fields[name]),
         schema={**schema, "required": model.model_fields[name].is_required()},
         variant=prefix.startswith("resources.") and prefix != "resources.training.",
+        special=model.model_fields[name].json_schema_extra == {"special": True},
     )
 
 
-def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator[Entry]:
+def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator[ReferenceEntry]:
     """Keys that only some data sets, models or methods have."""
     owners: dict[str, list[Any]] = {}
     for one in among.values():
@@ -276,7 +283,7 @@ def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator
         example = example_of(kind, having[0])
         if default is not PydanticUndefined and name not in example[table]:
             example = put(example, {f"{table}.{name}": default})
-        yield Entry(
+        yield ReferenceEntry(
             "key",
             f"{table}.{name}",
             f"Parameter of {counted(len(having), kind)}",

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_datasets
-from rsctl.catalog.declare import Model
+from rsctl.catalog.declare import Method, Model
 
 BASE: dict[str, Any] = {
     "name": "example",
@@ -99,7 +99,7 @@ def example_of(kind: str, declared: Any) -> dict[str, Any]:
         proved = {"model": "mlp", "sigma": 0.0} if kind == "verifier" else {}
         return _quick({**proved, **own, "verification" if kind == "verifier" else kind: [table]})
     if kind == "method":
-        values = declared.default_values("digits", SIGMA)
+        values = declared.default_values("digits", SIGMA) if isinstance(declared, Method) else {}
         given = {key: values[key] for key in declared.parameters.model_fields if key in values}
         chosen = dict(list(given.items())[:MOST])
         return _quick({"sigma": SIGMA, "method": {"name": name, **chosen}, **own})

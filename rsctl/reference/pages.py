@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from rsctl.config.toml_text import to_toml, to_value
-from rsctl.reference.entries import KINDS, Entry, entries
+from rsctl.reference.entries import KINDS, ReferenceEntry, entries
 
 WIDTH = 80
 NUMBERS = {
@@ -29,11 +29,12 @@ MOST = 2**31 - 1
 """A bound from here on is one of storage, and isn't shown."""
 
 
-def page(entry: Entry) -> Iterator[tuple[str, str]]:
+def page(entry: ReferenceEntry) -> Iterator[tuple[str, str]]:
     """Headings and the text below each; the first heading is the entry's own."""
     kind = "key of a sweep file" if entry.kind == "key" else entry.kind
     title = "" if entry.kind == "key" else f"{wrapped(entry.title)}\n\n"
-    yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip()
+    special = "\n\nSpecial: few sweeps need it." if entry.special else ""
+    yield f"{entry.name} ({kind})", f"{title}{wrapped(entry.about)}".rstrip() + special
     if entry.schema:
         yield "Value", wrapped(f"{allowed(entry.schema)}. {default_of(entry.schema)}", "  ")
     for heading, text in (
@@ -66,7 +67,8 @@ def _lines(kind: str) -> Iterator[str]:
     shown = [one for one in entries() if one.kind == kind and not one.variant]
     width = max(len(one.name) for one in shown) + 2
     for one in shown:
-        yield "  " + shortened(f"{one.name:{width}}{one.title}", WIDTH - 2)
+        title = f"special: {one.title}" if one.special else one.title
+        yield "  " + shortened(f"{one.name:{width}}{title}", WIDTH - 2)
 
 
 def shortened(text: str, width: int) -> str:
@@ -94,7 +96,7 @@ def default_of(schema: Mapping[str, Any]) -> str:
     return "Required." if schema.get("required", True) else "Not set by default."
 
 
-def _sourced(entry: Entry) -> Iterator[str]:
+def _sourced(entry: ReferenceEntry) -> Iterator[str]:
     for one in entry.defaults:
         values = ", ".join(f"{name} = {to_value(value)}" for name, value in one.values.items())
         yield wrapped(f"{one.where}: {values}", "    ", "  ")

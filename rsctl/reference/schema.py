@@ -8,9 +8,9 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers
-from rsctl.catalog.checkpoints import CHECKPOINT
-from rsctl.catalog.declare import Attack, DataSet, Method, Model, Verifier
+from rsctl.catalog import known_attacks, known_datasets, known_models, known_verifiers
+from rsctl.catalog.checkpoints import model_sources
+from rsctl.catalog.declare import Attack, DataSet, Method, Model, ModelTask, Verifier
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
 from rsctl.config.point import Point
@@ -28,7 +28,7 @@ from rsctl.config.sweep import LEVELS, ONE_PER_SWEEP
 
 Schema = dict[str, Any]
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-OURS = ("title", "identity", "neutral")
+OURS = ("title", "identity", "neutral", "special")
 """Keywords that pydantic adds, or that a declaration has for `rsctl.config.identity`."""
 NULL = {"type": "null"}
 
@@ -54,7 +54,7 @@ def sweep_schema() -> Schema:
     gridded |= {
         "dataset": _table(_together("dataset", known_datasets())),
         "model": _table(_together("model", known_models())),
-        "method": _table({**_together("method", _all_methods()), "training": recipe}),
+        "method": _table({**_together("method", model_sources()), "training": recipe}),
     }
     grid = _grid(gridded, "Lists of values for any key: every combination is a run.")
     return {
@@ -96,10 +96,6 @@ def _table(properties: Mapping[str, Schema], info: Mapping[str, Any] | None = No
     return {**described, "type": "object", "properties": dict(properties), "additionalProperties": False}
 
 
-def _all_methods() -> dict[str, Method]:
-    return {**known_methods(), CHECKPOINT.name: CHECKPOINT}
-
-
 def _about(declared: Any) -> str:
     return " ".join(filter(None, (f"{declared.title}.", declared.about)))
 
@@ -139,25 +135,25 @@ def _together(key: str, among: Mapping[str, Any], *, named: bool = True) -> dict
 
 def _method_entry() -> Schema:
     """One method: its name, or its table."""
-    tables = [_method(one) for one in _all_methods().values()]
+    tables = [_method(one) for one in model_sources().values()]
     # A method's grid may give its name.
     tables.append(
         {
             "not": {"required": ["name"]},
             **_table(
                 {
-                    **_together("method", _all_methods(), named=False),
+                    **_together("method", model_sources(), named=False),
                     **{role: {} for role in ROLES},
                     "training": _ref("training"),
-                    "grid": _method_grid(_together("method", _all_methods())),
+                    "grid": _method_grid(_together("method", model_sources())),
                 }
             ),
         }
     )
-    return {"anyOf": [_names(_all_methods()), {"type": "object", "oneOf": tables}]}
+    return {"anyOf": [_names(model_sources()), {"type": "object", "oneOf": tables}]}
 
 
-def _method(method: Method) -> Schema:
+def _method(method: Method | ModelTask) -> Schema:
     parameters = fields(method.parameters)
     parent = {"anyOf": [{"type": "string"}, {"type": "object", "properties": fields(Levels)}]}
     own = {

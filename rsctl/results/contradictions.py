@@ -22,6 +22,8 @@ from rsctl.results.image_order import ImageOrder
 from rsctl.results.measurement import BROKEN, Measurement
 from rsctl.results.verifications import measure_proofs
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanEntry
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import StoredTable, read_findings, read_table
 from rsctl.text import counted
 
@@ -55,22 +57,24 @@ class Contradiction:
         )
 
 
-def find_contradictions(store: Store, entries: Sequence[dict[str, Any]]) -> list[Contradiction]:
+def find_contradictions(store: Store, entries: Sequence[PlanEntry]) -> list[Contradiction]:
     """Every contradiction about the models of these entries of a sweep's plan, the largest first.
 
     Attacks of other sweeps on the same models count, too. Certificates are those of the entries, and elsewhere those
     that the runs were submitted with. Models without attacks cost one folder listing.
     """
-    requested = {entry["run"]: entry for entry in entries if entry["kind"] == "counts"}
+    requested = {entry.run: entry for entry in entries if entry.kind is RunKind.COUNTS}
     found: list[Contradiction] = []
-    for model in dict.fromkeys(entry["model"] for entry in entries):
-        proofs = list(_findings(store, "verifications", model))
+    for model in dict.fromkeys(entry.model for entry in entries):
+        proofs = list(_findings(store, RunKind.VERIFICATIONS, model))
         # A verifier's counterexample contradicts another verifier's proof just as well.
-        attacks = [*_findings(store, "attacks", model), *proofs]
+        attacks = [*_findings(store, RunKind.ATTACKS, model), *proofs]
         if not attacks:
             continue
         claims = [
-            claim for run in _runs(store, "counts", model) for claim in _certified(run, requested.get(run.id))
+            claim
+            for run in _runs(store, RunKind.COUNTS, model)
+            for claim in _certified(run, requested.get(run.id))
         ]
         found += [one for claim in [*proofs, *claims] for attack in attacks for one in between(claim, attack)]
     return sorted(found, key=lambda one: one.distance - one.radius)
@@ -134,11 +138,11 @@ def _classifier(row: Measurement) -> tuple[Any, ...]:
     return row.checkpoint, precision, sigma, row.norm, images
 
 
-def _certified(run: Run, entry: dict[str, Any] | None) -> Iterator[Measurement]:
+def _certified(run: Run, entry: PlanEntry | None) -> Iterator[Measurement]:
     """A table under the certificates that guarantee something of the smoothed classifier."""
     try:
         spec, table = run.spec, read_table(run)
-        said = entry or run.launch()
+        said = vars(entry) if entry else run.launch()
         names, alpha = said["certificates"], float(said["alpha"])
     except (UserError, KeyError):
         return

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rsctl.results.lines import Line, groups
 from rsctl.results.measurement import Measurement
 from rsctl.store.attempts import latest_attempt
-from rsctl.store.degenerate import Verdict, said
+from rsctl.store.degenerate import Verdict, warning_of
 from rsctl.store.layout import Store
 from rsctl.text import counted
 
@@ -25,7 +25,7 @@ def about_degenerate(rows: Sequence[Measurement]) -> list[str]:
 def describe_verdict(run: str, verdict: Verdict) -> str:
     """The warning that the numbers of a network are invalid."""
     return (
-        f"{run} LEARNED NOTHING: {said(verdict)}. Or its inputs are preprocessed differently from its training. "
+        f"{run} LEARNED NOTHING: {warning_of(verdict)}. Or its inputs are preprocessed differently from its training. "
         "Its numbers are not valid results."
     )
 

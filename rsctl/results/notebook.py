@@ -22,7 +22,7 @@ from rsctl.results.long_rows import long_rows
 from rsctl.results.measurement import Measurement
 from rsctl.results.opening import measure_import, measure_run
 from rsctl.results.sweep import Results, sweep_results
-from rsctl.store.degenerate import said
+from rsctl.store.degenerate import warning_of
 from rsctl.store.imports import Import, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.rows import Rows
@@ -86,7 +86,7 @@ class RunResults:
     @property
     def learned_nothing(self) -> str:
         """Reason why the numbers are meaningless: one class for every image, or accuracy at chance; empty otherwise."""
-        return said(self.about.degenerate)
+        return warning_of(self.about.degenerate)
 
     @property
     def problems(self) -> Sequence[str]:
@@ -195,7 +195,7 @@ class SweepResults:
         plan, beside = find_sweep(self.store, self.name)
         by_kind: dict[str, dict[str, Any]] = {"counts": {}, "verifications": {}}
         for entry in plan["entries"]:
-            by_kind.setdefault(entry["kind"], {})[entry["run"]] = entry["images"]
+            by_kind.setdefault(entry.kind, {})[entry.run] = entry.images
         if self.certificate or self.alpha:
             by_kind["verifications"], beside = {}, []
         own = [

@@ -14,7 +14,7 @@ from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
 from rsctl.results.measurement import Measurement
 from rsctl.results.verifications import measure_proofs, verify_spec
-from rsctl.store.imports import Import, ShownImport, imports, said_of
+from rsctl.store.imports import Import, ShownImport, imports, shown_record
 from rsctl.store.layout import Run, Store
 from rsctl.store.tables import read_findings, read_table
 
@@ -95,7 +95,7 @@ def measure_run(
 
 def measure_import(log: Import, certificate: str | None = None, alpha: float | None = None) -> Measurement:
     """An imported log; other radii can be derived where it holds counts."""
-    shown = said_of(log) or ShownImport(log, None, None, None, "", [])
+    shown = shown_record(log) or ShownImport(log, None, None, None, "", [])
     try:
         return measure_log(shown, certificate, alpha)
     except NoCountsError:

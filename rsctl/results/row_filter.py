@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from rsctl.errors import InputError, unknown
 from rsctl.store.imports import ShownImport
 from rsctl.store.layout import Store
+from rsctl.store.plan_fields import PlanEntry, PlanRecord
+from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
 
@@ -26,15 +28,15 @@ class RowFilter:
     said: str = ""
 
     def of(
-        self, store: Store, plan: dict[str, Any], beside: list[ShownImport]
-    ) -> tuple[dict[str, Any], list[ShownImport], list[str]]:
+        self, store: Store, plan: PlanRecord, beside: list[ShownImport]
+    ) -> tuple[PlanRecord, list[ShownImport], list[str]]:
         """The plan and the logs with these rows alone, and a note of what is left out.
 
         Raises InputError for a method or σ that no run has, and where no run has both.
         """
         if not self.methods and not self._levels and not self.runs:
             return plan, beside, []
-        own = [(entry, (*_row(store, entry), entry["run"])) for entry in plan["entries"]]
+        own = [(entry, (*_row(store, entry), entry.run)) for entry in plan["entries"]]
         logs = [(one, (one.log.spec.method, one.log.spec.sigma, one.log.id)) for one in beside]
         rows = [row for _, row in (*own, *logs)]
         for method in self.methods:
@@ -48,7 +50,7 @@ class RowFilter:
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
             raise InputError(f"{plan['name']}: no run has {self}: each exists, but not in combination.")
-        kept = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
+        kept: PlanRecord = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
         note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were requested."
         return (
             kept,
@@ -73,19 +75,19 @@ class RowFilter:
         return " at ".join([*([" or ".join(self.methods)] if self.methods else []), *levels])
 
 
-def _row(store: Store, entry: dict[str, Any]) -> tuple[str, float]:
+def _row(store: Store, entry: PlanEntry) -> tuple[str, float]:
     """Method and σ as the tables show them: of the noise that is sampled, or of the training where there is none."""
-    train = store.run("models", entry["model"]).train_spec
-    table = store.run(entry["kind"], entry["run"]).table_spec
+    train = store.model(entry.model).train_spec
+    table = store.run(entry.kind, entry.run).table_spec
     return train.method, getattr(table, "sigma", 0.0) or train.sigma
 
 
 def each_once(
-    entries: Sequence[dict[str, Any]],
+    entries: Sequence[PlanEntry],
     certificate: str | None,
     alpha: float | None,
     radii: Sequence[float] | None,
-) -> list[dict[str, Any]]:
+) -> list[PlanEntry]:
     """Entries without those that an earlier one already shows under these options, so that one run never counts as several seeds.
 
     A grid over keys that don't affect a run (shards, certificates, keys of another table) names it repeatedly.
@@ -93,13 +95,13 @@ def each_once(
     seen: set[tuple[Any, ...]] = set()
     kept = []
     for entry in entries:
-        shown = json.dumps([entry["kind"], entry["run"], entry["images"], list(radii or entry["radii"])])
-        if entry["kind"] == "counts":
-            names = [certificate] if certificate else entry["certificates"]
-            new = [name for name in names if (shown, alpha or entry["alpha"], name) not in seen]
-            seen |= {(shown, alpha or entry["alpha"], name) for name in new}
+        shown = json.dumps([entry.key, entry.images, list(radii or entry.radii)])
+        if entry.kind is RunKind.COUNTS:
+            names = [certificate] if certificate else entry.certificates
+            new = [name for name in names if (shown, alpha or entry.alpha, name) not in seen]
+            seen |= {(shown, alpha or entry.alpha, name) for name in new}
             if new:
-                kept.append({**entry, "certificates": new})
+                kept.append(replace(entry, certificates=new))
         elif (shown,) not in seen:
             seen.add((shown,))
             kept.append(entry)

@@ -31,8 +31,10 @@ from rsctl.results.row_filter import RowFilter, each_once
 from rsctl.results.verifications import about_proofs, measure_proofs, verify_spec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.records import passed_over
+from rsctl.store.plan_fields import PlanEntry
+from rsctl.store.records import skipped_records
 from rsctl.store.rows import DistanceBounds, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import R, Reader, StoredTable
 
 
@@ -110,7 +112,7 @@ def sweep_results(
     entries = plan["entries"]
     for entry in each_once(entries, certificate, alpha, radii):
         found.load(entry)
-    sampled = (entry["radii"] for entry in entries if entry["kind"] == "counts")
+    sampled = (entry.radii for entry in entries if entry.kind is RunKind.COUNTS)
     logged, about_logs = measure_logs(imports, list(radii or next(sampled, ())), certificate, alpha)
     results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
     broken = find_contradictions(store, entries)
@@ -121,10 +123,10 @@ def sweep_results(
         results = replace(
             results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
         )
-    runs = {(entry["kind"], entry["run"]) for entry in entries}
-    runs |= {("models", entry["model"]) for entry in entries}
+    runs = {(entry.kind, entry.run) for entry in entries}
+    runs |= {(RunKind.MODELS, entry.model) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
-    notes = describe_contradictions(broken) + found.about(results) + passed_over(folders)
+    notes = describe_contradictions(broken) + found.about(results) + skipped_records(folders)
     mark_contradicted([*results.rows, *results.proved], broken)
     notes += (
         too_few(found.asked)
@@ -174,16 +176,16 @@ class _Loader:
         self.asked: list[Asked] = []
         self.stopped: dict[str, list[tuple[Measurement, Any]]] = {}
 
-    def load(self, entry: dict[str, Any]) -> None:
+    def load(self, entry: PlanEntry) -> None:
         """Add the measurements of an entry; none where it has other certificates than the one requested."""
-        run, radii = self._store.run(entry["kind"], entry["run"]), self._radii or entry["radii"]
-        if entry.get("left_out") and entry["left_out"] not in self.notes:
-            self.notes.append(entry["left_out"])
-        order = requested_by(entry["images"], run.table_spec)
-        if entry["kind"] == "counts":
+        run, radii = self._store.run(entry.kind, entry.run), self._radii or entry.radii
+        if entry.left_out and entry.left_out not in self.notes:
+            self.notes.append(entry.left_out)
+        order = requested_by(entry.images, run.table_spec)
+        if entry.kind is RunKind.COUNTS:
             if self._certificate not in known_verifiers():
                 self._certify(run, entry, order, radii)
-        elif entry["kind"] == "attacks":
+        elif entry.kind is RunKind.ATTACKS:
             self.rows.append(measure_attack(self._begun(Reader(run, DistanceBounds), order), order, radii))
         elif self._certificate in (None, verify_spec(run).verifier):
             self.rows.append(measure_proofs(self._begun(Reader(run, DistanceBounds), order), order, radii))
@@ -191,11 +193,11 @@ class _Loader:
     def _begun(self, reader: Reader[R], order: ImageOrder) -> StoredTable[R]:
         return finished_prefix(self._files.read(reader), order.positions)
 
-    def _certify(self, run: Run, entry: dict[str, Any], order: ImageOrder, radii: Sequence[float]) -> None:
+    def _certify(self, run: Run, entry: PlanEntry, order: ImageOrder, radii: Sequence[float]) -> None:
         table = self._begun(Reader(run, Rows), order)
         self.notes += [note for note in about_functions(table) if note not in self.notes]
-        for name in [self._certificate] if self._certificate else entry["certificates"]:
-            row = measure_counts(table, order, name, self._alpha or entry["alpha"], radii)
+        for name in [self._certificate] if self._certificate else entry.certificates:
+            row = measure_counts(table, order, name, self._alpha or entry.alpha or 0.0, radii)
             self.asked += asked_of(row)
             # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
             self.rows.append(row if self._keep else replace(row, table=None))

@@ -30,7 +30,7 @@ class State(str, Enum):
     """State of a task; the same list for all backends, with an honest `unknown`."""
 
     NEW = "new"
-    """Created, never handed to a backend."""
+    """Created, never submitted to a backend."""
     WAITING = "waiting"
     """Its model isn't trained yet."""
     QUEUED = "queued"
@@ -41,6 +41,11 @@ class State(str, Enum):
     LOST = "lost"
     """It died with no recorded error; submit again to continue it."""
     UNKNOWN = "unknown"
+
+    @property
+    def is_open(self) -> bool:
+        """True if a backend has the task, or may have it."""
+        return self in (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,16 @@ class Attempt:
     @property
     def reason(self) -> str:
         return str(self.end.get("reason", ""))
+
+    @property
+    def alive(self) -> bool | None:
+        """True where its process is at work; None if that can't be seen from here (`is_alive`)."""
+        return False if self.ended else is_alive(self.claim)
+
+    @property
+    def unseen(self) -> str:
+        """Message for a process that can't be seen from here."""
+        return f"claimed on {self.claim.get('host')}; its processes can't be seen from here"
 
 
 def attempt_file(run: Run, task: int, attempt: int) -> Path:

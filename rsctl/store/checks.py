@@ -16,6 +16,7 @@ from rsctl.store.digest import Corrupt
 from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run
 from rsctl.store.rows import DistanceBounds, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Pending, Shard
 
 
@@ -56,7 +57,7 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
     if not shard.attributes.get("model_sha256"):
         raise Corrupt("it doesn't name its checkpoint")
     rows = shard.rows
-    if isinstance(rows, Rows) != (run.kind == "counts"):
+    if isinstance(rows, Rows) != (run.kind is RunKind.COUNTS):
         raise Corrupt(f"its rows don't belong to a run in '{run.kind}'")
     if isinstance(rows, Rows):
         spec = run.count_spec
@@ -79,8 +80,8 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
 
 def _check_attributes(run: Run, shard: Shard) -> None:
     """Check the attributes that numbers depend on, or that are shown."""
-    said = shard.attributes
-    sha256, dimension = said["model_sha256"], said.get("dimension")
+    attributes = shard.attributes
+    sha256, dimension = attributes["model_sha256"], attributes.get("dimension")
     if not isinstance(sha256, str) or not re.fullmatch("[0-9a-f]{64}", sha256):
         raise Corrupt("the SHA-256 of its checkpoint is malformed")
     known = known_datasets().get(run.table_spec.dataset)
@@ -89,8 +90,8 @@ def _check_attributes(run: Run, shard: Shard) -> None:
         raise Corrupt(f"its images have dimension {dimension}, unlike those of {run.table_spec.dataset}")
     spec = run.spec
     for name in ("sigma", "noise", "arithmetic", "seed", "n0"):
-        if isinstance(spec, CountSpec) and said.get(name, getattr(spec, name)) != getattr(spec, name):
-            raise Corrupt(f"its {name} is {said[name]!r}; the run's is {getattr(spec, name)!r}")
+        if isinstance(spec, CountSpec) and attributes.get(name, getattr(spec, name)) != getattr(spec, name):
+            raise Corrupt(f"its {name} is {attributes[name]!r}; the run's is {getattr(spec, name)!r}")
     for function in shard.functions:
         if not all(isinstance(value, (str, bool, int, float, dict)) for value in function.values()):
             raise Corrupt("its 'functions' hold values of the wrong type")
@@ -155,5 +156,5 @@ def _check_findings(run: Run, rows: DistanceBounds) -> None:
     classes = known.classes if known and known.inspect is None else None
     if (rows.predicted < -1).any() or (classes is not None and (rows.predicted >= classes).any()):
         raise Corrupt("a predicted class is not one of the data set's")
-    if run.kind == "attacks" and rows.lower.any():
+    if run.kind is RunKind.ATTACKS and rows.lower.any():
         raise Corrupt("it holds proved radii, but its run is an attack")

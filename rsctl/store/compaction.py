@@ -12,6 +12,7 @@ from rsctl.store.checks import check_shard
 from rsctl.store.files import publish
 from rsctl.store.layout import Run
 from rsctl.store.rows import DistanceBounds, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, Shard, encode_shard, read_shard
 from rsctl.store.tables import StoredTable, compacted_file, compacted_numbers, data_files, reader_of
 from rsctl.store.tally import shown_by
@@ -49,7 +50,7 @@ def compact(run: Run) -> bool:
         file = compacted_file(run, 1 + max(compacted_numbers(run), default=0))
         shard = Shard(fresh.rows, fresh.attributes, fresh.functions)
         published = publish(file, encode_shard(shard, *_derived(run, fresh)))
-        if run.kind != "attacks":  # the class of an attacked image depends on the attack
+        if run.kind is not RunKind.ATTACKS:  # the class of an attacked image depends on the attack
             degenerate.write(run.path, shown_by(table.rows), training=False)
     safe = _compacted(run)
     for path, shard in _usable(run):

@@ -33,7 +33,7 @@ class Damage:
     def of(self, run: Run) -> list[str]:
         """Problems of the files of a run, a sentence each."""
         found = []
-        prefix = f"{run.kind}/{run.id}/"
+        prefix = f"{run.key}/"
         for name, path in data_file_names(run):
             try:
                 status = os.stat(path)

@@ -37,8 +37,7 @@ def compacted_numbers(run: Run) -> list[int]:
 
 
 def compacted_file(run: Run, number: int) -> Path:
-    stem = "counts" if run.kind == "counts" else "findings"
-    return run.path / (f"{stem}.h5" if number == 1 else f"{stem}.{number}.h5")
+    return run.path / (f"{run.kind.data_file}.h5" if number == 1 else f"{run.kind.data_file}.{number}.h5")
 
 
 def shard_files(run: Run, task: int) -> list[Path]:

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from rsctl.store.fields import SEEN
 from rsctl.store.files import replace, to_json
-from rsctl.store.records import read_or_pass, seal
+from rsctl.store.records import read_or_skip, seal
 
 FEWEST_OTHERS = 10
 """Images of other classes than the predicted one."""
@@ -63,7 +63,7 @@ def judge(tally: Tally, *, training: bool) -> Verdict | None:
     return _one_class(tally) or (_at_chance(tally) if training else None)
 
 
-def said(verdict: Verdict | None) -> str:
+def warning_of(verdict: Verdict | None) -> str:
     """The verdict as a sentence without its full stop; empty where there is none."""
     return f"{verdict.mark}: the network {verdict.text}" if verdict else ""
 
@@ -105,7 +105,7 @@ def write(folder: Path, tally: Tally, *, training: bool) -> None:
 
 def of_folder(folder: Path) -> Verdict | None:
     """The failure of the network of a run; None where it has none, or no tally is stored or readable."""
-    values = read_or_pass(folder / FILE, SEEN)
+    values = read_or_skip(folder / FILE, SEEN)
     if values is None:
         return None
     found = judge(Tally(values["labels"], values["predicted"], values["right"]), training=values["training"])

@@ -42,8 +42,8 @@ def has_digest(beginning: bytes, size: int) -> bool:
         raise Corrupt(
             "it is not a data file: it begins neither with rsctl's first line nor with HDF5's signature"
         )
-    said = beginning[len(_BEGINNING) :].split(b" ", 1)[0]
-    if said != str(size - SIZE).encode():
+    length = beginning[len(_BEGINNING) :].split(b" ", 1)[0]
+    if length != str(size - SIZE).encode():
         raise Corrupt("its length changed after it was written")
     return True
 

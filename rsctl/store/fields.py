@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BeforeValidator,
     ConfigDict,
     FailFast,
     Field,
@@ -32,71 +31,6 @@ Time = Annotated[float, Field(ge=0, lt=1e11)]
 Alpha = Annotated[float, Field(gt=0, lt=1)]
 Counts = Annotated[list[Count], Field(max_length=1_000_000), FailFast()]
 Texts = Annotated[list[Text], Field(max_length=10_000), FailFast()]
-
-
-@with_config(STRICT)
-class ImagesRecord(TypedDict):
-    """The choice of a table's images."""
-
-    of: Annotated[int, Field(ge=0, le=20_000_000)]
-    start: NotRequired[Count]
-    stop: NotRequired[Count]
-    skip: Annotated[int, Field(ge=1, lt=2**31)]
-    max: Count
-    count: Count
-
-
-@with_config(STRICT)
-class EntryRecord(TypedDict):
-    """One table of a sweep, as recorded in its plan."""
-
-    model: Name
-    parents: NotRequired[Annotated[list[Name], Field(max_length=1000), FailFast()]]
-    kind: Literal["counts", "verifications", "attacks"]
-    run: Name
-    tasks: Counts
-    images: ImagesRecord
-    alpha: Alpha | None
-    certificates: Annotated[list[Text], Field(max_length=1000), FailFast()]
-    radii: Annotated[list[Amount], Field(max_length=10_000), FailFast()]
-    left_out: NotRequired[Text]
-    digest: NotRequired[str]
-
-
-ENTRY = Kind(EntryRecord, sealed=("alpha", "certificates", "radii", "images"))
-
-
-def _of_before(entry: Any) -> Any:
-    """Converts an entry of the time when counts were the only tables to the current form."""
-    if isinstance(entry, dict) and "counts" in entry:
-        entry = {"kind": "counts", "run": entry["counts"], **entry}
-        del entry["counts"]
-    return entry
-
-
-def _with_alpha(entry: Any) -> Any:
-    if entry["kind"] == "counts" and entry["alpha"] is None:
-        raise ValueError("alpha must be a number where images are sampled")
-    return entry
-
-
-@with_config(STRICT)
-class PlanRecord(TypedDict):
-    """`sweeps/<name>/plan.json`."""
-
-    schema: NotRequired[Literal[1]]
-    description: Text
-    cluster: Text
-    submitted: NotRequired[Time]
-    entries: Annotated[
-        list[Annotated[EntryRecord, BeforeValidator(_of_before), AfterValidator(_with_alpha)]],
-        Field(min_length=1, max_length=1_000_000),
-        FailFast(),
-    ]
-    raw: dict[str, Any]
-
-
-PLAN = Kind(PlanRecord)
 
 
 @with_config(STRICT)

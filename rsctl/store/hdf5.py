@@ -79,8 +79,8 @@ def decode(data: bytes, *, digest: bool) -> Content:
         raise
     except Exception as error:
         # Damaged files make h5py raise nearly any exception; all are problems of this file.
-        told = "".join(letter for letter in str(error)[:200] if letter.isprintable())
-        raise Corrupt(f"it can't be read as HDF5 ({type(error).__name__}: {told})") from error
+        reason = "".join(letter for letter in str(error)[:200] if letter.isprintable())
+        raise Corrupt(f"it can't be read as HDF5 ({type(error).__name__}: {reason})") from error
 
 
 def _datasets(group: Any, above: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -42,7 +42,8 @@ from rsctl.store.fields import SHOWN, SPEC
 from rsctl.store.files import publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
-from rsctl.store.records import UnreadableRecord, move_aside, read_or_pass, seal, what_is_wrong, wrong
+from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.records import UnreadableRecord, first_problem, move_aside, read_or_skip, seal, wrong
 from rsctl.store.strangers import read_data_file
 
 SCHEMA = 1
@@ -144,7 +145,7 @@ class Import:
             spec = ImportSpec.model_validate(stored.get("spec"))
             found = spec.hash
         except ValueError as error:
-            why = what_is_wrong(error) if isinstance(error, ValidationError) else str(error)
+            why = first_problem(error) if isinstance(error, ValidationError) else str(error)
             raise UnreadableRecord(file, f"this version of rsctl can't read this import: {why}") from error
         if found != stored.get("hash"):
             raise RefusedError(
@@ -256,15 +257,15 @@ def shown_by(store: Store, sweep: str) -> list[ShownImport]:
     folder = store.sweep_folder(sweep) / "imports"
     found = []
     for name in store.import_names(sweep):
-        if said := read_or_pass(folder / f"{name}.json", SHOWN):
+        if record := read_or_skip(folder / f"{name}.json", SHOWN):
             found.append(
-                ShownImport(Import(store.root / "imports" / name), said["n"], said["n0"], said["alpha"],
-                      said["source"], said["remarks"])
+                ShownImport(Import(store.root / "imports" / name), record["n"], record["n0"], record["alpha"],
+                      record["source"], record["remarks"])
             )  # fmt: skip
     return found
 
 
-def said_of(log: Import) -> ShownImport | None:
+def shown_record(log: Import) -> ShownImport | None:
     """The statements about this log in the first sweep that shows it."""
     store = Store(log.path.parent.parent)
     for name in _names(store.root / "sweeps"):
@@ -281,13 +282,13 @@ def imports(store: Store) -> Iterator[Import]:
             yield Import(store.root / "imports" / name)
 
 
-def find_sweep(store: Store, name: str) -> tuple[dict[str, Any], list[ShownImport]]:
+def find_sweep(store: Store, name: str) -> tuple[PlanRecord, list[ShownImport]]:
     """A sweep's plan and its imported logs; a sweep may consist of imported logs alone."""
     beside = shown_by(store, name)
     if os.path.lexists(store.sweep_folder(name) / "plan.json"):
         return store.sweep(name), beside
     if store.import_names(name):
-        return {"name": name, "description": "", "entries": []}, beside
+        return PlanRecord(name=name, description="", cluster="local", entries=[], raw={}), beside
     known = sorted({*store.sweep_names(), *store.import_only()})
     raise InputError(f"no sweep '{name}' in {store.root}. Available: {', '.join(known) or '(none yet)'}.")
 

@@ -34,7 +34,7 @@ class KnownLabels:
     def add(self, table: StoredTable[Any]) -> None:
         """Compare a table's labels with those of the others on its data."""
         spec, index, label = table.run.table_spec, table.rows.index, table.rows.label
-        name = f"{table.run.kind}/{table.run.id}"
+        name = table.run.key
         if name in self._tables or not len(index):
             return
         who = np.full(len(index), len(self._tables))

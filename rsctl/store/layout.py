@@ -9,25 +9,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-from pydantic import ValidationError
+from typing import Any, cast
 
 from rsctl.config.identity import identity
 from rsctl.config.names import check_name
-from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec, parse_spec
+from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
-from rsctl.store.fields import ENTRY, LAUNCH, PLAN, SPEC
+from rsctl.store.fields import LAUNCH
 from rsctl.store.files import publish, read_json, replace, to_json
-from rsctl.store.records import UnreadableRecord, digest_of, seal, what_is_wrong
+from rsctl.store.plan_fields import PLAN, PlanRecord
+from rsctl.store.records import UnreadableRecord, seal
+from rsctl.store.run_kinds import RunKind
+from rsctl.store.specs import SCHEMA, read_spec
 from rsctl.store.task_fields import TASK
 
-SCHEMA = 1
-TABLES = ("counts", "verifications", "attacks")
-"""Folders of the runs that have a row per image."""
-KINDS = ("models", *TABLES)
-_KEY = re.compile(rf"({'|'.join(KINDS)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
+_KEY = re.compile(rf"({'|'.join(RunKind)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]+")
 
 
 def is_key(text: str) -> bool:
@@ -47,8 +44,16 @@ class Run:
         return self.path.name
 
     @cached_property
-    def kind(self) -> str:
-        return self.path.parent.name
+    def kind(self) -> RunKind:
+        try:
+            return RunKind(self.path.parent.name)
+        except ValueError as error:
+            raise InputError(f"{self.path}: is not a run: runs lie in {', '.join(RunKind)}.") from error
+
+    @cached_property
+    def key(self) -> str:
+        """`counts/<id>`."""
+        return f"{self.path.parent.name}/{self.id}"
 
     @property
     def store(self) -> Store:
@@ -155,6 +160,12 @@ class Store:
     def run(self, kind: str, run_id: str) -> Run:
         return Run(self.root / kind / run_id)
 
+    def model(self, run_id: str) -> Run:
+        return self.run(RunKind.MODELS, run_id)
+
+    def table(self, spec: TableSpec) -> Run:
+        return self.run(spec.folder, spec.run_id)
+
     def runs(self, kind: str) -> Iterator[Run]:
         try:
             names = sorted(os.listdir(self.root / kind))
@@ -177,7 +188,7 @@ class Store:
 
     def planned(self, dataset: str, files: str) -> bool:
         """True where a model's run was planned with these files of a data set whose files identify it."""
-        for run in self.runs("models") if files else ():
+        for run in self.runs(RunKind.MODELS) if files else ():
             if f"-{dataset}-s" in run.id:
                 with contextlib.suppress(UserError):  # another version's: status and export name it
                     if run.train_spec.data == files:
@@ -193,10 +204,10 @@ class Store:
         if (path / "spec.json").is_file():
             return Run(path.resolve())
         kind, _, rest = name.rpartition("/")
-        if name and kind in KINDS:  # as 'rsctl status' writes it
+        if name and kind in {*RunKind}:  # as 'rsctl status' writes it
             every, name = list(self.runs(kind)), rest
         else:
-            every = [run for kind in KINDS for run in self.runs(kind)] if name else []
+            every = [run for kind in RunKind for run in self.runs(kind)] if name else []
         exact = [run for run in every if run.id == name]
         found = exact or [run for run in every if run.id.startswith(name)]
         first = min(found, key=lambda run: len(run.id), default=None)
@@ -265,7 +276,7 @@ class Store:
             if not name.startswith(".") and name not in planned and self.import_names(name)
         ]
 
-    def sweep(self, name: str, *, numbers: bool = True) -> dict[str, Any]:
+    def sweep(self, name: str, *, numbers: bool = True) -> PlanRecord:
         """The plan of a sweep as submitted; the error lists those that exist. Without `numbers` their digests aren't checked."""
         file = self.sweep_folder(name) / "plan.json"
         if not os.path.lexists(file):
@@ -273,32 +284,10 @@ class Store:
             raise InputError(
                 f"no sweep '{name}' in {self.root}. Available: {', '.join(known) if known else '(none yet)'}."
             )
-        plan = read_json(file, PLAN)
+        plan = cast("PlanRecord", read_json(file, PLAN))
         for entry in plan["entries"] if numbers else ():
-            if entry.get("digest", digest := digest_of(entry, ENTRY.sealed)) != digest:
+            if not entry.is_intact:
                 raise UnreadableRecord(
-                    file, f"{', '.join(ENTRY.sealed)} of {entry['run']} don't match their digest"
+                    file, f"{', '.join(entry.SEALED)} of {entry.run} don't match their digest"
                 )
         return plan
-
-
-def read_spec(file: Path) -> Spec:
-    stored = read_json(file, SPEC)
-    if stored["schema"] != SCHEMA:
-        raise InputError(
-            f"{file}: has schema {stored['schema']!r}; this version of rsctl reads {SCHEMA}. Install the version that wrote it."
-        )
-    try:
-        spec = parse_spec(stored["spec"])
-        found = spec.hash
-    except ValidationError as error:
-        raise UnreadableRecord(
-            file, f"this version of rsctl can't read this spec: {what_is_wrong(error)}"
-        ) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise UnreadableRecord(file, f"this version of rsctl can't read this spec: {error}") from error
-    if found != stored.get("hash"):
-        raise RefusedError(
-            f"{file}: its content doesn't match its hash: it was edited. Restore it, or move the run away and submit again."
-        )
-    return spec

@@ -1,7 +1,7 @@
 """Reading the store's JSON records. They may be truncated, edited, huge or another user's, so each kind declares its fields.
 
 A file that isn't a record of its kind raises `UnreadableRecord`, with file, field and allowed values. Readers of many records
-skip such files (`read_or_pass`); `passed_over` lists them, and a submission moves those of its runs aside.
+skip such files (`read_or_skip`); `skipped_records` lists them, and a submission moves those of its runs aside.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def read_json(path: Path, kind: Kind = ANY) -> dict[str, Any]:
     try:
         found: dict[str, Any] = kind.adapter.validate_json(data)
     except ValidationError as error:
-        raise UnreadableRecord(path, what_is_wrong(error)) from error
+        raise UnreadableRecord(path, first_problem(error)) from error
     if kind.sealed and found.get("digest", digest := digest_of(found, kind.sealed)) != digest:
         raise UnreadableRecord(path, f"{', '.join(kind.sealed)} don't match their digest")
     return found
@@ -91,25 +91,25 @@ def digest_of(values: dict[str, Any], fields: tuple[str, ...]) -> str:
     return content_hash({name: values[name] for name in fields if name in values})[:16]
 
 
-def read_or_pass(path: Path, kind: Kind) -> dict[str, Any] | None:
-    """The record, or None where it doesn't exist or can't be read; `passed_over` reports the latter."""
+def read_or_skip(path: Path, kind: Kind) -> dict[str, Any] | None:
+    """The record, or None where it doesn't exist or can't be read; `skipped_records` reports the latter."""
     try:
         found = read_json(path, kind)
     except UnreadableRecord as problem:
-        _pass(path, problem)
+        _skip(path, problem)
         return None
     except InputError:
         if os.path.lexists(path):
-            _pass(path, UnreadableRecord(path, "is a broken link"))
+            _skip(path, UnreadableRecord(path, "is a broken link"))
         return None
     return found
 
 
-_passed: dict[Path, tuple[tuple[int, ...], str]] = {}
+_skipped: dict[Path, tuple[tuple[int, ...], str]] = {}
 
 
-def _pass(path: Path, problem: UnreadableRecord) -> None:
-    _passed[path] = (_stamp(path), str(problem))
+def _skip(path: Path, problem: UnreadableRecord) -> None:
+    _skipped[path] = (_stamp(path), str(problem))
 
 
 def _stamp(path: Path) -> tuple[int, ...]:
@@ -120,18 +120,18 @@ def _stamp(path: Path) -> tuple[int, ...]:
     return (status.st_mtime_ns, status.st_size, status.st_ino)
 
 
-def passed_over(within: Sequence[Path] = ()) -> list[str]:
+def skipped_records(within: Sequence[Path] = ()) -> list[str]:
     """A sentence for each record that could not be read and is unchanged since; within these folders, or all."""
-    for path, (stamp, _) in list(_passed.items()):
+    for path, (stamp, _) in list(_skipped.items()):
         if not stamp or _stamp(path) != stamp:
-            _passed.pop(path, None)
-    told = sorted(
+            _skipped.pop(path, None)
+    sentences = sorted(
         sentence
-        for path, (_, sentence) in list(_passed.items())
+        for path, (_, sentence) in list(_skipped.items())
         if not within or any(path.is_relative_to(folder) for folder in within)
     )
-    more = len(told) - _NAMED
-    return told[:_NAMED] + ([f"and {more} more records that can't be read"] if more > 0 else [])
+    more = len(sentences) - _NAMED
+    return sentences[:_NAMED] + ([f"and {more} more records that can't be read"] if more > 0 else [])
 
 
 def read_records(
@@ -159,7 +159,7 @@ def read_records(
                 record = kind.adapter.validate_json(line)
             except ValidationError as error:
                 if error.errors(include_url=False)[0]["type"] not in _TORN:
-                    _pass(path, UnreadableRecord(path, what_is_wrong(error)))
+                    _skip(path, UnreadableRecord(path, first_problem(error)))
                 continue
             yield record
 
@@ -202,7 +202,7 @@ def _open(path: Path) -> tuple[int, int]:
     return descriptor, status.st_size
 
 
-def what_is_wrong(error: ValidationError) -> str:
+def first_problem(error: ValidationError) -> str:
     """The first of pydantic's findings: the field, the allowed values, and its value."""
     found = error.errors(include_url=False)[0]
     field = ".".join(str(part) for part in found["loc"])
@@ -210,8 +210,8 @@ def what_is_wrong(error: ValidationError) -> str:
         return f"can't be read as JSON: {found['msg'].removeprefix('Invalid JSON: ')}"
     if found["type"] == "missing":
         return f"has no '{field}'"
-    said = f"{found['msg'][0].lower()}{found['msg'][1:]}, but it is {reprlib.repr(found['input'])}"
-    return f"'{field}': {said}" if field else said
+    text = f"{found['msg'][0].lower()}{found['msg'][1:]}, but it is {reprlib.repr(found['input'])}"
+    return f"'{field}': {text}" if field else text
 
 
 def wrong(path: Path, kind: Kind) -> str:

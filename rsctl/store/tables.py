@@ -24,6 +24,7 @@ from rsctl.store.data_files import (
 )
 from rsctl.store.layout import Run
 from rsctl.store.rows import DistanceBounds, ImageRows, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, Shard, read_shard
 
 __all__ = [
@@ -158,4 +159,4 @@ def read_findings(run: Run) -> StoredTable[DistanceBounds]:
 
 def reader_of(run: Run) -> Reader[Rows] | Reader[DistanceBounds]:
     """A reader of whatever rows the run has."""
-    return Reader(run, Rows) if run.kind == "counts" else Reader(run, DistanceBounds)
+    return Reader(run, Rows) if run.kind is RunKind.COUNTS else Reader(run, DistanceBounds)

@@ -9,8 +9,9 @@ from typing_extensions import NotRequired, TypedDict
 
 from rsctl.store.fields import STRICT, Amount, Count, Counts, Name, Number, Text, Texts, Time
 from rsctl.store.records import Kind
+from rsctl.store.run_kinds import RunKind
 
-Key = Annotated[str, Field(pattern=r"^(models|counts|verifications|attacks)/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{1,9}$")]  # fmt: skip
+Key = Annotated[str, Field(pattern=rf"^({'|'.join(RunKind)})/[A-Za-z0-9][A-Za-z0-9._-]*/[0-9]{{1,9}}$")]  # fmt: skip
 """Key of a task: `<kind>/<run>/<number>`."""
 
 

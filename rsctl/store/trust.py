@@ -10,7 +10,8 @@ from pathlib import Path
 from rsctl.config.runs import TrainSpec
 from rsctl.config.settings import Place
 from rsctl.owners import check_owner, world_writable
-from rsctl.store.layout import KINDS, Run
+from rsctl.store.layout import Run
+from rsctl.store.run_kinds import RunKind
 
 MODE = "RSCTL_STORE_MODE"
 """Environment variable that passes the store mode of a profile to its tasks."""
@@ -42,17 +43,17 @@ def check_task(run: Run, number: int, *, group: bool) -> None:
     check_run(run, group=group, tasks=f"{number:04d}")
     spec = run.spec
     for name in spec.needs if isinstance(spec, TrainSpec) else [spec.model_run]:
-        check_run(run.store.run("models", name), group=group, tasks="")
+        check_run(run.store.model(name), group=group, tasks="")
 
 
-def told_group() -> bool:
+def group_of_environment() -> bool:
     """Return whether a group shares the store, according to the environment."""
     return os.environ.get(MODE) == "group"
 
 
 def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
     """A sentence for every world-writable path that leads to results or to executed code."""
-    kinds = [place.store / name for name in (*KINDS, "code", "imports", "queue", "submissions", "sweeps")]
+    kinds = [place.store / name for name in (*RunKind, "code", "imports", "queue", "submissions", "sweeps")]
     inner = [entry for folder in kinds for entry in _files(folder)] if runs else []
     around = [
         *place.store.parents,
@@ -75,14 +76,14 @@ def open_to_all(place: Place, *, runs: bool = False) -> list[str]:
 def kept_from_group(root: Path) -> list[str]:
     """Reasons why other members of the store's group can't write to this user's folders; a sentence each."""
     os.umask(umask := os.umask(0o077))
-    told = []
+    warnings = []
     if umask & stat.S_IRWXG:
-        told.append(
+        warnings.append(
             f"with umask {umask:04o} the store's group can't write to your folders: run 'umask 002' first (in ~/.profile)"
         )
     if root.is_dir() and ~root.stat().st_mode & (stat.S_ISGID | stat.S_IWGRP):
-        told.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
-    return told
+        warnings.append(f"{root} isn't group-writable with the setgid bit: chmod g+ws {root}")
+    return warnings
 
 
 def _files(folder: Path) -> Iterator[Path]:

@@ -18,32 +18,23 @@ from textual.widgets import Input
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.background import Answer, Background, Failed
-from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.help import HelpScreen, keys_of
-from rsctl.tui.screens.mode import MODE_KEYS, ModeScreen
-from rsctl.tui.screens.sweeps import SweepsScreen
-from rsctl.tui.tell import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.background import Background, Done, Failed
+from rsctl.tui.dialogs.help import HelpScreen, keys_of
+from rsctl.tui.mode import MODE_KEYS, ModeScreen
+from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
-    from rsctl.tui.screens.drafting import Drafting
+    from rsctl.tui.compose.drafting import WorkingDraft
     from rsctl.tui.watch import Watcher
 
 TICK = 1.0
 AWAY = 5.0
 """Seconds between polls while another window has the focus."""
-
-
-class Looked(Answer):
-    """A poll of the store finished."""
-
-    def __init__(self, overview: Overview) -> None:
-        super().__init__()
-        self.overview = overview
 
 
 class Dashboard(App[None]):
@@ -77,9 +68,9 @@ class Dashboard(App[None]):
         self.paused = False
         self.watcher: Watcher | None = None
         """Used only on the background thread `store`."""
-        self.form: Drafting | None = None
-        """The compose mode, once it has been opened."""
-        self.sweep_in_sight = ""
+        self.form: WorkingDraft | None = None
+        """The draft of the compose mode, once that has been opened."""
+        self.selected_sweep = ""
         """The sweep last selected, for the mode that is opened next."""
         self._away = False
         self._just_left = False
@@ -103,29 +94,30 @@ class Dashboard(App[None]):
 
     def _tick(self) -> None:
         if not self.paused and self.background.due("store", AWAY if self._away else TICK):
-            self.background.ask("store", self._look, self)
-        if self.screen_stack and self.mode_screen.standing:
+            self.background.submit("store", self._poll, self, self.show_overview)
+        if self.screen_stack and self.mode_screen.alive:
             if not self.paused:
                 self.mode_screen.tick()
-            self.tell_age()
+            self.show_age()
 
-    def _look(self) -> Answer:
+    def _poll(self) -> Overview:
         from rsctl.tui.watch import Watcher
 
         if self.watcher is None:
             self.watcher = Watcher()
-        return Looked(self.watcher.look())
+        return self.watcher.poll()
 
-    def on_looked(self, message: Looked) -> None:
-        before, self.overview = self.overview, message.overview
-        for name, text in ended(before, message.overview):
+    def show_overview(self, overview: Overview) -> None:
+        """Show a new overview of the store, and report the sweeps that ended."""
+        before, self.overview = self.overview, overview
+        for name, text in ended(before, overview):
             self.notify(text, title=name, markup=False, timeout=10)
-            self._tell_outside(name, text, message.overview.notify)
-        if self.screen_stack and self.mode_screen.standing:
-            self.mode_screen.show(message.overview)
-            self.tell_age()
+            self._notify_outside(name, text, overview.notify)
+        if self.screen_stack and self.mode_screen.alive:
+            self.mode_screen.show(overview)
+            self.show_age()
 
-    def _tell_outside(self, name: str, text: str, how: str) -> None:
+    def _notify_outside(self, name: str, text: str, how: str) -> None:
         """Notify a user who is in another window."""
         if how != "off":
             self.bell()
@@ -133,9 +125,12 @@ class Dashboard(App[None]):
             return
         title = f"rsctl {name}"
         if on_this_desktop(os.environ):
-            self.background.ask(f"notify {name}", partial(notify_send, title, text), self)
+            self.background.submit(f"notify {name}", partial(notify_send, title, text), self)
         elif self._driver is not None and not self.is_headless:
             self._driver.write(through_terminal(title, text, os.environ))
+
+    def on_done(self, message: Done) -> None:
+        message.then(message.value)
 
     def on_failed(self, message: Failed) -> None:
         self.notify(plain(message.text, 600), severity="error", markup=False)
@@ -151,11 +146,11 @@ class Dashboard(App[None]):
         """The screen of the mode, below any dialog."""
         return cast("ModeScreen", self.screen_stack[0])
 
-    def tell_age(self) -> None:
+    def show_age(self) -> None:
         """Show the age of the data in the first line."""
         for bar in self.mode_screen.query(TopBar):
             overview = self.overview
-            bar.tell(
+            bar.show_status(
                 overview.store if overview else "", overview.taken if overview else 0.0, self.paused, self.background.busy("store"), overview.unheard if overview else 0.0,
             )  # fmt: skip
 
@@ -199,13 +194,13 @@ class Dashboard(App[None]):
             return False
         return True
 
-    def on_top_bar_wanted(self, message: TopBar.Wanted) -> None:
+    def on_top_bar_mode_selected(self, message: TopBar.ModeSelected) -> None:
         self.action_mode(message.mode)
 
     def action_mode(self, name: str) -> None:
         """Go to another mode."""
         if self.screen is self.mode_screen and name != self.current_mode:
-            self.sweep_in_sight = self.mode_screen.sweep_name() or self.sweep_in_sight
+            self.selected_sweep = self.mode_screen.sweep_name() or self.selected_sweep
             self.switch_mode(name)
 
     def action_pause(self) -> None:
@@ -216,15 +211,15 @@ class Dashboard(App[None]):
     def action_read_again(self) -> None:
         """Discard the cache and read everything again."""
 
-        def look() -> Answer:
+        def reread() -> Overview:
             self.watcher = None
-            return self._look()
+            return self._poll()
 
-        self.background.ask("store", look, self)
+        self.background.submit("store", reread, self, self.show_overview)
 
-    def look_now(self) -> None:
+    def poll_now(self) -> None:
         """Poll at once after a change, without waiting for the ticker."""
-        self.background.ask("store", self._look, self)
+        self.background.submit("store", self._poll, self, self.show_overview)
 
     async def action_quit(self) -> None:
         """Quit, after confirmation if the form has unsaved changes."""
@@ -232,14 +227,13 @@ class Dashboard(App[None]):
             self.exit()
             return
 
-        def answered(yes: bool | None) -> None:
-            if yes:
-                form.keep()
-                self.background.finish("draft", 1.0)
-                self.exit()
+        def leave() -> None:
+            form.keep()
+            self.background.finish("draft", 1.0)
+            self.exit()
 
         text = f"'{plain(form.unsaved, 60)}' has unsaved changes (3, then w, saves them). They are kept and offered next time."
-        self.push_screen(ConfirmScreen("Quit rsctl?", text, "Quit", "Stay"), answered)
+        self.mode_screen.confirm("Quit rsctl?", text, "Quit", leave, "Stay")
 
     def action_help(self) -> None:
         screen = self.mode_screen
@@ -253,9 +247,7 @@ class Dashboard(App[None]):
         for name in self.MODES:
             if name != self.current_mode:
                 yield SystemCommand(f"Go to {name}", f"The {name} mode", partial(self.action_mode, name))
-        yield SystemCommand(
-            "Pause or resume", "Pause or resume updates; tasks keep running (p)", self.action_pause
-        )
+        yield SystemCommand("Pause or resume", "Updates; tasks keep running (p)", self.action_pause)
         yield SystemCommand("Reload everything", "Read the whole store again (F5)", self.action_read_again)
         yield SystemCommand("Keys", "About this screen, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
@@ -264,7 +256,7 @@ class Dashboard(App[None]):
 
 def _screen(mode: str) -> ModeScreen:
     """Imports and makes a mode's screen, so that the first paint only loads the first mode."""
-    module = import_module(f"rsctl.tui.screens.{mode}")
+    module = import_module(f"rsctl.tui.{mode}.screen")
     return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 

@@ -10,32 +10,50 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from textual.events import Event
 from textual.message_pump import MessagePump
 
 from rsctl.errors import UserError
 
+T = TypeVar("T")
 REST = 9.0
 """Repeated work pauses for this many times its own duration, so that it uses at most a tenth of a core."""
 
 
-class Answer(Event, bubble=False):
+class Result(Event, bubble=False):
     """Result of a job. An event, so that a screen can drop results that arrive after its widgets are gone."""
 
 
-class Failed(Answer):
-    """A job ended with the error in `text`."""
+class Done(Result, bubble=False):
+    """A job ended; its receiver calls `then` with the value."""
 
-    def __init__(self, group: str, text: str) -> None:
+    def __init__(self, then: Callable[[Any], object], value: object) -> None:
         super().__init__()
-        self.group, self.text = group, text
+        self.then, self.value = then, value
+
+
+class Failed(Result, bubble=False):
+    """A job ended with the error in `text`; its receiver calls `handle`, if any, or shows it."""
+
+    def __init__(self, group: str, text: str, handle: Callable[[str], object] | None = None) -> None:
+        super().__init__()
+        self.group, self.text, self.handle = group, text, handle
+
+
+@dataclass
+class _Job:
+    run: Callable[[], Any]
+    to: MessagePump
+    then: Callable[[Any], object] | None
+    failed: Callable[[str], object] | None
 
 
 @dataclass
 class _Group:
     wake: threading.Condition = field(default_factory=threading.Condition)
-    waiting: tuple[Callable[[], Answer | None], MessagePump] | None = None
+    waiting: _Job | None = None
     started: float = 0.0
     """Monotonic start time of the running job; 0 if there is none."""
     ended: float = 0.0
@@ -48,8 +66,19 @@ class Background:
     def __init__(self) -> None:
         self._groups: dict[str, _Group] = {}
 
-    def ask(self, group: str, errand: Callable[[], Answer | None], to: MessagePump) -> None:
-        """Run `errand` on the group's thread and post its result to `to`."""
+    def submit(
+        self,
+        group: str,
+        job: Callable[[], T | None],
+        to: MessagePump,
+        then: Callable[[T], object] | None = None,
+        failed: Callable[[str], object] | None = None,
+    ) -> None:
+        """Run `job` on the group's thread; `to` then calls `then` with its value, or `failed` with its error.
+
+        Both run on the UI thread and only while `to` exists. Without `then` the job may return a `Result`, which is
+        posted to `to`; None reports nothing.
+        """
         entry = self._groups.get(group)
         if entry is None:
             entry = self._groups[group] = _Group()
@@ -57,7 +86,7 @@ class Background:
                 target=self._serve, args=(group, entry), name=f"rsctl-{group}", daemon=True
             ).start()
         with entry.wake:
-            entry.waiting = (errand, to)
+            entry.waiting = _Job(job, to, then, failed)
             entry.wake.notify()
 
     def due(self, group: str, every: float) -> bool:
@@ -84,16 +113,17 @@ class Background:
             with entry.wake:
                 while entry.waiting is None:
                     entry.wake.wait()
-                (errand, to), entry.waiting = entry.waiting, None
+                job, entry.waiting = entry.waiting, None
                 entry.started = time.monotonic()
             processor = time.thread_time()
             try:
-                message = errand()
+                value = job.run()
+                message = value if job.then is None or value is None else Done(job.then, value)
             except UserError as error:
-                message = Failed(group, str(error))
+                message = Failed(group, str(error), job.failed)
             except Exception as error:
-                message = Failed(group, f"{type(error).__name__}: {error}")
+                message = Failed(group, f"{type(error).__name__}: {error}", job.failed)
             entry.cost = time.thread_time() - processor
             entry.ended, entry.started = time.monotonic(), 0.0
             if message is not None:
-                to.post_message(message)
+                job.to.post_message(message)

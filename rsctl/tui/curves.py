@@ -31,7 +31,7 @@ from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
 from rsctl.store.tables import Reader, data_files, read_findings
 from rsctl.tui.lines import draw
-from rsctl.tui.views import Curve, RunView, Sample
+from rsctl.tui.views import Curve, ImageView, RunView
 
 KEPT_BYTES = 32_000_000
 """Bytes of counts kept in memory; the least recently used runs are read again when needed."""
@@ -116,7 +116,7 @@ class Curves:
             self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
         return measure_counts(begun, order, certificate, alpha, entry["radii"])
 
-    def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[Sample]:
+    def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[ImageView]:
         """The images of a run one by one, in ascending order of their position; 0 for counts that are unknown."""
         folder = Run(Path(store) / run.entry["kind"] / run.counts)
         try:
@@ -134,7 +134,7 @@ class Curves:
             draws = found.logged.log.radii.draws
         radius = found.certified.radius if found.kind != "attacks" else found.distance
         columns = (found.index, found.labels, found.certified.predicted, radius, first, second, draws, found.seconds)  # fmt: skip
-        return [Sample(*values) for values in zip(*(np.asarray(c).tolist() for c in columns), strict=True)]
+        return [ImageView(*values) for values in zip(*(np.asarray(c).tolist() for c in columns), strict=True)]
 
     def refused(self, runs: Sequence[RunView]) -> dict[str, str]:
         """The certificates that refuse the counts of all these runs, with a short reason."""

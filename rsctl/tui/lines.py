@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.measurement import Measurement
-from rsctl.store.degenerate import said
+from rsctl.store.degenerate import warning_of
 from rsctl.tui.views import Curve, RunView
 
 POINTS = 241
@@ -26,7 +26,7 @@ def draw(found: Measurement, run: RunView, problems: Sequence[str]) -> Curve:
     n, alpha = (found.n or 0, found.alpha or 0.0) if found.estimated else (0, 0.0)
     about = Curve(
         run.key, run.title, found.certificate, found.guarantee, found.norm, alpha, n, found.images, found.planned,
-        problems=tuple(problems), warning=said(found.degenerate) or run.warning, attacked=attacked,
+        problems=tuple(problems), warning=warning_of(found.degenerate) or run.warning, attacked=attacked,
     )  # fmt: skip
     if not found.images:
         return about

@@ -11,19 +11,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rsctl.config.runs import TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.results.logs import alike_logs
 from rsctl.results.notes import settings_of, told_apart
+from rsctl.results.rounding import plain as setting_text
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
+from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.run_kinds import RunKind
 
 
 @dataclass
-class Entry:
+class PlannedRun:
     """A row of a sweep: a run as planned, or an imported log; read once."""
 
     key: str
@@ -46,16 +48,16 @@ class Entry:
 
 
 @dataclass
-class Sweep:
+class PlannedSweep:
     """A sweep as planned, and the logs that were imported beside it."""
 
     stamp: tuple[int, ...]
-    plan: dict[str, Any]
-    entries: list[Entry]
+    plan: PlanRecord
+    entries: list[PlannedRun]
     problems: list[str]
 
 
-def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
+def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
     """The sweep, or the same object as before where its files haven't changed."""
     folder = store.sweep_folder(name)
     stamp = (*_stamp(folder / "plan.json"), *_stamp(folder / "imports"))
@@ -63,9 +65,9 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
         return before
     plan, beside = find_sweep(store, name)
     problems: list[str] = []
-    entries = [_entry(store, name, values, problems) for values in plan["entries"]]
+    entries = [_entry(store, name, vars(entry), problems) for entry in plan["entries"]]
     _name(entries)
-    sampled = (entry["radii"] for entry in plan["entries"] if entry["kind"] == "counts")
+    sampled = (entry.radii for entry in plan["entries"] if entry.kind is RunKind.COUNTS)
     radii = next(sampled, Certification().radii)
     readable = []
     for shown in beside:
@@ -77,7 +79,7 @@ def read_sweep(store: Store, name: str, before: Sweep | None) -> Sweep:
     alike, several = alike_logs(logs), _several(logs)
     entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
-    return Sweep(stamp, plan, entries, problems)
+    return PlannedSweep(stamp, plan, entries, problems)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
@@ -97,7 +99,7 @@ def _several(beside: Sequence[ShownImport]) -> list[str]:
 
 def _logged(
     sweep: str, shown: ShownImport, radii: Sequence[float], several: Sequence[str], told: str
-) -> Entry:
+) -> PlannedRun:
     """An imported log: it has no tasks."""
     spec = shown.log.spec
     alpha = f"{shown.alpha:g}" if shown.alpha else ""
@@ -130,10 +132,10 @@ def _logged(
     parts |= {key: str(getattr(spec, key)) for key in several}
     if told:
         parts["file"] = told
-    return Entry(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
+    return PlannedRun(f"{sweep}/{shown.log.id}/{alpha}", "", shown.log.id, settings, values, {}, "", parts)
 
 
-def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> Entry:
+def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]) -> PlannedRun:
     model, table = store.run("models", values["model"]), store.run(values["kind"], values["run"])
     parents = [store.run("models", name) for name in values.get("parents", ())]
     planned = [Task(run, 0) for run in (*parents, model)] + [Task(table, n) for n in values["tasks"]]
@@ -143,27 +145,20 @@ def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]
     settings: dict[str, Any] = {}
     problem = ""
     try:
-        settings = _settings(model, table)
+        train = model.train_spec
+        heading = {"method": train.method, "sigma": train.sigma, "seed": train.seed}
+        settings = {**heading, **settings_of(train, table.table_spec)}
     except UserError as error:
         problem = plain(str(error))
         problems.append(problem)
     certificates = "+".join(values["certificates"])
     key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
-    return Entry(key, model.id, table.id, settings, values, tasks, problem)
+    return PlannedRun(key, model.id, table.id, settings, values, tasks, problem)
 
 
-def _settings(model: Run, table: Run) -> dict[str, Any]:
-    train = model.train_spec
-    return {**_heading(train), **settings_of(train, table.table_spec)}
-
-
-def _heading(train: TrainSpec) -> dict[str, Any]:
-    return {"method": train.method, "sigma": train.sigma, "seed": train.seed}
-
-
-def _name(entries: list[Entry]) -> None:
+def _name(entries: list[PlannedRun]) -> None:
     """Set titles: method, σ, verifier or attack, and the settings that distinguish runs with the same ones."""
-    alike: dict[tuple[Any, Any, str], list[Entry]] = {}
+    alike: dict[tuple[Any, Any, str], list[PlannedRun]] = {}
     for entry in entries:
         if entry.settings:
             by = entry.settings.get("verification.verifier") or entry.settings.get("attack.attack") or ""
@@ -178,10 +173,10 @@ def _name(entries: list[Entry]) -> None:
                 value = column[at]
                 # An attack on the network itself has no noise: its noise settings are all 0.
                 if value is not None and (value or not key.startswith("attack.")):
-                    entry.parts[key] = f"{key.split('.', 1)[-1]} {_short(value)}"
+                    entry.parts[key] = f"{key.split('.', 1)[-1]} {setting_text(value)}"
 
 
-def _shorten(entries: list[Entry]) -> None:
+def _shorten(entries: list[PlannedRun]) -> None:
     """Set names within the sweep: titles without the parts that all runs share."""
     named = [entry.parts for entry in entries if entry.parts]
     shared = {key for key in (named[0] if named else ()) if len({parts.get(key) for parts in named}) == 1}
@@ -196,7 +191,3 @@ def _joined(parts: dict[str, str]) -> str:
     heading = " ".join(filter(None, (by, parts.get("sigma"), parts.get("log"))))
     settings = (text for key, text in parts.items() if key not in ("method", "by", "sigma", "log"))
     return plain(" · ".join(filter(None, (heading, *settings))), 120)
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -73,12 +73,12 @@ class RunView:
         return self.entry.get("kind") == "imports"
 
     @cached_property
-    def progress(self) -> Progress:
+    def progress(self) -> ProgressView:
         """Progress of all its tasks."""
         return progress_of(self.tasks)
 
     @cached_property
-    def stage_progress(self) -> Progress:
+    def stage_progress(self) -> ProgressView:
         """Progress of the tasks of its stage."""
         return progress_of(self.stage_tasks)
 
@@ -116,7 +116,7 @@ class SweepView:
         return tuple({task.key: task for run in self.runs for task in run.tasks}.values())
 
     @cached_property
-    def progress(self) -> Progress:
+    def progress(self) -> ProgressView:
         """Progress of all its tasks."""
         return progress_of(self.tasks)
 
@@ -169,7 +169,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Sample:
+class ImageView:
     """One image of a run; predicted is -1 where the certificate abstains."""
 
     index: int
@@ -194,7 +194,7 @@ class TrainingCurve:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProgressView:
     """Summary of several tasks."""
 
     state: str
@@ -209,7 +209,7 @@ class Progress:
     states: Mapping[str, int] = field(default_factory=dict)
 
 
-def progress_of(tasks: Iterable[TaskView]) -> Progress:
+def progress_of(tasks: Iterable[TaskView]) -> ProgressView:
     """The state, share done and rate of several tasks.
 
     The time left is that of the running, queued and waiting tasks at the present rate; it is unknown while
@@ -219,7 +219,7 @@ def progress_of(tasks: Iterable[TaskView]) -> Progress:
     counted = Counter(task.state for task in everything)
     states = {state: counted[state] for state in STATES if counted[state]}
     if not everything:
-        return Progress("new", "new", 0.0)
+        return ProgressView("new", "new", 0.0)
     leading = next(iter(states))
     text = leading
     bad = sum(states.get(state, 0) for state in BAD_STATES)
@@ -235,4 +235,4 @@ def progress_of(tasks: Iterable[TaskView]) -> Progress:
         usual = sum(totals) / len(totals)
         pending = [task for task in everything if task.state in ("running", "queued", "waiting")]
         left = sum((task.total or usual) - task.done for task in pending) / rate
-    return Progress(leading, text, share, rate, unit, left, states)
+    return ProgressView(leading, text, share, rate, unit, left, states)

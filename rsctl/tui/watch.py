@@ -10,17 +10,17 @@ import os
 import time
 from pathlib import Path
 
-from rsctl.cluster.all_backends import Everywhere, notices
-from rsctl.cluster.control import TaskStatus, statuses
+from rsctl.cluster.all_backends import AllBackends, notices
 from rsctl.cluster.dropped import dropped_tasks, held_keys
 from rsctl.cluster.slurm.watch import WATCH
+from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
 from rsctl.plain import plain
-from rsctl.plan.tasks import VERBS, Task
+from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
-from rsctl.tui.planned import Entry, Sweep, read_sweep
+from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 
 
@@ -29,7 +29,7 @@ class Watcher:
 
     def __init__(self) -> None:
         self._place: Place | None = None
-        self._sweeps: dict[str, Sweep] = {}
+        self._sweeps: dict[str, PlannedSweep] = {}
         self._done: dict[str, TaskView] = {}
         self._views: list[SweepView] = []
         self._last: dict[str, TaskView] = {}
@@ -42,12 +42,12 @@ class Watcher:
             self._place = load_settings()
         return self._place
 
-    def look(self) -> Overview:
+    def poll(self) -> Overview:
         """All sweeps with the states of their tasks; a sweep that can't be read is named in `problems`."""
         place = self.place
         store = Store(place.store)
         problems: list[str] = []
-        found: dict[str, Sweep] = {}
+        found: dict[str, PlannedSweep] = {}
         held = held_keys(store)
         names = [*store.sweep_names(), *store.import_only()]
         for name in names:
@@ -75,7 +75,7 @@ class Watcher:
             self._dropped(place, found, held) if complete else (),
         )
 
-    def _dropped(self, place: Place, sweeps: dict[str, Sweep], held: set[str]) -> tuple[TaskView, ...]:
+    def _dropped(self, place: Place, sweeps: dict[str, PlannedSweep], held: set[str]) -> tuple[TaskView, ...]:
         """Open tasks that no sweep needs, among those held before the sweeps were read."""
         wanted = {
             key
@@ -86,7 +86,7 @@ class Watcher:
         }
         return tuple(_task_view(status) for status in dropped_tasks(place, held - wanted))
 
-    def _statuses(self, place: Place, sweeps: dict[str, Sweep]) -> dict[str, TaskView]:
+    def _statuses(self, place: Place, sweeps: dict[str, PlannedSweep]) -> dict[str, TaskView]:
         """Views by task key: one query for all open tasks, and none for done ones."""
         open_tasks: dict[str, Task] = {}
         entries = [entry for sweep in sweeps.values() for entry in sweep.entries]
@@ -104,7 +104,7 @@ class Watcher:
                 open_tasks |= {key: task for key, task in tasks.items() if key not in self._done}
         found: dict[str, TaskView] = {}
         if open_tasks:
-            for key, status in statuses(open_tasks.values(), Everywhere(place)).items():
+            for key, status in statuses(open_tasks.values(), AllBackends(place)).items():
                 view = _task_view(status)
                 if view == (before := self._last.get(key)):
                     view = before
@@ -116,7 +116,7 @@ class Watcher:
 
 
 def _unheard() -> float:
-    if not WATCH.away:
+    if not WATCH.problem:
         return 0.0
     return WATCH.view.taken if WATCH.view else -1.0
 
@@ -132,7 +132,7 @@ def _task_view(status: TaskStatus) -> TaskView:
     task = status.task
     return TaskView(
         task.key,
-        "train" if task.run.kind == "models" else f"{VERBS[task.run.kind]} {task.number}",
+        f"{task.run.kind.verb} {task.number}" if task.run.kind.is_table else "train",
         f"{task.run.kind}/{task.run.id}",
         task.number,
         status.state.value,
@@ -148,7 +148,9 @@ def _task_view(status: TaskStatus) -> TaskView:
     )
 
 
-def _sweep_view(name: str, sweep: Sweep, tasks: dict[str, TaskView], before: SweepView | None) -> SweepView:
+def _sweep_view(
+    name: str, sweep: PlannedSweep, tasks: dict[str, TaskView], before: SweepView | None
+) -> SweepView:
     """The sweep's view; if nothing changed, the sweep and its runs are the same objects as before."""
     known = {run.key: run for run in before.runs} if before else {}
     runs = tuple(_run_view(name, entry, tasks, known.get(entry.key)) for entry in sweep.entries)
@@ -160,21 +162,12 @@ def _sweep_view(name: str, sweep: Sweep, tasks: dict[str, TaskView], before: Swe
     return view
 
 
-def _run_view(sweep: str, entry: Entry, tasks: dict[str, TaskView], before: RunView | None) -> RunView:
+def _run_view(sweep: str, entry: PlannedRun, tasks: dict[str, TaskView], before: RunView | None) -> RunView:
     views = tuple(tasks[key] for keys in entry.tasks.values() for key in keys if key in tasks)
     if before and before.entry is entry.values and len(views) == len(before.tasks) and all(map(operator.is_, views, before.tasks)):  # fmt: skip
         return before
     run = RunView(
-        entry.key,
-        sweep,
-        entry.title,
-        entry.name,
-        entry.model,
-        entry.counts,
-        entry.settings,
-        entry.values,
-        views,
-        entry.problem,
-    )
+        entry.key, sweep, entry.title, entry.name, entry.model, entry.counts, entry.settings, entry.values, views, entry.problem,
+    )  # fmt: skip
     _ = run.progress, run.stage_progress
     return run

@@ -64,6 +64,13 @@ async def until(pilot: Any, true: Callable[[], object], what: str) -> None:
         await pilot.pause(0.2)
 
 
+def text_of(app: Any) -> str:
+    """The screen as text."""
+    from textual.geometry import Size
+
+    return "\n".join(strip.text for strip in app.screen._compositor.render_strips(Size(*app.size)))
+
+
 def keep(app: Any, folder: Path, name: str) -> None:
     """The screen as SVG, without fonts from elsewhere and without what nobody sees."""
     picture = app.export_screenshot(title=f"rsctl: {name}", simplify=True)
@@ -86,11 +93,12 @@ async def look(folder: Path, size: tuple[int, int]) -> None:
         await until(pilot, lambda: app.overview and app.overview.sweeps, "sweep")
         runs = lambda: app.overview.sweeps[0].runs  # noqa: E731
         begun = lambda: [r for r in runs() if r.stage == "certify" and 0.3 < r.stage_progress.share < 1]  # noqa: E731
-        await until(pilot, begun, "run that is being certified")
+        ended = lambda: any(r.progress.share == 1 for r in runs())  # noqa: E731
+        await until(pilot, lambda: ended() and begun(), "run that is being certified beside one that is done")
         grid.move_to(begun()[0].key)
         await pilot.press("right")
-        facts = app.screen.query_one("#Curve Lines")
-        await until(pilot, lambda: " of 300 images" in str(facts.render()), "curve")
+        partly = lambda: re.search(r"\b([6-9]\d|[12]\d\d) of 300 images", text_of(app))  # noqa: E731
+        await until(pilot, partly, "curve of the run in progress")
         keep(app, folder, "sweeps")
         await until(pilot, lambda: app.overview.sweeps[0].progress.share == 1, "end of the sweep")
         await pilot.press("2")

@@ -69,7 +69,7 @@ def store() -> None:
     from PIL import Image
     from sweeps import CANCELLED, FAILING, FINISHED, INTERRUPTED, MAIN, PARTIAL, TRAINING, WAITING
 
-    from rsctl.cluster.task import MODULES
+    from rsctl.cluster.task import module_of
     from rsctl.store.task_context import Stopped
 
     with tempfile.TemporaryDirectory() as folder:
@@ -121,7 +121,7 @@ def store() -> None:
             work = chain.work(task, StopsAfter)
             work.tiles = tiles
             try:
-                importlib.import_module(MODULES[task.run.kind]).main(work)
+                importlib.import_module(module_of(task.run)).main(work)
             except Stopped:
                 work.claim.end("stopped", "signal SIGTERM")
                 return

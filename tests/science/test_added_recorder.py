@@ -32,7 +32,9 @@ from rsctl.store.tables import data_files, read_table
 from rsctl.store.task_context import Stopped
 
 TEXT = Path(__file__).parents[2] / ".github" / "ARCHITECTURE.md"
-FILES = dict(re.findall(r"```(?:python|toml)\n# (\S+)\n(.*?)```", TEXT.read_text(), re.DOTALL))
+FILES = dict(
+    re.findall(r"```(?:python|toml)\n# (tails/\S+|sweep\.toml)\n(.*?)```", TEXT.read_text(), re.DOTALL)
+)
 CPU = torch.device("cpu")
 
 

@@ -84,7 +84,7 @@ def trained(chain: Chain, name: str, model: dict[str, Any], training: dict[str, 
         "sigma": SIGMA, "training": training, "certification": {"n0": 10, "n": 100, "max_images": 1},
     }  # fmt: skip
     chain.plan(values)
-    run = chain.store.run("models", chain.store.sweep(name)["entries"][0]["model"])
+    run = chain.store.run("models", chain.store.sweep(name)["entries"][0].model)
     if not run.model_file.exists():  # a tuned recipe may be the fitted one
         chain.run(Task(run, 0))
     return run

@@ -264,7 +264,7 @@ def test_from_a_sweep_file_to_a_table(chain: Chain) -> None:
         ({"certification": {"stopping": "radius-within"}}, "counts every position of its intervals once"),
         ({"certification": {"selection": "clean"}}, "counts every position of its intervals once"),
         ({"certification": {"arithmetic": "exact"}}, "supports Gaussian noise only"),
-        ({"method": "smoothadv"}, "Methods that support it: gaussian, stability, consistency"),
+        ({"method": "smoothadv"}, "Methods that support it: consistency, gaussian, stability"),
         ({"method": {"name": "consistency", "steps": 4}}, "consistency with steps = 4 moves images"),
     ],
 )  # fmt: skip

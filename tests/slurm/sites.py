@@ -16,6 +16,7 @@ from chain import tiny, toml
 from cluster import FAKE_JOBS, Cluster
 
 from rsctl.cluster import control
+from rsctl.cluster.task_status import TaskStatus
 from rsctl.config.settings import Place, load_settings
 from rsctl.store.attempts import State, attempt_numbers, read_attempt
 from rsctl.store.files import replace
@@ -116,7 +117,7 @@ class Site:
             options = ("--cluster", "slurm", *options)
         return self.rsctl("submit", "try.toml", *options, fake=fake, code=code).stderr
 
-    def statuses(self) -> dict[str, control.TaskStatus]:
+    def statuses(self) -> dict[str, TaskStatus]:
         return control.sweep_statuses(self.place, "try")
 
     def states(self) -> list[str]:

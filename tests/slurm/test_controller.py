@@ -10,9 +10,9 @@ import pytest
 
 from rsctl.cluster.all_backends import notices
 from rsctl.cluster.slurm import commands
-from rsctl.cluster.slurm.commands import JobRow, compress, look_at_queue
+from rsctl.cluster.slurm.commands import JobRow, compress, read_queue
 from rsctl.cluster.slurm.failure_reason import explain
-from rsctl.cluster.slurm.states import seen_of
+from rsctl.cluster.slurm.states import state_of
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 
@@ -157,7 +157,7 @@ def publish_fast(file: Path) -> None:
     ],
 )  # fmt: skip
 def test_every_state_of_slurm_is_one_of_ours_with_its_reason(row: JobRow, state: State, words: str) -> None:
-    seen = seen_of(row)
+    seen = state_of(row)
     assert seen.state == state
     assert words in seen.reason
 
@@ -167,7 +167,7 @@ def test_what_kept_a_task_from_beginning_is_told(tmp_path: Path) -> None:
     log.write_text(
         "slurmstepd-n1: error: execve(): /no/python: No such file or directory\nsrun: error: n1: task 0: Exited with exit code 2\n"
     )
-    seen = seen_of(JobRow("FAILED", "NonZeroExitCode"))
+    seen = state_of(JobRow("FAILED", "NonZeroExitCode"))
     run = Store(tmp_path).run("models", "a")
     told = "SLURM: FAILED (NonZeroExitCode); error: execve(): /no/python: No such file or directory"
     assert explain(seen, run, log, began=False).reason == told
@@ -188,7 +188,7 @@ def test_rows_that_cannot_be_read_are_counted_and_a_users_format_does_not_matter
     squeue.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
     monkeypatch.setenv("SQUEUE_FORMAT", "%i")
-    view = look_at_queue()
+    view = read_queue()
     assert view.rows["12_3"].state == "RUNNING"
     assert view.rows["13"] == JobRow("PENDING", "Priority")
     assert view.comments == {"rsctl:x": ["12_3"]}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, look_at_queue, partitions
+from rsctl.cluster.slurm.commands import JobRow, QueueView, limits, partitions, read_queue
 from rsctl.cluster.slurm.limits import room_for
 from rsctl.config.settings import SlurmProfile
 
@@ -36,7 +36,7 @@ def manage(accounted_site: Site) -> Iterator[Manage]:
 
 def room(profile: SlurmProfile) -> tuple[float, str]:
     known = partitions()
-    found = room_for(profile, known[profile.partition or "cpu"], limits(), look_at_queue())
+    found = room_for(profile, known[profile.partition or "cpu"], limits(), read_queue())
     return found.jobs, found.why
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from rsctl.cluster.slurm.arrays import ON_A_GPU, Array, reckoned_memory
+from rsctl.cluster.slurm.arrays import ON_A_GPU, Array, estimated_memory
 from rsctl.cluster.slurm.commands import Partition, limits, partitions, with_memory
-from rsctl.cluster.slurm.memory import Memory
+from rsctl.cluster.slurm.memory import PartitionMemory
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import SlurmProfile
 from rsctl.plan.tasks import Request, Task
@@ -67,8 +67,8 @@ def test_a_partition_is_read_with_its_cluster(site: Site) -> None:
     assert with_memory(partition, replace(limits(), memory=None)) is partition
 
 
-NONE = Memory.of({})
-PER_CPU = Memory.of({"DefMemPerCPU": "2048", "MaxMemPerCPU": "4096"})
+NONE = PartitionMemory.of({})
+PER_CPU = PartitionMemory.of({"DefMemPerCPU": "2048", "MaxMemPerCPU": "4096"})
 
 
 @pytest.mark.parametrize(
@@ -80,15 +80,15 @@ PER_CPU = Memory.of({"DefMemPerCPU": "2048", "MaxMemPerCPU": "4096"})
         (PER_CPU, {}, 5, False, 5),
         (PER_CPU, {}, 5, True, 8),
         (PER_CPU, {}, 20, False, 8),  # no more than the partition gives
-        (Memory.of({"DefMemPerNode": "1024"}), {}, 300, False, 100),  # nor than its nodes have
+        (PartitionMemory.of({"DefMemPerNode": "1024"}), {}, 300, False, 100),  # nor than its nodes have
         (PER_CPU, {"mem-per-cpu": "6G"}, 9, False, None),  # said otherwise
         (PER_CPU, {}, 0, False, None),  # of an older version
-        (Memory.of({"DefMemPerNode": "0"}).over(PER_CPU), {}, 5, False, 5),
+        (PartitionMemory.of({"DefMemPerNode": "0"}).over(PER_CPU), {}, 5, False, 5),
     ],
 )
 def test_only_where_it_is_missing(
     tmp_path: Path,
-    memory: Memory | None,
+    memory: PartitionMemory | None,
     extra: dict[str, str],
     reckoned: float,
     on_gpus: bool,
@@ -101,7 +101,7 @@ def test_only_where_it_is_missing(
     )
     array = Array((Request(Task(run, 0), (), StageResources(threads=2), "code", 0),), ())
     partition = Partition("p", True, True, math.inf, 8, 100.0, 0, memory)
-    assert reckoned_memory(array, SlurmProfile(extra=extra), partition, on_gpus) == expected
+    assert estimated_memory(array, SlurmProfile(extra=extra), partition, on_gpus) == expected
 
 
 def test_the_memory_of_a_gpu_is_not_asked_of_its_node(tmp_path: Path) -> None:
@@ -109,6 +109,8 @@ def test_the_memory_of_a_gpu_is_not_asked_of_its_node(tmp_path: Path) -> None:
     launch = {"code": "", "data": "", "plugins": [], "threads": 2, "reckoned_gb": 24.0, "network_gb": 19.0}
     write(run.path / "launch.json", to_json(launch))
     array = Array((Request(Task(run, 0), (), StageResources(threads=2), "code", 0),), ())
-    partition = Partition("p", True, True, math.inf, 8, 100.0, 0, Memory.of({"DefMemPerNode": "1024"}))
-    assert reckoned_memory(array, SlurmProfile(), partition, on_gpus=False) == 24
-    assert reckoned_memory(array, SlurmProfile(), partition, on_gpus=True) == 5 + ON_A_GPU
+    partition = Partition(
+        "p", True, True, math.inf, 8, 100.0, 0, PartitionMemory.of({"DefMemPerNode": "1024"})
+    )
+    assert estimated_memory(array, SlurmProfile(), partition, on_gpus=False) == 24
+    assert estimated_memory(array, SlurmProfile(), partition, on_gpus=True) == 5 + ON_A_GPU

@@ -21,7 +21,7 @@ from rsctl.errors import InputError, RefusedError
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import Claim, State, attempt_numbers, here
 from rsctl.store.layout import Store
-from rsctl.store.records import passed_over
+from rsctl.store.records import skipped_records
 from rsctl.tui import watch
 
 TWO = tiny(grid={"sigma": [0.25, 0.5]})
@@ -156,7 +156,7 @@ def test_what_is_submitted_while_one_looks_is_not_dropped(
     assert not status_values(chain.place)["dropped"]
     assert not status_values(chain.place, "tiny")["dropped"]
     assert not dropped.dropped_tasks(chain.place)
-    assert not watch.Watcher().look().dropped
+    assert not watch.Watcher().poll().dropped
     assert next(levels, None) is None
 
 
@@ -168,11 +168,11 @@ def test_the_dashboard_lists_them_beside_a_damaged_run_but_not_beside_a_damaged_
     submit(chain.file(ONE), chain.place, update=True)
     (run,) = [run for run in chain.store.runs("counts") if "s0.5" in run.id]
     (run.path / "spec.json").write_text("{")
-    seen = watch.Watcher().look()
+    seen = watch.Watcher().poll()
     assert seen.problems
     assert len(seen.dropped) == 3
     (chain.store.sweep_folder("tiny") / "plan.json").write_text("{")
-    assert not watch.Watcher().look().dropped
+    assert not watch.Watcher().poll().dropped
 
 
 def test_damaged_lists_of_tasks_and_strange_processes_are_passed_over(
@@ -221,7 +221,7 @@ def test_what_another_user_handed_to_slurm_is_open_until_its_files_say_that_it_e
 ) -> None:
     submit(chain.file(ONE), chain.place)
     (run,) = chain.store.runs("counts")
-    monkeypatch.setattr("rsctl.cluster.slurm.backend.WATCH.look", lambda _: QueueView({}, {}, 0, 0.0))
+    monkeypatch.setattr("rsctl.cluster.slurm.backend.WATCH.poll", lambda _: QueueView({}, {}, 0, 0.0))
     folder = chain.store.root / "submissions" / "theirs"
     theirs = Submission(
         "theirs", "slurm", "c", os.getuid() + 1, 0.0, str(folder), {5: 0, 6: 1, 7: 2}, True, "9"
@@ -327,7 +327,7 @@ def test_progress_of_a_damaged_run_is_told_as_far_as_it_can_be(chain: Chain) -> 
     (table.task.run.path / "spec.json").write_text("{")
     found = sweep_statuses(chain.place, "tiny")[table.task.key]
     assert (found.reason, found.done, found.total, found.rate) == ("", 0, 0, 0)
-    assert any(f"{again.file}: '" in told for told in passed_over())  # named, and left out
+    assert any(f"{again.file}: '" in told for told in skipped_records())  # named, and left out
     again.write("progress", done=1, total=10, unit="images")
     found = sweep_statuses(chain.place, "tiny")[table.task.key]
     assert found.reason == "2 images being redone: attempt 1 hadn't saved them"

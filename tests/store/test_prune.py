@@ -12,11 +12,11 @@ from chain import Chain, tiny
 from rsctl.cluster.prune import leftovers, remove
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.attempts import Claim, here
-from rsctl.store.layout import KINDS, TABLES
+from rsctl.store.run_kinds import TABLES, RunKind
 
 
 def runs(chain: Chain) -> set[str]:
-    return {f"{run.kind}/{run.id}" for kind in KINDS for run in chain.store.runs(kind)}
+    return {f"{run.kind}/{run.id}" for kind in RunKind for run in chain.store.runs(kind)}
 
 
 def gone(chain: Chain, *sweeps: str, recent: float = -1.0) -> set[str]:
@@ -75,7 +75,7 @@ def test_what_a_table_that_stays_stands_on_stays_too(chain: Chain) -> None:
 def test_what_is_at_work_is_refused(chain: Chain) -> None:
     (request, *_) = chain.plan(tiny()).requests
     Claim.take(request.task.run, request.task.number, here())
-    with pytest.raises(RefusedError, match="still at work"):
+    with pytest.raises(RefusedError, match="still running"):
         gone(chain, "tiny")
     (chain.store.sweep_folder("tiny") / "plan.json").unlink()
     assert not any(request.task.run.id == key.partition("/")[2] for key in gone(chain))
@@ -119,7 +119,7 @@ def test_runs_that_stay_for_being_young_are_told(chain: Chain) -> None:
     shown = chain.cli("prune", "tiny")
     assert "sweeps/tiny  (the sweep itself" in shown.out
     assert "1 folder," in shown.err
-    assert "more were submitted in the last 60 minutes and stay" in shown.err
+    assert "more were submitted in the last 60 minutes and are kept" in shown.err
 
 
 def test_the_command_touches_nothing_until_it_is_told_to(chain: Chain) -> None:

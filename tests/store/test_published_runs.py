@@ -11,7 +11,7 @@ import torch
 from chain import Chain, tiny
 from torch import nn
 
-from jobs import import_checkpoint
+from jobs import examine_checkpoint
 from jobs.certify import predict
 from jobs.data import load
 from jobs.models import build_model
@@ -152,15 +152,15 @@ def test_a_stored_normalisation_is_used_and_no_sweep_file_may_contradict_it(
     chain.plan({**values, "name": "left-out"})
     chain.plan({**stated, "name": "anyway", "method": {**stated["method"], "anyway": True}})
     asked = [str(file), "--dataset", "digits", "--data", str(chain.place.data), "--sigma", "0.25"]
-    assert import_checkpoint.main(asked) == 0
+    assert examine_checkpoint.main(asked) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (found["normalisation"], found["told"]) == ("3.0/1.0", ["not used: extra"])
-    assert import_checkpoint.main([*asked, "--normalisation", "none"]) == 2
+    assert examine_checkpoint.main([*asked, "--normalisation", "none"]) == 2
     assert (
         "'none' was requested, but the file stores another beside its network: 3.0/1.0"
         in capsys.readouterr().err
     )
-    assert import_checkpoint.main([*asked, "--normalisation", "3/1"]) == 0
+    assert examine_checkpoint.main([*asked, "--normalisation", "3/1"]) == 0
 
 
 def test_one_model_needs_no_sweep_file(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:

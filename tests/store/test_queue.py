@@ -17,11 +17,12 @@ from PIL import Image
 
 from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.local.processes import gpus_of
-from rsctl.cluster.local.queue import deaths_without_progress, served, start_detached
+from rsctl.cluster.local.queue import deaths_without_progress, start_detached
 from rsctl.cluster.local.requests import own_queue
 from rsctl.config.sections import StageResources
 from rsctl.plan.commit import Request, Task
 from rsctl.store.attempts import Attempt, Claim, State, attempt_numbers, here, latest_attempt
+from rsctl.store.exclusion import is_held
 from rsctl.store.files import publish, replace
 from rsctl.store.shards import read_shard
 from rsctl.store.tables import data_files, read_table
@@ -160,7 +161,7 @@ def test_at_most_one_queue_serves_a_store(chain: Chain) -> None:
     log = own_queue(chain.store).log.read_text()
     assert log.count("queue serves") == 1
     assert log.count("started") == 1
-    assert served(own_queue(chain.store))
+    assert is_held(own_queue(chain.store).lock)
     # What it starts in comes first on Python 3.10's path, whatever its environment says.
     assert {os.readlink(f"/proc/{pid}/cwd") for pid in (chain.queue_pid(), *chain.pids())} == {"/"}
 
@@ -202,7 +203,7 @@ def test_a_task_that_dies_before_it_can_begin_is_given_up_with_a_reason(
     wait_until(lambda: not own_queue(chain.store).wanted())
     found = list(sweep_statuses(chain.place, "tiny").values())
     assert [s.state for s in found] == [State.FAILED, State.CANCELLED, State.CANCELLED]
-    assert all("ended 3 times before it could begin" in s.reason for s in found)
+    assert all("exited 3 times before it could begin" in s.reason for s in found)
     log = committed.requests[0].task.run.log_file(0).read_text()
     assert log.count("a broken installation") == 3
 

@@ -23,7 +23,7 @@ from rsctl.cluster.local.backend import LocalBackend
 from rsctl.cluster.local.queue import QueueProcess
 from rsctl.cluster.local.requests import Queue, own_queue
 from rsctl.cluster.retry import retry
-from rsctl.cluster.slurm.handover import OWN_FOLDER
+from rsctl.cluster.slurm.sbatch import OWN_FOLDER
 from rsctl.config.settings import LocalProfile, load_settings
 from rsctl.config.sweep import build_sweep
 from rsctl.errors import InputError, RefusedError, UserError

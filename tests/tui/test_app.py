@@ -16,11 +16,10 @@ from textual.events import Key
 from textual.widgets import Input, Static
 
 from rsctl.tui.app import Dashboard, ended, make_app
-from rsctl.tui.background import Background, Failed
-from rsctl.tui.panes import Drawn
-from rsctl.tui.screens.ask import AskScreen
-from rsctl.tui.screens.help import HelpScreen
-from rsctl.tui.screens.sweeps import SweepsScreen
+from rsctl.tui.background import Background, Done, Failed
+from rsctl.tui.dialogs.help import HelpScreen
+from rsctl.tui.dialogs.prompt import PromptScreen
+from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 from rsctl.tui.widgets.topbar import TopBar
 
@@ -142,10 +141,10 @@ def test_what_is_typed_right_after_a_key_that_asks_is_the_answer(synthetic: Synt
     async def steps(app, pilot):
         type_at_once(app, "2", "a", "0", "full_stop", "2", "enter")
         await until(pilot, lambda: app.current_mode == "results" and len(app.screen_stack) == 1, "the answer")
-        assert app.screen._question.alpha == 0.2
+        assert app.screen.question.alpha == 0.2
         # A dialogue after a dialogue: the format, then the file.
         type_at_once(app, "w", "down", "enter", "1", "x", "4")
-        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "1x4", "the file's name")
         assert app.current_mode == "results"
 
@@ -158,7 +157,7 @@ def test_what_is_typed_right_after_enter_is_the_fields(synthetic: Synthetic, dri
         await until(pilot, lambda: app.current_mode == "compose" and app.screen.grid.rows, "the form")
         app.screen.grid.move_to("Noise and repetition sigma")
         type_at_once(app, "enter", "0", "full_stop", "3")
-        await until(pilot, lambda: isinstance(app.screen, AskScreen), "the question")
+        await until(pilot, lambda: isinstance(app.screen, PromptScreen), "the question")
         await until(pilot, lambda: app.screen.query_one(Input).value == "0.3", "the value")
 
     drive(steps)
@@ -173,7 +172,7 @@ def test_what_is_typed_is_taken_in_order_and_enter_ends_it(synthetic: Synthetic,
         type_at_once(app, "enter", "ctrl+u", "0", "full_stop", "3", "backspace", "7", "enter", "down", "4")
         await until(pilot, lambda: app.current_mode == "cluster", "the key after Enter")
         await pilot.press("3")
-        assert app.screen._draft.raw["sigma"] == 0.7
+        assert app.screen.work.draft.raw["sigma"] == 0.7
         assert app.screen.grid.key == "Noise and repetition noise"
 
     drive(steps)
@@ -208,7 +207,7 @@ def test_a_store_that_hangs_shows_as_stale_and_keys_go_on(synthetic: Synthetic, 
     stuck = threading.Event()
 
     async def steps(app, pilot):
-        monkeypatch.setattr(app.watcher, "look", lambda: stuck.wait(60))
+        monkeypatch.setattr(app.watcher, "poll", lambda: stuck.wait(60))
         monkeypatch.setattr("rsctl.tui.widgets.topbar.STALE", 0.5)
         await until(pilot, lambda: "stale" in bar(app), "word of it")
         before = app.screen.query_one("#sweeps-grid").cursor
@@ -229,7 +228,7 @@ def test_leaving_waits_for_nobody(tmp_path) -> None:
         "async def main():\n"
         "    app = make_app()\n"
         "    async with app.run_test() as pilot:\n"
-        "        app.background.ask('hung', lambda: time.sleep(600), app)\n"
+        "        app.background.submit('hung', lambda: time.sleep(600), app)\n"
         "        await pilot.pause(0.2)\n"
         "        await pilot.press('q')\n"
         "asyncio.run(main())\n"
@@ -292,11 +291,11 @@ def _soon(true) -> None:
 
 def test_of_waiting_errands_only_the_newest_runs() -> None:
     background, target, gate, ran = Background(), _Target(), threading.Event(), []
-    background.ask("g", lambda: gate.wait(10) and ran.append(0), target)
+    background.submit("g", lambda: gate.wait(10) and ran.append(0), target)
     _soon(lambda: background.busy("g"))
     for number in (1, 2, 3):
-        background.ask("g", lambda number=number: ran.append(number), target)
-    background.ask("other", lambda: ran.append("other"), target)
+        background.submit("g", lambda number=number: ran.append(number), target)
+    background.submit("other", lambda: ran.append("other"), target)
     _soon(lambda: ran == ["other"])
     gate.set()
     _soon(lambda: len(ran) == 3)
@@ -305,13 +304,13 @@ def test_of_waiting_errands_only_the_newest_runs() -> None:
 
 def test_a_failing_errand_is_told_and_the_group_goes_on() -> None:
     background, target = Background(), _Target()
-    background.ask("g", lambda: 1 / 0, target)
+    background.submit("g", lambda: 1 / 0, target)
     _soon(lambda: target.messages)
     message = target.messages[0]
     assert isinstance(message, Failed)
     assert "ZeroDivisionError" in message.text
     ran = []
-    background.ask("g", lambda: ran.append(1), target)
+    background.submit("g", lambda: ran.append(1), target)
     _soon(lambda: ran)
 
 
@@ -319,7 +318,7 @@ def test_an_answer_to_a_screen_without_widgets_is_dropped(synthetic: Synthetic, 
     """One that comes while the dashboard closes, or before the mode is there, would find nothing to show it in."""
 
     async def steps(app, pilot):
-        await SweepsScreen().on_event(Drawn("", [], 0))
+        await SweepsScreen().on_event(Done(lambda _: 1 / 0, 0))
 
     drive(steps)
 
@@ -332,7 +331,7 @@ def test_work_that_takes_long_rests_longer() -> None:
         while time.thread_time() < end:
             pass
 
-    background.ask("g", spin, target)
+    background.submit("g", spin, target)
     _soon(lambda: background._groups["g"].ended)
     assert not background.due("g", 0.0)
 
@@ -360,4 +359,19 @@ def test_monochrome_tells_curves_apart(synthetic: Synthetic, drive, monkeypatch)
         assert app.no_color
         await pilot.press("2")
 
+    drive(steps)
+
+
+def test_a_failed_job_is_reported_once(synthetic: Synthetic, drive) -> None:
+    """By the screen that it was for, and not again by the application."""
+
+    async def steps(app, pilot):
+        app.background.submit("broken", lambda: 1 / 0, app.mode_screen)
+        await until(pilot, lambda: list(app._notifications), "the message")
+        assert ["ZeroDivisionError" in one.message for one in app._notifications] == [True]
+        app.background.submit("handled", lambda: 1 / 0, app.mode_screen, failed=found.append)
+        await until(pilot, lambda: found, "the error")
+        assert len(list(app._notifications)) == 1
+
+    found: list[str] = []
     drive(steps)

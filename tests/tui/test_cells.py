@@ -6,10 +6,10 @@ import pytest
 from rich.cells import cell_len
 
 from rsctl.catalog.labels import Labels
-from rsctl.tui.result_rows import result_columns, sample_columns
-from rsctl.tui.screens.compose import COLUMNS as FORM
-from rsctl.tui.sweep_rows import COLUMNS as SWEEPS
-from rsctl.tui.widgets.cells import Column, Row, fit, pieces, size_of, widths
+from rsctl.tui.compose.screen import COLUMNS as FORM
+from rsctl.tui.results.rows import result_columns, sample_columns
+from rsctl.tui.sweeps.rows import COLUMNS as SWEEPS
+from rsctl.tui.widgets.cells import GridColumn, GridRow, fit, pieces, size_of, widths
 
 
 @pytest.mark.parametrize("room", range(31))
@@ -41,7 +41,7 @@ def test_names_of_runs_stay_apart_in_the_least_room() -> None:
 
 
 def test_the_widths_fill_the_room_up_to_a_scroll_bar() -> None:
-    columns = [Column("name"), Column("a", 8), Column("b", 8, drop=1)]
+    columns = [GridColumn("name"), GridColumn("a", 8), GridColumn("b", 8, drop=1)]
     assert widths(columns, 22 + 1 + 8 + 1 + 8, 0) == ([21, 8, 8], 0)
     assert widths(columns, 22 + 1 + 8 + 1 + 7, 0) == ([29, 8, 0], 0)
 
@@ -56,7 +56,7 @@ def test_the_radius_of_an_image_is_in_sight_beside_names_of_classes() -> None:
 
 def test_columns_of_numbers_give_way_to_the_names_of_runs() -> None:
     name = (("━ ", "0"), ("at chance: ", "failed"), ("consistency σ 0.25", ""))
-    columns = result_columns([0.0, 0.25, 0.5, 0.75, 1.0], False, [Row("a", (name,))])
+    columns = result_columns([0.0, 0.25, 0.5, 0.75, 1.0], False, [GridRow("a", (name,))])
     found, _ = widths(columns, 80, 0)
     assert found[0] >= 2 + size_of(name)
 
@@ -66,7 +66,7 @@ def test_a_word_of_a_name_is_cut_to_a_letter_without_an_ellipsis() -> None:
 
 
 @pytest.mark.parametrize("columns", [SWEEPS, FORM])
-def test_at_120_columns_rate_and_the_source_of_defaults_are_in_sight(columns: tuple[Column, ...]) -> None:
+def test_at_120_columns_rate_and_the_source_of_defaults_are_in_sight(columns: tuple[GridColumn, ...]) -> None:
     # Three fifths of the screen, less a scroll bar.
     found, _ = widths(columns, 120 * 3 // 5 - 1, 0)
     shown = {column.title for column, size in zip(columns, found, strict=True) if size}

@@ -8,7 +8,7 @@ from test_sweeps import text_of
 from textual.widgets import ContentSwitcher
 
 from rsctl.errors import UnavailableError
-from rsctl.tui.screens.cluster import ASKED
+from rsctl.tui.cluster.screen import ASKED
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -62,8 +62,8 @@ def test_profiles_and_partitions(synthetic: Synthetic, drive, monkeypatch) -> No
         '[profiles.big]\nbackend = "slurm"\npartition = "gpu"\n'
     )
 
-    monkeypatch.setattr("rsctl.cluster.slurm.commands.ask", away)
-    monkeypatch.setattr("rsctl.cluster.slurm.nodes.ask", away)
+    monkeypatch.setattr("rsctl.cluster.slurm.commands.run_command", away)
+    monkeypatch.setattr("rsctl.cluster.slurm.nodes.run_command", away)
 
     async def steps(app, pilot):
         await pilot.press("4")
@@ -109,7 +109,7 @@ def says(*command: str) -> str:
 
 def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch) -> None:
     """And it stays, with its age, when SLURM no longer answers."""
-    for place in ("slurm_commands", "slurm_nodes"):
+    for place in ("slurm.commands", "slurm.nodes"):
         monkeypatch.setattr(f"rsctl.cluster.{place}.ask", says)
 
     async def steps(app, pilot):
@@ -125,7 +125,7 @@ def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch
         await pilot.press("right_square_bracket")
         await until(pilot, lambda: grid(app, "Usage").rows, "usage")
         assert grid(app, "Usage").rows[0].cells == ("lab", "2", "20.0", "4.0")
-        monkeypatch.setattr("rsctl.cluster.slurm.commands.ask", away)
+        monkeypatch.setattr("rsctl.cluster.slurm.commands.run_command", away)
         monkeypatch.setitem(ASKED, "Nodes", (0.0, "hardware"))
         await pilot.press("left_square_bracket")
         await until(pilot, lambda: "command not found (shown: data of" in note(app), "word of it")

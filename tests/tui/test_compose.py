@@ -16,14 +16,14 @@ from rsctl.config.sweep import expand
 from rsctl.config.templates import all_templates
 from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
-from rsctl.tui import sweep_files
 from rsctl.tui.app import Dashboard
-from rsctl.tui.draft import START, Draft
-from rsctl.tui.form import compose
-from rsctl.tui.form_rows import help_text
-from rsctl.tui.form_views import Field
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.compose import sweep_files
+from rsctl.tui.compose.draft import START, Draft
+from rsctl.tui.compose.fields import Field
+from rsctl.tui.compose.form import compose
+from rsctl.tui.compose.rows import help_text
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -133,7 +133,7 @@ async def open_form(app, pilot) -> None:
 async def checked(app, pilot) -> None:
     screen = app.mode_screen
     await until(
-        pilot, lambda: screen._composed and screen._composed.draft.raw == screen._draft.raw, "the check"
+        pilot, lambda: screen.composed and screen.composed.draft.raw == screen.work.draft.raw, "the check"
     )
 
 
@@ -151,7 +151,7 @@ def test_a_field_is_set_with_its_help_and_errors_beside_it(synthetic: Synthetic,
         await open_form(app, pilot)
         form(app).move_to("Certification certification.n")
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         assert "Estimation draws" in str(app.screen.query_one("#ask-help").render())
         app.screen.query_one(Input).value = "0"
         await pilot.press("enter")
@@ -186,15 +186,15 @@ def test_choices_methods_and_folding(synthetic: Synthetic, drive) -> None:
         )
         assert "[[method]]" in shown(app, "#compose-toml")
         await pilot.press("minus")
-        assert len(app.mode_screen._draft.methods) == 2
+        assert len(app.mode_screen.work.draft.methods) == 2
         form(app).move_to("Method 2 method.1.name")
         await pilot.press("minus")
         await checked(app, pilot)
-        assert len(app.mode_screen._draft.methods) == 1
+        assert len(app.mode_screen.work.draft.methods) == 1
         await until(pilot, lambda: any(row.key == "Method" for row in form(app).rows), "one method")
         form(app).move_to("Method method.0.name")
         await pilot.press("minus")
-        assert len(app.mode_screen._draft.methods) == 1
+        assert len(app.mode_screen.work.draft.methods) == 1
         form(app).move_to("Training")
         rows = len(form(app).rows)
         await pilot.press("enter")
@@ -253,7 +253,7 @@ def test_verifiers_and_attacks_are_tables_of_the_form(synthetic: Synthetic, driv
         form(app).move_to("Attack attack.0.attack")
         await pilot.press("minus")
         await checked(app, pilot)
-        assert app.mode_screen._draft.tables("attack") == []
+        assert app.mode_screen.work.draft.tables("attack") == []
         assert "attack =" not in shown(app, "#compose-toml")
 
     drive(steps)
@@ -277,9 +277,9 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await until(pilot, lambda: 'name = "quickstart"' in shown(app, "#compose-toml"), "the template")
         await pilot.press("w")
         await answered_with(app, pilot, str(file))
-        await until(pilot, lambda: app.mode_screen._file == file, "word that it is written")
+        await until(pilot, lambda: app.mode_screen.work.file == file, "word that it is written")
         assert tomli.loads(file.read_text())["name"] == "quickstart"
-        app.mode_screen._draft.put("seed", 5, grid=False)
+        app.mode_screen.work.draft.put("seed", 5, grid=False)
         await pilot.press("w")
         await pilot.press("enter")
         await until(pilot, lambda: tomli.loads(file.read_text()).get("seed") == 5, "the file replaced")
@@ -354,7 +354,9 @@ def test_what_is_typed_right_after_t_is_for_the_templates(synthetic: Synthetic, 
         await open_form(app, pilot)
         # In the form x would add an attack.
         type_at_once(app, "T", "x", "enter")
-        await until(pilot, lambda: app.mode_screen._draft.raw["name"] == "quickstart", "the first template")
+        await until(
+            pilot, lambda: app.mode_screen.work.draft.raw["name"] == "quickstart", "the first template"
+        )
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         await checked(app, pilot)
         type_at_once(app, "T", "down", "enter", "u")
@@ -370,7 +372,7 @@ def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> N
         await open_form(app, pilot)
         type_at_once(app, "T", *"smoothmix2021", "space", *"mnist", "enter")
         await until(
-            pilot, lambda: app.mode_screen._draft.raw["name"] == "smoothmix2021-mnist", "the template"
+            pilot, lambda: app.mode_screen.work.draft.raw["name"] == "smoothmix2021-mnist", "the template"
         )
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         await pilot.press("T", *"imagenet")
@@ -379,7 +381,7 @@ def test_many_templates_are_narrowed_by_typing(synthetic: Synthetic, drive) -> N
         second = app.screen._left[1][0]
         type_at_once(app, "down", "enter")
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
-        assert app.mode_screen._draft.raw["name"] == second
+        assert app.mode_screen.work.draft.raw["name"] == second
         await pilot.press("T", *"nothing", "enter")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("escape")
@@ -394,8 +396,8 @@ def test_a_long_plan_begins_at_its_first_line_with_the_answers_in_sight(
 ) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
-        app.mode_screen._draft.put("seed", list(range(20)), grid=True)
-        app.mode_screen._check()
+        app.mode_screen.work.draft.put("seed", list(range(20)), grid=True)
+        app.mode_screen.check()
         await checked(app, pilot)
         await pilot.press("u")
         await until(
@@ -432,14 +434,40 @@ def test_submit_states_the_plan_and_asks(synthetic: Synthetic, drive, monkeypatc
         await until(pilot, lambda: app.screen.sweep_name() == "my-sweep", "the sweep under the cursor")
         assert app.screen.grid.rows[app.screen.grid.cursor].open
         await pilot.press("3")
-        app.mode_screen._draft.put("seed", 3, grid=False)
-        app.mode_screen._check()
+        app.mode_screen.work.draft.put("seed", 3, grid=False)
+        app.mode_screen.check()
         await checked(app, pilot)
-        await until(pilot, lambda: app.mode_screen._composed.replaces, "word that it changes a sweep")
+        await until(pilot, lambda: app.mode_screen.composed.replaces, "word that it changes a sweep")
         await pilot.press("u")
         said = str(app.screen.query_one("#confirm-text").render())
         assert "this changes its runs (results are kept)" in said
         assert "adds gaussian-digits-s0.25-" in said
         assert "drops gaussian-digits-s0.25-" in said
+
+    drive(steps)
+
+
+def test_special_keys_and_names_are_marked(synthetic: Synthetic, drive) -> None:
+    """They are folded with the advanced keys, and come last in a list of names."""
+    sections = {section.title: section for section in compose(Draft(START)).sections}
+    certification, model = sections["Certification"], sections["Model"]
+    special = {field.label for field in certification.fields if field.special}
+    assert special == {"gradient", "transfer", "compile"}
+    assert special <= {field.label for field in certification.expert}
+    assert model.fields[0].options[-1] == ("linf-distance", "special: ℓ∞-distance network: 1-Lipschitz in ℓ∞")
+    certificates = next(field.options for field in certification.fields if field.label == "certificates")
+    assert {name for name, title in certificates if title.startswith("special: ")} == {
+        name for name, _ in certificates if name.startswith(("second-order", "transfer"))
+    }
+
+    async def steps(app, pilot):
+        await open_form(app, pilot)
+        keys = [row.key for row in form(app).rows]
+        assert "Certification certification.compile" not in keys
+        form(app).move_to("Certification expert")
+        await pilot.press("right")
+        assert form(app).move_to("Certification certification.compile")
+        assert form(app).rows[form(app).cursor].cells[0] == "compile (special)"
+        await until(pilot, lambda: "few sweeps need it" in shown(app, "#compose-help"), "its help")
 
     drive(steps)

@@ -10,9 +10,9 @@ from piloting import on_screen, settled, until
 from test_compose import answered_with, checked, form, open_form, shown
 from textual.widgets import Input
 
-from rsctl.tui import drafts
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.compose import drafts
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 
 
 async def set_seed(app, pilot, value: str) -> None:
@@ -47,12 +47,12 @@ def test_leaving_with_unsaved_changes_asks_and_offers_them_next_time(
         assert "'my-sweep' was left with unsaved changes just now" in question(app)
         await pilot.press("y")
         await checked(app, pilot)
-        assert app.mode_screen._draft.raw["seed"] == 7
+        assert app.mode_screen.work.draft.raw["seed"] == 7
         await pilot.press("ctrl+z")
-        assert "seed" not in app.mode_screen._draft.raw
+        assert "seed" not in app.mode_screen.work.draft.raw
         await pilot.press("ctrl+z")
         await checked(app, pilot)
-        assert app.mode_screen._draft.raw["seed"] == 7
+        assert app.mode_screen.work.draft.raw["seed"] == 7
 
     drive(first)
     drive(second)
@@ -71,7 +71,7 @@ def test_a_kill_loses_nothing_and_what_is_saved_is_not_offered(
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the offer")
         await pilot.press("y", "w")
         await answered_with(app, pilot, str(tmp_path / "mine.toml"))
-        await until(pilot, lambda: app.mode_screen._file, "word of it")
+        await until(pilot, lambda: app.mode_screen.work.file, "word of it")
         await until(pilot, lambda: not drafts.place().exists(), "no draft")
         await pilot.press("q")
         assert app._exit is True, "nothing is unsaved"
@@ -126,11 +126,14 @@ def test_another_file_over_unsaved_changes_asks_and_undo_brings_them_back(
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the templates")
         await pilot.press(*"quick", "enter")
         await checked(app, pilot)
-        assert app.mode_screen._draft.raw["name"] == "quickstart"
+        assert app.mode_screen.work.draft.raw["name"] == "quickstart"
         await pilot.press("ctrl+z")
         await checked(app, pilot)
-        assert (app.mode_screen._draft.raw["name"], app.mode_screen._draft.raw["seed"]) == ("my-sweep", 7)
-        assert app.mode_screen.unsaved == "my-sweep"
+        assert (app.mode_screen.work.draft.raw["name"], app.mode_screen.work.draft.raw["seed"]) == (
+            "my-sweep",
+            7,
+        )
+        assert app.mode_screen.work.unsaved == "my-sweep"
 
     drive(steps)
 
@@ -141,15 +144,15 @@ def test_one_step_back_of_each_kind_of_change(synthetic: Synthetic, drive) -> No
         await checked(app, pilot)
         await pilot.press("ctrl+z")
         assert any("Nothing to undo" in n.message for n in app._notifications)
-        draft = app.mode_screen._draft.copy().raw
+        draft = app.mode_screen.work.draft.copy().raw
         for keys in (["plus", *"heat", "enter"], ["V", "enter"], ["A", "enter"]):
             await pilot.press(*keys)
-            assert app.mode_screen._draft.raw != draft
+            assert app.mode_screen.work.draft.raw != draft
             await pilot.press("ctrl+z")
-            assert app.mode_screen._draft.raw == draft
+            assert app.mode_screen.work.draft.raw == draft
         form(app).move_to("Certification certification.n")
         await pilot.press("delete", "ctrl+z")
-        assert app.mode_screen._draft.raw == draft
+        assert app.mode_screen.work.draft.raw == draft
 
     drive(steps)
 
@@ -182,8 +185,8 @@ def test_fields_for_experts_are_folded_apart_and_found_by_name(synthetic: Synthe
 def test_what_a_file_sets_or_has_wrong_is_in_sight(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         await open_form(app, pilot)
-        app.mode_screen._draft.put("certification.block", 7, grid=False)
-        app.mode_screen._check()
+        app.mode_screen.work.draft.put("certification.block", 7, grid=False)
+        app.mode_screen.check()
         await checked(app, pilot)
         await pilot.pause()
         assert form(app).move_to("Certification certification.block")
@@ -209,11 +212,11 @@ def test_prompts_complete_names_and_files(synthetic: Synthetic, drive, tmp_path:
         await pilot.press(".", "tab")
         await until(pilot, lambda: field.value == f"{folder}/alpha.toml", "the file")
         await pilot.press("enter")
-        await until(pilot, lambda: app.mode_screen._draft.raw.get("name") == "alpha", "the file")
+        await until(pilot, lambda: app.mode_screen.work.draft.raw.get("name") == "alpha", "the file")
         await until(pilot, lambda: len(app.screen_stack) == 1, "the form")
         assert form(app).move_to("Certification certification.certificates")
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         field = app.screen.query_one(Input)
         field.value = "runner-up, seq"
         await pilot.press("tab")

@@ -20,12 +20,12 @@ from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.tables import shard_file
 from rsctl.tui.app import Dashboard
 from rsctl.tui.curves import Curves
+from rsctl.tui.sweeps.panes.curve import CertifiedPane
 from rsctl.tui.views import Curve, RunView
 from rsctl.tui.watch import Watcher
-from rsctl.tui.widgets.certified import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.styles import Lines
+from rsctl.tui.widgets.styles import TextBlock
 
 SWEEP = tiny(
     sigma=0.0,
@@ -57,7 +57,7 @@ def found(chain: Chain) -> Chain:
 
 
 def runs(chain: Chain) -> dict[str, RunView]:
-    (sweep,) = Watcher().look().sweeps
+    (sweep,) = Watcher().poll().sweeps
     return {run.entry["kind"]: run for run in sweep.runs}
 
 
@@ -150,12 +150,12 @@ def test_the_panel_draws_one_norm_at_a_time(found: Chain, drive: Any) -> None:
 
     async def steps(app: Dashboard, pilot: Any) -> None:
         pane = app.mode_screen.query_one(CertifiedPane)
-        pane.show([curves, other], 9)
+        pane.show(([curves, other], 9))
         chart = pane.query_one(Chart)
         assert [series.label for series in chart.series] == [curves.title]
         assert (chart.title, chart.x_name) == ("Certified accuracy, ℓ∞ runs", "ℓ∞ radius")
         # Of the sweep's runs only the first are read, and of these one norm is drawn.
-        assert "and 8 more runs" in str(pane.query_one(Lines).render())
+        assert "and 8 more runs" in str(pane.query_one(TextBlock).render())
 
     drive(steps)
 

@@ -8,10 +8,10 @@ import pytest
 
 from rsctl.config.settings import load_settings
 from rsctl.config.sweep import build_sweep
-from rsctl.tui.draft import START, Draft
-from rsctl.tui.form import compose
-from rsctl.tui.form_rows import field_row, help_text
-from rsctl.tui.form_views import Field, Section
+from rsctl.tui.compose.draft import START, Draft
+from rsctl.tui.compose.fields import Field, Section
+from rsctl.tui.compose.form import compose
+from rsctl.tui.compose.rows import field_row, help_text
 
 
 def fields_of(methods: list[dict[str, Any]], **more: Any) -> dict[str, Field]:

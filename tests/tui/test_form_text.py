@@ -8,7 +8,7 @@ import pytest
 
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError
-from rsctl.tui.form_text import parser
+from rsctl.tui.compose.form_text import parser
 
 
 @pytest.mark.parametrize(("text", "value"), [("auto", ("auto", False)), ("1000", (1000, False))])

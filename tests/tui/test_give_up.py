@@ -8,7 +8,7 @@ import time
 from dashboard_store import Synthetic
 from piloting import on_screen, until
 
-from rsctl.tui.screens.confirm import ConfirmScreen
+from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -44,7 +44,7 @@ def test_what_is_at_work_is_not_given_up(synthetic: Synthetic, drive) -> None:
     async def steps(app, pilot):
         app.screen.query_one("#sweeps-grid", Grid).move_to("going")
         await pilot.press("X")
-        await until(pilot, lambda: "still at work" in "\n".join(on_screen(app)), "the refusal")
+        await until(pilot, lambda: "still running" in "\n".join(on_screen(app)), "the refusal")
         assert "Cancel them first (x)" in " ".join("".join(on_screen(app)).split())
         await pilot.press("y")
         assert isinstance(app.screen, ConfirmScreen)

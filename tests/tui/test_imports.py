@@ -13,9 +13,9 @@ from textual.widgets import Static
 
 from rsctl.cluster.status import status_text, status_values
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
+from rsctl.results.rounding import percent
 from rsctl.results.sweep import sweep_results
-from rsctl.tui.result_rows import down
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.grid import Grid
 
 LOG = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n" + "".join(
@@ -64,7 +64,7 @@ def test_logs_stand_beside_own_runs_in_the_results(synthetic: Synthetic, drive, 
         (row,) = sweep_results(synthetic.store, "finished").logged
         assert cell(app, 2, 0).endswith("sodm σ 0.25 (log)")
         assert cell(app, 2, 1) == "40"
-        assert [cell(app, 2, 2 + i) for i in range(4)] == [down(c.accuracy) for c in row.cells]
+        assert [cell(app, 2, 2 + i) for i in range(4)] == [percent(c.accuracy) for c in row.cells]
         results_grid(app).move_to(results_grid(app).rows[2].key)
         await until(
             pilot, lambda: "as logged (counts unknown)" in str(app.screen.query_one("#results-facts").render()), "its label"

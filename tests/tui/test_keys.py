@@ -11,15 +11,15 @@ from textual.binding import Binding
 from textual.widgets import OptionList
 
 from rsctl.tui.app import MODE_KEYS, Dashboard
-from rsctl.tui.screens.ask import ChooseScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen
+from rsctl.tui.sweeps.log_view import LogView
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.logview import LogView
 
 
 def meanings() -> dict[str, set[str]]:
     """Letter and what it is called, over the modes and the widgets that have the focus in them."""
     screens = [
-        getattr(import_module(f"rsctl.tui.screens.{name.lower()}"), f"{name}Screen") for _, name in MODE_KEYS
+        getattr(import_module(f"rsctl.tui.{name.lower()}.screen"), f"{name}Screen") for _, name in MODE_KEYS
     ]
     found: dict[str, set[str]] = {}
     for owner in {base for kind in (Dashboard, Grid, LogView, *screens) for base in kind.__mro__}:

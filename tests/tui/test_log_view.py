@@ -11,9 +11,9 @@ from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
 from rsctl.plan.tasks import Task
-from rsctl.tui import log_search
 from rsctl.tui.app import Dashboard
-from rsctl.tui.widgets.logview import LogView
+from rsctl.tui.sweeps import log_search
+from rsctl.tui.sweeps.log_view import LogView
 
 
 @pytest.mark.parametrize("chunk", [20, 50, 10**6])

@@ -21,9 +21,9 @@ from jobs.certify import sampler
 from rsctl.catalog.labels import NAMES, labels_of
 from rsctl.plan.tasks import Task
 from rsctl.tui.app import make_app
-from rsctl.tui.pictures import way
-from rsctl.tui.screens.image import ImageScreen
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.results.image import ImageScreen
+from rsctl.tui.results.pictures import way
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.grid import Grid
 
 
@@ -43,7 +43,7 @@ def certified(chain: Chain) -> Chain:
 def test_the_draws_shown_are_those_that_were_counted(certified: Chain, monkeypatch, capsys) -> None:
     run = certified.counts_run()
     counted: list[torch.Tensor] = []
-    fill = sampler.Shown.fill
+    fill = sampler.NoisyInputs.fill
 
     def kept(self, rows, pixels, phase, position, number):
         noise = fill(self, rows, pixels, phase, position, number)
@@ -55,7 +55,7 @@ def test_the_draws_shown_are_those_that_were_counted(certified: Chain, monkeypat
     assert job.main([str(run.path), str(position), "--data", str(certified.place.data)]) == 0
     found = json.loads(capsys.readouterr().out)
     assert len(found["draws"]) == job.DRAWS
-    monkeypatch.setattr(sampler.Shown, "fill", kept)
+    monkeypatch.setattr(sampler.NoisyInputs, "fill", kept)
     (run.path / "counts.h5").unlink(missing_ok=True)
     for shard in (run.path / "shards").glob("*"):
         shard.unlink()

@@ -8,12 +8,12 @@ from rsctl.tui.watch import Watcher
 
 
 def titles(chain: Chain) -> list[str]:
-    (sweep,) = Watcher().look().sweeps
+    (sweep,) = Watcher().poll().sweeps
     return [run.title for run in sweep.runs]
 
 
 def names(chain: Chain) -> list[str]:
-    (sweep,) = Watcher().look().sweeps
+    (sweep,) = Watcher().poll().sweeps
     return [run.name for run in sweep.runs]
 
 

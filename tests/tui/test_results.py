@@ -11,10 +11,10 @@ from test_app import type_at_once
 from test_sweeps import text_of
 from textual.widgets import Input, OptionList
 
+from rsctl.results.rounding import percent
 from rsctl.results.sweep import sweep_results
-from rsctl.tui.result_rows import down
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.samples import SamplesScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
 
@@ -41,10 +41,10 @@ def test_the_table_is_what_export_says(synthetic: Synthetic, drive) -> None:
         expected = sweep_results(synthetic.store, "finished")
         for place, row in enumerate(expected.rows):
             assert cell(app, place, 1) == "60"
-            assert [cell(app, place, 2 + i) for i in range(4)] == [down(c.accuracy) for c in row.cells]
+            assert [cell(app, place, 2 + i) for i in range(4)] == [percent(c.accuracy) for c in row.cells]
         await pilot.press("i")
         low, high = expected.rows[0].cells[0].interval
-        assert down(low) in cell(app, 0, 2)
+        assert percent(low) in cell(app, 0, 2)
         assert f"{high * 100:.0f}"[:2] in cell(app, 0, 2)
 
     drive(steps)
@@ -55,7 +55,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         await open_results(app, pilot, "finished")
         before = cell(app, 0, 3)
         await pilot.press("a")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         for wrong, said in (("2", "between 0 and 1"), ("x", "is not a number")):
             app.screen.query_one(Input).value = wrong
             await pilot.press("enter")
@@ -64,7 +64,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         await pilot.press("enter")
         await until(pilot, lambda: cell(app, 0, 1) == "60", "new numbers")
         expected = sweep_results(synthetic.store, "finished", alpha=0.4)
-        assert cell(app, 0, 3) == down(expected.rows[0].cells[1].accuracy)
+        assert cell(app, 0, 3) == percent(expected.rows[0].cells[1].accuracy)
         assert float(cell(app, 0, 3)) > float(before)
         facts = app.screen.query_one("#results-facts")
         assert "probabilistic 0.6 per image" in str(facts.render())
@@ -73,7 +73,7 @@ def test_alpha_and_certificate_are_recomputed(synthetic: Synthetic, drive) -> No
         names = [name for name, _ in app.screen._options]
         app.screen.query_one(OptionList).highlighted = names.index("cohen")
         await pilot.press("enter")
-        assert app.mode_screen._question.certificate == "cohen"
+        assert app.mode_screen.question.certificate == "cohen"
 
     drive(steps)
 
@@ -153,7 +153,7 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
             await pilot.press("w")
             app.screen.query_one(OptionList).highlighted = 3
             await pilot.press("enter")
-            assert isinstance(app.screen, AskScreen)
+            assert isinstance(app.screen, PromptScreen)
             app.screen.query_one(Input).value = ""
             await pilot.press("enter")
             assert "Enter a file name" in str(app.screen.query_one("#ask-problem").render())
@@ -167,9 +167,8 @@ def test_export_replaces_its_own_file_and_no_other(synthetic: Synthetic, drive, 
                 )
                 await pilot.press("escape")
                 continue
-            await until(
-                pilot, lambda n=place: sum("written" in m.message for m in app._notifications) > n, "file"
-            )
+            await until(pilot, lambda: any("written" in m.message for m in app._notifications), "file")
+            app.clear_notifications()
         assert other.read_text() == "mine"
         assert len(json.loads((tmp_path / "table.json").read_text())["rows"]) == 8
         await pilot.press("w")
@@ -226,7 +225,7 @@ def test_a_baseline_of_other_data_is_not_offered(synthetic: Synthetic, drive) ->
         await pilot.press("o")
         assert isinstance(app.screen, ChooseScreen)
         await pilot.press("home", "enter")
-        await until(pilot, lambda: app.mode_screen._question.sweep == "going", "the other sweep")
+        await until(pilot, lambda: app.mode_screen.question.sweep == "going", "the other sweep")
 
     drive(steps)
 

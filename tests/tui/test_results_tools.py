@@ -10,9 +10,9 @@ from test_results import cell, open_results, results_grid
 from textual.widgets import Input, OptionList
 
 from rsctl.tui.app import Dashboard
-from rsctl.tui.results_reader import Exported
-from rsctl.tui.screens.ask import AskScreen, ChooseScreen
-from rsctl.tui.screens.reading import ReadScreen
+from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.dialogs.reading import ReadScreen
+from rsctl.tui.results.reader import Exported
 
 
 def column(app, number: int) -> list[float]:
@@ -79,7 +79,7 @@ def test_a_figure_of_the_runs_shown_is_saved(synthetic: Synthetic, drive, tmp_pa
         await until(pilot, lambda: isinstance(app.screen, ChooseScreen), "the kinds")
         app.screen.query_one(OptionList).highlighted = 0
         await pilot.press("enter")
-        assert isinstance(app.screen, AskScreen)
+        assert isinstance(app.screen, PromptScreen)
         app.screen.query_one(Input).value = str(tmp_path / "table.txt")
         await pilot.press("enter")
         await until(pilot, lambda: "a figure ends in one of" in "\n".join(on_screen(app)), "the refusal")
@@ -99,12 +99,12 @@ def test_long_notes_of_a_figure_are_read_in_a_window_of_their_own(
 
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
-        app.mode_screen.post_message(Exported("written: /x/curve.pdf\n" + "no result. " * 30, ""))
+        app.mode_screen.controls.report(Exported("written: /x/curve.pdf\n" + "no result. " * 30, ""))
         await until(pilot, lambda: isinstance(app.screen, ReadScreen), "the notes")
         assert "written: /x/curve.pdf" in "\n".join(on_screen(app))
         assert not app._notifications
         await pilot.press("q")
-        app.mode_screen.post_message(Exported("written: /x/curve.pdf\nBands: 95 %", ""))
+        app.mode_screen.controls.report(Exported("written: /x/curve.pdf\nBands: 95 %", ""))
         await until(pilot, lambda: list(app._notifications), "the message")
         assert not isinstance(app.screen, ReadScreen)
 

@@ -15,14 +15,14 @@ from textual.widgets import ContentSwitcher
 
 from rsctl.cluster.local.requests import own_queue
 from rsctl.plan.tasks import Task
-from rsctl.tui import steer
+from rsctl.tui import actions
 from rsctl.tui.app import Dashboard
-from rsctl.tui.screens.confirm import ConfirmScreen
-from rsctl.tui.screens.help import HelpScreen
-from rsctl.tui.widgets.certified import CertifiedPane
+from rsctl.tui.dialogs.confirm import ConfirmScreen
+from rsctl.tui.dialogs.help import HelpScreen
+from rsctl.tui.sweeps.log_view import LogView
+from rsctl.tui.sweeps.panes.curve import CertifiedPane
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.logview import LogView
 
 
 def text_of(widget) -> str:
@@ -206,7 +206,9 @@ def test_a_sweep_is_cancelled_whole_and_says_so_under_a_filter(synthetic: Synthe
     waits_for_its_model(synthetic, "going")
 
     async def steps(app, pilot):
-        await until(pilot, lambda: app.screen.chosen()[0].progress.states.get("queued"), "tasks that wait")
+        await until(
+            pilot, lambda: app.screen.selection.sweep.progress.states.get("queued"), "tasks that wait"
+        )
         grid_of(app).move_to("going")
         type_at_once(app, "slash", *"sigma", "colon", *"0", "full_stop", *"12", "enter", "x")
         await until(pilot, lambda: isinstance(app.screen, ConfirmScreen), "the question")
@@ -321,13 +323,13 @@ def test_what_is_typed_while_a_change_is_planned_is_for_its_question(
     monkeypatch.delenv("VISUAL", raising=False)
     monkeypatch.setattr(Dashboard, "suspend", lambda self: contextlib.nullcontext())
     ready = threading.Event()
-    plan = steer.plan
+    plan = actions.plan
 
     def slowly(file):
         ready.wait(20)
         return plan(file)
 
-    monkeypatch.setattr(steer, "plan", slowly)
+    monkeypatch.setattr(actions, "plan", slowly)
     kept = synthetic.store.sweep_folder("going") / "sweep.toml"
     before = kept.read_text()
 

@@ -13,7 +13,7 @@ from rsctl.config.sweep import build_sweep
 from rsctl.plan import forward
 from rsctl.plan.cost import Cost, estimate, measure
 from rsctl.plan.forward import footprints, network
-from rsctl.plan.memory import Memory, memory_text, reckon
+from rsctl.plan.memory import Memory, estimate_memory, memory_text
 from rsctl.plan.plan import Plan, make_plan
 
 FEW = {"n0": 20, "n": 100, "max_images": 4, "shards": 1, "tile": 50, "block": 50}
@@ -98,7 +98,7 @@ def test_a_network_that_cannot_be_measured_is_reported_and_not_counted(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "none"))
     monkeypatch.setattr(forward, "_measure", lambda asked: [None] * len(asked))
-    unknown = reckon(planned(measured, sweep(16, seed=1)), {})
+    unknown = estimate_memory(planned(measured, sweep(16, seed=1)), {})
     assert all(one == Memory(1.0, 0.0, known=False) for one in unknown.values())
     assert "at least 1 GB for training" in memory_text(unknown)
     assert "without networks that aren't measured" in memory_text(unknown)
@@ -106,22 +106,26 @@ def test_a_network_that_cannot_be_measured_is_reported_and_not_counted(
 
 def test_memory_is_that_of_network_batch_and_images(measured: Chain) -> None:
     plan = planned(measured, sweep(16, seed=1))
-    known, unknown = reckon(plan, measure(measured.store)), reckon(plan, {})
+    known, unknown = estimate_memory(plan, measure(measured.store)), estimate_memory(plan, {})
     (training,) = (key for key in unknown if key.startswith("models/"))
     assert unknown[training].total == 1.0
     assert 0.3 < known[training].total < 4
     for model in plan.models.values():
         model.images, model.pixels = 20_000, 3 * 224**2
-    assert reckon(plan, {})[training].total == pytest.approx(2 * 20_000 * 3 * 224**2 / 2**30, abs=0.1)
+    assert estimate_memory(plan, {})[training].total == pytest.approx(
+        2 * 20_000 * 3 * 224**2 / 2**30, abs=0.1
+    )
     for model in plan.models.values():
         model.images = 130_000  # more than a task holds: read from their files
-    assert reckon(plan, {})[training].total == 1.0
+    assert estimate_memory(plan, {})[training].total == 1.0
     for model in plan.models.values():
         model.images, model.resources = (
             20_000,
             model.resources.model_copy(update={"processes": 4, "nodes": 2}),
         )
-    assert reckon(plan, {})[training].total == pytest.approx(4 * 20_000 * 3 * 224**2 / 2**30, abs=0.2)
+    assert estimate_memory(plan, {})[training].total == pytest.approx(
+        4 * 20_000 * 3 * 224**2 / 2**30, abs=0.2
+    )
 
 
 def test_memory_goes_with_the_batch_the_tile_the_passes_and_the_processes(measured: Chain) -> None:
@@ -133,7 +137,7 @@ def test_memory_goes_with_the_batch_the_tile_the_passes_and_the_processes(measur
         plan = planned(measured, values)
         for model in plan.models.values():
             model.images = 1000
-        reckoned = reckon(plan, {})
+        reckoned = estimate_memory(plan, {})
         return next(one.network for key, one in reckoned.items() if key.startswith(stage))
 
     # 25.6 M weights of four bytes, and some 87 MB of activations of every image, and a fifth that lies idle between them.

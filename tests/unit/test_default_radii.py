@@ -11,8 +11,8 @@ from rsctl.config.sections import Certification
 from rsctl.config.sweep import build_sweep
 from rsctl.plan.columns import possible_radii
 from rsctl.plan.plan import Plan, make_plan
-from rsctl.tui.draft import Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.form import compose
 
 ALL = Certification().radii
 
@@ -24,7 +24,7 @@ def planned(chain: Chain, **changes: Any) -> Plan:
 def columns(chain: Chain, **changes: Any) -> list[list[float]]:
     """Of each entry of the sweep in the store."""
     chain.plan(tiny(**changes), update=True)
-    return [entry["radii"] for entry in chain.store.sweep("tiny")["entries"]]
+    return [entry.radii for entry in chain.store.sweep("tiny")["entries"]]
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from rsctl.store.degenerate import FEWEST, FILE, Tally, judge, of_folder, said, write
+from rsctl.store.degenerate import FEWEST, FILE, Tally, judge, of_folder, warning_of, write
 from rsctl.store.tally import tally
 
 
@@ -22,7 +22,8 @@ def test_one_class_for_every_image() -> None:
     found = judge(tally(np.arange(20) % 3, np.ones(20, int)), training=False)
     assert found is not None
     assert (
-        said(found) == "ONE CLASS: the network predicts class 1 for all 20 images, which belong to 3 classes"
+        warning_of(found)
+        == "ONE CLASS: the network predicts class 1 for all 20 images, which belong to 3 classes"
     )
 
 

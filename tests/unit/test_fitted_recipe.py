@@ -25,8 +25,8 @@ from rsctl.config.sweep import build_sweep
 from rsctl.config.templates import find_template
 from rsctl.plan.plan import make_plan
 from rsctl.plan.recipes import in_words, recipes_of
-from rsctl.tui.draft import Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.form import compose
 
 EVERY = ("gaussian", "stability", "consistency", "smoothmix", "smoothadv", "macer", "cat-rs", "adre-reg", "adre-adv", "sodm")  # fmt: skip
 MNIST = {"gaussian", "stability", "consistency", "smoothmix", "smoothadv", "macer", "cat-rs", "ibp", "crown-ibp", "lipschitz-margin"}  # fmt: skip

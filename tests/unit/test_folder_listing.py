@@ -216,7 +216,7 @@ def test_runs_of_older_versions_keep_their_names(
     before = submit_as_older_versions(chain, own, monkeypatch)
     assert control.submit(chain.file(SWEEP), chain.place).committed.notes == []
     after = chain.store.sweep("tiny")
-    assert [entry["run"] for entry in after["entries"]] == [entry["run"] for entry in before["entries"]]
+    assert [entry.run for entry in after["entries"]] == [entry.run for entry in before["entries"]]
     for split in ("train", "test"):
         images = load("imagefolder", FOLDER, split, own.parent)
         require_planned(images, "imagefolder", chain.counts_run().table_spec.data)
@@ -258,7 +258,7 @@ def test_a_test_image_that_goes_leaves_the_training_what_it_is(chain: Chain, own
     assert {request.task.run.kind for request in again.requests} == {"counts"}
     for request in again.requests:
         chain.run(request.task)
-    assert model.id in {entry["model"] for entry in chain.store.sweep("tiny")["entries"]}
+    assert model.id in {entry.model for entry in chain.store.sweep("tiny")["entries"]}
     assert len(list(chain.store.runs("models"))) == 1
     (own / "train" / "bee" / "1.png").unlink()
     with pytest.raises(RefusedError, match=r"the files of imagefolder 'own' differ"):

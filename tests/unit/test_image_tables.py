@@ -105,7 +105,7 @@ def test_a_sweep_of_before_there_were_other_tables_is_read(chain: Chain) -> None
     run, kind = entry.pop("run"), entry.pop("kind")
     file.write_text(json.dumps({**plan, "entries": [{**entry, "counts": run}]}))
     (read,) = chain.store.sweep("tiny")["entries"]
-    assert (read["run"], read["kind"]) == (run, kind) == (chain.counts_run().id, "counts")
+    assert (read.run, read.kind) == (run, kind) == (chain.counts_run().id, "counts")
 
 
 @pytest.mark.parametrize(
@@ -125,16 +125,16 @@ def test_the_columns_of_an_attack_are_radii_of_its_norm(
     chain: Chain, changes: dict[str, Any], norm: str, expected: list[float]
 ) -> None:
     chain.plan(tiny(**changes, attack={"attack": "pgd", "norm": norm}))
-    attacks = [entry for entry in chain.store.sweep("tiny")["entries"] if entry["kind"] == "attacks"]
-    assert [entry["radii"] for entry in attacks] == [expected]
+    attacks = [entry for entry in chain.store.sweep("tiny")["entries"] if entry.kind == "attacks"]
+    assert [entry.radii for entry in attacks] == [expected]
 
 
 def test_a_search_for_the_largest_radius_has_columns_of_its_norm(chain: Chain) -> None:
     chain.plan(tiny(verification=[{"verifier": "ibp"}, {"verifier": "crown", "radii": [0.1, 0.05]}]))
-    counts, largest, asked = (entry["radii"] for entry in chain.store.sweep("tiny")["entries"])
+    counts, largest, asked = (entry.radii for entry in chain.store.sweep("tiny")["entries"])
     assert (counts, largest, asked) == ([0.0, 0.25, 0.5, 0.75], [0.05, 0.1], [0.1, 0.05])
     chain.plan(tiny(verification={"verifier": "ibp"}), update=True)
-    assert chain.store.sweep("tiny")["entries"][1]["radii"] == LINF
+    assert chain.store.sweep("tiny")["entries"][1].radii == LINF
 
 
 def test_one_is_said_as_one_and_the_time_as_a_person_says_it(chain: Chain, capsys: Any) -> None:

@@ -12,7 +12,7 @@ from folders import shapes
 
 from rsctl.config.sweep import build_sweep
 from rsctl.modules import module_command
-from rsctl.plan.memory import PYTHON, TRAINER, reckon
+from rsctl.plan.memory import PYTHON, TRAINER, estimate_memory
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import latest_attempt
@@ -62,7 +62,7 @@ def test_what_is_reckoned_is_what_a_task_takes(
     shapes(chain.folder / "data/own", train=(each,) * 3, test=(1,) * 3, size=size)
     values = sweep(model, size, batch, tile, **changes)
     plan = make_plan(build_sweep(values, "sweep.toml", chain.place.data), "sweep.toml")
-    reckoned = reckon(plan, {})
+    reckoned = estimate_memory(plan, {})
     for request in chain.plan(values).requests:
         key = f"{request.task.run.kind}/{request.task.run.id}"
         # Without the least that is asked for: it would hide a network that is left out.

@@ -1,4 +1,4 @@
-"""A training method in a package of one's own: the example of the README."""
+"""A training method in a package of one's own, in 40 lines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from chain import Chain, tiny
 
 from rsctl.catalog import use_plugins
+from rsctl.errors import InputError
 
 DECLARATION = '''\
 """A training method of one's own: what is declared, without torch ..."""
@@ -115,5 +116,38 @@ def test_doctor_says_that_a_plugin_is_missing_and_goes_on(chain: Chain, tmp_path
             in found.out
         )
         assert "gpus: " in found.out
+    finally:
+        use_plugins([])
+
+
+def test_a_method_of_ones_own_trains_with_splitting_noise_if_it_declares_so(
+    chain: Chain, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splitting = {"noise": "splitting", "certification": {"certificates": ["splitting-l1"], "max_images": 2}}
+    values = tiny(method={"name": "logit-norm", "training": {"epochs": 1}}, **splitting)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    settings = tmp_path / "rsctl.toml"
+    plain = settings.read_text()
+    try:
+        for package, declares in (("movesimages", ""), ("addsnoise", "splitting=True,")):
+            folder = tmp_path / "site" / package
+            folder.mkdir(parents=True)
+            declaration = DECLARATION.replace("mymethods", package).replace(
+                "revision=1,", f"revision=1, {declares}"
+            )
+            (folder / "__init__.py").write_text(declaration)
+            (folder / "logit_norm.py").write_text(LOSS)
+            settings.write_text(f'plugins = ["{package}"]\n{plain}')
+            if not declares:
+                with pytest.raises(
+                    InputError, match="Methods that support it: consistency, gaussian, stability, checkpoint"
+                ):
+                    chain.plan(values)
+        chain.run_all(values)
+        (run,) = chain.store.runs("models")
+        assert (run.train_spec.method, run.train_spec.noise) == ("logit-norm", "splitting")
+        assert run.model_file.exists()
+        with pytest.raises(InputError, match="gaussian, stability, logit-norm, checkpoint"):
+            chain.plan(tiny(method="macer", **splitting))
     finally:
         use_plugins([])

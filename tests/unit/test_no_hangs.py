@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from chain import Chain, tiny, toml
 
-from rsctl.cluster.control import LONGEST_LOG, tail
 from rsctl.cluster.slurm.failure_reason import _ERROR
+from rsctl.cluster.task_logs import LONGEST_LOG, tail
 from rsctl.config.sections import fraction
 from rsctl.config.sweep import build_sweep, load_sweep
 from rsctl.errors import InputError
@@ -24,7 +24,7 @@ from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.radius_logs.layouts import is_list, numbers_of
 from rsctl.report.radius_logs.logs import parse_log
 from rsctl.results.printed import half_units
-from rsctl.tui.logs import last_error, last_window, size_of
+from rsctl.tui.sweeps.log_files import last_error, last_window, size_of
 
 DIGITS = "9" * 1_000_000
 

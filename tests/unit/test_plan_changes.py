@@ -19,8 +19,8 @@ from rsctl.config.sweep import overridden
 from rsctl.config.templates import all_templates, find_template
 from rsctl.errors import InputError, RefusedError
 from rsctl.plan.describe import describe
-from rsctl.tui.draft import Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import Draft
+from rsctl.tui.compose.form import compose
 
 
 @pytest.fixture

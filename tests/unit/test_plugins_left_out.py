@@ -16,8 +16,8 @@ from rsctl import catalog
 from rsctl.catalog import known_methods, plugin_problems, plugins, use_plugins
 from rsctl.cli.app import run
 from rsctl.config.settings import load_settings
-from rsctl.tui.draft import START, Draft
-from rsctl.tui.form import compose
+from rsctl.tui.compose.draft import START, Draft
+from rsctl.tui.compose.form import compose
 from rsctl.tui.watch import Watcher
 
 
@@ -109,7 +109,7 @@ def test_everything_goes_on_and_says_why(chain: Chain, site: Path, capsys: Any) 
     assert [sum(one in notice for notice in notices) for one in says] == [1, 1]
     chain.plan(tiny())  # it is submitted without them
     assert chain.counts_run().launch()["plugins"] == []
-    assert all(any(one in told for told in Watcher().look().problems) for one in says)
+    assert all(any(one in told for told in Watcher().poll().problems) for one in says)
     composed = compose(Draft(START))
     assert all(one in composed.plan for one in says)
     assert load_settings().settings.plugins == ["plugin_loud", "plugin_gone"]

@@ -204,7 +204,7 @@ def test_a_sweep_file_that_gives_the_normalisation_is_not_asked(
         ids.add(point.train.run_id)
         (model, *_) = chain.plan(values, update=True).requests
         with pytest.raises(RefusedError, match="enough"):
-            import_checkpoint.take(chain.work(model.task))
+            import_checkpoint.main(chain.work(model.task))
     assert asked == [False, True]
     assert len(ids) == 1
 

@@ -26,12 +26,14 @@ from rsctl.config.sweep import Sweep, build_sweep
 from rsctl.config.templates import all_templates
 from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
-from rsctl.reference.entries import TABLES, Entry, entries, find
+from rsctl.reference.entries import TABLES, ReferenceEntry, entries, find
 from rsctl.reference.pages import WIDTH, listing, page, plain_page
 from rsctl.reference.schema import fields, sweep_schema
 from rsctl.reference.topics import FOLDER, GENERATED, topic, topics
 
-REFERENCE = ("sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins")
+REFERENCE = (
+    "sweep-file", "store", "cluster", "certificates", "results", "checkpoints", "plugins", "dashboard"
+)  # fmt: skip
 EVERY = [pytest.param(one, id=f"{one.kind} {one.name}") for one in entries()]
 
 
@@ -88,7 +90,7 @@ def test_every_field_of_a_file_has_a_description(model: Any) -> None:
 
 
 @pytest.mark.parametrize("entry", EVERY)
-def test_every_example_resolves(entry: Entry, files: Path) -> None:
+def test_every_example_resolves(entry: ReferenceEntry, files: Path) -> None:
     sweep = resolved(entry.example, files)
     if entry.kind == "certificate":
         (spec,) = [table.spec for table in sweep.points[0].tables]

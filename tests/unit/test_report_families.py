@@ -50,9 +50,9 @@ def write_findings(run: Run, images: list[int], radius: float) -> None:
 def store(tmp_path: Path) -> Store:
     store, _ = make_store(tmp_path, counts=False, **SWEEP)
     for entry in store.sweep("sweep")["entries"]:
-        run = store.run(entry["kind"], entry["run"])
+        run = store.run(entry.kind, entry.run)
         images = [image for number in run.task_numbers() for image in run.images(number)]
-        if entry["kind"] == "counts":
+        if entry.kind == "counts":
             write_counts(run, images)
         else:
             write_findings(run, images, 0.01)
@@ -61,7 +61,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_files_of_proofs_that_can_t_be_read_are_named_beside_those_of_counts(store: Store) -> None:
     entries = store.sweep("sweep")["entries"]
-    spoilt = [store.run(entry["kind"], entry["run"]).path / "shards" / "0009.1.h5" for entry in entries]
+    spoilt = [store.run(entry.kind, entry.run).path / "shards" / "0009.1.h5" for entry in entries]
     for file in spoilt:
         file.parent.mkdir(exist_ok=True)
         file.write_text("spoilt")
@@ -112,7 +112,7 @@ def test_a_verifier_is_chosen_like_a_certificate(store: Store) -> None:
 
 
 def test_a_proof_is_compared_with_sampling_in_its_own_norm_alone(store: Store) -> None:
-    entries = {entry["kind"]: entry["run"] for entry in store.sweep("sweep")["entries"]}
+    entries = {entry.kind: entry.run for entry in store.sweep("sweep")["entries"]}
     proved = open_run(store, entries["verifications"])
     assert (proved.norm, proved.alpha, proved.table) == ("linf", None, None)
     sampled = open_run(store, entries["counts"], "runner-up-linf")

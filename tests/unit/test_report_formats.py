@@ -214,6 +214,13 @@ def test_words_at_the_head_of_columns_are_explained_where_they_stand(form: str) 
         assert f"{word}: {MEANINGS[word]}" in told
     assert "Found" not in text
     assert "Columns. " not in render(results(), form)
+    noted = results(make_row(), make_row(sigma=1.0), notes=["the seed 2 is missing"])
+    brief = render(noted, form, brief=True)
+    assert MEANINGS["ACR"] not in brief
+    assert MEANINGS["Abstain"] not in brief
+    assert "the seed 2 is missing" in brief
+    assert "probabilistic 0.999" in brief
+    assert len(brief) < len(render(noted, form))
 
 
 def test_runs_that_differ_in_the_seed_alone_print_as_mean_and_deviation() -> None:

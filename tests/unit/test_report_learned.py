@@ -245,7 +245,7 @@ def test_a_training_that_dies_is_said_wherever_one_looks(
     (sweep,) = json.loads(capsys.readouterr().out)["sweeps"]
     assert set(sweep["learned_nothing"]) == {f"models/{model.id}", f"counts/{counts.id}"}
     assert all(one["learned_nothing"] for one in sweep["runs"])
-    (view,) = Watcher().look().sweeps[0].runs
+    (view,) = Watcher().poll().sweeps[0].runs
     assert "the network" in view.warning
 
 
@@ -256,4 +256,4 @@ def test_a_training_that_goes_well_is_said_nowhere(chain: Chain, capsys: pytest.
     assert sum(json.loads((counts.path / degenerate.FILE).read_text())["labels"]) == 30
     assert run(["status", "tiny"]) == 0
     assert "NOTHING" not in capsys.readouterr().out
-    assert np.all([not run_.warning for run_ in Watcher().look().sweeps[0].runs])
+    assert np.all([not run_.warning for run_ in Watcher().poll().sweeps[0].runs])

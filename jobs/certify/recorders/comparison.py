@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from jobs.certify.sampler import Sampler
 
 
-class Comparison(Recorder):
+class ReferenceComparison(Recorder):
     """Disagreements (classes,) on `draws` draws, by the class that the counted function chose; `blocks` () of them are done."""
 
     observes = False
@@ -28,7 +28,7 @@ class Comparison(Recorder):
         self.reference, self.draws = reference, draws
 
     @classmethod
-    def for_run(cls, name: str, sampling: Sampling) -> Comparison:
+    def for_run(cls, name: str, sampling: Sampling) -> ReferenceComparison:
         return cls(sampling.network("fp32"), sampling.spec.transfer)
 
     def described(self, device: torch.device, tile: int, block: int) -> dict[str, object]:
@@ -66,4 +66,4 @@ class Comparison(Recorder):
         return {"disagreements": state["disagreements"].numpy()}
 
 
-RECORDER = Comparison
+RECORDER = ReferenceComparison

@@ -36,7 +36,7 @@ def convolution(inputs: int, outputs: int, kernel: int) -> list[nn.Module]:
     return [layer, nn.BatchNorm2d(outputs, affine=False), Shift(outputs)]
 
 
-class Block(nn.Module):
+class HeatBlock(nn.Module):
     """Two convolutions beside the identity."""
 
     def __init__(self, channels: int) -> None:
@@ -50,10 +50,10 @@ class Block(nn.Module):
 def build(name: str, classes: int, channels: int, size: int) -> nn.Sequential:
     """The network without a normalisation layer: float (B, channels, size, size) → logits (B, classes)."""
     stages: dict[str, nn.Module] = {"stem": nn.Sequential(*convolution(channels, WIDTHS[0], 3), nn.ReLU())}
-    stages["stage1"] = nn.Sequential(*(Block(WIDTHS[0]) for _ in range(BLOCKS)))
+    stages["stage1"] = nn.Sequential(*(HeatBlock(WIDTHS[0]) for _ in range(BLOCKS)))
     for number, (before, after) in enumerate(pairwise(WIDTHS), 2):
         narrow = [*convolution(before, after, 1), nn.ReLU(), nn.AvgPool2d(2)]
-        stages[f"stage{number}"] = nn.Sequential(*narrow, *(Block(after) for _ in range(BLOCKS)))
+        stages[f"stage{number}"] = nn.Sequential(*narrow, *(HeatBlock(after) for _ in range(BLOCKS)))
     last = nn.Linear(WIDTHS[-1], classes, bias=False)
     stages |= {
         "pool": nn.AdaptiveAvgPool2d(1), "flatten": nn.Flatten(), "fc": last,

@@ -58,6 +58,7 @@ METHOD = Method(
     "smoothed classifier a larger margin.",
     use_when="For certified radii close to those of SmoothAdv without its attack: two noises per image, about "
     "twice the cost of Gaussian augmentation per epoch.",
+    splitting=True,
     parameters=ConsistencyParameters,
     printed_for=("cifar10", "cifar100"),
     defaults=(

@@ -12,6 +12,7 @@ METHOD = Method(
     "cross-entropy. So the network learns to classify what it is shown later, when the smoothed "
     "classifier is sampled at the same sigma.",
     use_when="First: it costs one pass per image and is the baseline that every other method is compared with.",
+    splitting=True,
     printed_for=("cifar10", "cifar100", "imagenet"),
     defaults=(
         Defaults(

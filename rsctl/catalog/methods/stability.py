@@ -25,6 +25,7 @@ METHOD = Method(
     "noise.",
     use_when="As a baseline of published tables. In public logs on CIFAR-10 its average certified radius is below "
     "that of Gaussian augmentation (0.42 against 0.49 at sigma = 0.25).",
+    splitting=True,
     parameters=StabilityParameters,
     passes=lambda parameters, classes: 2,
     printed_for=("cifar10", "cifar100"),

@@ -25,6 +25,7 @@ MODELS = (
         "ℓ∞-distance network: 1-Lipschitz in ℓ∞",
         "Zhang, Cai, Lu, He, Wang: Towards Certifying ℓ∞ Robustness using Neural Networks with ℓ∞-dist Neurons, ICML 2021",
         DistanceParameters,
+        special=True,
         about="Each unit is the ℓ∞ distance of its input from a stored prototype plus a bias, in place of a product with weights. "
         "Such a unit changes by no more than its input does in ℓ∞, and so does the whole network.",
         use_when='For deterministic ℓ∞ radii at the price of one pass: with `lipschitz-margin` (norm = "linf") and the verifier `lipschitz`.',

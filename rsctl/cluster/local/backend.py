@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rsctl.cluster.backend import BackendState, HandedOver
+from rsctl.cluster.backend import BackendState, SubmitResult
 from rsctl.cluster.local.processes import task_processes, visible_gpus
-from rsctl.cluster.local.queue import KILL_AFTER, served, start_detached
+from rsctl.cluster.local.queue import KILL_AFTER, start_detached
 from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
 from rsctl.config.settings import LocalProfile
 from rsctl.errors import InputError
 from rsctl.owners import is_mine, user_name
 from rsctl.plan.tasks import Request, Task
-from rsctl.store.attempts import State, is_alive, latest_attempt, process_start
+from rsctl.store.attempts import State, latest_attempt, process_start
+from rsctl.store.exclusion import is_held
 from rsctl.store.layout import Store
 
 
@@ -30,7 +31,7 @@ class LocalBackend:
     profile: LocalProfile
     store: Store
 
-    def submit(self, requests: list[Request]) -> HandedOver:
+    def submit(self, requests: list[Request]) -> SubmitResult:
         """Add requests to this user's queue on this host and start it; tasks that another queue holds are skipped.
 
         Other users' queues count only in a group's store.
@@ -53,7 +54,7 @@ class LocalBackend:
         added = sum(mine.add(request) for request in requests if request.task.key not in elsewhere)
         if requests:
             start_detached(self.store.root, self.name)
-        return HandedOver(added)
+        return SubmitResult(added)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """Read queue files and running processes; skips tasks that no queue knows."""
@@ -76,21 +77,16 @@ class LocalBackend:
     def _wanted(self, task: Task, request: dict[str, Any], queue: Queue) -> BackendState:
         host = queue.where
         attempt = latest_attempt(task.run, task.number)
-        if attempt and not attempt.ended:
-            alive = is_alive(attempt.claim)
-            if alive:
-                return BackendState(State.RUNNING, node=host)
-            if alive is None:
-                return BackendState(
-                    State.UNKNOWN,
-                    f"claimed on {attempt.claim.get('host')}; its processes can't be seen from here",
-                    host,
-                )
+        alive = attempt.alive if attempt else False
+        if alive:
+            return BackendState(State.RUNNING, node=host)
+        if attempt and alive is None:
+            return BackendState(State.UNKNOWN, attempt.unseen, host)
         for need in request["needs"]:
             model = self.store.run(*need.split("/")[:2])
             if not model.model_file.exists():
                 return BackendState(State.WAITING, f"waits for the model {model.id}", host)
-        if queue.host == own_queue(self.store).host and not served(queue):
+        if queue.host == own_queue(self.store).host and not is_held(queue.lock):
             return BackendState(
                 State.QUEUED, "waits for the queue to start; if it doesn't, submit again", host
             )
@@ -100,7 +96,7 @@ class LocalBackend:
         """Restart this host's queue if it died while tasks are waiting."""
         queue = own_queue(self.store)
         queue.take_over()
-        if queue.wanted() and not served(queue):
+        if queue.wanted() and not is_held(queue.lock):
             start_detached(self.store.root, self.name)
 
     def cancel(self, tasks: Iterable[Task]) -> int:
@@ -133,7 +129,7 @@ def processes_of(store: Store, tasks: list[Task]) -> dict[int, str]:
     for task in tasks:
         attempt = latest_attempt(task.run, task.number)
         # Another user's claim may contain the pid of any process of this user.
-        if attempt and not attempt.ended and is_mine(attempt.file) and is_alive(attempt.claim):
+        if attempt and is_mine(attempt.file) and attempt.alive:
             found[attempt.claim["pid"]] = attempt.claim["start"]
     return found
 
@@ -159,7 +155,7 @@ def of_others(store: Store, tasks: Iterable[Task]) -> dict[str, str]:
             found |= {key: user_name(queue.user) for key in queue.wanted() if key in keys}
     for key, task in keys.items():
         attempt = latest_attempt(task.run, task.number)
-        if attempt and not attempt.ended and not is_mine(attempt.file) and is_alive(attempt.claim):
+        if attempt and not is_mine(attempt.file) and attempt.alive:
             found[key] = user_name(attempt.file.stat().st_uid)
     return found
 

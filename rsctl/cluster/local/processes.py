@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from rsctl.config.settings import LocalProfile
 from rsctl.store.attempts import process_start
-from rsctl.store.layout import Store
+from rsctl.store.files import open_log
+from rsctl.store.layout import Run, Store
+from rsctl.store.provenance import ONLY_VERIFIED
 
 TASK_MODULE = "rsctl.cluster.task"
-QUEUE_MODULES = {b"rsctl.cluster.local.queue", b"rsctl.cluster.queue"}
+QUEUE_MODULES = {"rsctl.cluster.local.queue", "rsctl.cluster.queue"}
 """Where the queue is, and where it was when queues that still run were started."""
 
 
 def visible_gpus(profile: LocalProfile) -> list[int]:
     """Return the GPUs to assign: from the profile, CUDA_VISIBLE_DEVICES or nvidia-smi."""
-    shown = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if shown is not None:
-        found = [int(part) for part in shown.split(",") if part.strip().isdigit()]
+    listed = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if listed is not None:
+        found = [int(part) for part in listed.split(",") if part.strip().isdigit()]
     else:
         try:
-            listed = subprocess.run(
+            output = subprocess.run(
                 ["nvidia-smi", "-L"], capture_output=True, text=True, timeout=20, check=True
             ).stdout
-            found = list(range(sum(line.startswith("GPU ") for line in listed.splitlines())))
+            found = list(range(sum(line.startswith("GPU ") for line in output.splitlines())))
         except (OSError, subprocess.SubprocessError):
             found = []
     return found if profile.gpus is None else found[: profile.gpus]
@@ -33,12 +38,8 @@ def visible_gpus(profile: LocalProfile) -> list[int]:
 
 def gpus_of(pid: int) -> list[int]:
     """Return the GPUs assigned to a task's process, from its environment."""
-    try:
-        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
-    except OSError:
-        return []
-    given = dict(word.partition("=")[::2] for word in words).get("CUDA_VISIBLE_DEVICES", "")
-    return [int(part) for part in given.split(",") if part.isdigit()]
+    visible = _environment(pid).get("CUDA_VISIBLE_DEVICES", "")
+    return [int(part) for part in visible.split(",") if part.isdigit()]
 
 
 def task_processes(store: Store) -> dict[str, tuple[int, str]]:
@@ -47,34 +48,57 @@ def task_processes(store: Store) -> dict[str, tuple[int, str]]:
     A killed queue may have started one that hasn't claimed its task yet; the next queue finds it this way.
     """
     found: dict[str, tuple[int, str]] = {}
-    for name in sorted(filter(str.isdigit, os.listdir("/proc")), key=int):
-        try:
-            if os.stat(f"/proc/{name}").st_uid != os.geteuid():
-                continue
-            words = [os.fsdecode(word) for word in Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")]
-        except OSError:
-            continue
-        if TASK_MODULE in words[:-2]:
-            path, number = words[words.index(TASK_MODULE) + 1 :][:2]
-            run = Path(path)
-            if run.parent.parent == store.root:
-                key = f"{run.parent.name}/{run.name}/{number}"
-                found.setdefault(key, (int(name), process_start(int(name))))
+    for pid, arguments in _processes():
+        if TASK_MODULE in arguments[:-2] and _is_mine(pid):
+            path, number = arguments[arguments.index(TASK_MODULE) + 1 :][:2]
+            run = Run(Path(path))
+            if run.store == store:
+                found.setdefault(f"{run.key}/{number}", (pid, process_start(pid)))
     return found
 
 
 def stopped_queues(store: Store) -> list[int]:
     """Return queue processes of this store that are suspended (Ctrl+Z, SIGSTOP): they hold their lock and do nothing."""
     found = []
-    for name in filter(str.isdigit, os.listdir("/proc")):
-        try:
-            words = Path(f"/proc/{name}/cmdline").read_bytes().split(b"\0")
-            if not QUEUE_MODULES.intersection(words):
-                continue
-            given = Path(f"/proc/{name}/environ").read_bytes().split(b"\0")
-            state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            continue
-        if os.fsencode(f"RSCTL_STORE={store.root}") in given and state in ("T", "t"):
-            found.append(int(name))
+    for pid, arguments in _processes():
+        if QUEUE_MODULES.intersection(arguments) and _environment(pid).get("RSCTL_STORE") == str(store.root):
+            with contextlib.suppress(OSError):
+                state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+                found += [pid] if state in ("T", "t") else []
     return found
+
+
+def start_process(
+    module: str, *arguments: str, log: Path, environment: dict[str, str]
+) -> subprocess.Popen[bytes]:
+    """Start a module in a session of its own, which outlives this process; its output is appended to the log."""
+    with open_log(log) as output:
+        return subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            # A file in the caller's, the store's or the run's folder could shadow one of Python's or rsctl's own modules.
+            cwd="/", env={**os.environ, **ONLY_VERIFIED, **environment}, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
+            start_new_session=True,
+        )  # fmt: skip
+
+
+def _processes() -> Iterator[tuple[int, list[str]]]:
+    """Every process of this machine with its arguments, by pid."""
+    for pid in sorted(map(int, filter(str.isdigit, os.listdir("/proc")))):
+        with contextlib.suppress(OSError):
+            yield pid, os.fsdecode(Path(f"/proc/{pid}/cmdline").read_bytes()).split("\0")
+
+
+def _is_mine(pid: int) -> bool:
+    try:
+        return os.stat(f"/proc/{pid}").st_uid == os.geteuid()
+    except OSError:
+        return False
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Environment of a process at its start; empty if it is another user's."""
+    try:
+        variables = os.fsdecode(Path(f"/proc/{pid}/environ").read_bytes()).split("\0")
+    except OSError:
+        return {}
+    return dict(variable.partition("=")[::2] for variable in variables)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections import Counter
 from contextlib import AbstractContextManager
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rsctl.cluster.local.processes import TASK_MODULE, gpus_of, task_processes, visible_gpus
+from rsctl.cluster.local.processes import TASK_MODULE, gpus_of, start_process, task_processes, visible_gpus
 from rsctl.cluster.local.requests import Queue, all_queues, own_queue, task_of
 from rsctl.config.settings import LocalProfile, find_settings, load_settings
 from rsctl.errors import UserError
@@ -29,19 +28,17 @@ from rsctl.store.attempts import (
     Attempt,
     State,
     attempt_numbers,
-    is_alive,
     latest_attempt,
     process_start,
     read_attempt,
 )
-from rsctl.store.exclusion import exclusive, is_held
-from rsctl.store.files import open_log
+from rsctl.store.exclusion import exclusive
 from rsctl.store.layout import Store
-from rsctl.store.provenance import ONLY_VERIFIED, verify_code
+from rsctl.store.provenance import verify_code
 from rsctl.store.trust import MODE, check_task
 
 TICK = 0.25
-_ASK_AGAIN = 8
+_LOCK_ATTEMPTS = 8
 """Attempts of a queue that finds the lock held, a tick apart, before it leaves the work to the other."""
 KILL_AFTER = 30.0
 
@@ -57,8 +54,8 @@ class Running:
     """Start time of the process: with the pid it identifies it uniquely."""
     child: subprocess.Popen[bytes] | None = None
     """None if an earlier queue or a user started it."""
-    told: float = 0.0
-    """When it was signalled to stop; 0 if it wasn't."""
+    signalled: float = 0.0
+    """Time of the last signal to stop; 0 if it got none."""
 
     @property
     def lives(self) -> bool:
@@ -88,7 +85,7 @@ class QueueProcess:
                 busy = self.tick()
             except (UserError, OSError) as error:
                 # The disk may be full or unavailable for a while: log it, wait, continue.
-                say(str(error))
+                log_line(str(error))
                 time.sleep(5)
                 continue
             if not busy:
@@ -127,12 +124,12 @@ class QueueProcess:
 
     def _stop(self, key: str, entry: Running) -> None:
         """Send SIGTERM, so that it writes a snapshot, then SIGKILL if it doesn't exit."""
-        if entry.told and time.monotonic() - entry.told < KILL_AFTER:
+        if entry.signalled and time.monotonic() - entry.signalled < KILL_AFTER:
             return
         with contextlib.suppress(ProcessLookupError):
-            os.kill(entry.pid, signal.SIGKILL if entry.told else signal.SIGTERM)
-        say(f"{key}: sent {'SIGKILL' if entry.told else 'SIGTERM'}")
-        entry.told = time.monotonic()
+            os.kill(entry.pid, signal.SIGKILL if entry.signalled else signal.SIGTERM)
+        log_line(f"{key}: sent {'SIGKILL' if entry.signalled else 'SIGTERM'}")
+        entry.signalled = time.monotonic()
 
     def _consider(self, key: str, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> None:
         """Start a requested task, adopt it, remove its request, or let it wait."""
@@ -143,7 +140,7 @@ class QueueProcess:
             if n > request["after"]
         ]
         last = since[-1] if since else latest_attempt(task.run, task.number)
-        lives = last is not None and not last.ended and is_alive(last.claim)
+        lives = last is not None and last.alive
         ended = bool(since) and since[-1].ended in ("done", "failed")
         others = last is not None and (lives or ended) and not is_mine(last.file)
         if others and (refusal := self._refusal(task)):
@@ -156,21 +153,13 @@ class QueueProcess:
             self._adopt(key, request, *self.earlier[key])
         elif ended:
             self.queue.finish(key)
-            say(f"{key}: {since[-1].ended} {since[-1].reason}")
+            log_line(f"{key}: {since[-1].ended} {since[-1].reason}")
         elif deaths_without_progress(since) >= self.profile.attempts:
-            log = task.run.log_file(task.number)
-            self._end(
-                key,
-                State.LOST,
-                f"exited {self.profile.attempts} times with no recorded error and no progress; see its log ({log})",
-            )
+            why = f"exited {self.profile.attempts} times with no recorded error and no progress"
+            self._end(key, State.LOST, f"{why}; see its log ({task.run.log_file(task.number)})")
         elif self.unclaimed[key] >= self.profile.attempts:
-            log = task.run.log_file(task.number)
-            self._end(
-                key,
-                State.FAILED,
-                f"its process exited {self.unclaimed[key]} times before it could begin; see its log ({log})",
-            )
+            why = f"its process exited {self.unclaimed[key]} times before it could begin"
+            self._end(key, State.FAILED, f"{why}; see its log ({task.run.log_file(task.number)})")
         elif blocked := self._blocked(request, wanted):
             self._end(key, State.CANCELLED, blocked)
         elif self._ready(request):
@@ -187,11 +176,11 @@ class QueueProcess:
     def _adopt(self, key: str, request: dict[str, Any], pid: int, start: str) -> None:
         """Watch a process that this queue didn't start, with the GPUs assigned to it."""
         self.running[key] = Running(request["threads"], gpus_of(pid), pid, start)
-        say(f"{key}: adopted, pid {pid}")
+        log_line(f"{key}: adopted, pid {pid}")
 
     def _end(self, key: str, state: State, reason: str) -> None:
         self.queue.end(key, state, reason)
-        say(f"{key}: {reason}")
+        log_line(f"{key}: {reason}")
 
     def _attempt(self, key: str) -> Attempt | None:
         task = task_of(self.queue.store, key)
@@ -208,7 +197,7 @@ class QueueProcess:
                 continue
             attempt = latest_attempt(model, 0)
             ending = self.queue.endings().get(need, {})
-            if attempt and not attempt.ended and is_alive(attempt.claim) is not False:
+            if attempt and attempt.alive is not False:
                 continue  # it is being trained, here by hand or on another host
             if any(queue.request_file(need).exists() for queue in all_queues(self.queue.store)):
                 continue
@@ -236,21 +225,16 @@ class QueueProcess:
             self._end(key, State.FAILED, str(error))
             return
         environment = {
-            **os.environ,
-            **ONLY_VERIFIED,
             MODE: self.profile.store_mode,
             "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
+            "CUDA_VISIBLE_DEVICES": ",".join(map(str, free[:gpus])),
         }
-        environment["CUDA_VISIBLE_DEVICES"] = ",".join(map(str, free[:gpus]))
         log = task.run.log_file(task.number)
-        with open_log(log) as output:
-            child = subprocess.Popen(
-                [sys.executable, "-m", TASK_MODULE, str(task.run.path), str(task.number)],
-                # A file in the run's folder could shadow one of Python's own modules.
-                cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-            )  # fmt: skip
+        child = start_process(
+            TASK_MODULE, str(task.run.path), str(task.number), log=log, environment=environment
+        )
         self.running[key] = Running(threads, free[:gpus], child.pid, process_start(child.pid), child)
-        say(f"{key}: started, pid {child.pid}")
+        log_line(f"{key}: started, pid {child.pid}")
 
 
 def deaths_without_progress(attempts: list[Attempt]) -> int:
@@ -263,7 +247,7 @@ def deaths_without_progress(attempts: list[Attempt]) -> int:
     return deaths
 
 
-def say(text: str) -> None:
+def log_line(text: str) -> None:
     print(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {text}", flush=True)
 
 
@@ -271,11 +255,6 @@ def only_one(queue: Queue) -> AbstractContextManager[bool]:
     """Hold the queue's lock; yields True if it was free."""
     queue.make()
     return exclusive(queue.lock, wait=False)
-
-
-def served(queue: Queue) -> bool:
-    """Return whether a queue process holds the lock."""
-    return is_held(queue.lock)
 
 
 def main() -> None:
@@ -290,14 +269,14 @@ def main() -> None:
             if not mine:
                 # Its holder may be exiting, or only testing whether it is held.
                 refused += 1
-                if refused > _ASK_AGAIN:
+                if refused > _LOCK_ATTEMPTS:
                     return
                 time.sleep(TICK)
                 continue
-            say(f"queue serves {queue.store.root}, pid {os.getpid()}")
+            log_line(f"queue serves {queue.store.root}, pid {os.getpid()}")
             process = QueueProcess(queue, profile)
             process.serve()
-            say("queue leaves")
+            log_line("queue leaves")
         # A request may have arrived between the last check and the release, while its own queue found the lock held.
         if process.leaving or not queue.wanted():
             return
@@ -307,16 +286,10 @@ def start_detached(store_root: Path, profile: str) -> None:
     """Make sure that a queue serves this store; returns at once."""
     queue = own_queue(Store(store_root))
     queue.make()
-    environment = {**os.environ, **ONLY_VERIFIED, "RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
-    settings = find_settings()
-    if settings:
+    environment = {"RSCTL_STORE": str(store_root), "RSCTL_PROFILE": profile}
+    if settings := find_settings():
         environment["RSCTL_CONFIG"] = str(settings.absolute())
-    with open_log(queue.log) as output:
-        subprocess.Popen(
-            [sys.executable, "-m", "rsctl.cluster.local.queue"],
-            # A file in the caller's or the store's folder could shadow one of Python's or rsctl's own modules.
-            cwd="/", env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True,
-        )  # fmt: skip
+    start_process("rsctl.cluster.local.queue", log=queue.log, environment=environment)
 
 
 if __name__ == "__main__":

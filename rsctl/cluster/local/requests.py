@@ -2,7 +2,7 @@
 
 `<store>/queue/<user>@<host>/requests/<task>.json` is what is wanted; a submission creates it, the queue removes it
 when the task is done or failed, `cancel` moves it to `ended/` with a reason. All of it is on disk, so the
-queue process itself remembers nothing that matters. Nobody's queue works at what somebody else asked for.
+queue process itself remembers nothing that matters. A queue runs only the requests of its own user.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rsctl.store.attempts import State
 from rsctl.store.exclusion import is_held
 from rsctl.store.files import make_folder, publish, replace, to_json
 from rsctl.store.layout import Store, is_key
-from rsctl.store.records import ASIDE, Kind, move_aside, read_or_pass, wrong
+from rsctl.store.records import ASIDE, Kind, move_aside, read_or_skip, wrong
 from rsctl.store.task_fields import ENDING, REQUEST
 
 
@@ -186,7 +186,7 @@ def _read_folder(folder: Path, kind: Kind) -> dict[str, dict[str, Any]]:
     for name in names:
         key = name.removesuffix(".json").replace("~", "/")
         if is_key(key):
-            values = read_or_pass(folder / name, kind)
+            values = read_or_skip(folder / name, kind)
             if values and values["task"] == key:
                 found[key] = values
     return found

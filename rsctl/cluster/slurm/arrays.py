@@ -11,7 +11,8 @@ from rsctl.cluster.slurm.commands import Partition
 from rsctl.config.sections import StageResources
 from rsctl.config.settings import SlurmProfile
 from rsctl.errors import InputError, unknown
-from rsctl.plan.tasks import STAGES, VERBS, Request
+from rsctl.plan.tasks import Request
+from rsctl.store.run_kinds import RunKind
 
 ON_A_GPU = 3.0
 """GB of host memory that CUDA takes."""
@@ -26,12 +27,21 @@ class Array:
     """Keys of the training tasks that all of them wait for."""
 
     @property
-    def kind(self) -> str:
+    def kind(self) -> RunKind:
         return self.requests[0].task.run.kind
 
     @property
     def resources(self) -> StageResources:
         return self.requests[0].resources
+
+    @property
+    def processes(self) -> int:
+        """Processes of one task, on all its nodes."""
+        return 1 if self.kind.is_table else self.resources.processes
+
+    @property
+    def nodes(self) -> int:
+        return 1 if self.kind.is_table else self.resources.nodes
 
     @property
     def code(self) -> str:
@@ -41,7 +51,7 @@ class Array:
     def name(self) -> str:
         """The job's name in the queue."""
         runs = {request.task.run.id for request in self.requests}
-        return f"rsctl:{VERBS[self.kind]}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
+        return f"rsctl:{self.kind.verb}:{runs.pop() if len(runs) == 1 else f'{len(runs)}-runs'}"
 
 
 def make_arrays(requests: Iterable[Request], longest: int) -> list[Array]:
@@ -85,14 +95,13 @@ def sbatch_parameters(
 ) -> dict[str, Any]:
     """Return the sbatch options by submitit's names; None leaves an option to the cluster."""
     resources = array.resources
-    processes = resources.processes if array.kind == "models" else 1
-    nodes = resources.nodes if array.kind == "models" else 1
+    processes, nodes = array.processes, array.nodes
     minutes = resources.minutes or profile.minutes
     gpus, gres = gpus_of(resources, profile, partition, processes)
     memory = (
         resources.memory_gb
         or profile.memory_gb
-        or reckoned_memory(array, profile, partition, bool(gpus or gres))
+        or estimated_memory(array, profile, partition, bool(gpus or gres))
     )
     return {
         "job_name": array.name,
@@ -117,7 +126,9 @@ def sbatch_parameters(
     }
 
 
-def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool) -> float | None:
+def estimated_memory(
+    array: Array, profile: SlurmProfile, partition: Partition, on_gpus: bool
+) -> float | None:
     """Return the estimated GB to request if the user set none; None if jobs get as much by default, or a whole node.
 
     At most what the partition has: with an estimate above that, SLURM would refuse the job or let it wait forever.
@@ -132,7 +143,7 @@ def reckoned_memory(array: Array, profile: SlurmProfile, partition: Partition, o
         for each in launches
     )
     resources = array.resources
-    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    processes, nodes = array.processes, array.nodes
     cpus = resources.threads * processes // nodes
     if not wanted or partition.memory.default(cpus) >= wanted:
         return None
@@ -183,9 +194,9 @@ def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) 
 
 def _check_resources(name: str, profile: SlurmProfile, partition: Partition, array: Array) -> None:
     """Check the resources against the partition: SLURM accepts a dependent job with impossible requests and never starts it."""
-    stage = STAGES[array.kind]
+    stage = array.kind.stage
     resources, where = array.resources, f"partition '{partition.name}'"
-    processes, nodes = (resources.processes, resources.nodes) if array.kind == "models" else (1, 1)
+    processes, nodes = array.processes, array.nodes
     if processes % nodes:
         raise InputError(
             f"resources.training.processes: {processes} can't be spread evenly over {nodes} nodes."
@@ -227,8 +238,8 @@ _REFUSALS = (
 )
 
 
-def explain_refusal(words: str, profile: str) -> str:
+def explain_refusal(message: str, profile: str) -> str:
     """Return sbatch's message with the profile's keys that it concerns."""
-    said = " ".join(line for line in words.splitlines() if "sbatch" in line) or " ".join(words.split())
-    keys = next((key for word, key in _REFUSALS if word in said.lower()), "partition, account, qos, extra")
-    return f"SLURM refused the job: {said.replace('sbatch: error: ', '')}. Check profiles.{profile}: {keys}. Nothing was submitted."
+    refusal = " ".join(line for line in message.splitlines() if "sbatch" in line) or " ".join(message.split())
+    keys = next((key for word, key in _REFUSALS if word in refusal.lower()), "partition, account, qos, extra")
+    return f"SLURM refused the job: {refusal.replace('sbatch: error: ', '')}. Check profiles.{profile}: {keys}. Nothing was submitted."

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rsctl.cluster.backend import BackendState, HandedOver
+from rsctl.cluster.backend import BackendState, SubmitResult
 from rsctl.cluster.slurm.adopt import adopt
 from rsctl.cluster.slurm.arrays import check_profile, first_tasks, make_arrays
 from rsctl.cluster.slurm.commands import JobRow, QueueView, cancel_jobs, limits, partitions, with_memory
 from rsctl.cluster.slurm.failure_reason import explain
-from rsctl.cluster.slurm.handover import HandOver
 from rsctl.cluster.slurm.limits import room_for
+from rsctl.cluster.slurm.sbatch import Submitter
 from rsctl.cluster.slurm.shared import check_store
-from rsctl.cluster.slurm.states import ACTIVE, seen_of
+from rsctl.cluster.slurm.states import state_of
 from rsctl.cluster.slurm.submissions import Submission, only_submitter, submissions
 from rsctl.cluster.slurm.watch import WATCH
 from rsctl.config.settings import SlurmProfile
@@ -39,7 +39,7 @@ class SlurmBackend:
 
     # Submitting
 
-    def submit(self, requests: list[Request]) -> HandedOver:
+    def submit(self, requests: list[Request]) -> SubmitResult:
         """Submit what isn't in the queue yet, as far as the cluster has room; nothing if SLURM refuses a part.
 
         Raises
@@ -50,16 +50,18 @@ class SlurmBackend:
             The controller doesn't answer, or takes no more jobs from this user now.
         """
         with only_submitter(self.store):
-            WATCH.look_again()
-            view = WATCH.look(self.profile.poll_seconds)
-            if view is None or WATCH.away:
-                raise UnavailableError(f"{WATCH.away.rstrip('.')}. Nothing was submitted; try again later.")
+            WATCH.poll_again()
+            view = WATCH.poll(self.profile.poll_seconds)
+            if view is None or WATCH.problem:
+                raise UnavailableError(
+                    f"{WATCH.problem.rstrip('.')}. Nothing was submitted; try again later."
+                )
             adopt(self._held(request.task for request in requests), view)
             held = self.poll([request.task for request in requests])
-            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state in ACTIVE)]
-            return self._hand_over(fresh, view) if fresh else HandedOver(0)
+            fresh = [r for r in requests if not (r.task.key in held and held[r.task.key].state.is_open)]
+            return self._submit(fresh, view) if fresh else SubmitResult(0)
 
-    def _hand_over(self, fresh: list[Request], view: QueueView) -> HandedOver:
+    def _submit(self, fresh: list[Request], view: QueueView) -> SubmitResult:
         """Check everything that can be checked before the first sbatch, then submit the arrays."""
         cluster = limits()
         arrays = make_arrays(fresh, cluster.longest_array)
@@ -71,21 +73,21 @@ class SlurmBackend:
                 f"{room.why}. Nothing was submitted; submit again when some jobs have finished."
             )
         arrays = first_tasks(arrays, room.jobs)
-        hand_over = HandOver(self.name, self.profile, self.store, cluster.cluster, partition)
+        submitter = Submitter(self.name, self.profile, self.store, cluster.cluster, partition)
         try:
             for array in arrays:
-                hand_over.submit(array, [self._job_of(need, hand_over.jobs) for need in array.needs])
+                submitter.submit(array, [self._job_of(need, submitter.jobs) for need in array.needs])
         except BaseException as error:
-            if hand_over.roll_back():
+            if submitter.roll_back():
                 raise
             raise UnavailableError(
-                f"SLURM became unreachable during a submission; it has confirmed {len(hand_over.jobs)} of {len(fresh)} tasks, "
+                f"SLURM became unreachable during a submission; it has confirmed {len(submitter.jobs)} of {len(fresh)} tasks, "
                 "which stay in its queue. Submit again when it is reachable to add the rest."
             ) from error
         finally:
-            WATCH.look_again()
-        held_back = tuple(r.task for r in fresh if r.task.key not in hand_over.jobs)
-        return HandedOver(len(fresh) - len(held_back), held_back, room.why)
+            WATCH.poll_again()
+        held_back = tuple(r.task for r in fresh if r.task.key not in submitter.jobs)
+        return SubmitResult(len(fresh) - len(held_back), held_back, room.why)
 
     def _job_of(self, key: str, jobs: dict[str, str]) -> str:
         """Return the job that trains a model, from this submission or from an earlier one still in the queue."""
@@ -95,7 +97,7 @@ class SlurmBackend:
         run = self.store.run(kind, run_id)
         seen = self.poll([Task(run, int(number))]).get(key)
         held = submissions(run).get(int(number))
-        if seen is None or held is None or seen.state not in ACTIVE:
+        if seen is None or held is None or not seen.state.is_open:
             raise InputError(
                 f"the model {run_id} doesn't exist yet, and SLURM isn't training it. "
                 "If it is being trained under another profile, submit again when that is done; otherwise retry the sweep."
@@ -112,7 +114,7 @@ class SlurmBackend:
         held = self._held(tasks)
         if not held:
             return {}
-        view = WATCH.look(self.profile.poll_seconds)
+        view = WATCH.poll(self.profile.poll_seconds)
         seen: dict[str, BackendState] = {}
         ended = Endings()
         gone: list[tuple[Task, Submission, str]] = []
@@ -125,7 +127,7 @@ class SlurmBackend:
                 if one := _vanished(task, submission, ended) if over else elsewhere:
                     seen[task.key] = one
             elif row is None and view is None:
-                seen[task.key] = BackendState(State.UNKNOWN, WATCH.away, since=submission.claimed)
+                seen[task.key] = BackendState(State.UNKNOWN, WATCH.problem, since=submission.claimed)
             elif row is None:
                 gone.append((task, submission, job))
             elif (one := _of_row(task, submission, row, ended)) is not None:
@@ -138,7 +140,7 @@ class SlurmBackend:
                 one = _of_row(task, submission, row, ended) if row else _vanished(task, submission, ended)
                 if one is not None:
                     seen[task.key] = one
-        if WATCH.away and view is not None:
+        if WATCH.problem and view is not None:
             return {key: _stale(one) for key, one in seen.items()}
         return seen
 
@@ -159,22 +161,22 @@ class SlurmBackend:
         held = self._held(tasks)
         if not held:
             return 0
-        WATCH.look_again()
-        view = WATCH.look(self.profile.poll_seconds)
-        if view is None or WATCH.away:
-            raise UnavailableError(f"{WATCH.away}. Nothing was cancelled; try again later.")
+        WATCH.poll_again()
+        view = WATCH.poll(self.profile.poll_seconds)
+        if view is None or WATCH.problem:
+            raise UnavailableError(f"{WATCH.problem}. Nothing was cancelled; try again later.")
         notes: dict[tuple[Path, str], tuple[Submission, list[int]]] = {}
         jobs = []
         for task, submission in held:
             job = _job(submission, task.number, view)
             mine = submission.user == os.getuid()
-            if mine and job in view.rows and seen_of(view.rows[job]).state in ACTIVE:
+            if mine and job in view.rows and state_of(view.rows[job]).state.is_open:
                 jobs.append(job)
                 notes.setdefault((task.run.path, submission.id), (submission, []))[1].append(task.number)
         for (path, _), (submission, numbers) in notes.items():
             submission.note_cancelled(Run(path), numbers)
         cancel_jobs(jobs)
-        WATCH.look_again()
+        WATCH.poll_again()
         return len(jobs)
 
 
@@ -219,9 +221,9 @@ class Endings:
 
 def _of_row(task: Task, submission: Submission, row: JobRow, ended: Endings) -> BackendState | None:
     """Convert a row to a task's state; None if the task's own file records how this job ended."""
-    seen = replace(seen_of(row), since=submission.claimed)
+    seen = replace(state_of(row), since=submission.claimed)
     cancelled = task.number in submission.cancelled
-    if seen.state in ACTIVE:
+    if seen.state.is_open:
         return replace(seen, state=State.RUNNING, reason="is being cancelled") if cancelled else seen
     end = ended.of(task, submission)
     if end == "failed":
@@ -251,4 +253,4 @@ def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendStat
 
 
 def _stale(seen: BackendState) -> BackendState:
-    return replace(seen, reason=f"{WATCH.away}; last known: {seen.reason or seen.state.value}")
+    return replace(seen, reason=f"{WATCH.problem}; last known: {seen.reason or seen.state.value}")

@@ -9,16 +9,14 @@ import time
 from dataclasses import dataclass, field, replace
 from functools import cache
 
-from rsctl.cluster.slurm.memory import Memory
+from rsctl.cluster.slurm.memory import PartitionMemory
 from rsctl.errors import UnavailableError
 
 TIMEOUT = 60
 _SEPARATOR = "|"
 _QUEUE_FORMAT = _SEPARATOR.join(("%F", "%K", "%T", "%r", "%N", "%e", "%k"))
 _ACCOUNTING_FORMAT = ("JobID", "State", "Reason", "NodeList", "End")
-_WORDS_OF_AN_ABSENT_CONTROLLER = re.compile(
-    r"contact slurm controller|connection refused|timed out|no route", re.I
-)
+_CONTROLLER_ABSENT = re.compile(r"contact slurm controller|connection refused|timed out|no route", re.I)
 
 
 @dataclass(frozen=True)
@@ -55,7 +53,7 @@ def environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(hidden)}
 
 
-def ask(*command: str, timeout: float = TIMEOUT) -> str:
+def run_command(*command: str, timeout: float = TIMEOUT) -> str:
     """Return the stdout of a command; raises UnavailableError with its error message."""
     try:
         done = subprocess.run(
@@ -72,18 +70,14 @@ def ask(*command: str, timeout: float = TIMEOUT) -> str:
         ) from error
     if done.returncode:
         words = " ".join((done.stderr or done.stdout).split())
-        away = (
-            "SLURM's controller doesn't answer"
-            if _WORDS_OF_AN_ABSENT_CONTROLLER.search(words)
-            else command[0]
-        )
-        raise UnavailableError(f"{away}: {words or f'exit code {done.returncode}'}")
+        failure = "SLURM's controller doesn't answer" if _CONTROLLER_ABSENT.search(words) else command[0]
+        raise UnavailableError(f"{failure}: {words or f'exit code {done.returncode}'}")
     return done.stdout
 
 
-def look_at_queue() -> QueueView:
+def read_queue() -> QueueView:
     """Query every job of this user that the controller remembers."""
-    output = ask(
+    output = run_command(
         "squeue",
         "--array",
         "--noheader",
@@ -107,13 +101,13 @@ def look_at_queue() -> QueueView:
     return QueueView(rows, comments, unreadable)
 
 
-def look_at_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow], int]:
+def read_accounting(jobs: set[str], since: float) -> tuple[dict[str, JobRow], int]:
     """Query accounting for these jobs (without index); also returns how many rows couldn't be parsed.
 
     `since` is the Unix time of the oldest submission: without a start, sacct shows only today.
     """
     start = time.strftime("%Y-%m-%dT%H:%M:%S", time.localtime(max(0.0, since - 60)))
-    output = ask(
+    output = run_command(
         "sacct", "--allocations", "--noheader", "--parsable2", f"--starttime={start}",
         f"--format={','.join(_ACCOUNTING_FORMAT)}", f"--jobs={','.join(sorted(jobs))}",
     )  # fmt: skip
@@ -170,7 +164,7 @@ class Limits:
     accounting: bool
     limits_enforced: bool
     """True if the limits of associations and QOS are enforced."""
-    memory: Memory | None = None
+    memory: PartitionMemory | None = None
     """Memory of a job that requests none; None if memory isn't allocated and jobs see all of their node's."""
 
 
@@ -189,7 +183,7 @@ class Partition:
     """Memory of its largest node."""
     gpus: int
     """GPUs of the node with the most."""
-    memory: Memory | None = None
+    memory: PartitionMemory | None = None
     """Memory of a job that requests none; None if memory isn't allocated or wasn't queried."""
 
 
@@ -197,7 +191,7 @@ class Partition:
 def limits() -> Limits:
     """Return name, version, array size and accounting of the cluster, queried once per process."""
     values = dict(
-        re.findall(r"^(\w+)\s+= (.*?)\s*$", ask("scontrol", "show", "config"), re.M),
+        re.findall(r"^(\w+)\s+= (.*?)\s*$", run_command("scontrol", "show", "config"), re.M),
     )
     longest = int(values.get("MaxArraySize", "1001"))
     if lower := re.search(r"\bmax_array_tasks=(\d+)", values.get("SchedulerParameters", "")):
@@ -210,14 +204,16 @@ def limits() -> Limits:
         # In current versions sacct can query only slurmdbd.
         accounting="slurmdbd" in values.get("AccountingStorageType", ""),
         limits_enforced="limits" in values.get("AccountingStorageEnforce", ""),
-        memory=Memory.of(values) if "MEMORY" in values.get("SelectTypeParameters", "").upper() else None,
+        memory=PartitionMemory.of(values)
+        if "MEMORY" in values.get("SelectTypeParameters", "").upper()
+        else None,
     )
 
 
 def partitions() -> dict[str, Partition]:
     """Return every partition by name, with the CPUs, memory and GPUs of its largest nodes."""
     found: dict[str, Partition] = {}
-    for line in ask("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G").splitlines():
+    for line in run_command("sinfo", "--noheader", "--exact", "--format=%P|%a|%l|%c|%m|%G").splitlines():
         parts = line.split(_SEPARATOR)
         if len(parts) != 6:
             continue
@@ -237,13 +233,15 @@ def with_memory(partition: Partition, cluster: Limits) -> Partition:
     """Return the partition with its memory settings; where it sets none, the cluster's."""
     if cluster.memory is None:
         return partition
-    own = dict(re.findall(r"(\w+)=(\S*)", ask("scontrol", "show", "partition", partition.name, "--oneliner")))
+    own = dict(
+        re.findall(r"(\w+)=(\S*)", run_command("scontrol", "show", "partition", partition.name, "--oneliner"))
+    )
     if (
         own.get("SelectTypeParameters", "NONE").upper() not in ("NONE", "")
         and "MEMORY" not in own["SelectTypeParameters"].upper()
     ):
         return partition
-    return replace(partition, memory=Memory.of(own).over(cluster.memory))
+    return replace(partition, memory=PartitionMemory.of(own).over(cluster.memory))
 
 
 def _minutes(text: str) -> float:
@@ -258,7 +256,7 @@ def _minutes(text: str) -> float:
 def cancel_jobs(jobs: list[str]) -> None:
     """Cancel jobs and array tasks, a few hundred per call."""
     for first in range(0, len(jobs), 500):
-        ask("scancel", *compress(jobs[first : first + 500]))
+        run_command("scancel", *compress(jobs[first : first + 500]))
 
 
 def compress(jobs: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rsctl.cluster.slurm.arrays import explain_refusal, partition_of
-from rsctl.cluster.slurm.commands import Partition, ask, limits, look_at_queue, partitions
+from rsctl.cluster.slurm.commands import Partition, limits, partitions, read_queue, run_command
 from rsctl.cluster.slurm.limits import room_for
 from rsctl.cluster.slurm.script import SETUP_FAILED, watched
 from rsctl.config.settings import Place, SlurmProfile
@@ -64,7 +64,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
     try:
         cluster = limits()
         known = partitions()
-        view = look_at_queue()
+        view = read_queue()
     except UnavailableError as error:
         if named:
             yield False, "slurm", str(error)
@@ -117,7 +117,7 @@ def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
     }
     flags = [f"--{key}" if value is True else f"--{key}={value}" for key, value in options.items() if value]
     try:
-        ask("sbatch", "--test-only", *flags, "--chdir=/", "--wrap=true")
+        run_command("sbatch", "--test-only", *flags, "--chdir=/", "--wrap=true")
     except UnavailableError as error:
         return explain_refusal(str(error).removeprefix("sbatch: "), name)
     return ""
@@ -146,22 +146,26 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
     script = "\n".join([*lines, line])
     replace(folder / "from-login", b"login")
     try:
-        said = ask(
+        output = run_command(
             "srun", f"--immediate={_PATIENCE}", "--ntasks=1", "--time=2", "--chdir=/", *flags, "bash", "-c", script,
             timeout=_PATIENCE + 100,
         )  # fmt: skip
-        seen = json.loads(said.strip().splitlines()[-1])
+        report = json.loads(output.strip().splitlines()[-1])
         if not (folder / "from-node").exists():
-            return False, what, f"a file that node {seen['node']} writes to {store} isn't visible here"
-        if seen["missing"]:
-            return False, what, f"Python on {seen['node']} ({python}) lacks {', '.join(seen['missing'])}"
-        if seen["failed"]:
+            return False, what, f"a file that node {report['node']} writes to {store} isn't visible here"
+        if report["missing"]:
+            return False, what, f"Python on {report['node']} ({python}) lacks {', '.join(report['missing'])}"
+        if report["failed"]:
             return (
                 False,
                 what,
-                f"setup: {seen['failed']} fails on {seen['node']}; tasks would continue without it",
+                f"setup: {report['failed']} fails on {report['node']}; tasks would continue without it",
             )
-        return True, what, f"{seen['node']} in '{partition}' reads and writes the store and has the packages"
+        return (
+            True,
+            what,
+            f"{report['node']} in '{partition}' reads and writes the store and has the packages",
+        )
     except UnavailableError as error:
         if "busy" in str(error) or "immediate" in str(error).lower():
             return (
@@ -177,6 +181,6 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
             )
         return False, what, str(error)[-400:]
     except (ValueError, IndexError, KeyError):
-        return False, what, f"a node in '{partition}' gave an unexpected answer: {said[-200:]!r}"
+        return False, what, f"a node in '{partition}' gave an unexpected answer: {output[-200:]!r}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from submitit import SlurmExecutor, SlurmJob
 from submitit.core.core import Job
 from submitit.core.utils import DelayedSubmission, JobPaths
 
-from rsctl.cluster.slurm.commands import ask
+from rsctl.cluster.slurm.commands import run_command
 from rsctl.errors import UnavailableError
 
 _PAUSES = (0.0, 0.2, 1.0, 3.0, 6.0)
@@ -52,12 +52,12 @@ class Executor(SlurmExecutor):
         return jobs
 
     def _get_job_id_from_submission_command(self, string: bytes | str) -> str:  # type: ignore[override]
-        said = string if isinstance(string, str) else string.decode(errors="replace")
-        return job_of(Path(self.folder).name, said)
+        response = string if isinstance(string, str) else string.decode(errors="replace")
+        return job_of(Path(self.folder).name, response)
 
 
-def job_of(submission: str, said: str) -> str:
-    """Return the job number of a submission; `said` is sbatch's output.
+def job_of(submission: str, response: str) -> str:
+    """Return the job number of a submission; `response` is sbatch's output.
 
     A site's wrapper may print anything, including numbers of other jobs. Our job has the submission in its comment and its
     working directory, so that it is found even where a site rewrites comments.
@@ -67,8 +67,8 @@ def job_of(submission: str, said: str) -> str:
     UnavailableError
         SLURM doesn't answer, or has no such job.
     """
-    words = " ".join(_COLOURS.sub("", said).split())
-    numbers = re.findall(r"(?<![\w.])\d+(?![\w.])", words)
+    text = " ".join(_COLOURS.sub("", response).split())
+    numbers = re.findall(r"(?<![\w.])\d+(?![\w.])", text)
     queue = ("squeue", "--noheader", "--states=all", "--format=%F|%k|%Z")
     for pause in _PAUSES:
         time.sleep(pause)
@@ -76,12 +76,12 @@ def job_of(submission: str, said: str) -> str:
         if len(numbers) == 1 and (job := _ours(submission, _shown(*queue, f"--jobs={numbers[0]}"))):
             return job
         try:
-            shown = ask(*queue, f"--user={os.getuid()}")
+            output = run_command(*queue, f"--user={os.getuid()}")
         except UnavailableError:
-            if plain := _PLAIN.fullmatch(words):
+            if plain := _PLAIN.fullmatch(text):
                 return plain[1]  # the controller became unreachable right after accepting it
             raise
-        if job := _ours(submission, shown):
+        if job := _ours(submission, output):
             return job
     jobs = f"--jobs={','.join(numbers)}"
     over = (
@@ -92,19 +92,19 @@ def job_of(submission: str, said: str) -> str:
     if job := _ours(submission, over):
         return job
     raise UnavailableError(
-        f"sbatch printed '{words[:300]}', but SLURM has no job of this submission in its queue. Nothing was submitted. Ask your site's administrators what its sbatch does."
+        f"sbatch printed '{text[:300]}', but SLURM has no job of this submission in its queue. Nothing was submitted. Ask your site's administrators what its sbatch does."
     )
 
 
 def _shown(*command: str) -> str:
     """Return the output of a command; empty if the job is unknown or the command is missing."""
     try:
-        return ask(*command)
+        return run_command(*command)
     except UnavailableError:
         return ""
 
 
-def _ours(submission: str, shown: str) -> str:
+def _ours(submission: str, output: str) -> str:
     """Return the number at the start of the first line that contains the submission, or empty."""
-    lines = (line for line in shown.splitlines() if submission in line)
+    lines = (line for line in output.splitlines() if submission in line)
     return next((match[0] for line in lines if (match := re.match(r"\d+", line))), "")

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsctl.cluster.backend import BackendState
-from rsctl.cluster.slurm.script import GAVE_UP, SAID_OF_SETUP
+from rsctl.cluster.slurm.script import GAVE_UP, SETUP_MESSAGE
 from rsctl.cluster.slurm.states import advice_for
 from rsctl.plain import plain
 from rsctl.regular import open_regular
@@ -25,35 +25,35 @@ _ERROR = re.compile(
     rb"|(?<=: line )\d+: .*: (?:No such file or directory|Permission denied))$", re.M
 )  # fmt: skip
 _GAVE_UP = re.compile(rb"^" + GAVE_UP.encode() + rb"(.*)$", re.M)
-_SETUP = re.compile(rb"^" + SAID_OF_SETUP.encode() + rb"(.*)$", re.M)
+_SETUP = re.compile(rb"^" + SETUP_MESSAGE.encode() + rb"(.*)$", re.M)
 
 
 def explain(seen: BackendState, run: Run, log: Path, began: bool) -> BackendState:
     """Return the state with a more precise reason; `began` is true if the task made an attempt."""
     try:
-        words = _tail(log)
+        text = _tail(log)
     except FileNotFoundError:
         if began:
             return seen
         where = f"does {seen.node or 'its node'} see {run.store.root}? 'rsctl doctor' tests it"
         return replace(seen, reason=f"{seen.reason}; it wrote nothing, not even {log}: {where}")
-    if found := _MEMORY.search(words):
+    if found := _MEMORY.search(text):
         line = _line(found[0])
         return replace(seen, reason=f"SLURM: OUT_OF_MEMORY ({line}){advice_for('OUT_OF_MEMORY')}")
-    if not began and (told := _told(words, _under_way(log))):
+    if not began and (failure := _setup_failure(text, _under_way(log))):
         # Only the log has the reason why a task couldn't start, such as a missing Python or library.
-        return replace(seen, reason=f"{seen.reason.partition(';')[0]}; {told}")
+        return replace(seen, reason=f"{seen.reason.partition(';')[0]}; {failure}")
     return seen
 
 
-def _told(words: bytes, under_way: bytes) -> str:
+def _setup_failure(text: bytes, under_way: bytes) -> str:
     """Return the first error in a log, the setup lines that failed before it, and the one that ended the script."""
-    failed = list(dict.fromkeys(_line(line) for line in _SETUP.findall(words)))
+    failed = list(dict.fromkeys(_line(line) for line in _SETUP.findall(text)))
     if (ended := _line(under_way)) and not any(ended in line for line in failed):
         failed.append(f"'{ended}' never returned")
-    error = _GAVE_UP.search(words) or _ERROR.search(words)
-    said = [f"setup failed: {', '.join(failed)}"] if failed else []
-    return ": ".join([*said, *([re.sub(r"^\d+: ", "", _line(error[1]))] if error else [])])
+    error = _GAVE_UP.search(text) or _ERROR.search(text)
+    parts = [f"setup failed: {', '.join(failed)}"] if failed else []
+    return ": ".join([*parts, *([re.sub(r"^\d+: ", "", _line(error[1]))] if error else [])])
 
 
 def _under_way(log: Path) -> bytes:
@@ -64,8 +64,8 @@ def _under_way(log: Path) -> bytes:
         return b""
 
 
-def _line(words: bytes) -> str:
-    return plain(" ".join(words.decode("utf-8", "replace").split()), _LONGEST)
+def _line(text: bytes) -> str:
+    return plain(" ".join(text.decode("utf-8", "replace").split()), _LONGEST)
 
 
 def _tail(log: Path) -> bytes:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from rsctl.cluster.slurm.commands import Limits, Partition, QueueView, ask
+from rsctl.cluster.slurm.commands import Limits, Partition, QueueView, run_command
 from rsctl.config.settings import SlurmProfile
 from rsctl.errors import UnavailableError
 from rsctl.owners import user_name
@@ -64,8 +64,8 @@ def room_for(profile: SlurmProfile, partition: Partition, cluster: Limits, view:
 
 def _limits(profile: SlurmProfile, partition: Partition, cluster: str) -> Iterator[_Limit]:
     user = user_name(os.getuid())
-    shown = ask("scontrol", "show", "assoc_mgr", f"users={user}", "flags=assoc,qos")
-    records = [dict(re.findall(r"(\w+)=(\S*)", text)) | {"text": text} for text in _records(shown)]
+    output = run_command("scontrol", "show", "assoc_mgr", f"users={user}", "flags=assoc,qos")
+    records = [dict(re.findall(r"(\w+)=(\S*)", text)) | {"text": text} for text in _records(output)]
     accounts = {r["Account"]: r for r in records if "Account" in r and not r["UserName"]}
     own = [
         r
@@ -104,8 +104,8 @@ def _limits(profile: SlurmProfile, partition: Partition, cluster: str) -> Iterat
             account = record["ParentAccount"].partition("(")[0]
 
 
-def _records(shown: str) -> list[str]:
-    return re.split(r"^(?=ClusterName=|QOS=)", shown, flags=re.M)[1:]
+def _records(output: str) -> list[str]:
+    return re.split(r"^(?=ClusterName=|QOS=)", output, flags=re.M)[1:]
 
 
 def _of_record(record: dict[str, str], name: str, whose: str) -> Iterator[_Limit]:
@@ -121,25 +121,25 @@ def _qos_names(
     """Return the partition's QOS, then the job's own."""
     own = profile.qos or os.environ.get("SBATCH_QOS")
     if not own:
-        shown = ask(
+        output = run_command(
             "sacctmgr", "--noheader", "--parsable2", "show", "associations", f"user={user}", f"account={account}",
             f"cluster={cluster}", "format=Partition,DefaultQOS",
         )  # fmt: skip
-        rows = sorted((line.split("|") for line in shown.splitlines() if line.count("|") == 1), reverse=True)
+        rows = sorted((line.split("|") for line in output.splitlines() if line.count("|") == 1), reverse=True)
         own = next((qos for where, qos in rows if where in ("", partition.name) and qos), "normal")
-    shown = ask("scontrol", "show", "partition", partition.name, "--oneliner")
-    match = re.search(r"\bQoS=(\S+)", shown)
+    output = run_command("scontrol", "show", "partition", partition.name, "--oneliner")
+    match = re.search(r"\bQoS=(\S+)", output)
     return [name for name in (match[1] if match else "N/A", own) if name != "N/A"]
 
 
 def _qos_rules(names: list[str]) -> dict[str, dict[str, int]]:
     """Map QOS → its limits, in order of precedence."""
     columns = ("GrpSubmitJobs", "MaxSubmitJobsPU", "MaxSubmitJobsPA")
-    shown = ask(
+    output = run_command(
         "sacctmgr", "--noheader", "--parsable2", "show", "qos", f"name={','.join(names)}",
         "format=Name,Flags,GrpSubmitJobs,MaxSubmitJobsPU,MaxSubmitJobsPA",
     )  # fmt: skip
-    rows = {parts[0]: parts[1:] for line in shown.splitlines() if len(parts := line.split("|")) == 5}
+    rows = {parts[0]: parts[1:] for line in output.splitlines() if len(parts := line.split("|")) == 5}
     ordered = sorted(
         (name for name in names if name in rows), key=lambda name: "OverPartQOS" not in rows[name][0]
     )

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass, replace
 
-from rsctl.cluster.slurm.commands import ask
+from rsctl.cluster.slurm.commands import run_command
 
 _FIELDS = {
     "NodeList": 80, "Partition": 60, "StateLong": 30, "CPUsState": 40, "Memory": 20, "AllocMem": 20, "Gres": 300, "GresUsed": 300,
@@ -48,7 +48,7 @@ def nodes() -> list[Node]:
     """Query all nodes, each once; raises UnavailableError if sinfo doesn't answer."""
     layout = ",".join(f"{name}:{width}" for name, width in _FIELDS.items())
     found: dict[str, Node] = {}
-    for line in ask("sinfo", "--Node", "--exact", "--noheader", f"--Format={layout}").splitlines():
+    for line in run_command("sinfo", "--Node", "--exact", "--noheader", f"--Format={layout}").splitlines():
         node = _node(_cut(line))
         if node is not None:
             before = found.get(node.name)
@@ -60,7 +60,7 @@ def nodes() -> list[Node]:
 
 def usage() -> list[Usage]:
     """Return the usage by account, highest first; raises UnavailableError without accounting."""
-    output = ask(
+    output = run_command(
         "sacct", "--allocations", "--noheader", "--parsable2", "--format=Account,ElapsedRaw,AllocCPUS,AllocTRES",
         f"--starttime=now-{DAYS}days", "--endtime=now", f"--user={os.getuid()}",
     )  # fmt: skip

@@ -10,7 +10,7 @@ NOT_YET_LISTENING = "RSCTL_NOT_YET_LISTENING"
 """Variable with the path of a file that has one line per start of the job since Python last handled signals."""
 GAVE_UP = "rsctl: error: "
 """Prefix of the line with the reason why a job that never reached its task isn't requeued any more."""
-SAID_OF_SETUP = "rsctl: setup: "
+SETUP_MESSAGE = "rsctl: setup: "
 """Prefix of the lines that report a failed setup line."""
 AT = '"$rsctl_at"'
 """Path of a file with the setup line that is running."""
@@ -28,7 +28,7 @@ rsctl_failed() {{
     export {SETUP_FAILED}="${{{SETUP_FAILED}:+${SETUP_FAILED}, }}$2 (exit code $1)"
     # Variables of a subshell end with it.
     [ "$BASH_SUBSHELL" = 0 ] || echo "$2 (exit code $1)" 2>/dev/null >> {AT}.failed || :
-    echo "{SAID_OF_SETUP}$2 (exit code $1)" >&2
+    echo "{SETUP_MESSAGE}$2 (exit code $1)" >&2
 }}
 rsctl_left() {{
     case "$3" in "eval "*) rsctl_failed "$1" "$2" ;; *) rsctl_failed "$1" "$3" ;; esac

@@ -6,7 +6,7 @@ import re
 import socket
 from pathlib import Path
 
-from rsctl.cluster.slurm.commands import Partition, ask
+from rsctl.cluster.slurm.commands import Partition, run_command
 from rsctl.errors import InputError
 
 _OF_THIS_MACHINE = ("tmpfs", "ramfs")
@@ -17,7 +17,7 @@ def check_store(store: Path, partition: Partition) -> None:
     kind = file_system(store, Path("/proc/self/mountinfo").read_text())
     if kind not in _OF_THIS_MACHINE:
         return
-    nodes = ask("sinfo", "--noheader", f"--partition={partition.name}", "--format=%n").split()
+    nodes = run_command("sinfo", "--noheader", f"--partition={partition.name}", "--format=%n").split()
     if socket.gethostname().partition(".")[0] not in {node.partition(".")[0] for node in nodes}:
         raise InputError(
             f"store: {store} is in the memory of this machine ({kind}), which no node of partition "

@@ -8,7 +8,6 @@ from rsctl.cluster.backend import BackendState
 from rsctl.cluster.slurm.commands import JobRow
 from rsctl.store.attempts import State
 
-ACTIVE = (State.WAITING, State.QUEUED, State.RUNNING, State.UNKNOWN)
 _FILES_APPEAR_WITHIN = 120.0
 """Seconds within which a network file system shows what a task wrote before it ended."""
 
@@ -49,9 +48,9 @@ _ADVICE = {
 _DEPENDENCY = ("Dependency", "DependencyNeverSatisfied")
 
 
-def seen_of(row: JobRow) -> BackendState:
+def state_of(row: JobRow) -> BackendState:
     """Convert a row of the queue or of accounting to the state of its task."""
-    words = f"{row.state} ({row.reason})" if row.reason else row.state
+    text = f"{row.state} ({row.reason})" if row.reason else row.state
     if row.state in ("COMPLETED", "CD"):
         if time.time() - row.ended < _FILES_APPEAR_WITHIN:
             return BackendState(
@@ -66,8 +65,8 @@ def seen_of(row: JobRow) -> BackendState:
     if state == State.CANCELLED and row.reason in _DEPENDENCY:
         return BackendState(state, "the job of its model failed, so SLURM cancelled it; retry both")
     if state == State.RUNNING:
-        return BackendState(state, "" if row.state == "RUNNING" else words, row.node)
-    return BackendState(state, f"SLURM: {words}{advice_for(row.state)}", row.node)
+        return BackendState(state, "" if row.state == "RUNNING" else text, row.node)
+    return BackendState(state, f"SLURM: {text}{advice_for(row.state)}", row.node)
 
 
 def advice_for(state: str) -> str:

@@ -20,8 +20,9 @@ from pathlib import Path
 from rsctl.owners import is_mine
 from rsctl.store.exclusion import exclusive
 from rsctl.store.files import publish, replace, to_json
-from rsctl.store.layout import KINDS, Run, Store, is_key
-from rsctl.store.records import read_or_pass
+from rsctl.store.layout import Run, Store, is_key
+from rsctl.store.records import read_or_skip
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.task_fields import CANCELLED, LISTED, SUBMISSION
 
 _PREFIX = "rsctl:"
@@ -101,7 +102,7 @@ def list_tasks(folder: Path, keys: list[str]) -> None:
     publish(folder / _LIST, to_json({"tasks": keys}))
 
 
-def handed_over(store: Store) -> set[str]:
+def submitted_keys(store: Store) -> set[str]:
     """Return the keys of all tasks ever submitted to SLURM from this store."""
     root = store.root / "submissions"
     try:
@@ -122,7 +123,7 @@ def handed_over(store: Store) -> set[str]:
 @cache
 def _listed(folder: str) -> frozenset[str] | None:
     """Return the list in the folder of a submission, which never changes; None if it is missing or unreadable."""
-    listed = read_or_pass(Path(folder) / _LIST, LISTED)
+    listed = read_or_skip(Path(folder) / _LIST, LISTED)
     return None if listed is None else frozenset(filter(is_key, map(str, listed["tasks"])))
 
 
@@ -130,16 +131,16 @@ def _listed(folder: str) -> frozenset[str] | None:
 def _recorded(store: Store, _unlisted: frozenset[str]) -> frozenset[str]:
     """Return the keys in the records of all runs written before submissions had such a list."""
     return frozenset(
-        f"{kind}/{run.id}/{task}" for kind in KINDS for run in store.runs(kind) for task in submissions(run)
+        f"{run.key}/{task}" for kind in RunKind for run in store.runs(kind) for task in submissions(run)
     )
 
 
 def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
     file = _folder(run) / name
-    values = read_or_pass(file, SUBMISSION)
+    values = read_or_skip(file, SUBMISSION)
     if values is None:
         return None
-    read = [read_or_pass(_folder(run) / note, CANCELLED) for note in notes]
+    read = [read_or_skip(_folder(run) / note, CANCELLED) for note in notes]
     return Submission(
         id=values["submission"],
         profile=values["profile"],

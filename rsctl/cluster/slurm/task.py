@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.cluster.slurm.processes import join
-from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SAID_OF_SETUP, SETUP_FAILED
+from rsctl.cluster.slurm.script import NOT_YET_LISTENING, SETUP_FAILED, SETUP_MESSAGE
 from rsctl.cluster.slurm.staging import stage
-from rsctl.cluster.task import AttemptEnd, Stop, perform, take_claim
+from rsctl.cluster.task import AttemptEnd, Stop, perform, scheduled, take_claim
 from rsctl.errors import UserError
 from rsctl.store.attempts import Attempt, attempt_numbers, read_attempt
 from rsctl.store.files import open_log
@@ -47,7 +47,7 @@ class SlurmTask:
                 Path(starts).unlink(missing_ok=True)
             _write_to(run.log_file(self.number))
             if setup:
-                print(f"{SAID_OF_SETUP}{setup}; the task continues", flush=True)
+                print(f"{SETUP_MESSAGE}{setup}; the task continues", flush=True)
         try:
             here: dict[str, Any] = {"snapshot_seconds": self.snapshot_seconds}
             if self.staging:
@@ -82,7 +82,7 @@ class SlurmTask:
         """Requeue this job after a signal, unless it was cancelled or makes no progress."""
         if outcome.claim.superseded():
             return False
-        job, state = _own_job(), _own_state()
+        job, state = scheduled()["job"], _own_state()
         if state not in _REQUEUED_BY_US:
             print(f"not requeued: SLURM reports {state or 'no state'} for {job}", flush=True)
             return False
@@ -100,8 +100,8 @@ class SlurmTask:
             outcome.claim.end("failed", reason)
             return False
         done = subprocess.run(["scontrol", "requeue", job], capture_output=True, text=True, timeout=60)
-        words = " ".join((done.stderr or done.stdout).split())
-        print(f"requeued as {job}" if done.returncode == 0 else f"not requeued: {words}", flush=True)
+        message = " ".join((done.stderr or done.stdout).split())
+        print(f"requeued as {job}" if done.returncode == 0 else f"not requeued: {message}", flush=True)
         return done.returncode == 0
 
 
@@ -123,15 +123,10 @@ def _write_to(log: Path) -> None:
             os.dup2(file.fileno(), stream.fileno())
 
 
-def _own_job() -> str:
-    array, index = os.environ.get("SLURM_ARRAY_JOB_ID"), os.environ.get("SLURM_ARRAY_TASK_ID")
-    return f"{array}_{index}" if array and index else os.environ["SLURM_JOB_ID"]
-
-
 def _own_state() -> str:
     """Return SLURM's current state of this job; empty if SLURM can't be reached."""
-    shown = subprocess.run(
+    output = subprocess.run(
         ["scontrol", "show", "job", "--oneliner", os.environ["SLURM_JOB_ID"]],
         capture_output=True, text=True, timeout=60,
     ).stdout  # fmt: skip
-    return next((word.partition("=")[2] for word in shown.split() if word.startswith("JobState=")), "")
+    return next((word.partition("=")[2] for word in output.split() if word.startswith("JobState=")), "")

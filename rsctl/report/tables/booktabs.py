@@ -44,6 +44,8 @@ class Tabular:
     caption: str
     """LaTeX."""
     label: str
+    legend: str = ""
+    """The sentence of the caption that explains columns."""
     bold: set[tuple[int, int]] = field(default_factory=set)
     """Line and column of cells whose number is in bold."""
     rules: set[int] = field(default_factory=set)

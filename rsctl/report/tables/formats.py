@@ -55,23 +55,25 @@ def render(
     intervals: bool = False,
     merge_seeds: bool = True,
     baselines: Sequence[Published] = (),
+    brief: bool = False,
 ) -> str:
     """The table as text in one of `FORMATS`.
 
     `intervals` puts the 95 % interval into every cell of a printed table (CSV and JSON always have them);
     `merge_seeds` prints mean ± standard deviation for runs that differ in the training seed alone;
-    `baselines` are published tables to show beside, apart from one's own numbers.
+    `baselines` are published tables to show beside, apart from one's own numbers;
+    `brief` leaves out what the columns mean, and no note.
     """
     if form == "csv":
         return to_csv(results, baselines)
     if form == "json":
         return to_json(results, baselines)
     shown = markdown if form == "md" else latex
-    return shown(results, intervals=intervals, merge_seeds=merge_seeds, baselines=baselines)
+    return shown(results, intervals=intervals, merge_seeds=merge_seeds, baselines=baselines, brief=brief)
 
 
 def markdown(
-    results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = ()
+    results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = (), brief: bool = False
 ) -> str:  # fmt: skip
     """Pipe tables: one per group of comparable rows, the best σ per radius, baselines, the columns' meanings, and the notes."""
     heads: list[str] = []
@@ -95,7 +97,7 @@ def markdown(
         add(text, table)
     for published in baselines:
         add(f"Published, not measured here: {published.heading} {ROUNDED}", published_table(published))
-    meanings = legend(heads)
+    meanings = "" if brief else legend(heads)
     lines += [escape_markdown(meanings), ""] if meanings else []
     notes = results.notes + beside(results.every, baselines)
     lines += [f"Note: {escape_markdown(note)}  " for note in notes]

@@ -64,7 +64,7 @@ _SET = (
 
 
 def latex(
-    results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = ()
+    results: Results, *, intervals: bool = False, merge_seeds: bool = True, baselines: Sequence[Published] = (), brief: bool = False
 ) -> str:  # fmt: skip
     """The tables of Markdown as floats, and the notes as comments.
 
@@ -94,6 +94,11 @@ def latex(
         cells, span = _spanned(published_table(published), published.radii, "l2")
         about = _prose(f"Published, not measured here: {published.heading} {ROUNDED}")
         tables.append(_short(Tabular(cells, about, f"{name}-{published.name}", spans=[span])))
+    if brief:
+        tables = [
+            replace(one, caption=one.caption.replace(f" {one.legend}", "")) if one.legend else one
+            for one in tables
+        ]
     shown = [part for table in tables for part in floats(table.by_sigma())]
     notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]
     begin = [_BEGIN, _CHARACTERS] if any(CODE_POINT in part for part in shown) else [_BEGIN]
@@ -164,9 +169,14 @@ def _short(table: Tabular) -> Tabular:
         f"Bold: the largest number of a column{' at one σ' if _levels(kept) > 1 else ''}, whether significant or not."
         if kept.bold
         else "",
-        legend([*kept.heads, *(head for head in same if same[head] != MISSING)]),
     ]  # fmt: skip
-    return replace(kept, caption=" ".join([kept.caption, *(_prose(remark) for remark in remarks if remark)]))
+    meanings = _prose(legend([*kept.heads, *(head for head in same if same[head] != MISSING)]))
+    texts = [
+        kept.caption,
+        *(_prose(remark) for remark in remarks if remark),
+        *([meanings] if meanings else []),
+    ]
+    return replace(kept, caption=" ".join(texts), legend=meanings)
 
 
 def _settings_alone(table: Tabular) -> tuple[Tabular, dict[str, str]]:

@@ -20,7 +20,7 @@ Shape = tuple[int | None, ...]
 
 
 @dataclass(frozen=True)
-class Place:
+class ColumnPlace:
     """The data set of a column."""
 
     path: str
@@ -35,11 +35,11 @@ class ExtraColumns(ABC):
     name: str
     recorder: str
     """The module of the data plane whose `RECORDER` makes it."""
-    columns: Mapping[str, Place]
+    columns: Mapping[str, ColumnPlace]
     """One row per finished image."""
-    shared: Mapping[str, Place] = {}
+    shared: Mapping[str, ColumnPlace] = {}
     """The same for all images of a file."""
-    under_way: Mapping[str, Place]
+    under_way: Mapping[str, ColumnPlace]
     """One row per image under way, below `pending/`."""
     always = False
     """Files have the columns of images under way even where nothing is measured; they are empty then."""
@@ -124,7 +124,11 @@ class ExtraColumns(ABC):
 
 
 def _read(
-    places: Mapping[str, Place], arrays: Mapping[str, NDArray[Any]], above: str, *, required: bool = False
+    places: Mapping[str, ColumnPlace],
+    arrays: Mapping[str, NDArray[Any]],
+    above: str,
+    *,
+    required: bool = False,
 ) -> Values | None:
     paths = {name: above + place.path for name, place in places.items()}
     if not required and not any(path in arrays for path in paths.values()):

@@ -7,7 +7,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from rsctl.config.runs import CountSpec
-from rsctl.store.extras.columns import ExtraColumns, Place, Shape, Values
+from rsctl.store.extras.columns import ColumnPlace, ExtraColumns, Shape, Values
 
 
 class ComparisonColumns(ExtraColumns):
@@ -15,8 +15,8 @@ class ComparisonColumns(ExtraColumns):
 
     name = "comparison"
     recorder = "jobs.certify.recorders.comparison"
-    columns = {"disagreements": Place("disagreements", "i4")}
-    under_way = {"blocks": Place("compared", "i8"), "disagreements": Place("disagreements", "i4")}
+    columns = {"disagreements": ColumnPlace("disagreements", "i4")}
+    under_way = {"blocks": ColumnPlace("compared", "i8"), "disagreements": ColumnPlace("disagreements", "i4")}
     lacking = "its counts of disagreements between precisions don't match the run's 'transfer'"
 
     def wanted(self, spec: CountSpec) -> bool:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsctl.catalog.declare import Column, Extra
 from rsctl.config.runs import CountSpec
-from rsctl.store.extras.columns import ExtraColumns, Place, Shape, Values
+from rsctl.store.extras.columns import ColumnPlace, ExtraColumns, Shape, Values
 
 
 class DeclaredColumns(ExtraColumns):
@@ -38,8 +38,8 @@ class DeclaredColumns(ExtraColumns):
         return {name: _shape(column, classes) for name, column in self.extra.sampled.items()}
 
 
-def _places(name: str, columns: Mapping[str, Column]) -> dict[str, Place]:
-    return {key: Place(f"extras/{name}.{key}", column.kind) for key, column in columns.items()}
+def _places(name: str, columns: Mapping[str, Column]) -> dict[str, ColumnPlace]:
+    return {key: ColumnPlace(f"extras/{name}.{key}", column.kind) for key, column in columns.items()}
 
 
 def _shape(column: Column, classes: int) -> Shape:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import GradientSums
 from rsctl.config.runs import CountSpec
-from rsctl.store.extras.columns import ExtraColumns, Place, Shape, Values
+from rsctl.store.extras.columns import ColumnPlace, ExtraColumns, Shape, Values
 
 
 class GradientSumsColumns(ExtraColumns):
@@ -17,11 +17,11 @@ class GradientSumsColumns(ExtraColumns):
 
     name = "gradient_sums"
     recorder = "jobs.certify.recorders.gradient_sums"
-    shared = {"draws": Place("halves/draws", "i8")}
-    columns = {"misses": Place("halves/others", "i4"), "products": Place("halves/products", "f8")}
+    shared = {"draws": ColumnPlace("halves/draws", "i8")}
+    columns = {"misses": ColumnPlace("halves/others", "i4"), "products": ColumnPlace("halves/products", "f8")}
     under_way = {
-        "sums": Place("sums", "i8", compressed=True),
-        "misses": Place("others", "i8", compressed=True),
+        "sums": ColumnPlace("sums", "i8", compressed=True),
+        "misses": ColumnPlace("others", "i8", compressed=True),
     }
     lacking = "its gradient sums don't match the run's 'gradient' and n"
 

@@ -10,7 +10,7 @@ from rsctl.certificates import Looks
 from rsctl.certificates.exact_noise import level_left
 from rsctl.certificates.stopping import Rule, make_rule
 from rsctl.config.runs import CountSpec
-from rsctl.store.extras.columns import ExtraColumns, Place, Shape, Values
+from rsctl.store.extras.columns import ColumnPlace, ExtraColumns, Shape, Values
 
 
 def stopping_rule(spec: CountSpec, dimension: int) -> Rule | None:
@@ -29,9 +29,9 @@ class LooksColumns(ExtraColumns):
 
     name = "looks"
     recorder = "jobs.certify.recorders.looks"
-    shared = {"draws": Place("looks/draws", "i8")}
-    columns = {"counts": Place("looks/counts", "i4")}
-    under_way = {"counts": Place("looks", "i4")}
+    shared = {"draws": ColumnPlace("looks/draws", "i8")}
+    columns = {"counts": ColumnPlace("looks/counts", "i4")}
+    under_way = {"counts": ColumnPlace("looks", "i4")}
     always = True
     lacking = "its counts by look don't match the run's settings"
 

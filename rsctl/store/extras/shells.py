@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from rsctl.certificates import Shells
 from rsctl.config.runs import CountSpec
-from rsctl.store.extras.columns import ExtraColumns, Place, Shape, Values
+from rsctl.store.extras.columns import ColumnPlace, ExtraColumns, Shape, Values
 
 
 class ShellsColumns(ExtraColumns):
@@ -17,9 +17,9 @@ class ShellsColumns(ExtraColumns):
 
     name = "shells"
     recorder = "jobs.certify.recorders.shells"
-    shared = {"edges": Place("shells/edges", "f8")}
-    columns = {"counts": Place("shells/counts", "i4")}
-    under_way = {"counts": Place("shells", "i4")}
+    shared = {"edges": ColumnPlace("shells/edges", "f8")}
+    columns = {"counts": ColumnPlace("shells/counts", "i4")}
+    under_way = {"counts": ColumnPlace("shells", "i4")}
     always = True
     lacking = "its counts by shell don't match the run's settings"
 

@@ -12,7 +12,7 @@ Cell = str | tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Column:
+class GridColumn:
     """A column. `width` is in cells, 0 takes the remaining space; if space is short, columns with a high `drop` go first.
 
     Columns with `drop` 0 that don't fit are scrolled to with left and right; the first one always stays.
@@ -27,7 +27,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Row:
+class GridRow:
     """A row. `key` identifies it; `open` is None for a row that doesn't fold."""
 
     key: str
@@ -36,7 +36,7 @@ class Row:
     open: bool | None = None
 
 
-def widths(columns: Sequence[Column], room: int, skipped: int) -> tuple[list[int], int]:
+def widths(columns: Sequence[GridColumn], room: int, skipped: int) -> tuple[list[int], int]:
     """The width of each column in `room` cells, 0 for hidden ones; and the number of columns scrolled out to the left.
 
     `skipped` is the requested number of columns, after the first, to scroll out; if all fit, none is.

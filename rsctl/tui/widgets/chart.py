@@ -24,7 +24,7 @@ _DASHES = ((1, 0), (3, 2), (1, 1), (5, 2), (1, 3), (2, 4))
 
 
 @dataclass(frozen=True)
-class Series:
+class ChartLine:
     """A curve: `xs` ascending; `low` and `high` where it has a band; `colour` in range(SERIES)."""
 
     label: str
@@ -44,7 +44,7 @@ class Chart(Widget):
         super().__init__(id=id)
         self.empty = empty
         """Message shown without curves."""
-        self.series: list[Series] = []
+        self.series: list[ChartLine] = []
         self.title = ""
         self.y_range: tuple[float, float] | None = None
         self.percent = False
@@ -54,7 +54,7 @@ class Chart(Widget):
 
     def show(
         self,
-        series: Sequence[Series],
+        series: Sequence[ChartLine],
         *,
         title: str = "",
         x_name: str = "",
@@ -138,7 +138,7 @@ class Chart(Widget):
 
 
 def _plot(
-    curves: list[Series], columns: int, rows: int, xs: tuple[float, float], ys: tuple[float, float],
+    curves: list[ChartLine], columns: int, rows: int, xs: tuple[float, float], ys: tuple[float, float],
     no_color: bool,
 ) -> list[list[tuple[int, int]]]:  # fmt: skip
     """For each cell, its dots and the curve that colours them (-1 for a band); the first curve is on top."""

@@ -19,7 +19,7 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from rsctl.tui.widgets.cells import Column, Row, fit, pieces, widths
+from rsctl.tui.widgets.cells import GridColumn, GridRow, fit, pieces, widths
 from rsctl.tui.widgets.styles import tone
 
 
@@ -78,11 +78,11 @@ class Grid(ScrollView, can_focus=True):
             super().__init__(grid, key)
             self.opened = opened
 
-    def __init__(self, columns: Sequence[Column], *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
+    def __init__(self, columns: Sequence[GridColumn], *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.columns = list(columns)
         self._empty = empty
-        self.rows: list[Row] = []
+        self.rows: list[GridRow] = []
         self.cursor = 0
         self._widths: list[int] = []
         self._skipped = 0
@@ -107,7 +107,7 @@ class Grid(ScrollView, can_focus=True):
         """Key of the row under the cursor, or empty."""
         return self.rows[self.cursor].key if self.rows else ""
 
-    def show(self, rows: Sequence[Row], columns: Sequence[Column] | None = None) -> None:
+    def show(self, rows: Sequence[GridRow], columns: Sequence[GridColumn] | None = None) -> None:
         """Show these rows instead. The cursor stays on its key, or near its place if that is gone."""
         before = self.key
         if columns is not None and list(columns) != self.columns:

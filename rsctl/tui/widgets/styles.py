@@ -35,15 +35,15 @@ def tone(widget: Widget, name: str) -> Style:
     return shown
 
 
-class Lines(Static):
+class TextBlock(Static):
     """Text that is laid out again only when its number of lines changes."""
 
-    def tell(self, text: Text) -> None:
+    def show(self, text: Text) -> None:
         """Show this text."""
         width = max(1, self.size.width)
         lines = (
             sum(max(1, -(-cell_len(line) // width)) for line in text.plain.split("\n")) if text.plain else 0
         )
         state = (lines, width)
-        self.update(text, layout=state != getattr(self, "_told", None))
-        self._told = state
+        self.update(text, layout=state != getattr(self, "_size_shown", None))
+        self._size_shown = state

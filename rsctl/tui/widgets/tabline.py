@@ -14,7 +14,7 @@ from rsctl.tui.widgets.styles import tone
 class TabLine(Widget):
     """`tabs` are (key, name) pairs; the key may be empty."""
 
-    class Wanted(Message):
+    class Selected(Message):
         """A name was clicked."""
 
         def __init__(self, name: str) -> None:
@@ -60,4 +60,4 @@ class TabLine(Widget):
     def on_click(self, event: Click) -> None:
         for start, end, name in self._places:
             if start <= event.x < end:
-                self.post_message(self.Wanted(name))
+                self.post_message(self.Selected(name))

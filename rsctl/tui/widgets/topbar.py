@@ -19,7 +19,7 @@ STALE = 10.0
 class TopBar(Widget):
     """`modes` are (key, name) pairs; a click on one opens it."""
 
-    class Wanted(Message):
+    class ModeSelected(Message):
         """A mode was clicked."""
 
         def __init__(self, mode: str) -> None:
@@ -32,7 +32,7 @@ class TopBar(Widget):
         self._places: list[tuple[int, int, str]] = []
         self._right = ("", False)
 
-    def tell(self, store: str, taken: float, paused: bool, hung: float, unheard: float = 0.0) -> None:
+    def show_status(self, store: str, taken: float, paused: bool, hung: float, unheard: float = 0.0) -> None:
         """`taken`: Unix time of the last poll, 0 before the first; `hung`: seconds the running poll has taken;
         `unheard`: Unix time of the scheduler's last response if it doesn't respond, -1 if it never did.
         """
@@ -77,7 +77,7 @@ class TopBar(Widget):
     def on_click(self, event: Click) -> None:
         for start, end, mode in self._places:
             if start <= event.x < end and mode != self._here:
-                self.post_message(self.Wanted(mode))
+                self.post_message(self.ModeSelected(mode))
 
 
 def _age(seconds: float) -> str:

@@ -1,0 +1,1 @@
+"""The cluster mode: queue, profiles, hardware and usage."""

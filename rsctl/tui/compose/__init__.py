@@ -1,0 +1,1 @@
+"""The compose mode: a sweep file in a form."""

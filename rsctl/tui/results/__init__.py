@@ -1,0 +1,1 @@
+"""The results mode: tables, curves, images and exports."""

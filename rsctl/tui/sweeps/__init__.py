@@ -1,0 +1,1 @@
+"""The sweeps mode: sweeps, runs and tasks with a panel beside them."""
