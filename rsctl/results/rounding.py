@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 MISSING = "–"
@@ -39,6 +40,11 @@ def marked(name: str, mark: str) -> str:
 def plain(value: Any) -> str:
     """A setting's value as a person writes it."""
     return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def arrows(values: Sequence[float]) -> str:
+    """`0.25 → 0.5`; one number where all are equal."""
+    return " → ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def radius_text(radius: float) -> str:
