@@ -260,5 +260,5 @@ def test_certificates_of_a_plugin_appear_when_it_is_named(
 
 def test_fractions_are_never_dropped_as_if_they_were_counts() -> None:
     assert counts_of(np.array([1, 0]), COUNTS).tolist() == [10, 80]
-    with pytest.raises(TypeError, match="whole numbers, not float64.*take_along_axis"):
+    with pytest.raises(TypeError, match=r"whole numbers, not float64.*take_along_axis"):
         counts_of(np.array([1, 0]), COUNTS / 3)
