@@ -22,8 +22,8 @@ MARGIN = 1.25
 """Safety factor on a peak that was measured once."""
 LOADED = 4
 """Copies of a network's weights while it is loaded: as stored, as a network, folded, and in another layout."""
-WORKSPACE = 3.0
-"""Factor on activations of a pass without gradients: large tensors come and go, and the allocator keeps 1 to 3 times their peak."""
+WORKSPACE = 2.0
+"""Factor on activations of a pass without gradients: large tensors come and go, and the allocator keeps 1 to 3 times their peak (measured)."""
 NOISE = 2
 """Copies of a batch or tile beside its activations: the noise, and its sum with the images."""
 TILE = 400

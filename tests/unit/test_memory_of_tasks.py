@@ -17,8 +17,8 @@ from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import latest_attempt
 
-LEAST, MOST = 0.75, 2.7
-"""Bounds of estimate / measurement. A task that exceeds its request is killed; one that stays below it only waits longer."""
+LEAST, MOST = 0.65, 2.1
+"""Bounds of estimate / measurement: the peak of one and the same sampling task varies by half from run to run."""
 
 
 def most(task: Task) -> float:
