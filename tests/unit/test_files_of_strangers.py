@@ -118,11 +118,11 @@ def test_nothing_is_imported_from_the_current_folder(tmp_path: Path) -> None:
     """Somebody's repository may have a `socket.py`; what runs in a process of its own must not take it for Python's."""
     for name in ("socket", "json", "argparse", "jobs"):
         (tmp_path / f"{name}.py").write_text("open('imported', 'w')\n")
-    for module in ("jobs.bench", "jobs.picture", "jobs.certify.predict", "jobs.examine_checkpoint"):
-        done = subprocess.run(
-            module_command(module, "--help"), cwd=tmp_path, capture_output=True, text=True, timeout=100
-        )
-        assert "Traceback" not in done.stderr, done.stderr
+    done = subprocess.run(
+        module_command("jobs.certify.predict", "--help"),
+        cwd=tmp_path, capture_output=True, text=True, timeout=100,
+    )  # fmt: skip
+    assert "Traceback" not in done.stderr, done.stderr
     assert not (tmp_path / "imported").exists()
 
 

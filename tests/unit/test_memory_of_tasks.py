@@ -43,7 +43,7 @@ def sweep(model: str, size: int, batch: int, tile: int, **changes: Any) -> dict[
 
 
 COMBINATIONS = [
-    pytest.param("resnet20", 32, 256, 1000, {}, id="resnet20-32px"),
+    pytest.param("resnet20", 32, 64, 400, {}, id="resnet20-32px"),
     pytest.param("resnet20", 32, 64, 400, {"method": {"name": "macer", "noises": 8}}, id="macer-resnet20-32px", marks=pytest.mark.long),
     pytest.param("resnet20", 32, 256, 1000, {"precision": {"training": "bf16", "certification": "bf16"}}, id="resnet20-32px-bf16", marks=pytest.mark.long),
     pytest.param("resnet18", 64, 48, 200, {}, id="resnet18-64px", marks=pytest.mark.long),
