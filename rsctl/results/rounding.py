@@ -41,6 +41,11 @@ def plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def stated(value: Any) -> str:
+    """A setting's value as a person writes it, or `not stated`."""
+    return "not stated" if value is None else plain(value)
+
+
 def radius_text(radius: float) -> str:
     """A radius in a table's head: `0.25`, and `2/255` where the number is one and no shorter."""
     text, steps = f"{radius:g}", round(radius * 255)
