@@ -337,3 +337,9 @@ def test_json_isnt_watched(chain: Chain, capsys: pytest.CaptureFixture[str]) -> 
     found = capsys.readouterr()
     assert "leave out --watch" in found.err
     assert not found.out
+
+
+def test_missing_baselines_are_reported(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    chain.plan(tiny())
+    assert run(["export", "tiny", "--baselines"]) == 0
+    assert "no published table is on this data set" in capsys.readouterr().err
