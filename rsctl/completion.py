@@ -6,6 +6,7 @@ Used by the shell and by the dashboard's prompts. A completion never fails: on a
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -77,6 +78,15 @@ def sweeps_and_runs(incomplete: str) -> list[str]:
 def subjects(incomplete: str) -> list[str]:
     """Names that `compare` takes: runs, and imported logs."""
     return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
+
+
+def levels(typed: str) -> list[str]:
+    """Noise levels of the store's models, several separated by commas: their ids contain them."""
+    found = [
+        re.search(r"-s([0-9.e+-]+)-[0-9a-f]{8}$", name)
+        for name in among(lambda: _names(_store().root / "models"))("")
+    ]
+    return listed(sorted({one[1] for one in found if one}, key=float))(typed)
 
 
 def templates(incomplete: str) -> list[str]:

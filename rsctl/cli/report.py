@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from rsctl.cli.common import AsJson, leave, loudly, show, tell
+from rsctl.cli.numbers import CascadeLevels, Tau, parse_cascade, parse_radii
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.text import counted
 
@@ -56,6 +57,8 @@ def export(
     radii: Annotated[str, typer.Option("--radii", help="Radii of the columns, such as 0,0.25,2/255.")] = "",
     method: Methods = None,
     sigma: Sigmas = None,
+    cascade: CascadeLevels = "",
+    tau: Tau = "",
     intervals: Annotated[
         bool,
         typer.Option("--intervals", help="95 % intervals in every printed cell (csv and json have them)."),
@@ -93,7 +96,7 @@ def export(
     store = _store()
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
-        "only": RowFilter(method or (), sigma or ()),
+        "only": RowFilter(method or (), sigma or ()), "cascade": parse_cascade(cascade, tau),
     }  # fmt: skip
     if form == "tsv":
         _export_logs(store, sweep, output, force, choice)
@@ -208,7 +211,10 @@ def import_(
 
 def compare(
     first: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run or an import: its id, or a prefix of it.")
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run or an import: its id, or a prefix of it; or a cascade, RUN@τ+RUN."
+        ),
     ],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
     certificate: Annotated[
@@ -268,6 +274,8 @@ def plot(
     ] = 0.0,
     method: Methods = None,
     sigma: Sigmas = None,
+    cascade: CascadeLevels = "",
+    tau: Tau = "",
     width: Annotated[
         float, typer.Option("--width", min=1, help="Width in inches; 3.25 is one column of a paper.")
     ] = 5.5,
@@ -280,21 +288,7 @@ def plot(
     notes = draw(
         _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
         radius=radius, width=width, force=force, only=RowFilter(method or (), sigma or ()),
+        cascade=parse_cascade(cascade, tau),
     )  # fmt: skip
     tell(notes)
     print(f"{output}: {kind} of {sweep}")
-
-
-def parse_radii(text: str) -> list[float]:
-    """Parse `0,0.25,2/255` into ascending, distinct numbers."""
-    radii = []
-    for part in text.split(","):
-        above, _, below = part.strip().partition("/")
-        try:
-            value = float(above) / (float(below) if below else 1.0)
-        except (ValueError, ZeroDivisionError) as error:
-            raise InputError(f"--radii: '{part}' is not a number such as 0.25 or 2/255.") from error
-        if not 0 <= value < float("inf"):
-            raise InputError(f"--radii: '{part}' is not a radius: it must be finite and at least 0.")
-        radii.append(value)
-    return sorted(set(radii))

@@ -17,6 +17,7 @@ from rsctl.catalog.declare import Attack, Method, Verifier
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
+from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.norms import InNorm
 from rsctl.config.point import Point
 from rsctl.config.sections import (
@@ -28,13 +29,14 @@ from rsctl.config.sections import (
     Verification,
 )
 from rsctl.errors import InputError
-from rsctl.reference.examples import example_of, example_of_key, put
+from rsctl.reference.examples import JOINT, example_of, example_of_key, put
 from rsctl.reference.schema import fields
 from rsctl.text import counted
 
 KINDS = {
     "method": "Training methods",
     "certificate": "Certificates",
+    JOINT: "Certificates of several runs",
     "verifier": "Verifiers",
     "attack": "Attacks",
     "model": "Models",
@@ -122,6 +124,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[ReferenceEntry, ...]:
     return (
         *(_declared("method", one) for _, one in sorted(methods.items())),
         *(_certificate(one) for one in certificates().values()),
+        _declared(JOINT, Cascade),
         *(_declared("verifier", one) for one in known_verifiers().values()),
         *(_declared("attack", one) for one in known_attacks().values()),
         *(_declared("model", one) for one in known_models().values()),
@@ -180,7 +183,7 @@ def _guarantees(one: Any) -> str:
             f"Of each image that it finds (in {_in_norms(one.norms)}): the classifier gives it another class; with target = "
             '"smoothed" this is confirmed by fresh draws, wrongly with probability alpha at most. An image that it doesn\'t find may exist.'
         )
-    return ""
+    return str(getattr(one, "guarantees", ""))
 
 
 def _in_norms(norms: Sequence[str]) -> str:

@@ -19,6 +19,8 @@ BASE: dict[str, Any] = {
     "sigma": 0.5,
 }
 SIGMA = 0.25
+JOINT = "certificate of several runs"
+"""Kind of a certificate that is derived from runs which exist: no key of a sweep file names it."""
 FEW = {"certification.n": 1000}
 """Draws with which an example ends within a minute or so."""
 FEW_IMAGES = 20
@@ -83,6 +85,8 @@ def example_of(kind: str, declared: Any) -> dict[str, Any]:
     name, own = declared.name, dict(getattr(declared, "example", {}))
     if kind == "certificate":
         return _quick({"certification.certificates": [name], **own})
+    if kind == JOINT:
+        return _quick(own)
     if kind == "noise":
         return _quick(own if "exponent" in own else {"noise": name, **own})
     if kind in ("verifier", "attack"):

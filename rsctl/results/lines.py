@@ -11,7 +11,7 @@ from typing import Any
 
 from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
-from rsctl.results.rounding import marked
+from rsctl.results.rounding import marked, plain
 
 
 @dataclass(frozen=True)
@@ -108,10 +108,17 @@ def groups(rows: Sequence[Measurement], *, merge_seeds: bool = True) -> list[Gro
     return found
 
 
+def per_level(row: Measurement, key: str) -> str:
+    """A setting of a cascade's levels: `1000 per level`, or `1000 → 10000`."""
+    values = [plain(getattr(one, key)) for one in row.levels]
+    return f"{values[0]} per level" if len(set(values)) == 1 else " → ".join(values)
+
+
 def _table_key(row: Measurement) -> tuple[Any, ...]:
     return (
         row.dataset, row.split, row.certificate, row.norm, row.k, (row.alpha, row.n, row.n0) if row.estimated else (), row.noise, row.arithmetic, row.stopping, row.subset_key,
         tuple(cell.radius for cell in row.cells),
+        (per_level(row, "n"), per_level(row, "n0"), row.guarantee) if row.levels else (),
         # Files that the data set's name doesn't identify; unknown for a log.
         data_of(row) if row.own and row.training.data else "",
     )  # fmt: skip

@@ -26,7 +26,7 @@ def long_rows(results: Results) -> list[dict[str, Any]]:
     for row in results.every:
         common = {
             "run": row.run, "source": row.source, "method": row.method, "dataset": row.dataset, "split": row.split,
-            "model": row.model, "sigma": row.sigma, "trained_sigma": row.trained_sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
+            "model": row.model, "sigma": None if row.levels else row.sigma, "trained_sigma": row.trained_sigma, "noise": row.noise, "seed": row.seed, "certificate": row.certificate,
             "guarantee": row.guarantee, "norm": row.norm, "k": row.k, "alpha": row.alpha if row.estimated else None, "n": row.n, "n0": row.n0, "stopping": row.stopping, "mean_draws": number_or_none(row.mean_draws),
             "images": row.images, "planned": row.planned, "subset": row.subset, "acr": number_or_none(row.acr),
             "clean_accuracy": number_or_none(row.clean_accuracy), "abstain_rate": number_or_none(row.abstain_rate),

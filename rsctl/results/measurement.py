@@ -18,7 +18,7 @@ from rsctl.certificates.dataset_level import (
 )
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.results.accuracy import Cell
-from rsctl.results.rounding import marked, plain
+from rsctl.results.rounding import arrows, marked, plain
 from rsctl.store.degenerate import Verdict
 from rsctl.store.imports import ImportSpec, ShownImport
 from rsctl.store.rows import Rows
@@ -40,7 +40,7 @@ class Measurement:
 
     run: str
     kind: str
-    """`counts`, `verifications`, `attacks` or `imports`."""
+    """`counts`, `verifications`, `attacks`, `imports` or `cascades`."""
     spec: TableSpec | ImportSpec
     train: TrainSpec | None = None
     """Spec of the training; None for a log."""
@@ -96,6 +96,10 @@ class Measurement:
     table: StoredTable[Rows] | None = None
     """The counts, as long as they are needed."""
     logged: ShownImport | None = None
+    levels: Sequence[Measurement] = ()
+    """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
+    taus: Sequence[float] = ()
+    """Threshold of each level of a cascade but the last."""
 
     @property
     def own(self) -> bool:
@@ -144,12 +148,19 @@ class Measurement:
 
     @property
     def sigma(self) -> float:
-        """Level of the sampled noise, or of the training's where nothing is sampled."""
+        """Level of the sampled noise, or of the training's where nothing is sampled; of a cascade that of its last level."""
         return getattr(self.spec, "sigma", 0.0) or self._about.sigma
 
     @property
+    def sigmas(self) -> str:
+        """`0.5`, or for a cascade `0.25 → 0.5`."""
+        return arrows([one.sigma for one in self.levels or [self]])
+
+    @property
     def trained_sigma(self) -> float | None:
-        """Noise level of the training; None where a log's path doesn't state it."""
+        """Noise level of the training; None for a cascade, and where a log's path doesn't state it."""
+        if self.levels:
+            return None
         return self.spec.trained_sigma if isinstance(self.spec, ImportSpec) else self.training.sigma
 
     @property
@@ -171,11 +182,22 @@ class Measurement:
 
     @property
     def n(self) -> int | None:
-        return self.logged.n if self.logged else getattr(self.spec, "n", None)
+        """Estimation draws; None where they aren't known, or differ between the levels of a cascade."""
+        return self._draws("n")
 
     @property
     def n0(self) -> int | None:
-        return self.logged.n0 if self.logged else getattr(self.spec, "n0", None)
+        """Selection draws, as `n`."""
+        return self._draws("n0")
+
+    def _draws(self, key: str) -> int | None:
+        alike = len({getattr(one, key) for one in self.levels}) < 2
+        return getattr(self.logged or self.spec, key, None) if alike else None
+
+    @property
+    def cascade_text(self) -> str:
+        """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
+        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}"
 
     @property
     def counted(self) -> bool:
@@ -186,7 +208,10 @@ class Measurement:
     def name(self) -> str:
         """The method with its distinguishing settings; of a log with the training's noise where it differs."""
         if self.own:
-            told = [f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None]
+            told = [self.cascade_text] if self.levels else []
+            told += [
+                f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None
+            ]
             return f"{self.method} ({', '.join(told)})" if told else self.method
         trained = self.trained_sigma
         told = [] if trained in (None, self.sigma) else [f"trained at σ = {trained:g}"]

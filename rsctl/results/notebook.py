@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
+from rsctl.certificates.cascade import Cascade, as_thresholds
 from rsctl.errors import InputError, UnavailableError
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import ImageOrder
@@ -144,7 +145,10 @@ class RunResults:
     @property
     def _table(self) -> StoredTable[Rows]:
         if self.about.table is None:
-            raise InputError(f"{self.about.run}: holds radii only, no counts.")
+            levels = ", ".join(one.run for one in self.about.levels)
+            raise InputError(
+                f"{self.about.run}: {f'a cascade has the counts of its levels: {levels}' if levels else 'holds radii only, no counts'}."
+            )
         return self.about.table
 
 
@@ -169,6 +173,17 @@ class SweepResults:
     def rows(self, radii: Sequence[float] | None = None) -> list[dict[str, Any]]:
         """Return one dict per run and radius, with the columns of `rsctl export --format csv`."""
         return long_rows(self.results(radii))
+
+    def cascade(self, sigmas: Sequence[float], tau: float | Sequence[float]) -> list[RunResults]:
+        """Return the cascades of these noise levels, one per method, settings and training seed.
+
+        `tau` is one threshold, or one for each level but the last. Choose levels, order and thresholds on held-out images.
+        """
+        rule = Cascade(tuple(float(one) for one in sigmas), as_thresholds(tau, len(sigmas)))
+        results = sweep_results(
+            self.store, self.name, certificate=self.certificate, alpha=self.alpha, cascade=rule
+        )
+        return [RunResults(one) for one in results.cascades]
 
     def frame(self, radii: Sequence[float] | None = None) -> Any:
         """The same as a pandas DataFrame."""

@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rsctl.certificates.cascade import Cascade
 from rsctl.errors import InputError
+from rsctl.results.cascade import measure_cascade, split_id
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
@@ -20,12 +22,14 @@ from rsctl.store.tables import read_findings, read_table
 def open_run(
     store: Store, name: str, certificate: str | None = None, alpha: float | None = None
 ) -> Measurement:
-    """A run or an imported log, by its id, its path, or a unique beginning of its id.
+    """A run or an imported log, by its id, its path, or a unique beginning of its id; or the cascade `RUN@τ+RUN` of several.
 
     Certificate and alpha default to those of the last submission. Raises InputError where the name fits none
     or several, or where a log should be certified anew.
     """
     path = Path(name)
+    if "+" in name and not path.exists():
+        return open_cascade(store, name, certificate, alpha)
     if path.parent.name == "imports" and (path / "spec.json").is_file():
         return measure_import(Import(path.resolve()), certificate, alpha)
     if not (path / "spec.json").is_file():
@@ -49,6 +53,20 @@ def open_run(
             )
         run = tables[0]
     return measure_run(run, certificate, alpha)
+
+
+def open_cascade(
+    store: Store, name: str, certificate: str | None = None, alpha: float | None = None
+) -> Measurement:
+    """The cascade of the runs and thresholds in `RUN@τ+RUN`; `certificate` is for its levels by themselves."""
+    names, taus = split_id(name)
+    levels = [open_run(store, one, certificate, alpha) for one in names]
+    for one in levels:
+        if one.kind != "counts":
+            raise InputError(
+                f"{one.run}: a level of a cascade needs counts of a certification run of this store."
+            )
+    return measure_cascade(levels, Cascade(tuple(one.sigma for one in levels), tuple(taus)))
 
 
 def measure_run(

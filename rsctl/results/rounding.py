@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 MISSING = "–"
@@ -44,6 +45,11 @@ def plain(value: Any) -> str:
 def stated(value: Any) -> str:
     """A setting's value as a person writes it, or `not stated`."""
     return "not stated" if value is None else plain(value)
+
+
+def arrows(values: Sequence[float]) -> str:
+    """`0.25 → 0.5`; one number where all are equal."""
+    return " → ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def radius_text(radius: float) -> str:

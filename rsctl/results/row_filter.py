@@ -21,6 +21,8 @@ class RowFilter:
 
     methods: Sequence[str] = ()
     sigmas: Sequence[float] = ()
+    levels: Sequence[float] = ()
+    """Noise levels of a cascade, kept beside `sigmas`."""
     runs: Sequence[str] = ()
     """Ids of selected runs and logs; `said` describes the selection in a note."""
     said: str = ""
@@ -32,7 +34,7 @@ class RowFilter:
 
         Raises InputError for a method or σ that no run has, and where no run has both.
         """
-        if not self.methods and not self.sigmas and not self.runs:
+        if not self.methods and not self._levels and not self.runs:
             return plan, beside, []
         own = [(entry, (*_row(store, entry), entry.run)) for entry in plan["entries"]]
         logs = [(one, (one.log.spec.method, one.log.spec.sigma, one.log.id)) for one in beside]
@@ -40,10 +42,11 @@ class RowFilter:
         for method in self.methods:
             if method not in {known for known, _, _ in rows}:
                 raise InputError(f"--method: {unknown('method', method, {known for known, _, _ in rows})}")
-        for sigma in self.sigmas:
+        for sigma in self._levels:
             if sigma not in {known for _, known, _ in rows}:
                 there = ", ".join(f"{known:g}" for known in sorted({known for _, known, _ in rows}))
-                raise InputError(f"--sigma: no run has σ = {sigma:g}. Available: {there}.")
+                key = "--sigma" if sigma in self.sigmas else "cascade"
+                raise InputError(f"{key}: no run has σ = {sigma:g}. Available: {there}.")
         left_out = sum(not self._wants(*row) for row in rows)
         if left_out == len(rows):
             raise InputError(f"{plan['name']}: no run has {self}: each exists, but not in combination.")
@@ -55,16 +58,20 @@ class RowFilter:
             [note] if left_out else [],
         )
 
+    @property
+    def _levels(self) -> list[float]:
+        return list(dict.fromkeys([*self.sigmas, *self.levels]))
+
     def _wants(self, method: str, sigma: float, run: str) -> bool:
         return all(
             not wanted or one in wanted
-            for one, wanted in ((method, self.methods), (sigma, self.sigmas), (run, self.runs))
+            for one, wanted in ((method, self.methods), (sigma, self._levels), (run, self.runs))
         )
 
     def __str__(self) -> str:
         if self.said:
             return self.said
-        levels = [f"σ {' or '.join(f'{sigma:g}' for sigma in self.sigmas)}"] if self.sigmas else []
+        levels = [f"σ {' or '.join(f'{sigma:g}' for sigma in self._levels)}"] if self._levels else []
         return " at ".join([*([" or ".join(self.methods)] if self.methods else []), *levels])
 
 

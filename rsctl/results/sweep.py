@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rsctl.catalog import known_verifiers
+from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.results.attacks import attack_spec, measure_attack
+from rsctl.results.cascade import KIND, cascades_of
 from rsctl.results.contradictions import (
     Contradiction,
     describe_contradictions,
@@ -59,6 +61,11 @@ class Results:
         return self.of_kind("counts")
 
     @property
+    def cascades(self) -> list[Measurement]:
+        """Cascades of the counts."""
+        return self.of_kind(KIND)
+
+    @property
     def proved(self) -> list[Measurement]:
         """Proofs about the sweep's models."""
         return self.of_kind("verifications")
@@ -76,7 +83,7 @@ class Results:
     @property
     def every(self) -> list[Measurement]:
         """Everything that certifies radii."""
-        return [*self.rows, *self.proved, *self.logged]
+        return [*self.rows, *self.cascades, *self.proved, *self.logged]
 
 
 def sweep_results(
@@ -87,15 +94,19 @@ def sweep_results(
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
     only: RowFilter | None = None,
+    cascade: Cascade | None = None,
 ) -> Results:
     """The measurements of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    Imported logs follow with their printed radii; another certificate or alpha leaves them out.
+    Imported logs follow with their printed radii; another certificate or alpha leaves them out. With `cascade` its rows
+    stand beside those of its levels.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     plan, imports = find_sweep(store, name)
-    found = _Loader(store, certificate, alpha, radii)
+    found = _Loader(store, certificate, alpha, radii, keep=cascade is not None)
+    if cascade:
+        only = replace(only or RowFilter(), levels=cascade.sigmas)
     if only is not None:
         plan, imports, found.notes = only.of(store, plan, imports)
     entries = plan["entries"]
@@ -106,6 +117,12 @@ def sweep_results(
     results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
     broken = find_contradictions(store, entries)
     _mark_settings(results)
+    if cascade:
+        joined, about = cascades_of(results.rows, cascade)
+        found.notes += about
+        results = replace(
+            results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
+        )
     runs = {(entry.kind, entry.run) for entry in entries}
     runs |= {(RunKind.MODELS, entry.model) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
@@ -138,9 +155,21 @@ class _Loader:
     """Loads the entries of a sweep's plan, and collects what its readers have to be told."""
 
     def __init__(
-        self, store: Store, certificate: str | None, alpha: float | None, radii: Sequence[float] | None
+        self,
+        store: Store,
+        certificate: str | None,
+        alpha: float | None,
+        radii: Sequence[float] | None,
+        *,
+        keep: bool,
     ) -> None:
-        self._store, self._certificate, self._alpha, self._radii = store, certificate, alpha, radii
+        self._store, self._certificate, self._alpha, self._radii, self._keep = (
+            store,
+            certificate,
+            alpha,
+            radii,
+            keep,
+        )
         self._files = Files()
         self.rows: list[Measurement] = []
         self.notes: list[str] = []
@@ -170,8 +199,8 @@ class _Loader:
         for name in [self._certificate] if self._certificate else entry.certificates:
             row = measure_counts(table, order, name, self._alpha or entry.alpha or 0.0, radii)
             self.asked += asked_of(row)
-            # A thousand runs' counts needn't be in memory at once.
-            self.rows.append(replace(row, table=None))
+            # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
+            self.rows.append(row if self._keep else replace(row, table=None))
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import Any, ClassVar, cast
 
 from textual.app import ComposeResult, SystemCommand
 from textual.binding import Binding, BindingType
@@ -16,12 +16,10 @@ from rsctl.plain import plain
 from rsctl.tui.background import Background, Done, Failed, Result
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
+from rsctl.tui.host import Host
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.tabline import TabLine
 from rsctl.tui.widgets.topbar import TopBar
-
-if TYPE_CHECKING:
-    from rsctl.tui.app import Dashboard
 
 MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose"), ("4", "Cluster")]
 """Key and name; a mode's screen has this name in lower case."""
@@ -61,8 +59,8 @@ class ModeScreen(Screen[None]):
         raise NotImplementedError
 
     @property
-    def dashboard(self) -> Dashboard:
-        return cast("Dashboard", self.app)
+    def dashboard(self) -> Host:
+        return cast("Host", self.app)
 
     @property
     def background(self) -> Background:

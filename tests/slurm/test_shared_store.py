@@ -53,7 +53,7 @@ def test_a_store_in_memory_is_refused_where_this_machine_is_no_node(monkeypatch:
     partition, memory = Partition("cpu", True, True, 60.0, 8, 16.0, 0), Path("/dev/shm/runs")
     mounts = "22 1 0:5 / / rw - ext4 /dev/sda rw\n23 22 0:6 / /dev/shm rw,nosuid - tmpfs none rw\n"
     monkeypatch.setattr(Path, "read_text", lambda _self: mounts)
-    monkeypatch.setattr(shared, "ask", lambda *_words: "node1\nnode2\n")
+    monkeypatch.setattr(shared, "run_command", lambda *_words: "node1\nnode2\n")
     monkeypatch.setattr("socket.gethostname", lambda: "login.cluster.example")
     check_store(Path("/home/runs"), partition)
     with pytest.raises(

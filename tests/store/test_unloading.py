@@ -11,7 +11,7 @@ import pytest
 ENDING = """
 import sys, time
 from rsctl.cluster.slurm.task import SlurmTask
-from rsctl.cluster.task import Outcome
+from rsctl.cluster.task import AttemptEnd
 
 class Slow:
     def __del__(self):  # modules are taken down after Python's own handlers are
@@ -20,7 +20,7 @@ class Slow:
 
 slow = Slow()
 import rsctl.cluster.slurm.task as module
-module.perform = lambda *_, **__: Outcome("done", "", None)
+module.perform = lambda *_, **__: AttemptEnd("done", "", None)
 module._write_to = lambda log: None
 SlurmTask(run="{run}", number=0, submission="", attempts=3, staging="", snapshot_seconds=1)()
 """

@@ -79,10 +79,10 @@ class Synthetic:
                     claim.write("end", state="stopped", reason="signal SIGTERM")
 
     def models(self, name: str) -> list[Run]:
-        return [self.store.run("models", entry["model"]) for entry in self.store.sweep(name)["entries"]]
+        return [self.store.run("models", entry.model) for entry in self.store.sweep(name)["entries"]]
 
     def counts(self, name: str) -> list[Run]:
-        return [self.store.run("counts", entry["run"]) for entry in self.store.sweep(name)["entries"]]
+        return [self.store.run("counts", entry.run) for entry in self.store.sweep(name)["entries"]]
 
     def train(self, run: Run, steps: int = 200, *, finish: bool = True) -> Claim:
         """An attempt at training with its metrics; with `finish`, the model as well."""

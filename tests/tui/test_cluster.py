@@ -110,7 +110,7 @@ def says(*command: str) -> str:
 def test_what_is_free_and_what_was_used(synthetic: Synthetic, drive, monkeypatch) -> None:
     """And it stays, with its age, when SLURM no longer answers."""
     for place in ("slurm.commands", "slurm.nodes"):
-        monkeypatch.setattr(f"rsctl.cluster.{place}.ask", says)
+        monkeypatch.setattr(f"rsctl.cluster.{place}.run_command", says)
 
     async def steps(app, pilot):
         await pilot.press("4", "right_square_bracket", "right_square_bracket")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from report_cases import make_row, make_store
 
-from rsctl.certificates import Looks
 from rsctl.certificates.stopping import CertifyAtRadii, RadiusWithin, Rule
 from rsctl.results.notes import warnings
 from rsctl.results.partial import about_late_images, late_image
@@ -70,7 +69,7 @@ def write_looks(run: Any, images: int) -> None:
     none = np.zeros(images)
     rows = Rows(
         index=np.array(run.images(0)[:images], np.int64), label=none.astype(np.int32), selection_counts=selection, counts=looks[:, -1],
-        n=np.full(images, draws[-1]), seconds=none, fingerprint=none.astype(np.int32), looks=Looks(draws, looks),
+        n=np.full(images, draws[-1]), seconds=none, fingerprint=none.astype(np.int32), extras={"looks": {"draws": draws, "counts": looks}},
     )  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 64}
     replace(run.path / "counts.h5", encode_shard(Shard(rows, attributes, [{"device": "none"}]), {}, 0.001))

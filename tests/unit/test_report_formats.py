@@ -365,7 +365,6 @@ def test_what_is_proved_of_these_images_leaves_out_the_claims_that_may_be_wrong(
 
 
 def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path) -> None:
-    from rsctl.certificates import Looks
     from rsctl.certificates.stopping import RadiusWithin
     from rsctl.store.files import replace
     from rsctl.store.shards import Rows, Shard, encode_shard
@@ -388,7 +387,7 @@ def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path)
     selection[:, 0] = 10
     rows = Rows(
         index=np.arange(360), label=none.astype(np.int32), selection_counts=selection, counts=counts,
-        n=counts.sum(axis=1).astype(np.int64), seconds=none, fingerprint=none.astype(np.int32), looks=Looks(draws, at_looks),
+        n=counts.sum(axis=1).astype(np.int64), seconds=none, fingerprint=none.astype(np.int32), extras={"looks": {"draws": draws, "counts": at_looks}},
     )  # fmt: skip
     attributes = {"spec_hash": run.spec.hash, "model_sha256": run.spec.hash, "dimension": 64}
     replace(run.path / "counts.h5", encode_shard(Shard(rows, attributes, [{"device": "none"}]), {}, 0.001))

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
 from jobs.certify.blocks import ImageCounts, State
-from jobs.certify.recorders.recorder import Recorder, Sampling
+from jobs.certify.recorders.recorder import Recorder, Sampling, TileSource
 from rsctl.errors import RefusedError
-
-if TYPE_CHECKING:
-    from jobs.certify.sampler import Sampler
 
 
 class ReferenceComparison(Recorder):
@@ -40,7 +37,7 @@ class ReferenceComparison(Recorder):
             "disagreements": torch.zeros(image.counts.shape[1], dtype=torch.int64),
         }
 
-    def later(self, image: ImageCounts, sampler: Sampler) -> Iterator[None]:
+    def later(self, image: ImageCounts, sampler: TileSource) -> Iterator[None]:
         state, size = image.kept[self.name], sampler.block
         blocks = -(-self.draws // size)
         for first in range(int(state["blocks"]), blocks, sampler.per_tile):

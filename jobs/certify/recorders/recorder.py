@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,14 +13,26 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from jobs.certify.blocks import Block, ImageCounts, State
+from jobs.certify.noisy_inputs import NoisyInputs
 from jobs.device import to_device
 from rsctl.catalog import known_extras
 from rsctl.catalog.declare import Extra, Parameters
 from rsctl.config.runs import CountSpec
 from rsctl.errors import RefusedError
 
-if TYPE_CHECKING:
-    from jobs.certify.sampler import Sampler
+
+class TileSource(Protocol):
+    """The part of `jobs.certify.sampler.Sampler` that draws of a recorder's own may use."""
+
+    model: nn.Module
+    classes: int
+    inputs: NoisyInputs
+    block: int
+    """Rows of a block."""
+    per_tile: int
+    """Blocks of a tile."""
+
+    def empty_tile(self, image: ImageCounts) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -109,7 +121,7 @@ class Recorder(ABC):
         """True where an image needs no more draws; called at each pause."""
         return False
 
-    def later(self, image: ImageCounts, sampler: Sampler) -> Iterator[None]:
+    def later(self, image: ImageCounts, sampler: TileSource) -> Iterator[None]:
         """Draws of its own once an image is counted; yields after each tile, where sampling may be interrupted."""
         yield from ()
 

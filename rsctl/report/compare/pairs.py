@@ -15,6 +15,7 @@ from rsctl.config.runs import CountSpec, TrainSpec
 from rsctl.config.sections import Certification
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.compare.significance import AtRadius, bootstrap, holm, mcnemar, welch
+from rsctl.results.cascade import about_bounds
 from rsctl.results.learned import describe_verdict
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import about_shared_noise
@@ -87,7 +88,8 @@ def compare(
     difference = np.maximum(mine, 0) - np.maximum(theirs, 0)
     resamples, (low, high) = bootstrap(difference, seed)
     ours, others = siblings(store, first), siblings(store, second)
-    one_model = first.train is not None and first.train == second.train
+    cascades = [one for one in (first, second) if one.levels]
+    one_model = not cascades and first.train is not None and first.train == second.train
     return Comparison(
         first.run, second.run, len(images), mcnemar(mine, theirs, columns),
         float(np.maximum(mine, 0).mean()), float(np.maximum(theirs, 0).mean()), low, high, resamples,
@@ -101,7 +103,7 @@ def siblings(store: Store, row: Measurement) -> list[Measurement]:
     if row.logged is not None:
         return _logs_like(store, row, row.logged)
     spec, train = row.spec, row.train
-    if train is None or not isinstance(spec, CountSpec):
+    if train is None or not isinstance(spec, CountSpec) or row.levels:
         return [row]
 
     def same(train: TrainSpec, count: CountSpec) -> tuple[Any, Any]:
@@ -183,10 +185,12 @@ def _columns(first: Measurement, second: Measurement) -> list[float]:
 def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]:
     notes = []
     trained = [one.trained_sigma if one.own else one.trained_sigma or one.sigma for one in (first, second)]
-    for key in ("sigma", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
+    if first.levels or second.levels:
+        trained = [None, None]  # each level has its own
+    for key in ("sigmas", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = trained if key == "trained_sigma" else (getattr(one, key) for one in (first, second))
         if a != b:
-            notes.append(f"{key} differs: {stated(a)} and {stated(b)}.")
+            notes.append(f"{'sigma' if key == 'sigmas' else key} differs: {stated(a)} and {stated(b)}.")
     for one in (first, second):
         if one.degenerate:
             notes.insert(0, describe_verdict(one.run, one.degenerate))
@@ -197,6 +201,7 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
             notes.append(
                 f"{one.run}: {one.images - images} of its images aren't in the other run and are left out."
             )
+    notes += about_bounds([first, second])
     counted_with = [one.spec for one in (first, second) if isinstance(one.spec, CountSpec)]
     if shared := sorted({spec.seed for spec in counted_with if spec.shares_noise}):
         notes.append(about_shared_noise(shared))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from rsctl.certificates.cascade import Cascade
 from rsctl.errors import InputError, unknown
 from rsctl.report.figures.line_styles import SETTINGS, in_common, method_colours, text
 from rsctl.report.figures.plots import KINDS
@@ -26,7 +27,7 @@ MOST_PANELS, WIDEST = 6, 100
 
 def plot(
     store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
-    radius: float = 0.0, width: float = 5.5, force: bool = False, only: RowFilter | None = None,
+    radius: float = 0.0, width: float = 5.5, force: bool = False, only: RowFilter | None = None, cascade: Cascade | None = None,
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 
@@ -44,7 +45,9 @@ def plot(
     if not 0 <= radius < float("inf"):
         raise InputError(f"--radius: must be 0 or more, and finite, but it is {radius:g}.")
     check(file, force=force)
-    panels, results = collect(store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only)
+    panels, results = collect(
+        store, sweep, certificate=certificate, alpha=alpha, radii=[radius], only=only, cascade=cascade
+    )
     if not panels:
         raise InputError(f"{sweep}: no image is certified yet. Wait for the first results ('rsctl status').")
     notes = list(results.notes)
@@ -63,6 +66,9 @@ def plot(
         raise InputError(
             f"{sweep}: its runs form {len(panels)} groups (data set, images, certificate, n, alpha); a figure has at most {MOST_PANELS}. Select some with --method or --sigma."
         )
+    if kind == "ecdf" and results.cascades:
+        panels = [panel for panel in panels if not panel.group.first.levels]
+        notes.append("Left out: the cascade, which has no draws besides those of its levels.")
     if kind == "hours":
         panels = _timed(panels, store, sweep, notes)
     data = _draw(panels, results, store, kind, radius, width, file.suffix.lower(), notes)

@@ -115,14 +115,20 @@ def text(raw: str) -> str:
 def in_common(panel: Panel) -> str:
     """Values common to all lines of a panel, for its title, with a leading comma: σ and the number of seeds."""
     sigmas, seeds = _sigmas(panel), {len(one.line.rows) for one in panel.series}
-    shared = [f"σ = {sigmas[0]:g}"] if len(sigmas) == 1 else []
+    cascades = any(one.line.first.levels for one in panel.series)
+    shared = [f"σ = {sigmas[0]:g}"] if len(sigmas) == 1 and not cascades else []
     shared += [f"{min(seeds)} seeds"] if len(seeds) == 1 and min(seeds) > 1 else []
     return "".join(f", {one}" for one in shared)
 
 
 def label(one: PlottedLine, panel: Panel) -> str:
     """Label that distinguishes a series from the others of its panel."""
-    return text("".join([_name(one, panel), f", σ = {one.sigma:g}" if len(_sigmas(panel)) > 1 else "", _progress(one)]))  # fmt: skip
+    return text("".join([_name(one, panel), _level(one, panel), _progress(one)]))  # fmt: skip
+
+
+def _level(one: PlottedLine, panel: Panel) -> str:
+    """σ where it distinguishes lines; a cascade's name has its levels."""
+    return f", σ = {one.sigma:g}" if len(_sigmas(panel)) > 1 and not one.line.first.levels else ""
 
 
 def _name(one: PlottedLine, panel: Panel) -> str:
@@ -170,7 +176,7 @@ def _methods(
         if not any(label(panel.series[i], panel) in labels for i in places):
             continue  # nothing of it was drawn: a log has no hours
         several = [panel.series[i] for i in places]
-        late = [f"{_progress(one)} at σ = {one.sigma:g}" for one in several if _progress(one)]
+        late = [f"{_progress(one)} at σ = {one.line.first.sigmas}" for one in several if _progress(one)]
         first = drawn[places[0]]
         shape: dict[str, Any] = {
             "color": first.colour,

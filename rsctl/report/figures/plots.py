@@ -99,7 +99,8 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
             "deterministic" if row.kind == "verifications" else f"{row.guarantee.partition(' per')[0]}"
         )
         shown, sparse = _fall(radii, mean), look(colour, place, 0).sparse
-        axes.plot(radii[shown], mean[shown], color=colour, linestyle=style, **sparse, label=text(f"{row.label}, σ = {one.sigma:g}, {row.certificate} ({guarantee})"))  # fmt: skip
+        sigma = "" if row.levels else f", σ = {one.sigma:g}"
+        axes.plot(radii[shown], mean[shown], color=colour, linestyle=style, **sparse, label=text(f"{row.label}{sigma}, {row.certificate} ({guarantee})"))  # fmt: skip
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
     _radius_axes(axes, panel)
     below(axes)
@@ -118,7 +119,9 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
             methods.setdefault((one.line.label, one.line.first.model), []).append(one)
     for place, ((setting, model), several) in enumerate(methods.items()):
         mean = np.max([one.accuracy(radii)[0] for one in several], axis=0)
-        sigmas = ", ".join(f"{sigma:g}" for sigma in sorted({one.sigma for one in several}))
+        sigmas = ", ".join(
+            dict.fromkeys(one.line.first.sigmas for one in sorted(several, key=lambda one: one.sigma))
+        )
         models = {one.line.first.model for one in panel.series}
         name = f"{setting}{f', {model}' if len(models) > 1 else ''}, σ of {sigmas}"
         shown, its = _fall(radii, mean), look(colours[several[0].line.first.method], place, place)
@@ -227,7 +230,7 @@ def _labels(row: Measurement, store: Store) -> Labels:
     """The class names of a row's data set, where they are known."""
     if not row.own:
         return labels_of(row.dataset, {}, row.split, Path())
-    launch = store.find_run(row.run).launch()
+    launch = store.find_run((row.levels or [row])[0].run).launch()
     return labels_of(row.dataset, launch["dataset_parameters"], row.split, Path(launch["data"]))
 
 

@@ -87,7 +87,7 @@ def _attacks_on(group: Group, attacked: Sequence[Measurement]) -> list[Measureme
         (row.training.hash, row.sigma if row.kind == "counts" else 0.0)
         for line in group.lines
         for row in line.rows
-        if row.own and row.arithmetic != "exact"
+        if row.own and not row.levels and row.arithmetic != "exact"
     }
     return [
         one
@@ -113,7 +113,9 @@ def by_norm(panels: list[Panel]) -> list[Panel]:
 
 
 def hours_of(store: Store, row: Measurement) -> float:
-    """Training and certification hours of a run; NaN for a log, or where nothing is recorded."""
+    """Training and certification hours of a run, or of all levels of a cascade; NaN for a log, or where nothing is recorded."""
+    if row.levels:
+        return sum(hours_of(store, one) for one in row.levels)
     if not row.own:
         return float("nan")
     return task_hours(store.run("models", row.table_spec.model_run)) + task_hours(

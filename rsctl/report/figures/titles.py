@@ -6,6 +6,7 @@ import zlib
 from collections.abc import Sequence
 
 from rsctl.report.figures.series import Panel
+from rsctl.results.lines import per_level
 from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
 from rsctl.text import counted
@@ -34,7 +35,7 @@ def _further(row: Measurement, kind: str) -> dict[str, str]:
     """Further settings common to the rows of one panel, as text."""
     families = kind == "families"
     return {
-        "n0": "" if families else "n0 not stated" if row.n0 is None else f"n0 = {row.n0}",
+        "n0": "" if families else _n0(row),
         "noise": "" if families else f"{row.noise} noise",
         "arithmetic": "" if families else f"{row.arithmetic} arithmetic",
         "stopping": ""
@@ -50,6 +51,12 @@ def _further(row: Measurement, kind: str) -> dict[str, str]:
     }
 
 
+def _n0(row: Measurement) -> str:
+    if row.levels:
+        return f"n0 = {per_level(row, 'n0')}"
+    return "n0 not stated" if row.n0 is None else f"n0 = {row.n0}"
+
+
 def _digest(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
@@ -59,8 +66,11 @@ def _title(panel: Panel) -> str:
     if not row.estimated:
         return f"{row.dataset} {row.split}, {row.certificate}, deterministic"
     n = "n not stated" if row.n is None else f"n = {row.n}"
+    if row.levels:
+        n = f"n = {per_level(row, 'n')}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
-    return f"{row.dataset} {row.split}, {row.certificate}, {n}, {alpha}"
+    name = row.cascade_text if row.levels else row.certificate
+    return f"{row.dataset} {row.split}, {name}, {n}, {alpha}"
 
 
 def _family_title(panel: Panel) -> str:

@@ -35,8 +35,8 @@ def export_logs(
     about = _manifest(folder, force)
     results = sweep_results(store, name, **options)
     files = []
-    for row in [*results.rows, *sorted(results.logged, key=lambda row: row.run)]:
-        stem = f"{row.run}-{row.certificate}-sigma_{row.sigma:g}"
+    for row in [*results.rows, *results.cascades, *sorted(results.logged, key=lambda row: row.run)]:
+        stem = f"{row.run}-{row.certificate}" + ("" if row.levels else f"-sigma_{row.sigma:g}")
         names[stem] += 1
         again = f"-{names[stem]}" if names[stem] > 1 else ""
         file = folder / f"{stem}{again}.tsv"
@@ -70,6 +70,8 @@ def _about(row: Measurement) -> dict[str, Any]:
         "sigma": row.sigma, "trained_sigma": None if row.trained_sigma == row.sigma else row.trained_sigma, "seed": row.seed,
         "certificate": row.certificate, "n": row.n, "n0": row.n0, "alpha": row.alpha,
     }  # fmt: skip
+    if row.levels:
+        del values["sigma"]
     return {**values, "digest": digest_of(values, _STATED)}
 
 

@@ -75,10 +75,10 @@ class Tabular:
         if "σ" not in self.heads:
             return self
         place = self.heads.index("σ")
-        levels = sorted({line[place] for line in self.cells[1:]}, key=float)
+        levels = {line[place] for line in self.cells[1:]}
         if not 1 < len(levels) < len(self.cells) - 1:
             return self
-        order = [0, *sorted(range(1, len(self.cells)), key=lambda i: float(self.cells[i][place]))]
+        order = [0, *sorted(range(1, len(self.cells)), key=lambda i: _first_level(self.cells[i][place]))]
         cells = [list(self.cells[i]) for i in order]
         rules = {i for i in range(2, len(cells)) if cells[i][place] != cells[i - 1][place]}
         for i in range(2, len(cells)):
@@ -98,6 +98,11 @@ class Tabular:
     @property
     def fits_column(self) -> bool:
         return self.width(_LEAST_GAP) <= COLUMN
+
+
+def _first_level(sigma: str) -> float:
+    """The noise level by which a line is sorted: of a cascade that of its first level."""
+    return float(sigma.partition(" ")[0])
 
 
 def floats(table: Tabular) -> list[str]:

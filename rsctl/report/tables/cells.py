@@ -28,7 +28,7 @@ def lines_table(group: Group, *, intervals: bool = False) -> list[list[str]]:
 def _cells(line: Line, intervals: bool) -> list[str]:
     row = line.first
     return [
-        line.label, row.model, f"{row.sigma:g}", line.seeds,
+        line.label, row.model, row.sigmas, line.seeds,
         *(accuracy(line, column, intervals=intervals) for column in range(len(row.cells))),
         _spread(line.over(lambda row: row.acr), three_down, three_up),
         percent(line.over(lambda row: row.clean_accuracy).mean),

@@ -1,7 +1,7 @@
 """Sampling and proofs side by side: one norm, the same images, every number with its guarantee.
 
 Rows under different certificates never share a table otherwise. Here they do, over the images that all of them have,
-at the verifiers' radii, and separately by norm: an ℓ2 radius is no ℓ∞ radius unless a certificate
+at the radii of the verifier or cascade, and separately by norm: an ℓ2 radius is no ℓ∞ radius unless a certificate
 converts it (the `-linf` forms).
 """
 
@@ -17,6 +17,8 @@ from rsctl.results.rounding import percent, radius_text
 from rsctl.results.sweep import Results
 from rsctl.text import counted
 
+BESIDE = ("verifications", "cascades")
+"""Kinds that get a table together with the others that share their data."""
 LARGEST_ASKED = 12
 """Most columns, where verifiers have many radii."""
 
@@ -58,17 +60,17 @@ class Family:
 
 
 def families(results: Results) -> list[Family]:
-    """A table per norm in which a verifier and other measurements share their data, at the verifiers' radii unless others were requested."""
+    """A table per norm in which a verifier or a cascade and other measurements share their data, at its radii unless others were requested."""
     together: dict[tuple[Any, ...], list[Measurement]] = {}
     for one in results.measurements:
-        if one.kind in ("counts", "verifications"):
+        if one.kind in ("counts", *BESIDE):
             together.setdefault((one.norm, data_of(one)), []).append(one)
     found = []
     for several in together.values():
-        proofs = [one for one in several if one.kind == "verifications"]
-        if not proofs or len({one.certificate for one in several}) < 2:
+        beside = [one for one in several if one.kind in BESIDE]
+        if not beside or len({one.certificate for one in several}) < 2:
             continue
-        columns = list(results.radii or sorted({cell.radius for row in proofs for cell in row.cells}))[
+        columns = list(results.radii or sorted({cell.radius for row in beside for cell in row.cells}))[
             :LARGEST_ASKED
         ]
         common, first = common_images(several), several[0]
@@ -88,7 +90,7 @@ def family_table(family: Family) -> list[list[str]]:
         header,
         *(
             [
-                line.row.label, line.row.model, f"{line.row.sigma:g}", str(line.row.seed), line.row.certificate,
+                line.row.label, line.row.model, line.row.sigmas, str(line.row.seed), line.row.certificate,
                 *(percent(cell.accuracy) for cell in line.cells),
             ]
             for line in family.lines
@@ -101,7 +103,7 @@ def family_values(family: Family) -> list[dict[str, Any]]:
     return [
         {
             "run": line.row.run, "method": line.row.method, "settings": line.row.label, "model": line.row.model,
-            "sigma": line.row.sigma, "certificate": line.row.certificate, "guarantee": line.row.guarantee,
+            "sigma": None if line.row.levels else line.row.sigma, "certificate": line.row.certificate, "guarantee": line.row.guarantee,
             "norm": family.norm, "images": family.images, "radius": cell.radius,
             "certified_accuracy": cell.accuracy if family.images else None,
         }

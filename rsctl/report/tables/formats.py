@@ -136,7 +136,7 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
                 spread = line.accuracy(column)
                 lines.append(
                     {"runs": [row.run for row in line.rows], "method": line.first.method, "settings": line.label,
-                     "model": line.first.model, "sigma": line.first.sigma, "seeds": len(line.rows), "missing_seeds": len(line.missing), "radius": radius,
+                     "model": line.first.model, "sigma": None if line.first.levels else line.first.sigma, "seeds": len(line.rows), "missing_seeds": len(line.missing), "radius": radius,
                      "certified_accuracy": number_or_none(spread.mean), "deviation": number_or_none(spread.deviation)}
                 )  # fmt: skip
         for method in best_sigmas(group):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rsctl.results.lines import Group, Line, groups
-from rsctl.results.measurement import BROKEN, RHO
+from rsctl.results.lines import Group, Line, groups, per_level
+from rsctl.results.measurement import BROKEN, RHO, Measurement
 from rsctl.results.rounding import percent_up, plain
 
 
@@ -77,8 +77,12 @@ def caption(group: Group) -> str:
     about = _heading(group)
     if row.estimated:
         about += "; " + ", ".join(
-            f"{name} = {'not stated' if value is None else plain(value)}"
-            for name, value in (("n", row.n), ("n0", row.n0), ("alpha", row.alpha))
+            f"{name} = {text}"
+            for name, text in (
+                ("n", _draws(row, "n")),
+                ("n0", _draws(row, "n0")),
+                ("alpha", _stated(row.alpha)),
+            )
         )
         if row.noise != "gaussian":
             about += f", {row.noise} noise"
@@ -99,6 +103,14 @@ def caption(group: Group) -> str:
         f"{about}. Rounded down; over images, no 95 % Clopper-Pearson interval of "
         f"one run is wider than {percent_up(widest)} points.{proved}"
     )
+
+
+def _draws(row: Measurement, key: str) -> str:
+    return per_level(row, key) if row.levels else _stated(getattr(row, key))
+
+
+def _stated(value: float | None) -> str:
+    return "not stated" if value is None else plain(value)
 
 
 def _heading(group: Group) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
 from itertools import takewhile
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from rich.text import Text
 from textual.app import ComposeResult
@@ -16,9 +16,7 @@ from textual.widgets.option_list import Option
 
 from rsctl.errors import InputError, UserError
 from rsctl.tui.background import Result
-
-if TYPE_CHECKING:
-    from rsctl.tui.app import Dashboard
+from rsctl.tui.host import Host
 
 MOST_NAMES = 8
 """Completions shown at once."""
@@ -118,7 +116,7 @@ class PromptScreen(ModalScreen[str]):
     def _request_names(self, wanted: bool) -> None:
         if self._complete is not None:
             typed, complete = self.query_one(Input).value, self._complete
-            cast("Dashboard", self.app).background.submit(
+            cast("Host", self.app).background.submit(
                 "complete", lambda: Completed(typed, complete(typed), wanted), self
             )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import ClassVar, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -14,6 +14,7 @@ from textual.widgets import Static
 from rsctl.plain import plain
 from rsctl.text import counted
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
+from rsctl.tui.host import Host
 from rsctl.tui.mode import copy_one
 from rsctl.tui.results import reader
 from rsctl.tui.results.image import ImageScreen
@@ -21,9 +22,6 @@ from rsctl.tui.results.reader import Sampled
 from rsctl.tui.results.rows import SAMPLE_SORTS, sample_columns, sample_rows
 from rsctl.tui.views import ImageView
 from rsctl.tui.widgets.grid import Grid
-
-if TYPE_CHECKING:
-    from rsctl.tui.app import Dashboard
 
 
 class SamplesScreen(ModalScreen[None]):
@@ -101,7 +99,7 @@ class SamplesScreen(ModalScreen[None]):
             return
         screen = ImageScreen(self._title, here, self._labels)
         self.app.push_screen(screen)
-        cast("Dashboard", self.app).background.submit(
+        cast("Host", self.app).background.submit(
             "pictures", partial(reader.pictures, self._folder, here.index), screen
         )
 

@@ -1,0 +1,186 @@
+"""One classifier from several noise levels, certified from the counts of each (no sampling of its own).
+
+Level k has its own σ_k and smoothed class probabilities p^k. The cascade returns the class c with p^1_c(x) > τ_1 if there is
+one; else that with p^2_c(x) > τ_2; and so on; the last level returns argmax_c p^K_c(x). With τ ≥ ½ at most one class exceeds it.
+
+Bounds of level k, z = Φ⁻¹: L ≤ p_A of the class A that its selection draws chose, and U ≥ max_c p_c from the largest count
+(one Clopper–Pearson bound without a union: the largest count is at least that of the most likely class). Then
+V = min(1 − L, U) bounds every class but A. Moving the input by r changes each z(p_c) by at most r / σ_k (Cohen, Rosenfeld,
+Kolter 2019; Salman et al. 2019, Lemma 2). Hence, if the levels after k return class B within r of the input:
+
+- L > τ: level k returns A within σ_k (z(L) − z(τ)) ("decides");
+- B = A and V ≤ τ: within min(r, σ_k (z(τ) − z(V))) no class but A exceeds τ, so level k returns A or passes ("agrees");
+- U ≤ τ: within min(r, σ_k (z(τ) − z(U))) level k passes, and the cascade returns B ("passes").
+
+All three hold where the bounds do, so the largest radius counts. The bounds fail with probability α at most in all: L and
+U of every level but the last and both bounds of the last one (`runner-up`) get equal shares. They may depend on one another,
+so the levels may share their noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from scipy.special import ndtri
+
+from rsctl.certificates.bounds import gap_radius, one_minus_lower, upper
+from rsctl.certificates.protocol import (
+    ABSTAIN,
+    Bools,
+    Certified,
+    CountTable,
+    Floats,
+    Guarantee,
+    Ints,
+    counts_of,
+    other_counts,
+    require_alpha,
+    require_fixed_gaussian,
+    selected_classes,
+)
+from rsctl.certificates.runner_up import bounds, split
+from rsctl.errors import RefusedError
+
+NAME = "cascade"
+_ROUNDING = 1e-14
+"""Margin, in units of σ, for the rounding of z(τ) and of a difference. Bounds have a margin of their own."""
+
+
+@dataclass(frozen=True)
+class Cascade:
+    """A certificate of several count tables of the same images, one per level; ℓ2, Gaussian noise, fixed n.
+
+    Levels, their order and the thresholds must be chosen without the images of the tables: choosing them on these images is
+    tuning on the test set.
+    """
+
+    name = NAME
+    title = "Several noise levels as one classifier"
+    citation = "Lipschitz bound of Φ⁻¹(p): Cohen, Rosenfeld, Kolter 2019; Salman et al. 2019, Lemma 2"
+    norm = "l2"
+    about = (
+        "Returns the class whose probability at the first σ exceeds τ; where there is none asks the second σ, and so on; the last "
+        "level returns its most probable class. It is certified from the counts of its levels, which are runs of one sweep, without "
+        "further draws: `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; `rsctl compare RUN@0.9+RUN RUN` "
+        "tests it against one of its levels."
+    )
+    use_when = (
+        "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
+        '(`split = "val"`). Levels need Gaussian noise and a fixed n, on the same images.'
+    )
+
+    guarantees = (
+        "Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, "
+        "for each image by itself, its class is the certified one at every image within the radius in ℓ2."
+    )
+    example: ClassVar = {"grid.sigma": [0.25, 0.5], "certification.split": "val"}
+
+    sigmas: tuple[float, ...]
+    """Noise level of each level, in the order of the cascade."""
+    taus: tuple[float, ...]
+    """Threshold of each level but the last, in [½, 1)."""
+
+    def __post_init__(self) -> None:
+        if len(self.sigmas) < 2:
+            raise RefusedError("a cascade needs two levels at least.")
+        if len(self.taus) != len(self.sigmas) - 1:
+            raise RefusedError(
+                f"{len(self.taus)} thresholds for {len(self.sigmas)} levels: each level but the last has one."
+            )
+        for tau in self.taus:
+            if not 0.5 <= tau < 1:
+                raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
+
+    @property
+    def guarantee(self) -> Guarantee:
+        levels = " → ".join(f"{sigma:g}" for sigma in self.sigmas)
+        told = self.taus if len(set(self.taus)) > 1 else self.taus[:1]
+        taus = ", ".join(f"{tau:g}" for tau in told)
+        return Guarantee("probabilistic", f"the cascade of σ = {levels} (τ = {taus})")
+
+    def certify(self, tables: Sequence[CountTable], alpha: float) -> Certified:
+        """Radii of (N, C) counts of each level at failure probability `alpha` per image, in the units of the images.
+
+        Abstains (predicted -1, radius 0) where the last level has no certificate and no level before it decides. Raises
+        RefusedError for tables of other levels, of different images or classes, or that `cohen` would refuse.
+        """
+        alpha = self._spendable(tables, alpha)
+        share = alpha / (2 * len(tables) - 1)
+        *before, last = tables
+        classes, radius, at_cap = _last(last, share)
+        for table, tau in zip(reversed(before), reversed(self.taus), strict=True):
+            classes, radius, at_cap = _in_front(table, tau, share, classes, radius, at_cap)
+        return Certified(classes.astype(np.int64), radius, at_cap & (radius > 0))
+
+    def _spendable(self, tables: Sequence[CountTable], alpha: float) -> float:
+        """Return what the bounds may spend of alpha; each table in exact arithmetic takes its part."""
+        require_alpha(alpha)
+        if tuple(table.sigma for table in tables) != self.sigmas:
+            raise RefusedError(
+                f"tables at σ = {', '.join(f'{table.sigma:g}' for table in tables)} are not the levels "
+                f"{', '.join(f'{sigma:g}' for sigma in self.sigmas)} of the cascade."
+            )
+        first, *others = tables
+        for table in others:
+            if table.counts.shape != first.counts.shape or table.dimension != first.dimension:
+                raise RefusedError(
+                    f"the levels of a cascade need the same images and classes; their counts have the shapes {first.counts.shape} "
+                    f"and {table.counts.shape}, their inputs {first.dimension} and {table.dimension} coordinates."
+                )
+            if table.label is not None and first.label is not None and (table.label != first.label).any():
+                raise RefusedError("the levels of a cascade label the same images differently.")
+            if table.arithmetic != first.arithmetic:
+                raise RefusedError("one level was sampled in exact arithmetic and another wasn't.")
+        left = alpha
+        for table in tables:
+            # Each call takes this table's departure from the Gaussian law out of what is left.
+            left = require_fixed_gaussian("a cascade", table, left)
+        return left
+
+
+def _last(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
+    """Return class, radius and whether it is at its cap, of the last level alone; class -1 and radius 0 without a certificate."""
+    chosen = selected_classes(table)
+    successes = counts_of(chosen, table.counts)
+    runner_up = np.maximum(other_counts(chosen, table.counts).max(axis=1), 0)
+    q, p_b = bounds(successes, runner_up, table.n, share, split(table.selection_counts, table.n, share))
+    radius = gap_radius(q, p_b, table.sigma)
+    certified = radius > 0
+    return (
+        np.where(certified, chosen, ABSTAIN),
+        np.where(certified, radius, 0.0),
+        successes == table.n,
+    )
+
+
+def _in_front(
+    table: CountTable, tau: float, share: float, classes: Ints, radius: Floats, at_cap: Bools
+) -> tuple[Ints, Floats, Bools]:
+    """Return class, radius and cap of a level followed by levels of which these are known."""
+    chosen = selected_classes(table)
+    successes = counts_of(chosen, table.counts)
+    q = one_minus_lower(successes, table.n, share)
+    u = upper(table.counts.max(axis=1), table.n, share)
+    z_tau = float(ndtri(tau))
+    margin = _ROUNDING * table.sigma
+    full = successes == table.n
+
+    decides = table.sigma * (-ndtri(q) - z_tau) - margin
+    reach = table.sigma * (z_tau - ndtri(np.minimum(q, u))) - margin
+    agrees = np.where(classes == chosen, np.minimum(radius, reach), 0.0)
+    passes = np.minimum(radius, table.sigma * (z_tau - ndtri(u)) - margin)
+
+    # Where a level decides, U > τ: it can't pass. Agreement is about the same class, so the larger radius counts.
+    best = np.maximum.reduce([decides, agrees, passes, np.zeros_like(radius)])
+    by_this = (decides == best) & (best > 0)
+    cap = np.where(by_this, full, np.where(best == radius, at_cap, full))
+    found = np.where(by_this, chosen, classes)
+    return np.where(best > 0, found, ABSTAIN), best, cap & (best > 0)
+
+
+def as_thresholds(tau: float | Sequence[float], levels: int) -> tuple[float, ...]:
+    """Return the thresholds of a cascade of so many levels: one for all, or one for each but the last."""
+    return (float(tau),) * (levels - 1) if isinstance(tau, (int, float)) else tuple(float(one) for one in tau)
