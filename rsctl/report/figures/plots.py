@@ -104,7 +104,9 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
     _radius_axes(axes, panel)
     below(axes)
-    notes = ["Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."]
+    notes = [
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+    ]
     if len({one.line.first.kind == "verifications" for one in panel.series}) > 1:
         notes.insert(0, "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.")  # fmt: skip
     return notes
