@@ -103,7 +103,7 @@ def _why(name: str, error: BaseException) -> str:
     except Exception:
         message = "?"
     if isinstance(error, ImportError):
-        return f"the package '{name}' can't be imported ({message}). Install it beside rsctl (pip), or remove it."
+        return f"the package '{name}' can't be imported ({message}). Install it beside rsctl (pip), name the folder it lies in by PYTHONPATH, or remove it."
     # A SyntaxError already contains its location.
     frames = [f for f in traceback.extract_tb(error.__traceback__) if name.split(".")[0] in f.filename]
     where = f" in {frames[-1].filename}, line {frames[-1].lineno}" if frames else ""

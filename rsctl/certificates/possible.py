@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from decimal import ROUND_FLOOR, Context
 from functools import lru_cache
 from typing import Any
@@ -125,11 +125,21 @@ def ask(certificate: str, table: CountTable, alpha: float) -> float:
 
 @lru_cache(maxsize=4096)
 def reach(certificate: str, draws: Draws, n: int, alpha: float) -> float:
-    """The radius that n draws allow where all of them agree; 0 where they certify nothing."""
+    """The radius that n draws allow where all of them agree; 0 where they certify nothing.
+
+    Of certificates that need the measurement of a plugin inf: nobody here knows what it measures where all draws agree.
+    """
     try:
-        return ask(certificate, best_table(draws, n, alpha), alpha)
+        table = best_table(draws, n, alpha)
+        best = ask(certificate, table, alpha)
     except RefusedError:
         return 0.0
+    if table.extras:
+        try:
+            ask(certificate, replace(table, extras={}), alpha)
+        except RefusedError:
+            return math.inf
+    return best
 
 
 @lru_cache(maxsize=4096)

@@ -162,7 +162,12 @@ def selected_classes(table: CountTable) -> NDArray[np.int64]:
 
 
 def counts_of(classes: Ints, counts: Ints) -> NDArray[np.int64]:
-    """(N,) int64: the count of one class per row of (N, C) counts."""
+    """(N,) int64: the count of one class per row of (N, C) counts; raises TypeError for what isn't whole numbers."""
+    if not np.issubdtype(counts.dtype, np.integer):
+        raise TypeError(
+            f"counts_of takes whole numbers, not {counts.dtype}, of which it would drop the fractions: "
+            "np.take_along_axis picks from them."
+        )
     picked: NDArray[np.int64] = np.take_along_axis(counts, classes[:, None], axis=1)[:, 0].astype(np.int64)
     return picked
 

@@ -22,6 +22,8 @@ MARGIN = 1.25
 """Safety factor on a peak that was measured once."""
 LOADED = 4
 """Copies of a network's weights while it is loaded: as stored, as a network, folded, and in another layout."""
+WORKSPACE = 2.0
+"""Factor on activations of a pass without gradients: large tensors come and go, and the allocator keeps 1 to 3 times their peak (measured)."""
 NOISE = 2
 """Copies of a batch or tile beside its activations: the noise, and its sum with the images."""
 TILE = 400
@@ -126,7 +128,8 @@ def evaluated(table: TablePlan, parts: Footprint) -> float:
 
 
 def _held(parts: Footprint, work: str, precision: str, numbers: int) -> float:
-    return SCATTERED * parts.of(work, precision) + 4 * NOISE * numbers
+    factor = WORKSPACE if work == "sampling" else SCATTERED
+    return factor * parts.of(work, precision) + 4 * NOISE * numbers
 
 
 def _task(

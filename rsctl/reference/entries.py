@@ -6,14 +6,23 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache
+from inspect import cleandoc
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
-from rsctl.catalog import known_attacks, known_datasets, known_methods, known_models, known_verifiers, plugins
+from rsctl.catalog import (
+    known_attacks,
+    known_datasets,
+    known_extras,
+    known_methods,
+    known_models,
+    known_verifiers,
+    plugins,
+)
 from rsctl.catalog.checkpoints import model_sources
-from rsctl.catalog.declare import Attack, Method, Verifier
+from rsctl.catalog.declare import Attack, Extra, Method, Verifier
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
@@ -134,6 +143,7 @@ def _entries(plugins: tuple[str, ...]) -> tuple[ReferenceEntry, ...]:
         *_parameter_keys("dataset", "data set", known_datasets()),
         *_parameter_keys("model", "model", known_models()),
         *_parameter_keys("method", "method", methods),
+        *(_measurement(one) for one in known_extras().values()),
     )
 
 
@@ -292,6 +302,19 @@ def _parameter_keys(table: str, kind: str, among: Mapping[str, Any]) -> Iterator
             example=example,
             variant=True,
         )
+
+
+def _measurement(extra: Extra) -> ReferenceEntry:
+    """The table of a plugin's measurement."""
+    key = f"certification.extras.{extra.name}"
+    return ReferenceEntry(
+        "key",
+        key,
+        "Measurement of a plugin",
+        cleandoc(extra.parameters.__doc__ or ""),
+        parameters=tuple(Parameter(name, schema) for name, schema in fields(extra.parameters).items()),
+        example=put(example_of_key("certification", None), {key: {}}),
+    )
 
 
 def first_sentence(text: str) -> str:

@@ -21,8 +21,12 @@ from jobs.data import load
 from jobs.models.load import load_trained, to_sample
 from rsctl.catalog import use_plugins
 from rsctl.certificates import find_certificate
+from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
+from rsctl.certificates.possible import Asked, Draws, best_table, too_few
+from rsctl.certificates.protocol import Certified, CountTable, abstain_unless, counts_of, selected_classes
+from rsctl.cli.app import run as rsctl
 from rsctl.config.runs import CountSpec
-from rsctl.errors import InputError, UserError
+from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.results.sweep import sweep_results
 from rsctl.store.checks import check_shard
 from rsctl.store.files import replace
@@ -196,3 +200,30 @@ def test_without_the_package_the_counts_can_be_read(package: Path, chain: Chain)
     assert table.problems == []
     assert len(table.rows) == 4
     find_certificate("cohen").certify(table.counts(), 0.001)
+
+
+def test_a_measurement_is_explained(package: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert rsctl(["explain", "far"]) == 0
+    said = capsys.readouterr().out
+    assert "certification.extras.far" in said
+    assert "Noise norm above which a draw is far" in said
+    assert "norm: number > 0. Default 5.0." in said
+
+
+def test_no_n_is_called_too_small_for_what_columns_decide(
+    package: Path, chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A certificate of the far draws instead: a table of zeros has none, whatever its n."""
+
+    def of_far_draws(self: Any, table: CountTable, alpha: float) -> Certified:
+        if "far" not in table.extras:
+            raise RefusedError("No far draws.")
+        chosen = selected_classes(table)
+        q = one_minus_lower(counts_of(chosen, table.extras["far"]["counts"]), table.n, alpha)
+        return abstain_unless(q < 0.5, chosen, gaussian_radius(q, table.sigma), q < 0)
+
+    monkeypatch.setattr(type(find_certificate("near-certify")), "certify", of_far_draws)
+    spec = chain.plan(sweep(package)).requests[-1].task.run.count_spec
+    drawn = Draws.of(spec, 10, 64)
+    assert find_certificate("near-certify").certify(best_table(drawn, 230, 0.002), 0.002).radius == 0
+    assert too_few([Asked("near-certify", drawn, 230, 0.002, (0.0, 0.25))]) == []

@@ -19,6 +19,7 @@ from rsctl.certificates import (
     certificates,
     find_certificate,
 )
+from rsctl.certificates.protocol import counts_of
 from rsctl.certificates.table import QUANTUM
 from rsctl.errors import InputError, RefusedError
 
@@ -255,3 +256,9 @@ def test_certificates_of_a_plugin_appear_when_it_is_named(
         use_plugins([])
         sys.modules.pop("my_certificates", None)
     assert "mine" not in certificates()
+
+
+def test_fractions_are_never_dropped_as_if_they_were_counts() -> None:
+    assert counts_of(np.array([1, 0]), COUNTS).tolist() == [10, 80]
+    with pytest.raises(TypeError, match=r"whole numbers, not float64.*take_along_axis"):
+        counts_of(np.array([1, 0]), COUNTS / 3)

@@ -152,8 +152,9 @@ def test_memory_goes_with_the_batch_the_tile_the_passes_and_the_processes(measur
     assert of("models", batch_size=128, **several) == pytest.approx(
         of("models", batch_size=128) + 3 * 0.4, rel=0.05
     )
-    assert of("counts", tile=1000) == pytest.approx(0.4 + 1000 * 0.0143, rel=0.15)
-    assert of("counts", tile=50) < 1.3
+    # 11.6 MB of activations of every image, twice.
+    assert of("counts", tile=1000) == pytest.approx(0.4 + 1000 * 0.0233, rel=0.15)
+    assert of("counts", tile=50) < 1.8
 
 
 def test_check_names_memory_and_what_of_it_is_a_gpus() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import re
 import unicodedata
@@ -196,9 +198,8 @@ def as_older_versions(root: Path, parameters: Any) -> DataShape:
         for split in ("train", "test")
     }
     counts = {split: len(listed) for split, listed in files.items()}
-    return DataShape(
-        3, parameters.size, len(names), counts, names, folders._fingerprint(files, {"": []}, {"": []})
-    )
+    fingerprint = hashlib.sha256(json.dumps(files).encode()).hexdigest()
+    return DataShape(3, parameters.size, len(names), counts, names, fingerprint)
 
 
 def submit_as_older_versions(chain: Chain, own: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:

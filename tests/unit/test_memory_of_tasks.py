@@ -1,4 +1,4 @@
-"""Memory that is reckoned for a task against the most that the task's own process takes: within a factor of FACTOR."""
+"""Memory that is estimated for a task against the most that the task's own process takes: rather too much than too little."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import latest_attempt
 
-FACTOR = 1.6
-"""Between what is reckoned and what was measured, either way."""
+LEAST, MOST = 0.65, 2.1
+"""Bounds of estimate / measurement: the peak of one and the same sampling task varies by half from run to run."""
 
 
 def most(task: Task) -> float:
@@ -55,18 +55,18 @@ COMBINATIONS = [
 
 
 @pytest.mark.parametrize(("model", "size", "batch", "tile", "changes"), COMBINATIONS)
-def test_what_is_reckoned_is_what_a_task_takes(
+def test_what_is_estimated_is_what_a_task_takes(
     chain: Chain, model: str, size: int, batch: int, tile: int, changes: dict[str, Any]
 ) -> None:
     each = -(-batch // 3)
     shapes(chain.folder / "data/own", train=(each,) * 3, test=(1,) * 3, size=size)
     values = sweep(model, size, batch, tile, **changes)
     plan = make_plan(build_sweep(values, "sweep.toml", chain.place.data), "sweep.toml")
-    reckoned = estimate_memory(plan, {})
+    estimated = estimate_memory(plan, {})
     for request in chain.plan(values).requests:
         key = f"{request.task.run.kind}/{request.task.run.id}"
         # Without the least that is asked for: it would hide a network that is left out.
-        predicted = (TRAINER if request.task.run.kind == "models" else PYTHON) + reckoned[key].network
+        predicted = (TRAINER if request.task.run.kind == "models" else PYTHON) + estimated[key].network
         measured = most(request.task)
-        print(f"{key}: {predicted:.2f} GB reckoned, {measured:.2f} measured, {predicted / measured:.2f}")
-        assert 1 / FACTOR < predicted / measured < FACTOR, (key, predicted, measured)
+        print(f"{key}: {predicted:.2f} GB estimated, {measured:.2f} measured, {predicted / measured:.2f}")
+        assert LEAST < predicted / measured < MOST, (key, predicted, measured)

@@ -12,7 +12,7 @@ from rsctl.tui.widgets.styles import tone
 
 
 class TabLine(Widget):
-    """`tabs` are (key, name) pairs; the key may be empty."""
+    """`tabs` are (key, name) pairs; the key may be empty. Where they don't all fit, keys stand for those that aren't chosen."""
 
     class Selected(Message):
         """A name was clicked."""
@@ -43,13 +43,15 @@ class TabLine(Widget):
         segments: list[Segment] = []
         self._places = []
         place = 0
+        all_fit = sum(len(_key(key)) + len(name) + 1 for key, name in self._tabs) <= self.size.width
         for key, name in self._tabs:
             chosen = name == self.here
+            words = f"{name} " if all_fit or chosen or not key else ""
             segments += [
-                Segment(f" {key} " if key else " ", style["chosen" if chosen else "key"]),
-                Segment(f"{name} ", style["chosen" if chosen else "tab"]),
+                Segment(_key(key), style["chosen" if chosen else "key"]),
+                Segment(words, style["chosen" if chosen else "tab"]),
             ]
-            self._places.append((place, place + len(name) + (len(key) + 3 if key else 2), name))
+            self._places.append((place, place + len(_key(key)) + len(words), name))
             place = self._places[-1][1]
         room = self.size.width - place - 2
         if room > 8 and self._note:
@@ -61,3 +63,7 @@ class TabLine(Widget):
         for start, end, name in self._places:
             if start <= event.x < end:
                 self.post_message(self.Selected(name))
+
+
+def _key(key: str) -> str:
+    return f" {key} " if key else " "

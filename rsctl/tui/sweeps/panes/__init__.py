@@ -1,4 +1,4 @@
-"""The panes of the panel beside the sweeps, one per file; the docstring of `Pane` shows how to add one."""
+"""The panes of the panel beside the sweeps, one per file; `.github/ARCHITECTURE.md` shows how to add one."""
 
 from __future__ import annotations
 

@@ -10,26 +10,9 @@ from rsctl.tui.sweeps.selection import Selection
 class Pane(Protocol):
     """A widget that shows one aspect of the selected sweep, run or task.
 
-    Add a pane
-    ----------
-    Two files: write the class below in a module of its own in this folder, and add it to `PANES` in `__init__.py`.
-    The dashboard then lists it on the tab line, binds its key, puts it into the help and the command palette, and
-    loads its data again every second while it is visible. For example, the size of each run on disk:
-
-        class SizePane(Static):
-            KEY, TITLE, EMPTY = "z", "Size", "Select a run."
-
-            def select(self, selection: Selection) -> None:
-                self.update(self.EMPTY)
-
-            def load(self, selection: Selection) -> int | None:
-                if selection.run is None:
-                    return None
-                folder = selection.store / selection.run.entry["kind"] / selection.run.counts
-                return sum(file.stat().st_size for file in folder.rglob("*"))
-
-            def show(self, data: int) -> None:
-                self.update(f"{data:,} bytes")
+    A module of its own in this folder, and its place in `PANES` in `__init__.py`: the dashboard then lists it on the tab line,
+    binds its key, puts it into the help and the command palette, and loads its data again every second while it is
+    visible. `.github/ARCHITECTURE.md` shows one.
 
     `select` and `show` run on the UI thread and must not block: no files, no heavy imports. `load` runs on a background
     thread and must not touch widgets; an error in it becomes a message. A pane with state of its own, such as the log,
@@ -43,7 +26,7 @@ class Pane(Protocol):
     """Text for a row that has nothing to show."""
 
     def select(self, selection: Selection) -> None:
-        """Follow the cursor: called for another row, and for each new overview of the store."""
+        """Follow the cursor: called for another row (of another `key`), and for each new overview of the store."""
 
     def load(self, selection: Selection) -> Any:
         """Read the row's data on a background thread; None if there is none, or nothing has changed."""
