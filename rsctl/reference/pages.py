@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rsctl.config.toml_text import to_toml, to_value
-from rsctl.reference.entries import KINDS, ReferenceEntry, entries
+from rsctl.reference.entries import KINDS, entries
+from rsctl.reference.entry import ReferenceEntry
 
 WIDTH = 80
 NUMBERS = {

@@ -26,7 +26,8 @@ from rsctl.config.sweep import Sweep, build_sweep
 from rsctl.config.templates import all_templates
 from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
-from rsctl.reference.entries import TABLES, ReferenceEntry, entries, find
+from rsctl.reference.entries import TABLES, entries, find
+from rsctl.reference.entry import ReferenceEntry
 from rsctl.reference.pages import WIDTH, listing, page
 from rsctl.reference.schema import fields, sweep_schema
 from rsctl.reference.topics import FOLDER, GENERATED, topic, topics
