@@ -33,3 +33,9 @@ def duration(seconds: float) -> str:
 def path_text(path: str) -> str:
     """Format a path for a message: quoted and escaped if it contains control characters or line breaks."""
     return path if path.isprintable() else repr(path)
+
+
+def radius_text(radius: float) -> str:
+    """A radius in a table's head: `0.25`, and `2/255` where the number is one and no shorter."""
+    text, steps = f"{radius:g}", round(radius * 255)
+    return f"{steps}/255" if len(text) > 5 and radius == steps / 255 else text

@@ -140,12 +140,12 @@ class CountWriter(ShardWriter):
         self.rows: list[ImageCounts] = []
         self.under_way: dict[int, ImageCounts] = {}
         self.partial: dict[int, Pending] = {}
-        """What earlier attempts counted of images they didn't finish, under the very same function."""
+        """Counts of earlier attempts, under the very same function, for images that they didn't finish."""
 
     def take_over(self) -> None:
-        """What earlier attempts had under way, of images that aren't in.
+        """Takes over the partial counts of earlier attempts for images that aren't finished.
 
-        Partial counts made by another function are dropped, for half an image counted by each would be a certificate
+        Those of another function are dropped, for half an image counted by each would be a certificate
         of neither.
         """
         for path in shard_files(self.work.run, self.work.task):

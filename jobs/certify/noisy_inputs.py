@@ -1,4 +1,4 @@
-"""What f is shown of an image: with noise from a key of its own, or at one position of the cuts of splitting noise."""
+"""Inputs of f for an image: with noise from a key of its own, or at one position of the cuts of splitting noise."""
 
 from __future__ import annotations
 

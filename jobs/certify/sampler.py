@@ -24,9 +24,9 @@ from rsctl.errors import RefusedError
 __all__ = ["ImageCounts", "Sampler"]
 
 TILES_AT_ONCE = 16
-"""How many tiles a GPU is given before their counts are fetched."""
+"""Tiles that a GPU is given before their counts are fetched."""
 FLIGHTS = 2
-"""How many times that many a GPU is given: while it works on the last ones, the counts of those before are added up."""
+"""Groups of so many that a GPU is given: while it works on the last ones, the counts of those before are added up."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class _Tile:
     observed: list[Mapping[int, State]]
     """By recorder, by place of a block."""
     launched: float
-    """When the host began with it, in seconds of a clock of its own."""
+    """Start of its launch, in seconds of a clock of the host."""
 
 
 class Sampler:
@@ -84,7 +84,7 @@ class Sampler:
         self.one = torch.ones(tile, dtype=torch.int64, device=self.device)
         self.at_once, self.flights = (1, 1) if self.device.type == "cpu" else (TILES_AT_ONCE, FLIGHTS)
         self.fetched = 0.0
-        """When counts were last fetched, by the clock of `_Tile.launched`."""
+        """Time of the last fetch of counts, by the clock of `_Tile.launched`."""
         self.drawn = 0
         """Rows that f was run on for a count, so far."""
 

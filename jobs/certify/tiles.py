@@ -1,4 +1,4 @@
-"""How fast tiles of several sizes are sampled on a device, and which one a run takes where its file leaves that open."""
+"""Measures the speed of several tile sizes on a device, and chooses one where the sweep file leaves it open."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rsctl.store.layout import Run
 ON_A_CPU = 400
 ON_A_GPU = (400, 1000, 2000, 4000, 8000, 16000)
 SECONDS = 0.5
-"""How long each of them is timed before a table is begun."""
+"""Duration of the timing of each, before a table is begun."""
 WORTH_IT = 1.03
 """A larger tile has to be this much faster: it takes more memory, and more of it is padding where images stop early."""
 FILE = "tile.json"

@@ -54,7 +54,7 @@ class Explained:
     about: str = ""
     """Two sentences for a reader who has never heard of it."""
     use_when: str = ""
-    """When to choose it."""
+    """One sentence: a reason to choose it."""
     example: Mapping[str, Any] = field(default_factory=dict)
     """Keys of a sweep file that its example needs beside its name: `{"certification.shells": [0.5]}`."""
     special: bool = False

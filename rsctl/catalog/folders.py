@@ -22,7 +22,7 @@ from rsctl.errors import InputError, unknown
 SPLITS = ("train", "test")
 Files = list[tuple[str, int, int]]
 """(path below root, label, bytes) of each."""
-OTHER_CLASSES = " Remove them, or say with dataset.classes which classes to take."
+OTHER_CLASSES = " Remove them, or name in dataset.classes the classes to take."
 UNCOMPRESSED = (".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 """Formats whose files keep their length when the pixels change; TIFF may be one of them."""
 

@@ -1,4 +1,4 @@
-"""From radii that each fail with probability α to a bound on the certified accuracy of a whole set.
+"""Turns radii that each fail with probability α into a bound on the certified accuracy of a whole set.
 
 "Certified accuracy" of a table counts claims, of which each may be wrong with probability α. These two
 bounds hold jointly, with probability 1 − ρ. They need a certificate of a fixed failure probability per

@@ -46,7 +46,7 @@ def _some(d: int, k: int, shell: Shell, part: int) -> list[Tangents]:
 
 
 def folder() -> Path:
-    """Where the files are."""
+    """The folder of the files."""
     return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "rsctl" / "dsrs"
 
 

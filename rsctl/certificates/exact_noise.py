@@ -25,7 +25,7 @@ from rsctl.catalog.pixels import LEVELS
 from rsctl.errors import RefusedError
 
 BITS = 62
-"""Of the uniform integer behind each coordinate."""
+"""Bits of the uniform integer behind each coordinate."""
 FAR = Decimal("9.2")
 """Φ(−FAR) < 2^−(BITS + 1): nothing beyond it has a probability that BITS bits could express."""
 DIGITS = 50
@@ -75,7 +75,7 @@ def departure(sigma: float, dimension: int, draws: int) -> Fraction:
 
 
 def level_left(alpha: float, sigma: float, dimension: int, draws: int) -> float:
-    """What a certificate may still spend so that it fails with probability at most `alpha` in all.
+    """The failure probability that a certificate may still spend so that it fails with probability at most `alpha` in all.
 
     Raises RefusedError where nothing is left, or where d isn't known.
     """

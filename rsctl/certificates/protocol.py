@@ -1,4 +1,4 @@
-"""What a certificate takes and gives. Pure numpy: no file, no torch."""
+"""The input and the output of a certificate. Pure numpy: no file, no torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ ABSTAIN = -1
 
 @dataclass(frozen=True, eq=False)
 class Certified:
-    """What a certificate says of N images.
+    """The result of a certificate for N images.
 
     Attributes
     ----------
@@ -51,11 +51,11 @@ class Guarantee:
     kind: str
     """`deterministic`, `probabilistic` or `heuristic`."""
     classifier: str
-    """Of which function it speaks."""
+    """The function that it is about."""
     times_alpha: float = 1.0
     """For the probabilistic kind: what is proved is a failure probability of at most `times_alpha` · alpha."""
     remark: str = ""
-    """What a reader has to know beside the level."""
+    """A restriction that a reader has to know beside the level."""
 
     def label(self, alpha: float, arithmetic: str = "float") -> str:
         """`arithmetic` is the table's."""
@@ -111,7 +111,7 @@ def require_alpha(alpha: float) -> None:
 
 
 def spendable(table: CountTable, alpha: float) -> float:
-    """What the bounds of a certificate may spend of alpha; raises RefusedError where that is nothing.
+    """The part of alpha that the bounds of a certificate may spend; raises RefusedError where nothing is left.
 
     All of it, but for what the draws of an exact table depart from the law that certificates are proved for. Every table
     goes through here: a certificate that forgot would be wrong by that much.

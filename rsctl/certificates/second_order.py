@@ -22,7 +22,7 @@ from rsctl.certificates.table import GradientSums
 from rsctl.errors import RefusedError
 
 TYPICAL = 0.75
-"""Of the largest norm that p allows, what a network's gradient is expected to have when alpha is split."""
+"""Share of the largest norm that p allows, which a network's gradient is expected to have when alpha is split."""
 
 
 class SecondOrder:

@@ -35,7 +35,7 @@ class Shells:
 
 
 QUANTUM = 2.0**-24
-"""What each coordinate of u = ε/σ is rounded to before it is summed: then a sum is exact, in whatever order."""
+"""Each coordinate of u = ε/σ is rounded to a multiple of this before it is summed: then a sum is exact, in whatever order."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -60,7 +60,7 @@ class TopK:
             raise RefusedError(f"a label is outside 0 … {classes - 1}: the table is corrupt.")
         if classes <= self.k and len(table.counts):
             raise RefusedError(
-                f"{self.name} says nothing of {classes} classes: all are among the {self.k} largest."
+                f"{self.name} certifies nothing where there are {classes} classes: all are among the {self.k} largest."
             )
         label = table.label.astype(np.int64)
         successes = counts_of(label, table.counts)

@@ -1,4 +1,4 @@
-"""From counts of the network in bf16 or tf32 to a radius of the network in fp32."""
+"""Turns counts of the network in bf16 or tf32 into a radius of the network in fp32."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rsctl.certificates.protocol import (
 from rsctl.errors import RefusedError
 
 SHARE = 0.2
-"""Of alpha, for the bound on the disagreement: its few draws gain little from more."""
+"""Share of alpha for the bound on the disagreement: its few draws gain little from more."""
 
 
 class Transfer:

@@ -16,7 +16,7 @@ import typer
 from rsctl.cli.common import AsJson, leave, tell
 from rsctl.cli.set_values import given_tables, merged
 from rsctl.cli.submit import submit_sweep
-from rsctl.errors import InputError, RefusedError, UnavailableError
+from rsctl.errors import InputError, RefusedError, UnavailableError, unknown
 from rsctl.plain import plain
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")]
@@ -158,7 +158,6 @@ def predict(
 ) -> None:
     """Print the smoothed classifier's prediction, or its abstention, for some test images (PREDICT of Cohen et al.)."""
     from rsctl.config.sections import Arithmetic, Compile, Precision_
-    from rsctl.errors import unknown
 
     try:
         positions = [int(part) for part in images.split(",")]
@@ -229,7 +228,7 @@ def examine(
     chosen = accuracy.pop(found["normalisation"])
     parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
     others = ", ".join(f"'{key}' {one['clean']:.1%}" for key, one in accuracy.items())
-    says = "".join(f"; the file says {key} = {value:.2%}" for key, value in found["says"].items())
+    says = "".join(f"; the file states {key} = {value:.2%}" for key, value in found["says"].items())
     print(
         f"{file}: {found['layout']}: {found['model']}{parameters}\n"
         + "".join(f"assumed: {one}\n" for one in found["assumes"])
@@ -283,5 +282,8 @@ def _submit(values: dict[str, Any], cluster: str, wait: bool, as_json: bool) -> 
     with tempfile.TemporaryDirectory() as folder:
         sweep = Path(folder) / f"{name}.toml"
         sweep.write_text(to_toml(values))
-        code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
+        try:
+            code = submit_sweep(sweep, cluster, update=True, wait=wait, as_json=as_json)
+        except InputError as error:
+            raise InputError(str(error).removeprefix(f"{sweep}: ")) from error
     leave(code)

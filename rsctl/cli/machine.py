@@ -8,13 +8,13 @@ from typing import Annotated
 import typer
 
 from rsctl.cli.common import AsJson, leave
-from rsctl.plain import plain
+from rsctl.plain import plain, printable
 
 
 def bench(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Data set, required for an architecture.")
+        str, typer.Option("--dataset", help="Data set to measure an architecture on.")
     ] = "cifar10",
     threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
     sigma: Annotated[
@@ -56,7 +56,6 @@ def data_list() -> None:
     from rsctl.catalog import known_datasets
     from rsctl.catalog.presence import folder_sentence, own_folders, parameter_lines, presence
     from rsctl.config.settings import load_settings
-    from rsctl.plain import printable
 
     place = load_settings()
     print(f"data root: {place.data}")

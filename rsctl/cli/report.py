@@ -105,6 +105,8 @@ def export(
         check(output, force=force)
     results = sweep_results(store, sweep, **choice)
     beside = chosen or (matching(results.every) if baselines else [])
+    if baselines and not beside:
+        print("note: no published table is on this data set and split.", file=sys.stderr)
     text = render(
         results, form, intervals=intervals, merge_seeds=not every_seed, baselines=beside, brief=brief
     )

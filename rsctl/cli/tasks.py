@@ -28,6 +28,8 @@ def status(
     from rsctl.cluster.status import status_text, status_values
     from rsctl.config.settings import load_settings
 
+    if watch and as_json:
+        raise InputError("status: --json prints one document; leave out --watch.")
     place = load_settings()
     while True:
         values = status_values(place, sweep)
@@ -75,10 +77,7 @@ def logs(
 
     place = load_settings()
     run = Store(place.store).find_run(run_name)
-    if task not in run.task_numbers():
-        raise InputError(
-            f"{run.id}: has no task {task}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
-        )
+    run.require_task(task)
 
     def going() -> bool:
         time.sleep(0.5)
@@ -164,6 +163,7 @@ def task(
     place = load_settings()
     os.environ.setdefault(MODE, place.settings.local().store_mode)
     run = Store(place.store).find_run(run_name)
+    run.require_task(number)
     attempt = latest_attempt(run, number)
     if (attempt and attempt.ended == "done") if run.kind.is_table else run.model_file.exists():
         print(f"task {number} of {run.id} is already done")

@@ -129,9 +129,7 @@ def named_tasks(place: Place, names: list[str]) -> list[Task]:
             run = store.find_run(run_name)
             tasks = [Task(run, n) for n in run.task_numbers() if number in ("", str(n))]
             if not tasks:
-                raise InputError(
-                    f"{run.id}: has no task {number}. It has: {', '.join(map(str, run.task_numbers()))}."
-                )
+                run.require_task(int(number or 0))
         found |= {task.key: task for task in tasks}
     return list(found.values())
 

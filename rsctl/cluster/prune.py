@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rsctl.cluster.all_backends import AllBackends
 from rsctl.cluster.local.requests import all_queues
+from rsctl.cluster.task_status import statuses
 from rsctl.config.settings import Place
 from rsctl.errors import RefusedError, UserError
 from rsctl.plan.tasks import Task
@@ -107,8 +108,6 @@ def remove(place: Place, found: Sequence[Leftover], sweeps: Sequence[str] = ()) 
 
 
 def _busy(place: Place, runs: Sequence[Run]) -> set[Run]:
-    from rsctl.cluster.task_status import statuses
-
     tasks = [Task(run, number) for run in runs for number in run.task_numbers()]
     found = statuses(tasks, AllBackends(place)).values()
     return {status.task.run for status in found if status.state.is_open}

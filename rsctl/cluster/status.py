@@ -198,6 +198,7 @@ def status_text(values: dict[str, Any]) -> str:
     if not values["sweeps"] and not values["damaged"] and not values["dropped"]:
         return f"No sweeps in {values['store']} yet. Start with 'rsctl templates' and 'rsctl new quickstart'."
     lines = [plain(notice) for notice in values["notices"]]
+    wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
         parts = [f"{n} {s}" for s, n in sweep["states"].items()]
         if sweep["again"]:
@@ -210,7 +211,7 @@ def status_text(values: dict[str, Any]) -> str:
             parts.append(
                 f"{counted(wrong, 'data file')} DAMAGED: 'rsctl status {sweep['name']}' names {'it' if wrong == 1 else 'them'}"
             )
-        lines.append(f"{sweep['name']:32} {sweep['progress']:4.0%}  {', '.join(parts)}")
+        lines.append(f"{sweep['name']:{wide}} {sweep['progress']:4.0%}  {', '.join(parts)}")
         for run in sweep.get("runs", []):
             rate = f"  {per_second(run['rate'], run['unit'])}" if run["rate"] else ""
             left = (

@@ -22,7 +22,7 @@ from typing import Any
 from rsctl.catalog import use_plugins
 from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.predictions import PREDICTIONS
-from rsctl.errors import InputError, UserError
+from rsctl.errors import UserError
 from rsctl.modules import module_command
 from rsctl.plain import guard
 from rsctl.store.attempts import Claim, here, read_attempt
@@ -96,10 +96,7 @@ def module_of(run: Run) -> str:
 
 
 def _launch(run: Run, number: int) -> dict[str, Any]:
-    if number not in run.task_numbers():
-        raise InputError(
-            f"{run.path}: has no task {number}. It has: {', '.join(map(str, run.task_numbers())) or '(none)'}."
-        )
+    run.require_task(number)
     check_task(run, number, group=group_of_environment())
     return run.launch()
 

@@ -49,14 +49,14 @@ class Certification(Parameters):
     n0: Draws = 100
     """Draws per image that select the class, and nothing else."""
     selection: Literal["noise", "clean"] = "noise"
-    """`noise`: n0 noisy draws choose the class. `clean`: one pass over the clean image chooses it, n0 is ignored,
-    and the certificate `single-pass` applies (HeatSmoothing)."""
+    """Selection of the class. `noise`: n0 noisy draws choose it. `clean`: one pass over the clean image does, n0 is
+    ignored, and the certificate `single-pass` applies (HeatSmoothing)."""
     n: Draws = 100_000
     """Estimation draws per image."""
     alpha: Probability = 0.001
     """Failure probability of a probabilistic certificate, per image."""
     stopping: Literal["fixed", "certify-at-radii", "radius-within"] = "fixed"
-    """`fixed` draws n per image. The others test the counts during sampling, draw at most n, and need the
+    """Rule that ends the draws of an image. `fixed`: n are made. The others test the counts during sampling, draw at most n, and need the
     certificate `sequential`: `certify-at-radii` stops once every radius of `stop_radii` is decided,
     `radius-within` once n draws would probably add no more than `stop_delta`."""
     stop_radii: Radii = Field([], examples=[[0.5]])
@@ -67,8 +67,8 @@ class Certification(Parameters):
     """Certificates stored with the counts; any other can be derived later without sampling. An empty list turns sampling
     off: only `[[verification]]` and `[[attack]]` run."""
     split: Literal["test", "val"] = "test"
-    """`val` holds out a share of the training images for tuning; training then excludes them. Their noise is independent
-    of the test images', so that a model chosen on them can be certified on the test split with the same seed."""
+    """Images to certify: `test`, or `val`, a share of the training images held out for tuning. Their noise is independent of
+    the test images', so that a model chosen on them can be certified on the test split with the same seed."""
     val_share: Annotated[float, Field(gt=0, lt=1)] = 0.1
     """Share of the training images that `split = "val"` holds out."""
     skip: Count = 1
@@ -91,7 +91,7 @@ class Certification(Parameters):
     Gaussian noise, a fixed n, and some 10,000 draws or more. It certifies more than `cohen`; `runner-up` certifies more still
     where several classes share the remaining probability."""
     arithmetic: Arithmetic = "float"
-    """`exact`: inputs are rounded to whole pixel values (k/255) and discrete Gaussian noise is drawn in integers, so that no
+    """Arithmetic of the noisy inputs. `exact`: inputs are rounded to whole pixel values (k/255) and discrete Gaussian noise is drawn in integers, so that no
     rounding error separates the counts from the theorem (Voráček, Hein 2023). `float` adds float32 noise, as published
     code does."""
     seed: Annotated[int, Field(ge=0)] = Field(0, examples=[1])
@@ -107,7 +107,7 @@ class Certification(Parameters):
     block: Count = 100
     """Draws per call of the random generator, never split."""
     compile: Compile = Field("off", json_schema_extra=SPECIAL)
-    """`default`: compile the network with torch.compile for the tile's shape; each task compiles once, for about half a
+    """Compilation of the network. `default`: by torch.compile for the tile's shape; each task compiles once, for about half a
     minute. `graphs`: also record a CUDA graph (GPU only). On the CPUs measured `off` was as fast or faster."""
     radii: Radii = [0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0]
     """Radii of the table's columns, in the norms of the certificates; fractions such as `"2/255"` are allowed. The default ones
@@ -180,7 +180,7 @@ class AttackTable(ImageTable):
     norm: Norm = "l2"
     """Norm of the perturbation."""
     target: Literal["base", "smoothed"] = "base"
-    """`base`: the network itself. `smoothed`: the smoothed classifier with the noise of `[certification]`."""
+    """Classifier to attack. `base`: the network itself. `smoothed`: the smoothed classifier with the noise of `[certification]`."""
     noises: Count = 32
     """`smoothed`: noisy copies per gradient."""
     n: Draws = 1000

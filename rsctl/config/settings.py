@@ -146,7 +146,7 @@ class Settings(Parameters):
     data: str = "~/.cache/rsctl/data"
     """Folder of the data sets. `RSCTL_DATA` overrides it."""
     plugins: list[str] = []
-    """Importable packages with further methods, models, data sets or certificates."""
+    """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
     """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}

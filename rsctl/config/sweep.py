@@ -116,7 +116,7 @@ def overridden(raw: Mapping[str, Any], file: str) -> list[str]:
 
 
 def _branches(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], dict[str, list[Any]]]]:
-    """For each method the values that all its points share, and the lists of the grid."""
+    """The values that all points of a method share, and the lists of its grid, by method."""
     base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
     for table in ("dataset", "model"):
         if isinstance(base.get(table), str):

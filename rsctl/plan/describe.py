@@ -14,7 +14,7 @@ from rsctl.plan.plan import Plan, PlannedRow
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import TABLES, RunKind
-from rsctl.text import counted
+from rsctl.text import counted, radius_text
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def _how(entry: PlannedRow) -> str:
     """Return a short description of the work on each image."""
     spec = entry.table.spec
     if isinstance(spec, VerifySpec):
-        wanted = f"at {', '.join(f'{radius:g}' for radius in spec.radii)}" if spec.radii else "largest radius"
+        wanted = f"at {', '.join(map(radius_text, spec.radii))}" if spec.radii else "largest radius"
         return f"{spec.verifier} ({spec.norm}, {wanted})"
     if isinstance(spec, AttackSpec):
         return f"attacked by {spec.attack} ({spec.norm}, {spec.target} classifier)"

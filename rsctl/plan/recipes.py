@@ -13,7 +13,7 @@ from rsctl.config.runs import TrainSpec
 from rsctl.plan.plan import Plan
 from rsctl.text import counted
 
-COLUMNS, WIDE = 80, 9
+COLUMNS, WIDE = 71, 9
 """Width of a line and of its label."""
 OF_STEPS = ("step_epochs", "step_factor", "milestones", "step_shift")
 """Fields that only the step schedule reads."""

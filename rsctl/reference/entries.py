@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import cache
 from inspect import cleandoc
@@ -38,6 +38,7 @@ from rsctl.config.sections import (
     Verification,
 )
 from rsctl.errors import InputError
+from rsctl.reference.entry import Parameter, ReferenceEntry, StatedDefault
 from rsctl.reference.examples import JOINT, example_of, example_of_key, put
 from rsctl.reference.schema import fields
 from rsctl.text import counted
@@ -79,47 +80,6 @@ STRUCTURE = {
     "method.teacher": "The model that the method learns from, given as `method.start` is.",
 }  # fmt: skip
 """Tables of the file, and keys that no field declares."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """A parameter of a declaration."""
-
-    name: str
-    schema: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class StatedDefault:
-    """Values that a method has for some data set and noise level."""
-
-    where: str
-    values: Mapping[str, Any]
-    source: str
-
-
-@dataclass(frozen=True)
-class ReferenceEntry:
-    """One thing with a name."""
-
-    kind: str
-    name: str
-    title: str
-    about: str = ""
-    use_when: str = ""
-    guarantees: str = ""
-    source: str = ""
-    """The paper, or whoever else it is from."""
-    parameters: tuple[Parameter, ...] = ()
-    defaults: tuple[StatedDefault, ...] = ()
-    example: Mapping[str, Any] = field(default_factory=dict)
-    """A whole sweep file."""
-    schema: Mapping[str, Any] = field(default_factory=dict)
-    """Values that a key allows."""
-    variant: bool = False
-    """Not listed: its name is made from another one's."""
-    special: bool = False
-    """Few sweeps need it."""
 
 
 def entries() -> tuple[ReferenceEntry, ...]:

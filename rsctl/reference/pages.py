@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from rsctl.config.toml_text import to_toml, to_value
-from rsctl.reference.entries import KINDS, ReferenceEntry, entries
+from rsctl.reference.entries import KINDS, entries
+from rsctl.reference.entry import ReferenceEntry
 
 WIDTH = 80
 NUMBERS = {
@@ -116,8 +117,3 @@ def allowed(schema: Mapping[str, Any]) -> str:
         return f"list, each {allowed(schema.get('items', {}))}"
     bounds = [f"{sign} {schema[key]:g}" for key, sign in BOUNDS.items() if schema.get(key, MOST) < MOST]
     return " ".join([NUMBERS.get(schema.get("type", ""), "any value"), ", ".join(bounds)]).rstrip()
-
-
-def plain_page(sections: Iterable[tuple[str, str]]) -> str:
-    """Headings and texts with nothing to steer a terminal."""
-    return "\n\n".join(f"{heading}\n{text}" for heading, text in sections)

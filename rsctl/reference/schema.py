@@ -97,7 +97,7 @@ def _table(properties: Mapping[str, Schema], info: Mapping[str, Any] | None = No
 
 
 def _about(declared: Any) -> str:
-    return " ".join(filter(None, (f"{declared.title}.", declared.about)))
+    return " ".join(filter(None, (f"{declared.title}.", getattr(declared, "about", ""))))
 
 
 def _name(declared: Any) -> Schema:

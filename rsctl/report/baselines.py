@@ -24,7 +24,7 @@ from typing import Any
 
 from rsctl.errors import InputError, unknown
 from rsctl.results.measurement import Measurement
-from rsctl.results.rounding import plain
+from rsctl.results.rounding import stated
 from rsctl.text import counted, nth
 
 ROUNDED = "Rounded to nearest as printed there, where one's own numbers are rounded down: equal ones may differ in their last digit."
@@ -78,7 +78,7 @@ class Published:
         """Heading: title, citation, conditions and the remarks on its rows."""
         v = self.values
         conditions = ", ".join(
-            f"{name} = {'not stated' if v[key] is None else plain(v[key])}"
+            f"{name} = {stated(v[key])}"
             for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
         )
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
@@ -161,15 +161,11 @@ def differences(rows: Sequence[Measurement], table: Published, images: int | Non
         theirs = {"arithmetic": "float", **table.values}[key]
         ours = list(dict.fromkeys(getattr(row, key) for row in rows))
         if rows and ours != [theirs]:
-            found.append(f"{key} {_said(theirs)} published, {', '.join(_said(one) for one in ours)} here")
+            found.append(f"{key} {stated(theirs)} published, {', '.join(stated(one) for one in ours)} here")
     theirs = images or table.values["images"]
     ours = list(dict.fromkeys(row.images for row in rows))
     if rows and ours != [theirs]:
         skip = table.values["skip"]
         which = f" (every {nth(skip)})" if skip and skip > 1 else ""
-        found.append(f"images {_said(theirs)}{which} published, {', '.join(map(str, ours))} here")
+        found.append(f"images {stated(theirs)}{which} published, {', '.join(map(str, ours))} here")
     return found
-
-
-def _said(value: Any) -> str:
-    return "not stated" if value is None else plain(value)

@@ -142,9 +142,10 @@ def about_stopping(stopped: Mapping[str, Sequence[tuple[Measurement, Any]]]) -> 
     """Notes on the savings and losses of sequential sampling, by its rule."""
     notes = []
     for rule, found in stopped.items():
-        draws = [row.mean_draws for row, _ in found]
+        draws = sorted({f"{row.mean_draws:.0f}": None for row, _ in found}, key=int)
+        span = draws[0] if len(draws) == 1 else f"{draws[0]} to {draws[-1]}"
         notes.append(
-            f"Images were sampled until '{rule}' was met: {min(draws):.0f} to {max(draws):.0f} draws per image on a run's average, of "
+            f"Images were sampled until '{rule}' was met: {span} draws per image on a run's average, of "
             f"at most {max(row.n or 0 for row, _ in found)}. With all draws radii would be larger by about {max(short.mean() for _, short in found):.3g} "
             f"on a run's average and {max(short.max() for _, short in found):.3g} at most (an estimate, no guarantee)."
         )

@@ -42,12 +42,11 @@ def plain(value: Any) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
+def stated(value: Any) -> str:
+    """A setting's value as a person writes it, or `not stated`."""
+    return "not stated" if value is None else plain(value)
+
+
 def arrows(values: Sequence[float]) -> str:
     """`0.25 → 0.5`; one number where all are equal."""
     return " → ".join(f"{value:g}" for value in (values if len(set(values)) > 1 else values[:1]))
-
-
-def radius_text(radius: float) -> str:
-    """A radius in a table's head: `0.25`, and `2/255` where the number is one and no shorter."""
-    text, steps = f"{radius:g}", round(radius * 255)
-    return f"{steps}/255" if len(text) > 5 and radius == steps / 255 else text

@@ -14,10 +14,11 @@ from rsctl.results.accuracy import scored, share
 from rsctl.results.image_order import ImageOrder
 from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, network_verdict
-from rsctl.results.rounding import percent_up, radius_text
+from rsctl.results.rounding import percent_up
 from rsctl.store.layout import Run
 from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
+from rsctl.text import radius_text
 
 
 def measure_proofs(

@@ -35,7 +35,7 @@ def _derived(
 
 
 def compact(run: Run) -> bool:
-    """If every assigned image is finished, publish the rows in one file and remove the files that it replaces.
+    """Publish the rows in one file once every assigned image is finished, and remove the files that it replaces.
 
     Those are the shards, and what an earlier version compacted without a digest. The file has a number of its own
     (`counts.h5`; `counts.2.h5` after an extension): the first writer wins and nothing is overwritten, so two tasks that finish at

@@ -122,6 +122,13 @@ class Run:
             return []
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
+    def require_task(self, number: int) -> None:
+        """Raises InputError, with the tasks that exist, unless this one does."""
+        if number not in (existing := self.task_numbers()):
+            raise InputError(
+                f"{self.id}: has no task {number}. It has: {', '.join(map(str, existing)) or '(none)'}."
+            )
+
     def images(self, number: int) -> list[int]:
         """Positions assigned to a task of a table, in its order."""
         images: list[int] = read_json(self.task_file(number), TASK)["images"]

@@ -117,5 +117,5 @@ def test_it_needs_labels_and_more_classes_than_k() -> None:
             top_2.certify(
                 CountTable(counts, counts, np.array([1000]), 1.0, 3072, label=np.array([label])), 0.001
             )
-    with pytest.raises(RefusedError, match="says nothing of 2 classes"):
+    with pytest.raises(RefusedError, match="certifies nothing where there are 2 classes"):
         top_2.certify(table_of(np.array([[900, 100]]), 0), 0.001)

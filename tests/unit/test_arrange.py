@@ -85,5 +85,5 @@ def test_classes_without_splits_and_what_is_no_class(tmp_path: Path) -> None:
 def test_a_class_that_only_the_test_has_is_no_matter_of_the_layout(tmp_path: Path) -> None:
     split_as("train", "test")(tmp_path)
     images(tmp_path / "test/cat", tmp_path / "val/ant")
-    with pytest.raises(InputError, match=r"lacks: cat\. Remove them, or say with dataset.classes"):
+    with pytest.raises(InputError, match=r"lacks: cat\. Remove them, or name in dataset.classes"):
         inspect_folder(tmp_path, ImageFolder(path="."))

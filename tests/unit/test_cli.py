@@ -327,4 +327,19 @@ def test_a_task_that_is_done_is_not_run_again(chain: Chain, capsys: Any) -> None
     for done in (model, counts):
         assert run(["task", done.id, "0"]) == 0
         assert "is already done" in capsys.readouterr().out
+        assert run(["task", done.id, "7"]) == 2
+        assert "has no task 7. It has: 0" in capsys.readouterr().err
     assert chain.attempts() == before
+
+
+def test_json_isnt_watched(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["status", "--json", "--watch"]) == 2
+    found = capsys.readouterr()
+    assert "leave out --watch" in found.err
+    assert not found.out
+
+
+def test_missing_baselines_are_reported(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
+    chain.plan(tiny())
+    assert run(["export", "tiny", "--baselines"]) == 0
+    assert "no published table is on this data set" in capsys.readouterr().err

@@ -322,7 +322,7 @@ ASKED: dict[str, tuple[str, str, str, str]] = {
     "sigma of nothing": ("sigma_0.0/log.tsv", LOG, r"(--sigma)", "0.5"),
     "n of counts": ("sigma_0.50/log.tsv", COUNTS, r"Give it with (--n)\b", "100000"),
     "other noise": ("laplace/sigma_0.50/log.tsv", LOG, r"confirm it with (--certificate \S+)", ""),
-    "name of a method": ("sigma_0.50/log.tsv", LOG, r"(--method) says another name", "Ours"),
+    "name of a method": ("sigma_0.50/log.tsv", LOG, r"(--method) sets another name", "Ours"),
 }  # fmt: skip
 
 

@@ -372,7 +372,7 @@ def test_what_a_method_is_called_is_said_and_can_be_said(
     assert run(given) == 0
     said = capsys.readouterr().out
     assert ", method '" in said
-    assert "called by their paths; --method says another" in said
+    assert "named after their paths; --method sets another" in said
     assert run([*given, "--method", "macer 2020"]) == 0
     said = capsys.readouterr().out
     assert ", method 'macer 2020'" in said

@@ -246,7 +246,7 @@ def test_levels_seed_and_split_are_read(
         ("sigma_1 - Copy.50", 0.953, "'sigma_1 - Copy.50' goes on behind its number"),
         ("sigma_1", 0.3, "'sigma_1' means 1"),
         ("noise025", 0.02, "'noise025' means 0.25"),
-        ("sigma_25", 0.0, "no radius of it tells"),
+        ("sigma_25", 0.0, "it has no radius to judge by"),
         ("sigma_0.0", 0.0, "must be above 0"),
         ("eta_0.5/result.tsv", 0.9, "its path has no σ"),
         ("0.25/0.50.tsv", 0.9, "several fit"),

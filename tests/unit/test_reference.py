@@ -26,8 +26,9 @@ from rsctl.config.sweep import Sweep, build_sweep
 from rsctl.config.templates import all_templates
 from rsctl.config.toml_text import to_toml
 from rsctl.errors import InputError
-from rsctl.reference.entries import TABLES, ReferenceEntry, entries, find
-from rsctl.reference.pages import WIDTH, listing, page, plain_page
+from rsctl.reference.entries import TABLES, entries, find
+from rsctl.reference.entry import ReferenceEntry
+from rsctl.reference.pages import WIDTH, listing, page
 from rsctl.reference.schema import fields, sweep_schema
 from rsctl.reference.topics import FOLDER, GENERATED, topic, topics
 
@@ -114,7 +115,7 @@ def test_an_example_sets_the_key_that_it_is_of() -> None:
 
 
 def test_pages_and_the_list_fit_80_columns() -> None:
-    texts = [plain_page(page(one)) for one in entries()] + [plain_page(listing())]
+    texts = [text for shown in [*map(page, entries()), listing()] for section in shown for text in section]
     texts += [topic(name) for name in REFERENCE]
     wide = [line for text in texts for line in text.splitlines() if len(line) > WIDTH]
     assert not wide
@@ -325,13 +326,18 @@ def test_texts_follow_the_plugins(chain: Chain, monkeypatch: pytest.MonkeyPatch)
     site.mkdir()
     (site / "explained_plugin.py").write_text(
         "from rsctl.catalog.declare import Model\nMODELS = [Model('tiny', 'Tiny', 'me', implementation='none')]\n"
+        "from rsctl.certificates import Guarantee\n"
+        "class Bare:\n    name, title, citation, norm, k = 'bare', 'Bare', 'me', 'l2', 1\n"
+        "    guarantee = Guarantee('heuristic', 'f')\n    def certify(self, table, alpha): ...\nCERTIFICATES = [Bare()]\n"
     )
     monkeypatch.syspath_prepend(str(site))
     try:
         use_plugins(["explained_plugin"])
         (found,) = find("tiny")
-        assert "Tiny" in plain_page(page(found))
-        assert "tiny" in json.dumps(sweep_schema())
+        assert any("Tiny" in text for _, text in page(found))
+        named = json.dumps(sweep_schema())
+        assert "tiny" in named
+        assert "bare" in named
     finally:
         use_plugins([])
     with pytest.raises(InputError):

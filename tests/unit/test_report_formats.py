@@ -396,7 +396,7 @@ def test_a_sequential_run_tells_its_draws_and_what_stopping_cost(tmp_path: Path)
     assert row.mean_draws == (draws[-1] + draws[0]) / 2
     assert math.isnan(row.clean_accuracy)
     assert row.cells[0].certified == 360
-    assert any("until 'radius-within' was met: 600 to 600 draws" in note for note in found.notes)
+    assert any("until 'radius-within' was met: 600 draws" in note for note in found.notes)
     assert "stopped by 'radius-within'" in render(found, "md").replace("\\", "")
 
 

@@ -44,7 +44,7 @@ class SmoothAdvParameters(Parameters):
     def _consistent(self) -> "SmoothAdvParameters":
         if self.decision != "mean" and self.attack != "ddn":
             raise ValueError(
-                f"decision = '{self.decision}' is of attack = 'ddn', and this one is '{self.attack}', which asks for no decision: leave it out"
+                f"decision = '{self.decision}' is of attack = 'ddn', and this one is '{self.attack}', which has no decision: leave it out"
             )
         return self
 

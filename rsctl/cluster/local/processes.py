@@ -17,7 +17,7 @@ from rsctl.store.provenance import ONLY_VERIFIED
 
 TASK_MODULE = "rsctl.cluster.task"
 QUEUE_MODULES = {"rsctl.cluster.local.queue", "rsctl.cluster.queue"}
-"""Where the queue is, and where it was when queues that still run were started."""
+"""Modules of the queue: the present one, and that of queues which an earlier version started and which still run."""
 
 
 def visible_gpus(profile: LocalProfile) -> list[int]:

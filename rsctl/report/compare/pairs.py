@@ -21,7 +21,7 @@ from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import about_shared_noise
 from rsctl.results.opening import measure_import, measure_run
 from rsctl.results.own_runs import seedless
-from rsctl.results.rounding import plain
+from rsctl.results.rounding import stated
 from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store
 from rsctl.text import counted
@@ -190,7 +190,7 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
     for key in ("sigmas", "trained_sigma", "noise", "certificate", "alpha", "n", "n0", "guarantee"):
         a, b = trained if key == "trained_sigma" else (getattr(one, key) for one in (first, second))
         if a != b:
-            notes.append(f"{'sigma' if key == 'sigmas' else key} differs: {_said(a)} and {_said(b)}.")
+            notes.append(f"{'sigma' if key == 'sigmas' else key} differs: {stated(a)} and {stated(b)}.")
     for one in (first, second):
         if one.degenerate:
             notes.insert(0, describe_verdict(one.run, one.degenerate))
@@ -208,10 +208,6 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
     if first.split == "test":
         notes.append("Choosing a method or a setting by this comparison is tuning on test images.")
     return notes
-
-
-def _said(value: Any) -> str:
-    return "not stated" if value is None else plain(value)
 
 
 def _p(p: float) -> str:
@@ -252,7 +248,7 @@ def comparison_text(found: Comparison) -> str:
         else f"Between {between} no difference at these radii is larger than chance over images (5 %, Holm)."
     )
     if found.one_model:
-        lines.append("It says nothing about a method, nor about another model.")
+        lines.append("This compares neither methods nor other models.")
     elif found.methods:
         lines += [
             "",

@@ -11,7 +11,7 @@ def task_hours(run: Run) -> float:
     if none was ever claimed.
 
     A training in several processes counts once for each, as each holds a GPU; threads don't count. An attempt that died
-    without a word counts up to its last record.
+    without a record of its end counts up to its last record.
     """
     processes = int(run.launch().get("processes", 1)) if run.kind == "models" else 1
     seconds, claimed = 0.0, False

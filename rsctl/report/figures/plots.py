@@ -13,6 +13,7 @@ import numpy as np
 from rsctl.catalog.labels import Labels, labels_of
 from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look, looks, name_series, text
 from rsctl.report.figures.series import Panel, PlottedLine, at_least, hours_of
+from rsctl.results.accuracy import share
 from rsctl.results.attacks import attack_spec, describe_attack, distances, withstands
 from rsctl.results.logs import agreement
 from rsctl.results.measurement import Measurement
@@ -103,10 +104,12 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
     _radius_axes(axes, panel)
     below(axes)
-    return [
-        "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.",
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+    notes = [
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
     ]
+    if len({one.line.first.kind == "verifications" for one in panel.series}) > 1:
+        notes.insert(0, "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.")  # fmt: skip
+    return notes
 
 
 def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
@@ -140,12 +143,12 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
     for one, its in zip(panel.series, drawn, strict=True):
         shares = []
         found = [agreement(row) for row in one.images]
-        for share in found:
+        for agreeing in found:
             # Unknown values (NaN) are at most 1/2: the line starts there.
-            known = np.where(np.isnan(share), 0.0, share)
+            known = np.where(np.isnan(agreeing), 0.0, agreeing)
             # Just above p, for the steps belong to the right: P(p_y ≤ p) = 1 − P(p_y > p).
             shares.append(1 - at_least(known, np.nextafter(p, 2)))
-        unknown_p = any(np.isnan(share).any() for share in found)
+        unknown_p = any(np.isnan(agreeing).any() for agreeing in found)
         partly |= unknown_p
         shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
         axes.plot(
@@ -161,14 +164,14 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
     axes.set_ylim(0, 1)
     name_series(axes, panel, drawn)
     return (
-        ["Logs tell p only for images that are certified correctly, so their lines begin at 0.5."]
+        ["Logs have p only for images that are certified correctly, so their lines begin at 0.5."]
         if partly
         else []
     )
 
 
 def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
-    """certified accuracy at --radius against the hours of training and certification, one point per run"""
+    """certified accuracy at one radius against the hours of training and certification, one point per run"""
     missing, drawn = 0, looks(panel, colours)
     every = [hours for one in panel.series for row in one.line.rows if (hours := hours_of(store, row)) > 0]
     # For small networks the hours are hundredths.
@@ -197,12 +200,12 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
 
 
 def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
-    """certified accuracy at --radius of every class"""
+    """certified accuracy at one radius of every class"""
     every = np.unique(np.concatenate([images.labels for one in panel.series for images in one.images]))
     drawn = looks(panel, colours)
     for number, (one, its) in enumerate(zip(panel.series, drawn, strict=True)):
         shares = np.mean(
-            [[_share(images.score[images.labels == c] >= radius) for c in every] for images in one.images],
+            [[share(images.score[images.labels == c] >= radius) for c in every] for images in one.images],
             axis=0,
         )
         offset = 0.5 * ((number + 0.5) / len(panel.series) - 0.5)
@@ -231,10 +234,6 @@ def _labels(row: Measurement, store: Store) -> Labels:
         return labels_of(row.dataset, {}, row.split, Path())
     launch = store.find_run((row.levels or [row])[0].run).launch()
     return labels_of(row.dataset, launch["dataset_parameters"], row.split, Path(launch["data"]))
-
-
-def _share(hits: Any) -> float:
-    return float(hits.mean()) if len(hits) else float("nan")
 
 
 KINDS: dict[str, Callable[[Any, Panel, dict[str, str], float, Store], list[str]]] = {

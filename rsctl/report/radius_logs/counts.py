@@ -24,7 +24,7 @@ def with_draws(log: ReadLog, spec: ImportSpec, n: int | None, n0: int | None, al
     draws = radii.draws
     if draws is None:
         if n is None:
-            raise NotALog("it holds counts, and no column n says of how many draws. Give it with --n")
+            raise NotALog("it holds counts without a column n, the number of draws. Give it with --n")
         draws = np.full(len(radii), n, np.int64)
     if (counts < 0).any() or (counts.max(axis=1) > draws).any() or (draws < 1).any():
         raise NotALog("a count of it is above the number of draws, or below 0")

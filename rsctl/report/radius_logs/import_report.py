@@ -35,7 +35,7 @@ def describe(found: Sequence[Imported]) -> str:
     }
     lines.append(", ".join(f"{plain(number)} {state}" for state, number in counts.items() if number))
     if any(one.method_from == "path" for one in found):
-        lines.append("The methods are called by their paths; --method says another name.")
+        lines.append("Methods are named after their paths; --method sets another name.")
     return "\n".join(lines)
 
 

@@ -67,7 +67,7 @@ def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: flo
     told = (
         f"its largest radius is {largest:g} = {largest / one.value:.2g} σ"
         if largest
-        else "no radius of it tells"
+        else "it has no radius to judge by"
     )
     better = next((v for v in (one.value / 100, one.value / 10) if _fits(v, largest)), None)
     hint = f" ({better:g} would fit)" if better else ""

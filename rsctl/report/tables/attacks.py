@@ -9,7 +9,8 @@ import numpy as np
 
 from rsctl.results.attacks import attack_spec, describe_attack, distances, mean, median, withstands
 from rsctl.results.measurement import Measurement
-from rsctl.results.rounding import MISSING, percent, percent_up, radius_text
+from rsctl.results.rounding import MISSING, percent, percent_up
+from rsctl.text import radius_text
 
 
 def attack_tables(rows: Sequence[Measurement]) -> list[tuple[str, list[list[str]]]]:

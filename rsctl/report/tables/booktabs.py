@@ -69,7 +69,7 @@ class Tabular:
         return self.only([j for j, head in enumerate(self.heads) if head not in heads])
 
     def by_sigma(self) -> Tabular:
-        """With σ first, its lines grouped, a rule between two levels and each level printed once, as papers print several methods
+        """Puts σ first, its lines grouped, a rule between two levels and each level printed once, as papers print several methods
         at several levels; unchanged where every σ has one line.
         """
         if "σ" not in self.heads:

@@ -9,7 +9,8 @@ from rsctl.report.baselines import Published
 from rsctl.report.tables.summary import Best
 from rsctl.results.lines import Group, Line, Spread
 from rsctl.results.measurement import Measurement
-from rsctl.results.rounding import MISSING, percent, percent_up, radius_text, three_down, three_up
+from rsctl.results.rounding import MISSING, percent, percent_up, three_down, three_up
+from rsctl.text import radius_text
 
 BEFORE = ("Method", "Model", "σ", "Seed")
 SETTINGS = ("Model", "Seed", "Images", "Certified by", "Attack")

@@ -13,9 +13,9 @@ from typing import Any
 from rsctl.results.accuracy import Cell, curve
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import data_of
-from rsctl.results.rounding import percent, radius_text
+from rsctl.results.rounding import percent
 from rsctl.results.sweep import Results
-from rsctl.text import counted
+from rsctl.text import counted, radius_text
 
 BESIDE = ("verifications", "cascades")
 """Kinds that get a table together with the others that share their data."""

@@ -24,8 +24,9 @@ from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import Best, best_sigmas, caption, contests, winners
 from rsctl.report.typeset import CODE_POINT, escape_latex, latex_comment
 from rsctl.results.lines import Group, groups
-from rsctl.results.rounding import MISSING, radius_text
+from rsctl.results.rounding import MISSING
 from rsctl.results.sweep import Results
+from rsctl.text import radius_text
 
 # Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
 _BEGIN = r"""% \input this file in a document that loads booktabs, or compile it as it is.

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.tui import actions
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.fields import Composed
@@ -65,7 +65,6 @@ def open_file(name: str) -> Opened:
 
 def save(file: Path, draft: Draft, own: bool) -> Saved:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
-    from rsctl.errors import UserError
     from rsctl.store.files import publish, replace
 
     text = draft.toml().encode()

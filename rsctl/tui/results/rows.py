@@ -8,7 +8,8 @@ from dataclasses import replace
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
-from rsctl.results.rounding import percent, percent_up, radius_text, three_down
+from rsctl.results.rounding import percent, percent_up, three_down
+from rsctl.text import radius_text
 from rsctl.tui.state_cells import mark_of
 from rsctl.tui.views import Curve, ImageView, RunView
 from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, size_of

@@ -141,7 +141,7 @@ def _plot(
     curves: list[ChartLine], columns: int, rows: int, xs: tuple[float, float], ys: tuple[float, float],
     no_color: bool,
 ) -> list[list[tuple[int, int]]]:  # fmt: skip
-    """For each cell, its dots and the curve that colours them (-1 for a band); the first curve is on top."""
+    """The dots of each cell and the curve that colours them (-1 for a band); the first curve is on top."""
     wide, tall = columns * 2, rows * 4
     cells = [[(0, -1)] * columns for _ in range(rows)]
 

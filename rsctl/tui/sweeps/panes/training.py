@@ -24,7 +24,7 @@ NAMES = {"loss": "Training loss", "accuracy": "Training accuracy (under noise)",
 class TrainingPane(CurvePane):
     """One chart per value; the learning rate if there is room for a third."""
 
-    KEY, TITLE, EMPTY = "t", "Training", "No epochs recorded yet."
+    KEY, TITLE, EMPTY = "t", "Training", "No epochs recorded."
     READING = "Reading the metrics …"
 
     def __init__(self) -> None:
