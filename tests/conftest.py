@@ -19,6 +19,7 @@ from rsctl.store import records
 from rsctl.store.layout import Store
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """With `-n 2 --dist loadgroup` a file stays on one worker, for its fixtures; so do all tests on the SLURM cluster."""
     if config.pluginmanager.hasplugin("xdist"):

@@ -227,8 +227,9 @@ def test_two_processes_subtract_the_mean_of_all_their_images(tmp_path: Path) -> 
         "x": x,
         "target": target,
     }
-    forks = multiprocessing.get_context("fork")
-    both = [forks.Process(target=part_of_a_step, args=(rank, tmp_path, given)) for rank in range(2)]
+    # Not forked: torch's backward pass refuses to run in a fork of a process that ran one.
+    fresh = multiprocessing.get_context("spawn")
+    both = [fresh.Process(target=part_of_a_step, args=(rank, tmp_path, given)) for rank in range(2)]
     for process in both:
         process.start()
     set_p(network, 8.0)
