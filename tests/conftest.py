@@ -19,15 +19,6 @@ from rsctl.store import records
 from rsctl.store.layout import Store
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `-n 2 --dist loadgroup` a file stays on one worker, for its fixtures; so do all tests on the SLURM cluster."""
-    if config.pluginmanager.hasplugin("xdist"):
-        for item in items:
-            group = "slurm" if "slurm" in item.path.parts else str(item.path)
-            item.add_marker(pytest.mark.xdist_group(group))
-
-
 @pytest.fixture(autouse=True)
 def _as_in_a_new_process() -> None:
     """Forget what a process remembers of its store, its plugins and the scheduler."""
