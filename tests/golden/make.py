@@ -30,7 +30,7 @@ def run_ids() -> None:
 
 
 def pickle() -> None:
-    """What submitit keeps of a SLURM task of the store."""
+    """Pickle a SLURM task of the store as submitit does."""
     from packed import unpack
     from submitit.core.utils import DelayedSubmission
 
@@ -46,7 +46,7 @@ def pickle() -> None:
 
 
 def outputs() -> None:
-    """What commands print of the store."""
+    """Write the output of commands on the store."""
     from outputs import everything
     from packed import unpack
 

@@ -1,4 +1,4 @@
-"""What commands print of the golden store, without sentences: their words may change, names, states and numbers don't."""
+"""Outputs of commands on the golden store, without sentences: their words may change, names, states and numbers don't."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ SENTENCES = {
     "sources",
 }
 CHANGING = {"node", "seconds_left", "hours", "memory_gb", "git", "again"}
-"""Of this machine, or of the time of day."""
+"""Keys that depend on this machine or on the time of day."""
 
 
 def command(*arguments: str) -> tuple[int, str]:

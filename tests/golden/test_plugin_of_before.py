@@ -35,7 +35,7 @@ PUBLIC = {
     "jobs.models.load": ["Executed"],
     "jobs.data.images": ["ArrayImages", "FileImages", "Images", "as_positions"],
 }  # fmt: skip
-"""What users import. The documentation names `rsctl.results` and `rsctl.catalog.declare`, messages about a wrong plugin the latter and
+"""Names that users import. The documentation names `rsctl.results` and `rsctl.catalog.declare`, messages about a wrong plugin the latter and
 `rsctl.certificates`, declarations `jobs.attacks` and `jobs.verifiers`; the others are what rsctl's own losses, certificates,
 attacks, verifiers and readers import, which a plugin's author starts from."""
 COMMANDS = ["rsctl.__main__", "rsctl.cluster.task"]

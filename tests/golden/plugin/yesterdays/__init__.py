@@ -42,7 +42,7 @@ class Steps(Parameters):
     topk: Annotated[int, Field(ge=1)] = 1
     """Labels that count as right."""
     loss: str = "margin"
-    """Which loss it follows."""
+    """Loss that it follows."""
 
 
 class Half:
