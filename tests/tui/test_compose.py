@@ -138,6 +138,7 @@ async def checked(app, pilot) -> None:
 
 
 async def answered_with(app, pilot, text: str) -> None:
+    await until(pilot, lambda: isinstance(app.screen, PromptScreen), "a prompt")
     app.screen.query_one(Input).value = text
     await pilot.press("enter")
 
@@ -283,6 +284,8 @@ def test_save_open_and_template(synthetic: Synthetic, drive, tmp_path) -> None:
         await pilot.press("w")
         await pilot.press("enter")
         await until(pilot, lambda: tomli.loads(file.read_text()).get("seed") == 5, "the file replaced")
+        # The dialog is open until the result of the background job arrives.
+        await until(pilot, lambda: app.screen is app.mode_screen, "end of the dialog")
         (tmp_path / "other.toml").write_text('name = "other"\n')
         await pilot.press("w")
         await answered_with(app, pilot, str(tmp_path / "other.toml"))
