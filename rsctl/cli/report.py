@@ -232,6 +232,10 @@ def compare(
 
     store = _store()
     a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
+    if a.run == b.run:
+        raise InputError(
+            f"compare: both are {a.run}. Name two; 'rsctl status SWEEP' lists the runs of a sweep."
+        )
     found = compare(store, a, b, parse_radii(radii) if radii else None)
     print(comparison_json(found) if as_json else comparison_text(found))
 

@@ -135,6 +135,8 @@ def retry(
     from rsctl.cluster import retry
     from rsctl.config.settings import load_settings
 
+    if number is not None and "/" in name:
+        raise InputError(f"retry: {name} names a task already; leave out {number}.")
     which = name if number is None else f"{name}/{number}"
     tasks, note = retry.retry(load_settings(), which, minutes=minutes, memory_gb=memory_gb)
     _name_tasks("restarted", tasks)

@@ -104,6 +104,7 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
         ("plot mix", "plot: -o / --output is missing (FIGURE.pdf, .svg or .png). "),
         ("export mix --alpha x", "export: --alpha: must be a valid number. "),
         ("retry mix --minutes 0", "retry: --minutes: must be greater than or equal to 1. "),
+        ("retry mix/0 1", "retry: mix/0 names a task already; leave out 1."),
         ("logs x y", "logs: [N]: must be a valid integer. "),
         ("export a b c", "export: too many arguments: 'b c'. "),
         ("export mix --format", "--format: requires a value. "),

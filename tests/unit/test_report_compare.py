@@ -153,6 +153,8 @@ def test_the_command_prints_one_json_document(
     document = json.loads(capsys.readouterr().out)
     assert [one["radius"] for one in document["radii"]] == [0, 0.25]
     assert document["speaks_of"] == "models"
+    assert run(["compare", runs[0].id, str(runs[0].path)]) == 2
+    assert f"both are {runs[0].id}" in capsys.readouterr().err
     assert run(["compare", "gaussian", "nothing"]) == 2
     assert "ambiguous" in capsys.readouterr().err
     assert (
