@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 
 from rsctl.errors import RefusedError
-from rsctl.store.files import explained
+from rsctl.store.files import explained, names_in
 from rsctl.store.layout import Run
 
 _SHARD = re.compile(r"(\d{4,})\.(\d+)\.h5")
@@ -55,11 +55,7 @@ def shard_file(run: Run, task: int, attempt: int) -> Path:
 
 
 def _matches(folder: Path, pattern: re.Pattern[str]) -> list[re.Match[str]]:
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [match for name in names if (match := pattern.fullmatch(name))]
+    return [match for name in names_in(folder) if (match := pattern.fullmatch(name))]
 
 
 def set_aside(path: Path, reason: str) -> str:

@@ -22,6 +22,7 @@ __all__ = [
     "as_line",
     "explained",
     "make_folder",
+    "names_in",
     "publish",
     "publish_all",
     "read_bytes",
@@ -106,6 +107,14 @@ def make_folder(folder: Path, mode: int = 0o777) -> None:
             folder.mkdir(mode, parents=True, exist_ok=True)
         except FileExistsError as error:
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(folder)) from error
+
+
+def names_in(folder: Path) -> list[str]:
+    """Names of everything in a folder, sorted; none where it doesn't exist."""
+    try:
+        return sorted(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
 
 
 def _sync_folder(folder: Path) -> None:

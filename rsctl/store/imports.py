@@ -39,7 +39,7 @@ from rsctl.config.identity import content_hash, identity
 from rsctl.errors import InputError, RefusedError
 from rsctl.store.digest import Corrupt
 from rsctl.store.fields import SHOWN, SPEC
-from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.files import names_in, publish, read_json, replace, to_json
 from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
@@ -268,7 +268,7 @@ def shown_by(store: Store, sweep: str) -> list[ShownImport]:
 def shown_record(log: Import) -> ShownImport | None:
     """The statements about this log in the first sweep that shows it."""
     store = Store(log.path.parent.parent)
-    for name in _names(store.root / "sweeps"):
+    for name in names_in(store.root / "sweeps"):
         for shown in shown_by(store, name):
             if shown.log.id == log.id:
                 return shown
@@ -277,7 +277,7 @@ def shown_record(log: Import) -> ShownImport | None:
 
 def imports(store: Store) -> Iterator[Import]:
     """Every import of the store, by name."""
-    for name in _names(store.root / "imports"):
+    for name in names_in(store.root / "imports"):
         if (store.root / "imports" / name / "spec.json").is_file():
             yield Import(store.root / "imports" / name)
 
@@ -291,10 +291,3 @@ def find_sweep(store: Store, name: str) -> tuple[PlanRecord, list[ShownImport]]:
         return PlanRecord(name=name, description="", cluster="local", entries=[], raw={}), beside
     known = sorted({*store.sweep_names(), *store.import_only()})
     raise InputError(f"no sweep '{name}' in {store.root}. Available: {', '.join(known) or '(none yet)'}.")
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return sorted(os.listdir(folder))
-    except (FileNotFoundError, NotADirectoryError):
-        return []

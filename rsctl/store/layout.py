@@ -17,7 +17,7 @@ from rsctl.config.runs import CountSpec, Spec, TableSpec, TrainSpec
 from rsctl.errors import InputError, RefusedError, UserError
 from rsctl.owners import is_mine
 from rsctl.store.fields import LAUNCH
-from rsctl.store.files import publish, read_json, replace, to_json
+from rsctl.store.files import names_in, publish, read_json, replace, to_json
 from rsctl.store.plan_fields import PLAN, PlanRecord
 from rsctl.store.records import UnreadableRecord, seal
 from rsctl.store.run_kinds import RunKind
@@ -116,10 +116,7 @@ class Run:
 
     def task_numbers(self) -> list[int]:
         """The tasks that were created, ascending."""
-        try:
-            names = os.listdir(self.tasks_folder)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        names = names_in(self.tasks_folder)
         return sorted(int(name[:-5]) for name in names if name.endswith(".json") and name[:-5].isdigit())
 
     def require_task(self, number: int) -> None:
@@ -174,13 +171,9 @@ class Store:
         return self.run(spec.folder, spec.run_id)
 
     def runs(self, kind: str) -> Iterator[Run]:
-        try:
-            names = sorted(os.listdir(self.root / kind))
-        except FileNotFoundError:
-            return
-        except NotADirectoryError:
+        names = names_in(self.root / kind)
+        if not names:
             self._need_folder()
-            return
         for name in names:
             if not name.startswith("."):
                 yield Run(self.root / kind / name)
@@ -251,35 +244,24 @@ class Store:
 
     def sweep_names(self) -> list[str]:
         """Sweeps by the time of their last submission, the newest first."""
-        try:
-            plans = [Path(e.path) / "plan.json" for e in os.scandir(self.root / "sweeps")]
-        except FileNotFoundError:
-            return []
-        except NotADirectoryError:
+        plans = [self.root / "sweeps" / name / "plan.json" for name in names_in(self.root / "sweeps")]
+        if not plans:
             self._need_folder()
-            return []
         # A plan that can't be read is reported where it is read.
         dated = [(file.lstat().st_mtime, file.parent.name) for file in plans if os.path.lexists(file)]
         return [name for _, name in sorted(dated, reverse=True)]
 
     def import_names(self, sweep: str) -> list[str]:
         """Ids of the imported logs that a sweep shows."""
-        try:
-            names = sorted(os.listdir(self.root / "sweeps" / sweep / "imports"))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
+        names = names_in(self.root / "sweeps" / sweep / "imports")
         return [name[:-5] for name in names if name.endswith(".json") and not name.startswith(".")]
 
     def import_only(self) -> list[str]:
         """Sweeps that consist of imported logs alone, by name."""
-        try:
-            names = sorted(os.listdir(self.root / "sweeps"))
-        except (FileNotFoundError, NotADirectoryError):
-            return []
         planned = set(self.sweep_names())
         return [
             name
-            for name in names
+            for name in names_in(self.root / "sweeps")
             if not name.startswith(".") and name not in planned and self.import_names(name)
         ]
 

@@ -20,7 +20,7 @@ from rsctl.owners import check_owner, is_mine, user_name
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.exclusion import is_held
-from rsctl.store.files import make_folder, publish, replace, to_json
+from rsctl.store.files import make_folder, names_in, publish, replace, to_json
 from rsctl.store.layout import Store, is_key
 from rsctl.store.records import ASIDE, Kind, move_aside, read_or_skip, wrong
 from rsctl.store.task_fields import ENDING, REQUEST
@@ -140,13 +140,8 @@ class Queue:
 
     def unreadable(self) -> list[Path]:
         """Return files among the requests that are invalid or another user's, and therefore ignored."""
-        try:
-            names = sorted(
-                name for name in os.listdir(self.requests) if not name.startswith(".") and ASIDE not in name
-            )
-        except FileNotFoundError:
-            return []
         known = {self.request_file(key).name for key in self.wanted()}
+        names = [name for name in names_in(self.requests) if not name.startswith(".") and ASIDE not in name]
         return [self.requests / name for name in names if name not in known]
 
     def endings(self) -> dict[str, dict[str, Any]]:
@@ -160,11 +155,7 @@ def own_queue(store: Store) -> Queue:
 
 def all_queues(store: Store) -> list[Queue]:
     """Return the queues of every user and host that ever submitted to this store."""
-    try:
-        names = sorted(os.listdir(store.root / "queue"))
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    split = [(name, *name.partition("@")[::2]) for name in names]
+    split = [(name, *name.partition("@")[::2]) for name in names_in(store.root / "queue")]
     return [
         Queue(store, host, int(user)) if host and user.isdecimal() else Queue(store, name)
         for name, user, host in split
@@ -178,12 +169,8 @@ def task_of(store: Store, key: str) -> Task:
 
 def _read_folder(folder: Path, kind: Kind) -> dict[str, dict[str, Any]]:
     """Read the valid files of a folder by task key; other files are skipped."""
-    try:
-        names = os.listdir(folder)
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
     found = {}
-    for name in names:
+    for name in names_in(folder):
         key = name.removesuffix(".json").replace("~", "/")
         if is_key(key):
             values = read_or_skip(folder / name, kind)

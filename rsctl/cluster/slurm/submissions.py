@@ -9,7 +9,6 @@ submission, to find those whose runs no sweep refers to any more.
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import time
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from pathlib import Path
 
 from rsctl.owners import is_mine
 from rsctl.store.exclusion import exclusive
-from rsctl.store.files import publish, replace, to_json
+from rsctl.store.files import names_in, publish, replace, to_json
 from rsctl.store.layout import Run, Store, is_key
 from rsctl.store.records import read_or_skip
 from rsctl.store.run_kinds import RunKind
@@ -29,6 +28,8 @@ _PREFIX = "rsctl:"
 _LIST = "tasks.json"
 _LONGEST_IN_QUEUE = 60 * 86400.0
 """Seconds."""
+_STORED = ("profile", "cluster", "claimed", "job", "array", "folder")
+"""Fields that a record has as they are."""
 
 
 @dataclass(frozen=True)
@@ -65,11 +66,9 @@ class Submission:
         return Path(self.folder) / f"{self.job_of(task)}_0_log.out"
 
     def write(self, run: Run) -> None:
-        values = {
-            "submission": self.id, "backend": "slurm", "profile": self.profile, "cluster": self.cluster,
-            "user": self.user, "claimed": self.claimed, "job": self.job, "array": self.array,
-            "folder": self.folder, "tasks": {str(task): index for task, index in self.tasks.items()},
-        }  # fmt: skip
+        fields = {name: getattr(self, name) for name in _STORED}
+        tasks = {str(task): index for task, index in self.tasks.items()}
+        values = {"submission": self.id, "backend": "slurm", "user": self.user, "tasks": tasks, **fields}
         replace(_folder(run) / f"{self.id}.json", to_json(values))
 
     def remove(self, run: Run) -> None:
@@ -83,17 +82,13 @@ class Submission:
 
 def submissions(run: Run) -> dict[int, Submission]:
     """Map task → its newest submission."""
-    try:
-        names = os.listdir(_folder(run))
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-    found: list[Submission] = []
-    for name in names:
-        if name.endswith(".json") and ".cancelled-" not in name and not name.startswith("."):
-            notes = [n for n in names if n.startswith(f"{name[:-5]}.cancelled-")]
-            if one := _read(run, name, notes):
-                found.append(one)
-    newest = sorted(found, key=lambda s: (s.claimed, s.id))
+    names = names_in(_folder(run))
+    found = [
+        _read(run, name, [note for note in names if note.startswith(f"{name[:-5]}.cancelled-")])
+        for name in names
+        if name.endswith(".json") and ".cancelled-" not in name and not name.startswith(".")
+    ]
+    newest = sorted(filter(None, found), key=lambda s: (s.claimed, s.id))
     return {task: submission for submission in newest for task in submission.tasks}
 
 
@@ -105,14 +100,10 @@ def list_tasks(folder: Path, keys: list[str]) -> None:
 def submitted_keys(store: Store) -> set[str]:
     """Return the keys of all tasks ever submitted to SLURM from this store."""
     root = store.root / "submissions"
-    try:
-        folders = [entry for entry in os.scandir(root) if entry.is_dir()]
-    except (FileNotFoundError, NotADirectoryError):
-        return set()
     found: set[str] = set()
     unlisted = []
-    for folder in folders:
-        listed = _listed(folder.path)
+    for folder in filter(Path.is_dir, (root / name for name in names_in(root))):
+        listed = _listed(str(folder))
         found.update(listed or ())
         # Of an older rsctl: its records in the runs have the same content. Nothing stays in a queue for that long.
         if listed is None and time.time() - folder.stat().st_mtime < _LONGEST_IN_QUEUE:
@@ -143,14 +134,9 @@ def _read(run: Run, name: str, notes: list[str]) -> Submission | None:
     read = [read_or_skip(_folder(run) / note, CANCELLED) for note in notes]
     return Submission(
         id=values["submission"],
-        profile=values["profile"],
-        cluster=values["cluster"],
         user=values["user"] if is_mine(file) else file.lstat().st_uid,
-        claimed=values["claimed"],
-        folder=values["folder"],
         tasks={int(task): index for task, index in values["tasks"].items()},
-        array=values["array"],
-        job=values["job"],
+        **{name: values[name] for name in _STORED},
         cancelled=frozenset(task for note in read if note for task in note["tasks"]),
     )
 
