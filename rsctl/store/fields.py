@@ -34,7 +34,11 @@ Texts = Annotated[list[Text], Field(max_length=10_000), FailFast()]
 
 
 @with_config(STRICT)
-class ShownImportRecord(TypedDict):
+class StoredRecord(TypedDict):
+    """Base of all records."""
+
+
+class ShownImportRecord(StoredRecord):
     """`sweeps/<name>/imports/<import>.json`."""
 
     n: Annotated[int, Field(ge=1, lt=2**53)] | None
@@ -48,8 +52,7 @@ class ShownImportRecord(TypedDict):
 SHOWN = Kind(ShownImportRecord, sealed=("n", "n0", "alpha"))
 
 
-@with_config(STRICT)
-class SpecRecord(TypedDict):
+class SpecRecord(StoredRecord):
     """`spec.json` of a run or an import; the spec itself is checked against its class."""
 
     schema: Annotated[int, Field(ge=1, lt=2**31)]
@@ -60,8 +63,7 @@ class SpecRecord(TypedDict):
 SPEC = Kind(SpecRecord)
 
 
-@with_config(STRICT)
-class LaunchRecord(TypedDict):
+class LaunchRecord(StoredRecord):
     """`launch.json` of a run: launch settings of its tasks."""
 
     code: Text
@@ -85,8 +87,7 @@ class LaunchRecord(TypedDict):
     digest: NotRequired[str]
 
 
-@with_config(STRICT)
-class ProvenanceRecord(TypedDict):
+class ProvenanceRecord(StoredRecord):
     """User and environment of a submission."""
 
     versions: NotRequired[dict[str, Text]]
@@ -95,8 +96,7 @@ class ProvenanceRecord(TypedDict):
     cwd: NotRequired[Text]
 
 
-@with_config(STRICT)
-class GitRecord(TypedDict, total=False):
+class GitRecord(StoredRecord, total=False):
     """The state of a checkout; empty where there is none."""
 
     sha: Text
@@ -112,8 +112,7 @@ def _by_class(seen: Any) -> Any:
     return seen
 
 
-@with_config(STRICT)
-class ClassCountsRecord(TypedDict):
+class ClassCountsRecord(StoredRecord):
     """`seen.json` of a model or a table: its images by class."""
 
     training: bool
@@ -130,8 +129,7 @@ SEEN = Kind(
 )
 
 
-@with_config(STRICT)
-class TileRecord(TypedDict):
+class TileRecord(StoredRecord):
     """`tile.json` of a table; it is checked against the block where it is used."""
 
     tile: Any
@@ -140,8 +138,7 @@ class TileRecord(TypedDict):
 TILE = Kind(TileRecord)
 
 
-@with_config(STRICT)
-class RateRecord(TypedDict):
+class RateRecord(StoredRecord):
     """One line of a measurement."""
 
     precision: Text
@@ -149,8 +146,7 @@ class RateRecord(TypedDict):
     samples_per_second: Annotated[float, Field(gt=0, le=1e300)]
 
 
-@with_config(STRICT)
-class BenchRecord(TypedDict):
+class BenchRecord(StoredRecord):
     """`bench/<name>.json`: what `rsctl bench` measured."""
 
     model: Text
@@ -165,8 +161,7 @@ class BenchRecord(TypedDict):
 BENCH = Kind(BenchRecord)
 
 
-@with_config(STRICT)
-class ForwardRecord(TypedDict):
+class ForwardRecord(StoredRecord):
     """`<cache>/rsctl/networks/<hash>.json`: FLOPs and bytes of a network on one image, and the bytes of its weights."""
 
     flops: Amount
@@ -180,8 +175,7 @@ class ForwardRecord(TypedDict):
 FORWARD = Kind(ForwardRecord)
 
 
-@with_config(STRICT)
-class ImportedRecord(TypedDict):
+class ImportedRecord(StoredRecord):
     """`taken.json` of a model: the part of a published checkpoint that was imported, and its normalisation."""
 
     normalisation: Text
@@ -192,8 +186,7 @@ class ImportedRecord(TypedDict):
 TAKEN_RECORD = Kind(ImportedRecord)
 
 
-@with_config(STRICT)
-class LogSourceRecord(TypedDict, total=False):
+class LogSourceRecord(StoredRecord, total=False):
     """Origin of an exported log."""
 
     method: Text
@@ -210,8 +203,7 @@ class LogSourceRecord(TypedDict, total=False):
     digest: str
 
 
-@with_config(STRICT)
-class LogsRecord(TypedDict):
+class LogsRecord(StoredRecord):
     """`rsctl-logs.json` beside exported logs."""
 
     rsctl: Literal["logs"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, FailFast, Field, Tag, with_config
-from typing_extensions import NotRequired, TypedDict
+from pydantic import Discriminator, FailFast, Field, Tag
+from typing_extensions import NotRequired
 
-from rsctl.store.fields import STRICT, Amount, Count, Counts, Name, Number, Text, Texts, Time
+from rsctl.store.fields import Amount, Count, Counts, Name, Number, StoredRecord, Text, Texts, Time
 from rsctl.store.records import Kind
 from rsctl.store.run_kinds import RunKind
 
@@ -15,8 +15,7 @@ Key = Annotated[str, Field(pattern=rf"^({'|'.join(RunKind)})/[A-Za-z0-9][A-Za-z0
 """Key of a task: `<kind>/<run>/<number>`."""
 
 
-@with_config(STRICT)
-class TaskRecord(TypedDict):
+class TaskRecord(StoredRecord):
     """`tasks/<number>.json` of a table."""
 
     images: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], FailFast()]
@@ -25,8 +24,7 @@ class TaskRecord(TypedDict):
 TASK = Kind(TaskRecord)
 
 
-@with_config(STRICT)
-class ClaimRecord(TypedDict):
+class ClaimRecord(StoredRecord):
     """The first record of an attempt: who made it."""
 
     record: Literal["claim"]
@@ -39,16 +37,14 @@ class ClaimRecord(TypedDict):
     rendezvous: NotRequired[RendezvousRecord]
 
 
-@with_config(STRICT)
-class RendezvousRecord(TypedDict):
+class RendezvousRecord(StoredRecord):
     """Address at which the first process of a training waits for the others."""
 
     hosts: Texts
     port: Annotated[int, Field(ge=0, le=65_535)]
 
 
-@with_config(STRICT)
-class ProgressRecord(TypedDict):
+class ProgressRecord(StoredRecord):
     """The progress of an attempt."""
 
     record: Literal["progress"]
@@ -63,8 +59,7 @@ class ProgressRecord(TypedDict):
     at_once: NotRequired[Count]
 
 
-@with_config(STRICT)
-class EndRecord(TypedDict):
+class EndRecord(StoredRecord):
     """The end of an attempt."""
 
     record: Literal["end"]
@@ -88,8 +83,7 @@ ATTEMPT = Kind(
 )
 
 
-@with_config(STRICT)
-class EpochRecord(TypedDict):
+class EpochRecord(StoredRecord):
     """A line of `metrics.<attempt>.jsonl`."""
 
     epoch: Amount
@@ -101,8 +95,7 @@ class EpochRecord(TypedDict):
 EPOCH = Kind(EpochRecord)
 
 
-@with_config(STRICT)
-class RequestRecord(TypedDict):
+class RequestRecord(StoredRecord):
     """`queue/<host>/requests/<task>.json`."""
 
     task: Key
@@ -117,8 +110,7 @@ class RequestRecord(TypedDict):
 REQUEST = Kind(RequestRecord)
 
 
-@with_config(STRICT)
-class EndingRecord(TypedDict):
+class EndingRecord(StoredRecord):
     """`queue/<host>/ended/<task>.json`."""
 
     task: Key
@@ -129,8 +121,7 @@ class EndingRecord(TypedDict):
 ENDING = Kind(EndingRecord)
 
 
-@with_config(STRICT)
-class SubmissionRecord(TypedDict):
+class SubmissionRecord(StoredRecord):
     """`<run>/submissions/<id>.json`: the tasks of a run that a SLURM job holds."""
 
     submission: Name
@@ -147,8 +138,7 @@ class SubmissionRecord(TypedDict):
 SUBMISSION = Kind(SubmissionRecord)
 
 
-@with_config(STRICT)
-class CancelledRecord(TypedDict):
+class CancelledRecord(StoredRecord):
     """`<run>/submissions/<id>.cancelled-<n>.json`."""
 
     tasks: Counts
@@ -157,8 +147,7 @@ class CancelledRecord(TypedDict):
 CANCELLED = Kind(CancelledRecord)
 
 
-@with_config(STRICT)
-class ListedRecord(TypedDict):
+class ListedRecord(StoredRecord):
     """`submissions/<id>/tasks.json`: the keys of the tasks that a submission hands over."""
 
     tasks: list[Any]

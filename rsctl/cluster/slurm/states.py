@@ -12,31 +12,15 @@ _FILES_APPEAR_WITHIN = 120.0
 """Seconds within which a network file system shows what a task wrote before it ended."""
 
 _STATES = {
-    "PENDING": State.QUEUED,
-    "CONFIGURING": State.QUEUED,
-    "REQUEUED": State.QUEUED,
-    "REQUEUE_FED": State.QUEUED,
-    "REQUEUE_HOLD": State.QUEUED,
-    "SPECIAL_EXIT": State.QUEUED,
-    "RESV_DEL_HOLD": State.QUEUED,
-    "SUSPENDED": State.QUEUED,
-    "STOPPED": State.QUEUED,
-    "RUNNING": State.RUNNING,
-    "COMPLETING": State.RUNNING,
-    "RESIZING": State.RUNNING,
-    "SIGNALING": State.RUNNING,
-    "STAGE_OUT": State.RUNNING,
-    "FAILED": State.FAILED,
-    "TIMEOUT": State.FAILED,
-    "OUT_OF_MEMORY": State.FAILED,
-    "DEADLINE": State.FAILED,
-    "CANCELLED": State.CANCELLED,
-    "REVOKED": State.CANCELLED,
-    "NODE_FAIL": State.LOST,
-    "BOOT_FAIL": State.LOST,
-    "LAUNCH_FAILED": State.LOST,
-    "RECONFIG_FAIL": State.LOST,
-    "PREEMPTED": State.LOST,
+    name: state
+    for state, names in {
+        State.QUEUED: "PENDING CONFIGURING REQUEUED REQUEUE_FED REQUEUE_HOLD SPECIAL_EXIT RESV_DEL_HOLD SUSPENDED STOPPED",
+        State.RUNNING: "RUNNING COMPLETING RESIZING SIGNALING STAGE_OUT",
+        State.FAILED: "FAILED TIMEOUT OUT_OF_MEMORY DEADLINE",
+        State.CANCELLED: "CANCELLED REVOKED",
+        State.LOST: "NODE_FAIL BOOT_FAIL LAUNCH_FAILED RECONFIG_FAIL PREEMPTED",
+    }.items()
+    for name in names.split()
 }
 _ADVICE = {
     "FAILED": "its log may say why; retry to resume",
