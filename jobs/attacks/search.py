@@ -59,7 +59,7 @@ class AttackSearch:
         self.smoothed: Smoothed | None = None
         if sigma:
             self.smoothed = Smoothed(
-                model, classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, key=key, device=device, rows=rows,
+                model=model, classes=classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, key=key, device=device, rows=rows,
                 fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
             )  # fmt: skip
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)

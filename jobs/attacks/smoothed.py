@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -39,45 +40,30 @@ FINEST = 0.25
 """Units, between the last image that wasn't confirmed and the first that was."""
 
 
+@dataclass(frozen=True, kw_only=True)
 class Smoothed:
-    """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack.
+    """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack."""
 
-    Parameters
-    ----------
-    model
-        f as executed, on `device`: images (B, C, H, W) → logits (B, classes).
-    noises
-        m, per image and call.
-    fresh
-        Every call draws new noises; else each sees the same ones.
-    average
-        `probabilities`: scores and gradient are of log (1/m) Σ F(x + ε_i). `losses`: the scores are the same, their
-        gradient is that of (1/m) Σ log F(x + ε_i) (Campbell 2020, equation 9).
-    rows
-        Most noisy images in one pass of the model; more are recomputed in the backward pass to save memory.
-    n, alpha
-        Draws of a confirmation, and its failure probability per image.
-    """
-
-    def __init__(
-        self,
-        model: nn.Module,
-        classes: int,
-        *,
-        sigma: float,
-        noises: int,
-        fresh: bool,
-        average: str,
-        key: Sequence[int | str],
-        n: int,
-        alpha: float,
-        topk: int,
-        rows: int,
-        device: torch.device,
-    ) -> None:
-        self.model, self.classes, self.sigma, self.noises = model, classes, sigma, noises
-        self.fresh, self.average, self.key, self.rows = fresh, average, tuple(key), rows
-        self.n, self.alpha, self.topk, self.device = n, alpha, topk, device
+    model: nn.Module
+    """f as executed, on `device`: images (B, C, H, W) → logits (B, classes)."""
+    classes: int
+    sigma: float
+    noises: int
+    """m, per image and call."""
+    fresh: bool
+    """Every call draws new noises; else each sees the same ones."""
+    average: str
+    """`probabilities`: scores and gradient are of log (1/m) Σ F(x + ε_i). `losses`: the scores are the same, their gradient is that of
+    (1/m) Σ log F(x + ε_i) (Campbell 2020, equation 9)."""
+    key: Sequence[int | str]
+    n: int
+    """Draws of a confirmation."""
+    alpha: float
+    """Failure probability of a confirmation, per image."""
+    topk: int
+    rows: int
+    """Most noisy images in one pass of the model; more are recomputed in the backward pass to save memory."""
+    device: torch.device
 
     def classify(self, positions: Sequence[int]) -> Classify:
         """Scores of the images at these positions; an image's noises depend on its position and the call's number alone."""

@@ -12,6 +12,7 @@ from torch import Tensor
 from rsctl.errors import InputError
 from rsctl.store.degenerate import Tally
 from rsctl.store.files import append, explained
+from rsctl.store.tally import tally
 from rsctl.store.task_context import TaskContext
 
 METRICS_EVERY = 1.0
@@ -82,9 +83,7 @@ class Metrics:
     def ended(self, classes: int) -> Tally:
         """Tally of the classes predicted for this process's last images."""
         predicted, labels = (torch.cat(found).cpu() for found in zip(*self.last, strict=True))
-        each = (labels, predicted, labels[predicted == labels])
-        true, taken, right = (torch.bincount(found, minlength=classes).tolist() for found in each)
-        return Tally(true, taken, right)
+        return tally(labels.numpy(), predicted.numpy(), classes)
 
 
 def diverged(what: str) -> InputError:

@@ -155,17 +155,18 @@ def bisect(case: Case, settle: Settle, tolerance: float, proved: float, failed: 
     return math.inf if proved >= case.whole else proved
 
 
+@dataclass
 class CompleteProver:
     """Answers about one image after the other: `settle` proves or refutes a radius, `largest` finds one where no `radii` are given."""
 
-    batch = 1
-
-    def __init__(
-        self, executed: nn.Module, net: Matrices, norm: str, radii: Sequence[float], time_limit: float,
-        settle: Settle, largest: Callable[[Case], float],
-    ) -> None:  # fmt: skip
-        self.executed, self.net, self.norm, self.radii = executed, net, norm, list(radii)
-        self.time_limit, self.settle, self.largest = time_limit, settle, largest
+    executed: nn.Module
+    net: Matrices
+    norm: str
+    radii: Sequence[float]
+    time_limit: float
+    settle: Settle
+    largest: Callable[[Case], float]
+    batch: int = 1
 
     def verify(self, images: Tensor, labels: Tensor) -> Verdicts:
         """Images (N, C, H, W) float32 in [0, 1]; one that is classified wrongly gets radius 0."""

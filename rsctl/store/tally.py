@@ -11,12 +11,12 @@ from rsctl.store.degenerate import Tally, Verdict, judge
 from rsctl.store.rows import DistanceBounds, ImageRows, Rows
 
 
-def tally(labels: NDArray[Any], predicted: NDArray[Any]) -> Tally:
-    """The tally of (N,) labels and predictions each; abstentions (-1) don't count."""
+def tally(labels: NDArray[Any], predicted: NDArray[Any], classes: int = 0) -> Tally:
+    """The tally of (N,) labels and predictions each, of so many classes or those that occur; abstentions (-1) don't count."""
     known = predicted >= 0
     labels, predicted = labels[known], predicted[known]
-    classes = 1 + int(max(labels.max(), predicted.max())) if len(labels) else 0
     each = (labels, predicted, labels[labels == predicted])
+    classes = max(classes, *(1 + int(found.max(initial=-1)) for found in each))
     by_class = [np.bincount(found, minlength=classes).tolist() for found in each]
     return Tally(by_class[0], by_class[1], by_class[2], int((~known).sum()))
 

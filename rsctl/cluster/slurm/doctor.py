@@ -20,18 +20,7 @@ from rsctl.errors import UnavailableError, UserError
 from rsctl.store.files import replace
 
 Finding = tuple[bool, str, str]
-_NEEDED = (
-    "torch",
-    "torchvision",
-    "accelerate",
-    "sklearn",
-    "numpy",
-    "scipy",
-    "h5py",
-    "pydantic",
-    "tomli",
-    "submitit",
-)
+_NEEDED = "torch torchvision accelerate sklearn numpy scipy h5py pydantic tomli submitit"
 _PATIENCE = 20
 """Seconds to wait for a free node."""
 _PROBE = f"""
@@ -55,37 +44,24 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
     }
     if shutil.which("squeue") is None:
         if named:
-            yield (
-                False,
-                "slurm",
-                f"no SLURM commands on this machine's PATH, though rsctl.toml has the profiles {', '.join(named)}",
-            )
+            absent = "no SLURM commands on this machine's PATH, though rsctl.toml has the profiles"
+            yield False, "slurm", f"{absent} {', '.join(named)}"
         return
     try:
         cluster = limits()
         known = partitions()
         view = read_queue()
     except UnavailableError as error:
-        if named:
-            yield False, "slurm", str(error)
-        else:
-            yield (
-                True,
-                "slurm",
-                "its commands are installed, but no cluster answers; tasks run on this machine",
-            )
+        idle = "its commands are installed, but no cluster answers; tasks run on this machine"
+        yield (False, "slurm", str(error)) if named else (True, "slurm", idle)
         return
     accounting = "with accounting" if cluster.accounting else "without accounting (not required)"
-    yield (
-        True,
-        "slurm",
-        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.longest_array}",
+    about = (
+        f"{cluster.cluster}, version {cluster.version}, {accounting}, arrays up to {cluster.longest_array}"
     )
-    yield (
-        not view.unreadable,
-        "slurm queue",
-        f"{len(view.rows)} of your tasks, {view.unreadable} unreadable rows",
-    )
+    yield True, "slurm", about
+    rows = f"{len(view.rows)} of your tasks, {view.unreadable} unreadable rows"
+    yield not view.unreadable, "slurm queue", rows
     listed = ", ".join(f"{p.name}{'*' if p.default else ''}" for p in known.values())
     yield bool(known), "slurm partitions", listed or "(none)"
     for name, profile in (named or {"slurm": SlurmProfile()}).items():
@@ -93,9 +69,8 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
         try:
             partition = partition_of(name, profile, known)
             refused = _refused(name, profile, partition)
-            yield (
-                (False, what, refused) if refused else _on_a_node(what, place.store, profile, partition.name)
-            )
+            ok, text = (False, refused) if refused else _on_a_node(place.store, profile, partition.name)
+            yield ok, what, text
             room = room_for(profile, partition, cluster, view)
             yield room.jobs > 0, f"{what}, room", f"for {room.jobs:g} more tasks: {room.why}"
         except UserError as error:
@@ -105,11 +80,7 @@ def examine_slurm(place: Place) -> Iterator[Finding]:
 def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
     """Return the reason why sbatch would refuse a job of this profile, or empty. Nothing is submitted."""
     options: dict[str, object] = {
-        "partition": profile.partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "constraint": profile.constraint,
-        "gres": profile.gres,
+        **_own_options(profile),
         "gpus-per-node": 1 if partition.gpus and not profile.gres else None,
         "time": profile.minutes,
         "mem": f"{math.ceil(profile.memory_gb * 1024)}M" if profile.memory_gb else None,
@@ -123,20 +94,22 @@ def _refused(name: str, profile: SlurmProfile, partition: Partition) -> str:
     return ""
 
 
-def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) -> Finding:
+def _own_options(profile: SlurmProfile) -> dict[str, str | None]:
+    """Options of both sbatch and srun that a profile names as they do."""
+    return {key: getattr(profile, key) for key in ("partition", "account", "qos", "constraint", "gres")}
+
+
+def _on_a_node(store: Path, profile: SlurmProfile, partition: str) -> tuple[bool, str]:
     """Check that a node can read and write the store and has the packages."""
     folder = store / f"doctor-{secrets.token_hex(4)}"
     options = {
+        **_own_options(profile),
         "partition": partition,
-        "account": profile.account,
-        "qos": profile.qos,
-        "constraint": profile.constraint,
-        "gres": profile.gres,
         **{key: profile.extra.get(key) for key in ("nodelist", "exclude", "reservation")},
     }
     flags = [f"--{key}={value}" for key, value in options.items() if value]
     python = profile.python or shlex.quote(sys.executable)
-    line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {' '.join(_NEEDED)}"
+    line = f"exec {python} -c {shlex.quote(_PROBE)} {shlex.quote(str(folder))} {_NEEDED}"
     # A task continues after a failed setup line; here such lines are reported.
     lines = [
         "exec 3>&1 >&2",
@@ -152,35 +125,22 @@ def _on_a_node(what: str, store: Path, profile: SlurmProfile, partition: str) ->
         )  # fmt: skip
         report = json.loads(output.strip().splitlines()[-1])
         if not (folder / "from-node").exists():
-            return False, what, f"a file that node {report['node']} writes to {store} isn't visible here"
+            return False, f"a file that node {report['node']} writes to {store} isn't visible here"
         if report["missing"]:
-            return False, what, f"Python on {report['node']} ({python}) lacks {', '.join(report['missing'])}"
+            return False, f"Python on {report['node']} ({python}) lacks {', '.join(report['missing'])}"
         if report["failed"]:
             return (
                 False,
-                what,
                 f"setup: {report['failed']} fails on {report['node']}; tasks would continue without it",
             )
-        return (
-            True,
-            what,
-            f"{report['node']} in '{partition}' reads and writes the store and has the packages",
-        )
+        return True, f"{report['node']} in '{partition}' reads and writes the store and has the packages"
     except UnavailableError as error:
         if "busy" in str(error) or "immediate" in str(error).lower():
-            return (
-                True,
-                what,
-                f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tested there",
-            )
+            return True, f"no free node in '{partition}' within {_PATIENCE} s, so nothing was tested there"
         if "FileNotFoundError" in str(error) or "No such file" in str(error):
-            return (
-                False,
-                what,
-                f"a node in '{partition}' can't see {store} or run {python}: {str(error)[-300:]}",
-            )
-        return False, what, str(error)[-400:]
+            return False, f"a node in '{partition}' can't see {store} or run {python}: {str(error)[-300:]}"
+        return False, str(error)[-400:]
     except (ValueError, IndexError, KeyError):
-        return False, what, f"a node in '{partition}' gave an unexpected answer: {output[-200:]!r}"
+        return False, f"a node in '{partition}' gave an unexpected answer: {output[-200:]!r}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
