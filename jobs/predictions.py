@@ -6,7 +6,6 @@ read it is the same, bit for bit: noise is a function of (seed, image, block).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 
 import torch
@@ -19,9 +18,7 @@ from jobs.random import generator
 from jobs.state import TrainingState
 from jobs.tensors import load_tensors
 from rsctl.errors import InputError, UserError
-from rsctl.store.files import publish
 from rsctl.store.layout import Run
-from rsctl.store.task_context import TaskContext
 
 TOGETHER = 1000
 """Noises of one image in one forward pass of the teacher."""
@@ -78,25 +75,6 @@ def smoothed_prediction(teacher: nn.Module, row: int, draws: int, state: Trainin
         answers = teacher(noisy.contiguous(memory_format=torch.channels_last)).argmax(dim=1)
         counts += functional.one_hot(answers, len(counts)).sum(dim=0)
     return counts / draws
-
-
-def publish_predictions(work: TaskContext, state: TrainingState, images: Images) -> None:
-    """Publish the table where a model would lie: the first copy wins, and no later one replaces it."""
-    buffer = io.BytesIO()
-    spec = work.run.train_spec
-    torch.save(
-        {
-            "format": 1,
-            "spec": spec.model_dump(mode="json"),
-            "spec_hash": spec.hash,
-            "classes": images.shape.classes,
-            "data": images.fingerprint,
-            "shares": state.get("soft", SoftPredictions).shares.cpu(),
-        },
-        buffer,
-    )
-    if publish(work.run.model_file, buffer.getvalue()):
-        work.run.checkpoint_file.unlink(missing_ok=True)
 
 
 def known_predictions(run: Run, images: Images) -> Tensor | None:

@@ -40,7 +40,7 @@ def tile_of(run: Run, spec: CountSpec, device: torch.device, rate: Rate) -> int:
     file = run.path / FILE
     if not file.exists():
         among = (ON_A_CPU,) if device.type == "cpu" else ON_A_GPU
-        tiles = list(dict.fromkeys(_in_blocks(tile, spec.block) for tile in among))
+        tiles = list(dict.fromkeys(-(-tile // spec.block) * spec.block for tile in among))
         rates = rates_of(tiles, rate) if len(tiles) > 1 else {}
         chosen = fastest(rates) if rates else tiles[0]
         found = {"tile": chosen, "device": device_name(device), "samples_per_second": rates}
@@ -52,11 +52,6 @@ def tile_of(run: Run, spec: CountSpec, device: torch.device, rate: Rate) -> int:
             "tile anew, and images under way begin again."
         )
     return tile
-
-
-def _in_blocks(tile: int, block: int) -> int:
-    """Rounded up to whole blocks."""
-    return -(-tile // block) * block
 
 
 def rates_of(tiles: Sequence[int], rate: Rate) -> dict[int, float]:

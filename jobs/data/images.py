@@ -7,7 +7,6 @@ import signal
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -204,11 +203,7 @@ def _outlive_signals(_: int) -> None:
     """A scheduler signals all processes of a job at once: workers go on until the trainer has saved its state."""
     for number in (signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2):
         signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end_soon)
-
-
-def _end_soon(_number: int, _frame: FrameType | None) -> None:
-    signal.alarm(GRACE_SECONDS)
+    signal.signal(signal.SIGTERM, lambda *_: signal.alarm(GRACE_SECONDS))
 
 
 def as_positions(positions: Sequence[int] | None, count: int) -> Tensor:

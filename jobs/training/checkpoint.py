@@ -88,25 +88,22 @@ def publish_model(work: TaskContext, model: nn.Sequential, images: Images) -> No
         raise diverged("a weight is NaN or infinite at the end")
     dataset = find("data set", spec.dataset, known_datasets())
     used, usual = normalisation_of(model).values(), Normalize(*of_dataset(dataset, images.shape.channels))
-    data = _bytes(
-        {
-            "format": 1,
-            "spec": spec.model_dump(mode="json"),
-            "spec_hash": spec.hash,
-            "classes": images.shape.classes,
-            "data": images.fingerprint,
-            "state_dict": weights,
-            # Only where it isn't the data set's own.
-            **({} if used == usual.values() else {"normalisation": used}),
-        }
-    )
+    # Only where it isn't the data set's own.
+    own = {} if used == usual.values() else {"normalisation": used}
+    sha256, won = publish_result(work, images, state_dict=weights, **own)
+    late = "" if won else " (another attempt published first: its model is kept)"
+    print(f"model.pt {sha256}{late}", flush=True)
+
+
+def publish_result(work: TaskContext, images: Images, **content: Any) -> tuple[str, bool]:
+    """Publish `model.pt` with this content: the first copy wins. Returns its SHA-256, and whether this copy won."""
+    spec = work.run.train_spec
+    header = {"format": 1, "spec": spec.model_dump(mode="json"), "spec_hash": spec.hash}
+    data = _bytes({**header, "classes": images.shape.classes, "data": images.fingerprint, **content})
     won = publish(work.run.model_file, data)
-    print(
-        f"model.pt {hashlib.sha256(data).hexdigest()}{'' if won else ' (another attempt published first: its model is kept)'}",
-        flush=True,
-    )
     if won:
         work.run.checkpoint_file.unlink(missing_ok=True)
+    return hashlib.sha256(data).hexdigest(), won
 
 
 def _bytes(value: Any) -> bytes:

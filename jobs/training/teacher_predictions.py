@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from jobs.precision import device_name
-from jobs.predictions import gather, publish_predictions
+from jobs.predictions import SoftPredictions, gather
+from jobs.training.checkpoint import publish_result
 from jobs.training.session import Session
 from rsctl.catalog.predictions import PREDICTIONS
 from rsctl.store.task_context import TaskContext
@@ -22,5 +23,6 @@ def main(work: TaskContext) -> None:
     work.progress(total, total, "images", force=True, device=device)
     session.accelerator.wait_for_everyone()
     if session.is_first:
-        publish_predictions(work, session.state, session.images)
+        shares = session.state.get("soft", SoftPredictions).shares.cpu()
+        publish_result(work, session.images, shares=shares)
     session.accelerator.end_training()

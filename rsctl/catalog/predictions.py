@@ -11,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import ModelTask, Parameters
+from rsctl.catalog.described import described
 
 
 class PredictionsParameters(Parameters):
@@ -20,11 +21,4 @@ class PredictionsParameters(Parameters):
     """Noises per training image."""
 
 
-PREDICTIONS = ModelTask(
-    name="smoothed-predictions",
-    title="A teacher's smoothed predictions",
-    citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
-    revision=1,
-    parameters=PredictionsParameters,
-    implementation="jobs.training.teacher_predictions",
-)
+PREDICTIONS = ModelTask(**described(__file__), parameters=PredictionsParameters)

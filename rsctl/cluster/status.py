@@ -24,18 +24,6 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
 
-_ORDER = (
-    State.RUNNING,
-    State.QUEUED,
-    State.WAITING,
-    State.DONE,
-    State.FAILED,
-    State.LOST,
-    State.CANCELLED,
-    State.UNKNOWN,
-    State.NEW,
-)
-
 
 @dataclass(frozen=True)
 class Summary:
@@ -54,10 +42,10 @@ class Summary:
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
-    """Count tasks by state, in a fixed order, and average their progress."""
+    """Count tasks by state, in their order, and average their progress."""
     everything = list(found)
     counted = Counter(status.state for status in everything)
-    states = {state.value: counted[state] for state in _ORDER if counted[state]}
+    states = {state.value: counted[state] for state in State if counted[state]}
     progress = sum(s.progress for s in everything) / len(everything) if everything else 0.0
     return Summary(states, progress, sum(s.repeated > 0 for s in everything))
 

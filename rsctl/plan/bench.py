@@ -35,27 +35,16 @@ def bench(
         run = _trained(store, model)
         spec = run.train_spec
         parameters = run.launch()["dataset_parameters"]
-        command += [
-            "--run",
-            str(run.path),
-            "--model",
-            spec.model,
-            "--dataset",
-            spec.dataset,
-            "--parameters",
-            json.dumps(parameters),
-        ]
+        command += ["--run", str(run.path), "--model", spec.model, "--dataset", spec.dataset]
+        command += ["--parameters", json.dumps(parameters)]
     modes = get_args(Compile)
     if compile_mode not in modes:
         raise InputError(f"--compile: {unknown('mode', compile_mode, modes)}")
     # torch is loaded in a separate process.
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        raise UnavailableError(
-            done.stderr.strip().splitlines()[-1]
-            if done.stderr.strip()
-            else "the measurement exited with no error message"
-        )
+        said = done.stderr.strip().splitlines() or ["the measurement exited with no error message"]
+        raise UnavailableError(said[-1])
     figures: dict[str, Any] = json.loads(done.stdout)
     name = f"{figures['model']}-{figures['dataset']}-{figures['time']:.0f}.json"
     replace(store.root / "bench" / name, to_json(figures))
@@ -79,8 +68,8 @@ def bench_text(figures: dict[str, Any]) -> str:
     lines = [
         f"{figures['model']} on {figures['dataset']} images, {figures['device']}, {counted(figures['threads'], 'thread')}",
         "",
+        "precision   compile   samples/s   tile   argmax as in fp32",
     ]
-    lines.append("precision   compile   samples/s   tile   argmax as in fp32")
     lines += [
         f"{r['precision']:9}   {r['compile']:7} {r['samples_per_second']:11,.0f} {r['tile']:6}   {r['agreement']:.2%}"
         for r in figures["rows"]

@@ -27,20 +27,20 @@ _REASON = 600
 
 
 class State(str, Enum):
-    """State of a task; the same list for all backends, with an honest `unknown`."""
+    """State of a task, in the order of summaries; the same list for all backends, with an honest `unknown`."""
 
-    NEW = "new"
-    """Created, never submitted to a backend."""
+    RUNNING = "running"
+    QUEUED = "queued"
     WAITING = "waiting"
     """Its model isn't trained yet."""
-    QUEUED = "queued"
-    RUNNING = "running"
     DONE = "done"
     FAILED = "failed"
-    CANCELLED = "cancelled"
     LOST = "lost"
     """It died with no recorded error; submit again to continue it."""
+    CANCELLED = "cancelled"
     UNKNOWN = "unknown"
+    NEW = "new"
+    """Created, never submitted to a backend."""
 
     @property
     def is_open(self) -> bool:
@@ -124,11 +124,6 @@ def read_attempt(run: Run, task: int, number: int) -> Attempt:
     return Attempt(number, file, progress, end)
 
 
-def last_attempt(run: Run, task: int) -> int:
-    """Number of the newest attempt, 0 before the first."""
-    return (attempt_numbers(run).get(task) or [0])[-1]
-
-
 def latest_attempt(run: Run, task: int) -> Attempt | None:
     numbers = attempt_numbers(run).get(task)
     return read_attempt(run, task, numbers[-1]) if numbers else None
@@ -148,7 +143,7 @@ class Claim:
         The file appears with its claim in it: a process killed here leaves no attempt that nobody made.
         """
         while True:
-            claim = cls(run, task, last_attempt(run, task) + 1)
+            claim = cls(run, task, 1 + (attempt_numbers(run).get(task) or [0])[-1])
             if publish(claim.file, as_line(_record("claim", details))):
                 return claim
 

@@ -12,7 +12,7 @@ from rsctl.catalog import known_datasets
 from rsctl.certificates import CountTable
 from rsctl.config.runs import CountSpec
 from rsctl.errors import UserError
-from rsctl.store.digest import Corrupt
+from rsctl.store.digest import MISSING, Corrupt
 from rsctl.store.extras import extra_columns
 from rsctl.store.layout import Run
 from rsctl.store.rows import DistanceBounds, Rows
@@ -49,9 +49,7 @@ def check_shard(run: Run, path: Path, shard: Shard) -> Shard:
     everything that the run records.
     """
     if run.has_digests and not shard.digest:
-        raise Corrupt(
-            "it has no digest, but every file of this run was written with one: it was replaced or edited"
-        )
+        raise Corrupt(MISSING)
     if shard.attributes.get("spec_hash") != run.spec.hash:
         raise Corrupt("it belongs to another run (its spec hash differs)")
     if not shard.attributes.get("model_sha256"):

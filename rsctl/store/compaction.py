@@ -18,20 +18,13 @@ from rsctl.store.tables import StoredTable, compacted_file, compacted_numbers, d
 from rsctl.store.tally import shown_by
 
 
-def written_certificates(run: Run, table: StoredTable[Rows]) -> tuple[dict[str, Certified], float]:
-    """Radii of the certificates that the last submission requested, and their alpha."""
-    launch: dict[str, Any] = run.launch()
-    alpha = float(launch["alpha"])
-    return {
-        name: find_certificate(name).certify(table.counts(), alpha) for name in launch["certificates"]
-    }, alpha
-
-
-def _derived(
-    run: Run, table: StoredTable[Rows] | StoredTable[DistanceBounds]
-) -> tuple[dict[str, Certified], float]:
-    """Radii to store beside the counts; the radii of a verifier are its rows."""
-    return written_certificates(run, table) if isinstance(table.rows, Rows) else ({}, 0.0)
+def _derived(run: Run, table: StoredTable[Any]) -> tuple[dict[str, Certified], float]:
+    """Radii of the certificates that the last submission requested, and their alpha; the radii of a verifier are its rows."""
+    if not isinstance(table.rows, Rows):
+        return {}, 0.0
+    launch = run.launch()
+    alpha, counts = float(launch["alpha"]), table.counts()
+    return {name: find_certificate(name).certify(counts, alpha) for name in launch["certificates"]}, alpha
 
 
 def compact(run: Run) -> bool:

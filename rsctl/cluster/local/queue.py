@@ -162,7 +162,7 @@ class QueueProcess:
             self._end(key, State.FAILED, f"{why}; see its log ({task.run.log_file(task.number)})")
         elif blocked := self._blocked(request, wanted):
             self._end(key, State.CANCELLED, blocked)
-        elif self._ready(request):
+        elif all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"]):
             self._start(key, task, request)
 
     def _refusal(self, task: Task) -> str:
@@ -185,9 +185,6 @@ class QueueProcess:
     def _attempt(self, key: str) -> Attempt | None:
         task = task_of(self.queue.store, key)
         return latest_attempt(task.run, task.number)
-
-    def _ready(self, request: dict[str, Any]) -> bool:
-        return all(task_of(self.queue.store, need).run.model_file.exists() for need in request["needs"])
 
     def _blocked(self, request: dict[str, Any], wanted: dict[str, dict[str, Any]]) -> str:
         """Return the reason why a dependency will never be available, or empty."""

@@ -188,7 +188,8 @@ def partition_of(name: str, profile: SlurmProfile, known: dict[str, Partition]) 
             f"profiles.{name}.partition: is required, because the cluster has no default partition. Allowed: {', '.join(sorted(known))}."
         )
     if not partition.up:
-        raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {_up(known)}.")
+        up = ", ".join(sorted(p.name for p in known.values() if p.up)) or "(none)"
+        raise InputError(f"profiles.{name}.partition: '{partition.name}' is not up. Allowed: {up}.")
     return partition
 
 
@@ -218,10 +219,6 @@ def _check_resources(name: str, profile: SlurmProfile, partition: Partition, arr
             raise InputError(
                 f"{key}: {wanted:g} requested per node; the largest node of {where} has {there:g}. Lower it, or choose another partition."
             )
-
-
-def _up(known: dict[str, Partition]) -> str:
-    return ", ".join(sorted(p.name for p in known.values() if p.up)) or "(none)"
 
 
 _REFUSALS = (

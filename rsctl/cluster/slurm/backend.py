@@ -141,7 +141,8 @@ class SlurmBackend:
                 if one is not None:
                     seen[task.key] = one
         if WATCH.problem and view is not None:
-            return {key: _stale(one) for key, one in seen.items()}
+            last = f"{WATCH.problem}; last known: "
+            return {k: replace(one, reason=last + (one.reason or one.state.value)) for k, one in seen.items()}
         return seen
 
     def _held(self, tasks: Iterable[Task]) -> list[tuple[Task, Submission]]:
@@ -250,7 +251,3 @@ def _vanished(task: Task, submission: Submission, ended: Endings) -> BackendStat
     return BackendState(
         State.LOST, f"left SLURM's queue {when}, with no recorded reason; submit again", since=since
     )
-
-
-def _stale(seen: BackendState) -> BackendState:
-    return replace(seen, reason=f"{WATCH.problem}; last known: {seen.reason or seen.state.value}")

@@ -65,7 +65,8 @@ def room_for(profile: SlurmProfile, partition: Partition, cluster: Limits, view:
 def _limits(profile: SlurmProfile, partition: Partition, cluster: str) -> Iterator[_Limit]:
     user = user_name(os.getuid())
     output = run_command("scontrol", "show", "assoc_mgr", f"users={user}", "flags=assoc,qos")
-    records = [dict(re.findall(r"(\w+)=(\S*)", text)) | {"text": text} for text in _records(output)]
+    parts = re.split(r"^(?=ClusterName=|QOS=)", output, flags=re.M)[1:]
+    records = [dict(re.findall(r"(\w+)=(\S*)", text)) | {"text": text} for text in parts]
     accounts = {r["Account"]: r for r in records if "Account" in r and not r["UserName"]}
     own = [
         r
@@ -102,10 +103,6 @@ def _limits(profile: SlurmProfile, partition: Partition, cluster: str) -> Iterat
             record = accounts.pop(account)
             yield from _of_record(record, "GrpSubmitJobs", f"account {account}")
             account = record["ParentAccount"].partition("(")[0]
-
-
-def _records(output: str) -> list[str]:
-    return re.split(r"^(?=ClusterName=|QOS=)", output, flags=re.M)[1:]
 
 
 def _of_record(record: dict[str, str], name: str, whose: str) -> Iterator[_Limit]:
