@@ -60,18 +60,14 @@ def listed(names: Iterable[str]) -> Names:
     return complete
 
 
-@among
-def sweeps() -> list[str]:
+def sweeps(incomplete: str) -> list[str]:
     """Sweeps of the store."""
-    return _store().sweep_names()
+    return among(lambda: _store().sweep_names())(incomplete)
 
 
-@among
-def runs() -> list[str]:
+def runs(incomplete: str) -> list[str]:
     """Runs of the store."""
-    from rsctl.store.run_kinds import RunKind
-
-    return [name for kind in RunKind for name in _names(_store().root / kind)]
+    return among(_run_names)(incomplete)
 
 
 def sweeps_and_runs(incomplete: str) -> list[str]:
@@ -79,93 +75,96 @@ def sweeps_and_runs(incomplete: str) -> list[str]:
     return sweeps(incomplete) + runs(incomplete)
 
 
-@among
-def subjects() -> list[str]:
+def subjects(incomplete: str) -> list[str]:
     """Names that `compare` takes: runs, and imported logs."""
-    return [*runs(""), *_names(_store().root / "imports")]
+    return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
 
 
 def levels(typed: str) -> list[str]:
     """Noise levels of the store's models, several separated by commas: their ids contain them."""
-    names = among(lambda: _names(_store().root / "models"))("")
-    found = [re.search(r"-s([0-9.e+-]+)-[0-9a-f]{8}$", name) for name in names]
+    found = [
+        re.search(r"-s([0-9.e+-]+)-[0-9a-f]{8}$", name)
+        for name in among(lambda: _names(_store().root / "models"))("")
+    ]
     return listed(sorted({one[1] for one in found if one}, key=float))(typed)
 
 
-@among
-def templates() -> list[str]:
+def templates(incomplete: str) -> list[str]:
     """Sweep files that come with rsctl."""
     from rsctl.config.templates import all_templates
 
-    return [one.name for one in all_templates()]
+    return among(lambda: [one.name for one in all_templates()])(incomplete)
 
 
-@among
-def certificates() -> Iterable[str]:
+def certificates(incomplete: str) -> list[str]:
     """Certificates, those of plugins too."""
-    from rsctl.certificates import certificates
-
-    _load_plugins()
-    return sorted(certificates())
+    return _of_catalog("certificates")(incomplete)
 
 
-def _of_catalog(kind: str) -> Names:
-    """The declarations of the catalog of one kind."""
+def methods(incomplete: str) -> list[str]:
+    """Training methods."""
+    return _of_catalog("methods")(incomplete)
+
+
+def models(incomplete: str) -> list[str]:
+    """Architectures."""
+    return _of_catalog("models")(incomplete)
+
+
+def datasets(incomplete: str) -> list[str]:
+    """Data sets."""
+    return _of_catalog("datasets")(incomplete)
+
+
+def explained(incomplete: str) -> list[str]:
+    """Names and keys that `explain` knows."""
 
     def names() -> Iterable[str]:
-        from rsctl import catalog
+        from rsctl.config.settings import load_settings
+        from rsctl.reference.entries import entries
 
-        _load_plugins()
-        return sorted(getattr(catalog, f"known_{kind}")())
+        load_settings()  # makes the plugins known
+        return sorted({one.name for one in entries()})
 
-    return among(names)
-
-
-methods, models, datasets = map(_of_catalog, ("methods", "models", "datasets"))
+    return among(names)(incomplete)
 
 
-@among
-def explained() -> Iterable[str]:
-    """Names and keys that `explain` knows."""
-    from rsctl.reference.entries import entries
-
-    _load_plugins()
-    return sorted({one.name for one in entries()})
-
-
-@among
-def topics() -> Iterable[str]:
+def topics(incomplete: str) -> list[str]:
     """Topics of `help`."""
-    from rsctl.reference import topics
 
-    return topics.topics()
+    def names() -> Iterable[str]:
+        from rsctl.reference import topics
+
+        return topics.topics()
+
+    return among(names)(incomplete)
 
 
-@among
-def profiles() -> Iterable[str]:
+def profiles(incomplete: str) -> list[str]:
     """Profiles of rsctl.toml, and the two that always exist."""
-    from rsctl.config.settings import load_settings
 
-    return load_settings().settings.everywhere
+    def names() -> Iterable[str]:
+        from rsctl.config.settings import load_settings
+
+        return load_settings().settings.everywhere
+
+    return among(names)(incomplete)
 
 
-@among
-def published() -> Iterable[str]:
+def published(incomplete: str) -> list[str]:
     """Published tables."""
-    from rsctl.report.baselines import published_tables
 
-    return published_tables()
+    def names() -> Iterable[str]:
+        from rsctl.report.baselines import published_tables
+
+        return published_tables()
+
+    return among(names)(incomplete)
 
 
 def one_of(*names: str) -> Names:
     """Complete one of a few fixed words."""
     return among(lambda: names)
-
-
-def _load_plugins() -> None:
-    from rsctl.config.settings import load_settings
-
-    load_settings()
 
 
 def _store() -> Store:
@@ -175,8 +174,32 @@ def _store() -> Store:
     return Store(load_settings().store)
 
 
+def _run_names() -> list[str]:
+    from rsctl.store.run_kinds import RunKind
+
+    return [name for kind in RunKind for name in _names(_store().root / kind)]
+
+
 def _names(folder: Path) -> list[str]:
     try:
         return sorted(entry.name for entry in os.scandir(folder) if not entry.name.startswith("."))
     except OSError:
         return []
+
+
+def _of_catalog(kind: str) -> Names:
+    def names() -> Iterable[str]:
+        from rsctl import catalog
+        from rsctl.certificates import certificates
+        from rsctl.config.settings import load_settings
+
+        load_settings()  # makes the plugins known
+        known: dict[str, Callable[[], Iterable[str]]] = {
+            "certificates": certificates,
+            "methods": catalog.known_methods,
+            "models": catalog.known_models,
+            "datasets": catalog.known_datasets,
+        }
+        return sorted(known[kind]())
+
+    return among(names)

@@ -34,7 +34,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
     measured = measure(store)
     cost, memory = estimate(plan, store, measured), estimate_memory(plan, measured, only_known=only_known)
     trained = [run_id for run_id in plan.models if store.model(run_id).model_file.exists()]
-    stages = [_Stage(plan, kind) for kind in TABLES]
+    stages = [stage for stage in (_stage(plan, kind) for kind in TABLES) if stage]
     tasks = sum(stage.tasks for stage in stages)
     draws = sum(stage.draws for stage in stages)
     sweep, notes, recipes = plan.sweep, notes_of(plan, place), recipes_of(plan)
@@ -44,7 +44,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         "",
         f"{'train':{WIDE}}{counted(len(plan.models), 'task')}"
         + (f" ({counted(len(trained), 'model')} trained already)" if trained else ""),
-        *(stage.text for stage in stages if stage.text),
+        *(stage.text for stage in stages),
         f"{'cost':{WIDE}}{cost.text}",
         f"{'memory':{WIDE}}{memory_text(memory)}",
         *recipe_lines(recipes),
@@ -90,17 +90,35 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
     return Description("\n".join(lines), values)
 
 
+@dataclass(frozen=True)
 class _Stage:
     """All tables of one kind."""
 
-    def __init__(self, plan: Plan, kind: RunKind) -> None:
-        tables = [table for table in plan.tables.values() if table.kind is kind]
-        self.tasks = sum(min(table.shards, len(table.images)) for table in tables)
-        sampled = [(len(table.images), table.spec) for table in tables if isinstance(table.spec, CountSpec)]
-        self.draws = sum(images * (spec.n0 + spec.n) for images, spec in sampled)
+    kind: RunKind
+    tasks: int
+    images: int
+    draws: int
+
+    @property
+    def text(self) -> str:
         draws = f", {counted(self.draws, 'draw')}" if self.draws else ""
-        images = counted(sum(len(table.images) for table in tables), "image")
-        self.text = f"{kind.verb:{WIDE}}{counted(self.tasks, 'task')}, {images}{draws}" if tables else ""
+        return f"{self.kind.verb:{WIDE}}{counted(self.tasks, 'task')}, {counted(self.images, 'image')}{draws}"
+
+
+def _stage(plan: Plan, kind: RunKind) -> _Stage | None:
+    tables = [table for table in plan.tables.values() if table.kind is kind]
+    if not tables:
+        return None
+    return _Stage(
+        kind,
+        sum(min(table.shards, len(table.images)) for table in tables),
+        sum(len(table.images) for table in tables),
+        sum(
+            len(table.images) * (table.spec.n0 + table.spec.n)
+            for table in tables
+            if isinstance(table.spec, CountSpec)
+        ),
+    )
 
 
 def _how(entry: PlannedRow) -> str:

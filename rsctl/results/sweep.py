@@ -151,46 +151,56 @@ def _mark_settings(results: Results) -> None:
         mark_varying(several)
 
 
-@dataclass
 class _Loader:
     """Loads the entries of a sweep's plan, and collects what its readers have to be told."""
 
-    store: Store
-    certificate: str | None
-    alpha: float | None
-    radii: Sequence[float] | None
-    keep: bool
-    files: Files = field(default_factory=Files)
-    rows: list[Measurement] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    asked: list[Asked] = field(default_factory=list)
-    stopped: dict[str, list[tuple[Measurement, Any]]] = field(default_factory=dict)
+    def __init__(
+        self,
+        store: Store,
+        certificate: str | None,
+        alpha: float | None,
+        radii: Sequence[float] | None,
+        *,
+        keep: bool,
+    ) -> None:
+        self._store, self._certificate, self._alpha, self._radii, self._keep = (
+            store,
+            certificate,
+            alpha,
+            radii,
+            keep,
+        )
+        self._files = Files()
+        self.rows: list[Measurement] = []
+        self.notes: list[str] = []
+        self.asked: list[Asked] = []
+        self.stopped: dict[str, list[tuple[Measurement, Any]]] = {}
 
     def load(self, entry: PlanEntry) -> None:
         """Add the measurements of an entry; none where it has other certificates than the one requested."""
-        run, radii = self.store.run(entry.kind, entry.run), self.radii or entry.radii
+        run, radii = self._store.run(entry.kind, entry.run), self._radii or entry.radii
         if entry.left_out and entry.left_out not in self.notes:
             self.notes.append(entry.left_out)
         order = requested_by(entry.images, run.table_spec)
         if entry.kind is RunKind.COUNTS:
-            if self.certificate not in known_verifiers():
+            if self._certificate not in known_verifiers():
                 self._certify(run, entry, order, radii)
         elif entry.kind is RunKind.ATTACKS:
             self.rows.append(measure_attack(self._begun(Reader(run, DistanceBounds), order), order, radii))
-        elif self.certificate in (None, verify_spec(run).verifier):
+        elif self._certificate in (None, verify_spec(run).verifier):
             self.rows.append(measure_proofs(self._begun(Reader(run, DistanceBounds), order), order, radii))
 
     def _begun(self, reader: Reader[R], order: ImageOrder) -> StoredTable[R]:
-        return finished_prefix(self.files.read(reader), order.positions)
+        return finished_prefix(self._files.read(reader), order.positions)
 
     def _certify(self, run: Run, entry: PlanEntry, order: ImageOrder, radii: Sequence[float]) -> None:
         table = self._begun(Reader(run, Rows), order)
         self.notes += [note for note in about_functions(table) if note not in self.notes]
-        for name in [self.certificate] if self.certificate else entry.certificates:
-            row = measure_counts(table, order, name, self.alpha or entry.alpha or 0.0, radii)
+        for name in [self._certificate] if self._certificate else entry.certificates:
+            row = measure_counts(table, order, name, self._alpha or entry.alpha or 0.0, radii)
             self.asked += asked_of(row)
             # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
-            self.rows.append(row if self.keep else replace(row, table=None))
+            self.rows.append(row if self._keep else replace(row, table=None))
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))
@@ -202,9 +212,9 @@ class _Loader:
         late = about_late_images((row.images, row.planned) for row in slow)
         return [
             *about_degenerate([*own, *results.attacked]),
-            *self.files.notes,
+            *self._files.notes,
             *self.notes,
             *warnings(results.rows, results.attacked),
             *([late] if late else []),
-            *about_missing(self.store, own),
+            *about_missing(self._store, own),
         ]

@@ -6,14 +6,15 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, with_config
-from typing_extensions import NotRequired
+from typing_extensions import NotRequired, TypedDict
 
-from rsctl.store.fields import Alpha, Amount, Count, Counts, Name, StoredRecord, Text, Time
+from rsctl.store.fields import STRICT, Alpha, Amount, Count, Counts, Name, Text, Time
 from rsctl.store.records import Kind, digest_of
 from rsctl.store.run_kinds import TABLES, RunKind
 
 
-class ImagesRecord(StoredRecord):
+@with_config(STRICT)
+class ImagesRecord(TypedDict):
     """The choice of a table's images."""
 
     of: Annotated[int, Field(ge=0, le=20_000_000)]
@@ -84,7 +85,8 @@ def _with_alpha(entry: PlanEntry) -> PlanEntry:
     return entry
 
 
-class PlanRecord(StoredRecord):
+@with_config(STRICT)
+class PlanRecord(TypedDict):
     """`sweeps/<name>/plan.json`."""
 
     schema: NotRequired[Literal[1]]
