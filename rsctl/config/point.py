@@ -59,68 +59,50 @@ class Point(Parameters):
     def _one_or_more(cls, value: Any) -> Any:
         return [value] if isinstance(value, dict) else value
 
-    @model_validator(mode="after")
-    def _to_transfer(self) -> Point:
-        settings = self.certification
-        if settings.transfer and (self.precision.certification == "fp32" or settings.stopping != "fixed"):
-            raise ValueError(
-                "certification.transfer needs counts of a fixed n in bf16 or tf32: "
-                "set precision.certification = 'bf16' (or 'tf32') and certification.stopping = 'fixed', or leave it out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _to_sum_up(self) -> Point:
-        if self.certification.gradient and (
-            self.noise != "gaussian" or self.exponent or self.certification.stopping != "fixed"
-        ):
-            raise ValueError(
-                "certification.gradient needs Gaussian noise and a fixed n, as 'second-order' does: "
-                "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _every_position(self) -> Point:
-        settings = self.certification
-        if self.noise == "splitting" and (
-            settings.stopping != "fixed" or settings.transfer or settings.selection == "clean"
-        ):
-            raise ValueError(
-                "noise = 'splitting' counts every position of its intervals once: leave out certification.stopping, .selection and "
-                ".transfer"
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _exact_law(self) -> Point:
-        settings = self.certification
-        if settings.arithmetic == "exact" and (
-            self.noise != "gaussian" or self.exponent or settings.shells or settings.gradient
-        ):
-            raise ValueError(
-                "certification.arithmetic = 'exact' supports Gaussian noise only, without shells and gradient sums: "
-                "set noise = 'gaussian' and exponent = 0 and leave out certification.shells and .gradient, or set 'float'"
-            )
-        return self
-
     @property
     def noise_level(self) -> float:
         """Sigma of the smoothed classifier; 0 where there is none."""
         return self.certification.sigma or self.sigma
 
     @model_validator(mode="after")
-    def _noise_to_certify_with(self) -> Point:
-        if self.noise != "gaussian" and (self.exponent or self.certification.shells):
-            raise ValueError(
-                f"noise = '{self.noise}' has no exponent and no shells: leave them out, or set noise = 'gaussian'"
-            )
-        if not self.certification.certificates and not self.verification and not self.attack:
-            raise ValueError(
-                "certification.certificates: give at least one, or add [[verification]] or [[attack]]"
-            )
-        if not self.noise_level and not self.verification and not self.attack:
-            raise ValueError(
-                "sigma = 0 trains without noise: set certification.sigma, or add [[verification]] or [[attack]]"
-            )
+    def _consistent(self) -> Point:
+        settings, others = self.certification, self.verification or self.attack
+        fixed, gaussian = settings.stopping == "fixed", self.noise == "gaussian" and not self.exponent
+        for wrong, text in (
+            (
+                settings.transfer and (self.precision.certification == "fp32" or not fixed),
+                "certification.transfer needs counts of a fixed n in bf16 or tf32: "
+                "set precision.certification = 'bf16' (or 'tf32') and certification.stopping = 'fixed', or leave it out",
+            ),
+            (
+                settings.gradient and not (gaussian and fixed),
+                "certification.gradient needs Gaussian noise and a fixed n, as 'second-order' does: "
+                "set noise = 'gaussian', exponent = 0 and certification.stopping = 'fixed', or leave it out",
+            ),
+            (
+                self.noise == "splitting"
+                and (not fixed or settings.transfer or settings.selection == "clean"),
+                "noise = 'splitting' counts every position of its intervals once: leave out certification.stopping, .selection and "
+                ".transfer",
+            ),
+            (
+                settings.arithmetic == "exact" and (not gaussian or settings.shells or settings.gradient),
+                "certification.arithmetic = 'exact' supports Gaussian noise only, without shells and gradient sums: "
+                "set noise = 'gaussian' and exponent = 0 and leave out certification.shells and .gradient, or set 'float'",
+            ),
+            (
+                self.noise != "gaussian" and (self.exponent or settings.shells),
+                f"noise = '{self.noise}' has no exponent and no shells: leave them out, or set noise = 'gaussian'",
+            ),
+            (
+                not settings.certificates and not others,
+                "certification.certificates: give at least one, or add [[verification]] or [[attack]]",
+            ),
+            (
+                not self.noise_level and not others,
+                "sigma = 0 trains without noise: set certification.sigma, or add [[verification]] or [[attack]]",
+            ),
+        ):
+            if wrong:
+                raise ValueError(text)
         return self

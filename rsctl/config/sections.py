@@ -117,10 +117,6 @@ class Certification(Parameters):
     def _consistent(self) -> Certification:
         if self.tile != "auto" and self.tile % self.block:
             raise ValueError(f"tile = {self.tile} is not a multiple of block = {self.block}")
-        return self
-
-    @model_validator(mode="after")
-    def _some_between(self) -> Certification:
         if self.stop and self.stop <= self.start:
             raise ValueError(f"stop = {self.stop} is not above start = {self.start}")
         return self

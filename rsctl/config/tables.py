@@ -40,22 +40,20 @@ def resolve_tables(
     sampled = point.noise_level and point.certification.certificates
     extras = _extras(point, problems)
     tables = [_counts(point, train, shape, extras)] if sampled else []
-    for what, key, sections, resolve in (
-        ("verification", "verifier", point.verification, _verification),
-        ("attack", "attack", point.attack, _attack),
+    for what, key, sections, kind, known, resolve in (
+        ("verification", "verifier", point.verification, Verification, known_verifiers(), _verification),
+        ("attack", "attack", point.attack, AttackTable, known_attacks(), _attack),
     ):
-        found: list[list[PointTable]] = []
+        found: list[PointTable | None] = []
         for number, values in enumerate(sections):
-            one = resolve(point, train, shape, values, f"{what}.{number}", problems)
+            where = f"{what}.{number}"
+            read = _read(kind, key, values, known, where, problems)
+            one = resolve(point, train, shape, *read, where, problems) if read else None
             if one and one in found:
-                problems.append(
-                    Problem(
-                        f"{what}.{number}.{key}",
-                        f"equals the {_ordinal(found.index(one))} [[{what}]]: remove or change one of them.",
-                    )
-                )
+                text = f"equals the {_ordinal(found.index(one))} [[{what}]]: remove or change one of them."
+                problems.append(Problem(f"{where}.{key}", text))
             found.append(one)
-            tables += one
+            tables += [one] if one else []
     return tables if len(problems) == before else None
 
 
@@ -138,17 +136,8 @@ def _extras(point: Point, problems: list[Problem]) -> dict[str, dict[str, Any]]:
 
 
 def _verification(
-    point: Point,
-    train: TrainSpec,
-    shape: DataShape,
-    values: dict[str, Any],
-    key: str,
-    problems: list[Problem],
-) -> list[PointTable]:
-    read = _read(Verification, "verifier", values, known_verifiers(), key, problems)
-    if read is None:
-        return []
-    section, verifier, parameters = read
+    point: Point, train: TrainSpec, shape: DataShape, section: Any, verifier: Verifier, parameters: Parameters, *_: Any
+) -> PointTable:  # fmt: skip
     spec = VerifySpec(
         **_about(point, train, shape),
         verifier=verifier.name,
@@ -157,27 +146,18 @@ def _verification(
         norm=section.norm,
         radii=sorted(section.radii),
     )
-    return [_table(point, spec, section, parameters, section.radii or point.certification.radii)]
+    return _table(point, spec, section, parameters, section.radii or point.certification.radii)
 
 
 def _attack(
-    point: Point,
-    train: TrainSpec,
-    shape: DataShape,
-    values: dict[str, Any],
-    key: str,
+    point: Point, train: TrainSpec, shape: DataShape, section: Any, attack: AttackDeclaration, parameters: Parameters, key: str,
     problems: list[Problem],
-) -> list[PointTable]:
-    read = _read(AttackTable, "attack", values, known_attacks(), key, problems)
-    if read is None:
-        return []
-    section, attack, parameters = read
+) -> PointTable | None:  # fmt: skip
     smoothed = section.target == "smoothed"
     if smoothed and (not point.noise_level or point.exponent or point.noise != "gaussian"):
-        problems.append(
-            Problem(f"{key}.target", "'smoothed' needs Gaussian noise: give sigma or certification.sigma.")
-        )
-        return []
+        text = "'smoothed' needs Gaussian noise: give sigma or certification.sigma."
+        problems.append(Problem(f"{key}.target", text))
+        return None
     spec = AttackSpec(
         **_drawn(point, train, shape),
         attack=attack.name,
@@ -190,7 +170,7 @@ def _attack(
         n=section.n if smoothed else 0,
         alpha=section.alpha if smoothed else 0.0,
     )
-    return [_table(point, spec, section, parameters, point.certification.radii)]
+    return _table(point, spec, section, parameters, point.certification.radii)
 
 
 def _table(
