@@ -101,18 +101,15 @@ class Plan:
 def make_plan(sweep: Sweep, file: str) -> Plan:
     """Deduplicate the points of a sweep into runs; raises Invalid for unknown certificates and empty image sets."""
     plan = Plan(sweep, {}, {}, [])
-    problems: dict[str, Problem] = {}
+    problems: dict[Problem, None] = {}
     for resolved in sweep.points:
         settings, resources, train = resolved.point.certification, resolved.point.resources, resolved.train
         for name in settings.certificates if resolved.count else ():
             if name not in certificates():
-                problem = Problem(
-                    "certification.certificates", unknown_name("certificate", name, certificates())
-                )
-                problems.setdefault(str(problem), problem)
+                text = unknown_name("certificate", name, certificates())
+                problems[Problem("certification.certificates", text)] = None
             elif refusal := refused(name, resolved):
-                problem = Problem("certification.certificates", refusal)
-                problems.setdefault(str(problem), problem)
+                problems[Problem("certification.certificates", refusal)] = None
         total = resolved.shape.counts["train" if settings.split == "val" else "test"]
         images_per_epoch = round(resolved.shape.counts["train"] * (1 - train.holdout))
         for spec in (*resolved.parents, train):
@@ -139,11 +136,10 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
             )
             if not images:
                 key = "certification.start" if settings.start else "certification.skip"
-                problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
-                problems.setdefault(str(problem), problem)
+                problems[Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")] = None
             _add(plan, PlannedRow(resolved, table, images, total))
     if problems:
-        raise Invalid(file, list(problems.values()))
+        raise Invalid(file, list(problems))
     return plan
 
 

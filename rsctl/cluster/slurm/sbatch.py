@@ -125,7 +125,8 @@ class Submitter:
         options = {name: escaped(value) for name, value in parameters.items()}
         further = {name: escaped(value) for name, value in further.items()}
         executor.update_parameters(**options, use_srun=False, additional_parameters=further)
-        tasks = [self._task(str(r.task.run.path), r.task.number, number) for r in array.requests]
+        limits = (self.profile.attempts, self.profile.staging or "", self.profile.snapshot_seconds)
+        tasks = [SlurmTask(str(r.task.run.path), r.task.number, number, *limits) for r in array.requests]
         given = array.resources.memory_gb or self.profile.memory_gb
         with _submission_environment(parameters):
             try:
@@ -151,31 +152,12 @@ class Submitter:
         tasks: dict[Path, dict[int, int]] = {}
         for index, request in enumerate(array.requests):
             tasks.setdefault(request.task.run.path, {})[request.task.number] = index
-        self.records[number] = [
-            (
-                Run(path),
-                Submission(
-                    id=number,
-                    profile=self.name,
-                    cluster=self.cluster,
-                    user=os.getuid(),
-                    claimed=time.time(),
-                    folder=str(folder),
-                    tasks=indices,
-                    array=len(array.requests) > 1,
-                ),
-            )
-            for path, indices in tasks.items()
-        ]
+        common = (number, self.name, self.cluster, os.getuid(), time.time(), str(folder))
+        many = len(array.requests) > 1
+        self.records[number] = [(Run(run), Submission(*common, tasks[run], many)) for run in tasks]
         for run, claim in self.records[number]:
             claim.write(run)
         return self.records[number]
-
-    def _task(self, run: str, number: int, submission: str) -> SlurmTask:
-        profile = self.profile
-        return SlurmTask(
-            run, number, submission, profile.attempts, profile.staging or "", profile.snapshot_seconds
-        )
 
     def roll_back(self) -> bool:
         """Cancel the submitted jobs, including any whose number was never returned, and remove the claims.
