@@ -40,7 +40,7 @@ FINEST = 0.25
 """Units, between the last image that wasn't confirmed and the first that was."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Smoothed:
     """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack."""
 

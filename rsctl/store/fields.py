@@ -49,18 +49,12 @@ class ShownImportRecord(StoredRecord):
     digest: NotRequired[str]
 
 
-SHOWN = Kind(ShownImportRecord, sealed=("n", "n0", "alpha"))
-
-
 class SpecRecord(StoredRecord):
     """`spec.json` of a run or an import; the spec itself is checked against its class."""
 
     schema: Annotated[int, Field(ge=1, lt=2**31)]
     hash: NotRequired[str]
     spec: NotRequired[dict[str, Any]]
-
-
-SPEC = Kind(SpecRecord)
 
 
 class LaunchRecord(StoredRecord):
@@ -103,9 +97,6 @@ class GitRecord(StoredRecord, total=False):
     dirty: bool
 
 
-LAUNCH = Kind(LaunchRecord, sealed=("alpha", "certificates"))
-
-
 def _by_class(seen: Any) -> Any:
     if not len(seen["labels"]) == len(seen["predicted"]) == len(seen["right"]):
         raise ValueError("labels, predicted and right must have an entry per class")
@@ -123,19 +114,10 @@ class ClassCountsRecord(StoredRecord):
     digest: NotRequired[str]
 
 
-SEEN = Kind(
-    Annotated[ClassCountsRecord, AfterValidator(_by_class)],
-    sealed=("training", "labels", "predicted", "right", "abstained"),
-)
-
-
 class TileRecord(StoredRecord):
     """`tile.json` of a table; it is checked against the block where it is used."""
 
     tile: Any
-
-
-TILE = Kind(TileRecord)
 
 
 class RateRecord(StoredRecord):
@@ -158,9 +140,6 @@ class BenchRecord(StoredRecord):
     rows: Annotated[list[RateRecord], Field(max_length=10_000), FailFast()]
 
 
-BENCH = Kind(BenchRecord)
-
-
 class ForwardRecord(StoredRecord):
     """`<cache>/rsctl/networks/<hash>.json`: FLOPs and bytes of a network on one image, and the bytes of its weights."""
 
@@ -172,18 +151,12 @@ class ForwardRecord(StoredRecord):
     sampling_bf16: Amount
 
 
-FORWARD = Kind(ForwardRecord)
-
-
 class ImportedRecord(StoredRecord):
     """`taken.json` of a model: the part of a published checkpoint that was imported, and its normalisation."""
 
     normalisation: Text
     stored: Texts
     stated: bool
-
-
-TAKEN_RECORD = Kind(ImportedRecord)
 
 
 class LogSourceRecord(StoredRecord, total=False):
@@ -210,4 +183,15 @@ class LogsRecord(StoredRecord):
     logs: dict[str, LogSourceRecord]
 
 
+SHOWN = Kind(ShownImportRecord, sealed=("n", "n0", "alpha"))
+SPEC = Kind(SpecRecord)
+LAUNCH = Kind(LaunchRecord, sealed=("alpha", "certificates"))
+SEEN = Kind(
+    Annotated[ClassCountsRecord, AfterValidator(_by_class)],
+    sealed=("training", "labels", "predicted", "right", "abstained"),
+)
+TILE = Kind(TileRecord)
+BENCH = Kind(BenchRecord)
+FORWARD = Kind(ForwardRecord)
+TAKEN_RECORD = Kind(ImportedRecord)
 LOGS = Kind(LogsRecord)

@@ -21,9 +21,6 @@ class TaskRecord(StoredRecord):
     images: Annotated[list[Annotated[int, Field(ge=0, lt=2**53)]], FailFast()]
 
 
-TASK = Kind(TaskRecord)
-
-
 class ClaimRecord(StoredRecord):
     """The first record of an attempt: who made it."""
 
@@ -73,16 +70,6 @@ def _record(values: Any) -> str:
     return str(values.get("record")) if isinstance(values, dict) else ""
 
 
-ATTEMPT = Kind(
-    Annotated[
-        Annotated[ClaimRecord, Tag("claim")]
-        | Annotated[ProgressRecord, Tag("progress")]
-        | Annotated[EndRecord, Tag("end")],
-        Discriminator(_record),
-    ]
-)
-
-
 class EpochRecord(StoredRecord):
     """A line of `metrics.<attempt>.jsonl`."""
 
@@ -90,9 +77,6 @@ class EpochRecord(StoredRecord):
     loss: Number
     accuracy: Number
     lr: Number
-
-
-EPOCH = Kind(EpochRecord)
 
 
 class RequestRecord(StoredRecord):
@@ -107,18 +91,12 @@ class RequestRecord(StoredRecord):
     submitted: Time
 
 
-REQUEST = Kind(RequestRecord)
-
-
 class EndingRecord(StoredRecord):
     """`queue/<host>/ended/<task>.json`."""
 
     task: Key
     state: Literal["cancelled", "failed", "lost"]
     reason: Text
-
-
-ENDING = Kind(EndingRecord)
 
 
 class SubmissionRecord(StoredRecord):
@@ -135,16 +113,10 @@ class SubmissionRecord(StoredRecord):
     job: Annotated[str, Field(pattern=r"^[0-9]{0,18}$")]
 
 
-SUBMISSION = Kind(SubmissionRecord)
-
-
 class CancelledRecord(StoredRecord):
     """`<run>/submissions/<id>.cancelled-<n>.json`."""
 
     tasks: Counts
-
-
-CANCELLED = Kind(CancelledRecord)
 
 
 class ListedRecord(StoredRecord):
@@ -153,4 +125,18 @@ class ListedRecord(StoredRecord):
     tasks: list[Any]
 
 
+TASK = Kind(TaskRecord)
+ATTEMPT = Kind(
+    Annotated[
+        Annotated[ClaimRecord, Tag("claim")]
+        | Annotated[ProgressRecord, Tag("progress")]
+        | Annotated[EndRecord, Tag("end")],
+        Discriminator(_record),
+    ]
+)
+EPOCH = Kind(EpochRecord)
+REQUEST = Kind(RequestRecord)
+ENDING = Kind(EndingRecord)
+SUBMISSION = Kind(SubmissionRecord)
+CANCELLED = Kind(CancelledRecord)
 LISTED = Kind(ListedRecord)
