@@ -102,18 +102,10 @@ class SlurmProfile(SharedStore):
     @classmethod
     def _one_line(cls, value: Any) -> Any:
         """Each becomes part of a batch script, in which a second line would be a command or an option of its own."""
-        parts = (
-            [*value, *value.values()]
-            if isinstance(value, dict)
-            else value
-            if isinstance(value, list)
-            else [value]
-        )
-        if any(
-            printable(part.replace("\t", " ")) != part.replace("\t", " ")
-            for part in parts
-            if isinstance(part, str)
-        ):
+        several = [*value, *value.values()] if isinstance(value, dict) else value
+        parts = several if isinstance(several, list) else [several]
+        texts = [part.replace("\t", " ") for part in parts if isinstance(part, str)]
+        if any(printable(text) != text for text in texts):
             raise ValueError("must be one line without control characters (of setup, each entry)")
         return value
 
@@ -277,12 +269,8 @@ def _profiles(tables: Any, problems: list[Problem]) -> dict[str, Profile]:
         elif backend not in BACKENDS:
             problems.append(Problem(f"profiles.{name}.backend", unknown("backend", str(backend), BACKENDS)))
         elif name == "local" and backend != "local":
-            problems.append(
-                Problem(
-                    "profiles.local.backend",
-                    "is reserved for this machine; give a cluster's profile another name.",
-                )
-            )
+            text = "is reserved for this machine; give a cluster's profile another name."
+            problems.append(Problem("profiles.local.backend", text))
         else:
             model: type[Any] = BACKENDS[backend]
             profile = check(model, table, f"profiles.{name}", problems)
