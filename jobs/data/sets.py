@@ -169,16 +169,15 @@ def read_folder(
     """An `imagefolder`: the chosen files, shorter side to `size`, centre crop; in memory, or from their files where they don't fit."""
     files = image_files(root, split, shape.class_names)
     chosen = files if positions is None else [files[position] for position in positions]
-    labels = [label for _, label, _ in chosen]
+    names, labels = [file for file, _, _ in chosen], [label for _, label, _ in chosen]
     fingerprint = listing_fingerprint(files, shape.size, root, parameters)
     if refusal := too_large(shape.held_bytes(len(chosen))):
         print(f"images are read from their files: {refusal}", flush=True)
-        names = [file for file, _, _ in chosen]
         return FileImages(root, names, labels, shape, fingerprint, shape.size, positions, parameters)
     pixels = np.empty((len(chosen), 3, shape.size, shape.size), dtype=np.uint8)
 
     def decode(row: int) -> None:
-        with read_image(root / chosen[row][0], parameters) as image:
+        with read_image(root / names[row], parameters) as image:
             pixels[row] = centre_crop(image, shape.size, shape.size).transpose(2, 0, 1)
 
     decode_each(len(chosen), sum(length for _, _, length in chosen) / max(1, len(chosen)), decode)
@@ -210,12 +209,6 @@ def read_imagenet(
             f"dataset: {root / folder} has {len(files)} images, not {shape.counts[split]}. {place}"
         )
     chosen = files if positions is None else [files[position] for position in positions]
-    return FileImages(
-        root,
-        [file for file, _, _ in chosen],
-        [label for _, label, _ in chosen],
-        shape,
-        listing_fingerprint(files, shape.size, root),
-        round(shape.size * IMAGENET_RESIZE),
-        positions,
-    )
+    paths, labels = [file for file, _, _ in chosen], [label for _, label, _ in chosen]
+    fingerprint, side = listing_fingerprint(files, shape.size, root), round(shape.size * IMAGENET_RESIZE)
+    return FileImages(root, paths, labels, shape, fingerprint, side, positions)

@@ -188,9 +188,8 @@ def status_text(values: dict[str, Any]) -> str:
     lines = [plain(notice) for notice in values["notices"]]
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
-        parts = [f"{n} {s}" for s, n in sweep["states"].items()]
-        if sweep["again"]:
-            parts.append(f"{sweep['again']} redoing lost work")
+        summary = Summary(sweep["states"], sweep["progress"], sweep["again"]).text
+        parts = [summary] if summary else []
         if logs := len(sweep["imports"]):
             parts.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):

@@ -174,22 +174,14 @@ def _defaults(
 
 def _predictions(pupil: TrainSpec, teacher: TrainSpec, draws: int) -> TrainSpec:
     """The run of the teacher's predictions that this student needs, with all that they depend on and nothing else."""
+    own = ("dataset", "dataset_parameters", "data", "seed", "precision", "exponent", "noise", "teacher")
     return TrainSpec(
         method=PREDICTIONS.name,
         revision=PREDICTIONS.revision,
         hyperparameters={"draws": draws},
         recipe=Recipe(),
-        dataset=pupil.dataset,
-        dataset_parameters=pupil.dataset_parameters,
-        data=pupil.data,
-        model=teacher.model,
-        model_parameters=teacher.model_parameters,
-        sigma=teacher.sigma,
-        seed=pupil.seed,
-        precision=pupil.precision,
-        exponent=pupil.exponent,
-        noise=pupil.noise,
-        teacher=pupil.teacher,
+        **{name: getattr(pupil, name) for name in own},
+        **{name: getattr(teacher, name) for name in ("model", "model_parameters", "sigma")},
     )
 
 

@@ -25,6 +25,9 @@ class ImageRows:
     PATHS: ClassVar[Mapping[str, str]] = {}
     """Data sets of columns with another name in the file."""
 
+    WIDE: ClassVar[Sequence[str]] = ()
+    """Columns with a number for each class."""
+
     index: NDArray[np.int64]
     """Position in the data split."""
     label: NDArray[np.int32]
@@ -44,9 +47,10 @@ class ImageRows:
         return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.COLUMNS})
 
     @classmethod
-    def empty(cls: type[_Rows]) -> _Rows:
+    def empty(cls: type[_Rows], classes: int = 1) -> _Rows:
         """No image at all."""
-        return cls(**{name: np.empty(0, kind) for name, kind in cls.COLUMNS.items()})
+        shapes = {name: (0, classes) if name in cls.WIDE else (0,) for name in cls.COLUMNS}
+        return cls(**{name: np.empty(shapes[name], kind) for name, kind in cls.COLUMNS.items()})
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -66,7 +70,7 @@ class ImageRows:
         """The first inconsistency, or empty; `functions` is the number of functions in the file."""
         for name, kind in self.COLUMNS.items():
             column = getattr(self, name)
-            rank = 2 if name in ("counts", "selection_counts") else 1
+            rank = 2 if name in self.WIDE else 1
             if column.ndim != rank or len(column) != len(self) or column.dtype != np.dtype(kind):
                 return f"'{self.PATHS.get(name, name)}' has shape {column.shape} and type {column.dtype}"
         if (self.index < 0).any() or len(np.unique(self.index)) != len(self):
@@ -83,6 +87,7 @@ class Rows(ImageRows):
     """Counts under noise."""
 
     COLUMNS = {**ImageRows.COLUMNS, "selection_counts": "i4", "counts": "i4", "n": "i8"}
+    WIDE = ("selection_counts", "counts")
 
     selection_counts: NDArray[np.int32]
     """(N, C): the n0 draws that choose the class."""
@@ -102,14 +107,6 @@ class Rows(ImageRows):
     @property
     def shape(self) -> tuple[int, ...]:
         return self.counts.shape[1:]
-
-    @classmethod
-    def empty(cls, classes: int = 1) -> Rows:
-        wide = ("selection_counts", "counts")
-        columns: dict[str, Any] = {
-            name: np.empty((0, classes) if name in wide else 0, kind) for name, kind in cls.COLUMNS.items()
-        }
-        return cls(**columns)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Rows]) -> Rows:
