@@ -24,6 +24,18 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
 
+_ORDER = (
+    State.RUNNING,
+    State.QUEUED,
+    State.WAITING,
+    State.DONE,
+    State.FAILED,
+    State.LOST,
+    State.CANCELLED,
+    State.UNKNOWN,
+    State.NEW,
+)
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -42,10 +54,10 @@ class Summary:
 
 
 def summarize(found: Iterable[TaskStatus]) -> Summary:
-    """Count tasks by state, in their order, and average their progress."""
+    """Count tasks by state, in a fixed order, and average their progress."""
     everything = list(found)
     counted = Counter(status.state for status in everything)
-    states = {state.value: counted[state] for state in State if counted[state]}
+    states = {state.value: counted[state] for state in _ORDER if counted[state]}
     progress = sum(s.progress for s in everything) / len(everything) if everything else 0.0
     return Summary(states, progress, sum(s.repeated > 0 for s in everything))
 
@@ -188,8 +200,9 @@ def status_text(values: dict[str, Any]) -> str:
     lines = [plain(notice) for notice in values["notices"]]
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
-        summary = Summary(sweep["states"], sweep["progress"], sweep["again"]).text
-        parts = [summary] if summary else []
+        parts = [f"{n} {s}" for s, n in sweep["states"].items()]
+        if sweep["again"]:
+            parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
             parts.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
