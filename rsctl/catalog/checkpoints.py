@@ -16,7 +16,6 @@ from pydantic import AfterValidator, Field
 
 from rsctl.catalog import known_methods
 from rsctl.catalog.declare import Method, ModelTask, Parameters
-from rsctl.catalog.described import described
 from rsctl.catalog.weight_files import content, require_weights, weights_file
 from rsctl.errors import InputError, unknown
 
@@ -103,7 +102,18 @@ def _sha256(path: Path, changed: int, size: int) -> str:
     return hashlib.sha256(content(path)).hexdigest()
 
 
-CHECKPOINT = ModelTask(**described(__file__), parameters=CheckpointParameters)
+CHECKPOINT = ModelTask(
+    name="checkpoint",
+    title="A published checkpoint",
+    citation="the file",
+    revision=1,
+    parameters=CheckpointParameters,
+    implementation="jobs.import_checkpoint",
+    about="Takes a network from a file in place of training one: of PyTorch, of safetensors, or a folder of accelerate. From then on it "
+    "is a model like any other, named by the content of the file.",
+    use_when="To certify, verify or attack weights that others published; `rsctl certify FILE` does it without a sweep file.",
+    example={"method.file": "checkpoint.pth.tar"},
+)
 
 
 def model_sources() -> dict[str, Method | ModelTask]:

@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import Field
 
 from rsctl.catalog.declare import ModelTask, Parameters
-from rsctl.catalog.described import described
 
 
 class PredictionsParameters(Parameters):
@@ -21,4 +20,11 @@ class PredictionsParameters(Parameters):
     """Noises per training image."""
 
 
-PREDICTIONS = ModelTask(**described(__file__), parameters=PredictionsParameters)
+PREDICTIONS = ModelTask(
+    name="smoothed-predictions",
+    title="A teacher's smoothed predictions",
+    citation="Jeong, Kim, Shin: Confidence-aware Training of Smoothed Classifiers for Certified Robustness, AAAI 2023",
+    revision=1,
+    parameters=PredictionsParameters,
+    implementation="jobs.training.teacher_predictions",
+)
