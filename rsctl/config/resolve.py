@@ -209,12 +209,8 @@ def _parents(
             return None
         table = {**table}
         model = table.pop("model", point.model)
-        levels = check(
-            Levels,
-            {key: table.pop(key) for key in Levels.model_fields if key in table},
-            f"method.{role}",
-            problems,
-        )
+        own_levels = {key: table.pop(key) for key in Levels.model_fields if key in table}
+        levels = check(Levels, own_levels, f"method.{role}", problems)
         if levels is None:
             return None
         changes = {
@@ -230,12 +226,8 @@ def _parents(
         if parent is None:
             return None
         if role == "start" and changes["model"] != point.model:
-            problems.append(
-                Problem(
-                    "method.start.model",
-                    f"must be the run's model, {point.model['name']}, which takes over its weights.",
-                )
-            )
+            text = f"must be the run's model, {point.model['name']}, which takes over its weights."
+            problems.append(Problem("method.start.model", text))
             return None
         found[role] = parent
     return found
@@ -244,17 +236,12 @@ def _parents(
 def _check_declaration(method: Method, defaults: dict[str, Any], problems: list[Problem]) -> None:
     """Check a plugin's declaration: its loss module and the fields of its defaults must exist."""
     allowed = {*method.parameters.model_fields, *Recipe.model_fields}
-    for key in sorted(set(defaults) - allowed):
-        problems.append(
-            Problem("method", f"'{method.name}' declares a default for the {unknown('field', key, allowed)}")
-        )
+    wrong = [f"a default for the {unknown('field', key, allowed)}" for key in sorted(set(defaults) - allowed)]
     if method.implementation and not module_exists(method.implementation):
-        problems.append(
-            Problem(
-                "method",
-                f"'{method.name}' declares its loss in '{method.implementation}', which doesn't exist. Fix the plugin's declaration.",
-            )
+        wrong.append(
+            f"its loss in '{method.implementation}', which doesn't exist. Fix the plugin's declaration."
         )
+    problems += [Problem("method", f"'{method.name}' declares {text}") for text in wrong]
 
 
 def _choose(

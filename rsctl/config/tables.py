@@ -197,12 +197,9 @@ def _read(
         return None
     if known.norm not in declaration.norms:
         others = ", ".join(sorted(name for name, other in among.items() if known.norm in other.norms))
+        text = f"{declaration.name} supports {', '.join(declaration.norms)}, not '{known.norm}'"
         problems.append(
-            Problem(
-                f"{key}.norm",
-                f"{declaration.name} supports {', '.join(declaration.norms)}, not '{known.norm}'"
-                + (f", which these support: {others}." if others else "."),
-            )
+            Problem(f"{key}.norm", text + (f", which these support: {others}." if others else "."))
         )
         return None
     own = {name: value for name, value in values.items() if name not in fields}
