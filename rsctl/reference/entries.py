@@ -39,7 +39,7 @@ from rsctl.config.sections import (
 )
 from rsctl.errors import InputError
 from rsctl.reference.entry import Parameter, ReferenceEntry, StatedDefault
-from rsctl.reference.examples import JOINT, example_of, example_of_key, put
+from rsctl.reference.examples import JOINT, STRUCTURE, example_of, example_of_key, put
 from rsctl.reference.schema import fields
 from rsctl.text import counted
 
@@ -65,21 +65,6 @@ TABLES: dict[str, type[BaseModel]] = {
     **{f"resources.{stage}": StageResources for stage in Resources.model_fields},
 }
 """Tables of a sweep file; its other keys are those of `Point`."""
-STRUCTURE = {
-    "training": "Recipe of the training: values here override those of each method for this data set and noise level.",
-    "certification": "Draws, images and certificates of the smoothed classifier.",
-    "verification": "Verifiers that prove radii of the network itself, without sampling: one [[verification]] table each.",
-    "attack": "Attacks that search for adversarial images: one [[attack]] table each.",
-    "precision": "Arithmetic of training and certification, explicit because a certificate is for the function as executed.",
-    "resources": "Resources of a task of each stage: [resources.training], [resources.certification] and so on.",
-    "grid": "Lists of values for any key of the file: every combination is a run.",
-    "method.training": "Recipe values of this method alone, in place of [training].",
-    "method.grid": "Lists of values for this method alone; its sigma and seed replace those of the sweep.",
-    "method.start": "The model whose weights the training begins with: a method's name or table, which may also have `sigma`, `seed` and "
-    "`model`, or { checkpoint = \"file\" }. It is trained first, once.",
-    "method.teacher": "The model that the method learns from, given as `method.start` is.",
-}  # fmt: skip
-"""Tables of the file, and keys that no field declares."""
 
 
 def entries() -> tuple[ReferenceEntry, ...]:
@@ -120,8 +105,11 @@ def find(name: str) -> list[ReferenceEntry]:
     raise InputError(f"nothing is called '{name}'.{hint} 'rsctl explain' lists every name.")
 
 
+def _parameters(model: type[BaseModel]) -> tuple[Parameter, ...]:
+    return tuple(Parameter(name, schema) for name, schema in fields(model).items())
+
+
 def _declared(kind: str, one: Any) -> ReferenceEntry:
-    parameters = fields(one.parameters) if hasattr(one, "parameters") else {}
     return ReferenceEntry(
         kind,
         one.name,
@@ -130,7 +118,7 @@ def _declared(kind: str, one: Any) -> ReferenceEntry:
         one.use_when,
         _guarantees(one),
         one.citation,
-        tuple(Parameter(name, schema) for name, schema in parameters.items()),
+        _parameters(one.parameters) if hasattr(one, "parameters") else (),
         tuple(_defaults(one)) if isinstance(one, Method) else (),
         example_of(kind, one),
         special=getattr(one, "special", False),
@@ -201,7 +189,7 @@ def _keys(methods: Iterable[Method]) -> Iterator[ReferenceEntry]:
     for name in Point.model_fields:
         if name not in TABLES and name != "resources":
             yield _key(Point, name)
-    for table, model in TABLES.items():
+    for prefix, model in TABLES.items():
         for name in model.model_fields:
             sourced = [
                 replace(one, where=f"{method.name}, {one.where}", values={name: one.values[name]})
@@ -209,14 +197,10 @@ def _keys(methods: Iterable[Method]) -> Iterator[ReferenceEntry]:
                 for one in _defaults(method)
                 if model is Recipe and name in one.values
             ]
-            yield _key(model, name, f"{table}.", sourced)
+            yield _key(model, name, f"{prefix}.", sourced)
     for name, text in STRUCTURE.items():
-        own = (
-            fields(TABLES["resources.training" if name == "resources" else name])
-            if "." not in name and name != "grid"
-            else {}
-        )
-        parameters = tuple(Parameter(key, schema) for key, schema in own.items())
+        table = TABLES.get("resources.training" if name == "resources" else name)
+        parameters = _parameters(table) if table else ()
         yield ReferenceEntry(
             "key", name, first_sentence(text), text, parameters=parameters, example=example_of_key(name, None)
         )
@@ -272,7 +256,7 @@ def _measurement(extra: Extra) -> ReferenceEntry:
         key,
         "Measurement of a plugin",
         cleandoc(extra.parameters.__doc__ or ""),
-        parameters=tuple(Parameter(name, schema) for name, schema in fields(extra.parameters).items()),
+        parameters=_parameters(extra.parameters),
         example=put(example_of_key("certification", None), {key: {}}),
     )
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from copy import deepcopy
+from importlib.resources import files
 from typing import Any
 
+import tomli
 from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_datasets
@@ -27,56 +29,10 @@ FEW_IMAGES = 20
 """The same of a verifier or an attack."""
 MOST = 3
 """Parameters that an example shows."""
-BESIDE: dict[str, dict[str, Any]] = {
-    "certification.arithmetic": {"certification.arithmetic": "exact"},
-    "precision.certification": {"precision.certification": "bf16"},
-    "precision.training": {"precision.training": "bf16"},
-    "attack.target": {"attack.target": "smoothed"},
-    "certification.split": {"certification.split": "val"},
-    "certification.tile": {"certification.tile": "auto"},
-    "noise": {"noise": "uniform", "certification.certificates": ["uniform-l1"]},
-    "certification.gradient": {"certification.gradient": True, "certification.n": 10_000, "certification.certificates": ["second-order"]},
-    "certification.selection": {"certification.selection": "clean", "certification.certificates": ["single-pass"]},
-    "certification.stopping": {
-        "certification.stopping": "certify-at-radii",
-        "certification.stop_radii": [0.5],
-        "certification.certificates": ["sequential"],
-    },
-    "certification.stop_radii": {"certification.stopping": "certify-at-radii", "certification.certificates": ["sequential"]},
-    "certification.stop_delta": {"certification.stopping": "radius-within", "certification.certificates": ["sequential"]},
-    "certification.shells": {"exponent": 10, "certification.certificates": ["dsrs"]},
-    "certification.transfer": {"certification.transfer": 1000, "precision.certification": "bf16", "certification.certificates": ["transfer"]},
-    "certification.val_share": {"certification.split": "val"},
-    "certification.start": {"dataset": "mnist"},
-    "certification.stop": {"dataset": "mnist", "certification.start": 500},
-    "training.nesterov": {"training.nesterov": True},
-    "training.augment": {"training.augment": False},
-    "training.mirror": {"training.mirror": False},
-    "training.hold_epochs": {"training.schedule": "cosine", "training.warmup_epochs": 0.0},
-    "training.exponent_warmup": {"exponent": 10, "certification.certificates": ["neyman-pearson"]},
-    "training.step_epochs": {"training.schedule": "step"},
-    "training.step_factor": {"training.schedule": "step"},
-    "training.step_shift": {"training.schedule": "step"},
-    "training.milestones": {"training.schedule": "step"},
-    "training.noise_steps": {"method": {"name": "smoothadv"}},
-    "exponent": {"certification.certificates": ["neyman-pearson"]},
-    "verification.keep_images": {"verification.keep_images": False},
-    "attack.keep_images": {"attack.keep_images": False},
-    "attack.noises": {"attack.target": "smoothed"},
-    "attack.n": {"attack.target": "smoothed"},
-    "attack.alpha": {"attack.target": "smoothed"},
-    "training": {"training.epochs": 30},
-    "certification": {"certification.n": 10_000, "certification.certificates": ["cohen"]},
-    "verification": {"verification": [{"verifier": "crown", "radii": ["2/255"]}]},
-    "attack": {"attack": [{"attack": "ddn"}]},
-    "precision": {"precision.certification": "bf16"},
-    "resources": {"resources.training.threads": 2},
-    "grid": {"grid.sigma": [0.25, 0.5]},
-    "method.training": {"method.training": {"epochs": 30}},
-    "method.grid": {"method.name": "smoothadv", "method.grid": {"epsilon": [0.25, 0.5]}},
-    "method.start": {"method.start": {"name": "gaussian", "sigma": 0.0}},
-    "method.teacher": {"method.name": "cat-rs", "method.teacher": {"name": "gaussian", "sigma": 0.25}},
-}  # fmt: skip
+_DATA = tomli.loads(files("rsctl.reference").joinpath("sweep_file.toml").read_text(encoding="utf-8"))
+STRUCTURE: dict[str, str] = _DATA["structure"]
+"""Tables of the file, and keys that no field declares."""
+BESIDE: dict[str, dict[str, Any]] = _DATA["examples"]
 """Keys whose example isn't their default, and those that need others beside them."""
 
 

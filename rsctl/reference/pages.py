@@ -55,26 +55,20 @@ def page(entry: ReferenceEntry) -> Iterator[tuple[str, str]]:
 
 def listing() -> Iterator[tuple[str, str]]:
     """Every name with its title, kind by kind."""
+    further = {
+        "certificate": "\n  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm.",
+        "key": "\n  resources.certification, .verification and .attack have the same keys.",
+    }
     for kind, heading in KINDS.items():
-        lines = list(_lines(kind))
-        if kind == "certificate":
-            lines.append("  Each probabilistic ℓ2 one also as NAME-l1 and NAME-linf: read in that norm.")
-        if kind == "key":
-            lines.append("  resources.certification, .verification and .attack have the same keys.")
-        yield heading, "\n".join(lines)
+        yield heading, names(kind, "  ", "", "special: ") + further.get(kind, "")
 
 
-def _lines(kind: str) -> Iterator[str]:
-    shown = [one for one in entries() if one.kind == kind and not one.variant]
+def names(kind: str, indent: str, prefix: str = "", special: str = "") -> str:
+    """The names of a kind that begin with the prefix, a line of 80 columns for each; `special` marks titles that few need."""
+    shown = [one for one in entries() if one.kind == kind and one.name.startswith(prefix) and not one.variant]
     width = max(len(one.name) for one in shown) + 2
-    for one in shown:
-        title = f"special: {one.title}" if one.special else one.title
-        yield "  " + shortened(f"{one.name:{width}}{title}", WIDTH - 2)
-
-
-def shortened(text: str, width: int) -> str:
-    """The text on one line of this width."""
-    return text if len(text) <= width else f"{text[: width - 1].rstrip()}…"
+    lines = (f"{indent}{one.name:{width}}{special * one.special}{one.title}" for one in shown)
+    return "\n".join(line if len(line) <= WIDTH else f"{line[: WIDTH - 1].rstrip()}…" for line in lines)
 
 
 def wrapped(text: str, indent: str = "", first: str | None = None) -> str:

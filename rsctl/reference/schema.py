@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -37,14 +37,16 @@ def sweep_schema() -> Schema:
     """The JSON Schema (draft 2020-12) of a sweep file, with the names and parameters of the plugins in use."""
     top = fields(Point)
     recipe = _table(fields(Recipe), top["training"])
+    known = fields(Certification)
+    certificates_ = {**known["certificates"], "items": _names(certificates())}
     stages = {stage: _table(fields(StageResources), info) for stage, info in fields(Resources).items()}
     properties = {
         **top,
-        "dataset": _named("dataset", known_datasets()),
-        "model": _named("model", known_models()),
+        "dataset": _with_parameters("dataset", known_datasets()),
+        "model": _with_parameters("model", known_models()),
         "method": _one_or_more("method", top["method"]),
         "training": recipe,
-        "certification": _table(_certification(), top["certification"]),
+        "certification": _table({**known, "certificates": certificates_}, top["certification"]),
         "verification": _one_or_more("verification", top["verification"]),
         "attack": _one_or_more("attack", top["attack"]),
         "precision": _table(fields(Precision), top["precision"]),
@@ -96,12 +98,9 @@ def _table(properties: Mapping[str, Schema], info: Mapping[str, Any] | None = No
     return {**described, "type": "object", "properties": dict(properties), "additionalProperties": False}
 
 
-def _about(declared: Any) -> str:
-    return " ".join(filter(None, (f"{declared.title}.", getattr(declared, "about", ""))))
-
-
 def _name(declared: Any) -> Schema:
-    return {"const": declared.name, "description": _about(declared)}
+    about = " ".join(filter(None, (f"{declared.title}.", getattr(declared, "about", ""))))
+    return {"const": declared.name, "description": about}
 
 
 def _names(among: Mapping[str, Any], description: str = "") -> Schema:
@@ -109,14 +108,16 @@ def _names(among: Mapping[str, Any], description: str = "") -> Schema:
     return {"description": description, "type": "string", "oneOf": [_name(one) for one in among.values()]}
 
 
-def _named(key: str, among: Mapping[str, DataSet] | Mapping[str, Model]) -> Schema:
+def _named(among: Mapping[str, Any], tables: Iterable[Schema], unnamed: Mapping[str, Schema]) -> Schema:
     """A name, or a table of a name and the parameters of what has it; without a name the grid has some."""
-    tables = [_with_name(one, fields(one.parameters)) for one in among.values()]
-    tables.append({"not": {"required": ["name"]}, **_table(_together(key, among, named=False))})
-    return {
-        "description": fields(Point)[key]["description"],
-        "anyOf": [_names(among), {"type": "object", "oneOf": tables}],
-    }
+    every = [*tables, {"not": {"required": ["name"]}, **_table(unnamed)}]
+    return {"anyOf": [_names(among), {"type": "object", "oneOf": every}]}
+
+
+def _with_parameters(key: str, among: Mapping[str, DataSet] | Mapping[str, Model]) -> Schema:
+    tables = (_with_name(one, fields(one.parameters)) for one in among.values())
+    named = _named(among, tables, _together(key, among, named=False))
+    return {"description": fields(Point)[key]["description"], **named}
 
 
 def _with_name(declared: Any, properties: Mapping[str, Schema], key: str = "name") -> Schema:
@@ -134,23 +135,15 @@ def _together(key: str, among: Mapping[str, Any], *, named: bool = True) -> dict
 
 
 def _method_entry() -> Schema:
-    """One method: its name, or its table."""
-    tables = [_method(one) for one in model_sources().values()]
-    # A method's grid may give its name.
-    tables.append(
-        {
-            "not": {"required": ["name"]},
-            **_table(
-                {
-                    **_together("method", model_sources(), named=False),
-                    **{role: {} for role in ROLES},
-                    "training": _ref("training"),
-                    "grid": _method_grid(_together("method", model_sources())),
-                }
-            ),
-        }
-    )
-    return {"anyOf": [_names(model_sources()), {"type": "object", "oneOf": tables}]}
+    """One method: its name, or its table, whose grid may give the name."""
+    sources = model_sources()
+    unnamed = {
+        **_together("method", sources, named=False),
+        **{role: {} for role in ROLES},
+        "training": _ref("training"),
+        "grid": _method_grid(_together("method", sources)),
+    }
+    return _named(sources, map(_method, sources.values()), unnamed)
 
 
 def _method(method: Method | ModelTask) -> Schema:
@@ -173,11 +166,6 @@ def _method_grid(parameters: Mapping[str, Schema]) -> Schema:
     dotted = _dotted({"training": _table(fields(Recipe))})
     grid["properties"] = {**grid["properties"], "training": _ref("training-lists"), **dotted}
     return grid
-
-
-def _certification() -> dict[str, Schema]:
-    known = fields(Certification)
-    return {**known, "certificates": {**known["certificates"], "items": _names(certificates())}}
 
 
 def _image_tables(

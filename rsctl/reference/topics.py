@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
 from rsctl.errors import InputError, unknown
-from rsctl.reference.entries import entries
-from rsctl.reference.pages import allowed, default_of, shortened, wrapped
+from rsctl.reference.pages import allowed, default_of, names, wrapped
 from rsctl.reference.schema import fields
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs"
@@ -33,42 +33,22 @@ def topic(name: str) -> str:
     return _MARK.sub(lambda found: GENERATED[found[1]](), text)
 
 
-def _listed(kind: str, prefix: str = "") -> Callable[[], str]:
-    def text() -> str:
-        shown = [
-            one for one in entries() if one.kind == kind and one.name.startswith(prefix) and not one.variant
-        ]
-        width = max(len(one.name) for one in shown) + 2
-        return "\n".join("    " + shortened(f"{one.name:{width}}{one.title}", 76) for one in shown)
-
-    return text
-
-
-def _fields(model: type[BaseModel]) -> Callable[[], str]:
-    def text() -> str:
-        return "\n".join(
-            wrapped(
-                f"{name}: {allowed(schema)}. {default_of({'required': False, **schema})} {schema['description']}",
-                "        ",
-                "    ",
-            )
-            for name, schema in fields(model).items()
-            if name not in ("backend", "profiles")
-        )
-
-    return text
+def _fields(model: type[BaseModel]) -> str:
+    texts = (
+        f"{name}: {allowed(schema)}. {default_of({'required': False, **schema})} {schema['description']}"
+        for name, schema in fields(model).items()
+        if name not in ("backend", "profiles")
+    )
+    return "\n".join(wrapped(text, "        ", "    ") for text in texts)
 
 
 GENERATED: dict[str, Callable[[], str]] = {
-    "methods": _listed("method"),
-    "certificates": _listed("certificate"),
-    "verifiers": _listed("verifier"),
-    "attacks": _listed("attack"),
-    "models": _listed("model"),
-    "data sets": _listed("data set"),
-    "noises": _listed("noise"),
-    **{f"keys {table}": _listed("key", f"{table}.") for table in ("training", "certification", "verification", "attack", "precision", "resources")},
-    "settings": _fields(Settings),
-    "slurm profile": _fields(SlurmProfile),
-    "local profile": _fields(LocalProfile),
+    **{f"{kind}s": partial(names, kind, "    ") for kind in ("method", "certificate", "verifier", "attack", "model", "data set", "noise")},
+    **{
+        f"keys {table}": partial(names, "key", "    ", f"{table}.")
+        for table in ("training", "certification", "verification", "attack", "precision", "resources")
+    },
+    "settings": partial(_fields, Settings),
+    "slurm profile": partial(_fields, SlurmProfile),
+    "local profile": partial(_fields, LocalProfile),
 }  # fmt: skip
