@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,24 +61,9 @@ def listed(names: Iterable[str]) -> Names:
     return complete
 
 
-def sweeps(incomplete: str) -> list[str]:
-    """Sweeps of the store."""
-    return among(lambda: _store().sweep_names())(incomplete)
-
-
-def runs(incomplete: str) -> list[str]:
-    """Runs of the store."""
-    return among(_run_names)(incomplete)
-
-
-def sweeps_and_runs(incomplete: str) -> list[str]:
-    """Sweeps and runs, as `cancel` and `retry` take them."""
-    return sweeps(incomplete) + runs(incomplete)
-
-
-def subjects(incomplete: str) -> list[str]:
-    """Names that `compare` takes: runs, and imported logs."""
-    return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
+def one_of(*names: str) -> Names:
+    """Complete one of a few fixed words."""
+    return among(lambda: names)
 
 
 def levels(typed: str) -> list[str]:
@@ -89,82 +75,9 @@ def levels(typed: str) -> list[str]:
     return listed(sorted({one[1] for one in found if one}, key=float))(typed)
 
 
-def templates(incomplete: str) -> list[str]:
-    """Sweep files that come with rsctl."""
-    from rsctl.config.templates import all_templates
-
-    return among(lambda: [one.name for one in all_templates()])(incomplete)
-
-
-def certificates(incomplete: str) -> list[str]:
-    """Certificates, those of plugins too."""
-    return _of_catalog("certificates")(incomplete)
-
-
-def methods(incomplete: str) -> list[str]:
-    """Training methods."""
-    return _of_catalog("methods")(incomplete)
-
-
-def models(incomplete: str) -> list[str]:
-    """Architectures."""
-    return _of_catalog("models")(incomplete)
-
-
-def datasets(incomplete: str) -> list[str]:
-    """Data sets."""
-    return _of_catalog("datasets")(incomplete)
-
-
-def explained(incomplete: str) -> list[str]:
-    """Names and keys that `explain` knows."""
-
-    def names() -> Iterable[str]:
-        from rsctl.config.settings import load_settings
-        from rsctl.reference.entries import entries
-
-        load_settings()  # makes the plugins known
-        return sorted({one.name for one in entries()})
-
-    return among(names)(incomplete)
-
-
-def topics(incomplete: str) -> list[str]:
-    """Topics of `help`."""
-
-    def names() -> Iterable[str]:
-        from rsctl.reference import topics
-
-        return topics.topics()
-
-    return among(names)(incomplete)
-
-
-def profiles(incomplete: str) -> list[str]:
-    """Profiles of rsctl.toml, and the two that always exist."""
-
-    def names() -> Iterable[str]:
-        from rsctl.config.settings import load_settings
-
-        return load_settings().settings.everywhere
-
-    return among(names)(incomplete)
-
-
-def published(incomplete: str) -> list[str]:
-    """Published tables."""
-
-    def names() -> Iterable[str]:
-        from rsctl.report.baselines import published_tables
-
-        return published_tables()
-
-    return among(names)(incomplete)
-
-
-def one_of(*names: str) -> Names:
-    """Complete one of a few fixed words."""
-    return among(lambda: names)
+def sweeps_and_runs(incomplete: str) -> list[str]:
+    """Sweeps and runs, as `cancel` and `retry` take them."""
+    return sweeps(incomplete) + runs(incomplete)
 
 
 def _store() -> Store:
@@ -187,19 +100,38 @@ def _names(folder: Path) -> list[str]:
         return []
 
 
-def _of_catalog(kind: str) -> Names:
-    def names() -> Iterable[str]:
-        from rsctl import catalog
-        from rsctl.certificates import certificates
-        from rsctl.config.settings import load_settings
+def _of(module: str, function: str, *, plugins: bool = False) -> Names:
+    """Complete the names that a function returns, or the names of the objects; its module is imported when that is needed."""
 
-        load_settings()  # makes the plugins known
-        known: dict[str, Callable[[], Iterable[str]]] = {
-            "certificates": certificates,
-            "methods": catalog.known_methods,
-            "models": catalog.known_models,
-            "datasets": catalog.known_datasets,
-        }
-        return sorted(known[kind]())
+    def names() -> Iterable[str]:
+        if plugins:
+            from rsctl.config.settings import load_settings
+
+            load_settings()  # makes them known
+        found = getattr(import_module(f"rsctl.{module}"), function)()
+        return sorted({getattr(one, "name", one) for one in found})
 
     return among(names)
+
+
+def _profiles() -> Iterable[str]:
+    from rsctl.config.settings import load_settings
+
+    return load_settings().settings.everywhere
+
+
+sweeps = among(lambda: _store().sweep_names())
+runs = among(_run_names)
+subjects = among(lambda: [*_run_names(), *_names(_store().root / "imports")])
+"""Names that `compare` takes: runs, and imported logs."""
+profiles = among(_profiles)
+"""Profiles of rsctl.toml, and the two that always exist."""
+templates = _of("config.templates", "all_templates")
+topics = _of("reference.topics", "topics")
+published = _of("report.baselines", "published_tables")
+certificates = _of("certificates", "certificates", plugins=True)
+methods = _of("catalog", "known_methods", plugins=True)
+models = _of("catalog", "known_models", plugins=True)
+datasets = _of("catalog", "known_datasets", plugins=True)
+explained = _of("reference.entries", "entries", plugins=True)
+"""Names and keys that `explain` knows."""
