@@ -20,43 +20,34 @@ from rsctl.errors import InputError, RefusedError, UnavailableError, unknown
 from rsctl.plain import plain
 
 File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")]
-Dataset = Annotated[str, typer.Option("--dataset", help="Data set that it classifies.")]
-Sigma = Annotated[
-    float, typer.Option("--sigma", min=0, max=100, help="Noise level of the smoothed classifier.")
-]
+Dataset = Annotated[str, typer.Option(help="Data set that it classifies.")]
+Sigma = Annotated[float, typer.Option(min=0, max=100, help="Noise level of the smoothed classifier.")]
 Normalisation = Annotated[
     str,
     typer.Option(
-        "--normalisation",
-        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default inferred from the file's layout.",
+        help="dataset, none, centre, half, imagenet, mnist, or numbers: mean,…/deviation,…; by default inferred from the file's layout."
     ),
 ]
-Part = Annotated[
-    str, typer.Option("--part", help="Branch to load from a file with several networks, such as ema.")
-]
-Arch = Annotated[
-    str, typer.Option("--arch", help="Architecture; by default inferred from the shapes of its layers.")
-]
+Part = Annotated[str, typer.Option(help="Branch to load from a file with several networks, such as ema.")]
+Arch = Annotated[str, typer.Option(help="Architecture; by default inferred from the shapes of its layers.")]
 Anyway = Annotated[
     bool,
     typer.Option(
         "--anyway", help="Continue even if accuracy is near chance or another normalisation fits better."
     ),
 ]
-Images = Annotated[int, typer.Option("--max-images", min=0, help="Maximum number of images; 0 takes all.")]
+Images = Annotated[int, typer.Option(min=0, help="Maximum number of images; 0 takes all.")]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Any other key of a sweep file, as KEY=VALUE."),
 ]
-Cluster = Annotated[str, typer.Option("--cluster", help="Profile of rsctl.toml.")]
+Cluster = Annotated[str, typer.Option(help="Profile of rsctl.toml.")]
 Wait = Annotated[
     bool, typer.Option("--wait/--no-wait", help="Wait until it has finished, then print the table.")
 ]
 Name = Annotated[
     str,
-    typer.Option(
-        "--name", help="Name of the sweep that is created; by default made from the file and the settings."
-    ),
+    typer.Option(help="Name of the sweep that is created; by default made from the file and the settings."),
 ]
 
 
@@ -64,19 +55,18 @@ def certify(
     file: File,
     dataset: Dataset,
     sigma: Sigma,
-    n0: Annotated[int, typer.Option("--n0", min=1, help="Selection draws.")] = 100,
-    n: Annotated[int, typer.Option("--n", min=1, help="Estimation draws.")] = 100_000,
-    alpha: Annotated[float, typer.Option("--alpha", help="Failure probability per image.")] = 0.001,
+    n0: Annotated[int, typer.Option(min=1, help="Selection draws.")] = 100,
+    n: Annotated[int, typer.Option(min=1, help="Estimation draws.")] = 100_000,
+    alpha: Annotated[float, typer.Option(help="Failure probability per image.")] = 0.001,
     certificate: Annotated[
-        list[str] | None,
-        typer.Option("--certificate", help="Certificate; may be repeated; by default runner-up."),
+        list[str] | None, typer.Option(help="Certificate; may be repeated; by default runner-up.")
     ] = None,
-    skip: Annotated[int, typer.Option("--skip", min=1, help="Take every STRIDE-th image.")] = 1,
+    skip: Annotated[int, typer.Option(min=1, help="Take every STRIDE-th image.")] = 1,
     max_images: Images = 500,
     tile: Annotated[
-        str, typer.Option("--tile", help="Images per forward pass; auto picks the fastest on the GPU.")
+        str, typer.Option(help="Images per forward pass; auto picks the fastest on the GPU.")
     ] = "400",
-    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
     part: Part = "",
     arch: Arch = "",
@@ -104,12 +94,11 @@ def attack(
     sigma: Sigma = 0.0,
     which: Annotated[str, typer.Option("--attack", help="Attack: ddn, pgd, or one from a plugin.")] = "ddn",
     target: Annotated[
-        str,
-        typer.Option("--target", help="Classifier to attack: base, or smoothed with the noise of --sigma."),
+        str, typer.Option(help="Classifier to attack: base, or smoothed with the noise of --sigma.")
     ] = "base",
-    norm: Annotated[str, typer.Option("--norm", help="l2 or linf.")] = "l2",
+    norm: Annotated[str, typer.Option(help="l2 or linf.")] = "l2",
     max_images: Images = 100,
-    shards: Annotated[int, typer.Option("--shards", min=1, help="Parallel tasks.")] = 1,
+    shards: Annotated[int, typer.Option(min=1, help="Parallel tasks.")] = 1,
     normalisation: Normalisation = "",
     part: Part = "",
     arch: Arch = "",
@@ -136,19 +125,15 @@ def predict(
     file: File,
     dataset: Dataset,
     sigma: Sigma,
-    images: Annotated[str, typer.Option("--images", help="Positions in the test split, such as 0,5,17.")],
-    n: Annotated[int, typer.Option("--n", min=1, help="Noise samples per image.")] = 1000,
-    alpha: Annotated[float, typer.Option("--alpha", min=0, max=1, help="Failure probability.")] = 0.001,
-    precision: Annotated[str, typer.Option("--precision", help="fp32, tf32 or bf16.")] = "fp32",
-    tile: Annotated[
-        int, typer.Option("--tile", help="Images per forward pass, as in [certification].")
-    ] = 400,
+    images: Annotated[str, typer.Option(help="Positions in the test split, such as 0,5,17.")],
+    n: Annotated[int, typer.Option(min=1, help="Noise samples per image.")] = 1000,
+    alpha: Annotated[float, typer.Option(min=0, max=1, help="Failure probability.")] = 0.001,
+    precision: Annotated[str, typer.Option(help="fp32, tf32 or bf16.")] = "fp32",
+    tile: Annotated[int, typer.Option(help="Images per forward pass, as in [certification].")] = 400,
     compile_mode: Annotated[
         str, typer.Option("--compile", help="off, default or graphs, as in [certification].")
     ] = "off",
-    arithmetic: Annotated[
-        str, typer.Option("--arithmetic", help="float or exact, as in [certification].")
-    ] = "float",
+    arithmetic: Annotated[str, typer.Option(help="float or exact, as in [certification].")] = "float",
     normalisation: Normalisation = "",
     part: Part = "",
     arch: Arch = "",

@@ -34,12 +34,9 @@ def data_check(
         str,
         typer.Argument(metavar="[NAME|FOLDER]", help="Only this data set, or this folder of class folders."),
     ] = "",
-    white: Annotated[
-        float, typer.Option("--white", min=0, help="Same as dataset.white in a sweep file.")
-    ] = 0.0,
+    white: Annotated[float, typer.Option(min=0, help="Same as dataset.white in a sweep file.")] = 0.0,
     orientation: Annotated[
-        str,
-        typer.Option("--orientation", help="Same as dataset.orientation in a sweep file: stored or exif."),
+        str, typer.Option(help="Same as dataset.orientation in a sweep file: stored or exif.")
     ] = "stored",
     as_json: AsJson = False,
 ) -> None:
@@ -72,9 +69,7 @@ def data_check(
     leave(0 if all(one.sound for one in found) else 2)
 
 
-def data_prepare(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="imagenet.")],
-) -> None:
+def data_prepare(name: Annotated[str, typer.Argument(metavar="NAME", help="imagenet.")]) -> None:
     """Sort ImageNet's validation images into class folders in the data root. An interrupted run can be repeated to continue."""
     from rsctl.catalog.imagenet import prepare
     from rsctl.config.settings import load_settings

@@ -13,13 +13,9 @@ from rsctl.plain import plain, printable
 
 def bench(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A trained run, or an architecture.")],
-    dataset: Annotated[
-        str, typer.Option("--dataset", help="Data set to measure an architecture on.")
-    ] = "cifar10",
-    threads: Annotated[int, typer.Option("--threads", min=1, help="CPU threads.")] = 2,
-    sigma: Annotated[
-        float, typer.Option("--sigma", min=0, help="Noise level at which precisions are compared.")
-    ] = 0.5,
+    dataset: Annotated[str, typer.Option(help="Data set to measure an architecture on.")] = "cifar10",
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads.")] = 2,
+    sigma: Annotated[float, typer.Option(min=0, help="Noise level at which precisions are compared.")] = 0.5,
     compile_mode: Annotated[
         str,
         typer.Option(

@@ -18,17 +18,11 @@ if TYPE_CHECKING:
     from rsctl.store.layout import Store
 
 Methods = Annotated[
-    list[str] | None, typer.Option("--method", metavar="NAME", help="Only rows of this method; may be repeated.")
+    list[str] | None, typer.Option(metavar="NAME", help="Only rows of this method; may be repeated.")
 ]  # fmt: skip
-Sigmas = Annotated[
-    list[float] | None, typer.Option("--sigma", help="Only rows at this noise level; may be repeated.")
-]
-OtherCertificate = Annotated[
-    str, typer.Option("--certificate", help="Use another certificate on the same counts.")
-]
-OtherAlpha = Annotated[
-    float | None, typer.Option("--alpha", help="Use another failure probability on the same counts.")
-]
+Sigmas = Annotated[list[float] | None, typer.Option(help="Only rows at this noise level; may be repeated.")]
+OtherCertificate = Annotated[str, typer.Option(help="Use another certificate on the same counts.")]
+OtherAlpha = Annotated[float | None, typer.Option(help="Use another failure probability on the same counts.")]
 Force = Annotated[bool, typer.Option("--force", help="Overwrite the file, whatever it is.")]
 
 
@@ -54,7 +48,7 @@ def export(
     ] = None,
     certificate: OtherCertificate = "",
     alpha: OtherAlpha = None,
-    radii: Annotated[str, typer.Option("--radii", help="Radii of the columns, such as 0,0.25,2/255.")] = "",
+    radii: Annotated[str, typer.Option(help="Radii of the columns, such as 0,0.25,2/255.")] = "",
     method: Methods = None,
     sigma: Sigmas = None,
     cascade: CascadeLevels = "",
@@ -70,8 +64,7 @@ def export(
         bool, typer.Option("--baselines", help="Add published numbers on the same data.")
     ] = False,
     baseline: Annotated[
-        list[str] | None,
-        typer.Option("--baseline", metavar="TABLE", help="Only this published table; may be repeated."),
+        list[str] | None, typer.Option(metavar="TABLE", help="Only this published table; may be repeated.")
     ] = None,
     brief: Annotated[
         bool, typer.Option("--brief", help="Leave out what the columns mean; notes and warnings stay.")
@@ -136,40 +129,29 @@ def _export_logs(store: Any, sweep: str, folder: Path | None, force: bool, choic
 
 def import_(
     logs: Annotated[list[Path], typer.Argument(metavar="LOG…", help="Log files, or folders of them.")],
-    name: Annotated[
-        str, typer.Option("--name", help="Sweep to show them with; created if it doesn't exist.")
-    ],
+    name: Annotated[str, typer.Option(help="Sweep to show them with; created if it doesn't exist.")],
     sigma: Annotated[
         float | None,
-        typer.Option(
-            "--sigma", help="Noise level of the certificate; by default from the path, as in sigma_0.25."
-        ),
+        typer.Option(help="Noise level of the certificate; by default from the path, as in sigma_0.25."),
     ] = None,
     method: Annotated[
-        str, typer.Option("--method", help="Name of the method; by default from the rest of the path.")
+        str, typer.Option(help="Name of the method; by default from the rest of the path.")
     ] = "",
-    dataset: Annotated[str, typer.Option("--dataset", help="Data set; by default from the path.")] = "",
-    model: Annotated[str, typer.Option("--model", help="Architecture; by default from the path.")] = "",
+    dataset: Annotated[str, typer.Option(help="Data set; by default from the path.")] = "",
+    model: Annotated[str, typer.Option(help="Architecture; by default from the path.")] = "",
     seed: Annotated[
-        int | None,
-        typer.Option("--seed", help="Training seed; by default from the path, as in noise_0.25_77."),
+        int | None, typer.Option(help="Training seed; by default from the path, as in noise_0.25_77.")
     ] = None,
     split: Annotated[
-        str,
-        typer.Option(
-            "--split", help="Split that the positions refer to; by default from the path, else test."
-        ),
+        str, typer.Option(help="Split that the positions refer to; by default from the path, else test.")
     ] = "",
     certificate: Annotated[
-        str,
-        typer.Option(
-            "--certificate", help="Certificate of the radii; by default cohen, or top-K for lists of classes."
-        ),
+        str, typer.Option(help="Certificate of the radii; by default cohen, or top-K for lists of classes.")
     ] = "",
-    n: Annotated[int | None, typer.Option("--n", help="Estimation draws, as stated by the authors.")] = None,
-    n0: Annotated[int | None, typer.Option("--n0", help="Selection draws, as stated by the authors.")] = None,
+    n: Annotated[int | None, typer.Option(help="Estimation draws, as stated by the authors.")] = None,
+    n0: Annotated[int | None, typer.Option(help="Selection draws, as stated by the authors.")] = None,
     alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Failure probability, as stated by the authors.")
+        float | None, typer.Option(help="Failure probability, as stated by the authors.")
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -217,13 +199,11 @@ def compare(
         ),
     ],
     second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Certificate; by default the runs' own.")
-    ] = "",
+    certificate: Annotated[str, typer.Option(help="Certificate; by default the runs' own.")] = "",
     alpha: Annotated[
-        float | None, typer.Option("--alpha", help="Failure probability; by default the runs' own.")
+        float | None, typer.Option(help="Failure probability; by default the runs' own.")
     ] = None,
-    radii: Annotated[str, typer.Option("--radii", help="Radii to test at, such as 0,0.25,2/255.")] = "",
+    radii: Annotated[str, typer.Option(help="Radii to test at, such as 0,0.25,2/255.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
@@ -245,9 +225,7 @@ def reproduce(
         str, typer.Argument(metavar="TABLE", help="A published table; an unknown name lists them all.")
     ],
     sweep: Annotated[str, typer.Argument(metavar="SWEEP", help="Sweep to compare with it.")],
-    certificate: Annotated[
-        str, typer.Option("--certificate", help="Certificate; by default the published one.")
-    ] = "",
+    certificate: Annotated[str, typer.Option(help="Certificate; by default the published one.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """Compare a sweep with a published table cell by cell, with intervals and every setting that differs."""
@@ -267,21 +245,18 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            "--kind",
-            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
+            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them."
         ),
     ] = "curve",
     certificate: OtherCertificate = "",
     alpha: OtherAlpha = None,
-    radius: Annotated[
-        float, typer.Option("--radius", min=0, help="Radius for the hours and classes plots.")
-    ] = 0.0,
+    radius: Annotated[float, typer.Option(min=0, help="Radius for the hours and classes plots.")] = 0.0,
     method: Methods = None,
     sigma: Sigmas = None,
     cascade: CascadeLevels = "",
     tau: Tau = "",
     width: Annotated[
-        float, typer.Option("--width", min=1, help="Width in inches; 3.25 is one column of a paper.")
+        float, typer.Option(min=1, help="Width in inches; 3.25 is one column of a paper.")
     ] = 5.5,
     force: Force = False,
 ) -> None:

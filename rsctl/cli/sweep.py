@@ -89,7 +89,7 @@ def check(file: SweepFile, as_json: AsJson = False) -> None:
 def submit(
     file: SweepFile,
     cluster: Annotated[
-        str, typer.Option("--cluster", help="Profile of rsctl.toml; by default the one in the sweep file.")
+        str, typer.Option(help="Profile of rsctl.toml; by default the one in the sweep file.")
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan without submitting it.")] = False,
     update: Annotated[

@@ -124,11 +124,9 @@ def cancel(
 def retry(
     name: Annotated[str, typer.Argument(metavar="SWEEP|RUN", help="A sweep, a run or a task (RUN/N).")],
     number: Annotated[int | None, typer.Argument(metavar="[N]", help="Task number, for a run.")] = None,
-    minutes: Annotated[
-        int | None, typer.Option("--minutes", min=1, help="New time limit, after a TIMEOUT.")
-    ] = None,
+    minutes: Annotated[int | None, typer.Option(min=1, help="New time limit, after a TIMEOUT.")] = None,
     memory_gb: Annotated[
-        float | None, typer.Option("--memory-gb", min=0.1, help="New memory limit, after an OUT_OF_MEMORY.")
+        float | None, typer.Option(min=0.1, help="New memory limit, after an OUT_OF_MEMORY.")
     ] = None,
 ) -> None:
     """Restart tasks that failed, were lost or were cancelled."""
