@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from rsctl.errors import InputError, UserError, unknown
+from rsctl.errors import InputError, unknown
 from rsctl.text import counted
 
 if TYPE_CHECKING:
@@ -26,21 +26,6 @@ class Acted(NamedTuple):
 
     text: str
     dropped: Sequence[str] = ()
-
-
-class Planned(NamedTuple):
-    """The plan of a sweep file, or the problem that prevents it."""
-
-    text: str
-    problem: str
-
-
-class DeletionPlan(NamedTuple):
-    """The folders that deleting a sweep would remove, or the problem that prevents it."""
-
-    text: str
-    problem: str
-    folders: frozenset[Path] = frozenset()
 
 
 Action = Callable[[], Acted]
@@ -99,20 +84,17 @@ def keep_going(sweep: str) -> Acted:
     return Acted(f"{sweep}: no failed, lost or cancelled tasks; its open tasks are in the queue")
 
 
-def plan(file: Path) -> Planned:
-    """Plan a sweep file; nothing is written."""
+def plan(file: Path) -> str:
+    """Plan a sweep file; nothing is written. Raises UserError for an invalid one."""
     from rsctl.cluster.control import plan_file
     from rsctl.config.settings import load_settings
     from rsctl.plan.describe import describe
     from rsctl.store.layout import Store
 
     place = load_settings()
-    try:
-        planned = plan_file(file, place)
-        changes = describe_changes(Store(place.store), planned)
-        return Planned("\n\n".join(filter(None, [changes, describe(planned, place).text])), "")
-    except UserError as error:
-        return Planned("", str(error).replace(f"{file}: ", ""))
+    planned = plan_file(file, place)
+    changes = describe_changes(Store(place.store), planned)
+    return "\n\n".join(filter(None, [changes, describe(planned, place).text]))
 
 
 def describe_changes(store: Store, plan: Plan) -> str:
@@ -146,17 +128,14 @@ def submit(file: Path, update: bool) -> Acted:
     return Acted(text, [status.task.key for status in left])
 
 
-def plan_deletion(sweep: str) -> DeletionPlan:
-    """List the folders that would be deleted with a sweep; changes nothing."""
+def plan_deletion(sweep: str) -> tuple[str, frozenset[Path]]:
+    """List the folders that would be deleted with a sweep, as text and as paths; changes nothing. Raises UserError."""
     from rsctl.cluster.prune import RECENT, leftovers, sweep_folders
     from rsctl.config.settings import load_settings
 
     place = load_settings()
-    try:
-        found = leftovers(place, [sweep])
-        young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
-    except UserError as error:
-        return DeletionPlan("", str(error).replace("'rsctl cancel' them first", "Cancel them first (x)"))
+    found = leftovers(place, [sweep])
+    young = len(leftovers(place, [sweep], recent=-1.0)) - len(found)
     listed = [*sweep_folders(place, [sweep]), *found]
     total = sum(one.size for one in listed) / 1e6
     lines = [f"{counted(len(listed), 'folder')} ({total:.1f} MB) will be deleted permanently:", ""]
@@ -169,7 +148,7 @@ def plan_deletion(sweep: str) -> DeletionPlan:
             "",
             f"{young} more were submitted in the last {RECENT / 60:.0f} minutes and are kept; 'rsctl prune' removes them later.",
         ]
-    return DeletionPlan("\n".join(lines), "", frozenset(one.path for one in found))
+    return "\n".join(lines), frozenset(one.path for one in found)
 
 
 def delete_sweep(sweep: str, folders: frozenset[Path]) -> Acted:

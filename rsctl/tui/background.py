@@ -119,7 +119,7 @@ class Background:
             try:
                 value = job.run()
                 message = value if job.then is None or value is None else Done(job.then, value)
-            except UserError as error:
+            except (UserError, OSError) as error:
                 message = Failed(group, str(error), job.failed)
             except Exception as error:
                 message = Failed(group, f"{type(error).__name__}: {error}", job.failed)

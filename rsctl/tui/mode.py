@@ -152,7 +152,7 @@ class ModeScreen(Screen[None]):
 
         self.app.push_screen(ChooseScreen(title, options, here, dim, about), chosen)
 
-    def settle(self, problem: str) -> None:
+    def settle(self, problem: str = "") -> None:
         """End a dialog's attempt: close it or show the problem in it; if it was left already, show the problem here."""
         dialogue = self.app.screen
         if not isinstance(dialogue, PromptScreen) or not dialogue.trying:

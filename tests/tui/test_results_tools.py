@@ -12,7 +12,6 @@ from textual.widgets import Input, OptionList
 from rsctl.tui.app import Dashboard
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.dialogs.reading import ReadScreen
-from rsctl.tui.results.reader import Exported
 
 
 def column(app, number: int) -> list[float]:
@@ -99,12 +98,12 @@ def test_long_notes_of_a_figure_are_read_in_a_window_of_their_own(
 
     async def steps(app, pilot):
         await open_results(app, pilot, "finished")
-        app.mode_screen.controls.report(Exported("written: /x/curve.pdf\n" + "no result. " * 30, ""))
+        app.mode_screen.controls.report("written: /x/curve.pdf\n" + "no result. " * 30)
         await until(pilot, lambda: isinstance(app.screen, ReadScreen), "the notes")
         assert "written: /x/curve.pdf" in "\n".join(on_screen(app))
         assert not app._notifications
         await pilot.press("q")
-        app.mode_screen.controls.report(Exported("written: /x/curve.pdf\nBands: 95 %", ""))
+        app.mode_screen.controls.report("written: /x/curve.pdf\nBands: 95 %")
         await until(pilot, lambda: list(app._notifications), "the message")
         assert not isinstance(app.screen, ReadScreen)
 

@@ -3,44 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rsctl.plain import plain
 from rsctl.text import duration
 
-
-class FindingView(NamedTuple):
-    """One check of the doctor."""
-
-    ok: bool
-    what: str
-    text: str
+if TYPE_CHECKING:
+    from rsctl.cluster.doctor import Finding
 
 
-class Profiles(NamedTuple):
-    """The profiles in force: name, backend and what is set; and the file that sets them."""
-
-    profiles: list[tuple[str, str, str]]
-    file: str
+Panes = dict[str, Sequence[tuple[str, ...]]]
+"""SLURM's reply to a query, as rows of text by pane."""
 
 
-class SlurmReply(NamedTuple):
-    """SLURM's reply to a query, as rows of text by pane; or the problem that prevented it."""
-
-    question: str
-    panes: dict[str, Sequence[tuple[str, ...]]]
-    problem: str
-
-
-def examine() -> list[FindingView]:
+def examine() -> list[Finding]:
     from rsctl.cluster.doctor import examine as checks
     from rsctl.config.settings import load_settings
 
     found = checks(load_settings())
-    return [FindingView(one.ok, plain(one.what, 60), plain(one.text, 1000)) for one in found]
+    return [replace(one, what=plain(one.what, 60), text=plain(one.text, 1000)) for one in found]
 
 
-def profiles() -> Profiles:
+def profiles() -> tuple[list[tuple[str, str, str]], str]:
+    """The profiles in force: name, backend and what is set; and the file that sets them."""
     from rsctl.config.settings import load_settings
 
     place = load_settings()
@@ -49,19 +35,15 @@ def profiles() -> Profiles:
         given = profile.model_dump(exclude_unset=True, exclude={"backend"})
         told = ", ".join(f"{key} = {value}" for key, value in given.items()) or "defaults"
         found.append((name, str(profile.backend), plain(told, 500)))
-    return Profiles(found, str(place.file) if place.file else "no rsctl.toml: defaults apply")
+    return found, str(place.file) if place.file else "no rsctl.toml: defaults apply"
 
 
-def hardware() -> SlurmReply:
+def hardware() -> Panes:
     """Partitions and nodes, with what is free on them."""
     from rsctl.cluster.slurm.commands import partitions
     from rsctl.cluster.slurm.nodes import Node, nodes
-    from rsctl.errors import UserError
 
-    try:
-        known, machines = partitions(), nodes()
-    except UserError as error:
-        return SlurmReply("hardware", {}, plain(str(error), 500))
+    known, machines = partitions(), nodes()
 
     def free(of: list[Node]) -> str:
         gpus = sum(node.gpus for node in of)
@@ -84,37 +66,28 @@ def hardware() -> SlurmReply:
         )
     # Nodes with free GPUs first: users mostly look for those.
     machines.sort(key=lambda node: (-node.free_gpus, -node.gpus))
-    return SlurmReply(
-        "hardware",
-        {
-            "Partitions": rows,
-            "Nodes": [
-                (
-                    plain(node.name, 60),
-                    plain(node.state, 20),
-                    free([node]),
-                    plain(node.gpu, 20),
-                    f"{node.free_cpus} of {node.cpus}",
-                    f"{node.free_memory_gb:.0f} of {node.memory_gb:.0f} GB",
-                    plain(", ".join(node.partitions), 80),
-                )
-                for node in machines
-            ],
-        },
-        "",
-    )
+    listed = [
+        (
+            plain(node.name, 60),
+            plain(node.state, 20),
+            free([node]),
+            plain(node.gpu, 20),
+            f"{node.free_cpus} of {node.cpus}",
+            f"{node.free_memory_gb:.0f} of {node.memory_gb:.0f} GB",
+            plain(", ".join(node.partitions), 80),
+        )
+        for node in machines
+    ]
+    return {"Partitions": rows, "Nodes": listed}
 
 
-def usage() -> SlurmReply:
+def usage() -> Panes:
     """This user's usage from SLURM's accounting."""
     from rsctl.cluster.slurm.nodes import usage as ask
-    from rsctl.errors import UserError
 
-    try:
-        rows = [
+    return {
+        "Usage": [
             (plain(one.account, 60), f"{one.jobs:,}", f"{one.cpu_hours:,.1f}", f"{one.gpu_hours:,.1f}")
             for one in ask()
         ]
-    except UserError as error:
-        return SlurmReply("usage", {}, plain(str(error), 500))
-    return SlurmReply("usage", {"Usage": rows}, "")
+    }

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import time
 from functools import partial
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
 from textual.widgets import ContentSwitcher, Static
 
+from rsctl.plain import plain
 from rsctl.text import counted, duration
 from rsctl.tui import actions
 from rsctl.tui.cluster import reader
-from rsctl.tui.cluster.reader import FindingView, Profiles, SlurmReply
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.state_cells import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
 from rsctl.tui.widgets.cells import GridColumn, GridRow
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
+
+if TYPE_CHECKING:
+    from rsctl.cluster.doctor import Finding
 
 PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
 """Selected with [ and ]: letters mean the same in every mode, and no letter is left for these."""
@@ -162,12 +165,13 @@ class ClusterScreen(ModeScreen):
     def tick(self) -> None:
         every, question = ASKED.get(self.pane, (0.0, ""))
         if question and self.background.due(question, every):
-            self.background.submit(question, getattr(reader, question), self, self._show_reply)
+            show = partial(self._show_reply, question)
+            self.background.submit(question, getattr(reader, question), self, show, partial(show, {}))
         busy = self.background.busy("doctor")
         if busy:
             self.query_one(TabLine).note(f"checking … {busy:.0f} s")
 
-    def _show_findings(self, findings: list[FindingView]) -> None:
+    def _show_findings(self, findings: list[Finding]) -> None:
         bad = sum(not one.ok for one in findings)
         self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problems found")
         ordered = list(enumerate(sorted(findings, key=lambda one: one.ok)))
@@ -179,25 +183,24 @@ class ClusterScreen(ModeScreen):
             ]
         )  # fmt: skip
 
-    def _show_profiles(self, found: Profiles) -> None:
-        self._full |= {
-            f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in found.profiles
-        }
-        rows = [GridRow(name, (name, backend, told)) for name, backend, told in found.profiles]
-        self.query_one("#Profiles", Grid).show([*rows, GridRow("", ("", "", ((found.file, "muted"),)))])
+    def _show_profiles(self, found: tuple[list[tuple[str, str, str]], str]) -> None:
+        profiles, file = found
+        self._full |= {f"Profiles {name}": f"{name} ({backend}): {told}" for name, backend, told in profiles}
+        rows = [GridRow(name, (name, backend, told)) for name, backend, told in profiles]
+        self.query_one("#Profiles", Grid).show([*rows, GridRow("", ("", "", ((file, "muted"),)))])
 
-    def _show_reply(self, reply: SlurmReply) -> None:
+    def _show_reply(self, question: str, panes: reader.Panes, problem: str = "") -> None:
         """Show SLURM's reply; while SLURM doesn't respond, the last reply stays, with its time."""
         now = time.strftime("%H:%M:%S")
-        for name, rows in reply.panes.items():
+        for name, rows in panes.items():
             self._heard[name] = now
             self.query_one(f"#{name}", Grid).show([GridRow(cells[0], cells) for cells in rows])
-        for name, (_, question) in ASKED.items():
-            if question == reply.question:
+        for name, (_, asked) in ASKED.items():
+            if asked == question:
                 grid = self.query_one(f"#{name}", Grid)
-                grid.empty = "SLURM can't be queried." if reply.problem else EMPTY[question]
+                grid.empty = "SLURM can't be queried." if problem else EMPTY[question]
                 heard = f" (shown: data of {self._heard[name]})" if name in self._heard else ""
-                self._problems[name] = reply.problem + heard if reply.problem else ""
+                self._problems[name] = plain(problem, 500) + heard if problem else ""
                 grid.refresh()
         self._show_note(self.query_one(f"#{self.pane}", Grid))
 

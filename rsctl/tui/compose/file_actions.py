@@ -11,7 +11,6 @@ from rsctl.tui import actions
 from rsctl.tui.compose import sweep_files
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.rows import first_lines
-from rsctl.tui.compose.sweep_files import Opened, Saved
 from rsctl.tui.dialogs.prompt import PromptScreen, need_file
 from rsctl.tui.dropped import confirm_dropped
 
@@ -42,13 +41,12 @@ class FileActions:
 
         self._work.unless_unsaved(ask)
 
-    def _opened(self, found: Opened) -> None:
-        self._screen.settle(found.problem)
-        if found.draft is not None:
-            # It can't be submitted until it is checked.
-            self._screen.composed = None
-            self._work.replace(found.draft, found.file)
-            self._screen.check()
+    def _opened(self, found: tuple[Draft, Path]) -> None:
+        self._screen.settle()
+        # It can't be submitted until it is checked.
+        self._screen.composed = None
+        self._work.replace(*found)
+        self._screen.check()
 
     def template(self) -> None:
         """Start from one of the templates that come with rsctl."""
@@ -69,19 +67,18 @@ class FileActions:
         proposed = str(own) if own else f"{name if isinstance(name, str) else 'sweep'}.toml"
 
         def attempt(text: str) -> None:
-            file = Path(text).expanduser().absolute()
-            job = partial(sweep_files.save, file, draft.copy(), file == own)
-            screen.background.submit("file", job, screen, self._saved, screen.settle)
+            file, copy = Path(text).expanduser().absolute(), draft.copy()
+            job = partial(sweep_files.save, file, copy, file == own)
+            screen.background.submit("file", job, screen, partial(self._saved, copy), screen.settle)
 
         help_text = "A file with problems can be saved too. " + ("This file is replaced." if own else "Existing files are not overwritten.")  # fmt: skip
         prompt = PromptScreen("Save as", help_text, proposed, need_file, attempt=attempt, complete=files)
         screen.app.push_screen(prompt)
 
-    def _saved(self, done: Saved) -> None:
-        self._screen.settle(done.problem)
-        if not done.problem:
-            self._work.mark_saved(done.draft, done.file)
-            self._screen.report(f"written: {done.file}")
+    def _saved(self, draft: Draft, file: Path) -> None:
+        self._screen.settle()
+        self._work.mark_saved(draft, file)
+        self._screen.report(f"written: {file}")
 
     def submit(self) -> None:
         """Submit the sweep, after confirmation of the plan and its cost."""

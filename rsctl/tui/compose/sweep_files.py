@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from rsctl.errors import InputError, UserError
+from rsctl.errors import InputError
 from rsctl.tui import actions
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.fields import Composed
 
 if TYPE_CHECKING:
     from rsctl.config.templates import Template
-
-
-class Opened(NamedTuple):
-    """A sweep file or template was read, or a problem prevented it."""
-
-    draft: Draft | None
-    file: Path | None
-    problem: str
-
-
-class Saved(NamedTuple):
-    """A sweep file was written, or a problem prevented it."""
-
-    draft: Draft
-    file: Path
-    problem: str
 
 
 def compose(draft: Draft) -> Composed:
@@ -52,30 +36,24 @@ def draft_of(template: Template) -> Draft:
     return Draft(tomli.loads(template.text))
 
 
-def open_file(name: str) -> Opened:
+def open_file(name: str) -> tuple[Draft, Path]:
     """Read a sweep file."""
     from rsctl.config.settings import read_toml
 
     file = Path(name).expanduser().absolute()
-    try:
-        return Opened(Draft(read_toml(file)), file, "")
-    except (InputError, TypeError, ValueError) as error:
-        return Opened(None, None, str(error))
+    return Draft(read_toml(file)), file
 
 
-def save(file: Path, draft: Draft, own: bool) -> Saved:
+def save(file: Path, draft: Draft, own: bool) -> Path:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.store.files import publish, replace
 
     text = draft.toml().encode()
-    try:
-        if own:
-            replace(file, text)
-        elif not publish(file, text):
-            return Saved(draft, file, f"{file}: already exists; choose another name.")
-    except (UserError, OSError) as error:
-        return Saved(draft, file, str(error))
-    return Saved(draft, file, "")
+    if own:
+        replace(file, text)
+    elif not publish(file, text):
+        raise InputError(f"{file}: already exists; choose another name.")
+    return file
 
 
 def submit(name: str, toml: str, update: bool) -> actions.Acted:

@@ -13,7 +13,7 @@ from rsctl.plain import plain
 from rsctl.tui.dialogs.prompt import PromptScreen, need_file
 from rsctl.tui.dialogs.reading import ReadScreen
 from rsctl.tui.results import reader
-from rsctl.tui.results.reader import SUFFIXES, Exported
+from rsctl.tui.results.reader import SUFFIXES
 from rsctl.tui.views import RunView
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ class ResultControls:
         def take(kind: str) -> None:
             self._save("Figure to", where, f"{self._screen.question.sweep}-{kind}.pdf", reader.figure, kind)
 
-        def offer(found: reader.Kinds) -> None:
-            self._screen.choose("Figure", found.kinds, take)
+        def offer(kinds: list[tuple[str, str]]) -> None:
+            self._screen.choose("Figure", kinds, take)
 
         if self._any_runs("plot"):
             self._screen.background.submit("kinds", reader.figure_kinds, self._screen, offer)
@@ -112,7 +112,7 @@ class ResultControls:
             self._screen.report(f"No runs to {what}.")
         return bool(self._screen.runs)
 
-    def _save(self, title: str, where: str, name: str, write: Callable[..., Exported], kind: str) -> None:
+    def _save(self, title: str, where: str, name: str, write: Callable[..., str], kind: str) -> None:
         """Prompt for a file and write the runs shown to it, with one of the writers of `results.reader`."""
         screen, only = self._screen, self._screen.filter_bar.only
         every, runs = len(screen.sweep.runs) if screen.sweep else 0, screen.runs
@@ -128,14 +128,14 @@ class ResultControls:
         prompt = PromptScreen(title, f"{what}\n{where}", name, need_file, attempt=attempt, complete=files)
         screen.app.push_screen(prompt)
 
-    def report(self, done: Exported) -> None:
+    def report(self, text: str) -> None:
         """Report a written file, long notes in a dialog of their own."""
-        self._screen.settle(done.problem)
-        first, _, notes = done.text.partition("\n")
+        self._screen.settle()
+        first, _, notes = text.partition("\n")
         if len(notes) > 200:
             self._screen.app.push_screen(ReadScreen(first, notes.replace("\n", "\n\n")))
-        elif not done.problem:
-            self._screen.report(done.text)
+        else:
+            self._screen.report(text)
 
     def compare(self) -> None:
         """Test the difference of the two runs drawn, or of the run under the cursor and another."""
@@ -153,8 +153,8 @@ class ResultControls:
             )
 
     def _compare(self, first: RunView, second: RunView) -> None:
-        def show(found: reader.RunsCompared) -> None:
-            self._screen.app.push_screen(ReadScreen(found.title, found.text))
+        def show(text: str) -> None:
+            self._screen.app.push_screen(ReadScreen(f"{first.title} against {second.title}", text))
 
         job = partial(reader.compare_runs, self._screen.question, first, second)
         self._screen.background.submit("compare", job, self._screen, show)

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual.message_pump import MessagePump
 
@@ -58,54 +58,29 @@ class Computed(Result):
         self.question, self.curves, self.last, self.refused = question, curves, last, refused or {}
 
 
-class Known(Result):
+class Known(NamedTuple):
     """All certificates with their texts, and published tables by data set."""
 
-    def __init__(self, certificates: dict[str, str], baselines: dict[str, list[Baseline]]) -> None:
-        super().__init__()
-        self.certificates, self.baselines = certificates, baselines
+    certificates: dict[str, str]
+    baselines: dict[str, list[Baseline]]
 
 
-class Sampled(Result):
+class Sampled(NamedTuple):
     """The images of a run; `folder` is the run's, for drawing pictures, None for a log."""
 
-    def __init__(
-        self, title: str, samples: list[ImageView], about: str, labels: Labels, folder: Path | None
-    ) -> None:
-        super().__init__()
-        self.title, self.samples, self.about, self.labels, self.folder = title, samples, about, labels, folder
+    title: str
+    samples: list[ImageView]
+    about: str
+    labels: Labels
+    folder: Path | None
 
 
 class Pictured(Result):
     """The pictures of an image (`jobs.picture`), or the problem that prevented them."""
 
-    def __init__(self, position: int, values: dict[str, Any], problem: str) -> None:
+    def __init__(self, values: dict[str, Any], problem: str) -> None:
         super().__init__()
-        self.position, self.values, self.problem = position, values, problem
-
-
-class Exported(Result):
-    """A table was written, or a problem prevented it."""
-
-    def __init__(self, text: str, problem: str) -> None:
-        super().__init__()
-        self.text, self.problem = text, problem
-
-
-class Kinds(Result):
-    """All kinds of figures, each with a description."""
-
-    def __init__(self, kinds: list[tuple[str, str]]) -> None:
-        super().__init__()
-        self.kinds = kinds
-
-
-class RunsCompared(Result):
-    """The comparison of two runs."""
-
-    def __init__(self, title: str, text: str) -> None:
-        super().__init__()
-        self.title, self.text = title, text
+        self.values, self.problem = values, problem
 
 
 class ResultsReader:
@@ -196,12 +171,12 @@ def pictures(folder: Path, position: int) -> Pictured:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip() or "drawing failed without a message"
-        return Pictured(position, {}, reason.splitlines()[-1])
-    return Pictured(position, json.loads(done.stdout), "")
+        return Pictured({}, reason.splitlines()[-1])
+    return Pictured(json.loads(done.stdout), "")
 
 
-def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Exported:
-    """Write the sweep's table, or its logs into a folder; only files that rsctl wrote are overwritten.
+def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> str:
+    """Write the sweep's table, or its logs into a folder, and report it; only files that rsctl wrote are overwritten.
 
     Limited to these `runs`, by id, if there are any; `said` describes them in a note.
     """
@@ -221,7 +196,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     return _saved(question, runs, said, file, save)
 
 
-def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Exported:
+def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> str:
     """Draw one kind of figure of the sweep; otherwise like `export`."""
     from rsctl.report.figures.draw import plot
 
@@ -233,9 +208,9 @@ def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: 
 
 def _saved(
     question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
-) -> Exported:  # fmt: skip
+) -> str:  # fmt: skip
     from rsctl.config.settings import load_settings
-    from rsctl.errors import RefusedError, UserError
+    from rsctl.errors import InputError, RefusedError
     from rsctl.results.row_filter import RowFilter
     from rsctl.store.layout import Store
 
@@ -246,23 +221,21 @@ def _saved(
         "only": RowFilter(runs=runs, said=said),
     }
     try:
-        return Exported(save(Store(load_settings().store), path, choice), "")
-    except RefusedError:
-        return Exported(
-            "", f"{path}: exists and wasn't written by rsctl, or was edited since; choose another name."
-        )
-    except (UserError, OSError) as error:
-        return Exported("", str(error))
+        return save(Store(load_settings().store), path, choice)
+    except RefusedError as error:
+        raise InputError(
+            f"{path}: exists and wasn't written by rsctl, or was edited since; choose another name."
+        ) from error
 
 
-def figure_kinds() -> Kinds:
+def figure_kinds() -> list[tuple[str, str]]:
     """The kinds of figures, with a sentence each."""
     from rsctl.report.figures.plots import KINDS
 
-    return Kinds([(name, str(draw.__doc__)) for name, draw in KINDS.items()])
+    return [(name, str(draw.__doc__)) for name, draw in KINDS.items()]
 
 
-def compare_runs(question: Question, first: RunView, second: RunView) -> RunsCompared:
+def compare_runs(question: Question, first: RunView, second: RunView) -> str:
     """Test the difference of two runs, under the requested certificate and alpha if they have counts."""
     from rsctl.config.settings import load_settings
     from rsctl.report.compare.pairs import compare, comparison_text
@@ -270,13 +243,8 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> RunsCom
     from rsctl.store.layout import Store
 
     store = Store(load_settings().store)
+    under = (question.certificate or None, question.alpha or None)
     a, b = (
-        open_run(
-            store,
-            str(store.root / run.entry["kind"] / run.counts),
-            question.certificate or None,
-            question.alpha or None,
-        )
-        for run in (first, second)
+        open_run(store, str(store.root / run.entry["kind"] / run.counts), *under) for run in (first, second)
     )
-    return RunsCompared(f"{first.title} against {second.title}", comparison_text(compare(store, a, b)))
+    return comparison_text(compare(store, a, b))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rsctl.errors import InputError
@@ -122,21 +123,24 @@ class SweepActions:
         if (found := self.selection()) is None:
             return
         name, screen = found[1].name, self._screen
-        listed: list[actions.DeletionPlan] = []
+        listed: list[frozenset[Path]] = []
         question = ConfirmScreen(f"Delete {name}?", "Listing what would be deleted …")
 
-        def show(plan: actions.DeletionPlan) -> None:
-            listed.append(plan)
-            title = f"{name} can't be deleted now" if plan.problem else f"Delete {name}?"
-            text = shortened(plan.problem or plan.text)
-            question.replace_text(title, text, "" if plan.problem else "Delete it")
+        def show(plan: tuple[str, frozenset[Path]]) -> None:
+            text, folders = plan
+            listed.append(folders)
+            question.replace_text(f"Delete {name}?", shortened(text), "Delete it")
+
+        def refuse(problem: str) -> None:
+            text = problem.replace("'rsctl cancel' them first", "Cancel them first (x)")
+            question.replace_text(f"{name} can't be deleted now", shortened(text), "")
 
         def answered(yes: bool | None) -> None:
             if yes:
-                self.act(name, partial(actions.delete_sweep, name, listed[0].folders))
+                self.act(name, partial(actions.delete_sweep, name, listed[0]))
 
         screen.app.push_screen(question, answered)
-        screen.background.submit("deletion", partial(actions.plan_deletion, name), screen, show)
+        screen.background.submit("deletion", partial(actions.plan_deletion, name), screen, show, refuse)
 
     def act(self, what: str, job: actions.Action) -> None:
         """Run an action on a background thread and report it."""

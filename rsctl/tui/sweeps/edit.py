@@ -64,15 +64,13 @@ class SweepEditor:
         question = ConfirmScreen("Submit the change?", "planning …")
         invalid: list[str] = []
 
-        def show(planned: actions.Planned) -> None:
-            if planned.problem:
-                refuse(planned.problem)
-            else:
-                question.replace_text("Submit the change?", shortened(planned.text), "Submit")
+        def show(plan: str) -> None:
+            question.replace_text("Submit the change?", shortened(plan), "Submit")
 
         def refuse(problem: str) -> None:
             invalid.append(problem)
-            question.replace_text("This sweep file is not valid", shortened(problem), "Edit again")
+            text = shortened(problem.replace(f"{copy}: ", ""))
+            question.replace_text("This sweep file is not valid", text, "Edit again")
 
         def answered(yes: bool | None) -> None:
             if not yes:
