@@ -19,7 +19,7 @@ from textual.widgets import Input
 from rsctl.plain import plain
 from rsctl.text import counted
 from rsctl.tui.background import Background, Done, Failed
-from rsctl.tui.dialogs.help import HelpScreen, keys_of
+from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
 from rsctl.tui.sweeps.screen import SweepsScreen
@@ -238,9 +238,7 @@ class Dashboard(App[None]):
     def action_help(self) -> None:
         screen = self.mode_screen
         if self.screen is screen:
-            self.push_screen(
-                HelpScreen(screen.MODE.capitalize(), screen.GUIDE, keys_of(screen), screen.HEADS)
-            )
+            self.push_screen(HelpScreen(screen.MODE, screen))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         yield from self.mode_screen.commands()

@@ -30,12 +30,7 @@ class ModeScreen(Screen[None]):
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
     MODE: ClassVar[str] = ""
-    GUIDE: ClassVar[str] = ""
-    """Introduction on the help screen, above the keys."""
-    HEADS: ClassVar[dict[str, str]] = {}
-    """Meaning of the column titles, on the help screen."""
-    ROWS: ClassVar[dict[str, str]] = {}
-    """Help texts of a list's keys, by action; empty for a key without effect here."""
+    """Its name, also that of its texts in guide.toml."""
     PANES: ClassVar[list[tuple[str, str]]] = []
     """Key, or nothing, and name of the panels that its tab line switches between."""
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -72,20 +72,7 @@ class ClusterScreen(ModeScreen):
     """The fourth mode."""
 
     MODE = "cluster"
-    GUIDE = (
-        "Every open task of this store, the sweeps that need it, and the reason it isn't running. Below: the doctor's "
-        "findings (press D to run it; on a cluster it also runs a short job), the profiles in force, SLURM's partitions and nodes with "
-        "their free resources, and your usage from SLURM's accounting."
-    )
-    HEADS: ClassVar[dict[str, str]] = {
-        "Left": "time until the task ends, at its last reported rate",
-        "Max time": "the longest time limit that a job may request",
-        "Free …": "not allocated to any job, out of the total",
-    }
     PANES = PANES
-    ROWS: ClassVar[dict[str, str]] = {
-        "choose": "", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
-    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("x", "cancel", "Cancel", tooltip="Cancel the task under the cursor"),
         Binding("D", "examine", "Doctor", tooltip="Check the store, data, packages, queue and SLURM"),

@@ -41,14 +41,6 @@ class ComposeScreen(ModeScreen):
     """The third mode."""
 
     MODE = "compose"
-    GUIDE = (
-        "A sweep file, field by field. Enter edits the field under the cursor; several values separated by commas form "
-        "a grid. Muted values are defaults, with their source. The file and its plan are shown beside the form; "
-        "no sweep file is written before you save or submit. Unsaved changes are offered again next time."
-    )
-    HEADS: ClassVar[dict[str, str]] = {
-        "Default from": "source of the default: a paper, for this data set and noise level, or rsctl's own (default)",
-    }
     BINDINGS: ClassVar[list[BindingType]] = [
         # The form itself would post a message, which arrives after the next key.
         Binding("enter,space", "set", "Edit the field", show=False, priority=True),

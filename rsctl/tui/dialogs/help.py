@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from typing import Any, ClassVar
 
+import tomli
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -12,15 +14,24 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
+from rsctl.report.tables.legend import MEANINGS
+
 
 class HelpScreen(ModalScreen[None]):
     """The keys of the screen below, as bound there, and the meaning of its column titles."""
 
     BINDINGS: ClassVar[list[BindingType]] = [("escape,ctrl+g,q,question_mark", "dismiss", "Close")]
 
-    def __init__(self, title: str, guide: str, keys: list[tuple[str, str]], columns: dict[str, str]) -> None:
+    def __init__(self, name: str, below: Screen[Any]) -> None:
+        """`name` is that of the screen's texts in guide.toml."""
         super().__init__()
-        self._title, self._guide, self._keys, self._columns = title, guide, keys, columns
+        found = tomli.loads(files("rsctl.tui").joinpath("guide.toml").read_text(encoding="utf-8"))[name]
+        self._title, self._guide, self._keys = (
+            name.capitalize(),
+            found["guide"],
+            keys_of(below, found.get("keys", {})),
+        )
+        self._columns = found["columns"] | {head: MEANINGS[head] for head in found.get("legend", ())}
 
     def compose(self) -> ComposeResult:
         table = Table.grid(padding=(0, 3))
@@ -36,10 +47,12 @@ class HelpScreen(ModalScreen[None]):
             yield Static(table)
 
 
-def keys_of(screen: Screen[Any]) -> list[tuple[str, str]]:
-    """Keys and their meaning, of everything bound at the focus: the screen's own first, the dashboard's last."""
+def keys_of(screen: Screen[Any], rows: dict[str, str]) -> list[tuple[str, str]]:
+    """Keys and their meaning, of everything bound at the focus: the screen's own first, the dashboard's last.
+
+    `rows` has the texts of a list's keys, by action.
+    """
     found: dict[str, tuple[int, list[str], str]] = {}
-    rows: dict[str, str] = getattr(screen, "ROWS", {})
     for active in screen.active_bindings.values():
         binding = active.binding
         ours = type(active.node).__module__.startswith("rsctl.")

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.dialogs.help import HelpScreen, keys_of
+from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.host import Host
 from rsctl.tui.mode import copy_one
 from rsctl.tui.results import reader
@@ -26,19 +26,6 @@ from rsctl.tui.widgets.grid import Grid
 
 class SamplesScreen(ModalScreen[None]):
     """Index, label, prediction, radius and counts of each image; Enter shows an image."""
-
-    GUIDE = (
-        "The images of one run, with the prediction of the smoothed classifier and the radius. "
-        "Enter shows an image with its first noises; Esc closes the list."
-    )
-    HEADS: ClassVar[dict[str, str]] = {
-        "Radius": "certified radius; for an attack, the distance of the nearest adversarial image",
-        "Top count": "draws that gave the most frequent class; Second: the next one",
-        "n": "number of draws",
-    }
-    ROWS: ClassVar[dict[str, str]] = {
-        "choose": "Show the image with its noise", "mark": "", "fold(True)": "Next columns", "fold(False)": "Previous columns"
-    }  # fmt: skip
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,ctrl+g,q", "dismiss", "Close"),
@@ -70,7 +57,7 @@ class SamplesScreen(ModalScreen[None]):
         self.query_one(Grid).action_edge(-1)
 
     def action_help(self) -> None:
-        self.app.push_screen(HelpScreen("Images", self.GUIDE, keys_of(self), self.HEADS))
+        self.app.push_screen(HelpScreen("images", self))
 
     def action_copy(self) -> None:
         """Copy the number or the file of the image under the cursor."""

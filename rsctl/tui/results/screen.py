@@ -9,7 +9,6 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Container
 
-from rsctl.report.tables.legend import MEANINGS
 from rsctl.tui.filter_bar import NO_MATCH, FilterBar
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.results.chart import ResultsChart
@@ -28,20 +27,6 @@ class ResultsScreen(ModeScreen):
     """The second mode."""
 
     MODE = "results"
-    GUIDE = (
-        "Certified accuracy against radius, recomputed from the stored counts of the images finished so far: a prefix "
-        "of a random order. Space shows or hides a run's curve; the one under the cursor has "
-        "its 95 % band. Left and right scroll the columns; Enter lists a run's images."
-    )
-    HEADS: ClassVar[dict[str, str]] = {
-        "Images": "number of images behind the numbers",
-        "0 0.25 …": "% of images certified at this radius, in the norm of the run under the cursor",
-        **{head: MEANINGS[head] for head in ("ACR", "Abstain", "At cap")},
-    }
-    ROWS: ClassVar[dict[str, str]] = {
-        "choose": "List the run's images", "mark": "Show or hide the run's curve",
-        "fold(True)": "Next columns", "fold(False)": "Previous columns",
-    }  # fmt: skip
     BINDINGS: ClassVar[list[BindingType]] = [
         *FilterBar.KEYS,
         Binding("o", "part('controls', 'sweep')", "Open", tooltip="Results of another sweep"),

@@ -26,17 +26,6 @@ class SweepsScreen(ModeScreen):
     """The first mode."""
 
     MODE = "sweeps"
-    GUIDE = (
-        "Sweeps, their runs (a model and its certification) and their tasks. Enter opens or closes a row; "
-        "Tab goes to the panel and back. The panel describes the row under the cursor and follows it while it runs."
-    )
-    HEADS: ClassVar[dict[str, str]] = {
-        "State": "dead: runs whose network learned nothing: accuracy at chance, or one class for all images",
-        "Progress": "of a run: its training, then its images",
-        "Rate": "steps or images per second of running tasks",
-        "Left": "time until running and waiting tasks end, at this rate",
-        "Try": "how many times the task was started",
-    }
     PANES: ClassVar[list[tuple[str, str]]] = [(kind.KEY, kind.TITLE) for kind in panes.PANES]
     BINDINGS: ClassVar[list[BindingType]] = [
         *FilterBar.KEYS,
