@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
+from importlib.resources import files
 from typing import Any
 
 from rsctl.plain import printable
@@ -25,24 +27,10 @@ def escape_csv(value: Any) -> Any:
     return f"'{text}" if text.lstrip()[:1] in tuple("=+-@＝＋－＠") or value[:1] in tuple("\t\r\n") else text
 
 
-_LATEX = {
-    "\\": "\\textbackslash{}", "&": "\\&", "%": "\\%", "$": "\\$", "#": "\\#", "_": "\\_", "{": "\\{", "}": "\\}",
-    "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "$<$", ">": "$>$", "|": "$|$", '"': "''", "`": "\\textasciigrave{}",
-    "[": "{[}", "]": "{]}", "–": "--", "—": "---", "’": "'", "“": "``", "”": "''", "…": "\\ldots{}",
-    "±": "$\\pm$", "×": "$\\times$", "·": "$\\cdot$", "≤": "$\\le$", "≥": "$\\ge$", "≠": "$\\ne$", "∞": "$\\infty$", "ℓ": "$\\ell$",
-    "½": "$\\frac12$", "→": "$\\to$", "†": "\\dag{}",
-    **{chr(code): f"$\\{name}$" for code, name in (
-        (0x3B1, "alpha"), (0x3B2, "beta"), (0x3B3, "gamma"), (0x3B4, "delta"), (0x3B5, "varepsilon"), (0x3B7, "eta"),
-        (0x3B8, "theta"), (0x3BA, "kappa"), (0x3BB, "lambda"), (0x3BC, "mu"), (0x3BD, "nu"), (0x3BE, "xi"), (0x3C0, "pi"),
-        (0x3C1, "rho"), (0x3C3, "sigma"), (0x3C4, "tau"), (0x3C6, "varphi"), (0x3C7, "chi"), (0x3C8, "psi"), (0x3C9, "omega"),
-        (0x393, "Gamma"), (0x394, "Delta"), (0x3A3, "Sigma"), (0x3A6, "Phi"), (0x3A8, "Psi"), (0x3A9, "Omega"))},
-}  # fmt: skip
-
-
-_LATEX |= {
-    "ß": "\\ss{}", "ø": "\\o{}", "Ø": "\\O{}", "å": "\\aa{}", "Å": "\\AA{}", "æ": "\\ae{}", "Æ": "\\AE{}", "œ": "\\oe{}",
-    "Œ": "\\OE{}", "ł": "\\l{}", "Ł": "\\L{}", "ı": "\\i{}",
-}  # fmt: skip
+_LATEX: dict[str, str] = json.loads(
+    files("rsctl.report").joinpath("latex_characters.json").read_text("utf-8")
+)
+"""Characters that LaTeX prints by a command, in ASCII."""
 _ACCENTS = dict(
     zip(
         "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0323\u0327\u0331",

@@ -7,19 +7,14 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from importlib.resources import files
+from typing import Any
 
-_CALLED = {
-    "idx": ("idx", "index", "original_idx", "image_idx", "img_idx"),
-    "label": ("label", "true_label", "target"),
-    "predict": ("predict", "prediction", "predicted", "pred", "ahat", "cahat"),
-    "radius": ("radius", "certified_radius", "cert_radius", "l2_radius", "radius_l2", "l2radius"),
-    "correct": ("correct",),
-    "time": ("time", "seconds"),
-    "hits": ("count", "counts", "na", "n_a", "count_a", "top_count", "hits"),
-    "draws": ("n", "num_samples", "n_samples", "draws"),
-}
-_HISTOGRAMS = ("count", "counts", "class_counts", "histogram", "hist", "votes")
-_SELECTIONS = ("selection_counts", "counts_selection", "n0_counts", "counts_n0", "counts0")
+import tomli
+
+NAMES: dict[str, Any] = tomli.loads(
+    files("rsctl.report.radius_logs").joinpath("names.toml").read_text(encoding="utf-8")
+)
 _TOP_K = re.compile(r"(?:predict(?:ion)?_)?top_?k?\d*(?:_predict(?:ion)?s?)?|predict(?:ion)?s")
 _LIST = re.compile(r"[\[(]?\s*-?\d+(?:(?:\s*[,;]\s*|\s+)-?\d+)*\s*(?:[,;]\s*)?[\])]?")
 _PARTS = re.compile(r"[,;\s]+")
@@ -85,10 +80,10 @@ def layout_of(header: str, sample: Sequence[str]) -> Layout:
 
 def _place(found: Layout, i: int, name: str, lists: bool) -> None:
     norm = re.fullmatch(r"(l1|l2|linf)_?radius|radius_?(l1|l2|linf)", name)
-    known = next((kind for kind, called in _CALLED.items() if name in called), "")
-    if name in _SELECTIONS and lists:
+    known = next((kind for kind, called in NAMES["columns"].items() if name in called), "")
+    if name in NAMES["selections"] and lists:
         found.place["selection"] = i
-    elif name in _HISTOGRAMS and lists and not found.histogram:
+    elif name in NAMES["histograms"] and lists and not found.histogram:
         found.histogram = [i]
     elif lists and (known == "predict" or _TOP_K.fullmatch(name)) and not found.top:
         found.top = [i]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rsctl.catalog import known_datasets, known_models
 from rsctl.plain import printable
+from rsctl.report.radius_logs.layouts import NAMES
 
 _VALUE = r"(?:0[p_]\d+|\d+(?:\.\d+)?|\.\d+)"
 _CALLED = rf"(?<![A-Za-z])(sigma|noise|σ)(?:[_-]?(?:sd|std|level))?[ _=-]?({_VALUE})"
@@ -22,28 +23,9 @@ _BARE = re.compile(r"(?:^|(?<=/))(\d*\.\d+)(?=/|$)")
 _SEED = re.compile(r"(?<![A-Za-z])seed[_=-]?(\d+)", re.IGNORECASE)
 _BEHIND = re.compile(r"_(\d+)(?=_(?!\d)|$)")
 """One number is a seed; several, as in `noise_0.05_100_1000`, say how many draws were made, or anything."""
-_SPLITS = {"train": "train", "test": "test", "val": "val", "valid": "val", "validation": "val"}
-_ENDINGS = (".tsv", ".txt", ".csv", ".log")
-_HABITS = (
-    "data",
-    "certify",
-    "certified",
-    "certification",
-    "log",
-    "logs",
-    "result",
-    "results",
-    "output",
-    "outputs",
-)
-"""Folders of the authors' code that don't name a method."""
-_CORRUPTED = ("cifar10-c", "cifar100-c", "mnist-c", "imagenet-c")
-"""Data sets whose folders are called by a brightness or a blur that the images have, whatever the noise."""
-_SETS = (
-    *_CORRUPTED, "tiny-imagenet", "imagenet32", "imagenet64", "imagenet100", "kmnist", "emnist", "stl10", "celeba", "gtsrb",
-)  # fmt: skip
-"""Data sets of public logs that the catalogue lacks, so that none is taken for one whose name is in its own."""
-_OTHERWISE = {"fmnist": "fashion-mnist"}
+_SPLITS, _OTHERWISE, _HABITS = NAMES["splits"], NAMES["otherwise"], NAMES["habits"]
+_CORRUPTED = NAMES["corrupted"]
+_SETS = (*_CORRUPTED, *NAMES["sets"])
 _NETWORK = r"(?:wide|pre-?act|se)[_-]?resnet[_-]?\d+(?:[_-]\d+)?|(?:wrn|densenet)[_-]?\d+(?:[_-]\d+)?|(?:resnet|vgg)[_-]?\d+"
 """Networks that the catalogue lacks, too."""
 _OWN = re.compile(r"-s([\d.]+(?:e-?\d+)?)-[0-9a-f]{8}(-[0-9a-f]{8})?-([a-z0-9-]+)(?=-sigma_)")
@@ -149,7 +131,7 @@ def _level(called: str, kind: str, text: str, behind: str) -> Level:
 
 def _stem(text: str) -> str:
     # `sigma_0.25` has no ending to take off.
-    return next((text[: -len(ending)] for ending in _ENDINGS if text.endswith(ending)), text)
+    return next((text[: -len(ending)] for ending in NAMES["endings"] if text.endswith(ending)), text)
 
 
 def _split(stem: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib.resources import files
 
 from rsctl.report.baselines import ROUNDED, Published, beside
 from rsctl.report.tables.attacks import attack_tables
@@ -28,23 +29,7 @@ from rsctl.results.rounding import MISSING
 from rsctl.results.sweep import Results
 from rsctl.text import radius_text
 
-# Inside a document \@nodocument is \relax; before its beginning it isn't, and then this file brings its own.
-_BEGIN = r"""% \input this file in a document that loads booktabs, or compile it as it is.
-\expandafter\ifx\csname @nodocument\endcsname\relax
-  \def\rsctlend{}
-\else
-  \documentclass[10pt]{article}
-  \usepackage[a4paper,landscape,margin=1.5cm]{geometry}
-  \usepackage{booktabs}
-  \begin{document}
-  \def\rsctlend{\end{document}}
-\fi"""
 _END = r"\rsctlend"
-_CHARACTERS = r"""\DeclareRobustCommand{\rsctlchar}[1]{\mbox{U+#1}\hspace{0.2em}}
-% LuaLaTeX and XeLaTeX print these characters where the font has them, such as \setmainfont{Noto Serif CJK SC} of fontspec.
-\ifdefined\Umathcode
-  \DeclareRobustCommand{\rsctlchar}[1]{\iffontchar\font"#1 \char"#1 \else\mbox{U+#1}\hspace{0.2em}\fi}
-\fi"""
 _IN_WORDS = {
     "Method": "method {}", "Model": "model {}", "σ": "σ = {}", "Seed": "seed {}", "Images": "{} images",
     "Certified by": "certified by {}", "Attack": "attack {}",
@@ -102,8 +87,12 @@ def latex(
         ]
     shown = [part for table in tables for part in floats(table.by_sigma())]
     notes = [latex_comment(note) for note in [*results.notes, *beside(results.every, baselines)]]
-    begin = [_BEGIN, _CHARACTERS] if any(CODE_POINT in part for part in shown) else [_BEGIN]
+    begin = [_tex("begin"), *([_tex("characters")] if any(CODE_POINT in part for part in shown) else [])]
     return "\n\n".join([*begin, *shown, *notes, _END]) + "\n"
+
+
+def _tex(name: str) -> str:
+    return files("rsctl.report.tables").joinpath(f"{name}.tex").read_text(encoding="utf-8").rstrip()
 
 
 def _of_group(group: Group, intervals: bool, label: str) -> list[Tabular]:
