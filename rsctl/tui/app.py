@@ -18,7 +18,7 @@ from textual.widgets import Input
 
 from rsctl.plain import plain
 from rsctl.text import counted
-from rsctl.tui.background import Background, Done, Failed
+from rsctl.tui.background import Background, Failed, Receiver
 from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
@@ -37,7 +37,7 @@ AWAY = 5.0
 """Seconds between polls while another window has the focus."""
 
 
-class Dashboard(App[None]):
+class Dashboard(Receiver, App[None]):
     """rsctl in the terminal."""
 
     TITLE = "rsctl"
@@ -128,9 +128,6 @@ class Dashboard(App[None]):
             self.background.submit(f"notify {name}", partial(notify_send, title, text), self)
         elif self._driver is not None and not self.is_headless:
             self._driver.write(through_terminal(title, text, os.environ))
-
-    def on_done(self, message: Done) -> None:
-        message.then(message.value)
 
     def on_failed(self, message: Failed) -> None:
         self.notify(plain(message.text, 600), severity="error", markup=False)

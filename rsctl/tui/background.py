@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from textual.events import Event
 from textual.message_pump import MessagePump
@@ -37,13 +37,23 @@ class Done(Result, bubble=False):
 class Failed(Result, bubble=False):
     """A job ended with the error in `text`; its receiver calls `handle`, if any, or shows it."""
 
-    def __init__(self, group: str, text: str, handle: Callable[[str], object] | None = None) -> None:
+    def __init__(self, text: str, handle: Callable[[str], object] | None = None) -> None:
         super().__init__()
-        self.group, self.text, self.handle = group, text, handle
+        self.text, self.handle = text, handle
 
 
-@dataclass
-class _Job:
+class Receiver:
+    """Mixed into screens that jobs report to."""
+
+    def on_done(self, message: Done) -> None:
+        message.then(message.value)
+
+    def on_failed(self, message: Failed) -> None:
+        if message.handle is not None:
+            message.handle(message.text)
+
+
+class _Job(NamedTuple):
     run: Callable[[], Any]
     to: MessagePump
     then: Callable[[Any], object] | None
@@ -76,15 +86,12 @@ class Background:
     ) -> None:
         """Run `job` on the group's thread; `to` then calls `then` with its value, or `failed` with its error.
 
-        Both run on the UI thread and only while `to` exists. Without `then` the job may return a `Result`, which is
-        posted to `to`; None reports nothing.
+        Both run on the UI thread and only while `to`, a `Receiver`, exists. The value None reports nothing.
         """
         entry = self._groups.get(group)
         if entry is None:
             entry = self._groups[group] = _Group()
-            threading.Thread(
-                target=self._serve, args=(group, entry), name=f"rsctl-{group}", daemon=True
-            ).start()
+            threading.Thread(target=self._serve, args=(entry,), name=f"rsctl-{group}", daemon=True).start()
         with entry.wake:
             entry.waiting = _Job(job, to, then, failed)
             entry.wake.notify()
@@ -108,21 +115,22 @@ class Background:
         while entry and (entry.waiting or entry.started) and time.monotonic() < end:
             time.sleep(0.01)
 
-    def _serve(self, group: str, entry: _Group) -> None:
+    def _serve(self, entry: _Group) -> None:
         while True:
             with entry.wake:
                 while entry.waiting is None:
                     entry.wake.wait()
                 job, entry.waiting = entry.waiting, None
                 entry.started = time.monotonic()
+            message: Result | None
             processor = time.thread_time()
             try:
                 value = job.run()
-                message = value if job.then is None or value is None else Done(job.then, value)
+                message = None if job.then is None or value is None else Done(job.then, value)
             except (UserError, OSError) as error:
-                message = Failed(group, str(error), job.failed)
+                message = Failed(str(error), job.failed)
             except Exception as error:
-                message = Failed(group, f"{type(error).__name__}: {error}", job.failed)
+                message = Failed(f"{type(error).__name__}: {error}", job.failed)
             entry.cost = time.thread_time() - processor
             entry.ended, entry.started = time.monotonic(), 0.0
             if message is not None:

@@ -13,7 +13,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from rsctl.plain import plain
-from rsctl.tui.background import Background, Done, Failed, Result
+from rsctl.tui.background import Background, Failed, Receiver, Result
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
 from rsctl.tui.host import Host
@@ -25,7 +25,7 @@ MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose"), ("4", "Cluster
 """Key and name; a mode's screen has this name in lower case."""
 
 
-class ModeScreen(Screen[None]):
+class ModeScreen(Receiver, Screen[None]):
     """One of the modes."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
@@ -158,13 +158,8 @@ class ModeScreen(Screen[None]):
         else:
             dialogue.dismiss()
 
-    def on_done(self, message: Done) -> None:
-        message.then(message.value)
-
     def on_failed(self, message: Failed) -> None:
-        if message.handle is not None:
-            message.handle(message.text)
-        else:
+        if message.handle is None:
             self.report(plain(message.text, 600), error=True)
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Container, Mapping, Sequence
+from functools import partial
 from itertools import takewhile
 from typing import ClassVar, cast
 
@@ -15,7 +16,7 @@ from textual.widgets import Input, OptionList, Static
 from textual.widgets.option_list import Option
 
 from rsctl.errors import InputError, UserError
-from rsctl.tui.background import Result
+from rsctl.tui.background import Receiver
 from rsctl.tui.host import Host
 
 MOST_NAMES = 8
@@ -30,16 +31,7 @@ MOVES = (
 )
 
 
-class Completed(Result):
-    """Completions of what was typed."""
-
-    def __init__(self, typed: str, names: list[str], wanted: bool) -> None:
-        """`wanted`: requested with the Tab key."""
-        super().__init__()
-        self.typed, self.names, self.wanted = typed, names, wanted
-
-
-class PromptScreen(ModalScreen[str]):
+class PromptScreen(Receiver, ModalScreen[str]):
     """A prompt. `check` raises a UserError for an invalid value; the dialog stays until it is valid or cancelled.
 
     With `attempt` it also stays while that runs: until it is dismissed, or `refuse` shows why it failed.
@@ -115,21 +107,21 @@ class PromptScreen(ModalScreen[str]):
 
     def _request_names(self, wanted: bool) -> None:
         if self._complete is not None:
-            typed, complete = self.query_one(Input).value, self._complete
-            cast("Host", self.app).background.submit(
-                "complete", lambda: Completed(typed, complete(typed), wanted), self
-            )
+            typed = self.query_one(Input).value
+            show = partial(self._show_names, typed, wanted)
+            cast("Host", self.app).background.submit("complete", partial(self._complete, typed), self, show)
 
-    def on_completed(self, message: Completed) -> None:
+    def _show_names(self, typed: str, wanted: bool, names: list[str]) -> None:
+        """Show the completions of what was typed; `wanted`: requested with the Tab key."""
         field = self.query_one(Input)
-        if field.value != message.typed:
+        if field.value != typed:
             return
-        if message.wanted and message.names:
-            alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*message.names, strict=False))
+        if wanted and names:
+            alike = takewhile(lambda letters: len(set(letters)) == 1, zip(*names, strict=False))
             field.value = "".join(letters[0] for letters in alike)
             field.cursor_position = len(field.value)
         # The typed text itself is no completion.
-        names = [name for name in message.names if name != field.value]
+        names = [name for name in names if name != field.value]
         more = [f"and {len(names) - MOST_NAMES} more"] if len(names) > MOST_NAMES else []
         self.query_one("#ask-names", Static).update("  ".join([*names[:MOST_NAMES], *more]))
 

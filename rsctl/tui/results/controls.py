@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -87,7 +86,7 @@ class ResultControls:
 
         def take(form: str) -> None:
             where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
-            self._save("Export to", where, f"{self._screen.question.sweep}{SUFFIXES[form]}", reader.export, form)  # fmt: skip
+            self._save("Export to", where, f"{self._screen.question.sweep}{SUFFIXES[form]}", form)
 
         if self._any_runs("export"):
             self._screen.choose("Export as", list(reader.FORMATS.items()), take)
@@ -99,7 +98,7 @@ class ResultControls:
         )
 
         def take(kind: str) -> None:
-            self._save("Figure to", where, f"{self._screen.question.sweep}-{kind}.pdf", reader.figure, kind)
+            self._save("Figure to", where, f"{self._screen.question.sweep}-{kind}.pdf", kind)
 
         def offer(kinds: list[tuple[str, str]]) -> None:
             self._screen.choose("Figure", kinds, take)
@@ -112,8 +111,8 @@ class ResultControls:
             self._screen.report(f"No runs to {what}.")
         return bool(self._screen.runs)
 
-    def _save(self, title: str, where: str, name: str, write: Callable[..., str], kind: str) -> None:
-        """Prompt for a file and write the runs shown to it, with one of the writers of `results.reader`."""
+    def _save(self, title: str, where: str, name: str, kind: str) -> None:
+        """Prompt for a file and write the runs shown to it, as a kind of table or figure."""
         screen, only = self._screen, self._screen.filter_bar.only
         every, runs = len(screen.sweep.runs) if screen.sweep else 0, screen.runs
         some, said, what = [], "", f"Runs: all {every}."
@@ -122,7 +121,7 @@ class ResultControls:
             what = f"Runs: {len(some)} of {every}, those of {said}."
 
         def attempt(file: str) -> None:
-            job = partial(write, screen.question, some, said, kind, file)
+            job = partial(reader.export, screen.question, some, said, kind, file)
             screen.background.submit("export", job, screen, self.report, screen.settle)
 
         prompt = PromptScreen(title, f"{what}\n{where}", name, need_file, attempt=attempt, complete=files)

@@ -15,13 +15,13 @@ from textual.widgets import Static
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
+from rsctl.tui.background import Receiver
 from rsctl.tui.results.pictures import picture
-from rsctl.tui.results.reader import Pictured
 from rsctl.tui.results.rows import four
 from rsctl.tui.views import ImageView
 
 
-class ImageScreen(ModalScreen[None]):
+class ImageScreen(Receiver, ModalScreen[None]):
     """Shows facts about the image at once, and its pictures when torch has drawn them."""
 
     HORIZONTAL_BREAKPOINTS = [(0, "-narrow"), (116, "-wide")]
@@ -61,29 +61,23 @@ class ImageScreen(ModalScreen[None]):
                 text.append(f"{value}\n")
         return text
 
-    async def on_pictured(self, message: Pictured) -> None:
+    def refuse(self, problem: str) -> None:
+        """Show why there are no pictures."""
+        self.query_one("#image-note", Static).update(plain(problem, 600))
+
+    def show(self, values: dict[str, Any]) -> None:
         """Show the pictures beside the facts."""
         if not self.is_mounted:
             return
-        note = self.query_one("#image-note", Static)
-        if message.problem:
-            note.update(plain(message.problem, 600))
-            return
-        values = message.values
         self.query_one("#image-facts", Static).update(self._facts(int(values["clean"])))
-        await self.query_one("#image-top", Horizontal).mount(_shown(values["image"]), before=0)
-        draws: list[dict[str, Any]] = values["draws"]
-        note.update(
-            "The first noisy copies of the estimation, and the predicted class of each:" if draws else ""
-        )
-        for draw in draws:
-            right = int(draw["class"]) == self._sample.label
-            caption = Static(
-                Text(self._called(int(draw["class"])), "green" if right else "red"), markup=False
-            )
-            await self.query_one("#image-draws", Horizontal).mount(
-                Vertical(_shown(draw["image"]), caption, classes="draw")
-            )
+        self.query_one("#image-top", Horizontal).mount(_shown(values["image"]), before=0)
+        told = "The first noisy copies of the estimation, and the predicted class of each:"
+        self.query_one("#image-note", Static).update(told if values["draws"] else "")
+        for draw in values["draws"]:
+            style = "green" if int(draw["class"]) == self._sample.label else "red"
+            caption = Static(Text(self._called(int(draw["class"])), style), markup=False)
+            shown = Vertical(_shown(draw["image"]), caption, classes="draw")
+            self.query_one("#image-draws", Horizontal).mount(shown)
 
 
 def _shown(png: str) -> Any:

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from textual.message_pump import MessagePump
 
+from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.modules import module_command
 from rsctl.text import counted
-from rsctl.tui.background import Result
+from rsctl.tui.background import Done
 from rsctl.tui.views import Curve, ImageView, RunView
 
 if TYPE_CHECKING:
     from rsctl.catalog.labels import Labels
-    from rsctl.store.layout import Store
     from rsctl.tui.curves import Curves
 
 FORMATS = {
@@ -48,14 +48,12 @@ class Baseline:
     """Method, σ, radii, certified accuracy in [0, 1]."""
 
 
-class Computed(Result):
-    """Curves of some runs; more follow until `last`, which has the certificates that refuse every table, with reasons."""
+class Computed(NamedTuple):
+    """Curves of some runs; more follow until the last, which has the certificates that refuse every table, with reasons."""
 
-    def __init__(
-        self, question: Question, curves: dict[str, Curve], last: bool, refused: dict[str, str] | None = None
-    ) -> None:
-        super().__init__()
-        self.question, self.curves, self.last, self.refused = question, curves, last, refused or {}
+    question: Question
+    curves: dict[str, Curve]
+    refused: dict[str, str] | None = None
 
 
 class Known(NamedTuple):
@@ -75,19 +73,12 @@ class Sampled(NamedTuple):
     folder: Path | None
 
 
-class Pictured(Result):
-    """The pictures of an image (`jobs.picture`), or the problem that prevented them."""
-
-    def __init__(self, values: dict[str, Any], problem: str) -> None:
-        super().__init__()
-        self.values, self.problem = values, problem
-
-
 class ResultsReader:
     """Computes results; used only on the background thread `results`, except for `wanted`."""
 
-    def __init__(self, to: MessagePump) -> None:
-        self._to = to
+    def __init__(self, to: MessagePump, take: Callable[[Computed], object]) -> None:
+        """`to` receives the curves of each request: it calls `take` with them."""
+        self._to, self._take = to, take
         self._curves: Curves | None = None
         self._sent: tuple[Question, dict[str, Curve]] | None = None
         self.wanted: Question | None = None
@@ -123,7 +114,7 @@ class ResultsReader:
         abouts = {name: getattr(one, "about", "") for name, one in certificates().items()}
         return Known(abouts, found)
 
-    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Result | None:
+    def compute(self, store: str, question: Question, runs: Sequence[RunView]) -> Computed | None:
         """Curves of every run, a few at a time; None if nothing changed since the last call."""
         before = self._sent[1] if self._sent and self._sent[0] == question else {}
         everything: dict[str, Curve] = {}
@@ -138,12 +129,12 @@ class ResultsReader:
             if before.get(run.key) is not curve:
                 fresh[run.key] = curve
             if len(fresh) >= _AT_ONCE:
-                self._to.post_message(Computed(question, fresh, False))
+                self._to.post_message(Done(self._take, Computed(question, fresh)))
                 fresh = {}
         self._sent = (question, everything)
         if not fresh and before.keys() == everything.keys():
             return None
-        return Computed(question, fresh, True, self.curves.refused(runs))
+        return Computed(question, fresh, self.curves.refused(runs))
 
     def sample(self, store: str, run: RunView, certificate: str, alpha: float) -> Sampled:
         from rsctl.catalog.labels import labels_of
@@ -163,69 +154,53 @@ class ResultsReader:
         return Sampled(run.title, samples, about, labels, folder)
 
 
-def pictures(folder: Path, position: int) -> Pictured:
-    """Draw an image of a run; torch is loaded in a separate process."""
+def pictures(folder: Path, position: int) -> dict[str, Any]:
+    """The pictures of an image of a run (`jobs.picture`); torch is loaded in a separate process. Raises UnavailableError."""
     from rsctl.config.settings import load_settings
 
     command = module_command("jobs.picture", str(folder), str(position), "--data", str(load_settings().data))
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         reason = done.stderr.strip() or "drawing failed without a message"
-        return Pictured({}, reason.splitlines()[-1])
-    return Pictured(json.loads(done.stdout), "")
+        raise UnavailableError(reason.splitlines()[-1])
+    return dict(json.loads(done.stdout))
 
 
-def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> str:
-    """Write the sweep's table, or its logs into a folder, and report it; only files that rsctl wrote are overwritten.
+def export(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> str:
+    """Write the sweep's table in one of `FORMATS`, its logs into a folder, or a kind of figure; returns a report and notes.
 
-    Limited to these `runs`, by id, if there are any; `said` describes them in a note.
+    Limited to these `runs`, by id, if there are any; `said` describes them in a note. Only files that rsctl wrote are
+    overwritten.
     """
-    from rsctl.report.output import write
-    from rsctl.report.tables.formats import render
-    from rsctl.results.sweep import sweep_results
-
-    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
-        if form == "tsv":
-            from rsctl.report.radius_logs.export_logs import export_logs
-
-            written, _ = export_logs(store, question.sweep, path, **choice)
-            return f"written: {counted(len(written), 'log')} into {path}"
-        write(path, form, render(sweep_results(store, question.sweep, **choice), form).encode())
-        return f"written: {path}"
-
-    return _saved(question, runs, said, file, save)
-
-
-def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> str:
-    """Draw one kind of figure of the sweep; otherwise like `export`."""
-    from rsctl.report.figures.draw import plot
-
-    def save(store: Store, path: Path, choice: dict[str, Any]) -> str:
-        return "\n".join([f"written: {path}", *plot(store, question.sweep, path, kind=kind, **choice)])
-
-    return _saved(question, runs, said, file, save)
-
-
-def _saved(
-    question: Question, runs: Sequence[str], said: str, file: str, save: Callable[[Store, Path, dict[str, Any]], str]
-) -> str:  # fmt: skip
     from rsctl.config.settings import load_settings
-    from rsctl.errors import InputError, RefusedError
+    from rsctl.report.figures.draw import plot
+    from rsctl.report.output import write
+    from rsctl.report.radius_logs.export_logs import export_logs
+    from rsctl.report.tables.formats import render
     from rsctl.results.row_filter import RowFilter
+    from rsctl.results.sweep import sweep_results
     from rsctl.store.layout import Store
 
-    path = Path(file).expanduser().absolute()
-    choice = {
+    path, store = Path(file).expanduser().absolute(), Store(load_settings().store)
+    choice: dict[str, Any] = {
         "certificate": question.certificate or None,
         "alpha": question.alpha or None,
         "only": RowFilter(runs=runs, said=said),
     }
+    notes: list[str] = []
     try:
-        return save(Store(load_settings().store), path, choice)
+        if kind == "tsv":
+            written, _ = export_logs(store, question.sweep, path, **choice)
+            return f"written: {counted(len(written), 'log')} into {path}"
+        if kind in FORMATS:
+            write(path, kind, render(sweep_results(store, question.sweep, **choice), kind).encode())
+        else:
+            notes = plot(store, question.sweep, path, kind=kind, **choice)
     except RefusedError as error:
         raise InputError(
             f"{path}: exists and wasn't written by rsctl, or was edited since; choose another name."
         ) from error
+    return "\n".join([f"written: {path}", *notes])
 
 
 def figure_kinds() -> list[tuple[str, str]]:

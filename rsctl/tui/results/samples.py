@@ -86,9 +86,8 @@ class SamplesScreen(ModalScreen[None]):
             return
         screen = ImageScreen(self._title, here, self._labels)
         self.app.push_screen(screen)
-        cast("Host", self.app).background.submit(
-            "pictures", partial(reader.pictures, self._folder, here.index), screen
-        )
+        job = partial(reader.pictures, self._folder, here.index)
+        cast("Host", self.app).background.submit("pictures", job, screen, screen.show, screen.refuse)
 
     def _show(self) -> None:
         wrong = sum(sample.predicted not in (-1, sample.label) for sample in self._samples)

@@ -60,7 +60,7 @@ class ResultsScreen(ModeScreen):
         """Title of the sort column."""
         self._columns_of = ""
         """The norm of the radii in the table's columns."""
-        self._reader = ResultsReader(self)
+        self._reader = ResultsReader(self, self._take)
         self.controls = ResultControls(self)
         self.grid = Grid(result_columns([], False), empty="", id="results-grid")
         self.filter_bar = FilterBar(self.grid)
@@ -138,16 +138,14 @@ class ResultsScreen(ModeScreen):
     def _compute(self) -> None:
         overview, sweep = self.dashboard.overview, self.sweep
         if overview and sweep:
-            self.background.submit(
-                "results", partial(self._reader.compute, overview.store, self.question, sweep.runs), self
-            )
+            job = partial(self._reader.compute, overview.store, self.question, sweep.runs)
+            self.background.submit("results", job, self, self._take)
 
-    def on_computed(self, message: Computed) -> None:
-        if message.question == self.question:
-            self.curves |= message.curves
-            self._complete = self._complete or message.last
-            if message.last:
-                self.refused = message.refused
+    def _take(self, found: Computed) -> None:
+        if found.question == self.question:
+            self.curves |= found.curves
+            if found.refused is not None:
+                self._complete, self.refused = True, found.refused
             self.draw()
 
     def on_grid_moved(self, _message: Grid.Moved) -> None:
