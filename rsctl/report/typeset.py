@@ -9,6 +9,9 @@ from typing import Any
 
 from rsctl.plain import printable
 
+NORMS = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}
+"""Norms in LaTeX, which matplotlib reads too."""
+
 
 def escape_markdown(text: str) -> str:
     """Text that Markdown shows as it is, also inside a table cell and at the beginning of a line."""

@@ -34,25 +34,15 @@ class Filter:
 def parse_filter(text: str, overview: Overview) -> Filter:
     """Parses a filter; raises InputError for a key that no run has, or a state that doesn't exist."""
     terms = []
+    known = {key for sweep in overview.sweeps for run in sweep.runs for key in run.settings}
+    allowed = {"state", "sweep", *map(_short, known)}
     for word in text.split():
         key, colon, wanted = word.partition(":")
-        if not colon:
-            terms.append(("", word.lower()))
-            continue
-        allowed = {
-            "state",
-            "sweep",
-            *(_short(k) for s in overview.sweeps for r in s.runs for k in r.settings),
-        }
-        if key not in allowed and key not in {k for s in overview.sweeps for r in s.runs for k in r.settings}:
+        if colon and key not in allowed | known:
             raise InputError(unknown("setting", key, allowed))
-        if (
-            key == "state"
-            and wanted.lstrip("!")
-            and not any(s.startswith(wanted.lstrip("!")) for s in STATES)
-        ):
+        if colon and key == "state" and not any(state.startswith(wanted.lstrip("!")) for state in STATES):
             raise InputError(unknown("state", wanted, STATES))
-        terms.append((key, wanted))
+        terms.append((key, wanted) if colon else ("", word.lower()))
     return Filter(text, tuple(terms))
 
 

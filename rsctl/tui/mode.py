@@ -101,6 +101,9 @@ class ModeScreen(Receiver, Screen[None]):
             here = names.index(self.query_one(TabLine).here)
             self.action_pane(names[(here + by) % len(names)])
 
+    def on_tab_line_selected(self, message: TabLine.Selected) -> None:
+        self.action_pane(message.name)
+
     def action_pane(self, name: str) -> None:
         """Show a panel."""
         raise NotImplementedError

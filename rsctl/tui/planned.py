@@ -103,25 +103,14 @@ def _logged(
     """An imported log: it has no tasks."""
     spec = shown.log.spec
     alpha = f"{shown.alpha:g}" if shown.alpha else ""
-    settings = {
-        "method": spec.method,
-        "sigma": spec.sigma,
-        "training sigma": spec.trained_sigma,
-        "seed": spec.seed,
-        "dataset": spec.dataset,
-        "split": spec.split,
-        "model": spec.model,
-    }
-    values = {
+    keys = ("method", "sigma", "trained_sigma", "seed", "dataset", "split", "model")
+    settings = {key.replace("trained_", "training "): getattr(spec, key) for key in keys}
+    values = {key: getattr(shown, key) for key in ("alpha", "n", "n0", "source", "remarks")}
+    values |= {
         "kind": "imports",
         "images": {"count": 0},
         "certificates": [spec.certificate],
         "radii": list(radii),
-        "alpha": shown.alpha,
-        "n": shown.n,
-        "n0": shown.n0,
-        "source": shown.source,
-        "remarks": shown.remarks,
     }
     kind = "(logged counts)" if spec.counts else "(log)"
     parts = {"method": spec.method, "sigma": f"σ {spec.sigma:g}", "log": kind}

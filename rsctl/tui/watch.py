@@ -8,6 +8,7 @@ from __future__ import annotations
 import operator
 import os
 import time
+from functools import cached_property
 from pathlib import Path
 
 from rsctl.cluster.all_backends import AllBackends, notices
@@ -28,7 +29,6 @@ class Watcher:
     """The store's sweeps, runs and tasks; later polls read only what may have changed."""
 
     def __init__(self) -> None:
-        self._place: Place | None = None
         self._sweeps: dict[str, PlannedSweep] = {}
         self._done: dict[str, TaskView] = {}
         self._views: list[SweepView] = []
@@ -36,11 +36,9 @@ class Watcher:
         self._stamps: dict[Path, int] = {}
         """Modification times of the folders with attempts: a new attempt changes them, and done tasks may run again."""
 
-    @property
+    @cached_property
     def place(self) -> Place:
-        if self._place is None:
-            self._place = load_settings()
-        return self._place
+        return load_settings()
 
     def poll(self) -> Overview:
         """All sweeps with the states of their tasks; a sweep that can't be read is named in `problems`."""
@@ -64,10 +62,9 @@ class Watcher:
         problems += [plain(notice, 500) for notice in notices()]
         known = {view.name: view for view in self._views}
         self._views = [_sweep_view(name, sweep, tasks, known.get(name)) for name, sweep in found.items()]
-        views = self._views
         return Overview(
             str(place.store),
-            tuple(views),
+            tuple(self._views),
             tuple(problems),
             time.time(),
             _unheard(),
@@ -77,13 +74,8 @@ class Watcher:
 
     def _dropped(self, place: Place, sweeps: dict[str, PlannedSweep], held: set[str]) -> tuple[TaskView, ...]:
         """Open tasks that no sweep needs, among those held before the sweeps were read."""
-        wanted = {
-            key
-            for sweep in sweeps.values()
-            for entry in sweep.entries
-            for tasks in entry.tasks.values()
-            for key in tasks
-        }
+        entries = (entry for sweep in sweeps.values() for entry in sweep.entries)
+        wanted = {key for entry in entries for tasks in entry.tasks.values() for key in tasks}
         return tuple(_task_view(status) for status in dropped_tasks(place, held - wanted))
 
     def _statuses(self, place: Place, sweeps: dict[str, PlannedSweep]) -> dict[str, TaskView]:
@@ -105,10 +97,8 @@ class Watcher:
         found: dict[str, TaskView] = {}
         if open_tasks:
             for key, status in statuses(open_tasks.values(), AllBackends(place)).items():
-                view = _task_view(status)
-                if view == (before := self._last.get(key)):
-                    view = before
-                found[key] = view
+                view, before = _task_view(status), self._last.get(key)
+                found[key] = view = before if before == view else view
                 if status.state == State.DONE:
                     self._done[key] = view
         self._last = found

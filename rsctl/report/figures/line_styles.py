@@ -103,9 +103,6 @@ def method_colours(methods: Sequence[str]) -> dict[str, str]:
     return taken
 
 
-# ---------------------------------------------------------------- words
-
-
 def text(raw: str) -> str:
     """Text that matplotlib draws as it is: no mathematics, and no leading _, which would hide it from the legend."""
     shown = printable(raw).replace("$", r"\$")
@@ -142,15 +139,9 @@ def _name(one: PlottedLine, panel: Panel) -> str:
 
 
 def _progress(one: PlottedLine) -> str:
-    line = one.line
-    return (
-        ""
-        if all(row.complete for row in line.rows)
-        else f", {min(r.images for r in line.rows)} of {line.first.planned} images"
-    )
-
-
-# ---------------------------------------------------------------- legends
+    rows = one.line.rows
+    late = f", {min(row.images for row in rows)} of {rows[0].planned} images"
+    return "" if all(row.complete for row in rows) else late
 
 
 def name_series(axes: Axes, panel: Panel, drawn: Sequence[Look], *, points: bool = False) -> None:
@@ -178,12 +169,7 @@ def _methods(
         several = [panel.series[i] for i in places]
         late = [f"{_progress(one)} at σ = {one.line.first.sigmas}" for one in several if _progress(one)]
         first = drawn[places[0]]
-        shape: dict[str, Any] = {
-            "color": first.colour,
-            "marker": first.marker,
-            "linestyle": "" if points else "-",
-        }
-        handle = Line2D([], [], **shape)
+        handle = Line2D([], [], color=first.colour, marker=first.marker, linestyle="" if points else "-")
         found.append((handle, text(_name(several[0], panel) + "".join(late))))
     return found
 
@@ -194,9 +180,8 @@ def _levels(sigmas: Sequence[float], points: bool) -> list[tuple[Any, str]]:
     found = []
     for level, sigma in enumerate(sigmas):
         shown = look("0.35", 0, level)
-        shape: dict[str, Any] = {"color": shown.colour, "linestyle": shown.style}
-        if points:
-            shape = {**shown.point, "clip_on": True}
+        line = {"color": shown.colour, "linestyle": shown.style}
+        shape = {**shown.point, "clip_on": True} if points else line
         found.append((Line2D([], [], **shape), f"σ = {sigma:g}"))
     return found
 

@@ -13,6 +13,7 @@ import numpy as np
 from rsctl.catalog.labels import Labels, labels_of
 from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look, looks, name_series, text
 from rsctl.report.figures.series import Panel, PlottedLine, at_least, hours_of
+from rsctl.report.typeset import NORMS
 from rsctl.results.accuracy import share
 from rsctl.results.attacks import attack_spec, describe_attack, distances, withstands
 from rsctl.results.logs import agreement
@@ -24,6 +25,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 400
+_BANDS = (
+    "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+)
+_DOTTED = (
+    "Dotted: share of images for which the attack found no adversarial image within the radius; robust accuracy lies "
+    "between it and the certified line."
+)
+_DIFFERENT = "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself."
 
 
 def _radii(panel: Panel) -> Any:
@@ -31,11 +40,8 @@ def _radii(panel: Panel) -> Any:
 
 
 def _radius_axes(axes: Axes, panel: Panel) -> None:
-    norm = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}.get(panel.group.first.norm, "")
-    axes.set_xlabel(f"{norm} radius")
-    axes.set_ylabel("certified accuracy")
-    axes.set_xlim(left=0)
-    axes.set_ylim(0, 1)
+    label_ = f"{NORMS.get(panel.group.first.norm, '')} radius"
+    axes.set(xlabel=label_, ylabel="certified accuracy", xlim=(0, None), ylim=(0, 1))
 
 
 def _fall(radii: Any, mean: Any) -> Any:
@@ -65,19 +71,7 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         )  # fmt: skip
     _radius_axes(axes, panel)
     name_series(axes, panel, drawn)
-    return [
-        *_about_attacks(panel),
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
-    ]
-
-
-def _about_attacks(panel: Panel) -> list[str]:
-    if not panel.attacked:
-        return []
-    return [
-        "Dotted: share of images for which the attack found no adversarial image within the radius; robust accuracy lies "
-        "between it and the certified line."
-    ]
+    return [_DOTTED, _BANDS] if panel.attacked else [_BANDS]
 
 
 def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
@@ -95,21 +89,15 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         alike = (row.method, row.certificate)
         style = STYLES[(number + len(certificates) * drawn[alike]) % len(STYLES)]
         drawn[alike] += 1
-        guarantee = (
-            "deterministic" if row.kind == "verifications" else f"{row.guarantee.partition(' per')[0]}"
-        )
+        guarantee = "deterministic" if row.kind == "verifications" else row.guarantee.partition(" per")[0]
         shown, sparse = _fall(radii, mean), look(colour, place, 0).sparse
         sigma = "" if row.levels else f", σ = {one.sigma:g}"
         axes.plot(radii[shown], mean[shown], color=colour, linestyle=style, **sparse, label=text(f"{row.label}{sigma}, {row.certificate} ({guarantee})"))  # fmt: skip
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
     _radius_axes(axes, panel)
     below(axes)
-    notes = [
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
-    ]
-    if len({one.line.first.kind == "verifications" for one in panel.series}) > 1:
-        notes.insert(0, "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.")  # fmt: skip
-    return notes
+    several = len({one.line.first.kind == "verifications" for one in panel.series}) > 1
+    return [_DIFFERENT, _BANDS] if several else [_BANDS]
 
 
 def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
@@ -151,23 +139,13 @@ def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, stor
         unknown_p = any(np.isnan(agreeing).any() for agreeing in found)
         partly |= unknown_p
         shown = p >= 0.5 if unknown_p else np.ones(len(p), bool)
-        axes.plot(
-            p[shown],
-            np.mean(shares, axis=0)[shown],
-            **its.line,
-            label=label(one, panel),
-            drawstyle="steps-post",
-        )
-    axes.set_xlabel("share p of draws that give the label")
-    axes.set_ylabel("share of images with at most p")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+        mean = np.mean(shares, axis=0)
+        axes.plot(p[shown], mean[shown], **its.line, label=label(one, panel), drawstyle="steps-post")
+    axes.set(xlabel="share p of draws that give the label", xlim=(0, 1))
+    axes.set(ylabel="share of images with at most p", ylim=(0, 1))
     name_series(axes, panel, drawn)
-    return (
-        ["Logs have p only for images that are certified correctly, so their lines begin at 0.5."]
-        if partly
-        else []
-    )
+    note = "Logs have p only for images that are certified correctly, so their lines begin at 0.5."
+    return [note] if partly else []
 
 
 def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
@@ -192,9 +170,8 @@ def _hours(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         axes.set_xscale("log")
     else:  # Within a decade the numbers of a logarithmic axis run into each other.
         axes.set_xlim(0, 1.05 * times * max(every, default=1.0))
-    axes.set_xlabel(f"device-{unit} of training and certification")
+    axes.set(xlabel=f"device-{unit} of training and certification", ylim=(0, 1))
     axes.set_ylabel(f"certified accuracy at {radius:g}")
-    axes.set_ylim(0, 1)
     name_series(axes, panel, drawn, points=True)
     return [f"Left out: {counted(missing, 'run')} without a recorded time."] if missing else []
 
@@ -214,16 +191,9 @@ def _classes(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, s
     labels = _labels(panel.group.first, store)
     shown = [text(labels.name(int(c))) for c in every[::step]]
     # Horizontal names would overlap.
-    axes.set_xticks(
-        np.arange(len(every))[::step],
-        shown,
-        rotation=60 if labels.names else 0,
-        rotation_mode="anchor",
-        ha="right" if labels.names else "center",
-    )
-    axes.set_xlabel("class")
-    axes.set_ylabel(f"certified accuracy at {radius:g}")
-    axes.set_ylim(0, 1)
+    turned: dict[str, Any] = {"rotation": 60, "ha": "right"} if labels.names else {}
+    axes.set_xticks(np.arange(len(every))[::step], shown, rotation_mode="anchor", **turned)
+    axes.set(xlabel="class", ylabel=f"certified accuracy at {radius:g}", ylim=(0, 1))
     name_series(axes, panel, drawn, points=True)
     return []
 

@@ -25,7 +25,7 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
         for key in keys:
             for title in dict.fromkeys(before):
                 alike = [i for i, text in enumerate(before) if text == title]
-                if len({further[i][key] for i in alike}) > 1:
+                if len({further[i].get(key) for i in alike}) > 1:
                     for i in alike:
                         found[i] += f", {further[i][key]}"
     return found
@@ -33,21 +33,18 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
 
 def _further(row: Measurement, kind: str) -> dict[str, str]:
     """Further settings common to the rows of one panel, as text."""
-    families = kind == "families"
-    return {
-        "n0": "" if families else _n0(row),
-        "noise": "" if families else f"{row.noise} noise",
-        "arithmetic": "" if families else f"{row.arithmetic} arithmetic",
-        "stopping": ""
-        if families
-        else "fixed n"
-        if row.stopping == "fixed"
-        else f"stopped by {row.stopping}",
-        "norm": row.norm,
-        "subset": "" if families else row.subset,
-        "images": "" if families else counted(row.planned, "image"),
-        "positions": "" if families else f"images {row.subset_key[:8]}",
-        "files": f"files {_digest(data_of(row))}" if row.own else "files not stated",
+    digest = f"{zlib.crc32(data_of(row).encode()):08x}"
+    common = {"norm": row.norm, "files": f"files {digest}" if row.own else "files not stated"}
+    if kind == "families":
+        return common
+    return common | {
+        "n0": _n0(row),
+        "noise": f"{row.noise} noise",
+        "arithmetic": f"{row.arithmetic} arithmetic",
+        "stopping": "fixed n" if row.stopping == "fixed" else f"stopped by {row.stopping}",
+        "subset": row.subset,
+        "images": counted(row.planned, "image"),
+        "positions": f"images {row.subset_key[:8]}",
     }
 
 
@@ -55,10 +52,6 @@ def _n0(row: Measurement) -> str:
     if row.levels:
         return f"n0 = {per_level(row, 'n0')}"
     return "n0 not stated" if row.n0 is None else f"n0 = {row.n0}"
-
-
-def _digest(text: str) -> str:
-    return f"{zlib.crc32(text.encode()):08x}"
 
 
 def _title(panel: Panel) -> str:

@@ -114,21 +114,27 @@ class _Book:
 def require_one(found: Sequence[Imported]) -> None:
     """Raises InputError with the reasons where no file could be imported."""
     if all(one.state == "skipped" for one in found):
-        reasons: dict[str, list[str]] = {}
-        for one in found:
-            reasons.setdefault(", ".join(one.remarks), []).append(one.file)
         # Near misses are the most informative.
-        told = sorted(reasons.items(), key=lambda item: item[0] == _NO_LOG)[:REASONS]
-        files = [
-            f"{printable(names[0])}{_more(len(names) - 1)}: {printable(reason)}" for reason, names in told
-        ]
+        told = sorted(skipped(found).items(), key=lambda item: item[0] == _NO_LOG)[:REASONS]
+        files = [f"{some_files(names, 1)}: {printable(reason)}" for reason, names in told]
         raise InputError(
             f"nothing was imported: no log of certified radii among {counted(len(found), 'file')}. {'; '.join(files)}"
         )
 
 
-def _more(number: int) -> str:
-    return f" and {counted(number, 'more file')}" if number else ""
+def skipped(found: Sequence[Imported]) -> dict[str, list[str]]:
+    """Files that weren't imported, by reason."""
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.state == "skipped":
+            reasons.setdefault(", ".join(one.remarks), []).append(one.file)
+    return reasons
+
+
+def some_files(files: Sequence[str], most: int) -> str:
+    """The first of these files, and the number of the others."""
+    more = f" and {counted(len(files) - most, 'more file')}" if len(files) > most else ""
+    return f"{printable(', '.join(files[:most]))}{more}"
 
 
 def _check(paths: Sequence[Path], said: GivenFacts) -> None:

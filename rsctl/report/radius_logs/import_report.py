@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rsctl.plain import printable
-from rsctl.report.radius_logs.import_logs import Imported
+from rsctl.report.radius_logs.import_logs import Imported, skipped, some_files
 from rsctl.results.rounding import plain
 from rsctl.text import counted
 
@@ -22,18 +23,11 @@ def describe(found: Sequence[Imported]) -> str:
                 f"{one.state:9} {printable(one.file)}: {one.run}, {counted(one.rows, 'image')} ({one.subset}), {printable(_about(one))}"
             )
             lines += [f"          {printable(remark)}" for remark in one.remarks]
-    skipped: dict[str, list[str]] = {}
-    for one in found:
-        if one.state == "skipped":
-            skipped.setdefault(", ".join(one.remarks), []).append(one.file)
-    for reason, files in skipped.items():
-        more = f" and {counted(len(files) - NAMED, 'more file')}" if len(files) > NAMED else ""
-        lines.append(f"skipped   {printable(', '.join(files[:NAMED]))}{more}: {printable(reason)}")
-    counts = {
-        state: sum(one.state == state for one in found)
-        for state in ("new", "changed", "unchanged", "skipped")
-    }
-    lines.append(", ".join(f"{plain(number)} {state}" for state, number in counts.items() if number))
+    for reason, files in skipped(found).items():
+        lines.append(f"skipped   {some_files(files, NAMED)}: {printable(reason)}")
+    counts = Counter(one.state for one in found)
+    states = ("new", "changed", "unchanged", "skipped")
+    lines.append(", ".join(f"{plain(counts[state])} {state}" for state in states if counts[state]))
     if any(one.method_from == "path" for one in found):
         lines.append("Methods are named after their paths; --method sets another name.")
     return "\n".join(lines)

@@ -134,13 +134,12 @@ def _read(rows: list[list[str]], layout: Layout, quirks: list[str], losses: list
     if predicted is None:
         assert counts is not None  # ensured by 'missing'
         predicted = counts.argmax(axis=1)
-    norms = {norm: numbers(columns[i], layout.heads[i]) for norm, i in layout.norms.items()}
-    printed = {norm: half_units(columns[i]) for norm, i in layout.norms.items()}
-    if "radius" in named:
-        norms = {"l2": numbers(named["radius"], "radius"), **norms}
-        printed = {"l2": half_units(named["radius"]), **printed}
-    elif not norms:
-        norms, printed = {"l2": np.zeros(len(rows))}, {"l2": np.zeros(len(rows))}
+    radii = {"l2": ("radius", named["radius"])} if "radius" in named else {}
+    radii |= {norm: (layout.heads[i], columns[i]) for norm, i in layout.norms.items()}
+    norms = {norm: numbers(column, name) for norm, (name, column) in radii.items()} or {
+        "l2": np.zeros(len(rows))
+    }
+    printed = {norm: half_units(column) for norm, (_, column) in radii.items()} or {"l2": np.zeros(len(rows))}
     _check(index, label, predicted, norms)
     main = next(iter(norms))
     if counts is None or "radius" in named:
@@ -187,12 +186,7 @@ def _predicted(
     """The predicted class and of how many it is one; of several the label, where it is among them."""
     if not top:
         return (integers(named["predict"], "predict"), 1) if "predict" in named else (None, 1)
-    try:
-        several = [
-            [number for cell in cells for number in numbers_of(cell)] for cells in zip(*top, strict=True)
-        ]
-    except ValueError as error:
-        raise NotALog(f"a list of predicted classes can't be read ({error})") from None
+    several = _lists(top, "predicted classes")
     sizes = {len(one) for one in several if one != [-1]} - {0}
     if len(sizes) > 1 or any(not one for one in several):
         raise NotALog(
@@ -202,19 +196,23 @@ def _predicted(
     return np.array(first, np.int64), next(iter(sizes), 1)
 
 
+def _lists(columns: Sequence[Sequence[str]], what: str) -> list[list[int]]:
+    """The numbers of each row in these columns."""
+    try:
+        return [
+            [number for cell in cells for number in numbers_of(cell)] for cells in zip(*columns, strict=True)
+        ]
+    except ValueError as error:
+        raise NotALog(f"a list of {what} can't be read ({error})") from None
+
+
 def _counts(
     named: Mapping[str, Sequence[str]], histogram: Sequence[Sequence[str]]
 ) -> tuple[NDArray[np.int64] | None, NDArray[np.int64] | None]:
     """(N, C) counts and (N,) draws, as far as they are there."""
     draws = integers(named["draws"], "n") if "draws" in named else None
     if histogram:
-        try:
-            table = [
-                [number for cell in cells for number in numbers_of(cell)]
-                for cells in zip(*histogram, strict=True)
-            ]
-        except ValueError as error:
-            raise NotALog(f"a list of counts can't be read ({error})") from None
+        table = _lists(histogram, "counts")
         if len({len(row) for row in table}) != 1 or len(table[0]) < 2:
             raise NotALog("its lists of counts have different lengths")
         counts = np.array(table, np.int64)

@@ -141,15 +141,8 @@ def to_json(results: Results, baselines: Sequence[Published] = ()) -> str:
                 )  # fmt: skip
         for method in best_sigmas(group):
             for radius, line in zip(group.radii, method.lines, strict=True):
-                best.append(
-                    {
-                        "settings": method.label,
-                        "model": method.model,
-                        "radius": radius,
-                        "sigma": line.first.sigma,
-                        "seeds": len(line.rows),
-                    }
-                )
+                about = {"settings": method.label, "model": method.model, "radius": radius}
+                best.append({**about, "sigma": line.first.sigma, "seeds": len(line.rows)})
     values: dict[str, Any] = {
         "sweep": results.sweep,
         "description": results.description,

@@ -23,7 +23,7 @@ from rsctl.report.tables.cells import (
 from rsctl.report.tables.families import families, family_table
 from rsctl.report.tables.legend import legend
 from rsctl.report.tables.summary import Best, best_sigmas, caption, contests, winners
-from rsctl.report.typeset import CODE_POINT, escape_latex, latex_comment
+from rsctl.report.typeset import CODE_POINT, NORMS, escape_latex, latex_comment
 from rsctl.results.lines import Group, groups
 from rsctl.results.rounding import MISSING
 from rsctl.results.sweep import Results
@@ -34,7 +34,6 @@ _IN_WORDS = {
     "Method": "method {}", "Model": "model {}", "σ": "σ = {}", "Seed": "seed {}", "Images": "{} images",
     "Certified by": "certified by {}", "Attack": "attack {}",
 }  # fmt: skip
-_NORMS = {"l1": r"$\ell_1$", "l2": r"$\ell_2$", "linf": r"$\ell_\infty$"}
 _SET = (
     (r"(?<=\d) \\%", r"\\%"),
     (r"(?<![\w-])n(?= = | and alpha)", "$n$"),
@@ -217,7 +216,7 @@ def _spanned(cells: list[list[str]], radii: Sequence[float], norm: str) -> tuple
     plain = [radius_text(radius) for radius in radii]
     first, heads = cells[0].index(plain[0]), _aligned(plain)
     header = [*cells[0][:first], *heads, *cells[0][first + len(heads) :]]
-    radius = f"{_NORMS.get(norm, escape_latex(norm))} radius"
+    radius = f"{NORMS.get(norm, escape_latex(norm))} radius"
     texts = (
         f"Certified accuracy (\\%) at {radius}",
         f"Certified (\\%) at {radius}",

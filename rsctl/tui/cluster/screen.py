@@ -217,9 +217,6 @@ class ClusterScreen(ModeScreen):
             ("node", task.node),
         ]
 
-    def on_tab_line_selected(self, message: TabLine.Selected) -> None:
-        self.action_pane(message.name)
-
     def action_pane(self, name: str) -> None:
         """Show another pane below the queue."""
         self.query_one(TabLine).choose(name)

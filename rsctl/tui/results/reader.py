@@ -6,6 +6,7 @@ import json
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -79,18 +80,15 @@ class ResultsReader:
     def __init__(self, to: MessagePump, take: Callable[[Computed], object]) -> None:
         """`to` receives the curves of each request: it calls `take` with them."""
         self._to, self._take = to, take
-        self._curves: Curves | None = None
         self._sent: tuple[Question, dict[str, Curve]] | None = None
         self.wanted: Question | None = None
         """The request that the screen shows now: work on any other is abandoned."""
 
-    @property
+    @cached_property
     def curves(self) -> Curves:
-        if self._curves is None:
-            from rsctl.tui.curves import Curves
+        from rsctl.tui.curves import Curves
 
-            self._curves = Curves()
-        return self._curves
+        return Curves()
 
     def known(self) -> Known:
         from rsctl.certificates import certificates

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
@@ -47,16 +46,6 @@ def sorts(radii: Sequence[float]) -> list[str]:
     return [column.title for column in result_columns(radii, False)]
 
 
-def marked(columns: Sequence[GridColumn], sort: str) -> list[GridColumn]:
-    """The columns, with the sort column marked."""
-    return [
-        replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
-        if one.title == sort and i
-        else one
-        for i, one in enumerate(columns)
-    ]
-
-
 def in_order(runs: Sequence[RunView], curves: Mapping[str, Curve], sort: str) -> list[RunView]:
     """Runs sorted by a column, largest first and those without a number last; ties keep the planned order."""
 
@@ -93,21 +82,15 @@ def result_row(
     if not curve.images:
         why = "refused" if curve.problems else "none yet"
         return GridRow(run.key, (mark, ((why, "failed" if curve.problems else "muted"),), *blank, "", "", ""))
-    at: Mapping[float, tuple[float, float, float]] = {r: (a, low, high) for r, a, low, high in curve.columns}
-    cells: list[Cell] = []
-    for radius in radii:
-        if radius not in at:
-            cells.append("")
-            continue
-        accuracy, low, high = at[radius]
-        cells.append(
-            f"{percent(accuracy)} {percent(low)}–{percent_up(high)}" if intervals else percent(accuracy)
-        )
+    at = {
+        radius: f"{percent(accuracy)} {percent(low)}–{percent_up(high)}" if intervals else percent(accuracy)
+        for radius, accuracy, low, high in curve.columns
+    }
     complete = curve.images == curve.planned
     images = f"{curve.images:,}" if complete else f"{curve.images:,} of {curve.planned:,}"
     shown = ((images, "" if complete else "running"),)
     rates = (three_down(curve.acr), percent_up(curve.abstain_rate), percent_up(curve.cap_share))
-    return GridRow(run.key, (mark, shown, *cells, *rates))
+    return GridRow(run.key, (mark, shown, *(at.get(radius, "") for radius in radii), *rates))
 
 
 def sample_columns(labels: Labels) -> list[GridColumn]:

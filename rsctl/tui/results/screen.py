@@ -14,9 +14,10 @@ from rsctl.tui.mode import ModeScreen
 from rsctl.tui.results.chart import ResultsChart
 from rsctl.tui.results.controls import OWN, ResultControls
 from rsctl.tui.results.reader import Baseline, Computed, Known, Question, ResultsReader, Sampled
-from rsctl.tui.results.rows import in_order, marked, result_columns, result_row, sorts
+from rsctl.tui.results.rows import in_order, result_columns, result_row, sorts
 from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.views import Curve, Overview, RunView, SweepView
+from rsctl.tui.widgets.cells import marked
 from rsctl.tui.widgets.chart import Chart
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.styles import SERIES

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
 from rsctl.tui.state_cells import mark_of, state_cell
@@ -23,15 +21,6 @@ COLUMNS = (
 
 
 SORTS = ("planned", "state", "progress", "left")
-_SORTED = {"state": "State", "progress": "Progress", "left": "Left"}
-
-
-def titles(sort: str) -> list[GridColumn]:
-    """The columns, with the sort column marked."""
-    return [
-        replace(column, title=f"{column.title} ▾") if column.title == _SORTED.get(sort) else column
-        for column in COLUMNS
-    ]
 
 
 def sweep_rows(

@@ -15,11 +15,11 @@ from rsctl.tui.sweeps.actions import RETRIED, SweepActions
 from rsctl.tui.sweeps.edit import SweepEditor
 from rsctl.tui.sweeps.panel import SidePanel
 from rsctl.tui.sweeps.panes.log import LogPane
-from rsctl.tui.sweeps.rows import COLUMNS, SORTS, sweep_rows, titles
+from rsctl.tui.sweeps.rows import COLUMNS, SORTS, sweep_rows
 from rsctl.tui.sweeps.selection import Selection, select
 from rsctl.tui.views import Overview
+from rsctl.tui.widgets.cells import marked
 from rsctl.tui.widgets.grid import Grid
-from rsctl.tui.widgets.tabline import TabLine
 
 
 class SweepsScreen(ModeScreen):
@@ -77,7 +77,10 @@ class SweepsScreen(ModeScreen):
         if goes:
             self._open = (self._open or set()) | {wanted}
             self.dashboard.selected_sweep = ""
-        self.grid.show(sweep_rows(overview, self._open or set(), only, self._sort), titles(self._sort))
+        self.grid.show(
+            sweep_rows(overview, self._open or set(), only, self._sort),
+            marked(COLUMNS, self._sort.capitalize()),
+        )
         if goes:
             self.grid.move_to(wanted)
         self._follow()
@@ -101,9 +104,6 @@ class SweepsScreen(ModeScreen):
     def on_grid_chosen(self, _message: Grid.Chosen) -> None:
         """Show the log of the chosen task."""
         self.action_pane(LogPane.TITLE)
-
-    def on_tab_line_selected(self, message: TabLine.Selected) -> None:
-        self.action_pane(message.name)
 
     def action_pane(self, name: str) -> None:
         """Show another pane of the panel."""

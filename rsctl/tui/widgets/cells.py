@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
@@ -34,6 +34,16 @@ class GridRow:
     cells: tuple[Cell, ...]
     depth: int = 0
     open: bool | None = None
+
+
+def marked(columns: Sequence[GridColumn], sort: str) -> list[GridColumn]:
+    """The columns, with the sort column marked; the first one is the usual order, and has no mark."""
+    return [
+        replace(one, title=f"{one.title} ▾", width=max(one.width, len(one.title) + 2) if one.width else 0)
+        if one.title == sort and i
+        else one
+        for i, one in enumerate(columns)
+    ]
 
 
 def widths(columns: Sequence[GridColumn], room: int, skipped: int) -> tuple[list[int], int]:

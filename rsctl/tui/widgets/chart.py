@@ -7,6 +7,7 @@ redraw, or pull in numpy before the first paint, and none of them draws a band.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -185,13 +186,8 @@ def _at(xs: Sequence[float], ys: Sequence[float], x: float) -> float | None:
     """Linear interpolation; None outside the range."""
     if x < xs[0] or x > xs[-1]:
         return None
-    low, high = 0, len(xs) - 1
-    while high - low > 1:
-        middle = (low + high) // 2
-        if xs[middle] <= x:
-            low = middle
-        else:
-            high = middle
+    high = min(max(1, bisect_right(xs, x)), len(xs) - 1)
+    low = max(0, high - 1)
     if xs[high] == xs[low]:
         return ys[low]
     return ys[low] + (ys[high] - ys[low]) * (x - xs[low]) / (xs[high] - xs[low])

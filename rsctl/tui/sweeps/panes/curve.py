@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
@@ -34,9 +35,14 @@ class CertifiedPane(CurvePane):
 
     def __init__(self) -> None:
         super().__init__()
-        self._curves: Curves | None = None
-        """Used only on the background thread."""
         self._shown: tuple[Sequence[Curve], int] | None = None
+
+    @cached_property
+    def _curves(self) -> Curves:
+        """Used only on the background thread."""
+        from rsctl.tui.curves import Curves
+
+        return Curves()
 
     def on_resize(self) -> None:
         """Redraw: the number of curves named below depends on the height."""
@@ -53,10 +59,6 @@ class CertifiedPane(CurvePane):
 
     def load(self, selection: Selection) -> tuple[list[Curve], int] | None:
         """The curves of the first runs, and the number of runs."""
-        from rsctl.tui.curves import Curves
-
-        if self._curves is None:
-            self._curves = Curves()
         readable = [run for run in selection.runs if not run.problem][:SERIES]
         curves = [self._curves.of(selection.overview.store, run) for run in readable]
         return (curves, len(selection.runs)) if selection.runs else None
