@@ -22,7 +22,6 @@ from rsctl.tui.background import Background, Failed, Receiver
 from rsctl.tui.dialogs.help import HelpScreen
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
-from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
 from rsctl.tui.widgets.styles import TONE_CLASSES
@@ -37,18 +36,19 @@ AWAY = 5.0
 """Seconds between polls while another window has the focus."""
 
 
+def _screen(mode: str) -> ModeScreen:
+    """Imports and makes a mode's screen, so that the first paint only loads the first mode."""
+    module = import_module(f"rsctl.tui.{mode}.screen")
+    return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
+
+
 class Dashboard(Receiver, App[None]):
     """rsctl in the terminal."""
 
     TITLE = "rsctl"
     CSS_PATH = "rsctl.tcss"
     COMPONENT_CLASSES = TONE_CLASSES
-    MODES = {
-        "sweeps": SweepsScreen,
-        "results": lambda: _screen("results"),
-        "compose": lambda: _screen("compose"),
-        "cluster": lambda: _screen("cluster"),
-    }
+    MODES = {name.lower(): partial(_screen, name.lower()) for _, name in MODE_KEYS}
     DEFAULT_MODE = "sweeps"
     BINDINGS: ClassVar[list[BindingType]] = [
         *(Binding(key, f"mode('{name.lower()}')", name, show=False) for key, name in MODE_KEYS),
@@ -247,12 +247,6 @@ class Dashboard(Receiver, App[None]):
         yield SystemCommand("Keys", "About this screen, and its keys (?)", self.action_help)
         yield SystemCommand("Theme", "Change the colours", self.action_change_theme)
         yield SystemCommand("Quit", "The tasks keep running (q)", partial(self.run_action, "quit"))
-
-
-def _screen(mode: str) -> ModeScreen:
-    """Imports and makes a mode's screen, so that the first paint only loads the first mode."""
-    module = import_module(f"rsctl.tui.{mode}.screen")
-    return cast("ModeScreen", getattr(module, f"{mode.capitalize()}Screen")())
 
 
 async def _caught_up(field: Input) -> None:

@@ -120,6 +120,9 @@ class SweepView:
         """Progress of all its tasks."""
         return progress_of(self.tasks)
 
+    def run(self, key: str) -> RunView | None:
+        return next((run for run in self.runs if run.key == key), None)
+
 
 @dataclass(frozen=True)
 class Overview:
@@ -136,6 +139,9 @@ class Overview:
     """Notification of a sweep's end: `desktop`, `bell` or `off`."""
     dropped: tuple[TaskView, ...] = ()
     """Open tasks that no sweep needs any more."""
+
+    def sweep(self, name: str) -> SweepView | None:
+        return next((sweep for sweep in self.sweeps if sweep.name == name), None)
 
 
 @dataclass(frozen=True)

@@ -47,16 +47,12 @@ class Family:
 
     @property
     def caption(self) -> str:
+        # Too long for a column.
+        guarantees = dict.fromkeys(f"{line.row.certificate}: {line.row.guarantee}" for line in self.lines)
         return (
             f"Side by side: certified accuracy (%) at {self.norm} radius, {self.dataset} {self.split}, over the {counted(self.images, 'image')} common to "
-            f"all rows. Rounded down. Each row is about its own classifier: {'; '.join(self.guarantees)}."
+            f"all rows. Rounded down. Each row is about its own classifier: {'; '.join(guarantees)}."
         )
-
-    @property
-    def guarantees(self) -> list[str]:
-        """The guarantee of each certificate or verifier: too long for a column."""
-        told = {f"{line.row.certificate}: {line.row.guarantee}": None for line in self.lines}
-        return list(told)
 
 
 def families(results: Results) -> list[Family]:

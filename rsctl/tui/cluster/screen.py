@@ -138,16 +138,13 @@ class ClusterScreen(ModeScreen):
         left = duration(progress.left) if progress.left is not None else ""
         whose = (", ".join(wanted), "muted") if wanted else ("no sweep", "failed")
         told = f"{title}: {task.reason or task.state}"
-        self._full[f"cluster-queue {task.key}"] = (
-            told if wanted else f"{told}. No sweep needs it any more: x cancels it."
-        )
+        told += "" if wanted else ". No sweep needs it any more: x cancels it."
+        self._full[f"cluster-queue {task.key}"] = told
         share = f"{int(100 * task.progress)}%"
         # On a narrow screen the column with the sweeps is left out.
         why = task.reason if wanted else "; ".join(filter(None, ["no sweep needs it", task.reason]))
-        return GridRow(
-            task.key,
-            (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why),
-        )
+        cells = (title, (whose,), state_cell(task.state, task.state), share, left, task.node, why)
+        return GridRow(task.key, cells)
 
     def tick(self) -> None:
         every, question = ASKED.get(self.pane, (0.0, ""))
@@ -156,19 +153,18 @@ class ClusterScreen(ModeScreen):
             self.background.submit(question, getattr(reader, question), self, show, partial(show, {}))
         busy = self.background.busy("doctor")
         if busy:
-            self.query_one(TabLine).note(f"checking … {busy:.0f} s")
+            self.query_one(TabLine).note = f"checking … {busy:.0f} s"
 
     def _show_findings(self, findings: list[Finding]) -> None:
         bad = sum(not one.ok for one in findings)
-        self.query_one(TabLine).note(counted(bad, "problem") if bad else "no problems found")
-        ordered = list(enumerate(sorted(findings, key=lambda one: one.ok)))
-        self._full |= {f"Findings {place} {one.what}": f"{one.what}: {one.text}" for place, one in ordered}
-        self.query_one("#Findings", Grid).show(
-            [
-                GridRow(f"{place} {one.what}", (((("✓ " if one.ok else "✗ ") + one.what, "done" if one.ok else "failed"),), one.text))
-                for place, one in ordered
-            ]
-        )  # fmt: skip
+        self.query_one(TabLine).note = counted(bad, "problem") if bad else "no problems found"
+        rows = []
+        for place, one in enumerate(sorted(findings, key=lambda one: one.ok)):
+            key = f"{place} {one.what}"
+            self._full[f"Findings {key}"] = f"{one.what}: {one.text}"
+            mark = (f"✓ {one.what}", "done") if one.ok else (f"✗ {one.what}", "failed")
+            rows.append(GridRow(key, ((mark,), one.text)))
+        self.query_one("#Findings", Grid).show(rows)
 
     def _show_profiles(self, found: tuple[list[tuple[str, str, str]], str]) -> None:
         profiles, file = found
@@ -219,7 +215,7 @@ class ClusterScreen(ModeScreen):
 
     def action_pane(self, name: str) -> None:
         """Show another pane below the queue."""
-        self.query_one(TabLine).choose(name)
+        self.query_one(TabLine).here = name
         self.query_one("#cluster-panes", ContentSwitcher).current = name
         self._show_note(self.query_one(f"#{name}", Grid))
         self.tick()

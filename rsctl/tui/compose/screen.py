@@ -165,37 +165,20 @@ class ComposeScreen(ModeScreen):
             self.grid.action_choose()
             return
         if field.options and not field.many and not field.grid:
-            here = field.value or field.default
-            self.choose(
-                called(field), field.options, partial(self._take, field), here, about=self.about(field.key)
-            )
+            here, take = field.value or field.default, partial(self._take, field)
+            self.choose(called(field), field.options, take, here, about=self.about(field.key))
             return
-        allowed = f"\nAllowed: {', '.join(name for name, _ in field.options)}." if field.options else ""
-        several = (
-            ""
-            if field.many or field.key in ("name", "description")
-            else "\nSeveral values separated by commas form a grid."
-        )
-        default = f"\nLeave empty for the default: {said_default(field)}." if field.default else ""
-        told = plain(field.help, 600) + allowed + several + default
-        names = (
-            listed([name for name, _ in field.options])
-            if field.options
-            else files
-            if field.label == "file"
-            else None
-        )
-        self.app.push_screen(
-            PromptScreen(
-                called(field),
-                told,
-                field.proposed,
-                partial(_check_text, field),
-                complete=names,
-                about=self.about(field.key),
-            ),
-            partial(self._take, field),
-        )
+        names, told = [name for name, _ in field.options], plain(field.help, 600)
+        if names:
+            told += f"\nAllowed: {', '.join(names)}."
+        if not field.many and field.key not in ("name", "description"):
+            told += "\nSeveral values separated by commas form a grid."
+        if field.default:
+            told += f"\nLeave empty for the default: {said_default(field)}."
+        complete = listed(names) if names else files if field.label == "file" else None
+        check, about = partial(_check_text, field), self.about(field.key)
+        prompt = PromptScreen(called(field), told, field.proposed, check, complete=complete, about=about)
+        self.app.push_screen(prompt, partial(self._take, field))
 
     def about(self, key: str) -> Mapping[str, str]:
         """Texts of the names that a field can have; those of a field whose values aren't names match nothing."""

@@ -82,8 +82,7 @@ class ResultsScreen(ModeScreen):
     @property
     def sweep(self) -> SweepView | None:
         overview = self.dashboard.overview
-        sweeps = overview.sweeps if overview else ()
-        return next((sweep for sweep in sweeps if sweep.name == self.question.sweep), None)
+        return overview.sweep(self.question.sweep) if overview else None
 
     @property
     def runs(self) -> list[RunView]:
@@ -101,14 +100,13 @@ class ResultsScreen(ModeScreen):
 
     def show(self, overview: Overview) -> None:
         if self.sweep is None and overview.sweeps:
-            wanted = self.dashboard.selected_sweep
-            names = [sweep.name for sweep in overview.sweeps]
-            self.request(Question(wanted if wanted in names else names[0], "", 0.0))
+            shown = overview.sweep(self.dashboard.selected_sweep) or overview.sweeps[0]
+            self.request(Question(shown.name, "", 0.0))
         self.draw()
 
     def on_screen_resume(self) -> None:
         wanted, overview = self.dashboard.selected_sweep, self.dashboard.overview
-        if wanted and overview and any(sweep.name == wanted for sweep in overview.sweeps):
+        if wanted and overview and overview.sweep(wanted):
             self.dashboard.selected_sweep = ""
             if wanted != self.question.sweep:
                 self.request(Question(wanted, "", 0.0))
@@ -116,7 +114,7 @@ class ResultsScreen(ModeScreen):
     def _show_note(self) -> None:
         """Show in the tab line what the table shows, or that a comparison is running."""
         busy = self.background.busy("compare")
-        self.query_one(TabLine).note(f"comparing … {busy:.0f} s" if busy else self._note)
+        self.query_one(TabLine).note = f"comparing … {busy:.0f} s" if busy else self._note
 
     def sweep_name(self) -> str:
         return self.question.sweep
@@ -157,11 +155,8 @@ class ResultsScreen(ModeScreen):
     def on_grid_marked(self, message: Grid.Marked) -> None:
         """Show or hide a run's curve; a seventh curve replaces the first."""
         drawn = self._chosen()
-        self._drawn = (
-            [key for key in drawn if key != message.key]
-            if message.key in drawn
-            else [*drawn, message.key][-SERIES:]
-        )
+        others = [key for key in drawn if key != message.key]
+        self._drawn = others if message.key in drawn else [*drawn, message.key][-SERIES:]
         self.draw()
 
     def on_grid_chosen(self, message: Grid.Chosen) -> None:
@@ -193,11 +188,9 @@ class ResultsScreen(ModeScreen):
     def copyable(self) -> list[tuple[str, str]]:
         run = self.run(self.grid.key)
         asked = [("--certificate", self.question.certificate), ("--alpha", f"{self.question.alpha or ''}")]
-        command = " ".join(
-            ["rsctl export", self.question.sweep, *(f"{name} {text}" for name, text in asked if text)]
-        )
-        shown = ("command that prints this table", command if self.sweep else "")
-        return [("run", run.counts if run else ""), shown]
+        options = "".join(f" {name} {text}" for name, text in asked if text)
+        command = f"rsctl export {self.question.sweep}{options}" if self.sweep else ""
+        return [("run", run.counts if run else ""), ("command that prints this table", command)]
 
     def _chosen(self) -> list[str]:
         """Keys of the runs in the table whose curves are drawn."""
@@ -210,13 +203,15 @@ class ResultsScreen(ModeScreen):
 
     def run(self, key: str) -> RunView | None:
         """The run of a row."""
-        return next((run for run in self.sweep.runs if run.key == key), None) if self.sweep else None
+        return self.sweep.run(key) if self.sweep else None
 
     def _radii(self) -> list[float]:
         """The radii of the table's columns: those of the runs in the norm of the run under the cursor."""
-        runs = self.runs
-        norm = self._norm(self.run(self.grid.key) or next(iter(runs), None))
-        return sorted({float(r) for run in runs if self._norm(run) == norm for r in run.entry["radii"]})
+        norm = self._norm_here()
+        return sorted({float(r) for run in self.runs if self._norm(run) == norm for r in run.entry["radii"]})
+
+    def _norm_here(self) -> str:
+        return self._norm(self.run(self.grid.key) or next(iter(self.runs), None))
 
     def _norm(self, run: RunView | None) -> str:
         """The norm of a run's radii."""
@@ -237,10 +232,8 @@ class ResultsScreen(ModeScreen):
             self.query_one(Chart).show([], empty="No sweeps yet. Press 3 to create one.")
             self.grid.empty = ""
             return
-        runs = self.runs
-        norm = self._norm(self.run(self.grid.key) or next(iter(runs), None))
-        radii = self._radii()
-        self._columns_of = norm
+        runs, radii = self.runs, self._radii()
+        self._columns_of = self._norm_here()
         colours = {key: place for place, key in enumerate(self._chosen())}
         rows = [
             result_row(run, self.curves.get(run.key), radii, colours.get(run.key), self._intervals)
@@ -249,10 +242,9 @@ class ResultsScreen(ModeScreen):
         self.grid.empty = NO_MATCH if self.filter_bar.only else "This sweep has no runs."
         self.grid.show(rows, marked(result_columns(radii, self._intervals, rows), self._sort))
         alpha = f"{self.question.alpha:g}" if self.question.alpha else OWN
-        self._note = (
-            f"{sweep.name}{f', {len(runs)} of {len(sweep.runs)} runs' if self.filter_bar.only else ''} · certificate {self.question.certificate or OWN} · α {alpha}"
-            + (f" · baseline {self.baseline}" if self.baseline else "")
-        )
+        some = f", {len(runs)} of {len(sweep.runs)} runs" if self.filter_bar.only else ""
+        self._note = f"{sweep.name}{some} · certificate {self.question.certificate or OWN} · α {alpha}"
+        self._note += f" · baseline {self.baseline}" if self.baseline else ""
         self._show_note()
         self._draw_chart()
 

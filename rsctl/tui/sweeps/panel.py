@@ -52,7 +52,7 @@ class SidePanel(Vertical):
 
     def open(self, title: str) -> None:
         """Show another pane."""
-        self.query_one(TabLine).choose(title)
+        self.query_one(TabLine).here = title
         self.query_one("#sweeps-panes", ContentSwitcher).current = title
         if self._selection is not None:
             self.pane.select(self._selection)
@@ -63,7 +63,7 @@ class SidePanel(Vertical):
         moved = self._selection is None or selection.key != self._selection.key
         self._selection = selection
         self.pane.select(selection)
-        self.query_one(TabLine).note(selection.title)
+        self.query_one(TabLine).note = selection.title
         if moved:
             if self._settling is not None:
                 self._settling.stop()

@@ -73,7 +73,7 @@ class SweepsScreen(ModeScreen):
         only = self.filter_bar.only
         self.grid.empty = NO_MATCH if only else "No sweeps yet. Press 3 to create one."
         wanted = self.dashboard.selected_sweep
-        goes = wanted != self.sweep_name() and any(sweep.name == wanted for sweep in overview.sweeps)
+        goes = wanted != self.sweep_name() and overview.sweep(wanted) is not None
         if goes:
             self._open = (self._open or set()) | {wanted}
             self.dashboard.selected_sweep = ""

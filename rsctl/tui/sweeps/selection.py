@@ -39,10 +39,10 @@ class Selection:
 def select(overview: Overview, key: str) -> Selection:
     """The selection of a row by its key: a sweep's name, a run's key, or a run's and a task's key."""
     name, _, rest = key.partition("/")
-    sweep = next((sweep for sweep in overview.sweeps if sweep.name == name), None)
+    sweep = overview.sweep(name)
     if sweep is None or not rest:
         return Selection(overview, key, sweep)
     run_key, _, task_key = key.partition(" ")
-    run = next((run for run in sweep.runs if run.key == run_key), None)
+    run = sweep.run(run_key)
     task = next((task for task in run.tasks if task.key == task_key), None) if run and task_key else None
     return Selection(overview, key, sweep, run, task)

@@ -16,6 +16,7 @@ from textual.binding import Binding, BindingType
 from textual.events import Click, Resize
 from textual.geometry import Region, Size
 from textual.message import Message
+from textual.reactive import reactive
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
@@ -43,6 +44,9 @@ class Grid(ScrollView, can_focus=True):
         ),
     ]
 
+    empty = reactive("")
+    """Message shown without rows."""
+
     class Moved(Message):
         """The cursor is on another row."""
 
@@ -60,16 +64,12 @@ class Grid(ScrollView, can_focus=True):
     class Marked(Moved):
         """The space bar, on a row that doesn't fold."""
 
-    class Headed(Message):
+    class Headed(Moved):
         """The title of a column was clicked."""
 
         def __init__(self, grid: Grid, column: int) -> None:
-            super().__init__()
-            self.grid, self.column = grid, column
-
-        @property
-        def control(self) -> Grid:
-            return self.grid
+            super().__init__(grid, grid.key)
+            self.column = column
 
     class Folded(Moved):
         """A row is to be opened or closed."""
@@ -81,7 +81,7 @@ class Grid(ScrollView, can_focus=True):
     def __init__(self, columns: Sequence[GridColumn], *, empty: str = "", id: str | None = None) -> None:  # noqa: A002
         super().__init__(id=id)
         self.columns = list(columns)
-        self._empty = empty
+        self.set_reactive(Grid.empty, empty)
         self.rows: list[GridRow] = []
         self.cursor = 0
         self._widths: list[int] = []
@@ -90,17 +90,6 @@ class Grid(ScrollView, can_focus=True):
         self._styles: dict[str, Style] = {}
 
     # Public interface
-
-    @property
-    def empty(self) -> str:
-        """Message shown without rows."""
-        return self._empty
-
-    @empty.setter
-    def empty(self, text: str) -> None:
-        if text != self._empty:
-            self._empty = text
-            self.refresh()
 
     @property
     def key(self) -> str:

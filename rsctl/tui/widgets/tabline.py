@@ -5,6 +5,7 @@ from __future__ import annotations
 from rich.segment import Segment
 from textual.events import Click
 from textual.message import Message
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -21,21 +22,14 @@ class TabLine(Widget):
             super().__init__()
             self.name = name
 
+    here = reactive("")
+    note = reactive("")
+    """Text at the right end, cut to the space left."""
+
     def __init__(self, tabs: list[tuple[str, str]], here: str) -> None:
         super().__init__()
         self._tabs, self.here = tabs, here
-        self._note = ""
         self._places: list[tuple[int, int, str]] = []
-
-    def choose(self, name: str) -> None:
-        self.here = name
-        self.refresh()
-
-    def note(self, text: str) -> None:
-        """Set the text at the right end, cut to the space left."""
-        if text != self._note:
-            self._note = text
-            self.refresh()
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
@@ -54,8 +48,8 @@ class TabLine(Widget):
             self._places.append((place, place + len(_key(key)) + len(words), name))
             place = self._places[-1][1]
         room = self.size.width - place - 2
-        if room > 8 and self._note:
-            text = self._note if len(self._note) <= room else self._note[: room - 1] + "…"
+        if room > 8 and self.note:
+            text = self.note if len(self.note) <= room else self.note[: room - 1] + "…"
             segments.append(Segment(f" {text:>{room}} ", style["quiet"]))
         return Strip(segments).adjust_cell_length(self.size.width, base)
 

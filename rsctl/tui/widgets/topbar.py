@@ -8,6 +8,7 @@ from rich.segment import Segment
 from rich.style import Style
 from textual.events import Click
 from textual.message import Message
+from textual.reactive import reactive
 from textual.strip import Strip
 from textual.widget import Widget
 
@@ -26,11 +27,13 @@ class TopBar(Widget):
             super().__init__()
             self.mode = mode
 
+    _right = reactive(("", False))
+    """Text at the right end, and True where it is a warning."""
+
     def __init__(self, modes: list[tuple[str, str]], here: str) -> None:
         super().__init__()
         self._modes, self._here = modes, here
         self._places: list[tuple[int, int, str]] = []
-        self._right = ("", False)
 
     def show_status(self, store: str, taken: float, paused: bool, hung: float, unheard: float = 0.0) -> None:
         """`taken`: Unix time of the last poll, 0 before the first; `hung`: seconds the running poll has taken;
@@ -49,10 +52,7 @@ class TopBar(Widget):
         else:
             text, stale = "live", False
         room = self.size.width - sum(len(name) + 5 for _, name in self._modes) - 10
-        shown = f"{store} · {text}" if store and len(store) + len(text) + 3 <= room else text
-        if (shown, stale) != self._right:
-            self._right = (shown, stale)
-            self.refresh()
+        self._right = (f"{store} · {text}" if store and len(store) + len(text) + 3 <= room else text, stale)
 
     def render_line(self, y: int) -> Strip:
         base = self.rich_style
