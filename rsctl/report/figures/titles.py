@@ -33,8 +33,8 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
 
 def _further(row: Measurement, kind: str) -> dict[str, str]:
     """Further settings common to the rows of one panel, as text."""
-    digest = f"{zlib.crc32(data_of(row).encode()):08x}"
-    common = {"norm": row.norm, "files": f"files {digest}" if row.own else "files not stated"}
+    files = f"files {zlib.crc32(data_of(row).encode()):08x}" if row.own else "files not stated"
+    common = {"norm": row.norm, "files": files}
     if kind == "families":
         return common
     return common | {
