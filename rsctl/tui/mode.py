@@ -13,6 +13,8 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from rsctl.plain import plain
+from rsctl.text import counted
+from rsctl.tui import actions
 from rsctl.tui.background import Background, Failed, Receiver, Result
 from rsctl.tui.dialogs.confirm import ConfirmScreen
 from rsctl.tui.dialogs.prompt import ChooseScreen, PromptScreen
@@ -23,6 +25,7 @@ from rsctl.tui.widgets.topbar import TopBar
 
 MODE_KEYS = [("1", "Sweeps"), ("2", "Results"), ("3", "Compose"), ("4", "Cluster")]
 """Key and name; a mode's screen has this name in lower case."""
+MOST_KEYS = 8
 
 
 class ModeScreen(Receiver, Screen[None]):
@@ -132,6 +135,21 @@ class ModeScreen(Receiver, Screen[None]):
                 then()
 
         self.app.push_screen(ConfirmScreen(title, text, yes, no), answered)
+
+    def confirm_dropped(self, keys: Sequence[str]) -> None:
+        """Offer to stop open tasks that an update dropped, if there are any: they keep running, and cost, unless cancelled."""
+        if not keys:
+            return
+        it, what = "it" if len(keys) == 1 else "them", counted(len(keys), "dropped task")
+        more = [f"… and {len(keys) - MOST_KEYS} more"] if len(keys) > MOST_KEYS else []
+        listed = "\n".join([*keys[:MOST_KEYS], *more])
+        text = f"No sweep needs {it} any more. Work done so far is kept.\n\n{listed}"
+        job = partial(actions.cancel, what, list(keys))
+
+        def stop() -> None:
+            self.background.submit(f"act {what}", job, self, lambda done: self.report(done.text))
+
+        self.confirm(f"Stop {counted(len(keys), 'task')}?", text, f"Stop {it}", stop, f"Let {it} run")
 
     def choose(
         self,

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
-import tomli
 from textual.theme import Theme
 
-_DATA = tomli.loads(files("rsctl.tui").joinpath("themes.toml").read_text(encoding="utf-8"))
-THEMES = tuple(Theme(**theme) for theme in _DATA["themes"])
-SERIES: dict[str, str] = _DATA["series"]
+from rsctl.tui.widgets.data import data
+
+THEMES = tuple(Theme(**theme) for theme in data("themes.toml")["themes"])
+SERIES: dict[str, str] = data("themes.toml")["series"]
 """Colours of the fourth to sixth curve in themes without their own; the first three are a theme's main colours."""

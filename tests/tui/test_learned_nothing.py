@@ -7,7 +7,7 @@ from piloting import on_screen, until
 from test_results import cell, open_results, results_grid
 
 from rsctl.store import degenerate
-from rsctl.tui.results.facts import facts
+from rsctl.tui.results.chart import facts
 from rsctl.tui.views import Curve
 from rsctl.tui.widgets.grid import Grid
 

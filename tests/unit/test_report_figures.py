@@ -19,10 +19,9 @@ from rsctl.certificates import find_certificate
 from rsctl.config.runs import AttackSpec
 from rsctl.errors import InputError
 from rsctl.report.figures.draw import plot
-from rsctl.report.figures.hours import task_hours
 from rsctl.report.figures.line_styles import COLOURS, SETTINGS, in_common, method_colours
 from rsctl.report.figures.plots import KINDS
-from rsctl.report.figures.series import Panel, _attacks_on, at_least, by_norm, collect
+from rsctl.report.figures.series import Panel, _attacks_on, at_least, by_norm, collect, task_hours
 from rsctl.report.figures.titles import titles
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.tables.summary import Group, Line

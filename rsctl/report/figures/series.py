@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.report.figures.hours import task_hours
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.lines import Group, Line, groups
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import data_of
 from rsctl.results.sweep import Results, sweep_results
-from rsctl.store.layout import Store
+from rsctl.store.attempts import attempt_numbers, read_attempt
+from rsctl.store.layout import Run, Store
 
 Floats = NDArray[np.float64]
 
@@ -121,3 +121,22 @@ def hours_of(store: Store, row: Measurement) -> float:
     return task_hours(store.run("models", row.table_spec.model_run)) + task_hours(
         store.run(row.kind, row.run)
     )
+
+
+def task_hours(run: Run) -> float:
+    """Hours of one GPU (or of one process, where there is none) over all attempts at all tasks, lost ones included; NaN
+    if none was ever claimed.
+
+    A training in several processes counts once for each, as each holds a GPU; threads don't count. An attempt that died
+    without a record of its end counts up to its last record.
+    """
+    processes = int(run.launch().get("processes", 1)) if run.kind == "models" else 1
+    seconds, claimed = 0.0, False
+    for task, attempts in attempt_numbers(run).items():
+        for number in attempts:
+            attempt = read_attempt(run, task, number)
+            if "time" in attempt.claim:
+                claimed = True
+                last = attempt.end or attempt.progress or attempt.claim
+                seconds += max(0.0, last.get("time", 0.0) - attempt.claim["time"])
+    return processes * seconds / 3600 if claimed else float("nan")

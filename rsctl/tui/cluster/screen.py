@@ -16,9 +16,9 @@ from rsctl.text import counted, duration
 from rsctl.tui import actions
 from rsctl.tui.cluster import reader
 from rsctl.tui.mode import ModeScreen
-from rsctl.tui.state_cells import state_cell
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
-from rsctl.tui.widgets.cells import GridColumn, GridRow
+from rsctl.tui.widgets.cells import GridRow, state_cell
+from rsctl.tui.widgets.data import bindings, columns
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 
@@ -27,42 +27,6 @@ if TYPE_CHECKING:
 
 PANES = [("", "Findings"), ("", "Profiles"), ("", "Partitions"), ("", "Nodes"), ("", "Usage")]
 """Selected with [ and ]: letters mean the same in every mode, and no letter is left for these."""
-QUEUE = (
-    GridColumn("Open task"),
-    GridColumn("Sweep", 18, drop=3),
-    GridColumn("State", 10),
-    GridColumn("Done", 5, right=True),
-    GridColumn("Left", 8, right=True, drop=1),
-    GridColumn("Node", 14, drop=2),
-    GridColumn("Reason"),
-)
-FINDINGS = (GridColumn("Check", 18), GridColumn("Result"))
-PROFILES = (GridColumn("Profile", 18), GridColumn("Backend", 8), GridColumn("Settings"))
-PARTITIONS = (
-    GridColumn("Partition", 20),
-    GridColumn("State", 5),
-    GridColumn("Max time", 8, right=True),
-    GridColumn("Free CPUs", 14, right=True),
-    GridColumn("Free GPUs", 12, right=True),
-    GridColumn("CPUs/node", 9, right=True, drop=2),
-    GridColumn("Memory/node", 11, right=True, drop=2),
-    GridColumn("GPUs/node", 9, right=True, drop=1),
-)
-NODES = (
-    GridColumn("Node", 18),
-    GridColumn("State", 12),
-    GridColumn("Free GPUs", 9, right=True),
-    GridColumn("GPU", 12, drop=2),
-    GridColumn("Free CPUs", 11, right=True),
-    GridColumn("Free memory", 15, right=True, drop=1),
-    GridColumn("Partitions", drop=3),
-)
-USAGE = (
-    GridColumn("Account", 24),
-    GridColumn("Jobs, 30 days", 13, right=True),
-    GridColumn("CPU hours", 12, right=True),
-    GridColumn("GPU hours", 12, right=True),
-)
 ASKED = {"Partitions": (60.0, "hardware"), "Nodes": (60.0, "hardware"), "Usage": (600.0, "usage")}
 """Query of each visible pane, and the seconds between two queries."""
 EMPTY = {"hardware": "SLURM lists none.", "usage": "SLURM's accounting has no jobs of yours."}
@@ -80,13 +44,13 @@ class ClusterScreen(ModeScreen):
 
     def body(self) -> ComposeResult:
         with Vertical(id="cluster-body"):
-            yield Grid(QUEUE, empty="No open tasks.", id="cluster-queue")
+            yield Grid(columns("queue"), empty="No open tasks.", id="cluster-queue")
             yield TabLine(PANES, "Findings")
             with ContentSwitcher(initial="Findings", id="cluster-panes"):
-                yield Grid(FINDINGS, empty="Press D to run the doctor's checks.", id="Findings")
-                yield Grid(PROFILES, empty="Reading rsctl.toml …", id="Profiles")
-                for name, columns in (("Partitions", PARTITIONS), ("Nodes", NODES), ("Usage", USAGE)):
-                    yield Grid(columns, empty="Querying SLURM …", id=name)
+                yield Grid(columns("findings"), empty="Press D to run the doctor's checks.", id="Findings")
+                yield Grid(columns("profiles"), empty="Reading rsctl.toml …", id="Profiles")
+                for name in ASKED:
+                    yield Grid(columns(name.lower()), empty="Querying SLURM …", id=name)
             yield Static("", id="cluster-note", markup=False)
 
     def on_mount(self) -> None:

@@ -12,7 +12,6 @@ from rsctl.tui.compose import sweep_files
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.rows import first_lines
 from rsctl.tui.dialogs.prompt import PromptScreen, need_file
-from rsctl.tui.dropped import confirm_dropped
 
 if TYPE_CHECKING:
     from rsctl.tui.compose.screen import ComposeScreen
@@ -106,4 +105,4 @@ class FileActions:
         screen.dashboard.poll_now()
         self._work.mark_saved(Draft(raw), self._work.file)
         screen.check()
-        confirm_dropped(screen, done.dropped)
+        screen.confirm_dropped(done.dropped)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any, ClassVar
 
-import tomli
 from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
@@ -15,6 +13,7 @@ from textual.screen import ModalScreen, Screen
 from textual.widgets import Static
 
 from rsctl.report.tables.legend import MEANINGS
+from rsctl.tui.widgets.data import data
 
 
 class HelpScreen(ModalScreen[None]):
@@ -25,7 +24,7 @@ class HelpScreen(ModalScreen[None]):
     def __init__(self, name: str, below: Screen[Any]) -> None:
         """`name` is that of the screen's texts in guide.toml."""
         super().__init__()
-        found = tomli.loads(files("rsctl.tui").joinpath("guide.toml").read_text(encoding="utf-8"))[name]
+        found = data("guide.toml")[name]
         self._title, self._guide, self._keys = (
             name.capitalize(),
             found["guide"],

@@ -9,9 +9,8 @@ from rsctl.catalog.labels import Labels
 from rsctl.plain import plain
 from rsctl.results.rounding import percent, percent_up, three_down
 from rsctl.text import radius_text
-from rsctl.tui.state_cells import mark_of
 from rsctl.tui.views import Curve, ImageView, RunView
-from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, size_of
+from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, mark_of, size_of
 
 LAST = (
     GridColumn("ACR", 6, right=True),

@@ -11,7 +11,6 @@ from rsctl.text import counted
 from rsctl.tui import actions
 from rsctl.tui.dialogs.confirm import ConfirmScreen, shortened
 from rsctl.tui.dialogs.prompt import PromptScreen
-from rsctl.tui.dropped import confirm_dropped
 from rsctl.tui.sweeps.selection import Selection
 from rsctl.tui.views import OPEN_STATES, RunView, SweepView, TaskView
 
@@ -150,7 +149,7 @@ class SweepActions:
         """Report a finished action."""
         self._screen.report(shortened(done.text))
         self._screen.dashboard.poll_now()
-        confirm_dropped(self._screen, done.dropped)
+        self._screen.confirm_dropped(done.dropped)
 
 
 def _counted(tasks: list[TaskView]) -> str:

@@ -4,22 +4,12 @@ from __future__ import annotations
 
 from rsctl.text import counted, duration, per_second
 from rsctl.tui.filters import Filter
-from rsctl.tui.state_cells import mark_of, state_cell
 from rsctl.tui.views import Overview, ProgressView, RunView, SweepView, TaskView, progress_of
-from rsctl.tui.widgets.cells import Cell, GridColumn, GridRow, bar
+from rsctl.tui.widgets.cells import Cell, GridRow, bar, mark_of, state_cell
+from rsctl.tui.widgets.data import columns
 
 BAR = 8
-COLUMNS = (
-    GridColumn("Sweep / run / task"),
-    GridColumn("State", 16),
-    GridColumn("Progress", BAR + 5),
-    GridColumn("Rate", 8, right=True, drop=3),
-    GridColumn("Left", 8, right=True, drop=2),
-    GridColumn("Node", 12, drop=5),
-    GridColumn("Try", 3, right=True, drop=4),
-)
-
-
+COLUMNS = columns("sweeps")
 SORTS = ("planned", "state", "progress", "left")
 
 

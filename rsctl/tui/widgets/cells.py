@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from rich.cells import cell_len, chop_cells, set_cell_size
 
+from rsctl.tui.views import GLYPHS
+
 Cell = str | tuple[tuple[str, str], ...]
 """Plain text, or pieces of text each with the name of a tone (`muted`, `failed` …)."""
 
@@ -137,6 +139,15 @@ def narrowed(text: str, room: int) -> str:
         while cell_len(joined()) > room and any(rooms[i] > least for i in which):
             rooms[max(which, key=lambda i: rooms[i])] -= 1
     return joined()
+
+
+def mark_of(warning: str) -> str:
+    """The short form of a warning: `one class` or `at chance`."""
+    return warning.partition(":")[0].lower()
+
+
+def state_cell(state: str, text: str) -> Cell:
+    return ((f"{GLYPHS[state]} {text}", state),)
 
 
 def bar(share: float, width: int, name: str) -> tuple[tuple[str, str], ...]:
