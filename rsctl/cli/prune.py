@@ -28,11 +28,7 @@ def prune(
     listed = [*sweep_folders(place, named), *found]
     for one in listed:
         print(f"{one.size / 1e6:10.1f} MB  {one.path.relative_to(place.store)}  ({one.why})")
-    young = (
-        set()
-        if now
-        else {one.path for one in leftovers(place, named, recent=-1.0)} - {one.path for one in found}
-    )
+    young = {one.path for one in leftovers(place, named, recent=-1.0)} - {one.path for one in found}
     if young:
         print(
             f"{len(young)} more were submitted in the last {RECENT / 60:.0f} minutes and are kept until then: "

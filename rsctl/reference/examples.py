@@ -13,13 +13,6 @@ from pydantic.fields import FieldInfo
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import Method, Model
 
-BASE: dict[str, Any] = {
-    "name": "example",
-    "dataset": "digits",
-    "model": "cnn",
-    "method": "gaussian",
-    "sigma": 0.5,
-}
 SIGMA = 0.25
 JOINT = "certificate of several runs"
 """Kind of a certificate that is derived from runs which exist: no key of a sweep file names it."""
@@ -32,6 +25,7 @@ MOST = 3
 _DATA = tomli.loads(files("rsctl.reference").joinpath("sweep_file.toml").read_text(encoding="utf-8"))
 STRUCTURE: dict[str, str] = _DATA["structure"]
 """Tables of the file, and keys that no field declares."""
+BASE: dict[str, Any] = _DATA["base"]
 BESIDE: dict[str, dict[str, Any]] = _DATA["examples"]
 """Keys whose example isn't their default, and those that need others beside them."""
 

@@ -54,10 +54,10 @@ def escape_latex(text: str) -> str:
 def _latex_character(c: str) -> str:
     if c in _LATEX:
         return _LATEX[c]
-    if c.isascii():
-        return c if c.isprintable() else "?"
     if not c.isprintable():
         return "?"
+    if c.isascii():
+        return c
     base, *marks = list(unicodedata.normalize("NFD", c))
     if base.isascii() and base.isalpha() and marks and all(mark in _ACCENTS for mark in marks):
         base = f"\\{base}" if base in "ij" and marks[0] not in "\u0323\u0327\u0331" else base

@@ -60,7 +60,7 @@ class PlannedSweep:
 def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
     """The sweep, or the same object as before where its files haven't changed."""
     folder = store.sweep_folder(name)
-    stamp = (*_stamp(folder / "plan.json"), *_stamp(folder / "imports"))
+    stamp = (*stamp_of(folder / "plan.json"), *stamp_of(folder / "imports"))
     if before and before.stamp == stamp:
         return before
     plan, beside = find_sweep(store, name)
@@ -82,7 +82,8 @@ def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedS
     return PlannedSweep(stamp, plan, entries, problems)
 
 
-def _stamp(path: Path) -> tuple[int, int]:
+def stamp_of(path: Path) -> tuple[int, int]:
+    """Changes when the file or folder does."""
     try:
         status = os.stat(path)
     except OSError:

@@ -6,7 +6,6 @@ Imported on a background thread only: its imports take a third of a second.
 from __future__ import annotations
 
 import operator
-import os
 import time
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +20,7 @@ from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
-from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep
+from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep, stamp_of
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 
 
@@ -33,8 +32,8 @@ class Watcher:
         self._done: dict[str, TaskView] = {}
         self._views: list[SweepView] = []
         self._last: dict[str, TaskView] = {}
-        self._stamps: dict[Path, int] = {}
-        """Modification times of the folders with attempts: a new attempt changes them, and done tasks may run again."""
+        self._stamps: dict[Path, tuple[int, int]] = {}
+        """Stamps of the folders with attempts: a new attempt changes them, and done tasks may run again."""
 
     @cached_property
     def place(self) -> Place:
@@ -84,7 +83,7 @@ class Watcher:
         entries = [entry for sweep in sweeps.values() for entry in sweep.entries]
         again: set[Run] = set()
         for run in {run for entry in entries for run in entry.tasks}:
-            stamp = _changed(run.tasks_folder)
+            stamp = stamp_of(run.tasks_folder)
             if stamp != self._stamps.get(run.path):
                 self._stamps[run.path] = stamp
                 again.add(run)
@@ -109,13 +108,6 @@ def _unheard() -> float:
     if not WATCH.problem:
         return 0.0
     return WATCH.view.taken if WATCH.view else -1.0
-
-
-def _changed(folder: Path) -> int:
-    try:
-        return os.stat(folder).st_mtime_ns
-    except OSError:
-        return 0
 
 
 def _task_view(status: TaskStatus) -> TaskView:

@@ -67,7 +67,5 @@ def _title(panel: Panel) -> str:
 
 
 def _family_title(panel: Panel) -> str:
-    row = panel.group.first
-    return (
-        f"{row.dataset} {row.split}, the {counted(panel.series[0].images[0].images, 'image')} common to all"
-    )
+    row, images = panel.group.first, panel.series[0].images[0].images
+    return f"{row.dataset} {row.split}, the {counted(images, 'image')} common to all"

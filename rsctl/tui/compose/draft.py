@@ -7,15 +7,9 @@ from copy import deepcopy
 from typing import Any
 
 from rsctl.config.toml_text import to_toml
+from rsctl.tui.widgets.data import data
 
-START: dict[str, Any] = {
-    "name": "my-sweep",
-    "dataset": {"name": "digits"},
-    "model": {"name": "cnn"},
-    "method": [{"name": "gaussian"}],
-    "grid": {"sigma": [0.25, 0.5]},
-    "certification": {"n": 1000},
-}
+START = data("compose/start.toml")
 ONCE = ("name", "description", "cluster")
 LISTS = {"method": "name", "verification": "verifier", "attack": "attack"}
 """Tables that may occur several times, and the key that names the kind of each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partialmethod
 from typing import TYPE_CHECKING
 
 from rsctl.tui.compose.draft import LISTS
@@ -28,15 +29,13 @@ class TableActions:
             self._work.draft.methods.append({})
             self._screen.check()
 
-    def add_verifier(self) -> None:
-        """Add a verifier for every model of the sweep."""
+    def _add_table(self, key: str, title: str) -> None:
         if self._screen.composed is not None:
-            self._add("verification", "Add a verifier", self._screen.composed.tables["verification"])
+            self._add(key, title, self._screen.composed.tables[key])
 
-    def add_attack(self) -> None:
-        """Add an attack on every model of the sweep."""
-        if self._screen.composed is not None:
-            self._add("attack", "Add an attack", self._screen.composed.tables["attack"])
+    add_verifier = partialmethod(_add_table, "verification", "Add a verifier")
+    """For every model of the sweep, as attacks are."""
+    add_attack = partialmethod(_add_table, "attack", "Add an attack")
 
     def _add(self, key: str, title: str, options: tuple[tuple[str, str], ...]) -> None:
         def take(name: str) -> None:

@@ -6,6 +6,7 @@ import os
 import re
 import stat
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 from rsctl.plain import plain
@@ -66,13 +67,10 @@ def last_error(path: Path, before: int) -> int | None:
             start = max(0, end - _CHUNK)
             file.seek(start)
             data = file.read(end - start)
-            found = None
             small = data.lower()
-            if any(word in small for word in _WORDS):
-                for found in _ERROR.finditer(data):  # noqa: B007 - the last one is wanted
-                    pass
-            if found is not None:
-                return start + data.rfind(b"\n", 0, found.start()) + 1
+            found = list(_ERROR.finditer(data)) if any(word in small for word in _WORDS) else []
+            if found:
+                return start + data.rfind(b"\n", 0, found[-1].start()) + 1
             # A match that spans two chunks is seen whole in the next one.
             end = start + 64 if start else 0
             if end >= before:
@@ -93,12 +91,7 @@ def _read(path: Path, start: int, end: int, anchor: int | None) -> Window:
     if end < size and b"\n" in data:
         # Likewise the last one belongs to the window after.
         data = data[: data.rfind(b"\n") + 1]
-    lines, offsets, place = [], [], start
-    pieces = data.split(b"\n")
-    if pieces and not pieces[-1]:
-        pieces.pop()
-    for piece in pieces:
-        lines.append(plain(piece.decode("utf-8", "replace")))
-        offsets.append(place)
-        place += len(piece) + 1
-    return Window(path, size, start, tuple(lines), tuple(offsets), start + len(data), anchor)
+    pieces = data.removesuffix(b"\n").split(b"\n") if data else []
+    lines = tuple(plain(piece.decode("utf-8", "replace")) for piece in pieces)
+    offsets = tuple(accumulate((len(piece) + 1 for piece in pieces[:-1]), initial=start))[: len(pieces)]
+    return Window(path, size, start, lines, offsets, start + len(data), anchor)

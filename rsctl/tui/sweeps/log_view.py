@@ -197,11 +197,6 @@ class LogView(ScrollView, can_focus=True):
         self.scroll_to(x=0, animate=False, force=True)
         self._laid_out_anew()
 
-    def search(self, text: str) -> None:
-        """Go to the next line with a text."""
-        self.sought = text
-        self.action_again(True)
-
     def action_again(self, forward: bool) -> None:
         """Go to the next or previous line with the search text."""
         if not self.sought:

@@ -78,7 +78,8 @@ class LogPane(LogView):
 
         def take(text: str | None) -> None:
             if text:
-                self.search(text)
+                self.sought = text
+                self.action_again(True)
 
         help_text = "Case is ignored. n goes to the next match, N to the previous one."
         self.app.push_screen(PromptScreen("Find in the log", help_text, self.sought), take)
