@@ -77,10 +77,7 @@ class Published:
     def heading(self) -> str:
         """Heading: title, citation, conditions and the remarks on its rows."""
         v = self.values
-        conditions = ", ".join(
-            f"{name} = {stated(v[key])}"
-            for name, key in (("n", "n"), ("n0", "n0"), ("alpha", "alpha"), ("images", "images"))
-        )
+        conditions = ", ".join(f"{key} = {stated(v[key])}" for key in ("n", "n0", "alpha", "images"))
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
         rows, logs = len(self.rows), sum(row.recomputed for row in self.rows)
         origin = (

@@ -116,7 +116,6 @@ def describe_changes(store: Store, plan: Plan) -> str:
 
 
 def submit(file: Path, update: bool) -> Acted:
-    """Submit a sweep file."""
     from rsctl.cluster import dropped
     from rsctl.config.settings import load_settings
 

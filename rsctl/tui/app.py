@@ -118,7 +118,6 @@ class Dashboard(Receiver, App[None]):
             self.show_age()
 
     def _notify_outside(self, name: str, text: str, how: str) -> None:
-        """Notify a user who is in another window."""
         if how != "off":
             self.bell()
         if how != "desktop":
@@ -195,13 +194,11 @@ class Dashboard(Receiver, App[None]):
         self.action_mode(message.mode)
 
     def action_mode(self, name: str) -> None:
-        """Go to another mode."""
         if self.screen is self.mode_screen and name != self.current_mode:
             self.selected_sweep = self.mode_screen.sweep_name() or self.selected_sweep
             self.switch_mode(name)
 
     def action_pause(self) -> None:
-        """Pause or resume updates."""
         self.paused = not self.paused
         self._tick()
 

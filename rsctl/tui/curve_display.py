@@ -22,7 +22,6 @@ def chart_line(curve: Curve, place: int, band: bool) -> ChartLine:
 
 
 def norm_symbol(norm: str) -> str:
-    """The symbol of a norm."""
     return {"l2": "ℓ₂", "linf": "ℓ∞", "l1": "ℓ₁"}.get(norm, norm)
 
 

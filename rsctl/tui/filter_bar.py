@@ -52,7 +52,6 @@ class FilterBar(Vertical):
         return self._field.display if action == "clear" else not self._field.has_focus
 
     def open(self) -> None:
-        """Open the field."""
         self._field.display = True
         self.screen.set_focus(self._field)  # at once, which `focus()` isn't
 

@@ -98,7 +98,6 @@ class ModeScreen(Receiver, Screen[None]):
         copy_one(self, self.copyable())
 
     def action_next_pane(self, by: int) -> None:
-        """Show the next or previous panel."""
         names = [name for _, name in self.PANES]
         if names:
             here = names.index(self.query_one(TabLine).here)
@@ -124,7 +123,6 @@ class ModeScreen(Receiver, Screen[None]):
             yield SystemCommand(f"Panel: {name.lower()}", "([ and ])", partial(self.action_pane, name))
 
     def report(self, text: str, error: bool = False) -> None:
-        """Show a message."""
         self.notify(text, severity="error" if error else "information", markup=False)
 
     def confirm(self, title: str, text: str, yes: str, then: Callable[[], object], no: str = "No") -> None:

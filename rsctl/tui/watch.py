@@ -61,15 +61,9 @@ class Watcher:
         problems += [plain(notice, 500) for notice in notices()]
         known = {view.name: view for view in self._views}
         self._views = [_sweep_view(name, sweep, tasks, known.get(name)) for name, sweep in found.items()]
-        return Overview(
-            str(place.store),
-            tuple(self._views),
-            tuple(problems),
-            time.time(),
-            _unheard(),
-            place.settings.notify,
-            self._dropped(place, found, held) if complete else (),
-        )
+        views, notify = tuple(self._views), place.settings.notify
+        dropped = self._dropped(place, found, held) if complete else ()
+        return Overview(str(place.store), views, tuple(problems), time.time(), _unheard(), notify, dropped)
 
     def _dropped(self, place: Place, sweeps: dict[str, PlannedSweep], held: set[str]) -> tuple[TaskView, ...]:
         """Open tasks that no sweep needs, among those held before the sweeps were read."""

@@ -128,13 +128,10 @@ def _logs_like(store: Store, row: Measurement, shown: ShownImport) -> list[Measu
         return spec.model_dump(exclude={"seed", "rows"})
 
     wanted, found = known(shown.log.spec), {row.seed: row}
+    under = (row.certificate, row.alpha) if shown.log.spec.counts else (None, None)
     for log in imports(store):
         if log.spec.seed is not None and log.spec.seed not in found and known(log.spec) == wanted:
-            one = measure_import(
-                log,
-                row.certificate if shown.log.spec.counts else None,
-                row.alpha if shown.log.spec.counts else None,
-            )
+            one = measure_import(log, *under)
             if (one.n, one.alpha) == (row.n, row.alpha):
                 found[log.spec.seed] = one
     return list(found.values())
@@ -165,12 +162,8 @@ def _require_same_data(first: Measurement, second: Measurement) -> None:
         a, b = getattr(first, key), getattr(second, key)
         if a != b:
             raise RefusedError(f"{first.run} has {key} '{a}', {second.run} '{b}': images can't be paired.")
-    if (
-        first.train
-        and second.train
-        and (first.train.dataset_parameters, first.table_spec.data)
-        != (second.train.dataset_parameters, second.table_spec.data)
-    ):
+    own = [(one.train.dataset_parameters, one.table_spec.data) for one in (first, second) if one.train]
+    if len(own) == 2 and own[0] != own[1]:
         raise RefusedError(
             f"{first.run} and {second.run} are on different images: dataset parameters or files differ."
         )
@@ -220,7 +213,6 @@ def _share(accuracy: float) -> str:
 
 
 def comparison_text(found: Comparison) -> str:
-    """The comparison as text for a terminal."""
     difference = found.acr_first - found.acr_second
     lines = [
         f"A  {found.first}",
@@ -267,12 +259,5 @@ def comparison_text(found: Comparison) -> str:
 
 
 def comparison_json(found: Comparison) -> str:
-    values = {
-        **asdict(found),
-        "speaks_of": "certification"
-        if found.one_model
-        else "methods and models"
-        if found.methods
-        else "models",
-    }
-    return json.dumps(values, indent=1, allow_nan=False)
+    about = "certification" if found.one_model else "methods and models" if found.methods else "models"
+    return json.dumps({**asdict(found), "speaks_of": about}, indent=1, allow_nan=False)

@@ -32,7 +32,6 @@ def titles(panels: Sequence[Panel], kind: str) -> list[str]:
 
 
 def _further(row: Measurement, kind: str) -> dict[str, str]:
-    """Further settings common to the rows of one panel, as text."""
     files = f"files {zlib.crc32(data_of(row).encode()):08x}" if row.own else "files not stated"
     common = {"norm": row.norm, "files": files}
     if kind == "families":

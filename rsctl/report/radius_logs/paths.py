@@ -81,19 +81,13 @@ def read_path(file: Path, below: Path, given: Path) -> PathFacts:
     levels = _levels(stem)
     if own and own[2]:
         levels.insert(0, Level(own[0], "noise", float(own[1]), True))
-    seeds = [int(match) for match in _SEED.findall(text)] + [
-        one.seed for one in levels if one.seed is not None
-    ]
+    seeds = [*map(int, _SEED.findall(text)), *(one.seed for one in levels if one.seed is not None)]
     sets = _spelled([*known_datasets(), *_SETS, *_OTHERWISE])
     dataset = _last(text, sets, {**{name: name for name in (*known_datasets(), *_SETS)}, **_OTHERWISE})
     networks = _spelled(known_models(), _NETWORK)
     model = _last(stem, networks, {name: name for name in known_models()})
-    known = (
-        [_spelled([name for name in (dataset, *_OTHERWISE) if _OTHERWISE.get(name, name) == dataset])]
-        if dataset
-        else []
-    )
-    known += [_spelled([model])] if model else []
+    called = [name for name in (dataset, *_OTHERWISE) if _OTHERWISE.get(name, name) == dataset]
+    known = [_spelled(names) for names, given in ((called, dataset), ([model], model)) if given]
     method = _method(below, known) or _above(given, known) or "log"
     split = _split(_stem((Path(given.name) / below).as_posix()))
     other = None if dataset in _CORRUPTED else _OTHER.search(method)

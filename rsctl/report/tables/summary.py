@@ -72,7 +72,6 @@ def winners(values: Sequence[str | None]) -> set[int]:
 
 
 def caption(group: Group) -> str:
-    """Caption of a table."""
     row = group.first
     about = _heading(group)
     if row.estimated:

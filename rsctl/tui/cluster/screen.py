@@ -178,14 +178,12 @@ class ClusterScreen(ModeScreen):
         ]
 
     def action_pane(self, name: str) -> None:
-        """Show another pane below the queue."""
         self.query_one(TabLine).here = name
         self.query_one("#cluster-panes", ContentSwitcher).current = name
         self._show_note(self.query_one(f"#{name}", Grid))
         self.tick()
 
     def action_cancel(self) -> None:
-        """Cancel the task under the cursor of the queue."""
         grid = self.query_one("#cluster-queue", Grid)
         if grid.key not in self._tasks:
             self.report("No open tasks.")
@@ -206,7 +204,6 @@ class ClusterScreen(ModeScreen):
         self.dashboard.poll_now()
 
     def action_examine(self) -> None:
-        """Check the store, data, packages, queue and SLURM."""
         self.action_pane("Findings")
         if not self.background.busy("doctor"):
             self.background.submit("doctor", reader.examine, self, self._show_findings)

@@ -100,7 +100,6 @@ class Draft:
         return owner.get("grid"), dotted
 
     def _tidy(self) -> None:
-        """Remove empty tables."""
         for owner in (self.raw, *(table for key in LISTS for table in self.tables(key))):
             for name in [n for n, value in owner.items() if value == {} and n not in ("dataset", "model")]:
                 del owner[name]
@@ -126,7 +125,6 @@ class Draft:
         return raw
 
     def toml(self) -> str:
-        """The sweep file."""
         return to_toml(self.plain())
 
 

@@ -66,7 +66,6 @@ class Section:
 
     @property
     def expert(self) -> list[Field]:
-        """The advanced fields."""
         basic = self.basic
         return [field for field in self.fields if field not in basic]
 

@@ -60,7 +60,6 @@ class FileActions:
         self._work.unless_unsaved(lambda: self._screen.choose("Templates", options, take))
 
     def save(self) -> None:
-        """Write the sweep file."""
         screen, own, draft = self._screen, self._work.file, self._work.draft
         name = draft.raw.get("name")
         proposed = str(own) if own else f"{name if isinstance(name, str) else 'sweep'}.toml"

@@ -188,18 +188,8 @@ def _chosen(
     what = {"dataset": "data set", "model": "model"}.get(prefix, "method")
     declared = known.get(name) if isinstance(name, str) and not in_grid else None
     help_text = f"Name of the {what}." if declared is None else f"{declared.title}. {declared.citation}."
-    yield Field(
-        f"{prefix}.name",
-        "name",
-        help_text,
-        shown(name),
-        name is not None,
-        "",
-        "",
-        options,
-        names_parser(),
-        grid=in_grid,
-    )
+    given = (shown(name), name is not None)
+    yield Field(f"{prefix}.name", "name", help_text, *given, "", "", options, names_parser(), grid=in_grid)
     if declared is not None:
         find = None if effective is None else partial(effective.hyperparameter, int(prefix.split(".")[1]))
         yield from _fields(draft, f"{prefix}.", declared.parameters, find)

@@ -81,7 +81,6 @@ def said_default(field: Field) -> str:
 
 
 def first_sentence(text: str) -> str:
-    """The first sentence of a help text, shown beside a name in a list."""
     return plain(text.partition(". ")[0], 60)
 
 

@@ -211,7 +211,6 @@ class ComposeScreen(ModeScreen):
             self.query_one("#compose-plan", Static).update("checking …")
 
     def action_reset(self) -> None:
-        """Reset the field to its default."""
         field = self.field()
         if field is not None:
             self.work.draft.drop(field.key)

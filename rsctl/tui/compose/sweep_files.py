@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 
 def compose(draft: Draft) -> Composed:
-    """The form for a draft."""
     from rsctl.tui.compose import form
 
     return form.compose(draft)
@@ -30,14 +29,12 @@ def templates() -> dict[str, Template]:
 
 
 def draft_of(template: Template) -> Draft:
-    """The draft of a template."""
     import tomli
 
     return Draft(tomli.loads(template.text))
 
 
 def open_file(name: str) -> tuple[Draft, Path]:
-    """Read a sweep file."""
     from rsctl.config.settings import read_toml
 
     file = Path(name).expanduser().absolute()
@@ -57,7 +54,6 @@ def save(file: Path, draft: Draft, own: bool) -> Path:
 
 
 def submit(name: str, toml: str, update: bool) -> actions.Acted:
-    """Submit the sweep file in the form."""
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:
         file = Path(folder) / f"{name}.toml"
         file.write_text(toml, encoding="utf-8")

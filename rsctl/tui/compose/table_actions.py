@@ -45,7 +45,6 @@ class TableActions:
         self._screen.choose(title, options, take, about=self._screen.about(key))
 
     def remove(self) -> None:
-        """Remove the method, verifier or attack under the cursor."""
         field = self._screen.field()
         key, _, rest = field.key.partition(".") if field else ("", "", "")
         if key not in LISTS or not rest:

@@ -60,7 +60,6 @@ class ConfirmScreen(ModalScreen[bool]):
         button.label, button.display = Text(f"{self._yes} (y)"), bool(self._yes)
 
     def action_read(self, by: int) -> None:
-        """Scroll the text."""
         self.query_one("#confirm-body", VerticalScroll).scroll_relative(y=by, animate=False)
 
     def action_answer(self, yes: bool) -> None:

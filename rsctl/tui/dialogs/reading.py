@@ -30,6 +30,5 @@ class ReadScreen(ModalScreen[None]):
             yield Static(Text(self._text))
 
     def action_copy(self) -> None:
-        """Copy the text to the terminal's clipboard."""
         self.app.copy_to_clipboard(self._text)
         self.notify("copied", markup=False)

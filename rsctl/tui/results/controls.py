@@ -29,7 +29,6 @@ class ResultControls:
         self._screen = screen
 
     def sweep(self) -> None:
-        """Choose the sweep to show."""
         screen, overview = self._screen, self._screen.dashboard.overview
         sweeps = overview.sweeps if overview else ()
         options = [(sweep.name, " ".join(sweep.description.split())) for sweep in sweeps]
@@ -68,7 +67,6 @@ class ResultControls:
         screen.app.push_screen(PromptScreen("Alpha", help_text, value, parse_alpha), take)
 
     def baseline(self) -> None:
-        """Choose a published table of the same data set as reference lines."""
         screen, known = self._screen, self._screen.known_baselines
         if not known:
             screen.report("No published results are known for this data set.")
@@ -82,8 +80,6 @@ class ResultControls:
         screen.choose("Published baseline", options, take, screen.baseline or NONE)
 
     def export(self) -> None:
-        """Write the table as shown to a file."""
-
         def take(form: str) -> None:
             where = f"A {'folder' if form == 'tsv' else 'file'}; only files that rsctl wrote are overwritten."
             self._save("Export to", where, f"{self._screen.question.sweep}{SUFFIXES[form]}", form)
@@ -92,7 +88,6 @@ class ResultControls:
             self._screen.choose("Export as", list(reader.FORMATS.items()), take)
 
     def figure(self) -> None:
-        """Save a figure of the runs shown."""
         where = (
             "The extension sets the format: .pdf, .svg or .png. Only files that rsctl wrote are overwritten."
         )

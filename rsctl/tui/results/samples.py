@@ -52,7 +52,6 @@ class SamplesScreen(ModalScreen[None]):
         self._show_file()
 
     def action_sort(self) -> None:
-        """Sort the images by the next order."""
         self._sort = SAMPLE_SORTS[(SAMPLE_SORTS.index(self._sort) + 1) % len(SAMPLE_SORTS)]
         self._show()
         self.query_one(Grid).action_edge(-1)
@@ -61,7 +60,6 @@ class SamplesScreen(ModalScreen[None]):
         self.app.push_screen(HelpScreen("images", self))
 
     def action_copy(self) -> None:
-        """Copy the number or the file of the image under the cursor."""
         here = self._here()
         file = self._labels.file(here.index) if here else ""
         copy_one(self, [("file", file), ("image", str(here.index) if here else "")])
@@ -74,7 +72,6 @@ class SamplesScreen(ModalScreen[None]):
         self._show_file()
 
     def _show_file(self) -> None:
-        """Show the file of the image under the cursor."""
         here = self._here()
         file = plain(self._labels.file(here.index), 300) if here else ""
         asks = "Enter shows it with its noise" if self._folder and here else ""

@@ -175,12 +175,10 @@ class ResultsScreen(ModeScreen):
         self.draw()
 
     def action_intervals(self) -> None:
-        """Show or hide the confidence intervals in the table."""
         self._intervals = not self._intervals
         self.draw()
 
     def action_sort(self) -> None:
-        """Sort the runs by the next column."""
         titles = sorts(self._radii())
         place = titles.index(self._sort) if self._sort in titles else -1
         self._sort = titles[(place + 1) % len(titles)]
@@ -203,7 +201,6 @@ class ResultsScreen(ModeScreen):
         return [run for run in self.runs if run.key in self._chosen()]
 
     def run(self, key: str) -> RunView | None:
-        """The run of a row."""
         return self.sweep.run(key) if self.sweep else None
 
     def _radii(self) -> list[float]:
@@ -215,7 +212,6 @@ class ResultsScreen(ModeScreen):
         return self._norm(self.run(self.grid.key) or next(iter(self.runs), None))
 
     def _norm(self, run: RunView | None) -> str:
-        """The norm of a run's radii."""
         if run is None:
             return ""
         curve = self.curves.get(run.key)

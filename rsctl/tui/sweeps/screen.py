@@ -107,11 +107,9 @@ class SweepsScreen(ModeScreen):
         self.action_pane(LogPane.TITLE)
 
     def action_pane(self, name: str) -> None:
-        """Show another pane of the panel."""
         self.panel.open(name)
 
     def action_error(self) -> None:
-        """Find the last error above the visible part of the log."""
         self.action_pane(LogPane.TITLE)
         self.query_one(LogPane).find_error()
 

@@ -93,7 +93,6 @@ def pieces(cell: Cell, room: int, right: bool, middle: bool = False) -> list[tup
 
 
 def size_of(cell: Cell) -> int:
-    """The full width of a cell."""
     return cell_len(cell) if isinstance(cell, str) else sum(cell_len(text) for text, _ in cell)
 
 

@@ -39,7 +39,6 @@ class TextBlock(Static):
     """Text that is laid out again only when its number of lines changes."""
 
     def show(self, text: Text) -> None:
-        """Show this text."""
         width = max(1, self.size.width)
         lines = (
             sum(max(1, -(-cell_len(line) // width)) for line in text.plain.split("\n")) if text.plain else 0

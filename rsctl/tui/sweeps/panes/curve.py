@@ -95,7 +95,6 @@ class CertifiedPane(CurvePane):
         return text + tail
 
     def _tail(self, curves: Sequence[Curve], drawn: Sequence[Curve]) -> Text:
-        """The text below the legend."""
         text = Text()
         if len(drawn) == 1 and self.size.height >= 30:
             # In a tall panel there is room for the numbers as well.

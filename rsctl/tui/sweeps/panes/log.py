@@ -61,7 +61,6 @@ class LogPane(LogView):
         self._run(lambda path: replace(read(_source(path)), path=path))
 
     def find_error(self) -> None:
-        """Go to the last error above the visible part of the log."""
         self._run(partial(_find, last_error, "No error above this line.", self.above()))
 
     def seek(self, byte: int, forward: bool) -> None:
@@ -74,8 +73,6 @@ class LogPane(LogView):
         self._run(partial(_find, find, none, byte))
 
     def action_search(self) -> None:
-        """Prompt for a search text."""
-
         def take(text: str | None) -> None:
             if text:
                 self.sought = text
