@@ -30,17 +30,10 @@ def escape_csv(value: Any) -> Any:
     return f"'{text}" if text.lstrip()[:1] in tuple("=+-@＝＋－＠") or value[:1] in tuple("\t\r\n") else text
 
 
-_LATEX: dict[str, str] = json.loads(
-    files("rsctl.report").joinpath("latex_characters.json").read_text("utf-8")
-)
+_DATA = json.loads(files("rsctl.report").joinpath("latex_characters.json").read_text(encoding="utf-8"))
+_LATEX: dict[str, str] = _DATA["characters"]
 """Characters that LaTeX prints by a command, in ASCII."""
-_ACCENTS = dict(
-    zip(
-        "\u0300\u0301\u0302\u0303\u0304\u0306\u0307\u0308\u030a\u030b\u030c\u0323\u0327\u0331",
-        "`'^~=u.\"rHvdcb",
-        strict=True,
-    )
-)
+_ACCENTS: dict[str, str] = _DATA["accents"]
 """Combining marks, and the commands that set them over or under a letter."""
 CODE_POINT = "\\rsctlchar"
 """Command for a character that LaTeX's own fonts may lack: a document's font has it, or its number is printed."""

@@ -258,13 +258,14 @@ def ended(before: Overview | None, now: Overview) -> list[tuple[str, str]]:
     """Sweeps whose last open task ended between two polls: name and message."""
     if before is None:
         return []
-    went_on = {sweep.name for sweep in before.sweeps if not _over(sweep)}
     found = []
     for sweep in now.sweeps:
-        if sweep.name in went_on and _over(sweep):
+        earlier = before.sweep(sweep.name)
+        if earlier and not _over(earlier) and _over(sweep):
             states = sweep.progress.states
-            bad, total = sum(states.values()) - states.get("done", 0), sum(states.values())
-            text = "all tasks are done" if not bad else f"ended, {bad} of {counted(total, 'task')} not done"
+            total = sum(states.values())
+            bad = total - states.get("done", 0)
+            text = f"ended, {bad} of {counted(total, 'task')} not done" if bad else "all tasks are done"
             found.append((sweep.name, text))
     return found
 

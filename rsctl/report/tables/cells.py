@@ -106,12 +106,8 @@ def deviations(group: Group) -> str:
 
 def _measured(group: Group) -> list[str]:
     """The non-empty columns of `MEASURES`."""
-    header, *lines = lines_table(group)
-    return [
-        head
-        for head in MEASURES
-        if head in header and any(line[header.index(head)] != MISSING for line in lines)
-    ]
+    columns = {head: set(column) for head, *column in zip(*lines_table(group), strict=True)}
+    return [head for head in MEASURES if columns.get(head, set()) - {MISSING}]
 
 
 def _listed(heads: Sequence[str]) -> str:

@@ -75,14 +75,8 @@ def caption(group: Group) -> str:
     row = group.first
     about = _heading(group)
     if row.estimated:
-        about += "; " + ", ".join(
-            f"{name} = {text}"
-            for name, text in (
-                ("n", _draws(row, "n")),
-                ("n0", _draws(row, "n0")),
-                ("alpha", _stated(row.alpha)),
-            )
-        )
+        stated = {"n": _draws(row, "n"), "n0": _draws(row, "n0"), "alpha": _stated(row.alpha)}
+        about += "; " + ", ".join(f"{name} = {text}" for name, text in stated.items())
         if row.noise != "gaussian":
             about += f", {row.noise} noise"
         if row.stopping != "fixed":

@@ -98,14 +98,10 @@ class ResultsReader:
         for table in published_tables().values():
             rows = []
             for row in table.rows:
-                pairs = [
-                    (radius, percent / 100)
-                    for radius, percent in zip(table.radii, row.certified, strict=True)
-                    if percent is not None
-                ]
-                if pairs:
-                    radii, accuracy = zip(*pairs, strict=True)
-                    rows.append((row.method, row.sigma, radii, accuracy))
+                known = [pair for pair in zip(table.radii, row.certified, strict=True) if pair[1] is not None]
+                if known:
+                    radii, percents = zip(*known, strict=True)
+                    rows.append((row.method, row.sigma, radii, tuple(percent / 100 for percent in percents)))
             found.setdefault(str(table.values["dataset"]), []).append(
                 Baseline(table.name, table.heading, tuple(rows))
             )
