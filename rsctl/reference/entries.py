@@ -127,11 +127,9 @@ def _declared(kind: str, one: Any) -> ReferenceEntry:
 
 def _guarantees(one: Any) -> str:
     if isinstance(one, Verifier):
-        ends = (
-            "Complete: given the time it settles every radius, by a proof or a counterexample."
-            if one.complete
-            else "Incomplete: what it can't prove may still be true."
-        )
+        ends = "Incomplete: what it can't prove may still be true."
+        if one.complete:
+            ends = "Complete: given the time it settles every radius, by a proof or a counterexample."
         return (
             f"Deterministic, of the network itself: it gives the predicted class to every image with pixels in [0, 1] within the radius, in {_in_norms(one.norms)}; "
             f"{one.rounding}. {ends}"

@@ -80,11 +80,8 @@ class Published:
         conditions = ", ".join(f"{key} = {stated(v[key])}" for key in ("n", "n0", "alpha", "images"))
         remarks = [f" {row.method}, sigma = {row.sigma:g}: {row.remark}." for row in self.rows if row.remark]
         rows, logs = len(self.rows), sum(row.recomputed for row in self.rows)
-        origin = (
-            f" {logs} of {counted(rows, 'row')} recomputed from public logs, {rows - logs} transcribed."
-            if logs < rows
-            else ""
-        )
+        partly = f" {logs} of {counted(rows, 'row')} recomputed from public logs, {rows - logs} transcribed."
+        origin = partly if logs < rows else ""
         return f"{v['title']} ({self.name}). {v['citation']}. {v['source']}.{origin} {v['dataset']} {v['split']}, {v['model']}, {v['certificate']}, {conditions}.{''.join(remarks)}"
 
     def long_rows(self) -> list[dict[str, Any]]:

@@ -38,11 +38,8 @@ def cancel(what: str, names: list[str]) -> Acted:
 
     tasks, others = control.cancel(load_settings(), names)
     done = f"cancelled {counted(len(tasks), 'task')}" if tasks else "nothing left to cancel"
-    left = (
-        f"; {counted(len(others), 'task')} of {', '.join(sorted(set(others.values())))} not cancelled"
-        if others
-        else ""
-    )
+    users = ", ".join(sorted(set(others.values())))
+    left = f"; {counted(len(others), 'task')} of {users} not cancelled" if others else ""
     return Acted(f"{what}: {done}{left}")
 
 

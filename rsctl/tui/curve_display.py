@@ -38,10 +38,7 @@ def settings(curve: Curve) -> str:
 
 def heading(drawn: Sequence[Curve]) -> str:
     """The title of a chart of these curves."""
-    if not any(curve.attacked for curve in drawn):
+    attacked = [curve.attacked for curve in drawn]
+    if not any(attacked):
         return "Certified accuracy"
-    return (
-        "Accuracy under attack"
-        if all(curve.attacked for curve in drawn)
-        else "Certified accuracy; dashed: under attack"
-    )
+    return "Accuracy under attack" if all(attacked) else "Certified accuracy; dashed: under attack"

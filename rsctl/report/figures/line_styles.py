@@ -62,14 +62,12 @@ def looks(panel: Panel, colours: dict[str, str]) -> list[Look]:
     order = list(dict.fromkeys(names))
     # With a single method, colours distinguish settings instead.
     alone = len({one.line.first.method for one in panel.series}) == 1 < len(order)
-    return [
-        look(
-            COLOURS[order.index(name) % len(COLOURS)] if alone else colours[one.line.first.method],
-            order.index(name),
-            sigmas.index(one.sigma),
-        )
-        for one, name in zip(panel.series, names, strict=True)
-    ]
+    found = []
+    for one, name in zip(panel.series, names, strict=True):
+        place = order.index(name)
+        colour = COLOURS[place % len(COLOURS)] if alone else colours[one.line.first.method]
+        found.append(look(colour, place, sigmas.index(one.sigma)))
+    return found
 
 
 def look(colour: str, name: int, level: int) -> Look:

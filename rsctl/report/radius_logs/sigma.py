@@ -64,11 +64,8 @@ def _supported(certified: Sequence[Level], levels: Sequence[Level], largest: flo
     for value in (one.value, one.value / 10, one.value / 100):
         if one.plain or value in plain or (value == one.value and _fits(value, largest)):
             return value
-    told = (
-        f"its largest radius is {largest:g} = {largest / one.value:.2g} σ"
-        if largest
-        else "it has no radius to judge by"
-    )
+    seen = f"its largest radius is {largest:g} = {largest / one.value:.2g} σ"
+    told = seen if largest else "it has no radius to judge by"
     better = next((v for v in (one.value / 100, one.value / 10) if _fits(v, largest)), None)
     hint = f" ({better:g} would fit)" if better else ""
     raise Unclear(

@@ -108,13 +108,12 @@ def _first_level(sigma: str) -> float:
 def floats(table: Tabular) -> list[str]:
     """Table environments: over two columns (`table*`) where one is too narrow, in parts where the page or its height is."""
     parts = [part for wide in _by_width(table) for part in _by_height(wide)]
+    numbers = [f" Part {number} of {len(parts)}." for number in range(1, len(parts) + 1)]
+    if len(parts) == 1:
+        numbers = [""]
     return [
-        _float(
-            part,
-            f" Part {number} of {len(parts)}." if len(parts) > 1 else "",
-            table.label if number == 1 else "",
-        )
-        for number, part in enumerate(parts, 1)
+        _float(part, text, "" if i else table.label)
+        for i, (part, text) in enumerate(zip(parts, numbers, strict=True))
     ]
 
 
@@ -153,13 +152,9 @@ def _float(table: Tabular, part: str, label: str) -> str:
     sigmas = max((_places(match[5]) for match in matches if match and match[5]), default=0)
     columns = [_column(list(column), sigmas) for column in zip(*table.cells, strict=True)]
     numbers = ["l" if head in (*_NAMES, "σ") else "r" for head in table.heads]
-    lines = [
-        " & ".join(
-            _bold(columns[j][i]) if (i, j) in table.bold else columns[j][i] for j in range(len(columns))
-        )
-        + r" \\"
-        for i in range(len(table.cells))
-    ]
+    for i, j in table.bold:
+        columns[j][i] = _bold(columns[j][i])
+    lines = [" & ".join(line) + r" \\" for line in zip(*columns, strict=True)]
     # Index and exponent need room between the lines.
     stretch = ["\\renewcommand{\\arraystretch}{1.5}"] if any("}^{" in line for line in lines) else []
     body = [f"\\midrule\n{line}" if i in table.rules else line for i, line in enumerate(lines[1:], 1)]

@@ -85,12 +85,10 @@ def caption(group: Group) -> str:
     if not cells:
         return f"{about}. No image is finished yet."
     wrong = [row.wrong_claims for line in group.lines for row in line.rows if row.wrong_claims is not None]
-    proved = (
-        f" With probability {1 - RHO:g} at most {max(wrong)} {'image of a run is' if max(wrong) == 1 else 'images of a run are'} "
-        "certified wrongly, at any radius."
-        if wrong
-        else ""
-    )
+    most = max(wrong, default=0)
+    which = "image of a run is" if most == 1 else "images of a run are"
+    bound = f" With probability {1 - RHO:g} at most {most} {which} certified wrongly, at any radius."
+    proved = bound if wrong else ""
     widest = max(high - low for low, high in (cell.interval for cell in cells))
     return (
         f"{about}. Rounded down; over images, no 95 % Clopper-Pearson interval of "

@@ -111,11 +111,7 @@ class WorkingDraft:
                 self.undo()
 
         name = plain(str(kept.draft.raw.get("name", "a sweep file")), 60)
-        text = (
-            f"'{name}' was left with unsaved changes {drafts.age(kept.when)}"
-            + (f"; its file is {plain(str(kept.file), 200)}" if kept.file else "")
-            + ". Ctrl+Z also switches between the two later."
-        )
-        self._screen.app.push_screen(
-            ConfirmScreen("Restore the draft?", text, "Restore it", "Start anew"), answered
-        )
+        file = f"; its file is {plain(str(kept.file), 200)}" if kept.file else ""
+        text = f"'{name}' was left with unsaved changes {drafts.age(kept.when)}{file}. Ctrl+Z also switches between the two later."
+        question = ConfirmScreen("Restore the draft?", text, "Restore it", "Start anew")
+        self._screen.app.push_screen(question, answered)

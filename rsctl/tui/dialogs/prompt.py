@@ -198,11 +198,8 @@ class ChooseScreen(ModalScreen[str]):
         if typed == self._typed:
             return
         self._typed = typed
-        found = [
-            option
-            for option in self._options
-            if all(word in " ".join(option).lower() for word in typed.lower().split())
-        ]
+        words = typed.lower().split()
+        found = [one for one in self._options if all(word in " ".join(one).lower() for word in words)]
         self._left = sorted(found, key=lambda option: f".{typed}".lower() not in f".{option[0]}".lower())
         shown = self.query_one(OptionList)
         shown.clear_options()
