@@ -166,12 +166,9 @@ def _files(paths: Sequence[Path]) -> Iterator[tuple[Path, Path, Path]]:
 
 
 def _walk(path: Path) -> Iterator[Path]:
-    def unreadable(error: OSError) -> None:
-        unread.append(Path(error.filename))
-
     unread: list[Path] = []
     seen = 0
-    for folder, folders, names in os.walk(path, onerror=unreadable):
+    for folder, folders, names in os.walk(path, onerror=lambda error: unread.append(Path(error.filename))):
         folders.sort()
         seen += len(folders) + len(names)
         if seen > MOST_FILES:
@@ -198,9 +195,8 @@ def _import(book: _Book, file: Path, below: Path, given: Path, said: GivenFacts)
     one = Imported(str(file), state="skipped")
     try:
         log = _read(file)
-        told = replace(
-            said, **{key: value for key, value in exported(file).items() if getattr(said, key) is None}
-        )
+        stated = {key: value for key, value in exported(file).items() if getattr(said, key) is None}
+        told = replace(said, **stated)
         spec, remarks = _spec(file, below, given, log, told)
         log = with_draws(log, spec, told.n, told.n0, told.alpha)
         spec = spec.model_copy(update={"rows": log.radii.sha256, "counts": log.counts})
@@ -256,11 +252,8 @@ def _read(file: Path) -> ReadLog:
             # Checking the first line avoids reading checkpoints and images in the same tree.
             first = opened.read(min(4096, size))
             line = first.split(b"\n")[0].decode("utf-8", "replace")
-            if (
-                not is_bare(line)
-                and "\t" not in line
-                and not {"idx", "index", "label"} & set(re.split(r"\W+", line.lower()))
-            ):
+            heads = {"idx", "index", "label"} & set(re.split(r"\W+", line.lower()))
+            if not (is_bare(line) or "\t" in line or heads):
                 raise NotALog(_NO_LOG)
             if size > MOST_BYTES:
                 raise NotALog(f"it has {size:,} bytes, and a log at most {MOST_BYTES:,}")
