@@ -18,7 +18,7 @@ from rsctl.tui.cluster import reader
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.views import OPEN_STATES, STATES, Overview, TaskView, progress_of
 from rsctl.tui.widgets.cells import GridRow, state_cell
-from rsctl.tui.widgets.data import bindings, columns
+from rsctl.tui.widgets.data import columns
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.tabline import TabLine
 

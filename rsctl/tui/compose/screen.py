@@ -32,7 +32,6 @@ from rsctl.tui.compose.table_actions import TableActions
 from rsctl.tui.dialogs.prompt import PromptScreen
 from rsctl.tui.mode import ModeScreen
 from rsctl.tui.widgets.cells import GridColumn
-from rsctl.tui.widgets.data import bindings
 from rsctl.tui.widgets.grid import Grid
 
 COLUMNS = (GridColumn("Field", 25), GridColumn("Value"), GridColumn("Default from", drop=1))

@@ -21,7 +21,6 @@ from rsctl.tui.results.image import ImageScreen
 from rsctl.tui.results.reader import Sampled
 from rsctl.tui.results.rows import SAMPLE_SORTS, sample_columns, sample_rows
 from rsctl.tui.views import ImageView
-from rsctl.tui.widgets.data import bindings
 from rsctl.tui.widgets.grid import Grid
 
 

@@ -19,7 +19,6 @@ from rsctl.tui.results.samples import SamplesScreen
 from rsctl.tui.views import Curve, Overview, RunView, SweepView
 from rsctl.tui.widgets.cells import marked
 from rsctl.tui.widgets.chart import Chart
-from rsctl.tui.widgets.data import bindings
 from rsctl.tui.widgets.grid import Grid
 from rsctl.tui.widgets.styles import SERIES
 from rsctl.tui.widgets.tabline import TabLine

@@ -19,7 +19,6 @@ from rsctl.tui.sweeps.rows import COLUMNS, SORTS, sweep_rows
 from rsctl.tui.sweeps.selection import Selection, select
 from rsctl.tui.views import Overview
 from rsctl.tui.widgets.cells import marked
-from rsctl.tui.widgets.data import bindings
 from rsctl.tui.widgets.grid import Grid
 
 

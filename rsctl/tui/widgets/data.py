@@ -1,4 +1,4 @@
-"""The dashboard's data files: keys, columns, help texts and themes."""
+"""The dashboard's data files: columns, help texts and themes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from importlib.resources import files
 from typing import Any
 
 import tomli
-from textual.binding import Binding, BindingType
 
 from rsctl.tui.widgets.cells import GridColumn
 
@@ -16,11 +15,6 @@ from rsctl.tui.widgets.cells import GridColumn
 def data(name: str) -> dict[str, Any]:
     """The content of a file of rsctl/tui."""
     return tomli.loads(files("rsctl.tui").joinpath(name).read_text(encoding="utf-8"))
-
-
-def bindings(name: str) -> list[BindingType]:
-    """The keys of a screen or widget."""
-    return [Binding(**one) for one in data("keys.toml")[name]]
 
 
 def columns(name: str) -> tuple[GridColumn, ...]:
