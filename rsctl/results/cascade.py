@@ -85,28 +85,6 @@ def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Mea
     return found, [*about_cascades(found), *left_out]
 
 
-def cascade_id(runs: Sequence[str], taus: Sequence[float]) -> str:
-    """`A@0.9+B`: run A with threshold 0.9, then run B."""
-    before = [f"{run}@{tau:g}" for run, tau in zip(runs[:-1], taus, strict=True)]
-    return "+".join([*before, runs[-1]])
-
-
-def split_id(name: str) -> tuple[list[str], list[float]]:
-    """The runs and thresholds of `A@0.9+B`; raises InputError where a threshold is missing or no number."""
-    *before, last = name.split("+")
-    runs, taus = [], []
-    for part in before:
-        run, _, tau = part.rpartition("@")
-        try:
-            taus.append(float(tau))
-        except ValueError as error:
-            raise InputError(
-                f"'{name}': '{part}' has no threshold. A cascade is written RUN@τ+RUN, such as {part.strip('@')}@0.9+{last}."
-            ) from error
-        runs.append(run)
-    return [*runs, last], taus
-
-
 def about_cascades(found: Sequence[Measurement]) -> list[str]:
     """Notes for the readers of a table of cascades."""
     notes = [

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from rsctl.certificates.cascade import Cascade
+from rsctl.config.cascades import split_id
 from rsctl.errors import InputError
-from rsctl.results.cascade import measure_cascade, split_id
+from rsctl.results.cascade import measure_cascade
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
