@@ -50,6 +50,11 @@ class CascadeLevel(Parameters):
         """True where it is one run of each method and seed of the sweep."""
         return self.run is None and self.method is None and self.sweep is None
 
+    @property
+    def of_any_method(self) -> bool:
+        """True where a sweep's runs of several methods may be meant."""
+        return self.run is None and self.method is None
+
     def __str__(self) -> str:
         if self.run is not None:
             return f"run {self.run}"
@@ -62,7 +67,9 @@ class CascadeLevel(Parameters):
 
 def _as_level(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float, str, dict, CascadeLevel)):
-        raise ValueError(f"a level is a σ, the id of a run, or a table of {', '.join(CascadeLevel.model_fields)}")
+        raise ValueError(
+            f"a level is a σ, the id of a run, or a table of {', '.join(CascadeLevel.model_fields)}"
+        )
     if isinstance(value, str):
         return {"run": value}
     return {"sigma": float(value)} if isinstance(value, (int, float)) else value
@@ -107,9 +114,7 @@ class CascadeTable(Parameters):
     @property
     def taus(self) -> tuple[float, ...]:
         """The threshold of each level but the last."""
-        return (
-            tuple(self.tau) if isinstance(self.tau, list) else (float(self.tau),) * (len(self.levels) - 1)
-        )
+        return tuple(self.tau) if isinstance(self.tau, list) else (float(self.tau),) * (len(self.levels) - 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +160,8 @@ class Context:
 
     seed: int | None
     method: str | None = None
-    settings: str = ""
+    runs: frozenset[tuple[str, str]] = frozenset()
+    """Keys of the sweep's own runs with these settings, at any σ."""
 
     def __str__(self) -> str:
         return f" of {self.method}, seed {self.seed}" if self.method else f", seed {self.seed}"
@@ -170,56 +176,74 @@ def combine(levels: Sequence[CascadeLevel], candidates: Sequence[Candidate[Item]
     Raises InputError where there is none, where a run would be two levels, and where a level could be several runs.
     """
     unique = list({one.key: one for one in candidates}.values())
-    contexts = _contexts(unique)
-    open_levels = [level for level in levels if level.free]
-    stated = [level.sigma for level in open_levels]
+    stated = [level.sigma for level in levels if level.free]
     if None not in stated and len(set(stated)) < len(stated):
         raise InputError("its levels need different σ, by which the runs of a sweep are found.")
     fitting = [[one for one in unique if one.fits(level)] for level in levels]
     for level, found in zip(levels, fitting, strict=True):
-        if not found:
+        if not found and not level.free:
             raise InputError(f"no run is {level}.{_available(unique, level)}")
-    if open_levels:
-        wanted = [contexts[one.key] for level, some in zip(levels, fitting, strict=True) if level.free for one in some]
-    else:
-        several = [one for some in fitting if len({each.train.seed for each in some}) > 1 for one in some]
-        wanted = [Context(seed) for seed in sorted({one.train.seed for one in several})] or [Context(None)]
-    combined, left_out = [], []
-    for context in dict.fromkeys(wanted):
-        chosen = [_of_context(level, some, context, contexts) for level, some in zip(levels, fitting, strict=True)]
-        lacking = [str(level) for level, some in zip(levels, chosen, strict=True) if some is None]
+    combined: dict[tuple[tuple[str, str], ...], list[Candidate[Item]]] = {}
+    left_out = []
+    for context in _wanted(levels, fitting, _contexts(unique)):
+        chosen = [_of_context(level, some, context) for level, some in zip(levels, fitting, strict=True)]
+        lacking = [level for level, some in zip(levels, chosen, strict=True) if some is None]
         if lacking:
-            left_out.append(f"No cascade{context}: no run with these settings at {', '.join(lacking)}.")
+            at = ", ".join(map(str, lacking)).replace(", σ = ", ", ")
+            left_out.append(
+                f"No cascade{context}: no run with these settings at {at}.{_available(unique, lacking[0])}"
+            )
             continue
         runs = [one for one in chosen if one is not None]
         if len({one.key for one in runs}) < len(runs):
             raise InputError(f"{runs[0].run} would be two of its levels.")
-        combined.append(runs)
-    return combined, left_out
+        combined[tuple(one.key for one in runs)] = runs
+    return list(combined.values()), left_out
+
+
+def _wanted(
+    levels: Sequence[CascadeLevel], fitting: list[list[Candidate[Item]]], contexts: dict[tuple[str, str], Context]
+) -> list[Context]:
+    """One context for each cascade: those of the sweep's own runs, else methods and seeds that the levels leave open."""
+    pairs = list(zip(levels, fitting, strict=True))
+    if any(level.free for level in levels):
+        wanted = [contexts[one.key] for level, some in pairs if level.free for one in some]
+    elif any(level.of_any_method for level in levels):
+        wanted = [
+            Context(one.train.seed, one.train.method) for level, some in pairs if level.of_any_method for one in some
+        ]
+    else:
+        seeds = [{one.train.seed for one in some} for some in fitting]
+        wanted = [Context(seed) for some in seeds if len(some) > 1 for seed in sorted(some)] or [Context(None)]
+    return list(dict.fromkeys(wanted))
 
 
 def _contexts(candidates: Sequence[Candidate[Any]]) -> dict[tuple[str, str], Context]:
-    differing = varying_settings([(one.train, one.count) for one in candidates])
-    found = {}
-    for one, settings in zip(candidates, differing, strict=True):
+    """The context of each of the sweep's own runs, by key."""
+    own = [one for one in candidates if not one.sweep]
+    alike: dict[str, list[Candidate[Any]]] = {}
+    for one, settings in zip(own, varying_settings([(one.train, one.count) for one in own]), strict=True):
         told = {key: value for key, value in settings.items() if key != "certification.sigma"}
-        key = json.dumps([data_key(one.train, one.count), one.images, told], sort_keys=True, default=str)
-        found[one.key] = Context(one.train.seed, one.train.method, key)
-    return found
+        parts = [data_key(one.train, one.count), one.images, one.train.method, one.train.seed, told]
+        alike.setdefault(json.dumps(parts, sort_keys=True, default=str), []).append(one)
+    return {
+        one.key: Context(one.train.seed, one.train.method, frozenset(each.key for each in several))
+        for several in alike.values()
+        for one in several
+    }
 
 
 def _of_context(
-    level: CascadeLevel, fitting: list[Candidate[Item]], context: Context, contexts: dict[tuple[str, str], Context]
-) -> Candidate[Item] | None:  # fmt: skip
+    level: CascadeLevel, fitting: list[Candidate[Item]], context: Context
+) -> Candidate[Item] | None:
     """The run of a level in a context, None without one; raises InputError where that leaves a choice."""
+    left = fitting
     if level.free:
-        left = [one for one in fitting if contexts[one.key] == context]
+        left = [one for one in fitting if one.key in context.runs]
     else:
-        left = fitting
-        if level.method is None and level.run is None:
+        if level.of_any_method:
             left = [one for one in left if one.train.method == context.method] or left
-        seeds = {one.train.seed for one in left}
-        if len(seeds) > 1 and context.seed is not None:
+        if len({one.train.seed for one in left}) > 1 and context.seed is not None:
             left = [one for one in left if one.train.seed == context.seed]
     if len(left) > 1:
         # Of a model certified at several σ and one trained at this σ the latter is meant.

@@ -83,7 +83,9 @@ def _cascades(raw: Mapping[str, Any], file: str, problems: list[Problem]) -> tup
         one = check(CascadeTable, entry, f"cascade.{number}", problems)
         if one in found:
             problems.append(
-                Problem(f"cascade.{number}.levels", "equals an earlier [[cascade]]: remove or change one of them.")
+                Problem(
+                    f"cascade.{number}.levels", "equals an earlier [[cascade]]: remove or change one of them."
+                )
             )
         found += [one] if one else []
     return tuple(found)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -61,12 +61,15 @@ def planned_cascades(
     if not sweep.cascades:
         return [], []
     own = [_candidate(row, row.table.spec) for row in rows if isinstance(row.table.spec, CountSpec)]
+    mine: dict[tuple[str, str], Candidate[Any]] = {one.key: one for one in own}
     for number, table in enumerate(sweep.cascades):
         key = f"cascade.{number}.levels"
         try:
             levels = [_within(level, sweep.name) for level in table.levels]
-            others = list(stored_candidates(store, levels, own)) if store else []
-            combined, left_out = combine(levels, [*own, *others])
+            candidates: list[Candidate[Any]] = [*own, *(stored_candidates(store, levels, own) if store else ())]
+            combined, left_out = combine(levels, candidates)
+            # A run of this sweep is its own, whichever other sweep has it, too.
+            combined = [[mine.get(one.key, one) for one in runs] for runs in combined]
             if not combined:
                 raise InputError(" ".join(["no method has a run at each of its levels.", *left_out[:1]]))
         except UserError as error:
@@ -91,7 +94,7 @@ def _candidate(row: PlannedRow, spec: CountSpec) -> Candidate[PlannedRow]:
     return Candidate(spec.run_id, train, spec, images, row.resolved.point.certification.alpha, row)
 
 
-def _refusals(runs: Sequence[Candidate[Any]]) -> Iterable[str]:
+def _refusals(runs: Sequence[Candidate[Any]]) -> Iterator[str]:
     first = runs[0].count
     if first.noise != "gaussian" or first.stopping != "fixed":
         yield (

@@ -99,7 +99,9 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
 def _cascades(plan: Plan) -> str:
     """Return the number of cascades, and the runs of other sweeps that they need."""
     others = {level.run: level.sweep for one in plan.cascades for level in one.levels if level.sweep}
-    needed = f"; needs {', '.join(f'{run} of sweep {name}' for run, name in others.items())}" if others else ""
+    needed = (
+        f"; needs {', '.join(f'{run} of sweep {name}' for run, name in others.items())}" if others else ""
+    )
     return (
         f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
         + needed

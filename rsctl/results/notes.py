@@ -15,6 +15,7 @@ from rsctl.results.measurement import Measurement
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
 
+
 def data_of(row: Measurement) -> str:
     """Key that is equal for own runs on the same data: data set, its parameters and files, split, held-out share."""
     return data_key(row.training, row.table_spec)
@@ -22,7 +23,9 @@ def data_of(row: Measurement) -> str:
 
 def mark_varying(rows: Sequence[Measurement]) -> None:
     """Set the settings that differ between own runs of one method and σ on the same data."""
-    for row, values in zip(rows, varying_settings([(row.training, row.table_spec) for row in rows]), strict=True):
+    for row, values in zip(
+        rows, varying_settings([(row.training, row.table_spec) for row in rows]), strict=True
+    ):
         row.varying.update(values)
 
 
@@ -84,7 +87,7 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
     if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
     varying = {(row.split, key) for row in rows for key in row.varying}
-    tuned = sorted(key for split, key in varying if split == "test" and not key.startswith("certification."))
+    tuned = sorted(key for split, key in varying if split == "test" and not key.startswith("certification.") and key != "sweep")
     if tuned:
         notes.append(
             f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "

@@ -32,12 +32,17 @@ def stored_candidates(
                 yield from _of_sweep(store, name, level.run, skip_unreadable=not level.sweep)
 
 
-def _of_sweep(store: Store, name: str, begun: str, *, skip_unreadable: bool = False) -> Iterator[Candidate[PlanEntry]]:
+def _of_sweep(
+    store: Store, name: str, begun: str, *, skip_unreadable: bool = False
+) -> Iterator[Candidate[PlanEntry]]:
     try:
         plan = store.sweep(name)
         for entry in plan["entries"]:
             if entry.kind is RunKind.COUNTS and entry.run.startswith(begun):
-                train, count = store.model(entry.model).train_spec, store.run(entry.kind, entry.run).count_spec
+                train, count = (
+                    store.model(entry.model).train_spec,
+                    store.run(entry.kind, entry.run).count_spec,
+                )
                 images = selection_key(entry.images, count)
                 yield Candidate(entry.run, train, count, images, entry.alpha or 0.0, entry, name)
     except UserError:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsctl.config.run_settings import settings_of, told_apart
 from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.results.logs import alike_logs
-from rsctl.config.run_settings import settings_of, told_apart
 from rsctl.results.rounding import plain as setting_text
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
