@@ -274,6 +274,15 @@ def differing(first: Candidate[Any], other: Candidate[Any]) -> Iterator[str]:
             yield f"a cascade needs the same {key} at every level: {first.run} has {mine}, {other.run} has {its}."
 
 
+def cascade_title(levels: Sequence[tuple[str, float, str]], taus: Sequence[float]) -> str:
+    """`gaussian σ = 0.25 → 0.5, τ = 0.9`, from method, σ and other sweep (or empty) of each level."""
+    names = [f"{method} (sweep {sweep})" if sweep else method for method, _, sweep in levels]
+    same = len(set(names)) == 1
+    parts = [f"{'' if same and k else f'{name} σ = '}{sigma:g}" for k, (name, (_, sigma, _)) in enumerate(zip(names, levels, strict=True))]
+    told = taus if len(set(taus)) > 1 else taus[:1]
+    return f"{' → '.join(parts)}, τ = {', '.join(f'{tau:g}' for tau in told)}"
+
+
 def cascade_id(runs: Sequence[str], taus: Sequence[float]) -> str:
     """`A@0.9+B`: run A with threshold 0.9, then run B."""
     before = [f"{run}@{tau:g}" for run, tau in zip(runs[:-1], taus, strict=True)]

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rsctl.config.cascades import Candidate, CascadeLevel, cascade_id, combine, differing
+from rsctl.config.cascades import Candidate, CascadeLevel, cascade_id, cascade_title, combine, differing
 from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem
@@ -36,12 +36,7 @@ class PlannedCascade:
     @property
     def text(self) -> str:
         """Methods, σ and thresholds."""
-        said = [
-            f"{one.train.method} σ = {one.count.sigma:g}{f' (sweep {one.sweep})' if one.sweep else ''}"
-            for one in self.levels
-        ]
-        told = self.taus if len(set(self.taus)) > 1 else self.taus[:1]
-        return f"{' → '.join(said)}, τ = {', '.join(f'{tau:g}' for tau in told)}"
+        return cascade_title([(one.train.method, one.count.sigma, one.sweep) for one in self.levels], self.taus)
 
     def entry(self, rows: Sequence[PlannedRow], written: Sequence[PlanEntry]) -> CascadeEntry:
         """Its record in the plan of the sweep, whose rows were written as these entries."""
