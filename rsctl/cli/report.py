@@ -216,7 +216,13 @@ def compare(
             metavar="RUN", help="A run or an import: its id, or a prefix of it; or a cascade, RUN@τ+RUN."
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Another run or import on the same images. Without it a cascade, or each cascade of a sweep, is compared with its levels.",
+        ),
+    ] = "",
     certificate: Annotated[
         str, typer.Option("--certificate", help="Certificate; by default the runs' own.")
     ] = "",
@@ -231,8 +237,15 @@ def compare(
     from rsctl.results.opening import open_run
 
     store = _store()
+    columns = parse_radii(radii) if radii else None
+    if not second:
+        from rsctl.report.compare.levels import compare_with_levels, levels_json, levels_text
+
+        several = compare_with_levels(store, first, certificate or None, alpha, columns)
+        print(levels_json(several) if as_json else levels_text(several))
+        return
     a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
-    found = compare(store, a, b, parse_radii(radii) if radii else None)
+    found = compare(store, a, b, columns)
     print(comparison_json(found) if as_json else comparison_text(found))
 
 
