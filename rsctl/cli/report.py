@@ -233,20 +233,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
-    from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.results.opening import open_run
+    from rsctl.report.compare.levels import compared
 
-    store = _store()
     columns = parse_radii(radii) if radii else None
-    if not second:
-        from rsctl.report.compare.levels import compare_with_levels, levels_json, levels_text
-
-        several = compare_with_levels(store, first, certificate or None, alpha, columns)
-        print(levels_json(several) if as_json else levels_text(several))
-        return
-    a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
-    found = compare(store, a, b, columns)
-    print(comparison_json(found) if as_json else comparison_text(found))
+    print(compared(_store(), first, second, certificate or None, alpha, columns, as_json=as_json))
 
 
 def reproduce(

@@ -52,7 +52,9 @@ def _finished(store: Store, level: PlanEntry) -> set[int]:
 
 def cascade_text(values: dict[str, Any]) -> str:
     """Format a cascade for a terminal."""
-    share = values["images"] / values["planned"] if values["images"] is not None and values["planned"] else 0.0
+    share = (
+        values["images"] / values["planned"] if values["images"] is not None and values["planned"] else 0.0
+    )
     told = (
         f"{values['images']} of {counted(values['planned'], 'image')} that all levels have"
         if not values["problem"]

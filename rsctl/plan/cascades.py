@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rsctl.config.cascades import Candidate, CascadeLevel, cascade_id, cascade_title, combine, differing
+from rsctl.config.cascade_runs import Candidate, combine, differing
+from rsctl.config.cascades import CascadeLevel, cascade_id, cascade_title
 from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem
@@ -36,7 +37,9 @@ class PlannedCascade:
     @property
     def text(self) -> str:
         """Methods, σ and thresholds."""
-        return cascade_title([(one.train.method, one.count.sigma, one.sweep) for one in self.levels], self.taus)
+        return cascade_title(
+            [(one.train.method, one.count.sigma, one.sweep) for one in self.levels], self.taus
+        )
 
     def entry(self, rows: Sequence[PlannedRow], written: Sequence[PlanEntry]) -> CascadeEntry:
         """Its record in the plan of the sweep, whose rows were written as these entries."""
@@ -61,7 +64,10 @@ def planned_cascades(
         key = f"cascade.{number}.levels"
         try:
             levels = [_within(level, sweep.name) for level in table.levels]
-            candidates: list[Candidate[Any]] = [*own, *(stored_candidates(store, levels, own) if store else ())]
+            candidates: list[Candidate[Any]] = [
+                *own,
+                *(stored_candidates(store, levels, own) if store else ()),
+            ]
             combined, left_out = combine(levels, candidates)
             # A run of this sweep is its own, whichever other sweep has it, too.
             combined = [[mine.get(one.key, one) for one in runs] for runs in combined]

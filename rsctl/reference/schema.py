@@ -48,13 +48,13 @@ def sweep_schema() -> Schema:
         "certification": _table(_certification(), top["certification"]),
         "verification": _one_or_more("verification", top["verification"]),
         "attack": _one_or_more("attack", top["attack"]),
-        "cascade": _one_or_more("cascade", {"description": "Several runs as one classifier: one table for each cascade."}),
+        "cascade": _one_or_more(
+            "cascade", {"description": "Several runs as one classifier: one table for each cascade."}
+        ),
         "precision": _table(fields(Precision), top["precision"]),
         "resources": _table(stages, top["resources"]),
     }
-    gridded = {
-        name: one for name, one in properties.items() if name not in (*ONE_PER_SWEEP, "cascade")
-    }
+    gridded = {name: one for name, one in properties.items() if name not in (*ONE_PER_SWEEP, "cascade")}
     gridded |= {
         "dataset": _table(_together("dataset", known_datasets())),
         "model": _table(_together("model", known_models())),

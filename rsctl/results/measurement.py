@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certificate, Certified
+from rsctl.certificates import Certified
 from rsctl.certificates.cascade import levels_text
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
@@ -101,6 +101,8 @@ class Measurement:
     """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
     taus: Sequence[float] = ()
     """Threshold of each level of a cascade but the last."""
+    level_names: tuple[str, ...] = ()
+    """Names of the levels of a cascade where they differ in more than σ."""
 
     @property
     def own(self) -> bool:
@@ -208,12 +210,6 @@ class Measurement:
         return f"cascade of {levels}, τ = {arrows(self.taus)}"
 
     @property
-    def level_names(self) -> tuple[str, ...]:
-        """Names of a cascade's levels where they differ in more than σ, else empty."""
-        names = tuple(replace(one, varying=without_sigma(one.varying)).name for one in self.levels)
-        return names if len(set(names)) > 1 else ()
-
-    @property
     def counted(self) -> bool:
         """True for a log that holds counts, from which its radii are derived."""
         return isinstance(self.spec, ImportSpec) and bool(self.spec.counts)
@@ -298,20 +294,9 @@ class Measurement:
         )  # fmt: skip
 
 
-def without_sigma(varying: dict[str, Any]) -> dict[str, Any]:
-    """Distinguishing settings without those that a cascade's levels may differ in."""
-    return {key: value for key, value in varying.items() if key not in (BROKEN, "certification.sigma")}
-
-
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     """Positions that all of these have finished."""
     common = measurements[0].index
     for one in measurements[1:]:
         common = np.intersect1d(common, one.index, assume_unique=True)
     return common
-
-
-def failure_of(rule: Certificate, alpha: float | None) -> float | None:
-    """Failure probability of a radius; None where it is no probability below 1."""
-    failure = rule.guarantee.times_alpha * (alpha or 0.0)
-    return failure if 0 < failure < 1 else None

@@ -87,7 +87,11 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
     if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
     varying = {(row.split, key) for row in rows for key in row.varying}
-    tuned = sorted(key for split, key in varying if split == "test" and not key.startswith("certification.") and key != "sweep")
+    tuned = sorted(
+        key
+        for split, key in varying
+        if split == "test" and not key.startswith("certification.") and key != "sweep"
+    )
     if tuned:
         notes.append(
             f"Runs of one method and noise level differ in {', '.join(tuned)}, on test images: choosing the best of them here "

@@ -107,7 +107,16 @@ class Curves:
             shown = ShownImport(log, entry["n"], entry["n0"], entry["alpha"], "", [])
             return measure_log(shown, certificate or None, alpha or None, entry["radii"])
         if run.derived:
-            levels = [self._counts(folder.store.run(one.kind, one.run), one.images, one.certificates[0], alpha, entry["radii"]) for one in entry["levels"]]
+            levels = [
+                self._counts(
+                    folder.store.run(one.kind, one.run),
+                    one.images,
+                    one.certificates[0],
+                    alpha,
+                    entry["radii"],
+                )
+                for one in entry["levels"]
+            ]
             return cascade_of(levels, entry["taus"])
         if entry["kind"] == "counts":
             return self._counts(folder, entry["images"], certificate, alpha, entry["radii"], _kind(run))

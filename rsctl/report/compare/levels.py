@@ -1,4 +1,4 @@
-"""Cascades compared with each of their levels."""
+"""Two runs compared, or cascades with each of their levels."""
 
 from __future__ import annotations
 
@@ -6,22 +6,33 @@ import json
 from collections.abc import Sequence
 
 from rsctl.errors import InputError
-from rsctl.report.compare.pairs import Comparison, compare, comparison_json, comparison_text
+from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
 from rsctl.results.measurement import Measurement
-from rsctl.results.opening import open_cascade
+from rsctl.results.opening import open_cascade, open_run
 from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store
 
 
-def compare_with_levels(
-    store: Store, name: str, certificate: str | None, alpha: float | None, radii: Sequence[float] | None
-) -> list[Comparison]:
-    """Compare the cascade `RUN@τ+RUN`, or every cascade of a sweep, with each of its levels.
+def compared(
+    store: Store, first: str, second: str, certificate: str | None, alpha: float | None, radii: Sequence[float] | None, *, as_json: bool
+) -> str:  # fmt: skip
+    """Compare two runs, as text or as one JSON document.
 
+    Without a second one the first is the cascade `RUN@τ+RUN`, or a sweep of which every cascade is compared with each of its levels.
     Raises InputError where the name is neither, and where a sweep has no cascade.
     """
-    found = _cascades(store, name, certificate, alpha)
-    return [compare(store, one, level, radii) for one in found for level in one.levels]
+    if second:
+        a, b = (open_run(store, name, certificate, alpha) for name in (first, second))
+        found = compare(store, a, b, radii)
+        return comparison_json(found) if as_json else comparison_text(found)
+    several = [
+        compare(store, one, level, radii)
+        for one in _cascades(store, first, certificate, alpha)
+        for level in one.levels
+    ]
+    if as_json:
+        return json.dumps({"comparisons": [json.loads(comparison_json(one)) for one in several]}, indent=1)
+    return "\n\n\n".join(map(comparison_text, several))
 
 
 def _cascades(store: Store, name: str, certificate: str | None, alpha: float | None) -> list[Measurement]:
@@ -38,13 +49,3 @@ def _cascades(store: Store, name: str, certificate: str | None, alpha: float | N
             f"{name}: its sweep file has no [[cascade]] to compare with its levels. Give two runs ('rsctl status {name}' lists them)."
         )
     return found
-
-
-def levels_text(found: Sequence[Comparison]) -> str:
-    """The comparisons as text for a terminal, one below the other."""
-    return "\n\n\n".join(map(comparison_text, found))
-
-
-def levels_json(found: Sequence[Comparison]) -> str:
-    """The comparisons as one JSON document."""
-    return json.dumps({"comparisons": [json.loads(comparison_json(one)) for one in found]}, indent=1)

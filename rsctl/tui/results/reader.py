@@ -183,7 +183,9 @@ class ResultsReader:
             parameters: dict[str, Any] = {}
         else:
             if run.derived:
-                folder = Path(store) / run.entry["levels"][-1].key  # labels and pictures are those of any level
+                folder = (
+                    Path(store) / run.entry["levels"][-1].key
+                )  # labels and pictures are those of any level
             spec, parameters = Run(folder).table_spec, Run(folder).launch()["dataset_parameters"]
         labels = labels_of(spec.dataset, parameters, spec.split, load_settings().data)
         about = f"{certificate}, alpha = {alpha:g}" if alpha else certificate

@@ -176,7 +176,9 @@ def _to_cancel(
         return [f"{task.run.partition('/')[2]}/{task.number}"], (task,), False
     if run is None:
         return [sweep.name], sweep.tasks, False
-    shared = any(other.model == run.model and other.counts != run.counts for other in sweep.runs if not other.derived)
+    shared = any(
+        other.model == run.model and other.counts != run.counts for other in sweep.runs if not other.derived
+    )
     if shared:
         training = any(task.state in OPEN_STATES for task in run.training)
         return [run.counts], run.certification, training
