@@ -112,11 +112,15 @@ def test_counts_that_a_cascade_is_not_proved_for_are_refused_before_they_are_sam
 
 
 def test_levels_of_other_images_are_refused_by_the_key_that_differs(tmp_path: Path) -> None:
-    make_store(tmp_path, name="other", grid={"sigma": [0.5]}, counts=False, certification={"n": 1000, "seed": 3})
+    make_store(
+        tmp_path, name="other", grid={"sigma": [0.5]}, counts=False, certification={"n": 1000, "seed": 3}
+    )
     level = {"sweep": "other", "sigma": 0.5}
     with pytest.raises(Invalid, match=r"a cascade needs the same certification\.seed at every level"):
         plan(tmp_path, {"levels": [0.25, level], "tau": 0.9})
-    make_store(tmp_path, name="few", grid={"sigma": [1.0]}, counts=False, certification={"n": 1000, "max_images": 5})
+    make_store(
+        tmp_path, name="few", grid={"sigma": [1.0]}, counts=False, certification={"n": 1000, "max_images": 5}
+    )
     with pytest.raises(Invalid, match="same choice of images"):
         plan(tmp_path, {"levels": [0.25, {"sweep": "few", "sigma": 1.0}], "tau": 0.9})
 
@@ -140,7 +144,9 @@ def test_cascades_change_no_run_and_add_no_work(tmp_path: Path) -> None:
 def test_one_cascade_for_each_method_and_seed_that_its_levels_leave_open(tmp_path: Path) -> None:
     several = {"method": ["gaussian", "consistency"], "grid": {"sigma": [0.25, 0.5], "seed": [0, 1]}}
     both = names(plan(tmp_path, TWO, **several))
-    assert both == [f"{method} σ = 0.25 → 0.5, τ = 0.7" for method in ("gaussian", "consistency") for _ in (0, 1)]
+    assert both == [
+        f"{method} σ = 0.25 → 0.5, τ = 0.7" for method in ("gaussian", "consistency") for _ in (0, 1)
+    ]
     fixed = [{"method": "gaussian", "sigma": 0.25}, {"method": "consistency", "sigma": 0.5}]
     found = plan(tmp_path, {"levels": fixed, "tau": 0.9}, **several).cascades
     assert [one.text for one in found] == ["gaussian σ = 0.25 → consistency σ = 0.5, τ = 0.9"] * 2
@@ -159,7 +165,9 @@ def test_a_level_with_several_settings_is_told_apart_by_them(tmp_path: Path) -> 
     with pytest.raises(Invalid, match="several runs of consistency could be the level"):
         plan(tmp_path, {"levels": [{"method": "gaussian", "sigma": 0.25}, level], "tau": 0.9}, **several)
     level["method"] = {"name": "consistency", "lbd": 5.0}
-    (one,) = plan(tmp_path, {"levels": [{"method": "gaussian", "sigma": 0.25}, level], "tau": 0.9}, **several).cascades
+    (one,) = plan(
+        tmp_path, {"levels": [{"method": "gaussian", "sigma": 0.25}, level], "tau": 0.9}, **several
+    ).cascades
     assert one.levels[1].train.hyperparameters["lbd"] == 5.0
     assert len(plan(tmp_path, TWO, **several).cascades) == 3
 
@@ -204,13 +212,17 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
     results = sweep_results(store, "sweep")
     (row,) = results.cascades
     assert (row.certified.radius == found.radius).all()
-    assert "of the cascade of gaussian σ = 0.25 → consistency (sweep=other) σ = 0.5 (τ = 0.8)" in row.guarantee
+    assert (
+        "of the cascade of gaussian σ = 0.25 → consistency (sweep=other) σ = 0.5 (τ = 0.8)" in row.guarantee
+    )
     assert row.method == "gaussian → consistency"
     assert [(one.method, one.sigma) for one in results.rows] == [
         ("gaussian", 0.25), ("gaussian", 0.5), ("consistency", 0.5),
     ], "a level of another sweep stands beside the sweep's own runs"  # fmt: skip
     values = json_of(results)
-    assert {line["guarantee"] for line in values["rows"] if line["certificate"] == "cascade"} == {row.guarantee}
+    assert {line["guarantee"] for line in values["rows"] if line["certificate"] == "cascade"} == {
+        row.guarantee
+    }
     kept = {one.path for one in leftovers(place_of(tmp_path), ["other"], recent=-1)}
     assert runs[1].path not in kept, "deleting the other sweep keeps the level"
     assert run_of(store, "consistency", 0.25).path in kept
@@ -277,7 +289,11 @@ def test_status_has_the_images_that_all_levels_have(tmp_path: Path) -> None:
 
 
 def test_submit_watch_export_plot_and_compare(chain: Chain, capsys: pytest.CaptureFixture[str]) -> None:
-    values = tiny(grid=SIGMAS, certification={"max_images": 12, "shards": 1, "radii": [0.0, 0.2]}, cascade=TWO)
+    values = tiny(
+        grid=SIGMAS,
+        certification={"n0": 10, "n": 1000, "max_images": 12, "shards": 1, "radii": [0.0, 0.2]},
+        cascade=TWO,
+    )
     assert rsctl(["check", str(chain.file(values))]) == 0
     assert "cascade gaussian σ = 0.25 → 0.5, τ = 0.7: " in capsys.readouterr().out
     assert len(chain.plan(values).requests) == 4
@@ -301,7 +317,7 @@ def test_submit_watch_export_plot_and_compare(chain: Chain, capsys: pytest.Captu
     # The same file with another cascade: no run changes.
     changed = {**values, "cascade": {**TWO, "tau": 0.8}}
     committed = chain.plan(changed, update=True)
-    assert len(committed.requests) == 4, "no run is another one"
+    assert (committed.done, len(committed.requests)) == (2, 2), "counts stay; the models were never trained"
     assert "update: the file changed, its runs and images did not" in committed.notes
 
 
