@@ -22,7 +22,7 @@ from rsctl.tui.compose.fields import Field
 from rsctl.tui.compose.form import compose
 from rsctl.tui.curves import Curves
 from rsctl.tui.results.reader import Question, compare_runs
-from rsctl.tui.sweeps.actions import _to_cancel
+from rsctl.tui.sweeps.actions import NO_TASKS, _to_cancel
 from rsctl.tui.views import RunView
 from rsctl.tui.watch import Watcher
 from rsctl.tui.widgets.grid import Grid
@@ -130,20 +130,21 @@ def test_a_cascade_is_a_row_without_tasks_of_its_own(cascaded: Synthetic, drive:
         grid.move_to("finished")
         await pilot.press("right")
         await until(
-            pilot, lambda: any("cascade σ 0.25" in line for line in on_screen(app)), "row of the cascade"
+            pilot, lambda: any("cascade σ 0.25 → 0.5" in line for line in on_screen(app)), "row of the cascade"
         )
         grid.move_to(sweep.runs[-1].key)
+        said: list[str] = []
+        screen.report = said.append
         for key in ("x", "r"):
             await pilot.press(key)
-            await until(
-                pilot, lambda: any("no tasks of its own" in line for line in on_screen(app)), "message"
-            )
+        await until(pilot, lambda: len(said) == 2, "messages")
+        assert set(said) == {NO_TASKS}
         await pilot.press("d")
         await until(
             pilot, lambda: any("of all levels together" in line for line in on_screen(app)), "details"
         )
 
-    drive(steps)
+    drive(steps, (200, 40))
 
 
 def test_a_run_is_cancelled_with_its_model_though_a_cascade_has_it(cascaded: Synthetic) -> None:
