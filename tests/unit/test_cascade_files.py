@@ -30,6 +30,7 @@ from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import by_cascade, collect
 from rsctl.report.figures.titles import titles
 from rsctl.report.tables.formats import FORMATS, render
+from rsctl.results import open as open_results
 from rsctl.results.row_filter import RowFilter
 from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.layout import Run, Store
@@ -194,6 +195,8 @@ def test_exports_have_the_cascade_with_its_levels_by_default(tmp_path: Path) -> 
         text = " ".join(render(results, form).split())
         text = text.replace("\\u03c3", "σ").replace("\\u2192", "→").replace("\\u03c4", "τ")
         assert LABEL in text or "cascade of $\\sigma$ = 0.25 $\\to$ 0.5 ($\\tau$ = 0.7)" in text
+    (opened,) = open_results(store.sweep_folder("sweep")).cascades  # type: ignore[union-attr]
+    assert (opened.radius == found.radius).all()
     again = sweep_results(store, "sweep", cascade=row.run)
     assert (again.cascades[0].certified.radius == found.radius).all()
     assert [one.sigma for one in again.rows] == [0.25, 0.5]
@@ -219,6 +222,9 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
     assert [(one.method, one.sigma) for one in results.rows] == [
         ("gaussian", 0.25), ("gaussian", 0.5), ("consistency", 0.5),
     ], "a level of another sweep stands beside the sweep's own runs"  # fmt: skip
+    shown = {form: " ".join(render(results, form).split()) for form in FORMATS}
+    assert r"gaussian $\sigma$ = 0.25 $\to$ consistency (sweep=other) $\sigma$ = 0.5 ($\tau$ = 0.8)" in shown["latex"]
+    assert all("gaussian → consistency (cascade of" in shown[form] for form in ("md", "csv"))
     values = json_of(results)
     assert {line["guarantee"] for line in values["rows"] if line["certificate"] == "cascade"} == {
         row.guarantee
