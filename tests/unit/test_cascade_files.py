@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -232,6 +233,19 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
     kept = {one.path for one in leftovers(place_of(tmp_path), ["other"], recent=-1)}
     assert runs[1].path not in kept, "deleting the other sweep keeps the level"
     assert run_of(store, "consistency", 0.25).path in kept
+
+
+def test_a_level_that_was_removed_leaves_the_rest_of_the_sweep(tmp_path: Path) -> None:
+    make_store(tmp_path, name="other", method="consistency", grid=SIGMAS)
+    store, _ = make_store(tmp_path, grid=SIGMAS, cascade=[TWO, {"levels": [0.25, {"sweep": "other", "sigma": 0.5}], "tau": 0.8}])
+    shutil.rmtree(run_of(store, "consistency", 0.5).path)
+    results = sweep_results(store, "sweep")
+    assert [row.guarantee.endswith(LABEL) for row in results.cascades] == [True]
+    assert any("Left out: the cascade" in note and "spec.json" in note for note in results.notes)
+    told = status_text(status_values(place_of(tmp_path), "sweep"))
+    assert "can't be read" in told
+    with pytest.raises(InputError):
+        sweep_results(store, "sweep", cascade=store.sweep("sweep")["cascades"][1].id)
 
 
 def test_runs_are_levels_by_their_ids(tmp_path: Path) -> None:
