@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
 from rsctl.config.cascades import CascadeLevel
@@ -48,8 +49,15 @@ class Candidate(Generic[Item]):
             and level.sigma in (None, self.count.sigma)
             and level.seed in (None, self.train.seed)
             and name in (None, self.train.method)
-            and all(self.train.hyperparameters.get(key) == value for key, value in parameters)
+            and all(self._has(key, value) for key, value in parameters)
         )
+
+    def _has(self, key: str, value: Any) -> bool:
+        """True where the method has this hyper-parameter; a checkpoint's file is given by its path or the end of it."""
+        if key == "file" and isinstance(value, str):
+            wanted = PurePath(value).parts
+            return bool(wanted) and PurePath(self.train.file).parts[-len(wanted) :] == wanted
+        return bool(self.train.hyperparameters.get(key) == value)
 
 
 def _method(method: str | dict[str, Any] | None) -> list[Any]:

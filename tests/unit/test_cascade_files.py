@@ -18,6 +18,7 @@ from test_cascades import by_hand
 from rsctl.cli.app import run as rsctl
 from rsctl.cluster.prune import leftovers
 from rsctl.cluster.status import status_text, status_values
+from rsctl.config.cascades import CascadeLevel
 from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.config.validate import Invalid
@@ -172,6 +173,16 @@ def test_a_level_with_several_settings_is_told_apart_by_them(tmp_path: Path) -> 
     ).cascades
     assert one.levels[1].train.hyperparameters["lbd"] == 5.0
     assert len(plan(tmp_path, TWO, **several).cascades) == 3
+
+
+@pytest.mark.parametrize(
+    ("file", "fits"), [("a.pth", True), ("nets/a.pth", True), ("/data/nets/a.pth", True), ("b.pth", False), ("other/a.pth", False)]
+)  # fmt: skip
+def test_a_checkpoint_is_a_level_by_its_file(tmp_path: Path, file: str, fits: bool) -> None:
+    one = plan(tmp_path, TWO).cascades[0].levels[0]
+    taken = replace(one, train=one.train.model_copy(update={"method": "checkpoint", "file": "/data/nets/a.pth"}))
+    level = CascadeLevel(method={"name": "checkpoint", "file": file}, sigma=0.25)
+    assert taken.fits(level) == fits
 
 
 def test_a_method_without_a_level_is_a_note(tmp_path: Path) -> None:
