@@ -88,7 +88,8 @@ def combine(levels: Sequence[CascadeLevel], candidates: Sequence[Candidate[Item]
 
     Raises InputError where there is none, where a run would be two levels, and where a level could be several runs.
     """
-    unique = list({one.key: one for one in candidates}.values())
+    # The first of each: a run that a grid names repeatedly is one, and one that two sweeps have is in both.
+    unique = list({(one.sweep, *one.key): one for one in reversed(candidates)}.values())[::-1]
     stated = [level.sigma for level in levels if level.free]
     if None not in stated and len(set(stated)) < len(stated):
         raise InputError("its levels need different σ, by which the runs of a sweep are found.")
@@ -165,6 +166,7 @@ def _of_context(
             left = [one for one in left if one.train.method == context.method] or left
         if len({one.train.seed for one in left}) > 1 and context.seed is not None:
             left = [one for one in left if one.train.seed == context.seed]
+    left = list({one.key: one for one in left}.values())
     if len(left) > 1:
         # Of a model certified at several σ and one trained at this σ the latter is meant.
         left = [one for one in left if one.train.sigma == one.count.sigma] or left

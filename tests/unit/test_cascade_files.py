@@ -268,6 +268,17 @@ def test_runs_are_levels_by_their_ids(tmp_path: Path) -> None:
         assert one.levels[1].sweep == "other"
 
 
+def test_a_run_that_two_sweeps_have_is_this_ones(tmp_path: Path) -> None:
+    for name in ("other", "third"):
+        make_store(tmp_path, name=name, grid={"sigma": [0.25, 1.0]}, counts=False, certification={"n0": 10, "n": 1000})
+    for first in (0.25, {"sweep": "other", "sigma": 0.25}):
+        (one,) = plan(tmp_path, {"levels": [first, {"sweep": "other", "sigma": 1.0}], "tau": 0.9}).cascades
+        assert [level.sweep for level in one.levels] == ["", "other"]
+    run = one.levels[1].run
+    (one,) = plan(tmp_path, {"levels": [0.25, run], "tau": 0.9}).cascades
+    assert one.levels[1].run == run
+
+
 def test_only_wanted_cascades_are_exported(tmp_path: Path) -> None:
     store, _ = make_store(tmp_path, grid=SIGMAS, method=["gaussian", "consistency"], cascade=TWO)
     assert [row.method for row in sweep_results(store, "sweep").cascades] == ["gaussian", "consistency"]
