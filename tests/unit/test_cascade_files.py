@@ -180,7 +180,9 @@ def test_a_level_with_several_settings_is_told_apart_by_them(tmp_path: Path) -> 
 )  # fmt: skip
 def test_a_checkpoint_is_a_level_by_its_file(tmp_path: Path, file: str, fits: bool) -> None:
     one = plan(tmp_path, TWO).cascades[0].levels[0]
-    taken = replace(one, train=one.train.model_copy(update={"method": "checkpoint", "file": "/data/nets/a.pth"}))
+    taken = replace(
+        one, train=one.train.model_copy(update={"method": "checkpoint", "file": "/data/nets/a.pth"})
+    )
     level = CascadeLevel(method={"name": "checkpoint", "file": file}, sigma=0.25)
     assert taken.fits(level) == fits
 
@@ -235,7 +237,10 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
         ("gaussian", 0.25), ("gaussian", 0.5), ("consistency", 0.5),
     ], "a level of another sweep stands beside the sweep's own runs"  # fmt: skip
     shown = {form: " ".join(render(results, form).split()) for form in FORMATS}
-    assert r"gaussian $\sigma$ = 0.25 $\to$ consistency (sweep=other) $\sigma$ = 0.5 ($\tau$ = 0.8)" in shown["latex"]
+    assert (
+        r"gaussian $\sigma$ = 0.25 $\to$ consistency (sweep=other) $\sigma$ = 0.5 ($\tau$ = 0.8)"
+        in shown["latex"]
+    )
     assert all("gaussian → consistency (cascade of" in shown[form] for form in ("md", "csv"))
     values = json_of(results)
     assert {line["guarantee"] for line in values["rows"] if line["certificate"] == "cascade"} == {
@@ -248,7 +253,9 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
 
 def test_a_level_that_was_removed_leaves_the_rest_of_the_sweep(tmp_path: Path) -> None:
     make_store(tmp_path, name="other", method="consistency", grid=SIGMAS)
-    store, _ = make_store(tmp_path, grid=SIGMAS, cascade=[TWO, {"levels": [0.25, {"sweep": "other", "sigma": 0.5}], "tau": 0.8}])
+    store, _ = make_store(
+        tmp_path, grid=SIGMAS, cascade=[TWO, {"levels": [0.25, {"sweep": "other", "sigma": 0.5}], "tau": 0.8}]
+    )
     shutil.rmtree(run_of(store, "consistency", 0.5).path)
     results = sweep_results(store, "sweep")
     assert [row.guarantee.endswith(LABEL) for row in results.cascades] == [True]
@@ -270,7 +277,13 @@ def test_runs_are_levels_by_their_ids(tmp_path: Path) -> None:
 
 def test_a_run_that_two_sweeps_have_is_this_ones(tmp_path: Path) -> None:
     for name in ("other", "third"):
-        make_store(tmp_path, name=name, grid={"sigma": [0.25, 1.0]}, counts=False, certification={"n0": 10, "n": 1000})
+        make_store(
+            tmp_path,
+            name=name,
+            grid={"sigma": [0.25, 1.0]},
+            counts=False,
+            certification={"n0": 10, "n": 1000},
+        )
     for first in (0.25, {"sweep": "other", "sigma": 0.25}):
         (one,) = plan(tmp_path, {"levels": [first, {"sweep": "other", "sigma": 1.0}], "tau": 0.9}).cascades
         assert [level.sweep for level in one.levels] == ["", "other"]
