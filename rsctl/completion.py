@@ -66,6 +66,11 @@ def one_of(*names: str) -> Names:
     return among(lambda: names)
 
 
+def compared(incomplete: str) -> list[str]:
+    """Names that `compare` takes first: those, and sweeps, whose cascades are compared with their levels."""
+    return subjects(incomplete) + sweeps(incomplete)
+
+
 def levels(typed: str) -> list[str]:
     """Noise levels of the store's models, several separated by commas: their ids contain them."""
     found = [

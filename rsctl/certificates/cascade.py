@@ -63,9 +63,9 @@ class Cascade:
     norm = "l2"
     about = (
         "Returns the class whose probability at the first σ exceeds τ; where there is none asks the second σ, and so on; the last "
-        "level returns its most probable class. It is certified from the counts of its levels, which are runs of one sweep, without "
-        "further draws: `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; `rsctl compare RUN@0.9+RUN RUN` "
-        "tests it against one of its levels."
+        "level returns its most probable class. It is certified from the counts of its levels without further draws: those that a "
+        "`[[cascade]]` table of the sweep file names, or `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; "
+        "`rsctl compare SWEEP` tests each against its levels, `rsctl compare RUN@0.9+RUN RUN` any two."
     )
     use_when = (
         "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
@@ -76,12 +76,18 @@ class Cascade:
         "Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, "
         "for each image by itself, its class is the certified one at every image within the radius in ℓ2."
     )
-    example: ClassVar = {"grid.sigma": [0.25, 0.5], "certification.split": "val"}
+    example: ClassVar = {
+        "grid.sigma": [0.25, 0.5],
+        "certification.split": "val",
+        "cascade": [{"levels": [0.25, 0.5], "tau": 0.9}],
+    }
 
     sigmas: tuple[float, ...]
     """Noise level of each level, in the order of the cascade."""
     taus: tuple[float, ...]
     """Threshold of each level but the last, in [½, 1)."""
+    names: tuple[str, ...] = ()
+    """Name of each level, where they differ in more than σ."""
 
     def __post_init__(self) -> None:
         if len(self.sigmas) < 2:
@@ -91,15 +97,15 @@ class Cascade:
                 f"{len(self.taus)} thresholds for {len(self.sigmas)} levels: each level but the last has one."
             )
         for tau in self.taus:
-            if not 0.5 <= tau < 1:
-                raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
+            require_threshold(tau)
 
     @property
     def guarantee(self) -> Guarantee:
-        levels = " → ".join(f"{sigma:g}" for sigma in self.sigmas)
         told = self.taus if len(set(self.taus)) > 1 else self.taus[:1]
         taus = ", ".join(f"{tau:g}" for tau in told)
-        return Guarantee("probabilistic", f"the cascade of σ = {levels} (τ = {taus})")
+        return Guarantee(
+            "probabilistic", f"the cascade of {levels_text(self.sigmas, self.names)} (τ = {taus})"
+        )
 
     def certify(self, tables: Sequence[CountTable], alpha: float) -> Certified:
         """Radii of (N, C) counts of each level at failure probability `alpha` per image, in the units of the images.
@@ -179,6 +185,19 @@ def _in_front(
     cap = np.where(by_this, full, np.where(best == radius, at_cap, full))
     found = np.where(by_this, chosen, classes)
     return np.where(best > 0, found, ABSTAIN), best, cap & (best > 0)
+
+
+def require_threshold(tau: float) -> None:
+    """Raise RefusedError unless a class's probability can be compared with this threshold."""
+    if not 0.5 <= tau < 1:
+        raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
+
+
+def levels_text(sigmas: Sequence[float], names: Sequence[str] = ()) -> str:
+    """`σ = 0.25 → 0.5`, or with names `a σ = 0.25 → b σ = 0.5`."""
+    if not names:
+        return f"σ = {' → '.join(f'{sigma:g}' for sigma in sigmas)}"
+    return " → ".join(f"{name} σ = {sigma:g}" for name, sigma in zip(names, sigmas, strict=True))
 
 
 def as_thresholds(tau: float | Sequence[float], levels: int) -> tuple[float, ...]:

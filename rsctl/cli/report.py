@@ -198,7 +198,13 @@ def compare(
             metavar="RUN", help="A run or an import: its id, or a prefix of it; or a cascade, RUN@τ+RUN."
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Another run or import on the same images. Without it a cascade, or each cascade of a sweep, is compared with its levels.",
+        ),
+    ] = "",
     certificate: Annotated[str, typer.Option(help="Certificate; by default the runs' own.")] = "",
     alpha: Annotated[
         float | None, typer.Option(help="Failure probability; by default the runs' own.")
@@ -207,17 +213,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
-    from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.results.opening import open_run
+    from rsctl.report.compare.levels import compared
 
-    store = _store()
-    a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
-    if a.run == b.run:
-        raise InputError(
-            f"compare: both are {a.run}. Name two; 'rsctl status SWEEP' lists the runs of a sweep."
-        )
-    found = compare(store, a, b, parse_radii(radii) if radii else None)
-    print(comparison_json(found) if as_json else comparison_text(found))
+    columns = parse_radii(radii) if radii else None
+    print(compared(_store(), first, second, certificate or None, alpha, columns, as_json=as_json))
 
 
 def reproduce(
@@ -245,7 +244,7 @@ def plot(
     kind: Annotated[
         str,
         typer.Option(
-            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them."
+            help="curve, envelope, ecdf, hours, classes, families or cascades; an unknown one lists and explains them."
         ),
     ] = "curve",
     certificate: OtherCertificate = "",

@@ -19,7 +19,8 @@ from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
 from rsctl.plan.memory import estimate_memory
-from rsctl.plan.plan import ModelPlan, Plan, PlannedRow, TablePlan, left_out
+from rsctl.plan.plan import ModelPlan, Plan, TablePlan, left_out
+from rsctl.plan.rows import PlannedRow
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard
@@ -251,16 +252,19 @@ def _write_sweep(
     store: Store, plan: Plan, numbers: dict[str, list[int]], update: bool, needless: set[str]
 ) -> None:
     sweep = plan.sweep
+    entries = [
+        _entry(entry, radii, numbers, needless)
+        for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
+    ]
+    cascades = [one.entry(plan.entries, entries).values for one in plan.cascades]
     values = {
         "schema": 1,
         "name": sweep.name,
         "description": sweep.description,
         "cluster": sweep.cluster,
         "submitted": time.time(),
-        "entries": [
-            vars(_entry(entry, radii, numbers, needless))
-            for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
-        ],
+        "entries": list(map(vars, entries)),
+        **({"cascades": cascades} if cascades else {}),
         "raw": sweep.raw,
     }
     file = store.sweep_folder(sweep.name) / "plan.json"

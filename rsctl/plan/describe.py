@@ -10,8 +10,9 @@ from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
 from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.notes import notes_of
-from rsctl.plan.plan import Plan, PlannedRow
+from rsctl.plan.plan import Plan
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
+from rsctl.plan.rows import PlannedRow
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.text import counted, radius_text
@@ -45,6 +46,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         f"{'train':{WIDE}}{counted(len(plan.models), 'task')}"
         + (f" ({counted(len(trained), 'model')} trained already)" if trained else ""),
         *(stage.text for stage in stages),
+        *([_cascades(plan)] if plan.cascades else []),
         f"{'cost':{WIDE}}{cost.text}",
         f"{'memory':{WIDE}}{memory_text(memory)}",
         *recipe_lines(recipes),
@@ -63,6 +65,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
             f"  {train.run_id}: {train.model} on {train.dataset}, {made}; "
             f"{counted(len(entry.images), f'{spec.split} image')}, {_how(entry)}"
         )
+    lines += [f"  cascade {one.text}: {one.id}" for one in plan.cascades]
     values = {
         "sweep": sweep.name,
         "points": len(sweep.points),
@@ -80,6 +83,10 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
             }
             for kind in TABLES
         },
+        "cascades": {
+            one.id: {"levels": [level.run for level in one.levels], "tau": list(one.taus)}
+            for one in plan.cascades
+        },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
@@ -88,6 +95,18 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         "notes": notes,
     }
     return Description("\n".join(lines), values)
+
+
+def _cascades(plan: Plan) -> str:
+    """Return the number of cascades, and the runs of other sweeps that they need."""
+    others = {level.run: level.sweep for one in plan.cascades for level in one.levels if level.sweep}
+    needed = (
+        f"; needs {', '.join(f'{run} of sweep {name}' for run, name in others.items())}" if others else ""
+    )
+    return (
+        f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
+        + needed
+    )
 
 
 @dataclass(frozen=True)

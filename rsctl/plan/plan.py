@@ -13,10 +13,11 @@ from rsctl.config.resolve import Resolved
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.config.sections import StageResources
 from rsctl.config.sweep import Sweep
-from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
-from rsctl.store.plan_fields import ImagesRecord
+from rsctl.plan.cascades import PlannedCascade, planned_cascades
+from rsctl.plan.rows import PlannedRow
+from rsctl.store.layout import Store
 from rsctl.store.run_kinds import RunKind
 
 
@@ -64,29 +65,6 @@ class TablePlan:
         return self.spec.key
 
 
-@dataclass(frozen=True)
-class PlannedRow:
-    """One table of one point of the sweep: one row of its results."""
-
-    resolved: Resolved
-    table: PointTable
-    images: list[int]
-    split_count: int
-
-    @property
-    def selection(self) -> ImagesRecord:
-        """The selection of its images, sufficient to repeat it."""
-        settings = self.resolved.point.certification
-        chosen = ImagesRecord(
-            of=self.split_count, skip=settings.skip, max=self.table.max_images, count=len(self.images)
-        )
-        if settings.start:
-            chosen["start"] = settings.start
-        if settings.stop:
-            chosen["stop"] = settings.stop
-        return chosen
-
-
 @dataclass
 class Plan:
     """Runs by their ids, in the order of the sweep file; a model comes after those it needs."""
@@ -96,10 +74,16 @@ class Plan:
     tables: dict[str, TablePlan]
     """By `counts/<id>`."""
     entries: list[PlannedRow]
+    cascades: list[PlannedCascade] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    """Notes on methods that lack a level of a cascade."""
 
 
-def make_plan(sweep: Sweep, file: str) -> Plan:
-    """Deduplicate the points of a sweep into runs; raises Invalid for unknown certificates and empty image sets."""
+def make_plan(sweep: Sweep, file: str, store: Store | None = None) -> Plan:
+    """Deduplicate the points of a sweep into runs; `store` has the other sweeps that its cascades name.
+
+    Raises Invalid for unknown certificates, empty image sets and cascades without runs.
+    """
     plan = Plan(sweep, {}, {}, [])
     problems: dict[Problem, None] = {}
     for resolved in sweep.points:
@@ -138,6 +122,7 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
                 key = "certification.start" if settings.start else "certification.skip"
                 problems[Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")] = None
             _add(plan, PlannedRow(resolved, table, images, total))
+    plan.cascades, plan.incomplete = planned_cascades(sweep, plan.entries, store, problems)
     if problems:
         raise Invalid(file, list(problems))
     return plan

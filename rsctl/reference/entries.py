@@ -28,6 +28,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.norms import InNorm
+from rsctl.config.cascades import CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.sections import (
     AttackTable,
@@ -61,6 +62,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "certification": Certification,
     "verification": Verification,
     "attack": AttackTable,
+    "cascade": CascadeTable,
     "precision": Precision,
     **{f"resources.{stage}": StageResources for stage in Resources.model_fields},
 }

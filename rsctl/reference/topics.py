@@ -46,7 +46,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     **{f"{kind}s": partial(names, kind, "    ") for kind in ("method", "certificate", "verifier", "attack", "model", "data set", "noise")},
     **{
         f"keys {table}": partial(names, "key", "    ", f"{table}.")
-        for table in ("training", "certification", "verification", "attack", "precision", "resources")
+        for table in ("training", "certification", "verification", "attack", "cascade", "precision", "resources")
     },
     "settings": partial(_fields, Settings),
     "slurm profile": partial(_fields, SlurmProfile),

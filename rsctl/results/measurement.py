@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certificate, Certified
+from rsctl.certificates import Certified
+from rsctl.certificates.cascade import levels_text
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
     accuracy_of_these_images,
@@ -100,6 +101,8 @@ class Measurement:
     """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
     taus: Sequence[float] = ()
     """Threshold of each level of a cascade but the last."""
+    level_names: tuple[str, ...] = ()
+    """Names of the levels of a cascade where they differ in more than σ."""
 
     @property
     def own(self) -> bool:
@@ -128,7 +131,7 @@ class Measurement:
 
     @property
     def method(self) -> str:
-        return self._about.method
+        return self._of_levels("method") or self._about.method
 
     @property
     def dataset(self) -> str:
@@ -136,11 +139,17 @@ class Measurement:
 
     @property
     def model(self) -> str:
-        return self._about.model
+        return self._of_levels("model") or self._about.model
+
+    def _of_levels(self, key: str) -> str:
+        """`a → b` for a cascade whose levels differ in this; empty otherwise."""
+        values = [str(getattr(one, key)) for one in self.levels]
+        return " → ".join(values) if len(set(values)) > 1 else ""
 
     @property
     def seed(self) -> int | None:
-        return self._about.seed
+        """Training seed; None where a log's path doesn't state it, or the levels of a cascade differ in it."""
+        return None if self._of_levels("seed") else self._about.seed
 
     @property
     def split(self) -> str:
@@ -197,7 +206,8 @@ class Measurement:
     @property
     def cascade_text(self) -> str:
         """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
-        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}"
+        levels = levels_text([one.sigma for one in self.levels], self.level_names)
+        return f"cascade of {levels}, τ = {arrows(self.taus)}"
 
     @property
     def counted(self) -> bool:
@@ -209,9 +219,8 @@ class Measurement:
         """The method with its distinguishing settings; of a log with the training's noise where it differs."""
         if self.own:
             told = [self.cascade_text] if self.levels else []
-            told += [
-                f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None
-            ]
+            known = ((key, value) for key, value in self.varying.items() if value is not None)
+            told += [f"{key.split('.', 1)[-1]}={plain(value)}" for key, value in known]
             return f"{self.method} ({', '.join(told)})" if told else self.method
         trained = self.trained_sigma
         told = [] if trained in (None, self.sigma) else [f"trained at σ = {trained:g}"]
@@ -274,10 +283,8 @@ class Measurement:
 
     def restrict(self, positions: NDArray[np.int64]) -> Measurement:
         """The same run on these images alone; its numbers at the table's radii are those of all images."""
-        keep = np.isin(self.index, positions)
-        certified = Certified(
-            self.certified.predicted[keep], self.certified.radius[keep], self.certified.at_cap[keep]
-        )
+        keep, found = np.isin(self.index, positions), self.certified
+        certified = Certified(found.predicted[keep], found.radius[keep], found.at_cap[keep])
         return replace(
             self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
             seconds=self.seconds[keep], distance=None, agreement=None,
@@ -290,9 +297,3 @@ def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     for one in measurements[1:]:
         common = np.intersect1d(common, one.index, assume_unique=True)
     return common
-
-
-def failure_of(rule: Certificate, alpha: float | None) -> float | None:
-    """Failure probability of a radius; None where it is no probability below 1."""
-    failure = rule.guarantee.times_alpha * (alpha or 0.0)
-    return failure if 0 < failure < 1 else None

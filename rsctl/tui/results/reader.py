@@ -142,6 +142,10 @@ class ResultsReader:
             spec: Any = Import(Path(store) / "imports" / run.counts).spec
             parameters: dict[str, Any] = {}
         else:
+            if run.derived:
+                folder = (
+                    Path(store) / run.entry["levels"][-1].key
+                )  # labels and pictures are those of any level
             spec, parameters = Run(folder).table_spec, Run(folder).launch()["dataset_parameters"]
         labels = labels_of(spec.dataset, parameters, spec.split, load_settings().data)
         about = f"{certificate}, alpha = {alpha:g}" if alpha else certificate
@@ -214,6 +218,11 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> str:
     store = Store(load_settings().store)
     under = (question.certificate or None, question.alpha or None)
     a, b = (
-        open_run(store, str(store.root / run.entry["kind"] / run.counts), *under) for run in (first, second)
+        open_run(
+            store,
+            run.counts if run.derived else str(store.root / run.entry["kind"] / run.counts),
+            *under,
+        )
+        for run in (first, second)
     )
     return comparison_text(compare(store, a, b))
