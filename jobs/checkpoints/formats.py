@@ -56,10 +56,13 @@ class Held:
         """Everything by its full name, for a normalisation may be stored anywhere."""
         return dict(plain_values(self.stored))
 
-    def weights(self, part: Part, entries: Container[str] | None = None) -> Weights:
-        """The network of one part; of all its entries, or of those that an architecture has."""
+    def weights(self, part: Part, entries: Container[str] | None = None, within: str = "") -> Weights:
+        """The network of one part; of all its entries, or of those that an architecture has.
+
+        With `within`, that prefix before the entries' own names gives the architecture's.
+        """
         stored = self.stored if isinstance(self.stored, Mapping) else {}
-        origin = canonical(part.weights)
+        origin = {within + name: name for name in part.weights} if within else canonical(part.weights)
         if entries is not None:
             origin = {new: old for new, old in origin.items() if new in entries}
         keys = [str(key) for key in stored]
