@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,7 +14,7 @@ from jobs.checkpoints.formats import Weights
 from jobs.checkpoints.parts import COUNTERS
 from jobs.checkpoints.stored_normalisation import per_channel
 from jobs.models import build_model
-from jobs.models.library import is_library
+from jobs.models.library import INSIDE, is_library, names_in_files
 from jobs.models.normalize import normalisation_values
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
@@ -114,6 +114,14 @@ def entries_of(
 
 _OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
 """Every part of a file is compared with every architecture."""
+
+
+def library_names(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape
+) -> Callable[[str], str]:
+    """The name that an entry of a library's file has in its network here; raises InputError where that can't be built."""
+    renamed = names_in_files(name, _outline(name, parameters, dataset, shape, asked_for=True))
+    return lambda key: renamed.get(key, INSIDE + key)
 
 
 def _outline(

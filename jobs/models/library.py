@@ -33,6 +33,13 @@ def published_normalisation(
     return None if stated is None else stated(parameters)
 
 
+def names_in_files(model: str, network: nn.Module) -> dict[str, str]:
+    """Names of entries in the library's files → those in the state dict of a `LibraryNetwork`, where they differ by more than `INSIDE`."""
+    module = importlib.import_module(find("model", model, known_models()).module)
+    renamed = getattr(module, "names_in_files", None)
+    return {} if renamed is None else {saved: INSIDE + own for saved, own in renamed(network.network).items()}
+
+
 class LibraryNetwork(nn.Module):
     """A library's network, (B, C, H, W) → (B, classes)."""
 

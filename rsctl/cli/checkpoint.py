@@ -246,7 +246,10 @@ def examine(
     found: dict[str, Any] = {"file": str(file), **json.loads(done.stdout)}
     accuracy = dict(found["accuracy"])
     chosen = accuracy.pop(found["normalisation"])
-    parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
+    # A network's whole configuration is no line of text.
+    parameters = "".join(
+        f" {key} {value}" for key, value in found["model_parameters"].items() if len(str(value)) <= 80
+    )
     others = ", ".join(f"'{key}' {one['clean']:.1%}" for key, one in accuracy.items())
     says = "".join(f"; the file states {key} = {value:.2%}" for key, value in found["says"].items())
     print(

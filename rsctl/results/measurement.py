@@ -136,7 +136,7 @@ class Measurement:
 
     @property
     def model(self) -> str:
-        return self._about.model
+        return self._about.network if isinstance(self._about, TrainSpec) else self._about.model
 
     @property
     def seed(self) -> int | None:

@@ -38,6 +38,18 @@ def normalisation(parameters: Mapping[str, Any]) -> tuple[tuple[float, ...], tup
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
+def names_in_files(network: nn.Module) -> dict[str, str]:
+    """Names under which Transformers saves the entries of a network → the network's own, where a release has renamed them."""
+    try:
+        from transformers.core_model_loading import revert_weight_conversion
+    except ImportError:  # releases before 5 save the names that networks have
+        return {}
+    own = network.state_dict()
+    names = {id(value): name for name, value in own.items()}
+    saved = revert_weight_conversion(network, own)
+    return {saved_as: names[id(value)] for saved_as, value in saved.items() if id(value) in names}
+
+
 def _values(config: str) -> dict[str, Any]:
     try:
         values = json.loads(config)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 from pydantic import Field
 
@@ -25,8 +25,8 @@ _SHOWN = ("image_mean", "image_std")
 class ConfiguredArchitecture(NamedArchitecture):
     """A network that a configuration describes."""
 
-    architecture: Annotated[str, Field(min_length=1, max_length=1000, json_schema_extra={"identity": False})]
-    """`owner/name` on the hub, from its cache on this machine, or a folder with config.json."""
+    architecture: str = ""
+    """`owner/name` on the hub, from its cache on this machine, or a folder with config.json, of which the last part is kept."""
     config: str = Field("")
     """The configuration as JSON; read from the folder or the hub's cache if left out."""
 
@@ -47,8 +47,12 @@ def hub_folder(name: str) -> Path | None:
 def configured(values: dict[str, Any]) -> dict[str, Any]:
     """The parameters with the configuration that they name; raises InputError where there is none."""
     name = values.get("architecture")
-    if values.get("config") or not isinstance(name, str) or not name:
+    if values.get("config"):
         return values
+    if not isinstance(name, str) or not name:
+        raise InputError(
+            "model.architecture: is required: owner/name on the hub, or a folder with config.json."
+        )
     folder = Path(name).expanduser()
     found = folder if (folder / "config.json").is_file() else hub_folder(name)
     if found is None:
@@ -56,7 +60,8 @@ def configured(values: dict[str, Any]) -> dict[str, Any]:
             f"model.architecture: '{name}' is neither a folder with config.json nor in the hub's cache on this machine. "
             f"'rsctl model fetch hf:{name}' downloads it where there is internet."
         )
-    return {**values, "config": configuration(found)}
+    called = folder.resolve().name if found == folder else name
+    return {**values, "architecture": called, "config": configuration(found)}
 
 
 def configuration(folder: Path) -> str:
