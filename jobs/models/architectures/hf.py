@@ -38,7 +38,7 @@ def normalisation(parameters: Mapping[str, Any]) -> tuple[tuple[float, ...], tup
     return tuple(map(float, mean)), tuple(map(float, std))
 
 
-def names_in_files(network: nn.Module) -> dict[str, str]:
+def names_in_files(network: Any) -> dict[str, str]:
     """Names under which Transformers saves the entries of a network → the network's own, where a release has renamed them."""
     try:
         from transformers.core_model_loading import revert_weight_conversion
