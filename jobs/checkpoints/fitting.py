@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from jobs.checkpoints.formats import Weights
 from jobs.checkpoints.parts import alike
-from jobs.checkpoints.recognise import entries_of, recognise
+from jobs.checkpoints.recognise import entries_of, library_names, recognise
+from jobs.models.library import is_library, published_normalisation
 from jobs.models.normalize import named_as, same
 from rsctl.catalog.declare import DataSet, DataShape
 from rsctl.errors import InputError
@@ -43,11 +46,14 @@ def fitting(
     given: Mapping[str, Any] | None = None,
 ) -> Fit:
     """The largest part of the file that a declared architecture fits; what `recognise` raises where none does."""
+    own = library_names(arch, given or {}, dataset, shape) if arch and is_library(arch) else None
+    if own:
+        weights = weights.held.weights(weights.part, name=own)
     try:
         name, parameters = recognise(weights, dataset, shape, arch, given)
     except InputError as error:
         for part in weights.held.parts[1:]:
-            other = weights.held.weights(part)
+            other = weights.held.weights(part, name=own)
             try:
                 name, parameters = recognise(other, dataset, shape, arch, given)
             except InputError:
@@ -56,11 +62,18 @@ def fitting(
             break
         else:
             raise error
-    weights = weights.held.weights(weights.part, entries_of(name, parameters, dataset, shape))
+    weights = weights.held.weights(weights.part, entries_of(name, parameters, dataset, shape), own)
     _finite(weights)
     # A name says more than its numbers, and is the same run.
     for reading in (one.text for one in weights.stored[:1]):
         weights = replace(weights, normalisation=named_as(reading, dataset, shape))
+    if own and not weights.stored and (shown := published_normalisation(name, parameters)):
+        text = "/".join(",".join(str(np.float32(value)) for value in one) for one in shown)
+        weights = replace(
+            weights,
+            normalisation=named_as(text, dataset, shape),
+            why=f"{name} states it for this architecture",
+        )
     return Fit(weights, name, parameters, _likewise(weights, name, parameters))
 
 

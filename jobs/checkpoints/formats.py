@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -56,10 +56,15 @@ class Held:
         """Everything by its full name, for a normalisation may be stored anywhere."""
         return dict(plain_values(self.stored))
 
-    def weights(self, part: Part, entries: Container[str] | None = None) -> Weights:
-        """The network of one part; of all its entries, or of those that an architecture has."""
+    def weights(
+        self, part: Part, entries: Container[str] | None = None, name: Callable[[str], str] | None = None
+    ) -> Weights:
+        """The network of one part; of all its entries, or of those that an architecture has.
+
+        `name` gives the architecture's name of an entry, in place of the names of public code.
+        """
         stored = self.stored if isinstance(self.stored, Mapping) else {}
-        origin = canonical(part.weights)
+        origin = {name(key): key for key in part.weights} if name else canonical(part.weights)
         if entries is not None:
             origin = {new: old for new, old in origin.items() if new in entries}
         keys = [str(key) for key in stored]

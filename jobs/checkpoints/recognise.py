@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import product
 from typing import Any
 
@@ -14,6 +14,7 @@ from jobs.checkpoints.formats import Weights
 from jobs.checkpoints.parts import COUNTERS
 from jobs.checkpoints.stored_normalisation import per_channel
 from jobs.models import build_model
+from jobs.models.library import INSIDE, is_library, names_in_files
 from jobs.models.normalize import normalisation_values
 from rsctl.catalog import find, known_models
 from rsctl.catalog.declare import DataSet, DataShape
@@ -34,7 +35,11 @@ FAMILIES = {
     "classifier.6.weight": "a VGG or AlexNet of torchvision",
     "visual.": "a CLIP model",
 }
-"""Parts of layer names, and the networks that they belong to; none of these is declared here."""
+"""Parts of layer names, and the networks that they belong to; libraries build these by name."""
+
+
+DERIVED = ("attn_mask", "relative_coords_table", "position_ids", "rope.periods")
+"""Endings of such entries with floating-point values."""
 
 
 def recognise(
@@ -54,7 +59,7 @@ def recognise(
     differences: dict[str, str] = {}
     shared: dict[str, float] = {}
     """Share of the names that both have."""
-    for name in (arch,) if arch else known_models():
+    for name in (arch,) if arch else [one for one in known_models() if not is_library(one)]:
         parameters = {**parameters_in(name, weights.state_dict, shape, given), **(given or {})}
         if name in GENERIC and not parameters and not (arch and given):
             differences[name] = _not_generic(name, weights.state_dict, shape)
@@ -73,13 +78,22 @@ def recognise(
         theirs = weights.state_dict.keys()
         shared[name] = len(wanted.keys() & theirs) / len(wanted.keys() | theirs)
     if arch:
-        raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.")
+        other_head = (
+            " If its head has other classes than the data set: --set model.head=N --set 'model.outputs=[…]', the output of each class."
+            if is_library(arch) and "has shape" in differences[arch]
+            else ""
+        )
+        raise InputError(f"--arch: the weights aren't those of {arch}: {differences[arch]}.{other_head}")
     # Not those that couldn't be built at all: their text says nothing of layers.
     nearest = min(shared or differences, key=lambda name: (-shared.get(name, 0), len(differences[name])))
     family = next(
         (family for key, family in FAMILIES.items() if any(key in one for one in weights.state_dict)), ""
     )
-    about = f"Its names are those of {family}" if family else f"Closest is {nearest}: {differences[nearest]}"
+    about = (
+        f"Its names are those of {family}: --arch timm:NAME, torchvision:NAME or hf:FOLDER builds it"
+        if family
+        else f"Closest is {nearest}: {differences[nearest]}"
+    )
     raise InputError(
         f"the weights fit none of the known architectures ({', '.join(differences)})"
         + (f"; the file calls it '{weights.said}'" if weights.said else "")
@@ -100,6 +114,14 @@ def entries_of(
 
 _OUTLINES: dict[tuple[Any, ...], dict[str, Tensor]] = {}
 """Every part of a file is compared with every architecture."""
+
+
+def library_names(
+    name: str, parameters: Mapping[str, Any], dataset: DataSet, shape: DataShape
+) -> Callable[[str], str]:
+    """The name that an entry of a library's file has in its network here; raises InputError where that can't be built."""
+    renamed = names_in_files(name, _outline(name, parameters, dataset, shape, asked_for=True))
+    return lambda key: renamed.get(key, INSIDE + key)
 
 
 def _outline(
@@ -230,7 +252,9 @@ def assumptions(name: str, parameters: Mapping[str, Any], weights: Weights, shap
 def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> str:
     """The entries that are missing, too many or of another shape; empty where none is. What lies beside the network isn't too much."""
     said, entries = [], weights.state_dict
-    missing = [key for key in wanted if key not in entries]
+    derived = _derived(name, wanted, entries)
+    missing = [key for key in wanted if key not in entries and key not in derived]
+    entries = {key: value for key, value in entries.items() if key not in derived}
     besides = _of_the_network(wanted, entries) or (_further_layers(weights) if name in GENERIC else [])
     shapes = [key for key in wanted if key in entries and wanted[key].shape != entries[key].shape]
     kinds = [
@@ -249,6 +273,14 @@ def _difference(name: str, wanted: Mapping[str, Tensor], weights: Weights) -> st
         for key in shapes[:3]
     ]
     return "; ".join(said + [f"{key} has type {entries[key].dtype}, not floating point" for key in kinds[:1]])
+
+
+def _derived(name: str, wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> set[str]:
+    """Entries of a library's network that its shape determines, such as indices of positions: releases differ in whether they are saved."""
+    if not is_library(name):
+        return set()
+    integers = {key for key, value in {**entries, **wanted}.items() if not value.is_floating_point()}
+    return integers | {key for key in entries if key not in wanted and key.endswith(DERIVED)}
 
 
 def _of_the_network(wanted: Mapping[str, Tensor], entries: Mapping[str, Tensor]) -> list[str]:

@@ -13,7 +13,6 @@ from typing import Any, cast
 import torch
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
-from torch.fx.proxy import TraceError
 from torch.nn import functional
 
 _RELU = (functional.relu, torch.relu)
@@ -62,7 +61,7 @@ def fused(network: nn.Module, example: Tensor) -> nn.Module | None:
     """
     try:
         graph = fx.symbolic_trace(network)
-    except TraceError:
+    except Exception:  # whatever a forward pass that branches on values raises
         return None
     with torch.no_grad():
         ShapeProp(graph).propagate(example)

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.fx.experimental.optimization import fuse
-from torch.fx.proxy import TraceError
 
 from jobs.models import build_model
 from jobs.models.compiled import compiled, compiler_version
@@ -85,7 +84,7 @@ class Executed(nn.Module):
         if self.folded:
             try:
                 network = fuse(network)
-            except TraceError:
+            except Exception:  # whatever a forward pass that branches on values raises
                 self.folded = False
         self.network = network.to(memory_format=torch.channels_last)
         if self.lowered:

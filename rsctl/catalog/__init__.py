@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -111,6 +111,15 @@ def known_datasets() -> dict[str, DataSet]:
 def known_extras() -> dict[str, Extra]:
     """Measurements of plugins; those of rsctl have keys and columns of their own (`rsctl.store.extras`)."""
     return declared((), "EXTRAS")
+
+
+def model_table(table: Mapping[str, Any]) -> dict[str, Any]:
+    """The [model] table with a shorthand written out: "timm:resnet18" is name = "timm", architecture = "resnet18"."""
+    name, colon, value = str(table.get("name", "")).partition(":")
+    declaration = known_models().get(name)
+    if not colon or declaration is None or not declaration.shorthand:
+        return dict(table)
+    return {**table, "name": name, declaration.shorthand: value}
 
 
 _LOOKUPS = (known_methods, known_models, known_datasets, known_verifiers, known_attacks, known_extras)

@@ -182,6 +182,12 @@ class Model(Explained):
     normalisation."""
     implementation: str = ""
     """Module with `build`; by default `jobs.models.architectures.<name>`."""
+    shorthand: str = ""
+    """The parameter that `name:value` gives: with `architecture`, "timm:resnet18" is name = "timm", architecture = "resnet18"."""
+    package: str = ""
+    """A package beyond rsctl's own requirements that builds it."""
+    complete: Callable[[dict[str, Any]], dict[str, Any]] | None = None
+    """Adds to the parameters what files on this machine say of the network; raises InputError."""
 
     room: ClassVar = "jobs.models.architectures"
 

@@ -16,6 +16,7 @@ from rsctl.cli.completion import completed
 from rsctl.cli.data import data_check, data_prepare
 from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
+from rsctl.cli.model import model_fetch
 from rsctl.cli.prune import prune
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
@@ -31,6 +32,8 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+model_app = typer.Typer(help="Published weights of libraries.", rich_markup_mode=None)
+app.add_typer(model_app, name="model")
 
 _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
 """Exceptions of the parser: click's ClickException, of which typer may have its own copy."""
@@ -92,3 +95,4 @@ data_app.command("list")(data_list)
 data_app.command("fetch")(completed(data_fetch))
 data_app.command("check")(completed(data_check))
 data_app.command("prepare")(completed(data_prepare))
+model_app.command("fetch")(completed(model_fetch))

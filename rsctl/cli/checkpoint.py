@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -14,12 +15,19 @@ from typing import Annotated, Any, get_args
 import typer
 
 from rsctl.cli.common import AsJson, leave, tell
+from rsctl.cli.model import named_weights
 from rsctl.cli.set_values import given_tables, merged
 from rsctl.cli.submit import submit_sweep
 from rsctl.errors import InputError, RefusedError, UnavailableError, unknown
 from rsctl.plain import plain
 
-File = Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="Published weights: a file or a folder.")]
+File = Annotated[
+    Path,
+    typer.Argument(
+        metavar="CHECKPOINT",
+        help="Published weights: a file, a folder, or timm:NAME, torchvision:NAME, hf:OWNER/NAME.",
+    ),
+]
 Dataset = Annotated[str, typer.Option(help="Data set that it classifies.")]
 Sigma = Annotated[float, typer.Option(min=0, max=100, help="Noise level of the smoothed classifier.")]
 Normalisation = Annotated[
@@ -29,7 +37,12 @@ Normalisation = Annotated[
     ),
 ]
 Part = Annotated[str, typer.Option(help="Branch to load from a file with several networks, such as ema.")]
-Arch = Annotated[str, typer.Option(help="Architecture; by default inferred from the shapes of its layers.")]
+Arch = Annotated[
+    str,
+    typer.Option(
+        help="Architecture, or a library's: timm:NAME; by default inferred from the shapes of its layers."
+    ),
+]
 Anyway = Annotated[
     bool,
     typer.Option(
@@ -183,8 +196,9 @@ def examine(
     more: Iterable[str] = (),
 ) -> dict[str, Any]:
     """Inspect the file and describe it on stderr; raises the error that the inspection ended with."""
-    from rsctl.catalog import plugins
+    from rsctl.catalog import model_table, plugins
     from rsctl.catalog.checkpoints import normalisation as checked
+    from rsctl.catalog.models.hf import configured
     from rsctl.config.settings import load_settings
     from rsctl.modules import module_command
 
@@ -195,7 +209,14 @@ def examine(
         except InputError as error:
             raise InputError(f"--normalisation: {error}") from error
     data, architecture, method = ({**given.get(table, {})} for table in ("dataset", "model", "method"))
-    dataset, arch = data.pop("name", dataset), architecture.pop("name", arch)
+    if library := named_weights(str(file)):
+        file, arch = library, arch or str(file)
+    elif not arch and "name" not in architecture and (file / "config.json").is_file():
+        arch = f"hf:{file}"
+    architecture = model_table({"name": arch, **architecture})
+    dataset, arch = data.pop("name", dataset), architecture.pop("name")
+    if arch == "hf":
+        architecture = configured(architecture)
     # torch is loaded in a separate process.
     command = module_command(
         module, str(file), "--dataset", dataset, "--data", str(place.data), "--sigma", str(sigma),
@@ -208,10 +229,13 @@ def examine(
         if done.returncode == InputError.exit_code and "Traceback" not in text:
             raise RefusedError(text)
         raise UnavailableError(text.splitlines()[-1])
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = {"file": str(file), **json.loads(done.stdout)}
     accuracy = dict(found["accuracy"])
     chosen = accuracy.pop(found["normalisation"])
-    parameters = "".join(f" {key} {value}" for key, value in found["model_parameters"].items())
+    # A network's whole configuration is no line of text.
+    parameters = "".join(
+        f" {key} {value}" for key, value in found["model_parameters"].items() if len(str(value)) <= 80
+    )
     others = ", ".join(f"'{key}' {one['clean']:.1%}" for key, one in accuracy.items())
     says = "".join(f"; the file states {key} = {value:.2%}" for key, value in found["says"].items())
     print(
@@ -246,7 +270,7 @@ def _sweep(
         "dataset": {"name": dataset},
         "model": {"name": known["model"], **known["model_parameters"]},
         "method": {
-            "name": "checkpoint", "file": str(file.resolve()), "sha256": known["sha256"],
+            "name": "checkpoint", "file": os.path.abspath(known["file"]), "sha256": known["sha256"],
             "normalisation": known["normalisation"], **({"anyway": True} if anyway else {}),
         },
         "sigma": sigma,

@@ -10,7 +10,7 @@ from rsctl.catalog.declare import DataShape, Method, Model, ModelTask, Parameter
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.point import Point
 from rsctl.config.runs import TrainSpec
-from rsctl.config.validate import Problem
+from rsctl.config.validate import Problem, module_exists
 
 
 def conflicts(
@@ -35,6 +35,11 @@ def conflicts(
             "training.normalisation",
             f"is '{recipe.normalisation}', but the weights that this training starts from have another. "
             "Leave it out here, and set it in method.start.training.",
+        )
+    if model.package and not module_exists(model.package):
+        yield Problem(
+            "model.name",
+            f"{model.name} needs {model.package}, which isn't installed: pip install 'rsctl[{model.name}]'.",
         )
     if shape.size < model.smallest:
         yield Problem(

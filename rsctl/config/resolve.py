@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from rsctl.catalog import find, known_datasets, known_models
+from rsctl.catalog import find, known_datasets, known_models, model_table
 from rsctl.catalog.checkpoints import CHECKPOINT, identified, model_sources
 from rsctl.catalog.declare import DataShape, Method, Model, Parameters
 from rsctl.catalog.fitted import Sourced, defaults
@@ -76,13 +76,15 @@ def resolve(
     names, as `planned` reports.
     """
     dataset, data_values = _choose("dataset", "data set", point.dataset, known_datasets(), problems)
-    model, model_values = _choose("model", "model", point.model, known_models(), problems)
+    model, model_values = _choose("model", "model", model_table(point.model), known_models(), problems)
     method, values = _choose("method", "method", point.method, model_sources(), problems)
     if dataset is None or model is None or method is None:
         return None
     imported, own_training = method is CHECKPOINT, _own_training(values, problems)
     if imported:
         values = identified(values)
+    if model.complete:
+        model_values = model.complete(model_values)
     parents = {} if imported else _parents(point, method, values, data_root, problems, planned)
     if parents is None:
         return None

@@ -22,7 +22,7 @@ def settings_of(train: TrainSpec, spec: TableSpec) -> dict[str, Any]:
         own["method.file"] = f"{called(train.file)} {digest[:8]}"
     return {
         "dataset": train.dataset,
-        "model": train.model,
+        "model": train.network,
         "precision": train.precision,
         **{f"dataset.{key}": value for key, value in train.dataset_parameters.items()},
         **{f"model.{key}": value for key, value in train.model_parameters.items()},

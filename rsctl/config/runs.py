@@ -14,6 +14,7 @@ from pydantic import (
     model_serializer,
 )
 
+from rsctl.catalog import known_models
 from rsctl.catalog.recipe import Recipe
 from rsctl.config.identity import content_hash, identity
 
@@ -89,6 +90,13 @@ class TrainSpec(RunSpec):
     """Path of the published checkpoint that a model is imported from, when the run was created."""
     predictions: str = Field("", json_schema_extra={"identity": False})
     """The run with the smoothed predictions of its teacher, if it uses them."""
+
+    @property
+    def network(self) -> str:
+        """The architecture as a sweep file names it: `resnet20`, or `timm:resnet18` of a library."""
+        declaration = known_models().get(self.model)
+        named = self.model_parameters.get(declaration.shorthand) if declaration else None
+        return f"{self.model}:{named}" if named else self.model
 
     @property
     def parents(self) -> dict[str, Origin]:

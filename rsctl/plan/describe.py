@@ -62,7 +62,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
             else f"{counted(train.recipe.epochs, 'epoch')}, seed {train.seed}, {train.precision}"
         )
         lines.append(
-            f"  {train.run_id}: {train.model} on {train.dataset}, {made}; "
+            f"  {train.run_id}: {train.network} on {train.dataset}, {made}; "
             f"{counted(len(entry.images), f'{spec.split} image')}, {_how(entry)}"
         )
     lines += [f"  cascade {one.text}: {one.id}" for one in plan.cascades]

@@ -139,7 +139,9 @@ class Measurement:
 
     @property
     def model(self) -> str:
-        return self._of_levels("model") or self._about.model
+        return self._of_levels("model") or (
+            self._about.network if isinstance(self._about, TrainSpec) else self._about.model
+        )
 
     def _of_levels(self, key: str) -> str:
         """`a → b` for a cascade whose levels differ in this; empty otherwise."""

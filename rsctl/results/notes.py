@@ -86,6 +86,12 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
         notes.append("Images held out of the training split, meant for tuning: not a test result.")
     if shared := sorted({spec.seed for spec in specs if spec.shares_noise}):
         notes.append(about_shared_noise(shared))
+    if sizes := sorted({row.training.model_parameters.get("resize", 0) for row in rows if row.own} - {0}):
+        sides = " or ".join(f"{size}x{size}" for size in sizes)
+        notes.append(
+            f"Networks that resize their images, to {sides}: the resize is part of the certified classifier, and radii are of the "
+            "image before it."
+        )
     varying = {(row.split, key) for row in rows for key in row.varying}
     tuned = sorted(
         key

@@ -45,9 +45,10 @@ EXECUTED = {
     "rsctl explain": HERE, "rsctl explain METHOD": HERE, "rsctl certify FILE": "tests/store/test_published_runs.py",
     **dict.fromkeys(("rsctl compare", "rsctl compare RUN@0.9+RUN RUN", "rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9"), "tests/unit/test_cascades.py"),
     "rsctl compare SWEEP": "tests/unit/test_cascade_files.py",
+    **dict.fromkeys(("rsctl model fetch {}", "rsctl model fetch hf:{}"), "tests/unit/test_library_models.py"),
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip
-COMMAND = re.compile(r"['`]((?:rsctl|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")
+COMMAND = re.compile(r"['`]((?:rsctl(?!\[)|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")
 
 
 def sentences(tree: ast.AST) -> list[str]:
