@@ -32,7 +32,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
 
     Raises RefusedError where they aren't on the same images, or where the certificate isn't sound for their counts.
     """
-    _require_same_images(levels)
+    require_same_images(levels)
     positions = common_images(levels)
     tables = [one.table.restrict(positions) for one in levels if one.table]
     certified, labels = (
@@ -41,7 +41,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
     )
     last, alpha = levels[-1], levels[-1].alpha or 0.0
     if len(positions):
-        _require_same_labels(levels, [one.rows.label for one in tables])
+        require_same_labels(levels, [one.rows.label for one in tables])
         certified = cascade.certify([one.counts() for one in tables], alpha)
         labels = tables[0].rows.label
     told = {key: value for key, value in last.varying.items() if key not in (BROKEN, "certification.sigma")}
@@ -68,11 +68,11 @@ def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Mea
     for row in rows:
         if row.sigma in cascade.sigmas:
             # A run under several certificates is one table.
-            by_settings.setdefault(_settings(row), {}).setdefault(f"{row.run} {row.subset_key}", row)
+            by_settings.setdefault(settings_key(row), {}).setdefault(f"{row.run} {row.subset_key}", row)
     found, left_out = [], []
     for alike in by_settings.values():
         by_level = [[row for row in alike.values() if row.sigma == sigma] for sigma in cascade.sigmas]
-        levels = [one for one in map(_one_of, by_level) if one]
+        levels = [one for one in map(one_of, by_level) if one]
         if len(levels) == len(by_level):
             found.append(measure_cascade(levels, cascade))
         else:
@@ -135,13 +135,14 @@ def about_bounds(found: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def _settings(row: Measurement) -> str:
+def settings_key(row: Measurement, *, with_seed: bool = True) -> str:
     """Key that is equal for the levels of one cascade: data, method, settings that differ at one σ, and seed."""
     told = {key: value for key, value in row.varying.items() if key not in (BROKEN, "certification.sigma")}
-    return json.dumps([data_of(row), row.method, row.seed, told], sort_keys=True, default=str)
+    seed = [row.seed] if with_seed else []
+    return json.dumps([data_of(row), row.method, *seed, told], sort_keys=True, default=str)
 
 
-def _one_of(rows: Sequence[Measurement]) -> Measurement | None:
+def one_of(rows: Sequence[Measurement]) -> Measurement | None:
     """The run of a level, of several the one that was trained at that σ; raises InputError where that leaves a choice."""
     own = [row for row in rows if row.trained_sigma == row.sigma] if len(rows) > 1 else rows
     if len(own or rows) > 1:
@@ -152,7 +153,7 @@ def _one_of(rows: Sequence[Measurement]) -> Measurement | None:
     return next(iter(own), None)
 
 
-def _require_same_images(levels: Sequence[Measurement]) -> None:
+def require_same_images(levels: Sequence[Measurement]) -> None:
     """Raises RefusedError, with the key that differs, unless the tables are of the same images, noise and level of error."""
     first, *others = levels
     for other in others:
@@ -183,7 +184,7 @@ def _choice(row: Measurement) -> str:
     return f"{row.planned} images ({row.subset}, {row.subset_key})"
 
 
-def _require_same_labels(levels: Sequence[Measurement], labels: Sequence[Any]) -> None:
+def require_same_labels(levels: Sequence[Measurement], labels: Sequence[Any]) -> None:
     positions = common_images(levels)
     for one, its in zip(levels[1:], labels[1:], strict=True):
         if len(differing := np.flatnonzero(labels[0] != its)):

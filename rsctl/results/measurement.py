@@ -31,6 +31,20 @@ BROKEN = "BROKEN certificates"
 """Key among the distinguishing settings: the number of certificates that an attack contradicts."""
 
 
+@dataclass(frozen=True)
+class Tuning:
+    """The origin of a cascade's levels, order and thresholds."""
+
+    sweep: str
+    split: str
+    images: int
+    objective: str
+    here: bool
+    """The measurement is over images that the choice was made on."""
+    own_draws: bool
+    """The choice was made by counts of a level's own run."""
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Measurement:
     """The finished images of one run under one certificate, and what qualifies them.
@@ -100,6 +114,8 @@ class Measurement:
     """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
     taus: Sequence[float] = ()
     """Threshold of each level of a cascade but the last."""
+    tuning: Tuning | None = None
+    """Known origin of a cascade's levels and thresholds."""
 
     @property
     def own(self) -> bool:
@@ -196,8 +212,9 @@ class Measurement:
 
     @property
     def cascade_text(self) -> str:
-        """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
-        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}"
+        """`cascade of σ = 0.25 → 0.5, τ = 0.9`, with a mark where it was tuned on the images of the measurement."""
+        told = ", tuned on these images" if self.tuning and self.tuning.here else ""
+        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}{told}"
 
     @property
     def counted(self) -> bool:

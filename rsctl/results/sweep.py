@@ -28,6 +28,7 @@ from rsctl.results.measurement import Measurement
 from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
 from rsctl.results.partial import about_late_images, finished_prefix
 from rsctl.results.row_filter import RowFilter, each_once
+from rsctl.results.tuned import about_tuned, mark_tuned
 from rsctl.results.verifications import about_proofs, measure_proofs, verify_spec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
@@ -119,7 +120,8 @@ def sweep_results(
     _mark_settings(results)
     if cascade:
         joined, about = cascades_of(results.rows, cascade)
-        found.notes += about
+        joined = mark_tuned(store, joined)
+        found.notes += [*about_tuned(joined), *about]
         results = replace(
             results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
         )
