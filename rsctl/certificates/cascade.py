@@ -69,7 +69,7 @@ class Cascade:
     )
     use_when = (
         "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
-        '(`split = "val"`). Levels need Gaussian noise and a fixed n, on the same images.'
+        '(`split = "val"`): `rsctl tune SWEEP --for 0.5` does. Levels need Gaussian noise and a fixed n, on the same images.'
     )
 
     guarantees = (

@@ -102,6 +102,7 @@ class _Levels:
 
     def __init__(self, tables: Sequence[CountTable], alpha: float) -> None:
         self._tables, self._alpha = tables, alpha
+        self._spendable(tables)  # refuses what can't be levels of one cascade
         self._bounds: dict[tuple[int, float], LevelBounds] = {}
         self._last: dict[tuple[int, float], tuple[Ints, Floats, Bools]] = {}
 

@@ -11,6 +11,7 @@ from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.protocol import Guarantee
 from rsctl.results.measurement import Measurement, Tuning
 from rsctl.results.notes import data_of
+from rsctl.results.rounding import arrows
 from rsctl.store.layout import Store
 from rsctl.store.tuned import every_tuned
 
@@ -52,11 +53,13 @@ def about_tuned(cascades: Sequence[Measurement]) -> list[str]:
     notes = []
     for row in cascades:
         if origin := row.tuning:
-            where = f"the {origin.images} {origin.split} images of the sweep '{origin.sweep}', for the {origin.objective}"
-            told = (
-                "which this table is about: its numbers are those of a choice, not a test result"
+            about = (
+                "with which this table is made: its numbers are those of a choice, not a test result"
                 if origin.here
-                else "of which none is in this table"
+                else "none of which is in this table"
             )
-            notes.append(f"The levels, order and τ of {row.cascade_text} were tuned on {where}, {told}.")
+            notes.append(
+                f"The cascade σ = {row.sigmas}, τ = {arrows(row.taus)} was chosen on {origin.images} {origin.split} images of the "
+                f"sweep '{origin.sweep}' for the {origin.objective}, {about}."
+            )
     return list(dict.fromkeys(notes))
