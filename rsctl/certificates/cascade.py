@@ -82,6 +82,8 @@ class Cascade:
     """Noise level of each level, in the order of the cascade."""
     taus: tuple[float, ...]
     """Threshold of each level but the last, in [½, 1)."""
+    names: tuple[str, ...] = ()
+    """Name of each level, where they differ in more than σ."""
 
     def __post_init__(self) -> None:
         if len(self.sigmas) < 2:
@@ -91,15 +93,15 @@ class Cascade:
                 f"{len(self.taus)} thresholds for {len(self.sigmas)} levels: each level but the last has one."
             )
         for tau in self.taus:
-            if not 0.5 <= tau < 1:
-                raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
+            require_threshold(tau)
 
     @property
     def guarantee(self) -> Guarantee:
-        levels = " → ".join(f"{sigma:g}" for sigma in self.sigmas)
         told = self.taus if len(set(self.taus)) > 1 else self.taus[:1]
         taus = ", ".join(f"{tau:g}" for tau in told)
-        return Guarantee("probabilistic", f"the cascade of σ = {levels} (τ = {taus})")
+        return Guarantee(
+            "probabilistic", f"the cascade of {levels_text(self.sigmas, self.names)} (τ = {taus})"
+        )
 
     def certify(self, tables: Sequence[CountTable], alpha: float) -> Certified:
         """Radii of (N, C) counts of each level at failure probability `alpha` per image, in the units of the images.
@@ -202,6 +204,19 @@ def in_front(
     cap = np.where(by_this, level.full, np.where(best == radius, at_cap, level.full))
     found = np.where(by_this, level.chosen, classes)
     return np.where(best > 0, found, ABSTAIN), best, cap & (best > 0)
+
+
+def require_threshold(tau: float) -> None:
+    """Raise RefusedError unless a class's probability can be compared with this threshold."""
+    if not 0.5 <= tau < 1:
+        raise RefusedError(f"tau = {tau} is outside [0.5, 1): below 0.5 two classes could exceed it.")
+
+
+def levels_text(sigmas: Sequence[float], names: Sequence[str] = ()) -> str:
+    """`σ = 0.25 → 0.5`, or with names `a σ = 0.25 → b σ = 0.5`."""
+    if not names:
+        return f"σ = {' → '.join(f'{sigma:g}' for sigma in sigmas)}"
+    return " → ".join(f"{name} σ = {sigma:g}" for name, sigma in zip(names, sigmas, strict=True))
 
 
 def as_thresholds(tau: float | Sequence[float], levels: int) -> tuple[float, ...]:

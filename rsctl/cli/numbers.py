@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CascadeLevels = Annotated[
     str,
     typer.Option(
-        "--cascade", metavar="σ,σ", help="Add the cascade of these noise levels, in this order; show it and its levels alone."
+        "--cascade", metavar="σ,σ|RUN@τ+RUN", help="Show the cascade of these noise levels or runs, in this order, and its levels alone."
     ),
 ]  # fmt: skip
 Tau = Annotated[
@@ -61,10 +61,14 @@ def parse_objective(text: str) -> CascadeObjective:
     return CascadeObjective(tuple(sorted(weights.items())))
 
 
-def parse_cascade(levels: str, tau: str) -> Cascade | None:
-    """The cascade of both options; None without them. Raises InputError, RefusedError."""
+def parse_cascade(levels: str, tau: str) -> Cascade | str | None:
+    """The cascade of both options, or `RUN@τ+RUN`; None without them. Raises InputError, RefusedError."""
     if not levels and not tau:
         return None
+    if "@" in levels or "+" in levels:
+        if tau:
+            raise InputError(f"--tau: the cascade {levels} has its thresholds, as RUN@τ+RUN; leave it out.")
+        return levels
     if not levels or not tau:
         missing = (
             "--cascade, its noise levels, such as 0.25,0.5" if tau else "--tau, its threshold, such as 0.9"

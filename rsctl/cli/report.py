@@ -264,7 +264,7 @@ def plot(
         str,
         typer.Option(
             "--kind",
-            help="curve, envelope, ecdf, hours, classes or families; an unknown one lists and explains them.",
+            help="curve, envelope, ecdf, hours, classes, families or cascades; an unknown one lists and explains them.",
         ),
     ] = "curve",
     certificate: OtherCertificate = "",

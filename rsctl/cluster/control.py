@@ -50,7 +50,8 @@ def plan_file(file: Path, place: Place) -> Plan:
     from rsctl.plan.plan import make_plan
     from rsctl.plan.unreadable import require_readable
 
-    plan = make_plan(load_sweep(file, place.data, Store(place.store).planned), str(file))
+    store = Store(place.store)
+    plan = make_plan(load_sweep(file, place.data, store.planned), str(file), store)
     try:
         place.settings.profile(plan.sweep.cluster)
     except InputError as error:

@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from rsctl.catalog.checkpoints import CHECKPOINT
 from rsctl.catalog.weight_files import called
 from rsctl.cluster.all_backends import notices
+from rsctl.cluster.cascades import cascade_text, cascade_values
 from rsctl.cluster.control import sweep_statuses
 from rsctl.cluster.dropped import dropped_tasks, held_keys, wanted_keys
 from rsctl.cluster.task_status import TaskStatus
@@ -149,6 +150,8 @@ def _sweep_values(
         runs: dict[str, list[TaskStatus]] = {}
         for status in found.values():
             runs.setdefault(status.task.run.key, []).append(status)
+        if planned:
+            values["cascades"] = cascade_values(store, store.sweep(name, numbers=False))
         values["runs"] = [_run_values(key, statuses) for key, statuses in runs.items()]
     return values
 
@@ -231,6 +234,7 @@ def status_text(values: dict[str, Any]) -> str:
             for task in run["tasks"]:
                 if task["reason"] and task["state"] != "done":
                     lines.append(f"        task {task['task']}: {task['state']}: {plain(task['reason'])}")
+        lines += map(cascade_text, sweep.get("cascades", []))
     lines += [f"{plain(one['name']):32} can't be read: {plain(one['problem'])}" for one in values["damaged"]]
     if dropped := values["dropped"]:
         lines.append(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rsctl.config.cascades import CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.resolve import Planned, Resolved, resolve
 from rsctl.config.settings import read_toml
@@ -32,6 +33,8 @@ class Sweep:
     cluster: str
     raw: dict[str, Any]
     points: tuple[Resolved, ...]
+    cascades: tuple[CascadeTable, ...] = ()
+    """Its [[cascade]] tables."""
 
 
 def load_sweep(path: Path, data_root: Path, planned: Planned = lambda dataset, files: False) -> Sweep:
@@ -45,10 +48,11 @@ def build_sweep(
     """Validate a sweep given as a dict; `file` is named in the problems, `planned` is that of `resolve`."""
     problems: list[Problem] = []
     resolved: list[Resolved] = []
+    cascades = _cascades(raw, file, problems)
     seen: set[str] = set()
     for values, from_grid in expand(raw, file):
         found: list[Problem] = []
-        point = check(Point, values, "", found, beside=("grid",))
+        point = check(Point, values, "", found, beside=("grid", "cascade"))
         if point is not None:
             try:
                 one = resolve(point, data_root, found, planned)
@@ -64,7 +68,27 @@ def build_sweep(
     if problems:
         raise Invalid(file, problems)
     first = resolved[0].point
-    return Sweep(first.name, first.description, first.cluster, raw, tuple(resolved))
+    return Sweep(first.name, first.description, first.cluster, raw, tuple(resolved), cascades)
+
+
+def _cascades(raw: Mapping[str, Any], file: str, problems: list[Problem]) -> tuple[CascadeTable, ...]:
+    entries = raw.get("cascade", [])
+    entries = [entries] if isinstance(entries, dict) else entries
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise InputError(
+            f"{file}: cascade: must be one or several [[cascade]] tables with levels and tau; it is {entries!r}."
+        )
+    found: list[CascadeTable] = []
+    for number, entry in enumerate(entries):
+        one = check(CascadeTable, entry, f"cascade.{number}", problems)
+        if one in found:
+            problems.append(
+                Problem(
+                    f"cascade.{number}.levels", "equals an earlier [[cascade]]: remove or change one of them."
+                )
+            )
+        found += [one] if one else []
+    return tuple(found)
 
 
 def _placed(problem: Problem, values: Mapping[str, Any]) -> Problem:
@@ -117,7 +141,7 @@ def overridden(raw: Mapping[str, Any], file: str) -> list[str]:
 
 def _branches(raw: Mapping[str, Any], file: str) -> Iterator[tuple[dict[str, Any], dict[str, list[Any]]]]:
     """The values that all points of a method share, and the lists of its grid, by method."""
-    base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method")}
+    base = {key: deepcopy(value) for key, value in raw.items() if key not in ("grid", "method", "cascade")}
     for table in ("dataset", "model"):
         if isinstance(base.get(table), str):
             base[table] = {"name": base[table]}
@@ -160,6 +184,10 @@ def _flatten(table: Any, file: str, where: str, prefix: str = "") -> dict[str, l
         elif not isinstance(value, list) or not value:
             raise InputError(
                 f"{file}: {where}.{name}: must be a list of at least one value; it is {value!r}."
+            )
+        elif name.partition(".")[0] == "cascade":
+            raise InputError(
+                f"{file}: {where}.{name}: a grid can't list it; write several [[cascade]] tables at the top level of the file."
             )
         elif name in ONE_PER_SWEEP:
             raise InputError(

@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
@@ -93,6 +93,9 @@ def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     """Field names of the sub-table at this path of a model."""
     current: Any = model
     for part in path:
+        if isinstance(part, int):
+            current = _entry_of(current)
+            continue
         info = (
             current.model_fields.get(str(part))
             if isinstance(current, type) and issubclass(current, BaseModel)
@@ -102,6 +105,12 @@ def _fields_at(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
             return []
         current = info.annotation
     return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
+
+
+def _entry_of(annotation: Any) -> Any:
+    """The type of a list's entries, without its constraints."""
+    entry = next(iter(get_args(annotation)), None)
+    return get_args(entry)[0] if get_origin(entry) is Annotated else entry
 
 
 def module_exists(module: str) -> bool:

@@ -251,16 +251,19 @@ def _write_sweep(
     store: Store, plan: Plan, numbers: dict[str, list[int]], update: bool, needless: set[str]
 ) -> None:
     sweep = plan.sweep
+    entries = [
+        _entry(entry, radii, numbers, needless)
+        for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
+    ]
+    cascades = [one.entry(plan.entries, entries).values for one in plan.cascades]
     values = {
         "schema": 1,
         "name": sweep.name,
         "description": sweep.description,
         "cluster": sweep.cluster,
         "submitted": time.time(),
-        "entries": [
-            vars(_entry(entry, radii, numbers, needless))
-            for entry, radii in zip(plan.entries, columns(plan.entries), strict=True)
-        ],
+        "entries": list(map(vars, entries)),
+        **({"cascades": cascades} if cascades else {}),
         "raw": sweep.raw,
     }
     file = store.sweep_folder(sweep.name) / "plan.json"

@@ -45,6 +45,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         f"{'train':{WIDE}}{counted(len(plan.models), 'task')}"
         + (f" ({counted(len(trained), 'model')} trained already)" if trained else ""),
         *(stage.text for stage in stages),
+        *([_cascades(plan)] if plan.cascades else []),
         f"{'cost':{WIDE}}{cost.text}",
         f"{'memory':{WIDE}}{memory_text(memory)}",
         *recipe_lines(recipes),
@@ -63,6 +64,7 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
             f"  {train.run_id}: {train.model} on {train.dataset}, {made}; "
             f"{counted(len(entry.images), f'{spec.split} image')}, {_how(entry)}"
         )
+    lines += [f"  cascade {one.text}: {one.id}" for one in plan.cascades]
     values = {
         "sweep": sweep.name,
         "points": len(sweep.points),
@@ -80,6 +82,10 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
             }
             for kind in TABLES
         },
+        "cascades": {
+            one.id: {"levels": [level.run for level in one.levels], "tau": list(one.taus)}
+            for one in plan.cascades
+        },
         "tasks": len(plan.models) + tasks,
         "draws": draws,
         "hours": None if cost.unknown else cost.hours,
@@ -88,6 +94,18 @@ def describe(plan: Plan, place: Place, *, only_known: bool = False) -> Descripti
         "notes": notes,
     }
     return Description("\n".join(lines), values)
+
+
+def _cascades(plan: Plan) -> str:
+    """Return the number of cascades, and the runs of other sweeps that they need."""
+    others = {level.run: level.sweep for one in plan.cascades for level in one.levels if level.sweep}
+    needed = (
+        f"; needs {', '.join(f'{run} of sweep {name}' for run, name in others.items())}" if others else ""
+    )
+    return (
+        f"{'cascades':{WIDE}}{counted(len(plan.cascades), 'cascade')} of these counts, without further draws"
+        + needed
+    )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ def warnings_of(plan: Plan, place: Place) -> list[str]:
         *_threads(plan, place),
         *_too_few(plan),
         *_deep(plan),
+        *plan.incomplete,
         *_turned(plan, place),
         *plugin_problems(),
         *skipped_records(),

@@ -16,6 +16,8 @@ from rsctl.config.sweep import Sweep
 from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
+from rsctl.plan.cascades import PlannedCascade, planned_cascades
+from rsctl.store.layout import Store
 from rsctl.store.plan_fields import ImagesRecord
 from rsctl.store.run_kinds import RunKind
 
@@ -96,10 +98,16 @@ class Plan:
     tables: dict[str, TablePlan]
     """By `counts/<id>`."""
     entries: list[PlannedRow]
+    cascades: list[PlannedCascade] = field(default_factory=list)
+    incomplete: list[str] = field(default_factory=list)
+    """Notes on methods that lack a level of a cascade."""
 
 
-def make_plan(sweep: Sweep, file: str) -> Plan:
-    """Deduplicate the points of a sweep into runs; raises Invalid for unknown certificates and empty image sets."""
+def make_plan(sweep: Sweep, file: str, store: Store | None = None) -> Plan:
+    """Deduplicate the points of a sweep into runs; `store` has the other sweeps that its cascades name.
+
+    Raises Invalid for unknown certificates, empty image sets and cascades without runs.
+    """
     plan = Plan(sweep, {}, {}, [])
     problems: dict[str, Problem] = {}
     for resolved in sweep.points:
@@ -142,6 +150,7 @@ def make_plan(sweep: Sweep, file: str) -> Plan:
                 problem = Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")
                 problems.setdefault(str(problem), problem)
             _add(plan, PlannedRow(resolved, table, images, total))
+    plan.cascades, plan.incomplete = planned_cascades(sweep, plan.entries, store, problems)
     if problems:
         raise Invalid(file, list(problems.values()))
     return plan

@@ -44,7 +44,7 @@ def _fit(template: Template, place: Place, store: Store, measured: dict[Key, Thr
     if missing:
         return RunsHere(template, "; ".join(filter(None, (missing, template.gpus))))
     try:
-        plan = make_plan(build_sweep(raw, template.name, place.data, store.planned), template.name)
+        plan = make_plan(build_sweep(raw, template.name, place.data, store.planned), template.name, store)
     except UserError as error:
         return RunsHere(template, str(error).splitlines()[0])
     cost = estimate(plan, store, measured)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from rsctl.certificates import Certified
-from rsctl.certificates.cascade import NAME, Cascade
+from rsctl.certificates.cascade import NAME, Cascade, require_threshold
 from rsctl.certificates.runner_up import RunnerUp
+from rsctl.config.cascades import SHARED, Candidate, CascadeLevel, cascade_id, combine, split_id
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
-from rsctl.results.measurement import BROKEN, Measurement, common_images
-from rsctl.results.notes import data_of
+from rsctl.results.measurement import Measurement, Tuning, common_images, without_sigma
 from rsctl.results.rounding import plain
+from rsctl.store.cascades import stored_candidates
 from rsctl.store.degenerate import Verdict
+from rsctl.store.layout import Store
+from rsctl.store.plan_fields import CascadeEntry, CascadeOriginRecord, PlanEntry, PlanRecord
+from rsctl.store.run_kinds import RunKind
 
 KIND = "cascades"
-_SHARED = {
-    "dataset": "dataset", "split": "certification.split", "holdout": "certification.val_share", "seed": "certification.seed",
-    "noise": "noise", "exponent": "exponent", "stopping": "certification.stopping", "arithmetic": "certification.arithmetic",
-}  # fmt: skip
-"""Fields of a table's spec that all levels must share, and their keys in a sweep file."""
 
 
 def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurement:
@@ -44,17 +44,20 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
         require_same_labels(levels, [one.rows.label for one in tables])
         certified = cascade.certify([one.counts() for one in tables], alpha)
         labels = tables[0].rows.label
-    told = {key: value for key, value in last.varying.items() if key not in (BROKEN, "certification.sigma")}
-    return Measurement(
+    found = Measurement(
         run=cascade_id([one.run for one in levels], cascade.taus), kind=KIND, spec=last.spec, train=last.train, certificate=NAME,
         guarantee=cascade.guarantee.label(alpha, last.arithmetic), norm=cascade.norm, alpha=alpha, failure=alpha,
         index=positions, seconds=sum((one.rows.seconds for one in tables), np.zeros(len(positions))),
-        planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying=told,
+        planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying=without_sigma(last.varying),
         mean_draws=sum(float(one.rows.n.mean()) for one in tables) if len(positions) else float("nan"),
         degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
         recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[replace(one, table=None) for one in levels], taus=cascade.taus,
         **scored(certified, labels, sorted({cell.radius for one in levels for cell in one.cells})),
     )  # fmt: skip
+    if not (names := found.level_names):
+        return found
+    guarantee = replace(cascade, names=names).guarantee.label(alpha, last.arithmetic)
+    return replace(found, guarantee=guarantee, varying={})
 
 
 def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Measurement], list[str]]:
@@ -62,49 +65,79 @@ def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Mea
 
     Raises InputError where no method has a run at every level.
     """
-    if len(set(cascade.sigmas)) < len(cascade.sigmas):
-        raise InputError("cascade: its levels need different σ, by which the runs of a sweep are found.")
-    by_settings: dict[str, dict[str, Measurement]] = {}
-    for row in rows:
-        if row.sigma in cascade.sigmas:
-            # A run under several certificates is one table.
-            by_settings.setdefault(settings_key(row), {}).setdefault(f"{row.run} {row.subset_key}", row)
-    found, left_out = [], []
-    for alike in by_settings.values():
-        by_level = [[row for row in alike.values() if row.sigma == sigma] for sigma in cascade.sigmas]
-        levels = [one for one in map(one_of, by_level) if one]
-        if len(levels) == len(by_level):
-            found.append(measure_cascade(levels, cascade))
-        else:
-            lacking = [f"{sigma:g}" for sigma, some in zip(cascade.sigmas, by_level, strict=True) if not some]
-            left_out.append(
-                f"No cascade of {levels[0].name}, seed {levels[0].seed}: no run with these settings at σ = {', '.join(lacking)}."
-            )
-    if not found:
+    # A run under several certificates is one table.
+    candidates = [
+        Candidate(row.run, row.training, row.spec, choice_of_images(row), row.alpha or 0.0, row)
+        for row in rows
+        if isinstance(row.spec, CountSpec)
+    ]
+    try:
+        combined, left_out = combine([CascadeLevel(sigma=sigma) for sigma in cascade.sigmas], candidates)
+    except InputError as error:
+        raise InputError(f"cascade: {error}") from error
+    if not combined:
         raise InputError(" ".join(["cascade: no method has counts at all of its levels.", *left_out[:1]]))
+    found = [measure_cascade([one.item for one in levels], cascade) for levels in combined]
     return found, [*about_cascades(found), *left_out]
 
 
-def cascade_id(runs: Sequence[str], taus: Sequence[float]) -> str:
-    """`A@0.9+B`: run A with threshold 0.9, then run B."""
-    before = [f"{run}@{tau:g}" for run, tau in zip(runs[:-1], taus, strict=True)]
-    return "+".join([*before, runs[-1]])
+def recorded(
+    entries: Sequence[CascadeEntry], level_of: Callable[[PlanEntry], Measurement], *, strict: bool
+) -> tuple[list[Measurement], list[str]]:
+    """The cascades of a sweep's plan, with notes for their readers; `level_of` measures a level.
 
-
-def split_id(name: str) -> tuple[list[str], list[float]]:
-    """The runs and thresholds of `A@0.9+B`; raises InputError where a threshold is missing or no number."""
-    *before, last = name.split("+")
-    runs, taus = [], []
-    for part in before:
-        run, _, tau = part.rpartition("@")
+    One that its counts don't allow is left out with a note; if `strict` RefusedError is raised.
+    """
+    found, left_out = [], []
+    for entry in entries:
+        levels = [level_of(level) for level in entry.levels]
         try:
-            taus.append(float(tau))
-        except ValueError as error:
-            raise InputError(
-                f"'{name}': '{part}' has no threshold. A cascade is written RUN@τ+RUN, such as {part.strip('@')}@0.9+{last}."
-            ) from error
-        runs.append(run)
-    return [*runs, last], taus
+            found.append(_with_origin(cascade_of(levels, entry.taus), entry.tuned))
+        except RefusedError as error:
+            if strict:
+                raise
+            left_out.append(f"Left out: the cascade {entry.id}: {error}")
+    return found, [*(about_cascades(found) if found else []), *left_out]
+
+
+def _with_origin(row: Measurement, stated: CascadeOriginRecord | None) -> Measurement:
+    """The cascade with the origin that its sweep file states, whose images may be these where they are of the same split."""
+    if not stated:
+        return row
+    told = stated["sweep"], stated["split"], stated["images"], stated["objective"]
+    return replace(row, tuning=Tuning(*told, here=stated["split"] == row.split, own_draws=False))
+
+
+def chosen_cascade(store: Store, plan: PlanRecord, sweep: str, name: str) -> CascadeEntry:
+    """The cascade `RUN@τ+RUN` as an entry of a sweep's plan; runs may be those of other sweeps.
+
+    Raises InputError where a run can't be found or a threshold is missing.
+    """
+    runs, taus = split_id(name)
+    levels: list[PlanEntry] = []
+    sweeps: list[str] = []
+    for run in runs:
+        own = [one for one in plan["entries"] if one.kind is RunKind.COUNTS and one.run.startswith(run)]
+        others = [] if own else [*stored_candidates(store, [CascadeLevel(run=run)], [])]
+        found = {one.run: ("", one) for one in own} or {one.run: (one.sweep, one.item) for one in others}
+        if len(found) != 1:
+            several = (
+                f"is ambiguous: {', '.join([*found][:6])}. Give a longer beginning of its id."
+                if found
+                else "is in no sweep of the store."
+            )
+            raise InputError(f"cascade: the run '{run}' {several}")
+        of, entry = found.popitem()[1]
+        levels.append(entry)
+        sweeps.append("" if of == sweep else of)
+    for tau in taus:
+        require_threshold(tau)
+    return CascadeEntry(levels=levels, sweeps=sweeps, taus=taus)
+
+
+def cascade_of(levels: Sequence[Measurement], taus: Sequence[float]) -> Measurement:
+    """The cascade of these measurements; raises RefusedError as `measure_cascade` does."""
+    return measure_cascade(levels, Cascade(tuple(one.sigma for one in levels), tuple(taus)))
 
 
 def about_cascades(found: Sequence[Measurement]) -> list[str]:
@@ -135,24 +168,6 @@ def about_bounds(found: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def settings_key(row: Measurement, *, with_seed: bool = True) -> str:
-    """Key that is equal for the levels of one cascade: data, method, settings that differ at one σ, and seed."""
-    told = {key: value for key, value in row.varying.items() if key not in (BROKEN, "certification.sigma")}
-    seed = [row.seed] if with_seed else []
-    return json.dumps([data_of(row), row.method, *seed, told], sort_keys=True, default=str)
-
-
-def one_of(rows: Sequence[Measurement]) -> Measurement | None:
-    """The run of a level, of several the one that was trained at that σ; raises InputError where that leaves a choice."""
-    own = [row for row in rows if row.trained_sigma == row.sigma] if len(rows) > 1 else rows
-    if len(own or rows) > 1:
-        raise InputError(
-            f"cascade: several runs of {rows[0].method} could be the level σ = {rows[0].sigma:g}: {', '.join(row.run for row in rows)}. "
-            "'rsctl compare' takes a cascade of chosen runs, as RUN@τ+RUN."
-        )
-    return next(iter(own), None)
-
-
 def require_same_images(levels: Sequence[Measurement]) -> None:
     """Raises RefusedError, with the key that differs, unless the tables are of the same images, noise and level of error."""
     first, *others = levels
@@ -166,13 +181,11 @@ def require_same_images(levels: Sequence[Measurement]) -> None:
 def _differing(first: Measurement, other: Measurement) -> list[tuple[str, Any, Any]]:
     a, b = (one.table_spec for one in (first, other))
     pairs: list[tuple[str, Any, Any]] = [
-        (key, getattr(a, field), getattr(b, field)) for field, key in _SHARED.items()
+        (key, getattr(a, field), getattr(b, field)) for field, key in SHARED.items()
     ]
     pairs += [
-        ("parameters of the dataset", a.dataset_parameters, b.dataset_parameters),
-        ("files of the dataset (fingerprint)", a.data, b.data),
         ("alpha", first.alpha, other.alpha),
-        ("choice of images", _choice(first), _choice(other)),
+        ("choice of images", choice_of_images(first), choice_of_images(other)),
     ]  # fmt: skip
     counts = [one.counts for one in (first, other) if one.images]
     if len(counts) == 2 and counts[0] is not None and counts[1] is not None:
@@ -180,7 +193,8 @@ def _differing(first: Measurement, other: Measurement) -> list[tuple[str, Any, A
     return [(key, mine, its) for key, mine, its in pairs if mine != its]
 
 
-def _choice(row: Measurement) -> str:
+def choice_of_images(row: Measurement) -> str:
+    """Description of the images, equal for equal choices."""
     return f"{row.planned} images ({row.subset}, {row.subset_key})"
 
 

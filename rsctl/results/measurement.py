@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certificate, Certified
+from rsctl.certificates.cascade import levels_text
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
     accuracy_of_these_images,
@@ -144,7 +145,7 @@ class Measurement:
 
     @property
     def method(self) -> str:
-        return self._about.method
+        return self._of_levels("method") or self._about.method
 
     @property
     def dataset(self) -> str:
@@ -152,11 +153,17 @@ class Measurement:
 
     @property
     def model(self) -> str:
-        return self._about.model
+        return self._of_levels("model") or self._about.model
+
+    def _of_levels(self, key: str) -> str:
+        """`a → b` for a cascade whose levels differ in this; empty otherwise."""
+        values = [str(getattr(one, key)) for one in self.levels]
+        return " → ".join(values) if len(set(values)) > 1 else ""
 
     @property
     def seed(self) -> int | None:
-        return self._about.seed
+        """Training seed; None where a log's path doesn't state it, or the levels of a cascade differ in it."""
+        return None if self._of_levels("seed") else self._about.seed
 
     @property
     def split(self) -> str:
@@ -213,8 +220,15 @@ class Measurement:
     @property
     def cascade_text(self) -> str:
         """`cascade of σ = 0.25 → 0.5, τ = 0.9`, with a mark where it was tuned on the images of the measurement."""
+        levels = levels_text([one.sigma for one in self.levels], self.level_names)
         told = ", tuned on these images" if self.tuning and self.tuning.here else ""
-        return f"cascade of σ = {self.sigmas}, τ = {arrows(self.taus)}{told}"
+        return f"cascade of {levels}, τ = {arrows(self.taus)}{told}"
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """Names of a cascade's levels where they differ in more than σ, else empty."""
+        names = tuple(replace(one, varying=without_sigma(one.varying)).name for one in self.levels)
+        return names if len(set(names)) > 1 else ()
 
     @property
     def counted(self) -> bool:
@@ -299,6 +313,11 @@ class Measurement:
             self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
             seconds=self.seconds[keep], distance=None, agreement=None,
         )  # fmt: skip
+
+
+def without_sigma(varying: dict[str, Any]) -> dict[str, Any]:
+    """Distinguishing settings without those that a cascade's levels may differ in."""
+    return {key: value for key, value in varying.items() if key not in (BROKEN, "certification.sigma")}
 
 
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:

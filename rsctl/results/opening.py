@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rsctl.certificates.cascade import Cascade
+from rsctl.config.cascades import split_id
 from rsctl.errors import InputError
-from rsctl.results.cascade import measure_cascade, split_id
+from rsctl.results.cascade import cascade_of
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
@@ -67,8 +67,7 @@ def open_cascade(
             raise InputError(
                 f"{one.run}: a level of a cascade needs counts of a certification run of this store."
             )
-    row = measure_cascade(levels, Cascade(tuple(one.sigma for one in levels), tuple(taus)))
-    return mark_tuned(store, [row])[0]
+    return mark_tuned(store, [cascade_of(levels, taus)])[0]
 
 
 def measure_run(

@@ -10,7 +10,7 @@ from typing import Any
 from rsctl.errors import InputError, unknown
 from rsctl.store.imports import ShownImport
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import PlanEntry, PlanRecord
+from rsctl.store.plan_fields import CascadeEntry, PlanEntry, PlanRecord
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
 
@@ -48,9 +48,14 @@ class RowFilter:
                 key = "--sigma" if sigma in self.sigmas else "cascade"
                 raise InputError(f"{key}: no run has σ = {sigma:g}. Available: {there}.")
         left_out = sum(not self._wants(*row) for row in rows)
-        if left_out == len(rows):
+        cascades = [one for one in plan.get("cascades", []) if self._wants_cascade(store, one)]
+        if left_out == len(rows) and not cascades:
             raise InputError(f"{plan['name']}: no run has {self}: each exists, but not in combination.")
-        kept: PlanRecord = {**plan, "entries": [entry for entry, row in own if self._wants(*row)]}
+        kept: PlanRecord = {
+            **plan,
+            "entries": [entry for entry, row in own if self._wants(*row)],
+            "cascades": cascades,
+        }
         note = f"left out: {counted(left_out, 'run')} of the sweep; only those of {self} were requested."
         return (
             kept,
@@ -67,6 +72,13 @@ class RowFilter:
             not wanted or one in wanted
             for one, wanted in ((method, self.methods), (sigma, self._levels), (run, self.runs))
         )
+
+    def _wants_cascade(self, store: Store, cascade: CascadeEntry) -> bool:
+        """True for a selected one; by method and noise level where all its levels are wanted."""
+        if self.runs and cascade.id not in self.runs:
+            return False
+        wants = replace(self, runs=())
+        return all(wants._wants(*_row(store, level), level.run) for level in cascade.levels)
 
     def __str__(self) -> str:
         if self.said:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,7 +12,7 @@ from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
 from rsctl.results.attacks import attack_spec, measure_attack
-from rsctl.results.cascade import KIND, cascades_of
+from rsctl.results.cascade import KIND, cascades_of, chosen_cascade, recorded
 from rsctl.results.contradictions import (
     Contradiction,
     describe_contradictions,
@@ -32,7 +32,7 @@ from rsctl.results.tuned import about_tuned, mark_tuned
 from rsctl.results.verifications import about_proofs, measure_proofs, verify_spec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.plan_fields import PlanEntry
+from rsctl.store.plan_fields import CascadeEntry, PlanEntry
 from rsctl.store.records import skipped_records
 from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.run_kinds import RunKind
@@ -95,37 +95,53 @@ def sweep_results(
     alpha: float | None = None,
     radii: Sequence[float] | None = None,
     only: RowFilter | None = None,
-    cascade: Cascade | None = None,
+    cascade: Cascade | str | None = None,
 ) -> Results:
     """The measurements of a sweep, recomputed from stored counts; works while shards are still being written.
 
-    Imported logs follow with their printed radii; another certificate or alpha leaves them out. With `cascade` its rows
-    stand beside those of its levels.
+    Imported logs follow with their printed radii; another certificate or alpha leaves them out. The sweep's cascades come
+    with their levels; with `cascade` (of noise levels, or `RUN@τ+RUN`) that one and its levels alone.
     """
     if alpha is not None and not 0 < alpha < 1:
         raise InputError(f"alpha: must be inside (0, 1), but it is {alpha}.")
     plan, imports = find_sweep(store, name)
-    found = _Loader(store, certificate, alpha, radii, keep=cascade is not None)
-    if cascade:
+    if isinstance(cascade, Cascade):
         only = replace(only or RowFilter(), levels=cascade.sigmas)
+    about_filter: list[str] = []
     if only is not None:
-        plan, imports, found.notes = only.of(store, plan, imports)
+        plan, imports, about_filter = only.of(store, plan, imports)
+    wanted = [] if cascade or certificate in known_verifiers() else plan.get("cascades", [])
+    if isinstance(cascade, str):
+        wanted = [chosen_cascade(store, plan, name, cascade)]
+        levels = {level.run for level in wanted[0].levels}
+        plan, imports = {**plan, "entries": [one for one in plan["entries"] if one.run in levels]}, []
+    keep = None if isinstance(cascade, Cascade) else {level.run for one in wanted for level in one.levels}
+    found = _Loader(store, certificate, alpha, radii, keep=keep)
+    found.notes += about_filter
     entries = plan["entries"]
     for entry in each_once(entries, certificate, alpha, radii):
         found.load(entry)
-    sampled = (entry.radii for entry in entries if entry.kind is RunKind.COUNTS)
-    logged, about_logs = measure_logs(imports, list(radii or next(sampled, ())), certificate, alpha)
+    sampled = next((entry.radii for entry in entries if entry.kind is RunKind.COUNTS), ())
+    found.add_levels(wanted, radii or sampled)
+    logged, about_logs = measure_logs(imports, list(radii or sampled), certificate, alpha)
     results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
     broken = find_contradictions(store, entries)
     _mark_settings(results)
-    if cascade:
-        joined, about = cascades_of(results.rows, cascade)
+    found.mark_others(wanted)
+    if cascade or wanted:
+        joined, about = (
+            cascades_of(results.rows, cascade)
+            if isinstance(cascade, Cascade)
+            else recorded(wanted, found.level, strict=bool(cascade))
+        )
         joined = mark_tuned(store, joined)
         found.notes += [*about_tuned(joined), *about]
         results = replace(
             results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
         )
-    runs = {(entry.kind, entry.run) for entry in entries}
+    runs = {
+        (entry.kind, entry.run) for entry in [*entries, *(level for one in wanted for level in one.levels)]
+    }
     runs |= {(RunKind.MODELS, entry.model) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
     notes = describe_contradictions(broken) + found.about(results) + skipped_records(folders)
@@ -163,7 +179,7 @@ class _Loader:
         alpha: float | None,
         radii: Sequence[float] | None,
         *,
-        keep: bool,
+        keep: Collection[str] | None,
     ) -> None:
         self._store, self._certificate, self._alpha, self._radii, self._keep = (
             store,
@@ -173,6 +189,8 @@ class _Loader:
             keep,
         )
         self._files = Files()
+        self._levels: dict[tuple[str, str], Measurement] = {}
+        """First measurement of the counts of levels, by run and choice of images."""
         self.rows: list[Measurement] = []
         self.notes: list[str] = []
         self.asked: list[Asked] = []
@@ -202,10 +220,38 @@ class _Loader:
             row = measure_counts(table, order, name, self._alpha or entry.alpha or 0.0, radii)
             self.asked += asked_of(row)
             # A thousand runs' counts needn't be in memory at once; the levels of a cascade are needed together.
-            self.rows.append(row if self._keep else replace(row, table=None))
+            kept = self._keep is None or run.id in self._keep
+            self.rows.append(row if kept else replace(row, table=None))
+            if kept:
+                self._levels.setdefault((run.id, row.subset_key), row)
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))
+
+    def add_levels(self, cascades: Sequence[CascadeEntry], radii: Sequence[float]) -> None:
+        """Load the levels that are no rows yet: those of other sweeps, as rows beside the sweep's own."""
+        for cascade in cascades:
+            for entry, sweep in zip(cascade.levels, cascade.sweeps, strict=True):
+                if self._key(entry) not in self._levels:
+                    rows = list(self.rows)
+                    self.load(
+                        replace(entry, radii=list(radii or entry.radii), certificates=entry.certificates[:1])
+                    )
+                    self.rows = self.rows if sweep else rows
+
+    def mark_others(self, cascades: Sequence[CascadeEntry]) -> None:
+        """Name the sweep of the levels that are from another one."""
+        for cascade in cascades:
+            for entry, sweep in zip(cascade.levels, cascade.sweeps, strict=True):
+                if sweep:
+                    self.level(entry).varying["sweep"] = sweep
+
+    def level(self, entry: PlanEntry) -> Measurement:
+        """The measurement of a level."""
+        return self._levels[self._key(entry)]
+
+    def _key(self, entry: PlanEntry) -> tuple[str, str]:
+        return entry.run, requested_by(entry.images, self._store.run(entry.kind, entry.run).table_spec).key
 
     def about(self, results: Results) -> list[str]:
         """Notes on networks, files, settings and unfinished images."""

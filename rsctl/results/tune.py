@@ -9,8 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsctl.certificates.cascade_search import TIE, CascadeChoice, CascadeObjective, search_cascade
+from rsctl.config.cascades import Candidate, CascadeLevel, combine
+from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, unknown
-from rsctl.results.cascade import one_of, require_same_images, require_same_labels, settings_key
+from rsctl.results.cascade import choice_of_images, require_same_images, require_same_labels
 from rsctl.results.measurement import Measurement, common_images
 from rsctl.results.notes import about_shared_noise, data_of, mark_varying
 from rsctl.results.opening import measure_run
@@ -72,15 +74,15 @@ def tune_cascades(
     Raises InputError for a sweep on test images, and where no method has counts at two noise levels.
     """
     found, notes, records = [], [], []
-    for rows in _by_settings(_held_out(store, sweep, methods, alpha)):
-        levels, several = _levels_of(rows)
-        if len(levels) < 2:
-            notes.append(f"{rows[0].name}: has counts at one noise level in every seed; a cascade needs two.")
-            continue
-        choice, record = _search(sweep, levels, several, objective)
-        records.append(record)
-        found.append(choice)
-        notes += _about(several)
+    rows = _held_out(store, sweep, methods, alpha)
+    for method in dict.fromkeys(row.method for row in rows):
+        several, left_out = _seeds([row for row in rows if row.method == method])
+        notes += left_out
+        for seeds in several:
+            choice, record = _search(sweep, seeds, objective)
+            records.append(record)
+            found.append(choice)
+            notes += _about(seeds)
     if not found:
         raise InputError(
             " ".join([f"sweep '{sweep}': no method has counts at two noise levels.", *notes[:1]])
@@ -111,31 +113,28 @@ def _held_out(store: Store, sweep: str, methods: Sequence[str], alpha: float | N
     return [row for row in rows if not methods or row.method in methods]
 
 
-def _by_settings(rows: Sequence[Measurement]) -> list[list[Measurement]]:
-    """Rows that differ in σ and training seed alone."""
-    alike: dict[str, list[Measurement]] = {}
-    for row in rows:
-        alike.setdefault(settings_key(row, with_seed=False), []).append(row)
-    return list(alike.values())
-
-
-def _levels_of(rows: Sequence[Measurement]) -> tuple[list[float], list[list[Measurement]]]:
-    """The noise levels that every seed has, ascending, and the runs at each of them, seed by seed."""
-    seeds: dict[int | None, list[Measurement]] = {}
-    for row in rows:
-        seeds.setdefault(row.seed, []).append(row)
-    levels = sorted(set.intersection(*({row.sigma for row in one} for one in seeds.values())))
-    several = []
-    for one in seeds.values():
-        at = [one_of([row for row in one if row.sigma == sigma]) for sigma in levels]
-        several.append([row for row in at if row])
-    return levels, several
+def _seeds(rows: Sequence[Measurement]) -> tuple[list[list[list[Measurement]]], list[str]]:
+    """Of each setting of one method: per training seed its levels by ascending σ. And notes on what has no such levels."""
+    sigmas = sorted({row.sigma for row in rows})
+    if len(sigmas) < 2:
+        return [], [f"{rows[0].name}: has counts at one noise level; a cascade needs two."]
+    candidates = [
+        Candidate(row.run, row.training, row.table_spec, choice_of_images(row), row.alpha or 0.0, row)
+        for row in rows
+        if isinstance(row.table_spec, CountSpec)
+    ]
+    combined, left_out = combine([CascadeLevel(sigma=sigma) for sigma in sigmas], candidates)
+    alike: dict[str, list[list[Measurement]]] = {}
+    for runs in combined:
+        levels = [one.item for one in runs]
+        alike.setdefault(levels[0].name, []).append(levels)
+    return list(alike.values()), left_out
 
 
 def _search(
-    sweep: str, sigmas: Sequence[float], several: Sequence[Sequence[Measurement]], objective: CascadeObjective
+    sweep: str, several: Sequence[Sequence[Measurement]], objective: CascadeObjective
 ) -> tuple[TunedCascade, TunedRecord]:
-    first = several[0][0]
+    first, sigmas = several[0][0], [one.sigma for one in several[0]]
     tables, labels, images = [], [], []
     for levels in several:
         require_same_images(levels)

@@ -297,4 +297,7 @@ class Store:
                 raise UnreadableRecord(
                     file, f"{', '.join(entry.SEALED)} of {entry.run} don't match their digest"
                 )
+        for cascade in plan.get("cascades", []) if numbers else ():
+            if not cascade.is_intact:
+                raise UnreadableRecord(file, f"the cascade {cascade.id} doesn't match its digest")
         return plan

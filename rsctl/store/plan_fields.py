@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, FailFast, Field, with_config
 from typing_extensions import NotRequired, TypedDict
 
+from rsctl.config.cascades import cascade_id
 from rsctl.store.fields import STRICT, Alpha, Amount, Count, Counts, Name, Text, Time
 from rsctl.store.records import Kind, digest_of
 from rsctl.store.run_kinds import TABLES, RunKind
@@ -85,6 +86,66 @@ def _with_alpha(entry: PlanEntry) -> PlanEntry:
     return entry
 
 
+def _of_counts(levels: list[PlanEntry]) -> list[PlanEntry]:
+    if any(level.kind is not RunKind.COUNTS for level in levels):
+        raise ValueError("must be certification runs")
+    return levels
+
+
+@with_config(STRICT)
+class CascadeOriginRecord(TypedDict):
+    """Where the levels and thresholds of a cascade were chosen."""
+
+    sweep: Text
+    split: Text
+    images: Count
+    objective: Text
+
+
+@with_config(ConfigDict(strict=True, allow_inf_nan=False))
+@dataclass(frozen=True, kw_only=True)
+class CascadeEntry:
+    """One cascade of a sweep, as recorded in its plan."""
+
+    levels: Annotated[
+        list[Annotated[PlanEntry, AfterValidator(_with_alpha)]],
+        Field(min_length=2, max_length=1000),
+        AfterValidator(_of_counts),
+    ]
+    sweeps: Annotated[list[Text], Field(max_length=1000)]
+    """Of each level the other sweep that it was found in; empty for a run of this sweep."""
+    taus: Annotated[list[Annotated[float, Field(ge=0.5, lt=1)]], Field(max_length=1000)]
+    """The threshold of each level but the last."""
+    tuned: CascadeOriginRecord | None = None
+    """As the sweep file states it."""
+    digest: str = ""
+
+    def __post_init__(self) -> None:
+        if not len(self.levels) == len(self.sweeps) == len(self.taus) + 1:
+            raise ValueError("must have a sweep for each level, and a threshold for each but the last")
+
+    @property
+    def id(self) -> str:
+        """`RUN@0.9+RUN`."""
+        return cascade_id([level.run for level in self.levels], self.taus)
+
+    @property
+    def is_intact(self) -> bool:
+        return self.digest == self._digest and all(level.is_intact for level in self.levels)
+
+    @property
+    def _digest(self) -> str:
+        return digest_of({"id": self.id, "sweeps": self.sweeps}, ("id", "sweeps"))
+
+    def sealed(self) -> CascadeEntry:
+        return replace(self, digest=self._digest)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The entry as a record holds it."""
+        return {**vars(self), "levels": [vars(level) for level in self.levels]}
+
+
 @with_config(STRICT)
 class PlanRecord(TypedDict):
     """`sweeps/<name>/plan.json`."""
@@ -99,6 +160,7 @@ class PlanRecord(TypedDict):
         Field(min_length=1, max_length=1_000_000),
         FailFast(),
     ]
+    cascades: NotRequired[Annotated[list[CascadeEntry], Field(max_length=100_000), FailFast()]]
     raw: dict[str, Any]
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import re
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from rsctl.certificates.possible import too_few
 from rsctl.errors import RefusedError, UserError
 from rsctl.plain import plain
 from rsctl.results.attacks import measure_attack
+from rsctl.results.cascade import cascade_of
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import requested_by
 from rsctl.results.logs import NoCountsError, measure_log
@@ -64,11 +66,15 @@ class Curves:
         """The curve of a run under one certificate at one alpha; by default the first of its sweep."""
         folder, entry = Run(Path(store) / run.entry["kind"] / run.counts), run.entry
         name, level = certificate or "", alpha or 0.0
+        stamps = [folder]
+        if run.derived:
+            name, level = "cascade", alpha or float(entry["alpha"])
+            stamps = [folder.store.run(one.kind, one.run) for one in entry["levels"]]
         if entry["kind"] == "counts":
             name, level = certificate or str(entry["certificates"][0]), alpha or float(entry["alpha"])
-        elif entry["kind"] != "imports":
+        elif entry["kind"] != "imports" and not run.derived:
             name, level = "", 0.0  # there is one way to read proofs and attacks
-        key, stamp = (run.key, name, level), entry if entry["kind"] == "imports" else _stamp(folder)
+        key, stamp = (run.key, name, level), entry if run.imported else tuple(map(_stamp, stamps))
         if key not in self._known or self._known[key][0] != stamp:
             if len(self._known) > 4000:
                 self._known.clear()
@@ -100,11 +106,30 @@ class Curves:
             log = Import(folder.path)
             shown = ShownImport(log, entry["n"], entry["n0"], entry["alpha"], "", [])
             return measure_log(shown, certificate or None, alpha or None, entry["radii"])
+        if run.derived:
+            levels = [
+                self._counts(
+                    folder.store.run(one.kind, one.run),
+                    one.images,
+                    one.certificates[0],
+                    alpha,
+                    entry["radii"],
+                )
+                for one in entry["levels"]
+            ]
+            return cascade_of(levels, entry["taus"])
+        if entry["kind"] == "counts":
+            return self._counts(folder, entry["images"], certificate, alpha, entry["radii"], _kind(run))
         order = requested_by(entry["images"], folder.table_spec)
-        if entry["kind"] != "counts":
-            found = finished_prefix(read_findings(folder), order.positions)
-            measure = measure_attack if entry["kind"] == "attacks" else measure_proofs
-            return measure(found, order, entry["radii"])
+        found = finished_prefix(read_findings(folder), order.positions)
+        measure = measure_attack if entry["kind"] == "attacks" else measure_proofs
+        return measure(found, order, entry["radii"])
+
+    def _counts(
+        self, folder: Run, images: Mapping[str, Any], certificate: str, alpha: float, radii: Sequence[float], kind: tuple[str, ...] = ()
+    ) -> Measurement:  # fmt: skip
+        """The finished beginning of these images of a certification run."""
+        order = requested_by(images, folder.table_spec)
         reader, _ = self._readers.pop(folder.path, (Reader(folder, Rows), 0))
         table = reader.read()
         size = table.rows.counts.nbytes + table.rows.selection_counts.nbytes + 32 * len(table.rows)
@@ -112,9 +137,9 @@ class Curves:
         while len(self._readers) > 1 and sum(size for _, size in self._readers.values()) > KEPT_BYTES:
             self._readers.popitem(last=False)
         begun = finished_prefix(table, order.positions)
-        if len(begun.rows) and _kind(run) not in self._refused:
-            self._refused[_kind(run)] = refusals(begun.restrict([]).counts())
-        return measure_counts(begun, order, certificate, alpha, entry["radii"])
+        if kind and len(begun.rows) and kind not in self._refused:
+            self._refused[kind] = refusals(begun.restrict([]).counts())
+        return measure_counts(begun, order, certificate, alpha, radii)
 
     def samples(self, store: str, run: RunView, certificate: str, alpha: float) -> list[ImageView]:
         """The images of a run one by one, in ascending order of their position; 0 for counts that are unknown."""

@@ -11,17 +11,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rsctl.config.cascades import cascade_title
+from rsctl.config.run_settings import settings_of, told_apart
 from rsctl.config.sections import Certification
 from rsctl.errors import UserError
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.results.logs import alike_logs
-from rsctl.results.notes import settings_of, told_apart
 from rsctl.results.rounding import plain as setting_text
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
-from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.plan_fields import CascadeEntry, PlanRecord
 from rsctl.store.run_kinds import RunKind
+from rsctl.tui.views import CASCADES
 
 
 @dataclass
@@ -67,6 +69,11 @@ def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedS
     problems: list[str] = []
     entries = [_entry(store, name, vars(entry), problems) for entry in plan["entries"]]
     _name(entries)
+    cascades = [_cascade(store, name, one, problems) for one in plan.get("cascades", [])]
+    if len({one.settings.get("seed") for one in cascades}) > 1:
+        for one in cascades:
+            one.parts["seed"] = f"seed {one.settings.get('seed')}"
+    entries += cascades
     sampled = (entry.radii for entry in plan["entries"] if entry.kind is RunKind.COUNTS)
     radii = next(sampled, Certification().radii)
     readable = []
@@ -154,6 +161,48 @@ def _entry(store: Store, sweep: str, values: dict[str, Any], problems: list[str]
     certificates = "+".join(values["certificates"])
     key = f"{sweep}/{table.id}/{values['alpha']}/{certificates}/{values['images']['count']}"
     return PlannedRun(key, model.id, table.id, settings, values, tasks, problem)
+
+
+def _cascade(store: Store, sweep: str, cascade: CascadeEntry, problems: list[str]) -> PlannedRun:
+    """A cascade: its tasks are those of its levels."""
+    levels = cascade.levels
+    values = {
+        "kind": CASCADES,
+        "levels": levels,
+        "taus": cascade.taus,
+        "images": levels[0].images,
+        "certificates": ["cascade"],
+        "radii": sorted({radius for level in levels for radius in level.radii}),
+        "alpha": levels[-1].alpha,
+    }
+    found = PlannedRun(f"{sweep}/{cascade.id}", levels[-1].model, cascade.id, {}, values, {})
+    for task in (
+        Task(run, number)
+        for level in levels
+        for run, numbers in (
+            *((store.model(name), [0]) for name in level.models),
+            (store.run(level.kind, level.run), level.tasks),
+        )
+        for number in numbers
+    ):
+        found.tasks.setdefault(task.run, {})[task.key] = task
+    try:
+        trains = [store.model(level.model).train_spec for level in levels]
+        sigmas = [store.run(level.kind, level.run).count_spec.sigma for level in levels]
+    except UserError as error:
+        found.problem = plain(str(error))
+        problems.append(found.problem)
+        return found
+    of = list(zip((train.method for train in trains), sigmas, cascade.sweeps, strict=True))
+    title = cascade_title(of, cascade.taus)
+    heading, _, tau = title.rpartition(", ")
+    method, _, sigma = heading.partition(" σ = ")
+    mixed = "σ = " in sigma
+    shown = heading.replace(" = ", " ") if mixed else method
+    found.parts = {"method": shown, "by": "cascade", "tau": tau.replace(" = ", " ")}
+    found.parts |= {} if mixed else {"sigma": f"σ {sigma}"}
+    found.settings = {"method": trains[-1].method, "seed": trains[-1].seed, "dataset": trains[-1].dataset}
+    return found
 
 
 def _name(entries: list[PlannedRun]) -> None:

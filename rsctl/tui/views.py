@@ -8,10 +8,14 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from rsctl.text import counted as count_text
+
 OPEN_STATES = ("running", "queued", "waiting", "unknown")
 BAD_STATES = ("failed", "lost")
 STATES = ("running", "queued", "waiting", "failed", "lost", "cancelled", "unknown", "new", "done")
 """As `rsctl.store.attempts.State`, the most important first."""
+CASCADES = "cascades"
+"""Kind of a row that is derived from other runs."""
 GLYPHS = {
     "running": "●", "queued": "○", "waiting": "◌", "failed": "✗", "lost": "✗", "cancelled": "⊘", "unknown": "?", "new": "·", "done": "✓",
 }  # fmt: skip
@@ -72,6 +76,11 @@ class RunView:
         """True for an imported log, which has no tasks."""
         return self.entry.get("kind") == "imports"
 
+    @property
+    def derived(self) -> bool:
+        """True for a cascade, whose tasks are those of its levels."""
+        return self.entry.get("kind") == CASCADES
+
     @cached_property
     def progress(self) -> ProgressView:
         """Progress of all its tasks."""
@@ -112,8 +121,16 @@ class SweepView:
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:
-        """All tasks, each once: runs may share a model."""
-        return tuple({task.key: task for run in self.runs for task in run.tasks}.values())
+        """All tasks, each once: runs may share a model, and a cascade's levels may be another sweep's."""
+        own = (run for run in self.runs if not run.derived)
+        return tuple({task.key: task for run in own for task in run.tasks}.values())
+
+    @cached_property
+    def counts(self) -> str:
+        """`4 runs, 2 cascades, 1 log`."""
+        logs, cascades = sum(run.imported for run in self.runs), sum(run.derived for run in self.runs)
+        numbers = ((len(self.runs) - logs - cascades, "run"), (cascades, "cascade"), (logs, "log"))
+        return ", ".join(count_text(number, what) for number, what in numbers if number)
 
     @cached_property
     def progress(self) -> ProgressView:

@@ -12,9 +12,9 @@ from chain import Chain
 from test_published_runs import sweep, trained
 
 from rsctl.cluster.status import status_text, status_values
+from rsctl.config.run_settings import told_apart
 from rsctl.report.figures.draw import plot
 from rsctl.report.tables.formats import FORMATS, render
-from rsctl.results.notes import told_apart
 from rsctl.results.sweep import sweep_results
 from rsctl.tui.planned import read_sweep
 

@@ -19,6 +19,7 @@ from rsctl import completion
 from rsctl.certificates import Certified, CountTable
 from rsctl.certificates.cascade import Cascade
 from rsctl.cli.app import run as rsctl
+from rsctl.config.cascades import split_id
 from rsctl.errors import InputError, RefusedError
 from rsctl.report.figures.line_styles import label
 from rsctl.report.figures.series import collect, hours_of
@@ -27,7 +28,7 @@ from rsctl.report.radius_logs.export_logs import export_logs
 from rsctl.report.radius_logs.import_logs import GivenFacts, import_logs
 from rsctl.report.tables.formats import FORMATS, render
 from rsctl.results import open as open_results
-from rsctl.results.cascade import measure_cascade, split_id
+from rsctl.results.cascade import measure_cascade
 from rsctl.results.notebook import RunResults, SweepResults
 from rsctl.results.opening import measure_run, open_run
 from rsctl.results.row_filter import RowFilter

@@ -164,6 +164,23 @@ def test_the_printed_block_is_toml_with_its_origin(store: Store, capsys: pytest.
     assert all(f"σ = {sigma:g} alone" in text for sigma in (0.25, 0.5, 1.0))
 
 
+@pytest.mark.parametrize(("split", "marked"), [("val", True), ("test", False)])
+def test_a_sweep_file_with_the_block_names_its_origin_where_the_store_knows_none(
+    tmp_path: Path, split: str, marked: bool
+) -> None:
+    origin = {"sweep": "elsewhere", "split": "val", "images": 77, "objective": "average certified radius"}
+    store, _ = make_store(
+        tmp_path / "store", grid={"sigma": [0.25, 0.5]}, certification={**CERTIFICATION, "split": split},
+        cascade=[{"levels": [0.25, 0.5], "tau": 0.8, "tuned": origin}],
+    )  # fmt: skip
+    results = sweep_results(store, "sweep")
+    (row,) = results.cascades
+    assert (MARK in row.name) == marked
+    assert row.guarantee.startswith("probabilistic 0.999")
+    told = "chosen on 77 val images of the sweep 'elsewhere' for the average certified radius"
+    assert len([one for one in results.notes if told in one]) == 1
+
+
 def test_the_command_that_explain_names(store: Store, capsys: pytest.CaptureFixture[str]) -> None:
     assert rsctl(["explain", "cascade"]) == 0
     assert "rsctl tune SWEEP --for 0.5" in " ".join(capsys.readouterr().out.split())

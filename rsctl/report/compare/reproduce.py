@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from rsctl.config.run_settings import settings_of
 from rsctl.errors import InputError
 from rsctl.report.baselines import Published, PublishedRow, differences
 from rsctl.report.typeset import escape_markdown
 from rsctl.results.measurement import Measurement
-from rsctl.results.notes import settings_of
 from rsctl.results.rounding import percent, percent_up, plain
 from rsctl.results.sweep import sweep_results
 from rsctl.store.layout import Store

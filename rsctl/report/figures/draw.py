@@ -13,7 +13,7 @@ from rsctl.certificates.cascade import Cascade
 from rsctl.errors import InputError, unknown
 from rsctl.report.figures.line_styles import SETTINGS, in_common, method_colours, text
 from rsctl.report.figures.plots import KINDS
-from rsctl.report.figures.series import Panel, by_norm, collect, hours_of
+from rsctl.report.figures.series import Panel, by_cascade, by_norm, collect, hours_of
 from rsctl.report.figures.titles import titles
 from rsctl.report.output import MAKER, check, write
 from rsctl.results.row_filter import RowFilter
@@ -27,7 +27,7 @@ MOST_PANELS, WIDEST = 6, 100
 
 def plot(
     store: Store, sweep: str, file: Path, *, kind: str = "curve", certificate: str | None = None, alpha: float | None = None,
-    radius: float = 0.0, width: float = 5.5, force: bool = False, only: RowFilter | None = None, cascade: Cascade | None = None,
+    radius: float = 0.0, width: float = 5.5, force: bool = False, only: RowFilter | None = None, cascade: Cascade | str | None = None,
 ) -> list[str]:  # fmt: skip
     """Draw one of `KINDS` into a .pdf, .svg or .png; returns the notes its readers need.
 
@@ -61,6 +61,12 @@ def plot(
         if results.logged:
             notes.append(
                 f"Left out: {counted(len(results.logged), 'imported log')}; --kind curve draws them."
+            )
+    if kind == "cascades":
+        panels = by_cascade(panels)
+        if not panels:
+            raise InputError(
+                f"{sweep}: no cascade with finished images. Add [[cascade]] tables to its file, or give --cascade and --tau."
             )
     if len(panels) > MOST_PANELS:
         raise InputError(
@@ -102,7 +108,7 @@ def _draw(
         places = np.ravel(figure.subplots(len(panels), 1))
         for axes, panel, title in zip(places, panels, titles(panels, kind), strict=True):
             notes += KINDS[kind](axes, panel, colours, radius, store)
-            whole = title if kind in ("families", "envelope") else title + in_common(panel)
+            whole = title if kind in ("families", "envelope", "cascades") else title + in_common(panel)
             axes.set_title(_wrapped(text(whole), width), loc="left")
         image = io.BytesIO()
         # Without a date the same results give the same bytes.

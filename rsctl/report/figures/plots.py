@@ -136,6 +136,29 @@ def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     )
 
 
+def _cascades(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
+    """certified accuracy of each cascade, of its levels, and of the best level at each radius, which is no classifier"""
+    radii = _radii(panel)
+    cascade, *levels = panel.series
+    named = cascade.line.first.level_names or [""] * len(levels)
+    for place, one in enumerate(panel.series):
+        mean, low, high = one.accuracy(radii)
+        shown, its = _fall(radii, mean), look(COLOURS[place % len(COLOURS)], place, place)
+        name = " ".join(filter(None, [named[place - 1], f"σ = {one.sigma:g}"])) if place else "cascade"
+        axes.plot(radii[shown], mean[shown], **its.line, label=text(name))
+        axes.fill_between(radii, low, high, color=its.colour, alpha=0.15, linewidth=0)
+    best = np.max([one.accuracy(radii)[0] for one in levels], axis=0)
+    shown = _fall(radii, best)
+    style: dict[str, Any] = {"color": "0.35", "linestyle": (0, (1, 2)), "linewidth": 0.9}
+    axes.plot(radii[shown], best[shown], **style, label="envelope (no classifier)")
+    _radius_axes(axes, panel)
+    below(axes)
+    return [
+        "Envelope: the best level at each radius, chosen on these images; no single classifier has these accuracies.",
+        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+    ]
+
+
 def _ecdf(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
     """share of images whose label gets at most p of the draws"""
     p = np.linspace(0, 1, _POINTS)
@@ -243,4 +266,5 @@ KINDS: dict[str, Callable[[Any, Panel, dict[str, str], float, Store], list[str]]
     "hours": _hours,
     "classes": _classes,
     "families": _families,
+    "cascades": _cascades,
 }

@@ -112,6 +112,19 @@ def by_norm(panels: list[Panel]) -> list[Panel]:
     return found
 
 
+def by_cascade(panels: Sequence[Panel]) -> list[Panel]:
+    """A panel per cascade, with the lines of its levels after its own, over the images that all have finished."""
+    found = []
+    for line in (one.line for panel in panels for one in panel.series if one.line.first.levels):
+        levels = [Line([row.levels[k] for row in line.rows]) for k in range(len(line.first.levels))]
+        shown = [
+            PlottedLine(one, [row.restrict(of.index) for row, of in zip(one.every, line.rows, strict=True)])
+            for one in levels
+        ]
+        found.append(Panel(Group([line, *levels]), [PlottedLine(line, line.rows), *shown]))
+    return found
+
+
 def hours_of(store: Store, row: Measurement) -> float:
     """Training and certification hours of a run, or of all levels of a cascade; NaN for a log, or where nothing is recorded."""
     if row.levels:

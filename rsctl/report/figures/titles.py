@@ -14,7 +14,7 @@ from rsctl.text import counted
 
 def titles(panels: Sequence[Panel], kind: str) -> list[str]:
     """A title for each panel; equal ones are extended by further distinguishing settings."""
-    found = [_family_title(panel) if kind == "families" else _title(panel) for panel in panels]
+    found = [_family_title(panel) if kind == "families" else _title(panel, kind) for panel in panels]
     further = [_further(panel.group.first, kind) for panel in panels]
     # Fingerprints last, and only where nothing that can be read differs.
     for keys in (
@@ -61,7 +61,7 @@ def _digest(text: str) -> str:
     return f"{zlib.crc32(text.encode()):08x}"
 
 
-def _title(panel: Panel) -> str:
+def _title(panel: Panel, kind: str) -> str:
     row = panel.group.first
     if not row.estimated:
         return f"{row.dataset} {row.split}, {row.certificate}, deterministic"
@@ -69,7 +69,10 @@ def _title(panel: Panel) -> str:
     if row.levels:
         n = f"n = {per_level(row, 'n')}"
     alpha = "α not stated" if row.alpha is None else f"α = {row.alpha:g}"
-    name = row.cascade_text if row.levels else row.certificate
+    name = row.certificate
+    if row.levels:
+        # A panel of its own names the method, which other panels have in their legends.
+        name = row.name if kind == "cascades" and not row.level_names else row.cascade_text
     return f"{row.dataset} {row.split}, {name}, {n}, {alpha}"
 
 

@@ -122,9 +122,9 @@ class _Checked:
 
 
 def _check(draft: Draft, place: Place) -> _Checked:
-    raw = draft.plain()
+    raw, store = draft.plain(), Store(place.store)
     try:
-        plan = make_plan(build_sweep(raw, FILE, place.data, Store(place.store).planned), FILE)
+        plan = make_plan(build_sweep(raw, FILE, place.data, store.planned), FILE, store)
         place.settings.profile(plan.sweep.cluster)
         text = describe(plan, place, only_known=True).text
     except Invalid as invalid:
@@ -139,7 +139,7 @@ def _check(draft: Draft, place: Place) -> _Checked:
     except UserError as error:
         return _Checked({}, [str(error).removeprefix(f"{FILE}: ")])
     radii = EffectiveDefault(shown(possible_radii(plan.entries)), "limited by sigma, n, alpha")
-    return _Checked({}, [], text, describe_changes(Store(place.store), plan), radii)
+    return _Checked({}, [], text, describe_changes(store, plan), radii)
 
 
 def _own_key(key: str, known: Iterable[str]) -> str | None:

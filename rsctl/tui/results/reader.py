@@ -182,6 +182,10 @@ class ResultsReader:
             spec: Any = Import(Path(store) / "imports" / run.counts).spec
             parameters: dict[str, Any] = {}
         else:
+            if run.derived:
+                folder = (
+                    Path(store) / run.entry["levels"][-1].key
+                )  # labels and pictures are those of any level
             spec, parameters = Run(folder).table_spec, Run(folder).launch()["dataset_parameters"]
         labels = labels_of(spec.dataset, parameters, spec.split, load_settings().data)
         about = f"{certificate}, alpha = {alpha:g}" if alpha else certificate
@@ -273,7 +277,7 @@ def compare_runs(question: Question, first: RunView, second: RunView) -> RunsCom
     a, b = (
         open_run(
             store,
-            str(store.root / run.entry["kind"] / run.counts),
+            run.counts if run.derived else str(store.root / run.entry["kind"] / run.counts),
             question.certificate or None,
             question.alpha or None,
         )

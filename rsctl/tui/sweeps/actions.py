@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 RETRIED = ("failed", "lost", "cancelled", "new")
 
+NO_TASKS = "A cascade has no tasks of its own: choose one of its levels."
+
 
 class SweepActions:
     """Acts on the selected sweep, run or task of its screen."""
@@ -40,6 +42,9 @@ class SweepActions:
             return
         (selection, sweep), screen = found, self._screen
         run, task = selection.run, selection.task
+        if run and run.derived and not task:
+            screen.report(NO_TASKS)
+            return
         names, tasks, shared = _to_cancel(sweep, run, task)
         what = selection.title if run else sweep.name
         left = [task for task in tasks if task.state in OPEN_STATES]
@@ -97,6 +102,9 @@ class SweepActions:
         selection, sweep = found
         run, task = selection.run, selection.task
         what, name, tasks = sweep.name, sweep.name, sweep.tasks
+        if run and run.derived and not task:
+            self._screen.report(NO_TASKS)
+            return None
         if run and task:
             what, name = selection.title, f"{task.run}/{task.number}"
             tasks = tuple(dict.fromkeys([*run.training, task]))
@@ -168,7 +176,9 @@ def _to_cancel(
         return [f"{task.run.partition('/')[2]}/{task.number}"], (task,), False
     if run is None:
         return [sweep.name], sweep.tasks, False
-    shared = any(other.model == run.model and other.counts != run.counts for other in sweep.runs)
+    shared = any(
+        other.model == run.model and other.counts != run.counts for other in sweep.runs if not other.derived
+    )
     if shared:
         training = any(task.state in OPEN_STATES for task in run.training)
         return [run.counts], run.certification, training

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from rsctl.text import counted, duration, per_second
+from rsctl.text import duration, per_second
 from rsctl.tui.filters import Filter
 from rsctl.tui.state_cells import mark_of, state_cell
 from rsctl.tui.views import Overview, ProgressView, RunView, SweepView, TaskView, progress_of
@@ -71,15 +71,11 @@ def _sorted(runs: list[RunView], sort: str) -> list[RunView]:
 
 def _sweep_row(sweep: SweepView, opened: bool) -> GridRow:
     progress = sweep.progress
-    dead = sum(bool(run.warning) for run in sweep.runs)
-    logs = sum(run.imported for run in sweep.runs)
-    told = [
-        counted(number, what) for number, what in ((len(sweep.runs) - logs, "run"), (logs, "log")) if number
-    ]
+    dead = sum(bool(run.warning) for run in sweep.runs if not run.derived)
     state = state_cell(progress.state, progress.text) if sweep.tasks else state_cell("done", "imported")
     if dead:
         state = (*state, (f" {dead} dead", "failed"))
-    name: Cell = ((sweep.name, "strong"), (f"  {', '.join(told)}", "muted"))
+    name: Cell = ((sweep.name, "strong"), (f"  {sweep.counts}", "muted"))
     share = _share(progress) if sweep.tasks else ""
     return GridRow(sweep.name, (name, state, share, "", "", "", ""), 0, opened)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.text import counted
 from rsctl.tui.views import Overview, RunView, SweepView, TaskView
 
 
@@ -32,7 +31,7 @@ class Selection:
     def title(self) -> str:
         """The name of the sweep, run or task."""
         if self.run is None:
-            return f"{self.sweep.name} ({counted(len(self.sweep.runs), 'run')})" if self.sweep else ""
+            return f"{self.sweep.name} ({self.sweep.counts})" if self.sweep else ""
         return f"{self.run.title} · {self.task.name}" if self.task else self.run.title
 
 

@@ -61,7 +61,7 @@ class DetailsPane(VerticalScroll):
         from rsctl.store.layout import Run
 
         run = selection.run
-        if run is None or run.imported or run.problem:
+        if run is None or run.imported or run.derived or run.problem:
             return None
         launch = Run(selection.store / run.entry["kind"] / run.counts).launch()
         made = launch.get("provenance", {})
@@ -107,7 +107,8 @@ def _sweep(sweep: SweepView) -> Facts:
         ("description", " ".join(sweep.description.split())),
         ("submitted", _clock(sweep.submitted)),
         ("cluster", sweep.cluster),
-        ("runs", len(sweep.runs)),
+        ("runs", sum(not run.derived for run in sweep.runs)),
+        ("cascades", sum(run.derived for run in sweep.runs) or ""),
         ("tasks", _states(sweep.tasks)),
         *_reasons(sweep.tasks),
     ]
@@ -120,6 +121,8 @@ def _run(run: RunView, origin: list[tuple[str, str]]) -> Facts:
     settings = ((key, setting_text(value)) for key, value in run.settings.items() if value is not None)
     if run.imported:
         return [("run", run.title), *_import(run), ("", ""), *settings]
+    if run.derived:
+        return _cascade(run)
     counts = entry["kind"] == "counts"
     return [
         ("run", run.title),
@@ -134,6 +137,20 @@ def _run(run: RunView, origin: list[tuple[str, str]]) -> Facts:
         *origin,
         ("", ""),
         *settings,
+    ]
+
+
+def _cascade(run: RunView) -> Facts:
+    entry = run.entry
+    return [
+        ("cascade", run.title),
+        ("tasks", _states(run.tasks)),
+        ("LEARNED NOTHING", run.warning),
+        *_reasons(run.tasks),
+        *((f"level {number + 1}", level.run) for number, level in enumerate(entry["levels"])),
+        ("tau", ", ".join(f"{tau:g}" for tau in entry["taus"])),
+        ("images", entry["images"]["count"]),
+        ("alpha", f"{entry['alpha']:g}, of all levels together"),
     ]
 
 

@@ -43,7 +43,11 @@ class TrainingPane(CurvePane):
 
         if self._files is None:
             self._files = Training()
-        models = {run.model: run.title for run in selection.runs if not run.imported}
+        models = {
+            run.model: run.title
+            for run in selection.runs
+            if not (run.imported or (run.derived and len(selection.runs) > 1))
+        }
         files, folder = self._files, selection.store / "models"
         found = [files.of(folder / model, title) for model, title in list(models.items())[:SERIES]]
         return found if selection.runs else None
