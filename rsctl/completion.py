@@ -80,6 +80,11 @@ def subjects(incomplete: str) -> list[str]:
     return among(lambda: [*_run_names(), *_names(_store().root / "imports")])(incomplete)
 
 
+def compared(incomplete: str) -> list[str]:
+    """Names that `compare` takes first: those, and sweeps, whose cascades are compared with their levels."""
+    return subjects(incomplete) + sweeps(incomplete)
+
+
 def levels(typed: str) -> list[str]:
     """Noise levels of the store's models, several separated by commas: their ids contain them."""
     found = [

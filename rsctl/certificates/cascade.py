@@ -63,9 +63,9 @@ class Cascade:
     norm = "l2"
     about = (
         "Returns the class whose probability at the first σ exceeds τ; where there is none asks the second σ, and so on; the last "
-        "level returns its most probable class. It is certified from the counts of its levels, which are runs of one sweep, without "
-        "further draws: `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; `rsctl compare RUN@0.9+RUN RUN` "
-        "tests it against one of its levels."
+        "level returns its most probable class. It is certified from the counts of its levels without further draws: those that a "
+        "`[[cascade]]` table of the sweep file names, or `rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9`, and likewise `plot`; "
+        "`rsctl compare SWEEP` tests each against its levels, `rsctl compare RUN@0.9+RUN RUN` any two."
     )
     use_when = (
         "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
@@ -76,7 +76,11 @@ class Cascade:
         "Probabilistic, of the cascade of its levels: with probability at least 1 − alpha over the noise draws of all levels together, "
         "for each image by itself, its class is the certified one at every image within the radius in ℓ2."
     )
-    example: ClassVar = {"grid.sigma": [0.25, 0.5], "certification.split": "val"}
+    example: ClassVar = {
+        "grid.sigma": [0.25, 0.5],
+        "certification.split": "val",
+        "cascade": [{"levels": [0.25, 0.5], "tau": 0.9}],
+    }
 
     sigmas: tuple[float, ...]
     """Noise level of each level, in the order of the cascade."""

@@ -16,7 +16,7 @@ BY_NAME: dict[str, Names] = {
     "name": completion.sweeps,
     "names": completion.sweeps_and_runs,
     "run_name": completion.runs,
-    "first": completion.subjects,
+    "first": completion.compared,
     "second": completion.subjects,
     "template": completion.templates,
     "certificate": completion.certificates,

@@ -216,7 +216,13 @@ def compare(
             metavar="RUN", help="A run or an import: its id, or a prefix of it; or a cascade, RUN@τ+RUN."
         ),
     ],
-    second: Annotated[str, typer.Argument(metavar="RUN", help="Another run or import on the same images.")],
+    second: Annotated[
+        str,
+        typer.Argument(
+            metavar="[RUN]",
+            help="Another run or import on the same images. Without it a cascade, or each cascade of a sweep, is compared with its levels.",
+        ),
+    ] = "",
     certificate: Annotated[
         str, typer.Option("--certificate", help="Certificate; by default the runs' own.")
     ] = "",
@@ -227,13 +233,10 @@ def compare(
     as_json: AsJson = False,
 ) -> None:
     """Test whether two runs differ: McNemar at each radius, bootstrap for the ACR."""
-    from rsctl.report.compare.pairs import compare, comparison_json, comparison_text
-    from rsctl.results.opening import open_run
+    from rsctl.report.compare.levels import compared
 
-    store = _store()
-    a, b = (open_run(store, name, certificate or None, alpha) for name in (first, second))
-    found = compare(store, a, b, parse_radii(radii) if radii else None)
-    print(comparison_json(found) if as_json else comparison_text(found))
+    columns = parse_radii(radii) if radii else None
+    print(compared(_store(), first, second, certificate or None, alpha, columns, as_json=as_json))
 
 
 def reproduce(

@@ -7,15 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rsctl.config.cascades import (
-    Candidate,
-    CascadeLevel,
-    CascadeTable,
-    cascade_id,
-    cascade_title,
-    combine,
-    differing,
-)
+from rsctl.config.cascade_runs import Candidate, combine, differing
+from rsctl.config.cascades import CascadeLevel, CascadeTable, cascade_id, cascade_title
 from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem

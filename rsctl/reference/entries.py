@@ -28,6 +28,7 @@ from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import Certificate, certificates
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.norms import InNorm
+from rsctl.config.cascades import CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.sections import (
     AttackTable,
@@ -61,6 +62,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "certification": Certification,
     "verification": Verification,
     "attack": AttackTable,
+    "cascade": CascadeTable,
     "precision": Precision,
     **{f"resources.{stage}": StageResources for stage in Resources.model_fields},
 }
@@ -70,6 +72,8 @@ STRUCTURE = {
     "certification": "Draws, images and certificates of the smoothed classifier.",
     "verification": "Verifiers that prove radii of the network itself, without sampling: one [[verification]] table each.",
     "attack": "Attacks that search for adversarial images: one [[attack]] table each.",
+    "cascade": "Several runs as one classifier, certified from their counts without further draws: one [[cascade]] table each. Cascades are "
+    "exported, plotted and compared with their levels; `rsctl explain cascade` has the certificate.",
     "precision": "Arithmetic of training and certification, explicit because a certificate is for the function as executed.",
     "resources": "Resources of a task of each stage: [resources.training], [resources.certification] and so on.",
     "grid": "Lists of values for any key of the file: every combination is a run.",

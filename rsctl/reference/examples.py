@@ -27,6 +27,7 @@ FEW_IMAGES = 20
 """The same of a verifier or an attack."""
 MOST = 3
 """Parameters that an example shows."""
+CASCADE: dict[str, Any] = {"grid.sigma": [0.25, 0.5], "cascade": [{"levels": [0.25, 0.5], "tau": 0.9}]}
 BESIDE: dict[str, dict[str, Any]] = {
     "certification.arithmetic": {"certification.arithmetic": "exact"},
     "precision.certification": {"precision.certification": "bf16"},
@@ -69,6 +70,9 @@ BESIDE: dict[str, dict[str, Any]] = {
     "certification": {"certification.n": 10_000, "certification.certificates": ["cohen"]},
     "verification": {"verification": [{"verifier": "crown", "radii": ["2/255"]}]},
     "attack": {"attack": [{"attack": "ddn"}]},
+    "cascade": CASCADE,
+    "cascade.levels": CASCADE,
+    "cascade.tau": CASCADE,
     "precision": {"precision.certification": "bf16"},
     "resources": {"resources.training.threads": 2},
     "grid": {"grid.sigma": [0.25, 0.5]},

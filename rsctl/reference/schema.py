@@ -13,6 +13,7 @@ from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, ModelTask, Verifier
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
+from rsctl.config.cascades import CascadeLevel, CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.resolve import ROLES, Levels
 from rsctl.config.sections import (
@@ -47,10 +48,13 @@ def sweep_schema() -> Schema:
         "certification": _table(_certification(), top["certification"]),
         "verification": _one_or_more("verification", top["verification"]),
         "attack": _one_or_more("attack", top["attack"]),
+        "cascade": _one_or_more(
+            "cascade", {"description": "Several runs as one classifier: one table for each cascade."}
+        ),
         "precision": _table(fields(Precision), top["precision"]),
         "resources": _table(stages, top["resources"]),
     }
-    gridded = {name: one for name, one in properties.items() if name not in ONE_PER_SWEEP}
+    gridded = {name: one for name, one in properties.items() if name not in (*ONE_PER_SWEEP, "cascade")}
     gridded |= {
         "dataset": _table(_together("dataset", known_datasets())),
         "model": _table(_together("model", known_models())),
@@ -68,6 +72,7 @@ def sweep_schema() -> Schema:
             "method": _method_entry(),
             "verification": _image_tables(Verification, "verifier", known_verifiers()),
             "attack": _image_tables(AttackTable, "attack", known_attacks()),
+            "cascade": _cascade(),
         },
     }
 
@@ -200,6 +205,19 @@ def _one_or_more(name: str, info: Mapping[str, Any]) -> Schema:
     one = _ref(name)
     several = {"type": "array", "items": one, "minItems": 1}
     return {"description": info["description"], "anyOf": [one, several]}
+
+
+def _cascade() -> Schema:
+    """One cascade: its levels, each a σ, the id of a run or a table, and tau."""
+    table = _table(fields(CascadeLevel), {"description": "A run by its sweep, method, σ and seed."})
+    level = {"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "string"}, table]}
+    tau = {"type": "number", "minimum": 0.5, "exclusiveMaximum": 1}
+    own = fields(CascadeTable)
+    properties = {
+        "levels": {**own["levels"], "items": level, "minItems": 2},
+        "tau": {"description": own["tau"]["description"], "anyOf": [tau, {"type": "array", "items": tau}]},
+    }
+    return {**_table(properties), "required": ["levels", "tau"]}
 
 
 def _ref(name: str, description: str = "") -> Schema:

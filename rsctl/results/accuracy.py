@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import ABSTAIN, Certified
+from rsctl.certificates import ABSTAIN, Certificate, Certified
 from rsctl.results.interval import clopper_pearson
 
 
@@ -65,3 +65,9 @@ def scored(certified: Certified, labels: NDArray[Any], radii: Sequence[float]) -
         "abstain_rate": share(certified.predicted == ABSTAIN),
         "cap_share": share(certified.at_cap),
     }
+
+
+def failure_of(rule: Certificate, alpha: float | None) -> float | None:
+    """Failure probability of a radius; None where it is no probability below 1."""
+    failure = rule.guarantee.times_alpha * (alpha or 0.0)
+    return failure if 0 < failure < 1 else None

@@ -12,17 +12,19 @@ import numpy as np
 from rsctl.certificates import Certified
 from rsctl.certificates.cascade import NAME, Cascade, require_threshold
 from rsctl.certificates.runner_up import RunnerUp
-from rsctl.config.cascades import SHARED, Candidate, CascadeLevel, cascade_id, combine, split_id
+from rsctl.config.cascade_runs import SHARED, Candidate, combine
+from rsctl.config.cascades import CascadeLevel, cascade_id, split_id
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.results.accuracy import scored
-from rsctl.results.measurement import Measurement, Tuning, common_images, without_sigma
+from rsctl.results.measurement import BROKEN, Measurement, common_images
 from rsctl.results.rounding import plain
 from rsctl.store.cascades import stored_candidates
 from rsctl.store.degenerate import Verdict
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import CascadeEntry, CascadeOriginRecord, PlanEntry, PlanRecord
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.tuned import Tuning
 
 KIND = "cascades"
 
@@ -44,20 +46,23 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
         require_same_labels(levels, [one.rows.label for one in tables])
         certified = cascade.certify([one.counts() for one in tables], alpha)
         labels = tables[0].rows.label
-    found = Measurement(
+    names = tuple(replace(one, varying=_without_sigma(one)).name for one in levels)
+    names = names if len(set(names)) > 1 else ()
+    return Measurement(
         run=cascade_id([one.run for one in levels], cascade.taus), kind=KIND, spec=last.spec, train=last.train, certificate=NAME,
-        guarantee=cascade.guarantee.label(alpha, last.arithmetic), norm=cascade.norm, alpha=alpha, failure=alpha,
+        guarantee=replace(cascade, names=names).guarantee.label(alpha, last.arithmetic), norm=cascade.norm, alpha=alpha, failure=alpha,
         index=positions, seconds=sum((one.rows.seconds for one in tables), np.zeros(len(positions))),
-        planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying=without_sigma(last.varying),
+        planned=last.planned, subset=last.subset, subset_key=last.subset_key, varying={} if names else _without_sigma(last), level_names=names,
         mean_draws=sum(float(one.rows.n.mean()) for one in tables) if len(positions) else float("nan"),
         degenerate=_verdict(levels), problems=list(dict.fromkeys(text for one in levels for text in one.problems)),
         recipe=json.dumps([[one.recipe for one in levels], list(cascade.taus)]), levels=[replace(one, table=None) for one in levels], taus=cascade.taus,
         **scored(certified, labels, sorted({cell.radius for one in levels for cell in one.cells})),
     )  # fmt: skip
-    if not (names := found.level_names):
-        return found
-    guarantee = replace(cascade, names=names).guarantee.label(alpha, last.arithmetic)
-    return replace(found, guarantee=guarantee, varying={})
+
+
+def _without_sigma(row: Measurement) -> dict[str, Any]:
+    """Distinguishing settings of a level without those that levels may differ in."""
+    return {key: value for key, value in row.varying.items() if key not in (BROKEN, "certification.sigma")}
 
 
 def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Measurement], list[str]]:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from rsctl.certificates import Certified, find_certificate
-from rsctl.results.accuracy import scored
+from rsctl.results.accuracy import failure_of, scored
 from rsctl.results.clean import clean_accuracy
 from rsctl.results.image_order import ImageOrder
-from rsctl.results.measurement import Measurement, failure_of
+from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, network_verdict
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable

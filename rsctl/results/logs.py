@@ -15,12 +15,12 @@ from rsctl.certificates.bounds import gaussian_radius, one_minus_lower
 from rsctl.certificates.possible import too_few
 from rsctl.config.sections import Certification
 from rsctl.errors import RefusedError
-from rsctl.results.accuracy import scored
+from rsctl.results.accuracy import failure_of, scored
 from rsctl.results.clean import clean_accuracy
 from rsctl.results.image_order import ImageOrder, describe_subset
 from rsctl.results.log_counts import certify_counts, count_table
 from rsctl.results.log_radii import PLAIN, SLACK, cap, half_units, p_a_estimate, p_a_lower
-from rsctl.results.measurement import Measurement, failure_of
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import asked_of
 from rsctl.results.rounding import percent_up
 from rsctl.store.degenerate import judge

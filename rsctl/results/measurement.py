@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rsctl.certificates import Certificate, Certified
+from rsctl.certificates import Certified
 from rsctl.certificates.cascade import levels_text
 from rsctl.certificates.dataset_level import (
     accuracy_of_the_population,
@@ -24,26 +24,13 @@ from rsctl.store.degenerate import Verdict
 from rsctl.store.imports import ImportSpec, ShownImport
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
+from rsctl.store.tuned import Tuning
 from rsctl.text import counted
 
 RHO = 0.001
 """Failure probability of statements about a whole set of images."""
 BROKEN = "BROKEN certificates"
 """Key among the distinguishing settings: the number of certificates that an attack contradicts."""
-
-
-@dataclass(frozen=True)
-class Tuning:
-    """The origin of a cascade's levels, order and thresholds."""
-
-    sweep: str
-    split: str
-    images: int
-    objective: str
-    here: bool
-    """The measurement is over images that the choice was made on."""
-    own_draws: bool
-    """The choice was made by counts of a level's own run."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -117,6 +104,8 @@ class Measurement:
     """Threshold of each level of a cascade but the last."""
     tuning: Tuning | None = None
     """Known origin of a cascade's levels and thresholds."""
+    level_names: tuple[str, ...] = ()
+    """Names of the levels of a cascade where they differ in more than σ."""
 
     @property
     def own(self) -> bool:
@@ -225,12 +214,6 @@ class Measurement:
         return f"cascade of {levels}, τ = {arrows(self.taus)}{told}"
 
     @property
-    def level_names(self) -> tuple[str, ...]:
-        """Names of a cascade's levels where they differ in more than σ, else empty."""
-        names = tuple(replace(one, varying=without_sigma(one.varying)).name for one in self.levels)
-        return names if len(set(names)) > 1 else ()
-
-    @property
     def counted(self) -> bool:
         """True for a log that holds counts, from which its radii are derived."""
         return isinstance(self.spec, ImportSpec) and bool(self.spec.counts)
@@ -315,20 +298,9 @@ class Measurement:
         )  # fmt: skip
 
 
-def without_sigma(varying: dict[str, Any]) -> dict[str, Any]:
-    """Distinguishing settings without those that a cascade's levels may differ in."""
-    return {key: value for key, value in varying.items() if key not in (BROKEN, "certification.sigma")}
-
-
 def common_images(measurements: Sequence[Measurement]) -> NDArray[np.int64]:
     """Positions that all of these have finished."""
     common = measurements[0].index
     for one in measurements[1:]:
         common = np.intersect1d(common, one.index, assume_unique=True)
     return common
-
-
-def failure_of(rule: Certificate, alpha: float | None) -> float | None:
-    """Failure probability of a radius; None where it is no probability below 1."""
-    failure = rule.guarantee.times_alpha * (alpha or 0.0)
-    return failure if 0 < failure < 1 else None

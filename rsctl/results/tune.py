@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from rsctl.certificates.cascade_search import TIE, CascadeChoice, CascadeObjective, search_cascade
-from rsctl.config.cascades import Candidate, CascadeLevel, combine
+from rsctl.config.cascade_runs import Candidate, combine
+from rsctl.config.cascades import CascadeLevel
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, unknown
 from rsctl.results.cascade import choice_of_images, require_same_images, require_same_labels

@@ -9,11 +9,11 @@ import numpy as np
 
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.protocol import Guarantee
-from rsctl.results.measurement import Measurement, Tuning
+from rsctl.results.measurement import Measurement
 from rsctl.results.notes import data_of
 from rsctl.results.rounding import arrows
 from rsctl.store.layout import Store
-from rsctl.store.tuned import every_tuned
+from rsctl.store.tuned import Tuning, every_tuned
 
 
 def mark_tuned(store: Store, cascades: Sequence[Measurement]) -> list[Measurement]:

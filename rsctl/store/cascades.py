@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 
-from rsctl.config.cascades import Candidate, CascadeLevel
+from rsctl.config.cascade_runs import Candidate
+from rsctl.config.cascades import CascadeLevel
 from rsctl.config.permutation import chosen_by, images_of
 from rsctl.config.runs import TableSpec
 from rsctl.errors import UserError

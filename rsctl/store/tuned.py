@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Annotated, cast
 
 from pydantic import FailFast, Field, with_config
@@ -16,6 +17,20 @@ from rsctl.store.records import Kind, read_or_skip
 
 FILE = "tuned.json"
 _Numbers = Annotated[list[Amount], Field(max_length=1000), FailFast()]
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """The origin of a cascade's levels, order and thresholds."""
+
+    sweep: str
+    split: str
+    images: int
+    objective: str
+    here: bool
+    """The measurement is over images that the choice was made on."""
+    own_draws: bool
+    """The choice was made by counts of a level's own run."""
 
 
 @with_config(STRICT)

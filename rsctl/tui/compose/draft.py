@@ -17,8 +17,8 @@ START: dict[str, Any] = {
     "certification": {"n": 1000},
 }
 ONCE = ("name", "description", "cluster")
-LISTS = {"method": "name", "verification": "verifier", "attack": "attack"}
-"""Tables that may occur several times, and the key that names the kind of each."""
+LISTS = {"method": "name", "verification": "verifier", "attack": "attack", "cascade": "levels"}
+"""Tables that may occur several times, and the key of each that is never missing."""
 
 
 class Draft:

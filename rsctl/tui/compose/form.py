@@ -19,6 +19,7 @@ from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.noises import NOISES
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
+from rsctl.config.cascades import CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.sections import (
     SPECIAL,
@@ -42,7 +43,7 @@ from rsctl.tui.actions import describe_changes
 from rsctl.tui.compose.defaults import EffectiveDefault, InEffect, own
 from rsctl.tui.compose.draft import LISTS, ONCE, Draft
 from rsctl.tui.compose.fields import Composed, Field, Section
-from rsctl.tui.compose.form_text import choices, names_parser, parser, shown, single
+from rsctl.tui.compose.form_text import choices, names_parser, parser, shown, single, whole
 
 FILE = "sweep.toml"
 NOISE = ("sigma", "noise", "exponent", "seed")
@@ -71,6 +72,7 @@ def compose(draft: Draft) -> Composed:
         Section("Certification", tuple(_fields(draft, "certification.", Certification, certification))),
         *_image_tables(draft, "verification", Verification, known_verifiers()),
         *_image_tables(draft, "attack", AttackTable, known_attacks()),
+        *_cascades(draft),
         Section("Precision", tuple(_fields(draft, "precision.", Precision))),
     ]
     for stage in Resources.model_fields:
@@ -220,6 +222,15 @@ def _image_tables(
         title = key.capitalize() if len(entries) == 1 else f"{key.capitalize()} {place + 1}"
         # These tables have no grid.
         yield Section(title, tuple(replace(field, parse=single(field.parse)) for field in found))
+
+
+def _cascades(draft: Draft) -> Iterable[Section]:
+    """A section per cascade; a list of thresholds is no grid."""
+    entries = draft.tables("cascade")
+    for place in range(len(entries)):
+        title = "Cascade" if len(entries) == 1 else f"Cascade {place + 1}"
+        found = _fields(draft, f"cascade.{place}.", CascadeTable)
+        yield Section(title, tuple(replace(field, parse=whole(field.parse)) for field in found))
 
 
 def _recipe_fields(draft: Draft, effective: InEffect) -> Iterable[Field]:

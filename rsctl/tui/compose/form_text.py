@@ -105,6 +105,15 @@ def _read_list(text: str, text_allowed: bool) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def whole(parse: Parse) -> Parse:
+    """Several values are one value, a list: these tables have no grid."""
+
+    def one(text: str) -> tuple[Any, bool]:
+        return parse(text)[0], False
+
+    return one
+
+
 def single(parse: Parse) -> Parse:
     def one(text: str) -> tuple[Any, bool]:
         value, in_grid = parse(text)

@@ -1,4 +1,4 @@
-"""Adding and removing the methods, verifiers and attacks of the draft."""
+"""Adding and removing the methods, verifiers, attacks and cascades of the draft."""
 
 from __future__ import annotations
 
@@ -38,6 +38,14 @@ class TableActions:
         if self._screen.composed is not None:
             self._add("attack", "Add an attack", self._screen.composed.tables["attack"])
 
+    def add_cascade(self) -> None:
+        """Add a cascade of the sweep's first noise levels."""
+        draft = self._work.draft
+        sigmas, in_grid = draft.get("sigma")
+        levels = list(sigmas[:2]) if in_grid and len(sigmas) > 1 else [0.25, 0.5]
+        draft.tables("cascade").append({"levels": levels, "tau": 0.9})
+        self._screen.check()
+
     def _add(self, key: str, title: str, options: tuple[tuple[str, str], ...]) -> None:
         def take(name: str) -> None:
             self._work.draft.tables(key).append({LISTS[key]: name})
@@ -46,11 +54,11 @@ class TableActions:
         self._screen.choose(title, options, take, about=self._screen.about(key))
 
     def remove(self) -> None:
-        """Remove the method, verifier or attack under the cursor."""
+        """Remove the method, verifier, attack or cascade under the cursor."""
         field = self._screen.field()
         key, _, rest = field.key.partition(".") if field else ("", "", "")
         if key not in LISTS or not rest:
-            self._screen.report("Move the cursor to a field of a method, verifier or attack first.")
+            self._screen.report("Move the cursor to a field of a method, verifier, attack or cascade first.")
         elif key == "method" and len(self._work.draft.methods) < 2:
             self._screen.report("A sweep needs at least one method.")
         else:
