@@ -113,7 +113,7 @@ class Chain:
     def plan(self, values: dict[str, Any], *, update: bool = False) -> Committed:
         """Plan a sweep and write it; nothing is started."""
         sweep = build_sweep(values, "sweep.toml", self.place.data, self.store.planned)
-        return commit(make_plan(sweep, "sweep.toml"), self.place, update=update)
+        return commit(make_plan(sweep, "sweep.toml", self.store), self.place, update=update)
 
     def work(self, task: Task, kind: type[TaskContext] = TaskContext) -> TaskContext:
         """A new attempt at a task, in this process."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rsctl.config.cascade_runs import Candidate, combine, differing
 from rsctl.config.cascades import CascadeLevel, CascadeTable, cascade_id, cascade_title
@@ -13,12 +13,10 @@ from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem
 from rsctl.errors import InputError, UserError
+from rsctl.plan.rows import PlannedRow
 from rsctl.store.cascades import selection_key, stored_candidates
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import CascadeEntry, CascadeOriginRecord, PlanEntry
-
-if TYPE_CHECKING:
-    from rsctl.plan.plan import PlannedRow
 
 
 @dataclass(frozen=True)

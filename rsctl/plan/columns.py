@@ -9,7 +9,7 @@ from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, reach
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.config.sections import Certification
-from rsctl.plan.plan import PlannedRow
+from rsctl.plan.rows import PlannedRow
 
 LINF = [0.0, 1 / 255, 2 / 255, 4 / 255, 8 / 255, 0.1, 0.2, 0.3]
 """Default ℓ∞ radii: those that papers report for CIFAR-10 and ImageNet, then for MNIST."""

@@ -19,7 +19,8 @@ from rsctl.plan.changed import change, check_name, refusal
 from rsctl.plan.columns import columns
 from rsctl.plan.cost import measure
 from rsctl.plan.memory import estimate_memory
-from rsctl.plan.plan import ModelPlan, Plan, PlannedRow, TablePlan, left_out
+from rsctl.plan.plan import ModelPlan, Plan, TablePlan, left_out
+from rsctl.plan.rows import PlannedRow
 from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import Attempt, Claim, attempt_numbers, here, latest_attempt, read_attempt
 from rsctl.store.checks import check_shard

@@ -10,8 +10,9 @@ from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
 from rsctl.plan.memory import estimate_memory, memory_text
 from rsctl.plan.notes import notes_of
-from rsctl.plan.plan import Plan, PlannedRow
+from rsctl.plan.plan import Plan
 from rsctl.plan.recipes import WIDE, recipe_lines, recipes_of
+from rsctl.plan.rows import PlannedRow
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import TABLES, RunKind
 from rsctl.text import counted, radius_text

@@ -13,12 +13,11 @@ from rsctl.config.resolve import Resolved
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.config.sections import StageResources
 from rsctl.config.sweep import Sweep
-from rsctl.config.tables import PointTable
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
 from rsctl.plan.cascades import PlannedCascade, planned_cascades
+from rsctl.plan.rows import PlannedRow
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import ImagesRecord
 from rsctl.store.run_kinds import RunKind
 
 
@@ -64,29 +63,6 @@ class TablePlan:
     def key(self) -> str:
         """`counts/<id>`."""
         return self.spec.key
-
-
-@dataclass(frozen=True)
-class PlannedRow:
-    """One table of one point of the sweep: one row of its results."""
-
-    resolved: Resolved
-    table: PointTable
-    images: list[int]
-    split_count: int
-
-    @property
-    def selection(self) -> ImagesRecord:
-        """The selection of its images, sufficient to repeat it."""
-        settings = self.resolved.point.certification
-        chosen = ImagesRecord(
-            of=self.split_count, skip=settings.skip, max=self.table.max_images, count=len(self.images)
-        )
-        if settings.start:
-            chosen["start"] = settings.start
-        if settings.stop:
-            chosen["stop"] = settings.stop
-        return chosen
 
 
 @dataclass

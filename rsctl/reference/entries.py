@@ -73,7 +73,7 @@ STRUCTURE = {
     "verification": "Verifiers that prove radii of the network itself, without sampling: one [[verification]] table each.",
     "attack": "Attacks that search for adversarial images: one [[attack]] table each.",
     "cascade": "Several runs as one classifier, certified from their counts without further draws: one [[cascade]] table each. Cascades are "
-    "exported, plotted and compared with their levels; `rsctl explain cascade` has the certificate.",
+    "exported, plotted and compared with their levels; the certificate `cascade` states what they guarantee.",
     "precision": "Arithmetic of training and certification, explicit because a certificate is for the function as executed.",
     "resources": "Resources of a task of each stage: [resources.training], [resources.certification] and so on.",
     "grid": "Lists of values for any key of the file: every combination is a run.",

@@ -223,9 +223,8 @@ class Measurement:
         """The method with its distinguishing settings; of a log with the training's noise where it differs."""
         if self.own:
             told = [self.cascade_text] if self.levels else []
-            told += [
-                f"{key.split('.', 1)[-1]}={plain(v)}" for key, v in self.varying.items() if v is not None
-            ]
+            known = ((key, value) for key, value in self.varying.items() if value is not None)
+            told += [f"{key.split('.', 1)[-1]}={plain(value)}" for key, value in known]
             return f"{self.method} ({', '.join(told)})" if told else self.method
         trained = self.trained_sigma
         told = [] if trained in (None, self.sigma) else [f"trained at σ = {trained:g}"]
@@ -288,10 +287,8 @@ class Measurement:
 
     def restrict(self, positions: NDArray[np.int64]) -> Measurement:
         """The same run on these images alone; its numbers at the table's radii are those of all images."""
-        keep = np.isin(self.index, positions)
-        certified = Certified(
-            self.certified.predicted[keep], self.certified.radius[keep], self.certified.at_cap[keep]
-        )
+        keep, found = np.isin(self.index, positions), self.certified
+        certified = Certified(found.predicted[keep], found.radius[keep], found.at_cap[keep])
         return replace(
             self, index=self.index[keep], labels=self.labels[keep], certified=certified, table=None,
             seconds=self.seconds[keep], distance=None, agreement=None,

@@ -189,8 +189,8 @@ class _Loader:
             keep,
         )
         self._files = Files()
-        self._levels: dict[tuple[str, str], Measurement] = {}
-        """First measurement of the counts of levels, by run and choice of images."""
+        self._levels: dict[tuple[str, str, float], Measurement] = {}
+        """First measurement of the counts of levels, by run, choice of images and alpha."""
         self.rows: list[Measurement] = []
         self.notes: list[str] = []
         self.asked: list[Asked] = []
@@ -223,7 +223,7 @@ class _Loader:
             kept = self._keep is None or run.id in self._keep
             self.rows.append(row if kept else replace(row, table=None))
             if kept:
-                self._levels.setdefault((run.id, row.subset_key), row)
+                self._levels.setdefault((run.id, row.subset_key, row.alpha or 0.0), row)
             if row.stopping != "fixed" and row.images:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))
@@ -250,8 +250,9 @@ class _Loader:
         """The measurement of a level."""
         return self._levels[self._key(entry)]
 
-    def _key(self, entry: PlanEntry) -> tuple[str, str]:
-        return entry.run, requested_by(entry.images, self._store.run(entry.kind, entry.run).table_spec).key
+    def _key(self, entry: PlanEntry) -> tuple[str, str, float]:
+        order = requested_by(entry.images, self._store.run(entry.kind, entry.run).table_spec)
+        return entry.run, order.key, self._alpha or entry.alpha or 0.0
 
     def about(self, results: Results) -> list[str]:
         """Notes on networks, files, settings and unfinished images."""

@@ -52,7 +52,7 @@ def make_store(
         "certification": {"n0": N0, "n": N, "certificates": ["cohen"], "radii": [0.0, 0.25, 0.5]}, **raw,
     }  # fmt: skip
     place = Place(settings=Settings(), file=None, store=root, data=root / "data")
-    plan = make_plan(build_sweep(values, "sweep.toml", place.data), "sweep.toml")
+    plan = make_plan(build_sweep(values, "sweep.toml", place.data), "sweep.toml", Store(root))
     commit(plan, place, update=False)
     runs = [Store(root).run("counts", table.spec.run_id) for table in plan.tables.values()]
     if counts:

@@ -44,6 +44,7 @@ EXECUTED = {
     "rsctl status {} --watch": HERE, "rsctl submit": "tests/store/test_remedies.py", "rsctl submit {}": HERE, "rsctl templates": HERE,
     "rsctl explain": HERE, "rsctl explain METHOD": HERE, "rsctl certify FILE": "tests/store/test_published_runs.py",
     **dict.fromkeys(("rsctl compare", "rsctl compare RUN@0.9+RUN RUN", "rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9"), "tests/unit/test_cascades.py"),
+    "rsctl compare SWEEP": "tests/unit/test_cascade_files.py",
     "rsctl tune SWEEP --for 0.5": "tests/unit/test_tune.py",
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip

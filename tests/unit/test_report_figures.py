@@ -45,7 +45,8 @@ def took(run: Run, seconds: float) -> None:
     ("kind", "suffix"), [*((kind, ".svg") for kind in KINDS), ("curve", ".pdf"), ("classes", ".png")]
 )
 def test_every_kind_and_every_format(tmp_path: Path, kind: str, suffix: str) -> None:
-    store, runs = make_store(tmp_path, grid={"sigma": [0.25, 0.5], "seed": [0, 1]})
+    grid, cascade = {"sigma": [0.25, 0.5], "seed": [0, 1]}, {"levels": [0.25, 0.5], "tau": 0.9}
+    store, runs = make_store(tmp_path, grid=grid, cascade=cascade)
     for run in (*store.runs("models"), *runs):
         took(run, 10)
     log = tmp_path / "_$x_{1}^$\\frac_sigma_0.5.tsv"

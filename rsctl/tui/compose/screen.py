@@ -60,7 +60,7 @@ class ComposeScreen(ModeScreen):
         Binding("plus", "part('tables', 'add')", "Add a method", show=False),
         Binding("V", "part('tables', 'add_verifier')", "Add a verifier", show=False),
         Binding("A", "part('tables', 'add_attack')", "Add an attack", show=False),
-        Binding("C", "part('tables', 'add_cascade')", "Add a cascade", show=False),
+        Binding("L", "part('tables', 'add_cascade')", "Add a cascade", show=False),
         Binding("minus", "part('tables', 'remove')", "Remove the table", show=False),
         Binding("delete,backspace", "reset", "Reset the field", show=False),
         Binding("ctrl+z", "part('work', 'undo')", "Undo or redo the last change", show=False),
