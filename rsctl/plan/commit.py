@@ -140,7 +140,7 @@ class _Writer:
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 self.done += 1
             else:
-                self._request(Task(run, number), table, [table.spec.model_run], attempt)
+                self._request(Task(run, number), table, table.spec.needs, attempt)
 
     def _request(
         self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
@@ -282,7 +282,10 @@ def _entry(
     sampled = isinstance(spec, CountSpec)
     return PlanEntry(
         model=entry.resolved.train.run_id,
-        parents=[parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
+        parents=[
+            *(parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless),
+            *(need for need in spec.needs if need != spec.model_run),
+        ],
         kind=RunKind(spec.folder),
         run=spec.run_id,
         tasks=numbers[spec.key],

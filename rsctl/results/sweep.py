@@ -11,10 +11,11 @@ from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError
-from rsctl.results.attacks import attack_spec, measure_attack
+from rsctl.results.attacks import attack_spec, attacked_classifier, measure_attack
 from rsctl.results.cascade import KIND, cascades_of, chosen_cascade, recorded
 from rsctl.results.contradictions import (
     Contradiction,
+    cascade_contradictions,
     describe_contradictions,
     find_contradictions,
     mark_contradicted,
@@ -135,6 +136,7 @@ def sweep_results(
             else recorded(wanted, found.level, strict=bool(cascade))
         )
         joined = mark_tuned(store, joined)
+        broken += cascade_contradictions(store, joined)
         found.notes += [*about_tuned(joined), *about]
         results = replace(
             results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
@@ -145,7 +147,7 @@ def sweep_results(
     runs |= {(RunKind.MODELS, entry.model) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
     notes = describe_contradictions(broken) + found.about(results) + skipped_records(folders)
-    mark_contradicted([*results.rows, *results.proved], broken)
+    mark_contradicted([*results.rows, *results.cascades, *results.proved], broken)
     notes += (
         too_few(found.asked)
         + too_few_to_confirm(attack_spec(row.spec) for row in results.attacked)
@@ -163,7 +165,7 @@ def _mark_settings(results: Results) -> None:
     for row in filter(lambda row: row.own, results.measurements):
         # Verifiers and attacks have their own tables, or a column that names them.
         name = "" if row.kind == "counts" else row.certificate
-        attack = (row.norm, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+        attack = (row.norm, attacked_classifier(attack_spec(row.spec))) if row.kind == "attacks" else ()
         groups.setdefault((row.kind, name, *attack), []).append(row)
     for several in groups.values():
         mark_varying(several)
