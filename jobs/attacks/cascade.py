@@ -14,7 +14,6 @@ probability at most, so no union over them is needed (intersection-union test, B
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -82,7 +81,8 @@ def joined(scores: Sequence[Tensor], taus: Sequence[float]) -> Tensor:
 def answers(counts: NDArray[np.int64], taus: Sequence[float]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """The level that answers and its class, (N,) each, where probabilities are the shares of these counts (N, K, classes)."""
     top, most = counts.argmax(axis=2), counts.max(axis=2)
-    exceeds = most > np.array([*taus, -math.inf]) * counts.sum(axis=2)
+    exceeds = most > np.array([*taus, 0.0]) * counts.sum(axis=2)
+    exceeds[:, -1] = True
     level = exceeds.argmax(axis=1)
     return level, top[np.arange(len(counts)), level]
 

@@ -9,6 +9,7 @@ import pytest
 from chain import Chain, tiny
 from test_broken import breaks, edit
 
+from rsctl.certificates.cascade import Cascade
 from rsctl.cluster.control import sweep_tasks
 from rsctl.cluster.prune import leftovers
 from rsctl.cluster.retry import _with_models
@@ -19,7 +20,6 @@ from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.report.tables.attacks import attack_values
 from rsctl.results.sweep import sweep_results
-from rsctl.store.layout import Run
 
 ATTACK = {"attack": "ddn", "target": "cascade", "steps": 15, "noises": 8, "n": 400}
 SWEEP: dict[str, Any] = {
@@ -37,15 +37,11 @@ def values_of(**changes: Any) -> dict[str, Any]:
     return values
 
 
-def attacked(chain: Chain) -> Run:
-    """The sweep with its attack, done; the attack's run."""
+def test_an_attack_on_a_cascade_needs_all_its_models_and_what_it_finds_within_a_radius_is_reported(
+    chain: Chain,
+) -> None:
     chain.run_all(values_of())
     (run,) = chain.store.runs("attacks")
-    return run
-
-
-def test_an_attack_on_a_cascade_needs_all_its_models_and_is_tabulated(chain: Chain) -> None:
-    run = attacked(chain)
     spec = run.spec
     assert isinstance(spec, AttackSpec)
     assert (spec.target, spec.sigma) == ("cascade", 0.25)
@@ -72,10 +68,7 @@ def test_an_attack_on_a_cascade_needs_all_its_models_and_is_tabulated(chain: Cha
     assert "Attacks on the cascade of σ = 0.4 → 0.25 (τ = 0.7), digits test" in shown.out
     assert attack_values(row)["before"] == [{"run": spec.before[0].model_run, "sigma": 0.4, "tau": 0.7}]
 
-
-def test_an_adversarial_image_within_the_radius_of_a_cascade_is_reported(chain: Chain) -> None:
-    run = attacked(chain)
-    (cascade,) = sweep_results(chain.store, "tiny").cascades
+    # An adversarial image within the radius.
     image = int(cascade.index[int(np.argmax(cascade.score))])
     edit(run, image, 0.001)
     results = sweep_results(chain.store, "tiny")
@@ -90,8 +83,6 @@ def test_an_adversarial_image_within_the_radius_of_a_cascade_is_reported(chain: 
     assert "BROKEN CERTIFICATE" in shown.err
 
     # Another threshold is another classifier.
-    from rsctl.certificates.cascade import Cascade
-
     assert sweep_results(chain.store, "tiny", cascade=Cascade((0.4, 0.25), (0.75,))).broken == []
     assert sweep_results(chain.store, "tiny", cascade=Cascade((0.25, 0.4), (0.7,))).broken == []
     assert len(sweep_results(chain.store, "tiny", cascade=Cascade((0.4, 0.25), (0.7,))).broken) == 1
