@@ -282,10 +282,7 @@ def _entry(
     sampled = isinstance(spec, CountSpec)
     return PlanEntry(
         model=entry.resolved.train.run_id,
-        parents=[
-            *(parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless),
-            *(need for need in spec.needs if need != spec.model_run),
-        ],
+        parents=[parent.run_id for parent in entry.resolved.parents if parent.run_id not in needless],
         kind=RunKind(spec.folder),
         run=spec.run_id,
         tasks=numbers[spec.key],
