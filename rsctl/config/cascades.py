@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
@@ -80,6 +80,15 @@ def _as_thresholds(value: Any) -> Any:
     return value
 
 
+Level = Annotated[CascadeLevel, BeforeValidator(_as_level, json_schema_input_type=float | str)]
+
+
+def _two(levels: list[CascadeLevel]) -> list[CascadeLevel]:
+    if len(levels) < 2:
+        raise ValueError("a cascade needs two levels at least")
+    return levels
+
+
 class CascadeOrigin(Parameters):
     """`tuned` of a `[[cascade]]`: the choice of its levels, order and thresholds, as `rsctl tune` prints it."""
 
@@ -96,9 +105,7 @@ class CascadeOrigin(Parameters):
 class CascadeTable(Parameters):
     """`[[cascade]]`: several runs as one classifier, certified from their counts."""
 
-    levels: list[Annotated[CascadeLevel, BeforeValidator(_as_level, json_schema_input_type=float | str)]] = (
-        Field(examples=[[0.25, 0.5]])
-    )
+    levels: Annotated[list[Level], AfterValidator(_two)] = Field(examples=[[0.25, 0.5]])
     """Its levels, in order: each a σ of the sweep, the id of a run, or a table such as `{ method = "smoothadv", sigma = 0.5 }` or
     `{ sweep = "other", sigma = 0.5 }`. Levels need Gaussian noise, a fixed n and the same images. Nothing is run beyond them."""
     tau: Annotated[float | list[float], BeforeValidator(_as_thresholds)] = Field(examples=[0.9])
@@ -106,13 +113,6 @@ class CascadeTable(Parameters):
 
     tuned: CascadeOrigin | None = Field(None, examples=[EXAMPLE_ORIGIN])
     """The choice of levels, order and tau, as `rsctl tune` prints it; tables name it."""
-
-    @field_validator("levels")
-    @classmethod
-    def _two(cls, value: list[CascadeLevel]) -> list[CascadeLevel]:
-        if len(value) < 2:
-            raise ValueError("a cascade needs two levels at least")
-        return value
 
     @model_validator(mode="after")
     def _thresholds(self) -> CascadeTable:

@@ -10,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from rsctl.catalog import known_datasets
 from rsctl.catalog.declare import Method, Model
+from rsctl.config.cascades import EXAMPLE_ORIGIN
 
 BASE: dict[str, Any] = {
     "name": "example",
@@ -73,6 +74,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "cascade": CASCADE,
     "cascade.levels": CASCADE,
     "cascade.tau": CASCADE,
+    "cascade.tuned": {"grid.sigma": [0.25, 0.5], "cascade": [{"levels": [0.25, 0.5], "tau": 0.9, "tuned": EXAMPLE_ORIGIN}]},
     "precision": {"precision.certification": "bf16"},
     "resources": {"resources.training.threads": 2},
     "grid": {"grid.sigma": [0.25, 0.5]},

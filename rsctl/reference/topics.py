@@ -67,7 +67,7 @@ GENERATED: dict[str, Callable[[], str]] = {
     "models": _listed("model"),
     "data sets": _listed("data set"),
     "noises": _listed("noise"),
-    **{f"keys {table}": _listed("key", f"{table}.") for table in ("training", "certification", "verification", "attack", "precision", "resources")},
+    **{f"keys {table}": _listed("key", f"{table}.") for table in ("training", "certification", "verification", "attack", "cascade", "precision", "resources")},
     "settings": _fields(Settings),
     "slurm profile": _fields(SlurmProfile),
     "local profile": _fields(LocalProfile),

@@ -185,6 +185,11 @@ class SweepResults:
         )
         return [RunResults(one) for one in results.cascades]
 
+    @cached_property
+    def cascades(self) -> list[RunResults]:
+        """The cascades of its sweep file."""
+        return [RunResults(one) for one in self.results().cascades]
+
     def frame(self, radii: Sequence[float] | None = None) -> Any:
         """The same as a pandas DataFrame."""
         return _pandas().DataFrame(self.rows(radii))

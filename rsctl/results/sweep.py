@@ -10,7 +10,7 @@ from rsctl.catalog import known_verifiers
 from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.results.attacks import attack_spec, attacked_classifier, measure_attack
 from rsctl.results.cascade import KIND, cascades_of, chosen_cascade, recorded
 from rsctl.results.contradictions import (
@@ -123,7 +123,7 @@ def sweep_results(
     for entry in each_once(entries, certificate, alpha, radii):
         found.load(entry)
     sampled = next((entry.radii for entry in entries if entry.kind is RunKind.COUNTS), ())
-    found.add_levels(wanted, radii or sampled)
+    wanted = [one for one in wanted if found.add_levels(one, radii or sampled, strict=bool(cascade))]
     logged, about_logs = measure_logs(imports, list(radii or sampled), certificate, alpha)
     results = Results(name, plan["description"], found.rows + logged, [], radii=radii)
     broken = find_contradictions(store, entries)
@@ -230,9 +230,12 @@ class _Loader:
                 short = loss(table.counts(), row.alpha or 0.0)
                 self.stopped.setdefault(row.stopping, []).append((self.rows[-1], short))
 
-    def add_levels(self, cascades: Sequence[CascadeEntry], radii: Sequence[float]) -> None:
-        """Load the levels that are no rows yet: those of other sweeps, as rows beside the sweep's own."""
-        for cascade in cascades:
+    def add_levels(self, cascade: CascadeEntry, radii: Sequence[float], *, strict: bool) -> bool:
+        """Load the levels that are no rows yet: those of other sweeps, as rows beside the sweep's own.
+
+        False, with a note, where one can't be read; if `strict` the error is raised.
+        """
+        try:
             for entry, sweep in zip(cascade.levels, cascade.sweeps, strict=True):
                 if self._key(entry) not in self._levels:
                     rows = list(self.rows)
@@ -240,6 +243,12 @@ class _Loader:
                         replace(entry, radii=list(radii or entry.radii), certificates=entry.certificates[:1])
                     )
                     self.rows = self.rows if sweep else rows
+        except UserError as error:
+            if strict:
+                raise
+            self.notes.append(f"Left out: the cascade {cascade.id}: {error}")
+            return False
+        return True
 
     def mark_others(self, cascades: Sequence[CascadeEntry]) -> None:
         """Name the sweep of the levels that are from another one."""

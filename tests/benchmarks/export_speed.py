@@ -1,6 +1,6 @@
 """How long `rsctl export` takes, and how much memory, for many runs: prints a table, with --json one document.
 
-    python tests/benchmarks/export_speed.py [--runs 300] [--rows 1000000] [--format csv] [--json]
+    python tests/benchmarks/export_speed.py [--runs 300] [--rows 1000000] [--format csv] [--cascade] [--json]
 
 The store is made beforehand (synthetic counts, compacted as finished runs are); each format is then exported
 by a process of its own, whose wall time and peak memory are what is reported, start of Python included.
@@ -33,14 +33,16 @@ CLASSES = 10
 N0, N = 100, 100_000
 
 
-def make_store(root: Path, runs: int, rows: int) -> None:
-    """A sweep `speed` of `runs` finished runs with `rows` images in all."""
+def make_store(root: Path, runs: int, rows: int, *, cascade: bool = False) -> None:
+    """A sweep `speed` of `runs` finished runs with `rows` images in all; with `cascade` each seed has one of three levels."""
     seeds = -(-runs // len(SIGMAS))
-    raw = {
+    raw: dict[str, object] = {
         "name": "speed", "dataset": "cifar10", "model": "resnet110", "method": "gaussian",
         "grid": {"sigma": SIGMAS, "seed": list(range(seeds))},
         "certification": {"n0": N0, "n": N, "certificates": ["cohen"], "max_images": -(-rows // (seeds * len(SIGMAS)))},
     }  # fmt: skip
+    if cascade:
+        raw["cascade"] = {"levels": [0.25, 0.5, 1.0], "tau": 0.9}
     os.environ["RSCTL_STORE"] = str(root)
     place = load_settings()
     plan = make_plan(build_sweep(raw, "speed", place.data), "speed")
@@ -103,11 +105,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=300)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--format", choices=FORMATS, action="append")
+    parser.add_argument("--cascade", action="store_true", help="with a cascade of three levels per seed")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        make_store(root, options.runs, options.rows)
+        make_store(root, options.runs, options.rows, cascade=options.cascade)
         found = [measure(root, form) for form in options.format or FORMATS]
     if options.json:
         print(json.dumps({"runs": options.runs, "rows": options.rows, "exports": found}))

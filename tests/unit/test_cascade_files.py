@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ from rsctl.report.figures.plots import KINDS
 from rsctl.report.figures.series import by_cascade, collect
 from rsctl.report.figures.titles import titles
 from rsctl.report.tables.formats import FORMATS, render
+from rsctl.results import open as open_results
 from rsctl.results.row_filter import RowFilter
 from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.layout import Run, Store
@@ -194,6 +196,8 @@ def test_exports_have_the_cascade_with_its_levels_by_default(tmp_path: Path) -> 
         text = " ".join(render(results, form).split())
         text = text.replace("\\u03c3", "σ").replace("\\u2192", "→").replace("\\u03c4", "τ")
         assert LABEL in text or "cascade of $\\sigma$ = 0.25 $\\to$ 0.5 ($\\tau$ = 0.7)" in text
+    (opened,) = open_results(store.sweep_folder("sweep")).cascades  # type: ignore[union-attr]
+    assert (opened.radius == found.radius).all()
     again = sweep_results(store, "sweep", cascade=row.run)
     assert (again.cascades[0].certified.radius == found.radius).all()
     assert [one.sigma for one in again.rows] == [0.25, 0.5]
@@ -219,6 +223,12 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
     assert [(one.method, one.sigma) for one in results.rows] == [
         ("gaussian", 0.25), ("gaussian", 0.5), ("consistency", 0.5),
     ], "a level of another sweep stands beside the sweep's own runs"  # fmt: skip
+    shown = {form: " ".join(render(results, form).split()) for form in FORMATS}
+    assert (
+        r"gaussian $\sigma$ = 0.25 $\to$ consistency (sweep=other) $\sigma$ = 0.5 ($\tau$ = 0.8)"
+        in shown["latex"]
+    )
+    assert all("gaussian → consistency (cascade of" in shown[form] for form in ("md", "csv"))
     values = json_of(results)
     assert {line["guarantee"] for line in values["rows"] if line["certificate"] == "cascade"} == {
         row.guarantee
@@ -226,6 +236,21 @@ def test_a_cascade_across_methods_and_sweeps_is_named_everywhere(tmp_path: Path)
     kept = {one.path for one in leftovers(place_of(tmp_path), ["other"], recent=-1)}
     assert runs[1].path not in kept, "deleting the other sweep keeps the level"
     assert run_of(store, "consistency", 0.25).path in kept
+
+
+def test_a_level_that_was_removed_leaves_the_rest_of_the_sweep(tmp_path: Path) -> None:
+    make_store(tmp_path, name="other", method="consistency", grid=SIGMAS)
+    store, _ = make_store(
+        tmp_path, grid=SIGMAS, cascade=[TWO, {"levels": [0.25, {"sweep": "other", "sigma": 0.5}], "tau": 0.8}]
+    )
+    shutil.rmtree(run_of(store, "consistency", 0.5).path)
+    results = sweep_results(store, "sweep")
+    assert [row.guarantee.endswith(LABEL) for row in results.cascades] == [True]
+    assert any("Left out: the cascade" in note and "spec.json" in note for note in results.notes)
+    told = status_text(status_values(place_of(tmp_path), "sweep"))
+    assert "can't be read" in told
+    with pytest.raises(InputError):
+        sweep_results(store, "sweep", cascade=store.sweep("sweep")["cascades"][1].id)
 
 
 def test_runs_are_levels_by_their_ids(tmp_path: Path) -> None:

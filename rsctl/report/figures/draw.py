@@ -68,9 +68,14 @@ def plot(
             raise InputError(
                 f"{sweep}: no cascade with finished images. Add [[cascade]] tables to its file, or give --cascade and --tau."
             )
+    elif len(panels) > MOST_PANELS and not cascade:
+        several = sum(bool(panel.group.first.levels) for panel in panels)
+        panels = [panel for panel in panels if not panel.group.first.levels]
+        notes += [f"Left out: {counted(several, 'cascade')}; --cascade draws one."] if several else []
     if len(panels) > MOST_PANELS:
+        one = ", or one with --cascade" if kind == "cascades" else ""
         raise InputError(
-            f"{sweep}: its runs form {len(panels)} groups (data set, images, certificate, n, alpha); a figure has at most {MOST_PANELS}. Select some with --method or --sigma."
+            f"{sweep}: its runs form {len(panels)} groups (data set, images, certificate, n, alpha); a figure has at most {MOST_PANELS}. Select some with --method or --sigma{one}."
         )
     if kind == "ecdf" and results.cascades:
         panels = [panel for panel in panels if not panel.group.first.levels]
