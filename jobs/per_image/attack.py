@@ -52,7 +52,5 @@ def _before(
     work: TaskContext, level: LevelBefore, images: Images, precision: str, device: torch.device
 ) -> tuple[Before, str]:
     """A level of a cascade before its last, and the SHA-256 of its model's file."""
-    model, sha256 = load_trained(
-        work.run.store.model(level.model_run).model_file, level.model_hash, images.shape
-    )
+    model, sha256 = load_trained(work.run.store.model(level.run).model_file, level.hash, images.shape)
     return Before(Executed(model, precision).to(device).eval(), level.sigma, level.tau), sha256

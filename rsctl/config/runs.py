@@ -245,15 +245,9 @@ CONFIRMATIONS = 14
 """Most confirmations of an adversarial image of the smoothed classifier, which share the attack's alpha."""
 
 
-class LevelBefore(BaseModel):
+class LevelBefore(Origin):
     """A level of an attacked cascade before its last."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
-
-    model_hash: str
-    """Hash of its TrainSpec."""
-    model_run: str = Field(json_schema_extra={"identity": False})
-    """Its run."""
     sigma: float
     tau: float
     """Threshold that a class's probability must exceed for this level to return it."""
@@ -289,7 +283,7 @@ class AttackSpec(DrawnSpec):
 
     @property
     def needs(self) -> list[str]:
-        return list(dict.fromkeys([*(level.model_run for level in self.before), self.model_run]))
+        return list(dict.fromkeys([*(level.run for level in self.before), self.model_run]))
 
     @property
     def run_id(self) -> str:

@@ -28,7 +28,7 @@ def attacked_cascades(
             continue
         row: PlannedRow = last.item
         before = [
-            LevelBefore(model_hash=one.train.hash, model_run=one.train.run_id, sigma=one.count.sigma, tau=tau)
+            LevelBefore(hash=one.train.hash, run=one.train.run_id, sigma=one.count.sigma, tau=tau)
             for one, tau in zip(others, cascade.taus, strict=True)
         ]
         resolved = row.resolved

@@ -209,9 +209,9 @@ class Measurement:
     @property
     def cascade_text(self) -> str:
         """`cascade of σ = 0.25 → 0.5, τ = 0.9`, with a mark where it was tuned on the images of the measurement."""
-        levels = levels_text([one.sigma for one in self.levels], self.level_names)
-        told = ", tuned on these images" if self.tuning and self.tuning.here else ""
-        return f"cascade of {levels}, τ = {arrows(self.taus)}{told}"
+        levels, here = [one.sigma for one in self.levels], self.tuning and self.tuning.here
+        told = ", tuned on these images" if here else ""
+        return f"cascade of {levels_text(levels, self.level_names)}, τ = {arrows(self.taus)}{told}"
 
     @property
     def counted(self) -> bool:
@@ -250,9 +250,8 @@ class Measurement:
     @property
     def progress(self) -> str:
         """Progress of an incomplete run; empty for a complete one."""
-        if self.images >= self.planned:
-            return ""
-        return f"{self.images} of {counted(self.planned, 'image')} finished"
+        done = self.images >= self.planned
+        return "" if done else f"{self.images} of {counted(self.planned, 'image')} finished"
 
     @cached_property
     def score(self) -> NDArray[np.float64]:

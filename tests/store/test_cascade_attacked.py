@@ -66,7 +66,7 @@ def test_an_attack_on_a_cascade_needs_all_its_models_and_what_it_finds_within_a_
     shown = chain.cli("export", "tiny")
     assert shown.code == 0
     assert "Attacks on the cascade of σ = 0.4 → 0.25 (τ = 0.7), digits test" in shown.out
-    assert attack_values(row)["before"] == [{"run": spec.before[0].model_run, "sigma": 0.4, "tau": 0.7}]
+    assert attack_values(row)["before"] == [{"run": spec.before[0].run, "sigma": 0.4, "tau": 0.7}]
 
     # An adversarial image within the radius.
     image = int(cascade.index[int(np.argmax(cascade.score))])

@@ -75,7 +75,7 @@ def attack_values(row: Measurement) -> dict[str, Any]:
         "run": row.run, "method": row.method, "settings": row.label, "model": row.model, "dataset": row.dataset,
         "split": row.split, "sigma": row.sigma, "seed": row.seed, "attack": spec.attack, "target": spec.target,
         "norm": spec.norm, "noises": spec.noises, "n": spec.n, "alpha": spec.alpha,
-        **({"before": [{"run": one.model_run, "sigma": one.sigma, "tau": one.tau} for one in spec.before]} if spec.before else {}),
+        **({"before": [{"run": one.run, "sigma": one.sigma, "tau": one.tau} for one in spec.before]} if spec.before else {}),
         "parameters": spec.parameters, "images": row.images, "planned": row.planned,
         "misclassified": float((row.distance == 0).mean()) if row.images else None,
         "found": float(np.isfinite(right).mean()) if len(right) else None,
