@@ -203,15 +203,14 @@ class Measurement:
         return self._draws("n0")
 
     def _draws(self, key: str) -> int | None:
-        alike = len({getattr(one, key) for one in self.levels}) < 2
-        return getattr(self.logged or self.spec, key, None) if alike else None
+        differ = len({getattr(one, key) for one in self.levels}) > 1
+        return None if differ else getattr(self.logged or self.spec, key, None)
 
     @property
     def cascade_text(self) -> str:
         """`cascade of σ = 0.25 → 0.5, τ = 0.9`, with a mark where it was tuned on the images of the measurement."""
-        levels, here = [one.sigma for one in self.levels], self.tuning and self.tuning.here
-        told = ", tuned on these images" if here else ""
-        return f"cascade of {levels_text(levels, self.level_names)}, τ = {arrows(self.taus)}{told}"
+        levels = levels_text([one.sigma for one in self.levels], self.level_names)
+        return f"cascade of {levels}, τ = {arrows(self.taus)}{self.tuning.mark if self.tuning else ''}"
 
     @property
     def counted(self) -> bool:
@@ -268,9 +267,8 @@ class Measurement:
     @property
     def wrong_claims(self) -> int | None:
         """Upper bound, with probability 1 − `RHO`, on the number of wrongly certified images at any radius; None where unproved."""
-        return (
-            None if self.failure is None or not self.images else wrong_claims(self.images, self.failure, RHO)
-        )
+        failure = self.failure
+        return None if failure is None or not self.images else wrong_claims(self.images, failure, RHO)
 
     def proved(self, cell: Cell) -> float:
         """Lower bound on robust accuracy on these images, for all radii at once with probability 1 − `RHO`; NaN if unproved."""

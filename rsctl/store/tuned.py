@@ -32,6 +32,11 @@ class Tuning:
     own_draws: bool
     """The choice was made by counts of a level's own run."""
 
+    @property
+    def mark(self) -> str:
+        """The end of a cascade's name; empty where it was tuned on other images."""
+        return ", tuned on these images" if self.here else ""
+
 
 @with_config(STRICT)
 class TunedRecord(TypedDict):
