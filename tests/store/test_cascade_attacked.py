@@ -16,6 +16,9 @@ from rsctl.cluster.retry import _with_models
 from rsctl.config.runs import AttackSpec
 from rsctl.config.sweep import build_sweep
 from rsctl.config.validate import Invalid
+from rsctl.plan.describe import describe
+from rsctl.plan.forward import Footprint
+from rsctl.plan.memory import evaluated
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
 from rsctl.report.tables.attacks import attack_values
@@ -86,6 +89,21 @@ def test_an_attack_on_a_cascade_needs_all_its_models_and_what_it_finds_within_a_
     assert sweep_results(chain.store, "tiny", cascade=Cascade((0.4, 0.25), (0.75,))).broken == []
     assert sweep_results(chain.store, "tiny", cascade=Cascade((0.25, 0.4), (0.7,))).broken == []
     assert len(sweep_results(chain.store, "tiny", cascade=Cascade((0.4, 0.25), (0.7,))).broken) == 1
+
+
+def test_the_plan_names_the_attacked_cascade_and_reckons_with_the_memory_of_all_its_networks(
+    chain: Chain,
+) -> None:
+    plan = make_plan(build_sweep(values_of(), "sweep.toml", chain.place.data), "sweep.toml", chain.store)
+    assert (
+        "attacked by ddn (l2, cascade of σ = 0.4 → 0.25)" in describe(plan, chain.place, only_known=True).text
+    )
+    single = {**values_of(), "attack": {**ATTACK, "target": "smoothed"}}
+    smoothed = make_plan(build_sweep(single, "sweep.toml", chain.place.data), "sweep.toml", chain.store)
+    parts = Footprint(1e6, 1e6, 1e6, 1e6, 1e6, 1e6)
+    (of_cascade,) = (one for one in plan.tables.values() if isinstance(one.spec, AttackSpec))
+    of_level = next(one for one in smoothed.tables.values() if isinstance(one.spec, AttackSpec))
+    assert evaluated(of_cascade, parts) == 2 * evaluated(of_level, parts)
 
 
 @pytest.mark.parametrize(
