@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 from typing import Any, Generic, TypeVar
 
 from rsctl.config.cascades import CascadeLevel
@@ -48,8 +49,15 @@ class Candidate(Generic[Item]):
             and level.sigma in (None, self.count.sigma)
             and level.seed in (None, self.train.seed)
             and name in (None, self.train.method)
-            and all(self.train.hyperparameters.get(key) == value for key, value in parameters)
+            and all(self._has(key, value) for key, value in parameters)
         )
+
+    def _has(self, key: str, value: Any) -> bool:
+        """True where the method has this hyper-parameter; a checkpoint's file is given by its path or the end of it."""
+        if key == "file" and isinstance(value, str):
+            wanted = PurePath(value).parts
+            return bool(wanted) and PurePath(self.train.file).parts[-len(wanted) :] == wanted
+        return bool(self.train.hyperparameters.get(key) == value)
 
 
 def _method(method: str | dict[str, Any] | None) -> list[Any]:
@@ -80,7 +88,8 @@ def combine(levels: Sequence[CascadeLevel], candidates: Sequence[Candidate[Item]
 
     Raises InputError where there is none, where a run would be two levels, and where a level could be several runs.
     """
-    unique = list({one.key: one for one in candidates}.values())
+    # The first of each: a run that a grid names repeatedly is one, and one that two sweeps have is in both.
+    unique = list({(one.sweep, *one.key): one for one in reversed(candidates)}.values())[::-1]
     stated = [level.sigma for level in levels if level.free]
     if None not in stated and len(set(stated)) < len(stated):
         raise InputError("its levels need different σ, by which the runs of a sweep are found.")
@@ -157,6 +166,7 @@ def _of_context(
             left = [one for one in left if one.train.method == context.method] or left
         if len({one.train.seed for one in left}) > 1 and context.seed is not None:
             left = [one for one in left if one.train.seed == context.seed]
+    left = list({one.key: one for one in left}.values())
     if len(left) > 1:
         # Of a model certified at several σ and one trained at this σ the latter is meant.
         left = [one for one in left if one.train.sigma == one.count.sigma] or left

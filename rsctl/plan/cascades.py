@@ -59,7 +59,7 @@ def planned_cascades(
     if not sweep.cascades:
         return [], []
     own = [_candidate(row, row.table.spec) for row in rows if isinstance(row.table.spec, CountSpec)]
-    mine: dict[tuple[str, str], Candidate[Any]] = {one.key: one for one in own}
+    mine: dict[tuple[str, str], Candidate[Any]] = {one.key: one for one in reversed(own)}
     for number, table in enumerate(sweep.cascades):
         key = f"cascade.{number}.levels"
         try:

@@ -149,6 +149,20 @@ def test_a_cascade_is_a_row_without_tasks_of_its_own(cascaded: Synthetic, drive:
     drive(steps, (200, 40))
 
 
+def test_tasks_of_a_level_in_another_sweep_are_not_counted_in_this_one(synthetic: Synthetic) -> None:
+    file = synthetic.place.store.parent / "going.toml"
+    level = '{ sweep = "finished", sigma = 0.5 }'
+    file.write_text(file.read_text() + f"\n[[cascade]]\nlevels = [0.12, {level}]\ntau = 0.7\n")
+    plan = make_plan(load_sweep(file, synthetic.place.data), str(file), synthetic.store)
+    commit(plan, synthetic.place, update=True)
+    sweep = next(sweep for sweep in Watcher().poll().sweeps if sweep.name == "going")
+    *runs, cascade = sweep.runs
+    assert set(sweep.tasks) == {task for run in runs for task in run.tasks}
+    other = {f"counts/{synthetic.counts('finished')[1].id}/{number}" for number in (0, 1)}
+    assert other < {task.key for task in cascade.tasks}
+    assert cascade.name == "gaussian σ 0.12 → gaussian (sweep finished) σ 0.5 · cascade · τ 0.7"
+
+
 def test_a_run_is_cancelled_with_its_model_though_a_cascade_has_it(cascaded: Synthetic) -> None:
     sweep = next(sweep for sweep in Watcher().poll().sweeps if sweep.name == "finished")
     names, _, shared = _to_cancel(sweep, sweep.runs[1], None)

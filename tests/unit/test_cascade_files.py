@@ -18,6 +18,7 @@ from test_cascades import by_hand
 from rsctl.cli.app import run as rsctl
 from rsctl.cluster.prune import leftovers
 from rsctl.cluster.status import status_text, status_values
+from rsctl.config.cascades import CascadeLevel
 from rsctl.config.settings import Place, Settings
 from rsctl.config.sweep import build_sweep
 from rsctl.config.validate import Invalid
@@ -174,6 +175,18 @@ def test_a_level_with_several_settings_is_told_apart_by_them(tmp_path: Path) -> 
     assert len(plan(tmp_path, TWO, **several).cascades) == 3
 
 
+@pytest.mark.parametrize(
+    ("file", "fits"), [("a.pth", True), ("nets/a.pth", True), ("/data/nets/a.pth", True), ("b.pth", False), ("other/a.pth", False)]
+)  # fmt: skip
+def test_a_checkpoint_is_a_level_by_its_file(tmp_path: Path, file: str, fits: bool) -> None:
+    one = plan(tmp_path, TWO).cascades[0].levels[0]
+    taken = replace(
+        one, train=one.train.model_copy(update={"method": "checkpoint", "file": "/data/nets/a.pth"})
+    )
+    level = CascadeLevel(method={"name": "checkpoint", "file": file}, sigma=0.25)
+    assert taken.fits(level) == fits
+
+
 def test_a_method_without_a_level_is_a_note(tmp_path: Path) -> None:
     found = plan(tmp_path, TWO, method=["gaussian", {"name": "consistency", "grid": {"sigma": [0.5]}}])
     assert names(found) == ["gaussian σ = 0.25 → 0.5, τ = 0.7"]
@@ -260,6 +273,23 @@ def test_runs_are_levels_by_their_ids(tmp_path: Path) -> None:
         (one,) = plan(tmp_path, {"levels": [0.25, level], "tau": 0.9}).cascades
         assert one.levels[1].run == run.id
         assert one.levels[1].sweep == "other"
+
+
+def test_a_run_that_two_sweeps_have_is_this_ones(tmp_path: Path) -> None:
+    for name in ("other", "third"):
+        make_store(
+            tmp_path,
+            name=name,
+            grid={"sigma": [0.25, 1.0]},
+            counts=False,
+            certification={"n0": 10, "n": 1000},
+        )
+    for first in (0.25, {"sweep": "other", "sigma": 0.25}):
+        (one,) = plan(tmp_path, {"levels": [first, {"sweep": "other", "sigma": 1.0}], "tau": 0.9}).cascades
+        assert [level.sweep for level in one.levels] == ["", "other"]
+    run = one.levels[1].run
+    (one,) = plan(tmp_path, {"levels": [0.25, run], "tau": 0.9}).cascades
+    assert one.levels[1].run == run
 
 
 def test_only_wanted_cascades_are_exported(tmp_path: Path) -> None:
