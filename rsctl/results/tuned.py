@@ -43,8 +43,8 @@ def _of_origin(row: Measurement, origin: Tuning) -> Measurement:
     row = replace(row, tuning=origin)
     if not (origin.here and origin.own_draws):
         return row
-    classifier = Cascade(tuple(one.sigma for one in row.levels), tuple(row.taus)).guarantee.classifier
-    told = Guarantee("heuristic", classifier, remark="chosen by these draws")
+    rule = Cascade(tuple(one.sigma for one in row.levels), tuple(row.taus), row.level_names)
+    told = Guarantee("heuristic", rule.guarantee.classifier, remark="chosen by these draws")
     return replace(row, failure=None, guarantee=told.label(row.alpha or 0.0, row.arithmetic))
 
 

@@ -88,7 +88,7 @@ def every_tuned(store: Store) -> Iterator[tuple[str, TunedRecord]]:
 
 
 def record_tuned(store: Store, sweep: str, found: Sequence[TunedRecord]) -> None:
-    """Add choices to those of a sweep: whoever exports them on the same images later is told."""
+    """Add choices to those of a sweep, so that later tables of the same images can mark them."""
     choices = tuned_on(store, sweep)
     choices += [one for one in found if one not in choices]
     replace(store.sweep_folder(sweep) / FILE, to_json({"choices": choices}))
