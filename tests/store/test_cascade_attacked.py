@@ -21,6 +21,8 @@ from rsctl.plan.forward import Footprint
 from rsctl.plan.memory import evaluated
 from rsctl.plan.plan import make_plan
 from rsctl.plan.tasks import Task
+from rsctl.report.figures.draw import plot
+from rsctl.report.figures.series import collect
 from rsctl.report.tables.attacks import attack_values
 from rsctl.results.sweep import sweep_results
 
@@ -70,6 +72,17 @@ def test_an_attack_on_a_cascade_needs_all_its_models_and_what_it_finds_within_a_
     assert shown.code == 0
     assert "Attacks on the cascade of σ = 0.4 → 0.25 (τ = 0.7), digits test" in shown.out
     assert attack_values(row)["before"] == [{"run": spec.before[0].run, "sigma": 0.4, "tau": 0.7}]
+
+    panels, _ = collect(chain.store, "tiny")
+    assert {panel.group.first.certificate: len(panel.attacked) for panel in panels} == {
+        "cohen": 0,
+        "cascade": 1,
+    }
+    plot(chain.store, "tiny", chain.folder / "curve.svg")
+    assert (
+        "the cascade of σ = 0.4 → 0.25 (τ = 0.7), under attack by ddn"
+        in (chain.folder / "curve.svg").read_text()
+    )
 
     # An adversarial image within the radius.
     image = int(cascade.index[int(np.argmax(cascade.score))])
