@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from jobs.attacks import Attacker, Classify, Found, fooled
-from jobs.attacks.smoothed import Smoothed
+from jobs.attacks.cascade import SmoothedCascade
+from jobs.attacks.smoothed import Confirming, Smoothed
 from jobs.random import generator
 from rsctl.errors import InputError, RefusedError
 
@@ -31,6 +32,15 @@ class Attacked(Found):
     """(N,) int64: the class of the unchanged image, of the smoothed classifier the one with most votes."""
 
 
+@dataclass(frozen=True)
+class Before:
+    """A level of a cascade before its last."""
+
+    model: nn.Module
+    sigma: float
+    tau: float
+
+
 class AttackSearch:
     """An attack on one model.
 
@@ -39,12 +49,14 @@ class AttackSearch:
 
     `module` and the complete `parameters` are the attack's own. `model` is f as executed, in eval mode on `device`: images
     (B, C, H, W) in [0, 1], of `shape` each, → logits (B, classes). The distance is kept small in `norm`, `l2` or `linf`. With
-    sigma = 0 the base model is attacked, else the smoothed classifier (`Smoothed`). Keys of all random numbers begin with `key`.
+    sigma = 0 the base model is attacked, else the smoothed classifier (`Smoothed`); with `before` the cascade of these levels and
+    it (`SmoothedCascade`). Keys of all random numbers begin with `key`.
     """
 
     def __init__(
         self, module: str, parameters: Mapping[str, Any], model: nn.Module, classes: int, shape: tuple[int, int, int], *, norm: str,
         sigma: float = 0.0, noises: int = 0, n: int = 0, alpha: float = 0.0, key: Sequence[int | str], device: torch.device,
+        before: Sequence[Before] = (),
     ) -> None:  # fmt: skip
         self.prepare = importlib.import_module(module).prepare
         self.parameters, self.model, self.norm = parameters, model.requires_grad_(False), norm
@@ -56,12 +68,20 @@ class AttackSearch:
                 f"attack: topk = {self.topk} must be less than the number of classes, {classes}."
             )
         rows = max(16, min(ROWS, PIXELS // math.prod(shape)))
-        self.smoothed: Smoothed | None = None
+        self.smoothed: Confirming | None = None
         if sigma:
-            self.smoothed = Smoothed(
-                model=model, classes=classes, sigma=sigma, noises=noises, n=n, alpha=alpha, topk=self.topk, key=key, device=device, rows=rows,
-                fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
-            )  # fmt: skip
+            last = len(before)
+            levels = [
+                Smoothed(
+                    one, classes, sigma=level, noises=noises, n=n, alpha=alpha, topk=self.topk, device=device, rows=rows,
+                    key=(*key, "level", k) if k < last else key,
+                    fresh=parameters.get("noise", "fresh") == "fresh", average=str(parameters.get("average", "probabilities")),
+                )
+                for k, (one, level) in enumerate([*((b.model.requires_grad_(False), b.sigma) for b in before), (model, sigma)])
+            ]  # fmt: skip
+            self.smoothed = SmoothedCascade(levels, [one.tau for one in before]) if before else levels[0]
+        if before and (not sigma or self.topk != 1):
+            raise InputError("attack: a cascade is attacked with sigma above 0 and topk = 1.")
         self.batch = max(1, rows // noises) if sigma else min(IMAGES, rows)
         """Images attacked together."""
 
@@ -90,10 +110,10 @@ class AttackSearch:
         return self._settled(found, images, fooled(scores, labels, self.topk), scores.argmax(dim=1))
 
     def _smoothed(
-        self, target: Smoothed, images: Tensor, labels: Tensor, positions: Sequence[int], count: int
+        self, target: Confirming, images: Tensor, labels: Tensor, positions: Sequence[int], count: int
     ) -> Attacked:
         votes = target.votes(images[:count], labels[:count], positions[:count], 0)
-        votes = np.pad(votes, [(0, len(images) - count), (0, 0), (0, 0)])
+        votes = np.pad(votes, [(0, len(images) - count)] + [(0, 0)] * (votes.ndim - 1))
         wrong = target.wrong(votes, labels)
         classify = target.classify(positions)
         found = self._attacker(lambda at: finite(classify(at)), positions).search(images, labels)
@@ -101,7 +121,7 @@ class AttackSearch:
         found.distance[count:] = math.inf
         found.distance[wrong] = math.inf
         found = target.confirm(found, images, labels, positions, self.norm)
-        predicted = torch.from_numpy(votes[:, 1].argmax(axis=1)).to(labels.device)
+        predicted = torch.from_numpy(target.predicted(votes)).to(labels.device)
         return self._settled(found, images, wrong, predicted)
 
     def _attacker(self, classify: Classify, positions: Sequence[int]) -> Attacker:

@@ -12,8 +12,8 @@ called adversarial.
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -40,33 +40,125 @@ FINEST = 0.25
 """Units, between the last image that wasn't confirmed and the first that was."""
 
 
-@dataclass(kw_only=True)
-class Smoothed:
-    """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack."""
+class Confirming(ABC):
+    """A smoothed classifier to attack, whose adversarial images are confirmed by `n` draws with failure probability `alpha` each.
 
-    model: nn.Module
-    """f as executed, on `device`: images (B, C, H, W) → logits (B, classes)."""
-    classes: int
-    sigma: float
-    noises: int
-    """m, per image and call."""
-    fresh: bool
-    """Every call draws new noises; else each sees the same ones."""
-    average: str
-    """`probabilities`: scores and gradient are of log (1/m) Σ F(x + ε_i). `losses`: the scores are the same, their gradient is that of
-    (1/m) Σ log F(x + ε_i) (Campbell 2020, equation 9)."""
-    key: Sequence[int | str]
-    n: int
-    """Draws of a confirmation."""
-    alpha: float
-    """Failure probability of a confirmation, per image."""
-    topk: int
-    rows: int
-    """Most noisy images in one pass of the model; more are recomputed in the backward pass to save memory."""
-    device: torch.device
+    `sigma` is the unit in which found images are moved on; votes are counts (N, 2, …, classes).
+    """
 
+    def __init__(self, sigma: float, n: int, alpha: float) -> None:
+        self.sigma, self.n, self.alpha = sigma, n, alpha
+
+    @abstractmethod
     def classify(self, positions: Sequence[int]) -> Classify:
         """Scores of the images at these positions; an image's noises depend on its position and the call's number alone."""
+
+    @abstractmethod
+    def votes(
+        self, images: Tensor, labels: Tensor, positions: Sequence[int], trial: int
+    ) -> NDArray[np.int64]:
+        """Selection and estimation counts (N, 2, …, classes). Each trial has noise of its own, which no certificate was drawn from."""
+
+    @abstractmethod
+    def p_values(self, votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N,): of "the classifier returns the label"."""
+
+    @abstractmethod
+    def predicted(self, votes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,): the class that the estimation votes give."""
+
+    def wrong(self, votes: NDArray[np.int64], labels: Tensor) -> Tensor:
+        """(N,) bool: where these votes confirm that g doesn't return the label."""
+        p = self.p_values(votes, labels.cpu().numpy())
+        return torch.from_numpy(p <= self.alpha / CONFIRMATIONS).to(labels.device)
+
+    def confirm(
+        self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
+    ) -> Found:
+        """Confirm that g itself misclassifies: found images are moved on, away from their original, until it does.
+
+        Luck decides which of them a few noises call wrong first, so most lie somewhat before the boundary of g. The
+        way to go doubles until g is seen to be wrong, and is then narrowed down. Those that never are wrong count as
+        not found. `alpha` is shared among all trials.
+        """
+        confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
+        low = torch.zeros_like(found.distance)
+        high = torch.full_like(low, math.inf)
+        open_ = torch.isfinite(found.distance)
+        for trial in range(1, CONFIRMATIONS):
+            # First as it was found, then doubling; where one was wrong, the middle between it and the last that wasn't.
+            push = torch.where(
+                high.isinf(), 0.25 * 2.0 ** (trial - 1) if trial > 1 else 0.0, (low + high) / 2
+            )
+            open_ &= (high.isinf() & (trial <= DOUBLINGS)) | (
+                high.isfinite() & (high > 0) & (high - low > FINEST)
+            )
+            rows = open_.nonzero()[:, 0]
+            if not len(rows):
+                continue
+            at = self._further(images[rows], found.image[rows], push[rows])
+            where = [positions[row] for row in rows.tolist()]
+            wrong = self.wrong(self.votes(at, labels[rows], where, trial), labels[rows])
+            confirmed.image[rows[wrong]] = at[wrong]
+            high[rows[wrong]] = push[rows[wrong]]
+            low[rows[~wrong]] = push[rows[~wrong]]
+        confirmed_rows = high.isfinite()
+        confirmed.distance[confirmed_rows] = distances(
+            images[confirmed_rows], confirmed.image[confirmed_rows], norm
+        )
+        return confirmed
+
+    def _further(self, images: Tensor, found: Tensor, push: Tensor) -> Tensor:
+        """Found images moved on by `push` (N,) units of 4σ/√n in ℓ2: about the distance at which n draws tell two classes apart."""
+        away = found.double() - images.double()
+        length = torch.linalg.vector_norm(away.flatten(1), dim=1)
+        further = (1 + push * 4 * self.sigma / math.sqrt(self.n) / length)[:, None, None, None]
+        shifted = (images.double() + further * away).float().clamp(0, 1)
+        return torch.where((push > 0)[:, None, None, None], shifted, found)
+
+
+class Smoothed(Confirming):
+    """g(x) = argmax P(f(x + ε) = c), ε ~ N(0, σ²I), to attack.
+
+    Parameters
+    ----------
+    model
+        f as executed, on `device`: images (B, C, H, W) → logits (B, classes).
+    noises
+        m, per image and call.
+    fresh
+        Every call draws new noises; else each sees the same ones.
+    average
+        `probabilities`: scores and gradient are of log (1/m) Σ F(x + ε_i). `losses`: the scores are the same, their
+        gradient is that of (1/m) Σ log F(x + ε_i) (Campbell 2020, equation 9).
+    rows
+        Most noisy images in one pass of the model; more are recomputed in the backward pass to save memory.
+    n, alpha
+        Draws of a confirmation, and its failure probability per image.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        classes: int,
+        *,
+        sigma: float,
+        noises: int,
+        fresh: bool,
+        average: str,
+        key: Sequence[int | str],
+        n: int,
+        alpha: float,
+        topk: int,
+        rows: int,
+        device: torch.device,
+    ) -> None:
+        super().__init__(sigma, n, alpha)
+        self.model, self.classes, self.noises = model, classes, noises
+        self.fresh, self.average, self.key, self.rows = fresh, average, tuple(key), rows
+        self.topk, self.device = topk, device
+
+    def classify(self, positions: Sequence[int]) -> Classify:
         calls = 0
 
         def scores(images: Tensor) -> Tensor:
@@ -124,54 +216,13 @@ class Smoothed:
             pass
         return torch.stack([image.counts for image in under_way]).numpy()
 
-    def wrong(self, votes: NDArray[np.int64], labels: Tensor) -> Tensor:
-        """(N,) bool: where these votes confirm that g doesn't return the label."""
-        p = outvoted(votes, labels.cpu().numpy(), self.topk)
-        return torch.from_numpy(p <= self.alpha / CONFIRMATIONS).to(labels.device)
+    def p_values(self, votes: NDArray[np.int64], labels: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(N,): of "the label is among the `topk` likeliest classes"."""
+        return outvoted(votes, labels, self.topk)
 
-    def confirm(
-        self, found: Found, images: Tensor, labels: Tensor, positions: Sequence[int], norm: str
-    ) -> Found:
-        """Confirm that g itself misclassifies: found images are moved on, away from their original, until it does.
-
-        Luck decides which of them a few noises call wrong first, so most lie somewhat before the boundary of g. The
-        way to go doubles until g is seen to be wrong, and is then narrowed down. Those that never are wrong count as
-        not found. `alpha` is shared among all trials.
-        """
-        confirmed = Found(torch.full_like(found.distance, math.inf), images.clone())
-        low = torch.zeros_like(found.distance)
-        high = torch.full_like(low, math.inf)
-        open_ = torch.isfinite(found.distance)
-        for trial in range(1, CONFIRMATIONS):
-            # First as it was found, then doubling; where one was wrong, the middle between it and the last that wasn't.
-            push = torch.where(
-                high.isinf(), 0.25 * 2.0 ** (trial - 1) if trial > 1 else 0.0, (low + high) / 2
-            )
-            open_ &= (high.isinf() & (trial <= DOUBLINGS)) | (
-                high.isfinite() & (high > 0) & (high - low > FINEST)
-            )
-            rows = open_.nonzero()[:, 0]
-            if not len(rows):
-                continue
-            at = self._further(images[rows], found.image[rows], push[rows])
-            where = [positions[row] for row in rows.tolist()]
-            wrong = self.wrong(self.votes(at, labels[rows], where, trial), labels[rows])
-            confirmed.image[rows[wrong]] = at[wrong]
-            high[rows[wrong]] = push[rows[wrong]]
-            low[rows[~wrong]] = push[rows[~wrong]]
-        confirmed_rows = high.isfinite()
-        confirmed.distance[confirmed_rows] = distances(
-            images[confirmed_rows], confirmed.image[confirmed_rows], norm
-        )
-        return confirmed
-
-    def _further(self, images: Tensor, found: Tensor, push: Tensor) -> Tensor:
-        """Found images moved on by `push` (N,) units of 4σ/√n in ℓ2: about the distance at which n draws tell two classes apart."""
-        away = found.double() - images.double()
-        length = torch.linalg.vector_norm(away.flatten(1), dim=1)
-        further = (1 + push * 4 * self.sigma / math.sqrt(self.n) / length)[:, None, None, None]
-        shifted = (images.double() + further * away).float().clamp(0, 1)
-        return torch.where((push > 0)[:, None, None, None], shifted, found)
+    def predicted(self, votes: NDArray[np.int64]) -> NDArray[np.int64]:
+        """(N,): the class with most estimation votes."""
+        return np.asarray(votes[:, 1].argmax(axis=1))
 
 
 def outvoted(counts: NDArray[np.int64], labels: NDArray[np.int64], topk: int) -> NDArray[np.float64]:

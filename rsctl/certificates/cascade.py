@@ -69,7 +69,7 @@ class Cascade:
     )
     use_when = (
         "When no single σ is good at small and at large radii. Choose levels, order and τ on held-out images "
-        '(`split = "val"`). Levels need Gaussian noise and a fixed n, on the same images.'
+        '(`split = "val"`): `rsctl tune SWEEP --for 0.5` does. Levels need Gaussian noise and a fixed n, on the same images.'
     )
 
     guarantees = (
@@ -113,16 +113,17 @@ class Cascade:
         Abstains (predicted -1, radius 0) where the last level has no certificate and no level before it decides. Raises
         RefusedError for tables of other levels, of different images or classes, or that `cohen` would refuse.
         """
-        alpha = self._spendable(tables, alpha)
-        share = alpha / (2 * len(tables) - 1)
+        alpha = self.spendable(tables, alpha)
+        share = share_of(alpha, len(tables))
         *before, last = tables
-        classes, radius, at_cap = _last(last, share)
+        classes, radius, at_cap = last_level(last, share)
         for table, tau in zip(reversed(before), reversed(self.taus), strict=True):
-            classes, radius, at_cap = _in_front(table, tau, share, classes, radius, at_cap)
+            level = level_bounds(table, share)
+            classes, radius, at_cap = in_front(level, float(ndtri(tau)), classes, radius, at_cap)
         return Certified(classes.astype(np.int64), radius, at_cap & (radius > 0))
 
-    def _spendable(self, tables: Sequence[CountTable], alpha: float) -> float:
-        """Return what the bounds may spend of alpha; each table in exact arithmetic takes its part."""
+    def spendable(self, tables: Sequence[CountTable], alpha: float) -> float:
+        """What the bounds may spend of alpha; each table in exact arithmetic takes its part. Raises RefusedError as `certify`."""
         require_alpha(alpha)
         if tuple(table.sigma for table in tables) != self.sigmas:
             raise RefusedError(
@@ -147,8 +148,37 @@ class Cascade:
         return left
 
 
-def _last(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
-    """Return class, radius and whether it is at its cap, of the last level alone; class -1 and radius 0 without a certificate."""
+def share_of(alpha: float, levels: int) -> float:
+    """The share of alpha of each bound: two per level but the last, whose two bounds (`runner-up`) split one."""
+    return alpha / (2 * levels - 1)
+
+
+@dataclass(frozen=True)
+class LevelBounds:
+    """Bounds of a level in front of others, each (N,): its class, and z(L), z(V) and z(U) of the module's docstring."""
+
+    sigma: float
+    chosen: Ints
+    z_low: Floats
+    z_others: Floats
+    z_largest: Floats
+    full: Bools
+    """All draws gave the class."""
+
+
+def level_bounds(table: CountTable, share: float) -> LevelBounds:
+    """The bounds of a level that isn't the last, each at `share` of alpha."""
+    chosen = selected_classes(table)
+    successes = counts_of(chosen, table.counts)
+    q = one_minus_lower(successes, table.n, share)
+    u = upper(table.counts.max(axis=1), table.n, share)
+    return LevelBounds(
+        table.sigma, chosen, -ndtri(q), ndtri(np.minimum(q, u)), ndtri(u), successes == table.n
+    )
+
+
+def last_level(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
+    """Class, radius, and if it is at its cap, of the last level alone; class -1 and radius 0 without a certificate."""
     chosen = selected_classes(table)
     successes = counts_of(chosen, table.counts)
     runner_up = np.maximum(other_counts(chosen, table.counts).max(axis=1), 0)
@@ -162,28 +192,21 @@ def _last(table: CountTable, share: float) -> tuple[Ints, Floats, Bools]:
     )
 
 
-def _in_front(
-    table: CountTable, tau: float, share: float, classes: Ints, radius: Floats, at_cap: Bools
+def in_front(
+    level: LevelBounds, z_tau: float | Floats, classes: Ints, radius: Floats, at_cap: Bools
 ) -> tuple[Ints, Floats, Bools]:
-    """Return class, radius and cap of a level followed by levels of which these are known."""
-    chosen = selected_classes(table)
-    successes = counts_of(chosen, table.counts)
-    q = one_minus_lower(successes, table.n, share)
-    u = upper(table.counts.max(axis=1), table.n, share)
-    z_tau = float(ndtri(tau))
-    margin = _ROUNDING * table.sigma
-    full = successes == table.n
-
-    decides = table.sigma * (-ndtri(q) - z_tau) - margin
-    reach = table.sigma * (z_tau - ndtri(np.minimum(q, u))) - margin
-    agrees = np.where(classes == chosen, np.minimum(radius, reach), 0.0)
-    passes = np.minimum(radius, table.sigma * (z_tau - ndtri(u)) - margin)
+    """Class, radius and cap of a level followed by levels of which these are known; (N,), or (T, N) for thresholds (T, 1)."""
+    margin = _ROUNDING * level.sigma
+    decides = level.sigma * (level.z_low - z_tau) - margin
+    reach = level.sigma * (z_tau - level.z_others) - margin
+    agrees = np.where(classes == level.chosen, np.minimum(radius, reach), 0.0)
+    passes = np.minimum(radius, level.sigma * (z_tau - level.z_largest) - margin)
 
     # Where a level decides, U > τ: it can't pass. Agreement is about the same class, so the larger radius counts.
-    best = np.maximum.reduce([decides, agrees, passes, np.zeros_like(radius)])
+    best = np.maximum(np.maximum(decides, agrees), np.maximum(passes, 0.0))
     by_this = (decides == best) & (best > 0)
-    cap = np.where(by_this, full, np.where(best == radius, at_cap, full))
-    found = np.where(by_this, chosen, classes)
+    cap = np.where(by_this, level.full, np.where(best == radius, at_cap, level.full))
+    found = np.where(by_this, level.chosen, classes)
     return np.where(best > 0, found, ABSTAIN), best, cap & (best > 0)
 
 

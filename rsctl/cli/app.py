@@ -21,6 +21,7 @@ from rsctl.cli.prune import prune
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
+from rsctl.cli.tune import tune
 from rsctl.errors import UnavailableError, UserError
 
 app = typer.Typer(
@@ -87,8 +88,8 @@ def dashboard(
 
 
 for command in (
-    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, bench,
-    doctor, task, certify, predict, attack, prune, schema, help_,
+    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, tune, reproduce, plot,
+    bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)

@@ -29,6 +29,7 @@ BY_NAME: dict[str, Names] = {
     "baseline": completion.published,
     "form": one_of("md", "csv", "latex", "json", "tsv"),
     "cascade": completion.levels,
+    "objective": one_of("acr", "0.25", "0.5", "1.0"),
     "tau": one_of("0.5", "0.6", "0.7", "0.8", "0.9"),
     "kind": one_of("curve", "envelope", "ecdf", "hours", "classes", "families"),
 }

@@ -1,4 +1,4 @@
-"""Options that hold several numbers: radii, and the levels and thresholds of a cascade."""
+"""Options that hold several numbers: radii with or without weights, and the levels and thresholds of a cascade."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rsctl.errors import InputError
 
 if TYPE_CHECKING:
     from rsctl.certificates.cascade import Cascade
+    from rsctl.certificates.cascade_search import CascadeObjective
 
 CascadeLevels = Annotated[
     str,
@@ -25,17 +26,39 @@ Tau = Annotated[
 
 def parse_radii(text: str) -> list[float]:
     """Parse `0,0.25,2/255` into ascending, distinct numbers."""
-    radii = []
+    return sorted({_radius("--radii", part) for part in text.split(",")})
+
+
+def _radius(option: str, part: str) -> float:
+    above, _, below = part.strip().partition("/")
+    try:
+        value = float(above) / (float(below) if below else 1.0)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InputError(f"{option}: '{part}' is not a number such as 0.25 or 2/255.") from error
+    if not 0 <= value < float("inf"):
+        raise InputError(f"{option}: '{part}' is not a radius: it must be finite and at least 0.")
+    return value
+
+
+def parse_objective(text: str) -> CascadeObjective:
+    """Parse `acr`, `0.5` or `0.25:1,0.5:2`, radii with their weights (1 where left out)."""
+    from rsctl.certificates.cascade_search import CascadeObjective
+
+    if text.strip().lower() == "acr":
+        return CascadeObjective()
+    weights: dict[float, float] = {}
     for part in text.split(","):
-        above, _, below = part.strip().partition("/")
+        radius, colon, weight = part.partition(":")
+        r = _radius("--for", radius)
+        if r in weights:
+            raise InputError(f"--for: the radius {r:g} has two weights.")
         try:
-            value = float(above) / (float(below) if below else 1.0)
-        except (ValueError, ZeroDivisionError) as error:
-            raise InputError(f"--radii: '{part}' is not a number such as 0.25 or 2/255.") from error
-        if not 0 <= value < float("inf"):
-            raise InputError(f"--radii: '{part}' is not a radius: it must be finite and at least 0.")
-        radii.append(value)
-    return sorted(set(radii))
+            weights[r] = float(weight) if colon else 1.0
+        except ValueError as error:
+            raise InputError(f"--for: '{weight}' is not a weight such as 2 or 0.5.") from error
+        if not 0 < weights[r] < float("inf"):
+            raise InputError(f"--for: the weight of {r:g} must be above 0 and finite, but it is {weight}.")
+    return CascadeObjective(tuple(sorted(weights.items())))
 
 
 def parse_cascade(levels: str, tau: str) -> Cascade | str | None:

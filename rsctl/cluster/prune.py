@@ -65,7 +65,8 @@ def leftovers(place: Place, sweeps: Sequence[str] = (), *, recent: float = RECEN
     for kind in TABLES:
         for run in store.runs(kind):
             if run not in going:
-                going -= {model for model in going if model.id == _model_of(run)}
+                needed = _models_of(run)
+                going -= {model for model in going if model.id in needed}
     for run in {*store.runs(RunKind.MODELS)} - going:
         going -= _ancestors(run)
     found = [Leftover(run.path, _size(run.path), "no sweep refers to it") for run in orphans if run in going]
@@ -145,11 +146,11 @@ def _ancestors(run: Run) -> set[Run]:
     return parents.union(*(_ancestors(parent) for parent in parents))
 
 
-def _model_of(run: Run) -> str:
+def _models_of(run: Run) -> list[str]:
     try:
-        return run.table_spec.model_run
+        return run.table_spec.needs
     except UserError:
-        return ""
+        return []
 
 
 def _logs(store: Store, sweeps: Sequence[str]) -> Iterator[Path]:

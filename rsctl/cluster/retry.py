@@ -72,7 +72,12 @@ def _with_models(tasks: list[Task]) -> set[str]:
     """Return the keys of these tasks and of the trainings that they depend on."""
     found = {task.key for task in tasks}
     for run in {task.run for task in tasks}:
-        found |= _trainings(run.store, run.table_spec.model_run if run.kind.is_table else run.id)
+        found |= set().union(
+            *(
+                _trainings(run.store, model)
+                for model in (run.table_spec.needs if run.kind.is_table else [run.id])
+            )
+        )
     return found
 
 
@@ -113,14 +118,12 @@ def _requests(
 ) -> list[Request]:
     """Build the requests for these tasks, with some values of their launch files replaced, and with another data root where
     their data set lies below it."""
-    model_of = {entry.run: entry.model for entry in sweep["entries"]}
-    return [_request(store, status, model_of, changed, data_root) for status in found]
+    return [_request(store, status, changed, data_root) for status in found]
 
 
 def _request(
     store: Store,
     status: TaskStatus,
-    model_of: dict[str, str],
     changed: dict[str, Any],
     data_root: Path | None,
 ) -> Request:
@@ -131,7 +134,7 @@ def _request(
         launch["data"] = str(data_root)
     if changed:
         run.write_launch(launch)
-    missing = [model_of[run.id]] if run.kind.is_table else run.train_spec.needs
+    missing = (run.table_spec if run.kind.is_table else run.train_spec).needs
     needs = tuple(Task(store.model(name), 0) for name in missing)
     known = {key: value for key, value in launch.items() if key in StageResources.model_fields}
     return Request(status.task, needs, StageResources(**known), launch["code"], after=status.attempt)

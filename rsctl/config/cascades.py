@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
 from rsctl.errors import InputError
+
+EXAMPLE_ORIGIN = {
+    "sweep": "my-sweep-val",
+    "split": "val",
+    "images": 500,
+    "objective": "certified accuracy at 0.5",
+}
 
 
 class CascadeLevel(Parameters):
@@ -82,6 +89,19 @@ def _two(levels: list[CascadeLevel]) -> list[CascadeLevel]:
     return levels
 
 
+class CascadeOrigin(Parameters):
+    """`tuned` of a `[[cascade]]`: the choice of its levels, order and thresholds, as `rsctl tune` prints it."""
+
+    sweep: SafeName = Field(examples=["my-sweep-val"])
+    """The sweep whose counts chose."""
+    split: Literal["test", "val"] = Field(examples=["val"])
+    """The split of its images."""
+    images: Annotated[int, Field(ge=1)] = Field(examples=[500])
+    """Their number."""
+    objective: Annotated[str, Field(max_length=1000)] = Field(examples=["certified accuracy at 0.5"])
+    """The number that is the largest for the choice."""
+
+
 class CascadeTable(Parameters):
     """`[[cascade]]`: several runs as one classifier, certified from their counts."""
 
@@ -90,6 +110,9 @@ class CascadeTable(Parameters):
     `{ sweep = "other", sigma = 0.5 }`. Levels need Gaussian noise, a fixed n and the same images. Nothing is run beyond them."""
     tau: Annotated[float | list[float], BeforeValidator(_as_thresholds)] = Field(examples=[0.9])
     """Threshold that a class's probability must exceed for a level to return it; or a list of one for each level but the last."""
+
+    tuned: CascadeOrigin | None = Field(None, examples=[EXAMPLE_ORIGIN])
+    """The choice of levels, order and tau, as `rsctl tune` prints it; tables name it."""
 
     @model_validator(mode="after")
     def _thresholds(self) -> CascadeTable:

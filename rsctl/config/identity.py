@@ -23,8 +23,14 @@ def identity(model: BaseModel) -> dict[str, Any]:
         value = getattr(model, name)
         if extra.get("identity") is False or ("neutral" in extra and value == extra["neutral"]):
             continue
-        result[name] = identity(value) if isinstance(value, BaseModel) else value
+        result[name] = _plain(value)
     return result
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list) and value and all(isinstance(one, BaseModel) for one in value):
+        return [identity(one) for one in value]
+    return identity(value) if isinstance(value, BaseModel) else value
 
 
 def completed(model: type[BaseModel], stored: Mapping[str, Any]) -> dict[str, Any]:

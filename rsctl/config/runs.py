@@ -129,6 +129,11 @@ class TableSpec(RunSpec):
     seed: int
     """Seed of the order of images, and of every draw."""
 
+    @property
+    def needs(self) -> list[str]:
+        """Runs of the models that must exist before it can begin."""
+        return [self.model_run]
+
 
 class DrawnSpec(TableSpec):
     """A table whose rows depend on random draws."""
@@ -248,6 +253,14 @@ CONFIRMATIONS = 14
 """Most confirmations of an adversarial image of the smoothed classifier, which share the attack's alpha."""
 
 
+class LevelBefore(Origin):
+    """A level of an attacked cascade before its last."""
+
+    sigma: float
+    tau: float
+    """Threshold that a class's probability must exceed for this level to return it."""
+
+
 class AttackSpec(DrawnSpec):
     """Distances at which an attack finds adversarial images of one model."""
 
@@ -257,8 +270,10 @@ class AttackSpec(DrawnSpec):
     revision: int
     parameters: dict[str, Any]
     norm: Literal["l1", "l2", "linf"]
-    target: Literal["base", "smoothed"]
-    """The network itself, or its smoothed classifier."""
+    target: Literal["base", "smoothed", "cascade"]
+    """The network itself, its smoothed classifier, or the cascade that ends with this one."""
+    before: list[LevelBefore] = Field(default=[], json_schema_extra={"neutral": []})
+    """`cascade`: its levels before the last, in order."""
     sigma: float = 0.0
     """Noise level of the smoothed classifier."""
     noises: int = 0
@@ -268,6 +283,15 @@ class AttackSpec(DrawnSpec):
     alpha: float = 0.0
     """Failure probability of such a confirmation."""
     precision: Literal["fp32", "tf32", "bf16"]
+
+    @model_serializer(mode="wrap")
+    def _without_levels(self, values: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """No `before` where there are none: older versions read the spec, too."""
+        return {key: value for key, value in values(self).items() if key != "before" or value}
+
+    @property
+    def needs(self) -> list[str]:
+        return list(dict.fromkeys([*(level.run for level in self.before), self.model_run]))
 
     @property
     def run_id(self) -> str:

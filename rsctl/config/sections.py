@@ -175,14 +175,15 @@ class AttackTable(ImageTable):
     """Attack to run."""
     norm: Norm = "l2"
     """Norm of the perturbation."""
-    target: Literal["base", "smoothed"] = "base"
-    """Classifier to attack. `base`: the network itself. `smoothed`: the smoothed classifier with the noise of `[certification]`."""
+    target: Literal["base", "smoothed", "cascade"] = "base"
+    """Classifier to attack. `base`: the network itself. `smoothed`: the smoothed classifier with the noise of `[certification]`.
+    `cascade`: each cascade of the file's `[[cascade]]` tables."""
     noises: Count = 32
-    """`smoothed`: noisy copies per gradient."""
+    """`smoothed`, `cascade`: noisy copies per gradient, at each level."""
     n: Draws = 1000
-    """`smoothed`: draws that confirm an adversarial image, as PREDICT does."""
+    """`smoothed`, `cascade`: draws that confirm an adversarial image, at each level, as PREDICT does."""
     alpha: Probability = 0.001
-    """`smoothed`: failure probability of this confirmation."""
+    """`smoothed`, `cascade`: failure probability of this confirmation."""
 
 
 class Precision(Parameters):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,7 +12,7 @@ from rsctl.catalog.declare import DataShape, Parameters, Verifier
 from rsctl.catalog.pixels import splitting_width
 from rsctl.config.identity import identity
 from rsctl.config.point import Point
-from rsctl.config.runs import AttackSpec, CountSpec, TableSpec, TrainSpec, VerifySpec
+from rsctl.config.runs import AttackSpec, CountSpec, LevelBefore, TableSpec, TrainSpec, VerifySpec
 from rsctl.config.sections import AttackTable, ImageTable, Verification
 from rsctl.config.validate import Problem, check, module_exists
 from rsctl.errors import InputError, unknown
@@ -153,6 +154,10 @@ def _attack(
     point: Point, train: TrainSpec, shape: DataShape, section: Any, attack: AttackDeclaration, parameters: Parameters, key: str,
     problems: list[Problem],
 ) -> PointTable | None:  # fmt: skip
+    if section.target == "cascade":
+        if parameters.model_dump().get("topk", 1) != 1:
+            problems.append(Problem(f"{key}.topk", "a cascade returns one class: topk must be 1."))
+        return None  # one for each cascade: `cascade_attacks`
     smoothed = section.target == "smoothed"
     if smoothed and (not point.noise_level or point.exponent or point.noise != "gaussian"):
         text = "'smoothed' needs Gaussian noise: give sigma or certification.sigma."
@@ -171,6 +176,29 @@ def _attack(
         alpha=section.alpha if smoothed else 0.0,
     )
     return _table(point, spec, section, parameters, point.certification.radii)
+
+
+def cascade_attacks(
+    point: Point, train: TrainSpec, shape: DataShape, before: Sequence[LevelBefore]
+) -> list[PointTable]:
+    """Attacks on the cascade that ends with this point: those of its [[attack]] tables with target = "cascade"."""
+    tables = []
+    for number, values in enumerate(point.attack):
+        read = _read(AttackTable, "attack", values, known_attacks(), f"attack.{number}", [])
+        if read and read[0].target == "cascade":
+            section, attack, parameters = read
+            spec = AttackSpec(
+                **_drawn(point, train, shape), attack=attack.name, revision=attack.revision, parameters=identity(parameters),
+                norm=section.norm, target="cascade", before=list(before), sigma=point.noise_level, noises=section.noises,
+                n=section.n, alpha=section.alpha,
+            )  # fmt: skip
+            tables.append(_table(point, spec, section, parameters, point.certification.radii))
+    return tables
+
+
+def attacks_cascades(point: Point) -> bool:
+    """True where an [[attack]] table of this point is about cascades."""
+    return any(values.get("target") == "cascade" for values in point.attack)
 
 
 def _table(

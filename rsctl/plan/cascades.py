@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rsctl.config.cascade_runs import Candidate, combine, differing
-from rsctl.config.cascades import CascadeLevel, cascade_id, cascade_title
+from rsctl.config.cascades import CascadeLevel, CascadeTable, cascade_id, cascade_title
 from rsctl.config.runs import CountSpec
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Problem
@@ -16,7 +16,7 @@ from rsctl.errors import InputError, UserError
 from rsctl.plan.rows import PlannedRow
 from rsctl.store.cascades import selection_key, stored_candidates
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import CascadeEntry, PlanEntry
+from rsctl.store.plan_fields import CascadeEntry, CascadeOriginRecord, PlanEntry
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,8 @@ class PlannedCascade:
     levels: tuple[Candidate[Any], ...]
     """Each with its `PlannedRow`, or the `PlanEntry` of another sweep."""
     taus: tuple[float, ...]
+    tuned: CascadeOriginRecord | None = None
+    """The origin of levels, order and thresholds, as the sweep file states it."""
 
     @property
     def id(self) -> str:
@@ -44,7 +46,7 @@ class PlannedCascade:
         by_row = {id(row): entry for row, entry in zip(rows, written, strict=True)}
         levels = [one.item if one.sweep else by_row[id(one.item)] for one in self.levels]
         return CascadeEntry(
-            levels=levels, sweeps=[one.sweep for one in self.levels], taus=list(self.taus)
+            levels=levels, sweeps=[one.sweep for one in self.levels], taus=list(self.taus), tuned=self.tuned
         ).sealed()
 
 
@@ -78,9 +80,17 @@ def planned_cascades(
         for runs in combined:
             if refusal := next(_refusals(runs), ""):
                 problems[Problem(key, refusal)] = None
-            one = PlannedCascade(tuple(runs), table.taus)
+            one = PlannedCascade(tuple(runs), table.taus, _origin(table))
             found.setdefault(one.id, one)
     return list(found.values()), notes
+
+
+def _origin(table: CascadeTable) -> CascadeOriginRecord | None:
+    if not (told := table.tuned):
+        return None
+    return CascadeOriginRecord(
+        sweep=told.sweep, split=told.split, images=told.images, objective=told.objective
+    )
 
 
 def _within(level: CascadeLevel, sweep: str) -> CascadeLevel:

@@ -140,7 +140,7 @@ class _Writer:
             if finished.issuperset(images) and (attempt is None or attempt.ended == "done"):
                 self.done += 1
             else:
-                self._request(Task(run, number), table, [table.spec.model_run], attempt)
+                self._request(Task(run, number), table, table.spec.needs, attempt)
 
     def _request(
         self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None

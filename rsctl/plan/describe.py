@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from rsctl.certificates.cascade import levels_text
 from rsctl.config.runs import AttackSpec, CountSpec, VerifySpec
 from rsctl.config.settings import Place
 from rsctl.plan.cost import estimate, measure
@@ -147,6 +148,8 @@ def _how(entry: PlannedRow) -> str:
         wanted = f"at {', '.join(map(radius_text, spec.radii))}" if spec.radii else "largest radius"
         return f"{spec.verifier} ({spec.norm}, {wanted})"
     if isinstance(spec, AttackSpec):
-        return f"attacked by {spec.attack} ({spec.norm}, {spec.target} classifier)"
+        levels = [*(one.sigma for one in spec.before), spec.sigma]
+        target = f"cascade of {levels_text(levels)}" if spec.before else f"{spec.target} classifier"
+        return f"attacked by {spec.attack} ({spec.norm}, {target})"
     assert isinstance(spec, CountSpec)
     return f"n = {spec.n:,}, {', '.join(entry.resolved.point.certification.certificates)}"

@@ -123,7 +123,8 @@ def evaluated(table: TablePlan, parts: Footprint) -> float:
         return networks * weights + tile * each
     if isinstance(spec, AttackSpec):
         rows = max(16, min(ATTACKED, ATTACKED_NUMBERS // max(1, table.pixels)))
-        return weights + rows * _held(parts, "training", spec.precision, table.pixels)
+        # The levels of a cascade are held together; their networks are taken to be like the last one's.
+        return len(spec.needs) * (weights + rows * _held(parts, "training", spec.precision, table.pixels))
     return weights
 
 

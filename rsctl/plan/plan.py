@@ -8,15 +8,15 @@ from typing import Any
 from rsctl.catalog import unknown_name
 from rsctl.certificates import certificates
 from rsctl.certificates.possible import Draws, ask, best_table
-from rsctl.config.permutation import images_of
 from rsctl.config.resolve import Resolved
 from rsctl.config.runs import TableSpec, TrainSpec
 from rsctl.config.sections import StageResources
 from rsctl.config.sweep import Sweep
 from rsctl.config.validate import Invalid, Problem
 from rsctl.errors import RefusedError
+from rsctl.plan.cascade_attacks import attacked_cascades
 from rsctl.plan.cascades import PlannedCascade, planned_cascades
-from rsctl.plan.rows import PlannedRow
+from rsctl.plan.rows import PlannedRow, row_of
 from rsctl.store.layout import Store
 from rsctl.store.run_kinds import RunKind
 
@@ -109,20 +109,14 @@ def make_plan(sweep: Sweep, file: str, store: Store | None = None) -> Plan:
             planned = plan.models.setdefault(spec.run_id, model)
             planned.stated |= stated
         for table in resolved.tables:
-            images = images_of(
-                total,
-                train.holdout,
-                settings.seed,
-                settings.skip,
-                table.max_images,
-                settings.start,
-                settings.stop,
-            )
-            if not images:
+            row = row_of(resolved, table, total)
+            if not row.images:
                 key = "certification.start" if settings.start else "certification.skip"
                 problems[Problem(key, f"leaves no image of the {total} of split '{settings.split}'.")] = None
-            _add(plan, PlannedRow(resolved, table, images, total))
+            _add(plan, row)
     plan.cascades, plan.incomplete = planned_cascades(sweep, plan.entries, store, problems)
+    for row in attacked_cascades(sweep, plan.cascades, problems):
+        _add(plan, row)
     if problems:
         raise Invalid(file, list(problems))
     return plan

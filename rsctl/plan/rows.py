@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rsctl.config.permutation import images_of
 from rsctl.config.resolve import Resolved
 from rsctl.config.tables import PointTable
 from rsctl.store.plan_fields import ImagesRecord
@@ -30,3 +31,18 @@ class PlannedRow:
         if settings.stop:
             chosen["stop"] = settings.stop
         return chosen
+
+
+def row_of(resolved: Resolved, table: PointTable, split_count: int) -> PlannedRow:
+    """A table of a point with its images, of the `split_count` images of its split."""
+    settings = resolved.point.certification
+    images = images_of(
+        split_count,
+        resolved.train.holdout,
+        settings.seed,
+        settings.skip,
+        table.max_images,
+        settings.start,
+        settings.stop,
+    )
+    return PlannedRow(resolved, table, images, split_count)

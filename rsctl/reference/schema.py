@@ -13,7 +13,7 @@ from rsctl.catalog.checkpoints import model_sources
 from rsctl.catalog.declare import Attack, DataSet, Method, Model, ModelTask, Verifier
 from rsctl.catalog.recipe import Recipe
 from rsctl.certificates import certificates
-from rsctl.config.cascades import CascadeLevel, CascadeTable
+from rsctl.config.cascades import CascadeLevel, CascadeOrigin, CascadeTable
 from rsctl.config.point import Point
 from rsctl.config.resolve import ROLES, Levels
 from rsctl.config.sections import (
@@ -204,6 +204,7 @@ def _cascade() -> Schema:
     properties = {
         "levels": {**own["levels"], "items": level, "minItems": 2},
         "tau": {"description": own["tau"]["description"], "anyOf": [tau, {"type": "array", "items": tau}]},
+        "tuned": _table(fields(CascadeOrigin), {"description": own["tuned"]["description"]}),
     }
     return {**_table(properties), "required": ["levels", "tau"]}
 

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import Certified
+from rsctl.certificates.cascade import levels_text
 from rsctl.config.runs import AttackSpec
 from rsctl.results.accuracy import Cell
 from rsctl.results.image_order import ImageOrder
 from rsctl.results.measurement import Measurement
 from rsctl.results.own_runs import about_run, training_verdict
+from rsctl.results.rounding import arrows
 from rsctl.store.rows import DistanceBounds
 from rsctl.store.tables import StoredTable
 from rsctl.text import counted
@@ -28,7 +30,12 @@ def measure_attack(
     """
     rows, spec = table.rows, attack_spec(table.run.spec)
     distance, size = rows.upper, len(rows)
-    classifier = {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
+    classifier = attacked_classifier(spec)
+    about = about_run(table, order)
+    if spec.before:
+        # Of all levels: a certificate is about these networks alone.
+        earlier = table.functions[0].get("before") if table.functions else None
+        about["checkpoint"] = "+".join([*(earlier if isinstance(earlier, list) else []), table.model_sha256])
     return Measurement(
         certificate=spec.attack,
         guarantee=f"no guarantee: accuracy under attack of {classifier}, an upper bound on its certified accuracy on these images",
@@ -43,8 +50,16 @@ def measure_attack(
         abstain_rate=math.nan,
         cap_share=math.nan,
         degenerate=training_verdict(table.run),
-        **about_run(table, order),
+        **about,
     )
+
+
+def attacked_classifier(spec: AttackSpec) -> str:
+    """The classifier that an attack is about."""
+    if spec.target == "cascade":
+        levels = levels_text([*(one.sigma for one in spec.before), spec.sigma])
+        return f"the cascade of {levels} (τ = {arrows([one.tau for one in spec.before])})"
+    return {"base": "the base classifier", "smoothed": "the smoothed classifier"}[spec.target]
 
 
 def attack_spec(spec: object) -> AttackSpec:
@@ -78,6 +93,6 @@ def mean(row: Measurement) -> float:
 
 def describe_attack(spec: AttackSpec) -> str:
     """The attack and its unusual settings."""
-    smoothed = f", {counted(spec.noises, 'noise')}" if spec.target == "smoothed" else ""
+    smoothed = f", {counted(spec.noises, 'noise')}" if spec.target != "base" else ""
     topk = spec.parameters.get("topk", 1)
     return f"{spec.attack}{smoothed}" + (f", top-{topk} failure" if topk != 1 else "")

@@ -22,8 +22,9 @@ from rsctl.results.rounding import plain
 from rsctl.store.cascades import stored_candidates
 from rsctl.store.degenerate import Verdict
 from rsctl.store.layout import Store
-from rsctl.store.plan_fields import CascadeEntry, PlanEntry, PlanRecord
+from rsctl.store.plan_fields import CascadeEntry, CascadeOriginRecord, PlanEntry, PlanRecord
 from rsctl.store.run_kinds import RunKind
+from rsctl.store.tuned import Tuning
 
 KIND = "cascades"
 
@@ -33,7 +34,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
 
     Raises RefusedError where they aren't on the same images, or where the certificate isn't sound for their counts.
     """
-    _require_same_images(levels)
+    require_same_images(levels)
     positions = common_images(levels)
     tables = [one.table.restrict(positions) for one in levels if one.table]
     certified, labels = (
@@ -42,7 +43,7 @@ def measure_cascade(levels: Sequence[Measurement], cascade: Cascade) -> Measurem
     )
     last, alpha = levels[-1], levels[-1].alpha or 0.0
     if len(positions):
-        _require_same_labels(levels, [one.rows.label for one in tables])
+        require_same_labels(levels, [one.rows.label for one in tables])
         certified = cascade.certify([one.counts() for one in tables], alpha)
         labels = tables[0].rows.label
     names = tuple(replace(one, varying=_without_sigma(one)).name for one in levels)
@@ -71,7 +72,7 @@ def cascades_of(rows: Sequence[Measurement], cascade: Cascade) -> tuple[list[Mea
     """
     # A run under several certificates is one table.
     candidates = [
-        Candidate(row.run, row.training, row.spec, _choice(row), row.alpha or 0.0, row)
+        Candidate(row.run, row.training, row.spec, choice_of_images(row), row.alpha or 0.0, row)
         for row in rows
         if isinstance(row.spec, CountSpec)
     ]
@@ -96,12 +97,20 @@ def recorded(
     for entry in entries:
         levels = [level_of(level) for level in entry.levels]
         try:
-            found.append(cascade_of(levels, entry.taus))
+            found.append(_with_origin(cascade_of(levels, entry.taus), entry.tuned))
         except RefusedError as error:
             if strict:
                 raise
             left_out.append(f"Left out: the cascade {entry.id}: {error}")
     return found, [*(about_cascades(found) if found else []), *left_out]
+
+
+def _with_origin(row: Measurement, stated: CascadeOriginRecord | None) -> Measurement:
+    """The cascade with the origin that its sweep file states, whose images may be these where they are of the same split."""
+    if not stated:
+        return row
+    told = stated["sweep"], stated["split"], stated["images"], stated["objective"]
+    return replace(row, tuning=Tuning(*told, here=stated["split"] == row.split, own_draws=False))
 
 
 def chosen_cascade(store: Store, plan: PlanRecord, sweep: str, name: str) -> CascadeEntry:
@@ -164,7 +173,7 @@ def about_bounds(found: Sequence[Measurement]) -> list[str]:
     ]
 
 
-def _require_same_images(levels: Sequence[Measurement]) -> None:
+def require_same_images(levels: Sequence[Measurement]) -> None:
     """Raises RefusedError, with the key that differs, unless the tables are of the same images, noise and level of error."""
     first, *others = levels
     for other in others:
@@ -181,7 +190,7 @@ def _differing(first: Measurement, other: Measurement) -> list[tuple[str, Any, A
     ]
     pairs += [
         ("alpha", first.alpha, other.alpha),
-        ("choice of images", _choice(first), _choice(other)),
+        ("choice of images", choice_of_images(first), choice_of_images(other)),
     ]  # fmt: skip
     counts = [one.counts for one in (first, other) if one.images]
     if len(counts) == 2 and counts[0] is not None and counts[1] is not None:
@@ -189,11 +198,12 @@ def _differing(first: Measurement, other: Measurement) -> list[tuple[str, Any, A
     return [(key, mine, its) for key, mine, its in pairs if mine != its]
 
 
-def _choice(row: Measurement) -> str:
+def choice_of_images(row: Measurement) -> str:
+    """Description of the images, equal for equal choices."""
     return f"{row.planned} images ({row.subset}, {row.subset_key})"
 
 
-def _require_same_labels(levels: Sequence[Measurement], labels: Sequence[Any]) -> None:
+def require_same_labels(levels: Sequence[Measurement], labels: Sequence[Any]) -> None:
     positions = common_images(levels)
     for one, its in zip(levels[1:], labels[1:], strict=True):
         if len(differing := np.flatnonzero(labels[0] != its)):

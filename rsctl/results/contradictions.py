@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from rsctl.certificates import find_certificate
-from rsctl.config.runs import CountSpec
+from rsctl.config.runs import AttackSpec, CountSpec
 from rsctl.errors import UserError
-from rsctl.results.attacks import measure_attack
+from rsctl.results.attacks import attack_spec, measure_attack
 from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import ImageOrder
 from rsctl.results.measurement import BROKEN, Measurement
@@ -80,6 +80,18 @@ def find_contradictions(store: Store, entries: Sequence[PlanEntry]) -> list[Cont
     return sorted(found, key=lambda one: one.distance - one.radius)
 
 
+def cascade_contradictions(store: Store, cascades: Sequence[Measurement]) -> list[Contradiction]:
+    """Every contradiction about these cascades, by attacks on them of any sweep; the largest first."""
+    found = [
+        one
+        for claim in cascades
+        for attack in _findings(store, RunKind.ATTACKS, claim.table_spec.model_run)
+        if attack_spec(attack.spec).target == "cascade"
+        for one in between(claim, attack)
+    ]
+    return sorted(found, key=lambda one: one.distance - one.radius)
+
+
 def describe_contradictions(found: Sequence[Contradiction]) -> list[str]:
     """The notes on these contradictions."""
     if not found:
@@ -119,7 +131,7 @@ def between(claim: Measurement, attack: Measurement) -> Iterator[Contradiction]:
     for i in np.flatnonzero(distance < radius):
         yield Contradiction(
             int(common[i]), float(radius[i]), float(distance[i]), claim.norm, claim.certificate,
-            claim.guarantee if claim.kind == "counts" else "deterministic, of the base classifier", f"{claim.kind}/{claim.run}",
+            claim.guarantee if claim.kind in ("counts", "cascades") else "deterministic, of the base classifier", f"{claim.kind}/{claim.run}",
             f"{attack.kind}/{attack.run}", (claim.failure or 0.0) + (attack.alpha or 0.0),
         )  # fmt: skip
 
@@ -129,13 +141,20 @@ def _classifier(row: Measurement) -> tuple[Any, ...]:
     spec = row.table_spec
     precision, sigma = getattr(spec, "precision", ""), getattr(spec, "sigma", 0.0)
     if isinstance(spec, CountSpec):
-        if find_certificate(row.certificate).guarantee.classifier.endswith("in fp32"):
+        if not row.levels and find_certificate(row.certificate).guarantee.classifier.endswith("in fp32"):
             precision = "fp32"
         if spec.arithmetic == "exact":
             # Exact arithmetic is another function: attacks with float noise don't contradict it.
             precision = f"{precision}, {spec.arithmetic}"
     images = (spec.dataset, spec.dataset_parameters, spec.data, spec.split, spec.holdout)
-    return row.checkpoint, precision, sigma, row.norm, images
+    before: list[tuple[float, float]] = []
+    checkpoint = row.checkpoint
+    if row.levels:
+        before = [(one.sigma, tau) for one, tau in zip(row.levels, row.taus, strict=False)]
+        checkpoint = "+".join(one.checkpoint for one in row.levels)
+    elif isinstance(spec, AttackSpec):
+        before = [(one.sigma, one.tau) for one in spec.before]
+    return checkpoint, precision, sigma, before, row.norm, images
 
 
 def _certified(run: Run, entry: PlanEntry | None) -> Iterator[Measurement]:

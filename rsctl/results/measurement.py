@@ -24,6 +24,7 @@ from rsctl.store.degenerate import Verdict
 from rsctl.store.imports import ImportSpec, ShownImport
 from rsctl.store.rows import Rows
 from rsctl.store.tables import StoredTable
+from rsctl.store.tuned import Tuning
 from rsctl.text import counted
 
 RHO = 0.001
@@ -101,6 +102,8 @@ class Measurement:
     """Levels of a cascade, in its order; `spec` and `train` are those of the last one."""
     taus: Sequence[float] = ()
     """Threshold of each level of a cascade but the last."""
+    tuning: Tuning | None = None
+    """Known origin of a cascade's levels and thresholds."""
     level_names: tuple[str, ...] = ()
     """Names of the levels of a cascade where they differ in more than σ."""
 
@@ -202,14 +205,14 @@ class Measurement:
         return self._draws("n0")
 
     def _draws(self, key: str) -> int | None:
-        alike = len({getattr(one, key) for one in self.levels}) < 2
-        return getattr(self.logged or self.spec, key, None) if alike else None
+        differ = len({getattr(one, key) for one in self.levels}) > 1
+        return None if differ else getattr(self.logged or self.spec, key, None)
 
     @property
     def cascade_text(self) -> str:
-        """`cascade of σ = 0.25 → 0.5, τ = 0.9`."""
+        """`cascade of σ = 0.25 → 0.5, τ = 0.9`, with a mark where it was tuned on the images of the measurement."""
         levels = levels_text([one.sigma for one in self.levels], self.level_names)
-        return f"cascade of {levels}, τ = {arrows(self.taus)}"
+        return f"cascade of {levels}, τ = {arrows(self.taus)}{self.tuning.mark if self.tuning else ''}"
 
     @property
     def counted(self) -> bool:
@@ -248,9 +251,8 @@ class Measurement:
     @property
     def progress(self) -> str:
         """Progress of an incomplete run; empty for a complete one."""
-        if self.images >= self.planned:
-            return ""
-        return f"{self.images} of {counted(self.planned, 'image')} finished"
+        done = self.images >= self.planned
+        return "" if done else f"{self.images} of {counted(self.planned, 'image')} finished"
 
     @cached_property
     def score(self) -> NDArray[np.float64]:
@@ -267,9 +269,8 @@ class Measurement:
     @property
     def wrong_claims(self) -> int | None:
         """Upper bound, with probability 1 − `RHO`, on the number of wrongly certified images at any radius; None where unproved."""
-        return (
-            None if self.failure is None or not self.images else wrong_claims(self.images, self.failure, RHO)
-        )
+        failure = self.failure
+        return None if failure is None or not self.images else wrong_claims(self.images, failure, RHO)
 
     def proved(self, cell: Cell) -> float:
         """Lower bound on robust accuracy on these images, for all radii at once with probability 1 − `RHO`; NaN if unproved."""

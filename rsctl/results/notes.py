@@ -108,7 +108,7 @@ def warnings(rows: Sequence[Measurement], attacked: Sequence[Measurement] = ()) 
             "One model was certified with several seeds (images and noise): choosing the best of them "
             "is not sound. Report one, or all."
         )
-    smoothed = {one.training.hash for one in attacked if getattr(one.spec, "target", "") == "smoothed"}
+    smoothed = {one.training.hash for one in attacked if getattr(one.spec, "target", "base") != "base"}
     if any(row.arithmetic == "exact" and row.training.hash in smoothed for row in rows):
         notes.append(
             "Attacks on the smoothed classifier draw its noise in float: the classifier certified in exact arithmetic is another one, "

@@ -13,6 +13,7 @@ from rsctl.results.counts import measure_counts
 from rsctl.results.image_order import assigned_to, requested_by
 from rsctl.results.logs import NoCountsError, measure_log
 from rsctl.results.measurement import Measurement
+from rsctl.results.tuned import mark_tuned
 from rsctl.results.verifications import measure_proofs, verify_spec
 from rsctl.store.imports import Import, ShownImport, imports, shown_record
 from rsctl.store.layout import Run, Store
@@ -66,7 +67,7 @@ def open_cascade(
             raise InputError(
                 f"{one.run}: a level of a cascade needs counts of a certification run of this store."
             )
-    return cascade_of(levels, taus)
+    return mark_tuned(store, [cascade_of(levels, taus)])[0]
 
 
 def measure_run(

@@ -11,10 +11,11 @@ from rsctl.certificates.cascade import Cascade
 from rsctl.certificates.possible import Asked, too_few, too_few_to_confirm
 from rsctl.certificates.sequential import loss
 from rsctl.errors import InputError, UserError
-from rsctl.results.attacks import attack_spec, measure_attack
+from rsctl.results.attacks import attack_spec, attacked_classifier, measure_attack
 from rsctl.results.cascade import KIND, cascades_of, chosen_cascade, recorded
 from rsctl.results.contradictions import (
     Contradiction,
+    cascade_contradictions,
     describe_contradictions,
     find_contradictions,
     mark_contradicted,
@@ -28,6 +29,7 @@ from rsctl.results.measurement import Measurement
 from rsctl.results.notes import about_functions, about_stopping, asked_of, mark_varying, warnings
 from rsctl.results.partial import about_late_images, finished_prefix
 from rsctl.results.row_filter import RowFilter, each_once
+from rsctl.results.tuned import about_tuned, mark_tuned
 from rsctl.results.verifications import about_proofs, measure_proofs, verify_spec
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
@@ -133,7 +135,9 @@ def sweep_results(
             if isinstance(cascade, Cascade)
             else recorded(wanted, found.level, strict=bool(cascade))
         )
-        found.notes += about
+        joined = mark_tuned(store, joined)
+        broken += cascade_contradictions(store, joined)
+        found.notes += [*about_tuned(joined), *about]
         results = replace(
             results, measurements=[*(replace(row, table=None) for row in results.measurements), *joined]
         )
@@ -143,7 +147,7 @@ def sweep_results(
     runs |= {(RunKind.MODELS, entry.model) for entry in entries}
     folders = [store.sweep_folder(name), *(store.run(*one).path for one in runs)]
     notes = describe_contradictions(broken) + found.about(results) + skipped_records(folders)
-    mark_contradicted([*results.rows, *results.proved], broken)
+    mark_contradicted([*results.rows, *results.cascades, *results.proved], broken)
     notes += (
         too_few(found.asked)
         + too_few_to_confirm(attack_spec(row.spec) for row in results.attacked)
@@ -161,7 +165,7 @@ def _mark_settings(results: Results) -> None:
     for row in filter(lambda row: row.own, results.measurements):
         # Verifiers and attacks have their own tables, or a column that names them.
         name = "" if row.kind == "counts" else row.certificate
-        attack = (row.norm, attack_spec(row.spec).target) if row.kind == "attacks" else ()
+        attack = (row.norm, attacked_classifier(attack_spec(row.spec))) if row.kind == "attacks" else ()
         groups.setdefault((row.kind, name, *attack), []).append(row)
     for several in groups.values():
         mark_varying(several)

@@ -92,6 +92,16 @@ def _of_counts(levels: list[PlanEntry]) -> list[PlanEntry]:
     return levels
 
 
+@with_config(STRICT)
+class CascadeOriginRecord(TypedDict):
+    """Where the levels and thresholds of a cascade were chosen."""
+
+    sweep: Text
+    split: Text
+    images: Count
+    objective: Text
+
+
 @with_config(ConfigDict(strict=True, allow_inf_nan=False))
 @dataclass(frozen=True, kw_only=True)
 class CascadeEntry:
@@ -106,6 +116,8 @@ class CascadeEntry:
     """Of each level the other sweep that it was found in; empty for a run of this sweep."""
     taus: Annotated[list[Annotated[float, Field(ge=0.5, lt=1)]], Field(max_length=1000)]
     """The threshold of each level but the last."""
+    tuned: CascadeOriginRecord | None = None
+    """As the sweep file states it."""
     digest: str = ""
 
     def __post_init__(self) -> None:

@@ -94,7 +94,11 @@ def check(found: Found, model: nn.Module, x: Tensor, y: Tensor, norm: str = "l2"
 
 def test_every_declaration_has_its_search_and_every_search_its_declaration() -> None:
     names = {m.name for m in pkgutil.iter_modules(rsctl.catalog.attacks.__path__)}
-    assert names == {m.name for m in pkgutil.iter_modules(jobs.attacks.__path__)} - {"search", "smoothed"}
+    assert names == {m.name for m in pkgutil.iter_modules(jobs.attacks.__path__)} - {
+        "search",
+        "smoothed",
+        "cascade",
+    }
     for name, declared in known_attacks().items():
         assert declared.module == f"jobs.attacks.{name}"
         for field in declared.parameters.model_fields.values():

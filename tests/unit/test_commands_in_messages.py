@@ -46,6 +46,7 @@ EXECUTED = {
     **dict.fromkeys(("rsctl compare", "rsctl compare RUN@0.9+RUN RUN", "rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9"), "tests/unit/test_cascades.py"),
     "rsctl compare SWEEP": "tests/unit/test_cascade_files.py",
     **dict.fromkeys(("rsctl model fetch {}", "rsctl model fetch hf:{}"), "tests/unit/test_library_models.py"),
+    "rsctl tune SWEEP --for 0.5": "tests/unit/test_tune.py",
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip
 COMMAND = re.compile(r"['`]((?:rsctl(?!\[)|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")

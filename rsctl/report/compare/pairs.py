@@ -22,6 +22,7 @@ from rsctl.results.notes import about_shared_noise
 from rsctl.results.opening import measure_import, measure_run
 from rsctl.results.own_runs import seedless
 from rsctl.results.rounding import stated
+from rsctl.results.tuned import about_tuned
 from rsctl.store.imports import ImportSpec, ShownImport, imports
 from rsctl.store.layout import Store
 from rsctl.text import counted
@@ -194,7 +195,7 @@ def _warnings(first: Measurement, second: Measurement, images: int) -> list[str]
             notes.append(
                 f"{one.run}: {one.images - images} of its images aren't in the other run and are left out."
             )
-    notes += about_bounds([first, second])
+    notes += [*about_bounds([first, second]), *about_tuned([first, second])]
     counted_with = [one.spec for one in (first, second) if isinstance(one.spec, CountSpec)]
     if shared := sorted({spec.seed for spec in counted_with if spec.shares_noise}):
         notes.append(about_shared_noise(shared))

@@ -15,7 +15,7 @@ from rsctl.report.figures.line_styles import COLOURS, STYLES, below, label, look
 from rsctl.report.figures.series import Panel, PlottedLine, at_least, hours_of
 from rsctl.report.typeset import NORMS
 from rsctl.results.accuracy import share
-from rsctl.results.attacks import attack_spec, describe_attack, distances, withstands
+from rsctl.results.attacks import attack_spec, attacked_classifier, describe_attack, distances, withstands
 from rsctl.results.logs import agreement
 from rsctl.results.measurement import Measurement
 from rsctl.store.layout import Store
@@ -65,7 +65,9 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         shares = [withstands(attacked, float(r)) for r in wide]
         # With the marker of the certified line that it bounds, hollow or half for its σ.
         its = of_model.get((attacked.training.hash, attacked.sigma)) or look(colours[attacked.method], 0, 0)
-        told = f"{attacked.label}, σ = {attacked.sigma:g}, under attack by {describe_attack(attack_spec(attacked.spec))}"
+        spec = attack_spec(attacked.spec)
+        of = attacked_classifier(spec) if spec.before else f"σ = {attacked.sigma:g}"
+        told = f"{attacked.label}, {of}, under attack by {describe_attack(spec)}"
         axes.plot(
             wide, shares, color=its.colour, linestyle=(0, (1, 2)), linewidth=0.9, fillstyle=its.fill, **its.sparse, label=text(told)
         )  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from rsctl.config.runs import AttackSpec
 from rsctl.results.interval import clopper_pearson
 from rsctl.results.lines import Group, Line, groups
 from rsctl.results.measurement import Measurement, common_images
@@ -79,23 +80,29 @@ def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Resu
 
 
 def _attacks_on(group: Group, attacked: Sequence[Measurement]) -> list[Measurement]:
-    """Attacks on the classifiers of a group's certificates: the smoothed one at its σ, or the network itself.
+    """Attacks on the classifiers of a group's certificates: the smoothed one at its σ, the network itself, or a cascade.
 
     What is smoothed in exact arithmetic is another classifier than the one that is attacked.
     """
     about = {
-        (row.training.hash, row.sigma if row.kind == "counts" else 0.0)
-        for line in group.lines
-        for row in line.rows
-        if row.own and not row.levels and row.arithmetic != "exact"
+        _classifier(row) for line in group.lines for row in line.rows if row.own and row.arithmetic != "exact"
     }
     return [
-        one
-        for one in attacked
-        if one.images
-        and one.norm == group.first.norm
-        and (one.training.hash, getattr(one.spec, "sigma", 0.0)) in about
+        one for one in attacked if one.images and one.norm == group.first.norm and _classifier(one) in about
     ]
+
+
+def _classifier(row: Measurement) -> tuple[Any, ...]:
+    """Key of the classifier that a measurement is about: trainings and noise levels, and the thresholds between them."""
+    if row.levels:
+        return (*((one.training.hash, one.sigma) for one in row.levels), *row.taus)
+    before = row.spec.before if isinstance(row.spec, AttackSpec) else []
+    sigma = getattr(row.spec, "sigma", 0.0) if row.kind in ("counts", "attacks") else 0.0
+    return (
+        *((one.hash, one.sigma) for one in before),
+        (row.training.hash, sigma),
+        *(one.tau for one in before),
+    )
 
 
 def by_norm(panels: list[Panel]) -> list[Panel]:

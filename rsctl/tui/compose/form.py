@@ -219,7 +219,10 @@ def _cascades(draft: Draft) -> Iterable[Section]:
     entries = draft.tables("cascade")
     for place in range(len(entries)):
         title = "Cascade" if len(entries) == 1 else f"Cascade {place + 1}"
-        found = _fields(draft, f"cascade.{place}.", CascadeTable)
+        # Where it was tuned is recorded by the file alone, as `rsctl tune` prints it.
+        found = [
+            field for field in _fields(draft, f"cascade.{place}.", CascadeTable) if field.label != "tuned"
+        ]
         yield Section(title, tuple(replace(field, parse=whole(field.parse)) for field in found))
 
 

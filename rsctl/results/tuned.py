@@ -1,0 +1,65 @@
+"""The origin of a cascade's levels and thresholds: those chosen by the images of a table are marked in it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from rsctl.certificates.cascade import Cascade
+from rsctl.certificates.protocol import Guarantee
+from rsctl.results.measurement import Measurement
+from rsctl.results.notes import data_of
+from rsctl.results.rounding import arrows
+from rsctl.store.layout import Store
+from rsctl.store.tuned import Tuning, every_tuned
+
+
+def mark_tuned(store: Store, cascades: Sequence[Measurement]) -> list[Measurement]:
+    """The same cascades with the origin of those that `rsctl tune` chose in this store.
+
+    One that the draws of its own levels chose loses its guarantee: alpha is that of a classifier fixed before the draws.
+    """
+    known = list(every_tuned(store)) if cascades else []
+    found = []
+    for row in cascades:
+        origins = [
+            Tuning(
+                sweep, one["split"], len(one["images"]), one["objective"],
+                here=one["data"] == data_of(row) and bool(np.isin(row.index, one["images"]).any()),
+                own_draws=not {level.run for level in row.levels}.isdisjoint(one["runs"]),
+            )
+            for sweep, one in known
+            if one["taus"] == list(row.taus) and one["levels"] == [level.sigma for level in row.levels]
+        ]  # fmt: skip
+        # The images of the table matter most: a cascade may have been chosen on several sets of images.
+        origins.sort(key=lambda origin: (not origin.here, not origin.own_draws))
+        found.append(_of_origin(row, origins[0]) if origins else row)
+    return found
+
+
+def _of_origin(row: Measurement, origin: Tuning) -> Measurement:
+    row = replace(row, tuning=origin)
+    if not (origin.here and origin.own_draws):
+        return row
+    rule = Cascade(tuple(one.sigma for one in row.levels), tuple(row.taus), row.level_names)
+    told = Guarantee("heuristic", rule.guarantee.classifier, remark="chosen by these draws")
+    return replace(row, failure=None, guarantee=told.label(row.alpha or 0.0, row.arithmetic))
+
+
+def about_tuned(cascades: Sequence[Measurement]) -> list[str]:
+    """Notes on the origin of levels and thresholds, for the readers of a table."""
+    notes = []
+    for row in cascades:
+        if origin := row.tuning:
+            about = (
+                "with which this table is made: its numbers are those of a choice, not a test result"
+                if origin.here
+                else "none of which is in this table"
+            )
+            notes.append(
+                f"The cascade σ = {row.sigmas}, τ = {arrows(row.taus)} was chosen on {origin.images} {origin.split} images of the "
+                f"sweep '{origin.sweep}' for the {origin.objective}, {about}."
+            )
+    return list(dict.fromkeys(notes))
