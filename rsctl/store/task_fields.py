@@ -96,6 +96,9 @@ class EpochRecord(TypedDict):
     loss: Number
     accuracy: Number
     lr: Number
+    step: NotRequired[Count]
+    images_per_second: NotRequired[Amount]
+    time: NotRequired[Time]
 
 
 EPOCH = Kind(EpochRecord)

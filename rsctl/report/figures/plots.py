@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 400
+BANDS = (
+    "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
+)
+"""The note on the bands of accuracy curves."""
 
 
 def _radii(panel: Panel) -> Any:
@@ -66,12 +70,13 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
     _radius_axes(axes, panel)
     name_series(axes, panel, drawn)
     return [
-        *_about_attacks(panel),
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds.",
+        *about_attacks(panel),
+        BANDS,
     ]
 
 
-def _about_attacks(panel: Panel) -> list[str]:
+def about_attacks(panel: Panel) -> list[str]:
+    """The note on the dotted lines of a panel; none without attacks."""
     if not panel.attacked:
         return []
     return [
@@ -104,9 +109,7 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
         axes.fill_between(radii, low, high, color=colour, alpha=0.1, linewidth=0)
     _radius_axes(axes, panel)
     below(axes)
-    notes = [
-        "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
-    ]
+    notes = [BANDS]
     if len({one.line.first.kind == "verifications" for one in panel.series}) > 1:
         notes.insert(0, "Lines are about different classifiers: sampling about the smoothed one, verifiers about the network itself.")  # fmt: skip
     return notes
