@@ -25,6 +25,7 @@
     const predicted = run.predicted[k], label = set.label[run.at[k]];
     if (run.kind === "attacks") return run.radius[k] === null ? ["right", "✓ withstands"] : run.radius[k] === 0 ? ["wrong", "✗ misclassified"] : ["wrong", "✗ broken"];
     if (predicted < 0) return ["abstains", "– abstains"];
+    if (run.kind === "verifications" && predicted === label && run.radius[k] === 0) return ["right", "✓ right, not proved"];
     return predicted === label ? ["right", "✓ right"] : ["wrong", `✗ wrong: ${named(set, predicted)}`];
   }
   const state = ([name, text]) => make("span", { class: `state ${name}` }, text);
@@ -58,25 +59,48 @@
     return found;
   }
 
-  function detail(set, at) {
-    const label = named(set, set.label[at]), body = make("tbody");
+  function summary(set, run, k) {
+    const counts = run.counts[k] || [], told = [];
+    for (let i = 0; i < Math.min(counts.length, 6); i += 2) told.push(`${named(set, counts[i])}: ${counts[i + 1].toLocaleString("en")}`);
+    return told.join(" · ");
+  }
+  const radiusText = (run, k) => (run.predicted[k] < 0 && run.kind !== "attacks" ? "–" : four(run.radius[k]));
+  const contradicted = (run, k) => (run.broken.includes(k) ? [make("div", { class: "state wrong" }, "✗ contradicted by an attack")] : []);
+
+  function everyRun(set, at) {
+    const body = make("tbody"), guarantees = new Set();
     for (const run of set.runs) {
       const k = run.at.indexOf(at);
       if (k < 0) continue;
-      const broken = run.broken.includes(k) ? [make("div", { class: "state wrong" }, "✗ contradicted by an attack")] : [];
+      guarantees.add(`${run.certificate}: ${run.guarantee}`);
       body.append(make("tr", {},
-        make("th", { scope: "row" }, make("span", {}, title(run)), make("small", {}, ` ${run.guarantee}`)),
-        make("td", {}, state(verdict(set, run, k)), ...broken),
-        make("td", { class: "number" }, make("span", {}, run.predicted[k] < 0 && run.kind !== "attacks" ? "–" : four(run.radius[k]))),
-        make("td", {}, bars(set, run, k))));
+        make("th", { scope: "row" }, title(run)),
+        make("td", {}, make("span", {}, state(verdict(set, run, k))), ...contradicted(run, k)),
+        make("td", { class: "number" }, make("span", {}, radiusText(run, k))),
+        make("td", {}, summary(set, run, k))));
     }
-    const heads = ["Run", "Outcome", "Radius", "Counts of the draws"].map((text) => make("th", { scope: "col", class: text === "Radius" ? "number" : undefined }, text));
+    const heads = ["Run", "Outcome", "Radius", "Most frequent classes"].map((text) => make("th", { scope: "col", class: text === "Radius" ? "number" : undefined }, text));
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body);
-    const about = make("div", {}, make("h3", {}, `Image ${set.index[at]}`), make("p", {}, `Label ${label}`),
-      make("p", { class: "note" }, "Radii are rounded down; for an attack, the distance of the nearest adversarial image that it found."));
-    return make("div", { class: "detail", tabindex: "-1", role: "region", "aria-label": `Image ${set.index[at]}` },
-      make("div", { class: "top" }, ...picture(set, at, `image ${set.index[at]}, ${label}`), about),
-      make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Every run on this image" }, table));
+    if (body.rows.length > 1) window.sortable(table);
+    return [make("div", { class: "wide", tabindex: "0", role: "region", "aria-label": "Every run on this image" }, table),
+      ...[...guarantees].map((text) => make("p", { class: "note" }, `${text}.`)),
+      make("p", { class: "note" }, "Radii are rounded down; for an attack, the distance of the nearest adversarial image that it found, rounded up.")];
+  }
+
+  function detail(set, run, k, card) {
+    const at = run.at[k], label = named(set, set.label[at]), name = `Image ${set.index[at]}`;
+    const close = make("button", { type: "button" }, "Close");
+    const panel = make("div", { class: "detail", tabindex: "-1", role: "region", "aria-label": name },
+      make("div", { class: "top" }, ...picture(set, at, `image ${set.index[at]}, ${label}`),
+        make("div", { class: "facts" }, make("h3", {}, name), make("p", {}, `Label ${label}`),
+          make("p", {}, state(verdict(set, run, k)), `, radius ${radiusText(run, k)}`), ...contradicted(run, k),
+          make("p", { class: "note" }, `${title(run)}: ${run.guarantee}`)),
+        bars(set, run, k), close),
+      ...everyRun(set, at));
+    const leave = () => { panel.remove(); card.setAttribute("aria-expanded", "false"); card.focus(); };
+    close.addEventListener("click", leave);
+    panel.addEventListener("keydown", (event) => { if (event.key === "Escape") leave(); });
+    return panel;
   }
 
   const [setChoice, setLabel] = select("Data", sets.map((set, i) => [i, set.name]));
@@ -110,7 +134,7 @@
       card.addEventListener("click", () => {
         cards.querySelectorAll("[aria-expanded=true]").forEach((other) => other.setAttribute("aria-expanded", "false"));
         card.setAttribute("aria-expanded", "true");
-        const panel = detail(set, at);
+        const panel = detail(set, run, k, card);
         opened.replaceChildren(panel);
         panel.focus();
       });

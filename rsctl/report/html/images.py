@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from rsctl.catalog import plugins
 from rsctl.catalog.labels import Labels, labels_of
 from rsctl.errors import UserError
+from rsctl.plain import printable
 from rsctl.report.html.pictures import PictureSource, draw_pictures
 from rsctl.report.html.private import Private
 from rsctl.results.measurement import Measurement
@@ -80,7 +81,7 @@ def image_values(store: Store, sets: Sequence[ImageSet], results: Results, root:
             )
         found.append({
             "name": name, "index": one.positions.tolist(), "label": [known[p] for p in one.positions.tolist()],
-            "classes": {str(c): clean(labels.names[c]) for c in _classes(store, one) if 0 <= c < len(labels.names)},
+            "classes": {str(c): printable(clean(labels.names[c])) for c in _classes(store, one) if 0 <= c < len(labels.names)},
             "pictures": [pictures.get(p, "") for p in one.positions.tolist()],
             "runs": [_run(store, row, one.positions, results, clean) for row in one.rows],
         })  # fmt: skip
@@ -144,11 +145,11 @@ def _run(store: Store, row: Measurement, positions: NDArray[np.int64], results: 
         if one.certified_by.endswith(f"/{row.run}") and one.certificate == row.certificate
     }  # fmt: skip
     return {
-        "id": row.run, "label": clean(row.label), "sigma": row.sigmas, "seed": row.seed, "certificate": row.certificate,
+        "id": row.run, "label": printable(clean(row.label)), "sigma": row.sigmas, "seed": row.seed, "certificate": row.certificate,
         "guarantee": row.guarantee, "norm": row.norm, "kind": row.kind, "at": at.tolist(),
         "predicted": row.certified.predicted[rows].tolist(),
-        "radius": [_down(value) for value in radius[rows].tolist()],
-        "counts": [] if counts is None else [_top(counts[i]) for i in rows],
+        "radius": [four(value, up=row.kind == "attacks") for value in radius[rows].tolist()],
+        "counts": [] if counts is None else [_top(counts[i], int(row.certified.predicted[i])) for i in rows],
         "n": [] if draws is None else draws[rows].tolist(),
         "broken": [i for i, position in enumerate(positions[at].tolist()) if position in broken],
     }  # fmt: skip
@@ -162,16 +163,20 @@ def _counts(store: Store, row: Measurement) -> tuple[NDArray[Any] | None, NDArra
             return table.rows.counts, table.rows.n
     if row.logged and row.logged.log.radii.draws is not None and row.logged.log.radii.counts is not None:
         radii = row.logged.log.radii
-        return (radii.counts if getattr(row.spec, "counts", "") == "classes" else None), radii.draws
+        return radii.counts, radii.draws
     return None, None
 
 
-def _top(counts: NDArray[Any]) -> list[int]:
-    """Class and count of the most frequent classes, alternately."""
+def _top(counts: NDArray[Any], predicted: int) -> list[int]:
+    """Class and count of the most frequent classes, alternately; a log may have the predicted class alone."""
+    if len(counts) == 1:
+        return [predicted, int(counts[0])] if predicted >= 0 else []
     order = np.argsort(-counts, kind="stable")[:TOP]
     return [int(value) for c in order if counts[c] for value in (c, counts[c])]
 
 
-def _down(value: float) -> float | None:
-    """Four decimals, rounded down; None for infinity."""
-    return math.floor(value * 10_000 + 1e-9) / 10_000 if math.isfinite(value) else None
+def four(value: float, *, up: bool = False) -> float | None:
+    """Four decimals, rounded down, or up for a distance that bounds a radius; None for infinity."""
+    if not math.isfinite(value):
+        return None
+    return (math.ceil(value * 10_000 - 1e-9) if up else math.floor(value * 10_000 + 1e-9)) / 10_000

@@ -15,6 +15,7 @@ from rsctl.errors import UserError
 from rsctl.report.html.elements import element
 from rsctl.report.html.private import Private
 from rsctl.results.measurement import Measurement
+from rsctl.results.rounding import plain
 from rsctl.results.sweep import Results
 from rsctl.store.files import read_bytes
 from rsctl.store.imports import ShownImport
@@ -72,8 +73,10 @@ def _commands(name: str, results: Results, own: bool, options: Sequence[str], cl
 
 
 def _import(name: str, shown: ShownImport, clean: Private) -> str:
-    stated = {"n": shown.n, "n0": shown.n0, "alpha": shown.alpha, "sigma": shown.log.spec.sigma}
-    told = [f"--{key} {value:g}" if key in ("alpha", "sigma") else f"--{key} {value}" for key, value in stated.items() if value is not None]  # fmt: skip
+    spec = shown.log.spec
+    stated = {"method": spec.method, "dataset": spec.dataset, "model": spec.model, "sigma": spec.sigma, "seed": spec.seed,
+              "split": spec.split, "certificate": spec.certificate, "n": shown.n, "n0": shown.n0, "alpha": shown.alpha}  # fmt: skip
+    told = [f"--{key} {shlex.quote(plain(value))}" for key, value in stated.items() if value is not None]
     source = shlex.quote(Path(clean(shown.source)).name or "LOG")
     return f"rsctl import {source} --name {shlex.quote(name)} {' '.join(told)}"
 
