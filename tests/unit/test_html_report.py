@@ -30,7 +30,10 @@ from rsctl.results.sweep import Results, sweep_results
 from rsctl.store.layout import Store
 
 ATTACK = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
-GRID: dict[str, Any] = {"grid": {"sigma": [0.25, 0.5], "seed": [0, 1]}, "description": "A sweep & <its> description"}
+GRID: dict[str, Any] = {
+    "grid": {"sigma": [0.25, 0.5], "seed": [0, 1]},
+    "description": "A sweep & <its> description",
+}
 
 
 def page_of(store: Store, **options: Any) -> Page:
