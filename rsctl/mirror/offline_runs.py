@@ -58,5 +58,6 @@ class OfflineRuns:
         run.finish()
         inside = folder / "wandb"
         for path in inside.glob("offline-run-*"):
+            shutil.rmtree(path / "logs", ignore_errors=True)  # paths of this machine
             os.rename(path, folder / path.name)
         shutil.rmtree(inside, ignore_errors=True)
