@@ -30,6 +30,7 @@ BY_NAME: dict[str, Names] = {
     "form": one_of("md", "csv", "latex", "json", "tsv"),
     "cascade": completion.levels,
     "tau": one_of("0.5", "0.6", "0.7", "0.8", "0.9"),
+    "to": one_of("tensorboard", "wandb", "mlflow"),
     "kind": one_of("curve", "envelope", "ecdf", "hours", "classes", "families"),
 }
 OF_COMMAND: dict[str, dict[str, Names]] = {

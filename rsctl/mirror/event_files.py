@@ -6,7 +6,7 @@ import io
 import re
 from pathlib import Path
 
-from rsctl.mirror.points import MirroredRun, Point
+from rsctl.mirror.points import MirroredRun, TrainingPoint
 from rsctl.store.files import make_folder, publish, remove_temporaries
 
 _NAME = re.compile(r"events\.out\.tfevents\.(\d{12})\.rsctl")
@@ -33,7 +33,7 @@ class EventFiles:
         return len(new)
 
 
-def _encoded(points: list[Point]) -> bytes:
+def _encoded(points: list[TrainingPoint]) -> bytes:
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.summary.writer.record_writer import RecordWriter

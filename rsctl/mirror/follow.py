@@ -25,10 +25,12 @@ class Follower:
         self.problem = ""
         """Reason why the last call failed; empty otherwise."""
 
-    def poll(self, sweeps: Collection[str]) -> None:
-        """Start a call where one is due, and none is under way."""
-        if self._on and sweeps and not self._busy() and time.monotonic() - self._started >= EVERY:
+    def poll(self, sweeps: Collection[str]) -> bool:
+        """Start a call where one is due, and none is under way; returns whether it did."""
+        due = self._on and sweeps and not self._busy() and time.monotonic() - self._started >= EVERY
+        if due:
             self._start(sweeps)
+        return bool(due)
 
     def end(self, sweeps: Collection[str]) -> str:
         """Mirror what is left, wait for it, and return the reason if it failed."""

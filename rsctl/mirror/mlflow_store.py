@@ -50,7 +50,7 @@ class MlflowStore:
         """The id of the run with this name, made where there is none."""
         known = self._client.get_experiment_by_name(EXPERIMENT)
         experiment = known.experiment_id if known else self._client.create_experiment(EXPERIMENT)
-        wanted = f"tags.`rsctl.run` = '{shown.run}'"
+        wanted = f"tags.\"rsctl.run\" = '{shown.run}'"
         found = self._client.search_runs([experiment], filter_string=wanted, max_results=1)
         if found:
             return str(found[0].info.run_id)

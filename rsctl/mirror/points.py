@@ -13,7 +13,7 @@ VALUES = ("loss", "accuracy", "lr", "images_per_second")
 
 
 @dataclass(frozen=True)
-class Point:
+class TrainingPoint:
     """One record of a training curve."""
 
     step: int
@@ -34,7 +34,7 @@ class MirroredRun:
     run: str
     sweep: str
     settings: Mapping[str, Any]
-    points: Sequence[Point]
+    points: Sequence[TrainingPoint]
     """All so far, by ascending step."""
 
 
@@ -47,14 +47,14 @@ class Mirror(Protocol):
         """
 
 
-def points_of(run: Run) -> list[Point]:
+def points_of(run: Run) -> list[TrainingPoint]:
     """The training curve of a model by ascending step; of steps that were repeated after a restart, the later record."""
-    found: list[Point] = []
+    found: list[TrainingPoint] = []
     for record in read_metrics(run.path):
         if "step" not in record:
             continue  # records of old versions have none
         while found and found[-1].step >= record["step"]:
             found.pop()
         values = {key: float(record[key]) for key in VALUES if key in record}
-        found.append(Point(record["step"], float(record.get("time", 0.0)), values))
+        found.append(TrainingPoint(record["step"], float(record.get("time", 0.0)), values))
     return found

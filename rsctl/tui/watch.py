@@ -16,12 +16,13 @@ from rsctl.cluster.slurm.watch import WATCH
 from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
+from rsctl.mirror.follow import Follower
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep
-from rsctl.tui.views import Overview, RunView, SweepView, TaskView
+from rsctl.tui.views import OPEN_STATES, Overview, RunView, SweepView, TaskView
 
 
 class Watcher:
@@ -33,6 +34,9 @@ class Watcher:
         self._done: dict[str, TaskView] = {}
         self._views: list[SweepView] = []
         self._last: dict[str, TaskView] = {}
+        self._mirror: Follower | None = None
+        self._open: set[str] = set()
+        """Sweeps that had open tasks at some poll since they were last mirrored."""
         self._stamps: dict[Path, int] = {}
         """Modification times of the folders with attempts: a new attempt changes them, and done tasks may run again."""
 
@@ -65,6 +69,7 @@ class Watcher:
         known = {view.name: view for view in self._views}
         self._views = [_sweep_view(name, sweep, tasks, known.get(name)) for name, sweep in found.items()]
         views = self._views
+        self._mirrored(place)
         return Overview(
             str(place.store),
             tuple(views),
@@ -74,6 +79,15 @@ class Watcher:
             place.settings.notify,
             self._dropped(place, found, held) if complete else (),
         )
+
+    def _mirrored(self, place: Place) -> None:
+        """Mirror the training curves of sweeps with open tasks, and once more when these have ended."""
+        if self._mirror is None:
+            self._mirror = Follower(place.settings.mirror)
+        now = {view.name for view in self._views if any(task.state in OPEN_STATES for task in view.tasks)}
+        if self._mirror.poll(now | self._open):
+            self._open = set()
+        self._open |= now
 
     def _dropped(self, place: Place, sweeps: dict[str, PlannedSweep], held: set[str]) -> tuple[TaskView, ...]:
         """Open tasks that no sweep needs, among those held before the sweeps were read."""

@@ -21,6 +21,8 @@ from rsctl.mirror.mirror import MIRRORS, PACKAGES, mirror_sweep
 from rsctl.mirror.points import points_of
 from rsctl.modules import module_command
 from rsctl.store.files import append
+from rsctl.tui.views import TaskView
+from rsctl.tui.watch import Watcher
 
 TOOLS = [
     pytest.param(tool, marks=pytest.mark.skipif(importlib.util.find_spec(tool) is None, reason=f"{tool} isn't installed"))
@@ -126,6 +128,32 @@ def test_a_watched_sweep_is_mirrored_beside(chain: Chain) -> None:
     assert Follower("off").end(["tiny"]) == ""
     # What is wrong with the mirror is reported, and raises nothing.
     assert "no sweep 'other'" in follower.end(["other"])
+
+
+def test_the_dashboard_mirrors_open_sweeps_and_once_more_after_their_end(
+    chain: Chain, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    polled: list[list[str]] = []
+    due = iter([False, True, False, True, True])
+
+    def poll(_: Follower, sweeps: set[str]) -> bool:
+        polled.append(sorted(sweeps))
+        return next(due)
+
+    monkeypatch.setattr(Follower, "poll", poll)
+    chain.plan(tiny())
+    watcher = Watcher()
+    state = iter(["running", "running", "done", "done", "done"])
+    monkeypatch.setattr(Watcher, "_statuses", lambda *_: dict.fromkeys(KEYS, TaskView("k", "train", "models/x", 0, next(state))))  # fmt: skip
+    (model,), (counts,) = chain.store.runs("models"), chain.store.runs("counts")
+    KEYS[:] = [f"{model.key}/0", *(f"{counts.key}/{number}" for number in counts.task_numbers())]
+    for _ in range(5):
+        watcher.poll()
+    assert polled == [["tiny"], ["tiny"], ["tiny"], ["tiny"], []]
+
+
+KEYS: list[str] = []
+"""The tasks whose state that test sets."""
 
 
 @pytest.mark.long

@@ -17,7 +17,7 @@ LEFT, RIGHT, TOP, BOTTOM = 48, 14, 12, 44
 
 
 @dataclass
-class ChartLine:
+class DrawnLine:
     """One line: y may have a band; all lists have equal lengths."""
 
     label: str
@@ -45,7 +45,7 @@ class ChartView:
     title: str
     x_name: str
     y_name: str
-    lines: list[ChartLine]
+    lines: list[DrawnLine]
     y_most: float | None = None
     y_least: float = 0.0
     percent: bool = False
@@ -91,7 +91,7 @@ def chart_values(view: ChartView) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entry(line: ChartLine, number: int) -> Element:
+def _entry(line: DrawnLine, number: int) -> Element:
     swatch = element(
         "svg",
         element("path", d="M1 7L35 7", class_="line", stroke_dasharray=line.dash),
@@ -148,7 +148,7 @@ def _columns(view: ChartView, to_x: Any) -> list[Element]:
     return found
 
 
-def _line(line: ChartLine, number: int, to_x: Any, to_y: Any) -> Element:
+def _line(line: DrawnLine, number: int, to_x: Any, to_y: Any) -> Element:
     points = [(to_x(x), to_y(y)) for x, y in zip(line.x, line.y, strict=True)]
     parts = []
     if len(line.low):

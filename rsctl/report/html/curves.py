@@ -21,7 +21,7 @@ from rsctl.report.figures.line_styles import (
 from rsctl.report.figures.plots import BANDS, about_attacks
 from rsctl.report.figures.series import Panel, PlottedLine, by_norm
 from rsctl.report.figures.titles import titles
-from rsctl.report.html.charts import ChartLine, ChartView
+from rsctl.report.html.charts import ChartView, DrawnLine
 from rsctl.report.html.glyphs import dash_of, dashes
 from rsctl.results.attacks import attack_spec, describe_attack, distances, withstands
 from rsctl.results.measurement import Measurement
@@ -69,7 +69,7 @@ def _radii(panel: Panel) -> NDArray[np.float64]:
     return np.unique(np.concatenate([np.linspace(0, largest, POINTS), asked]))
 
 
-def _certified(one: PlottedLine, radii: Any, name: str, colour: str, marker: str, dash: str | None) -> ChartLine:  # fmt: skip
+def _certified(one: PlottedLine, radii: Any, name: str, colour: str, marker: str, dash: str | None) -> DrawnLine:  # fmt: skip
     mean, low, high = one.accuracy(radii)
     zero = np.flatnonzero(mean <= 0)
     end = int(zero[0]) + 1 if len(zero) else len(radii)
@@ -77,17 +77,17 @@ def _certified(one: PlottedLine, radii: Any, name: str, colour: str, marker: str
         f"{percent(a)} [{percent(b)}, {percent_up(c)}]"
         for a, b, c in zip(mean[:end].tolist(), low[:end].tolist(), high[:end].tolist(), strict=True)
     ]
-    return ChartLine(
+    return DrawnLine(
         name, colour, marker, dash, radii[:end].tolist(), mean[:end].tolist(), low[:end].tolist(), high[:end].tolist(), shown
     )  # fmt: skip
 
 
-def _attacked(row: Measurement, radii: Any, colour: str, marker: str) -> ChartLine:
+def _attacked(row: Measurement, radii: Any, colour: str, marker: str) -> DrawnLine:
     reached = distances(row)[np.isfinite(distances(row))]
     wide = np.linspace(0, max([radii[-1], *reached * 1.05]), POINTS)
     shares = [withstands(row, float(r)) for r in wide]
     name = f"{row.label}, σ = {row.sigma:g}, seed {row.seed}, under attack by {describe_attack(attack_spec(row.spec))}"
-    return ChartLine(
+    return DrawnLine(
         name, colour, marker, "2 4", wide.tolist(), shares, shown=[percent_up(one) for one in shares]
     )
 
@@ -157,7 +157,7 @@ def training_views(store: Store, rows: Sequence[Measurement]) -> list[ChartView]
             text = [f"{value:.4g}" if key == "loss" else f"{100 * value:.1f}" for value in values]
             epochs = [record["epoch"] for record in records]
             view.lines.append(
-                ChartLine(label, its.colour, its.marker, dashes(STYLES[levels.index(row.training.sigma) % len(STYLES)]), epochs, values, shown=text)
+                DrawnLine(label, its.colour, its.marker, dashes(STYLES[levels.index(row.training.sigma) % len(STYLES)]), epochs, values, shown=text)
             )  # fmt: skip
     left = sum(1 for records in curves.values() if records) - len(drawn)
     for view in views:
