@@ -10,17 +10,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from chain import Chain, tiny
 from html_pages import Page
 from report_cases import make_store, write_counts
 from test_report_learned import images, store_of
 
+from jobs.data import load
 from rsctl.cli.app import run
 from rsctl.report.html import document
 from rsctl.report.html.charts import ticks
 from rsctl.report.html.document import html_report
 from rsctl.report.html.elements import data, element, markup
 from rsctl.report.html.images import four
+from rsctl.report.html.pictures import PictureSource, draw_pictures
 from rsctl.report.html.private import Private, own_names
 from rsctl.report.tables.cells import lines_table
 from rsctl.report.tables.formats import to_csv, to_json
@@ -167,6 +170,24 @@ def test_every_kind_of_result_of_a_real_sweep(chain: Chain, capsys: pytest.Captu
     assert "a report ends in .html" in capsys.readouterr().err
 
 
+def test_pictures_of_data_with_other_labels_are_left_out(chain: Chain) -> None:
+    source = PictureSource("digits", {}, "test", "", ())
+    labels = digits_labels(4)
+    pictures, why = draw_pictures(source, chain.place.data, labels)
+    assert (list(pictures), why) == ([0, 1, 2, 3], "")
+    pictures, why = draw_pictures(source, chain.place.data, {**labels, 2: labels[2] + 1})
+    assert (pictures, why) == ({}, "the data on this machine has other labels than these results")
+    pictures, why = draw_pictures(PictureSource("mnist", {}, "test", "", ()), chain.place.data, labels)
+    assert pictures == {}
+    assert "mnist" in why
+
+
+def digits_labels(number: int) -> dict[int, int]:
+    """The first labels of the digits, by position."""
+    images = load("digits", {}, "test", Path("data"), positions=range(number))
+    return dict(enumerate(images.batch(torch.arange(number))[1].tolist()))
+
+
 def test_an_imported_log_alone(chain: Chain) -> None:
     folder = chain.folder / f"a{ATTACK.partition('/')[0]}b" / "cifar10" / "sigma_0.25"
     folder.mkdir(parents=True)
@@ -193,6 +214,7 @@ def test_no_text_becomes_markup() -> None:
     values = Page(markup(data("values", {ATTACK: [ATTACK, "<!--"]})))
     assert [tag for tag, _ in values.tags] == ["script"]
     assert values.values == {ATTACK: [ATTACK, "<!--"]}
+    assert "<" not in values.scripts[0]
     assert markup(element("p", "a\x1b\u202eb")) == "<p>a��b</p>"
 
 

@@ -86,8 +86,10 @@ def test_damaged_and_old_records_are_left_out(chain: Chain) -> None:
     old = {"epoch": 0.3, "loss": 1.0, "accuracy": 0.5, "lr": 0.1}
     file.write_bytes(file.read_bytes() + b"\n{" + b"\n\x00\xff\nnull\n[1]\n" + json.dumps(old).encode())
     append(file, {**old, "step": 4, "epoch": 0.4, "loss": float("nan")})
-    record(chain, 5, 5)
-    assert [point.step for point in points_of(model)] == [1, 2, 5]
+    record(chain, 5, 6)
+    record(chain, 6, 6, loss=3.0)
+    assert [point.step for point in points_of(model)] == [1, 2, 5, 6]
+    assert points_of(model)[-1].values["loss"] == 3.0
 
 
 def test_an_absent_package_is_named_with_its_command(chain: Chain, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:  # fmt: skip
