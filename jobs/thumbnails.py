@@ -29,12 +29,14 @@ PLAIN = 32 * 32
 
 
 def thumbnails(
-    dataset: str, parameters: dict[str, Any], split: str, root: Path, positions: Sequence[int], data: str = ""
-) -> dict[str, Any]:
+    dataset: str, parameters: dict[str, Any], split: str, root: Path, positions: Sequence[int], data: str = "",
+    plugins: Sequence[str] = (),
+) -> dict[str, Any]:  # fmt: skip
     """`pictures` and `labels` of these positions; `val` consists of training images.
 
     Raises InputError where the files are missing, or are others than those of `data`, of a run's spec.
     """
+    use_plugins(plugins)
     part = "train" if split in ("val", "train") else "test"
     images = load(dataset, parameters, part, root, positions=positions)
     require_planned(images, dataset, data)
@@ -73,10 +75,15 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--plugin", action="append", default=[])
     options = parser.parse_args(arguments)
     positions = json.load(sys.stdin)
-    use_plugins(options.plugin)
     return print_json(
         lambda: thumbnails(
-            options.dataset, options.parameters, options.split, options.data, positions, options.planned
+            options.dataset,
+            options.parameters,
+            options.split,
+            options.data,
+            positions,
+            options.planned,
+            options.plugin,
         )
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 from xml.etree.ElementTree import Element
 
 from rsctl import __version__
+from rsctl.catalog import known_datasets, known_methods, known_models, known_verifiers
+from rsctl.certificates import certificates
 from rsctl.plain import printable
 from rsctl.report.figures.series import panels_of
 from rsctl.report.html.charts import ChartView, chart, chart_values
@@ -20,7 +22,7 @@ from rsctl.report.html.curves import accuracy_views, training_views
 from rsctl.report.html.elements import data, element, markup
 from rsctl.report.html.images import image_sets, image_values
 from rsctl.report.html.origin import origin
-from rsctl.report.html.private import Private
+from rsctl.report.html.private import Private, own_names
 from rsctl.report.html.tables import tables
 from rsctl.report.tables.formats import to_csv, to_json
 from rsctl.report.tables.legend import MEANINGS
@@ -52,7 +54,7 @@ def html_report(
     `choice` as for `sweep_results`; `options` are the same as words of a command line, for the commands that make the page again.
     """
     results = sweep_results(store, sweep, **choice)
-    clean = Private([store.root, data_root, Path.cwd(), Path.home()])
+    clean = Private([store.root, data_root, Path.cwd(), Path.home()], _private_names())
     plan, _ = find_sweep(store, sweep)
     sets, about_images = image_values(store, image_sets(results), results, data_root, clean, draw=pictures)
     curves, training = (
@@ -72,6 +74,12 @@ def html_report(
     main = element("main", _contents(shown), *shown, id="content")
     values = {"charts": [chart_values(view) for view in [*curves, *training]], "images": sets}
     return _page(results.sweep, [_cleaned(main, clean), data("report-data", values)]), results
+
+
+def _private_names() -> list[str]:
+    """Names of this user and host, but for those that a method or a data set has too."""
+    public = {*known_methods(), *known_datasets(), *known_models(), *known_verifiers(), *certificates()}
+    return [name for name in own_names() if name not in public]
 
 
 def _page(title: str, body: Sequence[Element]) -> bytes:
