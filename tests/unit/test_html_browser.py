@@ -141,6 +141,9 @@ def test_the_chart_reads_values_and_hides_lines(open_page: Any) -> None:
     assert re.search(r"radius 0$", figure.locator(".readout").inner_text())
     page.keyboard.press("ArrowRight")
     assert re.search(r"radius 0\.0", figure.locator(".readout").inner_text())
+    page.keyboard.press("End")
+    at_end = values.all_inner_texts()
+    assert [one.split(" [")[0] for one in at_end] == ["0.0"] * 4
     page.keyboard.press("Escape")
     figure.locator(".plot").hover(position={"x": 200, "y": 60})
     assert all(values.all_inner_texts())

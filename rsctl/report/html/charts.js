@@ -38,7 +38,7 @@
       const told = [];
       chart.lines.forEach((line, number) => {
         const last = line.x[line.x.length - 1];
-        const text = line.x.length && x <= last + 1e-9 ? line.shown[nearest(line.x, x)] : "–";
+        const text = line.x.length && x <= last + 1e-9 ? line.shown[nearest(line.x, x)] : line.after;
         buttons[number].querySelector(".value").textContent = text;
         if (buttons[number].getAttribute("aria-pressed") === "true") told.push(`${buttons[number].querySelector(".name").textContent}: ${text}`);
       });

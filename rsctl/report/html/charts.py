@@ -33,6 +33,11 @@ class DrawnLine:
     """Text of each y, for the readout."""
 
     @property
+    def after(self) -> str:
+        """Text beyond the last point: a line that has fallen to 0 stays there, others are unknown."""
+        return self.shown[-1] if self.shown and self.y[-1] == 0 else "–"
+
+    @property
     def colour_class(self) -> str:
         return f"c{COLOURS.index(self.colour)}"
 
@@ -87,7 +92,9 @@ def chart_values(view: ChartView) -> dict[str, Any]:
     """The values that the readout of a chart shows."""
     return {
         "id": view.key, "left": LEFT, "width": WIDTH - LEFT - RIGHT, "most": view.x_most, "name": view.x_name,
-        "lines": [{"x": [float(f"{x:.4g}") for x in line.x], "shown": list(line.shown)} for line in view.lines],
+        "lines": [
+            {"x": [float(f"{x:.4g}") for x in line.x], "shown": list(line.shown), "after": line.after} for line in view.lines
+        ],
     }  # fmt: skip
 
 
