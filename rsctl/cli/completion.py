@@ -31,6 +31,7 @@ BY_NAME: dict[str, Names] = {
     "cascade": completion.levels,
     "objective": one_of("acr", "0.25", "0.5", "1.0"),
     "tau": one_of("0.5", "0.6", "0.7", "0.8", "0.9"),
+    "to": one_of("tensorboard", "wandb", "mlflow"),
     "kind": one_of("curve", "envelope", "ecdf", "hours", "classes", "families"),
 }
 OF_COMMAND: dict[str, dict[str, Names]] = {

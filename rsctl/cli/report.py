@@ -5,36 +5,15 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from rsctl.cli.choices import Force, Methods, OtherAlpha, OtherCertificate, Sigmas, open_store
 from rsctl.cli.common import AsJson, leave, loudly, show, tell
 from rsctl.cli.numbers import CascadeLevels, Tau, parse_cascade, parse_radii
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.text import counted
-
-if TYPE_CHECKING:
-    from rsctl.store.layout import Store
-
-Methods = Annotated[
-    list[str] | None, typer.Option(metavar="NAME", help="Only rows of this method; may be repeated.")
-]  # fmt: skip
-Sigmas = Annotated[list[float] | None, typer.Option(help="Only rows at this noise level; may be repeated.")]
-OtherCertificate = Annotated[str, typer.Option(help="Use another certificate on the same counts.")]
-OtherAlpha = Annotated[float | None, typer.Option(help="Use another failure probability on the same counts.")]
-Force = Annotated[bool, typer.Option("--force", help="Overwrite the file, whatever it is.")]
-
-
-def _store() -> Store:
-    """Return the store of the current settings, and warn of plugins that can't be used."""
-    from rsctl.catalog import plugin_problems
-    from rsctl.config.settings import load_settings
-    from rsctl.store.layout import Store
-
-    store = Store(load_settings().store)
-    tell(plugin_problems())
-    return store
 
 
 def export(
@@ -86,7 +65,7 @@ def export(
     if form not in (*FORMATS, "tsv"):
         raise InputError(f"--format: {unknown('format', form, (*FORMATS, 'tsv'))}")
     chosen = [find_published(name, "--baseline") for name in baseline or ()]
-    store = _store()
+    store = open_store()
     choice: dict[str, Any] = {
         "certificate": certificate or None, "alpha": alpha, "radii": parse_radii(radii) if radii else None,
         "only": RowFilter(method or (), sigma or ()), "cascade": parse_cascade(cascade, tau),
@@ -163,7 +142,7 @@ def import_(
         sigma, None, method or None, dataset or None, model or None, seed, split or None, certificate or None, n, n0, alpha
     )  # fmt: skip
     try:
-        found = import_logs(_store(), name, logs, said)
+        found = import_logs(open_store(), name, logs, said)
     except (UserError, OSError):
         if as_json:
             print("[]")  # nothing was imported; the reason is on stderr
@@ -216,7 +195,7 @@ def compare(
     from rsctl.report.compare.levels import compared
 
     columns = parse_radii(radii) if radii else None
-    print(compared(_store(), first, second, certificate or None, alpha, columns, as_json=as_json))
+    print(compared(open_store(), first, second, certificate or None, alpha, columns, as_json=as_json))
 
 
 def reproduce(
@@ -231,7 +210,7 @@ def reproduce(
     from rsctl.report.baselines import find_published
     from rsctl.report.compare.reproduce import reproduce, reproduction_json, reproduction_text
 
-    found = reproduce(_store(), find_published(table), sweep, certificate or None)
+    found = reproduce(open_store(), find_published(table), sweep, certificate or None)
     if as_json:
         print(reproduction_json(found))
     else:
@@ -264,7 +243,7 @@ def plot(
     from rsctl.results.row_filter import RowFilter
 
     notes = draw(
-        _store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
+        open_store(), sweep, output, kind=kind, certificate=certificate or None, alpha=alpha,
         radius=radius, width=width, force=force, only=RowFilter(method or (), sigma or ()),
         cascade=parse_cascade(cascade, tau),
     )  # fmt: skip

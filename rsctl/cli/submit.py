@@ -85,13 +85,16 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
     from rsctl.cluster import control, retry
     from rsctl.cluster.all_backends import notices
     from rsctl.cluster.status import ProgressLine, summarize
+    from rsctl.mirror.follow import Follower
     from rsctl.store.attempts import State
 
     shown, looked = ProgressLine(sys.stderr), time.monotonic()
+    mirror = Follower(place.settings.mirror)
     try:
         while True:
             found = control.sweep_statuses(place, name)
             shown.show(summarize(found.values()), notices())
+            mirror.poll([name])
             if not held_back and all(
                 s.state in (State.DONE, State.FAILED, State.CANCELLED, State.LOST, State.NEW)
                 for s in found.values()
@@ -112,6 +115,8 @@ def _wait(place: Any, name: str, as_json: bool, held_back: bool) -> int:
         )
         return 130
     shown.end()
+    if problem := mirror.end([name]):
+        print(f"note: not mirrored: {problem}", file=sys.stderr)
     bad = [s for s in found.values() if s.state != State.DONE]
     for status in bad:
         print(

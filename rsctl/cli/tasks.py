@@ -27,10 +27,12 @@ def status(
     """Show the progress of sweeps."""
     from rsctl.cluster.status import status_text, status_values
     from rsctl.config.settings import load_settings
+    from rsctl.mirror.follow import Follower
 
     if watch and as_json:
         raise InputError("status: --json prints one document; leave out --watch.")
     place = load_settings()
+    mirror = Follower(place.settings.mirror)
     while True:
         values = status_values(place, sweep)
         if watch and sys.stdout.isatty():
@@ -40,6 +42,7 @@ def status(
             _broken_of(place, sweep)
             leave(InputError.exit_code if values["damaged"] else 0)
             return
+        mirror.poll([one["name"] for one in values["sweeps"]])
         time.sleep(2)
 
 

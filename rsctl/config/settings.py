@@ -141,6 +141,8 @@ class Settings(Parameters):
     """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
     """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
+    mirror: Literal["off", "tensorboard", "wandb", "mlflow"] = "off"
+    """Tool into whose files training curves are mirrored while a sweep is watched (`rsctl help results`), or `off`."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
     """Execution profiles by name; `local` and `slurm` always exist."""
 

@@ -12,7 +12,7 @@ from rsctl.store.files import publish, read_bytes, replace
 LOG_HEADER = ("idx", "label", "predict", "radius", "correct", "time")
 """Columns of a log in Cohen's format."""
 _COMMENT = b"<!-- rsctl %s -->\n"
-_SEALS = {"md": _COMMENT, "svg": _COMMENT, "latex": b"%% rsctl %s\n"}
+_SEALS = {"md": _COMMENT, "svg": _COMMENT, "html": _COMMENT, "latex": b"%% rsctl %s\n"}
 """Last line of files that people edit by hand, to detect edits. Other files are recognised by their beginning."""
 _BEGINNINGS = (b"run,source,method,", b'{\n "sweep": ', "\t".join(LOG_HEADER).encode())
 MAKER = "rsctl"

@@ -77,6 +77,9 @@ class EpochRecord(StoredRecord):
     loss: Number
     accuracy: Number
     lr: Number
+    step: NotRequired[Count]
+    images_per_second: NotRequired[Amount]
+    time: NotRequired[Time]
 
 
 class RequestRecord(StoredRecord):

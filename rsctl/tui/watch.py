@@ -16,12 +16,13 @@ from rsctl.cluster.slurm.watch import WATCH
 from rsctl.cluster.task_status import TaskStatus, statuses
 from rsctl.config.settings import Place, load_settings
 from rsctl.errors import UserError
+from rsctl.mirror.follow import Follower
 from rsctl.plain import plain
 from rsctl.plan.tasks import Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Run, Store
 from rsctl.tui.planned import PlannedRun, PlannedSweep, read_sweep, stamp_of
-from rsctl.tui.views import Overview, RunView, SweepView, TaskView
+from rsctl.tui.views import OPEN_STATES, Overview, RunView, SweepView, TaskView
 
 
 class Watcher:
@@ -32,6 +33,9 @@ class Watcher:
         self._done: dict[str, TaskView] = {}
         self._views: list[SweepView] = []
         self._last: dict[str, TaskView] = {}
+        self._mirror: Follower | None = None
+        self._open: set[str] = set()
+        """Sweeps that had open tasks at some poll since they were last mirrored."""
         self._stamps: dict[Path, tuple[int, int]] = {}
         """Stamps of the folders with attempts: a new attempt changes them, and done tasks may run again."""
 
@@ -61,9 +65,19 @@ class Watcher:
         problems += [plain(notice, 500) for notice in notices()]
         known = {view.name: view for view in self._views}
         self._views = [_sweep_view(name, sweep, tasks, known.get(name)) for name, sweep in found.items()]
+        self._mirrored(place)
         views, notify = tuple(self._views), place.settings.notify
         dropped = self._dropped(place, found, held) if complete else ()
         return Overview(str(place.store), views, tuple(problems), time.time(), _unheard(), notify, dropped)
+
+    def _mirrored(self, place: Place) -> None:
+        """Mirror the training curves of sweeps with open tasks, and once more when these have ended."""
+        if self._mirror is None:
+            self._mirror = Follower(place.settings.mirror)
+        now = {view.name for view in self._views if any(task.state in OPEN_STATES for task in view.tasks)}
+        if self._mirror.poll(now | self._open):
+            self._open = set()
+        self._open |= now
 
     def _dropped(self, place: Place, sweeps: dict[str, PlannedSweep], held: set[str]) -> tuple[TaskView, ...]:
         """Open tasks that no sweep needs, among those held before the sweeps were read."""

@@ -117,8 +117,13 @@ def in_common(panel: Panel) -> str:
 
 
 def label(one: PlottedLine, panel: Panel) -> str:
-    """Label that distinguishes a series from the others of its panel."""
-    return text("".join([_name(one, panel), _level(one, panel), _progress(one)]))  # fmt: skip
+    """Label that distinguishes a series from the others of its panel, as matplotlib draws it."""
+    return text(raw_label(one, panel))
+
+
+def raw_label(one: PlottedLine, panel: Panel) -> str:
+    """The same without escapes."""
+    return "".join([_name(one, panel), _level(one, panel), _progress(one)])
 
 
 def _level(one: PlottedLine, panel: Panel) -> str:

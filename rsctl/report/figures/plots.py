@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _POINTS = 400
-_BANDS = (
+BANDS = (
     "Bands: 95 % Clopper-Pearson over images for one run, mean ± one standard deviation for several seeds."
 )
+"""The note on the bands of accuracy curves."""
 _DOTTED = (
     "Dotted: share of images for which the attack found no adversarial image within the radius; robust accuracy lies "
     "between it and the certified line."
@@ -73,7 +74,12 @@ def _curve(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, sto
         )  # fmt: skip
     _radius_axes(axes, panel)
     name_series(axes, panel, drawn)
-    return [_DOTTED, _BANDS] if panel.attacked else [_BANDS]
+    return [*about_attacks(panel), BANDS]
+
+
+def about_attacks(panel: Panel) -> list[str]:
+    """The note on the dotted lines of a panel; none without attacks."""
+    return [_DOTTED] if panel.attacked else []
 
 
 def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:
@@ -99,7 +105,7 @@ def _families(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, 
     _radius_axes(axes, panel)
     below(axes)
     several = len({one.line.first.kind == "verifications" for one in panel.series}) > 1
-    return [_DIFFERENT, _BANDS] if several else [_BANDS]
+    return [_DIFFERENT, BANDS] if several else [BANDS]
 
 
 def _envelope(axes: Axes, panel: Panel, colours: dict[str, str], radius: float, store: Store) -> list[str]:

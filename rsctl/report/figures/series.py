@@ -70,13 +70,18 @@ def at_least(score: Floats, radii: Floats) -> Floats:
 def collect(store: Store, sweep: str, **options: Any) -> tuple[list[Panel], Results]:
     """The panels of a sweep; `options` as for `sweep_results`. Rows without a finished image are left out."""
     results = sweep_results(store, sweep, **options)
+    return panels_of(results), results
+
+
+def panels_of(results: Results) -> list[Panel]:
+    """The panels of measurements; rows without a finished image are left out."""
     panels = []
     for whole in groups(results.every):
         group = Group([line for line in whole.lines if line.first.images])
         if group.lines:
             lines = [PlottedLine(line, line.rows) for line in group.lines]
             panels.append(Panel(group, lines, _attacks_on(group, results.attacked)))
-    return panels, results
+    return panels
 
 
 def _attacks_on(group: Group, attacked: Sequence[Measurement]) -> list[Measurement]:
