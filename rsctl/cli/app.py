@@ -16,7 +16,7 @@ from rsctl.cli.completion import completed
 from rsctl.cli.data import data_check, data_prepare
 from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
-from rsctl.cli.package import pack, unpack
+from rsctl.cli.package import pack, unpack, verify
 from rsctl.cli.prune import prune
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
@@ -85,7 +85,7 @@ def dashboard(
 
 
 for command in (
-    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack,
+    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack, verify,
     bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
