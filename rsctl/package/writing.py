@@ -68,8 +68,9 @@ def prepare(
                 if data is not None:
                     packed.content[f"runs/{run.kind}/{run.id}/certified.h5"] = data
         tables, results = tables_of(composed, sweep)
+        included = any(name.endswith("model.pt") for name in packed.content)
         about = card(
-            packed.sweep, composed, results, licence=harmless(licence), weights=weights, notes=packed.notes
+            packed.sweep, composed, results, licence=harmless(licence), weights=included, notes=packed.notes
         )
     content: dict[str, Content] = {CARD: about.encode(), **tables, **packed.content}
     members = tuple(member_of(name, part) for name, part in content.items())

@@ -30,6 +30,7 @@ from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.received import received, require_extendable
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
@@ -91,6 +92,8 @@ class _Writer:
     def _create(self, planned: ModelPlan | TablePlan, **launch: Any) -> Run:
         run = self.store.create(planned.spec)
         check_run(run, group=self.group)
+        if received(run.path):
+            return run  # its launch settings are those of the numbers
         run.write_launch(
             {
                 **self.common,
@@ -105,6 +108,10 @@ class _Writer:
     def write_model(self, model: ModelPlan) -> None:
         run = self._create(model, stated=model.stated)
         publish(run.task_file(0), to_json({"stage": run.kind.stage}))
+        if received(run.path):
+            self.models[run.id] = Task(run, 0)
+            self.done += 1
+            return
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
@@ -145,6 +152,7 @@ class _Writer:
         self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
     ) -> None:
         models = tuple(self.models[need] for need in needs)
+        require_extendable(task.run, [model.run for model in models])
         after = _reopened(task, attempt)
         self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
 
