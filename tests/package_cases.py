@@ -29,7 +29,9 @@ def packed(store: Store, folder: Path, sweep: str = "sweep", **options: Any) -> 
     return file
 
 
-def forged(file: Path, edits: Mapping[str, Edit], *, honest: bool = False, name: str = "forged.rsctl") -> Path:
+def forged(
+    file: Path, edits: Mapping[str, Edit], *, honest: bool = False, name: str = "forged.rsctl"
+) -> Path:
     """A package with members changed where their name contains a key; with `honest` the manifest keeps the old digests."""
     folder = file.parent / f"{name}.parts"
     folder.mkdir()
@@ -40,7 +42,8 @@ def forged(file: Path, edits: Mapping[str, Edit], *, honest: bool = False, name:
         assert names, part
         content[names[0]] = edit(content[names[0]])
     members = tuple(
-        member if honest else member_of(member.name, content[member.name]) for member in found.manifest.members
+        member if honest else member_of(member.name, content[member.name])
+        for member in found.manifest.members
     )
     manifest = replace(found.manifest, members=members)
     target = file.parent / name

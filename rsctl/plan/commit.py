@@ -108,10 +108,6 @@ class _Writer:
     def write_model(self, model: ModelPlan) -> None:
         run = self._create(model, stated=model.stated)
         publish(run.task_file(0), to_json({"stage": run.kind.stage}))
-        if received(run.path):
-            self.models[run.id] = Task(run, 0)
-            self.done += 1
-            return
         if model.spec.file and not run.model_file.exists() and not run.published_file.exists():
             source = Path(model.spec.file)
             with explained(source):
@@ -119,7 +115,7 @@ class _Writer:
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = self.models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
-        if run.model_file.exists():
+        if run.model_file.exists() or received(run.path):
             if model.stated:
                 _require_taken_so(run)
             self.done += 1
