@@ -110,11 +110,23 @@ def unpack(
     print(f"{file}: sweep {found.sweep}: {', '.join(states)}. 'rsctl export {found.sweep}' prints its table.")
 
 
-def verify(file: PackageFile, as_json: AsJson = False) -> None:
+def verify(
+    file: PackageFile,
+    redraw: Annotated[
+        int,
+        typer.Option(
+            "--redraw",
+            min=0,
+            max=10_000,
+            help="Images per table to sample again; needs the weights in the package, and the data.",
+        ),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
     """Recompute every number of a package from its counts and report what differs: 0 verified, 1 differs, 2 not a package."""
     from rsctl.package.verifying import report_text
     from rsctl.package.verifying import verify as check
 
-    found = check(file)
+    found = check(file, redraw=redraw)
     print(json.dumps(found.values, indent=1) if as_json else report_text(found))
     leave(0 if found.verified else 1)

@@ -19,6 +19,7 @@ from rsctl.package.consistency import Finding, all_runs, structure
 from rsctl.package.format import CARD, TABLES, NotAPackageError
 from rsctl.package.noise_keys import check_noise
 from rsctl.package.radii import compare_radii
+from rsctl.package.redrawing import draw_again
 from rsctl.package.stopping import check_stopping
 from rsctl.package.tables import tables_of
 from rsctl.plain import plain
@@ -80,10 +81,17 @@ def report_text(found: Verification) -> str:
     return "\n".join([*lines, plain(found.sentence)])
 
 
-def verify(file: Path) -> Verification:
-    """Verify a package; what differs is in the findings.
+def verify(file: Path, *, redraw: int = 0) -> Verification:
+    """Verify a package, and draw so many images of each table again; what differs is in the findings.
 
-    Raises NotAPackageError where the file is none, or leaves out parts.
+    Raises
+    ------
+    NotAPackageError
+        The file is none, or leaves out parts.
+    InputError
+        Images should be drawn again, but the package has no weights.
+    UnavailableError
+        They can't be drawn here: the reason is that of the task.
     """
     with tempfile.TemporaryDirectory(prefix="rsctl-verify-") as folder:
         parts = Path(folder) / "parts"
@@ -105,6 +113,9 @@ def verify(file: Path) -> Verification:
         store, problems = compose_valid(extracted.files, Path(folder) / "store", sweep)
         found.findings += [Finding(name, reason) for name, reason in problems.items()]
         _check(found, store, extracted)
+        if redraw:
+            findings, found.redrawn = draw_again(store, redraw, Path(folder) / "again")
+            found.findings += findings
         found.findings = list(dict.fromkeys(found.findings))
         return found
 

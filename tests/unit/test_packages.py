@@ -367,12 +367,8 @@ def test_counts_of_one_run_presented_as_those_of_another_are_named(tmp_path: Pat
 
 
 def test_held_out_images_with_the_noise_of_test_images_are_named(tmp_path: Path) -> None:
-    store, runs = make_store(
-        tmp_path / "store", certification={**CERTIFICATION, "split": "test", "holdout": 0.2}
-    )
-    _, chosen = make_store(
-        tmp_path / "store", name="chosen", certification={**CERTIFICATION, "split": "val", "holdout": 0.2}
-    )
+    store, runs = make_store(tmp_path / "store", certification={**CERTIFICATION, "split": "test"})
+    _, chosen = make_store(tmp_path / "store", name="chosen", certification={**CERTIFICATION, "split": "val"})
     old = _with_shared_keys(store, chosen[0])
     plan = json.loads((store.sweep_folder("sweep") / "plan.json").read_bytes())
     entry = json.loads((store.sweep_folder("chosen") / "plan.json").read_bytes())["entries"][0]
@@ -384,7 +380,7 @@ def test_held_out_images_with_the_noise_of_test_images_are_named(tmp_path: Path)
 
 def _with_shared_keys(store: Store, run: Run) -> Run:
     """The same table as a version before rsctl told splits apart made it."""
-    spec = run.count_spec.model_copy(update={"keys": "shared"})
+    spec = CountSpec(**{**run.count_spec.model_dump(), "keys": "shared"})
     old = store.create(spec)
     (old.path / "launch.json").write_bytes((run.path / "launch.json").read_bytes())
     for number in run.task_numbers():
