@@ -103,7 +103,8 @@ def require_same_sweep(store: Store, composed: Store, sweep: str) -> None:
     if not (folder / "plan.json").exists() and not (folder / "imports").exists():
         return
     advice = f"Unpack it under another name: --name {sweep[:50]}-received."
-    if received(folder) is None:
+    record = received(folder)
+    if record is None or _submitted(store, sweep) > record["time"]:
         raise RefusedError(f"{folder}: is a sweep of this store. {advice}")
     if (folder / "plan.json").exists() and (composed.sweep_folder(sweep) / "plan.json").exists():
         old, new = (
@@ -111,3 +112,10 @@ def require_same_sweep(store: Store, composed: Store, sweep: str) -> None:
         )
         if not (old <= new or new <= old):
             raise RefusedError(f"{folder}: was received before, with other runs. {advice}")
+
+
+def _submitted(store: Store, sweep: str) -> float:
+    """Time of the last submission of a sweep, 0 where it has no plan."""
+    if not (store.sweep_folder(sweep) / "plan.json").exists():
+        return 0.0
+    return store.sweep(sweep, numbers=False).get("submitted", 0.0)
