@@ -19,7 +19,7 @@ from rsctl.package.compose import compose, files_of, put
 from rsctl.package.consistency import structure
 from rsctl.package.format import Manifest, NotAPackageError
 from rsctl.package.merging import KEPT, require_same_sweep, state_of
-from rsctl.plain import printable
+from rsctl.plain import plain
 from rsctl.store.files import TEMPORARY, explained, make_folder, to_json
 from rsctl.store.layout import Store
 from rsctl.store.received import FILE, received
@@ -132,7 +132,7 @@ def _mark(composed: Store, sweep: str, manifest: Manifest, origin: str) -> None:
         parts.setdefault(folder, []).append({"name": member.name, "sha256": member.sha256})
     about = {
         "package": manifest.sha256,
-        "origin": printable(origin),
+        "origin": plain(origin, 200),
         "version": manifest.rsctl,
         "time": time.time(),
     }
