@@ -55,7 +55,16 @@ def structure(store: Store, sweep: str) -> list[Discrepancy]:
     for run in all_runs(store):
         try:
             _check_run(run)
-        except (UserError, Corrupt, OSError) as error:
+        except (
+            UserError,
+            Corrupt,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            ArithmeticError,
+        ) as error:
             found.append(_of(f"runs/{run.key}", error, store))
     for log in imports(store):
         try:
