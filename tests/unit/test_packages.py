@@ -20,6 +20,7 @@ from rsctl.cli.app import run as command
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.package import unpacking
+from rsctl.package.archive import read_manifest
 from rsctl.package.format import NotAPackageError
 from rsctl.package.unpacking import unpack
 from rsctl.package.verifying import VerifiedPackage, verify
@@ -237,6 +238,29 @@ def test_a_received_run_doesnt_take_other_counts(file: Path, tmp_path: Path) -> 
         unpack(forged(file, {"counts.h5": hdf5_edit(move_a_draw)}), other)
 
 
+def test_a_submission_adds_nothing_to_a_received_run(file: Path, tmp_path: Path) -> None:
+    other, grid = Store(tmp_path / "other"), {"seed": [0, 1]}
+    unpack(file, other, name="theirs")
+    before = {name: data for name, data in tree(other.root).items() if name.startswith("counts/")}
+    make_store(other.root, name="mine", grid=grid, certification=CERTIFICATION, counts=False)
+    for more, how in (({"max_images": 60}, "package, so nothing"), ({"n": 2000}, "without its weights")):
+        with pytest.raises(RefusedError, match=how):
+            make_store(
+                other.root, name="more", grid=grid, certification={**CERTIFICATION, **more}, counts=False
+            )
+    assert {name: data for name, data in tree(other.root).items() if name in before} == before
+    assert len(list(other.runs("counts"))) == 2 + ("n" in more)  # the folder of the other run, without a task
+
+
+def test_rows_about_other_weights_than_the_stores_are_refused(file: Path, tmp_path: Path) -> None:
+    mine, runs = make_store(
+        tmp_path / "mine", grid={"seed": [0, 1]}, certification={**CERTIFICATION, "n": 500}, counts=False
+    )
+    mine.model(runs[0].count_spec.model_run).model_file.write_bytes(b"other weights")
+    with pytest.raises(RefusedError, match="holds other weights"):
+        unpack(file, mine, name="theirs")
+
+
 def test_members_name_every_part_with_its_digest(store: Store, file: Path, tmp_path: Path) -> None:
     listed = members(store, "sweep")
     assert {member.name for member in listed} >= {"CARD.md", "sweep/plan.json", "tables/table.csv"}
@@ -364,6 +388,25 @@ def test_counts_of_one_run_presented_as_those_of_another_are_named(tmp_path: Pat
     assert named(found, runs[1].id, f"has the counts of {runs[0].id}", "different ones") or named(
         found, runs[0].id, f"has the counts of {runs[1].id}"
     )
+
+
+def test_weights_of_one_run_presented_as_those_of_another_are_named(file: Path) -> None:
+    found = verify(
+        forged(
+            file,
+            {"counts.h5": hdf5_edit(lambda table: table.attrs.update(model_sha256="a" * 64))},
+            name="one.rsctl",
+        )
+    )
+    assert found.verified, "another checkpoint by itself contradicts nothing"
+    second = _second_counts(file)
+    edit = hdf5_edit(lambda table: table.attrs.update(model_sha256="a" * 64))
+    found = verify(forged(file, {"counts.h5": edit, second: edit}, name="two.rsctl"))
+    assert named(found, "is about the weights of", "though its model is another one")
+
+
+def _second_counts(file: Path) -> str:
+    return [member.name for member in read_manifest(file).members if member.name.endswith("counts.h5")][1]
 
 
 def test_held_out_images_with_the_noise_of_test_images_are_named(tmp_path: Path) -> None:
