@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -165,6 +166,48 @@ def test_a_killed_unpacking_is_repeated(
     assert other.sweep_names() == []  # the list comes last: a half-unpacked sweep isn't shown
     unpack(file, other)
     assert tables(other) == tables(store)
+
+
+@pytest.mark.parametrize("kill_at", range(6))
+def test_an_update_that_is_killed_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    """Weights that an update doesn't bring stay, too; the second package needs what the first one brought."""
+    store, runs = make_store(tmp_path / "store", certification=CERTIFICATION, counts=False)
+    model = store.model(runs[0].count_spec.model_run)
+    model.model_file.write_bytes(b"weights")
+    other, more = Store(tmp_path / "other"), tmp_path / "more.rsctl"
+    unpack(packed(store, tmp_path / "out", weights=True), other)
+    (model.path / "metrics.1.jsonl").write_text('{"epoch":1,"loss":1.0,"accuracy":0.5,"lr":0.1}\n')
+    write_counts(runs[0], sorted(runs[0].assigned_images()))
+    _about(runs[0], model)
+    pack(store, "sweep", more, without=held(other, "sweep"))
+    rename, calls = os.rename, list[int]()
+
+    def killed(old: Any, new: Any) -> None:
+        calls.append(1)
+        if len(calls) == kill_at + 1:
+            raise SystemExit
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unpacking.os, "rename", killed)
+        for module, name in ((unpacking.shutil, "rmtree"), (unpacking, "_restore")):
+            patch.setattr(module, name, lambda *_, **__: None)  # nothing is tidied up after SIGKILL
+        with pytest.raises(SystemExit):
+            unpack(more, other)
+    unpack(more, other)
+    assert tables(other) == tables(store)
+    assert other.model(model.id).model_file.read_bytes() == b"weights"
+
+
+def _about(run: Run, model: Run) -> None:
+    """State the checkpoint of a run's rows."""
+    data = (run.path / "counts.h5").read_bytes()
+    sha256 = hashlib.sha256(model.model_file.read_bytes()).hexdigest()
+    (run.path / "counts.h5").write_bytes(
+        hdf5_edit(lambda table: table.attrs.update(model_sha256=sha256))(data)
+    )
 
 
 def test_parts_that_the_receiver_has_are_left_out_and_found_again(tmp_path: Path) -> None:
