@@ -18,6 +18,7 @@ from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
 from rsctl.cli.mirror import mirror
 from rsctl.cli.model import model_fetch
+from rsctl.cli.package import pack, unpack, verify
 from rsctl.cli.page import report
 from rsctl.cli.prune import prune
 from rsctl.cli.report import compare, export, import_, plot, reproduce
@@ -91,7 +92,7 @@ def dashboard(
 
 for command in (
     templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, tune, reproduce, plot, report,
-    mirror, bench, doctor, task, certify, predict, attack, prune, schema, help_,
+    pack, unpack, verify, mirror, bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)

@@ -31,6 +31,7 @@ from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.received import received, require_assigned, require_extendable
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
@@ -92,6 +93,8 @@ class _Writer:
     def _create(self, planned: ModelPlan | TablePlan, **launch: Any) -> Run:
         run = self.store.create(planned.spec)
         check_run(run, group=self.group)
+        if received(run.path):
+            return run  # its launch settings are those of the numbers
         run.write_launch(
             {
                 **self.common,
@@ -113,7 +116,7 @@ class _Writer:
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = self.models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
-        if run.model_file.exists():
+        if run.model_file.exists() or received(run.path):
             if model.stated:
                 _require_taken_so(run)
             self.done += 1
@@ -123,6 +126,7 @@ class _Writer:
     def write_table(self, table: TablePlan) -> None:
         run = self._create(table, **table.launch)
         self.notes += set_unusable_aside(run)
+        require_assigned(run, table.images)
         tasks = assign(run, table)
         self.numbers[table.key] = list(tasks)
         # Attempts are read before the table: one that is done by then has its rows in it.
@@ -131,8 +135,7 @@ class _Writer:
         }
         read = reader_of(run).read()
         self.labels.add(read)
-        if read.without_digest:
-            self.bare.append(run)
+        self.bare += [run] if read.without_digest else []
         finished = set(read.rows.index.tolist())
         for number, images in tasks.items():
             attempt = latest.get(number)
@@ -146,6 +149,7 @@ class _Writer:
         self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
     ) -> None:
         models = tuple(self.models[need] for need in needs)
+        require_extendable(task.run, [model.run for model in models])
         after = _reopened(task, attempt)
         self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
 

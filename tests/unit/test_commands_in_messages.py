@@ -47,6 +47,7 @@ EXECUTED = {
     "rsctl compare SWEEP": "tests/unit/test_cascade_files.py",
     **dict.fromkeys(("rsctl model fetch {}", "rsctl model fetch hf:{}"), "tests/unit/test_library_models.py"),
     "rsctl tune SWEEP --for 0.5": "tests/unit/test_tune.py",
+    **dict.fromkeys(("rsctl export {}", "rsctl pack", "rsctl pack SWEEP --weights", "rsctl verify", "rsctl verify FILE"), "tests/unit/test_packages.py"),
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip
 COMMAND = re.compile(r"['`]((?:rsctl(?!\[)|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")
