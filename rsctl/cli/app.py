@@ -17,10 +17,11 @@ from rsctl.cli.data import data_check, data_prepare
 from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
 from rsctl.cli.prune import prune
+from rsctl.cli.remote import remote_check, remote_list, remote_setup
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
-from rsctl.errors import UnavailableError, UserError
+from rsctl.errors import InputError, UnavailableError, UserError
 
 app = typer.Typer(
     name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
@@ -31,6 +32,10 @@ data_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(data_app, name="data")
+remote_app = typer.Typer(
+    help="Other machines, over SSH: list them, install rsctl there, check them.", rich_markup_mode=None
+)
+app.add_typer(remote_app, name="remote")
 
 _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
 """Exceptions of the parser: click's ClickException, of which typer may have its own copy."""
@@ -39,6 +44,10 @@ _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code: 0 done, 1 a run failed, 2 invalid input, 3 environment not ready."""
     try:
+        if arguments and arguments[0].partition("=")[0] == "--at":
+            from rsctl.cli.remote import at
+
+            return at(app, arguments)
         left = app(list(arguments), prog_name="rsctl", standalone_mode=False)
         return left if isinstance(left, int) else 0
     except _WRONG_USE as error:
@@ -65,9 +74,19 @@ def run(arguments: Sequence[str]) -> int:
 @app.callback(invoke_without_command=True)
 def dashboard(
     context: typer.Context,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="NAME",
+            help="Run the command that follows on a remote of rsctl.toml; without one, its dashboard.",
+        ),
+    ] = "",
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Open the dashboard when no command is given."""
+    if at:
+        raise InputError(f"--at: must come first: rsctl --at {at} COMMAND.")
     if version:
         from rsctl import __version__
 
@@ -92,3 +111,6 @@ data_app.command("list")(data_list)
 data_app.command("fetch")(completed(data_fetch))
 data_app.command("check")(completed(data_check))
 data_app.command("prepare")(completed(data_prepare))
+remote_app.command("list")(remote_list)
+remote_app.command("setup")(completed(remote_setup))
+remote_app.command("check")(completed(remote_check))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from rsctl.config.remotes import Remote
 from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
 from rsctl.errors import InputError, unknown
 from rsctl.reference.entries import entries
@@ -53,7 +54,7 @@ def _fields(model: type[BaseModel]) -> Callable[[], str]:
                 "    ",
             )
             for name, schema in fields(model).items()
-            if name not in ("backend", "profiles")
+            if name not in ("backend", "profiles", "remotes")
         )
 
     return text
@@ -71,4 +72,5 @@ GENERATED: dict[str, Callable[[], str]] = {
     "settings": _fields(Settings),
     "slurm profile": _fields(SlurmProfile),
     "local profile": _fields(LocalProfile),
+    "remote": _fields(Remote),
 }  # fmt: skip

@@ -1,0 +1,77 @@
+"""`rsctl --at NAME COMMAND …`: a command on another machine, as if it ran here."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import sys
+from collections.abc import Sequence
+
+from rsctl.config.settings import Place
+from rsctl.errors import UnavailableError
+from rsctl.remote.carried import CarriedCommand, carry
+from rsctl.remote.command_line import CommandParameter
+from rsctl.remote.connection import LOST, NO_COMMAND, Connection, LostError
+from rsctl.remote.detached import claimed
+from rsctl.remote.foreground import wait_for
+from rsctl.remote.outputs import bring, require_writable
+
+SUBMITTING = ("submit", "certify", "attack", "retry")
+"""Commands that start tasks: they are claimed, and a lost connection doesn't end them."""
+
+
+def run_at(place: Place, name: str, words: Sequence[str], parameters: Sequence[CommandParameter]) -> int:
+    """Run a command on a remote, or its dashboard if there are no words; returns the exit code.
+
+    Raises
+    ------
+    UnavailableError
+        There is no connection, or no rsctl there.
+    """
+    connection = Connection(name, place.settings.remote(name))
+    terminal = sys.stdin.isatty() and sys.stdout.isatty()
+    if not words and not terminal:
+        raise UnavailableError("the dashboard needs a terminal. 'rsctl --help' lists what works without one.")
+    connection.open()
+    token = secrets.token_hex(16)
+    folder = f"{connection.base}/outputs/{token}"
+    command = carry(connection, place, words, parameters, folder)
+    require_writable(command.outputs, force="--force" in words)
+    lines = [connection.environment(command.plugins, command.packages)]
+    if words and words[0] in SUBMITTING:
+        code = claimed(
+            connection, "\n".join([*lines, f'exec "$rsctl" {shlex.join(command.words)}']), words
+        ).run()
+    else:
+        made = [f"mkdir -p {shlex.quote(f'{folder}/{number}')}" for number in range(len(command.outputs))]
+        code = _follow(connection, [*made, *lines], command, terminal, token)
+    if code == NO_COMMAND:
+        raise connection.no_command()
+    if code == 0 and command.outputs:
+        bring(connection, folder, command.outputs, force="--force" in words)
+    return code
+
+
+def _follow(
+    connection: Connection, lines: list[str], command: CarriedCommand, terminal: bool, token: str
+) -> int:
+    """Run the command in the foreground; its input and output are this process's own."""
+    pids = shlex.quote(f"{connection.base}/pids")
+    pid = f"{pids}/{token}"
+    if terminal and (colours := os.environ.get("COLORTERM")):
+        lines = [*lines, f"export COLORTERM={shlex.quote(colours)}"]
+    script = "\n".join([
+        f"mkdir -p {pids}; find {pids} -type f -mtime +30 -exec rm -f {{}} +", f"echo $$ >{pid}", *lines, f'exec "$rsctl" {shlex.join(command.words)}',
+    ])  # fmt: skip
+    # A terminal's input can't be read by a process that its Ctrl+C doesn't reach.
+    stdin = None if terminal or not sys.stdin.isatty() else os.open(os.devnull, os.O_RDONLY)
+    process = connection.start(script, stdin=stdin, stdout=None, terminal=terminal, apart=not terminal)
+    code = wait_for(process, None if terminal else lambda: _interrupt(connection, pid))
+    if code == LOST:
+        raise LostError(f"{connection.name}: the connection was lost. Repeat the command.")
+    return code
+
+
+def _interrupt(connection: Connection, pid: str) -> None:
+    connection.output(f'kill -INT "$(cat {pid})" || true')

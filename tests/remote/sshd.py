@@ -1,0 +1,150 @@
+"""A real sshd on loopback with a user of its own behind it: another machine, as far as the client can see."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pytest
+from persons import _closed
+
+SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+USER = "rsctl-far"
+
+
+def reason_to_skip() -> str:
+    """The reason why no sshd with a user of its own can be started here; empty if it can."""
+    if not (SSHD and shutil.which("ssh") and shutil.which("ssh-keygen")):
+        return "OpenSSH isn't installed (Debian: openssh-server, openssh-client)"
+    if os.geteuid() != 0:
+        return "only root can add the user on the other side"
+    if not all(map(shutil.which, ("useradd", "userdel", "unshare", "flock", "setsid"))):
+        return "useradd and util-linux aren't installed"
+    return ""
+
+
+class FarMachine:
+    """A running sshd; `client` is the folder to put first on PATH, so that `ssh` knows the host `cluster`."""
+
+    def __init__(self) -> None:
+        self.root = Path(tempfile.mkdtemp(prefix="rsctl-ssh-", dir="/tmp"))
+        self.root.chmod(0o755)
+        self.home, self.client = self.root / "far home", self.root / "client"
+        self.log = self.root / "sshd.log"
+        self.process: subprocess.Popen[bytes] | None = None
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+
+    def start(self) -> None:
+        subprocess.run(["useradd", "-M", "-d", str(self.home), "-s", "/bin/bash", "-p", "*", USER], check=True)
+        self.user = pwd.getpwnam(USER).pw_uid
+        for folder in (self.home, self.home / ".ssh"):
+            folder.mkdir(mode=0o755)
+        self.client.mkdir()
+        for name in ("host", "key"):
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.root / name)], check=True)
+        self._configure()
+        for path in (self.home, *self.home.rglob("*")):
+            os.chown(path, self.user, -1)
+        Path("/run/sshd").mkdir(exist_ok=True)
+        self.start_sshd()
+
+    def start_sshd(self) -> None:
+        # The test's Python may lie in a folder that only root can enter.
+        view = "".join(
+            f"mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work && mount -t overlay overlay -o "
+            f"lowerdir={closed},upperdir=/mnt/upper,workdir=/mnt/work {closed} && chmod o+x {closed} && "
+            for closed in _closed()
+        )
+        command = f'{view} exec "$0" -D -f "$1" -E "$2"'
+        self.process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", command, str(SSHD), str(self.root / "sshd_config"), str(self.log)]
+        )
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return
+            if self.process.poll() is not None:
+                break
+            time.sleep(0.05)
+        pytest.skip(f"sshd doesn't start here: {self.log.read_text()[-500:] if self.log.exists() else ''}")
+
+    def _configure(self) -> None:
+        root, public = self.root, (self.root / "key.pub").read_text()
+        (self.home / ".ssh" / "authorized_keys").write_text(public)
+        # A shell that greets even where nobody reads it.
+        (self.home / ".bashrc").write_text("echo 'Welcome to \x1b[31mfar\x1b[0m'\n")
+        (root / "sshd_config").write_text(
+            f"Port {self.port}\nListenAddress 127.0.0.1\nHostKey {root}/host\nPidFile {root}/sshd.pid\nUsePAM no\nStrictModes no\n"
+            "PasswordAuthentication no\nMaxStartups 100\nMaxSessions 50\nSetEnv OMP_NUM_THREADS=1\n"
+        )
+        host = (root / "host.pub").read_text()
+        (root / "known").write_text(f"[127.0.0.1]:{self.port} {host}")
+        (self.client / "config").write_text(
+            f"Host cluster\nHostName 127.0.0.1\nPort {self.port}\nUser {USER}\nIdentityFile {root}/key\nIdentitiesOnly yes\n"
+            f"UserKnownHostsFile {root}/known\nStrictHostKeyChecking yes\nIdentityAgent none\n"
+        )
+        wrapper = self.client / "ssh"
+        wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{self.client}/config" "$@"\n')
+        wrapper.chmod(0o755)
+        tool = self.home / "rsctl there"
+        tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m rsctl "$@"\n')
+        tool.chmod(0o755)
+
+    def processes(self) -> list[int]:
+        """The processes of the user there."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                if os.stat(f"/proc/{name}").st_uid == self.user:
+                    found.append(int(name))
+            except OSError:
+                continue
+        return found
+
+    def kill(self, *pids: int) -> None:
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+
+    def sessions(self) -> list[int]:
+        """The sshd processes that serve a login, of root and of the user."""
+        found = []
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                title = Path(f"/proc/{name}/cmdline").read_bytes()
+            except OSError:
+                continue
+            if title.startswith(f"sshd: {USER}".encode()):
+                found.append(int(name))
+        return found
+
+    def clean(self) -> None:
+        """Kill what runs there, and remove what rsctl has put there."""
+        for _ in range(100):
+            if not (found := self.processes()):
+                break
+            self.kill(*found)
+            time.sleep(0.02)
+        for name in (".local", ".cache", "results"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+        self.kill(*self.sessions())
+        self.clean()
+        subprocess.run(["userdel", USER], capture_output=True)
+        shutil.rmtree(self.root, ignore_errors=True)
