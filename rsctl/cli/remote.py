@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
 
 import typer
 
@@ -39,15 +40,22 @@ def _parameters(app: typer.Typer, words: Sequence[str]) -> list[CommandParameter
     command = group.commands.get(words[0]) if words else None
     if command is None or hasattr(command, "commands"):
         return []
+    callback = next(one.callback for one in app.registered_commands if one.name == words[0])
+    # Typer's parameters have no type of their own in every version.
+    hints = get_type_hints(callback, include_extras=True)
     return [
         CommandParameter(
             options=(*one.opts, *one.secondary_opts) if one.param_type_name == "option" else (),
             takes_value=not getattr(one, "is_flag", False),
-            is_path=one.type.name == "path",
+            is_path=_mentions(hints.get(one.name), Path),
             repeated=one.nargs == -1,
         )
         for one in command.params
     ]
+
+
+def _mentions(hint: Any, kind: type) -> bool:
+    return hint is kind or any(_mentions(part, kind) for part in get_args(hint))
 
 
 def remote_list(as_json: AsJson = False) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import shlex
+import subprocess
 import sys
 from collections.abc import Sequence
 
@@ -12,7 +13,7 @@ from rsctl.config.settings import Place
 from rsctl.errors import UnavailableError
 from rsctl.remote.carried import CarriedCommand, carry
 from rsctl.remote.command_line import CommandParameter
-from rsctl.remote.connection import LOST, NO_COMMAND, Connection, LostError
+from rsctl.remote.connection import LOST, NO_COMMAND, Connection, LostError, marked
 from rsctl.remote.detached import claimed
 from rsctl.remote.foreground import wait_for
 from rsctl.remote.outputs import bring, require_writable
@@ -64,10 +65,15 @@ def _follow(
     script = "\n".join([
         f"mkdir -p {pids}; find {pids} -type f -mtime +30 -exec rm -f {{}} +", f"echo $$ >{pid}", *lines, f'exec "$rsctl" {shlex.join(command.words)}',
     ])  # fmt: skip
-    # A terminal's input can't be read by a process that its Ctrl+C doesn't reach.
-    stdin = None if terminal or not sys.stdin.isatty() else os.open(os.devnull, os.O_RDONLY)
-    process = connection.start(script, stdin=stdin, stdout=None, terminal=terminal, apart=not terminal)
-    code = wait_for(process, None if terminal else lambda: _interrupt(connection, pid))
+    # Without a terminal there, Ctrl+C must not reach ssh, and what it doesn't reach can't read from the terminal.
+    if terminal:
+        code = wait_for(connection.start(script, stdin=None, stdout=None, terminal=True))
+    else:
+        script, mark = marked(script)
+        stdin = subprocess.DEVNULL if sys.stdin.isatty() else None
+        code = wait_for(
+            connection.start(script, stdin=stdin, apart=True), mark, lambda: _interrupt(connection, pid)
+        )
     if code == LOST:
         raise LostError(f"{connection.name}: the connection was lost. Repeat the command.")
     return code

@@ -66,6 +66,12 @@ def wrapped(script: str) -> str:
     return command
 
 
+def marked(script: str) -> tuple[str, bytes]:
+    """The script with a line that it prints first, and that line: what the login shell's own files print comes before it."""
+    mark = secrets.token_hex(16)
+    return f"printf '%s\\n' {mark}\n{script}", mark.encode() + b"\n"
+
+
 @dataclass(frozen=True)
 class Connection:
     """A remote of rsctl.toml."""
@@ -144,11 +150,8 @@ class Connection:
         self, script: str, file: BinaryIO, most: int, *, feed: Callable[[BinaryIO], None] | None = None
     ) -> None:
         """Write the output of a script there to a file; raises as `output` does, and RefusedError above `most` bytes."""
-        # What the shell's own files print comes first, and is left out.
-        mark = secrets.token_hex(16)
-        started = self.start(
-            f"printf '%s\\n' {mark}\n{script}", stdin=subprocess.PIPE if feed else subprocess.DEVNULL
-        )
+        script, mark = marked(script)
+        started = self.start(script, stdin=subprocess.PIPE if feed else subprocess.DEVNULL)
         try:
             if feed and started.stdin:
                 with suppress(BrokenPipeError):  # it ended early; its exit code says why
@@ -156,7 +159,7 @@ class Connection:
                 with suppress(BrokenPipeError):
                     started.stdin.close()
             assert started.stdout
-            _copy_after(mark.encode() + b"\n", started.stdout.fileno(), file, most, self.name)
+            _copy_after(mark, started.stdout.fileno(), file, most, self.name)
             code = started.wait()
         finally:
             if started.poll() is None:

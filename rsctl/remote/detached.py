@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rsctl.remote.connection import LOST, Connection, LostError
+from rsctl.remote.connection import LOST, Connection, LostError, marked
 from rsctl.remote.foreground import wait_for
 from rsctl.store.files import publish
 
@@ -71,8 +71,8 @@ class ClaimedCommand:
         LostError
             The connection was lost, or the command was killed; to repeat it is safe.
         """
-        process = self.connection.start(self._start() + _FOLLOW % (KILLED, KILLED), stdout=None, apart=True)
-        code = wait_for(process, self._interrupt)
+        script, mark = marked(self._start() + _FOLLOW % (KILLED, KILLED))
+        code = wait_for(self.connection.start(script, apart=True), mark, self._interrupt)
         if code in (LOST, KILLED, -15):
             why = (
                 "was killed there before it ended"

@@ -45,13 +45,17 @@ class FarMachine:
             self.port = free.getsockname()[1]
 
     def start(self) -> None:
-        subprocess.run(["useradd", "-M", "-d", str(self.home), "-s", "/bin/bash", "-p", "*", USER], check=True)
+        subprocess.run(
+            ["useradd", "-M", "-d", str(self.home), "-s", "/bin/bash", "-p", "*", USER], check=True
+        )
         self.user = pwd.getpwnam(USER).pw_uid
         for folder in (self.home, self.home / ".ssh"):
             folder.mkdir(mode=0o755)
         self.client.mkdir()
         for name in ("host", "key"):
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.root / name)], check=True)
+            subprocess.run(
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.root / name)], check=True
+            )
         self._configure()
         for path in (self.home, *self.home.rglob("*")):
             os.chown(path, self.user, -1)
@@ -67,7 +71,16 @@ class FarMachine:
         )
         command = f'{view} exec "$0" -D -f "$1" -E "$2"'
         self.process = subprocess.Popen(
-            ["unshare", "--mount", "sh", "-c", command, str(SSHD), str(self.root / "sshd_config"), str(self.log)]
+            [
+                "unshare",
+                "--mount",
+                "sh",
+                "-c",
+                command,
+                str(SSHD),
+                str(self.root / "sshd_config"),
+                str(self.log),
+            ]
         )
         for _ in range(200):
             with socket.socket() as probe:

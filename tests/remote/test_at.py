@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 
-import pytest
-from chain import Chain, tiny, wait_until
+from chain import Chain
 from sshd import FarMachine
 
 
