@@ -20,7 +20,7 @@ LARGEST = 400_000_000
 KINDS = ("<i4", "<i8", "<f4", "<f8")
 _UNREAD = "certificates"
 """Radii for plain h5py users; rsctl derives its own from the counts."""
-_TEXTS = "functions"
+TEXTS = "functions"
 _MOST, _DEEPEST, _RANK, _FILTERS = 1000, 2, 4, (1, 2)  # the filters are gzip and shuffle
 _TIGHTEST = 1100
 """Largest ratio of an array's bytes to those that gzip stored."""
@@ -70,7 +70,7 @@ def decode(data: bytes, *, digest: bool) -> Content:
                 left -= _size(path, dataset, left)
                 if len(arrays) > _MOST:
                     raise Corrupt(f"it has more than {_MOST} data sets")
-                if path == _TEXTS:
+                if path == TEXTS:
                     texts = [_text(text) for text in dataset.asstr()[()].tolist()]
                 else:
                     arrays[path] = dataset[()]
@@ -113,7 +113,7 @@ def _size(path: str, dataset: Any, most: int) -> int:
         or dataset.id.get_space().get_simple_extent_type() != h5py.h5s.SIMPLE
     ):
         raise Corrupt(f"'{path}' has shape {shape}")
-    if path == _TEXTS:
+    if path == TEXTS:
         if h5py.check_string_dtype(kind) is None or math.prod(shape) > _MOST:
             raise Corrupt(f"'{path}' has type {kind} and shape {shape}")
         return 0

@@ -1,0 +1,169 @@
+"""Puts a package into a store: each run's folder appears whole, the sweep's list last, so that a killed unpacking is repeated."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rsctl.config.names import check_name
+from rsctl.errors import InputError
+from rsctl.package.archive import extract
+from rsctl.package.compose import compose, files_of, put
+from rsctl.package.consistency import structure
+from rsctl.package.format import Manifest, NotAPackageError
+from rsctl.package.merging import KEPT, require_same_sweep, state_of
+from rsctl.plain import printable
+from rsctl.store.files import TEMPORARY, explained, make_folder, to_json
+from rsctl.store.layout import Store
+from rsctl.store.received import FILE, received
+from rsctl.store.run_kinds import RunKind
+
+_STALE = 24 * 3600.0
+_ONLY_THERE = ("model.pt", "logs")
+"""Parts that a later package may lack because they weren't requested."""
+
+
+@dataclass
+class Unpacked:
+    """The result of unpacking."""
+
+    sweep: str
+    package: str
+    """SHA-256 of its manifest."""
+    folders: dict[str, str] = field(default_factory=dict)
+    """`counts/<id>` or `imports/<id>` → `added`, `updated` or `kept`."""
+
+    def count(self, state: str) -> int:
+        return sum(found == state for found in self.folders.values())
+
+
+def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unpacked:
+    """Put the runs of a package beside those of the store, and its sweep under its own name or another one.
+
+    Parts that the package leaves out are taken from what was received before. Safe to repeat.
+
+    Raises
+    ------
+    NotAPackageError
+        The file is no package, was changed, or holds what no package may hold. Nothing was written.
+    RefusedError
+        The store has another sweep of this name, or other content for one of the runs. Nothing was written.
+    """
+    make_folder(store.root)
+    with _staging(store) as staging:
+        (staging / "parts").mkdir()
+        found = extract(file, staging / "parts")
+        if found.changed:
+            raise NotAPackageError(
+                f"{file}: {found.changed[0]}: its bytes don't match the SHA-256 in the manifest: it was damaged or changed. "
+                "`rsctl verify` reports what differs."
+            )
+        sweep = _sweep_name(file, found.manifest, name)
+        _bring_held(file, store, sweep, found.manifest, staging / "store")
+        composed = compose(found.files, staging / "store", sweep)
+        _mark(composed, sweep, found.manifest, origin or file.name)
+        if problems := structure(composed, sweep):
+            raise NotAPackageError(f"{file}: {problems[0]}")
+        require_same_sweep(store, composed, sweep)
+        states = {folder: state_of(store, composed, folder) for folder in _folders(composed)}
+        _flush(composed.root)
+        for folder, state in states.items():
+            if state != KEPT:
+                _publish(composed.root / folder, store.root / folder, staging)
+        _publish(composed.sweep_folder(sweep), store.sweep_folder(sweep), staging)
+        return Unpacked(sweep, found.manifest.sha256, states)
+
+
+@contextmanager
+def _staging(store: Store) -> Iterator[Path]:
+    """A folder in the store that disappears again; those of killed processes go a day later."""
+    for old in store.root.glob(f"{TEMPORARY}unpack-*"):
+        if time.time() - old.lstat().st_mtime > _STALE:
+            shutil.rmtree(old, ignore_errors=True)
+    with explained(store.root):
+        folder = Path(tempfile.mkdtemp(prefix=f"{TEMPORARY}unpack-", dir=store.root))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sweep_name(file: Path, manifest: Manifest, name: str) -> str:
+    try:
+        return check_name(name or manifest.sweep)
+    except ValueError as error:
+        if name:
+            raise InputError(f"--name {name}: {error}.") from error
+        raise NotAPackageError(f"{file}: the name of its sweep isn't one: {error}.") from error
+
+
+def _bring_held(file: Path, store: Store, sweep: str, manifest: Manifest, composed: Path) -> None:
+    """Copy the members that the package leaves out from what was received before; raises InputError where one isn't there."""
+    for member in manifest.members:
+        if member.included:
+            continue
+        path = files_of(member.name, sweep)
+        there = store.root / path
+        folder = store.root.joinpath(*Path(path).parts[:2])
+        parts = (received(folder) or {}).get("parts", ())
+        if {"name": member.name, "sha256": member.sha256} not in parts or not there.exists():
+            raise InputError(
+                f"{file}: leaves out {member.name}, which this store hasn't received. Pack it again with every part."
+            )
+        (composed / path).parent.mkdir(parents=True, exist_ok=True)
+        if there.is_dir():
+            shutil.copytree(there, composed / path)
+        else:
+            shutil.copyfile(there, composed / path)
+
+
+def _mark(composed: Store, sweep: str, manifest: Manifest, origin: str) -> None:
+    """Write `received.json` into every folder, with the members that it was made from."""
+    parts: dict[str, list[dict[str, str]]] = {}
+    for member in manifest.members:
+        folder = "/".join(Path(files_of(member.name, sweep)).parts[:2])
+        parts.setdefault(folder, []).append({"name": member.name, "sha256": member.sha256})
+    about = {
+        "package": manifest.sha256,
+        "origin": printable(origin),
+        "version": manifest.rsctl,
+        "time": time.time(),
+    }
+    for folder, found in parts.items():
+        put(composed.root / folder / FILE, to_json({**about, "parts": found}))
+
+
+def _folders(composed: Store) -> list[str]:
+    """The folders of runs and imports, models first."""
+    kinds = (*RunKind, "imports")
+    return [f"{kind}/{path.name}" for kind in kinds for path in sorted((composed.root / kind).glob("*"))]
+
+
+def _publish(new: Path, old: Path, staging: Path) -> None:
+    """Move a composed folder to its place. Weights and logs that only the old one has go along."""
+    make_folder(old.parent)
+    with explained(old):
+        if old.exists():
+            for name in _ONLY_THERE:
+                if (old / name).exists() and not (new / name).exists():
+                    os.rename(old / name, new / name)
+            os.rename(old, staging / f"old-{secrets.token_hex(8)}")
+        os.rename(new, old)
+
+
+def _flush(folder: Path) -> None:
+    """Write the files below a folder to disk before anything refers to them."""
+    for path in folder.rglob("*"):
+        if path.is_file():
+            descriptor = os.open(path, os.O_RDONLY)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
