@@ -18,7 +18,7 @@ from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
 from rsctl.cli.package import pack, unpack
 from rsctl.cli.prune import prune
-from rsctl.cli.remote import remote_check, remote_list, remote_setup
+from rsctl.cli.remote import pull, remote_check, remote_list, remote_setup
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
@@ -104,7 +104,7 @@ def dashboard(
 
 
 for command in (
-    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack,
+    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack, pull,
     bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
@@ -11,9 +13,11 @@ import typer
 
 from rsctl.cli.common import AsJson, leave
 from rsctl.errors import InputError
+from rsctl.text import counted
 
 if TYPE_CHECKING:
     from rsctl.remote.command_line import CommandParameter
+    from rsctl.remote.pull import Pulled
 
 RemoteName = Annotated[str, typer.Argument(metavar="NAME", help="A remote: [remotes.NAME] of rsctl.toml.")]
 
@@ -97,11 +101,54 @@ def remote_check(name: RemoteName) -> None:
     leave(0 if _print_installed(connection) else 3)
 
 
+def pull(
+    name: RemoteName,
+    sweeps: Annotated[list[str], typer.Argument(metavar="SWEEP…", help="Sweeps there.")],
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Pull again until no task there is open any more, or Ctrl+C.")
+    ] = False,
+    every: Annotated[
+        float, typer.Option("--every", min=1, help="With --watch: seconds between two pulls.")
+    ] = 30,
+) -> None:
+    """Bring tables, curves and logs of sweeps on a remote into the store here; only what is new is sent. Safe to repeat."""
+    from rsctl.config.settings import load_settings
+    from rsctl.remote.connection import Connection, LostError
+    from rsctl.remote.pull import pull as bring
+
+    place = load_settings()
+    connection = Connection(name, place.settings.remote(name))
+    following, shown = list(sweeps), dict[str, str]()
+    while following:
+        try:
+            connection.open()
+            for sweep in list(following):
+                found = bring(connection, place, sweep)
+                if shown.get(sweep) != (line := _described(found)):
+                    print(line, flush=True)
+                shown[sweep] = line
+                if not (watch and found.is_open):
+                    following.remove(sweep)
+        except LostError as error:
+            if not (watch and shown):
+                raise
+            print(f"rsctl: {error}", file=sys.stderr)
+        if following:
+            time.sleep(every)
+
+
+def _described(found: Pulled) -> str:
+    states = ", ".join(f"{number} {state}" for state, number in found.record["states"].items())
+    return (
+        f"{found.sweep}: {states or 'imported logs'} on {found.record['remote']}; "
+        f"{counted(found.changed, 'folder')} new or changed, {found.bytes / 1e6:,.2f} MB"
+    )
+
+
 def _print_installed(connection: Any) -> bool:
     """Print the rsctl of a remote; returns whether it is of this version."""
     from rsctl import __version__
     from rsctl.remote.install import installed
-    from rsctl.text import counted
 
     found = installed(connection)
     print(

@@ -26,7 +26,7 @@ from rsctl.store.received import FILE, received
 from rsctl.store.run_kinds import RunKind
 
 _STALE = 24 * 3600.0
-_ONLY_THERE = ("model.pt", "logs")
+_ONLY_THERE = ("model.pt", "logs", "remote.json")
 """Parts that a later package may lack because they weren't requested."""
 
 

@@ -157,7 +157,7 @@ def _sweep_view(
     cluster, submitted = str(sweep.plan.get("cluster", "local")), float(sweep.plan.get("submitted", 0.0))
     if before and before.submitted == submitted and all(map(operator.is_, runs, before.runs)) and len(runs) == len(before.runs):  # fmt: skip
         return before
-    view = SweepView(name, plain(str(sweep.plan.get("description", "")), 300), cluster, submitted, runs)
+    view = SweepView(name, plain(str(sweep.plan.get("description", "")), 300), cluster, submitted, runs, remote)
     _ = view.progress  # computed here and not on the UI thread
     return view
 

@@ -1,0 +1,83 @@
+"""Sweeps that run on another machine and whose results were pulled: a record in their folder of where they run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated, cast
+
+from pydantic import Field, with_config
+from typing_extensions import TypedDict
+
+from rsctl.errors import InputError
+from rsctl.store.fields import STRICT, Count, Name, Time
+from rsctl.store.files import replace, to_json
+from rsctl.store.layout import Store
+from rsctl.store.records import Kind, read_or_skip
+
+FILE = "remote.json"
+"""File name in the folder of a pulled sweep."""
+
+
+@with_config(STRICT)
+class PulledRecord(TypedDict):
+    """`remote.json`."""
+
+    remote: Name
+    """Name of the remote."""
+    sweep: Name
+    """Name of the sweep there."""
+    time: Time
+    states: Annotated[dict[Name, Count], Field(max_length=20)]
+    """Number of its tasks by state."""
+    progress: Annotated[float, Field(ge=0, le=1)]
+
+
+PULLED = Kind(PulledRecord)
+
+
+def pulled(store: Store, sweep: str) -> PulledRecord | None:
+    """The record of a pulled sweep; None for any other."""
+    return cast("PulledRecord | None", read_or_skip(store.sweep_folder(sweep) / FILE, PULLED))
+
+
+def write_pulled(store: Store, sweep: str, record: PulledRecord) -> None:
+    replace(store.sweep_folder(sweep) / FILE, to_json(record))
+
+
+def pulled_sweeps(store: Store) -> dict[str, PulledRecord]:
+    """Every pulled sweep by its name in this store."""
+    return {name: found for name in store.sweep_names() if (found := pulled(store, name))}
+
+
+def require_own(store: Store, names: Iterable[str], command: str, given: str = "") -> None:
+    """Refuse a command for a sweep that runs on another machine, and for its runs; `given` is what the command takes in place of a name.
+
+    Raises
+    ------
+    InputError
+        With the command that reaches it there.
+    """
+    for name in names:
+        if not name:
+            continue
+        sweep = name if name in store.sweep_names() else _sweep_of(store, name)
+        if sweep and (found := pulled(store, sweep)):
+            there = given or (found["sweep"] if sweep == name else name)
+            raise InputError(
+                f"{name}: runs on {found['remote']}; what is here was pulled from there. "
+                f"'rsctl --at {found['remote']} {command} {there}' reaches it."
+            )
+
+
+def _sweep_of(store: Store, run: str) -> str:
+    """The pulled sweep that alone has a run; empty if another sweep has it, too."""
+    identity = run.rpartition("/")[0] if run.rpartition("/")[2].isdigit() else run
+    identity = identity.rpartition("/")[2]
+    having = [
+        name
+        for name in store.sweep_names()
+        if any(
+            identity in (entry.run, *entry.models) for entry in store.sweep(name, numbers=False)["entries"]
+        )
+    ]
+    return having[0] if having and all(pulled(store, name) for name in having) else ""
