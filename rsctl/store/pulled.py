@@ -71,8 +71,10 @@ def require_own(store: Store, names: Iterable[str], command: str, given: str = "
 
 def _sweep_of(store: Store, run: str) -> str:
     """The pulled sweep that alone has a run; empty if another sweep has it, too."""
-    identity = run.rpartition("/")[0] if run.rpartition("/")[2].isdigit() else run
-    identity = identity.rpartition("/")[2]
+    try:
+        identity = store.find_run(run.rpartition("/")[0] if run.rpartition("/")[2].isdigit() else run).id
+    except InputError:
+        return ""
     having = [
         name
         for name in store.sweep_names()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-
-from chain import Chain, tiny, wait_until
+from chain import Chain, tiny
 from sshd import FarMachine
 
 
