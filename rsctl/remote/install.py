@@ -30,7 +30,8 @@ if [ ! -e "$made/complete" ]; then
   "$python" -m venv "$made" || exit {no_python}
   {visible}
   echo "installing rsctl {version} and its requirements; PyTorch alone is some GB" >&2
-  "$made/bin/python" -m pip install --quiet --disable-pip-version-check {wheel} >&2 || exit {no_packages}
+  install="./$made/bin/python -m pip install --quiet --disable-pip-version-check"
+  $install {wheel} >&2 && $install --no-deps --no-index --force-reinstall {wheel} >&2 || exit {no_packages}
   "$made/bin/rsctl" --version >/dev/null || exit {no_packages}
   : >"$made/complete"
 fi

@@ -31,11 +31,11 @@ def build_wheel() -> tuple[str, bytes]:
         found = metadata.distribution("rsctl")
     except metadata.PackageNotFoundError as error:
         raise UnavailableError(
-            "rsctl isn't installed here: it has no metadata to build a wheel of. Do 'pip install -e .' in its clone."
+            "rsctl isn't installed here: it has no metadata to build a wheel of. Install it from its clone with pip."
         ) from error
     about, points = found.read_text("METADATA"), found.read_text("entry_points.txt")
     if not about or not points:
-        raise UnavailableError("rsctl's metadata is incomplete here. Do 'pip install -e .' in its clone.")
+        raise UnavailableError("rsctl's metadata is incomplete here. Install it from its clone with pip.")
     info = f"rsctl-{rsctl.__version__}.dist-info"
     files = {
         **dict(_sources()),

@@ -109,8 +109,12 @@ class FarMachine:
         wrapper = self.client / "ssh"
         wrapper.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} -F "{self.client}/config" "$@"\n')
         wrapper.chmod(0o755)
+        self.put_rsctl(f'exec {sys.executable} -m rsctl "$@"')
+
+    def put_rsctl(self, script: str) -> None:
+        """Put a shell script in the place of rsctl there."""
         tool = self.home / "rsctl there"
-        tool.write_text(f'#!/bin/sh\nexec {sys.executable} -m rsctl "$@"\n')
+        tool.write_text(f"#!/bin/bash\n{script}\n")
         tool.chmod(0o755)
 
     def processes(self) -> list[int]:
@@ -120,6 +124,17 @@ class FarMachine:
             try:
                 if os.stat(f"/proc/{name}").st_uid == self.user:
                     found.append(int(name))
+            except OSError:
+                continue
+        return found
+
+    def running(self, part: bytes) -> list[int]:
+        """The processes of the user there whose command line contains this."""
+        found = []
+        for pid in self.processes():
+            try:
+                if part in Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" "):
+                    found.append(pid)
             except OSError:
                 continue
         return found
@@ -152,12 +167,16 @@ class FarMachine:
             time.sleep(0.02)
         for name in (".local", ".cache", "results"):
             shutil.rmtree(self.home / name, ignore_errors=True)
+        for path in self.home.glob("seen*"):
+            path.unlink()
+        self.put_rsctl(f'exec {sys.executable} -m rsctl "$@"')
 
     def stop(self) -> None:
         if self.process:
             self.process.kill()
             self.process.wait()
         self.kill(*self.sessions())
-        self.clean()
+        if hasattr(self, "user"):
+            self.clean()
         subprocess.run(["userdel", USER], capture_output=True)
         shutil.rmtree(self.root, ignore_errors=True)
