@@ -32,7 +32,7 @@ _CHECK = """\
 _RECEIVE = """\
 find . -maxdepth 1 -name '.tmp-*' -mtime +1 -exec rm -rf {} +
 making=$(mktemp -d .tmp-XXXXXX) || exit 1
-trap 'rm -rf "$making"' EXIT
+trap "rm -rf $making" EXIT
 trap 'exit 1' HUP INT TERM PIPE
 tar -xf - -C "$making" || exit 1
 intact "$making" "$1" || { printf '%s\\n' "what arrived doesn't match its SHA-256" >&2; exit 1; }

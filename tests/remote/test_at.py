@@ -162,7 +162,7 @@ def test_a_lost_connection_starts_nothing_twice(far: FarMachine, chain: Chain) -
     assert first.stdout
     assert first.stdout.readline() == "begun\n"
     far.kill(*far.sessions())
-    out, err = first.communicate(timeout=30)
+    err = first.communicate(timeout=30)[1]
     assert first.returncode == 3
     assert "Repeat it to resume: it is never started twice" in err
     second = started("--at", "far", "submit", "x.toml")
