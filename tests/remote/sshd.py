@@ -31,6 +31,16 @@ def reason_to_skip() -> str:
     return ""
 
 
+def entered(words: list[str]) -> list[str]:
+    """The command in a view of the file system in which everybody reaches this Python: it may lie in a folder that only root can enter."""
+    view = "".join(
+        f"mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work && mount -t overlay overlay -o "
+        f"lowerdir={closed},upperdir=/mnt/upper,workdir=/mnt/work {closed} && chmod o+x {closed} && "
+        for closed in _closed()
+    )
+    return ["unshare", "--mount", "sh", "-c", f'{view} exec "$@"', "sh", *words]
+
+
 class FarMachine:
     """A running sshd; `client` is the folder to put first on PATH, so that `ssh` knows the host `cluster`."""
 
@@ -45,9 +55,13 @@ class FarMachine:
             self.port = free.getsockname()[1]
 
     def start(self) -> None:
-        subprocess.run(
-            ["useradd", "-M", "-d", str(self.home), "-s", "/bin/bash", "-p", "*", USER], check=True
-        )
+        added = ["useradd", "-M", "-d", str(self.home), "-s", "/bin/bash", "-p", "*", USER]
+        for _ in range(50):  # another process of the test run may hold the list of users
+            if subprocess.run(added, capture_output=True).returncode == 0:
+                break
+            time.sleep(0.1)
+        else:
+            pytest.skip("no user can be added here")
         self.user = pwd.getpwnam(USER).pw_uid
         for folder in (self.home, self.home / ".ssh"):
             folder.mkdir(mode=0o755)
@@ -63,24 +77,8 @@ class FarMachine:
         self.start_sshd()
 
     def start_sshd(self) -> None:
-        # The test's Python may lie in a folder that only root can enter.
-        view = "".join(
-            f"mount -t tmpfs none /mnt && mkdir /mnt/upper /mnt/work && mount -t overlay overlay -o "
-            f"lowerdir={closed},upperdir=/mnt/upper,workdir=/mnt/work {closed} && chmod o+x {closed} && "
-            for closed in _closed()
-        )
-        command = f'{view} exec "$0" -D -f "$1" -E "$2"'
         self.process = subprocess.Popen(
-            [
-                "unshare",
-                "--mount",
-                "sh",
-                "-c",
-                command,
-                str(SSHD),
-                str(self.root / "sshd_config"),
-                str(self.log),
-            ]
+            entered([str(SSHD), "-D", "-f", str(self.root / "sshd_config"), "-E", str(self.log)])
         )
         for _ in range(200):
             with socket.socket() as probe:
