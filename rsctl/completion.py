@@ -151,6 +151,17 @@ def profiles(incomplete: str) -> list[str]:
     return among(names)(incomplete)
 
 
+def remotes(incomplete: str) -> list[str]:
+    """Remotes of rsctl.toml."""
+
+    def names() -> Iterable[str]:
+        from rsctl.config.settings import load_settings
+
+        return load_settings().settings.remotes
+
+    return among(names)(incomplete)
+
+
 def published(incomplete: str) -> list[str]:
     """Published tables."""
 

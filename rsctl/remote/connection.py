@@ -15,10 +15,11 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -122,12 +123,13 @@ class Connection:
         ]  # fmt: skip
 
     def start(self, script: str, *, stdin: int | None = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE,
-              terminal: bool = False, apart: bool = False) -> subprocess.Popen[bytes]:  # fmt: skip
+              stderr: int | None = None, terminal: bool = False, apart: bool = False) -> subprocess.Popen[bytes]:  # fmt: skip
         """Start a script there; `apart` keeps the terminal's Ctrl+C from its local process."""
         try:
             return subprocess.Popen(
-                self.command(script, terminal=terminal), stdin=stdin, stdout=stdout, start_new_session=apart
-            )
+                self.command(script, terminal=terminal), stdin=stdin, stdout=stdout, stderr=stderr,
+                start_new_session=apart,
+            )  # fmt: skip
         except FileNotFoundError as error:
             raise _no_client() from error
 
@@ -151,7 +153,10 @@ class Connection:
     ) -> None:
         """Write the output of a script there to a file; raises as `output` does, and RefusedError above `most` bytes."""
         script, mark = marked(script)
-        started = self.start(script, stdin=subprocess.PIPE if feed else subprocess.DEVNULL)
+        stdin = subprocess.PIPE if feed else subprocess.DEVNULL
+        started = self.start(script, stdin=stdin, stderr=subprocess.PIPE)
+        reporting = threading.Thread(target=_report, args=(started,), daemon=True)
+        reporting.start()
         try:
             if feed and started.stdin:
                 with suppress(BrokenPipeError):  # it ended early; its exit code says why
@@ -165,6 +170,7 @@ class Connection:
             if started.poll() is None:
                 started.terminate()
                 started.wait()
+            reporting.join(5)
         if code:
             raise self.failure(code)
 
@@ -224,6 +230,13 @@ def _copy_after(mark: bytes, source: int, file: BinaryIO, most: int, name: str) 
                 f"{name}: it sends more than {most:,} bytes, which is more than belongs here. Nothing was kept."
             )
         file.write(chunk)
+
+
+def _report(process: subprocess.Popen[bytes]) -> None:
+    """Pass on the messages of ssh and of the other side, without their control sequences."""
+    assert process.stderr
+    for line in iter(partial(process.stderr.readline, 10_000), b""):
+        print(plain(line.decode("utf-8", "replace").rstrip("\n")), file=sys.stderr)
 
 
 def _no_client() -> UnavailableError:
