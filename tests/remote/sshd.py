@@ -41,6 +41,15 @@ def entered(words: list[str]) -> list[str]:
     return ["unshare", "--mount", "sh", "-c", f'{view} exec "$@"', "sh", *words]
 
 
+def pip_settings() -> list[str]:
+    """Shell lines with the settings by which pip finds its index in this process."""
+    return [
+        f"export {name}='{value}'"
+        for name, value in os.environ.items()
+        if name.startswith(("PIP_", "SSL_CERT"))
+    ]
+
+
 class FarMachine:
     """A running sshd; `client` is the folder to put first on PATH, so that `ssh` knows the host `cluster`."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from chain import Chain, tiny
-from sshd import FarMachine
+from sshd import FarMachine, pip_settings
 
 from rsctl.store.attempts import attempt_numbers
 from rsctl.store.layout import Store
@@ -73,7 +73,7 @@ def test_submissions(far: FarMachine, chain: Chain) -> None:
     dice, outcomes = random.Random(SEED), []
     usual = duration(chain, ["--at", "far", "submit", chain.file(tiny(name="first"), "first.toml")])
     for number in range(8):
-        file = chain.file(tiny(name=f"sweep{number}", seed=number), f"{number}.toml")
+        file = chain.file(tiny(name=f"sweep{number}", seed=number + 1), f"{number}.toml")
         words = ["--at", "far", "submit", file]
         outcomes.append(run_and_kill(far, chain, words, dice.uniform(0, 1.2 * usual), dice))
         finished(chain, words)
@@ -110,7 +110,7 @@ def test_setups(far: FarMachine, chain: Chain) -> None:
     dice, outcomes = random.Random(SEED + 2), []
     with open(chain.folder / "rsctl.toml", "a") as file:
         file.write(
-            f'[remotes.new]\nhost = "cluster"\npython = "{sys.executable}"\nsetup = ["export PIP_NO_INDEX=1", "echo x >>~/seen-setups"]\n'
+            f'[remotes.new]\nhost = "cluster"\npython = "{sys.executable}"\nsetup = {pip_settings()}\n'
         )
     for _ in range(6):
         outcomes.append(run_and_kill(far, chain, ["remote", "setup", "new"], dice.uniform(0, 8), dice))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from chain import Chain, tiny
-from sshd import FarMachine
+from sshd import FarMachine, pip_settings
 
 from rsctl import __version__
 from rsctl.cli.app import run
@@ -21,7 +21,7 @@ def remote(chain: Chain, *lines: str) -> None:
 
 @pytest.mark.long
 def test_this_version_is_installed_and_runs_a_sweep(far: FarMachine, chain: Chain, capfd: Any) -> None:
-    remote(chain, f'python = "{sys.executable}"', 'store = "~/results"', 'setup = ["export PIP_NO_INDEX=1"]')
+    remote(chain, f'python = "{sys.executable}"', 'store = "~/results"', f"setup = {pip_settings()}")
     assert run(["remote", "check", "new"]) == 3
     assert "'rsctl remote setup new' installs rsctl there" in capfd.readouterr().err
     assert run(["remote", "setup", "new"]) == 0
