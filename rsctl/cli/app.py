@@ -16,7 +16,7 @@ from rsctl.cli.completion import completed
 from rsctl.cli.data import data_check, data_prepare
 from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
-from rsctl.cli.package import pack, unpack
+from rsctl.cli.package import pack, unpack, verify
 from rsctl.cli.prune import prune
 from rsctl.cli.remote import pull, remote_check, remote_list, remote_setup
 from rsctl.cli.report import compare, export, import_, plot, reproduce
@@ -104,8 +104,8 @@ def dashboard(
 
 
 for command in (
-    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack, pull,
-    bench, doctor, task, certify, predict, attack, prune, schema, help_,
+    templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, pack, unpack, verify,
+    pull, bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from rsctl.cli.common import AsJson, tell
+from rsctl.cli.common import AsJson, leave, tell
 from rsctl.errors import InputError
 from rsctl.text import counted
 
@@ -108,3 +108,25 @@ def unpack(
         if (number := found.count(state))
     ]
     print(f"{file}: sweep {found.sweep}: {', '.join(states)}. 'rsctl export {found.sweep}' prints its table.")
+
+
+def verify(
+    file: PackageFile,
+    redraw: Annotated[
+        int,
+        typer.Option(
+            "--redraw",
+            min=0,
+            max=10_000,
+            help="Images per table to sample again; needs the weights in the package, and the data.",
+        ),
+    ] = 0,
+    as_json: AsJson = False,
+) -> None:
+    """Recompute every number of a package from its counts and report what differs: 0 verified, 1 differs, 2 not a package."""
+    from rsctl.package.verifying import report_text
+    from rsctl.package.verifying import verify as check
+
+    found = check(file, redraw=redraw)
+    print(json.dumps(found.values, indent=1) if as_json else report_text(found))
+    leave(0 if found.verified else 1)

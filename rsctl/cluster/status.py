@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TextIO
 
 from rsctl.catalog.checkpoints import CHECKPOINT
@@ -22,6 +23,7 @@ from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
 from rsctl.store.layout import Run, Store
 from rsctl.store.pulled import pulled
+from rsctl.store.received import describe, received
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
 
@@ -149,6 +151,7 @@ def _sweep_values(
         "again": summary.again,
         "learned_nothing": wrong,
         "damaged": damaged,
+        "received": _origin_of(store.sweep_folder(name)),
     }
     if detailed:
         runs: dict[str, list[TaskStatus]] = {}
@@ -171,6 +174,7 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
     return {
         "run": key,
         "file": _checkpoint_of(found[0].task.run),
+        "received": _origin_of(found[0].task.run.path),
         "states": summary.states,
         "progress": round(summary.progress, 4),
         "unit": next((s.unit for s in found if s.unit), ""),
@@ -179,6 +183,12 @@ def _run_values(key: str, found: list[TaskStatus]) -> dict[str, Any]:
         "learned_nothing": next((s.warning for s in found if s.warning), ""),
         "tasks": [_task_values(s) for s in found],
     }
+
+
+def _origin_of(folder: Path) -> str:
+    """Return the package that a run or a sweep was received in; empty for one of this store's own."""
+    record = received(folder)
+    return describe(record) if record else ""
 
 
 def _checkpoint_of(run: Run) -> str:
@@ -206,11 +216,13 @@ def status_text(values: dict[str, Any]) -> str:
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
         parts = [f"{n} {s}" for s, n in sweep["states"].items()]
-        if sweep["again"]:
-            parts.append(f"{sweep['again']} redoing lost work")
         if remote := sweep.get("remote"):
             named = "" if remote["sweep"] == sweep["name"] else f" as {plain(remote['sweep'])}"
             parts.append(f"on {plain(remote['remote'])}{named} {duration(time.time() - remote['time'])} ago")
+        elif sweep["received"]:
+            parts.append("received")
+        if sweep["again"]:
+            parts.append(f"{sweep['again']} redoing lost work")
         if logs := len(sweep["imports"]):
             parts.append(counted(logs, "imported log"))
         if wrong := len({_network_of(key) for key in sweep["learned_nothing"]}):
@@ -231,6 +243,8 @@ def status_text(values: dict[str, Any]) -> str:
             lines.append(
                 f"  {run['progress']:4.0%}  {run['run']}{named}  {', '.join(f'{n} {s}' for s, n in run['states'].items())}{rate}{left}"
             )
+            if run["received"]:
+                lines.append(f"        {plain(run['received'])}")
             if run["learned_nothing"]:
                 lines.append(f"        LEARNED NOTHING: {plain(run['learned_nothing'])}")
             lines += [

@@ -6,11 +6,11 @@ import math
 from collections.abc import Iterable, Sequence
 
 from rsctl import __version__
-from rsctl.package.parts import Packed
 from rsctl.report.figures.hours import task_hours
 from rsctl.report.typeset import escape_markdown
 from rsctl.results.measurement import Measurement
 from rsctl.results.sweep import Results
+from rsctl.store.attempts import attempt_numbers, read_attempt
 from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
@@ -18,13 +18,19 @@ from rsctl.text import counted
 UNSTATED = "not stated by the author of the package"
 
 
-def card(packed: Packed, store: Store, results: Results, *, licence: str, weights: bool) -> str:
+MISSING = "## Missing"
+"""Heading of its last section."""
+
+
+def card(
+    sweep: str, store: Store, results: Results, *, licence: str, weights: bool, notes: Sequence[str] = ()
+) -> str:
     """The text of CARD.md, from the composed store."""
-    runs = [store.run(run.kind, run.id) for run in packed.runs]
+    runs = [run for kind in RunKind for run in store.runs(kind)]
     rows = results.measurements
     described = escape_markdown(" ".join(results.description.split()))
     lines = [
-        f"# {packed.sweep}",
+        f"# {sweep}",
         "",
         *([described, ""] if described else []),
         "## What",
@@ -60,8 +66,8 @@ def card(packed: Packed, store: Store, results: Results, *, licence: str, weight
         "FILE` puts the runs into a store.",
         "",
     ]
-    if packed.notes:
-        lines += ["## Missing", "", *(f"- {escape_markdown(note)}" for note in packed.notes), ""]
+    if notes:
+        lines += [MISSING, "", *(f"- {escape_markdown(note)}" for note in notes), ""]
     return "\n".join(lines)
 
 
@@ -93,8 +99,6 @@ def _numbers(runs: Sequence[Run]) -> list[str]:
 
 
 def _devices(runs: Iterable[Run]) -> set[str]:
-    from rsctl.store.attempts import attempt_numbers, read_attempt
-
     return {
         str(device)
         for run in runs

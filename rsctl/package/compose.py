@@ -44,20 +44,41 @@ def compose(content: Mapping[str, Content], root: Path, sweep: str) -> Store:
     NotAPackageError
         A member isn't what its name says; the message names it.
     """
-    store = Store(root)
+    store, problems = compose_valid(content, root, sweep)
+    if problems:
+        name, reason = next(iter(problems.items()))
+        raise NotAPackageError(f"{name}: {reason}")
+    return store
+
+
+def compose_valid(content: Mapping[str, Content], root: Path, sweep: str) -> tuple[Store, dict[str, str]]:
+    """The store with the members that are what their names say, and the reason why each of the others isn't."""
+    store, problems = Store(root), dict[str, str]()
     for name, member in content.items():
+        if f"{name.rpartition('/')[0]}/spec.json" in problems:
+            continue
         try:
             _compose(name, member, store, sweep)
-        except NotAPackageError:
-            raise
-        except (UserError, Corrupt, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        except (
+            UserError,
+            Corrupt,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            AttributeError,
+            RecursionError,
+        ) as error:
             reason = (
                 str(error)
-                .replace(str(root), "…")
                 .replace(str(member) if isinstance(member, Path) else "\0", name)
+                .replace(f"{root}/", "")
             )
-            raise NotAPackageError(f"{name}: {plain(reason, 500).rstrip('.')}.") from error
-    return store
+            problems[name] = f"{plain(reason, 500).rstrip('.')}."
+            if not name.endswith("spec.json"):
+                continue
+            shutil.rmtree(root / Path(files_of(name, sweep)).parent, ignore_errors=True)
+    return store, problems
 
 
 def _compose(name: str, member: Content, store: Store, sweep: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -18,8 +19,8 @@ from rsctl.package.format import CARD, Manifest, Member
 from rsctl.package.parts import Content, collect, require_clean
 from rsctl.package.tables import certified_file, tables_of
 from rsctl.plain import harmless
+from rsctl.store.files import TEMPORARY, explained
 from rsctl.store.layout import Store
-from rsctl.store.run_kinds import RunKind
 
 
 @dataclass(frozen=True)
@@ -62,12 +63,15 @@ def prepare(
             sweep,
         )
         for run in packed.runs:
-            if run.kind is RunKind.COUNTS:
+            if run.kind.is_table:
                 data = certified_file(composed.run(run.kind, run.id), packed.plan["entries"])
                 if data is not None:
                     packed.content[f"runs/{run.kind}/{run.id}/certified.h5"] = data
         tables, results = tables_of(composed, sweep)
-        about = card(packed, composed, results, licence=harmless(licence), weights=weights)
+        included = any(name.endswith("model.pt") for name in packed.content)
+        about = card(
+            packed.sweep, composed, results, licence=harmless(licence), weights=included, notes=packed.notes
+        )
     content: dict[str, Content] = {CARD: about.encode(), **tables, **packed.content}
     members = tuple(member_of(name, part) for name, part in content.items())
     if without:
@@ -99,10 +103,6 @@ def pack(
 
 def write_whole(file: Path, package: Package) -> None:
     """Write a package under a temporary name, then rename it."""
-    import os
-
-    from rsctl.store.files import TEMPORARY, explained
-
     temporary = file.with_name(f"{TEMPORARY}{file.name}-{os.getpid()}")
     try:
         with explained(file):

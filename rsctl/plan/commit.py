@@ -30,6 +30,7 @@ from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
+from rsctl.store.received import received, require_extendable
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
@@ -91,6 +92,8 @@ class _Writer:
     def _create(self, planned: ModelPlan | TablePlan, **launch: Any) -> Run:
         run = self.store.create(planned.spec)
         check_run(run, group=self.group)
+        if received(run.path):
+            return run  # its launch settings are those of the numbers
         run.write_launch(
             {
                 **self.common,
@@ -112,7 +115,7 @@ class _Writer:
                 publish(run.published_file, content(source), source.stat().st_mode & 0o666)
         task = self.models[run.id] = Task(run, 0)
         before = latest_attempt(run, 0)
-        if run.model_file.exists():
+        if run.model_file.exists() or received(run.path):
             if model.stated:
                 _require_taken_so(run)
             self.done += 1
@@ -145,6 +148,7 @@ class _Writer:
         self, task: Task, planned: ModelPlan | TablePlan, needs: list[str], attempt: Attempt | None
     ) -> None:
         models = tuple(self.models[need] for need in needs)
+        require_extendable(task.run, [model.run for model in models])
         after = _reopened(task, attempt)
         self.requests.append(Request(task, models, planned.resources, self.common["code"], after))
 

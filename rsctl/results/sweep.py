@@ -32,6 +32,7 @@ from rsctl.results.verifications import about_proofs, measure_proofs, verify_spe
 from rsctl.store.imports import find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
+from rsctl.store.received import about_received
 from rsctl.store.records import skipped_records
 from rsctl.store.rows import DistanceBounds, Rows
 from rsctl.store.run_kinds import RunKind
@@ -135,6 +136,7 @@ def sweep_results(
         + about_proofs(results.proved)
         + about_degenerate(logged)
         + about_logs
+        + about_received(folders)
     )
     return replace(results, notes=notes, broken=broken)
 

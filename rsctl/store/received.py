@@ -9,10 +9,12 @@ from typing import Annotated, Any
 from pydantic import FailFast, Field, with_config
 from typing_extensions import TypedDict
 
-from rsctl.errors import UserError
+from rsctl.errors import RefusedError, UserError
 from rsctl.store.fields import STRICT, Text, Time
 from rsctl.store.layout import Run, Store
 from rsctl.store.records import Kind, read_or_skip
+from rsctl.store.run_kinds import TABLES
+from rsctl.text import counted
 
 FILE = "received.json"
 """File name in the folder of a received run, import or sweep."""
@@ -54,17 +56,26 @@ def describe(record: dict[str, Any]) -> str:
     return f"received in package {record['package'][:12]} from {record['origin']}"
 
 
-def about_received(runs: Iterable[Run]) -> list[str]:
-    """Notes that name the received runs among these; one per package."""
+def about_received(folders: Iterable[Path]) -> list[str]:
+    """A note per package that names the received runs among these folders of runs, models and sweeps."""
     found: dict[str, list[str]] = {}
-    for run in runs:
-        if record := received(run.path):
-            found.setdefault(describe(record), []).append(run.id)
+    for folder in folders:
+        if (record := received(folder)) and folder.parent.name in TABLES:
+            found.setdefault(describe(record), []).append(folder.name)
     return [
-        f"{len(ids)} of the runs {'was' if len(ids) == 1 else 'were'} {text}, not computed in this store: {', '.join(ids[:3])}"
-        f"{' and others' if len(ids) > 3 else ''}."
+        f"{counted(len(ids), 'run')} {'was' if len(ids) == 1 else 'were'} {text}, not computed in this store: {', '.join(sorted(ids)[:3])}{' and others' if len(ids) > 3 else ''}."
         for text, ids in found.items()
     ]
+
+
+def require_extendable(run: Run, models: Iterable[Run]) -> None:
+    """Refuse to compute more of a received run, or with a model that was received without its weights."""
+    for one in (run, *models):
+        if received(one.path) and (one is run or not one.model_file.exists()):
+            raise RefusedError(
+                f"{one.path}: was received in a package{'' if one is run else ' without its weights'}, so nothing can be added to it here. "
+                "Use another store (RSCTL_STORE) for this sweep."
+            )
 
 
 def held(store: Store, sweep: str) -> list[str]:

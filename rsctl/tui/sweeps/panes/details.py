@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.cells import cell_len
@@ -44,12 +45,21 @@ class DetailsPane(VerticalScroll):
     def select(self, selection: Selection) -> None:
         self._selection = selection
         overview, sweep, run, task = selection.overview, selection.sweep, selection.run, selection.task
-        origin = self._origin[1] if run and self._origin[0] == run.key else []
+        key = run.key if run else f"sweeps/{sweep.name}" if sweep else ""
+        origin = self._origin[1] if self._origin[0] == key else []
         state = (overview.problems, sweep, run, task, origin)
         if state == self._shown:
             return
         self._shown = state
-        facts = _task(task) if task and run else _run(run, origin) if run else _sweep(sweep) if sweep else []
+        facts = (
+            _task(task)
+            if task and run
+            else _run(run, origin)
+            if run
+            else _sweep(sweep, origin)
+            if sweep
+            else []
+        )
         facts += [("problem", problem) for problem in overview.problems]
         self._facts = [
             (name, plain(str(value))) for name, value in facts if not name or value not in ("", None)
@@ -57,10 +67,13 @@ class DetailsPane(VerticalScroll):
         self._lay_out()
 
     def load(self, selection: Selection) -> tuple[str, list[tuple[str, str]]] | None:
-        """Code, versions and command of the run's last submission."""
-        from rsctl.store.layout import Run
+        """Code, versions and command of the run's last submission, and the package that it was received in."""
+        from rsctl.store.layout import Run, Store
 
         run = selection.run
+        if run is None and selection.sweep:
+            folder = Store(selection.store).sweep_folder(selection.sweep.name)
+            return f"sweeps/{selection.sweep.name}", _received(folder)
         if run is None or run.imported or run.problem:
             return None
         launch = Run(selection.store / run.entry["kind"] / run.counts).launch()
@@ -71,7 +84,8 @@ class DetailsPane(VerticalScroll):
             state = f"{git['sha'][:12]}{' with uncommitted changes' if git.get('dirty') else ''}"
         versions = ", ".join(f"{name} {version}" for name, version in made.get("versions", {}).items())
         facts = [
-            ("code", f"{launch['code']} ({state})"),
+            *_received(Run(selection.store / run.entry["kind"] / run.counts).path),
+            ("code", f"{launch['code'] or made.get('code', '')} ({state})"),
             ("submitted by", " ".join(made.get("command", []))),
             ("directory", made.get("cwd", "")),
             ("versions", versions),
@@ -101,12 +115,21 @@ def laid_out(facts: list[tuple[str, str]], width: int) -> Text:
     return text
 
 
-def _sweep(sweep: SweepView) -> Facts:
+def _received(folder: Path) -> list[tuple[str, str]]:
+    """The package that a run or a sweep was received in; empty for one of this store's own."""
+    from rsctl.store.received import describe, received
+
+    record = received(folder)
+    return [("received", plain(describe(record)))] if record else []
+
+
+def _sweep(sweep: SweepView, origin: list[tuple[str, str]]) -> Facts:
     return [
         ("sweep", sweep.name),
         ("description", " ".join(sweep.description.split())),
         ("submitted", _clock(sweep.submitted)),
         ("cluster", sweep.cluster),
+        *origin,
         ("runs", len(sweep.runs)),
         ("tasks", _states(sweep.tasks)),
         *_reasons(sweep.tasks),

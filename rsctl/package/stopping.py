@@ -1,0 +1,56 @@
+"""Checks that the sampling of a sequential table ended where its stopping rule ends it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from rsctl.certificates.protocol import selected_classes
+from rsctl.package.consistency import Finding
+from rsctl.store.extras.looks import stopping_rule
+from rsctl.store.layout import Run
+from rsctl.store.tables import read_table
+
+
+def check_stopping(run: Run) -> list[Finding]:
+    """The images whose looks contradict the rule, or whose sampling ended before or after the rule ends it."""
+    spec, where = run.count_spec, f"runs/{run.key}/counts.h5"
+    stored = read_table(run)
+    if spec.stopping == "fixed" or not len(stored.rows):
+        return []
+    table = stored.counts()
+    rule = stopping_rule(spec, table.dimension)
+    if rule is None or table.looks is None:
+        return [Finding(where, f"has no counts by look, which the rule '{spec.stopping}' needs.")]
+    looks, draws = table.looks, table.looks.draws
+    if draws.shape != rule.draws.shape or (draws != rule.draws).any():
+        return [Finding(where, f"looks after other numbers of draws than the rule '{spec.stopping}'.")]
+    taken = looks.counts.sum(axis=2) > 0
+    last = taken.sum(axis=1) - 1
+    sums = np.where(taken, draws, 0)
+    steps = np.diff(looks.counts, axis=1)
+    first = np.arange(len(draws)) <= last[:, None]
+    bad = (last < 0) | (taken != first).any(axis=1) | (looks.counts.sum(axis=2) != sums).any(axis=1)
+    bad |= ((steps < 0).any(axis=2) & first[:, 1:]).any(axis=1)
+    bad |= (
+        np.take_along_axis(looks.counts, np.maximum(last, 0)[:, None, None], axis=1)[:, 0] != table.counts
+    ).any(axis=1)
+    found = [
+        Finding(where, f"image {image}: its counts by look contradict each other or its counts.")
+        for image in stored.rows.index[bad][:3]
+    ]
+    chosen = selected_classes(table)
+    successes = np.take_along_axis(looks.counts, chosen[:, None, None], axis=2)[:, :, 0]
+    early, late = np.zeros(len(table.n), np.bool_), np.zeros(len(table.n), np.bool_)
+    for look in range(len(draws)):
+        undecided = rule.undecided(successes[:, : look + 1])
+        early |= (last == look) & undecided
+        late |= (last > look) & ~undecided
+    for rows, text in ((early & ~bad, "before"), (late & ~bad, "after")):
+        if rows.any():
+            found.append(
+                Finding(
+                    where,
+                    f"image {stored.rows.index[rows][0]}: its sampling ended {text} the rule '{spec.stopping}' ends it ({rows.sum()} images).",
+                )
+            )
+    return found
