@@ -17,7 +17,8 @@ import pytest
 from persons import _closed
 
 SSHD = shutil.which("sshd", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
-USER = "rsctl-far"
+USER = f"rsctl-far-{os.getpid()}"
+"""Each process of a test run has a machine and a user of its own."""
 
 
 def reason_to_skip() -> str:
