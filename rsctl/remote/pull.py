@@ -15,8 +15,9 @@ from rsctl.config.settings import Place
 from rsctl.errors import InputError, RefusedError, UnavailableError
 from rsctl.package.unpacking import unpack
 from rsctl.remote.connection import Connection
+from rsctl.store.attempts import State
 from rsctl.store.layout import Store
-from rsctl.store.pulled import PULLED, PulledRecord, pulled, pulled_sweeps, write_pulled
+from rsctl.store.pulled import PULLED, PulledRecord, PulledTask, pulled, pulled_sweeps, write_pulled
 from rsctl.store.received import held, received
 
 MOST = 16 << 30
@@ -101,10 +102,17 @@ def _status(connection: Connection, sweep: str) -> PulledRecord:
     text = connection.output(f'{connection.environment()}\n"$rsctl" status {shlex.quote(sweep)} --json')
     try:
         (found,) = json.loads(text)["sweeps"]
+        tasks = {
+            f"{run['run']}/{task['task']}": task for run in found.get("runs", ()) for task in run["tasks"]
+        }
         values = {
-            "remote": connection.name, "sweep": sweep, "time": time.time(), "states": found["states"], "progress": float(found["progress"]),
+            "remote": connection.name, "sweep": sweep, "time": time.time(), "states": found["states"], "progress": found["progress"],
+            "tasks": {
+                key: {name: task[name] for name in PulledTask.__annotations__}
+                for key, task in tasks.items() if task["state"] != State.DONE
+            },
         }  # fmt: skip
-        record: PulledRecord = PULLED.adapter.validate_python(values)
+        record: PulledRecord = PULLED.adapter.validate_json(json.dumps(values))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise UnavailableError(
             f"{connection.name}: its 'status' isn't one that this version reads. 'rsctl remote setup {connection.name}' installs this version there."

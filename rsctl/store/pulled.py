@@ -9,13 +9,25 @@ from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
 from rsctl.errors import InputError
-from rsctl.store.fields import STRICT, Count, Name, Time
+from rsctl.store.attempts import State
+from rsctl.store.fields import STRICT, Amount, Count, Name, Text, Time
 from rsctl.store.files import replace, to_json
 from rsctl.store.layout import Store
 from rsctl.store.records import Kind, read_or_skip
 
 FILE = "remote.json"
 """File name in the folder of a pulled sweep."""
+
+
+@with_config(STRICT)
+class PulledTask(TypedDict):
+    """A task that wasn't done when its sweep was pulled."""
+
+    state: State
+    reason: Text
+    node: Text
+    done: Amount
+    total: Amount
 
 
 @with_config(STRICT)
@@ -30,6 +42,8 @@ class PulledRecord(TypedDict):
     states: Annotated[dict[Name, Count], Field(max_length=20)]
     """Number of its tasks by state."""
     progress: Annotated[float, Field(ge=0, le=1)]
+    tasks: Annotated[dict[Text, PulledTask], Field(max_length=1_000_000)]
+    """Those that weren't done, by key."""
 
 
 PULLED = Kind(PulledRecord)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -162,7 +163,7 @@ class FarMachine:
                 title = Path(f"/proc/{name}/cmdline").read_bytes()
             except OSError:
                 continue
-            if title.startswith(f"sshd: {USER}".encode()):
+            if re.match(rb"sshd: %s\b(?!-)" % USER.encode(), title):
                 found.append(int(name))
         return found
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import tarfile
 import time
@@ -243,6 +244,7 @@ def test_a_pulled_sweep_is_steered_where_it_runs(chain: Chain, capsys: Any) -> N
         "time": time.time() - 200,
         "states": {"running": 2},
         "progress": 0.5,
+        "tasks": {},
     }
     write_pulled(chain.store, "tiny", record)
     file = chain.file(tiny(), "my sweep.toml")
@@ -260,6 +262,14 @@ def test_a_pulled_sweep_is_steered_where_it_runs(chain: Chain, capsys: Any) -> N
         assert command in err
     assert run(["status"]) == 0
     assert " 50%  2 running, on far as there 3 min ago" in capsys.readouterr().out
+    there = {"state": "running", "reason": "", "node": "gpu7", "done": 30.0, "total": 40.0}
+    write_pulled(chain.store, "tiny", {**record, "tasks": {f"counts/{run_id}/1": there}})
+    assert run(["status", "tiny", "--json"]) == 0
+    tasks = json.loads(capsys.readouterr().out)["sweeps"][0]["runs"][1]["tasks"]
+    assert [(one["state"], one["node"], one["done"]) for one in tasks] == [
+        ("new", "", 0.0),
+        ("running", "gpu7", 30.0),
+    ]
 
 
 def test_sweeps_of_one_name_stand_side_by_side(chain: Chain) -> None:
@@ -272,7 +282,7 @@ def test_sweeps_of_one_name_stand_side_by_side(chain: Chain) -> None:
     write_pulled(
         chain.store,
         "tiny-far",
-        {"remote": "far", "sweep": "tiny", "time": 0.0, "states": {}, "progress": 1.0},
+        {"remote": "far", "sweep": "tiny", "time": 0.0, "states": {}, "progress": 1.0, "tasks": {}},
     )
     assert local_name(chain.store, "far", "tiny") == "tiny-far"
 
