@@ -117,9 +117,10 @@ class Connection:
 
     def command(self, script: str, *, terminal: bool = False) -> list[str]:
         """The words that run a shell script there; with `terminal`, on a terminal of its own."""
-        mode = "-tt" if terminal else "-T"
+        # Without the level, ssh ends each command on a terminal with "Shared connection … closed."
+        mode = ["-tt", "-o", "LogLevel=ERROR"] if terminal else ["-T"]
         return [
-            "ssh", *_OPTIONS, "-S", str(self.socket), "-o", "ControlMaster=no", mode, "--", self.remote.host, wrapped(script),
+            "ssh", *_OPTIONS, "-S", str(self.socket), "-o", "ControlMaster=no", *mode, "--", self.remote.host, wrapped(script),
         ]  # fmt: skip
 
     def start(self, script: str, *, stdin: int | None = subprocess.DEVNULL, stdout: int | None = subprocess.PIPE,
