@@ -63,7 +63,7 @@ def _follow(
     if terminal and (colours := os.environ.get("COLORTERM")):
         lines = [*lines, f"export COLORTERM={shlex.quote(colours)}"]
     script = "\n".join([
-        f"mkdir -p {pids}; find {pids} -type f -mtime +30 -exec rm -f {{}} +", f"echo $$ >{pid}", *lines, f'exec "$rsctl" {shlex.join(command.words)}',
+        f"mkdir -p {pids}; find {pids} {pids}/../outputs -mindepth 1 -maxdepth 1 -mtime +30 -exec rm -rf {{}} + 2>/dev/null", f"echo $$ >{pid}", *lines, f'exec "$rsctl" {shlex.join(command.words)}',
     ])  # fmt: skip
     # Without a terminal there, Ctrl+C must not reach ssh, and what it doesn't reach can't read from the terminal.
     if terminal:

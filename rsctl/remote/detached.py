@@ -12,7 +12,10 @@ import os
 import re
 import secrets
 import shlex
+import sys
+import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +23,8 @@ from rsctl.remote.connection import LOST, Connection, LostError, marked
 from rsctl.remote.foreground import wait_for
 from rsctl.store.files import publish
 
+_KEPT = 24 * 3600.0
+"""Seconds after which a command whose result never arrived is no longer resumed, but started as a new one."""
 KILLED = 254
 """Exit code of following a command that was killed."""
 _RUNNER = """\
@@ -105,11 +110,13 @@ def claimed(connection: Connection, script: str, words: Sequence[str]) -> Claime
     identity = json.dumps([connection.name, connection.remote.model_dump(), script])
     file = _records() / f"{connection.name}-{hashlib.sha256(identity.encode()).hexdigest()[:32]}"
     for _ in range(10):
-        publish(
-            file, f"{secrets.token_hex(16)}\n{shlex.join(words)}\n".encode("utf-8", "surrogateescape"), 0o600
-        )
+        with suppress(FileNotFoundError):
+            if time.time() - file.stat().st_mtime > _KEPT:
+                file.unlink()
+        text = f"{secrets.token_hex(16)}\n{shlex.join(words)}\n"
+        created = publish(file, text.encode("utf-8", "surrogateescape"), 0o600)
         try:
-            found = re.match(rb"[0-9a-f]{32}\n", file.read_bytes())
+            found, begun = re.match(rb"[0-9a-f]{32}\n", file.read_bytes()), file.stat().st_mtime
         except FileNotFoundError:
             continue  # the same command got its result just now
         if found:
@@ -117,6 +124,12 @@ def claimed(connection: Connection, script: str, words: Sequence[str]) -> Claime
         file.unlink(missing_ok=True)
     else:
         raise LostError(f"{file}: can't be kept. Remove it.")
+    if not created:
+        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(begun))
+        print(
+            f"{connection.name}: resuming the same command of {when}, whose result hasn't arrived here.",
+            file=sys.stderr,
+        )
     return ClaimedCommand(connection, script, found[0].decode().strip(), file)
 
 

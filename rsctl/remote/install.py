@@ -20,6 +20,7 @@ NO_PYTHON, NO_PACKAGES = 90, 91
 """Exit codes of the script: no suitable Python, and pip couldn't install."""
 _INSTALL = """\
 cd {base} || exit 1
+exec 8>setup.lock && flock 8 || exit 1
 recent() {{ "$1" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null; }}
 for python in {pythons}; do recent "$python" && break; python=; done
 [ -n "$python" ] || exit {no_python}

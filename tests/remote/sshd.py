@@ -77,9 +77,9 @@ class FarMachine:
         for folder in (self.home, self.home / ".ssh"):
             folder.mkdir(mode=0o755)
         self.client.mkdir()
-        for name in ("host", "key"):
+        for name, phrase in (("host", ""), ("key", ""), ("locked", "secret")):
             subprocess.run(
-                ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.root / name)], check=True
+                ["ssh-keygen", "-q", "-t", "ed25519", "-N", phrase, "-f", str(self.root / name)], check=True
             )
         self._configure()
         for path in (self.home, *self.home.rglob("*")):
@@ -101,7 +101,8 @@ class FarMachine:
         pytest.skip(f"sshd doesn't start here: {self.log.read_text()[-500:] if self.log.exists() else ''}")
 
     def _configure(self) -> None:
-        root, public = self.root, (self.root / "key.pub").read_text()
+        root = self.root
+        public = "".join((root / f"{name}.pub").read_text() for name in ("key", "locked"))
         (self.home / ".ssh" / "authorized_keys").write_text(public)
         # A shell that greets even where nobody reads it.
         (self.home / ".bashrc").write_text("echo 'Welcome to \x1b[31mfar\x1b[0m'\n")
@@ -112,7 +113,8 @@ class FarMachine:
         host = (root / "host.pub").read_text()
         (root / "known").write_text(f"[127.0.0.1]:{self.port} {host}")
         (self.client / "config").write_text(
-            f"Host cluster\nHostName 127.0.0.1\nPort {self.port}\nUser {USER}\nIdentityFile {root}/key\nIdentitiesOnly yes\n"
+            f"Host locked\nIdentityFile {root}/locked\nHost cluster behind\nIdentityFile {root}/key\nHost behind\nProxyJump cluster\n"
+            f"Host *\nHostName 127.0.0.1\nPort {self.port}\nUser {USER}\nIdentitiesOnly yes\n"
             f"UserKnownHostsFile {root}/known\nStrictHostKeyChecking yes\nIdentityAgent none\n"
         )
         wrapper = self.client / "ssh"

@@ -32,6 +32,20 @@ def started(*words: str, **options: Any) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
+def on_a_terminal(*words: str, answers: dict[str, str] | None = None) -> tuple[int, str]:
+    """Run a command on a terminal, and type the answers to its questions; its exit code and what the terminal showed."""
+    child, terminal = pty.fork()
+    if not child:
+        os.execv(sys.executable, [sys.executable, "-m", "rsctl", *words])
+    shown, waiting = "", dict(answers or {})
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while part := os.read(terminal, 1000):
+            shown += part.decode()
+            for question in [one for one in waiting if one in shown]:
+                os.write(terminal, waiting.pop(question).encode())
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), shown
+
+
 def test_output_and_exit_codes_are_those_of_the_command(far: FarMachine, chain: Chain, capfd: Any) -> None:
     assert run(["--at", "far", "status", "--json"]) == 0
     out, err = capfd.readouterr()
@@ -137,15 +151,30 @@ def test_ctrl_c_reaches_the_command(far: FarMachine, chain: Chain) -> None:
 
 def test_on_a_terminal_it_has_one_there(far: FarMachine, chain: Chain) -> None:
     far.put_rsctl("test -t 0 && test -t 1 && echo terminal for $#; exit 7")
-    child, terminal = pty.fork()
-    if not child:
-        os.execv(sys.executable, [sys.executable, "-m", "rsctl", "--at", "far"])
-    shown = b""
-    with contextlib.suppress(OSError):  # the end of a terminal
-        while part := os.read(terminal, 1000):
-            shown += part
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-    assert b"terminal for 0\r\n" in shown
+    code, shown = on_a_terminal("--at", "far")
+    assert code == 7
+    assert "terminal for 0\r\n" in shown
+    assert "closed" not in shown
+
+
+def test_ssh_asks_on_the_terminal_and_logs_in_once(far: FarMachine, chain: Chain) -> None:
+    with open(chain.folder / "rsctl.toml", "a") as file:
+        file.write('[remotes.locked]\nhost = "locked"\nrsctl = "~/rsctl there"\n')
+    far.put_rsctl("echo $1 done")
+    code, shown = on_a_terminal("--at", "locked", "status", answers={"Enter passphrase": "secret\n"})
+    assert code == 0
+    assert "status done" in shown
+    assert chain.cli("--at", "locked", "doctor").out == "doctor done\n"  # over the same connection
+
+
+def test_a_jump_host_of_the_configuration_is_used(far: FarMachine, chain: Chain, capfd: Any) -> None:
+    with open(chain.folder / "rsctl.toml", "a") as file:
+        file.write('[remotes.behind]\nhost = "behind"\nrsctl = "~/rsctl there"\n')
+    far.put_rsctl("echo $SSH_CONNECTION")
+    before = far.log.read_text().count("Accepted publickey")
+    assert run(["--at", "behind", "status"]) == 0
+    assert capfd.readouterr().out.startswith("127.0.0.1 ")
+    assert far.log.read_text().count("Accepted publickey") == before + 2
 
 
 def test_the_dashboard_there_needs_a_terminal(far: FarMachine, chain: Chain) -> None:
@@ -169,7 +198,9 @@ def test_a_lost_connection_starts_nothing_twice(far: FarMachine, chain: Chain) -
     assert second.stdout
     assert second.stdout.readline() == "begun\n"
     (far.home / "seen-go").touch()
-    assert second.communicate(timeout=30) == ("ended\n", "")
+    out, err = second.communicate(timeout=30)
+    assert out == "ended\n"
+    assert "far: resuming the same command of 20" in err
     assert second.returncode == 1
     assert (far.home / "seen-starts").read_text() == "x\n"
     # Its result has arrived: the same command is a new one now.
