@@ -114,7 +114,7 @@ class FarMachine:
         (root / "known").write_text(f"[127.0.0.1]:{self.port} {host}")
         (self.client / "config").write_text(
             f"Host locked\nIdentityFile {root}/locked\nHost cluster behind\nIdentityFile {root}/key\nHost behind\nProxyJump cluster\n"
-            f"Host *\nHostName 127.0.0.1\nPort {self.port}\nUser {USER}\nIdentitiesOnly yes\n"
+            f"Host locked cluster behind\nHostName 127.0.0.1\nPort {self.port}\nUser {USER}\nIdentitiesOnly yes\n"
             f"UserKnownHostsFile {root}/known\nStrictHostKeyChecking yes\nIdentityAgent none\n"
         )
         wrapper = self.client / "ssh"
@@ -129,11 +129,12 @@ class FarMachine:
         tool.chmod(0o755)
 
     def processes(self) -> list[int]:
-        """The processes of the user there."""
+        """The living processes of the user there."""
         found = []
         for name in filter(str.isdigit, os.listdir("/proc")):
             try:
-                if os.stat(f"/proc/{name}").st_uid == self.user:
+                state = Path(f"/proc/{name}/stat").read_text().rpartition(")")[2].split()[0]
+                if os.stat(f"/proc/{name}").st_uid == self.user and state != "Z":
                     found.append(int(name))
             except OSError:
                 continue
@@ -171,6 +172,7 @@ class FarMachine:
 
     def clean(self) -> None:
         """Kill what runs there, and remove what rsctl has put there."""
+        self.kill(*self.sessions())
         for _ in range(100):
             if not (found := self.processes()):
                 break

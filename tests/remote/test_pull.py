@@ -36,7 +36,7 @@ def test_a_pulled_sweep_has_the_numbers_curves_and_logs_of_the_one_there(
     chain.run_all(tiny())
     log = chain.counts_run().log_file(0)
     log.parent.mkdir(exist_ok=True)
-    log.write_text("a line of the log\n")
+    log.write_text(f"a line of the log\n{os.urandom(500_000).hex()}\n")
     run_id = chain.counts_run().id
     here = text_of(capfd, "export", "tiny", "--format", "csv")
     move_there(far, chain)
@@ -48,15 +48,12 @@ def test_a_pulled_sweep_has_the_numbers_curves_and_logs_of_the_one_there(
     assert not list(chain.store.root.rglob("*.pt"))
     assert "3 done, on far " in text_of(capfd, "status")
     assert json.loads(text_of(capfd, "status", "--json"))["sweeps"][0]["remote"]["remote"] == "far"
-    # Only what has changed is sent: a new line in a log.
-    log = Store(far.home / "results").run("counts", run_id).log_file(0)
-    with open(log, "a") as file:
-        file.write(f"{os.urandom(100_000).hex()}\n")
-    assert text_of(capfd, "pull", "far", "tiny", "--watch").startswith(
-        "tiny: 3 done on far; 1 folder new or changed, 0.1"
-    )
-    again = text_of(capfd, "pull", "far", "tiny")
-    assert again.startswith("tiny: 3 done on far; 0 folders new or changed, 0.00 MB")
+    # Only what has changed is sent: another log, and not the large one.
+    Store(far.home / "results").run("counts", run_id).log_file(1).write_text("a second log\n")
+    again = text_of(capfd, "pull", "far", "tiny", "--watch")
+    assert again.startswith("tiny: 3 done on far; 1 folder new or changed, 0.0")
+    assert "a second log" in text_of(capfd, "logs", f"counts/{run_id}", "1")
+    assert "a line of the log" in text_of(capfd, "logs", f"counts/{run_id}")
     assert run(["cancel", "tiny"]) == 2
     assert "'rsctl --at far cancel tiny' reaches it" in capfd.readouterr().err
 
