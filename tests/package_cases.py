@@ -15,7 +15,7 @@ import numpy as np
 
 from rsctl.package.archive import extract, manifest_bytes, member_of, write_archive
 from rsctl.package.writing import pack
-from rsctl.store.digest import SIZE, sealed
+from rsctl.store.hdf5 import encode
 from rsctl.store.layout import Store
 
 Edit = Callable[[bytes], bytes]
@@ -67,17 +67,15 @@ def hdf5_edit(change: Callable[[Any], None]) -> Edit:
     """An edit of a data file, whose digest is written anew."""
 
     def edit(data: bytes) -> bytes:
-        memory = io.BytesIO(data[SIZE:])
-        with h5py.File(io.BytesIO(data), "r") as old, h5py.File.in_memory() as new:
-            for key in old:
-                old.copy(key, new)
-            for key, value in old.attrs.items():
-                new.attrs[key] = value
+        def write(new: Any) -> None:
+            with h5py.File(io.BytesIO(data), "r") as old:
+                for key in old:
+                    old.copy(key, new)
+                for key, value in old.attrs.items():
+                    new.attrs[key] = value
             change(new)
-            new.flush()
-            image = bytes(new.id.get_file_image())
-        del memory
-        return sealed(image)
+
+        return encode(write)
 
     return edit
 

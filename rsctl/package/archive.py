@@ -235,8 +235,8 @@ class _Stream:
                 raise NotAPackageError(f"{self.path}: ends inside a member: it is truncated.")
             left -= len(part)
             yield part
-        if size % _BLOCK:
-            self._read(_BLOCK - size % _BLOCK)
+        if size % _BLOCK and self._read(_BLOCK - size % _BLOCK).strip(b"\0"):
+            raise NotAPackageError(f"{self.path}: holds more than its manifest lists.")
 
     def require_end(self) -> None:
         """Refuse anything but zeros behind the last member."""

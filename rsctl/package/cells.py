@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from rsctl.package.consistency import Finding
+from rsctl.package.consistency import Discrepancy
 from rsctl.package.format import TABLES
 from rsctl.plain import plain
 
@@ -27,13 +27,13 @@ class Cells:
         self.same_version = same_version
         """Texts are compared, too, where this version of rsctl made the tables."""
         self.compared = 0
-        self.found: list[Finding] = []
+        self.found: list[Discrepancy] = []
 
     def compare(self, stated: Mapping[str, bytes], derived: Mapping[str, bytes]) -> None:
         """Compare every table with the one that was recomputed."""
         for form, name in TABLES.items():
             if name not in stated:
-                self.found.append(Finding(name, "isn't in the package."))
+                self.found.append(Discrepancy(name, "isn't in the package."))
                 continue
             try:
                 text = stated[name].decode()
@@ -41,13 +41,13 @@ class Cells:
                     name, text, derived[name].decode()
                 )
             except (ValueError, KeyError, TypeError, RecursionError, csv.Error) as error:
-                self.found.append(Finding(name, f"can't be read as a table: {plain(str(error), 200)}."))
+                self.found.append(Discrepancy(name, f"can't be read as a table: {plain(str(error), 200)}."))
 
     def _differs(self, where: str, place: str, stated: Any, derived: Any) -> None:
         self.compared += 1
         if not equal(stated, derived):
             self.found.append(
-                Finding(
+                Discrepancy(
                     where, f"{plain(place, 300)}: is {_shown(stated)}, but the counts give {_shown(derived)}."
                 )
             )
@@ -66,14 +66,16 @@ class Cells:
 
     def _rows(self, name: str, stated: list[Any], derived: list[Any]) -> None:
         if len(stated) != len(derived):
-            self.found.append(Finding(name, f"has {len(stated)} rows, but the counts give {len(derived)}."))
+            self.found.append(
+                Discrepancy(name, f"has {len(stated)} rows, but the counts give {len(derived)}.")
+            )
         for one, other in zip(stated, derived, strict=False):
             place = f"{other.get('run')}, {other.get('certificate')}, radius {other.get('radius')}"
             for column in other:
                 if column in one:
                     self._differs(name, f"{place}, {column}", one[column], other[column])
                 elif self.same_version:
-                    self.found.append(Finding(name, f"{place}: has no column '{column}'."))
+                    self.found.append(Discrepancy(name, f"{place}: has no column '{column}'."))
 
     def _values(self, name: str, place: str, stated: Any, derived: Any) -> None:
         """Compare JSON values."""
@@ -93,7 +95,7 @@ class Cells:
         tables = list(_tables(first)), list(_tables(second))
         if len(tables[0]) != len(tables[1]):
             self.found.append(
-                Finding(name, f"has {len(tables[0])} tables, but the counts give {len(tables[1])}.")
+                Discrepancy(name, f"has {len(tables[0])} tables, but the counts give {len(tables[1])}.")
             )
         for one, other in zip(*tables, strict=False):
             self._table(name, one, other)
@@ -101,7 +103,9 @@ class Cells:
             texts = [[line for line in lines if not line.startswith("|")] for lines in (first, second)]
             if len(texts[0]) != len(texts[1]):
                 self.found.append(
-                    Finding(name, f"has {len(texts[0])} lines of text, but the counts give {len(texts[1])}.")
+                    Discrepancy(
+                        name, f"has {len(texts[0])} lines of text, but the counts give {len(texts[1])}."
+                    )
                 )
             for number, pair in enumerate(zip(*texts, strict=False)):
                 self._differs(name, f"line {number + 1} of its text", *pair)
@@ -109,12 +113,14 @@ class Cells:
     def _table(self, name: str, stated: list[list[str]], derived: list[list[str]]) -> None:
         if len(stated) != len(derived):
             self.found.append(
-                Finding(name, f"a table has {len(stated) - 2} rows, but the counts give {len(derived) - 2}.")
+                Discrepancy(
+                    name, f"a table has {len(stated) - 2} rows, but the counts give {len(derived) - 2}."
+                )
             )
         head = derived[0]
         if stated[0] != head and self.same_version:
             self.found.append(
-                Finding(
+                Discrepancy(
                     name,
                     f"a table has the columns {', '.join(stated[0])}, but the counts give {', '.join(head)}.",
                 )

@@ -6,6 +6,7 @@ process and its arrays are written into a file of this version.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -259,7 +260,8 @@ def _rewritten(member: Content) -> bytes:
     if isinstance(member, bytes):
         return member  # made by this process
     content = read_received(member)
-    _checked([content.texts, content.attributes])
+    texts = [*content.texts, *(value for value in content.attributes.values() if isinstance(value, str))]
+    _checked([texts, [json.loads(text) for text in texts if text.startswith(("{", "[", '"'))]])
     return hdf5.encode(_writer(content))
 
 

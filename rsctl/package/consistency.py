@@ -19,7 +19,7 @@ from rsctl.store.tables import data_files
 
 
 @dataclass(frozen=True)
-class Finding:
+class Discrepancy:
     """Something in a package that isn't as it should be."""
 
     where: str
@@ -37,9 +37,9 @@ def all_runs(store: Store) -> Iterator[Run]:
         yield from store.runs(kind)
 
 
-def structure(store: Store, sweep: str) -> list[Finding]:
+def structure(store: Store, sweep: str) -> list[Discrepancy]:
     """Runs that the sweep names and the package lacks, specs that don't fit each other, rows that don't fit their run."""
-    found: list[Finding] = []
+    found: list[Discrepancy] = []
     try:
         entries = store.sweep(sweep)["entries"] if (store.sweep_folder(sweep) / "plan.json").exists() else []
     except UserError as error:
@@ -48,12 +48,23 @@ def structure(store: Store, sweep: str) -> list[Finding]:
         for run in (store.run(entry.kind, entry.run), *(store.model(model) for model in entry.models)):
             if not (run.path / "spec.json").is_file():
                 found.append(
-                    Finding("sweep/plan.json", f"names the run {run.key}, which the package doesn't hold.")
+                    Discrepancy(
+                        "sweep/plan.json", f"names the run {run.key}, which the package doesn't hold."
+                    )
                 )
     for run in all_runs(store):
         try:
             _check_run(run)
-        except (UserError, Corrupt, OSError) as error:
+        except (
+            UserError,
+            Corrupt,
+            OSError,
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            ArithmeticError,
+        ) as error:
             found.append(_of(f"runs/{run.key}", error, store))
     for log in imports(store):
         try:
@@ -63,9 +74,9 @@ def structure(store: Store, sweep: str) -> list[Finding]:
     return list(dict.fromkeys(found))
 
 
-def _of(where: str, error: Exception, store: Store) -> Finding:
+def _of(where: str, error: Exception, store: Store) -> Discrepancy:
     text = str(error).replace(f"{store.root}/", "").replace(str(store.root), "…")
-    return Finding(where, f"{text.rstrip('.')}.")
+    return Discrepancy(where, f"{text.rstrip('.')}.")
 
 
 def _check_run(run: Run) -> None:

@@ -15,6 +15,7 @@ from rsctl.store.layout import Run, Store
 from rsctl.store.received import received
 from rsctl.store.records import open_file
 from rsctl.store.rows import DistanceBounds, Rows
+from rsctl.store.run_kinds import RunKind
 from rsctl.store.tables import StoredTable, reader_of
 
 ADDED, UPDATED, KEPT = "added", "updated", "kept"
@@ -27,6 +28,8 @@ def state_of(store: Store, composed: Store, folder: str) -> str:
     Raises RefusedError where the store has other content for it.
     """
     old, new = store.root / folder, composed.root / folder
+    if not folder.startswith(("imports/", RunKind.MODELS)):
+        _require_same_weights(store, Run(new))
     if not (old / "spec.json").exists():
         return ADDED
     if folder.startswith("imports/"):
@@ -46,6 +49,15 @@ def state_of(store: Store, composed: Store, folder: str) -> str:
         return KEPT
     same = now is not None and _parts(now) <= _parts(before)
     return KEPT if same or more < 0 else UPDATED
+
+
+def _require_same_weights(store: Store, theirs: Run) -> None:
+    """Refuse rows about other weights than the store has of their model."""
+    model, rows = store.model(theirs.table_spec.model_run), reader_of(theirs).read()
+    if len(rows.rows) and model.model_file.exists() and sha256_of(model.model_file) != rows.model_sha256:
+        raise RefusedError(
+            f"{model.path}: holds other weights than those that the package's {theirs.key} is about. {_ADVICE}"
+        )
 
 
 def _parts(record: dict[str, Any]) -> set[tuple[str, str]]:
@@ -103,7 +115,8 @@ def require_same_sweep(store: Store, composed: Store, sweep: str) -> None:
     if not (folder / "plan.json").exists() and not (folder / "imports").exists():
         return
     advice = f"Unpack it under another name: --name {sweep[:50]}-received."
-    if received(folder) is None:
+    record = received(folder)
+    if record is None or _submitted(store, sweep) > record["time"]:
         raise RefusedError(f"{folder}: is a sweep of this store. {advice}")
     if (folder / "plan.json").exists() and (composed.sweep_folder(sweep) / "plan.json").exists():
         old, new = (
@@ -111,3 +124,10 @@ def require_same_sweep(store: Store, composed: Store, sweep: str) -> None:
         )
         if not (old <= new or new <= old):
             raise RefusedError(f"{folder}: was received before, with other runs. {advice}")
+
+
+def _submitted(store: Store, sweep: str) -> float:
+    """Time of the last submission of a sweep, 0 where it has no plan."""
+    if not (store.sweep_folder(sweep) / "plan.json").exists():
+        return 0.0
+    return store.sweep(sweep, numbers=False).get("submitted", 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import combinations
 
 from rsctl.config.runs import CountSpec, DrawnSpec
-from rsctl.package.consistency import Finding
+from rsctl.package.consistency import Discrepancy
 from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run
 from rsctl.store.rows import Rows
@@ -17,10 +17,10 @@ _ENOUGH = 10
 """Images with several classes among their draws that two independent tables don't have in common by chance."""
 
 
-def check_noise(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
+def check_noise(runs: Sequence[Run]) -> tuple[list[Discrepancy], list[str]]:
     """Findings, and remarks that qualify what is shown."""
     drawn = [run for run in runs if run.kind is RunKind.COUNTS and isinstance(run.spec, DrawnSpec)]
-    found, remarks = list[Finding](), list[str]()
+    found, remarks = list[Discrepancy](), list[str]()
     chosen = [run for run in drawn if run.count_spec.shares_noise]
     judged = [run for run in drawn if run.count_spec.split == "test" and run.count_spec.estimated]
     for run in chosen:
@@ -28,7 +28,7 @@ def check_noise(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
         others = [other.id for other in judged if other.count_spec.noise_key == spec.noise_key]
         if others:
             found.append(
-                Finding(
+                Discrepancy(
                     f"runs/{run.key}",
                     f"its images of the split '{spec.split}' got the noise of {others[0]} (seed {spec.seed}): what was chosen by the one "
                     "isn't certified by the other.",
@@ -50,9 +50,9 @@ def check_noise(runs: Sequence[Run]) -> tuple[list[Finding], list[str]]:
     return [*found, *_copied(drawn)], remarks
 
 
-def _copied(drawn: Sequence[Run]) -> list[Finding]:
+def _copied(drawn: Sequence[Run]) -> list[Discrepancy]:
     """Runs that are presented as independent, but hold the same weights or the same counts."""
-    labels, found = KnownLabels(), list[Finding]()
+    labels, found = KnownLabels(), list[Discrepancy]()
     weights: dict[str, Run] = {}
     counts: dict[tuple[str, int], Run] = {}
     for run in drawn:
@@ -64,7 +64,7 @@ def _copied(drawn: Sequence[Run]) -> list[Finding]:
         model = weights.setdefault(table.model_sha256, run)
         if model.count_spec.model_hash != spec.model_hash:
             found.append(
-                Finding(
+                Discrepancy(
                     f"runs/{run.key}",
                     f"is about the weights of {model.count_spec.model_run}, though its model is another one.",
                 )
@@ -72,12 +72,14 @@ def _copied(drawn: Sequence[Run]) -> list[Finding]:
         same = counts.setdefault(_drawn(table.rows), run)
         if same is not run and _enough(table) and _independent(same.count_spec, spec):
             found.append(
-                Finding(
+                Discrepancy(
                     f"runs/{run.key}",
                     f"has the counts of {same.id} for every image, though {_claim(same.count_spec, spec)}.",
                 )
             )
-    found += [Finding("runs/counts", note.partition(". One of the two")[0] + ".") for note in labels.notes]
+    found += [
+        Discrepancy("runs/counts", note.partition(". One of the two")[0] + ".") for note in labels.notes
+    ]
     return found
 
 

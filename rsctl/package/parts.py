@@ -6,8 +6,9 @@ import contextlib
 import getpass
 import json
 import os
+import re
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.records import read_records
+from rsctl.store.rows import DistanceBounds, ImageRows
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Shard, encode_shard
 from rsctl.store.specs import SCHEMA
@@ -74,7 +76,7 @@ def collect(store: Store, sweep: str, *, weights: bool = False, logs: bool = Fal
     return packed
 
 
-def scrubber_of(store: Store, runs: Iterable[Run]) -> Scrubber:
+def scrubber_of(store: Store, runs: Sequence[Run]) -> Scrubber:
     """The names of this machine, of its user and of the machines and users that worked on these runs."""
     hosts, folders = (
         {socket.gethostname()},
@@ -95,7 +97,9 @@ def scrubber_of(store: Store, runs: Iterable[Run]) -> Scrubber:
                 for record in read_records(attempt_file(run, task, number), ATTEMPT, first=16384):
                     hosts |= {str(record.get("host", ""))}
     hosts |= {host.partition(".")[0] for host in hosts}
-    return Scrubber({*hosts, *users}, folders)
+    # A user called like a method would take its name out of the sweep file.
+    words = {word for run in runs for word in re.split("[^a-z0-9]+", run.id)}
+    return Scrubber({*hosts, *users} - words, folders)
 
 
 def _add_sweep(store: Store, packed: Packed) -> None:
@@ -160,6 +164,13 @@ def _add_rows(packed: Packed, run: Run, below: str) -> None:
     packed.content[f"{below}/{run.kind.data_file}.h5"] = encode_shard(
         Shard(table.rows, attributes, table.functions)
     )
+
+
+def _bytes_of(rows: ImageRows) -> int:
+    """Bytes of the rows in memory, which their reader limits."""
+    columns = [getattr(rows, name) for name in rows.COLUMNS]
+    columns += [rows.adversarial] if isinstance(rows, DistanceBounds) and rows.adversarial is not None else []
+    return sum(column.nbytes for column in columns)
 
 
 def _tasks(packed: Packed, run: Run) -> dict[str, Any]:

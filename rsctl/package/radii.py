@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rsctl.certificates import certificates
-from rsctl.package.consistency import Finding
+from rsctl.package.consistency import Discrepancy
 from rsctl.package.tables import radii_of
 from rsctl.store.degenerate import FILE as SEEN_FILE
 from rsctl.store.digest import Corrupt
@@ -27,7 +27,7 @@ _NAMED = 3
 """Most images of a run that are named."""
 
 
-def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Finding], int]:
+def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Discrepancy], int]:
     """The differences of a run's images, and the number of images compared."""
     table = reader_of(run).read()
     if not len(table.rows):
@@ -37,11 +37,13 @@ def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Finding]
         arrays = (content := read_data_file(run.path / "certified.h5")).arrays
     except (Corrupt, OSError):
         return [
-            Finding(where, "isn't in the package, or can't be read: the radii of its images aren't stated.")
+            Discrepancy(
+                where, "isn't in the package, or can't be read: the radii of its images aren't stated."
+            )
         ], 0
     found = _tally_differs(run, table.rows)
     if content.attributes.get("spec_hash") != run.spec.hash:
-        found.append(Finding(where, "belongs to another run."))
+        found.append(Discrepancy(where, "belongs to another run."))
     index, label = arrays.get("index", np.empty(0)), arrays.get("label", np.empty(0))
     if (
         index.shape != table.rows.index.shape
@@ -50,7 +52,7 @@ def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Finding]
     ):
         return [
             *found,
-            Finding(
+            Discrepancy(
                 where,
                 f"states {counted(len(index), 'image')}, but the rows are those of {counted(len(table.rows), 'image')}, or of others.",
             ),
@@ -59,7 +61,7 @@ def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Finding]
     alpha, derived = radii_of(run, table, entries)
     if content.attributes.get("alpha") != alpha:
         found.append(
-            Finding(
+            Discrepancy(
                 where,
                 f"was certified at alpha = {content.attributes.get('alpha')}, but the sweep's is {alpha}.",
             )
@@ -68,7 +70,7 @@ def compare_radii(run: Run, entries: Iterable[PlanEntry]) -> tuple[list[Finding]
     for name in [name for name in stated if name not in derived] + [
         name for name in derived if name not in stated
     ]:
-        found.append(Finding(where, _unmatched(name, name in stated)))
+        found.append(Discrepancy(where, _unmatched(name, name in stated)))
     for name, (radius, predicted) in derived.items():
         if name in stated:
             found += _images(where, index, f"class by {name}", arrays.get(f"{name}/predicted"), predicted)
@@ -86,26 +88,26 @@ def _unmatched(name: str, stated: bool) -> str:
 
 def _images(
     where: str, index: NDArray[Any], what: str, stated: NDArray[Any] | None, derived: NDArray[Any]
-) -> list[Finding]:
+) -> list[Discrepancy]:
     if stated is None or stated.shape != derived.shape:
-        return [Finding(where, f"has no {what} for every image.")]
+        return [Discrepancy(where, f"has no {what} for every image.")]
     if derived.dtype.kind == "f":
         differ = ~np.isclose(stated, derived, rtol=_RELATIVE, atol=0)
     else:
         differ = stated != derived
     rows = np.flatnonzero(differ)
     named = [
-        Finding(
+        Discrepancy(
             where, f"image {index[row]}: its {what} is {stated[row]:g}, but the rows give {derived[row]:g}."
         )
         for row in rows[:_NAMED]
     ]
     if len(rows) > _NAMED:
-        named.append(Finding(where, f"{counted(len(rows) - _NAMED, 'more image')} differ in the {what}."))
+        named.append(Discrepancy(where, f"{counted(len(rows) - _NAMED, 'more image')} differ in the {what}."))
     return named
 
 
-def _tally_differs(run: Run, rows: Any) -> list[Finding]:
+def _tally_differs(run: Run, rows: Any) -> list[Discrepancy]:
     """Compare the images by class that the run recorded when it was sampled."""
     seen, now = read_or_skip(run.path / SEEN_FILE, SEEN), shown_by(rows)
     if (
@@ -126,7 +128,7 @@ def _tally_differs(run: Run, rows: Any) -> list[Finding]:
                     "right": "correctly predicted as",
                 }[name]
                 found.append(
-                    Finding(
+                    Discrepancy(
                         f"runs/{run.key}/{SEEN_FILE}",
                         f"counts {a} images {what} {number}, but the rows have {b}.",
                     )

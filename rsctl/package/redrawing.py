@@ -23,7 +23,7 @@ from rsctl.config.settings import load_settings
 from rsctl.errors import InputError, UnavailableError
 from rsctl.modules import module_command
 from rsctl.package.compose import place, put
-from rsctl.package.consistency import Finding
+from rsctl.package.consistency import Discrepancy
 from rsctl.plain import plain
 from rsctl.store.attempts import latest_attempt
 from rsctl.store.files import to_json
@@ -48,7 +48,7 @@ class Pair:
     selection: tuple[NDArray[Any], NDArray[Any]]
 
 
-def draw_again(store: Store, number: int, folder: Path) -> tuple[list[Finding], dict[str, Any]]:
+def draw_again(store: Store, number: int, folder: Path) -> tuple[list[Discrepancy], dict[str, Any]]:
     """Draw so many images of every table of counts again, chosen at random; `folder` is for the draws.
 
     Raises InputError without weights, UnavailableError where a task fails here.
@@ -140,19 +140,19 @@ def _counts(table: StoredTable[Rows], row: int, *, whole: bool) -> NDArray[Any]:
     return counts
 
 
-def _compared(pair: Pair, images: int) -> Finding | None:
+def _compared(pair: Pair, images: int) -> Discrepancy | None:
     where = f"runs/{pair.run.key}"
     if pair.same_function:
         if all((old.shape == new.shape and (old == new).all()) for old, new in (pair.counts, pair.selection)):
             return None
-        return Finding(
+        return Discrepancy(
             where,
             f"image {pair.image}: drawn again on the same function, {_difference(pair.counts)}; they must be equal.",
         )
     p = min(p_value(*pair.counts), p_value(*pair.selection))
     if p >= LEVEL / (2 * images):
         return None
-    return Finding(
+    return Discrepancy(
         where,
         f"image {pair.image}: drawn again, {_difference(pair.counts)}: p = {p:.2g}, below {LEVEL:g} / {2 * images} (two-sample test).",
     )

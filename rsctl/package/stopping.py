@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 
 from rsctl.certificates.protocol import selected_classes
-from rsctl.package.consistency import Finding
+from rsctl.package.consistency import Discrepancy
 from rsctl.store.extras.looks import stopping_rule
 from rsctl.store.layout import Run
 from rsctl.store.tables import read_table
 
 
-def check_stopping(run: Run) -> list[Finding]:
+def check_stopping(run: Run) -> list[Discrepancy]:
     """The images whose looks contradict the rule, or whose sampling ended before or after the rule ends it."""
     spec, where = run.count_spec, f"runs/{run.key}/counts.h5"
     stored = read_table(run)
@@ -20,10 +20,10 @@ def check_stopping(run: Run) -> list[Finding]:
     table = stored.counts()
     rule = stopping_rule(spec, table.dimension)
     if rule is None or table.looks is None:
-        return [Finding(where, f"has no counts by look, which the rule '{spec.stopping}' needs.")]
+        return [Discrepancy(where, f"has no counts by look, which the rule '{spec.stopping}' needs.")]
     looks, draws = table.looks, table.looks.draws
     if draws.shape != rule.draws.shape or (draws != rule.draws).any():
-        return [Finding(where, f"looks after other numbers of draws than the rule '{spec.stopping}'.")]
+        return [Discrepancy(where, f"looks after other numbers of draws than the rule '{spec.stopping}'.")]
     taken = looks.counts.sum(axis=2) > 0
     last = taken.sum(axis=1) - 1
     sums = np.where(taken, draws, 0)
@@ -35,7 +35,7 @@ def check_stopping(run: Run) -> list[Finding]:
         np.take_along_axis(looks.counts, np.maximum(last, 0)[:, None, None], axis=1)[:, 0] != table.counts
     ).any(axis=1)
     found = [
-        Finding(where, f"image {image}: its counts by look contradict each other or its counts.")
+        Discrepancy(where, f"image {image}: its counts by look contradict each other or its counts.")
         for image in stored.rows.index[bad][:3]
     ]
     chosen = selected_classes(table)
@@ -48,7 +48,7 @@ def check_stopping(run: Run) -> list[Finding]:
     for rows, text in ((early & ~bad, "before"), (late & ~bad, "after")):
         if rows.any():
             found.append(
-                Finding(
+                Discrepancy(
                     where,
                     f"image {stored.rows.index[rows][0]}: its sampling ended {text} the rule '{spec.stopping}' ends it ({rows.sum()} images).",
                 )

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rsctl.config.names import check_name
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.package.archive import extract
 from rsctl.package.compose import compose, files_of, put
 from rsctl.package.consistency import structure
 from rsctl.package.format import Manifest, NotAPackageError
 from rsctl.package.merging import KEPT, require_same_sweep, state_of
-from rsctl.plain import printable
+from rsctl.package.tables import tables_of
+from rsctl.plain import plain
 from rsctl.store.files import TEMPORARY, explained, make_folder, to_json
 from rsctl.store.layout import Store
 from rsctl.store.received import FILE, received
@@ -71,6 +72,7 @@ def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unp
         _mark(composed, sweep, found.manifest, origin or file.name)
         if problems := structure(composed, sweep):
             raise NotAPackageError(f"{file}: {problems[0]}")
+        _require_results(file, composed, sweep)
         require_same_sweep(store, composed, sweep)
         states = {folder: state_of(store, composed, folder) for folder in _folders(composed)}
         _flush(composed.root)
@@ -104,6 +106,18 @@ def _sweep_name(file: Path, manifest: Manifest, name: str) -> str:
         raise NotAPackageError(f"{file}: the name of its sweep isn't one: {error}.") from error
 
 
+def _require_results(file: Path, composed: Store, sweep: str) -> None:
+    """Refuse made-up specs and rows that nothing can be computed from: the commands that show results would fail, too."""
+    try:
+        tables_of(composed, sweep)
+    except UserError:
+        return  # a certificate or a data set of a plugin that isn't here; tables name it
+    except Exception as error:
+        raise NotAPackageError(
+            f"{file}: its results can't be computed ({plain(repr(error), 300)})."
+        ) from error
+
+
 def _bring_held(file: Path, store: Store, sweep: str, manifest: Manifest, composed: Path) -> None:
     """Copy the members that the package leaves out from what was received before; raises InputError where one isn't there."""
     for member in manifest.members:
@@ -132,7 +146,7 @@ def _mark(composed: Store, sweep: str, manifest: Manifest, origin: str) -> None:
         parts.setdefault(folder, []).append({"name": member.name, "sha256": member.sha256})
     about = {
         "package": manifest.sha256,
-        "origin": printable(origin),
+        "origin": plain(origin, 200),
         "version": manifest.rsctl,
         "time": time.time(),
     }

@@ -10,12 +10,11 @@ from typing import Any
 
 from rsctl import __version__
 from rsctl.config.names import check_name
-from rsctl.errors import UserError
 from rsctl.package.archive import Extracted, extract
 from rsctl.package.card import MISSING, card
 from rsctl.package.cells import Cells
 from rsctl.package.compose import compose_valid
-from rsctl.package.consistency import Finding, all_runs, structure
+from rsctl.package.consistency import Discrepancy, all_runs, structure
 from rsctl.package.format import CARD, TABLES, NotAPackageError
 from rsctl.package.noise_keys import check_noise
 from rsctl.package.radii import compare_radii
@@ -23,7 +22,6 @@ from rsctl.package.redrawing import draw_again
 from rsctl.package.stopping import check_stopping
 from rsctl.package.tables import tables_of
 from rsctl.plain import plain
-from rsctl.store.digest import Corrupt
 from rsctl.store.layout import Run, Store
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted
@@ -33,7 +31,7 @@ _SHOWN = 100
 
 
 @dataclass
-class Verification:
+class VerifiedPackage:
     """The result of verifying a package."""
 
     file: str
@@ -45,7 +43,7 @@ class Verification:
     images: int = 0
     cells: int = 0
     """Cells of tables that were recomputed."""
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Discrepancy] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)
     redrawn: dict[str, Any] | None = None
 
@@ -72,7 +70,7 @@ class Verification:
         }  # fmt: skip
 
 
-def report_text(found: Verification) -> str:
+def report_text(found: VerifiedPackage) -> str:
     """The result for a terminal: a line per difference, then the sentence."""
     lines = [plain(str(one), 600) for one in found.findings[:_SHOWN]]
     if len(found.findings) > _SHOWN:
@@ -81,7 +79,7 @@ def report_text(found: Verification) -> str:
     return "\n".join([*lines, plain(found.sentence)])
 
 
-def verify(file: Path, *, redraw: int = 0) -> Verification:
+def verify(file: Path, *, redraw: int = 0) -> VerifiedPackage:
     """Verify a package, and draw so many images of each table again; what differs is in the findings.
 
     Raises
@@ -106,12 +104,13 @@ def verify(file: Path, *, redraw: int = 0) -> Verification:
             sweep = check_name(manifest.sweep)
         except ValueError as error:
             raise NotAPackageError(f"{file}: the name of its sweep isn't one: {error}.") from error
-        found = Verification(str(file), sweep, manifest.sha256, manifest.rsctl)
+        found = VerifiedPackage(str(file), sweep, manifest.sha256, manifest.rsctl)
         found.findings += [
-            Finding(name, "its bytes don't match the SHA-256 in the manifest.") for name in extracted.changed
+            Discrepancy(name, "its bytes don't match the SHA-256 in the manifest.")
+            for name in extracted.changed
         ]
         store, problems = compose_valid(extracted.files, Path(folder) / "store", sweep)
-        found.findings += [Finding(name, reason) for name, reason in problems.items()]
+        found.findings += [Discrepancy(name, reason) for name, reason in problems.items()]
         _check(found, store, extracted)
         if redraw:
             findings, found.redrawn = draw_again(store, redraw, Path(folder) / "again")
@@ -120,7 +119,7 @@ def verify(file: Path, *, redraw: int = 0) -> Verification:
         return found
 
 
-def _check(found: Verification, store: Store, extracted: Extracted) -> None:
+def _check(found: VerifiedPackage, store: Store, extracted: Extracted) -> None:
     """Add the findings of every check; one that can't be made is a finding, too."""
     runs = list(all_runs(store))
     found.runs = len(runs)
@@ -128,14 +127,15 @@ def _check(found: Verification, store: Store, extracted: Extracted) -> None:
     for check in (_radii, _stopping, _noise, _tables):
         try:
             check(found, store, runs, extracted)
-        except (UserError, Corrupt, OSError, ValueError, KeyError, TypeError) as error:
+        except Exception as error:
+            # Made-up specs may lead to nearly any exception in what was written for real ones.
             reason = plain(str(error).replace(f"{store.root}/", ""), 500)
             found.findings.append(
-                Finding(found.sweep, f"{check.__doc__ or ''} failed: {reason.rstrip('.')}.")
+                Discrepancy(found.sweep, f"{check.__doc__ or ''} failed: {reason.rstrip('.')}.")
             )
 
 
-def _radii(found: Verification, store: Store, runs: list[Run], _extracted: Extracted) -> None:
+def _radii(found: VerifiedPackage, store: Store, runs: list[Run], _extracted: Extracted) -> None:
     """Recomputing the radii"""
     entries = store.sweep(found.sweep)["entries"] if _planned(store, found.sweep) else []
     for run in runs:
@@ -145,20 +145,20 @@ def _radii(found: Verification, store: Store, runs: list[Run], _extracted: Extra
             found.images += images
 
 
-def _stopping(found: Verification, _store: Store, runs: list[Run], _extracted: Extracted) -> None:
+def _stopping(found: VerifiedPackage, _store: Store, runs: list[Run], _extracted: Extracted) -> None:
     """Checking the stopping rules"""
     for run in runs:
         if run.kind is RunKind.COUNTS:
             found.findings += check_stopping(run)
 
 
-def _noise(found: Verification, _store: Store, runs: list[Run], _extracted: Extracted) -> None:
+def _noise(found: VerifiedPackage, _store: Store, runs: list[Run], _extracted: Extracted) -> None:
     """Checking the noise"""
     findings, found.remarks = check_noise(runs)
     found.findings += findings
 
 
-def _tables(found: Verification, store: Store, runs: list[Run], extracted: Extracted) -> None:
+def _tables(found: VerifiedPackage, store: Store, runs: list[Run], extracted: Extracted) -> None:
     """Recomputing the tables"""
     manifest, files = extracted.manifest, extracted.files
     same = manifest.rsctl == __version__
@@ -172,7 +172,7 @@ def _tables(found: Verification, store: Store, runs: list[Run], extracted: Extra
     weights = any(run.model_file.exists() for run in runs)
     about = card(found.sweep, store, results, licence=manifest.licence, weights=weights)
     if same and (CARD not in files or not _same_card(files, about)):
-        cells.found.append(Finding(CARD, "isn't the card that these runs give."))
+        cells.found.append(Discrepancy(CARD, "isn't the card that these runs give."))
     found.cells, found.findings = cells.compared, [*found.findings, *cells.found]
 
 

@@ -82,7 +82,12 @@ def write_shard(
         seconds=np.full(count, 0.1),
         fingerprint=np.zeros(count, np.int32),
     )
-    attributes = {"spec": "{}", "spec_hash": run.spec.hash, "model_sha256": "0" * 64, "dimension": 3072}
+    attributes = {
+        "spec": "{}",
+        "spec_hash": run.spec.hash,
+        "model_sha256": run.count_spec.model_hash,
+        "dimension": 3072,
+    }
     replace(
         shard_file(run, number, attempt),
         encode_shard(Shard(rows, attributes, [{"device": "synthetic"}]), {}, 0.001),

@@ -45,6 +45,7 @@ EXECUTED = {
     "rsctl explain": HERE, "rsctl explain METHOD": HERE, "rsctl certify FILE": "tests/store/test_published_runs.py",
     **dict.fromkeys(("rsctl compare", "rsctl compare RUN@0.9+RUN RUN", "rsctl export SWEEP --cascade 0.25,0.5 --tau 0.9"), "tests/unit/test_cascades.py"),
     **dict.fromkeys(("rsctl --at {} {} {}", "rsctl help remotes", "rsctl remote list"), "tests/unit/test_remotes.py"), "rsctl remote setup {}": "tests/remote/test_setup.py",
+    **dict.fromkeys(("rsctl export {}", "rsctl pack", "rsctl pack SWEEP --weights", "rsctl verify", "rsctl verify FILE"), "tests/unit/test_packages.py"),
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip
 COMMAND = re.compile(r"['`]((?:rsctl|git|dvc|cp|chmod|pip|mv|rm|umask|chgrp)\b[^'`]*)['`]")

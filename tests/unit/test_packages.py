@@ -22,7 +22,7 @@ from rsctl.errors import InputError, RefusedError
 from rsctl.package import unpacking
 from rsctl.package.format import NotAPackageError
 from rsctl.package.unpacking import unpack
-from rsctl.package.verifying import Verification, verify
+from rsctl.package.verifying import VerifiedPackage, verify
 from rsctl.package.writing import members, pack, prepare
 from rsctl.report.tables.formats import render
 from rsctl.results.sweep import sweep_results
@@ -57,7 +57,7 @@ def two_runs(root: Path) -> tuple[Store, list[Run]]:
     return make_store(root, grid={"seed": [0, 1]}, certification=CERTIFICATION)
 
 
-def named(found: Verification, *texts: str) -> bool:
+def named(found: VerifiedPackage, *texts: str) -> bool:
     """Return whether one finding has all these texts."""
     return any(all(text in str(one) for text in texts) for one in found.findings)
 

@@ -120,7 +120,7 @@ def _received(folder: Path) -> list[tuple[str, str]]:
     from rsctl.store.received import describe, received
 
     record = received(folder)
-    return [("received", plain(describe(record)))] if record else []
+    return [("received", plain(describe(record).removeprefix("received ")))] if record else []
 
 
 def _sweep(sweep: SweepView, origin: list[tuple[str, str]]) -> Facts:
