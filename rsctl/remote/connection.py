@@ -195,7 +195,7 @@ class Connection:
     @cached_property
     def base(self) -> str:
         """The absolute path of the folder of rsctl's own files there, which is created."""
-        found = self.output(f"mkdir -p {BASE}/files && cd {BASE} && pwd -P").rstrip("\n")
+        found = self.output(f"mkdir -p {BASE}/files && cd {BASE} && chmod 700 . && pwd -P").rstrip("\n")
         if not found.startswith("/") or "\n" in found:
             raise UnavailableError(
                 f"{self.name}: 'pwd' printed {plain(found, 100)!r} there, which isn't a folder."

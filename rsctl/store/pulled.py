@@ -60,7 +60,8 @@ def write_pulled(store: Store, sweep: str, record: PulledRecord) -> None:
 
 def pulled_sweeps(store: Store) -> dict[str, PulledRecord]:
     """Every pulled sweep by its name in this store."""
-    return {name: found for name in store.sweep_names() if (found := pulled(store, name))}
+    names = sorted(file.parent.name for file in store.root.glob(f"sweeps/[!.]*/{FILE}"))
+    return {name: found for name in names if (found := pulled(store, name))}
 
 
 def require_own(store: Store, names: Iterable[str], command: str, given: str = "") -> None:
