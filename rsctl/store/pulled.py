@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Annotated, cast
 
 from pydantic import Field, with_config
 from typing_extensions import TypedDict
 
-from rsctl.errors import InputError
+from rsctl.errors import InputError, UserError
 from rsctl.store.attempts import State
 from rsctl.store.fields import STRICT, Amount, Count, Name, Text, Time
 from rsctl.store.files import replace, to_json
@@ -72,11 +73,10 @@ def require_own(store: Store, names: Iterable[str], command: str, given: str = "
     InputError
         With the command that reaches it there.
     """
-    for name in names:
-        if not name:
-            continue
-        sweep = name if name in store.sweep_names() else _sweep_of(store, name)
-        if sweep and (found := pulled(store, sweep)):
+    known = pulled_sweeps(store)
+    for name in names if known else ():
+        sweep = name if name in known else "" if name in store.sweep_names() else _sweep_of(store, name)
+        if found := known.get(sweep):
             there = given or (found["sweep"] if sweep == name else name)
             raise InputError(
                 f"{name}: runs on {found['remote']}; what is here was pulled from there. "
@@ -90,11 +90,9 @@ def _sweep_of(store: Store, run: str) -> str:
         identity = store.find_run(run.rpartition("/")[0] if run.rpartition("/")[2].isdigit() else run).id
     except InputError:
         return ""
-    having = [
-        name
-        for name in store.sweep_names()
-        if any(
-            identity in (entry.run, *entry.models) for entry in store.sweep(name, numbers=False)["entries"]
-        )
-    ]
+    having = []
+    for name in store.sweep_names():
+        with suppress(UserError):  # an unreadable one runs nothing
+            entries = store.sweep(name, numbers=False)["entries"]
+            having += [name] if any(identity in (entry.run, *entry.models) for entry in entries) else []
     return having[0] if having and all(pulled(store, name) for name in having) else ""
