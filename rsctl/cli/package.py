@@ -37,7 +37,10 @@ def pack(
     force: Annotated[bool, typer.Option("--force", help="Overwrite the file.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Pack a sweep into one file that others can unpack and verify: counts, specs, tables, curves and a card."""
+    """Pack a sweep into one file that others can verify.
+
+    It holds counts, specs, tables, training curves and a card; no hosts, users and paths.
+    """
     from rsctl.config.settings import load_settings
     from rsctl.package.format import SUFFIX
     from rsctl.package.writing import pack as write_package
@@ -93,7 +96,7 @@ def unpack(
     ] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Put the runs of a package into the store, marked as received. Safe to repeat."""
+    """Put the runs of a package into the store. Safe to repeat."""
     from rsctl.config.settings import load_settings
     from rsctl.package.unpacking import unpack as put_into
     from rsctl.store.layout import Store
@@ -123,7 +126,10 @@ def verify(
     ] = 0,
     as_json: AsJson = False,
 ) -> None:
-    """Recompute every number of a package from its counts and report what differs: 0 verified, 1 differs, 2 not a package."""
+    """Recompute every number of a package from its counts.
+
+    Exit code: 0 verified, 1 something differs, 2 not a package.
+    """
     from rsctl.package.verifying import report_text
     from rsctl.package.verifying import verify as check
 

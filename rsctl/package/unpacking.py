@@ -120,22 +120,29 @@ def _require_results(file: Path, composed: Store, sweep: str) -> None:
 
 def _bring_held(file: Path, store: Store, sweep: str, manifest: Manifest, composed: Path) -> None:
     """Copy the members that the package leaves out from what was received before; raises InputError where one isn't there."""
-    for member in manifest.members:
-        if member.included:
-            continue
-        path = files_of(member.name, sweep)
-        there = store.root / path
-        folder = store.root.joinpath(*Path(path).parts[:2])
-        parts = (received(folder) or {}).get("parts", ())
-        if {"name": member.name, "sha256": member.sha256} not in parts or not there.exists():
+    left_out = [member for member in manifest.members if not member.included]
+    held = _held_files(store) if left_out else {}
+    for member in left_out:
+        there, target = held.get(member.sha256), composed / files_of(member.name, sweep)
+        if there is None or not there.exists():
             raise InputError(
                 f"{file}: leaves out {member.name}, which this store hasn't received. Pack it again with every part."
             )
-        (composed / path).parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if there.is_dir():
-            shutil.copytree(there, composed / path)
+            shutil.copytree(there, target)
         else:
-            shutil.copyfile(there, composed / path)
+            shutil.copyfile(there, target)
+
+
+def _held_files(store: Store) -> dict[str, Path]:
+    """What was made from each part that was received so far, by its SHA-256."""
+    found: dict[str, Path] = {}
+    for kind in (*RunKind, "imports", "sweeps"):
+        for folder in (store.root / kind).glob("*"):
+            for part in (received(folder) or {}).get("parts", ()):
+                found[part["sha256"]] = store.root / files_of(part["name"], folder.name)
+    return found
 
 
 def _mark(composed: Store, sweep: str, manifest: Manifest, origin: str) -> None:

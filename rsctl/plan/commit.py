@@ -30,7 +30,7 @@ from rsctl.store.labels import KnownLabels
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import PlanEntry
 from rsctl.store.provenance import provenance, snapshot_code
-from rsctl.store.received import received, require_extendable
+from rsctl.store.received import received, require_assigned, require_extendable
 from rsctl.store.run_kinds import RunKind
 from rsctl.store.shards import Corrupt, read_shard
 from rsctl.store.tables import data_files, reader_of, set_aside
@@ -125,6 +125,7 @@ class _Writer:
     def write_table(self, table: TablePlan) -> None:
         run = self._create(table, **table.launch)
         self.notes += set_unusable_aside(run)
+        require_assigned(run, table.images)
         tasks = assign(run, table)
         self.numbers[table.key] = list(tasks)
         # Attempts are read before the table: one that is done by then has its rows in it.
@@ -133,8 +134,7 @@ class _Writer:
         }
         read = reader_of(run).read()
         self.labels.add(read)
-        if read.without_digest:
-            self.bare.append(run)
+        self.bare += [run] if read.without_digest else []
         finished = set(read.rows.index.tolist())
         for number, images in tasks.items():
             attempt = latest.get(number)

@@ -68,14 +68,23 @@ def about_received(folders: Iterable[Path]) -> list[str]:
     ]
 
 
+def require_assigned(run: Run, images: Iterable[int]) -> None:
+    """Refuse further images of a received run."""
+    if received(run.path) and not set(images) <= run.assigned_images():
+        raise _not_extendable(run, "")
+
+
 def require_extendable(run: Run, models: Iterable[Run]) -> None:
     """Refuse to compute more of a received run, or with a model that was received without its weights."""
     for one in (run, *models):
         if received(one.path) and (one is run or not one.model_file.exists()):
-            raise RefusedError(
-                f"{one.path}: was received in a package{'' if one is run else ' without its weights'}, so nothing can be added to it here. "
-                "Use another store (RSCTL_STORE) for this sweep."
-            )
+            raise _not_extendable(one, "" if one is run else " without its weights")
+
+
+def _not_extendable(run: Run, how: str) -> RefusedError:
+    return RefusedError(
+        f"{run.path}: was received in a package{how}, so nothing can be added to it here. Use another store (RSCTL_STORE) for this sweep."
+    )
 
 
 def held(store: Store, sweep: str) -> list[str]:

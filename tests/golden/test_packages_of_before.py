@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from chain import Chain
+from package_cases import forged, hdf5_edit
 
 from rsctl.cli.app import run as command
 from rsctl.package.unpacking import unpack
@@ -36,6 +39,32 @@ def _there_and_back(golden: Chain, names: list[str]) -> None:
 
 def test_counts_proofs_attacks_and_logs_are_equal_on_the_other_side(golden: Chain) -> None:
     _there_and_back(golden, ["main", "proofs", "looks"])
+
+
+def test_sampling_that_ended_before_its_rule_is_named(golden: Chain) -> None:
+    file = golden.folder / "looks.rsctl"
+    pack(golden.store, "looks", file)
+
+    def ends_early(table: Any) -> None:
+        looks, draws = table["looks/counts"][()], table["looks/draws"][()]
+        (row, *_) = np.flatnonzero((looks.sum(axis=2) > 0).sum(axis=1) > 1)
+        looks[row, 1:] = 0
+        counts, n = table["counts"][()], table["n"][()]
+        counts[row], n[row] = looks[row, 0], draws[0]
+        table["looks/counts"][...], table["counts"][...], table["n"][...] = looks, counts, n
+
+    found = verify(forged(file, {"counts.h5": hdf5_edit(ends_early)}))
+    assert any("its sampling ended before the rule" in one.text for one in found.findings), found.findings
+
+    def contradicts(table: Any) -> None:
+        looks = table["looks/counts"][()]
+        looks[0, 0] = np.roll(looks[0, 0], 1)
+        table["looks/counts"][...] = looks
+
+    found = verify(forged(file, {"counts.h5": hdf5_edit(contradicts)}, name="contradicts.rsctl"))
+    assert any("a count falls from one look to the next" in one.text for one in found.findings), (
+        found.findings
+    )
 
 
 @pytest.mark.long

@@ -20,6 +20,7 @@ from rsctl.cli.app import run as command
 from rsctl.config.runs import CountSpec
 from rsctl.errors import InputError, RefusedError
 from rsctl.package import unpacking
+from rsctl.package.archive import read_manifest
 from rsctl.package.format import NotAPackageError
 from rsctl.package.unpacking import unpack
 from rsctl.package.verifying import VerifiedPackage, verify
@@ -172,18 +173,37 @@ def test_parts_that_the_receiver_has_are_left_out_and_found_again(tmp_path: Path
     )
     images = sorted(runs[0].assigned_images())
     write_counts(runs[0], images)
-    write_counts(runs[1], images[:20], seed=1)
     other = Store(tmp_path / "other")
     unpack(packed(store, tmp_path / "out"), other, origin="cluster")
     write_counts(runs[1], images, seed=1)
     file = tmp_path / "more.rsctl"
     left = pack(store, "sweep", file, without=held(other, "sweep")).manifest.members
-    assert 0 < sum(member.included for member in left) < 0.6 * len(left)
+    assert 0 < sum(member.included for member in left) < 0.5 * len(left)
     assert f"runs/{runs[0].key}/counts.h5" in [member.name for member in left if not member.included]
     with pytest.raises(NotAPackageError, match="leaves out"):
         verify(file)
     with pytest.raises(InputError, match="hasn't received"):
         unpack(file, Store(tmp_path / "third"))
+    states = unpack(file, other).folders
+    assert (states[runs[0].key], states[runs[1].key]) == ("kept", "updated")
+    assert tables(other) == tables(store)
+    assert set(held(other, "sweep")) == {member.sha256 for member in members(store, "sweep")}
+
+
+def test_an_equal_part_of_another_run_stands_for_one_that_is_left_out(tmp_path: Path) -> None:
+    """Two runs have the same launch settings: the second one's are left out though only the first was received."""
+    store, _ = make_store(tmp_path / "store", certification=CERTIFICATION)
+    other = Store(tmp_path / "other")
+    unpack(packed(store, tmp_path / "out"), other)
+    both, runs = make_store(
+        tmp_path / "both", name="wider", grid={"seed": [0, 1]}, certification=CERTIFICATION
+    )
+    file = tmp_path / "wider.rsctl"
+    listed = pack(both, "wider", file, without=held(other, "sweep")).manifest.members
+    left = [member.name for member in listed if not member.included]
+    assert all(f"runs/{run.key}/launch.json" in left for run in runs)
+    unpack(file, other)
+    assert tables(other, "wider") == tables(both, "wider")
 
 
 def test_more_images_of_a_received_run_are_added(tmp_path: Path) -> None:
@@ -235,6 +255,29 @@ def test_a_received_run_doesnt_take_other_counts(file: Path, tmp_path: Path) -> 
     unpack(file, other)
     with pytest.raises(RefusedError, match="other results"):
         unpack(forged(file, {"counts.h5": hdf5_edit(move_a_draw)}), other)
+
+
+def test_a_submission_adds_nothing_to_a_received_run(file: Path, tmp_path: Path) -> None:
+    other, grid = Store(tmp_path / "other"), {"seed": [0, 1]}
+    unpack(file, other, name="theirs")
+    before = {name: data for name, data in tree(other.root).items() if name.startswith("counts/")}
+    make_store(other.root, name="mine", grid=grid, certification=CERTIFICATION, counts=False)
+    for more, how in (({"max_images": 60}, "package, so nothing"), ({"n": 2000}, "without its weights")):
+        with pytest.raises(RefusedError, match=how):
+            make_store(
+                other.root, name="more", grid=grid, certification={**CERTIFICATION, **more}, counts=False
+            )
+    assert {name: data for name, data in tree(other.root).items() if name in before} == before
+    assert len(list(other.runs("counts"))) == 2 + ("n" in more)  # the folder of the other run, without a task
+
+
+def test_rows_about_other_weights_than_the_stores_are_refused(file: Path, tmp_path: Path) -> None:
+    mine, runs = make_store(
+        tmp_path / "mine", grid={"seed": [0, 1]}, certification={**CERTIFICATION, "n": 500}, counts=False
+    )
+    mine.model(runs[0].count_spec.model_run).model_file.write_bytes(b"other weights")
+    with pytest.raises(RefusedError, match="holds other weights"):
+        unpack(file, mine, name="theirs")
 
 
 def test_members_name_every_part_with_its_digest(store: Store, file: Path, tmp_path: Path) -> None:
@@ -364,6 +407,25 @@ def test_counts_of_one_run_presented_as_those_of_another_are_named(tmp_path: Pat
     assert named(found, runs[1].id, f"has the counts of {runs[0].id}", "different ones") or named(
         found, runs[0].id, f"has the counts of {runs[1].id}"
     )
+
+
+def test_weights_of_one_run_presented_as_those_of_another_are_named(file: Path) -> None:
+    found = verify(
+        forged(
+            file,
+            {"counts.h5": hdf5_edit(lambda table: table.attrs.update(model_sha256="a" * 64))},
+            name="one.rsctl",
+        )
+    )
+    assert found.verified, "another checkpoint by itself contradicts nothing"
+    second = _second_counts(file)
+    edit = hdf5_edit(lambda table: table.attrs.update(model_sha256="a" * 64))
+    found = verify(forged(file, {"counts.h5": edit, second: edit}, name="two.rsctl"))
+    assert named(found, "is about the weights of", "though its model is another one")
+
+
+def _second_counts(file: Path) -> str:
+    return [member.name for member in read_manifest(file).members if member.name.endswith("counts.h5")][1]
 
 
 def test_held_out_images_with_the_noise_of_test_images_are_named(tmp_path: Path) -> None:
