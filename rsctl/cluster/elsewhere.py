@@ -11,7 +11,7 @@ from rsctl.store.pulled import pulled_sweeps
 
 
 def poll_pulled(store: Store, tasks: Iterable[Task]) -> dict[str, BackendState]:
-    """Return the states of those tasks that a pulled sweep has, by key; nothing is asked of the other machine."""
+    """Return the states of those tasks that a pulled sweep has, by key; no request is made to the other machine."""
     known = {
         key: BackendState(
             one["state"],

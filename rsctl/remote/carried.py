@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +43,9 @@ def carry(
     bundles = [plugins] if plugins else []
     rewritten, outputs = list(words), dict[str, Path]()
     for one in named_files(words[1:], parameters):
-        path = Path(one.path).expanduser()
+        path = Path(os.path.expanduser(one.path))
+        if one.path == "-":
+            continue  # stdin or stdout
         if one.is_output:
             name = f"{len(outputs)}/{path.name or 'output'}"
             outputs[name] = path
@@ -66,9 +69,9 @@ def _named(connection: Connection, path: Path, one: NamedFile) -> tuple[Bundle, 
     """The bundle of a path, and those that have to be there before it: a sweep file's checkpoints."""
     if path.suffix != ".toml" or not path.is_file():
         return bundle_of(path), []
-    named = {text: bundle_of(Path(text).expanduser()) for text in checkpoints(read_toml(path))}
+    named = {text: bundle_of(Path(os.path.expanduser(text))) for text in checkpoints(read_toml(path))}
     places = {
-        text: bundle.path(connection.base, Path(text).expanduser().absolute().name)
+        text: bundle.path(connection.base, Path(os.path.expanduser(text)).absolute().name)
         for text, bundle in named.items()
     }
     return Bundle({path.name: moved(path, places) if places else path}), list(named.values())

@@ -23,9 +23,9 @@ class NamedFile:
     """A path in a command line."""
 
     position: int
-    """Of the word that holds it."""
+    """Index of the word that holds it."""
     prefix: str
-    """What precedes it in the word, such as `--output=`."""
+    """Text before it in the word, such as `--output=`."""
     path: str
     is_output: bool
 

@@ -87,7 +87,7 @@ class Connection:
         return runtime_folder() / f"ssh-{key}"
 
     def open(self) -> None:
-        """Log in, unless a connection is open; ssh asks on the terminal for what it needs.
+        """Log in, unless a connection is open; ssh prompts on the terminal.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Connection:
         reporting.start()
         try:
             if feed and started.stdin:
-                with suppress(BrokenPipeError):  # it ended early; its exit code says why
+                with suppress(BrokenPipeError):  # it ended early, and its exit code is reported
                     feed(cast(BinaryIO, started.stdin))
                 with suppress(BrokenPipeError):
                     started.stdin.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ _KEYS = ("file", "checkpoint", "method.file")
 
 def checkpoints(raw: Mapping[str, Any]) -> list[str]:
     """The files and folders of this machine that a sweep file names, as it writes them."""
-    return list(dict.fromkeys(path for path in _paths(raw) if Path(path).expanduser().exists()))
+    return list(dict.fromkeys(path for path in _paths(raw) if os.path.exists(os.path.expanduser(path))))
 
 
 def moved(file: Path, places: Mapping[str, str]) -> bytes:

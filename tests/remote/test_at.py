@@ -157,7 +157,7 @@ def test_on_a_terminal_it_has_one_there(far: FarMachine, chain: Chain) -> None:
     assert "closed" not in shown
 
 
-def test_ssh_asks_on_the_terminal_and_logs_in_once(far: FarMachine, chain: Chain) -> None:
+def test_ssh_prompts_on_the_terminal_and_logs_in_once(far: FarMachine, chain: Chain) -> None:
     with open(chain.folder / "rsctl.toml", "a") as file:
         file.write('[remotes.locked]\nhost = "locked"\nrsctl = "~/rsctl there"\n')
     far.put_rsctl("echo $1 done")

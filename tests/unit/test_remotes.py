@@ -272,7 +272,7 @@ def test_a_pulled_sweep_is_steered_where_it_runs(chain: Chain, capsys: Any) -> N
     ]
 
 
-def test_sweeps_of_one_name_stand_side_by_side(chain: Chain) -> None:
+def test_sweeps_of_one_name_are_kept_side_by_side(chain: Chain) -> None:
     assert local_name(chain.store, "far", "tiny") == "tiny"
     chain.plan(tiny())
     assert local_name(chain.store, "far", "tiny") == "tiny-far"
