@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from rsctl.config.names import check_name
 from rsctl.errors import InputError, UserError
 from rsctl.package.archive import extract
-from rsctl.package.compose import compose, files_of, put
+from rsctl.package.compose import compose, files_of, place, put
 from rsctl.package.consistency import structure
 from rsctl.package.format import Manifest, NotAPackageError
 from rsctl.package.merging import KEPT, require_same_sweep, state_of
@@ -27,6 +26,7 @@ from rsctl.store.received import FILE, received
 from rsctl.store.run_kinds import RunKind
 
 _STALE = 24 * 3600.0
+_OLD = "old"
 _ONLY_THERE = ("model.pt", "logs", "remote.json")
 """Parts that a later package may lack because they weren't requested."""
 
@@ -78,8 +78,8 @@ def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unp
         _flush(composed.root)
         for folder, state in states.items():
             if state != KEPT:
-                _publish(composed.root / folder, store.root / folder, staging)
-        _publish(composed.sweep_folder(sweep), store.sweep_folder(sweep), staging)
+                _publish(composed, store, folder, staging)
+        _publish(composed, store, f"sweeps/{sweep}", staging)
         return Unpacked(sweep, found.manifest.sha256, states)
 
 
@@ -87,6 +87,7 @@ def unpack(file: Path, store: Store, *, name: str = "", origin: str = "") -> Unp
 def _staging(store: Store) -> Iterator[Path]:
     """A folder in the store that disappears again; those of killed processes go a day later."""
     for old in store.root.glob(f"{TEMPORARY}unpack-*"):
+        _restore(store, old)
         if time.time() - old.lstat().st_mtime > _STALE:
             shutil.rmtree(old, ignore_errors=True)
     with explained(store.root):
@@ -94,6 +95,7 @@ def _staging(store: Store) -> Iterator[Path]:
     try:
         yield folder
     finally:
+        _restore(store, folder)
         shutil.rmtree(folder, ignore_errors=True)
 
 
@@ -167,16 +169,28 @@ def _folders(composed: Store) -> list[str]:
     return [f"{kind}/{path.name}" for kind in kinds for path in sorted((composed.root / kind).glob("*"))]
 
 
-def _publish(new: Path, old: Path, staging: Path) -> None:
+def _publish(composed: Store, store: Store, folder: str, staging: Path) -> None:
     """Move a composed folder to its place. Weights and logs that only the old one has go along."""
+    new, old, aside = composed.root / folder, store.root / folder, staging / _OLD / folder
     make_folder(old.parent)
     with explained(old):
         if old.exists():
             for name in _ONLY_THERE:
-                if (old / name).exists() and not (new / name).exists():
-                    os.rename(old / name, new / name)
-            os.rename(old, staging / f"old-{secrets.token_hex(8)}")
+                if (old / name).is_dir() and not (new / name).exists():
+                    shutil.copytree(old / name, new / name)
+                elif (old / name).exists() and not (new / name).exists():
+                    place(old / name, new / name)
+            make_folder(aside.parent)
+            os.rename(old, aside)
         os.rename(new, old)
+
+
+def _restore(store: Store, staging: Path) -> None:
+    """Put back a folder that was moved aside by a process that ended before the new one was in its place."""
+    for aside in (staging / _OLD).glob("*/*"):
+        there = store.root / aside.relative_to(staging / _OLD)
+        if not there.exists():
+            os.rename(aside, there)
 
 
 def _flush(folder: Path) -> None:

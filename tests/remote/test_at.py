@@ -101,6 +101,8 @@ def test_paths_of_the_other_side_are_left_alone(far: FarMachine, chain: Chain, c
     for words in (
         ["certify", "/scratch/model.pth", "--sigma", "1"],
         ["submit", "none.toml"],
+        ["submit", "~nobody-here/x.toml"],
+        ["pack", "tiny", "-o", "-"],
         ["data", "check", "."],
     ):
         assert run(["--at", "far", *words]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -145,7 +146,7 @@ def test_unpacking_twice_changes_nothing(file: Path, tmp_path: Path) -> None:
     assert not [name for name in os.listdir(other.root) if name.startswith(".")]
 
 
-@pytest.mark.parametrize("kill_at", range(5))
+@pytest.mark.parametrize("kill_at", [0, 2, 4])
 def test_a_killed_unpacking_is_repeated(
     store: Store, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
 ) -> None:
@@ -165,6 +166,48 @@ def test_a_killed_unpacking_is_repeated(
     assert other.sweep_names() == []  # the list comes last: a half-unpacked sweep isn't shown
     unpack(file, other)
     assert tables(other) == tables(store)
+
+
+@pytest.mark.parametrize("kill_at", [1, 3, 5])
+def test_an_update_that_is_killed_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kill_at: int
+) -> None:
+    """Weights that an update doesn't bring stay, too; the second package needs what the first one brought."""
+    store, runs = make_store(tmp_path / "store", certification=CERTIFICATION, counts=False)
+    model = store.model(runs[0].count_spec.model_run)
+    model.model_file.write_bytes(b"weights")
+    other, more = Store(tmp_path / "other"), tmp_path / "more.rsctl"
+    unpack(packed(store, tmp_path / "out", weights=True), other)
+    (model.path / "metrics.1.jsonl").write_text('{"epoch":1,"loss":1.0,"accuracy":0.5,"lr":0.1}\n')
+    write_counts(runs[0], sorted(runs[0].assigned_images()))
+    _about(runs[0], model)
+    pack(store, "sweep", more, without=held(other, "sweep"))
+    rename, calls = os.rename, list[int]()
+
+    def killed(old: Any, new: Any) -> None:
+        calls.append(1)
+        if len(calls) == kill_at + 1:
+            raise SystemExit
+        rename(old, new)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unpacking.os, "rename", killed)
+        for module, name in ((unpacking.shutil, "rmtree"), (unpacking, "_restore")):
+            patch.setattr(module, name, lambda *_, **__: None)  # nothing is tidied up after SIGKILL
+        with pytest.raises(SystemExit):
+            unpack(more, other)
+    unpack(more, other)
+    assert tables(other) == tables(store)
+    assert other.model(model.id).model_file.read_bytes() == b"weights"
+
+
+def _about(run: Run, model: Run) -> None:
+    """State the checkpoint of a run's rows."""
+    data = (run.path / "counts.h5").read_bytes()
+    sha256 = hashlib.sha256(model.model_file.read_bytes()).hexdigest()
+    (run.path / "counts.h5").write_bytes(
+        hdf5_edit(lambda table: table.attrs.update(model_sha256=sha256))(data)
+    )
 
 
 def test_parts_that_the_receiver_has_are_left_out_and_found_again(tmp_path: Path) -> None:
@@ -260,15 +303,15 @@ def test_a_received_run_doesnt_take_other_counts(file: Path, tmp_path: Path) -> 
 def test_a_submission_adds_nothing_to_a_received_run(file: Path, tmp_path: Path) -> None:
     other, grid = Store(tmp_path / "other"), {"seed": [0, 1]}
     unpack(file, other, name="theirs")
-    before = {name: data for name, data in tree(other.root).items() if name.startswith("counts/")}
+    folders = [run.path for run in other.runs("counts")]
+    before = [tree(folder) for folder in folders]
     make_store(other.root, name="mine", grid=grid, certification=CERTIFICATION, counts=False)
     for more, how in (({"max_images": 60}, "package, so nothing"), ({"n": 2000}, "without its weights")):
         with pytest.raises(RefusedError, match=how):
             make_store(
                 other.root, name="more", grid=grid, certification={**CERTIFICATION, **more}, counts=False
             )
-    assert {name: data for name, data in tree(other.root).items() if name in before} == before
-    assert len(list(other.runs("counts"))) == 2 + ("n" in more)  # the folder of the other run, without a task
+    assert [tree(folder) for folder in folders] == before
 
 
 def test_rows_about_other_weights_than_the_stores_are_refused(file: Path, tmp_path: Path) -> None:
