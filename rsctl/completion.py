@@ -125,12 +125,19 @@ def _profiles() -> Iterable[str]:
     return load_settings().settings.everywhere
 
 
+def _remotes() -> Iterable[str]:
+    from rsctl.config.settings import load_settings
+
+    return load_settings().settings.remotes
+
+
 sweeps = among(lambda: _store().sweep_names())
 runs = among(_run_names)
 subjects = among(lambda: [*_run_names(), *_names(_store().root / "imports")])
 """Names that `compare` takes: runs, and imported logs."""
 profiles = among(_profiles)
 """Profiles of rsctl.toml, and the two that always exist."""
+remotes = among(_remotes)
 templates = _of("config.templates", "all_templates")
 topics = _of("reference.topics", "topics")
 published = _of("report.baselines", "published_tables")

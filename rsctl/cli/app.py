@@ -21,11 +21,12 @@ from rsctl.cli.model import model_fetch
 from rsctl.cli.package import pack, unpack, verify
 from rsctl.cli.page import report
 from rsctl.cli.prune import prune
+from rsctl.cli.remote import pull, remote_check, remote_list, remote_setup
 from rsctl.cli.report import compare, export, import_, plot, reproduce
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
 from rsctl.cli.tune import tune
-from rsctl.errors import UnavailableError, UserError
+from rsctl.errors import InputError, UnavailableError, UserError
 
 app = typer.Typer(
     name="rsctl", help="Randomized smoothing from the terminal: train, certify, watch, tabulate.",
@@ -38,6 +39,10 @@ data_app = typer.Typer(
 app.add_typer(data_app, name="data")
 model_app = typer.Typer(help="Published weights of libraries.", rich_markup_mode=None)
 app.add_typer(model_app, name="model")
+remote_app = typer.Typer(
+    help="Other machines, over SSH: list them, install rsctl there, check them.", rich_markup_mode=None
+)
+app.add_typer(remote_app, name="remote")
 
 _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
 """Exceptions of the parser: click's ClickException, of which typer may have its own copy."""
@@ -46,6 +51,10 @@ _WRONG_USE: type[Exception] = typer.BadParameter.__mro__[2]
 def run(arguments: Sequence[str]) -> int:
     """Run a command; returns the exit code: 0 done, 1 a run failed, 2 invalid input, 3 environment not ready."""
     try:
+        if arguments and arguments[0].partition("=")[0] == "--at":
+            from rsctl.cli.remote import at
+
+            return at(app, arguments)
         left = app(list(arguments), prog_name="rsctl", standalone_mode=False)
         return left if isinstance(left, int) else 0
     except _WRONG_USE as error:
@@ -72,9 +81,19 @@ def run(arguments: Sequence[str]) -> int:
 @app.callback(invoke_without_command=True)
 def dashboard(
     context: typer.Context,
+    at: Annotated[
+        str,
+        typer.Option(
+            "--at",
+            metavar="NAME",
+            help="Run the command that follows on a remote of rsctl.toml; without one, its dashboard.",
+        ),
+    ] = "",
     version: Annotated[bool, typer.Option("--version", help="Print the version and exit.")] = False,
 ) -> None:
     """Open the dashboard when no command is given."""
+    if at:
+        raise InputError(f"--at: must come first: rsctl --at {at} COMMAND.")
     if version:
         from rsctl import __version__
 
@@ -92,7 +111,7 @@ def dashboard(
 
 for command in (
     templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, tune, reproduce, plot, report,
-    pack, unpack, verify, mirror, bench, doctor, task, certify, predict, attack, prune, schema, help_,
+    pack, unpack, verify, pull, mirror, bench, doctor, task, certify, predict, attack, prune, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)
@@ -100,3 +119,6 @@ data_app.command("fetch")(completed(data_fetch))
 data_app.command("check")(completed(data_check))
 data_app.command("prepare")(completed(data_prepare))
 model_app.command("fetch")(completed(model_fetch))
+remote_app.command("list")(remote_list)
+remote_app.command("setup")(completed(remote_setup))
+remote_app.command("check")(completed(remote_check))

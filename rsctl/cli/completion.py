@@ -41,6 +41,9 @@ OF_COMMAND: dict[str, dict[str, Names]] = {
     "data_fetch": {"name": completion.datasets},
     "data_check": {"name": completion.datasets},
     "data_prepare": {"name": one_of("imagenet")},
+    "pull": {"name": completion.remotes},
+    "remote_setup": {"name": completion.remotes},
+    "remote_check": {"name": completion.remotes},
 }
 """Exceptions: arguments whose name has another meaning in one command."""
 

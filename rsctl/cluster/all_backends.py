@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from rsctl.catalog import plugin_problems
 from rsctl.cluster.backend import BackendState
+from rsctl.cluster.elsewhere import poll_pulled
 from rsctl.cluster.local.backend import LocalBackend
 from rsctl.cluster.slurm.backend import SlurmBackend
 from rsctl.cluster.slurm.watch import WATCH
@@ -23,18 +24,17 @@ class AllBackends:
         # All SLURM tasks are polled by one query, at the shortest interval of all profiles.
         slurm = [profile for profile in profiles.values() if isinstance(profile, SlurmProfile)]
         eager = min(slurm, key=lambda profile: profile.poll_seconds)
+        self.store = store
         self.local = LocalBackend("local", place.settings.local(), store)
         self.slurm = SlurmBackend("slurm", eager, store)
 
     def poll(self, tasks: Iterable[Task]) -> dict[str, BackendState]:
         """Poll all backends; a backend that holds a task now outranks one that held it before, and a later record an earlier one."""
         tasks = list(tasks)
-        here, there = self.local.poll(tasks), self.slurm.poll(tasks)
+        found = (self.local.poll(tasks), self.slurm.poll(tasks), poll_pulled(self.store, tasks))
         return {
-            key: max(
-                (s for s in (here.get(key), there.get(key)) if s), key=lambda s: (s.state.is_open, s.since)
-            )
-            for key in here.keys() | there.keys()
+            key: max((seen[key] for seen in found if key in seen), key=lambda s: (s.state.is_open, s.since))
+            for key in set[str]().union(*found)
         }
 
     def cancel(self, tasks: Iterable[Task]) -> int:

@@ -20,6 +20,9 @@ class BackendState:
     node: str = ""
     since: float = 0.0
     """Unix time of the submission or note that this is about: of two backends, the later one is right."""
+    done: float = 0.0
+    total: float = 0.0
+    """Work done and all of it, where the backend knows more than the task's files; else 0."""
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ from rsctl.plan.tasks import Request, Task
 from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
+from rsctl.store.pulled import require_own
 
 if TYPE_CHECKING:
     # Planning needs numpy, scipy and h5py; task status doesn't, and must be fast.
@@ -67,6 +69,7 @@ def submit(file: Path, place: Place, cluster: str = "", *, update: bool = False)
     from rsctl.plan.notes import warnings_of
 
     plan = plan_file(file, place)
+    require_own(Store(place.store), [plan.sweep.name], "submit", shlex.quote(str(file)))
     plan.sweep = replace(plan.sweep, cluster=cluster or plan.sweep.cluster)
     backend = backend_of(place, plan.sweep.cluster)
     aside = set_damaged_aside(Store(place.store), plan)
@@ -140,6 +143,7 @@ def cancel(place: Place, names: list[str]) -> tuple[list[Task], dict[str, str]]:
 
     Returns the tasks that were cancelled, and the names of the users whose tasks were not, by task key.
     """
+    require_own(Store(place.store), names, "cancel")
     backend = AllBackends(place)
     open_tasks = [s.task for s in statuses(named_tasks(place, names), backend).values() if s.state.is_open]
     others = of_others(Store(place.store), open_tasks)

@@ -18,6 +18,7 @@ from rsctl.store.attempts import State
 from rsctl.store.layout import Store
 from rsctl.store.plan_fields import PlanRecord
 from rsctl.store.provenance import snapshot_code
+from rsctl.store.pulled import require_own
 from rsctl.store.trust import check_run
 
 RETRIED = (State.FAILED, State.LOST, State.CANCELLED, State.NEW)
@@ -32,6 +33,7 @@ def retry(
     model. `minutes` and `memory_gb` replace the limits of these tasks, after a TIMEOUT or an OUT_OF_MEMORY.
     """
     store = Store(place.store)
+    require_own(store, [name], "retry")
     if name in store.sweep_names():
         sweep, only = name, None
     else:

@@ -23,6 +23,7 @@ from rsctl.plain import plain, steer
 from rsctl.store.attempts import State
 from rsctl.store.damage import Damage
 from rsctl.store.layout import Run, Store
+from rsctl.store.pulled import pulled
 from rsctl.store.received import describe, received
 from rsctl.store.run_kinds import RunKind
 from rsctl.text import counted, duration, per_second
@@ -139,8 +140,12 @@ def _sweep_values(
     tables = dict.fromkeys(s.task.run for s in found.values() if s.task.run.kind.is_table)
     damaged = {run.key: problems for run in tables if (problems := damage.of(run))}
     wrong = {s.task.run.key: s.warning for s in found.values() if s.warning}
+    if remote := pulled(store, name):
+        summary = Summary(remote["states"], remote["progress"])
+        progress = round(summary.progress, 4)
     values: dict[str, Any] = {
         "name": name,
+        **({"remote": remote} if remote else {}),
         "states": summary.states,
         "progress": progress,
         "imports": logs,
@@ -214,7 +219,10 @@ def status_text(values: dict[str, Any]) -> str:
     wide = max([32, *(len(sweep["name"]) for sweep in values["sweeps"])])
     for sweep in values["sweeps"]:
         parts = [f"{n} {s}" for s, n in sweep["states"].items()]
-        if sweep["received"]:
+        if remote := sweep.get("remote"):
+            named = "" if remote["sweep"] == sweep["name"] else f" as {plain(remote['sweep'])}"
+            parts.append(f"on {plain(remote['remote'])}{named} {duration(time.time() - remote['time'])} ago")
+        elif sweep["received"]:
             parts.append("received")
         if sweep["again"]:
             parts.append(f"{sweep['again']} redoing lost work")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +71,8 @@ def statuses(tasks: Iterable[Task], backend: Observer) -> dict[str, TaskStatus]:
 
 def _open_status(task: Task, attempt: Attempt | None, seen: BackendState | None) -> TaskStatus:
     if seen:
-        return _status(task, attempt, seen.state, seen.reason, seen.node)
+        status = _status(task, attempt, seen.state, seen.reason, seen.node)
+        return replace(status, done=seen.done, total=seen.total) if seen.total else status
     if attempt is None:
         return _status(task, None, State.NEW, "not submitted")
     if attempt.ended == "failed":

@@ -13,6 +13,7 @@ from pydantic import Field, field_validator
 from rsctl.catalog import use_plugins
 from rsctl.catalog.declare import Parameters
 from rsctl.config.names import SafeName
+from rsctl.config.remotes import Remote
 from rsctl.config.validate import Invalid, Problem, check
 from rsctl.errors import InputError, unknown
 from rsctl.owners import is_mine
@@ -138,13 +139,16 @@ class Settings(Parameters):
     data: str = "~/.cache/rsctl/data"
     """Folder of the data sets. `RSCTL_DATA` overrides it."""
     plugins: list[str] = []
-    """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements."""
+    """Importable packages with further methods, models, data sets, certificates, verifiers, attacks or measurements. `RSCTL_PLUGINS`
+    adds to them, names separated by commas."""
     notify: Literal["desktop", "bell", "off"] = "desktop"
     """Notification when a sweep ends in the dashboard: `desktop` (with the terminal's bell), `bell` alone, or `off`."""
     mirror: Literal["off", "tensorboard", "wandb", "mlflow"] = "off"
     """Tool into whose files training curves are mirrored while a sweep is watched (`rsctl help results`), or `off`."""
     profiles: dict[SafeName, LocalProfile | SlurmProfile] = {}
     """Execution profiles by name; `local` and `slurm` always exist."""
+    remotes: dict[SafeName, Remote] = {}
+    """Other machines by name, for `rsctl --at NAME`, `rsctl pull` and `rsctl remote`."""
 
     @property
     def everywhere(self) -> dict[str, Profile]:
@@ -158,6 +162,14 @@ class Settings(Parameters):
                 f"cluster: {unknown('profile', name, everything)} Add [profiles.{name}] to rsctl.toml."
             )
         return everything[name]
+
+    def remote(self, name: str) -> Remote:
+        if name not in self.remotes:
+            known = unknown("remote", name, self.remotes)
+            raise InputError(
+                f"{known} Add [remotes.{name}] with its host to rsctl.toml; 'rsctl help remotes' has an example."
+            )
+        return self.remotes[name]
 
     def local(self, name: str = "local") -> LocalProfile:
         """A profile of this machine; the default one if the name belongs to a cluster."""
@@ -221,7 +233,9 @@ def _check_trust(file: Path, raw: dict[str, Any]) -> None:
         return
     profiles = raw.get("profiles")
     tables = [raw, *(profiles.values() if isinstance(profiles, dict) else ())]
-    if commands := [key for table in tables for key in ("plugins", "setup", "python") if key in table]:
+    if commands := [
+        key for table in tables for key in ("plugins", "remotes", "setup", "python") if key in table
+    ]:
         raise InputError(
             f"{file.absolute()}: belongs to another user, and its '{commands[0]}' would run code as you. Read it; if you trust "
             f"it, set RSCTL_CONFIG={file.absolute()}, else change to another folder."
@@ -239,6 +253,8 @@ def load_settings() -> Place:
     settings = check(Settings, {**raw, "profiles": profiles}, "", problems)
     if settings is None or problems:
         raise Invalid(str(file), problems)
+    further = [name for name in os.environ.get("RSCTL_PLUGINS", "").split(",") if name]
+    settings = settings.model_copy(update={"plugins": list(dict.fromkeys([*settings.plugins, *further]))})
     use_plugins(settings.plugins)
     base = file.resolve().parent if file else Path.cwd()
     store = os.environ.get("RSCTL_STORE") or base / os.path.expanduser(settings.store)

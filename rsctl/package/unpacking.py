@@ -27,7 +27,7 @@ from rsctl.store.run_kinds import RunKind
 
 _STALE = 24 * 3600.0
 _OLD = "old"
-_ONLY_THERE = ("model.pt", "logs")
+_ONLY_THERE = ("model.pt", "logs", "remote.json")
 """Parts that a later package may lack because they weren't requested."""
 
 

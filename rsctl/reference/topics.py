@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
+from rsctl.config.remotes import Remote
 from rsctl.config.settings import LocalProfile, Settings, SlurmProfile
 from rsctl.errors import InputError, unknown
 from rsctl.reference.pages import allowed, default_of, names, wrapped
@@ -37,7 +38,7 @@ def _fields(model: type[BaseModel]) -> str:
     texts = (
         f"{name}: {allowed(schema)}. {default_of({'required': False, **schema})} {schema['description']}"
         for name, schema in fields(model).items()
-        if name not in ("backend", "profiles")
+        if name not in ("backend", "profiles", "remotes")
     )
     return "\n".join(wrapped(text, "        ", "    ") for text in texts)
 
@@ -51,4 +52,5 @@ GENERATED: dict[str, Callable[[], str]] = {
     "settings": partial(_fields, Settings),
     "slurm profile": partial(_fields, SlurmProfile),
     "local profile": partial(_fields, LocalProfile),
+    "remote": partial(_fields, Remote),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from rsctl.results.rounding import plain as setting_text
 from rsctl.store.imports import ShownImport, find_sweep
 from rsctl.store.layout import Run, Store
 from rsctl.store.plan_fields import CascadeEntry, PlanRecord
+from rsctl.store.pulled import FILE, pulled
 from rsctl.store.run_kinds import RunKind
 from rsctl.tui.views import CASCADES
 
@@ -57,12 +58,14 @@ class PlannedSweep:
     plan: PlanRecord
     entries: list[PlannedRun]
     problems: list[str]
+    remote: str = ""
+    """The remote that it was pulled from, else empty."""
 
 
 def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedSweep:
     """The sweep, or the same object as before where its files haven't changed."""
     folder = store.sweep_folder(name)
-    stamp = (*stamp_of(folder / "plan.json"), *stamp_of(folder / "imports"))
+    stamp = (*stamp_of(folder / "plan.json"), *stamp_of(folder / "imports"), *stamp_of(folder / FILE))
     if before and before.stamp == stamp:
         return before
     plan, beside = find_sweep(store, name)
@@ -86,7 +89,8 @@ def read_sweep(store: Store, name: str, before: PlannedSweep | None) -> PlannedS
     alike, several = alike_logs(logs), _several(logs)
     entries += [_logged(name, shown, radii, several, alike.get(shown.log.id, "")) for shown in logs]
     _shorten(entries)
-    return PlannedSweep(stamp, plan, entries, problems)
+    record = pulled(store, name)
+    return PlannedSweep(stamp, plan, entries, problems, plain(record["remote"], 64) if record else "")
 
 
 def stamp_of(path: Path) -> tuple[int, int]:

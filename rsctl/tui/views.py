@@ -118,6 +118,8 @@ class SweepView:
     cluster: str
     submitted: float
     runs: tuple[RunView, ...]
+    remote: str = ""
+    """The remote that it was pulled from, where it runs; else empty."""
 
     @cached_property
     def tasks(self) -> tuple[TaskView, ...]:

@@ -98,7 +98,7 @@ def test_without_a_terminal_the_dashboard_says_so(chain: Chain) -> None:
         ("exprt mix", "unknown command 'exprt'. Did you mean 'export'? Allowed: attack, "),
         ("data lst", "data: unknown command 'lst'. Did you mean 'list'? Allowed: check, fetch, list, prepare."),
         ("data", "data: needs one of list, fetch, check, prepare. 'rsctl data --help' explains it."),
-        ("--foo", "unknown option '--foo'. Allowed: --help, "),
+        ("--foo", "unknown option '--foo'. Allowed: --at, --help, "),
         ("export mix --formt csv", "export: unknown option '--formt'. Did you mean '--format'? Allowed: --alpha, "),
         ("export", "export: SWEEP is missing (Name of the sweep). 'rsctl export --help' explains it."),
         ("plot mix", "plot: -o / --output is missing (FIGURE.pdf, .svg or .png). "),

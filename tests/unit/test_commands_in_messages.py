@@ -47,6 +47,7 @@ EXECUTED = {
     "rsctl compare SWEEP": "tests/unit/test_cascade_files.py",
     **dict.fromkeys(("rsctl model fetch {}", "rsctl model fetch hf:{}"), "tests/unit/test_library_models.py"),
     "rsctl tune SWEEP --for 0.5": "tests/unit/test_tune.py",
+    **dict.fromkeys(("rsctl --at {} {} {}", "rsctl help remotes", "rsctl remote list"), "tests/unit/test_remotes.py"), "rsctl remote setup {}": "tests/remote/test_setup.py",
     **dict.fromkeys(("rsctl export {}", "rsctl pack", "rsctl pack SWEEP --weights", "rsctl verify", "rsctl verify FILE"), "tests/unit/test_packages.py"),
     "git annex get .": HERE, "dvc pull": HERE, "cp -rL": HERE, "umask 002": "tests/store/test_two_users.py",
 }  # fmt: skip

@@ -1,0 +1,1 @@
+"""Other machines, reached with OpenSSH: commands run there, installation, and results brought here."""
