@@ -18,6 +18,7 @@ from rsctl.cli.explain import explain, help_, schema
 from rsctl.cli.machine import bench, data_fetch, data_list, doctor
 from rsctl.cli.prune import prune
 from rsctl.cli.report import compare, export, import_, plot, reproduce
+from rsctl.cli.serve import serve
 from rsctl.cli.sweep import check, new, submit, templates
 from rsctl.cli.tasks import cancel, logs, retry, status, task
 from rsctl.errors import UnavailableError, UserError
@@ -85,7 +86,7 @@ def dashboard(
 
 for command in (
     templates, new, explain, check, submit, status, logs, cancel, retry, export, import_, compare, reproduce, plot, bench,
-    doctor, task, certify, predict, attack, prune, schema, help_,
+    doctor, task, certify, predict, attack, prune, serve, schema, help_,
 ):  # fmt: skip
     app.command(command.__name__.rstrip("_"))(completed(command))
 data_app.command("list")(data_list)

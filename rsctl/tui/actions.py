@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from rsctl.errors import InputError, UserError, unknown
 from rsctl.text import counted
+from rsctl.tui.read_only import changes
 
 if TYPE_CHECKING:
     from rsctl.plan.plan import Plan
@@ -46,6 +47,7 @@ class DeletionPlan(NamedTuple):
 Action = Callable[[], Acted]
 
 
+@changes
 def cancel(what: str, names: list[str]) -> Acted:
     """Cancel the unfinished tasks of sweeps or runs."""
     from rsctl.cluster import control
@@ -61,6 +63,7 @@ def cancel(what: str, names: list[str]) -> Acted:
     return Acted(f"{what}: {done}{left}")
 
 
+@changes
 def retry(what: str, name: str, minutes: int | None = None, memory_gb: float | None = None) -> Acted:
     """Restart the failed, lost and cancelled tasks of a sweep, run or task, with the given limits, if any."""
     from rsctl.cluster import retry
@@ -90,6 +93,7 @@ def limits(text: str) -> dict[str, float]:
     return found
 
 
+@changes
 def keep_going(sweep: str) -> Acted:
     """Make sure that a queue serves the waiting tasks."""
     from rsctl.cluster import control
@@ -133,6 +137,7 @@ def describe_changes(store: Store, plan: Plan) -> str:
     return f"A sweep with this name exists; this changes its runs (results are kept):{told}"
 
 
+@changes
 def submit(file: Path, update: bool) -> Acted:
     """Submit a sweep file."""
     from rsctl.cluster import dropped
@@ -172,6 +177,7 @@ def plan_deletion(sweep: str) -> DeletionPlan:
     return DeletionPlan("\n".join(lines), "", frozenset(one.path for one in found))
 
 
+@changes
 def delete_sweep(sweep: str, folders: frozenset[Path]) -> Acted:
     """Delete a sweep, and those of the listed folders that still no other sweep shares."""
     from rsctl.cluster.prune import leftovers, remove
@@ -182,6 +188,7 @@ def delete_sweep(sweep: str, folders: frozenset[Path]) -> Acted:
     return Acted(f"{sweep}: deleted")
 
 
+@changes
 def editor() -> list[str]:
     """The command of $VISUAL or $EDITOR, else vi; raises InputError if there is none."""
     for name in ("VISUAL", "EDITOR"):
@@ -192,6 +199,7 @@ def editor() -> list[str]:
     raise InputError("No editor found: set EDITOR, for example EDITOR=nano.")
 
 
+@changes
 def working_copy(store: str, sweep: str) -> Path:
     """A copy of a sweep's file to edit; the one in the store records what was submitted."""
     text = (Path(store) / "sweeps" / sweep / "sweep.toml").read_bytes()

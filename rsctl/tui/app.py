@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar, cast
@@ -22,6 +22,7 @@ from rsctl.tui.background import Background, Done, Failed
 from rsctl.tui.dialogs.help import HelpScreen, keys_of
 from rsctl.tui.mode import MODE_KEYS, ModeScreen
 from rsctl.tui.notifications import notify_send, on_this_desktop, through_terminal
+from rsctl.tui.read_only import CHANGING, REFUSAL, is_read_only
 from rsctl.tui.sweeps.screen import SweepsScreen
 from rsctl.tui.themes import SERIES, THEMES
 from rsctl.tui.views import OPEN_STATES, Overview, SweepView
@@ -29,6 +30,9 @@ from rsctl.tui.widgets.styles import TONE_CLASSES
 from rsctl.tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
+    from textual.actions import ActionParseResult
+    from textual.dom import DOMNode
+
     from rsctl.tui.compose.drafting import WorkingDraft
     from rsctl.tui.watch import Watcher
 
@@ -194,11 +198,26 @@ class Dashboard(App[None]):
             return False
         return True
 
+    async def run_action(
+        self,
+        action: str | ActionParseResult,
+        default_namespace: DOMNode | None = None,
+        namespaces: Mapping[str, DOMNode] | None = None,
+    ) -> bool:
+        """Run an action of a key, the command palette or the mouse; refuse one that changes something if this is read-only."""
+        if is_read_only() and action in CHANGING:
+            self.notify(REFUSAL, severity="warning", markup=False)
+            return True
+        return await super().run_action(action, default_namespace, namespaces)
+
     def on_top_bar_mode_selected(self, message: TopBar.ModeSelected) -> None:
         self.action_mode(message.mode)
 
     def action_mode(self, name: str) -> None:
         """Go to another mode."""
+        if name == "compose" and is_read_only():
+            self.notify(REFUSAL, severity="warning", markup=False)
+            return
         if self.screen is self.mode_screen and name != self.current_mode:
             self.selected_sweep = self.mode_screen.sweep_name() or self.selected_sweep
             self.switch_mode(name)

@@ -10,6 +10,7 @@ from rsctl.errors import InputError, UserError
 from rsctl.tui import actions
 from rsctl.tui.compose.draft import Draft
 from rsctl.tui.compose.fields import Composed
+from rsctl.tui.read_only import changes
 
 if TYPE_CHECKING:
     from rsctl.config.templates import Template
@@ -52,6 +53,7 @@ def draft_of(template: Template) -> Draft:
     return Draft(tomli.loads(template.text))
 
 
+@changes
 def open_file(name: str) -> Opened:
     """Read a sweep file."""
     from rsctl.config.settings import read_toml
@@ -63,6 +65,7 @@ def open_file(name: str) -> Opened:
         return Opened(None, None, str(error))
 
 
+@changes
 def save(file: Path, draft: Draft, own: bool) -> Saved:
     """Write a sweep file; an existing one is overwritten only if it is the form's `own`."""
     from rsctl.store.files import publish, replace
@@ -78,6 +81,7 @@ def save(file: Path, draft: Draft, own: bool) -> Saved:
     return Saved(draft, file, "")
 
 
+@changes
 def submit(name: str, toml: str, update: bool) -> actions.Acted:
     """Submit the sweep file in the form."""
     with tempfile.TemporaryDirectory(prefix="rsctl-") as folder:

@@ -14,6 +14,7 @@ from textual.message_pump import MessagePump
 from rsctl.modules import module_command
 from rsctl.text import counted
 from rsctl.tui.background import Result
+from rsctl.tui.read_only import changes
 from rsctl.tui.views import Curve, ImageView, RunView
 
 if TYPE_CHECKING:
@@ -200,6 +201,7 @@ def pictures(folder: Path, position: int) -> Pictured:
     return Pictured(position, json.loads(done.stdout), "")
 
 
+@changes
 def export(question: Question, runs: Sequence[str], said: str, form: str, file: str) -> Exported:
     """Write the sweep's table, or its logs into a folder; only files that rsctl wrote are overwritten.
 
@@ -221,6 +223,7 @@ def export(question: Question, runs: Sequence[str], said: str, form: str, file: 
     return _saved(question, runs, said, file, save)
 
 
+@changes
 def figure(question: Question, runs: Sequence[str], said: str, kind: str, file: str) -> Exported:
     """Draw one kind of figure of the sweep; otherwise like `export`."""
     from rsctl.report.figures.draw import plot
