@@ -17,7 +17,8 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            "--host", help="Address to listen at, such as 0.0.0.0 for the network; by default this machine alone can connect."
+            "--host",
+            help="Address to listen at, such as 0.0.0.0 for the network; by default this machine alone can connect.",
         ),
     ] = "127.0.0.1",
     steer: Annotated[
@@ -47,7 +48,9 @@ def serve(
 
     def started(address: str) -> None:
         print(f"The dashboard, {'which can change runs' if steer else 'read-only'}: {address}")
-        print("The address works once, for one browser. Ctrl+C ends the server; tasks keep running.", flush=True)
+        print(
+            "The address works once, for one browser. Ctrl+C ends the server; tasks keep running.", flush=True
+        )
 
     here = listening.getsockname()
     if here[0] not in ("127.0.0.1", "::1"):

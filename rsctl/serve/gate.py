@@ -18,9 +18,7 @@ _PASSED = """<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equ
 <title>rsctl</title><a href="/">Open the dashboard</a></html>"""
 """A redirect would not do: after a link from another site, browsers withhold a SameSite=Strict cookie until a page of this
 site navigates by itself."""
-_NO_COOKIE = (
-    "Refused: this browser has no cookie of this server. Open the address that 'rsctl serve' printed; it works once."
-)
+_NO_COOKIE = "Refused: this browser has no cookie of this server. Open the address that 'rsctl serve' printed; it works once."
 _SPENT = (
     "Refused: this address was used already, and it works once. End 'rsctl serve' and start it again for a new one; "
     "if you did not open it yourself, somebody else has."
