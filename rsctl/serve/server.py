@@ -18,7 +18,7 @@ from textual_serve.server import Server
 
 from rsctl.errors import UnavailableError
 from rsctl.modules import module_command
-from rsctl.serve.gate import LOOPBACK, Gate, protect
+from rsctl.serve.gate import LOOPBACK, Gate, Handler, protect
 
 _OWN = Path(__file__).parent
 _STATIC = Path(textual_serve.__file__).parent / "static"
@@ -89,7 +89,7 @@ def make_site(gate: Gate) -> web.Application:
         for task in connected:
             task.cancel()
 
-    def own(name: str) -> Callable[[web.Request], object]:
+    def own(name: str) -> Handler:
         async def file(_: web.Request) -> web.FileResponse:
             return web.FileResponse(_OWN / name)
 
